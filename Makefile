@@ -1,0 +1,58 @@
+# Needs python3 (>= 3.11), make, and a package registry that pip reaches. Everything is installed into .venv.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint pytest format benchmarks package lock clean
+
+help:  ## Show this list
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | awk -F'\t' '{printf "  make %-11s %s\n", $$1, $$2}'
+
+$(READY): requirements-dev.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "Python 3.11 or later is needed; name one with: make PYTHON=python3.12 ..." >&2; exit 1; }
+	@test -x $(BIN)/python || { echo "Creating $(VENV)"; $(PYTHON) -m venv $(VENV); }
+	@echo "Installing the locked development environment into $(VENV)"
+	@$(BIN)/python -m pip --disable-pip-version-check install --quiet --require-hashes -r requirements-dev.lock
+	@$(BIN)/python -m pip --disable-pip-version-check install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+setup: $(READY)  ## Create .venv, or renew it after the lock or pyproject.toml changed
+
+demo: $(READY)  ## Watch a team get tuned: A/B test, promotion, regression, rollback
+	@$(BIN)/python examples/demo.py
+
+test: lint pytest  ## Run everything that CI runs
+
+lint: $(READY)  ## Check style, types and the layers
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+pytest: $(READY)  ## Run the tests only
+	$(BIN)/python -m pytest
+
+format: $(READY)  ## Format the code and mend what ruff can mend
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix
+
+benchmarks: $(READY)  ## Run every benchmark (several minutes on an idle machine)
+	@for script in benchmarks/[!_]*.py; do echo "== $$script"; $(BIN)/python "$$script" || exit 1; done
+
+package: $(READY)  ## Build wheel and sdist into dist/
+	$(BIN)/python -m build --no-isolation
+
+lock: $(READY)  ## Renew requirements-dev.lock
+	@$(BIN)/python -m pip --disable-pip-version-check install --quiet "uv>=0.9"
+	@$(BIN)/uv pip compile pyproject.toml --group dev --extra postgres --universal --fork-strategy fewest \
+		--generate-hashes --no-annotate --no-header --upgrade --quiet --output-file $(VENV)/lock
+	@{ echo "# The development environment, made by: make lock"; \
+	   echo "# One list for CPython 3.11 to 3.13. Victor needs numpy < 2.3, which has no wheels for later versions."; \
+	   cat $(VENV)/lock; } > requirements-dev.lock
+
+clean:  ## Remove .venv, caches and build results
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +

@@ -1,0 +1,49 @@
+"""What all benchmarks share: percentiles, a table, and JSON."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import platform
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+
+def parser(description: str) -> argparse.ArgumentParser:
+    """Return a parser with the options that every benchmark has."""
+    made = argparse.ArgumentParser(description=description)
+    made.add_argument("--json", type=Path, metavar="FILE", help="also write the figures there")
+    return made
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    """Return the nearest-rank percentile: the smallest value with at least `share` of the values at or below it."""
+    ranked = sorted(values)
+    return ranked[max(0, math.ceil(share * len(ranked)) - 1)]
+
+
+def show(title: str, rows: Sequence[Mapping[str, Any]], json_file: Path | None, note: str = "") -> None:
+    """Print rows as a table and as JSON.
+
+    Args:
+        title: Title of the table.
+        rows: One mapping a row; the first one's keys are the columns.
+        json_file: Where to write the JSON, too, or None.
+        note: A line under the table.
+    """
+    table = Table(title=title, caption=note or None)
+    for column in rows[0]:
+        table.add_column(column)
+    for row in rows:
+        table.add_row(*(str(value) for value in row.values()))
+    Console().print(table)
+    figures = {"title": title, "python": platform.python_version(), "rows": [dict(row) for row in rows]}
+    text = json.dumps(figures)
+    print(text)
+    if json_file is not None:
+        json_file.write_text(text + "\n", encoding="utf-8")

@@ -1,0 +1,43 @@
+"""The plugin's own behaviour, as pluggy hook implementations.
+
+`plan` chooses the plan of a run, `record` keeps it, `observe` counts it in the metrics, and `judge` lets the
+experiment decide about it. A third party's hooks stand beside them as equals.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from .judge import JudgeHooks
+from .observe import ObserveHooks
+from .plan import PlanHooks
+from .record import RecordHooks
+
+if TYPE_CHECKING:
+    from victor_autotune_plugin.autotuner import Autotuner
+    from victor_autotune_plugin.recorder import Recorder
+    from victor_autotune_plugin.settings import SettingsBook
+
+__all__ = ["JudgeHooks", "ObserveHooks", "PlanHooks", "RecordHooks", "built_in"]
+
+
+def built_in(
+    autotuner: Autotuner, recorder: Recorder, book: Callable[[], SettingsBook]
+) -> tuple[tuple[str, object], ...]:
+    """Return the built-in hooks, in the order in which they are registered.
+
+    Args:
+        autotuner: Chooses plans and judges.
+        recorder: Keeps runs.
+        book: Gives the current settings.
+
+    Returns:
+        `(name, hooks)` pairs. pluggy calls the last registered first, so what is judged is recorded before.
+    """
+    return (
+        ("autotune.judge", JudgeHooks(autotuner)),
+        ("autotune.observe", ObserveHooks()),
+        ("autotune.record", RecordHooks(recorder, book)),
+        ("autotune.plan", PlanHooks(autotuner)),
+    )

@@ -1,0 +1,27 @@
+"""After a run: let the experiment decide."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from victor_autotune_plugin.hookspecs import hookimpl
+
+if TYPE_CHECKING:
+    from victor_autotune_plugin.autotuner import Autotuner
+    from victor_autotune_plugin.model.run import TeamRun
+
+
+class JudgeHooks:
+    """Asks the autotuner what follows from a finished run.
+
+    Args:
+        autotuner: Judges.
+    """
+
+    def __init__(self, autotuner: Autotuner) -> None:
+        self._autotuner = autotuner
+
+    @hookimpl(trylast=True)
+    def after_team_run(self, run: TeamRun) -> None:
+        """Promote, reject, roll back, or start a test, if the evidence says so."""
+        self._autotuner.judge(run)

@@ -1,0 +1,112 @@
+"""What a user gets from wheel, sdist and editable install."""
+
+from __future__ import annotations
+
+import configparser
+import subprocess
+import sys
+import tarfile
+import tomllib
+import zipfile
+from email.parser import HeaderParser
+from pathlib import Path, PurePosixPath
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGES = {"victor_autotune_plugin": ROOT, "victor_autotune_hooks": ROOT / "hooks"}
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the sdist, and the wheel that was built from it."""
+    folder = tmp_path_factory.mktemp("dist")
+    done = subprocess.run(
+        [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(folder), str(ROOT)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder
+
+
+@pytest.fixture(scope="module")
+def wheel(built: Path) -> zipfile.ZipFile:
+    (path,) = built.glob("*.whl")
+    return zipfile.ZipFile(path)
+
+
+@pytest.fixture(scope="module")
+def dist_info() -> str:
+    return f"{PROJECT['name'].replace('-', '_')}-{PROJECT['version']}.dist-info"
+
+
+def source_files() -> set[str]:
+    """Paths of the packages' files as an installation should have them."""
+    return {
+        path.relative_to(base).as_posix()
+        for package, base in PACKAGES.items()
+        for path in (base / package).rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+
+
+def test_the_wheel_installs_two_packages_and_nothing_else_at_top_level(
+    wheel: zipfile.ZipFile, dist_info: str
+) -> None:
+    assert {PurePosixPath(name).parts[0] for name in wheel.namelist()} == {*PACKAGES, dist_info}
+
+
+def test_the_wheel_built_from_the_sdist_has_every_file_of_the_packages(
+    wheel: zipfile.ZipFile, dist_info: str
+) -> None:
+    shipped = {name for name in wheel.namelist() if not name.startswith(dist_info)}
+    assert shipped == source_files()
+    assert {f"{package}/py.typed" for package in PACKAGES} <= shipped
+
+
+def test_victor_and_the_shell_find_their_entry_points(wheel: zipfile.ZipFile, dist_info: str) -> None:
+    entry_points = configparser.ConfigParser()
+    entry_points.read_string(wheel.read(f"{dist_info}/entry_points.txt").decode())
+    assert dict(entry_points["victor.plugins"]) == {"autotune": "victor_autotune_plugin.plugin:plugin"}
+    assert dict(entry_points["console_scripts"]) == {"victor-autotune": "victor_autotune_plugin.cli.app:main"}
+    # The plugin registers its own hooks itself; the group is for third parties.
+    assert not entry_points.has_section("victor_autotune")
+
+
+def test_the_metadata_names_licence_python_and_host(wheel: zipfile.ZipFile, dist_info: str) -> None:
+    metadata = HeaderParser().parsestr(wheel.read(f"{dist_info}/METADATA").decode())
+    assert metadata["License-Expression"] == "Apache-2.0"
+    assert metadata["Requires-Python"] == ">=3.11"
+    assert "victor-ai<1,>=0.9" in metadata.get_all("Requires-Dist", [])
+    assert wheel.read(f"{dist_info}/licenses/LICENSE") == (ROOT / "LICENSE").read_bytes()
+
+
+def test_the_sdist_can_be_tested_and_studied(built: Path) -> None:
+    (path,) = built.glob("*.tar.gz")
+    with tarfile.open(path) as archive:
+        names = {PurePosixPath(*PurePosixPath(name).parts[1:]).as_posix() for name in archive.getnames()}
+    for folder in ("tests", "benchmarks", "docs", "examples", "hooks", ".ci"):
+        files = [
+            file.relative_to(ROOT).as_posix()
+            for file in (ROOT / folder).rglob("*")
+            if file.is_file() and not {"__pycache__", ".victor"} & set(file.parts) and file.suffix != ".pyc"
+        ]
+        assert set(files) <= names, folder
+    assert {"Makefile", "requirements-dev.lock", "CHANGELOG.md", "CONTRIBUTING.md", "README.md", "LICENSE"} <= names
+
+
+def test_an_editable_install_reaches_both_source_roots(tmp_path: Path) -> None:
+    subprocess.run(
+        [sys.executable, "-c", "import sys, hatchling.build as b; b.build_editable(sys.argv[1])", str(tmp_path)],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+    )
+    (path,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(path) as archive:
+        (pth,) = (name for name in archive.namelist() if name.endswith(".pth"))
+        roots = archive.read(pth).decode().split()
+    assert {Path(root).resolve() for root in roots} == set(PACKAGES.values())

@@ -1,0 +1,580 @@
+"""The loop: which plan the next run gets, and what follows from a finished one.
+
+```
+configured ──suggestion──▶ running ──passed──▶ watched ──no harm──▶ settled
+                              │ failed, inconclusive   │ harm
+                              ▼                        ▼
+                        plan stays              rolled back to the plan before
+```
+
+Every step of it is one transaction of the store: what a team's next run gets, the experiment's status and the
+line in the history change together or not at all, whoever else shares the store.
+"""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final
+
+from attrs import define, evolve, frozen
+
+from . import faults
+from .errors import AutotuneError, StoreError
+from .hookmanager import HookManager
+from .hookspecs import PlannedRun, TeamRunStarting
+from .model.optimization import OptimizationSuggestion, current_config
+from .model.plan import EMPTY_PLAN, TeamPlan, TeamSpec
+from .model.state import Actor, Assignment, Change, ChangeAction, Experiment, ExperimentStatus, Phase, TeamState
+from .recorder import Recorder
+
+if TYPE_CHECKING:
+    from .experiment import Judge, Watch
+    from .model.run import TeamRun
+    from .settings import Settings
+    from .storage import Transaction
+
+HISTORY_RUNS: Final = 50
+"""How many of a team's last runs a suggestion is made from."""
+
+SUGGEST_EVERY: Final = 5
+"""A team without an experiment is looked at again after this many runs."""
+
+_TELLS: Final[Mapping[str, tuple[str, ...]]] = {
+    "started": ("experiment_started",),
+    "promoted": ("experiment_decided", "plan_promoted"),
+    "rejected": ("experiment_decided",),
+    "inconclusive": ("experiment_decided",),
+    "aborted": ("experiment_decided",),
+    "rolled_back": ("plan_rolled_back",),
+}
+
+
+_TESTING: Final = ("approve", "auto")
+"""The modes in which runs take part in experiments."""
+
+
+@define
+class _Approval:
+    """Whether a change may be made, and if nobody was asked yet, what to ask.
+
+    Attributes:
+        given: Whether it is approved.
+        by: Who answered, or None before anybody was asked.
+        asked: The experiment and its step that wait for an answer.
+    """
+
+    given: bool = False
+    by: str | None = None
+    asked: tuple[Experiment, str] | None = None
+
+
+@frozen
+class _Told:
+    """A change to tell the hooks about once it is committed."""
+
+    experiment: Experiment | None
+    change: Change
+
+
+class Autotuner:
+    """Chooses plans, runs experiments, promotes and takes back.
+
+    Args:
+        settings: Gives the settings of a team; its second argument is the workflow's own `metadata.autotune`.
+        recorder: Gives transactions of the store.
+        hooks: Are asked for approval and strategies, and told of changes.
+        clock: Unix seconds.
+    """
+
+    def __init__(
+        self,
+        settings: Callable[[TeamSpec, Any], Settings],
+        recorder: Recorder,
+        hooks: HookManager,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._settings = settings
+        self._recorder = recorder
+        self._hooks = hooks
+        self._clock = clock
+        self._evidence = _Evidence()
+        self._metadata: dict[tuple[str, str], Any] = {}
+        self._runs_since: dict[tuple[str, str], int] = {}
+
+    # --- before a run
+
+    def plan(self, event: TeamRunStarting) -> PlannedRun:
+        """Choose the plan of a run.
+
+        Args:
+            event: The run that is about to start.
+
+        Returns:
+            The plan. If the store can't be used, the run stays as configured.
+        """
+        settings = self._settings(event.spec, event.metadata)
+        self._metadata[event.spec.key] = event.metadata
+        if settings.mode == "observe":
+            return PlannedRun(mode=settings.mode)
+        if settings.plan is not None:
+            return PlannedRun(settings.plan, settings.mode, source="settings")
+        try:
+            with self._changes() as changes:
+                return self._planned(changes, event, settings)
+        except StoreError as error:
+            faults.report("choice of a plan", error)
+            return PlannedRun(mode=settings.mode)
+
+    def _planned(self, changes: _Changes, event: TeamRunStarting, settings: Settings) -> PlannedRun:
+        transaction = changes.transaction
+        state = self._kept_up(changes, event.spec)
+        takes_part = state.experiment_id is not None and not state.paused and settings.mode in _TESTING
+        experiment = transaction.experiment(state.experiment_id) if takes_part and state.experiment_id else None
+        if experiment is None or not experiment.is_open:
+            return PlannedRun(state.plan, settings.mode, source="configured" if state.plan.is_empty else "live")
+        assignment = _assigned(transaction, experiment, event)
+        plan = experiment.treatment if assignment.arm == "treatment" else experiment.control
+        source = "watch" if assignment.phase == "watch" else "experiment"
+        return PlannedRun(plan, settings.mode, assignment, source)
+
+    def _kept_up(self, changes: _Changes, spec: TeamSpec) -> TeamState:
+        """Return the state of a team; what was learnt of another definition of it no longer holds."""
+        state = changes.transaction.team(*spec.key)
+        fingerprint = spec.fingerprint()
+        if state.fingerprint == fingerprint:
+            return state
+        known = state.fingerprint is not None
+        fresh = evolve(state, fingerprint=fingerprint, spec=spec, plan=EMPTY_PLAN, experiment_id=None)
+        if known and (state.experiment_id is not None or not state.plan.is_empty):
+            experiment = changes.transaction.experiment(state.experiment_id) if state.experiment_id else None
+            if experiment is not None and not experiment.has_ended:
+                experiment = evolve(experiment, status="aborted", ended_at=self._clock())
+            reason = "The definition of the team changed, so what was learnt before no longer holds."
+            return changes.apply(fresh, "aborted", reason, before=state, experiment=experiment)
+        return changes.transaction.save_team(evolve(fresh, updated_at=self._clock()))
+
+    # --- after a run
+
+    def judge(self, run: TeamRun) -> None:
+        """Draw the conclusions from a finished run: promote, reject, roll back, or start a test.
+
+        Args:
+            run: The run; its observation is in the store already.
+
+        Raises:
+            StoreError: If the store can't be used. The next run's judgement catches up.
+        """
+        spec = run.spec
+        settings = self._settings(spec, self._metadata.get(spec.key))
+        if settings.mode not in _TESTING or settings.plan is not None or run.cancelled:
+            return
+        if run.experiment_id is None and not self._is_due(spec.key):
+            return
+        approval = _Approval() if settings.mode == "approve" else _Approval(given=True)
+        with self._changes() as changes:
+            self._conclude(changes, run, settings, approval)
+        if approval.asked is None:
+            return
+        experiment, step = approval.asked
+        answer = self._hooks.first("approve_change", experiment=experiment, step=step)
+        if answer is not None:
+            with self._changes() as changes:
+                self._conclude(changes, run, settings, _Approval(given=answer.value is True, by=answer.by))
+
+    def _conclude(self, changes: _Changes, run: TeamRun, settings: Settings, approval: _Approval) -> None:
+        state = changes.transaction.team(*run.spec.key)
+        if state.paused or state.fingerprint != run.spec.fingerprint():
+            return
+        experiment = changes.transaction.experiment(state.experiment_id) if state.experiment_id else None
+        if experiment is None:
+            self._propose(changes, state, run, settings, approval)
+        elif experiment.status == "running":
+            self._judge_test(changes, state, experiment, settings, approval)
+        elif experiment.status == "watched":
+            self._judge_watch(changes, state, experiment)
+
+    def _is_due(self, key: tuple[str, str]) -> bool:
+        """Count a run outside an experiment, and say whether it is time to look for something to test."""
+        runs = self._runs_since.get(key, SUGGEST_EVERY - 1) + 1
+        due = runs >= SUGGEST_EVERY
+        self._runs_since[key] = 0 if due else runs
+        return due
+
+    def _judge_test(
+        self, changes: _Changes, state: TeamState, experiment: Experiment, settings: Settings, approval: _Approval
+    ) -> None:
+        verdict = self._evidence.judge(changes.transaction, experiment).verdict()
+        if verdict.status == "running":
+            return
+        now, evidence = self._clock(), verdict.to_dict()
+        decided = evolve(experiment, verdict=evidence, decided_at=now)
+        if verdict.status != "passed":
+            ended = evolve(decided, status=verdict.status, ended_at=now)
+            action: ChangeAction = "rejected" if verdict.status == "failed" else "inconclusive"
+            after = evolve(state, experiment_id=None)
+            changes.apply(after, action, verdict.reason, before=state, experiment=ended, evidence=evidence)
+            return
+        if not approval.given:
+            if approval.by is None:
+                approval.asked = decided, "promote"
+                return
+            ended = evolve(decided, status="aborted", ended_at=now)
+            reason = f"The hook of {approval.by!r} did not approve the promotion."
+            changes.apply(
+                evolve(state, experiment_id=None), "aborted", reason, before=state, experiment=ended, actor="person"
+            )
+            return
+        watched = evolve(decided, status="watched", promoted_at=now)
+        after = evolve(state, plan=experiment.treatment)
+        if not settings.watch.enabled:
+            changes.transaction.save_experiment(watched)
+            watched = evolve(watched, status="settled", ended_at=now)
+            after = evolve(after, experiment_id=None)
+        improvement = None if verdict.effect is None else -100 * verdict.effect
+        changes.apply(
+            after,
+            "promoted",
+            verdict.reason,
+            before=state,
+            experiment=watched,
+            evidence=evidence,
+            rollback_plan=experiment.control,
+            improvement_percent=improvement,
+        )
+
+    def _judge_watch(self, changes: _Changes, state: TeamState, experiment: Experiment) -> None:
+        verdict = self._evidence.watch(changes.transaction, experiment).verdict()
+        if verdict.status == "watching":
+            return
+        evidence = verdict.to_dict()
+        ended = evolve(experiment, watch_verdict=evidence, status=verdict.status, ended_at=self._clock())
+        after = evolve(state, experiment_id=None)
+        action: ChangeAction = "settled"
+        if verdict.status == "rolled_back":
+            after, action = evolve(after, plan=experiment.control), "rolled_back"
+        changes.apply(after, action, verdict.reason, before=state, experiment=ended, evidence=evidence)
+
+    def _propose(
+        self, changes: _Changes, state: TeamState, run: TeamRun, settings: Settings, approval: _Approval
+    ) -> None:
+        """Start a test of the best suggestion that was not tried before, if there is one."""
+        runs = _comparable(changes.transaction.runs_of(*state.key, HISTORY_RUNS), state)
+        if len(runs) < settings.experiment.min_history:
+            return
+        experiments = changes.transaction.experiments_of(*state.key)
+        tried = {experiment.treatment.id for experiment in experiments if experiment.fingerprint == state.fingerprint}
+        for suggestion in self.suggestions(run.spec, state.plan, runs, settings):
+            treatment = state.plan.merged(suggestion.plan)
+            if treatment.id in tried or treatment == state.plan or settings.limits.crossed_by(treatment):
+                continue
+            experiment = self._experiment(state, treatment, suggestion, settings)
+            if not approval.given:
+                approval.asked = None if approval.by else (experiment, "start")
+                return
+            after = evolve(state, experiment_id=experiment.id)
+            evidence = suggestion.to_dict()
+            changes.apply(
+                after, "started", suggestion.description, before=state, experiment=experiment, evidence=evidence
+            )
+            return
+
+    def suggestions(
+        self, spec: TeamSpec, plan: TeamPlan, runs: Sequence[TeamRun], settings: Settings
+    ) -> list[OptimizationSuggestion]:
+        """Return what the strategies suggest for a team, best first.
+
+        Args:
+            spec: The team as configured.
+            plan: Its live plan.
+            runs: Finished runs under that plan.
+            settings: The team's settings.
+
+        Returns:
+            Suggestions with at least the wanted improvement and a confidence of 0.6, by priority and then by expected
+            improvement times confidence.
+        """
+        from .analysis import formation_insight
+        from .strategies import BUILT_IN
+
+        insight = formation_insight(runs)
+        insights = [] if insight is None else [insight]
+        config = current_config(spec, plan)
+        strategies = [*BUILT_IN]
+        for answer in self._hooks.answers("add_strategies"):
+            strategies.extend(answer.value)
+        found: list[OptimizationSuggestion] = []
+        for strategy in strategies:
+            if strategy.name in settings.strategies:
+                with faults.guard(f"strategy {strategy.name!r}"):
+                    found.extend(strategy.suggest(insights, config))
+        worth = [
+            suggestion
+            for suggestion in found
+            if suggestion.confidence >= 0.6
+            and suggestion.expected_improvement >= 100 * settings.experiment.minimum_improvement
+        ]
+        rank = ("critical", "high", "medium", "low")
+        return sorted(worth, key=lambda s: (rank.index(s.priority), -s.expected_improvement * s.confidence))
+
+    def _experiment(
+        self, state: TeamState, treatment: TeamPlan, suggestion: OptimizationSuggestion, settings: Settings
+    ) -> Experiment:
+        from . import __version__
+        from .experiment import ASSIGNMENT_VERSION
+
+        return Experiment(
+            id=uuid.uuid4().hex[:12],
+            workflow=state.workflow,
+            team_id=state.team_id,
+            fingerprint=state.fingerprint or "",
+            strategy=suggestion.type,
+            description=suggestion.description,
+            control=state.plan,
+            treatment=treatment,
+            seed=secrets.token_hex(8),
+            assignment_version=ASSIGNMENT_VERSION,
+            policy=settings.experiment.policy(),
+            watch_policy=settings.watch.policy(),
+            status="running",
+            created_at=self._clock(),
+            code_version=__version__,
+        )
+
+    # --- what a person does
+
+    def roll_back(self, workflow: str, team_id: str, reason: str = "Taken back by hand.") -> Change:
+        """Take back a team's latest promotion, and end what is open on top of it.
+
+        Args:
+            workflow: Workflow name.
+            team_id: Team id.
+            reason: Why, for the history.
+
+        Returns:
+            The change made.
+
+        Raises:
+            AutotuneError: If there is nothing to take back.
+            StoreError: If the store can't be used.
+        """
+        with self._changes() as changes:
+            transaction = changes.transaction
+            state = transaction.team(workflow, team_id)
+            promoted = _latest_promotion(transaction.changes_of(workflow, team_id))
+            experiment = transaction.experiment(state.experiment_id) if state.experiment_id else None
+            if promoted is None and experiment is None:
+                raise AutotuneError(
+                    f"team {team_id!r} of workflow {workflow!r} has no change to take back",
+                    mend="victor autotune history shows what was changed",
+                )
+            if experiment is not None:
+                status: ExperimentStatus = "rolled_back" if experiment.status == "watched" else "aborted"
+                experiment = evolve(experiment, status=status, ended_at=self._clock())
+            before = promoted.rollback_plan if promoted is not None and promoted.rollback_plan is not None else None
+            running_only = experiment is not None and experiment.status == "aborted"
+            plan = state.plan if running_only or before is None else before
+            return changes.apply_change(
+                evolve(state, plan=plan, experiment_id=None),
+                "aborted" if running_only else "rolled_back",
+                reason,
+                before=state,
+                experiment=experiment,
+                actor="person",
+            )
+
+    def set_paused(self, workflow: str, team_id: str, paused: bool) -> TeamState:
+        """Pause the tuning of a team, or resume it.
+
+        While it is paused, runs keep the live plan and no experiment takes part or is judged.
+
+        Args:
+            workflow: Workflow name.
+            team_id: Team id.
+            paused: Whether to pause.
+
+        Returns:
+            The new state; unchanged when it was so before.
+
+        Raises:
+            StoreError: If the store can't be used.
+        """
+        with self._changes() as changes:
+            state = changes.transaction.team(workflow, team_id)
+            if state.paused == paused:
+                return state
+            action: ChangeAction = "paused" if paused else "resumed"
+            after = evolve(state, paused=paused)
+            return changes.apply(after, action, f"{action.capitalize()} by hand.", before=state, actor="person")
+
+    @contextmanager
+    def _changes(self) -> Iterator[_Changes]:
+        """Open a transaction that tells the hooks of its changes once it is committed."""
+        with self._recorder.transaction() as transaction:
+            changes = _Changes(transaction, self._clock)
+            yield changes
+        for told in changes.told:
+            for hook in _TELLS.get(told.change.action, ()):
+                if told.experiment is not None:
+                    self._hooks.tell(hook, experiment=told.experiment, change=told.change)
+
+
+class _Changes:
+    """One transaction, and the changes to a team's plan made in it."""
+
+    def __init__(self, transaction: Transaction, clock: Callable[[], float]) -> None:
+        self.transaction = transaction
+        self.told: list[_Told] = []
+        self._clock = clock
+
+    def apply(self, after: TeamState, action: ChangeAction, reason: str, **details: Any) -> TeamState:
+        """Save a team's new state, the experiment behind it, and the line in the history; return the saved state."""
+        self.apply_change(after, action, reason, **details)
+        return self.transaction.team(*after.key)
+
+    def apply_change(
+        self,
+        after: TeamState,
+        action: ChangeAction,
+        reason: str,
+        *,
+        before: TeamState,
+        experiment: Experiment | None = None,
+        actor: Actor = "auto",
+        evidence: Mapping[str, Any] | None = None,
+        rollback_plan: TeamPlan | None = None,
+        improvement_percent: float | None = None,
+    ) -> Change:
+        """Do what `apply` does; return the line in the history."""
+        now = self._clock()
+        if experiment is not None:
+            self.transaction.save_experiment(experiment)
+        self.transaction.save_team(evolve(after, updated_at=now))
+        change = Change(
+            id=None,
+            at=now,
+            workflow=after.workflow,
+            team_id=after.team_id,
+            action=action,
+            actor=actor,
+            reason=reason,
+            experiment_id=None if experiment is None else experiment.id,
+            plan_before=before.plan,
+            plan_after=after.plan,
+            rollback_plan=rollback_plan,
+            improvement_percent=improvement_percent,
+            evidence=dict(evidence or {}),
+        )
+        change = evolve(change, id=self.transaction.add_change(change))
+        self.told.append(_Told(experiment, change))
+        return change
+
+
+class _Evidence:
+    """The judges of the open experiments, each fed with the observations it has not seen.
+
+    A judge is a function of the observations in the order of the store, so every process that shares the store
+    comes to the same verdict, and one that starts anew replays it.
+    """
+
+    def __init__(self) -> None:
+        self._judges: dict[tuple[str, Phase], tuple[Any, int]] = {}
+        self._lock = threading.Lock()
+
+    def judge(self, transaction: Transaction, experiment: Experiment) -> Judge:
+        """Return the judge of a test, up to date."""
+        from .experiment import Judge, Policy
+
+        return self._fed(transaction, experiment, "test", lambda: Judge(Policy.from_dict(experiment.policy)))
+
+    def watch(self, transaction: Transaction, experiment: Experiment) -> Watch:
+        """Return the watch over a promoted plan, up to date."""
+        from .experiment import Watch, WatchPolicy
+
+        def make() -> Watch:
+            reference = [_observation(stored) for stored in transaction.observations(experiment.id, "test")]
+            return Watch(WatchPolicy.from_dict(experiment.watch_policy), reference=reference)
+
+        return self._fed(transaction, experiment, "watch", make)
+
+    def _fed(self, transaction: Transaction, experiment: Experiment, phase: Phase, make: Callable[[], Any]) -> Any:
+        key = (experiment.id, phase)
+        with self._lock:
+            judge, seen = self._judges.pop(key, (None, 0))
+            if judge is None:
+                judge = make()
+            for stored in transaction.observations(experiment.id, phase, seen):
+                judge.observe(_observation(stored))
+                seen = stored.order
+            self._judges[key] = judge, seen
+            if len(self._judges) > 1000:
+                self._judges.pop(next(iter(self._judges)))
+            return judge
+
+
+def _observation(stored: Any) -> Any:
+    from .experiment import Observation
+
+    return Observation(
+        index=stored.index,
+        arm=stored.arm,
+        duration_seconds=stored.duration_seconds,
+        success=stored.success,
+        score=stored.score,
+        cost_usd=stored.cost_usd,
+        tool_calls=stored.tool_calls,
+        timed_out=stored.timed_out,
+        task_key=stored.task_key,
+    )
+
+
+def _assigned(transaction: Transaction, experiment: Experiment, event: TeamRunStarting) -> Assignment:
+    """Return the place of a run in the open phase of an experiment; a task keeps its arm."""
+    from .experiment import assign
+
+    phase: Phase = "watch" if experiment.status == "watched" else "test"
+    unit = event.task_key or event.run_id
+    known = transaction.assignment_of_unit(experiment.id, phase, unit)
+    if known is not None:
+        return known
+    index = transaction.next_index(experiment.id, phase)
+    weights = None
+    if phase == "watch":
+        holdback = float(experiment.watch_policy["holdback"])
+        weights = {"control": holdback, "treatment": 1 - holdback}
+    arm = assign(f"{experiment.seed}:{phase}", index, weights)
+    assignment = Assignment(experiment.id, phase, index, arm, unit, event.run_id)
+    transaction.add_assignment(assignment)
+    return assignment
+
+
+def _comparable(runs: Sequence[TeamRun], state: TeamState) -> list[TeamRun]:
+    """Return the latest runs of the team as it is now: same definition, live plan, not cancelled."""
+    latest = []
+    for run in runs:
+        if run.cancelled:
+            continue
+        if run.spec.fingerprint() != state.fingerprint:
+            break
+        if run.plan_asked == state.plan:
+            latest.append(run)
+    return latest
+
+
+def _latest_promotion(changes: Sequence[Change]) -> Change | None:
+    """Return the latest promotion that was not taken back, or None."""
+    taken_back = 0
+    for change in sorted(changes, key=lambda c: c.id or 0, reverse=True):
+        if change.action == "rolled_back":
+            taken_back += 1
+        elif change.action == "aborted" and not change.plan_before.is_empty and change.plan_after.is_empty:
+            return None
+        elif change.action == "promoted":
+            if taken_back == 0:
+                return change
+            taken_back -= 1
+    return None

@@ -1,0 +1,71 @@
+"""Errors that a person can mend.
+
+```
+AutotuneError                    anything the plugin tells a person; exit code 2 on the command line
+├── SettingsError                a settings file, environment variable or option is wrong
+├── WorkflowError                a workflow file can't be used
+├── PlanError                    a plan can't run with this team, or crosses a limit
+├── StoreError                   the store can't be used
+│   ├── StoreUnavailableError    unreachable, locked, full, or read-only
+│   ├── StoreVersionError        written by a newer version of the plugin
+│   └── StaleStateError          somebody else changed the state in between; read it again
+└── HostError                    Victor is missing, or not as it was
+```
+
+Inside a team run none of them reaches the user's code: the run goes on as configured and the fault is
+reported by `faults`.
+"""
+
+from __future__ import annotations
+
+
+class AutotuneError(Exception):
+    """Something is wrong, and the message says what, where, and how to mend it.
+
+    Args:
+        message: What is wrong.
+        where: File, `file:line`, option, or variable that holds it.
+        mend: What to do about it: the command, or the nearest valid value.
+    """
+
+    def __init__(self, message: str, *, where: str | None = None, mend: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.where = where
+        self.mend = mend
+
+    def __str__(self) -> str:
+        text = f"{self.where}: {self.message}" if self.where else self.message
+        return f"{text}\n  {self.mend}" if self.mend else text
+
+
+class SettingsError(AutotuneError):
+    """A settings file, environment variable or option is wrong."""
+
+
+class WorkflowError(AutotuneError):
+    """A workflow file can't be used."""
+
+
+class PlanError(AutotuneError):
+    """A plan can't run with this team, or crosses a limit."""
+
+
+class StoreError(AutotuneError):
+    """The store can't be used."""
+
+
+class StoreUnavailableError(StoreError):
+    """The store is unreachable, locked, full, or read-only."""
+
+
+class StoreVersionError(StoreError):
+    """The store was written by a newer version of the plugin."""
+
+
+class StaleStateError(StoreError):
+    """Somebody else changed the state in between; read it again and repeat."""
+
+
+class HostError(AutotuneError):
+    """Victor is missing, or not as this version of the plugin knows it."""

@@ -1,0 +1,244 @@
+"""The sequential test of a changed plan against today's."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Final
+
+from .assignment import sample_ratio_p_value
+from .boundaries import NORMAL, boundary
+from .guardrails import Guardrails
+from .observation import ARMS, CONTROL, TREATMENT, Observation
+from .policy import FAIL_SHARES, PASS_SHARE, Policy
+from .primary import Effect, Primary, RankPrimary, ScorePrimary, task_effects
+from .twosample import information
+from .verdict import Verdict
+from .words import TITLES, amount, change_in_words, guardrail_in_words, improvement_in_words, runs_in_words
+
+MISMATCH_P: Final = 0.0005
+"""Below this p-value of the runs per arm nothing is decided."""
+
+HOPE_Z: Final = 1.645
+"""A test is futile when even the upper end of this one-sided interval of the effect would hardly pass ..."""
+
+FUTILITY: Final = 0.025
+"""... namely with less than this probability."""
+
+REPEATED_LIMIT: Final = 10
+"""A test ends when it has seen this many times the runs it may need, because hardly any of them counts."""
+
+POWER_Z: Final = NORMAL.inv_cdf(0.8)
+
+
+class Judge:
+    """Decides a test while its runs arrive; a look is taken after every one.
+
+    The same observations in the same order give the same verdict, bit for bit, however often it was asked for. A
+    test that has ended stays as it ended.
+
+    Args:
+        policy: The rules.
+        baseline: Runs of the control's plan from before the test. Where they share task keys with the test, the
+            tasks' own slowness is taken off the primary metric, which shortens the test.
+    """
+
+    def __init__(self, policy: Policy, *, baseline: Sequence[Observation] = ()) -> None:
+        self._policy = policy
+        most = policy.max_runs_per_arm
+        self._harm_runs = max(policy.min_runs_per_arm // 2, 4)
+        first, first_harm = policy.min_runs_per_arm / most, self._harm_runs / most
+        fail_alpha = policy.alpha * (1 - PASS_SHARE) * FAIL_SHARES["primary"]
+        self._pass = boundary(policy.rule, policy.alpha * PASS_SHARE, first)
+        self._fail = boundary("pocock", fail_alpha, first_harm)
+        self._guardrails = Guardrails(policy, first_harm)
+        self._primary: Primary
+        if policy.metric == "score":
+            self._primary = ScorePrimary()
+        else:
+            self._primary = RankPrimary(policy.metric, task_effects(policy.metric, baseline))
+        self._runs = dict.fromkeys(ARMS, 0)
+        self._ignored = {"repeated": 0, "duplicate": 0, "unmeasured": 0, "late": 0}
+        self._indices: set[int] = set()
+        self._keys: set[str] = set()
+        self._status, self._reason = "running", "No runs yet."
+        self._verdict: Verdict | None = None
+
+    def observe(self, observation: Observation) -> None:
+        """Take one finished run into account.
+
+        An index that was seen, a task key that was seen, a run without a price in a test of cost, and a run after the
+        end are counted and otherwise ignored.
+        """
+        self._verdict = None
+        if self._status != "running":
+            self._ignored["late"] += 1
+            return
+        if observation.index in self._indices:
+            self._ignored["duplicate"] += 1
+            return
+        self._indices.add(observation.index)
+        if observation.task_key is not None and observation.task_key in self._keys:
+            self._ignored["repeated"] += 1
+        elif not self._primary.add(observation):
+            self._ignored["unmeasured"] += 1
+        else:
+            if observation.task_key is not None:
+                self._keys.add(observation.task_key)
+            self._guardrails.add(observation)
+            self._runs[observation.arm] += 1
+            self._look()
+        if self._status == "running" and self._is_full():
+            self._end()
+
+    def verdict(self) -> Verdict:
+        """Return the verdict after the runs so far."""
+        if self._verdict is None:
+            self._verdict = self._describe()
+        return self._verdict
+
+    @property
+    def _share(self) -> float:
+        """Information gathered, as a share of the whole test's."""
+        return information(self._runs[CONTROL], self._runs[TREATMENT]) / self._policy.max_runs_per_arm
+
+    def _is_full(self) -> bool:
+        most = self._policy.max_runs_per_arm
+        counted = self._runs[CONTROL] + self._runs[TREATMENT] + self._ignored["unmeasured"]
+        return (
+            min(self._runs.values()) >= most
+            or counted >= 2 * most
+            or len(self._indices) >= 2 * most * REPEATED_LIMIT
+        )
+
+    def _look(self) -> None:
+        """Decide, or say why not yet."""
+        least = min(self._runs.values())
+        if least < self._harm_runs:
+            self._reason = f"Too few runs to judge: {runs_in_words(self._runs)}."
+            return
+        t, z = self._share, self._primary.z
+        harm = self._harm(t, z)
+        if harm is not None:
+            self._close("failed", harm)
+        elif least < self._policy.min_runs_per_arm:
+            self._reason = f"Too few runs to judge: {runs_in_words(self._runs)}."
+        elif z >= self._pass.at(t):
+            self._try_to_pass(t)
+        elif self._policy.futility and (reason := self._futile(t, z)) is not None:
+            self._close("inconclusive", reason)
+        else:
+            self._reason = f"No proof yet after {runs_in_words(self._runs)}."
+
+    def _harm(self, t: float, z: float) -> str | None:
+        if -z >= self._fail.at(t):
+            effect = self._effect(t)
+            return f"The {change_in_words(self._policy.metric, effect)}, proven after {runs_in_words(self._runs)}."
+        name = self._guardrails.harmed(t)
+        if name is None:
+            return None
+        evidence = next(item for item in self._guardrails.evidence(t) if item.name == name)
+        return f"{guardrail_in_words(evidence)}, proven after {runs_in_words(self._runs)}."
+
+    def _try_to_pass(self, t: float) -> None:
+        improvement, least = self._primary.improvement(), self._policy.minimum_improvement
+        if not improvement >= least:
+            self._reason = (
+                f"An improvement is proven, but its estimate of {amount(improvement)} is below the "
+                f"{amount(least)} asked for."
+            )
+        elif (name := self._guardrails.unclear()) is not None:
+            self._reason = f"An improvement is proven, but harm to {TITLES[name]} is not ruled out yet."
+        elif self._mismatch() < MISMATCH_P:
+            self._reason = f"An improvement shows, but the runs per arm don't match the plan: {self._counts()}."
+        else:
+            words = improvement_in_words(self._policy.metric, self._effect(t))
+            self._status, self._reason = (
+                "passed",
+                f"The {words}, proven after {runs_in_words(self._runs)}, and no guardrail is harmed.",
+            )
+
+    def _futile(self, t: float, z: float) -> str | None:
+        """Return why the test will hardly pass any more, or None (conditional power; Jennison and Turnbull 2000)."""
+        drop, excess = self._guardrails.success_drop()
+        if excess >= HOPE_Z:
+            return (
+                f"Stopped for safety: the success share is {100 * drop:.0f} points lower, probably more than the "
+                f"margin, after {runs_in_words(self._runs)}."
+            )
+        if t >= 1:
+            return None
+        hope = (z + HOPE_Z) / math.sqrt(t)
+        needed = (self._pass.at(1.0) - z * math.sqrt(t) - hope * (1 - t)) / math.sqrt(1 - t)
+        if NORMAL.cdf(-needed) >= FUTILITY:
+            return None
+        return f"Ended early after {runs_in_words(self._runs)}: a pass has become very unlikely."
+
+    def _end(self) -> None:
+        if not all(self._runs.values()):
+            empty = next(arm for arm in ARMS if not self._runs[arm])
+            self._close("inconclusive", f"Ended without a measured run in {empty}.")
+        elif self._reason.startswith("An improvement"):
+            self._close("inconclusive", f"Ended after {runs_in_words(self._runs)}. {self._reason}")
+        else:
+            self._close("inconclusive", f"Ended after {runs_in_words(self._runs)} without proof.")
+
+    def _close(self, status: str, reason: str) -> None:
+        if status == "failed" and self._mismatch() < MISMATCH_P:
+            status, reason = "inconclusive", f"Stopped: the runs per arm don't match the plan: {self._counts()}."
+        self._status, self._reason = status, reason
+
+    def _mismatch(self) -> float:
+        return sample_ratio_p_value(self._runs)
+
+    def _counts(self) -> str:
+        return " and ".join(f"{self._runs[arm]} {arm}" for arm in ARMS)
+
+    def _effect(self, t: float) -> Effect:
+        return self._primary.effect(self._pass.at(t), self._fail.at(t))
+
+    def _describe(self) -> Verdict:
+        t, z = self._share, self._primary.z
+        early = min(self._runs.values()) < self._policy.min_runs_per_arm
+        better = math.inf if early else self._pass.at(t)
+        worse = math.inf if min(self._runs.values()) < self._harm_runs else self._fail.at(t)
+        effect = self._primary.effect(better, worse)
+        return Verdict(
+            status=self._status,
+            reason=self._reason,
+            metric=self._policy.metric,
+            runs=dict(self._runs),
+            effect=effect.estimate,
+            interval=(effect.low, effect.high),
+            statistic=z,
+            boundary=better,
+            error_rate=self._policy.alpha,
+            minimum_detectable_effect=self._detectable(effect, t, better + worse),
+            runs_needed=self._needed(t, z),
+            guardrails=self._guardrails.evidence(t if worse < math.inf else 0.0),
+            sample_ratio_p_value=self._mismatch(),
+            ignored=dict(self._ignored),
+        )
+
+    def _detectable(self, effect: Effect, t: float, width: float) -> float | None:
+        """The width of the interval tells the standard error now, which falls with the root of the information."""
+        if not (math.isfinite(width) and math.isfinite(effect.low) and math.isfinite(effect.high)):
+            return None
+        drift = (self._pass.at(1.0) + POWER_Z) * math.sqrt(min(t, 1.0)) / width
+        if self._policy.metric == "score":
+            return drift * (effect.high - effect.low)
+        if effect.low <= -1:
+            return None
+        return -math.expm1(-drift * (math.log1p(effect.high) - math.log1p(effect.low)))
+
+    def _needed(self, t: float, z: float) -> int | None:
+        """Runs per arm until the expected statistic is at the boundary; beyond the test, with a power of 0.8."""
+        if self._status in ("passed", "failed") or z < 0.25 or t <= 0:
+            return None
+        most, now = self._policy.max_runs_per_arm, t * self._policy.max_runs_per_arm
+        if self._status == "running":
+            for runs in range(max(math.ceil(now), self._policy.min_runs_per_arm), most + 1):
+                if z * math.sqrt(runs / now) >= self._pass.at(runs / most):
+                    return max(math.ceil(runs - now), 1)
+        return max(math.ceil(now * ((self._pass.at(1.0) + POWER_Z) / z) ** 2 - now), 1)
+

@@ -1,0 +1,59 @@
+"""Numbers of a verdict in plain words."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Final
+
+from .guardrails import GuardrailEvidence
+from .observation import ARMS
+from .primary import Effect
+
+TITLES: Final = {
+    "duration": "duration",
+    "cost": "cost",
+    "tool_calls": "number of tool calls",
+    "score": "score",
+    "success": "success share",
+    "p95": "P95 of the duration",
+    "mean": "mean duration",
+}
+"""Names of metrics and guardrails for people."""
+
+
+def amount(share: float) -> str:
+    """Return a share as a percentage: `0.123` is `12 %`."""
+    if math.isnan(share):
+        return "unknown"
+    if math.isinf(share):
+        return "unbounded"
+    percent = 100 * share
+    return f"{percent:.1f} %" if abs(percent) < 10 and abs(percent) >= 0.05 else f"{percent:.0f} %"
+
+
+def runs_in_words(runs: Mapping[str, int]) -> str:
+    """Return the runs per arm: `23 + 24 runs`."""
+    return f"{' + '.join(str(runs[arm]) for arm in ARMS)} runs"
+
+
+def improvement_in_words(metric: str, effect: Effect) -> str:
+    """Return an improvement with its interval, such as `duration is 32 % lower (12 % to 45 %)`."""
+    if metric == "score":
+        return f"score is {amount(effect.estimate)} higher ({amount(effect.low)} to {amount(effect.high)})"
+    return f"{TITLES[metric]} is {amount(-effect.estimate)} lower ({amount(-effect.high)} to {amount(-effect.low)})"
+
+
+def change_in_words(metric: str, effect: Effect) -> str:
+    """Return a harm with its interval, such as `duration is 80 % higher (20 % to 150 %)`."""
+    if metric == "score":
+        return f"score is {amount(-effect.estimate)} lower ({amount(-effect.high)} to {amount(-effect.low)})"
+    return f"{TITLES[metric]} is {amount(effect.estimate)} higher ({amount(effect.low)} to {amount(effect.high)})"
+
+
+def guardrail_in_words(evidence: GuardrailEvidence) -> str:
+    """Return a harmed guardrail as the start of a sentence."""
+    title = TITLES[evidence.name]
+    if evidence.name in ("success", "score"):
+        return f"The {title} fell from {evidence.control:.2f} to {evidence.treatment:.2f}"
+    return f"The {title} rose by {amount(evidence.change)}"

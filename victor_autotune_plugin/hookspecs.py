@@ -1,0 +1,232 @@
+"""The hooks: what the plugin asks and tells on the way of a run.
+
+The plugin's own behaviour (`hooks/victor_autotune_hooks`) is made of implementations of these hooks. A third
+party adds its own in a package with an entry point in the group `victor_autotune`:
+
+```toml
+[project.entry-points.victor_autotune]
+my_hooks = "my_package.hooks"
+```
+
+```python
+from victor_autotune_plugin.hookspecs import hookimpl
+
+@hookimpl
+def score_team_run(run):
+    return 0.9 if run.success else 0.0
+```
+
+Implementations take any subset of a hook's arguments, are plain functions (hooks are synchronous) and are
+called in pluggy's order: `tryfirst`, then last registered first, then `trylast`. Each is called on its own: one
+that raises is skipped, logged once by name, and shown by `victor autotune doctor`; the others still run.
+Wrappers (`wrapper=True`) are not supported. They run inside the user's team run, so keep them quick.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+import pluggy
+from attrs import frozen
+
+from .model.plan import EMPTY_PLAN, TeamPlan, TeamSpec
+
+if TYPE_CHECKING:
+    from .model.run import TeamRun
+    from .model.state import Assignment, Change, Experiment
+
+PROJECT: Final = "victor_autotune"
+"""pluggy project name, and the entry point group."""
+
+hookspec = pluggy.HookspecMarker(PROJECT)
+hookimpl = pluggy.HookimplMarker(PROJECT)
+
+
+@frozen
+class TeamRunStarting:
+    """A team is about to run.
+
+    Attributes:
+        run_id: Unique id of the run.
+        spec: The team as configured.
+        started_at: Unix time, seconds.
+        entry: The way in: `step`, `config` or `task`.
+        parent_id: Run id of the team run it is inside of, or None.
+        task_key: Key that is equal for the same task, or None.
+        metadata: The workflow's own `metadata.autotune`, or None.
+    """
+
+    run_id: str
+    spec: TeamSpec
+    started_at: float
+    entry: str = "config"
+    parent_id: str | None = None
+    task_key: str | None = None
+    metadata: Any = None
+
+
+@frozen
+class PlannedRun:
+    """The plan of one run and why it has it.
+
+    Attributes:
+        plan: What to change.
+        mode: The mode of the workflow: `observe`, `suggest`, `approve` or `auto`.
+        assignment: The run's place in an experiment, or None outside one.
+        source: Who chose the plan: `configured`, `settings`, `live`, `experiment`, `watch`, or a hook's name.
+    """
+
+    plan: TeamPlan = EMPTY_PLAN
+    mode: str = "observe"
+    assignment: Assignment | None = None
+    source: str = "configured"
+
+    @property
+    def experiment_id(self) -> str | None:
+        """Experiment the run takes part in, or None."""
+        return None if self.assignment is None else self.assignment.experiment_id
+
+    @property
+    def arm(self) -> str | None:
+        """Its arm, or None."""
+        return None if self.assignment is None else self.assignment.arm
+
+
+class RunSpecs:
+    """Hooks around one run of a team."""
+
+    @hookspec(firstresult=True)
+    def plan_team_run(self, event: TeamRunStarting) -> PlannedRun | None:
+        """Choose the plan of a run.
+
+        The built-in implementation asks the autotuner. An implementation with `tryfirst=True` can answer
+        before it and so take over the choice for the teams it cares about.
+
+        Args:
+            event: The run that is about to start.
+
+        Returns:
+            The plan, or None to leave the choice to the next implementation. No answer at all means that the
+            run stays as configured and is not recorded.
+        """
+
+    @hookspec
+    def before_team_run(self, event: TeamRunStarting, planned: PlannedRun) -> TeamPlan | None:
+        """See the plan of a run, or change it.
+
+        A changed plan takes the run out of its experiment, since the run is no longer a sample of its arm.
+
+        Args:
+            event: The run that is about to start.
+            planned: The plan so far; an earlier implementation's change is already in it.
+
+        Returns:
+            Another plan, or None to keep it.
+        """
+
+    @hookspec
+    def team_run_started(self, event: TeamRunStarting, planned: PlannedRun) -> None:
+        """Be told that a run starts now with this plan.
+
+        Args:
+            event: The run.
+            planned: Its final plan.
+        """
+
+    @hookspec(firstresult=True)
+    def score_team_run(self, run: TeamRun) -> float | None:
+        """Grade the outcome of a run.
+
+        The built-in implementation, called last, gives the share of members that succeeded.
+
+        Args:
+            run: The finished run, with that share as its score.
+
+        Returns:
+            A score in [0, 1], or None to leave it to the next implementation.
+        """
+
+    @hookspec(firstresult=True)
+    def price_team_run(self, run: TeamRun) -> float | None:
+        """Price a run.
+
+        The built-in implementation, called last, uses the price table of the settings.
+
+        Args:
+            run: The finished run; `run.tokens` holds the token use by model.
+
+        Returns:
+            US dollars, or None to leave it to the next implementation.
+        """
+
+    @hookspec
+    def after_team_run(self, run: TeamRun) -> None:
+        """Be told that a run finished; its record, score and cost are final.
+
+        The built-in implementations record it, count it in the metrics, and let the experiment judge it.
+
+        Args:
+            run: The finished run.
+        """
+
+
+class ChangeSpecs:
+    """Hooks around a change of a team's plan."""
+
+    @hookspec
+    def add_strategies(self) -> Sequence[Any]:
+        """Add strategies that suggest changes.
+
+        Returns:
+            Instances of subclasses of `victor_autotune_plugin.strategies.OptimizationStrategy`.
+        """
+
+    @hookspec(firstresult=True)
+    def approve_change(self, experiment: Experiment, step: str) -> bool | None:
+        """Approve a change in mode `approve`.
+
+        Args:
+            experiment: The change.
+            step: `start` before its test starts, `promote` before its promotion.
+
+        Returns:
+            True to approve, False to reject, None to leave it to the next implementation. Without an answer the
+            change waits.
+        """
+
+    @hookspec
+    def experiment_started(self, experiment: Experiment, change: Change) -> None:
+        """Be told that an A/B test started.
+
+        Args:
+            experiment: The experiment.
+            change: The line it adds to the team's history.
+        """
+
+    @hookspec
+    def experiment_decided(self, experiment: Experiment, change: Change) -> None:
+        """Be told that an A/B test ended: passed, failed, inconclusive or aborted.
+
+        Args:
+            experiment: The experiment, with its verdict.
+            change: The line it adds to the team's history.
+        """
+
+    @hookspec
+    def plan_promoted(self, experiment: Experiment, change: Change) -> None:
+        """Be told that a proven plan is now the team's plan.
+
+        Args:
+            experiment: The experiment that proved it.
+            change: The line it adds to the team's history.
+        """
+
+    @hookspec
+    def plan_rolled_back(self, experiment: Experiment, change: Change) -> None:
+        """Be told that a promoted plan was taken back.
+
+        Args:
+            experiment: The experiment that had promoted it.
+            change: The line it adds to the team's history.
+        """

@@ -1,0 +1,104 @@
+"""What makes the limits of a plan bite: a tool budget and a deadline.
+
+Victor 0.9.5 enforces neither `tool_budget` nor `TeamConfig.timeout_seconds`. It has the mechanism for budgets, the
+tool pipeline of each sub-agent, and only never feeds it; so the budget that is left is handed to the pipeline
+before each batch, and a call beyond it comes back to the model as Victor's own "Tool budget exhausted" result.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Coroutine, Mapping
+from typing import Any, Final
+
+GRACE_SECONDS: Final = 2.0
+"""How long members that were told to stop at the deadline may take to do so."""
+
+
+class ToolBudget:
+    """Tool calls that a team and its members may still make. Safe between threads.
+
+    Args:
+        total: Calls of the whole team, or None without a limit.
+        members: Calls by member id; a member that is missing has no limit of its own.
+    """
+
+    def __init__(self, total: int | None, members: Mapping[str, int]) -> None:
+        self._total = total
+        self._members = dict(members)
+        self._lock = threading.Lock()
+
+    def reserve(self, member_id: str, wanted: int) -> int | None:
+        """Set calls aside for a batch; what it does not use has to be given back by `settle`.
+
+        Args:
+            member_id: The member that wants to call tools.
+            wanted: How many calls.
+
+        Returns:
+            How many of them it may make, or None when nothing limits it.
+        """
+        with self._lock:
+            left = [n for n in (self._total, self._members.get(member_id)) if n is not None]
+            if not left:
+                return None
+            granted = max(0, min(wanted, *left))
+            self._spend(member_id, granted)
+            return granted
+
+    def settle(self, member_id: str, granted: int, used: int) -> None:
+        """Give back what a batch did not use.
+
+        Args:
+            member_id: The member.
+            granted: What `reserve` granted.
+            used: How many calls it really made.
+        """
+        with self._lock:
+            self._spend(member_id, used - granted)
+
+    def _spend(self, member_id: str, calls: int) -> None:
+        if self._total is not None:
+            self._total -= calls
+        if member_id in self._members:
+            self._members[member_id] -= calls
+
+
+class DeadlineExceededError(Exception):
+    """The team's deadline passed before it finished."""
+
+
+async def with_deadline(work: Coroutine[Any, Any, Any], seconds: float) -> Any:
+    """Await work until a deadline.
+
+    Args:
+        work: The team's run.
+        seconds: How long it may take.
+
+    Returns:
+        What the work returns.
+
+    Raises:
+        DeadlineExceededError: If it takes longer. The work was cancelled, and given `GRACE_SECONDS` to stop.
+        asyncio.CancelledError: If the caller is cancelled; the work is cancelled, too, and awaited.
+    """
+    task = asyncio.ensure_future(work)
+    try:
+        done, _ = await asyncio.wait({task}, timeout=seconds)
+    except asyncio.CancelledError:
+        task.cancel()
+        await asyncio.wait({task})
+        raise
+    if done:
+        return task.result()
+    task.cancel()
+    task.add_done_callback(_forget_outcome)
+    await asyncio.wait({task}, timeout=GRACE_SECONDS)
+    raise DeadlineExceededError(f"the team did not finish within {seconds:g} s")
+
+
+def _forget_outcome(task: asyncio.Future[Any]) -> None:
+    """Mark the outcome of a task that came too late as seen, or asyncio complains about it."""
+    if not task.cancelled():
+        task.exception()

@@ -1,0 +1,130 @@
+"""What the analysis finds (`PerformanceInsight`) and what a strategy suggests (`OptimizationSuggestion`)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Any
+
+from attrs import field, frozen
+
+from .plan import TeamPlan, TeamSpec
+
+
+class OptimizationType(StrEnum):
+    """The six built-in kinds of change; the values are the strategies' names in the settings."""
+
+    TEAM_SIZING = "team_sizing"
+    FORMATION_SELECTION = "formation_selection"
+    TOOL_BUDGET = "tool_budget"
+    TIMEOUT_TUNING = "timeout_tuning"
+    MEMBER_SELECTION = "member_selection"
+    PARALLELIZATION = "parallelization"
+
+
+class OptimizationPriority(StrEnum):
+    """How urgent a suggestion is."""
+
+    CRITICAL = "critical"
+    HIGH = "high"
+    MEDIUM = "medium"
+    LOW = "low"
+
+
+@frozen
+class PerformanceInsight:
+    """Something that the runs of a team show.
+
+    Attributes:
+        bottleneck: What it is, such as `slow_execution` or `suboptimal_formation_sequential`.
+        severity: How bad, 0 to 1.
+        current_value: The measured value, in the unit of the bottleneck (seconds for durations).
+        baseline_value: What it is compared with, in the same unit.
+        impact: How much of the team's performance it concerns, 0 to 1.
+        recommendation: What to do, in one sentence.
+        affected: Members or knobs concerned.
+        evidence: Numbers behind it, JSON-able.
+    """
+
+    bottleneck: str
+    severity: float
+    current_value: float
+    baseline_value: float
+    impact: float
+    recommendation: str
+    affected: tuple[str, ...] = field(default=(), converter=tuple)
+    evidence: Mapping[str, Any] = field(factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON-able data."""
+        return {
+            "bottleneck": self.bottleneck,
+            "severity": self.severity,
+            "current_value": self.current_value,
+            "baseline_value": self.baseline_value,
+            "impact_magnitude": self.impact,
+            "recommendation": self.recommendation,
+            "affected_components": list(self.affected),
+            "evidence": dict(self.evidence),
+        }
+
+
+@frozen
+class OptimizationSuggestion:
+    """A change that a strategy proposes to test.
+
+    Attributes:
+        type: Name of the strategy: a value of `OptimizationType`, or a third party's own.
+        priority: How urgent.
+        description: The change in one sentence.
+        current_config: The knobs as they are, as `TeamPlan.to_dict` writes them.
+        suggested_config: The knobs to change, in the same form; only those that differ.
+        expected_improvement: Expected gain in percent of the metric.
+        confidence: 0 to 1.
+        risk_level: 0 to 1.
+        metadata: Numbers behind it, JSON-able.
+    """
+
+    type: str
+    priority: OptimizationPriority
+    description: str
+    current_config: Mapping[str, Any]
+    suggested_config: Mapping[str, Any]
+    expected_improvement: float
+    confidence: float
+    risk_level: float
+    metadata: Mapping[str, Any] = field(factory=dict)
+
+    @property
+    def plan(self) -> TeamPlan:
+        """The suggested knobs as a plan."""
+        return TeamPlan.from_dict(self.suggested_config)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON-able data."""
+        return {
+            "type": self.type,
+            "priority": self.priority.value,
+            "description": self.description,
+            "current_config": dict(self.current_config),
+            "suggested_config": dict(self.suggested_config),
+            "expected_improvement": self.expected_improvement,
+            "confidence": self.confidence,
+            "risk_level": self.risk_level,
+            "metadata": dict(self.metadata),
+        }
+
+
+def current_config(spec: TeamSpec, plan: TeamPlan) -> dict[str, Any]:
+    """Return the knobs of a team as they are under a plan, in the form of `TeamPlan.to_dict`.
+
+    Args:
+        spec: The team as configured.
+        plan: Its live plan.
+    """
+    return {
+        "formation": spec.formation,
+        "members": list(spec.member_ids),
+        "timeout_seconds": spec.timeout_seconds,
+        **plan.to_dict(),
+    }

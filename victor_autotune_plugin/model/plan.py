@@ -1,0 +1,214 @@
+"""What a team was asked to run (`TeamSpec`) and what is changed about it (`TeamPlan`)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+from attrs import field, frozen
+
+FORMATIONS: Final = ("sequential", "parallel", "pipeline", "hierarchical", "consensus", "reflection")
+"""Victor's formations, by the value of its `TeamFormation` enum."""
+
+ADHOC_WORKFLOW: Final = "adhoc"
+"""Workflow name of team runs that no workflow started."""
+
+
+def _members(ids: Iterable[str] | None) -> tuple[str, ...] | None:
+    return None if ids is None else tuple(ids)
+
+
+def _budgets(value: Mapping[str, int] | Iterable[tuple[str, int]] | None) -> tuple[tuple[str, int], ...] | None:
+    if value is None:
+        return None
+    pairs = value.items() if isinstance(value, Mapping) else value
+    return tuple(sorted((str(name), int(budget)) for name, budget in pairs))
+
+
+@frozen
+class MemberSpec:
+    """One member as its workflow declares it.
+
+    Attributes:
+        id: Unique within the team.
+        role: Victor's sub-agent role, such as `researcher`; empty when the member has none.
+        tool_budget: Declared tool calls (Victor 0.9.5 does not enforce it), or None.
+        is_supervisor: Whether it may lead a hierarchical formation.
+        formation_role: `generator` or `critic` when bound to a side of a reflection.
+        model: Model override, or None for the team's model.
+    """
+
+    id: str
+    role: str = ""
+    tool_budget: int | None = None
+    is_supervisor: bool = False
+    formation_role: str | None = None
+    model: str | None = None
+
+
+@frozen
+class TeamSpec:
+    """A team as Victor was about to run it, before the plugin changes anything.
+
+    Attributes:
+        workflow: Workflow name, or `ADHOC_WORKFLOW`.
+        team_id: Team step id, or the team's name outside a workflow.
+        formation: One of `FORMATIONS`: the one Victor would really use.
+        members: Members that would take part, in order.
+        tool_budget: Declared total of tool calls, or None.
+        timeout_seconds: Time limit that Victor really enforces, in seconds, or None without one.
+        max_iterations: Declared iteration limit, or None.
+    """
+
+    workflow: str
+    team_id: str
+    formation: str
+    members: tuple[MemberSpec, ...] = field(converter=tuple)
+    tool_budget: int | None = None
+    timeout_seconds: float | None = None
+    max_iterations: int | None = None
+
+    @property
+    def member_ids(self) -> tuple[str, ...]:
+        """Ids of the members, in order."""
+        return tuple(member.id for member in self.members)
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """`(workflow, team_id)`, under which settings and state are kept."""
+        return self.workflow, self.team_id
+
+    def fingerprint(self) -> str:
+        """Return 16 hex digits that change whenever the definition of the team changes.
+
+        Evidence gathered under one fingerprint says nothing about another.
+        """
+        return _digest(self.to_dict())
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON-able data; `from_dict` reads it back."""
+        return {
+            "workflow": self.workflow,
+            "team_id": self.team_id,
+            "formation": self.formation,
+            "members": [
+                {
+                    "id": m.id,
+                    "role": m.role,
+                    "tool_budget": m.tool_budget,
+                    "is_supervisor": m.is_supervisor,
+                    "formation_role": m.formation_role,
+                    "model": m.model,
+                }
+                for m in self.members
+            ],
+            "tool_budget": self.tool_budget,
+            "timeout_seconds": self.timeout_seconds,
+            "max_iterations": self.max_iterations,
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> TeamSpec:
+        """Read what `to_dict` wrote."""
+        return cls(**{**data, "members": [MemberSpec(**member) for member in data["members"]]})
+
+
+@frozen
+class TeamPlan:
+    """What to change about a team's runs. A knob that is None stays as the workflow declares it.
+
+    Attributes:
+        formation: One of `FORMATIONS`.
+        members: Ids of the members that take part, in order.
+        tool_budget: Tool calls of the whole team; enforced.
+        member_budgets: `(member id, tool calls)` pairs, sorted by id; enforced. Accepts a mapping.
+        timeout_seconds: Deadline of the whole team in seconds; enforced.
+    """
+
+    formation: str | None = None
+    members: tuple[str, ...] | None = field(default=None, converter=_members)
+    tool_budget: int | None = None
+    member_budgets: tuple[tuple[str, int], ...] | None = field(default=None, converter=_budgets)
+    timeout_seconds: float | None = None
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether the plan changes nothing."""
+        return self == EMPTY_PLAN
+
+    @property
+    def id(self) -> str:
+        """16 hex digits that are equal for equal plans, on every machine and version."""
+        return _digest(self.to_dict())
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON-able data with only the knobs that are set; `from_dict` reads it back."""
+        data: dict[str, Any] = {}
+        if self.formation is not None:
+            data["formation"] = self.formation
+        if self.members is not None:
+            data["members"] = list(self.members)
+        if self.tool_budget is not None:
+            data["tool_budget"] = self.tool_budget
+        if self.member_budgets is not None:
+            data["member_budgets"] = dict(self.member_budgets)
+        if self.timeout_seconds is not None:
+            data["timeout_seconds"] = self.timeout_seconds
+        return data
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> TeamPlan:
+        """Read what `to_dict` wrote."""
+        return cls(**data)
+
+    def merged(self, other: TeamPlan) -> TeamPlan:
+        """Return this plan with the knobs that another one sets.
+
+        Args:
+            other: The plan whose set knobs win.
+        """
+        return TeamPlan.from_dict({**self.to_dict(), **other.to_dict()})
+
+    def describe(self) -> str:
+        """Return the plan in one short line for people, such as `formation=parallel, timeout=30s`."""
+        if self.is_empty:
+            return "as configured"
+        parts = []
+        if self.formation is not None:
+            parts.append(f"formation={self.formation}")
+        if self.members is not None:
+            parts.append(f"members={'+'.join(self.members)}")
+        if self.tool_budget is not None:
+            parts.append(f"tool_budget={self.tool_budget}")
+        if self.member_budgets is not None:
+            parts.append("member_budgets=" + "/".join(f"{name}:{n}" for name, n in self.member_budgets))
+        if self.timeout_seconds is not None:
+            parts.append(f"timeout={self.timeout_seconds:g}s")
+        return ", ".join(parts)
+
+
+EMPTY_PLAN: Final = TeamPlan()
+"""The plan that leaves everything as configured."""
+
+
+def feasible_formations(members: Iterable[MemberSpec]) -> tuple[str, ...]:
+    """Return the formations that these members can form, in the order of `FORMATIONS`.
+
+    Hierarchical needs exactly one supervisor and somebody to lead; reflection needs a generator and a critic,
+    which Victor binds by `formation_role` and otherwise by position.
+    """
+    team = tuple(members)
+    possible = ["sequential", "parallel", "pipeline"]
+    if len(team) >= 2 and sum(member.is_supervisor for member in team) == 1:
+        possible.append("hierarchical")
+    possible.append("consensus")
+    if len(team) >= 2:
+        possible.append("reflection")
+    return tuple(possible)
+
+
+def _digest(data: Mapping[str, Any]) -> str:
+    text = json.dumps(data, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -1,0 +1,319 @@
+"""What the plugin remembers of a team between runs: its state, experiments, changes, and observations."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final, Literal, Self
+
+from attrs import field, fields_dict, frozen
+
+from .plan import EMPTY_PLAN, TeamPlan, TeamSpec
+from .run import TeamRun
+
+ExperimentStatus = Literal["draft", "running", "failed", "inconclusive", "aborted", "watched", "settled", "rolled_back"]
+"""Where an experiment is. One that passed is promoted at once, and so is `watched`."""
+
+Phase = Literal["test", "watch"]
+"""`test`: the challenger against the incumbent. `watch`: the promoted plan against a holdback."""
+
+ChangeAction = Literal[
+    "started", "promoted", "rejected", "inconclusive", "rolled_back", "settled", "aborted", "paused", "resumed"
+]
+"""What happened to a team's plan."""
+
+Actor = Literal["auto", "person"]
+"""Who did it."""
+
+RunStatus = Literal["running", "finished", "lost"]
+"""Where a run is. `lost`: its process died before the run ended."""
+
+TRANSITIONS: Final[Mapping[str, frozenset[str]]] = {
+    "draft": frozenset({"running", "aborted"}),
+    "running": frozenset({"watched", "failed", "inconclusive", "aborted"}),
+    "watched": frozenset({"settled", "rolled_back", "aborted"}),
+    "failed": frozenset(),
+    "inconclusive": frozenset(),
+    "aborted": frozenset(),
+    "settled": frozenset(),
+    "rolled_back": frozenset(),
+}
+"""For every status the ones that may follow it. A watch is aborted when the team's definition changes under it."""
+
+ENDED: Final = frozenset(status for status, following in TRANSITIONS.items() if not following)
+"""The statuses after which an experiment never changes again."""
+
+
+def may_follow(status: str, following: str) -> bool:
+    """Return whether an experiment may go from one status to another.
+
+    Staying is allowed, so that a transition can be written twice.
+
+    Args:
+        status: Where it is.
+        following: Where it should go.
+
+    Raises:
+        KeyError: `status` is no `ExperimentStatus`.
+    """
+    return following in TRANSITIONS[status] or following == status
+
+
+def _plan(value: TeamPlan | Mapping[str, Any]) -> TeamPlan:
+    return value if isinstance(value, TeamPlan) else TeamPlan.from_dict(value)
+
+
+def _optional_plan(value: TeamPlan | Mapping[str, Any] | None) -> TeamPlan | None:
+    return None if value is None else _plan(value)
+
+
+def _spec(value: TeamSpec | Mapping[str, Any]) -> TeamSpec:
+    return value if isinstance(value, TeamSpec) else TeamSpec.from_dict(value)
+
+
+def _optional_spec(value: TeamSpec | Mapping[str, Any] | None) -> TeamSpec | None:
+    return None if value is None else _spec(value)
+
+
+@frozen
+class _Plain:
+    """Plain data and back; the fields' converters read nested plans and specs."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON-able data; `from_dict` reads it back."""
+        data = {name: getattr(self, name) for name in fields_dict(type(self))}
+        return {name: value.to_dict() if hasattr(value, "to_dict") else value for name, value in data.items()}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """Read what `to_dict` wrote. Keys that this version does not know are ignored."""
+        return cls(**{name: data[name] for name in fields_dict(cls) if name in data})
+
+
+@frozen
+class TeamState(_Plain):
+    """What holds for the next run of a team. There is one per `(workflow, team_id)`.
+
+    Attributes:
+        workflow: Workflow name.
+        team_id: Team step id.
+        version: Counts how often it was saved; 0 when it never was.
+        plan: The live plan: the one that was promoted last, empty when none was.
+        fingerprint: Fingerprint of the `TeamSpec` that the plan was made for, or None.
+        spec: The team as it was last seen, or None.
+        experiment_id: The open experiment, tested or watched, or None.
+        paused: Whether a person paused the tuning of the team.
+        updated_at: Unix time of the last change, seconds.
+    """
+
+    workflow: str
+    team_id: str
+    version: int = 0
+    plan: TeamPlan = field(default=EMPTY_PLAN, converter=_plan)
+    fingerprint: str | None = None
+    spec: TeamSpec | None = field(default=None, converter=_optional_spec)
+    experiment_id: str | None = None
+    paused: bool = False
+    updated_at: float = 0.0
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """`(workflow, team_id)`, under which it is kept."""
+        return self.workflow, self.team_id
+
+
+@frozen
+class Experiment(_Plain):
+    """One change put to the proof. All that a decision is replayed from, beside the observations.
+
+    Attributes:
+        id: Unique id.
+        workflow: Workflow name.
+        team_id: Team step id.
+        fingerprint: Fingerprint of the `TeamSpec` it holds for.
+        strategy: Strategy that suggested the change.
+        description: The change in a line for people.
+        control: The incumbent plan.
+        treatment: The challenger plan.
+        seed: Seed of the assignment.
+        assignment_version: Name of the assignment's algorithm.
+        policy: Policy of the test, as plain data.
+        watch_policy: Policy of the watch, as plain data.
+        status: Where it is.
+        created_at: Unix time, seconds.
+        decided_at: Unix time of the test's verdict, or None.
+        promoted_at: Unix time of the promotion, or None.
+        ended_at: Unix time after which it never changes again, or None.
+        verdict: The test's verdict, as plain data, or None.
+        watch_verdict: The watch's verdict, as plain data, or None.
+        code_version: Version of the plugin that made it.
+    """
+
+    id: str
+    workflow: str
+    team_id: str
+    fingerprint: str
+    strategy: str
+    description: str
+    control: TeamPlan = field(converter=_plan)
+    treatment: TeamPlan = field(converter=_plan)
+    seed: str
+    assignment_version: str
+    policy: Mapping[str, Any]
+    watch_policy: Mapping[str, Any]
+    status: ExperimentStatus
+    created_at: float
+    decided_at: float | None = None
+    promoted_at: float | None = None
+    ended_at: float | None = None
+    verdict: Mapping[str, Any] | None = None
+    watch_verdict: Mapping[str, Any] | None = None
+    code_version: str = ""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether runs take part in it: tested or watched."""
+        return self.status in ("running", "watched")
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether it never changes again."""
+        return self.status in ENDED
+
+
+@frozen
+class Change(_Plain):
+    """One entry of a team's history.
+
+    Attributes:
+        id: Number given by the store, or None before it is stored.
+        at: Unix time, seconds.
+        workflow: Workflow name.
+        team_id: Team step id.
+        action: What happened.
+        actor: Who did it.
+        reason: Why, in a line for people.
+        experiment_id: Experiment it belongs to, or None.
+        plan_before: The live plan before.
+        plan_after: The live plan after.
+        rollback_plan: The plan that takes the change back exactly, or None when there is nothing to take back.
+        improvement_percent: Proven improvement in percent, or None.
+        evidence: What it rests on, as plain data.
+    """
+
+    id: int | None
+    at: float
+    workflow: str
+    team_id: str
+    action: ChangeAction
+    actor: Actor
+    reason: str
+    experiment_id: str | None = None
+    plan_before: TeamPlan = field(default=EMPTY_PLAN, converter=_plan)
+    plan_after: TeamPlan = field(default=EMPTY_PLAN, converter=_plan)
+    rollback_plan: TeamPlan | None = field(default=None, converter=_optional_plan)
+    improvement_percent: float | None = None
+    evidence: Mapping[str, Any] = field(factory=dict)
+
+
+@frozen
+class Assignment(_Plain):
+    """The arm that a unit got in one phase of an experiment.
+
+    Attributes:
+        experiment_id: The experiment.
+        phase: Its phase.
+        index: Place in the assignment sequence, from 0 without gaps.
+        arm: `control` or `treatment`.
+        unit: What is assigned: the task key, or the run id when there is none.
+        run_id: The first run of the unit.
+    """
+
+    experiment_id: str
+    phase: Phase
+    index: int
+    arm: str
+    unit: str
+    run_id: str
+
+
+@frozen(kw_only=True)
+class StoredObservation(_Plain):
+    """What one finished run showed in an experiment.
+
+    Attributes:
+        order: Given by the store: grows with every observation, with gaps; 0 before it is stored.
+        experiment_id: The experiment.
+        phase: Its phase.
+        run_id: The run; a run is observed once.
+        index: Place of its unit in the assignment sequence.
+        arm: Its arm.
+        duration_seconds: Monotonic seconds.
+        success: Whether the run succeeded.
+        score: Graded outcome in [0, 1].
+        cost_usd: US dollars, or None when unknown.
+        tool_calls: Tool calls that ran.
+        timed_out: Whether a deadline ended it.
+        task_key: Its task, or None.
+    """
+
+    order: int = 0
+    experiment_id: str
+    phase: Phase
+    run_id: str
+    index: int
+    arm: str
+    duration_seconds: float
+    success: bool
+    score: float
+    cost_usd: float | None = None
+    tool_calls: int = 0
+    timed_out: bool = False
+    task_key: str | None = None
+
+
+@frozen
+class RunStart(_Plain):
+    """What is known of a run when it starts. The attributes mean what they mean in `TeamRun`.
+
+    Attributes:
+        run_id: Unique id (UUID4 hex).
+        spec: The team as configured.
+        started_at: Unix time, seconds.
+        entry: The way in: `step`, `config` or `task`.
+        parent_id: Run id of the team run that it runs inside, or None.
+        task_key: Key that is equal for the same task, or None.
+        mode: The workflow's mode.
+        plan_asked: The plan the plugin asks for.
+        experiment_id: Experiment that it takes part in, or None.
+        arm: Its arm, or None.
+    """
+
+    run_id: str
+    spec: TeamSpec = field(converter=_spec)
+    started_at: float
+    entry: str = "config"
+    parent_id: str | None = None
+    task_key: str | None = None
+    mode: str = "observe"
+    plan_asked: TeamPlan = field(default=EMPTY_PLAN, converter=_plan)
+    experiment_id: str | None = None
+    arm: str | None = None
+
+
+@frozen
+class RunRecord:
+    """A run as it stands in the store.
+
+    Attributes:
+        status: `running`, `finished` or `lost`.
+        start: How it started.
+        run: What it was, or None while it has not finished.
+    """
+
+    status: RunStatus
+    start: RunStart
+    run: TeamRun | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON-able data: the run's, or the start's while it has not finished, and the status."""
+        return {**(self.run or self.start).to_dict(), "status": self.status}

@@ -1,0 +1,145 @@
+"""Puts runs into the store without ever making a run wait for it.
+
+A store that is locked, full or gone is tried again only after a pause; until then what finished is kept in memory
+and written with the next success, or at the end of the process.
+"""
+
+from __future__ import annotations
+
+import atexit
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
+
+from . import faults
+from .errors import StoreUnavailableError
+from .model.state import RunStart, StoredObservation
+
+if TYPE_CHECKING:
+    from .model.run import TeamRun
+    from .storage import Store, Transaction
+
+PAUSE_SECONDS: Final = 5.0
+"""How long a store that failed is left alone."""
+
+MOST_WAITING: Final = 10_000
+"""How many finished runs are kept in memory while the store is away; the oldest go first."""
+
+
+class Recorder:
+    """Writes runs and their observations.
+
+    Args:
+        open_store: Opens the store; called at the first use and again after a failure to open.
+        clock: Monotonic seconds.
+    """
+
+    def __init__(self, open_store: Callable[[], Store], clock: Callable[[], float] = time.monotonic) -> None:
+        self._open = open_store
+        self._clock = clock
+        self._store: Store | None = None
+        self._waiting: deque[TeamRun] = deque(maxlen=MOST_WAITING)
+        self._not_before = 0.0
+        self._lock = threading.RLock()
+        atexit.register(self.close)
+
+    @contextmanager
+    def transaction(self) -> Iterator[Transaction]:
+        """Open a transaction, unless the store failed a moment ago.
+
+        Yields:
+            The transaction; it is committed at the end of the block.
+
+        Raises:
+            StoreUnavailableError: If the store can't be used now.
+        """
+        if self._clock() < self._not_before:
+            raise StoreUnavailableError("the store failed a moment ago and is left alone for a while")
+        try:
+            with self._opened().transaction() as transaction:
+                yield transaction
+        except StoreUnavailableError:
+            self._not_before = self._clock() + PAUSE_SECONDS
+            raise
+
+    def started(self, start: RunStart) -> None:
+        """Note that a run started, so that it is missed if its process dies.
+
+        Args:
+            start: The run.
+
+        Raises:
+            StoreUnavailableError: If it could not be written; the finished run will be, all the same.
+        """
+        with self.transaction() as transaction:
+            transaction.start_run(start)
+
+    def finished(self, run: TeamRun) -> None:
+        """Write a finished run, and what waited before it.
+
+        Args:
+            run: The run.
+
+        Raises:
+            StoreUnavailableError: If it could not be written; it waits in memory.
+        """
+        self._waiting.append(run)
+        self.flush()
+
+    def flush(self) -> None:
+        """Write what waits.
+
+        Raises:
+            StoreUnavailableError: If the store can't be used now; everything still waits.
+        """
+        with self._lock:
+            while self._waiting:
+                run = self._waiting[0]
+                with self.transaction() as transaction:
+                    _write(transaction, run)
+                self._waiting.popleft()
+
+    def close(self) -> None:
+        """Write what waits, with patience, and close the store."""
+        atexit.unregister(self.close)
+        if self._waiting:
+            self._not_before = 0.0
+            with faults.guard("writing of the last runs"):
+                self.flush()
+        store, self._store = self._store, None
+        if store is not None:
+            store.close()
+
+    def _opened(self) -> Store:
+        with self._lock:
+            if self._store is None:
+                store = self._open()
+                for run_id in store.mark_lost_runs():
+                    faults.logger.info("autotune: run %s is marked as lost: its process died before it ended", run_id)
+                self._store = store
+            return self._store
+
+
+def _write(transaction: Transaction, run: TeamRun) -> None:
+    transaction.finish_run(run)
+    if run.experiment_id is None or run.index is None or run.cancelled:
+        return
+    transaction.add_observation(
+        StoredObservation(
+            experiment_id=run.experiment_id,
+            phase="watch" if run.phase == "watch" else "test",
+            run_id=run.run_id,
+            index=run.index,
+            arm=run.arm or "",
+            duration_seconds=run.duration_seconds,
+            success=run.success,
+            score=run.score,
+            cost_usd=run.cost_usd,
+            tool_calls=run.tool_calls,
+            timed_out=run.timed_out,
+            task_key=run.task_key,
+        )
+    )

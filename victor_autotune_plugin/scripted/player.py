@@ -1,0 +1,134 @@
+"""Plays a script: finds the rule for a call, and draws what it gives."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Mapping
+from random import Random
+from typing import Any, Final
+
+from attrs import frozen
+
+from .conversation import Conversation
+from .script import Rule, Script, ToolTurns, compile_pattern
+
+_DEFAULT: Final = Rule(name="default")
+
+
+@frozen
+class ToolCall:
+    """A tool call that an answer asks for.
+
+    Attributes:
+        id: Unique within the conversation.
+        name: Name of the tool.
+        arguments: Its arguments as JSON.
+    """
+
+    id: str
+    name: str
+    arguments: str
+
+
+@frozen
+class Reply:
+    """What happens to one call.
+
+    Attributes:
+        rule: Name of the rule.
+        seconds: Time until the answer, or None for never.
+        status: HTTP status.
+        text: The answer; empty when it asks for tools or fails.
+        tool_calls: Tool calls that it asks for.
+        prompt_tokens: Reported prompt tokens.
+        completion_tokens: Reported completion tokens.
+        retry_after: Seconds for the `Retry-After` header, or None.
+    """
+
+    rule: str
+    seconds: float | None
+    status: int
+    text: str
+    tool_calls: tuple[ToolCall, ...]
+    prompt_tokens: int
+    completion_tokens: int
+    retry_after: float | None
+
+
+class Player:
+    """A script and how far it has been played. Used by one thread at a time.
+
+    Args:
+        script: The script.
+    """
+
+    def __init__(self, script: Script) -> None:
+        self.script = script
+        self._rules = tuple((rule, _Matcher(rule)) for rule in (*script.rules, _DEFAULT))
+        self._of_rule: Counter[str] = Counter()
+        self._of_role: Counter[tuple[str, str]] = Counter()
+
+    def play(self, call: Conversation, in_flight: int) -> Reply:
+        """Return what happens to a call.
+
+        Args:
+            call: The call.
+            in_flight: Calls in flight, this one included.
+        """
+        rule = next(rule for rule, matcher in self._rules if matcher.matches(call, in_flight))
+        self._of_rule[rule.name] += 1
+        self._of_role[rule.name, call.role] += 1
+        # A generator per call, so that parallel members do not change each other's numbers by their order.
+        random = Random(f"{self.script.seed}/{rule.name}/{call.role}/{self._of_role[rule.name, call.role]}")
+        seconds: float | None = rule.latency.draw(random)
+        prompt_tokens, completion_tokens = round(rule.prompt_tokens.draw(random)), round(rule.completion_tokens.draw(random))
+        if rule.crowding is not None and seconds is not None:
+            seconds *= rule.crowding.factor(in_flight)
+        for failure in rule.failures:
+            chance = random.random()
+            if self._of_rule[rule.name] in failure.calls if failure.calls else chance < failure.probability:
+                seconds = None if failure.hang else seconds
+                return Reply(rule.name, seconds, failure.status, "", (), 0, 0, failure.retry_after)
+        tools = rule.tool_turn(call.turn)
+        tool_calls = _tool_calls(*tools) if tools else ()
+        text = "" if tools else rule.answer
+        return Reply(rule.name, seconds, 200, text, tool_calls, prompt_tokens, completion_tokens, None)
+
+
+class _Matcher:
+    def __init__(self, rule: Rule) -> None:
+        self._rule = rule
+        self._goal: re.Pattern[str] | None = compile_pattern(rule.goal) if rule.goal else None
+        self._prompt: re.Pattern[str] | None = compile_pattern(rule.prompt) if rule.prompt else None
+
+    def matches(self, call: Conversation, in_flight: int) -> bool:
+        rule = self._rule
+        return (
+            (rule.role is None or rule.role.lower() == call.role)
+            and (rule.model is None or rule.model == call.model)
+            and (rule.turn is None or rule.turn == call.turn)
+            and (rule.in_flight is None or in_flight >= rule.in_flight)
+            and (self._goal is None or self._goal.search(call.goal) is not None)
+            and (self._prompt is None or self._prompt.search(call.prompt) is not None)
+        )
+
+
+def _tool_calls(group: ToolTurns, made: int) -> tuple[ToolCall, ...]:
+    return tuple(
+        ToolCall(f"call_{n}", group.tool, json.dumps(_filled(group.arguments, n)))
+        for n in range(made, made + group.calls)
+    )
+
+
+def _filled(value: Any, n: int) -> Any:
+    if value == "{n}":
+        return n
+    if isinstance(value, str):
+        return value.replace("{n}", str(n))
+    if isinstance(value, Mapping):
+        return {key: _filled(one, n) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_filled(one, n) for one in value]
+    return value

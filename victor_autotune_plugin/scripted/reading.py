@@ -1,0 +1,173 @@
+"""Reads scripts from YAML or JSON, with errors that point to the line."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedBase
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+
+from .distributions import Constant, Distribution, Lognormal, Tailed, Uniform
+from .script import Crowding, Failure, Rule, Script, ScriptError, ToolTurns
+
+T = TypeVar("T")
+
+_CONDITIONS: Final = ("role", "goal", "prompt", "model", "turn", "in_flight")
+_RULE_KEYS: Final = ("name", "when", "latency", "crowding", "tokens", "tools", "answer", "failures")
+_TAIL_KEYS: Final = ("probability", "factor")
+
+
+def load_script(path: str | Path) -> Script:
+    """Read a script from a file.
+
+    Args:
+        path: YAML or JSON.
+
+    Raises:
+        ScriptError: The file can't be read, or holds no script; it names the line and the mend.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise ScriptError(f"can't be read: {reason}", where=str(path), mend="name a YAML or JSON file") from error
+    return read_script(text, where=str(path))
+
+
+def read_script(text: str, *, where: str = "script") -> Script:
+    """Read a script from a text.
+
+    Args:
+        text: YAML or JSON: a mapping with `seed` and `rules`, or only the list of rules.
+        where: What errors call the text.
+
+    Raises:
+        ScriptError: The text holds no script; it names the line and the mend.
+    """
+    try:
+        data = YAML(typ="rt").load(text)
+    except YAMLError as error:
+        mark = error.problem_mark if isinstance(error, MarkedYAMLError) else None
+        problem = (error.problem if isinstance(error, MarkedYAMLError) else None) or str(error).splitlines()[0]
+        line = f"{where}:{mark.line + 1}" if mark else where
+        raise ScriptError(f"this is neither YAML nor JSON: {problem}", where=line, mend="mend the syntax") from error
+    return _Reader(where).script(data)
+
+
+class _Reader:
+    def __init__(self, where: str) -> None:
+        self._where = where
+
+    def script(self, data: Any) -> Script:
+        if isinstance(data, list):
+            data = {"rules": data}
+        if not isinstance(data, Mapping):
+            raise ScriptError("this is no script", where=self._where, mend="write a list of rules under 'rules:'")
+        self._known(data, ("seed", "rules"))
+        rules = [self._rule(one, self._line(data.get("rules"), i)) for i, one in enumerate(self._list(data, "rules"))]
+        return self._make(Script, self._line(data, "seed"), rules=rules, **self._picked(data, "seed"))
+
+    def _rule(self, data: Any, line: str) -> Rule:
+        self._mapping(data, line, "a rule")
+        self._known(data, _RULE_KEYS)
+        fields = self._picked(data, "name", "answer")
+        if "when" in data:
+            when = self._mapping(data["when"], self._line(data, "when"), "'when'")
+            self._known(when, _CONDITIONS)
+            fields |= dict(when)
+        if "latency" in data:
+            fields["latency"] = self._distribution(data, "latency")
+        if "crowding" in data:
+            fields["crowding"] = self._plain(Crowding, data["crowding"], self._line(data, "crowding"), "'crowding'")
+        if "tokens" in data:
+            tokens = self._mapping(data["tokens"], self._line(data, "tokens"), "'tokens'")
+            self._known(tokens, ("prompt", "completion"))
+            fields |= {f"{key}_tokens": self._distribution(tokens, key) for key in tokens}
+        for key, cls in (("tools", ToolTurns), ("failures", Failure)):
+            several = self._list(data, key)
+            fields[key] = [
+                self._plain(cls, one, self._line(data[key], i), f"an entry of '{key}'") for i, one in enumerate(several)
+            ]
+        return self._make(Rule, line, **fields)
+
+    def _distribution(self, data: Mapping[str, Any], key: str) -> Distribution:
+        value, line = data[key], self._line(data, key)
+        if isinstance(value, int | float):
+            return self._make(Constant, line, value=value)
+        self._mapping(value, line, f"'{key}'")
+        self._known(value, ("low", "high", "median", "sigma", "tail"))
+        body = {name: value[name] for name in value if name != "tail"}
+        kinds: dict[frozenset[str], Callable[..., Distribution]] = {
+            frozenset(("low", "high")): Uniform,
+            frozenset(("median", "sigma")): Lognormal,
+        }
+        kind = kinds.get(frozenset(body))
+        if kind is None:
+            mend = "write a number, or {low: 0.1, high: 0.3}, or {median: 0.2, sigma: 0.5}"
+            raise ScriptError(f"'{key}' is no distribution", where=line, mend=mend)
+        distribution = self._make(kind, line, **body)
+        if "tail" not in value:
+            return distribution
+        tail = self._mapping(value["tail"], self._line(value, "tail"), "'tail'")
+        self._known(tail, _TAIL_KEYS)
+        return self._make(Tailed, self._line(value, "tail"), body=distribution, **dict(tail))
+
+    def _plain(self, cls: Callable[..., T], data: Any, line: str, what: str) -> T:
+        self._mapping(data, line, what)
+        names = tuple(field.name for field in cls.__attrs_attrs__)  # type: ignore[attr-defined]
+        self._known(data, names)
+        return self._make(cls, line, **{name: _bare(data[name]) for name in data})
+
+    def _make(self, cls: Callable[..., T], line: str, **fields: Any) -> T:
+        try:
+            return cls(**fields)
+        except (TypeError, ValueError) as error:
+            raise ScriptError(_problem(error), where=line, mend="see the attributes of the classes in `script.py`") from error
+
+    def _known(self, data: Mapping[str, Any], names: tuple[str, ...]) -> None:
+        for key in data:
+            if key not in names:
+                near = difflib.get_close_matches(str(key), names, n=1)
+                mend = f"did you mean '{near[0]}'?" if near else f"there are: {', '.join(names)}"
+                raise ScriptError(f"unknown key '{key}'", where=self._line(data, key), mend=mend)
+
+    def _mapping(self, data: Any, line: str, what: str) -> Mapping[str, Any]:
+        if not isinstance(data, Mapping):
+            raise ScriptError(f"{what} must be a mapping, not {_bare(data)!r}", where=line, mend="write 'key: value' pairs")
+        return data
+
+    def _list(self, data: Mapping[str, Any], key: str) -> list[Any]:
+        value = data.get(key, [])
+        if not isinstance(value, list):
+            mend = "begin each entry with '- '"
+            raise ScriptError(f"'{key}' must be a list", where=self._line(data, key), mend=mend)
+        return value
+
+    @staticmethod
+    def _picked(data: Mapping[str, Any], *names: str) -> dict[str, Any]:
+        return {name: data[name] for name in names if name in data}
+
+    def _line(self, data: Any, key: Any) -> str:
+        """Return `file:line` of a key of a mapping or of an entry of a list, as far as it is known."""
+        if not isinstance(data, CommentedBase) or data.lc.data is None or key not in data.lc.data:
+            return self._where
+        return f"{self._where}:{data.lc.data[key][0] + 1}"
+
+
+def _bare(data: Any) -> Any:
+    """Return plain Python data instead of the classes that keep a YAML file's comments."""
+    if isinstance(data, Mapping):
+        return {str(key): _bare(value) for key, value in data.items()}
+    if isinstance(data, list):
+        return [_bare(one) for one in data]
+    return data
+
+
+def _problem(error: Exception) -> str:
+    # attrs appends the attribute, the type and the value to the message of some of its validators.
+    return str(error.args[0]) if error.args else str(error)

@@ -1,0 +1,151 @@
+"""Between the model's values and the rows of the tables; the runs' are in `run_rows`."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from sqlalchemy import Row
+
+from ..faults import Fault
+from ..model.state import Assignment, Change, Experiment, StoredObservation, TeamState
+from .plain import Values, at_least_zero, canonical, decode_optional, encode, encode_optional, plan
+
+
+def team_values(state: TeamState) -> Values:
+    """Return the row of a team; its version is the one it gets by being saved."""
+    return {
+        "workflow": state.workflow,
+        "team_id": state.team_id,
+        "version": state.version + 1,
+        "plan": encode(state.plan.to_dict()),
+        "fingerprint": state.fingerprint,
+        "spec": None if state.spec is None else encode(state.spec.to_dict()),
+        "experiment_id": state.experiment_id,
+        "paused": state.paused,
+        "updated_at": state.updated_at,
+    }
+
+
+def team_state(row: Row[Any]) -> TeamState:
+    """Read the row of a team."""
+    return TeamState(
+        workflow=row.workflow,
+        team_id=row.team_id,
+        version=row.version,
+        plan=plan(row.plan),
+        fingerprint=row.fingerprint,
+        spec=decode_optional(row.spec),
+        experiment_id=row.experiment_id,
+        paused=bool(row.paused),
+        updated_at=row.updated_at,
+    )
+
+
+_EXPERIMENT_JSON: Final = ("control", "treatment", "policy", "watch_policy", "verdict", "watch_verdict")
+
+
+def experiment_values(experiment: Experiment) -> Values:
+    """Return the row of an experiment."""
+    values = experiment.to_dict()
+    return {**values, **{name: encode_optional(values[name]) for name in _EXPERIMENT_JSON}}
+
+
+def experiment_of(row: Row[Any]) -> Experiment:
+    """Read the row of an experiment."""
+    values = row._asdict()
+    return Experiment.from_dict({**values, **{name: decode_optional(values[name]) for name in _EXPERIMENT_JSON}})
+
+
+def changed_columns(row: Row[Any], values: Values) -> list[str]:
+    """Return the columns of an experiment in which its row differs from new values; the order of keys is no difference.
+
+    Args:
+        row: The row as stored.
+        values: What `experiment_values` returned.
+    """
+    stored = row._asdict()
+    return [
+        name
+        for name, value in values.items()
+        if stored[name] != value and (name not in _EXPERIMENT_JSON or canonical(stored[name]) != canonical(value))
+    ]
+
+
+_CHANGE_JSON: Final = ("plan_before", "plan_after", "rollback_plan", "evidence")
+
+
+def change_values(change: Change) -> Values:
+    """Return the row of a change, without its id: the store gives it."""
+    values = change.to_dict()
+    del values["id"]
+    return {**values, **{name: encode_optional(values[name]) for name in _CHANGE_JSON}}
+
+
+def change_of(row: Row[Any]) -> Change:
+    """Read the row of a change."""
+    values = row._asdict()
+    return Change.from_dict({**values, **{name: decode_optional(values[name]) for name in _CHANGE_JSON}})
+
+
+def assignment_values(assignment: Assignment) -> Values:
+    """Return the row of an assignment."""
+    return {
+        "experiment_id": assignment.experiment_id,
+        "phase": assignment.phase,
+        "position": assignment.index,
+        "arm": assignment.arm,
+        "unit": assignment.unit,
+        "run_id": assignment.run_id,
+    }
+
+
+def assignment_of(row: Row[Any]) -> Assignment:
+    """Read the row of an assignment."""
+    return Assignment(row.experiment_id, row.phase, row.position, row.arm, row.unit, row.run_id)
+
+
+def observation_values(observation: StoredObservation) -> Values:
+    """Return the row of an observation, without its number: the store gives it.
+
+    Raises:
+        StoreError: Its duration, score or cost is not a finite number of at least 0.
+    """
+    what = f"the observation of run {observation.run_id}"
+    return {
+        "experiment_id": observation.experiment_id,
+        "phase": observation.phase,
+        "run_id": observation.run_id,
+        "position": observation.index,
+        "arm": observation.arm,
+        "duration_seconds": at_least_zero("duration_seconds", observation.duration_seconds, what),
+        "success": observation.success,
+        "score": at_least_zero("score", observation.score, what),
+        "cost_usd": None if observation.cost_usd is None else at_least_zero("cost_usd", observation.cost_usd, what),
+        "tool_calls": observation.tool_calls,
+        "timed_out": observation.timed_out,
+        "task_key": observation.task_key,
+    }
+
+
+def observation_of(row: Row[Any]) -> StoredObservation:
+    """Read the row of an observation."""
+    return StoredObservation(
+        order=row.number,
+        experiment_id=row.experiment_id,
+        phase=row.phase,
+        run_id=row.run_id,
+        index=row.position,
+        arm=row.arm,
+        duration_seconds=row.duration_seconds,
+        success=row.success,
+        score=row.score,
+        cost_usd=row.cost_usd,
+        tool_calls=row.tool_calls,
+        timed_out=row.timed_out,
+        task_key=row.task_key,
+    )
+
+
+def fault_of(row: Row[Any]) -> Fault:
+    """Read the row of a fault."""
+    return Fault(row.place, row.error, row.times, row.first_at, row.last_at)

@@ -1,0 +1,111 @@
+"""Between runs and the rows of `autotune_run`."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+from attrs import asdict, fields_dict
+from sqlalchemy import Row
+
+from ..model.plan import TeamSpec
+from ..model.run import MemberOutcome, TeamRun, TokenUse
+from ..model.state import RunRecord, RunStart
+from .plain import Values, at_least_zero, decode, encode, plan
+
+_T = TypeVar("_T", MemberOutcome, TokenUse)
+
+
+def _list(kind: type[_T], text: str) -> list[_T]:
+    known = fields_dict(kind)
+    return [kind(**{name: item[name] for name in known if name in item}) for item in decode(text)]
+
+
+def start_values(start: RunStart | TeamRun, process: Values) -> Values:
+    """Return the columns that are known when a run starts.
+
+    Args:
+        start: The run.
+        process: The columns that say which process runs it.
+    """
+    return {
+        "run_id": start.run_id,
+        "workflow": start.spec.workflow,
+        "team_id": start.spec.team_id,
+        "status": "running",
+        "started_at": start.started_at,
+        "spec": encode(start.spec.to_dict()),
+        "entry": start.entry,
+        "parent_id": start.parent_id,
+        "task_key": start.task_key,
+        "mode": start.mode,
+        "plan_asked": encode(start.plan_asked.to_dict()),
+        "experiment_id": start.experiment_id,
+        "arm": start.arm,
+        **process,
+    }
+
+
+def run_values(run: TeamRun, process: Values) -> Values:
+    """Return the whole row of a finished run; `process` as in `start_values`.
+
+    Raises:
+        StoreError: Its duration, score or cost is not a finite number of at least 0.
+    """
+    what = f"run {run.run_id}"
+    return {
+        **start_values(run, process),
+        "status": "finished",
+        "duration_seconds": at_least_zero("duration_seconds", run.duration_seconds, what),
+        "success": run.success,
+        "score": at_least_zero("score", run.score, what),
+        "plan_used": encode(run.plan_used.to_dict()),
+        "timed_out": run.timed_out,
+        "cancelled": run.cancelled,
+        "error_class": run.error_class,
+        "cost_usd": None if run.cost_usd is None else at_least_zero("cost_usd", run.cost_usd, what),
+        "members": encode([asdict(member, recurse=False) for member in run.members]),
+        "tokens": encode([asdict(use, recurse=False) for use in run.tokens]),
+    }
+
+
+def team_run(row: Row[Any]) -> TeamRun:
+    """Read the row of a finished run."""
+    return TeamRun(
+        run_id=row.run_id,
+        spec=TeamSpec.from_dict(decode(row.spec)),
+        started_at=row.started_at,
+        duration_seconds=row.duration_seconds,
+        success=row.success,
+        score=row.score,
+        entry=row.entry,
+        parent_id=row.parent_id,
+        task_key=row.task_key,
+        mode=row.mode,
+        plan_asked=plan(row.plan_asked),
+        plan_used=plan(row.plan_used),
+        experiment_id=row.experiment_id,
+        arm=row.arm,
+        timed_out=row.timed_out,
+        cancelled=row.cancelled,
+        error_class=row.error_class,
+        cost_usd=row.cost_usd,
+        members=_list(MemberOutcome, row.members),
+        tokens=_list(TokenUse, row.tokens),
+    )
+
+
+def run_record(row: Row[Any]) -> RunRecord:
+    """Read the row of any run."""
+    start = RunStart(
+        run_id=row.run_id,
+        spec=decode(row.spec),
+        started_at=row.started_at,
+        entry=row.entry,
+        parent_id=row.parent_id,
+        task_key=row.task_key,
+        mode=row.mode,
+        plan_asked=decode(row.plan_asked),
+        experiment_id=row.experiment_id,
+        arm=row.arm,
+    )
+    return RunRecord(row.status, start, team_run(row) if row.status == "finished" else None)

@@ -1,0 +1,207 @@
+"""The tables, as the newest migration leaves them.
+
+Every name begins with `autotune_`, so the tables may live in a database that holds others. JSON is kept as text,
+so that both databases keep it byte for byte. Times are Unix seconds.
+
+A change of a table, or of what is inside a JSON column, needs a migration (`storage/migrations/versions`) and a
+new `HEAD`; a test compares the two.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sqlalchemy import (
+    Boolean,
+    Column,
+    Double,
+    Index,
+    Integer,
+    MetaData,
+    PrimaryKeyConstraint,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+
+HEAD: Final = "0001"
+"""Revision of the newest migration. Revisions are numbers, so a greater one is a newer one."""
+
+VERSION_TABLE: Final = "autotune_alembic_version"
+"""Where Alembic keeps the revision of a database."""
+
+metadata: Final = MetaData()
+
+
+def _text(name: str, *, optional: bool = False) -> Column[str]:
+    return Column(name, Text, nullable=optional)
+
+
+def _number(name: str, *, optional: bool = False) -> Column[float]:
+    return Column(name, Double, nullable=optional)
+
+
+def _integer(name: str) -> Column[int]:
+    return Column(name, Integer, nullable=False)
+
+
+def _flag(name: str) -> Column[bool]:
+    return Column(name, Boolean, nullable=False)
+
+
+team: Final = Table(
+    "autotune_team",
+    metadata,
+    _text("workflow"),
+    _text("team_id"),
+    _integer("version"),
+    _text("plan"),
+    _text("fingerprint", optional=True),
+    _text("spec", optional=True),
+    _text("experiment_id", optional=True),
+    _flag("paused"),
+    _number("updated_at"),
+    PrimaryKeyConstraint("workflow", "team_id", name="pk_autotune_team"),
+    sqlite_with_rowid=False,
+)
+"""One row a team: the state that its next run starts from."""
+
+experiment: Final = Table(
+    "autotune_experiment",
+    metadata,
+    _text("id"),
+    _text("workflow"),
+    _text("team_id"),
+    _text("fingerprint"),
+    _text("strategy"),
+    _text("description"),
+    _text("control"),
+    _text("treatment"),
+    _text("seed"),
+    _text("assignment_version"),
+    _text("policy"),
+    _text("watch_policy"),
+    _text("status"),
+    _number("created_at"),
+    _number("decided_at", optional=True),
+    _number("promoted_at", optional=True),
+    _number("ended_at", optional=True),
+    _text("verdict", optional=True),
+    _text("watch_verdict", optional=True),
+    _text("code_version"),
+    PrimaryKeyConstraint("id", name="pk_autotune_experiment"),
+    Index("ix_autotune_experiment_team", "workflow", "team_id", "created_at"),
+)
+
+assignment: Final = Table(
+    "autotune_assignment",
+    metadata,
+    _text("experiment_id"),
+    _text("phase"),
+    _integer("position"),
+    _text("arm"),
+    _text("unit"),
+    _text("run_id"),
+    PrimaryKeyConstraint("experiment_id", "phase", "position", name="pk_autotune_assignment"),
+    UniqueConstraint("experiment_id", "phase", "unit", name="uq_autotune_assignment_unit"),
+    sqlite_with_rowid=False,
+)
+"""Append-only. `position` is the model's `index`."""
+
+observation: Final = Table(
+    "autotune_observation",
+    metadata,
+    Column("number", Integer, nullable=False),
+    _text("experiment_id"),
+    _text("phase"),
+    _text("run_id"),
+    _integer("position"),
+    _text("arm"),
+    _number("duration_seconds"),
+    _flag("success"),
+    _number("score"),
+    _number("cost_usd", optional=True),
+    _integer("tool_calls"),
+    _flag("timed_out"),
+    _text("task_key", optional=True),
+    PrimaryKeyConstraint("number", name="pk_autotune_observation"),
+    UniqueConstraint("run_id", name="uq_autotune_observation_run"),
+    Index("ix_autotune_observation_phase", "experiment_id", "phase", "number"),
+)
+"""Append-only. `number` is the model's `order`, `position` its `index`."""
+
+run: Final = Table(
+    "autotune_run",
+    metadata,
+    _text("run_id"),
+    _text("workflow"),
+    _text("team_id"),
+    _text("status"),
+    _number("started_at"),
+    _text("host"),
+    _integer("pid"),
+    _number("process_started_at"),
+    _text("spec"),
+    _text("entry"),
+    _text("parent_id", optional=True),
+    _text("task_key", optional=True),
+    _text("mode"),
+    _text("plan_asked"),
+    _text("experiment_id", optional=True),
+    _text("arm", optional=True),
+    _number("duration_seconds", optional=True),
+    Column("success", Boolean),
+    _number("score", optional=True),
+    _text("plan_used", optional=True),
+    Column("timed_out", Boolean),
+    Column("cancelled", Boolean),
+    _text("error_class", optional=True),
+    _number("cost_usd", optional=True),
+    _text("members", optional=True),
+    _text("tokens", optional=True),
+    PrimaryKeyConstraint("run_id", name="pk_autotune_run"),
+    Index("ix_autotune_run_started", "started_at", "run_id"),
+    Index("ix_autotune_run_team", "workflow", "team_id", "started_at", "run_id"),
+    Index(
+        "ix_autotune_run_running",
+        "host",
+        sqlite_where=text("status = 'running'"),
+        postgresql_where=text("status = 'running'"),
+    ),
+)
+"""One row a run. What is known only at its end is null until then."""
+
+change: Final = Table(
+    "autotune_change",
+    metadata,
+    Column("id", Integer, nullable=False),
+    _number("at"),
+    _text("workflow"),
+    _text("team_id"),
+    _text("action"),
+    _text("actor"),
+    _text("reason"),
+    _text("experiment_id", optional=True),
+    _text("plan_before"),
+    _text("plan_after"),
+    _text("rollback_plan", optional=True),
+    _number("improvement_percent", optional=True),
+    _text("evidence"),
+    PrimaryKeyConstraint("id", name="pk_autotune_change"),
+    Index("ix_autotune_change_team", "workflow", "team_id", "id"),
+)
+"""Append-only."""
+
+fault: Final = Table(
+    "autotune_fault",
+    metadata,
+    _text("place"),
+    _text("error_class"),
+    _text("error"),
+    _integer("times"),
+    _number("first_at"),
+    _number("last_at"),
+    PrimaryKeyConstraint("place", "error_class", name="pk_autotune_fault"),
+)
+"""One row a kind of fault; `place` is the fault's `where`, `times` its `count`."""

@@ -1,0 +1,153 @@
+"""The store: everything the plugin keeps, and the contract that every backend keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Self
+
+from . import statements as sql
+from .connections import Connections
+from .migrate import ensure_schema
+from .processes import host, is_alive
+from .reading import Reader
+from .target import target_of
+from .transaction import Transaction
+
+
+class Store(Reader):
+    """Runs, teams, experiments, observations, changes and faults, durable and shared by processes.
+
+    `SQLite` (a file in WAL mode) serves the processes of one machine, PostgreSQL those of several.
+
+    # The contract
+
+    Whatever keeps these promises can take the place of this class. `tests/storage` checks them.
+
+    **Everywhere.** Values come back equal to what was given: floats bit for bit, plain data as JSON has it (tuples
+    become lists). Only the model's values are kept, never a prompt or an output. Objects may be shared by threads and
+    event loops; a child process after a fork may go on using them. A failure of the database is a
+    `StoreUnavailableError` with the URL (without password) and the mend; a schema of a newer version is a
+    `StoreVersionError`; data the database refuses is a `StoreError`. Nothing else is raised.
+
+    **Transactions** (`transaction`). All or nothing: an exception inside, a crash, or a kill leaves no trace, and
+    after a normal end all is durable against the death of the process. They are short and never contain an `await`. One
+    transaction is about one team. Transactions that touch the same team happen one after the other: from `team`,
+    `next_index`, `add_assignment`, `add_observation` or `save_experiment` on, no other gets past the same call for
+    that team before this one ended. (SQLite: the whole transaction holds the only write lock.) A lock that stays longer
+    than the busy timeout is a `StoreUnavailableError`. A second transaction in the same thread is a `RuntimeError`.
+
+    - `team` returns the stored state, or version 0 and nothing set. It creates nothing that `teams` would show.
+    - `save_team` writes if the version given is the version stored (0: none is stored), and returns the state with a
+      version greater by 1; otherwise it writes nothing and raises `StaleStateError`.
+    - `save_experiment` writes a new experiment with any status. Of a known one it writes status, times and verdicts; a
+      status that may not follow (`model.state.TRANSITIONS`), or any difference once it ended, is a `StaleStateError`;
+      a difference in anything else is a `StoreError`. Writing the same again is fine.
+    - `assignment_of_unit`, `next_index`, `add_assignment`: in one transaction, the indexes of every `(experiment,
+      phase)` are 0, 1, 2, … without gap or repetition, and every unit has one. A taken index or unit is a
+      `StaleStateError`.
+    - `start_run` writes once; a second start of the same run changes nothing.
+    - `finish_run` returns True and the run is `finished`, whether it was running, lost, or never started; False, and
+      nothing changes, if it was finished already.
+    - `add_observation` appends one observation a run and returns its order; for a run that was observed before it
+      returns the order of the first and changes nothing. Within one experiment orders grow in the
+      order of the commits, so that reading `observations` after the greatest order seen so far misses none. They may
+      have gaps.
+    - `runs_of` returns finished runs only, by `started_at`, newest first.
+    - `add_change` appends and returns the id, `changes_of` returns them by id, oldest first.
+    - `record_fault` keeps one row for each place and class of error, with the first text, the first and the last time,
+      and the count. Of errors that are not the plugin's own only the class is kept.
+
+    **Reading for people** (`Reader`). Takes no lock, sees what is committed, and reads long histories page by page.
+
+    **Lost runs** (`mark_lost_runs`). A run is lost when its process, known by host, pid and start time, is dead and
+    the run has not finished. One that finishes nevertheless becomes `finished`.
+
+    Args:
+        url: `sqlite:///file` or `postgresql+psycopg://user@host/database`.
+        busy_timeout_seconds: How long to wait for a lock, in seconds. It blocks the thread: keep it short.
+
+    Raises:
+        StoreUnavailableError: The URL is wrong, or its driver is missing. The database is not yet opened.
+    """
+
+    def __init__(self, url: str, *, busy_timeout_seconds: float = 0.2) -> None:
+        target = target_of(url, busy_timeout_seconds)
+        self.url = target.shown
+        self._connections = Connections(target, busy_timeout_seconds, ensure_schema)
+
+    @classmethod
+    def open(cls, url: str, *, busy_timeout_seconds: float = 0.2) -> Self:
+        """Return a store that is ready: created where it is missing, and migrated to this version's schema.
+
+        The file gets mode 0600 and folders that are missing 0700. Several processes may do so at once.
+
+        Args:
+            url: As for the class.
+            busy_timeout_seconds: As for the class.
+
+        Raises:
+            StoreUnavailableError: It can't be reached, created, read or written.
+            StoreVersionError: A newer version of the plugin wrote it.
+        """
+        store = cls(url, busy_timeout_seconds=busy_timeout_seconds)
+        store._connections.open()
+        return store
+
+    @contextmanager
+    def transaction(self) -> Iterator[Transaction]:
+        """Open a transaction for a `with` block: committed at its end, rolled back when it raises.
+
+        Raises:
+            StoreUnavailableError: The store can't be used, or stayed locked longer than the busy timeout.
+            RuntimeError: This thread has one open.
+        """
+        self._connections.begin()
+        try:
+            yield Transaction(self._connections)
+            self._connections.commit()
+        except BaseException:
+            self._connections.rollback()
+            raise
+
+    def mark_lost_runs(self) -> tuple[str, ...]:
+        """Mark the runs that a dead process of this host left behind.
+
+        Costs one small query when there are none.
+
+        Returns:
+            Ids of the runs that were marked.
+        """
+        here = host()
+        processes = self._connections.execute(sql.RUNNING_PROCESSES, {"of_host": here}).all()
+        dead = [
+            {"of_host": here, "of_pid": process.pid, "of_process_started_at": process.process_started_at}
+            for process in processes
+            if not is_alive(process.pid, process.process_started_at)
+        ]
+        if not dead:
+            return ()
+        lost: list[str] = []
+        with self.transaction():
+            for process in dead:
+                lost += self._connections.execute(sql.RUNS_OF_PROCESS, process).scalars()
+                self._connections.execute(sql.MARK_LOST, process)
+        return tuple(lost)
+
+    def close(self) -> None:
+        """Close the connections of all threads. A store that is used again opens new ones.
+
+        A connection in the middle of a transaction stays open until its thread ends.
+        """
+        self._connections.close()
+
+    def __enter__(self) -> Self:
+        """Return the store, to be closed at the end of the block."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Close it."""
+        self.close()

@@ -1,0 +1,128 @@
+"""Every name that telemetry uses: spans, attributes, their fixed values, metrics, units, buckets.
+
+Names under `gen_ai.` follow the OpenTelemetry semantic conventions for generative AI, which are still in
+development: their release 0.1.0, and, for the name of a workflow, also release 1.41.0 of the general conventions,
+where it was `gen_ai.workflow.name`. Names under `victor.autotune.` are our own. `docs/telemetry.md` explains each.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from attrs import frozen
+
+SCOPE: Final = "victor_autotune_plugin"
+"""Name of the instrumentation scope of all spans and metrics."""
+
+# Attributes of the semantic conventions.
+OPERATION: Final = "gen_ai.operation.name"
+WORKFLOW: Final = "gen_ai.workflow.name"
+AGENT: Final = "gen_ai.agent.name"
+REQUEST_MODEL: Final = "gen_ai.request.model"
+INPUT_TOKENS: Final = "gen_ai.usage.input_tokens"
+OUTPUT_TOKENS: Final = "gen_ai.usage.output_tokens"
+TOKEN_TYPE: Final = "gen_ai.token.type"
+ERROR_TYPE: Final = "error.type"
+EXPERIMENT: Final = "feature_flag.key"
+ARM: Final = "feature_flag.result.variant"
+
+# Attributes of our own.
+RUN_ID: Final = "victor.autotune.run.id"
+PARENT_RUN_ID: Final = "victor.autotune.run.parent_id"
+NESTED: Final = "victor.autotune.run.nested"
+TEAM_ID: Final = "victor.autotune.team.id"
+TEAM_SIZE: Final = "victor.autotune.team.size"
+MODE: Final = "victor.autotune.mode"
+OUTCOME: Final = "victor.autotune.outcome"
+ELAPSED: Final = "victor.autotune.duration"
+SCORE: Final = "victor.autotune.score"
+COST: Final = "victor.autotune.cost"
+TOOL_CALLS: Final = "victor.autotune.tool_calls"
+REFUSED_TOOL_CALLS: Final = "victor.autotune.refused_tool_calls"
+LLM_CALLS: Final = "victor.autotune.llm_calls"
+PLAN_ID: Final = "victor.autotune.plan.id"
+PLAN_CHANGES: Final = "victor.autotune.plan.changes"
+PLAN_FORMATION: Final = "victor.autotune.plan.formation"
+PLAN_MEMBERS: Final = "victor.autotune.plan.members"
+PLAN_TOOL_BUDGET: Final = "victor.autotune.plan.tool_budget"
+PLAN_MEMBER_BUDGETS: Final = "victor.autotune.plan.member_budgets"
+PLAN_TIMEOUT: Final = "victor.autotune.plan.timeout"
+MEMBER_ID: Final = "victor.autotune.member.id"
+MEMBER_ROLE: Final = "victor.autotune.member.role"
+MEMBER_MODELS: Final = "victor.autotune.member.models"
+CHANGE_ACTION: Final = "victor.autotune.change.action"
+
+# Values.
+INVOKE_WORKFLOW: Final = "invoke_workflow"
+INVOKE_AGENT: Final = "invoke_agent"
+TOKEN_INPUT: Final = "input"
+TOKEN_OUTPUT: Final = "output"
+SUCCESS: Final = "success"
+FAILURE: Final = "failure"
+TIMEOUT: Final = "timeout"
+CANCELLED: Final = "cancelled"
+UNFINISHED: Final = "unfinished"
+OTHER_ERROR: Final = "_OTHER"
+
+
+@frozen
+class Metric:
+    """A metric as it is registered with the meter.
+
+    Attributes:
+        name: Its name.
+        unit: Its unit, in UCUM.
+        description: What one measurement is.
+        buckets: Advised histogram boundaries in the metric's unit, or None for a counter.
+    """
+
+    name: str
+    unit: str
+    description: str
+    buckets: tuple[float, ...] | None = None
+
+
+_SECONDS: Final = tuple(0.1 * 2**k for k in range(13))
+_CALLS: Final = tuple(float(2**k) for k in range(8))
+_TOKENS: Final = tuple(float(4**k) for k in range(14))
+_DOLLARS: Final = tuple(0.001 * 4**k for k in range(9))
+_SHARES: Final = tuple(k / 10 for k in range(11))
+
+DURATION: Final = Metric(
+    "gen_ai.invoke_agent.duration", "s", "Duration of a team run, or of one member in it.", _SECONDS
+)
+MEMBER_TOOL_CALLS: Final = Metric(
+    "gen_ai.invoke_agent.tool_calls", "{tool_call}", "Tool calls that one member made in a run.", _CALLS
+)
+MEMBER_LLM_CALLS: Final = Metric(
+    "gen_ai.invoke_agent.inference_calls", "{inference_call}", "Model calls that one member made in a run.", _CALLS
+)
+RUN_TOKENS: Final = Metric("victor.autotune.run.tokens", "{token}", "Tokens that a team run used, by type.", _TOKENS)
+RUN_TOOL_CALLS: Final = Metric("victor.autotune.run.tool_calls", "{tool_call}", "Tool calls of a team run.", _CALLS)
+RUN_LLM_CALLS: Final = Metric("victor.autotune.run.llm_calls", "{inference_call}", "Model calls of a team run.", _CALLS)
+RUN_COST: Final = Metric("victor.autotune.run.cost", "{USD}", "Cost of a team run whose models have a price.", _DOLLARS)
+RUN_SCORE: Final = Metric("victor.autotune.run.score", "1", "Graded outcome of a team run, from 0 to 1.", _SHARES)
+RUNS: Final = Metric("victor.autotune.runs", "{run}", "Team runs that ended.")
+TIMEOUTS: Final = Metric("victor.autotune.timeouts", "{run}", "Team runs that a deadline ended.")
+REFUSALS: Final = Metric(
+    "victor.autotune.refusals", "{tool_call}", "Tool calls refused because a tool budget was spent."
+)
+CHANGES: Final = Metric(
+    "victor.autotune.changes", "{change}", "Changes of plans: experiments started, promotions, rollbacks."
+)
+
+METRICS: Final = (
+    DURATION,
+    MEMBER_TOOL_CALLS,
+    MEMBER_LLM_CALLS,
+    RUN_TOKENS,
+    RUN_TOOL_CALLS,
+    RUN_LLM_CALLS,
+    RUN_COST,
+    RUN_SCORE,
+    RUNS,
+    TIMEOUTS,
+    REFUSALS,
+    CHANGES,
+)
+"""All metrics."""
