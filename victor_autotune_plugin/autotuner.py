@@ -19,9 +19,10 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Final
 
-from attrs import define, evolve, frozen
+from attrs import asdict, define, evolve, frozen
 
 from . import faults
 from .errors import AutotuneError, StoreError
@@ -193,6 +194,8 @@ class Autotuner:
         experiment = changes.transaction.experiment(state.experiment_id) if state.experiment_id else None
         if experiment is None:
             self._propose(changes, state, run, settings, approval)
+        elif _crosses_cost_cap(run, experiment, settings):
+            self._stop_for_cost(changes, state, experiment, run, settings)
         elif experiment.status == "running":
             self._judge_test(changes, state, experiment, settings, approval)
         elif experiment.status == "watched":
@@ -214,8 +217,9 @@ class Autotuner:
         now, evidence = self._clock(), verdict.to_dict()
         decided = evolve(experiment, verdict=evidence, decided_at=now)
         if verdict.status != "passed":
-            ended = evolve(decided, status=verdict.status, ended_at=now)
-            action: ChangeAction = "rejected" if verdict.status == "failed" else "inconclusive"
+            failed = verdict.status == "failed"
+            ended = evolve(decided, status="failed" if failed else "inconclusive", ended_at=now)
+            action: ChangeAction = "rejected" if failed else "inconclusive"
             after = evolve(state, experiment_id=None)
             changes.apply(after, action, verdict.reason, before=state, experiment=ended, evidence=evidence)
             return
@@ -252,12 +256,27 @@ class Autotuner:
         if verdict.status == "watching":
             return
         evidence = verdict.to_dict()
-        ended = evolve(experiment, watch_verdict=evidence, status=verdict.status, ended_at=self._clock())
-        after = evolve(state, experiment_id=None)
-        action: ChangeAction = "settled"
-        if verdict.status == "rolled_back":
-            after, action = evolve(after, plan=experiment.control), "rolled_back"
+        harmed = verdict.status == "rolled_back"
+        action: ChangeAction = "rolled_back" if harmed else "settled"
+        ended = evolve(
+            experiment, watch_verdict=evidence, status="rolled_back" if harmed else "settled", ended_at=self._clock()
+        )
+        after = evolve(state, experiment_id=None, plan=experiment.control if harmed else state.plan)
         changes.apply(after, action, verdict.reason, before=state, experiment=ended, evidence=evidence)
+
+    def _stop_for_cost(
+        self, changes: _Changes, state: TeamState, experiment: Experiment, run: TeamRun, settings: Settings
+    ) -> None:
+        """End a plan that crossed the cost cap; one run is enough, since the cap is a hard limit."""
+        cap = settings.limits.max_cost_usd_per_run
+        reason = (
+            f"A run of the changed plan cost {run.cost_usd:.4f} USD, more than limits.max_cost_usd_per_run, {cap:g}."
+        )
+        watched = experiment.status == "watched"
+        ended = evolve(experiment, status="rolled_back" if watched else "failed", ended_at=self._clock())
+        after = evolve(state, experiment_id=None, plan=experiment.control if watched else state.plan)
+        action: ChangeAction = "rolled_back" if watched else "rejected"
+        changes.apply(after, action, reason, before=state, experiment=ended, evidence={"cost_usd": run.cost_usd})
 
     def _propose(
         self, changes: _Changes, state: TeamState, run: TeamRun, settings: Settings, approval: _Approval
@@ -324,7 +343,6 @@ class Autotuner:
     def _experiment(
         self, state: TeamState, treatment: TeamPlan, suggestion: OptimizationSuggestion, settings: Settings
     ) -> Experiment:
-        from . import __version__
         from .experiment import ASSIGNMENT_VERSION
 
         return Experiment(
@@ -338,11 +356,11 @@ class Autotuner:
             treatment=treatment,
             seed=secrets.token_hex(8),
             assignment_version=ASSIGNMENT_VERSION,
-            policy=settings.experiment.policy(),
-            watch_policy=settings.watch.policy(),
+            policy=_policy(settings),
+            watch_policy=_watch_policy(settings),
             status="running",
             created_at=self._clock(),
-            code_version=__version__,
+            code_version=version("victor-autotune-plugin"),
         )
 
     # --- what a person does
@@ -514,6 +532,33 @@ class _Evidence:
             if len(self._judges) > 1000:
                 self._judges.pop(next(iter(self._judges)))
             return judge
+
+
+def _policy(settings: Settings) -> dict[str, Any]:
+    from .experiment import Policy
+
+    wanted = asdict(settings.experiment)
+    del wanted["min_history"]
+    return Policy(**wanted).to_dict()
+
+
+def _watch_policy(settings: Settings) -> dict[str, Any]:
+    from .experiment import WatchPolicy
+
+    watch, test = settings.watch, settings.experiment
+    return WatchPolicy(
+        alpha=watch.alpha,
+        holdback=watch.holdback,
+        max_runs=watch.max_runs,
+        success_drop=test.success_margin,
+        p95_rise=test.p95_margin,
+    ).to_dict()
+
+
+def _crosses_cost_cap(run: TeamRun, experiment: Experiment, settings: Settings) -> bool:
+    cap = settings.limits.max_cost_usd_per_run
+    over = cap is not None and run.cost_usd is not None and run.cost_usd > cap
+    return over and run.experiment_id == experiment.id and run.arm == "treatment"
 
 
 def _observation(stored: Any) -> Any:

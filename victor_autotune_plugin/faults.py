@@ -9,8 +9,6 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Final
 
 from attrs import evolve, frozen
@@ -18,6 +16,7 @@ from attrs import evolve, frozen
 logger = logging.getLogger("victor_autotune_plugin")
 
 _MOST_KINDS: Final = 200
+_LONGEST_MESSAGE: Final = 300
 
 
 @frozen
@@ -50,7 +49,9 @@ def report(where: str, error: BaseException) -> None:
         where: The step that failed.
         error: What it raised.
     """
-    key = (where, type(error).__qualname__)
+    kind = type(error).__qualname__
+    text = f"{kind}: {_message(error)}"
+    key = (where, kind)
     now = time.time()
     with _lock:
         known = _seen.get(key)
@@ -59,26 +60,43 @@ def report(where: str, error: BaseException) -> None:
             return
         if len(_seen) >= _MOST_KINDS:
             return
-        _seen[key] = Fault(where, f"{type(error).__qualname__}: {error}", 1, now, now)
+        _seen[key] = Fault(where, text, 1, now, now)
     logger.warning(
-        "autotune: %s failed, and the run goes on without it (logged once; see `victor autotune doctor`): %s: %s",
+        "autotune: %s failed, and the run goes on without it (logged once; see `victor autotune doctor`): %s",
         where,
-        type(error).__qualname__,
-        error,
+        text,
     )
 
 
-@contextmanager
-def guard(where: str) -> Iterator[None]:
-    """Run a block whose failure must not reach the user's run.
+def _message(error: BaseException) -> str:
+    """Return the first line of an error's message, cut short; an error that can't be shown has none."""
+    try:
+        return str(error).partition("\n")[0][:_LONGEST_MESSAGE]
+    except Exception:
+        return "(its message can't be shown)"
+
+
+class guard:  # noqa: N801 - reads as a statement
+    """Runs a block whose failure must not reach the user's run.
 
     Args:
         where: The step, as in `report`.
     """
-    try:
-        yield
-    except Exception as error:
-        report(where, error)
+
+    __slots__ = ("_where",)
+
+    def __init__(self, where: str) -> None:
+        self._where = where
+
+    def __enter__(self) -> None:
+        """Start the block."""
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> bool:
+        """Report an `Exception` and go on after the block; let everything else through."""
+        if not isinstance(error, Exception):
+            return False
+        report(self._where, error)
+        return True
 
 
 def seen() -> tuple[Fault, ...]:

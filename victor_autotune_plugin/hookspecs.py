@@ -175,7 +175,7 @@ class ChangeSpecs:
     """Hooks around a change of a team's plan."""
 
     @hookspec
-    def add_strategies(self) -> Sequence[Any]:
+    def add_strategies(self) -> Sequence[Any] | None:
         """Add strategies that suggest changes.
 
         Returns:

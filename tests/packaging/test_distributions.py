@@ -53,15 +53,11 @@ def source_files() -> set[str]:
     }
 
 
-def test_the_wheel_installs_two_packages_and_nothing_else_at_top_level(
-    wheel: zipfile.ZipFile, dist_info: str
-) -> None:
+def test_the_wheel_installs_two_packages_and_nothing_else_at_top_level(wheel: zipfile.ZipFile, dist_info: str) -> None:
     assert {PurePosixPath(name).parts[0] for name in wheel.namelist()} == {*PACKAGES, dist_info}
 
 
-def test_the_wheel_built_from_the_sdist_has_every_file_of_the_packages(
-    wheel: zipfile.ZipFile, dist_info: str
-) -> None:
+def test_the_wheel_built_from_the_sdist_has_every_file_of_the_packages(wheel: zipfile.ZipFile, dist_info: str) -> None:
     shipped = {name for name in wheel.namelist() if not name.startswith(dist_info)}
     assert shipped == source_files()
     assert {f"{package}/py.typed" for package in PACKAGES} <= shipped

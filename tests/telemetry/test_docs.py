@@ -13,7 +13,8 @@ from victor_autotune_plugin.model.plan import TeamPlan
 from victor_autotune_plugin.telemetry import conventions
 from victor_autotune_plugin.telemetry.spans import member_span, team_run_span
 
-PAGE = (Path(__file__).parents[2] / "docs" / "telemetry.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "telemetry.md").read_text(encoding="utf-8")
 
 TEAM_RUN = """
 from victor_autotune_plugin.model.plan import EMPTY_PLAN, TeamSpec
@@ -80,7 +81,11 @@ def test_the_console_example_runs_and_shows_a_team_run():
     code = re.search(r"```python\n(.*?)```", PAGE, re.DOTALL)
     assert code is not None
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", code[1] + TEAM_RUN], capture_output=True, text=True, timeout=60
+        [sys.executable, "-W", "error", "-c", code[1] + TEAM_RUN],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        cwd=ROOT,
     )
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""

@@ -8,6 +8,7 @@ import sys
 import textwrap
 import timeit
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from opentelemetry import trace
@@ -17,6 +18,8 @@ from victor_autotune_plugin.model.plan import EMPTY_PLAN
 from victor_autotune_plugin.telemetry import providers
 from victor_autotune_plugin.telemetry.metrics import record_run
 from victor_autotune_plugin.telemetry.spans import member_span, team_run_span
+
+ROOT = Path(__file__).parents[2]
 
 PREAMBLE = """
     import sys
@@ -38,7 +41,9 @@ PREAMBLE = """
 
 def in_a_fresh_process(code: str) -> str:
     program = textwrap.dedent(PREAMBLE) + textwrap.dedent(code)
-    done = subprocess.run([sys.executable, "-W", "error", "-c", program], capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", program], capture_output=True, text=True, timeout=60, cwd=ROOT
+    )
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     return done.stdout

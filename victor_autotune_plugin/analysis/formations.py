@@ -69,41 +69,44 @@ def formation_insight(runs: Sequence[TeamRun]) -> PerformanceInsight | None:
     if len(usable) < 2:
         return None
     used = usable[0].plan_used.formation or usable[0].spec.formation
-    now = fmean(run.duration_seconds for run in usable)
-    best: tuple[float, str] | None = None
+    best: tuple[float, str, list[float]] | None = None
     for formation in _COMPARABLE:
         if formation == used or formation not in feasible_formations(_members_of(usable[0])):
             continue
-        predictions = [predicted_seconds(formation, run) for run in usable]
-        if any(seconds is None for seconds in predictions):
-            continue
-        mean = fmean(seconds for seconds in predictions if seconds is not None)
-        if best is None or mean < best[0]:
-            best = mean, formation
-    if best is None or best[0] >= now:
+        gains = [gain for run in usable if (gain := _gain_percent(run, used, formation)) is not None]
+        if len(gains) == len(usable) and (best is None or fmean(gains) > best[0]):
+            best = fmean(gains), formation, gains
+    if best is None or best[0] <= 0:
         return None
-    gains = [
-        100 * (1 - (predicted_seconds(best[1], run) or 0.0) / run.duration_seconds)
-        for run in usable
-        if run.duration_seconds > 0
-    ]
-    gain = fmean(gains)
-    half_width = 1.96 * stdev(gains) / math.sqrt(len(gains)) if len(gains) > 1 else math.inf
+    gain, formation, gains = best
+    half_width = 1.96 * stdev(gains) / math.sqrt(len(gains))
+    now = fmean(run.duration_seconds for run in usable)
+    then = now * (1 - gain / 100)
     return PerformanceInsight(
         bottleneck=BOTTLENECK + used,
-        severity=min(1.0, (now - best[0]) / best[0]) if best[0] > 0 else 1.0,
+        severity=min(1.0, (now - then) / then) if then > 0 else 1.0,
         current_value=now,
-        baseline_value=best[0],
-        impact=min(1.0, max(0.0, gain / 100)),
-        recommendation=f"Run the members in formation {best[1]} instead of {used}.",
+        baseline_value=then,
+        impact=min(1.0, gain / 100),
+        recommendation=f"Run the members in formation {formation} instead of {used}.",
         affected=["formation"],
         evidence={
-            "formation": best[1],
+            "formation": formation,
             "gain_percent": gain,
             "gain_interval_percent": [gain - half_width, gain + half_width],
             "runs": len(usable),
         },
     )
+
+
+def _gain_percent(run: TeamRun, used: str, formation: str) -> float | None:
+    """Predict the gain of another formation, in percent of the time that the one in use is predicted to take.
+
+    Two predictions are compared, and not a prediction with the measured time, or formations that amount to the same
+    would look better than each other by what Victor itself takes.
+    """
+    now, then = predicted_seconds(used, run), predicted_seconds(formation, run)
+    return None if not now or then is None else 100 * (1 - then / now)
 
 
 def _members_of(run: TeamRun) -> tuple[MemberSpec, ...]:

@@ -1,5 +1,40 @@
-from .assignment import ASSIGNMENT_VERSION, assign
+"""Is a changed plan better: assignment, sequential test, and the watch after a promotion.
+
+Pure: values in, values out. Nothing here reads a clock, a file or the environment, and nothing is random beyond the
+seed of `assign`, so every decision can be replayed from the stored runs.
+
+    judge = Judge(Policy())
+    for run in runs:              # Observations, in the order in which they finished
+        judge.observe(run)
+    judge.verdict().status        # 'running', 'passed', 'failed' or 'inconclusive'
+"""
+
+from __future__ import annotations
+
+from .assignment import ASSIGNMENT_VERSION, assign, sample_ratio_p_value
+from .guardrails import GuardrailEvidence
+from .harms import HarmEvidence
 from .judge import Judge
-from .observation import Observation
-from .policy import Policy, WatchPolicy
+from .observation import ARMS, CONTROL, TREATMENT, Observation
+from .policy import METRICS, Policy, WatchPolicy
 from .verdict import Verdict
+from .watch import Watch, WatchVerdict
+
+__all__ = [
+    "ARMS",
+    "ASSIGNMENT_VERSION",
+    "CONTROL",
+    "METRICS",
+    "TREATMENT",
+    "GuardrailEvidence",
+    "HarmEvidence",
+    "Judge",
+    "Observation",
+    "Policy",
+    "Verdict",
+    "Watch",
+    "WatchPolicy",
+    "WatchVerdict",
+    "assign",
+    "sample_ratio_p_value",
+]

@@ -14,7 +14,7 @@ from .policy import FAIL_SHARES, PASS_SHARE, Policy
 from .primary import Effect, Primary, RankPrimary, ScorePrimary, task_effects
 from .twosample import information
 from .verdict import Verdict
-from .words import TITLES, amount, change_in_words, guardrail_in_words, improvement_in_words, runs_in_words
+from .words import TITLES, amount, change_in_words, effect_in_words, guardrail_in_words, runs_in_words
 
 MISMATCH_P: Final = 0.0005
 """Below this p-value of the runs per arm nothing is decided."""
@@ -22,8 +22,11 @@ MISMATCH_P: Final = 0.0005
 HOPE_Z: Final = 1.645
 """A test is futile when even the upper end of this one-sided interval of the effect would hardly pass ..."""
 
-FUTILITY: Final = 0.025
-"""... namely with less than this probability."""
+HOPELESS_Z: Final = 1.96
+"""... namely with a probability below that of this normal score (0.025)."""
+
+HARM_HORIZON: Final = 0.3
+"""A test is not given up while a harm is expected to be proven within this share of its information."""
 
 REPEATED_LIMIT: Final = 10
 """A test ends when it has seen this many times the runs it may need, because hardly any of them counts."""
@@ -98,6 +101,11 @@ class Judge:
         return self._verdict
 
     @property
+    def is_final(self) -> bool:
+        """Whether the test has ended; cheaper than asking the verdict."""
+        return self._status != "running"
+
+    @property
     def _share(self) -> float:
         """Information gathered, as a share of the whole test's."""
         return information(self._runs[CONTROL], self._runs[TREATMENT]) / self._policy.max_runs_per_arm
@@ -132,8 +140,8 @@ class Judge:
 
     def _harm(self, t: float, z: float) -> str | None:
         if -z >= self._fail.at(t):
-            effect = self._effect(t)
-            return f"The {change_in_words(self._policy.metric, effect)}, proven after {runs_in_words(self._runs)}."
+            words = effect_in_words(self._policy.metric, self._effect(t))
+            return f"The {words}, proven after {runs_in_words(self._runs)}."
         name = self._guardrails.harmed(t)
         if name is None:
             return None
@@ -152,7 +160,7 @@ class Judge:
         elif self._mismatch() < MISMATCH_P:
             self._reason = f"An improvement shows, but the runs per arm don't match the plan: {self._counts()}."
         else:
-            words = improvement_in_words(self._policy.metric, self._effect(t))
+            words = effect_in_words(self._policy.metric, self._effect(t))
             self._status, self._reason = (
                 "passed",
                 f"The {words}, proven after {runs_in_words(self._runs)}, and no guardrail is harmed.",
@@ -166,13 +174,14 @@ class Judge:
                 f"Stopped for safety: the success share is {100 * drop:.0f} points lower, probably more than the "
                 f"margin, after {runs_in_words(self._runs)}."
             )
-        if t >= 1:
+        if t >= 1 or (z < 0 and t * (self._fail.at(t) / z) ** 2 <= HARM_HORIZON):
             return None
         hope = (z + HOPE_Z) / math.sqrt(t)
         needed = (self._pass.at(1.0) - z * math.sqrt(t) - hope * (1 - t)) / math.sqrt(1 - t)
-        if NORMAL.cdf(-needed) >= FUTILITY:
+        if needed <= HOPELESS_Z:
             return None
-        return f"Ended early after {runs_in_words(self._runs)}: a pass has become very unlikely."
+        looks = change_in_words(self._policy.metric, self._primary.effect(math.inf, math.inf).estimate)
+        return f"Ended early after {runs_in_words(self._runs)}: a pass has become very unlikely; the {looks}, unproven."
 
     def _end(self) -> None:
         if not all(self._runs.values()):

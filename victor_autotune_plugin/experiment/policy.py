@@ -28,7 +28,7 @@ FAIL_SHARES: Final[dict[str, float]] = {
 """How the budget of failing is shared by the primary metric and the guardrails; adds up to 1."""
 
 HARM_SHARES: Final[dict[str, float]] = {
-    "slower": 0.30,
+    "below_baseline": 0.30,
     "lost_gain": 0.15,
     "success": 0.25,
     "score": 0.10,
@@ -143,6 +143,7 @@ class WatchPolicy:
     Attributes:
         alpha: Upper bound of the probability of a false rollback when the promoted plan is no worse, over the whole
             watch, without drift. The harms of `HARM_SHARES` share it. From 0.005 to 0.15.
+        metric: Primary metric of the test, one of `METRICS`; success, score and P95 are watched in any case.
         holdback: Share of the runs that keep the replaced plan.
         max_runs: Runs, both arms together, after which the watch ends as settled.
         success_drop: Drop of the success share or mean score below which nothing is rolled back, absolute.
@@ -153,6 +154,7 @@ class WatchPolicy:
     """
 
     alpha: float = field(default=0.05, validator=_within(0.005, 0.15))
+    metric: str = field(default="duration", validator=_one_of(METRICS))
     holdback: float = field(default=0.10, validator=_within(0, 0.5))
     max_runs: int = field(default=200, validator=_integer(10, MAX_RUNS))
     success_drop: float = field(default=0.10, validator=_within(0, 1))

@@ -50,7 +50,12 @@ class Primary(Protocol):
 
 
 def log_value(metric: str, run: Observation) -> float | None:
-    """Return the natural logarithm of a run's duration, cost or tool calls (floored above 0); None without a price."""
+    """Return a run's value for ranks, less being better; None without a price.
+
+    The natural logarithm of duration, cost or tool calls (floored above 0); for the score its negative.
+    """
+    if metric == "score":
+        return -run.score
     if metric == "duration":
         return TIMED_OUT if run.timed_out else math.log(max(run.duration_seconds, _FLOORS["duration"]))
     if metric == "cost":

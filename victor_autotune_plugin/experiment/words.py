@@ -37,18 +37,15 @@ def runs_in_words(runs: Mapping[str, int]) -> str:
     return f"{' + '.join(str(runs[arm]) for arm in ARMS)} runs"
 
 
-def improvement_in_words(metric: str, effect: Effect) -> str:
-    """Return an improvement with its interval, such as `duration is 32 % lower (12 % to 45 %)`."""
-    if metric == "score":
-        return f"score is {amount(effect.estimate)} higher ({amount(effect.low)} to {amount(effect.high)})"
-    return f"{TITLES[metric]} is {amount(-effect.estimate)} lower ({amount(-effect.high)} to {amount(-effect.low)})"
+def change_in_words(metric: str, change: float) -> str:
+    """Return a change of a metric: `duration is 32 % lower`."""
+    return f"{TITLES[metric]} is {amount(abs(change))} {'higher' if change > 0 else 'lower'}"
 
 
-def change_in_words(metric: str, effect: Effect) -> str:
-    """Return a harm with its interval, such as `duration is 80 % higher (20 % to 150 %)`."""
-    if metric == "score":
-        return f"score is {amount(-effect.estimate)} lower ({amount(-effect.high)} to {amount(-effect.low)})"
-    return f"{TITLES[metric]} is {amount(effect.estimate)} higher ({amount(effect.low)} to {amount(effect.high)})"
+def effect_in_words(metric: str, effect: Effect) -> str:
+    """Return a change with its interval: `duration is 32 % lower (interval -45 % to -12 %)`."""
+    low, high = (f"{'+' if end > 0 else ''}{amount(end)}" for end in (effect.low, effect.high))
+    return f"{change_in_words(metric, effect.estimate)} (interval {low} to {high})"
 
 
 def guardrail_in_words(evidence: GuardrailEvidence) -> str:

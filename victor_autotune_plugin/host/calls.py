@@ -55,6 +55,8 @@ class TeamCall(ABC):
         self.wrapped = wrapped
         self.coordinator = coordinator
         self.place = place
+        self.ids: dict[str, str] = {}
+        """Our member ids by Victor's; filled by `spec`."""
 
     @property
     @abstractmethod
@@ -98,8 +100,9 @@ class TeamCall(ABC):
 
     def _spec(self, name: str, members: Sequence[Any], declared: Any, config: Any, supervisor: Any) -> TeamSpec:
         formation = translation.effective_formation(self.context, declared)
-        specs = [translation.member_spec(member) for member in members]
-        supervisor_id = None if supervisor is None else str(supervisor.id)
+        self.ids = translation.stable_ids(members)
+        specs = [translation.member_spec(member, self.ids[str(member.id)]) for member in members]
+        supervisor_id = None if supervisor is None else self.ids.get(str(supervisor.id))
         return TeamSpec(
             workflow=self.place.workflow or ADHOC_WORKFLOW,
             team_id=self.place.team_id or name,
@@ -110,14 +113,20 @@ class TeamCall(ABC):
             max_iterations=getattr(config, "max_iterations", None),
         )
 
+    def _by_our_id(self, members: Mapping[str, Any], attribute: str) -> dict[str, Any]:
+        return {self.ids.get(str(name), str(name)): getattr(member, attribute) for name, member in members.items()}
+
     def _member_results(self, meter: RunMeter, error: str) -> dict[str, Any]:
         from victor.teams.types import MemberResult, normalize_member_execution_result
 
+        victors = {ours: theirs for theirs, ours in self.ids.items()}
+
         def result_of(member: MemberMeter) -> Any:
             outcome = member.outcome()
+            member_id = victors.get(outcome.id, outcome.id)
             if not member.finished:
                 return MemberResult(
-                    member_id=outcome.id,
+                    member_id=member_id,
                     success=False,
                     output="",
                     error=error if member.executions else f"{error}; it had not started",
@@ -128,7 +137,7 @@ class TeamCall(ABC):
                 member.output
             )
             return MemberResult(
-                member_id=outcome.id,
+                member_id=member_id,
                 success=success and member.success,
                 output=output,
                 error=failure,
@@ -138,7 +147,8 @@ class TeamCall(ABC):
                 discoveries=discoveries,
             )
 
-        return {name: result_of(member) for name, member in meter.members.items()}
+        results = [result_of(member) for member in meter.members.values()]
+        return {result.member_id: result for result in results}
 
 
 class ConfigCall(TeamCall):
@@ -169,12 +179,12 @@ class ConfigCall(TeamCall):
 
     def call_with(self, plan: TeamPlan) -> Coroutine[Any, Any, Any]:
         """Call Victor with changed copies of the config and the participants."""
-        return self._call(*translation.configure(self.config, self.participants, plan))
+        return self._call(*translation.configure(self.config, self.participants, self.ids, plan))
 
     def _call(self, config: Any, participants: Any) -> Coroutine[Any, Any, Any]:
         if participants is None:
             return self.wrapped(config)
-        return self.wrapped(config, members=list(participants))
+        return self.wrapped(config, members=participants)
 
     def read(self, result: Any) -> Reading:
         """Read a `TeamResult`."""
@@ -182,8 +192,8 @@ class ConfigCall(TeamCall):
         return Reading(
             success=bool(result.success),
             error=result.error,
-            member_success={str(name): bool(member.success) for name, member in result.member_results.items()},
-            member_errors={str(name): member.error for name, member in result.member_results.items()},
+            member_success=self._by_our_id(result.member_results, "success"),
+            member_errors=self._by_our_id(result.member_results, "error"),
             paused=bool(context.get("__awaiting_approval__") or context.get("__awaiting_approvals__")),
         )
 
@@ -215,7 +225,8 @@ class TaskCall(TeamCall):
     @property
     def context(self) -> Mapping[str, Any]:
         """The run's shared context."""
-        return self._context
+        context: Mapping[str, Any] = self._context
+        return context
 
     def spec(self) -> TeamSpec:
         """Return the team as configured."""
@@ -232,7 +243,7 @@ class TaskCall(TeamCall):
 
     def call_with(self, plan: TeamPlan) -> Coroutine[Any, Any, Any]:
         """Call Victor on a changed copy of the coordinator."""
-        changed = translation.planned_coordinator(self.coordinator, plan)
+        changed = translation.planned_coordinator(self.coordinator, self.ids, plan)
         context = translation.planned_context(self.context, plan)
         return self._call_copy(changed, self._context if context is None else context)
 
@@ -250,8 +261,8 @@ class TaskCall(TeamCall):
         return Reading(
             success=bool(result.get("success")),
             error=result.get("error"),
-            member_success={str(name): bool(member.success) for name, member in members.items()},
-            member_errors={str(name): member.error for name, member in members.items()},
+            member_success=self._by_our_id(members, "success"),
+            member_errors=self._by_our_id(members, "error"),
             paused=result.get("status") == "awaiting_approval",
         )
 

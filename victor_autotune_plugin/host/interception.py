@@ -21,11 +21,13 @@ from typing import Any, Final
 from attrs import evolve
 
 from .. import faults
+from ..errors import PlanError
 from ..hookspecs import PlannedRun, TeamRunStarting
+from ..model.plan import TeamPlan
 from ..model.run import MemberOutcome, TeamRun
 from ..runtime import Runtime, runtime
 from ..telemetry.spans import member_span, team_run_span
-from . import translation
+from . import seams, translation
 from .calls import Reading, TeamCall
 from .limits import DeadlineExceededError, ToolBudget, with_deadline
 from .meters import MemberMeter, RunMeter, current_member, current_run
@@ -52,7 +54,7 @@ async def intercept(make_call: Callable[[], TeamCall], original: Callable[[], Co
         run = ActiveRun.start(call)
     if run is not None:
         return await run.go()
-    return await (original() if call is None else call.as_configured())
+    return await (call.as_configured() if call is not None else original())
 
 
 class ActiveRun:
@@ -83,7 +85,7 @@ class ActiveRun:
         limited = plan.tool_budget is not None or plan.member_budgets
         budget = ToolBudget(plan.tool_budget, dict(plan.member_budgets or ())) if limited else None
         self._used = translation.plan_as_used(event.spec, plan)
-        self._meter = RunMeter(event.run_id, translation.planned_members(event.spec, plan), budget)
+        self._meter = RunMeter(event.run_id, translation.planned_members(event.spec, plan), call.ids, budget)
 
     @classmethod
     def start(cls, call: TeamCall) -> ActiveRun | None:
@@ -117,6 +119,7 @@ class ActiveRun:
         if not planned.plan.is_empty:
             with faults.guard("translation of a plan"):
                 translation.check_plan(spec, planned.plan)
+                _check_enforceable(planned.plan)
                 owner.check_limits(spec, planned.plan, metadata)
                 work = call.call_with(planned.plan)
             if work is None:
@@ -150,12 +153,13 @@ class ActiveRun:
                     event.spec,
                     run_id=event.run_id,
                     mode=self._planned.mode,
-                    plan=self._used,
+                    plan=plan,
                     experiment_id=self._planned.experiment_id,
                     arm=self._planned.arm,
                     parent_run_id=event.parent_id,
                 ) as span,
             ):
+                self._meter.span = span
                 try:
                     result = await self._limited()
                 except DeadlineExceededError as error:
@@ -240,6 +244,12 @@ class ActiveRun:
         )
 
 
+def _check_enforceable(plan: TeamPlan) -> None:
+    """Make sure that no knob of a plan would be a placebo in this Victor."""
+    if (plan.tool_budget is not None or plan.member_budgets) and not seams.budgets_bite():
+        raise PlanError("this Victor can't enforce tool budgets", mend="victor autotune doctor")
+
+
 async def member_execution(wrapped: Callable[..., Any], member_id: str, args: Any, kwargs: Any) -> Any:
     """Meter one execution of a member.
 
@@ -261,7 +271,7 @@ async def member_execution(wrapped: Callable[..., Any], member_id: str, args: An
     token = current_member.set(meter)
     meter.start()
     try:
-        with member_span(member_id, meter.spec.role) as span:
+        with member_span(meter.spec.id, meter.spec.role, team=run.span) as span:
             try:
                 output = await wrapped(*args, **kwargs)
             except asyncio.CancelledError:

@@ -169,19 +169,30 @@ class RunMeter:
     Args:
         run_id: Unique id of the run.
         members: The members that take part.
+        ids: Our member ids by Victor's.
         budget: The enforced tool budget, or None.
     """
 
-    def __init__(self, run_id: str, members: tuple[MemberSpec, ...], budget: ToolBudget | None) -> None:
+    def __init__(
+        self, run_id: str, members: tuple[MemberSpec, ...], ids: Mapping[str, str], budget: ToolBudget | None
+    ) -> None:
         self.run_id = run_id
         self.budget = budget
+        self.span: Any = None
+        """The run's open span, for its members' to belong to."""
+        self._ids = ids
         self.parent_member = current_member.get()
         self.members = {member.id: MemberMeter(member, self.parent_member, budget) for member in members}
         self.started = time.monotonic()
         self._lock = threading.Lock()
 
     def member(self, member_id: str) -> MemberMeter:
-        """Return the meter of a member; one that nobody announced gets one, too."""
+        """Return the meter of a member; one that nobody announced gets one, too.
+
+        Args:
+            member_id: Victor's id of it.
+        """
+        member_id = self._ids.get(member_id, member_id)
         with self._lock:
             meter = self.members.get(member_id)
             if meter is None:

@@ -154,6 +154,21 @@ def _named(args: Any, kwargs: Mapping[str, Any]) -> dict[str, Any]:
 
 _COORDINATOR: Final = "victor.teams.unified_coordinator"
 
+_PARTICIPANT: Final = Seam(
+    "victor.teams.types",
+    "TeamParticipant.execute_task",
+    ("task", "context"),
+    _participant,
+    "durations, tool calls and tokens of members",
+)
+_TOOL_CALLS: Final = Seam(
+    "victor.agent.tool_pipeline",
+    "ToolPipeline.execute_tool_calls",
+    ("tool_calls",),
+    _tool_calls,
+    "tool calls, and tool budgets that bite",
+)
+
 SEAMS: Final = (
     Seam(
         _COORDINATOR,
@@ -171,20 +186,8 @@ SEAMS: Final = (
         "runs of coordinators used directly or as graph nodes",
         required=True,
     ),
-    Seam(
-        "victor.teams.types",
-        "TeamParticipant.execute_task",
-        ("task", "context"),
-        _participant,
-        "durations, tool calls and tokens of members",
-    ),
-    Seam(
-        "victor.agent.tool_pipeline",
-        "ToolPipeline.execute_tool_calls",
-        ("tool_calls",),
-        _tool_calls,
-        "tool calls, and tool budgets that bite",
-    ),
+    _PARTICIPANT,
+    _TOOL_CALLS,
     Seam("victor.providers.base", "BaseProvider.__init__", (), _provider_init, "model calls, tokens and cost"),
     Seam(
         "victor.framework.workflows.nodes",
@@ -272,6 +275,11 @@ def uninstall() -> None:
         _broken.clear()
 
 
+def budgets_bite() -> bool:
+    """Return whether tool budgets can be enforced in this Victor."""
+    return _TOOL_CALLS.name not in _broken and _PARTICIPANT.name not in _broken
+
+
 def health() -> dict[str, str | None]:
     """Look at every seam of the installed Victor.
 
@@ -280,7 +288,7 @@ def health() -> dict[str, str | None]:
     Returns:
         What is wrong by the seam's name; None where nothing is.
     """
-    found: dict[str, str | None] = {}
+    found: dict[str, str | None] = {_COORDINATOR + ".UnifiedTeamCoordinator": _coordinator_fault()}
     for seam in SEAMS:
         try:
             found[seam.name] = _broken.get(seam.name) or _fault_of(import_module(seam.module), seam)
@@ -311,6 +319,18 @@ def _wrap(module: Any, seam: Seam) -> None:
         faults.report(f"interception of {seam.name}", LookupError(f"{fault}; without it: no {seam.serves}"))
     if required_fault is None:
         _put_on(module, seam.path, seam.wrapper)
+
+
+def _coordinator_fault() -> str | None:
+    """Return what a plan for `execute_task` needs of a coordinator and this one does not have, or None."""
+    from .translation import COORDINATOR_STATE
+
+    try:
+        coordinator = import_module(_COORDINATOR).UnifiedTeamCoordinator(lightweight_mode=True)
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+    missing = [name for name in COORDINATOR_STATE if not hasattr(coordinator, name)]
+    return f"a coordinator has no {', '.join(missing)}" if missing else None
 
 
 def _fault_of(module: Any, seam: Seam) -> str | None:

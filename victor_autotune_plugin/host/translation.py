@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -16,6 +17,10 @@ from ..errors import PlanError
 from ..model.plan import FORMATIONS, MemberSpec, TeamPlan, TeamSpec, feasible_formations
 
 _HINTS: Final = ("formation_hint", "topology_formation_hint")
+COORDINATOR_STATE: Final = ("_formation", "_members", "_manager", "_shared_context", "_message_history")
+"""What a changed copy of a coordinator sets or hands back; public methods would change the caller's own."""
+
+_GENERATED_ID: Final = re.compile(r"_[0-9a-f]{8}$")
 _CONTINUATIONS: Final = (
     "delegate_follow_up_contract",
     "delegate_merge_contract",
@@ -24,11 +29,35 @@ _CONTINUATIONS: Final = (
 )
 
 
-def member_spec(member: Any) -> MemberSpec:
+def stable_ids(members: Sequence[Any]) -> dict[str, str]:
+    """Name members so that the same member has the same name in every run.
+
+    Victor gives a member without an id one that is new each time, such as `executor_1f0c9a3e`; it is named
+    `executor` here, and the next of its kind `executor-2`.
+
+    Args:
+        members: Victor's members, in order.
+
+    Returns:
+        Our id by Victor's, in the same order.
+    """
+    names: dict[str, str] = {}
+    for member in members:
+        base = name = _GENERATED_ID.sub("", str(member.id)) or "member"
+        number = 1
+        while name in names.values():
+            number += 1
+            name = f"{base}-{number}"
+        names[str(member.id)] = name
+    return names
+
+
+def member_spec(member: Any, name: str) -> MemberSpec:
     """Read a member: Victor's `TeamMember`, or any object that takes a member's place.
 
     Args:
         member: The object; a `TeamParticipant` is looked through to the member it runs.
+        name: Our id of it.
 
     Returns:
         Its declaration.
@@ -37,7 +66,7 @@ def member_spec(member: Any) -> MemberSpec:
     role = getattr(inner, "role", None)
     budget = getattr(inner, "tool_budget", None)
     return MemberSpec(
-        id=str(member.id),
+        id=name,
         role=str(getattr(role, "value", None) or getattr(role, "name", None) or role or ""),
         tool_budget=budget if isinstance(budget, int) else None,
         is_supervisor=bool(getattr(inner, "is_supervisor", False)),
@@ -182,12 +211,15 @@ def planned_members(spec: TeamSpec, plan: TeamPlan) -> tuple[MemberSpec, ...]:
     return tuple((sides + team)[:2])
 
 
-def configure(config: Any, participants: Sequence[Any] | None, plan: TeamPlan) -> tuple[Any, Any]:
+def configure(
+    config: Any, participants: Sequence[Any] | None, ids: Mapping[str, str], plan: TeamPlan
+) -> tuple[Any, Any]:
     """Apply a plan to the arguments of `execute_team_config`.
 
     Args:
         config: Victor's `TeamConfig`; it is not touched.
         participants: Pre-built members given beside it, or None.
+        ids: Our member ids by Victor's.
         plan: A plan that `check_plan` accepted.
 
     Returns:
@@ -198,14 +230,13 @@ def configure(config: Any, participants: Sequence[Any] | None, plan: TeamPlan) -
         changes["formation"] = type(config.formation)(plan.formation)
     budgets = dict(plan.member_budgets or ())
     if plan.members is not None or budgets:
-        by_id = {str(member.id): member for member in config.members}
-        ids = plan.members if plan.members is not None else tuple(by_id)
+        by_id = _by_our_id(config.members, ids)
         changes["members"] = [
             dataclasses.replace(by_id[name], tool_budget=budgets[name]) if name in budgets else by_id[name]
-            for name in ids
+            for name in (by_id if plan.members is None else plan.members)
         ]
     if plan.members is not None and participants is not None:
-        given = {str(participant.id): participant for participant in participants}
+        given = _by_our_id(participants, ids)
         participants = [given[name] for name in plan.members]
     if plan.tool_budget is not None:
         changes["total_tool_budget"] = plan.tool_budget
@@ -235,22 +266,33 @@ def planned_context(context: Mapping[str, Any], plan: TeamPlan) -> dict[str, Any
     return changed if changed != context else None
 
 
-def planned_coordinator(coordinator: Any, plan: TeamPlan) -> Any:
+def planned_coordinator(coordinator: Any, ids: Mapping[str, str], plan: TeamPlan) -> Any:
     """Return a shallow copy of a coordinator whose members and formation are the plan's.
 
     Args:
         coordinator: Victor's `UnifiedTeamCoordinator`; it is not touched.
+        ids: Our member ids by Victor's.
         plan: A plan that `check_plan` accepted.
+
+    Raises:
+        PlanError: If the coordinator is not as it was in the Victor this was written for.
     """
+    missing = [name for name in COORDINATOR_STATE if not hasattr(coordinator, name)]
+    if missing:
+        raise PlanError(f"this Victor's coordinator has no {', '.join(missing)}", mend="victor autotune doctor")
     changed = copy.copy(coordinator)
     if plan.formation is not None:
         changed._formation = type(coordinator.formation)(plan.formation)
     if plan.members is not None:
-        by_id = {str(member.id): member for member in coordinator.members}
+        by_id = _by_our_id(coordinator.members, ids)
         changed._members = [by_id[name] for name in plan.members]
-        if coordinator.supervisor is not None and str(coordinator.supervisor.id) not in plan.members:
+        if coordinator.supervisor not in changed._members:
             changed._manager = None
     return changed
+
+
+def _by_our_id(members: Sequence[Any], ids: Mapping[str, str]) -> dict[str, Any]:
+    return {ids.get(str(member.id), str(member.id)): member for member in members}
 
 
 def _one_of(names: Any) -> str:

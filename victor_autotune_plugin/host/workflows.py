@@ -16,7 +16,7 @@ from attrs import frozen
 from ..errors import HostError, WorkflowError
 from ..model.plan import FORMATIONS, MemberSpec, feasible_formations
 
-_STEP_KEYS: Final = {
+_STEP_KEYS: Final[Mapping[str, Any]] = {
     "name": str,
     "goal": str,
     "timeout_seconds": (int, float),
@@ -79,7 +79,7 @@ class WorkflowFile:
         """
         if name is None and len(self.workflows) == 1:
             return next(iter(self.workflows.values()))
-        if name in self.workflows:
+        if name is not None and name in self.workflows:
             return self.workflows[name]
         known = ", ".join(self.workflows)
         if name is None:

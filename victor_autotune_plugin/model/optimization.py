@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from typing import Any
 
 from attrs import field, frozen
 
 from .plan import TeamPlan, TeamSpec
+
+
+def _names(values: Iterable[str]) -> tuple[str, ...]:
+    return tuple(values)
 
 
 class OptimizationType(StrEnum):
@@ -52,7 +56,7 @@ class PerformanceInsight:
     baseline_value: float
     impact: float
     recommendation: str
-    affected: tuple[str, ...] = field(default=(), converter=tuple)
+    affected: tuple[str, ...] = field(default=(), converter=_names)
     evidence: Mapping[str, Any] = field(factory=dict)
 
     def to_dict(self) -> dict[str, Any]:

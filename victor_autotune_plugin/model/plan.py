@@ -48,6 +48,10 @@ class MemberSpec:
     model: str | None = None
 
 
+def _specs(values: Iterable[MemberSpec]) -> tuple[MemberSpec, ...]:
+    return tuple(values)
+
+
 @frozen
 class TeamSpec:
     """A team as Victor was about to run it, before the plugin changes anything.
@@ -65,7 +69,7 @@ class TeamSpec:
     workflow: str
     team_id: str
     formation: str
-    members: tuple[MemberSpec, ...] = field(converter=tuple)
+    members: tuple[MemberSpec, ...] = field(converter=_specs)
     tool_budget: int | None = None
     timeout_seconds: float | None = None
     max_iterations: int | None = None

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from attrs import asdict, field, frozen
 
 from .plan import EMPTY_PLAN, TeamPlan, TeamSpec
+
+
+def _names(values: Iterable[str]) -> tuple[str, ...]:
+    return tuple(values)
 
 
 @frozen
@@ -39,7 +43,7 @@ class MemberOutcome:
     llm_calls: int = 0
     input_tokens: int = 0
     output_tokens: int = 0
-    models: tuple[str, ...] = field(default=(), converter=tuple)
+    models: tuple[str, ...] = field(default=(), converter=_names)
     error_class: str | None = None
 
 
@@ -56,6 +60,14 @@ class TokenUse:
     model: str
     input_tokens: int = 0
     output_tokens: int = 0
+
+
+def _outcomes(values: Iterable[MemberOutcome]) -> tuple[MemberOutcome, ...]:
+    return tuple(values)
+
+
+def _uses(values: Iterable[TokenUse]) -> tuple[TokenUse, ...]:
+    return tuple(values)
 
 
 @frozen
@@ -107,8 +119,8 @@ class TeamRun:
     cancelled: bool = False
     error_class: str | None = None
     cost_usd: float | None = None
-    members: tuple[MemberOutcome, ...] = field(default=(), converter=tuple)
-    tokens: tuple[TokenUse, ...] = field(default=(), converter=tuple)
+    members: tuple[MemberOutcome, ...] = field(default=(), converter=_outcomes)
+    tokens: tuple[TokenUse, ...] = field(default=(), converter=_uses)
 
     @property
     def tool_calls(self) -> int:

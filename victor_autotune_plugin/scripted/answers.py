@@ -49,9 +49,9 @@ def events(reply: Reply, model: str, number: int) -> bytes:
     deltas: list[dict[str, Any]] = [{"role": "assistant", "content": ""}]
     deltas += [{"content": piece} for piece in _pieces(reply.text)]
     deltas += [{"tool_calls": [{"index": i, **one}]} for i, one in enumerate(_tool_calls(reply))]
-    choices = [{"index": 0, "delta": delta, "finish_reason": None} for delta in deltas]
+    choices: list[dict[str, Any]] = [{"index": 0, "delta": delta, "finish_reason": None} for delta in deltas]
     choices.append({"index": 0, "delta": {}, "finish_reason": _finish_reason(reply)})
-    head = _head(model, number, "chat.completion.chunk")
+    head: dict[str, Any] = _head(model, number, "chat.completion.chunk")
     chunks = [head | {"choices": [choice], "usage": None} for choice in choices]
     chunks.append(head | {"choices": [], "usage": _usage(reply)})
     return b"".join(b"data: %b\n\n" % dump(chunk) for chunk in chunks) + b"data: [DONE]\n\n"

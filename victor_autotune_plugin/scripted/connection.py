@@ -11,6 +11,7 @@ from attrs import field, frozen
 
 _MOST_HEAD: Final = 64 * 1024
 _MOST_BODY: Final = 64 * 1024 * 1024
+_REASONS: Final = {status.value: status.phrase for status in HTTPStatus}
 
 
 @frozen
@@ -101,7 +102,7 @@ class Connection(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
         self._open.add(self)
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
         """Tell whoever works on an answer that nobody waits for it."""
         self._transport = None
         self._open.discard(self)
@@ -143,9 +144,8 @@ class Connection(asyncio.Protocol):
     def _write(self, response: Response) -> None:
         if self._transport is None:
             return
-        reason = HTTPStatus(response.status).phrase if response.status in HTTPStatus else "Unknown"
         head = [
-            f"HTTP/1.1 {response.status} {reason}",
+            f"HTTP/1.1 {response.status} {_REASONS.get(response.status, 'Unknown')}",
             f"Content-Type: {response.content_type}",
             f"Content-Length: {len(response.body)}",
             f"Connection: {'keep-alive' if self._keep_alive else 'close'}",
@@ -166,7 +166,8 @@ class Connection(asyncio.Protocol):
         parts = lines[0].split(" ")
         if len(parts) != 3 or not parts[2].startswith("HTTP/1."):
             raise _BadRequestError(400, "this is no HTTP/1.1 request")
-        headers = {name.strip().lower(): value.strip() for name, _, value in (line.partition(":") for line in lines[1:])}
+        fields = (line.partition(":") for line in lines[1:])
+        headers = {name.strip().lower(): value.strip() for name, _, value in fields}
         length = self._length(headers)
         body = end + 4
         if len(self._buffer) < body + length:

@@ -21,7 +21,7 @@ class Distribution(Protocol):
         ...
 
 
-def not_negative(_instance: object, attribute: Attribute[Any], value: float) -> None:
+def not_negative(_instance: object, attribute: Attribute[Any], value: Any) -> None:
     """Validate that a field holds a finite number of at least 0.
 
     Raises:
@@ -31,7 +31,7 @@ def not_negative(_instance: object, attribute: Attribute[Any], value: float) -> 
         raise ValueError(f"{attribute.name} must be a number of at least 0, not {value!r}")
 
 
-def share(_instance: object, attribute: Attribute[Any], value: float) -> None:
+def share(_instance: object, attribute: Attribute[Any], value: Any) -> None:
     """Validate that a field holds a number in [0, 1].
 
     Raises:
@@ -51,7 +51,7 @@ class Constant:
 
     value: float = field(validator=not_negative)
 
-    def draw(self, random: Random) -> float:
+    def draw(self, random: Random) -> float:  # noqa: ARG002
         """Return the number."""
         return self.value
 

@@ -83,7 +83,8 @@ class Player:
         # A generator per call, so that parallel members do not change each other's numbers by their order.
         random = Random(f"{self.script.seed}/{rule.name}/{call.role}/{self._of_role[rule.name, call.role]}")
         seconds: float | None = rule.latency.draw(random)
-        prompt_tokens, completion_tokens = round(rule.prompt_tokens.draw(random)), round(rule.completion_tokens.draw(random))
+        prompt_tokens = round(rule.prompt_tokens.draw(random))
+        completion_tokens = round(rule.completion_tokens.draw(random))
         if rule.crowding is not None and seconds is not None:
             seconds *= rule.crowding.factor(in_flight)
         for failure in rule.failures:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final, TypeVar
 
+from attrs import AttrsInstance
+from attrs import fields as fields_of
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedBase
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
@@ -15,10 +18,11 @@ from .distributions import Constant, Distribution, Lognormal, Tailed, Uniform
 from .script import Crowding, Failure, Rule, Script, ScriptError, ToolTurns
 
 T = TypeVar("T")
+A = TypeVar("A", bound=AttrsInstance)
 
 _CONDITIONS: Final = ("role", "goal", "prompt", "model", "turn", "in_flight")
 _RULE_KEYS: Final = ("name", "when", "latency", "crowding", "tokens", "tools", "answer", "failures")
-_TAIL_KEYS: Final = ("probability", "factor")
+_EXAMPLE: Final = "an example with every key: python -m victor_autotune_plugin.scripted --example"
 
 
 def load_script(path: str | Path) -> Script:
@@ -70,16 +74,16 @@ class _Reader:
             raise ScriptError("this is no script", where=self._where, mend="write a list of rules under 'rules:'")
         self._known(data, ("seed", "rules"))
         rules = [self._rule(one, self._line(data.get("rules"), i)) for i, one in enumerate(self._list(data, "rules"))]
-        return self._make(Script, self._line(data, "seed"), rules=rules, **self._picked(data, "seed"))
+        lines = {"seed": self._line(data, "seed")}
+        return self._make(lambda: Script(rules, **self._picked(data, "seed")), self._where, lines)
 
     def _rule(self, data: Any, line: str) -> Rule:
         self._mapping(data, line, "a rule")
         self._known(data, _RULE_KEYS)
         fields = self._picked(data, "name", "answer")
-        if "when" in data:
-            when = self._mapping(data["when"], self._line(data, "when"), "'when'")
-            self._known(when, _CONDITIONS)
-            fields |= dict(when)
+        when = self._mapping(data.get("when", {}), self._line(data, "when"), "'when'")
+        self._known(when, _CONDITIONS)
+        fields |= dict(when)
         if "latency" in data:
             fields["latency"] = self._distribution(data, "latency")
         if "crowding" in data:
@@ -93,12 +97,14 @@ class _Reader:
             fields[key] = [
                 self._plain(cls, one, self._line(data[key], i), f"an entry of '{key}'") for i, one in enumerate(several)
             ]
-        return self._make(Rule, line, **fields)
+        lines = {name: self._line(data, name) for name in data}
+        lines |= {name: self._line(when, name) for name in when}
+        return self._make(lambda: Rule(**fields), line, lines)
 
     def _distribution(self, data: Mapping[str, Any], key: str) -> Distribution:
         value, line = data[key], self._line(data, key)
         if isinstance(value, int | float):
-            return self._make(Constant, line, value=value)
+            return self._make(lambda: Constant(value), line, {}, key)
         self._mapping(value, line, f"'{key}'")
         self._known(value, ("low", "high", "median", "sigma", "tail"))
         body = {name: value[name] for name in value if name != "tail"}
@@ -110,24 +116,30 @@ class _Reader:
         if kind is None:
             mend = "write a number, or {low: 0.1, high: 0.3}, or {median: 0.2, sigma: 0.5}"
             raise ScriptError(f"'{key}' is no distribution", where=line, mend=mend)
-        distribution = self._make(kind, line, **body)
+        distribution = self._make(lambda: kind(**body), line, {}, key)
         if "tail" not in value:
             return distribution
         tail = self._mapping(value["tail"], self._line(value, "tail"), "'tail'")
-        self._known(tail, _TAIL_KEYS)
-        return self._make(Tailed, self._line(value, "tail"), body=distribution, **dict(tail))
+        self._known(tail, ("probability", "factor"))
+        return self._make(lambda: Tailed(distribution, **tail), self._line(value, "tail"), {}, "tail")
 
-    def _plain(self, cls: Callable[..., T], data: Any, line: str, what: str) -> T:
+    def _plain(self, cls: type[A], data: Any, line: str, what: str) -> A:
         self._mapping(data, line, what)
-        names = tuple(field.name for field in cls.__attrs_attrs__)  # type: ignore[attr-defined]
+        names = tuple(field.name for field in fields_of(cls))
         self._known(data, names)
-        return self._make(cls, line, **{name: _bare(data[name]) for name in data})
+        lines = {name: self._line(data, name) for name in data}
+        return self._make(lambda: cls(**{name: _bare(data[name]) for name in data}), line, lines)
 
-    def _make(self, cls: Callable[..., T], line: str, **fields: Any) -> T:
+    def _make(
+        self, make: Callable[[], T], line: str, lines: Mapping[str, str] = MappingProxyType({}), what: str = ""
+    ) -> T:
+        """Make a value; what is wrong with it is said with the line of the field that the message begins with."""
         try:
-            return cls(**fields)
+            return make()
         except (TypeError, ValueError) as error:
-            raise ScriptError(_problem(error), where=line, mend="see the attributes of the classes in `script.py`") from error
+            message = str(error)
+            where = lines.get(message.partition(" ")[0], line)
+            raise ScriptError(f"{what}: {message}" if what else message, where=where, mend=_EXAMPLE) from error
 
     def _known(self, data: Mapping[str, Any], names: tuple[str, ...]) -> None:
         for key in data:
@@ -138,7 +150,8 @@ class _Reader:
 
     def _mapping(self, data: Any, line: str, what: str) -> Mapping[str, Any]:
         if not isinstance(data, Mapping):
-            raise ScriptError(f"{what} must be a mapping, not {_bare(data)!r}", where=line, mend="write 'key: value' pairs")
+            message = f"{what} must be a mapping, not {_bare(data)!r}"
+            raise ScriptError(message, where=line, mend="write 'key: value' pairs")
         return data
 
     def _list(self, data: Mapping[str, Any], key: str) -> list[Any]:
@@ -166,8 +179,3 @@ def _bare(data: Any) -> Any:
     if isinstance(data, list):
         return [_bare(one) for one in data]
     return data
-
-
-def _problem(error: Exception) -> str:
-    # attrs appends the attribute, the type and the value to the message of some of its validators.
-    return str(error.args[0]) if error.args else str(error)

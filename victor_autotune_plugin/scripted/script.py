@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 from attrs import Attribute, evolve, field, frozen
-from attrs.validators import instance_of, optional
+from attrs.validators import optional
 
 from ..errors import AutotuneError
 from .distributions import Constant, Distribution, as_distribution, not_negative, share
@@ -26,12 +26,42 @@ class ScriptError(AutotuneError):
     """A script can't be used."""
 
 
-def _count(least: int) -> Any:
-    def validate(_instance: object, attribute: Attribute[Any], value: object) -> None:
+def _count(least: int) -> Callable[[object, Attribute[Any], Any], None]:
+    def validate(_instance: object, attribute: Attribute[Any], value: Any) -> None:
         if isinstance(value, bool) or not isinstance(value, int) or value < least:
             raise ValueError(f"{attribute.name} must be a whole number of at least {least}, not {value!r}")
 
     return validate
+
+
+def _text(_instance: object, attribute: Attribute[Any], value: object) -> None:
+    if not isinstance(value, str):
+        raise ValueError(f"{attribute.name} must be a text, not {value!r}")
+
+
+def _whole(_instance: object, attribute: Attribute[Any], value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ValueError(f"{attribute.name} must be a whole number, not {value!r}")
+
+
+def _yes_or_no(_instance: object, attribute: Attribute[Any], value: object) -> None:
+    if not isinstance(value, bool):
+        raise ValueError(f"{attribute.name} must be true or false, not {value!r}")
+
+
+def _mapping(_instance: object, attribute: Attribute[Any], value: object) -> None:
+    if not isinstance(value, Mapping):
+        raise ValueError(f"{attribute.name} must be a mapping, not {value!r}")
+
+
+def _tuple(value: Any) -> Any:
+    return tuple(value) if isinstance(value, Iterable) else value
+
+
+def _numbers(_instance: object, attribute: Attribute[Any], value: object) -> None:
+    right = isinstance(value, tuple) and all(isinstance(n, int) and not isinstance(n, bool) and n >= 1 for n in value)
+    if not right:
+        raise ValueError(f"{attribute.name} must be a list of whole numbers of at least 1, not {value!r}")
 
 
 def _pattern(_instance: object, attribute: Attribute[Any], value: object) -> None:
@@ -73,9 +103,9 @@ class ToolTurns:
 
     turns: int = field(default=1, validator=_count(1))
     calls: int = field(default=1, validator=_count(1))
-    tool: str = field(default="read", validator=instance_of(str))
+    tool: str = field(default="read", validator=_text)
     arguments: Mapping[str, Any] = field(
-        factory=lambda: {"path": NOTES, "offset": "{n}", "limit": 1}, validator=instance_of(Mapping), hash=False
+        factory=lambda: {"path": NOTES, "offset": "{n}", "limit": 1}, validator=_mapping, hash=False
     )
 
 
@@ -93,15 +123,13 @@ class Failure:
 
     status: int = field(default=500, validator=_count(400))
     probability: float = field(default=1.0, validator=share)
-    calls: tuple[int, ...] = field(default=(), converter=tuple)
-    hang: bool = field(default=False, validator=instance_of(bool))
+    calls: tuple[int, ...] = field(default=(), converter=_tuple, validator=_numbers)
+    hang: bool = field(default=False, validator=_yes_or_no)
     retry_after: float | None = field(default=None, validator=optional(not_negative))
 
     def __attrs_post_init__(self) -> None:
         if self.status > 599:
             raise ValueError(f"status must be from 400 to 599, not {self.status}")
-        if any(isinstance(n, bool) or not isinstance(n, int) or n < 1 for n in self.calls):
-            raise ValueError(f"calls must be whole numbers of at least 1, not {list(self.calls)!r}")
 
 
 @frozen
@@ -119,6 +147,14 @@ class Crowding:
     def factor(self, in_flight: int) -> float:
         """Return what the latency is multiplied by with so many calls in flight."""
         return 1.0 + self.slowdown * max(0, in_flight - self.free)
+
+
+def _tools(groups: Iterable[ToolTurns]) -> tuple[ToolTurns, ...]:
+    return tuple(groups)
+
+
+def _failures(failures: Iterable[Failure]) -> tuple[Failure, ...]:
+    return tuple(failures)
 
 
 @frozen
@@ -142,20 +178,20 @@ class Rule:
         failures: Ways to fail; the first that applies is used.
     """
 
-    name: str = field(default="", validator=instance_of(str))
-    role: str | None = field(default=None, validator=optional(instance_of(str)))
+    name: str = field(default="", validator=_text)
+    role: str | None = field(default=None, validator=optional(_text))
     goal: str | None = field(default=None, validator=_pattern)
     prompt: str | None = field(default=None, validator=_pattern)
-    model: str | None = field(default=None, validator=optional(instance_of(str)))
+    model: str | None = field(default=None, validator=optional(_text))
     turn: int | None = field(default=None, validator=optional(_count(1)))
     in_flight: int | None = field(default=None, validator=optional(_count(1)))
     latency: Distribution = field(default=Constant(0.0), converter=as_distribution)
     crowding: Crowding | None = None
     prompt_tokens: Distribution = field(default=Constant(100), converter=as_distribution)
     completion_tokens: Distribution = field(default=Constant(20), converter=as_distribution)
-    tools: tuple[ToolTurns, ...] = field(default=(), converter=tuple)
-    answer: str = field(default=ANSWER, validator=instance_of(str))
-    failures: tuple[Failure, ...] = field(default=(), converter=tuple)
+    tools: tuple[ToolTurns, ...] = field(default=(), converter=_tools)
+    answer: str = field(default=ANSWER, validator=_text)
+    failures: tuple[Failure, ...] = field(default=(), converter=_failures)
 
     def tool_turn(self, turn: int) -> tuple[ToolTurns, int] | None:
         """Return the tools of a turn, or None when it is the turn of the answer.
@@ -192,7 +228,7 @@ class Script:
     """
 
     rules: tuple[Rule, ...] = field(default=(), converter=_named)
-    seed: int = field(default=0, validator=instance_of(int))
+    seed: int = field(default=0, validator=_whole)
 
     def __attrs_post_init__(self) -> None:
         names = [rule.name for rule in self.rules]

@@ -73,7 +73,7 @@ class ScriptedModel:
         return self
 
     def close(self) -> None:
-        """Stop serving, cut off what is in flight, and wait until thread and sockets are gone. Closing twice is fine."""
+        """Stop serving, cut off what is in flight, and wait until thread and sockets are gone. May be called twice."""
         thread, self._thread = self._thread, None
         if thread is None or self._loop is None:
             return
@@ -111,7 +111,7 @@ class ScriptedModel:
 
     @property
     def calls(self) -> tuple[Call, ...]:
-        """The calls that have ended, in the order in which they ended. A call is here before its client has the answer."""
+        """The calls that have ended, in that order. A call is here before its client has the answer."""
         return tuple(self._service.calls)
 
     @property
@@ -171,7 +171,7 @@ class _Service:
             else:
                 respond(self.bad_request(405, f"{request.path} takes {allowed} only"))
         else:
-            respond(self.bad_request(404, f"no such path: {request.path}; there are /v1/chat/completions and /v1/models"))
+            respond(self.bad_request(404, f"no {request.path} here; there are /v1/chat/completions and /v1/models"))
         return lambda: None
 
     def bad_request(self, status: int, message: str) -> Response:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from .merge import value_of
 from .nodes import Entry, Problem
 from .values import Settings
 
@@ -26,14 +27,16 @@ def contradictions(settings: Settings, entries: Mapping[str, Entry]) -> Iterator
         The two keys, and the problem.
     """
     for low, high in _ORDERED:
-        least, most = _value(settings, low), _value(settings, high)
-        if least is not None and most is not None and least > most:
+        least, most = value_of(settings, low), value_of(settings, high)
+        if isinstance(least, int | float) and isinstance(most, int | float) and least > most:
             yield _problem(entries, low, high, f"{low} is {least:g}, more than {high}, which is {most:g}")
     limits, plan = settings.limits, settings.plan
     protected = len(limits.protected_members)
     if limits.max_members is not None and protected > limits.max_members:
         low, high = "limits.protected_members", "limits.max_members"
-        yield _problem(entries, low, high, f"{low} has {protected} members, more than {high}, which is {limits.max_members}")
+        yield _problem(
+            entries, low, high, f"{low} has {protected} members, more than {high}, which is {limits.max_members}"
+        )
     if plan is None:
         return
     for knob, limit, text in limits.crossed_by(plan):
@@ -42,12 +45,6 @@ def contradictions(settings: Settings, entries: Mapping[str, Entry]) -> Iterator
         if plan.members is not None and member not in plan.members:
             text = f"plan.member_budgets names {member}, whom plan.members leaves out"
             yield _problem(entries, "plan.member_budgets", "plan.members", text)
-
-
-def _value(settings: Settings, key: str) -> float | None:
-    section, _, name = key.partition(".")
-    value: float | None = getattr(getattr(settings, section), name)
-    return value
 
 
 def _problem(entries: Mapping[str, Entry], key: str, other: str, text: str) -> tuple[tuple[str, str], Problem]:

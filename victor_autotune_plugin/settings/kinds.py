@@ -8,7 +8,7 @@ from typing import Protocol
 
 from attrs import frozen
 
-from .nodes import Items, Node, Scalar, Table, Wrong, nearest, show
+from .nodes import Items, Node, Scalar, Table, WrongValueError, nearest, show
 
 
 class Kind(Protocol):
@@ -18,7 +18,7 @@ class Kind(Protocol):
         """Return the value of a node.
 
         Raises:
-            Wrong: It is not of this kind.
+            WrongValueError: It is not of this kind.
         """
 
     def parse(self, text: str) -> object:
@@ -40,7 +40,7 @@ class Choice:
             if isinstance(node.value, str) and node.value in self.options:
                 return node.value
         known = node.value if isinstance(node, Scalar) else ""
-        raise Wrong(f"{show(node)} is not a known {self.what}", nearest(known, self.options), node.where)
+        raise WrongValueError(f"{show(node)} is not a known {self.what}", nearest(known, self.options), node.where)
 
     def parse(self, text: str) -> object:
         """Return the text as it is."""
@@ -53,14 +53,14 @@ class Number:
 
     Attributes:
         low: Least value.
-        high: Greatest value, or None.
+        high: Greatest value.
         above: Whether `low` itself is too low.
         below: Whether `high` itself is too high.
         whole: Whether it must be an integer.
     """
 
     low: float
-    high: float | None = None
+    high: float
     above: bool = False
     below: bool = False
     whole: bool = False
@@ -70,8 +70,6 @@ class Number:
         """What it accepts, in words."""
         noun = "a whole number" if self.whole else "a number"
         low = f"above {self.low:g}" if self.above else f"of at least {self.low:.12g}"
-        if self.high is None:
-            return f"{noun} {low}"
         return f"{noun} {low} and {'below' if self.below else 'at most'} {self.high:.12g}"
 
     def read(self, node: Node) -> float:
@@ -79,17 +77,19 @@ class Number:
         value = node.value if isinstance(node, Scalar) else None
         mend = f"Write {self.words}."
         if isinstance(value, str) and isinstance(self.parse(value), int | float):
-            raise Wrong(f"{show(node)} is text, not a number", f"Write it without quotes: {self.parse(value)}.", node.where)
+            raise WrongValueError(
+                f"{show(node)} is text, not a number", f"Write it without quotes: {self.parse(value)}.", node.where
+            )
         if isinstance(value, bool) or not isinstance(value, int | float):
-            raise Wrong(f"{show(node)} is not a number", mend, node.where)
-        if not math.isfinite(value):
-            raise Wrong(f"{show(node)} is not a finite number", mend, node.where)
+            raise WrongValueError(f"{show(node)} is not a number", mend, node.where)
+        if isinstance(value, float) and not math.isfinite(value):
+            raise WrongValueError(f"{show(node)} is not a finite number", mend, node.where)
         if self.whole and not isinstance(value, int):
-            raise Wrong(f"{show(node)} is not a whole number", mend, node.where)
+            raise WrongValueError(f"{show(node)} is not a whole number", mend, node.where)
         too_low = value <= self.low if self.above else value < self.low
-        too_high = self.high is not None and (value >= self.high if self.below else value > self.high)
+        too_high = value >= self.high if self.below else value > self.high
         if too_low or too_high:
-            raise Wrong(f"{show(node)} is out of range", mend, node.where)
+            raise WrongValueError(f"{show(node)} is out of range", mend, node.where)
         return value if self.whole else float(value)
 
     def parse(self, text: str) -> object:
@@ -110,7 +110,7 @@ class Flag:
         """Return the flag."""
         if isinstance(node, Scalar) and isinstance(node.value, bool):
             return node.value
-        raise Wrong(f"{show(node)} is neither true nor false", "Write true or false.", node.where)
+        raise WrongValueError(f"{show(node)} is neither true nor false", "Write true or false.", node.where)
 
     def parse(self, text: str) -> object:
         """Return the flag that the text says in one of the usual ways, or the text if it says none."""
@@ -130,7 +130,7 @@ class Text:
             return node.value
         quoted = isinstance(node, Scalar) and node.value not in (None, "") and not isinstance(node.value, str)
         mend = f"Put it in quotes: '{show(node)}'." if quoted else "Write some text."
-        raise Wrong(f"{show(node)} is not text", mend, node.where)
+        raise WrongValueError(f"{show(node)} is not text", mend, node.where)
 
     def parse(self, text: str) -> object:
         """Return the text as it is."""
@@ -143,11 +143,13 @@ class Url:
 
     def read(self, node: Node) -> str:
         """Return the URL."""
-        if isinstance(node, Scalar) and isinstance(node.value, str) and node.value.partition("://")[0].strip():
-            if "://" in node.value:
-                return node.value.strip()
-        mend = "Write one such as sqlite:///runs.db or postgresql+psycopg://user@host/database, or null for the default."
-        raise Wrong("this is not a database URL", mend, node.where)
+        url = node.value.strip() if isinstance(node, Scalar) and isinstance(node.value, str) else ""
+        if url.partition("://")[0] and "://" in url:
+            return url
+        mend = (
+            "Write one such as sqlite:///runs.db or postgresql+psycopg://user@host/database, or null for the default."
+        )
+        raise WrongValueError("this is not a database URL", mend, node.where)
 
     def parse(self, text: str) -> object:
         """Return the text as it is."""
@@ -169,16 +171,18 @@ class Names:
     def read(self, node: Node) -> tuple[str, ...]:
         """Return the names in order."""
         if not isinstance(node, Items):
-            mend = f"Write a list: [{node.value}]." if isinstance(node, Scalar) and node.value else "Write a list: [a, b]."
-            raise Wrong(f"{show(node)} is not a list", mend, node.where)
+            mend = (
+                f"Write a list: [{node.value}]." if isinstance(node, Scalar) and node.value else "Write a list: [a, b]."
+            )
+            raise WrongValueError(f"{show(node)} is not a list", mend, node.where)
         names: list[str] = []
         for item in node.items:
             name = self.of.read(item)
             if name in names:
-                raise Wrong(f"'{name}' is in the list twice", "Leave one of them out.", item.where)
+                raise WrongValueError(f"'{name}' is in the list twice", "Leave one of them out.", item.where)
             names.append(name)
         if len(names) < self.least:
-            raise Wrong("the list is empty", f"Name at least {self.least}, or leave the key out.", node.where)
+            raise WrongValueError("the list is empty", f"Name at least {self.least}, or leave the key out.", node.where)
         return tuple(names)
 
     def parse(self, text: str) -> object:
@@ -195,13 +199,15 @@ class Numbers:
     def read(self, node: Node) -> Mapping[str, float]:
         """Return the numbers by name."""
         if not isinstance(node, Table):
-            raise Wrong(f"{show(node)} is not a mapping", "Write one: {name: number}.", node.where)
+            raise WrongValueError(f"{show(node)} is not a mapping", "Write one: {name: number}.", node.where)
         numbers: dict[str, float] = {}
         for key, value in node.pairs:
             name = Text().read(key)
             if name in numbers:
-                raise Wrong(f"'{name}' is given twice", "Leave one of them out.", key.where)
+                raise WrongValueError(f"'{name}' is given twice", "Leave one of them out.", key.where)
             numbers[name] = self.of.read(value)
+        if not numbers:
+            raise WrongValueError("the mapping is empty", "Name at least one, or leave the key out.", node.where)
         return numbers
 
     def parse(self, text: str) -> object:

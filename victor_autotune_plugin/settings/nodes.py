@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
 
 from attrs import frozen
 
 from ..errors import SettingsError
+
+_FEW: Final = 10
+"""As many names as an error lists."""
+
+_HUGE: Final = 10**18
 
 
 @frozen
@@ -70,7 +76,7 @@ class Problem:
         return f"{self.key}: {self.message}" if self.key else self.message
 
 
-class Wrong(Exception):
+class WrongValueError(Exception):
     """A value is not of its kind; the caller knows where it stands and turns this into a `Problem`."""
 
     def __init__(self, message: str, mend: str, where: str | None = None) -> None:
@@ -104,6 +110,8 @@ def show(node: Node) -> str:
         return "nothing"
     if isinstance(node.value, bool):
         return "true" if node.value else "false"
+    if isinstance(node.value, int) and abs(node.value) > _HUGE:
+        return "a huge number"  # Python refuses to print the largest
     text = f"'{node.value}'" if isinstance(node.value, str) else str(node.value)
     return text if len(text) <= 60 else f"{text[:57]}..."
 
@@ -115,14 +123,15 @@ def nearest(word: object, known: Iterable[str]) -> str:
         word: The name that is wrong.
         known: Names that are right.
     """
+    # Imported here, since only errors need it.
     import difflib
 
-    names = list(known)
+    names = {name.lower(): name for name in known}
     similar = difflib.get_close_matches(str(word).lower(), names, n=1, cutoff=0.5)
-    guess = f"Did you mean `{similar[0]}`? " if similar else ""
-    if guess and len(names) > 10:
-        return guess.strip()
-    return f"{guess}Known here: {', '.join(names)}."
+    guess = f"Did you mean `{names[similar[0]]}`? " if similar else ""
+    if len(names) <= _FEW:
+        return f"{guess}Known here: {', '.join(names.values())}."
+    return guess.strip() or f"There are {len(names)}: {', '.join(list(names.values())[:_FEW])}, and so on."
 
 
 def raise_if_any(problems: Sequence[Problem]) -> None:

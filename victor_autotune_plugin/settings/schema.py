@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Final
+from typing import Final, cast
 
 from attrs import field, frozen
 
 from ..model.plan import FORMATIONS
 from .kinds import Choice, Flag, Kind, Names, Number, Numbers, OrNone, Text, Url
-from .nodes import Entry, Node, Problem, Scalar, Table, Wrong, nearest, show
+from .nodes import Entry, Node, Problem, Scalar, Table, WrongValueError, nearest, show
 from .prices import Price
 from .values import METRICS, MODES, STRATEGIES
 
@@ -105,7 +105,7 @@ class Layer:
         """
         try:
             value = kind.read(node)
-        except Wrong as wrong:
+        except WrongValueError as wrong:
             self.failed.add(key)
             self.problems.append(Problem(wrong.where or node.where, path, wrong.message, wrong.mend))
         else:
@@ -129,7 +129,7 @@ class Reader:
         for key, path, node in self._pairs(root, "", (*self._level(""), *TOP_ONLY)):
             if key == "workflows":
                 for name, place, workflow in self._pairs(node, path, None):
-                    self.scope(workflow, (name,), f"{place}.")
+                    self.scope(workflow, (name,), place)
             elif key == "prices":
                 for name, place, price in self._pairs(node, path, None):
                     self._price(name, price, place)
@@ -145,14 +145,14 @@ class Reader:
         Args:
             root: Its mapping.
             scope: Whom it is for.
-            path: Dotted path of the mapping, with a dot at its end unless empty.
+            path: Dotted path of the mapping, empty for that of the whole source.
         """
         of_workflow = len(scope) == 1
         known = (*self._level(""), "teams") if of_workflow else self._level("")
         for key, place, node in self._pairs(root, path, known):
             if key == "teams" and of_workflow:
                 for team, inner, settings in self._pairs(node, place, None):
-                    self.scope(settings, (*scope, team), f"{inner}.")
+                    self.scope(settings, (*scope, team), inner)
             else:
                 self._setting(scope, key, node, place)
         return self.layer
@@ -161,7 +161,7 @@ class Reader:
         kind = self.kinds.get(key)
         if kind is not None:
             self.layer.put(scope, key, kind, node, path)
-        elif key == "plan" and isinstance(node, Scalar) and node.value is None:
+        elif key == "plan" and _is_null(node):
             self.layer.scopes.setdefault(scope, {})[key] = Entry(None, node.where)
         else:
             for name, place, inner in self._pairs(node, path, self._level(f"{key}.")):
@@ -172,26 +172,21 @@ class Reader:
         for name, place, inner in self._pairs(node, path, PRICE_KEYS):
             read.put((), name, _PRICE, inner, place)
         self.layer.problems.extend(read.problems)
-        found = read.get(())
-        missing = [name for name in PRICE_KEYS if name not in found and name not in read.failed]
-        if isinstance(node, Table) and missing:
+        numbers = {name: entry.value for name, entry in read.get(()).items()}
+        missing = [name for name in PRICE_KEYS if name not in numbers and name not in read.failed]
+        if missing and (isinstance(node, Table) or _is_null(node)):
             mend = f"Add {' and '.join(missing)} (US dollars for a million tokens)."
             self.layer.problems.append(Problem(node.where, path, "the price is not complete", mend))
-        elif len(found) == len(PRICE_KEYS):
-            price = Price(*(float(str(found[name].value)) for name in PRICE_KEYS))
+        elif len(numbers) == len(PRICE_KEYS):
+            price = Price(**cast("dict[str, float]", numbers))
             self.layer.scopes.setdefault((), {})[f"prices.{model}"] = Entry(price, node.where)
-        elif isinstance(node, Scalar) and node.value is None:
-            mend = f"Write {{{PRICE_KEYS[0]}: 0.15, {PRICE_KEYS[1]}: 0.60}}."
-            self.layer.problems.append(Problem(node.where, path, "there is no price", mend))
 
     def _level(self, prefix: str) -> tuple[str, ...]:
         """Names of the keys and sections right below a prefix, in order."""
         below = (key[len(prefix) :] for key in self.kinds if key.startswith(prefix))
         return tuple(dict.fromkeys(key.partition(".")[0] for key in below))
 
-    def _pairs(
-        self, node: Node, path: str, known: tuple[str, ...] | None
-    ) -> Iterable[tuple[str, str, Node]]:
+    def _pairs(self, node: Node, path: str, known: tuple[str, ...] | None) -> Iterable[tuple[str, str, Node]]:
         """Give `(key, dotted path, value)` of a mapping's sound pairs, and note what is wrong with the others.
 
         Args:
@@ -199,12 +194,12 @@ class Reader:
             path: Dotted path of the mapping.
             known: Keys that it may have, or None for any name.
         """
-        prefix = f"{path.removesuffix('.')}." if path else ""
-        if isinstance(node, Scalar) and node.value is None:
+        prefix = f"{path}." if path else ""
+        if _is_null(node):
             return
         if not isinstance(node, Table):
-            mend = f"Write keys under it: {', '.join(known)}." if known else "Write a mapping: names, each with its settings."
-            self.layer.problems.append(Problem(node.where, prefix[:-1], f"{show(node)} is not a mapping", mend))
+            mend = f"Write keys under it: {', '.join(known or ('names, each with its settings',))}."
+            self.layer.problems.append(Problem(node.where, path, f"{show(node)} is not a mapping", mend))
             return
         seen: dict[str, str] = {}
         for key, value in node.pairs:
@@ -231,3 +226,7 @@ class Reader:
         if elsewhere:
             return f"It belongs elsewhere: {' or '.join(f'`{key}`' for key in elsewhere)}."
         return nearest(name, known)
+
+
+def _is_null(node: Node) -> bool:
+    return isinstance(node, Scalar) and node.value is None

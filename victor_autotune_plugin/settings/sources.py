@@ -6,14 +6,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from .nodes import Node, Problem, Wrong, from_plain, nearest
 from .kinds import Kind
+from .nodes import Node, Problem, WrongValueError, from_plain, nearest
 from .schema import DATABASE_URL, DATABASE_URL_KIND, Layer
 
 FILE_NAME: Final = "autotune.yaml"
 """Name of the settings file in Victor's folder of a project or of the user."""
 
 PREFIX: Final = "VICTOR_AUTOTUNE_"
+"""What the plugin's environment variables begin with."""
+
+_MOST_BYTES: Final = 1_000_000
 
 
 def victor_dir_name(environ: Mapping[str, str]) -> str:
@@ -55,7 +58,7 @@ def from_environ(environ: Mapping[str, str], kinds: Mapping[str, Kind]) -> Layer
         if name in keys:
             _put_text(layer, keys[name], kinds, text, where)
         else:
-            mend = nearest(name.upper(), keys) + f" Or unset it: unset {name}."
+            mend = nearest(name, keys) + f" Or unset it: unset {name}."
             layer.problems.append(Problem(where, "", "this variable is not known", mend))
     return layer
 
@@ -101,36 +104,35 @@ def read_file(path: Path, shown: str) -> tuple[Node | None, list[Problem]]:
         Its tree, or None when it is missing, empty or can't be read; and what is wrong with it.
     """
     try:
-        text = _text(path)
+        text = _text(path, shown)
         if text is None:
             return None, []
         # Imported here, since a start without a settings file should not pay for it.
         from .yaml_tree import parse
 
         return parse(text, shown), []
-    except Wrong as wrong:
+    except WrongValueError as wrong:
         return None, [Problem(wrong.where or shown, "", wrong.message, wrong.mend)]
     except OSError as error:
         mend = f"Make it a file that you may read: ls -l {path}"
         return None, [Problem(shown, "", f"the file can't be read: {error.strerror}", mend)]
 
 
-def _text(path: Path) -> str | None:
+def _text(path: Path, shown: str) -> str | None:
     """Return the text of a file, or None when there is no such file."""
     try:
         size = path.stat().st_size
     except (FileNotFoundError, NotADirectoryError):
         return None
-    if path.exists() and not path.is_file():
-        raise Wrong("this is not a file", f"Move it away: mv {path} {path}.old")
+    if not path.is_file():
+        raise WrongValueError("this is not a file", f"Move it away: mv {path} {path}.old")
     if size > _MOST_BYTES:
-        raise Wrong(f"the file has {size:,} bytes", f"Settings have at most {_MOST_BYTES:,}; is it the right file?")
+        raise WrongValueError(
+            f"the file has {size:,} bytes", f"Settings have at most {_MOST_BYTES:,}; is it the right file?"
+        )
     data = path.read_bytes()
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        raise Wrong(f"line {line} is not UTF-8 text", f"Save the file as UTF-8: {path}") from error
-
-
-_MOST_BYTES: Final = 1_000_000
+        raise WrongValueError("this is not UTF-8 text", f"Save the file as UTF-8: {path}", f"{shown}:{line}") from error

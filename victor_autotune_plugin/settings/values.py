@@ -54,8 +54,8 @@ class Limits:
             plan: The plan to check.
 
         Returns:
-            `(knob, limit, what is wrong)` for each, such as `("tool_budget", "max_tool_budget", "tool_budget is 90, more
-            than max_tool_budget, which is 40")`.
+            `(knob, limit, what is wrong)` for each, such as `tool_budget`, `max_tool_budget` and
+            `tool_budget is 90, more than max_tool_budget, which is 40`.
         """
         crossed: list[tuple[str, str, str]] = []
         if plan.formation is not None and plan.formation not in self.formations:

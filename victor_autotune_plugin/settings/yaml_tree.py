@@ -9,7 +9,7 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, ScalarNode, SequenceNode
 from ruamel.yaml.nodes import Node as YamlNode
 
-from .nodes import Items, Node, Scalar, Table, Wrong
+from .nodes import Items, Node, Scalar, Table, WrongValueError
 
 _TAG: Final = "tag:yaml.org,2002:"
 _SPACES: Final = "YAML indents with spaces: put spaces in place of the tab."
@@ -23,7 +23,7 @@ def parse(text: str, shown: str) -> Node | None:
         shown: Name of the file, for people.
 
     Raises:
-        Wrong: It is not YAML, with the line.
+        WrongValueError: It is not YAML, with the line.
     """
     try:
         root = YAML(typ="safe", pure=True).compose(text)
@@ -35,11 +35,13 @@ def parse(text: str, shown: str) -> Node | None:
         tab = line <= len(lines) and "\t" in lines[line - 1][: len(lines[line - 1]) - len(lines[line - 1].lstrip())]
         message = "; ".join(part for part in (error.context, error.problem) if part)
         mend = _SPACES if tab or "'\\t'" in message else "Mend the line, or the one before it."
-        raise Wrong(f"this is not YAML: {message}", mend, f"{shown}:{line}") from error
+        raise WrongValueError(f"this is not YAML: {message}", mend, f"{shown}:{line}") from error
     except YAMLError as error:
-        raise Wrong(f"this is not YAML: {str(error).splitlines()[0]}", "Save the file as plain text.") from error
+        raise WrongValueError(
+            f"this is not YAML: {str(error).splitlines()[0]}", "Save the file as plain text."
+        ) from error
     except RecursionError as error:
-        raise Wrong("this is nested too deeply", "Settings have six levels at most.") from error
+        raise WrongValueError("this is nested too deeply", "Settings have six levels at most.") from error
 
 
 class _Tree:
@@ -57,7 +59,7 @@ class _Tree:
         if known is not None:
             return known
         if id(node) in self._open:
-            raise Wrong("this refers to itself", "Take the alias (`*name`) out.", self._where(node))
+            raise WrongValueError("this refers to itself", "Take the alias (`*name`) out.", self._where(node))
         self._open.add(id(node))
         if isinstance(node, MappingNode):
             made: Node = Table(self._pairs(node), self._where(node))
@@ -74,7 +76,7 @@ class _Tree:
         merged: list[tuple[Scalar, Node]] = []
         for key, value in node.value:
             if not isinstance(key, ScalarNode):
-                raise Wrong("a key is not plain text", "Write a name before the colon.", self._where(key))
+                raise WrongValueError("a key is not plain text", "Write a name before the colon.", self._where(key))
             if key.tag == f"{_TAG}merge":
                 merged += self._merged(self.node(value))
             else:
@@ -93,7 +95,7 @@ class _Tree:
             return list(node.pairs)
         if isinstance(node, Items):
             return [pair for item in node.items for pair in self._merged(item)]
-        raise Wrong("`<<` merges mappings only", "Give it an alias of a mapping: `<<: *name`.", node.where)
+        raise WrongValueError("`<<` merges mappings only", "Give it an alias of a mapping: `<<: *name`.", node.where)
 
     def _below(self, key: ScalarNode, value: YamlNode) -> Node:
         """Return a value; a mapping or a list that begins on a later line stands where its key does."""
@@ -103,14 +105,16 @@ class _Tree:
             return Table(node.pairs, where)
         return Items(node.items, where) if isinstance(node, Items) else node
 
-    def _plain(self, node: ScalarNode) -> object:
+    def _plain(self, node: YamlNode) -> object:
         if node.tag in (f"{_TAG}timestamp", f"{_TAG}value", f"{_TAG}merge"):
             return node.value
         try:
             return self._yaml.constructor.construct_object(node)
         except (YAMLError, ValueError, ArithmeticError, TypeError) as error:
-            kind = node.tag.removeprefix(_TAG)
-            raise Wrong(f"'{node.value[:40]}' can't be read as {kind}", "Write a plain value.", self._where(node)) from error
+            kind = str(node.tag).removeprefix(_TAG)
+            raise WrongValueError(
+                f"'{node.value[:40]}' can't be read as {kind}", "Write a plain value.", self._where(node)
+            ) from error
 
     def _where(self, node: YamlNode) -> str:
         return f"{self._shown}:{node.start_mark.line + 1}"

@@ -5,8 +5,6 @@ from __future__ import annotations
 import sqlite3
 from pathlib import Path
 
-from sqlalchemy.exc import DataError, DBAPIError, InterfaceError, ProgrammingError
-
 from ..errors import StoreError, StoreUnavailableError
 
 _BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL}
@@ -27,22 +25,22 @@ _POSTGRES = {
 }
 
 
-def sqlite_code(error: DBAPIError) -> int | None:
+def sqlite_code(error: BaseException | None) -> int | None:
     """Return SQLite's primary result code of an error, or None when it is not SQLite's."""
-    code: int | None = getattr(error.orig, "sqlite_errorcode", None)
+    code: int | None = getattr(error, "sqlite_errorcode", None)
     return None if code is None else code & 0xFF
 
 
-def is_busy(error: DBAPIError) -> bool:
+def is_busy(error: BaseException | None) -> bool:
     """Return whether SQLite refused a statement because another connection holds the lock."""
     return sqlite_code(error) in _BUSY
 
 
-def explain(error: DBAPIError, url: str, file: Path | None, patience: float) -> StoreError:
+def explain(error: BaseException | None, url: str, file: Path | None, patience: float) -> StoreError:
     """Return the error to raise for a driver's error.
 
     Args:
-        error: The driver's error as SQLAlchemy wraps it.
+        error: The driver's error.
         url: The store's URL without secrets.
         file: The database file, or None when the store is not a plain file.
         patience: How long a lock was waited for, in seconds.
@@ -50,11 +48,11 @@ def explain(error: DBAPIError, url: str, file: Path | None, patience: float) -> 
     Returns:
         A `StoreUnavailableError` when the store is at fault, else a `StoreError`: the data was.
     """
-    if isinstance(error, DataError):
+    if type(error).__name__ == "DataError":
         return _refused(error, url)
-    if isinstance(error.orig, sqlite3.Error):
+    if isinstance(error, sqlite3.Error):
         return _of_sqlite(error, url, str(file or url), patience)
-    state = getattr(error.orig, "sqlstate", None)
+    state = getattr(error, "sqlstate", None)
     if state in _POSTGRES:
         message, mend = _POSTGRES[state]
         return StoreUnavailableError(message, where=url, mend=mend)
@@ -70,11 +68,11 @@ def explain(error: DBAPIError, url: str, file: Path | None, patience: float) -> 
     return StoreUnavailableError(f"the server failed: {reason}", where=url, mend="See the server's log.")
 
 
-def _of_sqlite(error: DBAPIError, url: str, place: str, patience: float) -> StoreError:
+def _of_sqlite(error: sqlite3.Error, url: str, place: str, patience: float) -> StoreError:
     code = sqlite_code(error)
     if code in (sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_MISMATCH, sqlite3.SQLITE_TOOBIG):
         return _refused(error, url)
-    if code is None and isinstance(error, (InterfaceError, ProgrammingError)):
+    if code is None and isinstance(error, sqlite3.InterfaceError | sqlite3.ProgrammingError):
         return _refused(error, url)
     if code in _BUSY:
         message = f"the store stayed locked by another process for {patience:g} s"
@@ -100,9 +98,9 @@ def _of_sqlite(error: DBAPIError, url: str, place: str, patience: float) -> Stor
     return StoreUnavailableError(message, where=url, mend=mend)
 
 
-def _refused(error: DBAPIError, url: str) -> StoreError:
+def _refused(error: BaseException | None, url: str) -> StoreError:
     return StoreError(f"the store refuses the data: {_first_line(error)}", where=url)
 
 
-def _first_line(error: DBAPIError) -> str:
-    return (str(error.orig).strip().splitlines() or [type(error.orig).__qualname__])[0]
+def _first_line(error: BaseException | None) -> str:
+    return (str(error).strip().splitlines() or [type(error).__qualname__])[0]

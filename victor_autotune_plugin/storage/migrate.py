@@ -42,16 +42,16 @@ def ensure_schema(connections: Connections) -> None:
             mend="Stop the program that migrates, and try again.",
         )
     try:
-        connections.begin(patience=_PATIENCE_SECONDS)
+        session = connections.begin(_PATIENCE_SECONDS)
         try:
             if connections.target.backend == "postgresql":
-                connections.execute(text(f"SET LOCAL lock_timeout = {int(_PATIENCE_SECONDS * 1000)}"))
-                connections.execute(text(f"SELECT pg_advisory_xact_lock({_LOCK_KEY})"))
+                session.execute(text(f"SET LOCAL lock_timeout = {int(_PATIENCE_SECONDS * 1000)}"))
+                session.execute(text(f"SELECT pg_advisory_xact_lock({_LOCK_KEY})"))
             if not _is_current(connections):
-                upgrade(connections.raw)
-            connections.commit()
+                upgrade(session.connection)
+            session.commit()
         except BaseException:
-            connections.rollback()
+            connections.rollback(session)
             raise
     finally:
         _alembic_in_use.release()
@@ -74,7 +74,7 @@ def upgrade(connection: Connection, revision: str = "head") -> None:
 
 
 def _is_current(connections: Connections) -> bool:
-    if not inspect(connections.raw).has_table(VERSION_TABLE):
+    if not inspect(connections.session().connection).has_table(VERSION_TABLE):
         return False
     version = connections.execute(_READ_VERSION).scalar()
     if version is None or version == HEAD:

@@ -22,6 +22,11 @@ def _columns(table: Table) -> list[str]:
     return [column.name for column in table.columns]
 
 
+def _counted(statement: Executable) -> Executable:
+    """SQLAlchemy forgets how many rows an insert wrote unless it is told not to."""
+    return statement.execution_options(preserve_rowcount=True)
+
+
 TEAM: Final[Select[Any]] = select(team).where(_is(team, "workflow", "team_id")).with_for_update()
 """A team's row, locked until the end of the transaction where rows can be locked."""
 
@@ -57,6 +62,10 @@ FINISHED_RUNS: Final[Select[Any]] = (
     .limit(bindparam("most"))
 )
 
+EXPERIMENTS_OF: Final[Select[Any]] = (
+    select(experiment).where(_is(experiment, "workflow", "team_id")).order_by(experiment.c.created_at, experiment.c.id)
+)
+
 CHANGES: Final[Select[Any]] = select(change).where(_is(change, "workflow", "team_id")).order_by(change.c.id)
 
 RUNNING_PROCESSES: Final[Select[Any]] = (
@@ -87,16 +96,18 @@ class Writes:
             from sqlalchemy.dialects import postgresql
 
             insert = postgresql.insert
-        self.team: Executable = insert(team).on_conflict_do_nothing()
+        self.team: Executable = _counted(insert(team).on_conflict_do_nothing())
         self.experiment: Executable = insert(experiment)
         self.assignment: Executable = insert(assignment)
         self.observation: Executable = insert(observation).on_conflict_do_nothing().inline()
         self.start: Executable = insert(run).on_conflict_do_nothing()
         finished = insert(run)
-        self.finish: Executable = finished.on_conflict_do_update(
-            index_elements=[run.c.run_id],
-            set_={name: finished.excluded[name] for name in _columns(run) if name not in _IDENTITY_OF_RUN},
-            where=run.c.status != "finished",
+        self.finish: Executable = _counted(
+            finished.on_conflict_do_update(
+                index_elements=[run.c.run_id],
+                set_={name: finished.excluded[name] for name in _columns(run) if name not in _IDENTITY_OF_RUN},
+                where=run.c.status != "finished",
+            )
         )
         self.change: Executable = insert(change)
         happened = insert(fault)

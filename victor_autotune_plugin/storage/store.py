@@ -27,7 +27,8 @@ class Store(Reader):
 
     **Everywhere.** Values come back equal to what was given: floats bit for bit, plain data as JSON has it (tuples
     become lists). Only the model's values are kept, never a prompt or an output. Objects may be shared by threads and
-    event loops; a child process after a fork may go on using them. A failure of the database is a
+    event loops; a child process after a fork may go on using them, unless SQLite is used and the fork happened inside a
+    transaction (`StoreUnavailableError`, and the parent goes on). A failure of the database is a
     `StoreUnavailableError` with the URL (without password) and the mend; a schema of a newer version is a
     `StoreVersionError`; data the database refuses is a `StoreError`. Nothing else is raised.
 
@@ -54,6 +55,7 @@ class Store(Reader):
       returns the order of the first and changes nothing. Within one experiment orders grow in the
       order of the commits, so that reading `observations` after the greatest order seen so far misses none. They may
       have gaps.
+    - `experiments_of` returns the experiments of a team, oldest first.
     - `runs_of` returns finished runs only, by `started_at`, newest first.
     - `add_change` appends and returns the id, `changes_of` returns them by id, oldest first.
     - `record_fault` keeps one row for each place and class of error, with the first text, the first and the last time,
@@ -92,7 +94,7 @@ class Store(Reader):
             StoreVersionError: A newer version of the plugin wrote it.
         """
         store = cls(url, busy_timeout_seconds=busy_timeout_seconds)
-        store._connections.open()
+        store._connections.session()
         return store
 
     @contextmanager
@@ -103,12 +105,12 @@ class Store(Reader):
             StoreUnavailableError: The store can't be used, or stayed locked longer than the busy timeout.
             RuntimeError: This thread has one open.
         """
-        self._connections.begin()
+        session = self._connections.begin()
         try:
-            yield Transaction(self._connections)
-            self._connections.commit()
+            yield Transaction(session, self._connections.target.backend)
+            session.commit()
         except BaseException:
-            self._connections.rollback()
+            self._connections.rollback(session)
             raise
 
     def mark_lost_runs(self) -> tuple[str, ...]:

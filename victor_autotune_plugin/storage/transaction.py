@@ -10,7 +10,6 @@ from ..errors import AutotuneError, StaleStateError, StoreError, StoreUnavailabl
 from ..model.run import TeamRun
 from ..model.state import Assignment, Change, Experiment, Phase, RunStart, StoredObservation, TeamState, may_follow
 from . import statements as sql
-from .connections import Connections
 from .processes import this_process
 from .rows import (
     assignment_of,
@@ -26,6 +25,7 @@ from .rows import (
     team_values,
 )
 from .run_rows import run_values, start_values, team_run
+from .session import Session
 
 _PROGRESS: Final = ("status", "decided_at", "promoted_at", "ended_at", "verdict", "watch_verdict")
 # What may change of an experiment. Everything else is what its decision is replayed from.
@@ -34,12 +34,17 @@ _LONGEST_FAULT: Final = 300
 
 
 class Transaction:
-    """Reads and writes that hold together. Get one from `Store.transaction`, which says what each method promises."""
+    """Reads and writes that hold together. Get one from `Store.transaction`; `Store` says what each method promises.
 
-    def __init__(self, connections: Connections) -> None:
-        self._run = connections.execute
-        self._writes = sql.writes(connections.target.backend)
-        self._locks_rows = connections.target.backend == "postgresql"
+    Args:
+        session: The session, with its transaction open.
+        backend: `sqlite` or `postgresql`.
+    """
+
+    def __init__(self, session: Session, backend: str) -> None:
+        self._run = session.execute
+        self._writes = sql.writes(backend)
+        self._locks_rows = backend == "postgresql"
         self._locked: set[str | None] = set()  # experiments whose team is locked by this transaction
 
     def team(self, workflow: str, team_id: str) -> TeamState:
@@ -62,9 +67,9 @@ class Transaction:
         values = team_values(state)
         of = {"of_workflow": state.workflow, "of_team_id": state.team_id, "of_version": state.version}
         written = self._run(sql.UPDATE_TEAM, {**values, **of}).rowcount
-        if not written and state.version == 0:
+        if written < 1 and state.version == 0:
             written = self._run(self._writes.team, values).rowcount
-        if not written:
+        if written < 1:
             raise StaleStateError(
                 f"the state of team {state.team_id!r} in workflow {state.workflow!r} changed after version "
                 f"{state.version} was read",
@@ -76,6 +81,11 @@ class Transaction:
         """Return an experiment, or None when there is none of this id."""
         row = self._run(sql.EXPERIMENT, {"of_id": experiment_id}).first()
         return None if row is None else experiment_of(row)
+
+    def experiments_of(self, workflow: str, team_id: str) -> list[Experiment]:
+        """Return the experiments of a team, oldest first."""
+        of = {"of_workflow": workflow, "of_team_id": team_id}
+        return [experiment_of(row) for row in self._run(sql.EXPERIMENTS_OF, of)]
 
     def save_experiment(self, experiment: Experiment) -> None:
         """Write a new experiment, or how far a known one came.
@@ -142,7 +152,7 @@ class Transaction:
 
     def finish_run(self, run: TeamRun) -> bool:
         """Write what a run was and return True, or False when it had been written before."""
-        return bool(self._run(self._writes.finish, run_values(run, this_process())).rowcount)
+        return self._run(self._writes.finish, run_values(run, this_process())).rowcount > 0
 
     def add_observation(self, observation: StoredObservation) -> int:
         """Append an observation and return its order; the stored one's when the run was observed before."""

@@ -108,7 +108,7 @@ REFUSALS: Final = Metric(
     "victor.autotune.refusals", "{tool_call}", "Tool calls refused because a tool budget was spent."
 )
 CHANGES: Final = Metric(
-    "victor.autotune.changes", "{change}", "Changes of plans: experiments started, promotions, rollbacks."
+    "victor.autotune.changes", "{change}", "Changes of plans: experiments started and ended, promotions, rollbacks."
 )
 
 METRICS: Final = (

@@ -33,7 +33,7 @@ def record_change(action: str, workflow: str, team_id: str) -> None:
     """Count a change of a team's plan.
 
     Args:
-        action: What happened, such as `experiment_started`, `promoted` or `rolled_back`.
+        action: What happened, such as `started`, `promoted` or `rolled_back`.
         workflow: Workflow name.
         team_id: Team id.
     """

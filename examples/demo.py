@@ -1,0 +1,213 @@
+"""The main job in a few minutes: a real Victor workflow is tuned, the change proven, and a bad turn taken back.
+
+    make demo
+
+A scripted model on loopback stands in for the cloud, and Victor lives in a throw-away home, so nothing of yours is
+read or written. Everything else is real: Victor runs the team, the plugin intercepts it as Victor's own plugin
+discovery loaded it, and the A/B test decides on the measured runs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import shutil
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from victor_autotune_plugin.scripted import Lognormal, ScriptedModel, scripts
+from victor_autotune_plugin.scripted.sandbox import victor_sandbox
+
+if TYPE_CHECKING:
+    from victor_autotune_plugin.model.run import TeamRun
+    from victor_autotune_plugin.model.state import Change, Experiment
+    from victor_autotune_plugin.storage import Store
+
+WORKFLOW = Path(__file__).with_name("code_review.yaml")
+TEAM = ("code_review", "review_team")
+QUIET_RUNS = 12
+"""Runs between the promotion and the injected regression."""
+MOST_RUNS = 400
+
+console = Console()
+
+
+def healthy() -> scripts.Script:
+    """Return how the model behaves at first: each call takes about 0.15 s, one in twenty twice as long."""
+    return scripts.succeed_at_once(Lognormal(median=0.15, sigma=0.35), seed=7)
+
+
+def crowded() -> scripts.Script:
+    """Return how it behaves after the injected regression: the provider slows down when called in parallel."""
+    return scripts.crowded(healthy(), free=1, slowdown=2.0)
+
+
+class Demo:
+    """Runs the workflow until something happens.
+
+    Args:
+        store: The plugin's store, to read what it did.
+        orchestrator: Victor's orchestrator.
+        definition: Victor's workflow.
+        progress: Shows how far it is.
+    """
+
+    def __init__(self, store: Store, orchestrator: object, definition: object, progress: Progress) -> None:
+        self._store = store
+        self._orchestrator = orchestrator
+        self._definition = definition
+        self._progress = progress
+
+    async def until(self, label: str, action: str | None, most: int) -> Change | None:
+        """Run the workflow again and again until the plugin made a change.
+
+        Args:
+            label: What to show.
+            action: The change to wait for, or None to run `most` times.
+            most: How many runs at the most.
+
+        Returns:
+            The change, or None if it did not come.
+        """
+        from victor_autotune_plugin.host.workflows import run_workflow
+
+        task = self._progress.add_task(label, total=None if action else most, note="")
+        seen = len(self._changes())
+        for number in range(1, most + 1):
+            await run_workflow(self._definition, self._orchestrator, {})
+            change = next((c for c in self._changes()[seen:] if c.action == action), None)
+            self._progress.update(task, completed=number, note=self._note(number))
+            if change is not None:
+                self._progress.update(task, total=number, completed=number)
+                return change
+        return None
+
+    def _note(self, number: int) -> str:
+        run = self._runs()[0]
+        arm = f" ({run.arm})" if run.arm else ""
+        return f"run {number}: {run.plan_used.formation}{arm} took {run.duration_seconds:.2f} s"
+
+    def _changes(self) -> list[Change]:
+        return sorted(self._store.changes(*TEAM), key=lambda change: change.id or 0)
+
+    def _runs(self) -> list[TeamRun]:
+        return [record.run for record in self._store.runs(*TEAM, limit=1) if record.run is not None]
+
+
+def closing_table(store: Store, promoted: Change, injected_at: float, rolled_back: Change) -> Table:
+    """Return the table at the end: before, after, verdict, evidence, detection."""
+    experiment = store.experiment(promoted.experiment_id)
+    runs = [record.run for record in store.runs(*TEAM, limit=MOST_RUNS) if record.run is not None]
+    before = [r for r in runs if r.started_at < promoted.at and r.plan_asked == promoted.plan_before]
+    after = [r for r in runs if promoted.at <= r.started_at < injected_at and r.plan_asked == promoted.plan_after]
+    broken = [
+        r for r in runs if injected_at <= r.started_at <= rolled_back.at and r.plan_asked == promoted.plan_after
+    ]
+    restored = [r for r in runs if r.started_at > rolled_back.at]
+    table = Table(title="What happened to code_review / review_team", show_lines=False)
+    for column in ("", "plan", "runs", "median", "success"):
+        table.add_column(column)
+    for label, plan, group in (
+        ("before", "sequential, as configured", before),
+        ("after the promotion", promoted.plan_after.describe(), after),
+        ("after the regression", promoted.plan_after.describe(), broken),
+        ("after the rollback", "sequential, as configured", restored),
+    ):
+        table.add_row(label, plan, str(len(group)), _median(group), _success(group))
+    console.print(table)
+    return _evidence(experiment, promoted, rolled_back, len(broken), rolled_back.at - injected_at)
+
+
+def _evidence(experiment: Experiment, promoted: Change, rolled_back: Change, runs: int, seconds: float) -> Table:
+    table = Table(title="Why", show_header=False)
+    table.add_column("", style="bold")
+    table.add_column("")
+    verdict = promoted.evidence
+    low, high = verdict["interval"]
+    table.add_row("verdict of the test", f"passed after {sum(verdict['runs'].values())} runs")
+    table.add_row("", promoted.reason)
+    table.add_row("effect on the duration", f"{verdict['effect']:+.0%}, 95 % interval {low:+.0%} to {high:+.0%}")
+    table.add_row("guarantee", f"at most {experiment.policy['alpha']:.0%} wrong verdicts, looking after every run")
+    table.add_row("rollback", rolled_back.reason)
+    table.add_row("time of detection", f"{runs} runs, {seconds:.0f} s after the regression began")
+    table.add_row("live plan now", rolled_back.plan_after.describe())
+    return table
+
+
+def _median(runs: Sequence[TeamRun]) -> str:
+    return f"{median(run.duration_seconds for run in runs):.2f} s" if runs else "—"
+
+
+def _success(runs: Sequence[TeamRun]) -> str:
+    return f"{sum(run.success for run in runs) / len(runs):.0%}" if runs else "—"
+
+
+async def tell(model: ScriptedModel, project: Path) -> int:
+    """Tell the story.
+
+    Args:
+        model: The scripted model.
+        project: The sandbox's project.
+
+    Returns:
+        The exit code.
+    """
+    shutil.copy(WORKFLOW, project)
+    console.print("Starting Victor …")
+    from victor_autotune_plugin.host import seams
+    from victor_autotune_plugin.host.workflows import make_orchestrator, read_workflows
+    from victor_autotune_plugin.runtime import runtime
+
+    orchestrator = await make_orchestrator("openai", "scripted", None)
+    if not seams.is_active():
+        console.print("Victor did not load the plugin. Is it installed in this environment?", style="red")
+        return 1
+    definition = read_workflows(project / WORKFLOW.name).workflow(None)
+    store = runtime().open_store()
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=12),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[note]}", style="dim"),
+    )
+    with Progress(*columns, console=console) as progress:
+        demo = Demo(store, orchestrator, definition, progress)
+        started = await demo.until("1 observing", "started", MOST_RUNS)
+        promoted = await demo.until("2 A/B test", "promoted", MOST_RUNS) if started else None
+        if started is None or promoted is None:
+            console.print("The plugin found no better plan; that should not happen here.", style="red")
+            return 1
+        await demo.until("3 promoted", None, QUIET_RUNS)
+        model.script = crowded()
+        injected_at = time.time()
+        rolled_back = await demo.until("4 regression", "rolled_back", MOST_RUNS)
+        if rolled_back is None:
+            console.print("The plugin did not notice the regression; that should not happen here.", style="red")
+            return 1
+        await demo.until("5 rolled back", None, 5)
+    console.print(closing_table(store, promoted, injected_at, rolled_back))
+    store.close()
+    return 0
+
+
+def main() -> int:
+    """Run the demo; return the exit code."""
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
+    with ScriptedModel(healthy()) as model, victor_sandbox(model.base_url, quiet=True) as sandbox:
+        return asyncio.run(tell(model, sandbox.project))
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,0 +1,254 @@
+from __future__ import annotations
+
+import pytest
+
+from victor_autotune_plugin.model.plan import FORMATIONS, TeamPlan
+from victor_autotune_plugin.settings import METRICS, MODES, STRATEGIES, Price, Settings, SettingsBook
+from victor_autotune_plugin.settings.schema import leaves
+from victor_autotune_plugin.settings.sources import variable
+
+LEVELS = ["default", "user", "project", "metadata", "environment", "option"]
+
+
+@pytest.mark.parametrize("highest", range(len(LEVELS)), ids=LEVELS)
+def test_each_source_beats_all_below_it(sources, highest: int) -> None:
+    given = LEVELS[: highest + 1]
+    if "user" in given:
+        sources.user_file("experiment: {min_history: 1}")
+    if "project" in given:
+        sources.project_file("experiment: {min_history: 2}")
+    book = sources.load(
+        environ={"VICTOR_AUTOTUNE_EXPERIMENT__MIN_HISTORY": "4"} if "environment" in given else {},
+        overrides={"experiment.min_history": 6} if "option" in given else {},
+    )
+    metadata = {"experiment": {"min_history": 3}} if "metadata" in given else None
+    expected = [5, 1, 2, 3, 4, 6][highest]
+    assert book.for_team("w", "t", metadata).experiment.min_history == expected
+
+
+@pytest.mark.parametrize(
+    ("workflow", "team", "mode"),
+    [("other", "t", "suggest"), ("w", "other", "approve"), ("w", "t", "auto"), ("other", "other", "suggest")],
+)
+def test_a_team_beats_its_workflow_and_that_beats_the_top(sources, workflow: str, team: str, mode: str) -> None:
+    sources.project_file("mode: suggest\nworkflows: {w: {mode: approve, teams: {t: {mode: auto}}}}")
+    assert sources.load().for_team(workflow, team).mode == mode
+
+
+def test_the_project_beats_the_user_even_where_the_user_is_more_specific(sources) -> None:
+    sources.user_file("workflows: {w: {teams: {t: {mode: off}}}}")
+    sources.project_file("mode: auto")
+    assert sources.load().for_team("w", "t").mode == "auto"
+
+
+def test_a_workflows_metadata_may_set_its_teams(sources) -> None:
+    metadata = {"mode": "suggest", "teams": {"t": {"mode": "auto"}}}
+    book = sources.load()
+    assert book.for_team("w", "t", metadata).mode == "auto"
+    assert book.for_team("w", "u", metadata).mode == "suggest"
+
+
+def test_without_any_source_everything_is_the_default(sources) -> None:
+    book = sources.load()
+    settings = book.for_team("w", "t")
+    assert settings == Settings()
+    assert (settings.mode, settings.plan, settings.strategies) == ("observe", None, STRATEGIES)
+    assert (book.database_url, dict(book.prices)) == (None, {})
+
+
+@pytest.mark.parametrize(
+    "text", ["", "# nothing\n", "limits:\nworkflows:\nprices:\n", "workflows: {w: null, v: {teams: null}}", "---\n..."]
+)
+def test_an_empty_file_or_section_sets_nothing(sources, text: str) -> None:
+    sources.project_file(text)
+    assert sources.load().for_team("w", "t") == Settings()
+
+
+def test_explain_names_the_source_of_every_value(sources) -> None:
+    sources.user_file("# mine\ntask_key: ticket\n")
+    sources.project_file("watch:\n  holdback: 0.2\nworkflows:\n  w:\n    limits:\n      max_members: 4\n")
+    book = sources.load(environ={"VICTOR_AUTOTUNE_EXPERIMENT__ALPHA": "0.01"}, overrides={"mode": "auto"})
+    metadata = {"strategies": ["team_sizing"]}
+    rows = {key: (value, source) for key, value, source in book.explain("w", "t", metadata, "workflow review.yaml:7")}
+    assert rows["mode"] == ("auto", "option --mode")
+    assert rows["experiment.alpha"] == (0.01, "env VICTOR_AUTOTUNE_EXPERIMENT__ALPHA")
+    assert rows["strategies"] == (("team_sizing",), "workflow review.yaml:7")
+    assert rows["limits.max_members"] == (4, ".victor/autotune.yaml:6")
+    assert rows["watch.holdback"] == (0.2, ".victor/autotune.yaml:2")
+    assert rows["task_key"] == ("ticket", "~/.victor/autotune.yaml:2")
+    assert rows["limits.formations"] == (FORMATIONS, "default")
+    assert list(rows) == [*leaves(), "database_url"]
+
+
+def test_metadata_without_a_named_source_is_explained_by_its_workflow(sources) -> None:
+    rows = {key: source for key, _, source in sources.load().explain("w", "t", {"mode": "auto"})}
+    assert rows["mode"] == "workflow w (metadata.autotune)"
+
+
+def test_explain_hides_the_password_of_the_database(sources) -> None:
+    sources.project_file("database_url: postgresql://me:s3cret@host/db")
+    book = sources.load()
+    assert book.database_url == "postgresql://me:s3cret@host/db"
+    rows = {key: (value, source) for key, value, source in book.explain("w", "t")}
+    assert "s3cret" not in str(rows)
+    assert rows["database_url"][1] == ".victor/autotune.yaml:1"
+
+
+def test_every_key_can_be_set_in_the_environment(sources) -> None:
+    texts = {
+        "mode": "approve",
+        "strategies": "team_sizing, tool_budget",
+        "limits.formations": "parallel,pipeline",
+        "limits.protected_members": "lead",
+        "experiment.metric": "cost",
+        "watch.enabled": "no",
+        "watch.holdback": "0.25",
+        "task_key": "ticket",
+        "plan.formation": "parallel",
+        "plan.members": "lead,b",
+        "plan.member_budgets": "lead=3",
+        "plan.timeout_seconds": "30",
+        "limits.max_timeout_seconds": "3e1",
+        "limits.min_members": "1",
+        "limits.max_members": "null",
+        "experiment.max_runs_per_arm": "10",
+        "experiment.alpha": "1e-2",
+    }
+    environ = {variable(key): texts.get(key, "10" if "runs" in key or "history" in key else "0.1") for key in leaves()}
+    for key in ("limits.min_tool_budget", "limits.max_tool_budget", "plan.tool_budget"):
+        environ[variable(key)] = "7"
+    settings = sources.load(environ=environ).for_team("w", "t")
+    assert (settings.mode, settings.strategies, settings.task_key) == (
+        "approve",
+        ("team_sizing", "tool_budget"),
+        "ticket",
+    )
+    assert settings.limits.formations == ("parallel", "pipeline")
+    assert settings.limits.max_members is None
+    assert settings.limits.min_tool_budget == 7
+    assert (settings.experiment.metric, settings.experiment.alpha, settings.experiment.min_history) == (
+        "cost",
+        0.01,
+        10,
+    )
+    assert (settings.watch.enabled, settings.watch.holdback) == (False, 0.25)
+    assert settings.plan == TeamPlan("parallel", ("lead", "b"), 7, {"lead": 3}, 30.0)
+
+
+def test_an_empty_variable_and_an_option_that_was_not_given_set_nothing(sources) -> None:
+    sources.project_file("mode: auto")
+    book = sources.load(environ={"VICTOR_AUTOTUNE_MODE": " "}, overrides={"mode": None, "watch.alpha": None})
+    assert book.for_team("w", "t").mode == "auto"
+
+
+def test_options_may_be_text_or_values(sources) -> None:
+    overrides = {
+        "watch.enabled": False,
+        "watch.holdback": "0.3",
+        "strategies": ["team_sizing"],
+        "database_url": "sqlite://",
+    }
+    book = sources.load(overrides=overrides)
+    settings = book.for_team("w", "t")
+    assert (settings.watch.enabled, settings.watch.holdback) == (False, 0.3)
+    assert settings.strategies == ("team_sizing",)
+    assert book.database_url == "sqlite://"
+
+
+@pytest.mark.parametrize("value", ["off", False], ids=["text", "what YAML 1.1 makes of it"])
+def test_mode_off_is_understood_in_the_workflows_yaml(sources, value: object) -> None:
+    assert sources.load().for_team("w", "t", {"mode": value}).mode == "off"
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_every_mode_can_be_written_without_quotes(sources, mode: str) -> None:
+    sources.project_file(f"mode: {mode}")
+    assert sources.load().for_team("w", "t").mode == mode
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_every_metric_is_known(sources, metric: str) -> None:
+    assert sources.load(overrides={"experiment.metric": metric}).for_team("w", "t").experiment.metric == metric
+
+
+def test_a_third_partys_strategy_is_known_and_used_by_default(sources) -> None:
+    book = sources.load(extra_strategies=["prompt_caching"])
+    assert book.for_team("w", "t").strategies == (*STRATEGIES, "prompt_caching")
+    sources.project_file("strategies: [prompt_caching]")
+    assert sources.load(extra_strategies=["prompt_caching"]).for_team("w", "t").strategies == ("prompt_caching",)
+
+
+def test_a_plan_is_merged_by_knob_and_null_takes_it_away(sources) -> None:
+    sources.project_file(
+        """
+plan: {formation: parallel, timeout_seconds: 9}
+workflows:
+  w: {plan: {timeout_seconds: 20, member_budgets: {b: 2, a: 1}}}
+  free: {plan: null}
+  half: {plan: {formation: null}}
+"""
+    )
+    book = sources.load()
+    assert book.for_team("w", "t").plan == TeamPlan("parallel", timeout_seconds=20.0, member_budgets={"a": 1, "b": 2})
+    assert book.for_team("half", "t").plan == TeamPlan(timeout_seconds=9.0)
+    assert book.for_team("free", "t").plan is None
+    rows = {key: (value, source) for key, value, source in book.explain("free", "t")}
+    assert rows["plan.formation"] == (None, ".victor/autotune.yaml:5")
+
+
+def test_the_database_is_taken_from_the_strongest_source_and_null_means_the_projects_own(sources) -> None:
+    sources.user_file("database_url: postgresql://user-file/db")
+    assert sources.load().database_url == "postgresql://user-file/db"
+    sources.project_file("database_url: null")
+    assert sources.load().database_url is None
+    environ = {"VICTOR_AUTOTUNE_DATABASE_URL": "postgresql://environment/db"}
+    assert sources.load(environ=environ).database_url == "postgresql://environment/db"
+
+
+def test_prices_are_merged_by_model(sources) -> None:
+    sources.user_file(
+        "prices:\n"
+        "  a: {input_per_million_usd: 1, output_per_million_usd: 2}\n"
+        "  '*': {input_per_million_usd: 9, output_per_million_usd: 9}\n"
+    )
+    sources.project_file("prices: {a: {input_per_million_usd: 3, output_per_million_usd: 4}}")
+    book = sources.load()
+    assert dict(book.prices) == {"a": Price(3.0, 4.0), "*": Price(9.0, 9.0)}
+    assert book.explain("w", "t")[-1] == ("prices.a", Price(3.0, 4.0), ".victor/autotune.yaml:1")
+
+
+@pytest.mark.parametrize("name", [".other", "plain"])
+def test_victors_folder_may_have_another_name(sources, name: str) -> None:
+    path = sources.project_file("mode: auto")
+    path.parent.rename(path.parent.with_name(name))
+    assert sources.load(environ={"VICTOR_DIR_NAME": name}).for_team("w", "t").mode == "auto"
+    assert sources.load().for_team("w", "t").mode == "observe"
+
+
+@pytest.mark.parametrize("name", ["../home/.victor", "a/b", "", "  ", "..", "a\\b"])
+def test_a_folder_name_that_leads_elsewhere_is_ignored_as_victor_does(sources, name: str) -> None:
+    sources.project_file("mode: auto")
+    assert sources.load(environ={"VICTOR_DIR_NAME": name}).for_team("w", "t").mode == "auto"
+
+
+def test_a_project_that_is_the_home_has_one_file(sources) -> None:
+    sources.user_file("mode: auto")
+    book = SettingsBook.load(sources.home, home=sources.home, environ={})
+    assert book.explain("w", "t")[0] == ("mode", "auto", ".victor/autotune.yaml:1")
+
+
+def test_shared_pieces_of_yaml_keep_the_line_where_they_are_written(sources) -> None:
+    sources.project_file(
+        """workflows:
+  a: &careful
+    mode: approve
+    watch: {holdback: 0.3}
+  b:
+    <<: *careful
+    mode: auto
+"""
+    )
+    book = sources.load()
+    rows = {key: (value, source) for key, value, source in book.explain("b", "t")}
+    assert rows["mode"] == ("auto", ".victor/autotune.yaml:7")
+    assert rows["watch.holdback"] == (0.3, ".victor/autotune.yaml:4")

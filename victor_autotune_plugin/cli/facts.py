@@ -1,0 +1,199 @@
+"""What is known of a team: gathered from the store once, shown by `status`, `run` and `explain`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+from attrs import field, fields_dict, frozen
+
+from ..experiment.twosample import percentile
+
+if TYPE_CHECKING:
+    from ..model.run import TeamRun
+    from ..model.state import Experiment, Phase, TeamState
+    from ..storage import Store
+    from .session import Session
+
+
+@frozen
+class RunFigures:
+    """Figures of finished runs; cancelled ones don't count.
+
+    Attributes:
+        runs: Number of runs.
+        succeeded: How many succeeded.
+        durations: Seconds, ascending.
+    """
+
+    runs: int = 0
+    succeeded: int = 0
+    durations: list[float] = field(factory=list)
+
+    @classmethod
+    def of(cls, runs: Sequence[TeamRun]) -> RunFigures:
+        """Return the figures of some runs."""
+        counted = [run for run in runs if not run.cancelled]
+        return cls(
+            len(counted), sum(run.success for run in counted), sorted(run.duration_seconds for run in counted)
+        )
+
+    @property
+    def success_rate(self) -> float | None:
+        """Share of runs that succeeded, or None without runs."""
+        return self.succeeded / self.runs if self.runs else None
+
+    @property
+    def median_seconds(self) -> float | None:
+        """Median duration in seconds, or None without runs."""
+        return median(self.durations) if self.durations else None
+
+    @property
+    def p95_seconds(self) -> float | None:
+        """95th percentile of the duration in seconds by the nearest-rank rule, or None without runs."""
+        return percentile(self.durations, 0.95) if self.durations else None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON-able data."""
+        return {
+            "runs": self.runs,
+            "succeeded": self.succeeded,
+            "success_rate": self.success_rate,
+            "median_seconds": self.median_seconds,
+            "p95_seconds": self.p95_seconds,
+        }
+
+
+@frozen
+class TeamFacts:
+    """What is known of a team.
+
+    Attributes:
+        state: Its state.
+        mode: Mode of its last run, since the workflow's own metadata count; that of the settings without a run.
+        figures: Its runs.
+        experiment: The open experiment, else the last one, or None.
+        verdict: The test's verdict of that experiment as plain data; of an open one as of now.
+        watch: The watch's verdict of that experiment, likewise, or None without a promotion.
+        decided: The last experiment that has a verdict, or None.
+    """
+
+    state: TeamState
+    mode: str
+    figures: RunFigures
+    experiment: Experiment | None
+    verdict: Mapping[str, Any] | None
+    watch: Mapping[str, Any] | None
+    decided: Experiment | None
+
+    def experiment_text(self) -> str | None:
+        """Return where the open experiment is, in a few words, or None without one."""
+        if self.experiment is None or not self.experiment.is_open:
+            return None
+        watched = self.experiment.status == "watched"
+        shown = self.watch if watched else self.verdict
+        runs = {} if shown is None else shown["runs"]
+        return f"{'watching' if watched else 'testing'} {runs.get('control', 0)} + {runs.get('treatment', 0)}"
+
+    def verdict_text(self) -> str | None:
+        """Return the last verdict in a word, or None without one."""
+        if self.decided is None:
+            return None
+        if self.decided.status == "rolled_back":
+            return "rolled back"
+        return "passed" if self.decided.status in ("watched", "settled") else self.decided.status
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON-able data."""
+        experiment, decided = self.experiment, self.decided
+        opened = None
+        if experiment is not None and experiment.is_open:
+            opened = {
+                "id": experiment.id,
+                "status": experiment.status,
+                "strategy": experiment.strategy,
+                "description": experiment.description,
+                "control": experiment.control.to_dict(),
+                "treatment": experiment.treatment.to_dict(),
+                "verdict": self.verdict,
+                "watch_verdict": self.watch,
+            }
+        last = None
+        if decided is not None:
+            said = decided.watch_verdict or decided.verdict or {}
+            last = {
+                "experiment_id": decided.id,
+                "verdict": (decided.verdict or {}).get("status"),
+                "status": decided.status,
+                "at": decided.ended_at or decided.decided_at,
+                "reason": said.get("reason"),
+            }
+        return {
+            "workflow": self.state.workflow,
+            "team_id": self.state.team_id,
+            "mode": self.mode,
+            "paused": self.state.paused,
+            "plan": self.state.plan.to_dict(),
+            "experiment": opened,
+            "last_verdict": last,
+            **self.figures.to_dict(),
+        }
+
+
+def team_facts(session: Session, state: TeamState, runs: Sequence[TeamRun] | None = None) -> TeamFacts:
+    """Gather what is known of a team.
+
+    Args:
+        session: Its project; it has a store, since it knows the team.
+        state: The team's state.
+        runs: Runs to take the figures of, newest first; None for all that were recorded.
+    """
+    store = session.store
+    assert store is not None
+    if runs is None:
+        runs = list(store.finished_runs(*state.key))
+    mode = runs[0].mode if runs else session.runtime.book.for_team(*state.key).mode
+    experiments = store.experiments(*state.key)
+    experiment = store.experiment(state.experiment_id) if state.experiment_id is not None else None
+    experiment = experiment or next(iter(experiments), None)
+    verdict, watch = (None, None) if experiment is None else verdicts(store, experiment)
+    decided = next((one for one in experiments if one.verdict is not None), None)
+    return TeamFacts(state, mode, RunFigures.of(runs), experiment, verdict, watch, decided)
+
+
+def verdicts(store: Store, experiment: Experiment) -> tuple[Mapping[str, Any] | None, Mapping[str, Any] | None]:
+    """Return what the test and the watch of an experiment say now, as plain data.
+
+    A verdict that is stored stands; an open test or watch is replayed from its observations.
+
+    Args:
+        store: The store.
+        experiment: The experiment.
+
+    Returns:
+        The test's verdict, and the watch's or None without a promotion.
+    """
+    from ..experiment import Judge, Observation, Policy, Watch, WatchPolicy
+
+    def observations(phase: Phase) -> list[Observation]:
+        names = fields_dict(Observation)
+        return [
+            Observation(**{name: getattr(stored, name) for name in names})
+            for stored in store.observations(experiment.id, phase)
+        ]
+
+    verdict, watched = experiment.verdict, experiment.watch_verdict
+    watching = watched is None and experiment.status == "watched"
+    tested = observations("test") if verdict is None or watching else []
+    if verdict is None:
+        judge = Judge(Policy.from_dict(experiment.policy))
+        for observation in tested:
+            judge.observe(observation)
+        verdict = judge.verdict().to_dict()
+    if watching:
+        watch = Watch(WatchPolicy.from_dict(experiment.watch_policy), reference=tested)
+        for observation in observations("watch"):
+            watch.observe(observation)
+        watched = watch.verdict().to_dict()
+    return verdict, watched

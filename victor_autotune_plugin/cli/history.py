@@ -1,0 +1,100 @@
+"""`history`: what was changed, or what was run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .options import HERE, Json, Project, Team, TeamName, Workflow
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from ..model.state import Change, RunRecord
+
+
+def history(
+    name: TeamName = None,
+    project: Project = HERE,
+    workflow: Workflow = None,
+    team: Team = None,
+    runs: Annotated[bool, typer.Option("--runs", help="List runs instead of changes.")] = False,
+    limit: Annotated[int, typer.Option("--limit", metavar="N", min=1, help="How many at most.")] = 20,
+    as_json: Json = False,
+) -> None:
+    """List the changes to the teams' plans, newest first: what, who, why, and the plan before and after."""
+    from itertools import islice
+
+    from . import rendering as show
+    from .session import opened
+
+    team_id = name or team
+    with opened(project) as session:
+        session.teams(workflow, team_id)
+        store = session.store
+        found: list[Any] = []
+        if store is not None and runs:
+            found = list(store.runs(workflow, team_id, limit=limit))
+        elif store is not None:
+            found = list(islice(reversed(store.changes(workflow, team_id)), limit))
+    kind = "runs" if runs else "changes"
+    if as_json:
+        show.write_json({kind: [one.to_dict() for one in found]})
+    elif not found:
+        show.out().print(f"No {kind} yet.")
+    else:
+        show.out().print(_runs(found) if runs else _changes(found))
+
+
+def _changes(changes: list[Change]) -> Table:
+    from . import rendering as show
+
+    table = show.table("When", "Team", "What", "Why, and the plan")
+    for change in changes:
+        improvement = change.improvement_percent
+        plans = None
+        if change.plan_before != change.plan_after:
+            plans = f"{change.plan_before.describe()} → {change.plan_after.describe()}"
+        table.add_row(
+            show.text(show.when(change.at)),
+            show.lines(change.team_id, change.workflow),
+            show.lines(
+                show.text(change.action.replace("_", " "), show.STYLES.get(change.action, "")),
+                "by itself" if change.actor == "auto" else f"by a {change.actor}",
+                None if improvement is None else f"{improvement:.0f} % better",
+            ),
+            show.lines(change.reason, plans),
+        )
+    return table
+
+
+def _runs(records: list[RunRecord]) -> Table:
+    from . import rendering as show
+
+    table = show.table("Started", "Team", "Outcome", "Duration", "Calls", "Plan", right=("Duration", "Calls"))
+    for record in records:
+        start, run = record.start, record.run
+        arm = None if start.arm is None else f"{start.arm} of {start.experiment_id}"
+        table.add_row(
+            show.text(show.when(start.started_at)),
+            show.lines(start.spec.team_id, start.spec.workflow),
+            _outcome(record),
+            show.DASH if run is None else show.seconds(run.duration_seconds),
+            show.DASH if run is None else str(run.tool_calls),
+            show.lines(start.plan_asked.describe(), arm),
+        )
+    return table
+
+
+def _outcome(record: RunRecord) -> Any:
+    from . import rendering as show
+
+    run = record.run
+    if run is None:
+        return show.text(record.status, "yellow")
+    if run.cancelled:
+        return show.text("cancelled", "yellow")
+    if run.success:
+        return show.text("ok", "green")
+    return show.lines(show.text("timed out" if run.timed_out else "failed", "red"), run.error_class)

@@ -1,0 +1,167 @@
+"""What the screens show: consoles, tables, numbers and times in words, and names that can't do harm.
+
+Names of workflows, teams and members are anybody's, so control characters in them are shown as escapes, and nothing
+is read as markup.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+import time
+import unicodedata
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from ..errors import AutotuneError
+
+DASH: Final = "–"
+"""Stands for what is not known or does not apply."""
+
+STYLES: Final[Mapping[str, str]] = {
+    "ok": "green",
+    "passed": "green",
+    "promoted": "green",
+    "settled": "green",
+    "bad": "red",
+    "failed": "red",
+    "harmed": "red",
+    "rejected": "red",
+    "rolled_back": "red",
+    "warn": "yellow",
+    "inconclusive": "yellow",
+    "aborted": "yellow",
+    "unclear": "yellow",
+    "paused": "yellow",
+    "running": "cyan",
+    "watched": "cyan",
+}
+"""Colours of words; others have none."""
+
+_UNSEEN: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+
+
+def out() -> Console:
+    """Return the console of results, stdout. Colours only on a terminal, and never with `NO_COLOR`."""
+    return Console(file=sys.stdout, markup=False, emoji=False, highlight=False)
+
+
+def err() -> Console:
+    """Return the console of progress, notes and errors, stderr."""
+    return Console(file=sys.stderr, markup=False, emoji=False, highlight=False)
+
+
+def clean(value: object, *, keep_lines: bool = False) -> str:
+    """Return a text without characters that steer a terminal: they are shown as escapes, such as `\\x1b`.
+
+    Args:
+        value: The text.
+        keep_lines: Whether line breaks stay.
+    """
+    return "".join(
+        char if (keep_lines and char == "\n") or unicodedata.category(char) not in _UNSEEN else _escape(char)
+        for char in str(value)
+    )
+
+
+def _escape(char: str) -> str:
+    return char.encode("unicode_escape", "surrogatepass").decode("ascii")
+
+
+def text(value: object, style: str | None = None) -> Text:
+    """Return a cell: cleaned, never markup, and in the colour of its word unless a style is given."""
+    shown = clean(value)
+    return Text(shown, style=STYLES.get(shown, "") if style is None else style)
+
+
+def lines(*values: object) -> Text:
+    """Return a cell of several lines; all but the first are dim, and None is left out."""
+    first, *rest = [value if isinstance(value, Text) else text(value) for value in values if value is not None]
+    return Text("\n").join([first, *(Text("").append_text(Text(line.plain, style="dim")) for line in rest)])
+
+
+def table(*columns: str, right: Iterable[str] = ()) -> Table:
+    """Return an empty table that folds long cells instead of cutting them.
+
+    Args:
+        *columns: Headings.
+        right: Headings of the columns with numbers.
+    """
+    made = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1), header_style="bold")
+    for heading in columns:
+        numbers = heading in right
+        made.add_column(heading, justify="right" if numbers else "left", no_wrap=numbers, overflow="fold")
+    return made
+
+
+def pairs(rows: Iterable[tuple[str, object]]) -> Table:
+    """Return a table without heading of names and values."""
+    made = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+    made.add_column(style="bold", no_wrap=True)
+    made.add_column(overflow="fold")
+    for name, value in rows:
+        made.add_row(name, value if isinstance(value, Text) else text(value))
+    return made
+
+
+def note(message: object) -> None:
+    """Show a remark on stderr."""
+    err().print(Text("note: ", style="yellow").append(clean(message, keep_lines=True)), soft_wrap=True)
+
+
+def write_json(data: object) -> None:
+    """Write plain data as JSON to stdout. ASCII only, so that any terminal and pipe takes it."""
+    sys.stdout.write(json.dumps(_finite(data), indent=2, allow_nan=False) + "\n")
+    sys.stdout.flush()
+
+
+def write_error(error: AutotuneError, *, as_json: bool) -> None:
+    """Tell an error: as text on stderr, or as `{"error": {"message", "where", "mend"}}` on stdout."""
+    if as_json:
+        write_json({"error": {"message": error.message, "where": error.where, "mend": error.mend}})
+    else:
+        err().print(Text("error: ", style="bold red").append(clean(error, keep_lines=True)), soft_wrap=True)
+
+
+def _finite(value: object) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, Mapping):
+        return {str(key): _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return value
+
+
+def seconds(value: float | None) -> str:
+    """Return a duration in seconds for people: `0.35 s`, `12.3 s`, `2 min 05 s`."""
+    if value is None or not math.isfinite(value):
+        return DASH
+    if value < 99.95:
+        return f"{value:.2f} s" if value < 9.995 else f"{value:.1f} s"
+    minutes, rest = divmod(round(value), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s"
+
+
+def percent(share: float | None, digits: int = 0) -> str:
+    """Return a share as a percentage: `0.25` is `25 %`."""
+    if share is None or not math.isfinite(share):
+        return DASH
+    return f"{100 * share:.{digits}f} %"
+
+
+def when(at: float | None) -> str:
+    """Return Unix seconds as local date and time, to the minute."""
+    return DASH if at is None else time.strftime("%Y-%m-%d %H:%M", time.localtime(at))
+
+
+def count(number: int, noun: str) -> str:
+    """Return a number with its noun: `1 run`, `2 runs`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -1,0 +1,38 @@
+"""`status`: one row for each team."""
+
+from __future__ import annotations
+
+from .options import HERE, Json, Project, Team, Workflow
+
+
+def status(project: Project = HERE, workflow: Workflow = None, team: Team = None, as_json: Json = False) -> None:
+    """Show every team that was recorded: its plan, its test, and how it does."""
+    from . import rendering as show
+    from .facts import team_facts
+    from .session import opened
+
+    with opened(project) as session:
+        facts = [team_facts(session, state) for state in session.teams(workflow, team)]
+    if as_json:
+        show.write_json({"teams": [one.to_dict() for one in facts]})
+        return
+    if not facts:
+        show.out().print("Nothing was recorded here yet. Run a workflow: victor autotune run WORKFLOW.yaml")
+        return
+    table = show.table(
+        "Team", "Mode", "Live plan", "Experiment", "Runs", "Success", "Median", right=("Runs", "Success", "Median")
+    )
+    for one in facts:
+        verdict = one.verdict_text()
+        table.add_row(
+            show.lines(one.state.team_id, one.state.workflow),
+            show.lines(one.mode, "paused" if one.state.paused else None),
+            show.text(one.state.plan.describe()),
+            show.lines(one.experiment_text() or "none open", None if verdict is None else f"last: {verdict}"),
+            str(one.figures.runs),
+            show.percent(one.figures.success_rate),
+            show.seconds(one.figures.median_seconds),
+        )
+    console = show.out()
+    console.print(table)
+    console.print("testing, watching: runs of control + treatment. Why: victor autotune explain TEAM", style="dim")

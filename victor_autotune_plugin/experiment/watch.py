@@ -1,0 +1,275 @@
+"""The watch over a promoted plan."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, Final
+
+from attrs import asdict, frozen
+
+from .boundaries import NORMAL, Boundary, boundary
+from .harms import BelowBaseline, Drop, Harm, HarmEvidence, LostGain, TailRise
+from .observation import ARMS, CONTROL, TREATMENT, Observation
+from .policy import HARM_SHARES, WatchPolicy
+from .twosample import RankSum, information
+from .primary import log_value
+from .words import TITLES, amount
+
+FIRST_LOOK: Final = 3
+"""Runs of the promoted plan before the first look."""
+
+DRIFT_RUNS: Final = 3
+"""Runs of the holdback before a drift is looked for."""
+
+
+@frozen
+class WatchVerdict:
+    """The state of a watch after some runs since the promotion.
+
+    Attributes:
+        status: `watching`, `settled` or `rolled_back`. Only `watching` can still change.
+        reason: Why, in one plain sentence.
+        harm: The harm that was proven, one of `policy.HARM_SHARES`, or None.
+        runs: Runs since the promotion, by arm; the control is the holdback.
+        detected_at: Number of runs since the promotion, both arms, after which the harm was proven, or None.
+        effect: Change that the harm is about (see `HarmEvidence.change`); without a harm that of the primary metric
+            against the replaced plan. NaN without data.
+        error_rate: Upper bound of the probability of a false rollback over the whole watch, without drift.
+        drift: Whether the replaced plan, too, is worse than it was in the test. That alone is no reason to roll back.
+        wants_control: Whether the next runs should keep the replaced plan, to tell a harm from a drift. A host that
+            can't do so gets the same answer later, from the holdback.
+        evidence: What is known of each harm.
+        ignored: Runs that don't count: `duplicate` indices, and `late`, after the end.
+    """
+
+    status: str
+    reason: str
+    harm: str | None
+    runs: dict[str, int]
+    detected_at: int | None
+    effect: float
+    error_rate: float
+    drift: bool
+    wants_control: bool
+    evidence: tuple[HarmEvidence, ...]
+    ignored: dict[str, int]
+
+    @property
+    def is_final(self) -> bool:
+        """Whether the watch has ended."""
+        return self.status != "watching"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON-able data; numbers that are not finite are None."""
+        data = asdict(self, recurse=False)
+        data["evidence"] = [item.to_dict() for item in self.evidence]
+        data["runs"], data["ignored"] = dict(self.runs), dict(self.ignored)
+        data["effect"] = self.effect if math.isfinite(self.effect) else None
+        return data
+
+
+class Watch:
+    """Looks after every run whether a promoted plan does harm.
+
+    A harm is proven when its estimate is beyond its threshold, its evidence against the runs of the test crosses a
+    boundary, and runs of the replaced plan from the same time confirm it. The same runs in the same order give
+    the same verdict, bit for bit. All runs count, also those of one task, since after a promotion safety comes first.
+
+    Args:
+        policy: The rules.
+        reference: The runs of the test, both arms. Of a task key only the first counts.
+    """
+
+    def __init__(self, policy: WatchPolicy, *, reference: Sequence[Observation]) -> None:
+        self._policy = policy
+        first = _first_of_each_task(reference)
+        controls = [run for run in first if run.arm == CONTROL]
+        treatments = [run for run in first if run.arm == TREATMENT]
+        baseline = BelowBaseline(policy.metric, controls)
+        self._harms: dict[str, Harm] = {
+            "below_baseline": baseline,
+            "lost_gain": LostGain(policy.metric, controls, treatments, baseline),
+            "success": Drop("success", controls),
+            "score": Drop("score", controls),
+            "p95": TailRise(controls),
+        }
+        self._thresholds = {
+            "below_baseline": 0.0,
+            "lost_gain": 0.0,
+            "success": policy.success_drop,
+            "score": policy.success_drop,
+            "p95": policy.p95_rise,
+        }
+        self._most: dict[str, float] = {}
+        self._boundaries: dict[str, Boundary] = {}
+        for name, harm in self._harms.items():
+            self._set_boundary(name, harm)
+        self._confirm = NORMAL.inv_cdf(1 - policy.confirm_level)
+        self._confirm_in_drift = boundary("pocock", min(policy.confirm_level, 0.15), 0.1).scale
+        self._drift_ranks = RankSum()
+        for run in controls:
+            self._add_drift(run, holdback=False)
+        self._runs = dict.fromkeys(ARMS, 0)
+        self._ignored = {"duplicate": 0, "late": 0}
+        self._indices: set[int] = set()
+        self._status, self._reason = "watching", "No runs since the promotion yet."
+        self._harm: str | None = None
+        self._detected_at: int | None = None
+        self._held_at_alarm: int | None = None
+        self._wants_control = False
+        self._verdict: WatchVerdict | None = None
+
+    def _set_boundary(self, name: str, harm: Harm) -> None:
+        """Information runs from that of the first look to that of a whole watch with its planned holdback."""
+        planned = round(self._policy.max_runs * (1 - self._policy.holdback))
+        old = harm.sizes[0]
+        joins = 0 if name == "lost_gain" else max(self._policy.max_runs - planned, 1)
+        self._most[name] = most = information(old + joins, planned)
+        start = information(max(old, 1), FIRST_LOOK) / most if most else 1.0
+        alpha = max(self._policy.alpha * HARM_SHARES[name], 1.1e-5)
+        self._boundaries[name] = boundary("pocock", alpha, min(start, 1.0))
+
+    def observe(self, observation: Observation) -> None:
+        """Take one run since the promotion into account: `treatment` is the promoted plan, `control` the holdback.
+
+        An index that was seen, and a run after the end, are counted and otherwise ignored.
+        """
+        self._verdict = None
+        if self._status != "watching":
+            self._ignored["late"] += 1
+            return
+        if observation.index in self._indices:
+            self._ignored["duplicate"] += 1
+            return
+        self._indices.add(observation.index)
+        self._runs[observation.arm] += 1
+        for harm in self._harms.values():
+            harm.add(observation)
+        if observation.arm == CONTROL:
+            self._add_drift(observation, holdback=True)
+        self._look()
+        if self._status == "watching" and len(self._indices) >= self._policy.max_runs:
+            self._status, self._wants_control = "settled", False
+            self._reason = f"No harm in {len(self._indices)} runs since the promotion."
+
+    def verdict(self) -> WatchVerdict:
+        """Return the verdict after the runs so far."""
+        if self._verdict is None:
+            evidence = tuple(self._evidence(name) for name in self._harms)
+            told = next(item for item in evidence if item.name == (self._harm or "below_baseline"))
+            self._verdict = WatchVerdict(
+                status=self._status,
+                reason=self._reason,
+                harm=self._harm,
+                runs=dict(self._runs),
+                detected_at=self._detected_at,
+                effect=told.change,
+                error_rate=self._policy.alpha,
+                drift=self._drift(),
+                wants_control=self._wants_control,
+                evidence=evidence,
+                ignored=dict(self._ignored),
+            )
+        return self._verdict
+
+    @property
+    def is_final(self) -> bool:
+        """Whether the watch has ended; cheaper than asking the verdict."""
+        return self._status != "watching"
+
+    @property
+    def wants_control(self) -> bool:
+        """As in the verdict, cheaper."""
+        return self._wants_control
+
+    def _add_drift(self, run: Observation, *, holdback: bool) -> None:
+        value = log_value(self._policy.metric, run)
+        if value is not None:
+            self._drift_ranks.add(value, treatment=holdback)
+
+    def _drift(self) -> bool:
+        return len(self._drift_ranks.treatment) >= DRIFT_RUNS and -self._drift_ranks.z >= self._confirm
+
+    def _needed(self) -> float:
+        """Height of a confirmation; none is needed when the policy leaves no way to get one."""
+        if self._policy.holdback == 0 and self._policy.max_probes == 0:
+            return -math.inf
+        return self._confirm_in_drift if self._drift() else self._confirm
+
+    def _height(self, name: str) -> float:
+        old, new = self._harms[name].sizes
+        if new < FIRST_LOOK or not old:
+            return math.inf
+        limits = self._boundaries[name]
+        return limits.at(max(min(information(old, new) / self._most[name], 1.0), limits.start))
+
+    def _look(self) -> None:
+        alarms = [
+            name
+            for name, harm in self._harms.items()
+            if harm.statistic >= self._height(name) and harm.exceeds(self._thresholds[name])
+        ]
+        needed = self._needed()
+        proven = next((name for name in alarms if self._harms[name].confirmation >= needed), None)
+        if proven is not None:
+            self._status, self._harm, self._detected_at = "rolled_back", proven, len(self._indices)
+            self._reason, self._wants_control = self._tell(proven), False
+            return
+        held = self._runs[CONTROL]
+        if not alarms:
+            self._held_at_alarm, self._wants_control = None, False
+            self._reason = f"No harm in {len(self._indices)} runs since the promotion."
+            if self._drift():
+                self._reason += " The replaced plan is worse than in the test, too: a drift."
+            return
+        if self._held_at_alarm is None:
+            self._held_at_alarm = held
+        drifting = self._drift()
+        self._wants_control = not drifting and held - self._held_at_alarm < self._policy.max_probes
+        title = _title(alarms[0], self._policy.metric)
+        if drifting:
+            self._reason = f"Worse {title} in both arms: a drift, which is no reason to roll back."
+        else:
+            self._reason = f"Worse {title} than in the test; {held} runs of the replaced plan don't confirm it yet."
+
+    def _tell(self, name: str) -> str:
+        before, now, change = self._harms[name].values()
+        after = f"after {len(self._indices)} runs since the promotion, {self._runs[CONTROL]} of the replaced plan"
+        if name in ("success", "score"):
+            return f"The {TITLES[name]} fell from {before:.2f} to {now:.2f}, proven {after}."
+        title, direction = _title(name, self._policy.metric), "lower" if self._policy.metric == "score" else "higher"
+        if name == "p95":
+            return f"The {title} is {amount(change)} higher than the replaced plan's, proven {after}."
+        whose = "than in the test, and the gain is gone" if name == "lost_gain" else "than the replaced plan's"
+        return f"The {title} is {amount(abs(change))} {direction} {whose}, proven {after}."
+
+    def _evidence(self, name: str) -> HarmEvidence:
+        harm, threshold = self._harms[name], self._thresholds[name]
+        before, now, change = harm.values()
+        height, needed = self._height(name), self._needed()
+        alarm = harm.statistic >= height and harm.exceeds(threshold)
+        if math.isnan(change):
+            status = "no data"
+        elif not alarm:
+            status = "ok"
+        else:
+            status = "confirmed" if harm.confirmation >= needed else "alarm"
+        return HarmEvidence(
+            name, before, now, change, threshold, harm.statistic, height, harm.confirmation, needed, status
+        )
+
+
+def _first_of_each_task(runs: Sequence[Observation]) -> list[Observation]:
+    seen: set[str] = set()
+    first = []
+    for run in runs:
+        if run.task_key is None or run.task_key not in seen:
+            first.append(run)
+        if run.task_key is not None:
+            seen.add(run.task_key)
+    return first
+
+
+def _title(name: str, metric: str) -> str:
+    return TITLES[metric if name in ("below_baseline", "lost_gain") else name]

@@ -1,0 +1,224 @@
+"""One connection to the database: statements, transactions, and waiting for locks.
+
+The driver is in autocommit mode and transactions are opened by command, because SQLite must take its write lock at
+the beginning (`BEGIN IMMEDIATE`): a transaction that reads first and asks for the lock later is refused as soon as
+another process wrote in between.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final
+
+from sqlalchemy import Connection, CursorResult, Engine
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.sql import Executable
+
+from ..errors import StoreError
+from .failures import explain, is_busy
+from .target import Target
+
+_CHECKPOINT_PAGES: Final = 4000
+# A checkpoint costs some milliseconds, and about 15 pages are written a run: with SQLite's own 1000 pages more than
+# one run in a hundred would pay for one.
+
+_LONGEST_WAIT_SECONDS: Final = 0.0015
+_SHORTEST_WAIT_SECONDS: Final = 0.0001
+_GROWN_IMPATIENT_SECONDS: Final = 0.01
+
+_BEGIN: Final = {"sqlite": "BEGIN IMMEDIATE", "postgresql": "BEGIN"}
+
+_random: Final = random.Random()  # the user's own sequence of random numbers is not disturbed
+
+
+def waits(patience: float) -> Iterator[None]:
+    """Sleep before every further try for a lock, and stop when the patience is over.
+
+    Who waits longer tries more often, which makes a queue of many writers fair. SQLite's own waiting does the
+    opposite (it grows to 100 ms a try), so newcomers starve the old.
+
+    Args:
+        patience: Seconds.
+    """
+    started = time.monotonic()
+    while (waited := time.monotonic() - started) < patience:
+        pause = _LONGEST_WAIT_SECONDS / (1.0 + waited / _GROWN_IMPATIENT_SECONDS)
+        time.sleep(max(_SHORTEST_WAIT_SECONDS, pause) * _random.uniform(0.5, 1.0))
+        yield
+
+
+class Session:
+    """A connection that one thread uses.
+
+    Args:
+        connection: The connection, detached from its pool.
+        target: The database it leads to.
+        patience: How long to wait for a lock, in seconds.
+
+    Attributes:
+        pid: The process that opened it.
+        identity: What tells its database file from another one that takes its place.
+        busy: Whether a transaction is open.
+    """
+
+    def __init__(self, connection: Connection, target: Target, patience: float) -> None:
+        self.connection = connection
+        self.pid = os.getpid()
+        self.identity = identity(target.file)
+        self.busy = False
+        self._driver: Any = connection.connection.driver_connection
+        self._target = target
+        self._patience = patience
+        self._failed = False
+
+    def execute(self, statement: Executable, parameters: Mapping[str, Any] | None = None) -> CursorResult[Any]:
+        """Run a statement.
+
+        Args:
+            statement: What to run.
+            parameters: Its values by name.
+
+        Raises:
+            StoreUnavailableError: The database can't be used.
+            StoreError: The database refuses the data, or has refused before in this transaction.
+        """
+        if self._failed:
+            raise self._is_over()
+        patience = waits(self._patience)
+        while True:
+            try:
+                return self.connection.execute(statement, parameters)
+            except DBAPIError as error:
+                if is_busy(error.orig) and next(patience, self) is None:
+                    continue
+                self._failed = self.busy
+                raise self._explained(error.orig) from error
+            except (OverflowError, UnicodeError) as error:
+                self._failed = self.busy
+                raise StoreError(f"the store refuses the data: {error}", where=self._target.shown) from error
+
+    def begin(self, patience: float | None = None) -> None:
+        """Open a transaction; on SQLite it holds the write lock from here on.
+
+        Args:
+            patience: How long to wait for the lock, in seconds; None for the usual time.
+
+        Raises:
+            RuntimeError: One is open, which also happens when a transaction is kept across an `await`.
+            StoreUnavailableError: The database can't be used.
+        """
+        if self.busy:
+            raise RuntimeError("a transaction is open in this thread; end it before the next, and never await in it")
+        self._command(_BEGIN[self._target.backend], self._patience if patience is None else patience)
+        self.busy = True
+
+    def commit(self) -> None:
+        """Make the transaction durable and end it.
+
+        Raises:
+            StoreUnavailableError: The database can't be used; the transaction is still to be rolled back.
+            StoreError: A statement of it failed before, so there is nothing to keep.
+        """
+        if self._failed:
+            raise self._is_over()
+        self._command("COMMIT", self._patience)
+        self.busy = False
+
+    def rollback(self) -> bool:
+        """End the transaction without a trace.
+
+        Returns:
+            Whether the session can be used again.
+        """
+        try:
+            self._driver.execute("ROLLBACK")
+        except self._error_class:  # SQLite rolled it back already, or the connection is lost
+            return False
+        self.busy = self._failed = False
+        return True
+
+    def is_lost(self) -> bool:
+        """Return whether the connection to the server broke."""
+        return self._target.backend == "postgresql" and bool(self._driver.closed)
+
+    def close(self) -> None:
+        """Close the connection. Never raises: what is broken needs no closing."""
+        with suppress(Exception):
+            self.connection.close()
+
+    @property
+    def _error_class(self) -> type[Exception]:
+        found: type[Exception] = self.connection.dialect.loaded_dbapi.Error
+        return found
+
+    def _command(self, command: str, patience: float) -> None:
+        tries = waits(patience)
+        while True:
+            try:
+                self._driver.execute(command)
+                return
+            except self._error_class as error:
+                if not (is_busy(error) and next(tries, self) is None):
+                    raise self._explained(error) from error
+
+    def _explained(self, error: BaseException | None) -> StoreError:
+        return explain(error, self._target.shown, self._target.file, self._patience)
+
+    def _is_over(self) -> StoreError:
+        return StoreError(
+            "the transaction failed before and is not kept",
+            where=self._target.shown,
+            mend="Leave a transaction when one of its statements fails.",
+        )
+
+
+def open_session(engine: Engine, target: Target, patience: float) -> Session:
+    """Open a connection and set it up.
+
+    Raises:
+        StoreUnavailableError: The database can't be used.
+    """
+    tries = waits(max(patience, 1.0))
+    while True:
+        connection: Connection | None = None
+        try:
+            connection = engine.connect()
+            connection.detach()  # the pool would roll back and close it behind our back, also in a forked child
+            for statement in target.first_statements:
+                connection.exec_driver_sql(statement)
+            if target.backend == "sqlite":
+                _use_wal(connection)
+            return Session(connection, target, patience)
+        except DBAPIError as error:
+            if connection is not None:
+                connection.close()
+            if not (is_busy(error.orig) and next(tries, target) is None):
+                raise explain(error.orig, target.shown, target.file, patience) from error
+
+
+def identity(file: Path | None) -> tuple[int, int] | None:
+    """Return what tells a file from another one that takes its place, or None without a file."""
+    if file is None:
+        return None
+    try:
+        status = file.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def _use_wal(connection: Connection) -> None:
+    try:
+        mode = connection.exec_driver_sql("PRAGMA journal_mode=WAL").scalar()
+    except DBAPIError as error:
+        if is_busy(error.orig):
+            raise
+        return  # opened read-only: reading works, and writing says what is wrong
+    if mode == "wal":  # without it (some network file systems) SQLite's safer defaults stay
+        for pragma in ("synchronous=NORMAL", f"wal_autocheckpoint={_CHECKPOINT_PAGES}", "journal_size_limit=16777216"):
+            connection.exec_driver_sql(f"PRAGMA {pragma}")
