@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
+# Files that begin with _ are imported by others; make_* write tables that the package ships.
+BENCHMARKS = $(filter-out benchmarks/_% benchmarks/make_%,$(sort $(wildcard benchmarks/*.py)))
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test lint pytest format benchmarks package lock clean
@@ -40,7 +42,7 @@ format: $(READY)  ## Format the code and mend what ruff can mend
 	$(BIN)/ruff check --fix
 
 benchmarks: $(READY)  ## Run every benchmark (several minutes on an idle machine)
-	@for script in benchmarks/[!_]*.py; do echo "== $$script"; $(BIN)/python "$$script" || exit 1; done
+	@for script in $(BENCHMARKS); do echo "== $$script"; $(BIN)/python "$$script" || exit 1; done
 
 package: $(READY)  ## Build wheel and sdist into dist/
 	$(BIN)/python -m build --no-isolation

@@ -16,6 +16,10 @@ from victor_autotune_plugin.model.state import Assignment
 from victor_autotune_plugin.storage import Store
 
 
+PATIENCE_SECONDS = 10.0
+"""Of the writers. A lock is held for well below a millisecond, yet a busy machine may stop its holder for long."""
+
+
 def arm_of(index: int) -> str:
     """Balanced in pairs: a pair holds both arms, in an order drawn from a seed."""
     first, second = index % 2, hashlib.sha256(f"seed/{index // 2}".encode()).digest()[0] % 2
@@ -43,7 +47,7 @@ def run_many(url: str, name: str, runs: int, barrier: Any, answer: Connection) -
     """Run `runs` runs as fast as they go and send what went wrong, or the indexes they got."""
     try:
         barrier.wait(30)
-        with Store.open(url) as store:
+        with Store.open(url, busy_timeout_seconds=PATIENCE_SECONDS) as store:
             answer.send([one_run(store, f"{name}-{number}")[0] for number in range(runs)])
     except BaseException as error:
         answer.send(f"{type(error).__name__}: {error}")

@@ -55,7 +55,7 @@ def _quiet() -> Iterator[None]:
     for handler in held:
         handler.addFilter(_nothing)
     logger.addHandler(notes)
-    logging.lastResort = logging.NullHandler()  # type: ignore[assignment]  # typeshed wants a stream handler
+    logging.lastResort = logging.NullHandler()
     try:
         yield
     finally:

@@ -35,9 +35,7 @@ class RunFigures:
     def of(cls, runs: Sequence[TeamRun]) -> RunFigures:
         """Return the figures of some runs."""
         counted = [run for run in runs if not run.cancelled]
-        return cls(
-            len(counted), sum(run.success for run in counted), sorted(run.duration_seconds for run in counted)
-        )
+        return cls(len(counted), sum(run.success for run in counted), sorted(run.duration_seconds for run in counted))
 
     @property
     def success_rate(self) -> float | None:

@@ -58,7 +58,7 @@ def err() -> Console:
 
 
 def clean(value: object, *, keep_lines: bool = False) -> str:
-    """Return a text without characters that steer a terminal: they are shown as escapes, such as `\\x1b`.
+    r"""Return a text without characters that steer a terminal: they are shown as escapes, such as `\x1b`.
 
     Args:
         value: The text.
@@ -108,6 +108,11 @@ def pairs(rows: Iterable[tuple[str, object]]) -> Table:
     for name, value in rows:
         made.add_row(name, value if isinstance(value, Text) else text(value))
     return made
+
+
+def say(message: object) -> None:
+    """Print one line of a result to stdout; it is not broken, so that it can be searched for."""
+    out().print(text(message), soft_wrap=True)
 
 
 def note(message: object) -> None:

@@ -44,9 +44,7 @@ class Session:
             AutotuneError: If a name is given and there is none such.
         """
         known = [] if self.store is None else self.store.teams()
-        found = [
-            state for state in known if workflow in (None, state.workflow) and team_id in (None, state.team_id)
-        ]
+        found = [state for state in known if workflow in (None, state.workflow) and team_id in (None, state.team_id)]
         if not found and (workflow is not None or team_id is not None):
             raise self._unknown(known, workflow, team_id)
         return found

@@ -17,7 +17,7 @@ from .observation import TREATMENT, Observation
 from .policy import FAIL_SHARES, PASS_SHARE, Policy
 from .twosample import SumStatistic, Tail
 
-UNCLEAR_Z: Final = 0.9
+UNCLEAR_Z: Final = 0.7
 """Evidence of harm above which a guardrail beyond its margin is unclear. One single extreme value gives nearly 1."""
 
 GUARDRAILS: Final = ("success", "score", "p95", "mean", "cost", "tool_calls")

@@ -19,13 +19,16 @@ from .words import TITLES, amount, change_in_words, effect_in_words, guardrail_i
 MISMATCH_P: Final = 0.0005
 """Below this p-value of the runs per arm nothing is decided."""
 
-HOPE_Z: Final = 1.645
+HOPE_Z: Final = 2.0
 """A test is futile when even the upper end of this one-sided interval of the effect would hardly pass ..."""
 
-HOPELESS_Z: Final = 1.96
-"""... namely with a probability below that of this normal score (0.025)."""
+HOPELESS_Z: Final = 2.33
+"""... namely with a probability below that of this normal score (0.01)."""
 
-HARM_HORIZON: Final = 0.3
+SAFETY_Z: Final = 1.645
+"""A test stops, undecided, when the success share fell by more than its margin with this standardised excess."""
+
+HARM_HORIZON: Final = 0.5
 """A test is not given up while a harm is expected to be proven within this share of its information."""
 
 REPEATED_LIMIT: Final = 10
@@ -169,7 +172,7 @@ class Judge:
     def _futile(self, t: float, z: float) -> str | None:
         """Return why the test will hardly pass any more, or None (conditional power; Jennison and Turnbull 2000)."""
         drop, excess = self._guardrails.success_drop()
-        if excess >= HOPE_Z:
+        if excess >= SAFETY_Z:
             return (
                 f"Stopped for safety: the success share is {100 * drop:.0f} points lower, probably more than the "
                 f"margin, after {runs_in_words(self._runs)}."

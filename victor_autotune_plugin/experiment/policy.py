@@ -13,7 +13,7 @@ from .boundaries import RULES
 METRICS: Final = ("duration", "cost", "tool_calls", "score")
 """Metrics a test can decide on. More is better for `score`, less for the others."""
 
-PASS_SHARE: Final = 0.80
+PASS_SHARE: Final = 0.85
 """Share of alpha for passing without an improvement; the rest is for failing without a harm."""
 
 FAIL_SHARES: Final[dict[str, float]] = {
@@ -85,7 +85,7 @@ class Policy:
     """How a test decides.
 
     Attributes:
-        alpha: Probability, in all, that a test of two equal plans passes (four fifths of it) or fails (one fifth),
+        alpha: Probability, in all, that a test of two equal plans passes (0.85 of it) or fails (0.15),
             although it is looked at after every run. From 0.005 to 0.15.
         minimum_improvement: Least improvement of the estimate that passes, relative to the control (0.05 is 5 %).
         min_runs_per_arm: Runs in each arm before a test may pass. Harm is looked for from half of it.

@@ -1,8 +1,8 @@
 """Runs real Victor away from the user's own settings, without a network.
 
-Victor keeps its settings, caches and databases in `~/.victor` and in `.victor` of the current folder, and believes `HOME`
-only when the passwd database agrees (`victor/config/secure_paths.py`). A sandbox therefore moves `HOME`, lets the
-passwd database of this process agree, and works in a project of its own.
+Victor keeps its settings, caches and databases in `~/.victor` and in `.victor` of the current folder, and believes
+`HOME` only when the passwd database agrees (`victor/config/secure_paths.py`). A sandbox therefore moves `HOME`, lets
+the passwd database of this process agree, and works in a project of its own.
 """
 
 from __future__ import annotations
@@ -123,6 +123,21 @@ def victor_sandbox(
     finally:
         if folder is None:
             shutil.rmtree(root, ignore_errors=True)
+
+
+async def settle() -> None:
+    """Let Victor's event bus rest. Await it at the end of every event loop that Victor ran in.
+
+    Otherwise the loop may never end: under Python 3.11 Victor's dispatcher loses its cancellation when an event arrives
+    in the same moment, and `asyncio.run` waits for it for ever. Victor connects the bus again when it needs it.
+    """
+    backends = sys.modules.get("victor.core.events.backends")
+    if backends is None:
+        return
+    for backend in (backends.get_observability_bus().backend, backends.get_event_backend()):
+        # It may belong to another loop, which then has to let it rest itself.
+        with contextlib.suppress(RuntimeError, ValueError):
+            await backend.disconnect()
 
 
 @contextlib.contextmanager

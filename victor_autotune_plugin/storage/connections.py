@@ -59,6 +59,7 @@ class Connections:
         if (
             session is not None
             and session.pid == os.getpid()
+            and not session.is_closed
             and (session.busy or session.identity == identity(self.target.file))
         ):
             return session
@@ -114,17 +115,14 @@ class Connections:
 
     def rollback(self, session: Session) -> None:
         """End the transaction of a session without a trace, and the session too if it can't be used again."""
-        if session.pid != os.getpid():
-            return
-        if not session.rollback():
+        if not session.is_inherited and not session.rollback():
             self._drop()
 
     def close(self) -> None:
         """Close the sessions of all threads that have no transaction open. Their threads open new ones when needed."""
         for session in self._all():
-            if session.pid == os.getpid() and not session.busy:
+            if not session.is_inherited and not session.busy:
                 session.close()
-                session.pid = -1
 
     def close_before_fork(self) -> None:
         """Close the sessions of a file; wait a moment for the transactions of other threads."""
@@ -144,7 +142,8 @@ class Connections:
         self._local.__dict__.pop("session", None)
 
     def _open(self) -> Session:
-        if self._inherited and self.target.backend == "sqlite":
+        inherited = self._inherited or any(session.is_inherited for session in self._all())
+        if inherited and self.target.backend == "sqlite":
             raise StoreUnavailableError(
                 "this process was forked in the middle of a transaction, so it can't use the store",
                 where=self.target.shown,

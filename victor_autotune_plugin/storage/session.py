@@ -36,8 +36,8 @@ _BEGIN: Final = {"sqlite": "BEGIN IMMEDIATE", "postgresql": "BEGIN"}
 _random: Final = random.Random()  # the user's own sequence of random numbers is not disturbed
 
 
-def waits(patience: float) -> Iterator[None]:
-    """Sleep before every further try for a lock, and stop when the patience is over.
+def waits(patience: float) -> Iterator[bool]:
+    """Sleep before every further try for a lock and yield True; end when the patience is over.
 
     Who waits longer tries more often, which makes a queue of many writers fair. SQLite's own waiting does the
     opposite (it grows to 100 ms a try), so newcomers starve the old.
@@ -49,7 +49,7 @@ def waits(patience: float) -> Iterator[None]:
     while (waited := time.monotonic() - started) < patience:
         pause = _LONGEST_WAIT_SECONDS / (1.0 + waited / _GROWN_IMPATIENT_SECONDS)
         time.sleep(max(_SHORTEST_WAIT_SECONDS, pause) * _random.uniform(0.5, 1.0))
-        yield
+        yield True
 
 
 class Session:
@@ -71,7 +71,7 @@ class Session:
         self.pid = os.getpid()
         self.identity = identity(target.file)
         self.busy = False
-        self._driver: Any = connection.connection.driver_connection
+        self._driver: Any = connection.connection.dbapi_connection
         self._target = target
         self._patience = patience
         self._failed = False
@@ -89,12 +89,12 @@ class Session:
         """
         if self._failed:
             raise self._is_over()
-        patience = waits(self._patience)
+        tries = waits(self._patience)
         while True:
             try:
                 return self.connection.execute(statement, parameters)
             except DBAPIError as error:
-                if is_busy(error.orig) and next(patience, self) is None:
+                if is_busy(error.orig) and next(tries, False):
                     continue
                 self._failed = self.busy
                 raise self._explained(error.orig) from error
@@ -142,6 +142,16 @@ class Session:
         self.busy = self._failed = False
         return True
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether its connection was closed."""
+        return self.connection.closed
+
+    @property
+    def is_inherited(self) -> bool:
+        """Whether a parent process opened it, and a fork brought it here."""
+        return self.pid != os.getpid() and not self.is_closed
+
     def is_lost(self) -> bool:
         """Return whether the connection to the server broke."""
         return self._target.backend == "postgresql" and bool(self._driver.closed)
@@ -163,7 +173,7 @@ class Session:
                 self._driver.execute(command)
                 return
             except self._error_class as error:
-                if not (is_busy(error) and next(tries, self) is None):
+                if not (is_busy(error) and next(tries, False)):
                     raise self._explained(error) from error
 
     def _explained(self, error: BaseException | None) -> StoreError:
@@ -197,7 +207,7 @@ def open_session(engine: Engine, target: Target, patience: float) -> Session:
         except DBAPIError as error:
             if connection is not None:
                 connection.close()
-            if not (is_busy(error.orig) and next(tries, target) is None):
+            if not (is_busy(error.orig) and next(tries, False)):
                 raise explain(error.orig, target.shown, target.file, patience) from error
 
 

@@ -1,0 +1,351 @@
+"""What the loop does with a team: test, promote, watch, take back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from attrs import evolve
+
+from victor_autotune_plugin import faults
+from victor_autotune_plugin.errors import AutotuneError
+from victor_autotune_plugin.hookspecs import hookimpl
+from victor_autotune_plugin.model.plan import EMPTY_PLAN, TeamPlan
+from victor_autotune_plugin.model.run import TokenUse
+
+from .simulated import SPEC, Simulation, by_formation, no_difference
+
+PARALLEL = TeamPlan(formation="parallel")
+
+
+@pytest.fixture(autouse=True)
+def no_faults() -> Iterator[None]:
+    """Nothing may go wrong behind the scenes in these tests."""
+    faults.forget()
+    yield
+    assert faults.seen() == ()
+
+
+@pytest.fixture
+def team(tmp_path: Path) -> Iterator[Simulation]:
+    simulation = Simulation(tmp_path)
+    yield simulation
+    simulation.close()
+
+
+def promoted_team(team: Simulation) -> Simulation:
+    team.run_until("promoted")
+    return team
+
+
+def test_a_better_formation_is_promoted_only_after_a_test_on_both_arms(team: Simulation) -> None:
+    change = team.run_until("promoted")
+    assert team.state().plan == PARALLEL
+    assert (change.plan_before, change.plan_after, change.rollback_plan) == (EMPTY_PLAN, PARALLEL, EMPTY_PLAN)
+    runs = change.evidence["runs"]
+    assert runs["control"] >= 10
+    assert runs["treatment"] >= 10
+    assert change.improvement_percent is not None
+    assert change.improvement_percent > 5
+    assert [c.action for c in team.changes()] == ["started", "promoted"]
+
+
+def test_a_team_is_left_alone_until_it_has_a_history(team: Simulation) -> None:
+    planned = [team.start()[1] for _ in range(3)]
+    assert all(p.plan == EMPTY_PLAN and p.assignment is None for p in planned)
+    assert team.changes() == []
+
+
+def test_arms_are_balanced_in_pairs(team: Simulation) -> None:
+    team.run_until("started")
+    arms = [team.run().arm for _ in range(16)]
+    assert all({first, second} == {"control", "treatment"} for first, second in zip(arms[::2], arms[1::2], strict=True))
+
+
+def test_a_task_keeps_its_arm(team: Simulation) -> None:
+    team.run_until("started")
+    first = team.run("ticket-1").arm
+    others = [team.run(f"ticket-{n}").arm for n in range(2, 8)]
+    assert set(others) == {"control", "treatment"}
+    assert [team.run("ticket-1").arm for _ in range(3)] == [first] * 3
+
+
+def test_a_change_without_effect_is_not_promoted(tmp_path: Path) -> None:
+    team = Simulation(tmp_path, truth=no_difference, **{"experiment.max_runs_per_arm": 40})
+    change = team.run_until("inconclusive")
+    assert team.state().plan == EMPTY_PLAN
+    assert team.state().experiment_id is None
+    assert team.experiments()[-1].status == "inconclusive"
+    assert change.evidence["status"] == "inconclusive"
+    team.close()
+
+
+def test_a_harmful_change_is_rejected_and_not_tried_again(tmp_path: Path) -> None:
+    team = Simulation(tmp_path, truth=lambda plan, members: sum(members) * (3 if plan.formation else 1))
+    team.run_until("rejected")
+    assert team.state().plan == EMPTY_PLAN
+    for _ in range(30):
+        team.run()
+    tried = [experiment.treatment for experiment in team.experiments()]
+    assert len(tried) == len(set(tried))
+
+
+def test_a_promoted_plan_that_turns_bad_is_taken_back_with_evidence(team: Simulation) -> None:
+    promoted_team(team)
+    for _ in range(10):
+        team.run()
+    team.truth = lambda plan, members: by_formation(plan, members) * (12 if plan.formation else 1)
+    change = team.run_until("rolled_back", most=60)
+    assert team.state().plan == EMPTY_PLAN
+    assert (change.plan_before, change.plan_after, change.actor) == (PARALLEL, EMPTY_PLAN, "auto")
+    assert change.evidence["status"] == "rolled_back"
+    assert team.start()[1].plan == EMPTY_PLAN
+
+
+def test_both_arms_slower_together_is_no_reason_to_take_back(team: Simulation) -> None:
+    promoted_team(team)
+    team.truth = lambda plan, members: by_formation(plan, members) * 3
+    for _ in range(120):
+        team.run()
+    assert "rolled_back" not in [change.action for change in team.changes()]
+
+
+def test_a_holdback_keeps_the_replaced_plan(team: Simulation) -> None:
+    promoted_team(team)
+    arms = [team.run().arm for _ in range(100)]
+    assert arms.count("control") == 10
+    assert arms.count("treatment") == 90
+
+
+def test_a_watched_plan_is_settled_when_no_harm_shows(tmp_path: Path) -> None:
+    team = Simulation(tmp_path, **{"watch.max_runs": 40})
+    team.run_until("settled")
+    assert team.state().plan == PARALLEL
+    assert team.state().experiment_id is None
+    team.close()
+
+
+def test_without_a_watch_a_promotion_is_settled_at_once(tmp_path: Path) -> None:
+    team = Simulation(tmp_path, **{"watch.enabled": False})
+    team.run_until("promoted")
+    assert team.experiments()[0].status == "settled"
+    assert team.state().experiment_id is None
+    team.close()
+
+
+def test_a_person_takes_back_exactly_the_plan_before(team: Simulation) -> None:
+    promoted_team(team)
+    change = team.runtime.autotuner.roll_back(*SPEC.key)
+    assert (change.action, change.actor, change.plan_after) == ("rolled_back", "person", EMPTY_PLAN)
+    assert team.start()[1].plan == EMPTY_PLAN
+    assert team.experiments()[0].status == "rolled_back"
+    with pytest.raises(AutotuneError, match="no change to take back"):
+        team.runtime.autotuner.roll_back(*SPEC.key)
+
+
+def test_taking_back_during_a_test_ends_the_test_and_keeps_the_live_plan(team: Simulation) -> None:
+    team.run_until("started")
+    change = team.runtime.autotuner.roll_back(*SPEC.key)
+    assert (change.action, change.plan_before, change.plan_after) == ("aborted", EMPTY_PLAN, EMPTY_PLAN)
+    assert team.start()[1].assignment is None
+
+
+def test_nothing_to_take_back_is_an_error_that_changes_nothing(team: Simulation) -> None:
+    team.run()
+    before = team.state()
+    with pytest.raises(AutotuneError, match="victor autotune history"):
+        team.runtime.autotuner.roll_back(*SPEC.key)
+    assert team.state() == before
+
+
+def test_a_paused_team_takes_part_in_nothing_until_it_is_resumed(team: Simulation) -> None:
+    team.run_until("started")
+    team.run()
+    team.runtime.autotuner.set_paused(*SPEC.key, True)
+    assert [team.run().arm for _ in range(60)] == [None] * 60
+    assert [change.action for change in team.changes()] == ["started", "paused"]
+    team.runtime.autotuner.set_paused(*SPEC.key, False)
+    team.run_until("promoted")
+
+
+def test_another_definition_of_the_team_ends_the_test_and_starts_anew(team: Simulation) -> None:
+    promoted_team(team)
+    team.spec = evolve(SPEC, members=SPEC.members[:3])
+    _, planned = team.start()
+    assert planned.plan == EMPTY_PLAN
+    assert team.changes()[-1].action == "aborted"
+    assert team.experiments()[0].status == "aborted"
+    team.run_until("promoted")
+
+
+def test_the_loop_goes_on_in_another_process(tmp_path: Path) -> None:
+    first = Simulation(tmp_path)
+    first.run_until("started")
+    for _ in range(8):
+        first.run()
+    first.close()
+    second = Simulation(tmp_path, seed=2)
+    change = second.run_until("promoted")
+    assert sum(change.evidence["runs"].values()) > 8
+    assert len(second.experiments()) == 1
+    second.close()
+
+
+def test_two_processes_share_one_test(tmp_path: Path) -> None:
+    pair = [Simulation(tmp_path, seed=1), Simulation(tmp_path, seed=2)]
+    for number in range(200):
+        pair[number % 2].run()
+    actions = [change.action for change in pair[0].changes()]
+    assert actions.count("promoted") == 1
+    assert pair[0].state() == pair[1].state()
+    arms = [o.arm for o in pair[0].store.observations(pair[0].experiments()[0].id, "test")]
+    assert abs(arms.count("control") - arms.count("treatment")) <= 1
+    for team in pair:
+        team.close()
+
+
+def test_a_run_that_was_cancelled_is_no_evidence(team: Simulation) -> None:
+    team.run_until("started")
+    for _ in range(30):
+        team.run(cancelled=True, success=False)
+    assert team.store.observations(team.experiments()[0].id, "test") == []
+
+
+def test_a_plan_that_crosses_the_cost_cap_is_ended_by_one_run(tmp_path: Path) -> None:
+    (tmp_path / ".victor").mkdir()
+    prices = "prices: {m: {input_per_million_usd: 1, output_per_million_usd: 1}}\n"
+    (tmp_path / ".victor" / "autotune.yaml").write_text(prices)
+    team = Simulation(tmp_path, **{"limits.max_cost_usd_per_run": 0.5})
+    team.run_until("started")
+    team.tokens = (TokenUse("m", 400_000, 200_000),)
+    change = team.run_until("rejected", most=2)
+    assert "0.6000 USD" in change.reason
+    assert team.state().plan == EMPTY_PLAN
+    team.close()
+
+
+def test_observe_records_and_changes_nothing(tmp_path: Path) -> None:
+    team = Simulation(tmp_path, mode="observe")
+    for _ in range(30):
+        assert team.run().plan_asked == EMPTY_PLAN
+    assert team.changes() == []
+    assert len(list(team.store.runs(status="finished", limit=100))) == 30
+    team.close()
+
+
+def test_a_plan_that_a_person_fixed_is_used_and_not_tuned(tmp_path: Path) -> None:
+    (tmp_path / ".victor").mkdir()
+    (tmp_path / ".victor" / "autotune.yaml").write_text("plan: {formation: pipeline}\n")
+    team = Simulation(tmp_path)
+    assert {team.run().plan_asked for _ in range(20)} == {TeamPlan(formation="pipeline")}
+    assert team.changes() == []
+    team.close()
+
+
+def test_a_limit_keeps_a_formation_from_being_tried(tmp_path: Path) -> None:
+    (tmp_path / ".victor").mkdir()
+    (tmp_path / ".victor" / "autotune.yaml").write_text("limits: {formations: [sequential, pipeline]}\n")
+    team = Simulation(tmp_path)
+    for _ in range(40):
+        team.run()
+    assert team.experiments() == []
+    team.close()
+
+
+class Approver:
+    """Answers as it is told, and remembers what it was asked."""
+
+    def __init__(self) -> None:
+        self.answers: dict[str, bool | None] = {"start": None, "promote": None}
+        self.asked: list[str] = []
+
+    @hookimpl
+    def approve_change(self, step: str) -> bool | None:
+        self.asked.append(step)
+        return self.answers[step]
+
+
+def test_in_mode_approve_nothing_happens_without_a_word(tmp_path: Path) -> None:
+    team = Simulation(tmp_path, mode="approve")
+    approver = Approver()
+    team.runtime.hooks.register(approver, "approver")
+    for _ in range(20):
+        team.run()
+    assert set(approver.asked) == {"start"}
+    assert team.experiments() == []
+    approver.answers["start"] = True
+    team.run_until("started")
+    for _ in range(60):
+        team.run()
+    assert "promote" in approver.asked
+    assert team.state().plan == EMPTY_PLAN
+    approver.answers["promote"] = True
+    team.run_until("promoted", most=1)
+    assert team.state().plan == PARALLEL
+    team.close()
+
+
+def test_a_promotion_that_is_not_approved_ends_the_test(tmp_path: Path) -> None:
+    team = Simulation(tmp_path, mode="approve")
+    approver = Approver()
+    approver.answers = {"start": True, "promote": False}
+    team.runtime.hooks.register(approver, "approver")
+    change = team.run_until("aborted")
+    assert "'approver' did not approve" in change.reason
+    assert team.state().plan == EMPTY_PLAN
+    team.close()
+
+
+class Teller:
+    """Writes down what it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[str, str]] = []
+
+    @hookimpl
+    def experiment_started(self, experiment: object, change: object) -> None:
+        self.told.append(("experiment_started", change.action))  # type: ignore[attr-defined]
+
+    @hookimpl
+    def experiment_decided(self, change: object) -> None:
+        self.told.append(("experiment_decided", change.action))  # type: ignore[attr-defined]
+
+    @hookimpl
+    def plan_promoted(self, change: object) -> None:
+        self.told.append(("plan_promoted", change.action))  # type: ignore[attr-defined]
+
+    @hookimpl
+    def plan_rolled_back(self, change: object) -> None:
+        self.told.append(("plan_rolled_back", change.action))  # type: ignore[attr-defined]
+
+
+def test_hooks_are_told_of_every_change(team: Simulation) -> None:
+    teller = Teller()
+    team.runtime.hooks.register(teller, "teller")
+    promoted_team(team)
+    team.runtime.autotuner.roll_back(*SPEC.key)
+    assert teller.told == [
+        ("experiment_started", "started"),
+        ("experiment_decided", "promoted"),
+        ("plan_promoted", "promoted"),
+        ("plan_rolled_back", "rolled_back"),
+    ]
+
+
+class Changer:
+    """Changes every plan."""
+
+    @hookimpl
+    def before_team_run(self) -> TeamPlan:
+        return TeamPlan(formation="consensus")
+
+
+def test_a_run_whose_plan_a_hook_changed_is_no_evidence(team: Simulation) -> None:
+    team.run_until("started")
+    team.runtime.hooks.register(Changer(), "changer")
+    for _ in range(30):
+        run = team.run()
+        assert run.plan_asked == TeamPlan(formation="consensus")
+        assert run.arm is None
+    assert team.store.observations(team.experiments()[0].id, "test") == []

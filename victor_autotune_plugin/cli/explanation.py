@@ -1,0 +1,123 @@
+"""Everything that `explain` shows of a team, gathered."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from attrs import asdict, frozen
+
+from ..autotuner import HISTORY_RUNS
+from ..settings import Price
+from .facts import TeamFacts, team_facts
+from .outlook import outlook
+
+if TYPE_CHECKING:
+    from ..model.optimization import OptimizationSuggestion
+    from ..model.run import TeamRun
+    from ..model.state import Change, TeamState
+    from .session import Session
+
+
+@frozen
+class Explanation:
+    """Which plan a team runs with, and why.
+
+    Attributes:
+        facts: What is known of the team.
+        source: The change that gave it its live plan, or None when none did.
+        outlook: What would change the decision, sentence by sentence.
+        suggestions: What the strategies suggest, best first, each with the status of the experiment that tried it
+            before, or None.
+        compared: Number of runs that the suggestions are made from.
+        settings: `(key, value, source)` of every setting.
+        note: A remark on where the settings come from, or None.
+    """
+
+    facts: TeamFacts
+    source: Change | None
+    outlook: list[str]
+    suggestions: list[tuple[OptimizationSuggestion, str | None]]
+    compared: int
+    settings: tuple[tuple[str, object, str], ...]
+    note: str | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON-able data."""
+        experiment = self.facts.experiment
+        return {
+            "team": self.facts.to_dict() | {"experiment": None if experiment is None else experiment.to_dict()},
+            "configured": None if self.facts.state.spec is None else self.facts.state.spec.to_dict(),
+            "plan_from": None if self.source is None else self.source.to_dict(),
+            "verdict": self.facts.verdict,
+            "watch_verdict": self.facts.watch,
+            "outlook": self.outlook,
+            "suggestions": [one.to_dict() | {"tested_before": tested} for one, tested in self.suggestions],
+            "settings": [
+                {"key": key, "value": _plain(value), "source": source} for key, value, source in self.settings
+            ],
+        }
+
+
+def explanation(session: Session, state: TeamState, file: Path | None = None) -> Explanation:
+    """Gather what explains a team's plan.
+
+    Args:
+        session: Its project.
+        state: The team's state.
+        file: Its workflow's file, for the settings in it, or None.
+
+    Raises:
+        WorkflowError: If the file can't be used.
+        SettingsError: If the settings in it are wrong.
+    """
+    store, runtime = session.store, session.runtime
+    assert store is not None
+    metadata, source = (None, None) if file is None else _metadata(file, state.workflow)
+    settings = runtime.book.for_team(*state.key, metadata, source)
+    facts = team_facts(session, state)
+    changes = store.changes(*state.key)
+    runs = _comparable(list(store.finished_runs(*state.key, limit=HISTORY_RUNS)), state)
+    tried = {
+        experiment.treatment.id: experiment.status
+        for experiment in reversed(store.experiments(*state.key))
+        if experiment.fingerprint == state.fingerprint
+    }
+    suggestions = [] if state.spec is None else runtime.autotuner.suggestions(state.spec, state.plan, runs, settings)
+    note = None
+    if file is None and facts.figures.runs and facts.mode != settings.mode:
+        note = (
+            f"the last run had mode {facts.mode}; the workflow's own metadata.autotune may say so. "
+            "Name its file to see its settings, too: --file WORKFLOW.yaml"
+        )
+    return Explanation(
+        facts=facts,
+        source=next((change for change in reversed(changes) if change.plan_before != change.plan_after), None),
+        outlook=outlook(facts, settings),
+        suggestions=[(one, tried.get(state.plan.merged(one.plan).id)) for one in suggestions],
+        compared=len(runs),
+        settings=runtime.book.explain(*state.key, metadata, source),
+        note=note,
+    )
+
+
+def _metadata(file: Path, workflow: str) -> tuple[Any, str | None]:
+    from ..host.workflows import read_workflows
+
+    read = read_workflows(file)
+    metadata = (read.workflow(workflow).metadata or {}).get("autotune")
+    return metadata, f"{file}:{read.lines[workflow]}" if workflow in read.lines else None
+
+
+def _comparable(runs: Sequence[TeamRun], state: TeamState) -> list[TeamRun]:
+    """Return the runs of the team as it is now: same definition, live plan, not cancelled."""
+    return [
+        run
+        for run in runs
+        if not run.cancelled and run.plan_asked == state.plan and run.spec.fingerprint() == state.fingerprint
+    ]
+
+
+def _plain(value: object) -> object:
+    return asdict(value) if isinstance(value, Price) else value

@@ -1,0 +1,150 @@
+"""`run`: workflows with team steps, which Victor's own command can't run, with the plugin at work."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .command import ExitCode
+from .options import HERE, Json, Project
+
+if TYPE_CHECKING:
+    from .facts import TeamFacts
+    from .runner import Outcome
+
+
+def run(
+    file: Annotated[Path, typer.Argument(metavar="WORKFLOW.yaml", help="Workflow file with a team step.")],
+    workflow: Annotated[
+        str | None, typer.Option("--workflow", metavar="NAME", help="Which workflow, if the file holds several.")
+    ] = None,
+    runs: Annotated[int, typer.Option("--runs", "-n", metavar="N", min=1, help="How often to run it.")] = 1,
+    concurrency: Annotated[
+        int, typer.Option("--concurrency", metavar="N", min=1, help="How many runs at the same time.")
+    ] = 1,
+    provider: Annotated[
+        str | None, typer.Option("--provider", help="Victor's name of the provider.", show_default="Victor's profile")
+    ] = None,
+    model: Annotated[str | None, typer.Option("--model", help="Model name.", show_default="Victor's profile")] = None,
+    base_url: Annotated[str | None, typer.Option("--base-url", metavar="URL", help="Endpoint of the provider.")] = None,
+    values: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Initial context; the value is JSON, or else text."),
+    ] = None,
+    context: Annotated[
+        Path | None, typer.Option("--context", metavar="FILE.json", help="Initial context from a file.")
+    ] = None,
+    mode: Annotated[
+        str | None, typer.Option("--mode", help="off, observe, suggest, approve or auto.", show_default="the settings'")
+    ] = None,
+    verbose: Annotated[  # noqa: ARG001  # `Command` acts on it
+        bool, typer.Option("--verbose", "-v", help="Show what Victor logs, on stderr.")
+    ] = False,
+    project: Project = HERE,
+    as_json: Json = False,
+) -> None:
+    """Run a workflow, once or many times, with its teams recorded and tuned as the settings say.
+
+    A run fails when it raises, when Victor reports it or a step of it as failed, or when a team in it fails. It does
+    not stop the others. Ctrl-C stops the runs that are under way; those that have finished stay recorded.
+    """
+    from . import rendering as show
+    from .facts import team_facts
+    from .runner import Job, run_job
+    from .session import opened
+
+    initial = _initial_context(context, values or [])
+    job = Job(file, workflow, runs, concurrency, provider, model, base_url, initial)
+    outcome = run_job(job, project, mode, on_screen=not as_json)
+    with opened(project, {"mode": mode}) as session:
+        known = [] if session.store is None else session.store.teams()
+        facts = [
+            team_facts(session, state, outcome.team_runs(state.key)) for state in known if state.key in outcome.teams()
+        ]
+    if as_json:
+        show.write_json(outcome.to_dict() | {"teams": [one.to_dict() for one in facts]})
+    else:
+        _print(outcome, facts)
+    if not outcome.teams() and outcome.runs and outcome.mode != "off":
+        show.note("no team run was seen; see victor autotune doctor")
+    if outcome.interrupted:
+        raise typer.Exit(ExitCode.INTERRUPTED)
+    if outcome.failed:
+        raise typer.Exit(ExitCode.BAD)
+
+
+def _print(outcome: Outcome, facts: Sequence[TeamFacts]) -> None:
+    from . import rendering as show
+
+    console = show.out()
+    if facts:
+        table = show.table(
+            "Team",
+            "Runs",
+            "Success",
+            "Median",
+            "P95",
+            "Plan now",
+            "Experiment",
+            right=("Runs", "Success", "Median", "P95"),
+        )
+        for one in facts:
+            verdict = one.verdict_text()
+            table.add_row(
+                show.text(one.state.team_id),
+                str(one.figures.runs),
+                show.percent(one.figures.success_rate),
+                show.seconds(one.figures.median_seconds),
+                show.seconds(one.figures.p95_seconds),
+                show.text(one.state.plan.describe()),
+                show.lines(one.experiment_text() or "none open", None if verdict is None else f"last: {verdict}"),
+            )
+        console.print(table)
+    for failed in outcome.failures():
+        console.print(show.text(f"run {failed.number} failed: {failed.error}", "red"), soft_wrap=True)
+    done = show.count(len(outcome.runs), "run")
+    said = f"{outcome.workflow}: {done} in {show.seconds(outcome.seconds)}, {outcome.failed} failed."
+    if outcome.interrupted:
+        said += f" Interrupted: {outcome.wanted - len(outcome.runs)} not done."
+    console.print(show.text(said, "red" if outcome.failed else ""), soft_wrap=True)
+
+
+def _initial_context(file: Path | None, values: Sequence[str]) -> dict[str, Any]:
+    """Read the initial context.
+
+    Raises:
+        AutotuneError: If the file or a value can't be used.
+    """
+    context = {} if file is None else _context_file(file)
+    for value in values:
+        key, equals, text = value.partition("=")
+        if not equals or not key.strip():
+            from ..errors import AutotuneError
+
+            raise AutotuneError(f"{value!r} is not KEY=VALUE", where="--set", mend="Write it like: --set path=src")
+        try:
+            context[key.strip()] = json.loads(text)
+        except ValueError:
+            context[key.strip()] = text
+    return context
+
+
+def _context_file(file: Path) -> dict[str, Any]:
+    from ..errors import AutotuneError
+
+    mend = 'Write an object into it, such as {"path": "src"}.'
+    try:
+        data = json.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise AutotuneError(f"can't be read: {error.strerror}", where=f"--context {file}") from error
+    except json.JSONDecodeError as error:
+        raise AutotuneError(f"is not JSON: {error.msg}", where=f"{file}:{error.lineno}", mend=mend) from error
+    except ValueError as error:
+        raise AutotuneError("is not UTF-8 text", where=f"--context {file}", mend=mend) from error
+    if not isinstance(data, dict):
+        raise AutotuneError("is not a JSON object", where=f"{file}:1", mend=mend)
+    return data

@@ -1,0 +1,310 @@
+"""Runs a workflow many times on one orchestrator of Victor's, and keeps what became of each run."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import copy
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextvars import ContextVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from attrs import define, field, frozen
+
+from .. import runtime as process
+from ..errors import StoreError
+from ..hookspecs import PlannedRun, TeamRunStarting, hookimpl
+from ..host import seams
+from ..host.workflows import make_orchestrator, read_workflows, run_workflow
+from ..model.run import TeamRun
+from ..model.state import Change
+from ..runtime import Runtime
+from .facts import verdicts
+from .progress import Screen
+
+if TYPE_CHECKING:
+    from ..storage import Store
+
+_ERROR_LENGTH = 200
+
+
+@frozen
+class Job:
+    """What to run.
+
+    Attributes:
+        file: Workflow file.
+        workflow: Name of the workflow, or None when the file holds only one.
+        runs: How often.
+        concurrency: How many at the same time.
+        provider: Victor's name of the provider, or None for the profile's.
+        model: Model name, or None for the profile's.
+        base_url: Endpoint, or None for the provider's.
+        context: Initial state of each run.
+    """
+
+    file: Path
+    workflow: str | None
+    runs: int
+    concurrency: int
+    provider: str | None
+    model: str | None
+    base_url: str | None
+    context: Mapping[str, Any]
+
+
+@frozen
+class WorkflowRun:
+    """What became of one run of the workflow.
+
+    Attributes:
+        number: From 1.
+        duration_seconds: Wall-clock seconds.
+        error: Why it failed, or None.
+        teams: The team runs in it, those inside of others included, in the order of their ends.
+    """
+
+    number: int
+    duration_seconds: float
+    error: str | None
+    teams: tuple[TeamRun, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON-able data."""
+        return {
+            "number": self.number,
+            "success": self.error is None,
+            "duration_seconds": self.duration_seconds,
+            "error": self.error,
+            "teams": [team.to_dict() for team in self.teams],
+        }
+
+
+@define
+class Outcome:
+    """What became of a job.
+
+    Attributes:
+        workflow: Name of the workflow.
+        mode: Mode of its teams; `off` if it is that for all of them.
+        wanted: How many runs were asked for.
+        runs: Those that finished, in that order.
+        seconds: Seconds from the start of the first run to the end of the last.
+        interrupted: Whether Ctrl-C stopped it.
+    """
+
+    workflow: str
+    mode: str
+    wanted: int
+    runs: list[WorkflowRun] = field(factory=list)
+    seconds: float = 0.0
+    interrupted: bool = False
+
+    @property
+    def failed(self) -> int:
+        """Number of runs that failed."""
+        return len(self.failures())
+
+    def failures(self) -> list[WorkflowRun]:
+        """Return the runs that failed."""
+        return [run for run in self.runs if run.error is not None]
+
+    def teams(self) -> list[tuple[str, str]]:
+        """Return the keys of the teams that ran, in order."""
+        return list(dict.fromkeys(team.spec.key for run in self.runs for team in run.teams))
+
+    def team_runs(self, key: tuple[str, str]) -> list[TeamRun]:
+        """Return the runs of one team, newest first."""
+        return [team for run in reversed(self.runs) for team in reversed(run.teams) if team.spec.key == key]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON-able data."""
+        return {
+            "workflow": self.workflow,
+            "runs_wanted": self.wanted,
+            "runs_done": len(self.runs),
+            "runs_failed": self.failed,
+            "interrupted": self.interrupted,
+            "seconds": self.seconds,
+            "runs": [run.to_dict() for run in self.runs],
+        }
+
+
+def run_job(job: Job, project: Path, mode: str | None, *, on_screen: bool) -> Outcome:
+    """Run a job to its end, or until Ctrl-C.
+
+    Args:
+        job: What to run.
+        project: Folder whose settings and store are used.
+        mode: Mode that overrides the settings, or None.
+        on_screen: Whether a progress bar may be drawn on stderr, if that is a terminal; plain lines otherwise.
+
+    Raises:
+        WorkflowError: If the file can't be used.
+        SettingsError: If the settings are wrong, those in the workflow's metadata included.
+        StoreError: If the store can't be used.
+        HostError: If Victor can't create an agent.
+    """
+    runtime = Runtime(project, overrides={"mode": mode})
+    before = process.use(runtime)
+    try:
+        seams.install()
+        definition, outcome = _prepared(job, runtime)
+        with (
+            contextlib.nullcontext() if outcome.mode == "off" else runtime.open_store() as store,
+            Screen(outcome.workflow, job.runs, bar=on_screen) as screen,
+        ):
+            runtime.hooks.register(_Listener(screen), "autotune.cli")
+            runner = _Runner(job, definition, outcome, screen, store)
+            # What Victor and its tools print would end up in the result.
+            with contextlib.redirect_stdout(sys.stderr):
+                try:
+                    asyncio.run(runner.run())
+                except KeyboardInterrupt:
+                    outcome.interrupted = True
+        return outcome
+    finally:
+        process.use(before)
+        runtime.close()
+
+
+def _prepared(job: Job, runtime: Runtime) -> tuple[Any, Outcome]:
+    """Read the workflow and look for whatever is wrong, before anything runs or is written."""
+    read = read_workflows(job.file)
+    definition = read.workflow(job.workflow)
+    metadata = (definition.metadata or {}).get("autotune")
+    line = read.lines.get(definition.name)
+    source = None if line is None else f"{job.file}:{line}"
+    modes = [
+        runtime.book.for_team(definition.name, node_id, metadata, source).mode
+        for node_id, node in definition.nodes.items()
+        if hasattr(node, "team_formation")
+    ]
+    mode = next((mode for mode in modes if mode != "off"), "off")
+    return definition, Outcome(definition.name, mode, job.runs)
+
+
+_teams: ContextVar[list[TeamRun] | None] = ContextVar("victor_autotune_cli_teams", default=None)
+
+
+class _Listener:
+    """Hooks that tell the screen what happens, and each run of the workflow which teams ran in it."""
+
+    def __init__(self, screen: Screen) -> None:
+        self._screen = screen
+
+    @hookimpl
+    def team_run_started(self, event: TeamRunStarting, planned: PlannedRun) -> None:
+        self._screen.started(event, planned)
+
+    @hookimpl
+    def after_team_run(self, run: TeamRun) -> None:
+        teams = _teams.get()
+        if teams is not None:
+            teams.append(run)
+
+    @hookimpl
+    def experiment_started(self, change: Change) -> None:
+        self._screen.changed(change)
+
+    @hookimpl
+    def experiment_decided(self, change: Change) -> None:
+        if change.action != "promoted":
+            self._screen.changed(change)
+
+    @hookimpl
+    def plan_promoted(self, change: Change) -> None:
+        self._screen.changed(change)
+
+    @hookimpl
+    def plan_rolled_back(self, change: Change) -> None:
+        self._screen.changed(change)
+
+
+class _Runner:
+    def __init__(self, job: Job, definition: Any, outcome: Outcome, screen: Screen, store: Store | None) -> None:
+        self._job = job
+        self._definition = definition
+        self._outcome = outcome
+        self._screen = screen
+        self._store = store
+        self._stopped = False
+
+    async def run(self) -> None:
+        """Run everything. asyncio turns the first Ctrl-C into a cancellation of this."""
+        job = self._job
+        orchestrator = await make_orchestrator(job.provider, job.model, job.base_url)
+        self._screen.ready()
+        numbers = iter(range(1, job.runs + 1))
+        started = time.monotonic()
+        workers = [
+            asyncio.create_task(self._work(orchestrator, numbers)) for _ in range(min(job.concurrency, job.runs))
+        ]
+        try:
+            await asyncio.wait(workers, return_when=asyncio.FIRST_EXCEPTION)
+        finally:
+            # Set first: Victor may swallow the cancellation, and then no further run must start.
+            self._stopped = True
+            for worker in workers:
+                worker.cancel()
+            results = await asyncio.gather(*workers, return_exceptions=True)
+            self._outcome.seconds = time.monotonic() - started
+        for result in results:
+            if isinstance(result, Exception):
+                raise result
+
+    async def _work(self, orchestrator: Any, numbers: Iterator[int]) -> None:
+        for number in numbers:
+            run = await self._one(orchestrator, number)
+            if self._stopped:
+                return
+            self._outcome.runs.append(run)
+            self._screen.ended(run.number, run.duration_seconds, run.error)
+            if self._store is not None and self._screen.drawn:
+                with contextlib.suppress(StoreError):
+                    self._show_verdict(self._store, run)
+
+    def _show_verdict(self, store: Store, run: WorkflowRun) -> None:
+        tested = [team.experiment_id for team in run.teams if team.experiment_id is not None]
+        experiment = store.experiment(tested[-1]) if tested else None
+        if experiment is not None:
+            verdict, watched = verdicts(store, experiment)
+            said = watched or verdict
+            self._screen.judged("" if said is None else said["reason"])
+
+    async def _one(self, orchestrator: Any, number: int) -> WorkflowRun:
+        teams: list[TeamRun] = []
+        _teams.set(teams)
+        started = time.monotonic()
+        try:
+            result = await run_workflow(self._definition, orchestrator, copy.deepcopy(dict(self._job.context)))
+            error = _failure(result, teams)
+        except asyncio.CancelledError:
+            if self._stopped:
+                raise
+            error = "CancelledError"
+        except Exception as raised:
+            error = _short(f"{type(raised).__name__}: {raised}")
+        return WorkflowRun(number, time.monotonic() - started, error, tuple(teams))
+
+
+def _failure(result: Any, teams: Sequence[TeamRun]) -> str | None:
+    """Return why a run failed, or None. Victor reports success for some runs whose team failed."""
+    for team in teams:
+        if not team.success and team.parent_id is None:
+            why = "timed out" if team.timed_out else team.error_class
+            return f"team {team.spec.team_id}: {why}"
+    if not result.success:
+        return _short(result.error or "Victor gives no reason")
+    for node_id, node in (result.node_results or {}).items():
+        if not node.success:
+            return _short(f"step {node_id}: {node.error or 'Victor gives no reason'}")
+    return None
+
+
+def _short(error: object) -> str:
+    line = (str(error).strip().splitlines() or [""])[0]
+    return line if len(line) <= _ERROR_LENGTH else f"{line[:_ERROR_LENGTH]}…"
