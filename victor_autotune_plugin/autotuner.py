@@ -548,6 +548,7 @@ def _watch_policy(settings: Settings) -> dict[str, Any]:
     watch, test = settings.watch, settings.experiment
     return WatchPolicy(
         alpha=watch.alpha,
+        metric=test.metric,
         holdback=watch.holdback,
         max_runs=watch.max_runs,
         success_drop=test.success_margin,

@@ -148,8 +148,9 @@ class WatchPolicy:
         max_runs: Runs, both arms together, after which the watch ends as settled.
         success_drop: Drop of the success share or mean score below which nothing is rolled back, absolute.
         p95_rise: Relative rise of the P95 of the duration below which it alone is no reason.
-        confirm_level: One-sided level at which runs of the replaced plan from the same time must confirm a harm, so
-            that a drift of both arms is none.
+        confirm_level: One-sided level at which runs of the replaced plan from the same time must confirm a harm of
+            the metric or the P95, so that a drift of both arms is none.
+        confirm_success_level: The same for success and score.
         max_probes: Runs of the replaced plan that the watch may ask for to tell a harm from a drift.
     """
 
@@ -159,7 +160,8 @@ class WatchPolicy:
     max_runs: int = field(default=200, validator=_integer(10, MAX_RUNS))
     success_drop: float = field(default=0.10, validator=_within(0, 1))
     p95_rise: float = field(default=0.50, validator=_within(0, 100))
-    confirm_level: float = field(default=0.05, validator=_within(0.0001, 0.5))
+    confirm_level: float = field(default=0.01, validator=_within(0.0001, 0.5))
+    confirm_success_level: float = field(default=0.03, validator=_within(0.0001, 0.5))
     max_probes: int = field(default=12, validator=_integer(0, MAX_RUNS))
 
     def to_dict(self) -> dict[str, Any]:

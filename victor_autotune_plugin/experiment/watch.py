@@ -22,6 +22,12 @@ FIRST_LOOK: Final = 3
 DRIFT_RUNS: Final = 3
 """Runs of the holdback before a drift is looked for."""
 
+DRIFT_Z: Final = 1.28
+"""Evidence that the holdback is worse than the same plan was in the test, from which a drift is assumed ..."""
+
+STRICT_LEVEL: Final = 0.01
+"""... and a harm must be confirmed at this level, although the holdback is looked at after every run."""
+
 
 @frozen
 class WatchVerdict:
@@ -105,8 +111,12 @@ class Watch:
         self._boundaries: dict[str, Boundary] = {}
         for name, harm in self._harms.items():
             self._set_boundary(name, harm)
-        self._confirm = NORMAL.inv_cdf(1 - policy.confirm_level)
-        self._confirm_in_drift = boundary("pocock", min(policy.confirm_level, 0.15), 0.1).scale
+        self._strict = boundary("pocock", STRICT_LEVEL, 0.1).scale
+        self._confirm = {
+            name: NORMAL.inv_cdf(1 - level)
+            for name in self._harms
+            for level in [policy.confirm_success_level if name in ("success", "score") else policy.confirm_level]
+        }
         self._drift_ranks = RankSum()
         for run in controls:
             self._add_drift(run, holdback=False)
@@ -189,13 +199,13 @@ class Watch:
             self._drift_ranks.add(value, treatment=holdback)
 
     def _drift(self) -> bool:
-        return len(self._drift_ranks.treatment) >= DRIFT_RUNS and -self._drift_ranks.z >= self._confirm
+        return len(self._drift_ranks.treatment) >= DRIFT_RUNS and -self._drift_ranks.z >= DRIFT_Z
 
-    def _needed(self) -> float:
+    def _needed(self, name: str) -> float:
         """Height of a confirmation; none is needed when the policy leaves no way to get one."""
         if self._policy.holdback == 0 and self._policy.max_probes == 0:
             return -math.inf
-        return self._confirm_in_drift if self._drift() else self._confirm
+        return max(self._strict, self._confirm[name]) if self._drift() else self._confirm[name]
 
     def _height(self, name: str) -> float:
         old, new = self._harms[name].sizes
@@ -210,8 +220,7 @@ class Watch:
             for name, harm in self._harms.items()
             if harm.statistic >= self._height(name) and harm.exceeds(self._thresholds[name])
         ]
-        needed = self._needed()
-        proven = next((name for name in alarms if self._harms[name].confirmation >= needed), None)
+        proven = next((name for name in alarms if self._harms[name].confirmation >= self._needed(name)), None)
         if proven is not None:
             self._status, self._harm, self._detected_at = "rolled_back", proven, len(self._indices)
             self._reason, self._wants_control = self._tell(proven), False
@@ -247,7 +256,7 @@ class Watch:
     def _evidence(self, name: str) -> HarmEvidence:
         harm, threshold = self._harms[name], self._thresholds[name]
         before, now, change = harm.values()
-        height, needed = self._height(name), self._needed()
+        height, needed = self._height(name), self._needed(name)
         alarm = harm.statistic >= height and harm.exceeds(threshold)
         if math.isnan(change):
             status = "no data"

@@ -47,13 +47,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     if options.example:
         sys.stdout.write(example())
         return 0
+    signals = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(number, signal.default_int_handler) for number in signals]
     try:
         script = load_script(options.script) if options.script else Script()
         with ScriptedModel(script, port=options.port) as model:
-            _serve(model)
+            with contextlib.suppress(KeyboardInterrupt):
+                _greet(model)
+                threading.Event().wait()
+            for number in signals:
+                signal.signal(number, signal.SIG_IGN)
+            sys.stdout.write(_summary(model.calls))
     except AutotuneError as error:
         sys.stderr.write(f"{error}\n")
         return 2
+    finally:
+        for number, handler in zip(signals, before, strict=True):
+            signal.signal(number, handler)
     return 0
 
 
@@ -62,18 +72,11 @@ def example() -> str:
     return importlib.resources.files(__package__).joinpath("example.yaml").read_text(encoding="utf-8")
 
 
-def _serve(model: ScriptedModel) -> None:
+def _greet(model: ScriptedModel) -> None:
     sys.stdout.write(
         f"The scripted model {MODEL!r} listens on {model.base_url}\n{_HELP.format(base_url=model.base_url)}"
     )
     sys.stdout.flush()
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        with contextlib.suppress(KeyboardInterrupt):
-            threading.Event().wait()
-    finally:
-        signal.signal(signal.SIGTERM, before)
-        sys.stdout.write(_summary(model.calls))
 
 
 def _summary(calls: Sequence[Call]) -> str:

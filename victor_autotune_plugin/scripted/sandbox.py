@@ -83,7 +83,7 @@ def sandbox_command(argv: Sequence[str]) -> list[str]:
         argv: The program and its arguments: the name of an installed console script such as `victor` or
             `victor-autotune`, or `python` with `-c CODE`, `-m MODULE` or a file.
     """
-    return [sys.executable, "-m", "victor_autotune_plugin.scripted.sandboxed_victor", *argv]
+    return [sys.executable, "-m", "victor_autotune_plugin.scripted.sandboxed", *argv]
 
 
 @contextlib.contextmanager

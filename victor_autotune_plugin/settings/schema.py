@@ -21,8 +21,8 @@ _MOST_RUNS: Final = 100_000
 _MEMBERS: Final = Number(1, 1_000, whole=True)
 _CALLS: Final = Number(0, 1_000_000, whole=True)
 _SECONDS: Final = Number(0, _MOST_SECONDS, above=True)
-_RUNS: Final = Number(10, _MOST_RUNS, whole=True)
-_ALPHA: Final = Number(0, 0.5, above=True, below=True)
+_RUNS: Final = Number(10, 2_000, whole=True)
+_ALPHA: Final = Number(0.005, 0.15)
 _PRICE: Final = Number(0, 1_000_000)
 
 DATABASE_URL: Final = "database_url"

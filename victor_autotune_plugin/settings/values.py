@@ -12,7 +12,7 @@ from ..model.plan import FORMATIONS, TeamPlan
 MODES: Final = ("off", "observe", "suggest", "approve", "auto")
 """From least to most that the plugin does by itself."""
 
-METRICS: Final = ("duration", "success", "score", "cost", "tool_calls")
+METRICS: Final = ("duration", "score", "cost", "tool_calls")
 """What an experiment may be decided on."""
 
 STRATEGIES: Final = tuple(kind.value for kind in OptimizationType)

@@ -1,123 +1,161 @@
-"""The statements of a transaction, built once: SQLAlchemy then compiles each a single time."""
+"""The statements of a transaction: written with SQLAlchemy, compiled once, and run by the driver itself.
+
+A write lock is held while they run, so nothing is compiled then: compiling the first time takes longer than a whole
+transaction, and with several processes that start together each would wait for the compiling of all others.
+"""
 
 from __future__ import annotations
 
+from collections import namedtuple
+from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import Any, Final
 
-from sqlalchemy import Select, Table, Update, and_, bindparam, func, select, text, update
+from sqlalchemy import Dialect, Select, Table, and_, bindparam, func, literal_column, select, update
 from sqlalchemy.dialects import sqlite
-from sqlalchemy.sql import Executable
+from sqlalchemy.sql import ClauseElement
 
 from .schema import assignment, change, experiment, fault, observation, run, team
 
 _IDENTITY_OF_RUN: Final = {"run_id", "host", "pid", "process_started_at"}
+_FINISHED: Final = literal_column("'finished'")
+_RUNNING: Final = literal_column("'running'")
+
+PROGRESS: Final = ("status", "decided_at", "promoted_at", "ended_at", "verdict", "watch_verdict")
+"""What may change of an experiment. Everything else is what its decision is replayed from."""
+
+
+class Statement:
+    """A compiled statement.
+
+    Args:
+        statement: The statement.
+        dialect: The database's dialect.
+        columns: The columns that an insert or update sets.
+
+    Attributes:
+        sql: Its text for the driver.
+    """
+
+    def __init__(self, statement: ClauseElement, dialect: Dialect, columns: Iterable[str] | None = None) -> None:
+        compiled: Any = statement.compile(dialect=dialect, column_keys=None if columns is None else list(columns))
+        self.sql: str = compiled.string
+        self._names: list[str] | None = compiled.positiontup
+        self._row: Any = None
+        if isinstance(statement, Select):
+            self._row = namedtuple("Row", [column.name for column in statement.selected_columns])._make
+
+    def bind(self, values: Mapping[str, Any]) -> Any:
+        """Return the values as the driver takes them: in the order of the text, or by name."""
+        return values if self._names is None else [values[name] for name in self._names]
+
+    def rows(self, found: Iterable[Any]) -> list[Any]:
+        """Return what a query found as named tuples."""
+        return [self._row(row) for row in found]
+
+
+class Statements:
+    """All statements for one database.
+
+    Args:
+        dialect: Its dialect.
+    """
+
+    def __init__(self, dialect: Dialect) -> None:
+        insert: Any = sqlite.insert
+        if dialect.name == "postgresql":
+            from sqlalchemy.dialects import postgresql
+
+            insert = postgresql.insert
+
+        def to(table: Table, statement: Any, *, without: str = "") -> Statement:
+            return Statement(statement, dialect, (name for name in table.columns.keys() if name != without))
+
+        # `for update` locks rows; SQLite, whose transactions hold the only write lock, has no such clause.
+        self.team = Statement(select(team).where(_is(team, "workflow", "team_id")).with_for_update(), dialect)
+        self.team_of_experiment = Statement(
+            select(team.c.version)
+            .join(experiment, and_(experiment.c.workflow == team.c.workflow, experiment.c.team_id == team.c.team_id))
+            .where(_is(experiment, "id"))
+            .with_for_update(of=team),
+            dialect,
+        )
+        self.insert_team = to(team, insert(team).on_conflict_do_nothing())
+        self.update_team = to(team, update(team).where(_is(team, "workflow", "team_id", "version")))
+
+        self.experiment = Statement(select(experiment).where(_is(experiment, "id")), dialect)
+        self.insert_experiment = to(experiment, insert(experiment))
+        self.update_experiment = Statement(update(experiment).where(_is(experiment, "id")), dialect, PROGRESS)
+
+        phase = _is(assignment, "experiment_id", "phase")
+        self.assignment = Statement(select(assignment).where(phase, _is(assignment, "unit")), dialect)
+        self.last_position = Statement(select(func.max(assignment.c.position).label("last")).where(phase), dialect)
+        self.insert_assignment = to(assignment, insert(assignment))
+
+        self.start_run = Statement(insert(run).on_conflict_do_nothing(), dialect, START_COLUMNS)
+        finish = insert(run)
+        known_at_the_end = [name for name in run.columns.keys() if name not in _IDENTITY_OF_RUN]
+        self.finish_run = to(
+            run,
+            finish.on_conflict_do_update(
+                index_elements=[run.c.run_id],
+                set_={name: finish.excluded[name] for name in known_at_the_end},
+                where=run.c.status != _FINISHED,
+            ),
+        )
+        self.finished_runs = Statement(
+            select(run)
+            .where(_is(run, "workflow", "team_id"), run.c.status == _FINISHED)
+            .order_by(run.c.started_at.desc(), run.c.run_id.desc())
+            .limit(bindparam("most")),
+            dialect,
+        )
+        # The status is spelt out in these so that the partial index on running runs is used.
+        process = and_(_is(run, "host", "pid", "process_started_at"), run.c.status == _RUNNING)
+        self.running_processes = Statement(
+            select(run.c.pid, run.c.process_started_at).where(_is(run, "host"), run.c.status == _RUNNING).distinct(),
+            dialect,
+        )
+        self.runs_of_process = Statement(select(run.c.run_id).where(process), dialect)
+        self.mark_lost = Statement(update(run).where(process).values(status=literal_column("'lost'")), dialect)
+
+        self.insert_observation = to(
+            observation, insert(observation).on_conflict_do_nothing().inline(), without="number"
+        )
+        self.order_of_run = Statement(select(observation.c.number).where(_is(observation, "run_id")), dialect)
+        self.observations = Statement(
+            select(observation)
+            .where(_is(observation, "experiment_id", "phase"), observation.c.number > bindparam("after"))
+            .order_by(observation.c.number),
+            dialect,
+        )
+
+        history = _is(change, "workflow", "team_id")
+        self.insert_change = to(change, insert(change).inline(), without="id")
+        self.last_change = Statement(select(func.max(change.c.id).label("last")).where(history), dialect)
+        self.changes = Statement(select(change).where(history).order_by(change.c.id), dialect)
+
+        happened = insert(fault)
+        self.count_fault = to(
+            fault,
+            happened.on_conflict_do_update(
+                index_elements=[fault.c.place, fault.c.error_class],
+                set_={"times": fault.c.times + literal_column("1"), "last_at": happened.excluded.last_at},
+            ),
+        )
+
+
+START_COLUMNS: Final = (
+    *("run_id", "workflow", "team_id", "status", "started_at", "spec", "entry", "parent_id", "task_key", "mode"),
+    *("plan_asked", "experiment_id", "arm", "host", "pid", "process_started_at"),
+)
+"""The columns of a run that are known when it starts."""
 
 
 def _is(table: Table, *names: str) -> Any:
     return and_(*(table.c[name] == bindparam(f"of_{name}") for name in names))
 
 
-def _columns(table: Table) -> list[str]:
-    return [column.name for column in table.columns]
-
-
-def _counted(statement: Executable) -> Executable:
-    """SQLAlchemy forgets how many rows an insert wrote unless it is told not to."""
-    return statement.execution_options(preserve_rowcount=True)
-
-
-TEAM: Final[Select[Any]] = select(team).where(_is(team, "workflow", "team_id")).with_for_update()
-"""A team's row, locked until the end of the transaction where rows can be locked."""
-
-TEAM_OF_EXPERIMENT: Final[Select[Any]] = (
-    select(team.c.version)
-    .join(experiment, and_(experiment.c.workflow == team.c.workflow, experiment.c.team_id == team.c.team_id))
-    .where(_is(experiment, "id"))
-    .with_for_update(of=team)
-)
-"""The same lock, by the id of an experiment of the team."""
-
-UPDATE_TEAM: Final[Update] = update(team).where(_is(team, "workflow", "team_id", "version"))
-
-EXPERIMENT: Final[Select[Any]] = select(experiment).where(_is(experiment, "id"))
-UPDATE_EXPERIMENT: Final[Update] = update(experiment).where(_is(experiment, "id"))
-
-ASSIGNMENT: Final[Select[Any]] = select(assignment).where(_is(assignment, "experiment_id", "phase", "unit"))
-LAST_POSITION: Final[Select[Any]] = select(func.max(assignment.c.position)).where(
-    _is(assignment, "experiment_id", "phase")
-)
-
-ORDER_OF_RUN: Final[Select[Any]] = select(observation.c.number).where(_is(observation, "run_id"))
-OBSERVATIONS: Final[Select[Any]] = (
-    select(observation)
-    .where(_is(observation, "experiment_id", "phase"), observation.c.number > bindparam("after"))
-    .order_by(observation.c.number)
-)
-
-FINISHED_RUNS: Final[Select[Any]] = (
-    select(run)
-    .where(_is(run, "workflow", "team_id"), run.c.status == "finished")
-    .order_by(run.c.started_at.desc(), run.c.run_id.desc())
-    .limit(bindparam("most"))
-)
-
-EXPERIMENTS_OF: Final[Select[Any]] = (
-    select(experiment).where(_is(experiment, "workflow", "team_id")).order_by(experiment.c.created_at, experiment.c.id)
-)
-
-CHANGES: Final[Select[Any]] = select(change).where(_is(change, "workflow", "team_id")).order_by(change.c.id)
-
-RUNNING_PROCESSES: Final[Select[Any]] = (
-    select(run.c.pid, run.c.process_started_at).where(_is(run, "host"), run.c.status == text("'running'")).distinct()
-)
-"""Who runs what has not finished on a host. The status is spelt out so that the partial index is used."""
-
-RUNS_OF_PROCESS: Final[Select[Any]] = select(run.c.run_id).where(
-    _is(run, "host", "pid", "process_started_at"), run.c.status == text("'running'")
-)
-MARK_LOST: Final[Update] = (
-    update(run)
-    .where(_is(run, "host", "pid", "process_started_at"), run.c.status == text("'running'"))
-    .values(status="lost")
-)
-
-
-class Writes:
-    """The statements that write, which the two databases spell differently.
-
-    Args:
-        backend: `sqlite` or `postgresql`.
-    """
-
-    def __init__(self, backend: str) -> None:
-        insert: Any = sqlite.insert
-        if backend == "postgresql":
-            from sqlalchemy.dialects import postgresql
-
-            insert = postgresql.insert
-        self.team: Executable = _counted(insert(team).on_conflict_do_nothing())
-        self.experiment: Executable = insert(experiment)
-        self.assignment: Executable = insert(assignment)
-        self.observation: Executable = insert(observation).on_conflict_do_nothing().inline()
-        self.start: Executable = insert(run).on_conflict_do_nothing()
-        finished = insert(run)
-        self.finish: Executable = _counted(
-            finished.on_conflict_do_update(
-                index_elements=[run.c.run_id],
-                set_={name: finished.excluded[name] for name in _columns(run) if name not in _IDENTITY_OF_RUN},
-                where=run.c.status != "finished",
-            )
-        )
-        self.change: Executable = insert(change)
-        happened = insert(fault)
-        self.fault: Executable = happened.on_conflict_do_update(
-            index_elements=[fault.c.place, fault.c.error_class],
-            set_={"times": fault.c.times + 1, "last_at": happened.excluded.last_at},
-        )
-
-
 @cache
-def writes(backend: str) -> Writes:
-    """Return the statements that write, for `sqlite` or `postgresql`."""
-    return Writes(backend)
+def _statements(name: str, dialect: Dialect) -> Statements:
+    return Statements(dialect)

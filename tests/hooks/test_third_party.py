@@ -1,0 +1,189 @@
+"""Hook packages of third parties: found by their entry point, used, and kept from hurting anything."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pluggy
+import pytest
+
+from victor_autotune_plugin import faults
+from victor_autotune_plugin.hookmanager import HookManager
+from victor_autotune_plugin.hookspecs import PlannedRun, TeamRunStarting, hookimpl
+from victor_autotune_plugin.model.plan import MemberSpec, TeamPlan, TeamSpec
+from victor_autotune_plugin.model.run import TeamRun
+
+SPEC = TeamSpec("flow", "team", "sequential", [MemberSpec("a"), MemberSpec("b")])
+EVENT = TeamRunStarting("r1", SPEC, 1.0)
+RUN = TeamRun("r1", SPEC, 1.0, 2.0, True, 0.5)
+
+PACKAGE = """
+from victor_autotune_plugin.hookspecs import hookimpl
+
+@hookimpl
+def score_team_run(run):
+    return 0.25
+"""
+
+
+@pytest.fixture(autouse=True)
+def no_old_faults() -> None:
+    faults.forget()
+
+
+@pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder of installed packages."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+    importlib.invalidate_caches()
+    yield tmp_path
+    for name in ("their_hooks", "their_broken_hooks"):
+        sys.modules.pop(name, None)
+
+
+def install(site: Path, module: str, code: str, entry: str) -> None:
+    (site / f"{module}.py").write_text(code)
+    info = site / f"{module}-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {module}\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(f"[victor_autotune]\n{entry} = {module}\n")
+
+
+def test_an_installed_hook_package_is_found_and_used(site: Path) -> None:
+    install(site, "their_hooks", PACKAGE, "theirs")
+    hooks = HookManager()
+    hooks.load_entry_points()
+    answer = hooks.first("score_team_run", run=RUN)
+    assert answer is not None
+    assert (answer.value, answer.by) == (0.25, "theirs")
+    assert "theirs" in hooks.names()
+
+
+def test_a_package_that_cannot_be_imported_is_named_in_the_log_and_left_out(
+    site: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    install(site, "their_broken_hooks", "import a_module_that_is_missing\n", "broken")
+    install(site, "their_hooks", PACKAGE, "theirs")
+    hooks = HookManager()
+    with caplog.at_level(logging.WARNING):
+        hooks.load_entry_points()
+    assert hooks.names() == ("theirs",)
+    assert "'broken'" in caplog.text
+    assert "ModuleNotFoundError" in caplog.text
+
+
+class Raising:
+    @hookimpl
+    def score_team_run(self) -> float:
+        raise RuntimeError("their bug")
+
+    @hookimpl
+    def after_team_run(self) -> None:
+        raise RuntimeError("their bug")
+
+
+class Listening:
+    def __init__(self) -> None:
+        self.heard: list[str] = []
+
+    @hookimpl
+    def score_team_run(self) -> float:
+        return 0.75
+
+    @hookimpl
+    def after_team_run(self, run: TeamRun) -> None:
+        self.heard.append(run.run_id)
+
+
+@pytest.mark.parametrize("raising_first", [True, False])
+def test_a_hook_that_raises_is_skipped_and_named_once_and_the_others_run(
+    raising_first: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    hooks, listening = HookManager(), Listening()
+    both = [(Raising(), "their_hooks"), (listening, "ours")]
+    for plugin, name in both if not raising_first else reversed(both):
+        hooks.register(plugin, name)
+    with caplog.at_level(logging.WARNING):
+        for _ in range(3):
+            answer = hooks.first("score_team_run", run=RUN)
+            hooks.tell("after_team_run", run=RUN)
+            assert answer is not None
+            assert answer.value == 0.75
+    assert listening.heard == ["r1"] * 3
+    assert sum("hook after_team_run of 'their_hooks'" in message for message in caplog.messages) == 1
+    assert [fault.count for fault in faults.seen() if "after_team_run" in fault.where] == [3]
+
+
+class Planning:
+    def __init__(self, answer: object) -> None:
+        self.answer = answer
+
+    @hookimpl
+    def plan_team_run(self) -> object:
+        return self.answer
+
+
+class Changing:
+    def __init__(self, plan: object) -> None:
+        self.plan = plan
+
+    @hookimpl
+    def before_team_run(self, planned: PlannedRun) -> object:
+        return self.plan
+
+
+def test_a_changed_plan_is_handed_on_and_takes_the_run_out_of_its_experiment() -> None:
+    from victor_autotune_plugin.model.state import Assignment
+
+    hooks = HookManager()
+    assigned = Assignment("e1", "test", 0, "treatment", "r1", "r1")
+    hooks.register(Planning(PlannedRun(TeamPlan(formation="parallel"), "auto", assigned)), "planning")
+    assert hooks.plan(EVENT) == PlannedRun(TeamPlan(formation="parallel"), "auto", assigned)
+    hooks.register(Changing(TeamPlan(formation="consensus")), "changing")
+    assert hooks.plan(EVENT) == PlannedRun(TeamPlan(formation="consensus"), "auto", None, "changing")
+
+
+@pytest.mark.parametrize("nonsense", ["parallel", {"formation": "parallel"}, 3])
+def test_an_answer_that_is_no_plan_is_reported_and_ignored(nonsense: object) -> None:
+    hooks = HookManager()
+    hooks.register(Planning(PlannedRun(mode="auto")), "planning")
+    hooks.register(Changing(nonsense), "changing")
+    assert hooks.plan(EVENT) == PlannedRun(mode="auto")
+    hooks.register(Planning(nonsense), "nonsense")
+    assert hooks.plan(EVENT) == PlannedRun(mode="auto")
+    assert {"'changing'" in fault.where or "'nonsense'" in fault.where for fault in faults.seen()} == {True}
+
+
+def test_without_a_planner_a_run_is_none_of_the_plugins_business() -> None:
+    assert HookManager().plan(EVENT) is None
+
+
+class Misspelt:
+    @hookimpl
+    def before_taem_run(self) -> None:
+        """Never called."""
+
+
+class WrongArgument:
+    @hookimpl
+    def after_team_run(self, outcome: object) -> None:
+        """Never called."""
+
+
+class Wrapping:
+    @hookimpl(wrapper=True)
+    def after_team_run(self, run: TeamRun):  # type: ignore[no-untyped-def]
+        return (yield)
+
+
+@pytest.mark.parametrize("plugin", [Misspelt(), WrongArgument(), Wrapping()])
+def test_what_can_never_be_called_is_refused_when_it_is_registered(plugin: object) -> None:
+    hooks = HookManager()
+    with pytest.raises(pluggy.PluginValidationError):
+        hooks.register(plugin, "theirs")
+    assert hooks.names() == ()
+    hooks.register(Listening(), "ours")
