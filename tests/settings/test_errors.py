@@ -86,7 +86,11 @@ WRONG = [
         id="unknown metric",
     ),
     pytest.param(
-        "experiment: {alpha: true}", 1, "experiment.alpha: true is not a number", "above 0 and below 0.5", id="a flag"
+        "experiment: {alpha: true}",
+        1,
+        "experiment.alpha: true is not a number",
+        "of at least 0.005 and at most 0.15",
+        id="a flag",
     ),
     pytest.param(
         'watch: {alpha: "0.05"}',
@@ -95,11 +99,13 @@ WRONG = [
         "Write it without quotes: 0.05.",
         id="number in quotes",
     ),
-    pytest.param("watch: {alpha: five}", 1, "'five' is not a number", "Write a number above 0", id="text for a number"),
-    pytest.param("watch: {alpha: .nan}", 1, "nan is not a finite number", "Write a number above 0", id="NaN"),
+    pytest.param(
+        "watch: {alpha: five}", 1, "'five' is not a number", "Write a number of at least 0.005", id="text for a number"
+    ),
+    pytest.param("watch: {alpha: .nan}", 1, "nan is not a finite number", "Write a number of at least 0.005", id="NaN"),
     pytest.param("watch: {alpha: -.inf}", 1, "-inf is not a finite number", "Write a number", id="infinite"),
-    pytest.param("watch: {alpha: 0.5}", 1, "watch.alpha: 0.5 is out of range", "below 0.5", id="too great"),
-    pytest.param("watch: {alpha: 0}", 1, "watch.alpha: 0 is out of range", "above 0", id="too small"),
+    pytest.param("watch: {alpha: 0.5}", 1, "watch.alpha: 0.5 is out of range", "at most 0.15", id="too great"),
+    pytest.param("watch: {alpha: 0}", 1, "watch.alpha: 0 is out of range", "at least 0.005", id="too small"),
     pytest.param("watch: {holdback: 0.51}", 1, "watch.holdback: 0.51 is out of range", "at most 0.5", id="holdback"),
     pytest.param("watch: {holdback: 0}", 1, "watch.holdback: 0 is out of range", "above 0", id="no holdback"),
     pytest.param("watch: {enabled: yes}", 1, "watch.enabled: 'yes' is neither true nor false", "Write true", id="yes"),
@@ -321,7 +327,7 @@ def test_all_that_is_wrong_is_told_at_once_in_order(sources) -> None:
         ("ALPHA", "0.1", "this variable is not known", "Did you mean `VICTOR_AUTOTUNE_WATCH__ALPHA`?"),
         ("mode", "auto", "this variable is not known", "Did you mean `VICTOR_AUTOTUNE_MODE`?"),
         ("WATCH__ENABLED", "maybe", "watch.enabled: 'maybe' is neither true nor false", "Write true or false."),
-        ("WATCH__ALPHA", "nan", "watch.alpha: nan is not a finite number", "above 0 and below 0.5"),
+        ("WATCH__ALPHA", "nan", "watch.alpha: nan is not a finite number", "of at least 0.005 and at most 0.15"),
         ("EXPERIMENT__MIN_HISTORY", "1.5", "experiment.min_history: 1.5 is not a whole number", "at least 0"),
         ("PLAN__MEMBER_BUDGETS", "a", "plan.member_budgets: 'a' is not a mapping", "{name: number}"),
         ("LIMITS__FORMATIONS", "parallel,serial", "limits.formations: 'serial' is not a known formation", "Known here"),
@@ -340,7 +346,7 @@ def test_a_wrong_variable_is_named(sources, name: str, text: str, message: str, 
     [
         ("mode", "on", "option --mode: mode: 'on' is not a known mode", "Known here: off"),
         ("experiment.min_runs", 3, "experiment.min_runs: this key is not known", "`experiment.min_runs_per_arm`"),
-        ("watch.alpha", True, "option --watch-alpha: watch.alpha: true is not a number", "above 0"),
+        ("watch.alpha", True, "option --watch-alpha: watch.alpha: true is not a number", "of at least 0.005"),
     ],
 )
 def test_a_wrong_option_is_named(sources, key: str, value: object, message: str, mend: str) -> None:

@@ -25,7 +25,7 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "limits.min_timeout_seconds": st.one_of(st.none(), st.floats(1, 5)),
     "limits.max_cost_usd_per_run": st.one_of(st.none(), st.floats(0.01, 5)),
     "experiment.metric": st.sampled_from(METRICS),
-    "experiment.alpha": st.floats(0.001, 0.499),
+    "experiment.alpha": st.floats(0.005, 0.15),
     "experiment.min_runs_per_arm": st.integers(10, 20),
     "experiment.max_runs_per_arm": st.integers(20, 300),
     "watch.enabled": st.booleans(),

@@ -35,7 +35,16 @@ _OFFLINE: Final = {
     "NO_PROXY": "127.0.0.1,localhost",
     "no_proxy": "127.0.0.1,localhost",
 }
-_MOVING: Final = ("VICTOR_", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_CACHE_HOME", "XDG_STATE_HOME")
+_MOVING: Final = (
+    "VICTOR_",
+    "XDG_CONFIG_HOME",
+    "XDG_DATA_HOME",
+    "XDG_CACHE_HOME",
+    "XDG_STATE_HOME",
+    # Under a test runner, Victor writes into a folder that all users of the machine share.
+    "PYTEST_CURRENT_TEST",
+    "TEST_MODE",
+)
 _API_KEY: Final = "sandbox"
 _QUIET: Final = ("victor", "sandhi_gateway")
 

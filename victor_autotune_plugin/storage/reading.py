@@ -19,7 +19,6 @@ from ..model.state import (
     StoredObservation,
     TeamState,
 )
-from . import statements as sql
 from .connections import Connections
 from .rows import change_of, experiment_of, fault_of, observation_of, team_state
 from .run_rows import run_record
@@ -93,7 +92,7 @@ class Reader:
 
     def experiment(self, experiment_id: str) -> Experiment | None:
         """Return an experiment, or None when there is none of this id."""
-        row = self._connections.execute(sql.EXPERIMENT, {"of_id": experiment_id}).first()
+        row = self._connections.execute(select(experiment).where(experiment.c.id == experiment_id)).first()
         return None if row is None else experiment_of(row)
 
     def experiments(
@@ -118,8 +117,12 @@ class Reader:
 
     def observations(self, experiment_id: str, phase: Phase) -> list[StoredObservation]:
         """Return all observations of a phase of an experiment, in order."""
-        of = {"of_experiment_id": experiment_id, "of_phase": phase, "after": 0}
-        return [observation_of(row) for row in self._connections.execute(sql.OBSERVATIONS, of)]
+        query = (
+            select(observation)
+            .where(observation.c.experiment_id == experiment_id, observation.c.phase == phase)
+            .order_by(observation.c.number)
+        )
+        return [observation_of(row) for row in self._connections.execute(query)]
 
     def faults(self) -> list[Fault]:
         """Return the recorded faults, oldest first."""

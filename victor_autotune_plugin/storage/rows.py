@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from sqlalchemy import Row
-
 from ..faults import Fault
 from ..model.state import Assignment, Change, Experiment, StoredObservation, TeamState
 from .plain import Values, at_least_zero, canonical, decode_optional, encode, encode_optional, plan
@@ -26,7 +24,7 @@ def team_values(state: TeamState) -> Values:
     }
 
 
-def team_state(row: Row[Any]) -> TeamState:
+def team_state(row: Any) -> TeamState:
     """Read the row of a team."""
     return TeamState(
         workflow=row.workflow,
@@ -50,13 +48,13 @@ def experiment_values(experiment: Experiment) -> Values:
     return {**values, **{name: encode_optional(values[name]) for name in _EXPERIMENT_JSON}}
 
 
-def experiment_of(row: Row[Any]) -> Experiment:
+def experiment_of(row: Any) -> Experiment:
     """Read the row of an experiment."""
     values = row._asdict()
     return Experiment.from_dict({**values, **{name: decode_optional(values[name]) for name in _EXPERIMENT_JSON}})
 
 
-def changed_columns(row: Row[Any], values: Values) -> list[str]:
+def changed_columns(row: Any, values: Values) -> list[str]:
     """Return the columns of an experiment in which its row differs from new values; the order of keys is no difference.
 
     Args:
@@ -81,7 +79,7 @@ def change_values(change: Change) -> Values:
     return {**values, **{name: encode_optional(values[name]) for name in _CHANGE_JSON}}
 
 
-def change_of(row: Row[Any]) -> Change:
+def change_of(row: Any) -> Change:
     """Read the row of a change."""
     values = row._asdict()
     return Change.from_dict({**values, **{name: decode_optional(values[name]) for name in _CHANGE_JSON}})
@@ -99,7 +97,7 @@ def assignment_values(assignment: Assignment) -> Values:
     }
 
 
-def assignment_of(row: Row[Any]) -> Assignment:
+def assignment_of(row: Any) -> Assignment:
     """Read the row of an assignment."""
     return Assignment(row.experiment_id, row.phase, row.position, row.arm, row.unit, row.run_id)
 
@@ -118,7 +116,7 @@ def observation_values(observation: StoredObservation) -> Values:
         "position": observation.index,
         "arm": observation.arm,
         "duration_seconds": at_least_zero("duration_seconds", observation.duration_seconds, what),
-        "success": observation.success,
+        "success": bool(observation.success),
         "score": at_least_zero("score", observation.score, what),
         "cost_usd": None if observation.cost_usd is None else at_least_zero("cost_usd", observation.cost_usd, what),
         "tool_calls": observation.tool_calls,
@@ -127,7 +125,7 @@ def observation_values(observation: StoredObservation) -> Values:
     }
 
 
-def observation_of(row: Row[Any]) -> StoredObservation:
+def observation_of(row: Any) -> StoredObservation:
     """Read the row of an observation."""
     return StoredObservation(
         order=row.number,
@@ -137,15 +135,15 @@ def observation_of(row: Row[Any]) -> StoredObservation:
         index=row.position,
         arm=row.arm,
         duration_seconds=row.duration_seconds,
-        success=row.success,
+        success=bool(row.success),
         score=row.score,
         cost_usd=row.cost_usd,
         tool_calls=row.tool_calls,
-        timed_out=row.timed_out,
+        timed_out=bool(row.timed_out),
         task_key=row.task_key,
     )
 
 
-def fault_of(row: Row[Any]) -> Fault:
+def fault_of(row: Any) -> Fault:
     """Read the row of a fault."""
     return Fault(row.place, row.error, row.times, row.first_at, row.last_at)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any, TypeVar
 
 from attrs import asdict, fields_dict
-from sqlalchemy import Row
 
 from ..model.plan import TeamSpec
 from ..model.run import MemberOutcome, TeamRun, TokenUse
@@ -56,7 +55,7 @@ def run_values(run: TeamRun, process: Values) -> Values:
         **start_values(run, process),
         "status": "finished",
         "duration_seconds": at_least_zero("duration_seconds", run.duration_seconds, what),
-        "success": run.success,
+        "success": bool(run.success),
         "score": at_least_zero("score", run.score, what),
         "plan_used": encode(run.plan_used.to_dict()),
         "timed_out": run.timed_out,
@@ -68,14 +67,14 @@ def run_values(run: TeamRun, process: Values) -> Values:
     }
 
 
-def team_run(row: Row[Any]) -> TeamRun:
+def team_run(row: Any) -> TeamRun:
     """Read the row of a finished run."""
     return TeamRun(
         run_id=row.run_id,
         spec=TeamSpec.from_dict(decode(row.spec)),
         started_at=row.started_at,
         duration_seconds=row.duration_seconds,
-        success=row.success,
+        success=bool(row.success),
         score=row.score,
         entry=row.entry,
         parent_id=row.parent_id,
@@ -85,8 +84,8 @@ def team_run(row: Row[Any]) -> TeamRun:
         plan_used=plan(row.plan_used),
         experiment_id=row.experiment_id,
         arm=row.arm,
-        timed_out=row.timed_out,
-        cancelled=row.cancelled,
+        timed_out=bool(row.timed_out),
+        cancelled=bool(row.cancelled),
         error_class=row.error_class,
         cost_usd=row.cost_usd,
         members=_list(MemberOutcome, row.members),
@@ -94,7 +93,7 @@ def team_run(row: Row[Any]) -> TeamRun:
     )
 
 
-def run_record(row: Row[Any]) -> RunRecord:
+def run_record(row: Any) -> RunRecord:
     """Read the row of any run."""
     start = RunStart(
         run_id=row.run_id,

@@ -10,10 +10,10 @@ from __future__ import annotations
 import os
 import random
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from sqlalchemy import Connection, CursorResult, Engine
 from sqlalchemy.exc import DBAPIError
@@ -21,7 +21,10 @@ from sqlalchemy.sql import Executable
 
 from ..errors import StoreError
 from .failures import explain, is_busy
+from .statements import Statement
 from .target import Target
+
+_T = TypeVar("_T")
 
 _CHECKPOINT_PAGES: Final = 4000
 # A checkpoint costs some milliseconds, and about 15 pages are written a run: with SQLite's own 1000 pages more than
@@ -77,7 +80,7 @@ class Session:
         self._failed = False
 
     def execute(self, statement: Executable, parameters: Mapping[str, Any] | None = None) -> CursorResult[Any]:
-        """Run a statement.
+        """Run a statement that need not be fast.
 
         Args:
             statement: What to run.
@@ -85,22 +88,38 @@ class Session:
 
         Raises:
             StoreUnavailableError: The database can't be used.
-            StoreError: The database refuses the data, or has refused before in this transaction.
+            StoreError: A statement of the transaction failed before.
         """
-        if self._failed:
-            raise self._is_over()
-        tries = waits(self._patience)
-        while True:
-            try:
-                return self.connection.execute(statement, parameters)
-            except DBAPIError as error:
-                if is_busy(error.orig) and next(tries, False):
-                    continue
-                self._failed = self.busy
-                raise self._explained(error.orig) from error
-            except (OverflowError, UnicodeError) as error:
-                self._failed = self.busy
-                raise StoreError(f"the store refuses the data: {error}", where=self._target.shown) from error
+        try:
+            return self._patiently(lambda: self.connection.execute(statement, parameters))
+        except DBAPIError as error:
+            raise self._explained(error.orig) from error
+
+    def query(self, statement: Statement, values: Mapping[str, Any]) -> list[Any]:
+        """Return the rows that a compiled query finds, as named tuples.
+
+        Args:
+            statement: The query.
+            values: Its values by name.
+
+        Raises:
+            StoreUnavailableError: The database can't be used.
+            StoreError: A statement of the transaction failed before.
+        """
+        return statement.rows(self._perform(statement.sql, statement.bind(values)).fetchall())
+
+    def write(self, statement: Statement, values: Mapping[str, Any]) -> int:
+        """Run a compiled statement that writes, and return how many rows it wrote.
+
+        Args:
+            statement: The statement.
+            values: Its values by name.
+
+        Raises:
+            StoreUnavailableError: The database can't be used.
+            StoreError: The database refuses the data, or a statement of the transaction failed before.
+        """
+        return int(self._perform(statement.sql, statement.bind(values)).rowcount)
 
     def begin(self, patience: float | None = None) -> None:
         """Open a transaction; on SQLite it holds the write lock from here on.
@@ -114,7 +133,7 @@ class Session:
         """
         if self.busy:
             raise RuntimeError("a transaction is open in this thread; end it before the next, and never await in it")
-        self._command(_BEGIN[self._target.backend], self._patience if patience is None else patience)
+        self._perform(_BEGIN[self._target.backend], patience=patience)
         self.busy = True
 
     def commit(self) -> None:
@@ -124,9 +143,7 @@ class Session:
             StoreUnavailableError: The database can't be used; the transaction is still to be rolled back.
             StoreError: A statement of it failed before, so there is nothing to keep.
         """
-        if self._failed:
-            raise self._is_over()
-        self._command("COMMIT", self._patience)
+        self._perform("COMMIT")
         self.busy = False
 
     def rollback(self) -> bool:
@@ -166,25 +183,34 @@ class Session:
         found: type[Exception] = self.connection.dialect.loaded_dbapi.Error
         return found
 
-    def _command(self, command: str, patience: float) -> None:
-        tries = waits(patience)
+    def _perform(self, sql: str, values: Any = (), patience: float | None = None) -> Any:
+        try:
+            return self._patiently(lambda: self._driver.execute(sql, values), patience)
+        except self._error_class as error:
+            raise self._explained(error) from error
+        except (OverflowError, UnicodeError) as error:
+            raise StoreError(f"the store refuses the data: {error}", where=self._target.shown) from error
+
+    def _patiently(self, run: Callable[[], _T], patience: float | None = None) -> _T:
+        """Run something again while the database is locked; after any other failure the transaction is over."""
+        if self._failed:
+            raise StoreError(
+                "the transaction failed before and is not kept",
+                where=self._target.shown,
+                mend="Leave a transaction when one of its statements fails.",
+            )
+        tries: Iterator[bool] | None = None
         while True:
             try:
-                self._driver.execute(command)
-                return
-            except self._error_class as error:
-                if not (is_busy(error) and next(tries, False)):
-                    raise self._explained(error) from error
+                return run()
+            except Exception as error:
+                tries = tries or waits(self._patience if patience is None else patience)
+                if not (is_busy(getattr(error, "orig", error)) and next(tries, False)):
+                    self._failed = self.busy
+                    raise
 
     def _explained(self, error: BaseException | None) -> StoreError:
         return explain(error, self._target.shown, self._target.file, self._patience)
-
-    def _is_over(self) -> StoreError:
-        return StoreError(
-            "the transaction failed before and is not kept",
-            where=self._target.shown,
-            mend="Leave a transaction when one of its statements fails.",
-        )
 
 
 def open_session(engine: Engine, target: Target, patience: float) -> Session:

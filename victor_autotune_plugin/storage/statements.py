@@ -12,7 +12,6 @@ from functools import cache
 from typing import Any, Final
 
 from sqlalchemy import Dialect, Select, Table, and_, bindparam, func, literal_column, select, update
-from sqlalchemy.dialects import sqlite
 from sqlalchemy.sql import ClauseElement
 
 from .schema import assignment, change, experiment, fault, observation, run, team
@@ -23,6 +22,13 @@ _RUNNING: Final = literal_column("'running'")
 
 PROGRESS: Final = ("status", "decided_at", "promoted_at", "ended_at", "verdict", "watch_verdict")
 """What may change of an experiment. Everything else is what its decision is replayed from."""
+
+
+START_COLUMNS: Final = (
+    *("run_id", "workflow", "team_id", "status", "started_at", "spec", "entry", "parent_id", "task_key", "mode"),
+    *("plan_asked", "experiment_id", "arm", "host", "pid", "process_started_at"),
+)
+"""The columns of a run that are known when it starts."""
 
 
 class Statement:
@@ -41,12 +47,15 @@ class Statement:
         compiled: Any = statement.compile(dialect=dialect, column_keys=None if columns is None else list(columns))
         self.sql: str = compiled.string
         self._names: list[str] | None = compiled.positiontup
+        self._fixed = {name: value for name, value in compiled.params.items() if value is not None}
         self._row: Any = None
         if isinstance(statement, Select):
             self._row = namedtuple("Row", [column.name for column in statement.selected_columns])._make
 
     def bind(self, values: Mapping[str, Any]) -> Any:
         """Return the values as the driver takes them: in the order of the text, or by name."""
+        if self._fixed:
+            values = {**self._fixed, **values}
         return values if self._names is None else [values[name] for name in self._names]
 
     def rows(self, found: Iterable[Any]) -> list[Any]:
@@ -59,15 +68,10 @@ class Statements:
 
     Args:
         dialect: Its dialect.
+        insert: Its `insert`.
     """
 
-    def __init__(self, dialect: Dialect) -> None:
-        insert: Any = sqlite.insert
-        if dialect.name == "postgresql":
-            from sqlalchemy.dialects import postgresql
-
-            insert = postgresql.insert
-
+    def __init__(self, dialect: Dialect, insert: Any) -> None:
         def to(table: Table, statement: Any, *, without: str = "") -> Statement:
             return Statement(statement, dialect, (name for name in table.columns.keys() if name != without))
 
@@ -145,17 +149,19 @@ class Statements:
         )
 
 
-START_COLUMNS: Final = (
-    *("run_id", "workflow", "team_id", "status", "started_at", "spec", "entry", "parent_id", "task_key", "mode"),
-    *("plan_asked", "experiment_id", "arm", "host", "pid", "process_started_at"),
-)
-"""The columns of a run that are known when it starts."""
-
-
 def _is(table: Table, *names: str) -> Any:
     return and_(*(table.c[name] == bindparam(f"of_{name}") for name in names))
 
 
 @cache
-def _statements(name: str, dialect: Dialect) -> Statements:
-    return Statements(dialect)
+def statements(backend: str) -> Statements:
+    """Return the statements for `sqlite` or `postgresql`."""
+    if backend == "sqlite":
+        from sqlalchemy.dialects import sqlite
+        from sqlalchemy.dialects.sqlite import pysqlite
+
+        return Statements(pysqlite.dialect(), sqlite.insert)
+    from sqlalchemy.dialects import postgresql
+    from sqlalchemy.dialects.postgresql import psycopg
+
+    return Statements(psycopg.dialect(), postgresql.insert)

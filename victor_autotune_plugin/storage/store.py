@@ -7,11 +7,11 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
 
-from . import statements as sql
 from .connections import Connections
 from .migrate import ensure_schema
 from .processes import host, is_alive
 from .reading import Reader
+from .statements import statements
 from .target import target_of
 from .transaction import Transaction
 
@@ -122,7 +122,8 @@ class Store(Reader):
             Ids of the runs that were marked.
         """
         here = host()
-        processes = self._connections.execute(sql.RUNNING_PROCESSES, {"of_host": here}).all()
+        sql = statements(self._connections.target.backend)
+        processes = self._connections.session().query(sql.running_processes, {"of_host": here})
         dead = [
             {"of_host": here, "of_pid": process.pid, "of_process_started_at": process.process_started_at}
             for process in processes
@@ -132,9 +133,10 @@ class Store(Reader):
             return ()
         lost: list[str] = []
         with self.transaction():
+            session = self._connections.session()
             for process in dead:
-                lost += self._connections.execute(sql.RUNS_OF_PROCESS, process).scalars()
-                self._connections.execute(sql.MARK_LOST, process)
+                lost += (row.run_id for row in session.query(sql.runs_of_process, process))
+                session.write(sql.mark_lost, process)
         return tuple(lost)
 
     def close(self) -> None:

@@ -9,7 +9,6 @@ from attrs import evolve
 from ..errors import AutotuneError, StaleStateError, StoreError, StoreUnavailableError
 from ..model.run import TeamRun
 from ..model.state import Assignment, Change, Experiment, Phase, RunStart, StoredObservation, TeamState, may_follow
-from . import statements as sql
 from .processes import this_process
 from .rows import (
     assignment_of,
@@ -26,9 +25,7 @@ from .rows import (
 )
 from .run_rows import run_values, start_values, team_run
 from .session import Session
-
-_PROGRESS: Final = ("status", "decided_at", "promoted_at", "ended_at", "verdict", "watch_verdict")
-# What may change of an experiment. Everything else is what its decision is replayed from.
+from .statements import PROGRESS, statements
 
 _LONGEST_FAULT: Final = 300
 
@@ -42,19 +39,20 @@ class Transaction:
     """
 
     def __init__(self, session: Session, backend: str) -> None:
-        self._run = session.execute
-        self._writes = sql.writes(backend)
+        self._query = session.query
+        self._write = session.write
+        self._sql = statements(backend)
         self._locks_rows = backend == "postgresql"
         self._locked: set[str | None] = set()  # experiments whose team is locked by this transaction
 
     def team(self, workflow: str, team_id: str) -> TeamState:
         """Return the state of a team and lock the team; version 0 and empty when it was never saved."""
         key = {"of_workflow": workflow, "of_team_id": team_id}
-        row = self._run(sql.TEAM, key).first()
-        if row is None and self._locks_rows:
+        rows = self._query(self._sql.team, key)
+        if not rows and self._locks_rows:
             self._make_lockable(workflow, team_id)
-            row = self._run(sql.TEAM, key).first()
-        state = TeamState(workflow, team_id) if row is None else team_state(row)
+            rows = self._query(self._sql.team, key)
+        state = team_state(rows[0]) if rows else TeamState(workflow, team_id)
         self._locked.add(state.experiment_id)
         return state
 
@@ -66,10 +64,10 @@ class Transaction:
         """
         values = team_values(state)
         of = {"of_workflow": state.workflow, "of_team_id": state.team_id, "of_version": state.version}
-        written = self._run(sql.UPDATE_TEAM, {**values, **of}).rowcount
-        if written < 1 and state.version == 0:
-            written = self._run(self._writes.team, values).rowcount
-        if written < 1:
+        written = self._write(self._sql.update_team, {**values, **of})
+        if not written and state.version == 0:
+            written = self._write(self._sql.insert_team, values)
+        if not written:
             raise StaleStateError(
                 f"the state of team {state.team_id!r} in workflow {state.workflow!r} changed after version "
                 f"{state.version} was read",
@@ -79,8 +77,8 @@ class Transaction:
 
     def experiment(self, experiment_id: str) -> Experiment | None:
         """Return an experiment, or None when there is none of this id."""
-        row = self._run(sql.EXPERIMENT, {"of_id": experiment_id}).first()
-        return None if row is None else experiment_of(row)
+        rows = self._query(self._sql.experiment, {"of_id": experiment_id})
+        return experiment_of(rows[0]) if rows else None
 
     def experiments_of(self, workflow: str, team_id: str) -> list[Experiment]:
         """Return the experiments of a team, oldest first."""
@@ -94,14 +92,14 @@ class Transaction:
             StaleStateError: Its status can't follow the stored one, or it ended and differs.
             StoreError: Something differs that its decision is replayed from.
         """
-        self._lock_team(experiment)
+        self._lock_team(experiment.workflow, experiment.team_id)
         values = experiment_values(experiment)
-        row = self._run(sql.EXPERIMENT, {"of_id": experiment.id}).first()
-        if row is None:
-            self._run(self._writes.experiment, values)
+        rows = self._query(self._sql.experiment, {"of_id": experiment.id})
+        if not rows:
+            self._write(self._sql.insert_experiment, values)
             return
-        stored = experiment_of(row)
-        changed = changed_columns(row, values)
+        stored = experiment_of(rows[0])
+        changed = changed_columns(rows[0], values)
         if not changed:
             return
         if stored.has_ended or not may_follow(stored.status, experiment.status):
@@ -111,22 +109,23 @@ class Transaction:
                 else f"experiment {experiment.id} is {stored.status} and does not change any more",
                 mend="Read it again.",
             )
-        fixed = sorted(set(changed) - set(_PROGRESS))
+        fixed = sorted(set(changed) - set(PROGRESS))
         if fixed:
             raise StoreError(f"experiment {experiment.id} can't change its {', '.join(fixed)}: start a new experiment")
-        self._run(sql.UPDATE_EXPERIMENT, {"of_id": experiment.id, **{name: values[name] for name in changed}})
+        self._write(self._sql.update_experiment, {"of_id": experiment.id, **values})
 
     def assignment_of_unit(self, experiment_id: str, phase: Phase, unit: str) -> Assignment | None:
         """Return what a unit was assigned to, or None."""
         of = {"of_experiment_id": experiment_id, "of_phase": phase, "of_unit": unit}
-        row = self._run(sql.ASSIGNMENT, of).first()
-        return None if row is None else assignment_of(row)
+        rows = self._query(self._sql.assignment, of)
+        return assignment_of(rows[0]) if rows else None
 
     def next_index(self, experiment_id: str, phase: Phase) -> int:
         """Return the index of the next assignment, from 0."""
         self._lock_team_of(experiment_id)
-        last = self._run(sql.LAST_POSITION, {"of_experiment_id": experiment_id, "of_phase": phase}).scalar()
-        return 0 if last is None else int(last) + 1
+        of = {"of_experiment_id": experiment_id, "of_phase": phase}
+        last: int | None = self._query(self._sql.last_position, of)[0].last
+        return 0 if last is None else last + 1
 
     def add_assignment(self, assignment: Assignment) -> None:
         """Append an assignment.
@@ -136,7 +135,7 @@ class Transaction:
         """
         self._lock_team_of(assignment.experiment_id)
         try:
-            self._run(self._writes.assignment, assignment_values(assignment))
+            self._write(self._sql.insert_assignment, assignment_values(assignment))
         except StoreUnavailableError:
             raise
         except StoreError as error:
@@ -148,36 +147,41 @@ class Transaction:
 
     def start_run(self, start: RunStart) -> None:
         """Write that a run started in this process; nothing when it is known already."""
-        self._run(self._writes.start, start_values(start, this_process()))
+        self._write(self._sql.start_run, start_values(start, this_process()))
 
     def finish_run(self, run: TeamRun) -> bool:
         """Write what a run was and return True, or False when it had been written before."""
-        return self._run(self._writes.finish, run_values(run, this_process())).rowcount > 0
+        return self._write(self._sql.finish_run, run_values(run, this_process())) > 0
 
     def add_observation(self, observation: StoredObservation) -> int:
         """Append an observation and return its order; the stored one's when the run was observed before."""
         self._lock_team_of(observation.experiment_id)
-        self._run(self._writes.observation, observation_values(observation))
-        return int(self._run(sql.ORDER_OF_RUN, {"of_run_id": observation.run_id}).scalar_one())
+        self._write(self._sql.insert_observation, observation_values(observation))
+        order: int = self._query(self._sql.order_of_run, {"of_run_id": observation.run_id})[0].number
+        return order
 
     def observations(self, experiment_id: str, phase: Phase, after_order: int = 0) -> list[StoredObservation]:
         """Return the observations of a phase in order, those after `after_order`."""
         of = {"of_experiment_id": experiment_id, "of_phase": phase, "after": after_order}
-        return [observation_of(row) for row in self._run(sql.OBSERVATIONS, of)]
+        return [observation_of(row) for row in self._query(self._sql.observations, of)]
 
     def runs_of(self, workflow: str, team_id: str, limit: int) -> list[TeamRun]:
         """Return the finished runs of a team, newest first, at most `limit`."""
         of = {"of_workflow": workflow, "of_team_id": team_id, "most": limit}
-        return [team_run(row) for row in self._run(sql.FINISHED_RUNS, of)]
+        return [team_run(row) for row in self._query(self._sql.finished_runs, of)]
 
     def add_change(self, change: Change) -> int:
         """Append to the history and return the entry's id; the id it carries is ignored."""
-        key: Any = self._run(self._writes.change, change_values(change)).inserted_primary_key
-        return int(key.id)
+        self._lock_team(change.workflow, change.team_id)
+        self._write(self._sql.insert_change, change_values(change))
+        of = {"of_workflow": change.workflow, "of_team_id": change.team_id}
+        last: int = self._query(self._sql.last_change, of)[0].last
+        return last
 
     def changes_of(self, workflow: str, team_id: str) -> list[Change]:
         """Return the history of a team, oldest first."""
-        return [change_of(row) for row in self._run(sql.CHANGES, {"of_workflow": workflow, "of_team_id": team_id})]
+        of = {"of_workflow": workflow, "of_team_id": team_id}
+        return [change_of(row) for row in self._query(self._sql.changes, of)]
 
     def record_fault(self, where: str, error: BaseException | str, at: float) -> None:
         """Count a fault of the plugin's own.
@@ -194,21 +198,19 @@ class Transaction:
         else:
             kind = shown = error.partition(":")[0] if isinstance(error, str) else type(error).__qualname__
         values = {"place": where, "error_class": kind, "error": shown, "times": 1, "first_at": at, "last_at": at}
-        self._run(self._writes.fault, values)
+        self._write(self._sql.count_fault, values)
 
-    def _lock_team(self, experiment: Experiment) -> None:
-        if self._locks_rows and experiment.id not in self._locked:
-            self._make_lockable(experiment.workflow, experiment.team_id)
-            self._run(sql.TEAM, {"of_workflow": experiment.workflow, "of_team_id": experiment.team_id})
-            self._locked.add(experiment.id)
+    def _lock_team(self, workflow: str, team_id: str) -> None:
+        if self._locks_rows:
+            self.team(workflow, team_id)
 
     def _lock_team_of(self, experiment_id: str) -> None:
         """Make later indexes and orders wait until this transaction has committed its own."""
         if self._locks_rows and experiment_id not in self._locked:
-            self._run(sql.TEAM_OF_EXPERIMENT, {"of_id": experiment_id})
+            self._query(self._sql.team_of_experiment, {"of_id": experiment_id})
             self._locked.add(experiment_id)
 
     def _make_lockable(self, workflow: str, team_id: str) -> None:
         """Give a team that was never saved a row to lock: version 0, which counts as never saved."""
         values: dict[str, Any] = {**team_values(TeamState(workflow, team_id)), "version": 0}
-        self._run(self._writes.team, values)
+        self._write(self._sql.insert_team, values)
