@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import json
-import os
 import subprocess
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
@@ -120,8 +120,8 @@ def victor_process(sandbox: Sandbox, scripted: ScriptedModel) -> Callable[..., s
 def heal(orchestrator: Any) -> None:
     """Let Victor's provider forget earlier failures, which would make it refuse calls for up to 30 seconds."""
     provider = orchestrator.provider
-    if provider.circuit_breaker is not None:
-        provider.circuit_breaker.reset()
+    # Its connection, with the circuit breaker, is made anew for the next call.
+    provider._sandhi_typed_providers = None
     provider._rate_limit_suppressed_until_monotonic = None
 
 
@@ -184,21 +184,21 @@ async def run_team(orchestrator: Any, team: Any) -> Any:
 
 
 def make_step(
-    *roles: str | Mapping[str, Any], formation: str = "parallel", id: str = "team", goal: str = GOAL, **fields: Any
+    *roles: str | Mapping[str, Any], formation: str = "parallel", name: str = "team", goal: str = GOAL, **fields: Any
 ) -> Any:
     """Return a `TeamStepWorkflow`.
 
     Args:
         *roles: For each member its role, or its fields as a workflow file has them.
         formation: Victor's name of the formation.
-        id: The step's id.
+        name: The step's id and name.
         goal: What every member is asked to do.
         **fields: Further fields of `TeamStepWorkflow`.
     """
     from victor.workflows.definition import TeamStepWorkflow
 
     members = step_members(*roles)
-    return TeamStepWorkflow(id=id, name=id, goal=goal, team_formation=formation, members=members, **fields)
+    return TeamStepWorkflow(id=name, name=name, goal=goal, team_formation=formation, members=members, **fields)
 
 
 def step_members(*roles: str | Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -210,7 +210,7 @@ def make_workflow(*steps: Any, name: str = "workflow", metadata: Mapping[str, An
     """Return a `WorkflowDefinition` whose steps follow one another."""
     from victor.workflows.definition import WorkflowDefinition
 
-    for step, following in zip(steps, steps[1:], strict=False):
+    for step, following in itertools.pairwise(steps):
         step.next_nodes = [following.id]
     return WorkflowDefinition(name=name, nodes={step.id: step for step in steps}, metadata=dict(metadata or {}))
 
@@ -261,11 +261,12 @@ def outcomes(result: Any) -> Sequence[tuple[str, bool, int]]:
     return [(name, one.success, one.tool_calls_used) for name, one in result.member_results.items()]
 
 
-def threads() -> set[str]:
-    """Return the names of the threads that run now."""
-    return {thread.name for thread in threading.enumerate()}
+async def until(condition: Callable[[], bool], seconds: float = 20) -> None:
+    """Wait for what happens in another thread.
 
-
-def open_files() -> int:
-    """Return how many files and sockets this process has open."""
-    return len(os.listdir("/proc/self/fd" if os.path.isdir("/proc/self/fd") else "/dev/fd"))
+    Raises:
+        TimeoutError: It did not happen.
+    """
+    async with asyncio.timeout(seconds):
+        while not condition():  # noqa: ASYNC110
+            await asyncio.sleep(0.005)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.realvictor import in_thread, make_step, make_team, make_workflow, outcomes, run_team, run_workflow
+from tests.realvictor import in_thread, make_step, make_team, make_workflow, outcomes, run_team, run_workflow, until
 from victor_autotune_plugin.scripted import (
     GONE,
     NOTES,
@@ -144,11 +144,11 @@ async def test_a_hanging_call_ends_when_the_run_is_cancelled(orchestrator: Any, 
 
 @pytest.mark.parametrize("engine", ["executor", "compiler"])
 async def test_workflows_run_their_team_steps(orchestrator: Any, scripted: ScriptedModel, engine: str) -> None:
-    workflow = make_workflow(make_step("planner", id="first"), make_step("reviewer", "tester", id="second"))
+    workflow = make_workflow(make_step("planner", name="first"), make_step("reviewer", "tester", name="second"))
     await run_workflow(orchestrator, workflow, engine)
     # Victor's step executor knows no tester, and makes it an executor.
-    assert [call.role for call in scripted.calls][0] == "planner"
-    assert sorted(call.role for call in scripted.calls[1:]) == ["executor", "reviewer"]
+    first, *second = [call.role for call in scripted.calls]
+    assert (first, sorted(second)) == ("planner", ["executor", "reviewer"])
 
 
 def test_one_orchestrator_serves_several_loops_and_threads(orchestrator: Any, scripted: ScriptedModel) -> None:
@@ -167,9 +167,3 @@ def test_victors_own_command_line_runs_in_the_sandbox(
     assert "Traceback" not in done.stderr
     cache = sandbox.home / ".victor" / "cache" / "entrypoints.json"
     assert cache.stat().st_mtime >= started - 60
-
-
-async def until(condition: Callable[[], bool], seconds: float = 20) -> None:
-    async with asyncio.timeout(seconds):
-        while not condition():
-            await asyncio.sleep(0.005)

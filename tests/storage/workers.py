@@ -15,7 +15,6 @@ from tests.storage.values import SPEC, finished, observation, start
 from victor_autotune_plugin.model.state import Assignment
 from victor_autotune_plugin.storage import Store
 
-
 PATIENCE_SECONDS = 10.0
 """Of the writers. A lock is held for well below a millisecond, yet a busy machine may stop its holder for long."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from statistics import median
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from attrs import field, fields_dict, frozen
 
@@ -16,10 +16,13 @@ if TYPE_CHECKING:
     from ..storage import Store
     from .session import Session
 
+MOST_RUNS: Final = 1_000
+"""How many of a team's last runs its figures are made from."""
+
 
 @frozen
 class RunFigures:
-    """Figures of finished runs; cancelled ones don't count.
+    """Figures of a team's last finished runs, at most `MOST_RUNS`; cancelled ones don't count.
 
     Attributes:
         runs: Number of runs.
@@ -145,12 +148,12 @@ def team_facts(session: Session, state: TeamState, runs: Sequence[TeamRun] | Non
     Args:
         session: Its project; it has a store, since it knows the team.
         state: The team's state.
-        runs: Runs to take the figures of, newest first; None for all that were recorded.
+        runs: Runs to take the figures of, newest first; None for the last `MOST_RUNS`.
     """
     store = session.store
     assert store is not None
     if runs is None:
-        runs = list(store.finished_runs(*state.key))
+        runs = list(store.finished_runs(*state.key, limit=MOST_RUNS))
     mode = runs[0].mode if runs else session.runtime.book.for_team(*state.key).mode
     experiments = store.experiments(*state.key)
     experiment = store.experiment(state.experiment_id) if state.experiment_id is not None else None

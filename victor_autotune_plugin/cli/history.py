@@ -50,7 +50,7 @@ def history(
 def _changes(changes: list[Change]) -> Table:
     from . import rendering as show
 
-    table = show.table("When", "Team", "What", "Why, and the plan")
+    table = show.table("When", "Team", "What", "Why, and the plan", least={"When": 16, "What": 12})
     for change in changes:
         improvement = change.improvement_percent
         plans = None
@@ -72,7 +72,16 @@ def _changes(changes: list[Change]) -> Table:
 def _runs(records: list[RunRecord]) -> Table:
     from . import rendering as show
 
-    table = show.table("Started", "Team", "Outcome", "Duration", "Calls", "Plan", right=("Duration", "Calls"))
+    table = show.table(
+        "Started",
+        "Team",
+        "Outcome",
+        "Duration",
+        "Calls",
+        "Plan",
+        right=("Duration", "Calls"),
+        least={"Started": 16, "Plan": show.PLAN_WIDTH},
+    )
     for record in records:
         start, run = record.start, record.run
         arm = None if start.arm is None else f"{start.arm} of {start.experiment_id}"

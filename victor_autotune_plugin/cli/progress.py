@@ -75,14 +75,21 @@ class Screen:
         self._plan.plain = show.clean(f"  {event.spec.team_id}: {arm}{planned.plan.describe()} ({planned.mode})")
         self._plan.stylize("dim")
 
-    def ended(self, number: int, seconds: float, error: str | None) -> None:
-        """Count a run that ended."""
+    def ended(self, number: int, seconds: float, error: str | None, plans: str) -> None:
+        """Count a run that ended.
+
+        Args:
+            number: Its number, from 1.
+            seconds: How long it took.
+            error: Why it failed, or None.
+            plans: Arms and plans of its teams, or nothing.
+        """
         self._failed += error is not None
         note = f"{self._failed} failed" if self._failed else ""
         self._progress.update(self._task, advance=1, note=note)
         if not self.drawn:
             said = "ok" if error is None else f"failed: {error}"
-            self._line(show.text(f"run {number} of {self._runs}: {said}, {show.seconds(seconds)}"))
+            self._line(show.text(f"run {number} of {self._runs}: {said}, {show.seconds(seconds)}{plans}"))
 
     def judged(self, reason: str) -> None:
         """Show what the latest verdict says."""

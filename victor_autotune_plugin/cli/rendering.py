@@ -44,6 +44,9 @@ STYLES: Final[Mapping[str, str]] = {
 }
 """Colours of words; others have none."""
 
+PLAN_WIDTH: Final = 20
+"""Width of the most usual plans, such as `formation=sequential`."""
+
 _UNSEEN: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 
 
@@ -86,17 +89,24 @@ def lines(*values: object) -> Text:
     return Text("\n").join([first, *(Text("").append_text(Text(line.plain, style="dim")) for line in rest)])
 
 
-def table(*columns: str, right: Iterable[str] = ()) -> Table:
+def table(*columns: str, right: Iterable[str] = (), least: Mapping[str, int] | None = None) -> Table:
     """Return an empty table that folds long cells instead of cutting them.
 
     Args:
         *columns: Headings.
         right: Headings of the columns with numbers.
+        least: Least width of a column by its heading, in characters.
     """
-    made = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1), header_style="bold")
+    made = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
     for heading in columns:
         numbers = heading in right
-        made.add_column(heading, justify="right" if numbers else "left", no_wrap=numbers, overflow="fold")
+        made.add_column(
+            heading,
+            justify="right" if numbers else "left",
+            no_wrap=numbers,
+            overflow="fold",
+            min_width=(least or {}).get(heading),
+        )
     return made
 
 

@@ -61,15 +61,15 @@ def run(
     job = Job(file, workflow, runs, concurrency, provider, model, base_url, initial)
     outcome = run_job(job, project, mode, on_screen=not as_json)
     with opened(project, {"mode": mode}) as session:
-        known = [] if session.store is None else session.store.teams()
+        ran = outcome.teams()
         facts = [
-            team_facts(session, state, outcome.team_runs(state.key)) for state in known if state.key in outcome.teams()
+            team_facts(session, state, outcome.team_runs(state.key)) for state in session.teams() if state.key in ran
         ]
     if as_json:
         show.write_json(outcome.to_dict() | {"teams": [one.to_dict() for one in facts]})
     else:
         _print(outcome, facts)
-    if not outcome.teams() and outcome.runs and outcome.mode != "off":
+    if not ran and outcome.runs and outcome.mode != "off":
         show.note("no team run was seen; see victor autotune doctor")
     if outcome.interrupted:
         raise typer.Exit(ExitCode.INTERRUPTED)
@@ -91,6 +91,7 @@ def _print(outcome: Outcome, facts: Sequence[TeamFacts]) -> None:
             "Plan now",
             "Experiment",
             right=("Runs", "Success", "Median", "P95"),
+            least={"Plan now": show.PLAN_WIDTH},
         )
         for one in facts:
             verdict = one.verdict_text()

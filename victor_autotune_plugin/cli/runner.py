@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from attrs import define, field, frozen
 
@@ -22,13 +22,15 @@ from ..host.workflows import make_orchestrator, read_workflows, run_workflow
 from ..model.run import TeamRun
 from ..model.state import Change
 from ..runtime import Runtime
+from ..scripted.sandbox import settle
 from .facts import verdicts
 from .progress import Screen
 
 if TYPE_CHECKING:
     from ..storage import Store
 
-_ERROR_LENGTH = 200
+_ERROR_LENGTH: Final = 200
+_PATIENCE_SECONDS: Final = 5.0
 
 
 @frozen
@@ -237,6 +239,13 @@ class _Runner:
         """Run everything. asyncio turns the first Ctrl-C into a cancellation of this."""
         job = self._job
         orchestrator = await make_orchestrator(job.provider, job.model, job.base_url)
+        try:
+            await self._run_all(orchestrator)
+        finally:
+            await _release(orchestrator)
+
+    async def _run_all(self, orchestrator: Any) -> None:
+        job = self._job
         self._screen.ready()
         numbers = iter(range(1, job.runs + 1))
         started = time.monotonic()
@@ -262,7 +271,7 @@ class _Runner:
             if self._stopped:
                 return
             self._outcome.runs.append(run)
-            self._screen.ended(run.number, run.duration_seconds, run.error)
+            self._screen.ended(run.number, run.duration_seconds, run.error, _plans(run))
             if self._store is not None and self._screen.drawn:
                 with contextlib.suppress(StoreError):
                     self._show_verdict(self._store, run)
@@ -289,6 +298,22 @@ class _Runner:
         except Exception as raised:
             error = _short(f"{type(raised).__name__}: {raised}")
         return WorkflowRun(number, time.monotonic() - started, error, tuple(teams))
+
+
+async def _release(orchestrator: Any) -> None:
+    """Let Victor close its connections and end its background tasks, which else may keep the event loop for ever."""
+    with contextlib.suppress(Exception):
+        async with asyncio.timeout(_PATIENCE_SECONDS):
+            await orchestrator.close()
+    await settle()
+
+
+def _plans(run: WorkflowRun) -> str:
+    return "".join(
+        f", {team.spec.team_id} {team.arm or 'ran'}: {team.plan_asked.describe()}"
+        for team in run.teams
+        if team.parent_id is None and (team.arm is not None or not team.plan_asked.is_empty)
+    )
 
 
 def _failure(result: Any, teams: Sequence[TeamRun]) -> str | None:

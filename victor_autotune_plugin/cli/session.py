@@ -7,18 +7,21 @@ import shlex
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from attrs import frozen
 
 from ..errors import AutotuneError
+from ..model.state import TeamState
 from ..runtime import Runtime
 from ..storage import default_url
 from ..storage.target import target_of
 
 if TYPE_CHECKING:
-    from ..model.state import TeamState
     from ..storage import Store
+
+SCANNED_RUNS: Final = 5_000
+"""How many of the newest runs are looked through for teams that were never tuned."""
 
 
 @frozen
@@ -43,7 +46,7 @@ class Session:
         Raises:
             AutotuneError: If a name is given and there is none such.
         """
-        known = [] if self.store is None else self.store.teams()
+        known = self._known()
         found = [state for state in known if workflow in (None, state.workflow) and team_id in (None, state.team_id)]
         if not found and (workflow is not None or team_id is not None):
             raise self._unknown(known, workflow, team_id)
@@ -69,6 +72,17 @@ class Session:
             raise AutotuneError("there are several teams", where="TEAM", mend=f"Name one of: {names}.")
         choices = " or ".join(f"--workflow {shlex.quote(state.workflow)}" for state in found)
         raise AutotuneError(f"several workflows have a team {team_id!r}", where="TEAM", mend=f"Add {choices}.")
+
+    def _known(self) -> list[TeamState]:
+        """Return the teams with a state, and those that were only observed, by workflow and id."""
+        if self.store is None:
+            return []
+        states = {state.key: state for state in self.store.teams()}
+        for record in self.store.runs(limit=SCANNED_RUNS):
+            spec = record.start.spec
+            if spec.key not in states:
+                states[spec.key] = TeamState(*spec.key, fingerprint=spec.fingerprint(), spec=spec)
+        return [states[key] for key in sorted(states)]
 
     def _unknown(self, known: list[TeamState], workflow: str | None, team_id: str | None) -> AutotuneError:
         look = "List what was recorded: victor autotune status"

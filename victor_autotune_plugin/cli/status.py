@@ -20,7 +20,15 @@ def status(project: Project = HERE, workflow: Workflow = None, team: Team = None
         show.out().print("Nothing was recorded here yet. Run a workflow: victor autotune run WORKFLOW.yaml")
         return
     table = show.table(
-        "Team", "Mode", "Live plan", "Experiment", "Runs", "Success", "Median", right=("Runs", "Success", "Median")
+        "Team",
+        "Mode",
+        "Live plan",
+        "Experiment",
+        "Runs",
+        "Success",
+        "Median",
+        right=("Runs", "Success", "Median"),
+        least={"Live plan": show.PLAN_WIDTH},
     )
     for one in facts:
         verdict = one.verdict_text()

@@ -9,7 +9,7 @@ it, so that a drift which slows both plans down is not taken for a harm.
 from __future__ import annotations
 
 import math
-from bisect import bisect_right
+from bisect import bisect_right, insort
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -76,6 +76,10 @@ class Harm(Protocol):
     def confirmation(self) -> float:
         """Standardised evidence of harm against the holdback."""
 
+    @property
+    def drift(self) -> float:
+        """Standardised evidence that the holdback is worse than the same plan was in the test."""
+
     def values(self) -> tuple[float, float, float]:
         """Reference, promoted, and change, as in `HarmEvidence`."""
 
@@ -92,8 +96,10 @@ class BelowBaseline:
         self._metric = metric
         self._against = RankSum()
         self._concurrent = RankSum()
+        self._over_time = RankSum()
         for run in controls:
             self._put(self._against, run, treatment=False)
+            self._put(self._over_time, run, treatment=False)
 
     def _put(self, ranks: RankSum, run: Observation, *, treatment: bool) -> None:
         value = log_value(self._metric, run)
@@ -104,6 +110,8 @@ class BelowBaseline:
         """Add a run since the promotion."""
         for ranks in (self._against, self._concurrent):
             self._put(ranks, run, treatment=run.arm == TREATMENT)
+        if run.arm == CONTROL:
+            self._put(self._over_time, run, treatment=True)
 
     @property
     def sizes(self) -> tuple[int, int]:
@@ -123,6 +131,11 @@ class BelowBaseline:
     def confirmation(self) -> float:
         """Evidence against the holdback alone."""
         return -self._concurrent.z
+
+    @property
+    def drift(self) -> float:
+        """Evidence that the holdback is worse than the test's control."""
+        return -self._over_time.z
 
     def values(self) -> tuple[float, float, float]:
         """Medians (seconds, US dollars, calls or score) and the Hodges-Lehmann change."""
@@ -188,6 +201,11 @@ class LostGain:
         """Evidence against the holdback, shifted by the gain of the test: what the plan should do today."""
         return -self._concurrent.z
 
+    @property
+    def drift(self) -> float:
+        """Evidence that the holdback is worse than the test's control."""
+        return self._baseline.drift
+
     def values(self) -> tuple[float, float, float]:
         """Medians of the promoted plan in the test and since, and the Hodges-Lehmann change."""
         return _compare(self._metric, self._against)
@@ -205,14 +223,18 @@ class Drop:
         self._field = field
         self._against = SumStatistic()
         self._concurrent = SumStatistic()
+        self._over_time = SumStatistic()
         for run in controls:
             self._against.add(float(getattr(run, field)), treatment=False)
+            self._over_time.add(float(getattr(run, field)), treatment=False)
 
     def add(self, run: Observation) -> None:
         """Add a run since the promotion."""
         value = float(getattr(run, self._field))
         self._against.add(value, treatment=run.arm == TREATMENT)
         self._concurrent.add(value, treatment=run.arm == TREATMENT)
+        if run.arm == CONTROL:
+            self._over_time.add(value, treatment=True)
 
     @property
     def sizes(self) -> tuple[int, int]:
@@ -233,6 +255,11 @@ class Drop:
         """Evidence against the holdback alone."""
         return -self._concurrent.z
 
+    @property
+    def drift(self) -> float:
+        """Evidence that the holdback is worse than the test's control."""
+        return -self._over_time.z
+
     def values(self) -> tuple[float, float, float]:
         """Means, and the drop."""
         before, now = self._against.mean_control, self._against.mean_treatment
@@ -248,16 +275,16 @@ class TailRise:
 
     def __init__(self, controls: Sequence[Observation]) -> None:
         self._against = Tail()
+        self._test = sorted(map(_seconds, controls))
         self._holdback: list[float] = []
-        self._promoted = self._against.treatment
-        for run in controls:
-            self._against.add(_seconds(run), treatment=False)
+        for value in self._test:
+            self._against.add(value, treatment=False)
 
     def add(self, run: Observation) -> None:
         """Add a run since the promotion."""
         self._against.add(_seconds(run), treatment=run.arm == TREATMENT)
         if run.arm == CONTROL:
-            self._holdback.append(_seconds(run))
+            insort(self._holdback, _seconds(run))
 
     @property
     def sizes(self) -> tuple[int, int]:
@@ -277,9 +304,12 @@ class TailRise:
     def confirmation(self) -> float:
         """Evidence that more of the promoted plan's runs than of the holdback's are above the replaced plan's P90."""
         limit = percentile(self._against.control, 0.90)
-        slow = len(self._promoted) - bisect_right(self._promoted, limit)
-        held = sum(value > limit for value in self._holdback)
-        return share_z(held, len(self._holdback), slow, len(self._promoted))
+        return _excess(self._holdback, self._against.treatment, limit)
+
+    @property
+    def drift(self) -> float:
+        """Evidence that more of the holdback's runs are above the P90 that the replaced plan had in the test."""
+        return _excess(self._test, self._holdback, percentile(self._test, 0.90)) if self._test else 0.0
 
     def values(self) -> tuple[float, float, float]:
         """Both P95 in seconds, and the relative rise."""
@@ -287,6 +317,12 @@ class TailRise:
         if before == now:
             return before, now, 0.0
         return before, now, now / before - 1 if before > 0 else math.inf
+
+
+def _excess(before: list[float], now: list[float], limit: float) -> float:
+    """Return the standardised excess of the share of `now` above a limit over that of `before`; both ascending."""
+    above = len(before) - bisect_right(before, limit), len(now) - bisect_right(now, limit)
+    return share_z(above[0], len(before), above[1], len(now))
 
 
 def _seconds(run: Observation) -> float:

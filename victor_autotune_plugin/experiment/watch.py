@@ -12,8 +12,7 @@ from .boundaries import NORMAL, Boundary, boundary
 from .harms import BelowBaseline, Drop, Harm, HarmEvidence, LostGain, TailRise
 from .observation import ARMS, CONTROL, TREATMENT, Observation
 from .policy import HARM_SHARES, WatchPolicy
-from .twosample import RankSum, information
-from .primary import log_value
+from .twosample import information
 from .words import TITLES, amount
 
 FIRST_LOOK: Final = 3
@@ -25,8 +24,14 @@ DRIFT_RUNS: Final = 3
 DRIFT_Z: Final = 1.28
 """Evidence that the holdback is worse than the same plan was in the test, from which a drift is assumed ..."""
 
+DRIFT_TOLD_Z: Final = 2.33
+"""Evidence of a drift from which the verdict says so."""
+
+PATIENT_RUNS: Final = 12
+"""Beyond this many runs of the holdback a worse metric or P95 is always confirmed strictly: there is the data for it."""
+
 STRICT_LEVEL: Final = 0.01
-"""... and a harm must be confirmed at this level, although the holdback is looked at after every run."""
+"""... and a harm must be confirmed at this level although the holdback is looked at after every run: strictly."""
 
 
 @frozen
@@ -117,16 +122,13 @@ class Watch:
             for name in self._harms
             for level in [policy.confirm_success_level if name in ("success", "score") else policy.confirm_level]
         }
-        self._drift_ranks = RankSum()
-        for run in controls:
-            self._add_drift(run, holdback=False)
         self._runs = dict.fromkeys(ARMS, 0)
         self._ignored = {"duplicate": 0, "late": 0}
         self._indices: set[int] = set()
         self._status, self._reason = "watching", "No runs since the promotion yet."
         self._harm: str | None = None
         self._detected_at: int | None = None
-        self._held_at_alarm: int | None = None
+        self._probes = 0
         self._wants_control = False
         self._verdict: WatchVerdict | None = None
 
@@ -153,11 +155,10 @@ class Watch:
             self._ignored["duplicate"] += 1
             return
         self._indices.add(observation.index)
+        self._probes += self._wants_control and observation.arm == CONTROL
         self._runs[observation.arm] += 1
         for harm in self._harms.values():
             harm.add(observation)
-        if observation.arm == CONTROL:
-            self._add_drift(observation, holdback=True)
         self._look()
         if self._status == "watching" and len(self._indices) >= self._policy.max_runs:
             self._status, self._wants_control = "settled", False
@@ -193,19 +194,23 @@ class Watch:
         """As in the verdict, cheaper."""
         return self._wants_control
 
-    def _add_drift(self, run: Observation, *, holdback: bool) -> None:
-        value = log_value(self._policy.metric, run)
-        if value is not None:
-            self._drift_ranks.add(value, treatment=holdback)
+    def _drifts(self, name: str) -> bool:
+        return self._runs[CONTROL] >= DRIFT_RUNS and self._harms[name].drift >= DRIFT_Z
 
     def _drift(self) -> bool:
-        return len(self._drift_ranks.treatment) >= DRIFT_RUNS and -self._drift_ranks.z >= DRIFT_Z
+        """Whether the replaced plan, too, is clearly worse than in the test."""
+        return self._runs[CONTROL] >= DRIFT_RUNS and any(
+            self._harms[name].drift >= DRIFT_TOLD_Z for name in ("below_baseline", "success", "score")
+        )
 
     def _needed(self, name: str) -> float:
         """Height of a confirmation; none is needed when the policy leaves no way to get one."""
         if self._policy.holdback == 0 and self._policy.max_probes == 0:
             return -math.inf
-        return max(self._strict, self._confirm[name]) if self._drift() else self._confirm[name]
+        patient = name not in ("success", "score") and self._runs[CONTROL] > PATIENT_RUNS
+        if patient or self._drifts(name):
+            return max(self._strict, self._confirm[name])
+        return self._confirm[name]
 
     def _height(self, name: str) -> float:
         old, new = self._harms[name].sizes
@@ -227,15 +232,13 @@ class Watch:
             return
         held = self._runs[CONTROL]
         if not alarms:
-            self._held_at_alarm, self._wants_control = None, False
+            self._wants_control = False
             self._reason = f"No harm in {len(self._indices)} runs since the promotion."
             if self._drift():
                 self._reason += " The replaced plan is worse than in the test, too: a drift."
             return
-        if self._held_at_alarm is None:
-            self._held_at_alarm = held
         drifting = self._drift()
-        self._wants_control = not drifting and held - self._held_at_alarm < self._policy.max_probes
+        self._wants_control = self._probes < self._policy.max_probes
         title = _title(alarms[0], self._policy.metric)
         if drifting:
             self._reason = f"Worse {title} in both arms: a drift, which is no reason to roll back."

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any
@@ -98,14 +97,14 @@ class TeamCall(ABC):
             return await asyncio.wait_for(self.call(), self.place.step_timeout)
         return await self.call()
 
-    def _spec(self, name: str, members: Sequence[Any], declared: Any, config: Any, supervisor: Any) -> TeamSpec:
+    def _spec(self, name: Any, members: Sequence[Any], declared: Any, config: Any, supervisor: Any) -> TeamSpec:
         formation = translation.effective_formation(self.context, declared)
         self.ids = translation.stable_ids(members)
         specs = [translation.member_spec(member, self.ids[str(member.id)]) for member in members]
         supervisor_id = None if supervisor is None else self.ids.get(str(supervisor.id))
         return TeamSpec(
             workflow=self.place.workflow or ADHOC_WORKFLOW,
-            team_id=self.place.team_id or name,
+            team_id=self.place.team_id or translation.stable_name(name, self.ids.values()),
             formation=formation,
             members=translation.taking_part(specs, formation, self.context, supervisor_id),
             tool_budget=getattr(config, "total_tool_budget", None),
@@ -171,7 +170,7 @@ class ConfigCall(TeamCall):
     def spec(self) -> TeamSpec:
         """Return the team as configured."""
         members = self.participants if self.participants is not None else self.config.members
-        return self._spec(str(self.config.name), members, self.config.formation, self.config, None)
+        return self._spec(self.config.name, members, self.config.formation, self.config, None)
 
     def call(self) -> Coroutine[Any, Any, Any]:
         """Call Victor with what the caller gave."""
@@ -230,12 +229,9 @@ class TaskCall(TeamCall):
 
     def spec(self) -> TeamSpec:
         """Return the team as configured."""
-        members = self.coordinator.members
         name = self.context.get("team_id") or self.context.get("team_name")
-        if not name:
-            ids = "\n".join(str(member.id) for member in members)
-            name = "team-" + hashlib.sha256(ids.encode()).hexdigest()[:8]
-        return self._spec(str(name), members, self.coordinator.formation, None, self.coordinator.supervisor)
+        coordinator = self.coordinator
+        return self._spec(name, coordinator.members, coordinator.formation, None, coordinator.supervisor)
 
     def call(self) -> Coroutine[Any, Any, Any]:
         """Call Victor with what the caller gave."""

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import hashlib
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from ..errors import PlanError
@@ -50,6 +51,19 @@ def stable_ids(members: Sequence[Any]) -> dict[str, str]:
             name = f"{base}-{number}"
         names[str(member.id)] = name
     return names
+
+
+def stable_name(name: Any, member_ids: Iterable[str]) -> str:
+    """Name a team so that it has the same name in every run.
+
+    Args:
+        name: Victor's name of it; empty, or one that Victor made up such as `Team_1f0c9a3e`, names nothing.
+        member_ids: Our ids of its members, by which a team without a name is known.
+    """
+    text = str(name or "")
+    if text and not _GENERATED_ID.search(text):
+        return text
+    return "team-" + hashlib.sha256("\n".join(member_ids).encode()).hexdigest()[:8]
 
 
 def member_spec(member: Any, name: str) -> MemberSpec:

@@ -6,17 +6,18 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Final
 
-from sqlalchemy import CursorResult, Engine, create_engine
+from sqlalchemy import Engine, create_engine
 from sqlalchemy.pool import NullPool
 from sqlalchemy.sql import Executable
 
 from ..errors import StoreUnavailableError
 from .location import prepare_file
 from .session import Session, identity, open_session
+from .statements import statements
 from .target import Target
 
 _POLL_SECONDS: Final = 0.001
@@ -37,6 +38,7 @@ class Connections:
 
     def __init__(self, target: Target, patience: float, on_open: Callable[[Connections], None]) -> None:
         self.target = target
+        self.statements = statements(target.backend)
         self._patience = patience
         self._on_open = on_open
         self._engine: Engine = create_engine(
@@ -72,12 +74,11 @@ class Connections:
             raise
         return session
 
-    def execute(self, statement: Executable, parameters: Mapping[str, Any] | None = None) -> CursorResult[Any]:
-        """Run a statement in this thread's session, in a new one if the server was lost meanwhile.
+    def execute(self, statement: Executable) -> list[Any]:
+        """Return the rows that a statement finds in this thread's session, in a new one if the server was lost.
 
         Args:
             statement: What to run.
-            parameters: Its values by name.
 
         Raises:
             StoreUnavailableError: The database can't be used.
@@ -85,12 +86,12 @@ class Connections:
         """
         session = self.session()
         try:
-            return session.execute(statement, parameters)
+            return session.execute(statement)
         except StoreUnavailableError:
             if session.busy or not session.is_lost():
                 raise
         self._drop()
-        return self.session().execute(statement, parameters)
+        return self.session().execute(statement)
 
     def begin(self, patience: float | None = None) -> Session:
         """Open a transaction in this thread's session and return the session.

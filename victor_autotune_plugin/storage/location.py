@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import stat
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 from urllib.parse import quote
@@ -70,10 +71,9 @@ def prepare_file(path: Path, url: str) -> None:
     """
     try:
         _create_folder(path.parent)
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
-        return
-    except FileExistsError:
-        pass
+        with suppress(FileExistsError):
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+            return
     except OSError as error:
         raise StoreUnavailableError(
             f"the store's file {path} can't be created: {error.strerror}",
@@ -93,4 +93,5 @@ def prepare_file(path: Path, url: str) -> None:
 def _create_folder(folder: Path) -> None:
     if not folder.is_dir():
         _create_folder(folder.parent)
-        folder.mkdir(mode=0o700, exist_ok=True)
+        with suppress(FileExistsError):  # another process was quicker; if it is a file, creating in it will say so
+            folder.mkdir(mode=0o700)

@@ -6,7 +6,7 @@ import threading
 from pathlib import Path
 from typing import Final
 
-from sqlalchemy import Connection, inspect, text
+from sqlalchemy import Connection, text
 
 from ..errors import StoreUnavailableError, StoreVersionError
 from .connections import Connections
@@ -19,6 +19,10 @@ _PATIENCE_SECONDS: Final = 30.0
 _LOCK_KEY: Final = 4_802_019_511
 # PostgreSQL's advisory lock that migrations take: any number, always the same.
 
+_HAS_VERSION: Final = {
+    "sqlite": text(f"SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = '{VERSION_TABLE}'"),
+    "postgresql": text(f"SELECT 1 WHERE to_regclass('{VERSION_TABLE}') IS NOT NULL"),
+}
 _READ_VERSION: Final = text(f"SELECT version_num FROM {VERSION_TABLE}")
 _alembic_in_use = threading.Lock()
 
@@ -48,7 +52,7 @@ def ensure_schema(connections: Connections) -> None:
                 session.execute(text(f"SET LOCAL lock_timeout = {int(_PATIENCE_SECONDS * 1000)}"))
                 session.execute(text(f"SELECT pg_advisory_xact_lock({_LOCK_KEY})"))
             if not _is_current(connections):
-                upgrade(session.connection)
+                session.apply(upgrade)
             session.commit()
         except BaseException:
             connections.rollback(session)
@@ -74,11 +78,14 @@ def upgrade(connection: Connection, revision: str = "head") -> None:
 
 
 def _is_current(connections: Connections) -> bool:
-    if not inspect(connections.session().connection).has_table(VERSION_TABLE):
+    if not connections.execute(_HAS_VERSION[connections.target.backend]):
         return False
-    version = connections.execute(_READ_VERSION).scalar()
-    if version is None or version == HEAD:
-        return version == HEAD
+    found = connections.execute(_READ_VERSION)
+    if not found:
+        return False
+    version: str = found[0].version_num
+    if version == HEAD:
+        return True
     if version.isdecimal() and int(version) < int(HEAD):
         return False
     raise StoreVersionError(

@@ -59,7 +59,7 @@ class Reader:
             page = query.limit(_PAGE if left is None else min(_PAGE, left))
             if last is not None:
                 page = page.where(tuple_(run.c.started_at, run.c.run_id) < tuple_(last.started_at, last.run_id))
-            rows = self._connections.execute(page).all()
+            rows = self._connections.execute(page)
             for row in rows:
                 yield run_record(row)
             if len(rows) < _PAGE:
@@ -77,13 +77,13 @@ class Reader:
 
     def run(self, run_id: str) -> RunRecord | None:
         """Return a run, or None when there is none of this id."""
-        row = self._connections.execute(select(run).where(run.c.run_id == run_id)).first()
-        return None if row is None else run_record(row)
+        rows = self._connections.execute(select(run).where(run.c.run_id == run_id))
+        return run_record(rows[0]) if rows else None
 
     def team(self, workflow: str, team_id: str) -> TeamState | None:
         """Return the state of a team, or None when it was never saved."""
-        row = self._connections.execute(_only(team, workflow, team_id).where(team.c.version > 0)).first()
-        return None if row is None else team_state(row)
+        rows = self._connections.execute(_only(team, workflow, team_id).where(team.c.version > 0))
+        return team_state(rows[0]) if rows else None
 
     def teams(self) -> list[TeamState]:
         """Return the states of all teams that were saved, by workflow and team id."""
@@ -92,8 +92,8 @@ class Reader:
 
     def experiment(self, experiment_id: str) -> Experiment | None:
         """Return an experiment, or None when there is none of this id."""
-        row = self._connections.execute(select(experiment).where(experiment.c.id == experiment_id)).first()
-        return None if row is None else experiment_of(row)
+        rows = self._connections.execute(select(experiment).where(experiment.c.id == experiment_id))
+        return experiment_of(rows[0]) if rows else None
 
     def experiments(
         self, workflow: str | None = None, team_id: str | None = None, *, status: ExperimentStatus | None = None
@@ -149,7 +149,7 @@ class Reader:
         return counts | {name: self._count(select(func.count()).select_from(table)) for name, table in tables.items()}
 
     def _count(self, query: Select[Any]) -> int:
-        return int(self._connections.execute(query).scalar_one())
+        return int(self._connections.execute(query)[0][0])
 
     def _by_status(self, table: Table) -> dict[str, int]:
         query = select(table.c.status, func.count().label("number")).group_by(table.c.status)

@@ -91,7 +91,7 @@ experiment: Final = Table(
     _text("watch_verdict", optional=True),
     _text("code_version"),
     PrimaryKeyConstraint("id", name="pk_autotune_experiment"),
-    Index("ix_autotune_experiment_team", "workflow", "team_id", "created_at"),
+    Index("ix_autotune_experiment_team", "workflow", "team_id", "created_at", "id"),
 )
 
 assignment: Final = Table(

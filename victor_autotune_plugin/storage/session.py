@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import Connection, CursorResult, Engine
+from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql import Executable
 
@@ -30,9 +30,9 @@ _CHECKPOINT_PAGES: Final = 4000
 # A checkpoint costs some milliseconds, and about 15 pages are written a run: with SQLite's own 1000 pages more than
 # one run in a hundred would pay for one.
 
-_LONGEST_WAIT_SECONDS: Final = 0.0015
-_SHORTEST_WAIT_SECONDS: Final = 0.0001
-_GROWN_IMPATIENT_SECONDS: Final = 0.01
+_LONGEST_WAIT_SECONDS: Final = 0.002
+_SHORTEST_WAIT_SECONDS: Final = 0.0005
+_GROWN_IMPATIENT_SECONDS: Final = 0.02
 
 _BEGIN: Final = {"sqlite": "BEGIN IMMEDIATE", "postgresql": "BEGIN"}
 
@@ -79,19 +79,37 @@ class Session:
         self._patience = patience
         self._failed = False
 
-    def execute(self, statement: Executable, parameters: Mapping[str, Any] | None = None) -> CursorResult[Any]:
-        """Run a statement that need not be fast.
+    def execute(self, statement: Executable) -> list[Any]:
+        """Run a statement that need not be fast, and return the rows it finds.
 
         Args:
             statement: What to run.
-            parameters: Its values by name.
 
         Raises:
             StoreUnavailableError: The database can't be used.
             StoreError: A statement of the transaction failed before.
         """
+
+        def run() -> list[Any]:
+            result = self.connection.execute(statement)
+            return list(result) if result.returns_rows else []
+
         try:
-            return self._patiently(lambda: self.connection.execute(statement, parameters))
+            return self._patiently(run)
+        except DBAPIError as error:
+            raise self._explained(error.orig) from error
+
+    def apply(self, change: Callable[[Connection], None]) -> None:
+        """Let something work with the connection, and say its failures as all others are said.
+
+        Args:
+            change: What works.
+
+        Raises:
+            StoreUnavailableError: The database can't be used.
+        """
+        try:
+            change(self.connection)
         except DBAPIError as error:
             raise self._explained(error.orig) from error
 
@@ -106,7 +124,8 @@ class Session:
             StoreUnavailableError: The database can't be used.
             StoreError: A statement of the transaction failed before.
         """
-        return statement.rows(self._perform(statement.sql, statement.bind(values)).fetchall())
+        found: list[Any] = self._perform(lambda cursor: cursor.fetchall(), statement.sql, statement.bind(values))
+        return statement.rows(found)
 
     def write(self, statement: Statement, values: Mapping[str, Any]) -> int:
         """Run a compiled statement that writes, and return how many rows it wrote.
@@ -119,7 +138,7 @@ class Session:
             StoreUnavailableError: The database can't be used.
             StoreError: The database refuses the data, or a statement of the transaction failed before.
         """
-        return int(self._perform(statement.sql, statement.bind(values)).rowcount)
+        return int(self._perform(lambda cursor: cursor.rowcount, statement.sql, statement.bind(values)))
 
     def begin(self, patience: float | None = None) -> None:
         """Open a transaction; on SQLite it holds the write lock from here on.
@@ -133,7 +152,7 @@ class Session:
         """
         if self.busy:
             raise RuntimeError("a transaction is open in this thread; end it before the next, and never await in it")
-        self._perform(_BEGIN[self._target.backend], patience=patience)
+        self._perform(_nothing, _BEGIN[self._target.backend], patience=patience)
         self.busy = True
 
     def commit(self) -> None:
@@ -143,7 +162,7 @@ class Session:
             StoreUnavailableError: The database can't be used; the transaction is still to be rolled back.
             StoreError: A statement of it failed before, so there is nothing to keep.
         """
-        self._perform("COMMIT")
+        self._perform(_nothing, "COMMIT")
         self.busy = False
 
     def rollback(self) -> bool:
@@ -183,9 +202,9 @@ class Session:
         found: type[Exception] = self.connection.dialect.loaded_dbapi.Error
         return found
 
-    def _perform(self, sql: str, values: Any = (), patience: float | None = None) -> Any:
+    def _perform(self, take: Callable[[Any], Any], sql: str, values: Any = (), patience: float | None = None) -> Any:
         try:
-            return self._patiently(lambda: self._driver.execute(sql, values), patience)
+            return self._patiently(lambda: take(self._driver.execute(sql, values)), patience)
         except self._error_class as error:
             raise self._explained(error) from error
         except (OverflowError, UnicodeError) as error:
@@ -211,6 +230,10 @@ class Session:
 
     def _explained(self, error: BaseException | None) -> StoreError:
         return explain(error, self._target.shown, self._target.file, self._patience)
+
+
+def _nothing(cursor: Any) -> None:
+    """Take nothing from the cursor of a command."""
 
 
 def open_session(engine: Engine, target: Target, patience: float) -> Session:

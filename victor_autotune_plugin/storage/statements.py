@@ -17,8 +17,8 @@ from sqlalchemy.sql import ClauseElement
 from .schema import assignment, change, experiment, fault, observation, run, team
 
 _IDENTITY_OF_RUN: Final = {"run_id", "host", "pid", "process_started_at"}
-_FINISHED: Final = literal_column("'finished'")
-_RUNNING: Final = literal_column("'running'")
+_FINISHED: Final[Any] = literal_column("'finished'")
+_RUNNING: Final[Any] = literal_column("'running'")
 
 PROGRESS: Final = ("status", "decided_at", "promoted_at", "ended_at", "verdict", "watch_verdict")
 """What may change of an experiment. Everything else is what its decision is replayed from."""
@@ -50,7 +50,8 @@ class Statement:
         self._fixed = {name: value for name, value in compiled.params.items() if value is not None}
         self._row: Any = None
         if isinstance(statement, Select):
-            self._row = namedtuple("Row", [column.name for column in statement.selected_columns])._make
+            make: Any = namedtuple
+            self._row = make("Row", [column.name for column in statement.selected_columns])._make
 
     def bind(self, values: Mapping[str, Any]) -> Any:
         """Return the values as the driver takes them: in the order of the text, or by name."""
@@ -73,7 +74,7 @@ class Statements:
 
     def __init__(self, dialect: Dialect, insert: Any) -> None:
         def to(table: Table, statement: Any, *, without: str = "") -> Statement:
-            return Statement(statement, dialect, (name for name in table.columns.keys() if name != without))
+            return Statement(statement, dialect, (name for name in _names(table) if name != without))
 
         # `for update` locks rows; SQLite, whose transactions hold the only write lock, has no such clause.
         self.team = Statement(select(team).where(_is(team, "workflow", "team_id")).with_for_update(), dialect)
@@ -88,6 +89,12 @@ class Statements:
         self.update_team = to(team, update(team).where(_is(team, "workflow", "team_id", "version")))
 
         self.experiment = Statement(select(experiment).where(_is(experiment, "id")), dialect)
+        self.experiments_of = Statement(
+            select(experiment)
+            .where(_is(experiment, "workflow", "team_id"))
+            .order_by(experiment.c.created_at, experiment.c.id),
+            dialect,
+        )
         self.insert_experiment = to(experiment, insert(experiment))
         self.update_experiment = Statement(update(experiment).where(_is(experiment, "id")), dialect, PROGRESS)
 
@@ -98,7 +105,7 @@ class Statements:
 
         self.start_run = Statement(insert(run).on_conflict_do_nothing(), dialect, START_COLUMNS)
         finish = insert(run)
-        known_at_the_end = [name for name in run.columns.keys() if name not in _IDENTITY_OF_RUN]
+        known_at_the_end = [name for name in _names(run) if name not in _IDENTITY_OF_RUN]
         self.finish_run = to(
             run,
             finish.on_conflict_do_update(
@@ -149,6 +156,10 @@ class Statements:
         )
 
 
+def _names(table: Table) -> list[str]:
+    return [column.name for column in table.columns]
+
+
 def _is(table: Table, *names: str) -> Any:
     return and_(*(table.c[name] == bindparam(f"of_{name}") for name in names))
 
@@ -164,4 +175,5 @@ def statements(backend: str) -> Statements:
     from sqlalchemy.dialects import postgresql
     from sqlalchemy.dialects.postgresql import psycopg
 
-    return Statements(psycopg.dialect(), postgresql.insert)
+    dialect: Any = psycopg.dialect
+    return Statements(dialect(), postgresql.insert)

@@ -11,7 +11,6 @@ from .connections import Connections
 from .migrate import ensure_schema
 from .processes import host, is_alive
 from .reading import Reader
-from .statements import statements
 from .target import target_of
 from .transaction import Transaction
 
@@ -107,7 +106,7 @@ class Store(Reader):
         """
         session = self._connections.begin()
         try:
-            yield Transaction(session, self._connections.target.backend)
+            yield Transaction(session, self._connections.statements, self._connections.target.backend)
             session.commit()
         except BaseException:
             self._connections.rollback(session)
@@ -122,7 +121,7 @@ class Store(Reader):
             Ids of the runs that were marked.
         """
         here = host()
-        sql = statements(self._connections.target.backend)
+        sql = self._connections.statements
         processes = self._connections.session().query(sql.running_processes, {"of_host": here})
         dead = [
             {"of_host": here, "of_pid": process.pid, "of_process_started_at": process.process_started_at}

@@ -25,7 +25,7 @@ from .rows import (
 )
 from .run_rows import run_values, start_values, team_run
 from .session import Session
-from .statements import PROGRESS, statements
+from .statements import PROGRESS, Statements
 
 _LONGEST_FAULT: Final = 300
 
@@ -35,13 +35,14 @@ class Transaction:
 
     Args:
         session: The session, with its transaction open.
+        statements: What it runs.
         backend: `sqlite` or `postgresql`.
     """
 
-    def __init__(self, session: Session, backend: str) -> None:
+    def __init__(self, session: Session, statements: Statements, backend: str) -> None:
         self._query = session.query
         self._write = session.write
-        self._sql = statements(backend)
+        self._sql = statements
         self._locks_rows = backend == "postgresql"
         self._locked: set[str | None] = set()  # experiments whose team is locked by this transaction
 
@@ -83,7 +84,7 @@ class Transaction:
     def experiments_of(self, workflow: str, team_id: str) -> list[Experiment]:
         """Return the experiments of a team, oldest first."""
         of = {"of_workflow": workflow, "of_team_id": team_id}
-        return [experiment_of(row) for row in self._run(sql.EXPERIMENTS_OF, of)]
+        return [experiment_of(row) for row in self._query(self._sql.experiments_of, of)]
 
     def save_experiment(self, experiment: Experiment) -> None:
         """Write a new experiment, or how far a known one came.

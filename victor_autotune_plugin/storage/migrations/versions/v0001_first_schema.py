@@ -53,7 +53,7 @@ def upgrade() -> None:
         _text("code_version"),
         sa.PrimaryKeyConstraint("id", name="pk_autotune_experiment"),
     )
-    op.create_index("ix_autotune_experiment_team", "autotune_experiment", ["workflow", "team_id", "created_at"])
+    op.create_index("ix_autotune_experiment_team", "autotune_experiment", ["workflow", "team_id", "created_at", "id"])
     op.create_table(
         "autotune_assignment",
         _text("experiment_id"),

@@ -1,0 +1,80 @@
+"""The plugin on real Victor, with a project and a plan of the test's own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from victor_autotune_plugin import faults, runtime
+from victor_autotune_plugin.hookspecs import PlannedRun, TeamRunStarting, hookimpl
+from victor_autotune_plugin.host import seams
+from victor_autotune_plugin.model.plan import EMPTY_PLAN, TeamPlan
+from victor_autotune_plugin.model.run import TeamRun
+from victor_autotune_plugin.runtime import Runtime
+
+
+class Plugin:
+    """What a test sees of the plugin.
+
+    Attributes:
+        plan: The plan that every run gets.
+        runs: The finished runs, in the order in which they finished.
+        starting: What the hooks were told at the starts.
+        runtime: The process's runtime.
+    """
+
+    def __init__(self, project: Path, **settings: object) -> None:
+        self.plan: TeamPlan = EMPTY_PLAN
+        self.runs: list[TeamRun] = []
+        self.starting: list[TeamRunStarting] = []
+        self.runtime = Runtime(project, overrides={"mode": "auto", **settings}, with_entry_points=False)
+        self.runtime.hooks.register(self, "test")
+
+    @hookimpl(tryfirst=True)
+    def plan_team_run(self, event: TeamRunStarting) -> PlannedRun | None:
+        self.starting.append(event)
+        return None if self.plan.is_empty else PlannedRun(self.plan, "auto", source="test")
+
+    @hookimpl(trylast=True)
+    def after_team_run(self, run: TeamRun) -> None:
+        self.runs.append(run)
+
+    @property
+    def run(self) -> TeamRun:
+        """The only run."""
+        (run,) = self.runs
+        return run
+
+    @property
+    def stored(self) -> list[TeamRun]:
+        """The runs in the store, oldest first."""
+        records = list(self.runtime.recorder._opened().runs())
+        assert all(record.run is not None for record in records)
+        return [record.run for record in reversed(records) if record.run is not None]
+
+
+@pytest.fixture
+def plugin_settings() -> dict[str, object]:
+    """Settings by dotted key; a test overrides it by parametrising."""
+    return {}
+
+
+@pytest.fixture
+def plugin(tmp_path: Path, plugin_settings: dict[str, object]) -> Iterator[Plugin]:
+    """The plugin, installed, without faults before and after."""
+    faults.forget()
+    seams.install()
+    made = Plugin(tmp_path, **plugin_settings)
+    before = runtime.use(made.runtime)
+    yield made
+    runtime.use(before)
+    made.runtime.close()
+    assert faults.seen() == ()
+
+
+def member(run: TeamRun, name: str) -> Any:
+    """Return one member's outcome."""
+    return next(one for one in run.members if one.id == name)

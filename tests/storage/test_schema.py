@@ -1,0 +1,157 @@
+"""The migrations, and what they make of a database."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import inspect, text
+
+from tests.storage.values import start
+from victor_autotune_plugin.errors import StoreVersionError
+from victor_autotune_plugin.storage import Store
+from victor_autotune_plugin.storage.migrate import MIGRATIONS
+from victor_autotune_plugin.storage.schema import HEAD, VERSION_TABLE, metadata
+
+
+def _structure(store: Store) -> dict[str, Any]:
+    """Everything the database knows of our tables."""
+    look = inspect(store._connections.session().connection)
+    return {
+        name: {
+            "columns": [{**column, "type": str(column["type"])} for column in look.get_columns(name)],
+            "primary key": look.get_pk_constraint(name),
+            "unique": sorted(look.get_unique_constraints(name), key=str),
+            "indexes": sorted(
+                ({**index, "dialect_options": _texts(index)} for index in look.get_indexes(name)),
+                key=str,
+            ),
+            "options": look.get_table_options(name),
+        }
+        for name in sorted(look.get_table_names())
+        if name.startswith("autotune_") and name != VERSION_TABLE
+    }
+
+
+def _texts(index: Any) -> dict[str, str]:
+    return {name: str(value) for name, value in index.get("dialect_options", {}).items()}
+
+
+def test_the_migrated_schema_is_the_one_of_the_metadata(store: Store) -> None:
+    connection = store._connections.session().connection
+    context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE, "compare_type": True})
+    assert compare_metadata(context, metadata) == []
+    migrated = _structure(store)
+    metadata.drop_all(connection)
+    metadata.create_all(connection)
+    assert _structure(store) == migrated
+    assert sorted(migrated) == sorted(metadata.tables)
+
+
+def test_the_partial_index_on_running_runs_is_partial_and_used(sqlite_store: Store) -> None:
+    plan = sqlite_store._connections.session().connection.exec_driver_sql(
+        "EXPLAIN QUERY PLAN " + sqlite_store._connections.statements.running_processes.sql, ("host",)
+    )
+    assert "ix_autotune_run_running" in str(plan.all())
+
+
+@pytest.mark.parametrize(
+    ("name", "index"),
+    [
+        ("finished_runs", "ix_autotune_run_team"),
+        ("observations", "ix_autotune_observation_phase"),
+        ("last_position", "PRIMARY KEY"),
+        ("assignment", "uq_autotune_assignment_unit"),
+        ("order_of_run", "sqlite_autoindex_autotune_observation"),
+        ("changes", "ix_autotune_change_team"),
+        ("experiments_of", "ix_autotune_experiment_team"),
+        ("team_of_experiment", "PRIMARY KEY"),
+    ],
+)
+def test_no_statement_of_a_run_scans_a_table(sqlite_store: Store, name: str, index: str) -> None:
+    statement = getattr(sqlite_store._connections.statements, name)
+    places = ("x",) * statement.sql.count("?")
+    connection = sqlite_store._connections.session().connection
+    found = connection.exec_driver_sql("EXPLAIN QUERY PLAN " + statement.sql, places)
+    steps = [row[-1] for row in found]
+    assert not any(step.startswith("SCAN") or "TEMP B-TREE" in step for step in steps), steps
+    if not index.startswith(("PRIMARY", "uq_")):
+        assert index in str(steps)
+
+
+def test_head_is_the_newest_migration_and_numbers_only_grow() -> None:
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    scripts = ScriptDirectory.from_config(config)
+    assert scripts.get_current_head() == HEAD
+    revisions = [int(script.revision) for script in scripts.walk_revisions()]
+    assert revisions == sorted(revisions, reverse=True)
+
+
+def test_every_migration_can_be_undone(store: Store) -> None:
+    from alembic import command
+
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    config.attributes["connection"] = store._connections.session().connection
+    command.downgrade(config, "base")
+    assert _structure(store) == {}
+
+
+def test_the_version_is_kept_in_a_table_of_our_own(store: Store) -> None:
+    found = store._connections.execute(text(f"SELECT version_num FROM {VERSION_TABLE}"))
+    assert [row.version_num for row in found] == [HEAD]
+
+
+def test_other_tables_in_the_same_database_are_left_alone(url: str, store: Store) -> None:
+    connection = store._connections.session().connection
+    for name in sorted([*metadata.tables, VERSION_TABLE]):
+        connection.exec_driver_sql(f"DROP TABLE {name}")
+    connection.exec_driver_sql("CREATE TABLE alembic_version (version_num VARCHAR(32))")
+    connection.exec_driver_sql("INSERT INTO alembic_version VALUES ('theirs')")
+    connection.exec_driver_sql("CREATE TABLE runs (id INTEGER)")
+    with Store.open(url) as other:
+        found = other._connections.session().connection
+        assert found.exec_driver_sql("SELECT version_num FROM alembic_version").scalars().all() == ["theirs"]
+        names = set(inspect(found).get_table_names())
+    assert names == {"alembic_version", "runs", VERSION_TABLE, *metadata.tables}
+
+
+@pytest.mark.parametrize("version", ["0999", "a_branch_of_the_future"])
+def test_a_newer_schema_is_told_with_both_versions_and_left_alone(url: str, store: Store, version: str) -> None:
+    with store.transaction() as transaction:
+        transaction.start_run(start())
+    store._connections.execute(text(f"UPDATE {VERSION_TABLE} SET version_num = '{version}'"))
+    before = _structure(store)
+    with pytest.raises(StoreVersionError) as caught:
+        Store.open(url)
+    assert version in caught.value.message
+    assert HEAD in caught.value.message
+    assert caught.value.mend == "pip install -U victor-autotune-plugin"
+    assert _structure(store) == before
+    assert store.counts()["runs"] == 1
+
+
+def test_opening_again_imports_no_alembic_and_the_room_nothing_heavy(sqlite_store: Store, sqlite_url: str) -> None:
+    script = f"""
+import json, sys
+import victor_autotune_plugin.storage as room
+before = [name for name in ("sqlalchemy", "psutil", "sqlite3") if name in sys.modules]
+room.Store.open({sqlite_url!r}).close()
+heavy = ("alembic", "numpy", "psycopg", "victor", "asyncio.events")
+print(json.dumps([before, [name for name in heavy if name in sys.modules]]))
+"""
+    root = Path(__file__).parents[2]
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=root, check=True)
+    before, after = json.loads(done.stdout)
+    assert before == []
+    assert "alembic" not in after
+    assert not {"numpy", "psycopg", "victor"} & set(after)

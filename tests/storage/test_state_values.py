@@ -1,0 +1,91 @@
+"""The values of `model.state`: to plain data and back, and the ways of an experiment."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, get_args
+
+import pytest
+from attrs import evolve
+
+from tests.storage.values import SPEC, TUNED, change, experiment, finished, observation, start
+from victor_autotune_plugin.model.state import (
+    ENDED,
+    TRANSITIONS,
+    Assignment,
+    Change,
+    Experiment,
+    ExperimentStatus,
+    RunRecord,
+    RunStart,
+    StoredObservation,
+    TeamState,
+    may_follow,
+)
+
+VALUES = [
+    TeamState("w", "t"),
+    TeamState("w", "t", 3, TUNED, SPEC.fingerprint(), SPEC, "e1", True, 2.5),
+    experiment(),
+    experiment(status="settled", decided_at=1.0, promoted_at=1.0, ended_at=2.0, verdict={"a": 1}, watch_verdict={}),
+    change(),
+    change(rollback_plan=None, id=7, evidence={"a": [1]}),
+    Assignment("e1", "watch", 4, "control", "u", "r"),
+    observation(order=9),
+    observation(cost_usd=None),
+    start(),
+    start(task_key=None),
+]
+
+
+@pytest.mark.parametrize("value", VALUES, ids=lambda value: type(value).__name__)
+def test_plain_data_and_back_is_the_same(value: Any) -> None:
+    assert type(value).from_dict(json.loads(json.dumps(value.to_dict()))) == value
+
+
+@pytest.mark.parametrize(
+    "kind", [TeamState, Experiment, Change, Assignment, StoredObservation, RunStart], ids=lambda kind: kind.__name__
+)
+def test_keys_of_a_newer_version_are_ignored(kind: Any) -> None:
+    value = next(value for value in VALUES if isinstance(value, kind))
+    assert kind.from_dict({**value.to_dict(), "of_the_future": 1}) == value
+
+
+def test_a_run_record_shows_the_run_once_it_has_finished() -> None:
+    assert RunRecord("finished", start(), finished()).to_dict() == {**finished().to_dict(), "status": "finished"}
+    assert RunRecord("lost", start()).to_dict() == {**start().to_dict(), "status": "lost"}
+
+
+def test_every_status_has_its_ways() -> None:
+    statuses = set(get_args(ExperimentStatus))
+    assert set(TRANSITIONS) == statuses
+    assert {following for ways in TRANSITIONS.values() for following in ways} <= statuses
+    assert {"failed", "inconclusive", "aborted", "settled", "rolled_back"} == ENDED
+
+
+def test_every_experiment_can_end_and_none_that_ended_goes_on() -> None:
+    for status in TRANSITIONS:
+        reached, open_ = {status}, [status]
+        while open_:
+            new = TRANSITIONS[open_.pop()] - reached
+            reached |= new
+            open_ += new
+        assert reached & ENDED
+        if status in ENDED:
+            assert reached == {status}
+
+
+def test_only_a_plan_that_was_promoted_is_rolled_back_or_settled() -> None:
+    before = {status for status in TRANSITIONS if may_follow(status, "rolled_back") or may_follow(status, "settled")}
+    assert before == {"watched", "rolled_back", "settled"}
+
+
+@pytest.mark.parametrize("status", get_args(ExperimentStatus))
+def test_an_experiment_is_waiting_open_or_ended(status: Any) -> None:
+    one = evolve(experiment(), status=status)
+    assert [status == "draft", one.is_open, one.has_ended].count(True) == 1
+
+
+def test_an_unknown_status_is_an_error() -> None:
+    with pytest.raises(KeyError):
+        may_follow("passed", "watched")
