@@ -50,24 +50,25 @@ def with_team_specs(orchestrator: Any) -> Any:
     spec = SimpleNamespace(
         name="Display name",
         formation=TeamFormation.SEQUENTIAL,
-        members=make_members("researcher", "planner"),
+        members=two_specs(),
         total_tool_budget=20,
         max_iterations=10,
     )
 
     class Configured:
         def get_team_specs(self) -> dict[str, Any]:
-            return {"my_configured_team": SimpleNamespace(**{**vars(spec), "members": spec_members()})}
+            return {"my_configured_team": spec}
 
         def __getattr__(self, name: str) -> Any:
             return getattr(orchestrator, name)
 
-    def spec_members() -> list[Any]:
-        from victor.framework.teams import TeamMemberSpec
-
-        return [TeamMemberSpec(role="researcher", goal="a"), TeamMemberSpec(role="planner", goal="b")]
-
     return Configured()
+
+
+def two_specs() -> list[Any]:
+    from victor.framework.teams import TeamMemberSpec
+
+    return [TeamMemberSpec(role="researcher", goal="a"), TeamMemberSpec(role="planner", goal="b")]
 
 
 @path("my_flow", "my_step", "step")
@@ -98,10 +99,9 @@ async def agent_team_stream(orchestrator: Any) -> Any:
 
 
 async def agent_team(orchestrator: Any) -> Any:
-    from victor.framework.teams import AgentTeam, TeamMemberSpec
+    from victor.framework.teams import AgentTeam
 
-    members = [TeamMemberSpec(role="researcher", goal="a"), TeamMemberSpec(role="planner", goal="b")]
-    return await AgentTeam.create(orchestrator, name="my team", goal=GOAL, members=members)
+    return await AgentTeam.create(orchestrator, name="my team", goal=GOAL, members=two_specs())
 
 
 @path("adhoc", "my_configured_team", "step")
@@ -196,7 +196,7 @@ async def test_a_team_without_a_name_is_known_by_its_members(plugin: Plugin, orc
 
 
 async def test_a_team_inside_a_member_has_the_outer_run_as_parent(plugin: Plugin, orchestrator: Any) -> None:
-    from victor.teams import TeamParticipant
+    from victor.teams import TeamParticipant, UnifiedTeamCoordinator
 
     async def run_inner_team(task: str, context: dict[str, Any]) -> Any:
         result = await run_team(orchestrator, make_team("researcher", name="inner"))
@@ -204,8 +204,6 @@ async def test_a_team_inside_a_member_has_the_outer_run_as_parent(plugin: Plugin
 
     (lead,) = make_members({"id": "lead", "role": "planner"})
     outer = make_team({"id": "lead", "role": "planner"}, name="outer")
-    from victor.teams import UnifiedTeamCoordinator
-
     participant = TeamParticipant(member=lead, executor=run_inner_team)
     await UnifiedTeamCoordinator(orchestrator).execute_team_config(outer, members=[participant])
     inner_run, outer_run = plugin.runs

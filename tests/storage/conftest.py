@@ -49,6 +49,12 @@ def store(url: str) -> Iterator[Store]:
 
 
 @pytest.fixture
+def postgres_store(postgres_url: str) -> Iterator[Store]:
+    with Store.open(postgres_url) as store:
+        yield store
+
+
+@pytest.fixture
 def sqlite_store(sqlite_url: str) -> Iterator[Store]:
     with Store.open(sqlite_url) as store:
         yield store

@@ -224,9 +224,8 @@ def test_a_database_that_does_not_exist(postgres_server: str) -> None:
     _fails(postgres_server.replace("/postgres?", "/nowhere?"), "nowhere", "database")
 
 
-def test_a_server_that_was_restarted_is_connected_again(store: Store, url: str, postgres_server: str) -> None:
-    if not url.startswith("postgresql"):
-        pytest.skip("SQLite has no server")
+def test_a_server_that_was_restarted_is_connected_again(postgres_store: Store, postgres_server: str) -> None:
+    store = postgres_store
     _end_sessions(store, postgres_server)
     with store.transaction() as transaction:
         transaction.start_run(start())
@@ -234,11 +233,8 @@ def test_a_server_that_was_restarted_is_connected_again(store: Store, url: str, 
     assert store.counts()["runs"] == 1
 
 
-def test_a_server_lost_in_a_transaction_loses_the_transaction_only(
-    store: Store, url: str, postgres_server: str
-) -> None:
-    if not url.startswith("postgresql"):
-        pytest.skip("SQLite has no server")
+def test_a_server_lost_in_a_transaction_loses_the_transaction_only(postgres_store: Store, postgres_server: str) -> None:
+    store = postgres_store
     with pytest.raises(StoreUnavailableError, match="can't be reached"), store.transaction() as transaction:
         transaction.start_run(start("lost"))
         _end_sessions(store, postgres_server)

@@ -10,6 +10,7 @@ import typer
 from .options import HERE, Json, Project, Team, TeamName, Workflow
 
 if TYPE_CHECKING:
+    from ..model.optimization import OptimizationSuggestion
     from .explanation import Explanation
 
 
@@ -68,20 +69,12 @@ def _print(found: Explanation) -> None:
     _print_experiment(found)
     console.print()
     console.print("What would change it", style="bold")
-    for sentence in found.outlook:
-        console.print(show.text(f"- {sentence}"))
+    console.print(show.bullets(found.outlook))
     console.print()
     console.print("What would be suggested next", style="bold")
     if not found.suggestions:
         console.print(f"Nothing, after {show.count(found.compared, 'comparable run')}.")
-    for suggestion, tested in found.suggestions:
-        again = "" if tested is None else f" Tested before: {tested}."
-        console.print(
-            show.text(
-                f"- {suggestion.description} Expected: {suggestion.expected_improvement:.0f} % better, "
-                f"confidence {suggestion.confidence:.2f}, risk {suggestion.risk_level:.2f} ({suggestion.type}).{again}"
-            )
-        )
+    console.print(show.bullets(_suggestion(*suggested) for suggested in found.suggestions))
     console.print()
     console.print("Settings", style="bold")
     table = show.table("Setting", "Value", "From")
@@ -91,6 +84,14 @@ def _print(found: Explanation) -> None:
     console.print(table)
     if found.note is not None:
         show.note(found.note)
+
+
+def _suggestion(suggestion: OptimizationSuggestion, tested: str | None) -> str:
+    again = "" if tested is None else f" It was tested before: {tested.replace('_', ' ')}."
+    return (
+        f"{suggestion.description} Expected: {suggestion.expected_improvement:.0f} % better, confidence "
+        f"{suggestion.confidence:.2f}, risk {suggestion.risk_level:.2f} ({suggestion.type}).{again}"
+    )
 
 
 def _print_experiment(found: Explanation) -> None:

@@ -120,6 +120,16 @@ def pairs(rows: Iterable[tuple[str, object]]) -> Table:
     return made
 
 
+def bullets(sentences: Iterable[str]) -> Table:
+    """Return a list of sentences."""
+    made = Table(box=None, show_header=False, pad_edge=False, padding=(0, 1, 0, 0))
+    made.add_column(no_wrap=True)
+    made.add_column(overflow="fold")
+    for sentence in sentences:
+        made.add_row("-", text(sentence))
+    return made
+
+
 def say(message: object) -> None:
     """Print one line of a result to stdout; it is not broken, so that it can be searched for."""
     out().print(text(message), soft_wrap=True)

@@ -7,6 +7,7 @@ the passwd database of this process agree, and works in a project of its own.
 
 from __future__ import annotations
 
+import asyncio
 import atexit
 import contextlib
 import importlib
@@ -135,18 +136,23 @@ def victor_sandbox(
 
 
 async def settle() -> None:
-    """Let Victor's event bus rest. Await it at the end of every event loop that Victor ran in.
+    """End Victor's event dispatcher. Await it at the end of every event loop that Victor ran in.
 
-    Otherwise the loop may never end: under Python 3.11 Victor's dispatcher loses its cancellation when an event arrives
-    in the same moment, and `asyncio.run` waits for it for ever. Victor connects the bus again when it needs it.
+    Otherwise the loop may never end: under Python 3.11 the dispatcher (`InMemoryEventBackend._dispatch_loop`) loses its
+    cancellation when an event arrives in the same moment, and `asyncio.run` waits for it for ever. Victor's bus is not
+    disconnected: it would connect again in the next loop, and spin there, since its queue belongs to the first.
     """
-    backends = sys.modules.get("victor.core.events.backends")
-    if backends is None:
-        return
-    for backend in (backends.get_observability_bus().backend, backends.get_event_backend()):
-        # It may belong to another loop, which then has to let it rest itself.
-        with contextlib.suppress(RuntimeError, ValueError):
-            await backend.disconnect()
+    while True:
+        running = [one for one in asyncio.all_tasks() if _coroutine_name(one).endswith("._dispatch_loop")]
+        if not running:
+            return
+        for task in running:
+            task.cancel()
+        await asyncio.wait(running, timeout=0.2)
+
+
+def _coroutine_name(task: asyncio.Task[Any]) -> str:
+    return getattr(task.get_coro(), "__qualname__", "")
 
 
 @contextlib.contextmanager
