@@ -18,7 +18,7 @@ def install() -> None:
 
 
 def uninstall() -> None:
-    """Take the interception out again, and write and close what is open."""
+    """Take the interception out again until `install` is called, and write and close what is open."""
     from . import runtime
     from .host import seams
 

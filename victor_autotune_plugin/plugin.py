@@ -26,7 +26,7 @@ class AutotunePlugin:
         """
         from .host.seams import install
 
-        install()
+        install(again=False)
         register_command = getattr(context, "register_command", None)
         if register_command is not None:
             from .cli.app import app

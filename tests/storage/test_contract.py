@@ -185,6 +185,13 @@ class TestExperiments:
             transaction.save_experiment(experiment(status="watched", **changes))
         assert store.experiments() == [experiment()]
 
+    def test_those_of_a_team_are_oldest_first(self, store: Store) -> None:
+        with store.transaction() as transaction:
+            for name, created_at in (("b", 2.0), ("c", 3.0), ("a", 1.0)):
+                transaction.save_experiment(experiment(name, created_at=created_at))
+            transaction.save_experiment(experiment("elsewhere", team_id="other"))
+            assert [e.id for e in transaction.experiments_of(*KEY)] == ["a", "b", "c"]
+
     def test_lists_are_newest_first_and_filtered(self, store: Store) -> None:
         with store.transaction() as transaction:
             transaction.save_experiment(experiment("old", created_at=1.0, status="failed"))
@@ -227,6 +234,12 @@ class TestAssignments:
         with pytest.raises(StaleStateError, match="taken"), store.transaction() as transaction:
             transaction.add_assignment(Assignment("e1", "test", index, "control", unit, "r2"))
         assert store.counts()["assignments"] == 1
+
+    def test_what_is_wrong_otherwise_is_not_called_taken(self, store: Store) -> None:
+        wrong: Any = Assignment("e1", "test", 0, None, "u", "r1")
+        with pytest.raises(StoreError, match="refuses the data") as caught, store.transaction() as transaction:
+            transaction.add_assignment(wrong)
+        assert not isinstance(caught.value, StaleStateError)
 
     def test_an_index_that_was_rolled_back_is_given_again(self, store: Store) -> None:
         with store.transaction() as transaction:

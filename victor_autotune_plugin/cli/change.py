@@ -31,7 +31,7 @@ def rollback(
         show.write_json({"change": change.to_dict()})
         return
     what = "The running test is aborted" if change.action == "aborted" else "The last promotion is taken back"
-    plan = change.plan_after.describe()
+    plan = show.plan_text(change.plan_after)
     show.say(f"{state.team_id} ({state.workflow}): {what}. The plan is now: {plan}.")
 
 
@@ -62,4 +62,4 @@ def _set_paused(team_id: str | None, project: Path, workflow: str | None, *, pau
     word = "paused" if paused else "resumed"
     if before.paused == paused:
         word = "paused already" if paused else "not paused, so nothing changed"
-    show.say(f"{after.team_id} ({after.workflow}): {word}. The plan is: {after.plan.describe()}.")
+    show.say(f"{after.team_id} ({after.workflow}): {word}. The plan is: {show.plan_text(after.plan)}.")

@@ -21,12 +21,11 @@ def doctor(project: Project = HERE, as_json: Json = False) -> None:
         table = show.table("", "What", "Found")
         for check in checks:
             mend = None if check.mend is None else f"→ {check.mend}"
-            table.add_row(show.text(check.status), show.text(check.name), show.lines(check.found, mend))
-        console = show.out()
-        console.print(table)
+            table.add_row(show.word(check.status), show.name(check.name), show.lines(check.found, mend))
+        show.out().print(table)
         if bad:
-            console.print(show.text(f"{show.count(len(bad), 'check')} of {len(checks)} found something wrong.", "red"))
+            show.say(f"{show.count(len(bad), 'check')} of {len(checks)} found something wrong.", "red")
         else:
-            console.print(show.text("Everything is as it should be.", "green"))
+            show.say("Everything is as it should be.", "green")
     if bad:
         raise typer.Exit(ExitCode.BAD)

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
 from .options import HERE, Json, Project, Team, TeamName, Workflow
-
-if TYPE_CHECKING:
-    from ..model.optimization import OptimizationSuggestion
-    from .explanation import Explanation
 
 
 def explain(
@@ -39,150 +35,6 @@ def explain(
     if as_json:
         show.write_json(found.to_dict())
     else:
-        _print(found)
+        from .explain_screen import print_explanation
 
-
-def _print(found: Explanation) -> None:
-    from . import rendering as show
-
-    state, figures = found.facts.state, found.facts.figures
-    console = show.out()
-    console.print(show.text(f"{state.team_id} ({state.workflow})", "bold"))
-    since = "as configured; no change was promoted"
-    if found.source is not None:
-        by = "by itself" if found.source.actor == "auto" else f"by a {found.source.actor}"
-        action = found.source.action.replace("_", " ")
-        since = f"{action} {by}, {show.when(found.source.at)}: {found.source.reason}"
-    rows: list[tuple[str, object]] = [("Live plan", state.plan.describe()), ("Comes from", since)]
-    if state.spec is not None:
-        members = ", ".join(state.spec.member_ids)
-        rows.append(("Configured", f"{state.spec.formation}, {len(state.spec.members)} members: {members}"))
-    rows.append(("Mode", f"{found.facts.mode}{', paused' if state.paused else ''}"))
-    rows.append(
-        (
-            "Runs",
-            f"{figures.runs}, {show.percent(figures.success_rate)} succeeded, "
-            f"median {show.seconds(figures.median_seconds)}, P95 {show.seconds(figures.p95_seconds)}",
-        )
-    )
-    console.print(show.pairs(rows))
-    _print_experiment(found)
-    console.print()
-    console.print("What would change it", style="bold")
-    console.print(show.bullets(found.outlook))
-    console.print()
-    console.print("What would be suggested next", style="bold")
-    if not found.suggestions:
-        console.print(f"Nothing, after {show.count(found.compared, 'comparable run')}.")
-    console.print(show.bullets(_suggestion(*suggested) for suggested in found.suggestions))
-    console.print()
-    console.print("Settings", style="bold")
-    table = show.table("Setting", "Value", "From")
-    for key, value, source in found.settings:
-        style = "dim" if source == "default" else ""
-        table.add_row(show.text(key, style), show.text(_value(value), style), show.text(source, style))
-    console.print(table)
-    if found.note is not None:
-        show.note(found.note)
-
-
-def _suggestion(suggestion: OptimizationSuggestion, tested: str | None) -> str:
-    again = "" if tested is None else f" It was tested before: {tested.replace('_', ' ')}."
-    return (
-        f"{suggestion.description} Expected: {suggestion.expected_improvement:.0f} % better, confidence "
-        f"{suggestion.confidence:.2f}, risk {suggestion.risk_level:.2f} ({suggestion.type}).{again}"
-    )
-
-
-def _print_experiment(found: Explanation) -> None:
-    from ..experiment.words import TITLES
-    from . import rendering as show
-
-    experiment, verdict = found.facts.experiment, found.facts.verdict
-    if experiment is None or verdict is None:
-        return
-    console = show.out()
-    console.print()
-    heading = "Open experiment" if experiment.is_open else "Last experiment"
-    status = experiment.status.replace("_", " ")
-    console.print(show.text(f"{heading} {experiment.id}: {status}", "bold"))
-    runs = verdict["runs"]
-    low, high = verdict["interval"]
-    rows: list[tuple[str, object]] = [
-        ("Change", experiment.description),
-        ("Control", experiment.control.describe()),
-        ("Treatment", experiment.treatment.describe()),
-        ("Test says", verdict["reason"]),
-        ("Runs", f"{runs['control']} control, {runs['treatment']} treatment"),
-        (
-            f"Effect on {TITLES[verdict['metric']]}",
-            f"{_change(verdict['effect'])}, interval {_change(low)} to {_change(high)}",
-        ),
-        ("Evidence", _evidence(verdict)),
-    ]
-    if found.facts.watch is not None:
-        seen = found.facts.watch["runs"]
-        rows.append(("Watch says", found.facts.watch["reason"]))
-        rows.append(("Runs since", f"{seen['treatment']} promoted, {seen['control']} holdback"))
-    console.print(show.pairs(rows))
-    table = show.table(
-        "Guardrail", "Control", "Treatment", "Worse by", "Tolerated", "Status", right=("Control", "Treatment")
-    )
-    for guardrail in verdict["guardrails"]:
-        name = guardrail["name"]
-        table.add_row(
-            show.text(TITLES[name]),
-            _measured(name, guardrail["control"]),
-            _measured(name, guardrail["treatment"]),
-            _worse(name, guardrail["change"]),
-            _worse(name, guardrail["margin"]),
-            show.text(guardrail["status"]),
-        )
-    console.print(table)
-
-
-def _evidence(verdict: Any) -> str:
-    from . import rendering as show
-
-    boundary, mismatch = verdict["boundary"], verdict["sample_ratio_p_value"]
-    height = "no boundary yet" if boundary is None else f"boundary {boundary:.2f}"
-    ignored = ", ".join(f"{number} {name}" for name, number in verdict["ignored"].items() if number)
-    return (
-        f"z = {verdict['statistic']:.2f}, {height}; a test of equal plans is decided wrongly with probability "
-        f"{show.percent(verdict['error_rate'], 1)} at most, although every run is looked at; "
-        f"shares of the arms: p = {mismatch:.2g}" + (f"; not counted: {ignored}" if ignored else "")
-    )
-
-
-def _change(effect: float | None) -> str:
-    return "unknown" if effect is None else f"{100 * effect:+.0f} %".replace("-", "−")
-
-
-def _measured(name: str, value: float | None) -> str:
-    from . import rendering as show
-
-    if value is None:
-        return show.DASH
-    if name in ("p95", "mean"):
-        return show.seconds(value)
-    if name == "success":
-        return show.percent(value)
-    return f"{value:.4f} $" if name == "cost" else f"{value:.2f}"
-
-
-def _worse(name: str, change: float | None) -> str:
-    if change is None:
-        return "–"
-    if name in ("success", "score"):
-        return f"{100 * change:+.0f} points".replace("-", "−")
-    return _change(change)
-
-
-def _value(value: object) -> str:
-    if value is None:
-        return "–"
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, list | tuple):
-        return ", ".join(str(item) for item in value) or "none"
-    return f"{value:g}" if isinstance(value, float) else str(value)
+        print_explanation(found)

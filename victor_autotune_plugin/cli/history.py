@@ -42,7 +42,7 @@ def history(
     if as_json:
         show.write_json({kind: [one.to_dict() for one in found]})
     elif not found:
-        show.out().print(f"No {kind} yet.")
+        show.say(f"No {kind} yet.")
     else:
         show.out().print(_runs(found) if runs else _changes(found))
 
@@ -50,17 +50,17 @@ def history(
 def _changes(changes: list[Change]) -> Table:
     from . import rendering as show
 
-    table = show.table("When", "Team", "What", "Why, and the plan", least={"When": 16, "What": 12})
+    table = show.table("When", "Team", "What", "Why, and the plan")
     for change in changes:
         improvement = change.improvement_percent
         plans = None
         if change.plan_before != change.plan_after:
-            plans = f"{change.plan_before.describe()} → {change.plan_after.describe()}"
+            plans = f"{show.plan_text(change.plan_before)} → {show.plan_text(change.plan_after)}"
         table.add_row(
             show.text(show.when(change.at)),
-            show.lines(change.team_id, change.workflow),
+            show.lines(show.name(change.team_id), show.name(change.workflow)),
             show.lines(
-                show.text(change.action.replace("_", " "), show.STYLES.get(change.action, "")),
+                show.word(change.action),
                 "by itself" if change.actor == "auto" else f"by a {change.actor}",
                 None if improvement is None else f"{improvement:.0f} % better",
             ),
@@ -80,18 +80,17 @@ def _runs(records: list[RunRecord]) -> Table:
         "Calls",
         "Plan",
         right=("Duration", "Calls"),
-        least={"Started": 16, "Plan": show.PLAN_WIDTH},
     )
     for record in records:
         start, run = record.start, record.run
         arm = None if start.arm is None else f"{start.arm} of {start.experiment_id}"
         table.add_row(
             show.text(show.when(start.started_at)),
-            show.lines(start.spec.team_id, start.spec.workflow),
+            show.lines(show.name(start.spec.team_id), show.name(start.spec.workflow)),
             _outcome(record),
             show.DASH if run is None else show.seconds(run.duration_seconds),
             show.DASH if run is None else str(run.tool_calls),
-            show.lines(start.plan_asked.describe(), arm),
+            show.lines(show.plan_text(start.plan_asked), arm),
         )
     return table
 
@@ -101,9 +100,9 @@ def _outcome(record: RunRecord) -> Any:
 
     run = record.run
     if run is None:
-        return show.text(record.status, "yellow")
+        return show.word(record.status, "warn")
     if run.cancelled:
-        return show.text("cancelled", "yellow")
+        return show.word("cancelled", "warn")
     if run.success:
-        return show.text("ok", "green")
-    return show.lines(show.text("timed out" if run.timed_out else "failed", "red"), run.error_class)
+        return show.word("ok")
+    return show.lines(show.word("timed out" if run.timed_out else "failed", "failed"), run.error_class)

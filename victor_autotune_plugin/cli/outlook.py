@@ -57,9 +57,9 @@ def _running(policy: Mapping[str, Any], verdict: Mapping[str, Any]) -> Iterator[
     if verdict["runs_needed"] is not None:
         more = show.count(verdict["runs_needed"], "more run")
         yield f"If the estimate is true, that takes about {more} in each arm."
-    for guardrail in verdict["guardrails"]:
-        if guardrail["status"] == "unclear":
-            yield f"Until then it is held back by the {TITLES[guardrail['name']]}, of which harm is not ruled out."
+    unclear = [TITLES[guardrail["name"]] for guardrail in verdict["guardrails"] if guardrail["status"] == "unclear"]
+    if unclear:
+        yield f"It can't pass while harm is not ruled out; that is so for: {', '.join(unclear)}."
     yield "It fails as soon as harm is proven, in the metric or in a guardrail."
     yield f"It ends without proof after {most} runs in each arm, or earlier once a pass has become very unlikely."
 

@@ -72,7 +72,7 @@ class Screen:
     def started(self, event: TeamRunStarting, planned: PlannedRun) -> None:
         """Show the plan that a team runs with."""
         arm = "" if planned.arm is None else f"{planned.arm}: "
-        self._plan.plain = show.clean(f"  {event.spec.team_id}: {arm}{planned.plan.describe()} ({planned.mode})")
+        self._plan.plain = show.clean(f"  {event.spec.team_id}: {arm}{show.plan_text(planned.plan)} ({planned.mode})")
         self._plan.stylize("dim")
 
     def ended(self, number: int, seconds: float, error: str | None, plans: str) -> None:
@@ -98,12 +98,8 @@ class Screen:
 
     def changed(self, change: Change) -> None:
         """Show a change of a team's plan, which stays above the bar."""
-        action = change.action.replace("_", " ")
-        self._line(
-            show.text(f"{change.team_id}: ")
-            .append(action, show.STYLES.get(change.action, ""))
-            .append(f". {show.clean(change.reason)}")
-        )
+        action = show.word(change.action)
+        self._line(show.name(change.team_id).append(": ").append_text(action).append(f". {show.clean(change.reason)}"))
 
     def _line(self, line: Text) -> None:
         self._console.print(line, soft_wrap=not self.drawn)

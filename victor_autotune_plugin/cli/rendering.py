@@ -12,7 +12,7 @@ import sys
 import time
 import unicodedata
 from collections.abc import Iterable, Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -20,6 +20,9 @@ from rich.table import Table
 from rich.text import Text
 
 from ..errors import AutotuneError
+
+if TYPE_CHECKING:
+    from ..model.plan import TeamPlan
 
 DASH: Final = "–"
 """Stands for what is not known or does not apply."""
@@ -44,9 +47,7 @@ STYLES: Final[Mapping[str, str]] = {
 }
 """Colours of words; others have none."""
 
-PLAN_WIDTH: Final = 20
-"""Width of the most usual plans, such as `formation=sequential`."""
-
+_LONGEST_NAME: Final = 60
 _UNSEEN: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 
 
@@ -77,36 +78,44 @@ def _escape(char: str) -> str:
     return char.encode("unicode_escape", "surrogatepass").decode("ascii")
 
 
-def text(value: object, style: str | None = None) -> Text:
-    """Return a cell: cleaned, never markup, and in the colour of its word unless a style is given."""
+def text(value: object, style: str = "") -> Text:
+    """Return a cell: cleaned, and never read as markup."""
+    return Text(clean(value), style=style)
+
+
+def name(value: object) -> Text:
+    """Return a name for a cell, cut when it is longer than anybody's name should be."""
     shown = clean(value)
-    return Text(shown, style=STYLES.get(shown, "") if style is None else style)
+    return Text(shown if len(shown) <= _LONGEST_NAME else f"{shown[: _LONGEST_NAME - 1]}…")
+
+
+def word(value: str, kind: str | None = None) -> Text:
+    """Return a word in its colour.
+
+    Args:
+        value: What is shown; underscores become spaces.
+        kind: The word of `STYLES` whose colour it has, if it is not its own.
+    """
+    return Text(clean(value).replace("_", " "), style=STYLES.get(kind or value, ""))
 
 
 def lines(*values: object) -> Text:
     """Return a cell of several lines; all but the first are dim, and None is left out."""
     first, *rest = [value if isinstance(value, Text) else text(value) for value in values if value is not None]
-    return Text("\n").join([first, *(Text("").append_text(Text(line.plain, style="dim")) for line in rest)])
+    return Text("\n").join([first, *(Text(line.plain, style="dim") for line in rest)])
 
 
-def table(*columns: str, right: Iterable[str] = (), least: Mapping[str, int] | None = None) -> Table:
+def table(*columns: str, right: Iterable[str] = ()) -> Table:
     """Return an empty table that folds long cells instead of cutting them.
 
     Args:
         *columns: Headings.
         right: Headings of the columns with numbers.
-        least: Least width of a column by its heading, in characters.
     """
     made = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
     for heading in columns:
         numbers = heading in right
-        made.add_column(
-            heading,
-            justify="right" if numbers else "left",
-            no_wrap=numbers,
-            overflow="fold",
-            min_width=(least or {}).get(heading),
-        )
+        made.add_column(heading, justify="right" if numbers else "left", no_wrap=numbers, overflow="fold")
     return made
 
 
@@ -130,14 +139,19 @@ def bullets(sentences: Iterable[str]) -> Table:
     return made
 
 
-def say(message: object) -> None:
-    """Print one line of a result to stdout; it is not broken, so that it can be searched for."""
-    out().print(text(message), soft_wrap=True)
+def say(message: object, style: str = "") -> None:
+    """Print a sentence of a result to stdout."""
+    _sentence(out(), text(message, style))
 
 
 def note(message: object) -> None:
     """Show a remark on stderr."""
-    err().print(Text("note: ", style="yellow").append(clean(message, keep_lines=True)), soft_wrap=True)
+    _sentence(err(), Text("note: ", style="yellow").append(clean(message, keep_lines=True), style="none"))
+
+
+def _sentence(console: Console, shown: Text) -> None:
+    """Print a text; it is broken into lines for eyes only, so that a program finds it in one."""
+    console.print(shown, soft_wrap=not console.is_terminal)
 
 
 def write_json(data: object) -> None:
@@ -151,7 +165,7 @@ def write_error(error: AutotuneError, *, as_json: bool) -> None:
     if as_json:
         write_json({"error": {"message": error.message, "where": error.where, "mend": error.mend}})
     else:
-        err().print(Text("error: ", style="bold red").append(clean(error, keep_lines=True)), soft_wrap=True)
+        _sentence(err(), Text("error: ", style="bold red").append(clean(error, keep_lines=True), style="none"))
 
 
 def _finite(value: object) -> Any:
@@ -180,6 +194,11 @@ def percent(share: float | None, digits: int = 0) -> str:
     if share is None or not math.isfinite(share):
         return DASH
     return f"{100 * share:.{digits}f} %"
+
+
+def plan_text(plan: TeamPlan) -> str:
+    """Return a plan in words that a narrow column can break: `formation parallel, timeout 30s`."""
+    return plan.describe().replace("=", " ")
 
 
 def when(at: float | None) -> str:

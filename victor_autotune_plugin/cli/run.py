@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,7 +13,7 @@ from .options import HERE, Json, Project
 
 if TYPE_CHECKING:
     from .facts import TeamFacts
-    from .runner import Outcome
+    from .job import Outcome
 
 
 def run(
@@ -54,7 +53,8 @@ def run(
     """
     from . import rendering as show
     from .facts import team_facts
-    from .runner import Job, run_job
+    from .job import Job
+    from .runner import run_job
     from .session import opened
 
     initial = _initial_context(context, values or [])
@@ -80,7 +80,6 @@ def run(
 def _print(outcome: Outcome, facts: Sequence[TeamFacts]) -> None:
     from . import rendering as show
 
-    console = show.out()
     if facts:
         table = show.table(
             "Team",
@@ -91,27 +90,26 @@ def _print(outcome: Outcome, facts: Sequence[TeamFacts]) -> None:
             "Plan now",
             "Experiment",
             right=("Runs", "Success", "Median", "P95"),
-            least={"Plan now": show.PLAN_WIDTH},
         )
         for one in facts:
             verdict = one.verdict_text()
             table.add_row(
-                show.text(one.state.team_id),
+                show.name(one.state.team_id),
                 str(one.figures.runs),
                 show.percent(one.figures.success_rate),
                 show.seconds(one.figures.median_seconds),
                 show.seconds(one.figures.p95_seconds),
-                show.text(one.state.plan.describe()),
+                show.text(show.plan_text(one.state.plan)),
                 show.lines(one.experiment_text() or "none open", None if verdict is None else f"last: {verdict}"),
             )
-        console.print(table)
+        show.out().print(table)
     for failed in outcome.failures():
-        console.print(show.text(f"run {failed.number} failed: {failed.error}", "red"), soft_wrap=True)
+        show.say(f"run {failed.number} failed: {failed.error}", "red")
     done = show.count(len(outcome.runs), "run")
     said = f"{outcome.workflow}: {done} in {show.seconds(outcome.seconds)}, {outcome.failed} failed."
     if outcome.interrupted:
         said += f" Interrupted: {outcome.wanted - len(outcome.runs)} not done."
-    console.print(show.text(said, "red" if outcome.failed else ""), soft_wrap=True)
+    show.say(said, "red" if outcome.failed else "")
 
 
 def _initial_context(file: Path | None, values: Sequence[str]) -> dict[str, Any]:
@@ -120,6 +118,8 @@ def _initial_context(file: Path | None, values: Sequence[str]) -> dict[str, Any]
     Raises:
         AutotuneError: If the file or a value can't be used.
     """
+    import json
+
     context = {} if file is None else _context_file(file)
     for value in values:
         key, equals, text = value.partition("=")
@@ -135,6 +135,8 @@ def _initial_context(file: Path | None, values: Sequence[str]) -> dict[str, Any]
 
 
 def _context_file(file: Path) -> dict[str, Any]:
+    import json
+
     from ..errors import AutotuneError
 
     mend = 'Write an object into it, such as {"path": "src"}.'

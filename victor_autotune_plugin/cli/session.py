@@ -16,6 +16,7 @@ from ..model.state import TeamState
 from ..runtime import Runtime
 from ..storage import default_url
 from ..storage.target import target_of
+from .rendering import clean
 
 if TYPE_CHECKING:
     from ..storage import Store
@@ -68,9 +69,9 @@ class Session:
         if len(found) == 1:
             return found[0]
         if team_id is None:
-            names = ", ".join(dict.fromkeys(state.team_id for state in found))
+            names = ", ".join(dict.fromkeys(clean(state.team_id) for state in found))
             raise AutotuneError("there are several teams", where="TEAM", mend=f"Name one of: {names}.")
-        choices = " or ".join(f"--workflow {shlex.quote(state.workflow)}" for state in found)
+        choices = " or ".join(f"--workflow {shlex.quote(clean(state.workflow))}" for state in found)
         raise AutotuneError(f"several workflows have a team {team_id!r}", where="TEAM", mend=f"Add {choices}.")
 
     def _known(self) -> list[TeamState]:

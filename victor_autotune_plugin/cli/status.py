@@ -17,7 +17,7 @@ def status(project: Project = HERE, workflow: Workflow = None, team: Team = None
         show.write_json({"teams": [one.to_dict() for one in facts]})
         return
     if not facts:
-        show.out().print("Nothing was recorded here yet. Run a workflow: victor autotune run WORKFLOW.yaml")
+        show.say("Nothing was recorded here yet. Run a workflow: victor autotune run WORKFLOW.yaml")
         return
     table = show.table(
         "Team",
@@ -28,19 +28,17 @@ def status(project: Project = HERE, workflow: Workflow = None, team: Team = None
         "Success",
         "Median",
         right=("Runs", "Success", "Median"),
-        least={"Live plan": show.PLAN_WIDTH},
     )
     for one in facts:
         verdict = one.verdict_text()
         table.add_row(
-            show.lines(one.state.team_id, one.state.workflow),
+            show.lines(show.name(one.state.team_id), show.name(one.state.workflow)),
             show.lines(one.mode, "paused" if one.state.paused else None),
-            show.text(one.state.plan.describe()),
+            show.text(show.plan_text(one.state.plan)),
             show.lines(one.experiment_text() or "none open", None if verdict is None else f"last: {verdict}"),
             str(one.figures.runs),
             show.percent(one.figures.success_rate),
             show.seconds(one.figures.median_seconds),
         )
-    console = show.out()
-    console.print(table)
-    console.print("testing, watching: runs of control + treatment. Why: victor autotune explain TEAM", style="dim")
+    show.out().print(table)
+    show.say("testing, watching: runs of control + treatment; more by: explain TEAM", "dim")

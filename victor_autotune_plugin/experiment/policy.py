@@ -162,7 +162,7 @@ class WatchPolicy:
     p95_rise: float = field(default=0.50, validator=_within(0, 100))
     confirm_level: float = field(default=0.01, validator=_within(0.0001, 0.5))
     confirm_success_level: float = field(default=0.03, validator=_within(0.0001, 0.5))
-    max_probes: int = field(default=16, validator=_integer(0, MAX_RUNS))
+    max_probes: int = field(default=20, validator=_integer(0, MAX_RUNS))
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON-able data; `from_dict` reads it back."""

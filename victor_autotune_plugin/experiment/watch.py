@@ -27,7 +27,7 @@ DRIFT_Z: Final = 1.28
 DRIFT_TOLD_Z: Final = 2.33
 """Evidence of a drift from which the verdict says so."""
 
-PATIENT_RUNS: Final = 12
+PATIENT_RUNS: Final = 18
 """Beyond this many runs of the holdback a worse metric or P95 is always confirmed strictly: there is the data for it."""
 
 STRICT_LEVEL: Final = 0.01

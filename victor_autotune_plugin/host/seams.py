@@ -238,6 +238,7 @@ SEAMS: Final = (
 
 _lock = threading.RLock()
 _active = False
+_taken_out = False
 _announced: set[str] = set()
 _wrapped: list[tuple[Any, str, Any, Any]] = []
 _broken: dict[str, str] = {}
@@ -248,13 +249,18 @@ def is_active() -> bool:
     return _active
 
 
-def install() -> None:
-    """Wrap Victor's methods, now or when Victor loads them. Installing twice is the same as once."""
-    global _active
+def install(*, again: bool = True) -> None:
+    """Wrap Victor's methods, now or when Victor loads them. Installing twice is the same as once.
+
+    Args:
+        again: Whether to do it although `uninstall` was called. Victor registers its plugins anew for every sub-agent,
+            and that must not bring back what somebody took out.
+    """
+    global _active, _taken_out
     with _lock:
-        if _active:
+        if _active or (_taken_out and not again):
             return
-        _active = True
+        _active, _taken_out = True, False
         for module in dict.fromkeys(seam.module for seam in SEAMS):
             if module in sys.modules:
                 _wrap_module(sys.modules[module])
@@ -265,9 +271,9 @@ def install() -> None:
 
 def uninstall() -> None:
     """Take every wrapper out again. One that somebody else wrapped in turn stays, and does nothing."""
-    global _active
+    global _active, _taken_out
     with _lock:
-        _active = False
+        _active, _taken_out = False, True
         for parent, attribute, original, wrapper in reversed(_wrapped):
             if vars(parent).get(attribute) is wrapper:
                 setattr(parent, attribute, original)

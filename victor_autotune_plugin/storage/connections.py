@@ -16,7 +16,8 @@ from sqlalchemy.sql import Executable
 
 from ..errors import StoreUnavailableError
 from .location import prepare_file
-from .session import Session, identity, open_session
+from .opening import identity, open_session
+from .session import Session
 from .statements import statements
 from .target import Target
 

@@ -12,10 +12,9 @@ import random
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql import Executable
 
@@ -25,10 +24,6 @@ from .statements import Statement
 from .target import Target
 
 _T = TypeVar("_T")
-
-_CHECKPOINT_PAGES: Final = 4000
-# A checkpoint costs some milliseconds, and about 15 pages are written a run: with SQLite's own 1000 pages more than
-# one run in a hundred would pay for one.
 
 _LONGEST_WAIT_SECONDS: Final = 0.002
 _SHORTEST_WAIT_SECONDS: Final = 0.0005
@@ -62,17 +57,19 @@ class Session:
         connection: The connection, detached from its pool.
         target: The database it leads to.
         patience: How long to wait for a lock, in seconds.
+        identity: What tells its database file from another one that takes its place, or None without a file.
 
     Attributes:
         pid: The process that opened it.
-        identity: What tells its database file from another one that takes its place.
         busy: Whether a transaction is open.
     """
 
-    def __init__(self, connection: Connection, target: Target, patience: float) -> None:
+    def __init__(
+        self, connection: Connection, target: Target, patience: float, identity: tuple[int, int] | None
+    ) -> None:
         self.connection = connection
         self.pid = os.getpid()
-        self.identity = identity(target.file)
+        self.identity = identity
         self.busy = False
         self._driver: Any = connection.connection.dbapi_connection
         self._target = target
@@ -206,7 +203,7 @@ class Session:
         try:
             return self._patiently(lambda: take(self._driver.execute(sql, values)), patience)
         except self._error_class as error:
-            raise self._explained(error) from error
+            raise self._explained(error, patience) from error
         except (OverflowError, UnicodeError) as error:
             raise StoreError(f"the store refuses the data: {error}", where=self._target.shown) from error
 
@@ -228,56 +225,10 @@ class Session:
                     self._failed = self.busy
                     raise
 
-    def _explained(self, error: BaseException | None) -> StoreError:
-        return explain(error, self._target.shown, self._target.file, self._patience)
+    def _explained(self, error: BaseException | None, patience: float | None = None) -> StoreError:
+        waited = self._patience if patience is None else patience
+        return explain(error, self._target.shown, self._target.file, waited)
 
 
 def _nothing(cursor: Any) -> None:
     """Take nothing from the cursor of a command."""
-
-
-def open_session(engine: Engine, target: Target, patience: float) -> Session:
-    """Open a connection and set it up.
-
-    Raises:
-        StoreUnavailableError: The database can't be used.
-    """
-    tries = waits(max(patience, 1.0))
-    while True:
-        connection: Connection | None = None
-        try:
-            connection = engine.connect()
-            connection.detach()  # the pool would roll back and close it behind our back, also in a forked child
-            for statement in target.first_statements:
-                connection.exec_driver_sql(statement)
-            if target.backend == "sqlite":
-                _use_wal(connection)
-            return Session(connection, target, patience)
-        except DBAPIError as error:
-            if connection is not None:
-                connection.close()
-            if not (is_busy(error.orig) and next(tries, False)):
-                raise explain(error.orig, target.shown, target.file, patience) from error
-
-
-def identity(file: Path | None) -> tuple[int, int] | None:
-    """Return what tells a file from another one that takes its place, or None without a file."""
-    if file is None:
-        return None
-    try:
-        status = file.stat()
-    except OSError:
-        return None
-    return status.st_dev, status.st_ino
-
-
-def _use_wal(connection: Connection) -> None:
-    try:
-        mode = connection.exec_driver_sql("PRAGMA journal_mode=WAL").scalar()
-    except DBAPIError as error:
-        if is_busy(error.orig):
-            raise
-        return  # opened read-only: reading works, and writing says what is wrong
-    if mode == "wal":  # without it (some network file systems) SQLite's safer defaults stay
-        for pragma in ("synchronous=NORMAL", f"wal_autocheckpoint={_CHECKPOINT_PAGES}", "journal_size_limit=16777216"):
-            connection.exec_driver_sql(f"PRAGMA {pragma}")

@@ -32,11 +32,13 @@ class Store(Reader):
     `StoreVersionError`; data the database refuses is a `StoreError`. Nothing else is raised.
 
     **Transactions** (`transaction`). All or nothing: an exception inside, a crash, or a kill leaves no trace, and
-    after a normal end all is durable against the death of the process. They are short and never contain an `await`. One
-    transaction is about one team. Transactions that touch the same team happen one after the other: from `team`,
-    `next_index`, `add_assignment`, `add_observation` or `save_experiment` on, no other gets past the same call for
-    that team before this one ended. (SQLite: the whole transaction holds the only write lock.) A lock that stays longer
-    than the busy timeout is a `StoreUnavailableError`. A second transaction in the same thread is a `RuntimeError`.
+    after a normal end all is durable against the death of the process. After a statement that the database refused
+    nothing is kept, even if the error was swallowed: every later statement and the end raise `StoreError`. Transactions
+    are short, never contain an `await`, and are about one team. Those that touch the same team happen one after the
+    other: from `team`, `save_experiment`, `add_change`, or for a stored experiment `next_index`, `add_assignment` and
+    `add_observation` on, no other gets past such a call for that team before this one ended. (SQLite: the whole
+    transaction holds the only write lock.) A lock that stays longer than the busy timeout is a `StoreUnavailableError`.
+    A second transaction in the same thread is a `RuntimeError`.
 
     - `team` returns the stored state, or version 0 and nothing set. It creates nothing that `teams` would show.
     - `save_team` writes if the version given is the version stored (0: none is stored), and returns the state with a

@@ -6,9 +6,10 @@ from typing import Any, Final
 
 from attrs import evolve
 
-from ..errors import AutotuneError, StaleStateError, StoreError, StoreUnavailableError
+from ..errors import AutotuneError, StaleStateError, StoreError
 from ..model.run import TeamRun
 from ..model.state import Assignment, Change, Experiment, Phase, RunStart, StoredObservation, TeamState, may_follow
+from .failures import is_duplicate
 from .processes import this_process
 from .rows import (
     assignment_of,
@@ -137,9 +138,9 @@ class Transaction:
         self._lock_team_of(assignment.experiment_id)
         try:
             self._write(self._sql.insert_assignment, assignment_values(assignment))
-        except StoreUnavailableError:
-            raise
         except StoreError as error:
+            if not is_duplicate(error.__cause__):
+                raise
             raise StaleStateError(
                 f"index {assignment.index} or unit {assignment.unit!r} of experiment {assignment.experiment_id} "
                 f"({assignment.phase}) is taken",
