@@ -169,7 +169,8 @@ def naive_peek(runs: list[Observation], least: int) -> bool:
 def play_watch(case: Case, rng: np.random.Generator, data: Real) -> tuple[str, int, int]:
     """Return the status, the run after which it was reached, and the control runs until then."""
     policy, after = case.policy, case.after
-    assert isinstance(policy, WatchPolicy) and after is not None
+    assert isinstance(policy, WatchPolicy)
+    assert after is not None
     seed = str(int(rng.integers(2**62)))
     pool = choose(rng, data)
     reference = case.world.draw(rng, [assign(seed, i) for i in range(2 * case.reference_runs)], 0, pool)
@@ -270,7 +271,9 @@ def cases(real: bool) -> list[Case]:
         Case("watch: A/A, 23 runs of reference", "quiet", same, watch, same, reference_runs=23),
         Case("watch: A/A, control runs not given", "quiet", same, watch, same, probes=False),
         Case("watch: 20 % better", "quiet", evolve(same, gain=0.2), watch, evolve(same, gain=0.2)),
-        Case("watch: 20 % better, both drift 2x", "quiet", evolve(same, gain=0.2), watch, evolve(same, gain=0.2, drift=2)),
+        Case(
+            "watch: 20 % better, both drift 2x", "quiet", evolve(same, gain=0.2), watch, evolve(same, gain=0.2, drift=2)
+        ),
         Case("watch: A/A, both drift 1.5x", "quiet", same, watch, evolve(same, drift=1.5)),
         Case("watch: A/A, both drift 3x", "quiet", same, watch, evolve(same, drift=3)),
     ]
@@ -329,7 +332,9 @@ def main() -> None:
     parser.add_argument("--repetitions", type=int, help="repetitions of every case")
     parser.add_argument("--short", action="store_true", help="1,000 and 400 repetitions")
     parser.add_argument("--json", type=Path, help="write the figures to this file")
-    parser.add_argument("--data", type=Path, default=os.environ.get("AGENT_RUNS_CSV"), help="real runs (agent_runs.csv)")
+    parser.add_argument(
+        "--data", type=Path, default=os.environ.get("AGENT_RUNS_CSV"), help="real runs (agent_runs.csv)"
+    )
     parser.add_argument("--only", default="", help="only cases whose name contains this")
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     arguments = parser.parse_args()

@@ -68,7 +68,7 @@ def test_victor_runs_quietly_and_never_touches_the_real_home(tmp_path: Path) -> 
         timeout=120,
         check=False,
     )
-    assert done.returncode == 0, done.stderr
+    assert (done.returncode, done.stderr) == (0, "")
     succeeded, left, folder = done.stdout.splitlines()
     assert succeeded == "succeeded True [50, 50]"
     assert left == "left False True True DEBUG True"

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .options import HERE, Json, Project, Team, TeamName, Workflow
+from .options import HERE, Json, Project, Team, TeamName, Workflow, chosen
 
 
 def rollback(
@@ -25,7 +25,7 @@ def rollback(
     from .session import opened
 
     with opened(project) as session:
-        state = session.team(name or team, workflow)
+        state = session.team(chosen(name, team), workflow)
         change = session.runtime.autotuner.roll_back(*state.key, reason)
     if as_json:
         show.write_json({"change": change.to_dict()})
@@ -39,14 +39,14 @@ def pause(
     name: TeamName = None, project: Project = HERE, workflow: Workflow = None, team: Team = None, as_json: Json = False
 ) -> None:
     """Pause the tuning of a team: it keeps its plan, and its runs take part in no test until it is resumed."""
-    _set_paused(name or team, project, workflow, paused=True, as_json=as_json)
+    _set_paused(chosen(name, team), project, workflow, paused=True, as_json=as_json)
 
 
 def resume(
     name: TeamName = None, project: Project = HERE, workflow: Workflow = None, team: Team = None, as_json: Json = False
 ) -> None:
     """Resume the tuning of a team that was paused; an open test goes on where it was."""
-    _set_paused(name or team, project, workflow, paused=False, as_json=as_json)
+    _set_paused(chosen(name, team), project, workflow, paused=False, as_json=as_json)
 
 
 def _set_paused(team_id: str | None, project: Path, workflow: str | None, *, paused: bool, as_json: bool) -> None:

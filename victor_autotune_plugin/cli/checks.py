@@ -1,4 +1,4 @@
-"""What `doctor` looks at. No check raises, and none changes anything."""
+"""What `doctor` looks at. No check raises, and none changes anything but an older store's schema, as every command."""
 
 from __future__ import annotations
 

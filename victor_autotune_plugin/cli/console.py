@@ -51,15 +51,17 @@ def _quiet() -> Iterator[None]:
     screens = {id(getattr(sys, name)) for name in _SCREENS}
     held = [handler for handler in _handlers() if id(getattr(handler, "stream", None)) in screens]
     notes = _Notes(logging.WARNING)
-    last_resort = logging.lastResort
+    # With a handler on the root, `logging.basicConfig`, which a module of Victor's calls, adds none that writes to
+    # stderr, and neither does the handler of last resort.
+    placeholder = logging.NullHandler()
+    logging.root.addHandler(placeholder)
     for handler in held:
         handler.addFilter(_nothing)
     logger.addHandler(notes)
-    logging.lastResort = logging.NullHandler()
     try:
         yield
     finally:
-        logging.lastResort = last_resort
+        logging.root.removeHandler(placeholder)
         logger.removeHandler(notes)
         for handler in held:
             handler.removeFilter(_nothing)

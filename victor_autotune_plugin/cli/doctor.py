@@ -21,7 +21,7 @@ def doctor(project: Project = HERE, as_json: Json = False) -> None:
         table = show.table("", "What", "Found")
         for check in checks:
             mend = None if check.mend is None else f"→ {check.mend}"
-            table.add_row(show.word(check.status), show.name(check.name), show.lines(check.found, mend))
+            table.add_row(show.word(check.status), show.name(check.name), show.lines(*check.found.splitlines(), mend))
         show.out().print(table)
         if bad:
             show.say(f"{show.count(len(bad), 'check')} of {len(checks)} found something wrong.", "red")

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .options import HERE, Json, Project, Team, TeamName, Workflow
+from .options import HERE, Json, Project, Team, TeamName, Workflow, chosen
 
 
 def explain(
@@ -31,7 +31,7 @@ def explain(
     from .session import opened
 
     with opened(project) as session:
-        found = explanation(session, session.team(name or team, workflow), file)
+        found = explanation(session, session.team(chosen(name, team), workflow), file)
     if as_json:
         show.write_json(found.to_dict())
     else:

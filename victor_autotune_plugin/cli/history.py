@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .options import HERE, Json, Project, Team, TeamName, Workflow
+from .options import HERE, Json, Project, Team, TeamName, Workflow, chosen
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -29,7 +29,7 @@ def history(
     from . import rendering as show
     from .session import opened
 
-    team_id = name or team
+    team_id = chosen(name, team)
     with opened(project) as session:
         session.teams(workflow, team_id)
         store = session.store

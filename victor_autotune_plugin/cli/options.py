@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from ..errors import AutotuneError
+
 Project = Annotated[
     Path,
     typer.Option(
@@ -25,3 +27,14 @@ TeamName = Annotated[str | None, typer.Argument(metavar="TEAM", help="Id of the 
 
 HERE = Path()
 """Default of `Project`."""
+
+
+def chosen(name: str | None, option: str | None) -> str | None:
+    """Return the team that is meant, whether it was given as argument or as option.
+
+    Raises:
+        AutotuneError: If both are given and differ.
+    """
+    if name is not None and option is not None and name != option:
+        raise AutotuneError(f"names {option!r}, but TEAM is {name!r}", where="--team", mend="Give only one of them.")
+    return option if name is None else name

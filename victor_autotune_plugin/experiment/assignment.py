@@ -35,8 +35,8 @@ def assign(seed: str, index: int, weights: Mapping[str, float] | None = None) ->
         ValueError: For a negative index, or weights that are negative, don't add up to 1, or need a block of more
             than `MAX_BLOCK`.
     """
-    if isinstance(index, bool) or not isinstance(index, int) or index < 0:
-        raise ValueError(f"index must be an integer from 0, not {index!r}")
+    if index < 0:
+        raise ValueError(f"index must not be negative, but is {index}")
     slots = _slots(_PAIR if weights is None else _shares(weights))
     block, position = divmod(index, len(slots))
     prefix = f"{ASSIGNMENT_VERSION}\n{len(seed)}\n{seed}\n{block}\n"
@@ -47,7 +47,7 @@ def assign(seed: str, index: int, weights: Mapping[str, float] | None = None) ->
 def _shares(weights: Mapping[str, float]) -> tuple[tuple[str, Fraction], ...]:
     shares = []
     for arm, weight in sorted(weights.items()):
-        if not (isinstance(weight, int | float) and math.isfinite(weight) and weight >= 0):
+        if not 0 <= weight <= 1:
             raise ValueError(f"weights: the share of {arm!r} must be a number from 0 to 1, not {weight!r}")
         share = Fraction(weight).limit_denominator(MAX_BLOCK)
         if abs(float(share) - weight) > 1e-9:

@@ -20,6 +20,7 @@ import math
 from bisect import bisect_right
 from collections.abc import Sequence
 from functools import lru_cache
+from itertools import pairwise
 from statistics import NormalDist
 from typing import Final
 
@@ -38,7 +39,7 @@ NORMAL: Final = NormalDist()
 
 def _powers() -> tuple[tuple[float, float, float], ...]:
     pieces = []
-    for (t0, b0), (t1, b1) in zip(BALANCED_KNOTS, BALANCED_KNOTS[1:], strict=False):
+    for (t0, b0), (t1, b1) in pairwise(BALANCED_KNOTS):
         pieces.append((t0, b0 / BALANCED_KNOTS[-1][1], math.log(b1 / b0) / math.log(t1 / t0)))
     return tuple(pieces)
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_right, insort
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from attrs import asdict, frozen
 
@@ -58,6 +58,10 @@ class HarmEvidence:
 class Harm(Protocol):
     """One way in which a promoted plan can do harm."""
 
+    @property
+    def threshold(self) -> float:
+        """Change up to which nothing is rolled back."""
+
     def add(self, run: Observation) -> None:
         """Add a run since the promotion."""
 
@@ -65,7 +69,8 @@ class Harm(Protocol):
     def sizes(self) -> tuple[int, int]:
         """Runs of the reference (with the holdback where it joins it) and of the promoted plan."""
 
-    def exceeds(self, threshold: float) -> bool:
+    @property
+    def exceeds(self) -> bool:
         """Whether the estimate is beyond the threshold."""
 
     @property
@@ -91,6 +96,8 @@ class BelowBaseline:
         metric: Primary metric.
         controls: The test's control runs.
     """
+
+    threshold: Final = 0.0
 
     def __init__(self, metric: str, controls: Sequence[Observation]) -> None:
         self._metric = metric
@@ -118,7 +125,8 @@ class BelowBaseline:
         """Runs of the replaced plan, and of the promoted one."""
         return len(self._against.control), len(self._against.treatment)
 
-    def exceeds(self, threshold: float) -> bool:
+    @property
+    def exceeds(self) -> bool:
         """Whether the promoted plan's runs are worse more often than not."""
         return self._against.z < 0
 
@@ -151,6 +159,8 @@ class LostGain:
         treatments: The test's treatment runs.
         baseline: Tells whether the plan is worse than the replaced one.
     """
+
+    threshold: Final = 0.0
 
     def __init__(
         self,
@@ -187,9 +197,10 @@ class LostGain:
         """Runs of the promoted plan in the test, and since."""
         return len(self._against.control), len(self._against.treatment)
 
-    def exceeds(self, threshold: float) -> bool:
+    @property
+    def exceeds(self) -> bool:
         """Whether the gain is gone, by the estimate."""
-        return self._baseline.exceeds(0.0)
+        return self._baseline.exceeds
 
     @property
     def statistic(self) -> float:
@@ -217,10 +228,11 @@ class Drop:
     Args:
         field: `success` or `score`.
         controls: The test's control runs.
+        threshold: Tolerated drop, absolute.
     """
 
-    def __init__(self, field: str, controls: Sequence[Observation]) -> None:
-        self._field = field
+    def __init__(self, field: str, controls: Sequence[Observation], threshold: float) -> None:
+        self._field, self.threshold = field, threshold
         self._against = SumStatistic()
         self._concurrent = SumStatistic()
         self._over_time = SumStatistic()
@@ -241,9 +253,10 @@ class Drop:
         """Runs of the replaced plan, and of the promoted one."""
         return self._against.n_control, self._against.n_treatment
 
-    def exceeds(self, threshold: float) -> bool:
+    @property
+    def exceeds(self) -> bool:
         """Whether the drop is beyond the threshold."""
-        return self._against.mean_control - self._against.mean_treatment > threshold
+        return self._against.mean_control - self._against.mean_treatment > self.threshold
 
     @property
     def statistic(self) -> float:
@@ -271,9 +284,11 @@ class TailRise:
 
     Args:
         controls: The test's control runs.
+        threshold: Tolerated rise, relative.
     """
 
-    def __init__(self, controls: Sequence[Observation]) -> None:
+    def __init__(self, controls: Sequence[Observation], threshold: float) -> None:
+        self.threshold = threshold
         self._against = Tail()
         self._test = sorted(map(_seconds, controls))
         self._holdback: list[float] = []
@@ -291,9 +306,10 @@ class TailRise:
         """Runs of the replaced plan, and of the promoted one."""
         return len(self._against.control), len(self._against.treatment)
 
-    def exceeds(self, threshold: float) -> bool:
+    @property
+    def exceeds(self) -> bool:
         """Whether the P95 rose by more than the threshold."""
-        return self.values()[2] > threshold
+        return self.values()[2] > self.threshold
 
     @property
     def statistic(self) -> float:

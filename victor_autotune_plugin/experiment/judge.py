@@ -117,9 +117,7 @@ class Judge:
         most = self._policy.max_runs_per_arm
         counted = self._runs[CONTROL] + self._runs[TREATMENT] + self._ignored["unmeasured"]
         return (
-            min(self._runs.values()) >= most
-            or counted >= 2 * most
-            or len(self._indices) >= 2 * most * REPEATED_LIMIT
+            min(self._runs.values()) >= most or counted >= 2 * most or len(self._indices) >= 2 * most * REPEATED_LIMIT
         )
 
     def _look(self) -> None:
@@ -253,4 +251,3 @@ class Judge:
                 if z * math.sqrt(runs / now) >= self._pass.at(runs / most):
                     return max(math.ceil(runs - now), 1)
         return max(math.ceil(now * ((self._pass.at(1.0) + POWER_Z) / z) ** 2 - now), 1)
-

@@ -160,7 +160,7 @@ class WatchPolicy:
     max_runs: int = field(default=200, validator=_integer(10, MAX_RUNS))
     success_drop: float = field(default=0.10, validator=_within(0, 1))
     p95_rise: float = field(default=0.50, validator=_within(0, 100))
-    confirm_level: float = field(default=0.01, validator=_within(0.0001, 0.5))
+    confirm_level: float = field(default=0.0125, validator=_within(0.0001, 0.5))
     confirm_success_level: float = field(default=0.03, validator=_within(0.0001, 0.5))
     max_probes: int = field(default=20, validator=_integer(0, MAX_RUNS))
 

@@ -28,7 +28,7 @@ DRIFT_TOLD_Z: Final = 2.33
 """Evidence of a drift from which the verdict says so."""
 
 PATIENT_RUNS: Final = 18
-"""Beyond this many runs of the holdback a worse metric or P95 is always confirmed strictly: there is the data for it."""
+"""Beyond this many runs of the holdback a worse metric or P95 is always confirmed strictly: there is the data."""
 
 STRICT_LEVEL: Final = 0.01
 """... and a harm must be confirmed at this level although the holdback is looked at after every run: strictly."""
@@ -101,16 +101,9 @@ class Watch:
         self._harms: dict[str, Harm] = {
             "below_baseline": baseline,
             "lost_gain": LostGain(policy.metric, controls, treatments, baseline),
-            "success": Drop("success", controls),
-            "score": Drop("score", controls),
-            "p95": TailRise(controls),
-        }
-        self._thresholds = {
-            "below_baseline": 0.0,
-            "lost_gain": 0.0,
-            "success": policy.success_drop,
-            "score": policy.success_drop,
-            "p95": policy.p95_rise,
+            "success": Drop("success", controls, policy.success_drop),
+            "score": Drop("score", controls, policy.success_drop),
+            "p95": TailRise(controls, policy.p95_rise),
         }
         self._most: dict[str, float] = {}
         self._boundaries: dict[str, Boundary] = {}
@@ -220,11 +213,7 @@ class Watch:
         return limits.at(max(min(information(old, new) / self._most[name], 1.0), limits.start))
 
     def _look(self) -> None:
-        alarms = [
-            name
-            for name, harm in self._harms.items()
-            if harm.statistic >= self._height(name) and harm.exceeds(self._thresholds[name])
-        ]
+        alarms = [name for name, harm in self._harms.items() if harm.statistic >= self._height(name) and harm.exceeds]
         proven = next((name for name in alarms if self._harms[name].confirmation >= self._needed(name)), None)
         if proven is not None:
             self._status, self._harm, self._detected_at = "rolled_back", proven, len(self._indices)
@@ -257,10 +246,10 @@ class Watch:
         return f"The {title} is {amount(abs(change))} {direction} {whose}, proven {after}."
 
     def _evidence(self, name: str) -> HarmEvidence:
-        harm, threshold = self._harms[name], self._thresholds[name]
+        harm = self._harms[name]
         before, now, change = harm.values()
         height, needed = self._height(name), self._needed(name)
-        alarm = harm.statistic >= height and harm.exceeds(threshold)
+        alarm = harm.statistic >= height and harm.exceeds
         if math.isnan(change):
             status = "no data"
         elif not alarm:
@@ -268,7 +257,7 @@ class Watch:
         else:
             status = "confirmed" if harm.confirmation >= needed else "alarm"
         return HarmEvidence(
-            name, before, now, change, threshold, harm.statistic, height, harm.confirmation, needed, status
+            name, before, now, change, harm.threshold, harm.statistic, height, harm.confirmation, needed, status
         )
 
 

@@ -131,6 +131,7 @@ def victor_sandbox(
                 undo.enter_context(_quiet())
             yield sandbox
     finally:
+        _forget_home()
         if folder is None:
             shutil.rmtree(root, ignore_errors=True)
 
@@ -214,7 +215,7 @@ def _refuse_another_home(home: Path) -> None:
         HostError: Victor was imported already, with another one.
     """
     global _home_of_victor
-    if any(name.startswith("victor.") for name in sys.modules):
+    if _victor_is_imported():
         if _home_of_victor != home:
             before = (
                 "before it could be moved" if _home_of_victor is None else f"in the sandbox {_home_of_victor.parent}"
@@ -226,6 +227,17 @@ def _refuse_another_home(home: Path) -> None:
             )
     else:
         _home_of_victor = home
+
+
+def _forget_home() -> None:
+    """Forget the home of a sandbox that ends before Victor was imported."""
+    global _home_of_victor
+    if not _victor_is_imported():
+        _home_of_victor = None
+
+
+def _victor_is_imported() -> bool:
+    return any(name.startswith("victor.") for name in sys.modules)
 
 
 @contextlib.contextmanager

@@ -71,9 +71,9 @@ def crowded(script: Script, *, free: int = 1, slowdown: float = 1.0) -> Script:
 def failing(status: int = 400, role: str | None = None, *, probability: float = 1.0, seed: int = 0) -> Script:
     """Return a script under which calls fail.
 
-    Victor tries a call with status 400, 401, 403, 404 or 422 four times in 0.1 s before the member fails; with 500, 502
-    or 503 up to 16 times in 6 s; with 429 up to 16 times in half a minute. From five failed calls without a success in
-    between, its circuit breaker refuses further calls of the provider for 30 s.
+    A member fails after four requests. Victor's transport sends each of them once, or four times within 1.4 s when the
+    status is 429 or at least 500; Victor waits in between, so such a member takes 6 s, and half a minute with 429.
+    After five failed requests in a row, of all members together, the transport refuses requests for 30 s.
 
     Args:
         status: HTTP status, 400 to 599.

@@ -1,0 +1,234 @@
+"""Whatever fails inside the plugin, the team's result is what it would have been, and the log says so once."""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.realvictor import make_step, make_workflow, run_workflow
+from victor_autotune_plugin import faults, runtime
+from victor_autotune_plugin.hookspecs import hookimpl
+from victor_autotune_plugin.host import seams
+from victor_autotune_plugin.runtime import Runtime
+from victor_autotune_plugin.scripted import ScriptedModel, scripts
+
+Inject = Callable[[Path, pytest.MonkeyPatch], Any]
+FAULTS: dict[str, Inject] = {}
+SETTINGS = "mode: auto\nexperiment: {min_history: 1}\n"
+
+
+def fault(function: Inject) -> Inject:
+    FAULTS[function.__name__.replace("_", " ")] = function
+    return function
+
+
+class BrokenError(Exception):
+    """What injected faults raise."""
+
+
+def broken(*args: Any, **kwargs: Any) -> Any:
+    raise BrokenError("injected")
+
+
+def settings(project: Path) -> Path:
+    return project / ".victor" / "autotune.yaml"
+
+
+def database(project: Path) -> Path:
+    return project / ".victor" / "autotune.db"
+
+
+@fault
+def settings_that_are_not_yaml(project: Path, patch: pytest.MonkeyPatch) -> None:
+    settings(project).write_text("mode: [auto\n")
+
+
+@fault
+def settings_with_an_unknown_key(project: Path, patch: pytest.MonkeyPatch) -> None:
+    settings(project).write_text("moed: auto\n")
+
+
+@fault
+def settings_that_are_a_folder(project: Path, patch: pytest.MonkeyPatch) -> None:
+    settings(project).unlink()
+    settings(project).mkdir()
+
+
+@fault
+def metadata_in_the_workflow_that_is_wrong(project: Path, patch: pytest.MonkeyPatch) -> None:
+    patch.setattr("tests.host.test_fail_open.METADATA", {"autotune": {"mode": "autoo"}})
+
+
+@fault
+@contextmanager
+def store_locked(project: Path, patch: pytest.MonkeyPatch) -> Iterator[None]:
+    holder = sqlite3.connect(database(project), isolation_level=None)
+    holder.execute("BEGIN EXCLUSIVE")
+    try:
+        yield
+    finally:
+        holder.rollback()
+        holder.close()
+
+
+@fault
+def store_corrupt(project: Path, patch: pytest.MonkeyPatch) -> None:
+    for file in database(project).parent.glob("autotune.db*"):
+        file.write_bytes(b"this is no database" * 500)
+
+
+@fault
+def store_unreachable(project: Path, patch: pytest.MonkeyPatch) -> None:
+    settings(project).write_text(SETTINGS + "database_url: postgresql+psycopg://nobody@127.0.0.1:1/none\n")
+
+
+@fault
+def store_read_only(project: Path, patch: pytest.MonkeyPatch) -> None:
+    # Nobody can create files there, not even root.
+    settings(project).write_text(SETTINGS + "database_url: sqlite:////proc/autotune.db\n")
+
+
+@fault
+def store_full(project: Path, patch: pytest.MonkeyPatch) -> None:
+    from victor_autotune_plugin.errors import StoreUnavailableError
+    from victor_autotune_plugin.storage.transaction import Transaction
+
+    def full(*args: Any) -> Any:
+        raise StoreUnavailableError("the disk is full") from sqlite3.OperationalError("database or disk is full")
+
+    for method in ("start_run", "finish_run", "save_team", "add_assignment", "add_observation"):
+        patch.setattr(Transaction, method, full)
+
+
+class RaisingHooks:
+    """Raises in every hook."""
+
+
+def _raising(hook: str, names: str) -> None:
+    scope: dict[str, Any] = {"BrokenError": BrokenError}
+    exec(f"def {hook}(self, {names}):\n    raise BrokenError('injected')", scope)
+    setattr(RaisingHooks, hook, hookimpl(tryfirst=True)(scope[hook]))
+
+
+for _hook, _names in {
+    "plan_team_run": "event",
+    "before_team_run": "event, planned",
+    "team_run_started": "event, planned",
+    "score_team_run": "run",
+    "price_team_run": "run",
+    "after_team_run": "run",
+    "experiment_started": "experiment, change",
+}.items():
+    _raising(_hook, _names)
+
+
+@fault
+def every_hook_raising(project: Path, patch: pytest.MonkeyPatch) -> None:
+    made = Runtime._register_hooks
+
+    def with_raising_hooks(self: Runtime, with_entry_points: bool) -> None:
+        made(self, False)
+        self.hooks.register(RaisingHooks(), "raising")
+
+    patch.setattr(Runtime, "_register_hooks", with_raising_hooks)
+
+
+PATCHED = {
+    "reading of the team raising": "victor_autotune_plugin.host.translation.member_spec",
+    "choice of a plan raising": "victor_autotune_plugin.autotuner.Autotuner._planned",
+    "plan check raising": "victor_autotune_plugin.host.translation.check_plan",
+    "translation raising": "victor_autotune_plugin.host.translation.configure",
+    "assignment raising": "victor_autotune_plugin.experiment.assign",
+    "statistics raising": "victor_autotune_plugin.experiment.Judge.verdict",
+    "observation raising": "victor_autotune_plugin.experiment.Judge.observe",
+    "analysis raising": "victor_autotune_plugin.analysis.formation_insight",
+    "strategy raising": "victor_autotune_plugin.strategies.FormationSelectionStrategy.suggest",
+    "metrics raising": "victor_autotune_plugin.telemetry.metrics.record_run",
+    "span of a run raising at its end": "victor_autotune_plugin.telemetry.spans.TeamRunSpan.finish",
+    "metering of model calls raising": "victor_autotune_plugin.host.meters.MemberMeter.count_llm_call",
+    "metering of tool calls raising": "victor_autotune_plugin.host.meters.MemberMeter.count_tool_calls",
+    "tool budget raising": "victor_autotune_plugin.host.meters.MemberMeter.reserve_tool_calls",
+    "making of the record raising": "victor_autotune_plugin.host.interception.ActiveRun._record",
+    "reading of the result raising": "victor_autotune_plugin.host.calls.ConfigCall.read",
+    "reading of the step raising": "victor_autotune_plugin.host.steps._placed",
+    "reading of the metadata raising": "victor_autotune_plugin.host.steps.remember_metadata",
+    "lost runs raising": "victor_autotune_plugin.storage.Store.mark_lost_runs",
+}
+for _name, _target in PATCHED.items():
+    FAULTS[_name] = lambda project, patch, target=_target: patch.setattr(target, broken)  # type: ignore[misc]
+
+HARMLESS = {"reading of the metadata raising", "assignment raising", "translation raising", "plan check raising"}
+"""Faults at points that these runs may not come by, so that nothing need be logged."""
+
+METADATA: dict[str, Any] = {}
+
+
+def workflow() -> Any:
+    step = make_step("researcher", "planner", formation="sequential", name="step", timeout_seconds=60)
+    return make_workflow(step, name="flow", metadata=METADATA)
+
+
+async def run_twice(orchestrator: Any, scripted: ScriptedModel) -> Any:
+    """Run the workflow twice, and return what Victor made of it and what the model was asked.
+
+    The formation is left out: while an experiment is open it is the arm's, fault or no fault.
+    """
+    scripted.clear()
+    seen = []
+    for _ in range(2):
+        result = await run_workflow(orchestrator, workflow(), "compiler")
+        state = dict(result.state.items())
+        result_of_team = state["team_result"]
+        output = {key: result_of_team[key] for key in ("success", "final_output", "total_tool_calls", "member_count")}
+        seen.append((result.success, output, state["_node_results"]["step"].success))
+    return seen, sorted((call.role, call.turn, call.status, call.tool_results) for call in scripted.calls)
+
+
+@pytest.mark.parametrize("name", FAULTS)
+async def test_the_result_is_what_it_would_have_been_and_the_log_says_so_once(
+    orchestrator: Any,
+    scripted: ScriptedModel,
+    name: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    scripted.script = scripts.with_tools(1, 2)
+    seams.uninstall()
+    expected = await run_twice(orchestrator, scripted)
+    # A project in which an experiment is open, so that every part of the plugin has something to do.
+    settings(tmp_path).parent.mkdir()
+    settings(tmp_path).write_text(SETTINGS)
+    monkeypatch.setattr(runtime, "project_folder", lambda: tmp_path)
+    before = runtime.use(None)
+    seams.install()
+    await run_twice(orchestrator, scripted)
+    first = runtime.use(None)
+    assert first is not None
+    first.close()
+    assert database(tmp_path).exists()
+    faults.forget()
+    caplog.clear()
+    with monkeypatch.context() as patch, ExitStack() as undo, caplog.at_level(logging.WARNING):
+        injected = FAULTS[name](tmp_path, patch)
+        if injected is not None:
+            undo.enter_context(injected)
+        begun = time.monotonic()
+        assert await run_twice(orchestrator, scripted) == expected
+        assert time.monotonic() - begun < 10
+        ours = [message for message in caplog.messages if message.startswith("autotune: ")]
+        assert ours or name in HARMLESS
+        assert len(ours) == len(set(ours))
+        assert len(ours) == len(faults.seen())
+        last = runtime.use(None)
+    if last is not None:
+        last.close()
+    runtime.use(before)
+    faults.forget()
