@@ -1,7 +1,8 @@
 """What the plugin adds to a start of Victor.
 
-`victor --help` runs in turn with the plugin and with it hidden, in a throw-away home; and the plugin's own import and
-registration are timed in a process in which Victor's command line is loaded, as it is when Victor loads plugins.
+`victor --help` runs in turn in two throw-away homes: in one Victor finds the plugin, in the other it is missing from
+Victor's list of plugins. Then the plugin's own import and registration are timed in a process in which Victor's command
+line is loaded without it.
 
     python benchmarks/startup.py --pairs 15
 """
@@ -9,9 +10,7 @@ registration are timed in a process in which Victor's command line is loaded, as
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -19,27 +18,109 @@ from statistics import median
 
 from _report import parser, show
 
-_HELP = """
-import sys
-from victor_autotune_plugin.scripted import sandboxed_victor
-sandboxed_victor.main(["--help"])
-"""
+from victor_autotune_plugin.scripted.sandbox import Sandbox
 
-_OWN = """
+OWN = """
 import json, sys, time
 import victor.ui.cli
-before = set(sys.modules)
+loaded = set(sys.modules)
+assert "victor_autotune_plugin.plugin" not in loaded
 begun = time.perf_counter()
 from victor_autotune_plugin.plugin import plugin
-imported = time.perf_counter()
 class Context:
     def register_command(self, name, app): pass
+imported = time.perf_counter()
 plugin.register(Context())
-first = time.perf_counter()
+registered = time.perf_counter()
 plugin.register(Context())
 again = time.perf_counter()
-new = sorted({name.partition(".")[0] for name in set(sys.modules) - before})
-heavy = [name for name in ("numpy", "scipy", "sqlalchemy", "alembic", "opentelemetry", "ruamel") if name in new]
-print(json.dumps({"import ms": 1000 * (imported - begun), "register ms": 1000 * (first - imported),
-                  "register again ms": 1000 * (again - first), "new packages": new, "heavy": heavy}))
+new = {name.partition(".")[0] for name in set(sys.modules) - loaded}
+heavy = new & {"numpy", "scipy", "sqlalchemy", "alembic", "opentelemetry", "ruamel", "pluggy"}
+print(json.dumps([1000 * (registered - begun), 1000 * (again - registered), sorted(heavy)]))
 """
+SAMPLES = 7
+
+
+def sandbox(root: Path, name: str, *, with_plugin: bool) -> Sandbox:
+    """Return a home in which Victor has made its list of plugins, and the plugin is on it or not."""
+    made = Sandbox(root / name / "home", root / name / "project")
+    for folder in (made.home, made.project):
+        folder.mkdir(parents=True)
+    start(made)
+    listed = made.home / ".victor" / "cache" / "entrypoints.json"
+    content = json.loads(listed.read_text(encoding="utf-8"))
+    plugins = content["entries"]["victor.plugins"]
+    if not any(entry["name"] == "autotune" for entry in plugins):
+        raise SystemExit("Victor does not find the plugin: is it installed in this environment?")
+    if not with_plugin:
+        content["entries"]["victor.plugins"] = [entry for entry in plugins if entry["name"] != "autotune"]
+        listed.write_text(json.dumps(content), encoding="utf-8")
+    return made
+
+
+def start(where: Sandbox) -> tuple[float, str]:
+    """Run `victor --help`; return the seconds it took and what it printed."""
+    begun = time.perf_counter()
+    done = subprocess.run(
+        where.command(["victor", "--help"]),
+        env=where.environment(),
+        cwd=where.project,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return time.perf_counter() - begun, done.stdout
+
+
+def own_times(where: Sandbox) -> tuple[float, float, list[str]]:
+    """Return the median milliseconds of import and registration, of registering again, and what is heavy in it.
+
+    Args:
+        where: A home in which Victor does not find the plugin.
+    """
+    samples = []
+    for _ in range(SAMPLES):
+        done = subprocess.run(
+            where.command(["python", "-c", OWN]),
+            env=where.environment(),
+            cwd=where.project,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        samples.append(json.loads(done.stdout.splitlines()[-1]))
+    return median(s[0] for s in samples), median(s[1] for s in samples), samples[0][2]
+
+
+def main() -> None:
+    """Run the benchmark."""
+    arguments = parser(__doc__ or "")
+    arguments.add_argument("--pairs", type=int, default=15)
+    options = arguments.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        homes = {shown: sandbox(Path(name), str(shown), with_plugin=shown) for shown in (True, False)}
+        for shown, home in homes.items():
+            commands = {line.strip(" │").partition(" ")[0] for line in start(home)[1].splitlines()}
+            if ("autotune" in commands) is not shown:
+                raise SystemExit(f"the home that should {'' if shown else 'not '}show the plugin does the opposite")
+        seconds: dict[bool, list[float]] = {True: [], False: []}
+        for number in range(options.pairs):
+            for shown in (True, False) if number % 2 else (False, True):
+                seconds[shown].append(start(homes[shown])[0])
+        first, again, heavy = own_times(homes[False])
+    ratios = [a / b for a, b in zip(seconds[True], seconds[False], strict=True)]
+    row = {
+        "pairs": options.pairs,
+        "victor --help with s": round(median(seconds[True]), 3),
+        "without s": round(median(seconds[False]), 3),
+        "ratio of medians": round(median(seconds[True]) / median(seconds[False]), 3),
+        "median of ratios": round(median(ratios), 3),
+        "import + register ms": round(first, 1),
+        "register again ms": round(again, 3),
+        "heavy imports": ", ".join(heavy) or "none",
+    }
+    show("Start of Victor", [row], options.json, "to reach: ratio of medians ≤ 1.03, own import ≤ 50 ms, nothing heavy")
+
+
+if __name__ == "__main__":
+    main()

@@ -120,6 +120,10 @@ def test_a_user_without_passwd_entry_gets_one(tmp_path: Path, monkeypatch: pytes
     [
         (("python", "-c", "import sys; print(sys.argv)", "a"), "['-c', 'a']"),
         (("python", "-c", "from pathlib import Path; print(Path.home().name)"), "home"),
+        (
+            ("python", "-c", "from victor.config import secure_paths as it; print(it.get_victor_dir())"),
+            "{home}/.victor",
+        ),
         (("python", "-m", "victor_autotune_plugin.scripted", "--example"), "# A script"),
         (("python", "hello.py", "b"), "hello ['hello.py', 'b']"),
     ],
@@ -133,7 +137,7 @@ def test_programs_run_inside_the_sandbox(
     (sandbox.project / "hello.py").write_text("import sys\nprint('hello', sys.argv)\n")
     done = victor_process(*argv)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith(output)
+    assert done.stdout.startswith(output.replace("{home}", str(sandbox.home)))
 
 
 @pytest.mark.parametrize("argv", [(), ("no-such-program",), ("python",), ("python", "-z")])

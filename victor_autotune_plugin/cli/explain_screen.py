@@ -33,7 +33,9 @@ def print_explanation(found: Explanation) -> None:
         by = "by itself" if found.source.actor == "auto" else f"by a {found.source.actor}"
         action = found.source.action.replace("_", " ")
         since = f"{action} {by}, {show.when(found.source.at)}: {found.source.reason}"
-    rows: list[tuple[str, object]] = [("Live plan", show.plan_text(state.plan)), ("Comes from", since)]
+    if found.facts.fixed:
+        since = "fixed by the settings below"
+    rows: list[tuple[str, object]] = [("Live plan", show.plan_text(found.facts.plan)), ("Comes from", since)]
     if state.spec is not None:
         members = ", ".join(state.spec.member_ids)
         rows.append(("Configured", f"{state.spec.formation}, {len(state.spec.members)} members: {members}"))

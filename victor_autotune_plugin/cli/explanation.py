@@ -76,7 +76,7 @@ def explanation(session: Session, state: TeamState, file: Path | None = None) ->
     assert store is not None
     metadata, source = (None, None) if file is None else _metadata(file, state.workflow)
     settings = runtime.book.for_team(*state.key, metadata, source)
-    facts = team_facts(session, state)
+    facts = team_facts(session, state, settings=settings)
     changes = store.changes(*state.key)
     runs = _comparable(list(store.finished_runs(*state.key, limit=HISTORY_RUNS)), state)
     tried = {

@@ -11,8 +11,10 @@ from attrs import field, fields_dict, frozen
 from ..experiment.twosample import percentile
 
 if TYPE_CHECKING:
+    from ..model.plan import TeamPlan
     from ..model.run import TeamRun
     from ..model.state import Experiment, Phase, TeamState
+    from ..settings import Settings
     from ..storage import Store
     from .session import Session
 
@@ -73,6 +75,8 @@ class TeamFacts:
     Attributes:
         state: Its state.
         mode: Mode of its last run, since the workflow's own metadata count; that of the settings without a run.
+        plan: The plan of its next run outside a test: its live plan, or the one that the settings fix.
+        fixed: Whether the settings fix the plan.
         figures: Its runs.
         experiment: The open experiment, else the last one, or None.
         verdict: The test's verdict of that experiment as plain data; of an open one as of now.
@@ -82,6 +86,8 @@ class TeamFacts:
 
     state: TeamState
     mode: str
+    plan: TeamPlan
+    fixed: bool
     figures: RunFigures
     experiment: Experiment | None
     verdict: Mapping[str, Any] | None
@@ -135,32 +141,49 @@ class TeamFacts:
             "team_id": self.state.team_id,
             "mode": self.mode,
             "paused": self.state.paused,
-            "plan": self.state.plan.to_dict(),
+            "plan": self.plan.to_dict(),
+            "plan_fixed": self.fixed,
             "experiment": opened,
             "last_verdict": last,
             **self.figures.to_dict(),
         }
 
 
-def team_facts(session: Session, state: TeamState, runs: Sequence[TeamRun] | None = None) -> TeamFacts:
+def team_facts(
+    session: Session, state: TeamState, runs: Sequence[TeamRun] | None = None, settings: Settings | None = None
+) -> TeamFacts:
     """Gather what is known of a team.
 
     Args:
         session: Its project; it has a store, since it knows the team.
         state: The team's state.
         runs: Runs to take the figures of, newest first; None for the last `MOST_RUNS`.
+        settings: Its settings; None for those without its workflow's own metadata.
     """
     store = session.store
     assert store is not None
     if runs is None:
         runs = list(store.finished_runs(*state.key, limit=MOST_RUNS))
-    mode = runs[0].mode if runs else session.runtime.book.for_team(*state.key).mode
+    if settings is None:
+        settings = session.runtime.book.for_team(*state.key)
+    mode = runs[0].mode if runs else settings.mode
+    fixed = None if mode in ("off", "observe") else settings.plan
     experiments = store.experiments(*state.key)
     experiment = store.experiment(state.experiment_id) if state.experiment_id is not None else None
     experiment = experiment or next(iter(experiments), None)
     verdict, watch = (None, None) if experiment is None else verdicts(store, experiment)
     decided = next((one for one in experiments if one.verdict is not None), None)
-    return TeamFacts(state, mode, RunFigures.of(runs), experiment, verdict, watch, decided)
+    return TeamFacts(
+        state=state,
+        mode=mode,
+        plan=state.plan if fixed is None else fixed,
+        fixed=fixed is not None,
+        figures=RunFigures.of(runs),
+        experiment=experiment,
+        verdict=verdict,
+        watch=watch,
+        decided=decided,
+    )
 
 
 def verdicts(store: Store, experiment: Experiment) -> tuple[Mapping[str, Any] | None, Mapping[str, Any] | None]:

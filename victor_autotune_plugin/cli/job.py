@@ -9,6 +9,7 @@ from typing import Any
 from attrs import define, field, frozen
 
 from ..model.run import TeamRun
+from ..settings import Settings
 
 
 @frozen
@@ -24,6 +25,7 @@ class Job:
         model: Model name, or None for the profile's.
         base_url: Endpoint, or None for the provider's.
         context: Initial state of each run.
+        verbose: Whether Victor may write to the screen.
     """
 
     file: Path
@@ -34,6 +36,7 @@ class Job:
     model: str | None
     base_url: str | None
     context: Mapping[str, Any]
+    verbose: bool = False
 
 
 @frozen
@@ -69,7 +72,7 @@ class Outcome:
 
     Attributes:
         workflow: Name of the workflow.
-        mode: Mode of its teams; `off` if it is that for all of them.
+        settings: Settings of its team steps by id, the workflow's own metadata included.
         wanted: How many runs were asked for.
         runs: Those that finished, in that order.
         seconds: Seconds from the start of the first run to the end of the last.
@@ -77,11 +80,16 @@ class Outcome:
     """
 
     workflow: str
-    mode: str
+    settings: Mapping[str, Settings]
     wanted: int
     runs: list[WorkflowRun] = field(factory=list)
     seconds: float = 0.0
     interrupted: bool = False
+
+    @property
+    def off(self) -> bool:
+        """Whether the plugin is off for all its teams."""
+        return all(settings.mode == "off" for settings in self.settings.values())
 
     @property
     def failed(self) -> int:

@@ -40,9 +40,7 @@ def run(
     mode: Annotated[
         str | None, typer.Option("--mode", help="off, observe, suggest, approve or auto.", show_default="the settings'")
     ] = None,
-    verbose: Annotated[  # noqa: ARG001  # `Command` acts on it
-        bool, typer.Option("--verbose", "-v", help="Show what Victor logs, on stderr.")
-    ] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show what Victor logs, on stderr.")] = False,
     project: Project = HERE,
     as_json: Json = False,
 ) -> None:
@@ -58,18 +56,20 @@ def run(
     from .session import opened
 
     initial = _initial_context(context, values or [])
-    job = Job(file, workflow, runs, concurrency, provider, model, base_url, initial)
+    job = Job(file, workflow, runs, concurrency, provider, model, base_url, initial, verbose)
     outcome = run_job(job, project, mode, on_screen=not as_json)
     with opened(project, {"mode": mode}) as session:
         ran = outcome.teams()
         facts = [
-            team_facts(session, state, outcome.team_runs(state.key)) for state in session.teams() if state.key in ran
+            team_facts(session, state, outcome.team_runs(state.key), outcome.settings.get(state.team_id))
+            for state in session.teams()
+            if state.key in ran
         ]
     if as_json:
         show.write_json(outcome.to_dict() | {"teams": [one.to_dict() for one in facts]})
     else:
         _print(outcome, facts)
-    if not ran and outcome.runs and outcome.mode != "off":
+    if not ran and outcome.runs and not outcome.off:
         show.note("no team run was seen; see victor autotune doctor")
     if outcome.interrupted:
         raise typer.Exit(ExitCode.INTERRUPTED)
@@ -99,7 +99,7 @@ def _print(outcome: Outcome, facts: Sequence[TeamFacts]) -> None:
                 show.percent(one.figures.success_rate),
                 show.seconds(one.figures.median_seconds),
                 show.seconds(one.figures.p95_seconds),
-                show.text(show.plan_text(one.state.plan)),
+                show.text(show.plan_text(one.plan)),
                 show.lines(one.experiment_text() or "none open", None if verdict is None else f"last: {verdict}"),
             )
         show.out().print(table)

@@ -21,6 +21,7 @@ from ..model.run import TeamRun
 from ..model.state import Change
 from ..runtime import Runtime
 from ..scripted.sandbox import settle
+from . import console
 from . import rendering as show
 from .facts import verdicts
 from .job import Job, Outcome, WorkflowRun
@@ -54,7 +55,7 @@ def run_job(job: Job, project: Path, mode: str | None, *, on_screen: bool) -> Ou
         seams.install()
         definition, outcome = _prepared(job, runtime)
         with (
-            contextlib.nullcontext() if outcome.mode == "off" else runtime.open_store() as store,
+            contextlib.nullcontext() if outcome.off else runtime.open_store() as store,
             Screen(outcome.workflow, job.runs, bar=on_screen) as screen,
         ):
             runtime.hooks.register(_Listener(screen), "autotune.cli")
@@ -78,13 +79,12 @@ def _prepared(job: Job, runtime: Runtime) -> tuple[Any, Outcome]:
     metadata = (definition.metadata or {}).get("autotune")
     line = read.lines.get(definition.name)
     source = None if line is None else f"{job.file}:{line}"
-    modes = [
-        runtime.book.for_team(definition.name, node_id, metadata, source).mode
+    settings = {
+        node_id: runtime.book.for_team(definition.name, node_id, metadata, source)
         for node_id, node in definition.nodes.items()
         if hasattr(node, "team_formation")
-    ]
-    mode = next((mode for mode in modes if mode != "off"), "off")
-    return definition, Outcome(definition.name, mode, job.runs)
+    }
+    return definition, Outcome(definition.name, settings, job.runs)
 
 
 _teams: ContextVar[list[TeamRun] | None] = ContextVar("victor_autotune_cli_teams", default=None)
@@ -138,7 +138,8 @@ class _Runner:
         job = self._job
         orchestrator = await make_orchestrator(job.provider, job.model, job.base_url)
         try:
-            await self._run_all(orchestrator)
+            with contextlib.nullcontext() if job.verbose else console.owned():
+                await self._run_all(orchestrator)
         finally:
             await _release(orchestrator)
 

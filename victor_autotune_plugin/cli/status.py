@@ -34,7 +34,7 @@ def status(project: Project = HERE, workflow: Workflow = None, team: Team = None
         table.add_row(
             show.lines(show.name(one.state.team_id), show.name(one.state.workflow)),
             show.lines(one.mode, "paused" if one.state.paused else None),
-            show.text(show.plan_text(one.state.plan)),
+            show.text(show.plan_text(one.plan)),
             show.lines(one.experiment_text() or "none open", None if verdict is None else f"last: {verdict}"),
             str(one.figures.runs),
             show.percent(one.figures.success_rate),

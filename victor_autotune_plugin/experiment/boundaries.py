@@ -87,7 +87,7 @@ def boundary(rule: str, alpha: float, start: float) -> Boundary:
 
     Args:
         rule: One of `RULES`.
-        alpha: One-sided crossing probability, in [0.00001, 0.15].
+        alpha: One-sided crossing probability, in [0.00002, 0.15].
         start: Information share of the first look, in (0, 1]. Below 0.005 the scale of 0.005 is used.
 
     Raises:
@@ -99,7 +99,7 @@ def boundary(rule: str, alpha: float, start: float) -> Boundary:
         raise ValueError(f"start must be in (0, 1], not {start!r}")
     z = -NORMAL.inv_cdf(alpha) if 0 < alpha < 1 else math.nan
     if not NORMAL_SCORES[0] <= z <= NORMAL_SCORES[-1]:
-        raise ValueError(f"alpha must be in [0.00001, 0.15] for one boundary, not {alpha!r}")
+        raise ValueError(f"alpha must be in [0.00002, 0.15] for one boundary, not {alpha!r}")
     column = [_interpolate(z, NORMAL_SCORES, row) for row in SCALES[rule]]
     logs = [math.log(value) for value in STARTS]
     return Boundary(rule, alpha, start, _interpolate(math.log(max(start, STARTS[0])), logs, column))

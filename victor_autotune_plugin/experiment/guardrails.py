@@ -20,6 +20,9 @@ from .twosample import SumStatistic, Tail
 UNCLEAR_Z: Final = 0.7
 """Evidence of harm above which a guardrail beyond its margin is unclear. One single extreme value gives nearly 1."""
 
+UNCLEAR_EXCESS: Final = 0.5
+"""Rise of a mean above its margin that is unclear without evidence: few extreme runs make it, and no z-score."""
+
 GUARDRAILS: Final = ("success", "score", "p95", "mean", "cost", "tool_calls")
 """Names, in the order in which they are judged."""
 
@@ -73,7 +76,7 @@ class Guardrails:
             "success": policy.success_margin,
             "score": policy.success_margin,
             "p95": policy.p95_margin,
-            "mean": policy.mean_margin,
+            "mean": 0.0 if policy.metric == "duration" else policy.mean_margin,
             "cost": policy.cost_margin,
             "tool_calls": policy.tool_calls_margin,
         }
@@ -159,7 +162,10 @@ class Guardrails:
         if name in ("success", "score"):
             difference, error = _smoothed(self._statistic(name))
             return difference + self._margins[name] < self._proof_z * error
-        return change > self._margins[name] and self._z(name) > UNCLEAR_Z
+        excess = change - self._margins[name]
+        if name != "p95" and excess > UNCLEAR_EXCESS:
+            return True
+        return excess > 0 and self._z(name) > UNCLEAR_Z
 
 
 def _smoothed(sums: SumStatistic) -> tuple[float, float]:

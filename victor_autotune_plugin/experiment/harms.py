@@ -9,7 +9,7 @@ it, so that a drift which slows both plans down is not taken for a harm.
 from __future__ import annotations
 
 import math
-from bisect import bisect_right, insort
+from bisect import insort
 from collections.abc import Sequence
 from typing import Any, Final, Protocol
 
@@ -17,7 +17,7 @@ from attrs import asdict, frozen
 
 from .observation import CONTROL, TREATMENT, Observation
 from .primary import TIMED_OUT, log_value, shift_quantiles
-from .twosample import RankSum, SumStatistic, Tail, percentile, share_z
+from .twosample import RankSum, SumStatistic, Tail, excess_z, percentile
 from .verdict import plain
 
 
@@ -318,14 +318,14 @@ class TailRise:
 
     @property
     def confirmation(self) -> float:
-        """Evidence that more of the promoted plan's runs than of the holdback's are above the replaced plan's P90."""
+        """Evidence that more promoted runs than holdback runs are at or above the replaced plan's P90."""
         limit = percentile(self._against.control, 0.90)
-        return _excess(self._holdback, self._against.treatment, limit)
+        return excess_z(self._holdback, self._against.treatment, limit)
 
     @property
     def drift(self) -> float:
-        """Evidence that more of the holdback's runs are above the P90 that the replaced plan had in the test."""
-        return _excess(self._test, self._holdback, percentile(self._test, 0.90)) if self._test else 0.0
+        """Evidence that more of the holdback's runs are at or above the P90 that the replaced plan had in the test."""
+        return excess_z(self._test, self._holdback, percentile(self._test, 0.90)) if self._test else 0.0
 
     def values(self) -> tuple[float, float, float]:
         """Both P95 in seconds, and the relative rise."""
@@ -333,12 +333,6 @@ class TailRise:
         if before == now:
             return before, now, 0.0
         return before, now, now / before - 1 if before > 0 else math.inf
-
-
-def _excess(before: list[float], now: list[float], limit: float) -> float:
-    """Return the standardised excess of the share of `now` above a limit over that of `before`; both ascending."""
-    above = len(before) - bisect_right(before, limit), len(now) - bisect_right(now, limit)
-    return share_z(above[0], len(before), above[1], len(now))
 
 
 def _seconds(run: Observation) -> float:

@@ -95,7 +95,8 @@ class Policy:
         success_margin: Drop of the success share and of the mean score that is tolerated, absolute (0.10 is 10 points).
         success_confidence: One-sided confidence that the drop is within `success_margin`, without which nothing passes.
         p95_margin: Relative rise of the P95 of the duration that is tolerated.
-        mean_margin: Relative rise of the mean duration that is tolerated.
+        mean_margin: Relative rise of the mean duration that is tolerated where another metric is the primary one. Where
+            duration itself is, no rise is: the mean tells of rare extreme runs that ranks miss.
         cost_margin: Relative rise of the mean cost that is tolerated.
         tool_calls_margin: Relative rise of the mean number of tool calls that is tolerated.
         futility: Whether a test that will hardly pass any more ends early.
@@ -110,7 +111,7 @@ class Policy:
     success_margin: float = field(default=0.10, validator=_within(0, 1))
     success_confidence: float = field(default=0.80, validator=_within(0.5, 0.999))
     p95_margin: float = field(default=0.50, validator=_within(0, 100))
-    mean_margin: float = field(default=0.0, validator=_within(0, 100))
+    mean_margin: float = field(default=0.10, validator=_within(0, 100))
     cost_margin: float = field(default=0.25, validator=_within(0, 100))
     tool_calls_margin: float = field(default=0.50, validator=_within(0, 100))
     futility: bool = field(default=True, validator=_flag)

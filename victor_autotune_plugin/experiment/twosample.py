@@ -185,12 +185,17 @@ class Tail:
         return percentile(self.control, q), percentile(self.treatment, q)
 
     def z(self, q: float = 0.90) -> float:
-        """Return the standardised excess of treatment's values above the pooled `q` quantile."""
-        if not self.pooled:
-            return 0.0
-        limit = percentile(self.pooled, q)
-        m, n = len(self.control), len(self.treatment)
-        return share_z(m - bisect_right(self.control, limit), m, n - bisect_right(self.treatment, limit), n)
+        """Return the standardised excess of treatment's values at or above the pooled `q` quantile."""
+        return excess_z(self.control, self.treatment, percentile(self.pooled, q))
+
+
+def excess_z(control: list[float], treatment: list[float], limit: float) -> float:
+    """Return the standardised excess of the treatment's share at or above a limit; both samples ascending.
+
+    The limit counts as above, since it is infinite when more runs than that time out.
+    """
+    m, n = len(control), len(treatment)
+    return share_z(m - bisect_left(control, limit), m, n - bisect_left(treatment, limit), n)
 
 
 def information(n_control: int, n_treatment: int) -> float:

@@ -132,7 +132,7 @@ class Watch:
         joins = 0 if name == "lost_gain" else max(self._policy.max_runs - planned, 1)
         self._most[name] = most = information(old + joins, planned)
         start = information(max(old, 1), FIRST_LOOK) / most if most else 1.0
-        alpha = max(self._policy.alpha * HARM_SHARES[name], 1.1e-5)
+        alpha = self._policy.alpha * HARM_SHARES[name]
         self._boundaries[name] = boundary("pocock", alpha, min(start, 1.0))
 
     def observe(self, observation: Observation) -> None:

@@ -1,0 +1,60 @@
+"""Help, names, and what an import costs."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+
+import pytest
+
+from .conftest import Said
+
+COMMANDS = ("run", "status", "history", "explain", "rollback", "pause", "resume", "doctor")
+HEAVY = ("numpy", "scipy", "sqlalchemy", "opentelemetry", "victor", "rich", "ruamel", "attr", "pluggy", "wrapt")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("prog", ["victor autotune", "victor-autotune"])
+def test_every_command_shows_an_example_under_the_name_it_was_called_by(
+    call: Callable[..., Said], command: str, prog: str
+) -> None:
+    said = call(command, "--help", prog=prog)
+    assert said.code == 0
+    words = " ".join(said.out.split())
+    assert f"Usage: {prog} {command}" in words
+    assert f"{prog} {command}" in words.partition("Example")[2]
+    assert "--json" in words
+    assert "--project" in words
+
+
+def test_the_list_of_commands_is_whole(call: Callable[..., Said]) -> None:
+    said = call("--help")
+    assert said.code == 0
+    for command in COMMANDS:
+        assert f"│ {command} " in said.out
+
+
+def test_no_command_is_wrong_usage(call: Callable[..., Said]) -> None:
+    assert call().code == 2
+    said = call("stauts")
+    assert said.code == 2
+    assert "status" in said.err
+
+
+def test_version(call: Callable[..., Said]) -> None:
+    said = call("--version")
+    assert said.code == 0
+    assert said.out.startswith("victor-autotune-plugin ")
+
+
+def test_importing_the_app_imports_nothing_heavy() -> None:
+    # Victor imports it at every start; typer is loaded by then.
+    code = (
+        "import sys, typer.core; before = set(sys.modules); import victor_autotune_plugin.cli.app; "
+        "print(*(set(sys.modules) - before))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    new = set(done.stdout.split())
+    assert "victor_autotune_plugin.cli.run" in new
+    assert not [name for name in new if name.partition(".")[0] in HEAVY]

@@ -1,0 +1,120 @@
+"""Numbers and times in words, and names that can't do harm."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
+
+from victor_autotune_plugin.cli import rendering as show
+from victor_autotune_plugin.errors import AutotuneError
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (0.0, "0.00 s"),
+        (0.354, "0.35 s"),
+        (9.996, "10.0 s"),
+        (12.34, "12.3 s"),
+        (99.96, "1 min 40 s"),
+        (125, "2 min 05 s"),
+        (3725, "1 h 02 min"),
+        (None, "–"),
+        (float("nan"), "–"),
+    ],
+)
+def test_durations(value: float | None, shown: str) -> None:
+    assert show.seconds(value) == shown
+
+
+def test_shares_and_counts() -> None:
+    assert show.percent(0.254) == "25 %"
+    assert show.percent(0.05, 1) == "5.0 %"
+    assert show.percent(None) == show.DASH
+    assert show.count(1, "run") == "1 run"
+    assert show.count(2, "run") == "2 runs"
+
+
+@given(st.text(st.characters(codec=None)))
+def test_no_text_can_steer_the_terminal(text: str) -> None:
+    shown = show.clean(text)
+    assert "\n" not in shown
+    assert not any(ord(char) < 32 or 127 <= ord(char) < 160 or 0xD800 <= ord(char) < 0xE000 for char in shown)
+    shown.encode()
+
+
+def test_line_breaks_stay_where_they_are_wanted() -> None:
+    assert show.clean("a\n\x1b[31mb", keep_lines=True) == "a\n\\x1b[31mb"
+
+
+def test_markup_in_a_cell_is_shown_as_it_is() -> None:
+    table = show.table("Name")
+    table.add_row(show.name("[red]x[/red] :smile:"))
+    console = Console(file=io.StringIO(), width=80, force_terminal=True)
+    console.print(table)
+    assert "[red]x[/red] :smile:" in console.file.getvalue()  # type: ignore[attr-defined]
+
+
+def test_a_name_is_cut_when_it_is_too_long() -> None:
+    assert len(show.name("x" * 500)) == 60
+
+
+def test_json_is_ascii_and_has_no_numbers_that_json_lacks(capsys: pytest.CaptureFixture[str]) -> None:
+    show.write_json({"é\x1b": [float("nan"), float("inf"), 1.5, (1, None)]})
+    out = capsys.readouterr().out
+    assert out.isascii()
+    assert json.loads(out) == {"é\x1b": [None, None, 1.5, [1, None]]}
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_an_error_says_what_where_and_how_to_mend_it(as_json: bool, capsys: pytest.CaptureFixture[str]) -> None:
+    error = AutotuneError("is wrong\x1b[2J", where="a.yaml:3", mend="Write it right.")
+    show.write_error(error, as_json=as_json)
+    out, err = capsys.readouterr()
+    if as_json:
+        assert json.loads(out)["error"] == {
+            "message": "is wrong\x1b[2J",
+            "where": "a.yaml:3",
+            "mend": "Write it right.",
+        }
+        assert err == ""
+    else:
+        assert err == "error: a.yaml:3: is wrong\\x1b[2J\n  Write it right.\n"
+        assert out == ""
+
+
+class _Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(
+    ("stream", "no_color", "coloured"), [(_Terminal, None, True), (_Terminal, "1", False), (io.StringIO, None, False)]
+)
+def test_colours_only_on_a_terminal_that_wants_them(
+    stream: type[io.StringIO], no_color: str | None, coloured: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.delenv("FORCE_COLOR", raising=False)
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    if no_color is not None:
+        monkeypatch.setenv("NO_COLOR", no_color)
+    out = stream()
+    monkeypatch.setattr(sys, "stdout", out)
+    show.out().print(show.word("failed"))
+    assert ("\x1b[31m" in out.getvalue()) is coloured
+
+
+def test_a_sentence_is_one_line_for_programs_and_broken_for_eyes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("TERM", "dumb")
+    for stream, lines in ((io.StringIO(), 1), (_Terminal(), 3)):
+        monkeypatch.setattr(sys, "stdout", stream)
+        show.say("word " * 40)
+        assert stream.getvalue().count("\n") == lines
