@@ -108,9 +108,7 @@ def closing_table(store: Store, promoted: Change, injected_at: float, rolled_bac
     runs = [record.run for record in store.runs(*TEAM, limit=MOST_RUNS) if record.run is not None]
     before = [r for r in runs if r.started_at < promoted.at and r.plan_asked == promoted.plan_before]
     after = [r for r in runs if promoted.at <= r.started_at < injected_at and r.plan_asked == promoted.plan_after]
-    broken = [
-        r for r in runs if injected_at <= r.started_at <= rolled_back.at and r.plan_asked == promoted.plan_after
-    ]
+    broken = [r for r in runs if injected_at <= r.started_at <= rolled_back.at and r.plan_asked == promoted.plan_after]
     restored = [r for r in runs if r.started_at > rolled_back.at]
     table = Table(title="What happened to code_review / review_team", show_lines=False)
     for column in ("", "plan", "runs", "median", "success"):

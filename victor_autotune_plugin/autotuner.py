@@ -239,7 +239,7 @@ class Autotuner:
             changes.transaction.save_experiment(watched)
             watched = evolve(watched, status="settled", ended_at=now)
             after = evolve(after, experiment_id=None)
-        improvement = None if verdict.effect is None else -100 * verdict.effect
+        improvement = 100 * verdict.effect * (1 if experiment.policy["metric"] == "score" else -1)
         changes.apply(
             after,
             "promoted",
@@ -507,7 +507,8 @@ class _Evidence:
         """Return the judge of a test, up to date."""
         from .experiment import Judge, Policy
 
-        return self._fed(transaction, experiment, "test", lambda: Judge(Policy.from_dict(experiment.policy)))
+        judge: Judge = self._fed(transaction, experiment, "test", lambda: Judge(Policy.from_dict(experiment.policy)))
+        return judge
 
     def watch(self, transaction: Transaction, experiment: Experiment) -> Watch:
         """Return the watch over a promoted plan, up to date."""
@@ -517,7 +518,8 @@ class _Evidence:
             reference = [_observation(stored) for stored in transaction.observations(experiment.id, "test")]
             return Watch(WatchPolicy.from_dict(experiment.watch_policy), reference=reference)
 
-        return self._fed(transaction, experiment, "watch", make)
+        watch: Watch = self._fed(transaction, experiment, "watch", make)
+        return watch
 
     def _fed(self, transaction: Transaction, experiment: Experiment, phase: Phase, make: Callable[[], Any]) -> Any:
         key = (experiment.id, phase)

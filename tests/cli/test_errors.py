@@ -83,7 +83,10 @@ def test_a_wrong_variable_is_named(call: Callable[..., Said], monkeypatch: pytes
     ("text", "told"),
     [
         (workflow_yaml("researcher", metadata={"autotune": {"mode": "atuo"}}), ("flow.yaml:6", "'atuo'", "`auto`?")),
-        ('workflows:\n  a:\n    nodes:\n      - {id: x, type: agent, role: executor, goal: g}\n', ("no workflow with",)),
+        (
+            "workflows:\n  a:\n    nodes:\n      - {id: x, type: agent, role: executor, goal: g}\n",
+            ("no workflow with",),
+        ),
         ("a: [1\nb: 2\n", ("flow.yaml:2", "is not YAML")),
         ("just text\n", ("flow.yaml:1", "must be a mapping")),
         (None, ("flow.yaml", "No such file")),
@@ -187,7 +190,9 @@ def test_an_unknown_team(call: Callable[..., Said], project: Callable[[str], Non
 
 
 @pytest.mark.parametrize("command", [("status",), ("history",), ("explain", "team"), ("pause", "team")])
-def test_an_unknown_workflow(call: Callable[..., Said], project: Callable[[str], None], command: tuple[str, ...]) -> None:
+def test_an_unknown_workflow(
+    call: Callable[..., Said], project: Callable[[str], None], command: tuple[str, ...]
+) -> None:
     project("testing")
     said = call(*command, "--workflow", "flwo", "--json")
     assert said.code == 2

@@ -127,7 +127,7 @@ async def test_a_member_makes_no_more_tool_calls_than_its_budget_and_is_told_so(
     scripted.script = scripts.with_tools(1, 5) if one_turn else scripts.with_tools(5, 1)
     plugin.plan = TeamPlan(member_budgets={"m0": budget})
     result = await run_team(orchestrator, make_team("researcher", "planner"))
-    assert dict((name, calls) for name, _, calls in outcomes(result)) == {"m0": budget, "m1": 5}
+    assert {name: calls for name, _, calls in outcomes(result)} == {"m0": budget, "m1": 5}
     limited, free = member(plugin.run, "m0"), member(plugin.run, "m1")
     assert (limited.tool_calls, free.tool_calls, free.tool_calls_refused) == (budget, 5, 0)
     assert limited.tool_calls_refused >= 1

@@ -51,7 +51,9 @@ async def test_each_members_time_tokens_and_calls_are_its_own(
         assert seconds * calls <= one.duration_seconds <= run.duration_seconds
         assert one.models == ("scripted",)
     total = sum(one.duration_seconds for one in run.members)
-    assert run.duration_seconds >= (total if formation == "sequential" else max(m.duration_seconds for m in run.members))
+    assert run.duration_seconds >= (
+        total if formation == "sequential" else max(m.duration_seconds for m in run.members)
+    )
     assert (run.llm_calls, run.tool_calls) == (5, 3)
     (use,) = run.tokens
     assert (use.input_tokens, use.output_tokens) == (run.input_tokens, run.output_tokens)
@@ -136,9 +138,7 @@ async def test_a_hook_scores_and_prices_a_run(plugin: Plugin, orchestrator: Any)
     assert plugin.stored == plugin.runs
 
 
-async def test_generated_member_ids_are_told_apart_and_the_same_in_every_run(
-    plugin: Plugin, orchestrator: Any
-) -> None:
+async def test_generated_member_ids_are_told_apart_and_the_same_in_every_run(plugin: Plugin, orchestrator: Any) -> None:
     from victor.framework.teams import TeamMemberSpec
 
     for _ in range(2):
@@ -150,6 +150,10 @@ async def test_generated_member_ids_are_told_apart_and_the_same_in_every_run(
     assert all(m.success for run in plugin.runs for m in run.members)
 
 
+def files_below(folder: Path) -> dict[str, bytes]:
+    return {str(file): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+
+
 async def test_neither_prompt_nor_output_is_stored(
     plugin: Plugin, orchestrator: Any, scripted: ScriptedModel, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -159,10 +163,8 @@ async def test_neither_prompt_nor_output_is_stored(
     team.shared_context = {"ticket": f"{secret}-context"}
     await run_team(orchestrator, team)
     plugin.runtime.close()
-    files = [file for file in Path(plugin.runtime.project).rglob("*") if file.is_file()]
-    assert files
-    for file in files:
-        assert secret.encode() not in file.read_bytes()
+    assert files_below(plugin.runtime.project)
+    assert not [file for file, content in files_below(plugin.runtime.project).items() if secret.encode() in content]
     ours = [record.getMessage() for record in caplog.records if record.name.startswith("victor_autotune")]
     assert not any(secret in message for message in ours)
 

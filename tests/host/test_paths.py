@@ -117,9 +117,7 @@ async def configured_team(orchestrator: Any) -> Any:
 async def named_team(orchestrator: Any) -> Any:
     from victor.framework import team_runtime
 
-    return await team_runtime.run_named_team(
-        with_team_specs(orchestrator), team_name="my_configured_team", goal=GOAL
-    )
+    return await team_runtime.run_named_team(with_team_specs(orchestrator), team_name="my_configured_team", goal=GOAL)
 
 
 @path("adhoc", "my_node", "task")
@@ -220,9 +218,7 @@ async def test_a_step_inside_a_workflow_names_only_its_own_team(plugin: Plugin, 
     assert [(r.spec.workflow, r.spec.team_id) for r in plugin.runs] == [("my_flow", "my_step"), ("adhoc", "my team")]
 
 
-async def test_many_teams_at_once_are_told_apart(
-    plugin: Plugin, orchestrator: Any, scripted: ScriptedModel
-) -> None:
+async def test_many_teams_at_once_are_told_apart(plugin: Plugin, orchestrator: Any, scripted: ScriptedModel) -> None:
     scripted.script = scripts.with_tools(1, 2, latency=0.05)
     sizes = [1, 2, 3, 1, 2, 3]
     await asyncio.gather(

@@ -48,7 +48,9 @@ def test_installing_twice_wraps_once_and_taking_out_leaves_nothing(plugin: Plugi
     seams.uninstall()
     assert originals() == before
     provider = type(orchestrator.provider)
-    assert not any(hasattr(vars(cls).get(name), "__wrapped__") for cls in provider.__mro__ for name in ("chat", "stream"))
+    assert not any(
+        hasattr(vars(cls).get(name), "__wrapped__") for cls in provider.__mro__ for name in ("chat", "stream")
+    )
     assert victor_plugin.health_check()["healthy"] is False
     seams.install()
     assert victor_plugin.health_check()["healthy"] is True

@@ -273,13 +273,13 @@ def _plain(value: Any) -> Any:
     return float(value) if isinstance(value, float) else value
 
 
-async def make_orchestrator(provider: str, model: str, base_url: str | None) -> Any:
+async def make_orchestrator(provider: str | None, model: str | None, base_url: str | None) -> Any:
     """Create a real orchestrator of Victor's for the members of teams.
 
     Args:
-        provider: Victor's name of the provider.
-        model: Model name.
-        base_url: Endpoint of the provider, or None for the one of the profile.
+        provider: Victor's name of the provider, or None for the profile's.
+        model: Model name, or None for the profile's.
+        base_url: Endpoint of the provider, or None for the profile's.
 
     Returns:
         The orchestrator.
@@ -298,8 +298,9 @@ async def make_orchestrator(provider: str, model: str, base_url: str | None) -> 
             session_config=SessionConfig(provider_override=override, one_shot_mode=True, headless_mode=True),
         )
     except Exception as error:
+        wanted = f"{provider or 'the default provider'}/{model or 'the default model'}"
         raise HostError(
-            f"Victor could not create an agent for {provider}/{model}: {type(error).__name__}: {error}",
+            f"Victor could not create an agent for {wanted}: {type(error).__name__}: {error}",
             mend="check --provider, --model, --base-url and the API key",
         ) from error
     return agent.get_orchestrator()

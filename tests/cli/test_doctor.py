@@ -1,0 +1,175 @@
+"""`doctor` tells the truth, and how to mend what is wrong."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from attrs import evolve
+
+from tests.loop.simulated import Simulation
+from victor_autotune_plugin.cli import checks
+from victor_autotune_plugin.host import seams
+from victor_autotune_plugin.storage import Store, default_url
+
+from .conftest import Said
+
+DIES_IN_A_RUN = """
+import os, sys, time
+from tests.loop.simulated import SPEC
+from victor_autotune_plugin.model.state import RunStart
+from victor_autotune_plugin.storage import Store
+
+with Store.open(sys.argv[1]).transaction() as transaction:
+    transaction.start_run(RunStart("gone", SPEC, time.time()))
+os._exit(1)
+"""
+
+
+def found(said: Said) -> dict[str, Mapping[str, Any]]:
+    return {check["name"]: check for check in said.data["checks"]}
+
+
+def test_a_sound_project(call: Callable[..., Said], project: Callable[[str], None], tmp_path: Path) -> None:
+    project("testing")
+    (tmp_path / ".victor" / "autotune.yaml").write_text("mode: auto\n")
+    said = call("doctor")
+    assert said.code == 0, said.out
+    assert "Everything is as it should be." in said.out
+    said = call("doctor", "--json")
+    assert said.data["healthy"] is True
+    checks = found(said)
+    assert all(check["status"] == "ok" for check in checks.values()), checks
+    assert importlib.metadata.version("victor-ai") in checks["Victor"]["found"]
+    assert checks["interception"]["found"].startswith(f"all {len(seams.health())} seams")
+    assert str(tmp_path / ".victor" / "autotune.yaml") in checks["settings"]["found"]
+    assert "writable" in checks["store"]["found"]
+    assert "1 team," in checks["store"]["found"]
+    assert checks["hook packages"]["found"] == "none installed"
+    assert {"traces", "metrics"} <= set(checks)
+
+
+def test_an_empty_project_is_sound_and_stays_empty(call: Callable[..., Said], tmp_path: Path) -> None:
+    said = call("doctor", "--json")
+    assert said.code == 0
+    assert "the first run creates it" in found(said)["store"]["found"]
+    assert not (tmp_path / ".victor").exists()
+
+
+def test_a_broken_seam(call: Callable[..., Said], monkeypatch: pytest.MonkeyPatch) -> None:
+    required = seams.SEAMS[0]
+    gone = evolve(required, path="UnifiedTeamCoordinator.execute_everything")
+    monkeypatch.setattr(seams, "SEAMS", (gone, *seams.SEAMS[1:]))
+    said = call("doctor", "--json")
+    assert said.code == 1
+    broken = found(said)["seam UnifiedTeamCoordinator.execute_everything"]
+    assert broken["status"] == "bad"
+    assert "this Victor has no UnifiedTeamCoordinator.execute_everything" in broken["found"]
+    assert "no run is intercepted" in broken["found"]
+    assert "pip install" in broken["mend"]
+
+
+def test_wrong_settings(call: Callable[..., Said], tmp_path: Path) -> None:
+    (tmp_path / ".victor").mkdir()
+    (tmp_path / ".victor" / "autotune.yaml").write_text("mode: atuo\n")
+    said = call("doctor", "--json")
+    assert said.code == 1
+    checks = found(said)
+    assert checks["settings"]["status"] == "bad"
+    assert checks["settings"]["found"].startswith(".victor/autotune.yaml:1: mode: 'atuo'")
+    assert "`auto`" in checks["settings"]["mend"]
+    assert checks["store"]["status"] == "warn"
+    assert checks["interception"]["status"] == "ok"
+    assert "1 check of" in call("doctor").out
+
+
+def test_a_store_that_cannot_be_reached_hides_its_password(
+    call: Callable[..., Said], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VICTOR_AUTOTUNE_DATABASE_URL", "postgresql+psycopg://me:secret@127.0.0.1:1/runs")
+    for said in (call("doctor"), call("doctor", "--json")):
+        assert said.code == 1
+        assert "secret" not in said.out
+    store = found(said)["store"]
+    assert store["status"] == "bad"
+    assert "me:***@127.0.0.1:1/runs" in store["found"]
+    assert store["mend"].startswith("Start the server")
+
+
+def test_a_store_that_is_no_database(call: Callable[..., Said], tmp_path: Path) -> None:
+    (tmp_path / ".victor").mkdir()
+    (tmp_path / ".victor" / "autotune.db").write_text("this is text " * 1000)
+    said = call("doctor", "--json")
+    assert said.code == 1
+    assert "not a whole database" in found(said)["store"]["found"]
+    assert "mv " in found(said)["store"]["mend"]
+
+
+def test_lost_runs_and_remembered_faults(
+    call: Callable[..., Said], simulate: Callable[..., Simulation], tmp_path: Path
+) -> None:
+    simulate(mode="observe").run()
+    now = time.time()
+    with Store.open(default_url(tmp_path)) as store, store.transaction() as transaction:
+        transaction.record_fault("statistics", ValueError("not kept"), now - 60)
+        transaction.record_fault("old thing", "KeyError: x", now - 3 * 24 * 3600)
+    subprocess.run([sys.executable, "-c", DIES_IN_A_RUN, default_url(tmp_path)], check=False)
+    with Store.open(default_url(tmp_path)) as store:
+        assert store.mark_lost_runs() == ("gone",)
+    said = call("doctor", "--json")
+    assert said.code == 1
+    checks = found(said)
+    assert checks["lost runs"]["status"] == "warn"
+    assert checks["fault in statistics"]["status"] == "bad"
+    assert "ValueError (1 time" in checks["fault in statistics"]["found"]
+    assert checks["fault in statistics"]["mend"]
+    assert checks["fault in old thing"]["status"] == "warn"
+
+
+def test_hook_packages(call: Callable[..., Said], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "good_hooks.py").write_text(
+        "from victor_autotune_plugin.hookspecs import hookimpl\n@hookimpl\ndef score_team_run(run):\n    return None\n"
+    )
+    (tmp_path / "bad_hooks.py").write_text(
+        "from victor_autotune_plugin.hookspecs import hookimpl\n@hookimpl\ndef scroe_team_run(run):\n    return None\n"
+    )
+    package = tmp_path / "my_hooks-1.0.dist-info"
+    package.mkdir()
+    (package / "METADATA").write_text("Metadata-Version: 2.1\nName: my-hooks\nVersion: 1.0\n")
+    (package / "entry_points.txt").write_text("[victor_autotune]\ngood = good_hooks\nbad = bad_hooks\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    said = call("doctor", "--json")
+    assert said.code == 1
+    checks = found(said)
+    assert (checks["hooks good"]["status"], checks["hooks good"]["found"]) == ("ok", "my-hooks")
+    assert checks["hooks bad"]["status"] == "bad"
+    assert "scroe_team_run" in checks["hooks bad"]["found"]
+    assert "pip uninstall my-hooks" in checks["hooks bad"]["mend"]
+
+
+def test_a_check_that_fails_itself_is_told_and_the_others_go_on(
+    call: Callable[..., Said], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken() -> Any:
+        raise RuntimeError("out of luck")
+
+    monkeypatch.setattr(checks, "_telemetry", broken)
+    said = call("doctor", "--json")
+    assert said.code == 1
+    assert found(said)["telemetry"]["found"] == "could not be looked at: RuntimeError: out of luck"
+    assert found(said)["Victor"]["status"] == "ok"
+
+
+def test_a_telemetry_provider_is_named(call: Callable[..., Said], monkeypatch: pytest.MonkeyPatch) -> None:
+    from opentelemetry import trace
+    from opentelemetry.sdk.trace import TracerProvider
+
+    provider = TracerProvider()
+    monkeypatch.setattr(trace, "get_tracer_provider", lambda: provider)
+    assert found(call("doctor", "--json"))["traces"]["found"] == "opentelemetry.sdk.trace.TracerProvider"

@@ -1,0 +1,246 @@
+"""`status`, `history` and `explain`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.loop.simulated import Simulation
+from victor_autotune_plugin.model.plan import TeamPlan
+from victor_autotune_plugin.storage import Store, default_url
+
+from .conftest import Said
+
+PARALLEL = {"formation": "parallel"}
+
+
+def words(said: Said) -> str:
+    assert said.code == 0, said.err
+    return " ".join(said.out.split())
+
+
+@pytest.mark.parametrize("command", ["status", "history"])
+def test_nothing_was_recorded_yet(call: Callable[..., Said], tmp_path: Any, command: str) -> None:
+    said = call(command)
+    assert said.code == 0
+    assert "yet" in said.out
+    assert call(command, "--json").data in ({"teams": []}, {"changes": []})
+    assert not (tmp_path / ".victor").exists()
+
+
+@pytest.mark.parametrize(
+    ("state", "plan", "experiment", "verdict"),
+    [
+        ("testing", "as configured", "testing 0 + 0", None),
+        ("watched", "formation parallel", "watching 0 + 0", "last: passed"),
+        ("failed", "as configured", "none open", "last: failed"),
+        ("inconclusive", "as configured", "none open", "last: inconclusive"),
+        ("rolled_back", "as configured", "none open", "last: rolled back"),
+    ],
+)
+def test_status_tells_plan_test_and_verdict(
+    call: Callable[..., Said],
+    project: Callable[[str], None],
+    state: str,
+    plan: str,
+    experiment: str,
+    verdict: str | None,
+) -> None:
+    project(state)
+    said = words(call("status"))
+    for part in ("team flow", "auto", *plan.split(), experiment, "100 %"):
+        assert part in said or all(word in said for word in part.split())
+    assert verdict is None or all(word in said for word in verdict.split())
+    team = call("status", "--json").data["teams"][0]
+    assert (team["workflow"], team["team_id"], team["mode"], team["paused"]) == ("flow", "team", "auto", False)
+    assert team["plan"] == (PARALLEL if state == "watched" else {})
+    assert (team["experiment"] is not None) is (state in ("testing", "watched"))
+    assert (team["last_verdict"] is None) is (state == "testing")
+    assert team["runs"] > 4
+    assert team["success_rate"] == 1.0
+    assert 0 < team["median_seconds"] <= team["p95_seconds"]
+
+
+def test_status_counts_the_runs_of_each_arm(call: Callable[..., Said], simulate: Callable[..., Simulation]) -> None:
+    simulation = simulate()
+    simulation.run_until("started")
+    runs = [simulation.run() for _ in range(7)]
+    arms = [sum(run.arm == arm for run in runs) for arm in ("control", "treatment")]
+    assert "testing {} + {}".format(*arms) in words(call("status"))
+    assert call("status", "--json").data["teams"][0]["experiment"]["verdict"]["runs"] == {
+        "control": arms[0],
+        "treatment": arms[1],
+    }
+
+
+def test_a_team_that_is_only_observed_is_shown(call: Callable[..., Said], simulate: Callable[..., Simulation]) -> None:
+    simulation = simulate(mode="observe")
+    simulation.run()
+    simulation.run(success=False)
+    simulation.run(cancelled=True)
+    team = call("status", "--json").data["teams"][0]
+    assert (team["mode"], team["runs"], team["success_rate"]) == ("observe", 2, 0.5)
+    assert call("explain", "team").code == 0
+
+
+def test_status_of_one_workflow_or_team(call: Callable[..., Said], simulate: Callable[..., Simulation]) -> None:
+    for team, workflow in (("a", "one"), ("b", "one"), ("a", "two")):
+        simulate(team, workflow, mode="observe").run()
+
+    def shown(*options: str) -> list[str]:
+        return [f"{team['workflow']}/{team['team_id']}" for team in call("status", "--json", *options).data["teams"]]
+
+    assert shown() == ["one/a", "one/b", "two/a"]
+    assert shown("--workflow", "one") == ["one/a", "one/b"]
+    assert shown("--team", "a") == ["one/a", "two/a"]
+    assert shown("--workflow", "two", "--team-id", "a") == ["two/a"]
+
+
+def test_screens_fit_a_narrow_terminal(call: Callable[..., Said], project: Callable[[str], None]) -> None:
+    project("watched")
+    for command in (("status",), ("history",), ("history", "--runs"), ("explain", "team"), ("doctor",)):
+        said = call(*command)
+        assert max(len(line.rstrip()) for line in said.out.splitlines() if " " in line.strip()) <= 80
+
+
+def test_history_tells_what_who_why_and_the_plans_newest_first(
+    call: Callable[..., Said], project: Callable[[str], None]
+) -> None:
+    project("rolled_back")
+    said = words(call("history", "team"))
+    for part in ("rolled back", "promoted", "started", "by itself", "better", "as configured → formation"):
+        assert all(word in said for word in part.split())
+    assert said.index("rolled back") < said.index("promoted") < said.index("started")
+    changes = call("history", "--json").data["changes"]
+    assert [change["action"] for change in changes] == ["rolled_back", "promoted", "started"]
+    assert changes[0]["plan_before"] == changes[1]["plan_after"] == PARALLEL
+    assert changes[1]["improvement_percent"] > 5
+    assert [change["action"] for change in call("history", "--limit", "1", "--json").data["changes"]] == ["rolled_back"]
+
+
+def test_history_of_runs(call: Callable[..., Said], simulate: Callable[..., Simulation]) -> None:
+    simulation = simulate()
+    simulation.run()
+    simulation.run(success=False, error_class="MemberError")
+    simulation.run(success=False, timed_out=True, error_class="TimeoutError")
+    simulation.run(cancelled=True, success=False)
+    simulation.start()
+    said = words(call("history", "--runs"))
+    for part in ("running", "cancelled", "timed out TimeoutError", "failed MemberError", "ok"):
+        assert all(word in said for word in part.split())
+    runs = call("history", "team", "--runs", "--json", "--limit", "3").data["runs"]
+    assert [run["status"] for run in runs] == ["running", "finished", "finished"]
+
+
+@pytest.mark.parametrize(
+    ("state", "told"),
+    [
+        ("testing", ("Open experiment", "running", "No runs yet", "It may pass from 10 runs in each arm on")),
+        ("watched", ("promoted by itself", "Open experiment", "is taken back as soon as harm is proven", "settled")),
+        (
+            "failed",
+            ("no change was promoted", "Last experiment", "failed", "proven after", "A test starts when a strategy"),
+        ),
+        ("inconclusive", ("Last experiment", "inconclusive", "would have found an improvement of", "without proof")),
+        ("rolled_back", ("rolled back by itself", "Watch says", "proven after", "promoted before, and taken back")),
+    ],
+)
+def test_explain_tells_the_plan_its_source_the_test_and_what_comes_next(
+    call: Callable[..., Said], project: Callable[[str], None], state: str, told: tuple[str, ...]
+) -> None:
+    project(state)
+    said = words(call("explain", "team"))
+    for part in (
+        *told,
+        "Live plan",
+        "sequential, 4 members: a, b, c, d",
+        "Guardrail",
+        "P95 of the duration",
+        "boundary",
+    ):
+        assert part in said
+    data = call("explain", "team", "--json").data
+    assert data["verdict"]["reason"].split()[0] in said
+    assert data["outlook"]
+    assert set(data["verdict"]["runs"]) == {"control", "treatment"}
+    assert {setting["key"] for setting in data["settings"]} >= {"mode", "limits.max_members", "experiment.alpha"}
+
+
+def test_explain_needs_no_name_when_there_is_one_team(
+    call: Callable[..., Said], project: Callable[[str], None]
+) -> None:
+    project("testing")
+    assert call("explain").out == call("explain", "team").out
+
+
+def test_explain_tells_every_setting_with_its_source(
+    call: Callable[..., Said], project: Callable[[str], None], tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project("testing")
+    (tmp_path / ".victor" / "autotune.yaml").write_text(
+        "limits:\n  max_members: 6\nprices:\n  gpt-*: {input_per_million_usd: 1, output_per_million_usd: 2}\n"
+    )
+    monkeypatch.setenv("VICTOR_AUTOTUNE_EXPERIMENT__ALPHA", "0.01")
+    found = {one["key"]: (one["value"], one["source"]) for one in call("explain", "--json").data["settings"]}
+    assert found["limits.max_members"] == (6, ".victor/autotune.yaml:2")
+    assert found["experiment.alpha"] == (0.01, "env VICTOR_AUTOTUNE_EXPERIMENT__ALPHA")
+    assert found["watch.holdback"] == (0.1, "default")
+    assert found["prices.gpt-*"][0] == {"input_per_million_usd": 1.0, "output_per_million_usd": 2.0}
+
+
+def test_explain_reads_the_workflows_own_settings_from_its_file(
+    call: Callable[..., Said], project: Callable[[str], None], tmp_path: Any
+) -> None:
+    from tests.realvictor import workflow_yaml
+
+    project("testing")
+    without = call("explain")
+    assert "--file WORKFLOW.yaml" in " ".join(without.err.split())
+    (tmp_path / "flow.yaml").write_text(
+        workflow_yaml("researcher", name="flow", metadata={"autotune": {"mode": "auto"}})
+    )
+    said = call("explain", "--file", "flow.yaml", "--json")
+    assert said.err == ""
+    mode = next(one for one in said.data["settings"] if one["key"] == "mode")
+    assert (mode["value"], mode["source"]) == ("auto", "flow.yaml:6")
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ("mode: observe\n", None),
+        ("mode: auto\nplan: {formation: consensus}\n", "The settings fix the plan"),
+    ],
+)
+def test_explain_says_why_nothing_is_tuned(
+    call: Callable[..., Said], simulate: Callable[..., Simulation], tmp_path: Any, settings: str, told: str | None
+) -> None:
+    simulation = simulate(mode="observe" if told is None else "auto")
+    simulation.run()
+    (tmp_path / ".victor" / "autotune.yaml").write_text(settings)
+    said = words(call("explain"))
+    assert (told or "In mode observe nothing is tested.") in said
+    assert ("formation consensus" in said) is (told is not None)
+
+
+def test_explain_says_that_the_tuning_is_paused(call: Callable[..., Said], project: Callable[[str], None]) -> None:
+    project("testing")
+    call("pause", "team")
+    assert "The tuning is paused" in words(call("explain"))
+    assert "paused" in words(call("status"))
+
+
+def test_looking_changes_nothing(call: Callable[..., Said], project: Callable[[str], None], tmp_path: Any) -> None:
+    project("watched")
+
+    def contents() -> tuple[object, ...]:
+        with Store.open(default_url(tmp_path)) as store:
+            return store.teams(), store.experiments(), store.changes(), store.counts()
+
+    before = contents()
+    for command in ("status", "history", "explain", "doctor"):
+        call(command)
+    assert contents() == before
+    assert before[0][0].plan == TeamPlan(formation="parallel")  # type: ignore[index]
