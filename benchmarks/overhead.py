@@ -26,7 +26,7 @@ async def measure(pairs: int, seed: int) -> tuple[list[float], list[float]]:
 
     from victor_autotune_plugin import runtime
     from victor_autotune_plugin.host import seams
-    from victor_autotune_plugin.host.workflows import make_orchestrator
+    from victor_autotune_plugin.host.workflows import make_orchestrator, settle
     from victor_autotune_plugin.runtime import Runtime
 
     orchestrator = await make_orchestrator("openai", "scripted", None)
@@ -53,6 +53,7 @@ async def measure(pairs: int, seed: int) -> tuple[list[float], list[float]]:
             (seams.install if with_plugin else seams.uninstall)()
             seconds[with_plugin].append(await one_run())
     owner.close()
+    await settle()
     return seconds[True], seconds[False]
 
 

@@ -161,7 +161,7 @@ async def tell(model: ScriptedModel, project: Path) -> int:
     shutil.copy(WORKFLOW, project)
     console.print("Starting Victor …")
     from victor_autotune_plugin.host import seams
-    from victor_autotune_plugin.host.workflows import make_orchestrator, read_workflows
+    from victor_autotune_plugin.host.workflows import make_orchestrator, read_workflows, settle
     from victor_autotune_plugin.runtime import runtime
 
     orchestrator = await make_orchestrator("openai", "scripted", None)
@@ -192,6 +192,7 @@ async def tell(model: ScriptedModel, project: Path) -> int:
             console.print("The plugin did not notice the regression; that should not happen here.", style="red")
             return 1
         await demo.until("5 rolled back", None, 5)
+    await settle()
     console.print(closing_table(store, promoted, injected_at, rolled_back))
     store.close()
     return 0

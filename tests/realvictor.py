@@ -19,8 +19,9 @@ from typing import Any
 
 import pytest
 
+from victor_autotune_plugin.host.workflows import settle
 from victor_autotune_plugin.scripted import Script, ScriptedModel, scripts
-from victor_autotune_plugin.scripted.sandbox import Sandbox, settle, victor_sandbox
+from victor_autotune_plugin.scripted.sandbox import Sandbox, victor_sandbox
 
 _SANDBOX = pytest.StashKey[Sandbox]()
 _UNDO = pytest.StashKey[contextlib.ExitStack]()

@@ -105,7 +105,7 @@ class Autotuner:
         self._clock = clock
         self._evidence = _Evidence()
         self._metadata: dict[tuple[str, str], Any] = {}
-        self._runs_since: dict[tuple[str, str], int] = {}
+        self._runs_seen: dict[tuple[str, str], int] = {}
 
     # --- before a run
 
@@ -174,7 +174,7 @@ class Autotuner:
         settings = self._settings(spec, self._metadata.get(spec.key))
         if settings.mode not in _TESTING or settings.plan is not None or run.cancelled:
             return
-        if run.experiment_id is None and not self._is_due(spec.key):
+        if run.experiment_id is None and not self._is_due(spec.key, settings.experiment.min_history):
             return
         approval = _Approval() if settings.mode == "approve" else _Approval(given=True)
         with self._changes() as changes:
@@ -201,12 +201,15 @@ class Autotuner:
         elif experiment.status == "watched":
             self._judge_watch(changes, state, experiment)
 
-    def _is_due(self, key: tuple[str, str]) -> bool:
-        """Count a run outside an experiment, and say whether it is time to look for something to test."""
-        runs = self._runs_since.get(key, SUGGEST_EVERY - 1) + 1
-        due = runs >= SUGGEST_EVERY
-        self._runs_since[key] = 0 if due else runs
-        return due
+    def _is_due(self, key: tuple[str, str], min_history: int) -> bool:
+        """Count a run outside an experiment, and say whether it is time to look for something to test.
+
+        It is at the first run of the process, since the store may hold a history; when the process has seen enough for
+        one; and now and then.
+        """
+        runs = self._runs_seen.get(key, 0) + 1
+        self._runs_seen[key] = runs
+        return runs in (1, min_history) or runs % SUGGEST_EVERY == 0
 
     def _judge_test(
         self, changes: _Changes, state: TeamState, experiment: Experiment, settings: Settings, approval: _Approval

@@ -22,12 +22,12 @@ from .conftest import Said
 
 DIES_IN_A_RUN = """
 import os, sys, time
-from tests.loop.simulated import SPEC
+from victor_autotune_plugin.model.plan import MemberSpec, TeamSpec
 from victor_autotune_plugin.model.state import RunStart
 from victor_autotune_plugin.storage import Store
 
 with Store.open(sys.argv[1]).transaction() as transaction:
-    transaction.start_run(RunStart("gone", SPEC, time.time()))
+    transaction.start_run(RunStart("gone", TeamSpec("flow", "team", "parallel", [MemberSpec("a")]), time.time()))
 os._exit(1)
 """
 

@@ -46,35 +46,51 @@ def run(
 ) -> None:
     """Run a workflow, once or many times, with its teams recorded and tuned as the settings say.
 
-    A run fails when it raises, when Victor reports it or a step of it as failed, or when a team in it fails. It does
-    not stop the others. Ctrl-C stops the runs that are under way; those that have finished stay recorded.
+    A run fails when it raises, when Victor reports it or a step of it as
+    failed, or when a team in it fails. It does not stop the others.
+
+    Ctrl-C stops the runs that are under way; those that have finished stay
+    recorded.
     """
     from . import rendering as show
-    from .facts import team_facts
     from .job import Job
     from .runner import run_job
-    from .session import opened
 
     initial = _initial_context(context, values or [])
     job = Job(file, workflow, runs, concurrency, provider, model, base_url, initial, verbose)
     outcome = run_job(job, project, mode, on_screen=not as_json)
-    with opened(project, {"mode": mode}) as session:
-        ran = outcome.teams()
-        facts = [
-            team_facts(session, state, outcome.team_runs(state.key), outcome.settings.get(state.team_id))
-            for state in session.teams()
-            if state.key in ran
-        ]
+    facts = _facts(outcome, project, mode)
     if as_json:
         show.write_json(outcome.to_dict() | {"teams": [one.to_dict() for one in facts]})
     else:
         _print(outcome, facts)
-    if not ran and outcome.runs and not outcome.off:
+    if outcome.runs and not outcome.teams() and not outcome.off:
         show.note("no team run was seen; see victor autotune doctor")
     if outcome.interrupted:
         raise typer.Exit(ExitCode.INTERRUPTED)
     if outcome.failed:
         raise typer.Exit(ExitCode.BAD)
+
+
+def _facts(outcome: Outcome, project: Path, mode: str | None) -> list[TeamFacts]:
+    """Return how the teams that ran stand now; what was run is told even if the store is gone meanwhile."""
+    from ..errors import StoreError
+    from . import rendering as show
+    from .facts import team_facts
+    from .session import opened
+
+    ran = outcome.teams()
+    try:
+        if ran:
+            with opened(project, {"mode": mode}) as session:
+                return [
+                    team_facts(session, state, outcome.team_runs(state.key), outcome.settings.get(state.team_id))
+                    for state in session.teams()
+                    if state.key in ran
+                ]
+    except StoreError as error:
+        show.note(error)
+    return []
 
 
 def _print(outcome: Outcome, facts: Sequence[TeamFacts]) -> None:

@@ -16,11 +16,10 @@ from .. import runtime as process
 from ..errors import StoreError
 from ..hookspecs import PlannedRun, TeamRunStarting, hookimpl
 from ..host import seams
-from ..host.workflows import make_orchestrator, read_workflows, run_workflow
+from ..host.workflows import make_orchestrator, read_workflows, run_workflow, settle
 from ..model.run import TeamRun
 from ..model.state import Change
 from ..runtime import Runtime
-from ..scripted.sandbox import settle
 from . import console
 from . import rendering as show
 from .facts import verdicts

@@ -7,7 +7,6 @@ the passwd database of this process agree, and works in a project of its own.
 
 from __future__ import annotations
 
-import asyncio
 import atexit
 import contextlib
 import importlib
@@ -134,26 +133,6 @@ def victor_sandbox(
         _forget_home()
         if folder is None:
             shutil.rmtree(root, ignore_errors=True)
-
-
-async def settle() -> None:
-    """End Victor's event dispatcher. Await it at the end of every event loop that Victor ran in.
-
-    Otherwise the loop may never end: under Python 3.11 the dispatcher (`InMemoryEventBackend._dispatch_loop`) loses its
-    cancellation when an event arrives in the same moment, and `asyncio.run` waits for it for ever. Victor's bus is not
-    disconnected: it would connect again in the next loop, and spin there, since its queue belongs to the first.
-    """
-    while True:
-        running = [one for one in asyncio.all_tasks() if _coroutine_name(one).endswith("._dispatch_loop")]
-        if not running:
-            return
-        for task in running:
-            task.cancel()
-        await asyncio.wait(running, timeout=0.2)
-
-
-def _coroutine_name(task: asyncio.Task[Any]) -> str:
-    return getattr(task.get_coro(), "__qualname__", "")
 
 
 @contextlib.contextmanager

@@ -54,6 +54,8 @@ def run_values(run: TeamRun, process: Values) -> Values:
     return {
         **start_values(run, process),
         "status": "finished",
+        "phase": run.phase,
+        "position": run.index,
         "duration_seconds": at_least_zero("duration_seconds", run.duration_seconds, what),
         "success": bool(run.success),
         "score": at_least_zero("score", run.score, what),
@@ -84,6 +86,8 @@ def team_run(row: Any) -> TeamRun:
         plan_used=plan(row.plan_used),
         experiment_id=row.experiment_id,
         arm=row.arm,
+        phase=row.phase,
+        index=row.position,
         timed_out=bool(row.timed_out),
         cancelled=bool(row.cancelled),
         error_class=row.error_class,

@@ -42,8 +42,8 @@ def _number(name: str, *, optional: bool = False) -> Column[float]:
     return Column(name, Double, nullable=optional)
 
 
-def _integer(name: str) -> Column[int]:
-    return Column(name, Integer, nullable=False)
+def _integer(name: str, *, optional: bool = False) -> Column[int]:
+    return Column(name, Integer, nullable=optional)
 
 
 def _flag(name: str) -> Column[bool]:
@@ -150,6 +150,8 @@ run: Final = Table(
     _text("plan_asked"),
     _text("experiment_id", optional=True),
     _text("arm", optional=True),
+    _text("phase", optional=True),
+    _integer("position", optional=True),
     _number("duration_seconds", optional=True),
     Column("success", Boolean),
     _number("score", optional=True),

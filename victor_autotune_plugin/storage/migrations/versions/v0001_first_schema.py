@@ -103,6 +103,8 @@ def upgrade() -> None:
         _text("plan_asked"),
         _text("experiment_id", nullable=True),
         _text("arm", nullable=True),
+        _text("phase", nullable=True),
+        _integer("position", nullable=True),
         _number("duration_seconds", nullable=True),
         _flag("success", nullable=True),
         _number("score", nullable=True),
@@ -168,8 +170,8 @@ def _number(name: str, *, nullable: bool = False) -> sa.Column[Any]:
     return sa.Column(name, sa.Double, nullable=nullable)
 
 
-def _integer(name: str) -> sa.Column[Any]:
-    return sa.Column(name, sa.Integer, nullable=False)
+def _integer(name: str, *, nullable: bool = False) -> sa.Column[Any]:
+    return sa.Column(name, sa.Integer, nullable=nullable)
 
 
 def _flag(name: str, *, nullable: bool = False) -> sa.Column[Any]:

@@ -1,0 +1,106 @@
+"""The command line on real Victor, in processes of their own."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.realvictor import workflow_yaml
+from victor_autotune_plugin.scripted import ScriptedModel, scripts
+from victor_autotune_plugin.scripted.sandbox import Sandbox
+from victor_autotune_plugin.storage import Store, default_url
+
+Process = Callable[..., subprocess.CompletedProcess[str]]
+MODEL = ("--provider", "openai", "--model", "scripted")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "flow.yaml").write_text(
+        workflow_yaml("researcher", "planner", formation="sequential", metadata={"autotune": {"mode": "auto"}})
+    )
+    return tmp_path
+
+
+def test_victor_lists_the_plugin_and_has_the_command(victor_process: Process) -> None:
+    listed = victor_process("victor", "plugin", "list")
+    assert listed.returncode == 0, listed.stderr
+    assert "autotune" in listed.stdout
+    helped = victor_process("victor", "autotune", "run", "--help")
+    assert helped.returncode == 0, helped.stderr
+    words = " ".join(helped.stdout.split())
+    assert "autotune run [OPTIONS] WORKFLOW.yaml" in words
+    assert "autotune run review.yaml --runs 20" in words
+
+
+def test_victor_runs_a_team_workflow(victor_process: Process, folder: Path) -> None:
+    done = victor_process("victor", "autotune", "run", "flow.yaml", "--runs", "2", *MODEL, "--json", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    data = json.loads(done.stdout)
+    assert (data["runs_done"], data["runs_failed"]) == (2, 0)
+    assert [team["mode"] for run in data["runs"] for team in run["teams"]] == ["auto", "auto"]
+    assert "run 2 of 2: ok" in done.stderr
+    assert "embedding" not in done.stderr  # what Victor logs while a team runs
+    status = victor_process("victor", "autotune", "status", "--json", cwd=folder)
+    assert status.returncode == 0, status.stderr
+    team = json.loads(status.stdout)["teams"][0]
+    assert (team["workflow"], team["team_id"], team["runs"], team["success_rate"]) == ("workflow", "team", 2, 1.0)
+    doctor = victor_process("victor", "autotune", "doctor", "--json", cwd=folder)
+    assert doctor.returncode == 0, doctor.stdout
+    checks = {check["name"]: check["found"] for check in json.loads(doctor.stdout)["checks"]}
+    assert checks["plugin"] == "loaded by Victor"
+
+
+def test_a_failing_model_ends_with_code_1_and_without_victors_noise(
+    victor_process: Process, scripted: ScriptedModel, folder: Path
+) -> None:
+    scripted.script = scripts.failing(400)
+    done = victor_process("victor-autotune", "run", "flow.yaml", *MODEL, cwd=folder)
+    assert done.returncode == 1, done.stderr
+    assert "run 1 failed: team team:" in done.stdout
+    assert "Traceback" not in done.stderr
+    assert len(done.stderr.splitlines()) <= 5, done.stderr
+
+
+def test_ctrl_c_in_the_middle_of_a_run(sandbox: Sandbox, scripted: ScriptedModel, folder: Path) -> None:
+    scripted.script = scripts.succeed_at_once(0.05)
+    process = subprocess.Popen(
+        sandbox.command(["victor-autotune", "run", "flow.yaml", "--runs", "500", *MODEL, "--json"]),
+        env=sandbox.environment(),
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    try:
+        for line in process.stderr:
+            if line.startswith("run 2 of 500"):
+                break
+        scripted.script = scripts.succeed_at_once(30.0)
+        deadline = time.monotonic() + 60
+        while not scripted.in_flight:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        os.kill(process.pid, signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 130, err
+    assert "Traceback" not in err
+    data = json.loads(out)
+    assert data["interrupted"] is True
+    assert data["runs_done"] >= 2
+    assert data["runs_failed"] == 0
+    with Store.open(default_url(folder)) as store:
+        runs = list(store.runs())
+        assert store.counts()["runs_running"] == 0
+    assert sum(not record.run.cancelled for record in runs if record.run is not None) == data["runs_done"]
+    assert sum(record.run.cancelled for record in runs if record.run is not None) == len(runs) - data["runs_done"]
