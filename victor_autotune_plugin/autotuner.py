@@ -13,28 +13,25 @@ line in the history change together or not at all, whoever else shares the store
 
 from __future__ import annotations
 
-import secrets
-import threading
 import time
-import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from importlib.metadata import version
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Final
 
-from attrs import asdict, define, evolve, frozen
+from attrs import define, evolve
 
 from . import faults
+from .changes import Changes, open_changes
 from .errors import AutotuneError, StoreError
+from .evidence import Evidence
 from .hookmanager import HookManager
 from .hookspecs import PlannedRun, TeamRunStarting
-from .model.optimization import OptimizationSuggestion, current_config
-from .model.plan import EMPTY_PLAN, TeamPlan, TeamSpec
-from .model.state import Actor, Assignment, Change, ChangeAction, Experiment, ExperimentStatus, Phase, TeamState
+from .model.plan import EMPTY_PLAN, TeamSpec
+from .model.state import Assignment, Change, ChangeAction, Experiment, ExperimentStatus, Phase, TeamState
+from .proposals import comparable, new_experiment, suggestions
 from .recorder import Recorder
 
 if TYPE_CHECKING:
-    from .experiment import Judge, Watch
     from .model.run import TeamRun
     from .settings import Settings
     from .storage import Transaction
@@ -44,16 +41,6 @@ HISTORY_RUNS: Final = 50
 
 SUGGEST_EVERY: Final = 5
 """A team without an experiment is looked at again after this many runs."""
-
-_TELLS: Final[Mapping[str, tuple[str, ...]]] = {
-    "started": ("experiment_started",),
-    "promoted": ("experiment_decided", "plan_promoted"),
-    "rejected": ("experiment_decided",),
-    "inconclusive": ("experiment_decided",),
-    "aborted": ("experiment_decided",),
-    "rolled_back": ("plan_rolled_back",),
-}
-
 
 _TESTING: Final = ("approve", "auto")
 """The modes in which runs take part in experiments."""
@@ -72,14 +59,6 @@ class _Approval:
     given: bool = False
     by: str | None = None
     asked: tuple[Experiment, str] | None = None
-
-
-@frozen
-class _Told:
-    """A change to tell the hooks about once it is committed."""
-
-    experiment: Experiment | None
-    change: Change
 
 
 class Autotuner:
@@ -103,7 +82,7 @@ class Autotuner:
         self._recorder = recorder
         self._hooks = hooks
         self._clock = clock
-        self._evidence = _Evidence()
+        self._evidence = Evidence()
         self._metadata: dict[tuple[str, str], Any] = {}
         self._runs_seen: dict[tuple[str, str], int] = {}
 
@@ -131,19 +110,40 @@ class Autotuner:
             faults.report("choice of a plan", error)
             return PlannedRun(mode=settings.mode)
 
-    def _planned(self, changes: _Changes, event: TeamRunStarting, settings: Settings) -> PlannedRun:
+    def _planned(self, changes: Changes, event: TeamRunStarting, settings: Settings) -> PlannedRun:
         transaction = changes.transaction
         state = self._kept_up(changes, event.spec)
         takes_part = state.experiment_id is not None and not state.paused and settings.mode in _TESTING
         experiment = transaction.experiment(state.experiment_id) if takes_part and state.experiment_id else None
         if experiment is None or not experiment.is_open:
             return PlannedRun(state.plan, settings.mode, source="configured" if state.plan.is_empty else "live")
-        assignment = _assigned(transaction, experiment, event)
+        assignment = self._assigned(transaction, experiment, event)
         plan = experiment.treatment if assignment.arm == "treatment" else experiment.control
         source = "watch" if assignment.phase == "watch" else "experiment"
         return PlannedRun(plan, settings.mode, assignment, source)
 
-    def _kept_up(self, changes: _Changes, spec: TeamSpec) -> TeamState:
+    def _assigned(self, transaction: Transaction, experiment: Experiment, event: TeamRunStarting) -> Assignment:
+        """Return the place of a run in the open phase of an experiment; a task keeps its arm."""
+        from .experiment import CONTROL, TREATMENT, assign
+
+        phase: Phase = "watch" if experiment.status == "watched" else "test"
+        unit = event.task_key or event.run_id
+        known = transaction.assignment_of_unit(experiment.id, phase, unit)
+        if known is not None:
+            return known
+        index = transaction.next_index(experiment.id, phase)
+        weights = None
+        if phase == "watch":
+            holdback = float(experiment.watch_policy["holdback"])
+            weights = {CONTROL: holdback, TREATMENT: 1 - holdback}
+        arm = assign(f"{experiment.seed}:{phase}", index, weights)
+        if phase == "watch" and self._evidence.watch(transaction, experiment).wants_control:
+            arm = CONTROL
+        assignment = Assignment(experiment.id, phase, index, arm, unit, event.run_id)
+        transaction.add_assignment(assignment)
+        return assignment
+
+    def _kept_up(self, changes: Changes, spec: TeamSpec) -> TeamState:
         """Return the state of a team; what was learnt of another definition of it no longer holds."""
         state = changes.transaction.team(*spec.key)
         fingerprint = spec.fingerprint()
@@ -187,7 +187,7 @@ class Autotuner:
             with self._changes() as changes:
                 self._conclude(changes, run, settings, _Approval(given=answer.value is True, by=answer.by))
 
-    def _conclude(self, changes: _Changes, run: TeamRun, settings: Settings, approval: _Approval) -> None:
+    def _conclude(self, changes: Changes, run: TeamRun, settings: Settings, approval: _Approval) -> None:
         state = changes.transaction.team(*run.spec.key)
         if state.paused or state.fingerprint != run.spec.fingerprint():
             return
@@ -212,7 +212,7 @@ class Autotuner:
         return runs in (1, min_history) or runs % SUGGEST_EVERY == 0
 
     def _judge_test(
-        self, changes: _Changes, state: TeamState, experiment: Experiment, settings: Settings, approval: _Approval
+        self, changes: Changes, state: TeamState, experiment: Experiment, settings: Settings, approval: _Approval
     ) -> None:
         verdict = self._evidence.judge(changes.transaction, experiment).verdict()
         if verdict.status == "running":
@@ -254,10 +254,11 @@ class Autotuner:
             improvement_percent=improvement,
         )
 
-    def _judge_watch(self, changes: _Changes, state: TeamState, experiment: Experiment) -> None:
-        verdict = self._evidence.watch(changes.transaction, experiment).verdict()
-        if verdict.status == "watching":
+    def _judge_watch(self, changes: Changes, state: TeamState, experiment: Experiment) -> None:
+        watch = self._evidence.watch(changes.transaction, experiment)
+        if not watch.is_final:
             return
+        verdict = watch.verdict()
         evidence = verdict.to_dict()
         harmed = verdict.status == "rolled_back"
         action: ChangeAction = "rolled_back" if harmed else "settled"
@@ -268,7 +269,7 @@ class Autotuner:
         changes.apply(after, action, verdict.reason, before=state, experiment=ended, evidence=evidence)
 
     def _stop_for_cost(
-        self, changes: _Changes, state: TeamState, experiment: Experiment, run: TeamRun, settings: Settings
+        self, changes: Changes, state: TeamState, experiment: Experiment, run: TeamRun, settings: Settings
     ) -> None:
         """End a plan that crossed the cost cap; one run is enough, since the cap is a hard limit."""
         cap = settings.limits.max_cost_usd_per_run
@@ -282,19 +283,19 @@ class Autotuner:
         changes.apply(after, action, reason, before=state, experiment=ended, evidence={"cost_usd": run.cost_usd})
 
     def _propose(
-        self, changes: _Changes, state: TeamState, run: TeamRun, settings: Settings, approval: _Approval
+        self, changes: Changes, state: TeamState, run: TeamRun, settings: Settings, approval: _Approval
     ) -> None:
         """Start a test of the best suggestion that was not tried before, if there is one."""
-        runs = _comparable(changes.transaction.runs_of(*state.key, HISTORY_RUNS), state)
+        runs = comparable(changes.transaction.runs_of(*state.key, HISTORY_RUNS), state)
         if len(runs) < settings.experiment.min_history:
             return
         experiments = changes.transaction.experiments_of(*state.key)
         tried = {experiment.treatment.id for experiment in experiments if experiment.fingerprint == state.fingerprint}
-        for suggestion in self.suggestions(run.spec, state.plan, runs, settings):
+        for suggestion in suggestions(run.spec, state.plan, runs, settings, self._hooks):
             treatment = state.plan.merged(suggestion.plan)
             if treatment.id in tried or treatment == state.plan or settings.limits.crossed_by(treatment):
                 continue
-            experiment = self._experiment(state, treatment, suggestion, settings)
+            experiment = new_experiment(state, treatment, suggestion, settings, self._clock())
             if not approval.given:
                 approval.asked = None if approval.by else (experiment, "start")
                 return
@@ -304,67 +305,6 @@ class Autotuner:
                 after, "started", suggestion.description, before=state, experiment=experiment, evidence=evidence
             )
             return
-
-    def suggestions(
-        self, spec: TeamSpec, plan: TeamPlan, runs: Sequence[TeamRun], settings: Settings
-    ) -> list[OptimizationSuggestion]:
-        """Return what the strategies suggest for a team, best first.
-
-        Args:
-            spec: The team as configured.
-            plan: Its live plan.
-            runs: Finished runs under that plan.
-            settings: The team's settings.
-
-        Returns:
-            Suggestions with at least the wanted improvement and a confidence of 0.6, by priority and then by expected
-            improvement times confidence.
-        """
-        from .analysis import formation_insight
-        from .strategies import BUILT_IN
-
-        insight = formation_insight(runs)
-        insights = [] if insight is None else [insight]
-        config = current_config(spec, plan)
-        strategies = [*BUILT_IN]
-        for answer in self._hooks.answers("add_strategies"):
-            strategies.extend(answer.value)
-        found: list[OptimizationSuggestion] = []
-        for strategy in strategies:
-            if strategy.name in settings.strategies:
-                with faults.guard(f"strategy {strategy.name!r}"):
-                    found.extend(strategy.suggest(insights, config))
-        worth = [
-            suggestion
-            for suggestion in found
-            if suggestion.confidence >= 0.6
-            and suggestion.expected_improvement >= 100 * settings.experiment.minimum_improvement
-        ]
-        rank = ("critical", "high", "medium", "low")
-        return sorted(worth, key=lambda s: (rank.index(s.priority), -s.expected_improvement * s.confidence))
-
-    def _experiment(
-        self, state: TeamState, treatment: TeamPlan, suggestion: OptimizationSuggestion, settings: Settings
-    ) -> Experiment:
-        from .experiment import ASSIGNMENT_VERSION
-
-        return Experiment(
-            id=uuid.uuid4().hex[:12],
-            workflow=state.workflow,
-            team_id=state.team_id,
-            fingerprint=state.fingerprint or "",
-            strategy=suggestion.type,
-            description=suggestion.description,
-            control=state.plan,
-            treatment=treatment,
-            seed=secrets.token_hex(8),
-            assignment_version=ASSIGNMENT_VERSION,
-            policy=_policy(settings),
-            watch_policy=_watch_policy(settings),
-            status="running",
-            created_at=self._clock(),
-            code_version=version("victor-autotune-plugin"),
-        )
 
     # --- what a person does
 
@@ -432,188 +372,14 @@ class Autotuner:
             after = evolve(state, paused=paused)
             return changes.apply(after, action, f"{action.capitalize()} by hand.", before=state, actor="person")
 
-    @contextmanager
-    def _changes(self) -> Iterator[_Changes]:
-        """Open a transaction that tells the hooks of its changes once it is committed."""
-        with self._recorder.transaction() as transaction:
-            changes = _Changes(transaction, self._clock)
-            yield changes
-        for told in changes.told:
-            for hook in _TELLS.get(told.change.action, ()):
-                if told.experiment is not None:
-                    self._hooks.tell(hook, experiment=told.experiment, change=told.change)
-
-
-class _Changes:
-    """One transaction, and the changes to a team's plan made in it."""
-
-    def __init__(self, transaction: Transaction, clock: Callable[[], float]) -> None:
-        self.transaction = transaction
-        self.told: list[_Told] = []
-        self._clock = clock
-
-    def apply(self, after: TeamState, action: ChangeAction, reason: str, **details: Any) -> TeamState:
-        """Save a team's new state, the experiment behind it, and the line in the history; return the saved state."""
-        self.apply_change(after, action, reason, **details)
-        return self.transaction.team(*after.key)
-
-    def apply_change(
-        self,
-        after: TeamState,
-        action: ChangeAction,
-        reason: str,
-        *,
-        before: TeamState,
-        experiment: Experiment | None = None,
-        actor: Actor = "auto",
-        evidence: Mapping[str, Any] | None = None,
-        rollback_plan: TeamPlan | None = None,
-        improvement_percent: float | None = None,
-    ) -> Change:
-        """Do what `apply` does; return the line in the history."""
-        now = self._clock()
-        if experiment is not None:
-            self.transaction.save_experiment(experiment)
-        self.transaction.save_team(evolve(after, updated_at=now))
-        change = Change(
-            id=None,
-            at=now,
-            workflow=after.workflow,
-            team_id=after.team_id,
-            action=action,
-            actor=actor,
-            reason=reason,
-            experiment_id=None if experiment is None else experiment.id,
-            plan_before=before.plan,
-            plan_after=after.plan,
-            rollback_plan=rollback_plan,
-            improvement_percent=improvement_percent,
-            evidence=dict(evidence or {}),
-        )
-        change = evolve(change, id=self.transaction.add_change(change))
-        self.told.append(_Told(experiment, change))
-        return change
-
-
-class _Evidence:
-    """The judges of the open experiments, each fed with the observations it has not seen.
-
-    A judge is a function of the observations in the order of the store, so every process that shares the store
-    comes to the same verdict, and one that starts anew replays it.
-    """
-
-    def __init__(self) -> None:
-        self._judges: dict[tuple[str, Phase], tuple[Any, int]] = {}
-        self._lock = threading.Lock()
-
-    def judge(self, transaction: Transaction, experiment: Experiment) -> Judge:
-        """Return the judge of a test, up to date."""
-        from .experiment import Judge, Policy
-
-        judge: Judge = self._fed(transaction, experiment, "test", lambda: Judge(Policy.from_dict(experiment.policy)))
-        return judge
-
-    def watch(self, transaction: Transaction, experiment: Experiment) -> Watch:
-        """Return the watch over a promoted plan, up to date."""
-        from .experiment import Watch, WatchPolicy
-
-        def make() -> Watch:
-            reference = [_observation(stored) for stored in transaction.observations(experiment.id, "test")]
-            return Watch(WatchPolicy.from_dict(experiment.watch_policy), reference=reference)
-
-        watch: Watch = self._fed(transaction, experiment, "watch", make)
-        return watch
-
-    def _fed(self, transaction: Transaction, experiment: Experiment, phase: Phase, make: Callable[[], Any]) -> Any:
-        key = (experiment.id, phase)
-        with self._lock:
-            judge, seen = self._judges.pop(key, (None, 0))
-            if judge is None:
-                judge = make()
-            for stored in transaction.observations(experiment.id, phase, seen):
-                judge.observe(_observation(stored))
-                seen = stored.order
-            self._judges[key] = judge, seen
-            if len(self._judges) > 1000:
-                self._judges.pop(next(iter(self._judges)))
-            return judge
-
-
-def _policy(settings: Settings) -> dict[str, Any]:
-    from .experiment import Policy
-
-    wanted = asdict(settings.experiment)
-    del wanted["min_history"]
-    return Policy(**wanted).to_dict()
-
-
-def _watch_policy(settings: Settings) -> dict[str, Any]:
-    from .experiment import WatchPolicy
-
-    watch, test = settings.watch, settings.experiment
-    return WatchPolicy(
-        alpha=watch.alpha,
-        metric=test.metric,
-        holdback=watch.holdback,
-        max_runs=watch.max_runs,
-        success_drop=test.success_margin,
-        p95_rise=test.p95_margin,
-    ).to_dict()
+    def _changes(self) -> AbstractContextManager[Changes]:
+        return open_changes(self._recorder, self._hooks, self._clock)
 
 
 def _crosses_cost_cap(run: TeamRun, experiment: Experiment, settings: Settings) -> bool:
     cap = settings.limits.max_cost_usd_per_run
     over = cap is not None and run.cost_usd is not None and run.cost_usd > cap
     return over and run.experiment_id == experiment.id and run.arm == "treatment"
-
-
-def _observation(stored: Any) -> Any:
-    from .experiment import Observation
-
-    return Observation(
-        index=stored.index,
-        arm=stored.arm,
-        duration_seconds=stored.duration_seconds,
-        success=stored.success,
-        score=stored.score,
-        cost_usd=stored.cost_usd,
-        tool_calls=stored.tool_calls,
-        timed_out=stored.timed_out,
-        task_key=stored.task_key,
-    )
-
-
-def _assigned(transaction: Transaction, experiment: Experiment, event: TeamRunStarting) -> Assignment:
-    """Return the place of a run in the open phase of an experiment; a task keeps its arm."""
-    from .experiment import assign
-
-    phase: Phase = "watch" if experiment.status == "watched" else "test"
-    unit = event.task_key or event.run_id
-    known = transaction.assignment_of_unit(experiment.id, phase, unit)
-    if known is not None:
-        return known
-    index = transaction.next_index(experiment.id, phase)
-    weights = None
-    if phase == "watch":
-        holdback = float(experiment.watch_policy["holdback"])
-        weights = {"control": holdback, "treatment": 1 - holdback}
-    arm = assign(f"{experiment.seed}:{phase}", index, weights)
-    assignment = Assignment(experiment.id, phase, index, arm, unit, event.run_id)
-    transaction.add_assignment(assignment)
-    return assignment
-
-
-def _comparable(runs: Sequence[TeamRun], state: TeamState) -> list[TeamRun]:
-    """Return the latest runs of the team as it is now: same definition, live plan, not cancelled."""
-    latest = []
-    for run in runs:
-        if run.cancelled:
-            continue
-        if run.spec.fingerprint() != state.fingerprint:
-            break
-        if run.plan_asked == state.plan:
-            latest.append(run)
-    return latest
 
 
 def _latest_promotion(changes: Sequence[Change]) -> Change | None:

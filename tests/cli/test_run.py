@@ -305,11 +305,11 @@ def test_runs_in_which_no_team_is_seen_are_told(call: Callable[..., Said], victo
 
 
 def test_what_was_run_is_told_even_if_the_store_is_gone_meanwhile(
-    call: Callable[..., Said], victor: Victor, monkeypatch: pytest.MonkeyPatch
+    call: Callable[..., Said], victor: Victor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def last(number: int, context: Mapping[str, Any]) -> Any:
         done = await a_team_run(number, context)
-        monkeypatch.setenv("VICTOR_AUTOTUNE_DATABASE_URL", "sqlite:////dev/null/nowhere.db")
+        monkeypatch.setenv("VICTOR_AUTOTUNE_DATABASE_URL", f"sqlite:///{tmp_path}")
         return done
 
     victor.work = last
@@ -317,7 +317,7 @@ def test_what_was_run_is_told_even_if_the_store_is_gone_meanwhile(
     assert said.code == 0
     assert (said.data["runs_done"], said.data["teams"]) == (1, [])
     assert said.err.count("note: ") == 1
-    assert "/dev/null/nowhere.db" in said.err
+    assert "is a folder" in said.err
 
 
 def test_mode_off_creates_no_store(call: Callable[..., Said], victor: Victor, tmp_path: Path) -> None:

@@ -104,6 +104,10 @@ def _print_experiment(found: Explanation) -> None:
         seen = found.facts.watch["runs"]
         rows.append(("Watch says", found.facts.watch["reason"]))
         rows.append(("Runs since", f"{seen['treatment']} promoted, {seen['control']} holdback"))
+    if found.ending is not None:
+        step = found.ending
+        by = "by itself" if step.actor == "auto" else f"by a {step.actor}"
+        rows.append(("Ended", f"{step.action.replace('_', ' ')} {by}, {show.when(step.at)}: {step.reason}"))
     console.print(show.pairs(rows))
     table = show.table(
         "Guardrail", "Control", "Treatment", "Worse by", "Tolerated", "Status", right=("Control", "Treatment")

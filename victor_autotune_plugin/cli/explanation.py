@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from attrs import asdict, frozen
 
 from ..autotuner import HISTORY_RUNS
+from ..proposals import comparable, suggestions
 from ..settings import Price
 from .facts import TeamFacts, team_facts
 from .outlook import outlook
 
 if TYPE_CHECKING:
     from ..model.optimization import OptimizationSuggestion
-    from ..model.run import TeamRun
     from ..model.state import Change, TeamState
     from .session import Session
 
@@ -27,6 +26,7 @@ class Explanation:
     Attributes:
         facts: What is known of the team.
         source: The change that gave it its live plan, or None when none did.
+        ending: The change that ended the last experiment, or None while one is open.
         outlook: What would change the decision, sentence by sentence.
         suggestions: What the strategies suggest, best first, each with the status of the experiment that tried it
             before, or None.
@@ -37,6 +37,7 @@ class Explanation:
 
     facts: TeamFacts
     source: Change | None
+    ending: Change | None
     outlook: list[str]
     suggestions: list[tuple[OptimizationSuggestion, str | None]]
     compared: int
@@ -50,6 +51,7 @@ class Explanation:
             "team": self.facts.to_dict() | {"experiment": None if experiment is None else experiment.to_dict()},
             "configured": None if self.facts.state.spec is None else self.facts.state.spec.to_dict(),
             "plan_from": None if self.source is None else self.source.to_dict(),
+            "ended_by": None if self.ending is None else self.ending.to_dict(),
             "verdict": self.facts.verdict,
             "watch_verdict": self.facts.watch,
             "outlook": self.outlook,
@@ -78,24 +80,26 @@ def explanation(session: Session, state: TeamState, file: Path | None = None) ->
     settings = runtime.book.for_team(*state.key, metadata, source)
     facts = team_facts(session, state, settings=settings)
     changes = store.changes(*state.key)
-    runs = _comparable(list(store.finished_runs(*state.key, limit=HISTORY_RUNS)), state)
+    runs = comparable(list(store.finished_runs(*state.key, limit=HISTORY_RUNS)), state)
     tried = {
         experiment.treatment.id: experiment.status
         for experiment in reversed(store.experiments(*state.key))
         if experiment.fingerprint == state.fingerprint
     }
-    suggestions = [] if state.spec is None else runtime.autotuner.suggestions(state.spec, state.plan, runs, settings)
+    found = [] if state.spec is None else suggestions(state.spec, state.plan, runs, settings, runtime.hooks)
     note = None
     if file is None and facts.figures.runs and facts.mode != settings.mode:
         note = (
             f"the last run had mode {facts.mode}; the workflow's own metadata.autotune may say so. "
             "Name its file to see its settings, too: --file WORKFLOW.yaml"
         )
+    ended = facts.experiment.id if facts.experiment is not None and facts.experiment.has_ended else None
     return Explanation(
         facts=facts,
         source=next((change for change in reversed(changes) if change.plan_before != change.plan_after), None),
+        ending=next((change for change in reversed(changes) if change.experiment_id == ended), None) if ended else None,
         outlook=outlook(facts, settings),
-        suggestions=[(one, tried.get(state.plan.merged(one.plan).id)) for one in suggestions],
+        suggestions=[(one, tried.get(state.plan.merged(one.plan).id)) for one in found],
         compared=len(runs),
         settings=runtime.book.explain(*state.key, metadata, source),
         note=note,
@@ -108,15 +112,6 @@ def _metadata(file: Path, workflow: str) -> tuple[Any, str | None]:
     read = read_workflows(file)
     metadata = (read.workflow(workflow).metadata or {}).get("autotune")
     return metadata, f"{file}:{read.lines[workflow]}" if workflow in read.lines else None
-
-
-def _comparable(runs: Sequence[TeamRun], state: TeamState) -> list[TeamRun]:
-    """Return the runs of the team as it is now: same definition, live plan, not cancelled."""
-    return [
-        run
-        for run in runs
-        if not run.cancelled and run.plan_asked == state.plan and run.spec.fingerprint() == state.fingerprint
-    ]
 
 
 def _plain(value: object) -> object:

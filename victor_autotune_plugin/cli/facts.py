@@ -81,7 +81,7 @@ class TeamFacts:
         experiment: The open experiment, else the last one, or None.
         verdict: The test's verdict of that experiment as plain data; of an open one as of now.
         watch: The watch's verdict of that experiment, likewise, or None without a promotion.
-        decided: The last experiment that has a verdict, or None.
+        decided: The last experiment that passed or ended, or None.
     """
 
     state: TeamState
@@ -172,7 +172,7 @@ def team_facts(
     experiment = store.experiment(state.experiment_id) if state.experiment_id is not None else None
     experiment = experiment or next(iter(experiments), None)
     verdict, watch = (None, None) if experiment is None else verdicts(store, experiment)
-    decided = next((one for one in experiments if one.verdict is not None), None)
+    decided = next((one for one in experiments if one.has_ended or one.status == "watched"), None)
     return TeamFacts(
         state=state,
         mode=mode,

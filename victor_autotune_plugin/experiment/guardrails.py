@@ -20,7 +20,7 @@ from .twosample import SumStatistic, Tail
 UNCLEAR_Z: Final = 0.7
 """Evidence of harm above which a guardrail beyond its margin is unclear. One single extreme value gives nearly 1."""
 
-UNCLEAR_EXCESS: Final = 0.25
+UNCLEAR_EXCESS: Final = 0.10
 """Rise of a mean above its margin that is unclear without evidence: few extreme runs make it, and no z-score."""
 
 GUARDRAILS: Final = ("success", "score", "p95", "mean", "cost", "tool_calls")

@@ -1,0 +1,134 @@
+"""What to test next: from a team's latest runs to suggestions, and from a suggestion to an experiment."""
+
+from __future__ import annotations
+
+import secrets
+import uuid
+from collections.abc import Sequence
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+from attrs import asdict
+
+from . import faults
+from .hookmanager import HookManager
+from .model.optimization import OptimizationSuggestion, current_config
+from .model.plan import TeamPlan, TeamSpec
+from .model.state import Experiment, TeamState
+
+if TYPE_CHECKING:
+    from .model.run import TeamRun
+    from .settings import Settings
+
+
+def comparable(runs: Sequence[TeamRun], state: TeamState) -> list[TeamRun]:
+    """Return the latest runs of a team as it is now: same definition, live plan, not cancelled.
+
+    Args:
+        runs: Its finished runs, newest first.
+        state: Its state.
+    """
+    latest = []
+    for run in runs:
+        if run.cancelled:
+            continue
+        if run.spec.fingerprint() != state.fingerprint:
+            break
+        if run.plan_asked == state.plan:
+            latest.append(run)
+    return latest
+
+
+def suggestions(
+    spec: TeamSpec, plan: TeamPlan, runs: Sequence[TeamRun], settings: Settings, hooks: HookManager
+) -> list[OptimizationSuggestion]:
+    """Return what the strategies suggest for a team, best first.
+
+    Args:
+        spec: The team as configured.
+        plan: Its live plan.
+        runs: Finished runs under that plan.
+        settings: The team's settings.
+        hooks: Are asked for further strategies.
+
+    Returns:
+        Suggestions with at least the wanted improvement and a confidence of 0.6, by priority and then by expected
+        improvement times confidence.
+    """
+    from .analysis import formation_insight
+    from .strategies import BUILT_IN
+
+    insight = formation_insight(runs)
+    insights = [] if insight is None else [insight]
+    config = current_config(spec, plan)
+    strategies = [*BUILT_IN]
+    for answer in hooks.answers("add_strategies"):
+        strategies.extend(answer.value)
+    found: list[OptimizationSuggestion] = []
+    for strategy in strategies:
+        if strategy.name in settings.strategies:
+            with faults.guard(f"strategy {strategy.name!r}"):
+                found.extend(strategy.suggest(insights, config))
+    worth = [
+        suggestion
+        for suggestion in found
+        if suggestion.confidence >= 0.6
+        and suggestion.expected_improvement >= 100 * settings.experiment.minimum_improvement
+    ]
+    rank = ("critical", "high", "medium", "low")
+    return sorted(worth, key=lambda s: (rank.index(s.priority), -s.expected_improvement * s.confidence))
+
+
+def new_experiment(
+    state: TeamState, treatment: TeamPlan, suggestion: OptimizationSuggestion, settings: Settings, now: float
+) -> Experiment:
+    """Return an experiment that puts a suggestion to the proof.
+
+    Args:
+        state: The team's state; its live plan is the control.
+        treatment: The challenger plan.
+        suggestion: Why.
+        settings: The team's settings.
+        now: Unix time, seconds.
+    """
+    from .experiment import ASSIGNMENT_VERSION
+
+    return Experiment(
+        id=uuid.uuid4().hex[:12],
+        workflow=state.workflow,
+        team_id=state.team_id,
+        fingerprint=state.fingerprint or "",
+        strategy=suggestion.type,
+        description=suggestion.description,
+        control=state.plan,
+        treatment=treatment,
+        seed=secrets.token_hex(8),
+        assignment_version=ASSIGNMENT_VERSION,
+        policy=_policy(settings),
+        watch_policy=_watch_policy(settings),
+        status="running",
+        created_at=now,
+        code_version=version("victor-autotune-plugin"),
+    )
+
+
+def _policy(settings: Settings) -> dict[str, Any]:
+    from .experiment import Policy
+
+    wanted = asdict(settings.experiment)
+    del wanted["min_history"]
+    return Policy(**wanted).to_dict()
+
+
+def _watch_policy(settings: Settings) -> dict[str, Any]:
+    from .experiment import WatchPolicy
+
+    watch, test = settings.watch, settings.experiment
+    return WatchPolicy(
+        alpha=watch.alpha,
+        metric=test.metric,
+        holdback=watch.holdback,
+        max_runs=watch.max_runs,
+        success_drop=test.success_margin,
+        p95_rise=test.p95_margin,
+    ).to_dict()
