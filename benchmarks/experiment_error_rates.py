@@ -28,9 +28,11 @@ from numpy.typing import NDArray
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from victor_autotune_plugin.experiment import Judge, Observation, Policy, Watch, WatchPolicy, assign
+from victor_autotune_plugin.experiment.fixed import bootstrap_ratio, mann_whitney, welch
 
 Floats = NDArray[np.float64]
 Real = dict[str, list[tuple[float, float]]]
+Tasks = dict[str, dict[str, dict[str, float]]]
 
 
 @frozen
@@ -106,6 +108,21 @@ def read_real(path: Path | None) -> Real:
 def choose(rng: np.random.Generator, data: Real) -> list[tuple[float, float]]:
     """Return the runs of one set, so that a repetition stays within one agent and domain."""
     return data[sorted(data)[int(rng.integers(len(data)))]] if data else []
+
+
+def read_tasks(path: Path | None) -> Tasks:
+    """Return the log duration of each task by domain and set, centred within the set."""
+    data: Tasks = {}
+    if path is not None and path.exists():
+        with path.open(newline="") as file:
+            for row in csv.DictReader(file):
+                tasks = data.setdefault(row["domain"], {}).setdefault(row["set"], {})
+                tasks[row["task_id"]] = math.log(float(row["duration_seconds"]))
+        for sets in data.values():
+            for name, tasks in sets.items():
+                mean = sum(tasks.values()) / len(tasks)
+                sets[name] = {task: value - mean for task, value in tasks.items()}
+    return {domain: sets for domain, sets in data.items() if len(sets) > 1}
 
 
 @frozen
@@ -192,6 +209,65 @@ def _chunk(job: tuple[Case, int, int, Real]) -> list[tuple[Any, ...]]:
     rng = np.random.default_rng(seed)
     play: Callable[..., tuple[Any, ...]] = play_test if case.kind in ("null", "power") else play_watch
     return [play(case, rng, data) for _ in range(repetitions)]
+
+
+def compare_covariates(tasks: Tasks, repetitions: int, gain: float) -> dict[str, Any]:
+    """Play tests on real tasks with and without the tasks' earlier runs, on the same runs.
+
+    The runs of a test are one agent's on tasks drawn at random; the earlier runs are the other agents' of the same
+    domain on the same tasks.
+    """
+    rng = np.random.default_rng(77)
+    runs: dict[str, list[float]] = {"plain": [], "adjusted": []}
+    for _ in range(repetitions):
+        sets = tasks[sorted(tasks)[int(rng.integers(len(tasks)))]]
+        mine = sorted(sets)[int(rng.integers(len(sets)))]
+        others = [name for name in sorted(sets) if name != mine]
+        names, seed = sorted(sets[mine]), str(int(rng.integers(2**62)))
+        test, history = [], []
+        for i in range(400):
+            task, arm = names[int(rng.integers(len(names)))], assign(seed, i)
+            seconds = math.exp(3 + sets[mine][task]) * (1 - gain if arm == "treatment" else 1)
+            common = {"success": True, "score": 1.0, "task_key": f"{i}"}
+            test.append(Observation(index=i, arm=arm, duration_seconds=seconds, **common))
+            for other in others:
+                if task in sets[other]:
+                    earlier = math.exp(3 + sets[other][task])
+                    history.append(Observation(len(history), "control", duration_seconds=earlier, **common))
+        for name, baseline in (("plain", []), ("adjusted", history)):
+            judge = Judge(Policy(), baseline=baseline)
+            for run in test:
+                judge.observe(run)
+            verdict = judge.verdict()
+            runs[name].append(verdict.runs["treatment"] if verdict.status == "passed" else math.inf)
+    row: dict[str, Any] = {
+        "case": f"covariates, gain {gain:.0%}, real tasks",
+        "kind": "tasks",
+        "repetitions": repetitions,
+    }
+    for name, found in runs.items():
+        row[f"{name}_passed"], row[f"{name}_passed_error"] = share(sum(map(math.isfinite, found)), repetitions)
+        row[f"{name}_median"], row[f"{name}_runs_80"] = quantile(found, 0.5), quantile(found, 0.8)
+    return row
+
+
+def cover(repetitions: int, sigma: float, n: int = 10) -> dict[str, Any]:
+    """Return how often the fixed-sample 95 % intervals of `n` values an arm hold the true ratio."""
+    rng = np.random.default_rng(78)
+    hits = dict.fromkeys(("welch_logs", "mann_whitney", "bootstrap_t"), 0)
+    for k in range(repetitions):
+        control = (20 * np.exp(rng.normal(0, sigma, n))).tolist()
+        treatment = (16 * np.exp(rng.normal(0, sigma, n))).tolist()
+        for name, result in (
+            ("welch_logs", welch(control, treatment, logs=True)),
+            ("mann_whitney", mann_whitney(control, treatment)),
+            ("bootstrap_t", bootstrap_ratio(control, treatment, seed=k, draws=2000)),
+        ):
+            hits[name] += result.low <= -0.2 <= result.high
+    row: dict[str, Any] = {"case": f"coverage, n {n}, sd {sigma}", "kind": "coverage", "repetitions": repetitions}
+    for name, count in hits.items():
+        row[name], row[f"{name}_error"] = share(count, repetitions)
+    return row
 
 
 def share(hits: int, total: int) -> tuple[float, float]:
@@ -346,6 +422,13 @@ def main() -> None:
         print("No real runs given (--data agent_runs.csv): their cases are left out.")
     chosen = [case for case in cases(bool(data)) if arguments.only in case.name]
     rows = run(chosen, nulls, others, arguments.processes, data)
+    tasks = read_tasks(arguments.data)
+    for gain in (0.2, 0.3) if tasks and arguments.only in "covariates" else ():
+        rows.append(compare_covariates(tasks, others // 2, gain))
+        print({name: value for name, value in rows[-1].items() if name != "kind"})
+    for sigma in (0.5, 0.7, 1.0) if arguments.only in "coverage" else ():
+        rows.append(cover(others, sigma))
+        print({name: value for name, value in rows[-1].items() if name != "kind"})
     if arguments.json:
         arguments.json.write_text(json.dumps(rows, indent=2) + "\n")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from .model.state import Experiment, Phase, StoredObservation
@@ -35,13 +35,12 @@ class Evidence:
 
     def watch(self, transaction: Transaction, experiment: Experiment) -> Watch:
         """Return the watch over a promoted plan, up to date."""
-        from .experiment import Watch, WatchPolicy
-
-        def make() -> Watch:
-            reference = [observation_of(stored) for stored in transaction.observations(experiment.id, "test")]
-            return Watch(WatchPolicy.from_dict(experiment.watch_policy), reference=reference)
-
-        watch: Watch = self._fed(transaction, experiment, "watch", make)
+        watch: Watch = self._fed(
+            transaction,
+            experiment,
+            "watch",
+            lambda: new_watch(experiment, transaction.observations(experiment.id, "test")),
+        )
         return watch
 
     def _fed(self, transaction: Transaction, experiment: Experiment, phase: Phase, make: Callable[[], Any]) -> Any:
@@ -50,13 +49,47 @@ class Evidence:
             judge, seen = self._judges.pop(key, (None, 0))
             if judge is None:
                 judge = make()
-            for stored in transaction.observations(experiment.id, phase, seen):
-                judge.observe(observation_of(stored))
-                seen = stored.order
+            if not judge.is_final:
+                seen = feed(judge, transaction.observations(experiment.id, phase, seen)) or seen
             self._judges[key] = judge, seen
             if len(self._judges) > _MOST_JUDGES:
                 self._judges.pop(next(iter(self._judges)))
             return judge
+
+
+def feed(judge: Judge | Watch, observations: Sequence[StoredObservation]) -> int:
+    """Let a judge see observations until it has decided.
+
+    What comes after the decision is no part of it, so that the verdict does not depend on when it is asked for.
+
+    Args:
+        judge: A test's judge, or a watch.
+        observations: The observations that follow those it has seen, in order.
+
+    Returns:
+        The order of the last one it saw, or 0 when it saw none.
+    """
+    seen = 0
+    for stored in observations:
+        if judge.is_final:
+            break
+        judge.observe(observation_of(stored))
+        seen = stored.order
+    return seen
+
+
+def new_watch(experiment: Experiment, test: Sequence[StoredObservation]) -> Watch:
+    """Return a watch over an experiment's promoted plan that has seen no run yet.
+
+    Args:
+        experiment: The experiment.
+        test: All observations of its test, in order. Those that decided it are what the watch compares with.
+    """
+    from .experiment import Judge, Policy, Watch, WatchPolicy
+
+    last = feed(Judge(Policy.from_dict(experiment.policy)), test)
+    reference = [observation_of(stored) for stored in test if stored.order <= last]
+    return Watch(WatchPolicy.from_dict(experiment.watch_policy), reference=reference)
 
 
 def observation_of(stored: StoredObservation) -> Observation:

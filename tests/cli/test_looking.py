@@ -225,6 +225,16 @@ def test_explain_says_why_nothing_is_tuned(
     assert ("formation consensus" in said) is (told is not None)
 
 
+def test_explain_tells_what_ended_an_experiment(call: Callable[..., Said], project: Callable[[str], None]) -> None:
+    project("testing")
+    call("rollback", "team", "--reason", "no longer needed")
+    assert "Ended aborted by a person" in words(call("explain"))
+    assert "no longer needed" in words(call("explain"))
+    data = call("explain", "--json").data
+    assert data["ended_by"]["reason"] == "no longer needed"
+    assert data["team"]["last_verdict"]["status"] == "aborted"
+
+
 def test_explain_says_that_the_tuning_is_paused(call: Callable[..., Said], project: Callable[[str], None]) -> None:
     project("testing")
     call("pause", "team")

@@ -12,6 +12,7 @@ from .command import Command
 from .doctor import doctor
 from .explain import explain
 from .history import history
+from .replay import replay
 from .run import run
 from .status import status
 
@@ -52,6 +53,7 @@ _add(
 _add(status, "{prog}", "{prog} --workflow review --json")
 _add(explain, "{prog} reviewers", "{prog} reviewers --workflow review --file review.yaml")
 _add(history, "{prog} reviewers", "{prog} --runs --limit 50")
+_add(replay, "{prog}", "{prog} reviewers --json")
 _add(rollback, '{prog} reviewers --reason "answers got shorter"')
 _add(pause, "{prog} reviewers")
 _add(resume, "{prog} reviewers")

@@ -30,9 +30,7 @@ def print_explanation(found: Explanation) -> None:
     console.print(show.text(f"{state.team_id} ({state.workflow})", "bold"))
     since = "no change was promoted"
     if found.source is not None:
-        by = "by itself" if found.source.actor == "auto" else f"by a {found.source.actor}"
-        action = found.source.action.replace("_", " ")
-        since = f"{action} {by}, {show.when(found.source.at)}: {found.source.reason}"
+        since = show.step(found.source)
     if found.facts.fixed:
         since = "fixed by the settings below"
     rows: list[tuple[str, object]] = [("Live plan", show.plan_text(found.facts.plan)), ("Comes from", since)]
@@ -105,9 +103,7 @@ def _print_experiment(found: Explanation) -> None:
         rows.append(("Watch says", found.facts.watch["reason"]))
         rows.append(("Runs since", f"{seen['treatment']} promoted, {seen['control']} holdback"))
     if found.ending is not None:
-        step = found.ending
-        by = "by itself" if step.actor == "auto" else f"by a {step.actor}"
-        rows.append(("Ended", f"{step.action.replace('_', ' ')} {by}, {show.when(step.at)}: {step.reason}"))
+        rows.append(("Ended", show.step(found.ending)))
     console.print(show.pairs(rows))
     table = show.table(
         "Guardrail", "Control", "Treatment", "Worse by", "Tolerated", "Status", right=("Control", "Treatment")

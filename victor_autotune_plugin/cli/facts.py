@@ -6,14 +6,15 @@ from collections.abc import Mapping, Sequence
 from statistics import median
 from typing import TYPE_CHECKING, Any, Final
 
-from attrs import field, fields_dict, frozen
+from attrs import field, frozen
 
+from ..evidence import feed, new_watch
 from ..experiment.twosample import percentile
 
 if TYPE_CHECKING:
     from ..model.plan import TeamPlan
     from ..model.run import TeamRun
-    from ..model.state import Experiment, Phase, TeamState
+    from ..model.state import Experiment, TeamState
     from ..settings import Settings
     from ..storage import Store
     from .session import Session
@@ -186,7 +187,7 @@ def team_facts(
     )
 
 
-def verdicts(store: Store, experiment: Experiment) -> tuple[Mapping[str, Any] | None, Mapping[str, Any] | None]:
+def verdicts(store: Store, experiment: Experiment) -> tuple[Mapping[str, Any], Mapping[str, Any] | None]:
     """Return what the test and the watch of an experiment say now, as plain data.
 
     A verdict that is stored stands; an open test or watch is replayed from its observations.
@@ -198,26 +199,15 @@ def verdicts(store: Store, experiment: Experiment) -> tuple[Mapping[str, Any] | 
     Returns:
         The test's verdict, and the watch's or None without a promotion.
     """
-    from ..experiment import Judge, Observation, Policy, Watch, WatchPolicy
-
-    def observations(phase: Phase) -> list[Observation]:
-        names = fields_dict(Observation)
-        return [
-            Observation(**{name: getattr(stored, name) for name in names})
-            for stored in store.observations(experiment.id, phase)
-        ]
+    from ..experiment import Judge, Policy
 
     verdict, watched = experiment.verdict, experiment.watch_verdict
-    watching = watched is None and experiment.status == "watched"
-    tested = observations("test") if verdict is None or watching else []
     if verdict is None:
         judge = Judge(Policy.from_dict(experiment.policy))
-        for observation in tested:
-            judge.observe(observation)
+        feed(judge, store.observations(experiment.id, "test"))
         verdict = judge.verdict().to_dict()
-    if watching:
-        watch = Watch(WatchPolicy.from_dict(experiment.watch_policy), reference=tested)
-        for observation in observations("watch"):
-            watch.observe(observation)
+    if watched is None and experiment.status == "watched":
+        watch = new_watch(experiment, store.observations(experiment.id, "test"))
+        feed(watch, store.observations(experiment.id, "watch"))
         watched = watch.verdict().to_dict()
     return verdict, watched

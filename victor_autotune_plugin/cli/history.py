@@ -61,7 +61,7 @@ def _changes(changes: list[Change]) -> Table:
             show.lines(show.name(change.team_id), show.name(change.workflow)),
             show.lines(
                 show.word(change.action),
-                "by itself" if change.actor == "auto" else f"by a {change.actor}",
+                show.who(change),
                 None if improvement is None else f"{improvement:.0f} % better",
             ),
             show.lines(change.reason, plans),

@@ -23,6 +23,7 @@ from ..errors import AutotuneError
 
 if TYPE_CHECKING:
     from ..model.plan import TeamPlan
+    from ..model.state import Change
 
 DASH: Final = "–"
 """Stands for what is not known or does not apply."""
@@ -199,6 +200,16 @@ def percent(share: float | None, digits: int = 0) -> str:
 def plan_text(plan: TeamPlan) -> str:
     """Return a plan in words that a narrow column can break: `formation parallel, timeout 30s`."""
     return plan.describe().replace("=", " ")
+
+
+def who(change: Change) -> str:
+    """Return who made a change."""
+    return "by itself" if change.actor == "auto" else f"by a {change.actor}"
+
+
+def step(change: Change) -> str:
+    """Return a change in one sentence: what, who, when and why."""
+    return f"{change.action.replace('_', ' ')} {who(change)}, {when(change.at)}: {change.reason}"
 
 
 def when(at: float | None) -> str:

@@ -179,8 +179,7 @@ class _Runner:
         experiment = store.experiment(tested[-1]) if tested else None
         if experiment is not None:
             verdict, watched = verdicts(store, experiment)
-            said = watched or verdict
-            self._screen.judged("" if said is None else said["reason"])
+            self._screen.judged((watched or verdict)["reason"])
 
     async def _one(self, orchestrator: Any, number: int) -> WorkflowRun:
         teams: list[TeamRun] = []

@@ -10,6 +10,7 @@ from sqlalchemy import Select, Table, func, select, tuple_
 from ..faults import Fault
 from ..model.run import TeamRun
 from ..model.state import (
+    Assignment,
     Change,
     Experiment,
     ExperimentStatus,
@@ -20,7 +21,7 @@ from ..model.state import (
     TeamState,
 )
 from .connections import Connections
-from .rows import change_of, experiment_of, fault_of, observation_of, team_state
+from .rows import assignment_of, change_of, experiment_of, fault_of, observation_of, team_state
 from .run_rows import run_record
 from .schema import assignment, change, experiment, fault, observation, run, team
 
@@ -123,6 +124,15 @@ class Reader:
             .order_by(observation.c.number)
         )
         return [observation_of(row) for row in self._connections.execute(query)]
+
+    def assignments(self, experiment_id: str) -> list[Assignment]:
+        """Return all assignments of an experiment, by phase and index."""
+        query = (
+            select(assignment)
+            .where(assignment.c.experiment_id == experiment_id)
+            .order_by(assignment.c.phase, assignment.c.position)
+        )
+        return [assignment_of(row) for row in self._connections.execute(query)]
 
     def faults(self) -> list[Fault]:
         """Return the recorded faults, oldest first."""
