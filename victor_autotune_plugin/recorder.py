@@ -44,6 +44,7 @@ class Recorder:
         self._waiting: deque[TeamRun] = deque(maxlen=MOST_WAITING)
         self._not_before = 0.0
         self._lock = threading.RLock()
+        self._known_faults: dict[tuple[str, str], int] = {}
         atexit.register(self.close)
 
     @contextmanager
@@ -101,6 +102,7 @@ class Recorder:
                 with self.transaction() as transaction:
                     _write(transaction, run)
                 self._waiting.popleft()
+            self._keep_faults()
 
     def close(self) -> None:
         """Write what waits, with patience, and close the store."""
@@ -112,6 +114,16 @@ class Recorder:
         store, self._store = self._store, None
         if store is not None:
             store.close()
+
+    def _keep_faults(self) -> None:
+        """Write the faults of this process that are not in the store yet, for `victor autotune doctor`."""
+        for fault in faults.seen():
+            key = (fault.where, fault.error)
+            new = fault.count - self._known_faults.get(key, 0)
+            if new > 0:
+                self._known_faults[key] = fault.count
+                with self.transaction() as transaction:
+                    transaction.record_fault(fault.where, fault.error, fault.last_at, new)
 
     def _opened(self) -> Store:
         with self._lock:

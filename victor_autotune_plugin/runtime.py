@@ -34,18 +34,20 @@ class Runtime:
     ) -> None:
         self.project = project
         self._overrides = dict(overrides or {})
-        self._book = SettingsBook.load(project, overrides=self._overrides)
-        self.recorder = Recorder(self.open_store)
         self.hooks = HookManager()
+        if with_entry_points:
+            self.hooks.load_entry_points()
+        self._book = self._load_settings()
+        self.recorder = Recorder(self.open_store)
         self.autotuner = Autotuner(self.settings, self.recorder, self.hooks)
-        self._register_hooks(with_entry_points)
+        self._register_hooks()
 
     @property
     def book(self) -> SettingsBook:
         """The settings, read again when their files changed; while an edited file is wrong, the last good ones."""
         if self._book.changed():
             with faults.guard("reading of edited settings"):
-                self._book = SettingsBook.load(self.project, overrides=self._overrides)
+                self._book = self._load_settings()
         return self._book
 
     def settings(self, spec: TeamSpec, metadata: Mapping[str, Any] | None = None) -> Settings:
@@ -88,13 +90,16 @@ class Runtime:
         """Write what waits and close the store."""
         self.recorder.close()
 
-    def _register_hooks(self, with_entry_points: bool) -> None:
+    def _load_settings(self) -> SettingsBook:
+        offered = [strategy for answer in self.hooks.answers("add_strategies") for strategy in answer.value]
+        names = [strategy.name for strategy in offered]
+        return SettingsBook.load(self.project, overrides=self._overrides, extra_strategies=names)
+
+    def _register_hooks(self) -> None:
         from victor_autotune_hooks import built_in
 
         for name, plugin in built_in(self.autotuner, self.recorder, lambda: self.book):
             self.hooks.register(plugin, name)
-        if with_entry_points:
-            self.hooks.load_entry_points()
 
 
 _lock = threading.Lock()

@@ -87,14 +87,16 @@ def test_shift_is_hodges_lehmann_and_its_ends_are_order_statistics():
 
 
 @pytest.mark.parametrize("rule", RULES)
-@pytest.mark.parametrize(("alpha", "least", "most"), [(0.0425, 10, 200), (0.002, 5, 200), (0.02, 10, 40)])
+@pytest.mark.parametrize(
+    ("alpha", "least", "most"), [(0.0425, 10, 200), (0.002, 5, 200), (0.02, 10, 40), (0.03, 4, 1000)]
+)
 def test_a_boundary_is_crossed_with_its_probability(rule, alpha, least, most):
-    limits = boundary(rule, alpha, least / most)
+    limits = boundary(rule, alpha, least / most, 0.5 / max(most, 200))
     t = np.arange(2 * least, 2 * most + 1) / (2 * most)
     heights = np.array([limits.at(float(share)) for share in t])
     rng = np.random.default_rng(5)
     # importance sampling: a drift that makes crossings common, weighted by the likelihood ratio at the crossing
-    drift, paths = limits.scale, 40_000
+    drift, paths = limits.scale, 20_000 if most <= 200 else 3_000
     steps = rng.normal(size=(paths, len(t))) * np.sqrt(np.diff(t, prepend=0.0))
     score = np.cumsum(steps, axis=1) + drift * t
     crossed = score >= heights * np.sqrt(t)

@@ -133,8 +133,8 @@ for _hook, _names in {
 def every_hook_raising(project: Path, patch: pytest.MonkeyPatch) -> None:
     made = Runtime._register_hooks
 
-    def with_raising_hooks(self: Runtime, with_entry_points: bool) -> None:
-        made(self, False)
+    def with_raising_hooks(self: Runtime) -> None:
+        made(self)
         self.hooks.register(RaisingHooks(), "raising")
 
     patch.setattr(Runtime, "_register_hooks", with_raising_hooks)

@@ -40,10 +40,20 @@ class Simulation:
         settings: Settings by dotted key.
         truth: What a run takes, from its plan and its members' seconds.
         seed: Seed of the durations.
+        with_entry_points: Whether hook packages are looked for.
     """
 
-    def __init__(self, project: Path, *, truth: Truth = by_formation, seed: int = 1, **settings: object) -> None:
-        self.runtime = Runtime(project, overrides={"mode": "auto", **settings}, with_entry_points=False)
+    def __init__(
+        self,
+        project: Path,
+        *,
+        truth: Truth = by_formation,
+        seed: int = 1,
+        with_entry_points: bool = False,
+        **settings: object,
+    ) -> None:
+        overrides = {"mode": "auto", **settings}
+        self.runtime = Runtime(project, overrides=overrides, with_entry_points=with_entry_points)
         self.truth = truth
         self.spec = SPEC
         self.success = 1.0

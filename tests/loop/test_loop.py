@@ -10,7 +10,9 @@ from attrs import evolve
 
 from victor_autotune_plugin import faults
 from victor_autotune_plugin.errors import AutotuneError
+from victor_autotune_plugin.hookmanager import HookManager
 from victor_autotune_plugin.hookspecs import hookimpl
+from victor_autotune_plugin.model.optimization import OptimizationPriority, OptimizationSuggestion
 from victor_autotune_plugin.model.plan import EMPTY_PLAN, TeamPlan
 from victor_autotune_plugin.model.run import TokenUse
 
@@ -349,3 +351,51 @@ def test_a_run_whose_plan_a_hook_changed_is_no_evidence(team: Simulation) -> Non
         assert run.plan_asked == TeamPlan(formation="consensus")
         assert run.arm is None
     assert team.store.observations(team.experiments()[0].id, "test") == []
+
+
+class OwnStrategy:
+    """A strategy of a third party that suggests consensus."""
+
+    name = "own"
+
+    def suggest(self, insights: object, current_config: dict[str, object]) -> list[OptimizationSuggestion]:
+        return [
+            OptimizationSuggestion(
+                type=self.name,
+                priority=OptimizationPriority.CRITICAL,
+                description="Try consensus.",
+                current_config=current_config,
+                suggested_config={"formation": "consensus"},
+                expected_improvement=30.0,
+                confidence=0.9,
+                risk_level=0.2,
+            )
+        ]
+
+
+class Offering:
+    @hookimpl
+    def add_strategies(self) -> list[OwnStrategy]:
+        return [OwnStrategy()]
+
+
+def test_a_third_partys_strategy_is_allowed_by_name_and_tested(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / ".victor").mkdir()
+    (tmp_path / ".victor" / "autotune.yaml").write_text("mode: auto\nstrategies: [own]\n")
+    monkeypatch.setattr(HookManager, "load_entry_points", lambda self: self.register(Offering(), "offering"))
+    team = Simulation(tmp_path, with_entry_points=True)
+    team.run_until("promoted")
+    assert team.state().plan == TeamPlan(formation="consensus")
+    assert team.experiments()[0].strategy == "own"
+    team.close()
+
+
+def test_faults_are_kept_for_the_doctor(team: Simulation) -> None:
+    faults.report("some step", ValueError("secret text"))
+    faults.report("some step", ValueError("secret text"))
+    team.run()
+    (kept,) = team.store.faults()
+    assert (kept.where, kept.error, kept.count) == ("some step", "ValueError", 2)
+    team.run()
+    assert team.store.faults()[0].count == 2
+    faults.forget()

@@ -103,7 +103,8 @@ def _print_experiment(found: Explanation) -> None:
         rows.append(("Watch says", found.facts.watch["reason"]))
         rows.append(("Runs since", f"{seen['treatment']} promoted, {seen['control']} holdback"))
     if found.ending is not None:
-        rows.append(("Ended", show.step(found.ending)))
+        said = [one["reason"] for one in (verdict, found.facts.watch) if one is not None]
+        rows.append(("Ended", show.step(found.ending, why=found.ending.reason not in said)))
     console.print(show.pairs(rows))
     table = show.table(
         "Guardrail", "Control", "Treatment", "Worse by", "Tolerated", "Status", right=("Control", "Treatment")

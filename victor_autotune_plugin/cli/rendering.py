@@ -207,9 +207,10 @@ def who(change: Change) -> str:
     return "by itself" if change.actor == "auto" else f"by a {change.actor}"
 
 
-def step(change: Change) -> str:
-    """Return a change in one sentence: what, who, when and why."""
-    return f"{change.action.replace('_', ' ')} {who(change)}, {when(change.at)}: {change.reason}"
+def step(change: Change, *, why: bool = True) -> str:
+    """Return a change in one sentence: what, who, when, and if wanted why."""
+    said = f"{change.action.replace('_', ' ')} {who(change)}, {when(change.at)}"
+    return f"{said}: {change.reason}" if why else said
 
 
 def when(at: float | None) -> str:

@@ -34,6 +34,12 @@ RULES: Final = ("balanced", "pocock", "obrien_fleming")
 BALANCED_KNOTS: Final = ((0.05, 3.40), (0.115, 3.10), (0.165, 3.00), (0.30, 2.90), (0.50, 2.65), (1.0, 2.20))
 """`(t, height)` of the balanced shape; between the knots and before the first it is a power of t."""
 
+TABLE_STEP: Final = 1 / 400
+"""Distance of the looks that the table assumes: a look after every run of 200 per arm."""
+
+OVERSHOOT: Final = 0.583
+"""Expected overshoot of a normal random walk over a boundary, in steps' standard deviations."""
+
 NORMAL: Final = NormalDist()
 
 
@@ -66,47 +72,56 @@ class Boundary:
         rule: One of `RULES`.
         alpha: Probability that the statistic ever crosses it without an effect.
         start: Information share of the first look, in (0, 1].
-        scale: Height at information share 1.
+        scale: Height at information share 1, for looks as far apart as the table assumes.
+        step: Smallest distance of two looks, as an information share.
     """
 
     rule: str
     alpha: float
     start: float
     scale: float
+    step: float = TABLE_STEP
 
     def at(self, t: float) -> float:
         """Return the height at information share `t`; infinite before `start`, as at 1 beyond 1."""
         if t < self.start * (1 - 1e-9):
             return math.inf
-        return self.scale * shape(self.rule, min(t, 1.0))
+        share = min(t, 1.0)
+        height = self.scale * shape(self.rule, share)
+        assumed = min(TABLE_STEP, share / 20)
+        if self.step < assumed:
+            height += OVERSHOOT * (math.sqrt(assumed) - math.sqrt(self.step)) / math.sqrt(share)
+        return height
 
 
 @lru_cache(maxsize=512)
-def boundary(rule: str, alpha: float, start: float) -> Boundary:
+def boundary(rule: str, alpha: float, start: float, step: float = TABLE_STEP) -> Boundary:
     """Return the boundary of a rule.
 
     Args:
         rule: One of `RULES`.
         alpha: One-sided crossing probability, in [0.00002, 0.15].
-        start: Information share of the first look, in (0, 1]. Below 0.005 the scale of 0.005 is used.
+        start: Information share of the first look, from 0.001 to 1.
+        step: Smallest distance of two looks, as an information share. Finer looks than the table's raise the boundary
+            by the expected overshoot (Siegmund 1985, section 10.3).
 
     Raises:
         ValueError: For another rule, or alpha or start out of range.
     """
     if rule not in RULES:
         raise ValueError(f"rule must be one of {', '.join(RULES)}, not {rule!r}")
-    if not 0 < start <= 1:
-        raise ValueError(f"start must be in (0, 1], not {start!r}")
+    if not 0.001 <= start <= 1:
+        raise ValueError(f"start must be from 0.001 to 1, not {start!r}")
     z = -NORMAL.inv_cdf(alpha) if 0 < alpha < 1 else math.nan
     if not NORMAL_SCORES[0] <= z <= NORMAL_SCORES[-1]:
         raise ValueError(f"alpha must be in [0.00002, 0.15] for one boundary, not {alpha!r}")
     column = [_interpolate(z, NORMAL_SCORES, row) for row in SCALES[rule]]
     logs = [math.log(value) for value in STARTS]
-    return Boundary(rule, alpha, start, _interpolate(math.log(max(start, STARTS[0])), logs, column))
+    return Boundary(rule, alpha, start, _interpolate(math.log(start), logs, column), step)
 
 
 def _interpolate(x: float, grid: Sequence[float], values: Sequence[float]) -> float:
-    """Return the quadratic through the three nearest grid points, at `x` within the grid."""
+    """Return the quadratic through the three nearest grid points, at `x`."""
     k = min(max(bisect_right(grid, x) - 1, 0), len(grid) - 3)
     x0, x1, x2 = grid[k : k + 3]
     y0, y1, y2 = values[k : k + 3]

@@ -65,9 +65,10 @@ class Guardrails:
     Args:
         policy: Margins and error budget.
         start: Information share of the first look at a harm.
+        step: Smallest distance of two looks, as an information share.
     """
 
-    def __init__(self, policy: Policy, start: float) -> None:
+    def __init__(self, policy: Policy, start: float, step: float) -> None:
         self._success = SumStatistic()
         self._score = SumStatistic()
         self._tail = Tail()
@@ -83,7 +84,7 @@ class Guardrails:
         self._proof_z = NORMAL.inv_cdf(policy.success_confidence)
         budget = policy.alpha * (1 - PASS_SHARE)
         self._boundaries: dict[str, Boundary] = {
-            name: boundary("pocock", budget * FAIL_SHARES[name], start) for name in GUARDRAILS
+            name: boundary("pocock", budget * FAIL_SHARES[name], start, step) for name in GUARDRAILS
         }
 
     def add(self, run: Observation) -> None:

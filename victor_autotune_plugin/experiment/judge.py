@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from .assignment import sample_ratio_p_value
-from .boundaries import NORMAL, boundary
+from .boundaries import NORMAL, TABLE_STEP, boundary
 from .guardrails import Guardrails
 from .observation import ARMS, CONTROL, TREATMENT, Observation
 from .policy import FAIL_SHARES, PASS_SHARE, Policy
@@ -55,9 +55,10 @@ class Judge:
         self._harm_runs = max(policy.min_runs_per_arm // 2, 4)
         first, first_harm = policy.min_runs_per_arm / most, self._harm_runs / most
         fail_alpha = policy.alpha * (1 - PASS_SHARE) * FAIL_SHARES["primary"]
-        self._pass = boundary(policy.rule, policy.alpha * PASS_SHARE, first)
-        self._fail = boundary("pocock", fail_alpha, first_harm)
-        self._guardrails = Guardrails(policy, first_harm)
+        step = min(0.5 / most, TABLE_STEP)
+        self._pass = boundary(policy.rule, policy.alpha * PASS_SHARE, first, step)
+        self._fail = boundary("pocock", fail_alpha, first_harm, step)
+        self._guardrails = Guardrails(policy, first_harm, step)
         self._primary: Primary
         if policy.metric == "score":
             self._primary = ScorePrimary()

@@ -37,7 +37,7 @@ HARM_SHARES: Final[dict[str, float]] = {
 """How the watch's alpha is shared by the harms it looks for; adds up to 1."""
 
 MAX_RUNS: Final = 2000
-"""Longest test and watch, in runs per arm and in runs. The boundaries assume no finer looks."""
+"""Longest test and watch, in runs per arm and in runs: as far as the boundaries were checked."""
 
 P = TypeVar("P")
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from attrs import asdict, frozen
 
-from .boundaries import NORMAL, Boundary, boundary
+from .boundaries import NORMAL, TABLE_STEP, Boundary, boundary
 from .harms import BelowBaseline, Drop, Harm, HarmEvidence, LostGain, TailRise
 from .observation import ARMS, CONTROL, TREATMENT, Observation
 from .policy import HARM_SHARES, WatchPolicy
@@ -132,8 +132,8 @@ class Watch:
         joins = 0 if name == "lost_gain" else max(self._policy.max_runs - planned, 1)
         self._most[name] = most = information(old + joins, planned)
         start = information(max(old, 1), FIRST_LOOK) / most if most else 1.0
-        alpha = self._policy.alpha * HARM_SHARES[name]
-        self._boundaries[name] = boundary("pocock", alpha, min(start, 1.0))
+        alpha, step = self._policy.alpha * HARM_SHARES[name], min(1 / self._policy.max_runs, TABLE_STEP)
+        self._boundaries[name] = boundary("pocock", alpha, min(max(start, 0.001), 1.0), step)
 
     def observe(self, observation: Observation) -> None:
         """Take one run since the promotion into account: `treatment` is the promoted plan, `control` the holdback.

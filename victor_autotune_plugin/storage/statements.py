@@ -151,7 +151,7 @@ class Statements:
             fault,
             happened.on_conflict_do_update(
                 index_elements=[fault.c.place, fault.c.error_class],
-                set_={"times": fault.c.times + literal_column("1"), "last_at": happened.excluded.last_at},
+                set_={"times": fault.c.times + happened.excluded.times, "last_at": happened.excluded.last_at},
             ),
         )
 

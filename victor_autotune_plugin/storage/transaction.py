@@ -185,21 +185,22 @@ class Transaction:
         of = {"of_workflow": workflow, "of_team_id": team_id}
         return [change_of(row) for row in self._query(self._sql.changes, of)]
 
-    def record_fault(self, where: str, error: BaseException | str, at: float) -> None:
+    def record_fault(self, where: str, error: BaseException | str, at: float, times: int = 1) -> None:
         """Count a fault of the plugin's own.
 
         Args:
             where: The step that failed.
             error: What it raised, or its text `Class: message`. Only messages of the plugin's own errors are kept,
                 since another's may quote a prompt.
-            at: Unix time, seconds.
+            at: Unix time of the last time, seconds.
+            times: How often it happened since it was last recorded.
         """
         if isinstance(error, AutotuneError):
             kind = type(error).__qualname__
             shown = f"{kind}: {error}"[:_LONGEST_FAULT]
         else:
             kind = shown = error.partition(":")[0] if isinstance(error, str) else type(error).__qualname__
-        values = {"place": where, "error_class": kind, "error": shown, "times": 1, "first_at": at, "last_at": at}
+        values = {"place": where, "error_class": kind, "error": shown, "times": times, "first_at": at, "last_at": at}
         self._write(self._sql.count_fault, values)
 
     def _lock_team(self, workflow: str, team_id: str) -> None:
