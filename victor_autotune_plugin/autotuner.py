@@ -214,9 +214,10 @@ class Autotuner:
     def _judge_test(
         self, changes: Changes, state: TeamState, experiment: Experiment, settings: Settings, approval: _Approval
     ) -> None:
-        verdict = self._evidence.judge(changes.transaction, experiment).verdict()
-        if verdict.status == "running":
+        judge = self._evidence.judge(changes.transaction, experiment)
+        if not judge.is_final:
             return
+        verdict = judge.verdict()
         now, evidence = self._clock(), verdict.to_dict()
         decided = evolve(experiment, verdict=evidence, decided_at=now)
         if verdict.status != "passed":

@@ -56,5 +56,5 @@ def test_importing_the_app_imports_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     new = set(done.stdout.split())
-    assert "victor_autotune_plugin.cli.run" in new
+    assert "victor_autotune_plugin.cli.app" in new
     assert not [name for name in new if name.partition(".")[0] in HEAVY]

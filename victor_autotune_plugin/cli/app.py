@@ -1,27 +1,43 @@
-"""`app`, which Victor adds as `victor autotune`, and `main`, the console script `victor-autotune`."""
+"""`app`, which Victor adds as `victor autotune`, and `main`, the console script `victor-autotune`.
+
+Victor turns the whole tree of commands into click's at every start, so the commands themselves are only loaded when one
+of them, or the list of them, is asked for.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+from typer.core import TyperGroup
 
-from .change import pause, resume, rollback
-from .command import Command
-from .doctor import doctor
-from .explain import explain
-from .history import history
-from .replay import replay
-from .run import run
-from .status import status
+if TYPE_CHECKING:
+    import click
 
-app = typer.Typer(
-    name="autotune",
-    help="Tune the agent teams in Victor workflows by A/B tests on their real runs.",
-    no_args_is_help=True,
-    add_completion=False,
-)
+_HELP = "Tune the agent teams in Victor workflows by A/B tests on their real runs."
+
+
+class LazyGroup(TyperGroup):
+    """A group whose commands are loaded on first use."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        """Return the names of the commands, in the order of the help."""
+        return list(self._loaded())
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """Return a command, or None when there is none of this name."""
+        return self._loaded().get(cmd_name)
+
+    def _loaded(self) -> dict[str, click.Command]:
+        if not self.commands:
+            from .commands import app as commands
+
+            group = typer.main.get_group(commands)
+            self.commands = dict(group.commands)
+        return dict(self.commands)
+
+
+app = typer.Typer(name="autotune", help=_HELP, cls=LazyGroup, no_args_is_help=True, add_completion=False)
 
 
 def _version(wanted: bool) -> None:
@@ -39,25 +55,6 @@ def _options(
     ] = False,
 ) -> None:
     """Tune the agent teams in Victor workflows by A/B tests on their real runs."""
-
-
-def _add(command: Callable[..., None], *examples: str) -> None:
-    app.command(cls=Command, epilog="\n".join(examples))(command)
-
-
-_add(
-    run,
-    "{prog} review.yaml --runs 20 --mode auto --provider openai --model gpt-4o-mini",
-    "{prog} review.yaml --set path=src --json > runs.json",
-)
-_add(status, "{prog}", "{prog} --workflow review --json")
-_add(explain, "{prog} reviewers", "{prog} reviewers --workflow review --file review.yaml")
-_add(history, "{prog} reviewers", "{prog} --runs --limit 50")
-_add(replay, "{prog}", "{prog} reviewers --json")
-_add(rollback, '{prog} reviewers --reason "answers got shorter"')
-_add(pause, "{prog} reviewers")
-_add(resume, "{prog} reviewers")
-_add(doctor, "{prog}", "{prog} --project ~/projects/shop --json")
 
 
 def main() -> None:

@@ -27,7 +27,7 @@ from ..model.plan import TeamPlan
 from ..model.run import MemberOutcome, TeamRun
 from ..runtime import Runtime, runtime
 from ..telemetry.spans import member_span, team_run_span
-from . import seams, translation
+from . import broken, translation
 from .calls import Reading, TeamCall
 from .limits import DeadlineExceededError, ToolBudget, with_deadline
 from .meters import MemberMeter, RunMeter, current_member, current_run
@@ -246,7 +246,7 @@ class ActiveRun:
 
 def _check_enforceable(plan: TeamPlan) -> None:
     """Make sure that no knob of a plan would be a placebo in this Victor."""
-    if (plan.tool_budget is not None or plan.member_budgets) and not seams.budgets_bite():
+    if (plan.tool_budget is not None or plan.member_budgets) and not broken.budgets_bite():
         raise PlanError("this Victor can't enforce tool budgets", mend="victor autotune doctor")
 
 

@@ -18,6 +18,7 @@ import wrapt
 from attrs import frozen
 
 from .. import faults
+from . import broken
 
 Wrapper = Callable[[Callable[..., Any], Any, Any, Any], Any]
 
@@ -241,7 +242,6 @@ _active = False
 _taken_out = False
 _announced: set[str] = set()
 _wrapped: list[tuple[Any, str, Any, Any]] = []
-_broken: dict[str, str] = {}
 
 
 def is_active() -> bool:
@@ -278,12 +278,7 @@ def uninstall() -> None:
             if vars(parent).get(attribute) is wrapper:
                 setattr(parent, attribute, original)
         _wrapped.clear()
-        _broken.clear()
-
-
-def budgets_bite() -> bool:
-    """Return whether tool budgets can be enforced in this Victor."""
-    return _TOOL_CALLS.name not in _broken and _PARTICIPANT.name not in _broken
+        broken.seams.clear()
 
 
 def health() -> dict[str, str | None]:
@@ -297,7 +292,7 @@ def health() -> dict[str, str | None]:
     found: dict[str, str | None] = {_COORDINATOR + ".UnifiedTeamCoordinator": _coordinator_fault()}
     for seam in SEAMS:
         try:
-            found[seam.name] = _broken.get(seam.name) or _fault_of(import_module(seam.module), seam)
+            found[seam.name] = broken.seams.get(seam.name) or _fault_of(import_module(seam.module), seam)
         except Exception as error:
             found[seam.name] = f"{type(error).__name__}: {error}"
     return found
@@ -319,9 +314,9 @@ def _wrap_module(module: Any) -> None:
 
 def _wrap(module: Any, seam: Seam) -> None:
     fault = _fault_of(module, seam)
-    required_fault = fault or next((_broken[s.name] for s in SEAMS if s.required and s.name in _broken), None)
+    required_fault = fault or next((broken.seams[s.name] for s in SEAMS if s.required and s.name in broken.seams), None)
     if fault is not None:
-        _broken[seam.name] = fault
+        broken.seams[seam.name] = fault
         faults.report(f"interception of {seam.name}", LookupError(f"{fault}; without it: no {seam.serves}"))
     if required_fault is None:
         _put_on(module, seam.path, seam.wrapper)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Any, Final
 
 from attrs import field, frozen
@@ -89,7 +90,7 @@ class TeamSpec:
 
         Evidence gathered under one fingerprint says nothing about another.
         """
-        return _digest(self.to_dict())
+        return _fingerprint(self)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON-able data; `from_dict` reads it back."""
@@ -211,6 +212,11 @@ def feasible_formations(members: Iterable[MemberSpec]) -> tuple[str, ...]:
     if len(team) >= 2:
         possible.append("reflection")
     return tuple(possible)
+
+
+@lru_cache(maxsize=1024)
+def _fingerprint(spec: TeamSpec) -> str:
+    return _digest(spec.to_dict())
 
 
 def _digest(data: Mapping[str, Any]) -> str:
