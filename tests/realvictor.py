@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import itertools
 import json
+import signal
 import subprocess
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
@@ -31,6 +32,9 @@ GOAL = "review the code"
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # A shell's background job ignores Ctrl-C, and what it starts inherits that; tests of Ctrl-C need it.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     # Tests turn warnings into errors; these are Victor's own.
     for line in (r"ignore::DeprecationWarning:victor\.", r"ignore::PendingDeprecationWarning:victor\."):
         config.addinivalue_line("filterwarnings", line)
