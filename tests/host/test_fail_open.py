@@ -146,7 +146,7 @@ PATCHED = {
     "plan check raising": "victor_autotune_plugin.host.translation.check_plan",
     "translation raising": "victor_autotune_plugin.host.translation.configure",
     "assignment raising": "victor_autotune_plugin.experiment.assign",
-    "statistics raising": "victor_autotune_plugin.experiment.Judge.verdict",
+    "statistics raising": "victor_autotune_plugin.evidence.feed",
     "observation raising": "victor_autotune_plugin.experiment.Judge.observe",
     "analysis raising": "victor_autotune_plugin.analysis.formation_insight",
     "strategy raising": "victor_autotune_plugin.strategies.FormationSelectionStrategy.suggest",
