@@ -100,7 +100,7 @@ class RunSpecs:
     def plan_team_run(self, event: TeamRunStarting) -> PlannedRun | None:
         """Choose the plan of a run.
 
-        The built-in implementation asks the autotuner. An implementation with `tryfirst=True` can answer
+        The built-in implementation asks the loop. An implementation with `tryfirst=True` can answer
         before it and so take over the choice for the teams it cares about.
 
         Args:

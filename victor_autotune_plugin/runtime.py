@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import faults
-from .autotuner import Autotuner
 from .errors import PlanError
 from .hookmanager import HookManager
+from .loop.tuning import TuningLoop
 from .recorder import Recorder
 from .settings import Settings, SettingsBook
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Runtime:
-    """Settings, store, hooks and autotuner of a project.
+    """Settings, store, hooks and tuning loop of a project.
 
     Args:
         project: The project's folder.
@@ -39,7 +39,7 @@ class Runtime:
             self.hooks.load_entry_points()
         self._book = self._load_settings()
         self.recorder = Recorder(self.open_store)
-        self.autotuner = Autotuner(self.settings, self.recorder, self.hooks)
+        self.loop = TuningLoop(self.settings, self.recorder, self.hooks)
         self._register_hooks()
 
     @property
@@ -98,7 +98,7 @@ class Runtime:
     def _register_hooks(self) -> None:
         from victor_autotune_hooks import built_in
 
-        for name, plugin in built_in(self.autotuner, self.recorder, lambda: self.book):
+        for name, plugin in built_in(self.loop, self.recorder, lambda: self.book):
             self.hooks.register(plugin, name)
 
 

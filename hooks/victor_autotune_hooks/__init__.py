@@ -15,20 +15,18 @@ from .plan import PlanHooks
 from .record import RecordHooks
 
 if TYPE_CHECKING:
-    from victor_autotune_plugin.autotuner import Autotuner
+    from victor_autotune_plugin.loop.tuning import TuningLoop
     from victor_autotune_plugin.recorder import Recorder
     from victor_autotune_plugin.settings import SettingsBook
 
 __all__ = ["JudgeHooks", "ObserveHooks", "PlanHooks", "RecordHooks", "built_in"]
 
 
-def built_in(
-    autotuner: Autotuner, recorder: Recorder, book: Callable[[], SettingsBook]
-) -> tuple[tuple[str, object], ...]:
+def built_in(loop: TuningLoop, recorder: Recorder, book: Callable[[], SettingsBook]) -> tuple[tuple[str, object], ...]:
     """Return the built-in hooks, in the order in which they are registered.
 
     Args:
-        autotuner: Chooses plans and judges.
+        loop: Chooses plans and judges.
         recorder: Keeps runs.
         book: Gives the current settings.
 
@@ -36,8 +34,8 @@ def built_in(
         `(name, hooks)` pairs. pluggy calls the last registered first, so what is judged is recorded before.
     """
     return (
-        ("autotune.judge", JudgeHooks(autotuner)),
+        ("autotune.judge", JudgeHooks(loop)),
         ("autotune.observe", ObserveHooks()),
         ("autotune.record", RecordHooks(recorder, book)),
-        ("autotune.plan", PlanHooks(autotuner)),
+        ("autotune.plan", PlanHooks(loop)),
     )

@@ -7,21 +7,21 @@ from typing import TYPE_CHECKING
 from victor_autotune_plugin.hookspecs import hookimpl
 
 if TYPE_CHECKING:
-    from victor_autotune_plugin.autotuner import Autotuner
+    from victor_autotune_plugin.loop.tuning import TuningLoop
     from victor_autotune_plugin.model.run import TeamRun
 
 
 class JudgeHooks:
-    """Asks the autotuner what follows from a finished run.
+    """Asks the loop what follows from a finished run.
 
     Args:
-        autotuner: Judges.
+        loop: Judges.
     """
 
-    def __init__(self, autotuner: Autotuner) -> None:
-        self._autotuner = autotuner
+    def __init__(self, loop: TuningLoop) -> None:
+        self._loop = loop
 
     @hookimpl(trylast=True)
     def after_team_run(self, run: TeamRun) -> None:
         """Promote, reject, roll back, or start a test, if the evidence says so."""
-        self._autotuner.judge(run)
+        self._loop.judge(run)

@@ -1,4 +1,4 @@
-"""Before a run: ask the autotuner for the plan."""
+"""Before a run: ask the loop for the plan."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from typing import TYPE_CHECKING
 from victor_autotune_plugin.hookspecs import PlannedRun, TeamRunStarting, hookimpl
 
 if TYPE_CHECKING:
-    from victor_autotune_plugin.autotuner import Autotuner
+    from victor_autotune_plugin.loop.tuning import TuningLoop
 
 
 class PlanHooks:
     """Answers `plan_team_run`, unless somebody else did before.
 
     Args:
-        autotuner: Chooses the plan.
+        loop: Chooses the plan.
     """
 
-    def __init__(self, autotuner: Autotuner) -> None:
-        self._autotuner = autotuner
+    def __init__(self, loop: TuningLoop) -> None:
+        self._loop = loop
 
     @hookimpl(trylast=True)
     def plan_team_run(self, event: TeamRunStarting) -> PlannedRun | None:
         """Return the plan of a run; if the store fails, the run is observed as configured."""
-        return self._autotuner.plan(event)
+        return self._loop.plan(event)

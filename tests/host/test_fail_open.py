@@ -142,11 +142,11 @@ def every_hook_raising(project: Path, patch: pytest.MonkeyPatch) -> None:
 
 PATCHED = {
     "reading of the team raising": "victor_autotune_plugin.host.translation.member_spec",
-    "choice of a plan raising": "victor_autotune_plugin.autotuner.Autotuner._planned",
+    "choice of a plan raising": "victor_autotune_plugin.loop.tuning.TuningLoop._planned",
     "plan check raising": "victor_autotune_plugin.host.translation.check_plan",
     "translation raising": "victor_autotune_plugin.host.translation.configure",
     "assignment raising": "victor_autotune_plugin.experiment.assign",
-    "statistics raising": "victor_autotune_plugin.evidence.feed",
+    "statistics raising": "victor_autotune_plugin.loop.evidence.feed",
     "observation raising": "victor_autotune_plugin.experiment.Judge.observe",
     "analysis raising": "victor_autotune_plugin.analysis.formation_insight",
     "strategy raising": "victor_autotune_plugin.strategies.FormationSelectionStrategy.suggest",

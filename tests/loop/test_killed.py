@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from victor_autotune_plugin.replay import replay_all
+from victor_autotune_plugin.loop.replay import replay_all
 from victor_autotune_plugin.storage import Store, default_url
 from victor_autotune_plugin.storage.session import Session
 

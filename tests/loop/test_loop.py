@@ -138,17 +138,17 @@ def test_without_a_watch_a_promotion_is_settled_at_once(tmp_path: Path) -> None:
 
 def test_a_person_takes_back_exactly_the_plan_before(team: Simulation) -> None:
     promoted_team(team)
-    change = team.runtime.autotuner.roll_back(*SPEC.key)
+    change = team.runtime.loop.roll_back(*SPEC.key)
     assert (change.action, change.actor, change.plan_after) == ("rolled_back", "person", EMPTY_PLAN)
     assert team.start()[1].plan == EMPTY_PLAN
     assert team.experiments()[0].status == "rolled_back"
     with pytest.raises(AutotuneError, match="no change to take back"):
-        team.runtime.autotuner.roll_back(*SPEC.key)
+        team.runtime.loop.roll_back(*SPEC.key)
 
 
 def test_taking_back_during_a_test_ends_the_test_and_keeps_the_live_plan(team: Simulation) -> None:
     team.run_until("started")
-    change = team.runtime.autotuner.roll_back(*SPEC.key)
+    change = team.runtime.loop.roll_back(*SPEC.key)
     assert (change.action, change.plan_before, change.plan_after) == ("aborted", EMPTY_PLAN, EMPTY_PLAN)
     assert team.start()[1].assignment is None
 
@@ -157,17 +157,17 @@ def test_nothing_to_take_back_is_an_error_that_changes_nothing(team: Simulation)
     team.run()
     before = team.state()
     with pytest.raises(AutotuneError, match="victor autotune history"):
-        team.runtime.autotuner.roll_back(*SPEC.key)
+        team.runtime.loop.roll_back(*SPEC.key)
     assert team.state() == before
 
 
 def test_a_paused_team_takes_part_in_nothing_until_it_is_resumed(team: Simulation) -> None:
     team.run_until("started")
     team.run()
-    team.runtime.autotuner.set_paused(*SPEC.key, True)
+    team.runtime.loop.set_paused(*SPEC.key, True)
     assert [team.run().arm for _ in range(60)] == [None] * 60
     assert [change.action for change in team.changes()] == ["started", "paused"]
-    team.runtime.autotuner.set_paused(*SPEC.key, False)
+    team.runtime.loop.set_paused(*SPEC.key, False)
     team.run_until("promoted")
 
 
@@ -326,7 +326,7 @@ def test_hooks_are_told_of_every_change(team: Simulation) -> None:
     teller = Teller()
     team.runtime.hooks.register(teller, "teller")
     promoted_team(team)
-    team.runtime.autotuner.roll_back(*SPEC.key)
+    team.runtime.loop.roll_back(*SPEC.key)
     assert teller.told == [
         ("experiment_started", "started"),
         ("experiment_decided", "promoted"),

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from attrs import evolve
 
-from victor_autotune_plugin.replay import replay, replay_all
+from victor_autotune_plugin.loop.replay import replay, replay_all
 
 from .simulated import SPEC, Simulation, by_formation, no_difference
 

@@ -26,7 +26,7 @@ def rollback(
 
     with opened(project) as session:
         state = session.team(chosen(name, team), workflow)
-        change = session.runtime.autotuner.roll_back(*state.key, reason)
+        change = session.runtime.loop.roll_back(*state.key, reason)
     if as_json:
         show.write_json({"change": change.to_dict()})
         return
@@ -55,7 +55,7 @@ def _set_paused(team_id: str | None, project: Path, workflow: str | None, *, pau
 
     with opened(project) as session:
         before = session.team(team_id, workflow)
-        after = session.runtime.autotuner.set_paused(*before.key, paused)
+        after = session.runtime.loop.set_paused(*before.key, paused)
     if as_json:
         show.write_json({"changed": before.paused != paused, "team": after.to_dict()})
         return

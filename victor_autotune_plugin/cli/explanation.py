@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import asdict, frozen
 
-from ..autotuner import HISTORY_RUNS
-from ..proposals import comparable, suggestions
+from ..loop.proposals import comparable, suggestions
+from ..loop.tuning import HISTORY_RUNS
 from ..settings import Price
 from .facts import TeamFacts, team_facts
 from .outlook import outlook

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from attrs import field, frozen
 
-from ..evidence import feed, new_watch
 from ..experiment.twosample import percentile
+from ..loop.evidence import feed, new_watch
 
 if TYPE_CHECKING:
     from ..model.plan import TeamPlan

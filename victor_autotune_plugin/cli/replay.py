@@ -11,7 +11,7 @@ from .options import HERE, Json, Project, Team, TeamName, Workflow, chosen
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from ..replay import Replay
+    from ..loop.replay import Replay
 
 
 def replay(
@@ -25,7 +25,7 @@ def replay(
 
     Exit code 1 if an arm or a verdict comes out otherwise than it is stored.
     """
-    from ..replay import replay_all
+    from ..loop.replay import replay_all
     from . import rendering as show
     from .session import opened
 

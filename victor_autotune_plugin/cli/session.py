@@ -30,7 +30,7 @@ class Session:
     """A project, opened for one command.
 
     Attributes:
-        runtime: Its settings, hooks and autotuner.
+        runtime: Its settings, hooks and tuning loop.
         store: Its store, or None while nothing was recorded. A command that only looks must not create one.
     """
 

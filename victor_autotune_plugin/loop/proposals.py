@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
+import hashlib
 import uuid
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import asdict
 
-from . import faults
-from .hookmanager import HookManager
-from .model.optimization import OptimizationSuggestion, current_config
-from .model.plan import TeamPlan, TeamSpec
-from .model.state import Experiment, TeamState
+from .. import faults
+from ..hookmanager import HookManager
+from ..model.optimization import OptimizationSuggestion, current_config
+from ..model.plan import TeamPlan, TeamSpec
+from ..model.state import Experiment, TeamState
 
 if TYPE_CHECKING:
-    from .model.run import TeamRun
-    from .settings import Settings
+    from ..model.run import TeamRun
+    from ..settings import Settings
 
 
 def comparable(runs: Sequence[TeamRun], state: TeamState) -> list[TeamRun]:
@@ -55,8 +55,8 @@ def suggestions(
         Suggestions with at least the wanted improvement and a confidence of 0.6, by priority and then by expected
         improvement times confidence.
     """
-    from .analysis import formation_insight
-    from .strategies import BUILT_IN
+    from ..analysis import formation_insight
+    from ..strategies import BUILT_IN
 
     insight = formation_insight(runs)
     insights = [] if insight is None else [insight]
@@ -80,19 +80,29 @@ def suggestions(
 
 
 def new_experiment(
-    state: TeamState, treatment: TeamPlan, suggestion: OptimizationSuggestion, settings: Settings, now: float
+    state: TeamState,
+    number: int,
+    treatment: TeamPlan,
+    suggestion: OptimizationSuggestion,
+    settings: Settings,
+    now: float,
 ) -> Experiment:
     """Return an experiment that puts a suggestion to the proof.
 
+    Its seed follows from the team, its definition, the treatment and the number: the same history gives the same
+    arms.
+
     Args:
         state: The team's state; its live plan is the control.
+        number: How many experiments the team had before.
         treatment: The challenger plan.
         suggestion: Why.
         settings: The team's settings.
         now: Unix time, seconds.
     """
-    from .experiment import ASSIGNMENT_VERSION
+    from ..experiment import ASSIGNMENT_VERSION
 
+    origin = f"{state.workflow}\n{state.team_id}\n{state.fingerprint}\n{treatment.id}\n{number}"
     return Experiment(
         id=uuid.uuid4().hex[:12],
         workflow=state.workflow,
@@ -102,7 +112,7 @@ def new_experiment(
         description=suggestion.description,
         control=state.plan,
         treatment=treatment,
-        seed=secrets.token_hex(8),
+        seed=hashlib.sha256(origin.encode()).hexdigest()[:16],
         assignment_version=ASSIGNMENT_VERSION,
         policy=_policy(settings),
         watch_policy=_watch_policy(settings),
@@ -113,7 +123,7 @@ def new_experiment(
 
 
 def _policy(settings: Settings) -> dict[str, Any]:
-    from .experiment import Policy
+    from ..experiment import Policy
 
     wanted = asdict(settings.experiment)
     del wanted["min_history"]
@@ -121,7 +131,7 @@ def _policy(settings: Settings) -> dict[str, Any]:
 
 
 def _watch_policy(settings: Settings) -> dict[str, Any]:
-    from .experiment import WatchPolicy
+    from ..experiment import WatchPolicy
 
     watch, test = settings.watch, settings.experiment
     return WatchPolicy(

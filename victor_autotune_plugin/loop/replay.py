@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
+from ..model.state import Assignment, Experiment, StoredObservation
 from .evidence import feed, new_watch
-from .model.state import Assignment, Experiment, StoredObservation
 
 if TYPE_CHECKING:
-    from .storage import Store
+    from ..storage import Store
 
 
 @frozen
@@ -64,7 +64,7 @@ def replay(
     Returns:
         What came of it. An arm of the watch may be `control` against the seed: the watch asks for such runs.
     """
-    from .experiment import ASSIGNMENT_VERSION, CONTROL, TREATMENT, Judge, Policy, assign
+    from ..experiment import ASSIGNMENT_VERSION, CONTROL, TREATMENT, Judge, Policy, assign
 
     differences: dict[str, tuple[Any, Any]] = {}
     if experiment.assignment_version == ASSIGNMENT_VERSION:

@@ -20,21 +20,21 @@ from typing import TYPE_CHECKING, Any, Final
 
 from attrs import define, evolve
 
-from . import faults
+from .. import faults
+from ..errors import AutotuneError, StoreError
+from ..hookmanager import HookManager
+from ..hookspecs import PlannedRun, TeamRunStarting
+from ..model.plan import EMPTY_PLAN, TeamSpec
+from ..model.state import Assignment, Change, ChangeAction, Experiment, ExperimentStatus, Phase, TeamState
+from ..recorder import Recorder
 from .changes import Changes, open_changes
-from .errors import AutotuneError, StoreError
 from .evidence import Evidence
-from .hookmanager import HookManager
-from .hookspecs import PlannedRun, TeamRunStarting
-from .model.plan import EMPTY_PLAN, TeamSpec
-from .model.state import Assignment, Change, ChangeAction, Experiment, ExperimentStatus, Phase, TeamState
 from .proposals import comparable, new_experiment, suggestions
-from .recorder import Recorder
 
 if TYPE_CHECKING:
-    from .model.run import TeamRun
-    from .settings import Settings
-    from .storage import Transaction
+    from ..model.run import TeamRun
+    from ..settings import Settings
+    from ..storage import Transaction
 
 HISTORY_RUNS: Final = 50
 """How many of a team's last runs a suggestion is made from."""
@@ -61,7 +61,7 @@ class _Approval:
     asked: tuple[Experiment, str] | None = None
 
 
-class Autotuner:
+class TuningLoop:
     """Chooses plans, runs experiments, promotes and takes back.
 
     Args:
@@ -124,7 +124,7 @@ class Autotuner:
 
     def _assigned(self, transaction: Transaction, experiment: Experiment, event: TeamRunStarting) -> Assignment:
         """Return the place of a run in the open phase of an experiment; a task keeps its arm."""
-        from .experiment import CONTROL, TREATMENT, assign
+        from ..experiment import CONTROL, TREATMENT, assign
 
         phase: Phase = "watch" if experiment.status == "watched" else "test"
         unit = event.task_key or event.run_id
@@ -296,7 +296,7 @@ class Autotuner:
             treatment = state.plan.merged(suggestion.plan)
             if treatment.id in tried or treatment == state.plan or settings.limits.crossed_by(treatment):
                 continue
-            experiment = new_experiment(state, treatment, suggestion, settings, self._clock())
+            experiment = new_experiment(state, len(experiments), treatment, suggestion, settings, self._clock())
             if not approval.given:
                 approval.asked = None if approval.by else (experiment, "start")
                 return

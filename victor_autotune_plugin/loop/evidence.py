@@ -6,11 +6,11 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from .model.state import Experiment, Phase, StoredObservation
+from ..model.state import Experiment, Phase, StoredObservation
 
 if TYPE_CHECKING:
-    from .experiment import Judge, Observation, Watch
-    from .storage import Transaction
+    from ..experiment import Judge, Observation, Watch
+    from ..storage import Transaction
 
 _MOST_JUDGES: Final = 1000
 
@@ -28,7 +28,7 @@ class Evidence:
 
     def judge(self, transaction: Transaction, experiment: Experiment) -> Judge:
         """Return the judge of a test, up to date."""
-        from .experiment import Judge, Policy
+        from ..experiment import Judge, Policy
 
         judge: Judge = self._fed(transaction, experiment, "test", lambda: Judge(Policy.from_dict(experiment.policy)))
         return judge
@@ -85,7 +85,7 @@ def new_watch(experiment: Experiment, test: Sequence[StoredObservation]) -> Watc
         experiment: The experiment.
         test: All observations of its test, in order. Those that decided it are what the watch compares with.
     """
-    from .experiment import Judge, Policy, Watch, WatchPolicy
+    from ..experiment import Judge, Policy, Watch, WatchPolicy
 
     last = feed(Judge(Policy.from_dict(experiment.policy)), test)
     reference = [observation_of(stored) for stored in test if stored.order <= last]
@@ -98,7 +98,7 @@ def observation_of(stored: StoredObservation) -> Observation:
     Args:
         stored: The observation.
     """
-    from .experiment import Observation
+    from ..experiment import Observation
 
     return Observation(
         index=stored.index,

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from attrs import evolve, frozen
 
-from .model.plan import TeamPlan
-from .model.state import Actor, Change, ChangeAction, Experiment, TeamState
+from ..model.plan import TeamPlan
+from ..model.state import Actor, Change, ChangeAction, Experiment, TeamState
 
 if TYPE_CHECKING:
-    from .hookmanager import HookManager
-    from .recorder import Recorder
-    from .storage import Transaction
+    from ..hookmanager import HookManager
+    from ..recorder import Recorder
+    from ..storage import Transaction
 
 _TELLS: Final[Mapping[str, tuple[str, ...]]] = {
     "started": ("experiment_started",),
