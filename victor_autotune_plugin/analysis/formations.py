@@ -87,9 +87,9 @@ def formation_insight(runs: Sequence[TeamRun]) -> PerformanceInsight | None:
         severity=min(1.0, (now - then) / then) if then > 0 else 1.0,
         current_value=now,
         baseline_value=then,
-        impact=min(1.0, gain / 100),
+        impact_magnitude=min(1.0, gain / 100),
         recommendation=f"Run the members in formation {formation} instead of {used}.",
-        affected=["formation"],
+        affected_components=["formation"],
         evidence={
             "formation": formation,
             "gain_percent": gain,

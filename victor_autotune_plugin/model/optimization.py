@@ -44,9 +44,9 @@ class PerformanceInsight:
         severity: How bad, 0 to 1.
         current_value: The measured value, in the unit of the bottleneck (seconds for durations).
         baseline_value: What it is compared with, in the same unit.
-        impact: How much of the team's performance it concerns, 0 to 1.
+        impact_magnitude: How much of the team's performance it concerns, 0 to 1.
         recommendation: What to do, in one sentence.
-        affected: Members or knobs concerned.
+        affected_components: Members or knobs concerned.
         evidence: Numbers behind it, JSON-able.
     """
 
@@ -54,9 +54,9 @@ class PerformanceInsight:
     severity: float
     current_value: float
     baseline_value: float
-    impact: float
+    impact_magnitude: float
     recommendation: str
-    affected: tuple[str, ...] = field(default=(), converter=_names)
+    affected_components: tuple[str, ...] = field(default=(), converter=_names)
     evidence: Mapping[str, Any] = field(factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
@@ -66,9 +66,9 @@ class PerformanceInsight:
             "severity": self.severity,
             "current_value": self.current_value,
             "baseline_value": self.baseline_value,
-            "impact_magnitude": self.impact,
+            "impact_magnitude": self.impact_magnitude,
             "recommendation": self.recommendation,
-            "affected_components": list(self.affected),
+            "affected_components": list(self.affected_components),
             "evidence": dict(self.evidence),
         }
 
@@ -116,6 +116,47 @@ class OptimizationSuggestion:
             "confidence": self.confidence,
             "risk_level": self.risk_level,
             "metadata": dict(self.metadata),
+        }
+
+
+@frozen
+class OptimizationResult:
+    """What came of applying a suggestion.
+
+    Attributes:
+        success: Whether it is applied: proven, or applied without a test.
+        team_id: The team.
+        optimization: The suggestion.
+        before_metrics: Means of the control's runs by metric, empty without any.
+        after_metrics: Means of the treatment's runs by metric, empty without any.
+        improvement_percentage: Measured improvement of the primary metric in percent; 0.0 where nothing was measured.
+        validation_status: `passed`, `failed`, `inconclusive`, `skipped`, `dry_run` or `running`.
+        rollback_config: What exactly restores the state before.
+        error: What went wrong, or None.
+    """
+
+    success: bool
+    team_id: str
+    optimization: OptimizationSuggestion
+    before_metrics: Mapping[str, float] = field(factory=dict)
+    after_metrics: Mapping[str, float] = field(factory=dict)
+    improvement_percentage: float = 0.0
+    validation_status: str = "skipped"
+    rollback_config: Mapping[str, Any] = field(factory=dict)
+    error: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON-able data."""
+        return {
+            "success": self.success,
+            "team_id": self.team_id,
+            "optimization": self.optimization.to_dict(),
+            "before_metrics": dict(self.before_metrics),
+            "after_metrics": dict(self.after_metrics),
+            "improvement_percentage": self.improvement_percentage,
+            "validation_status": self.validation_status,
+            "rollback_config": dict(self.rollback_config),
+            "error": self.error,
         }
 
 

@@ -21,6 +21,10 @@ def _members(ids: Iterable[str] | None) -> tuple[str, ...] | None:
     return None if ids is None else tuple(ids)
 
 
+def _groups(groups: Iterable[Iterable[str]] | None) -> tuple[tuple[str, ...], ...] | None:
+    return None if groups is None else tuple(tuple(group) for group in groups)
+
+
 def _budgets(value: Mapping[str, int] | Iterable[tuple[str, int]] | None) -> tuple[tuple[str, int], ...] | None:
     if value is None:
         return None
@@ -130,6 +134,8 @@ class TeamPlan:
         tool_budget: Tool calls of the whole team; enforced.
         member_budgets: `(member id, tool calls)` pairs, sorted by id; enforced. Accepts a mapping.
         timeout_seconds: Deadline of the whole team in seconds; enforced.
+        sub_teams: Groups of ids of members; the groups run side by side, the members of one group one after another.
+            Together they are the members that take part, each once. Not together with a formation.
     """
 
     formation: str | None = None
@@ -137,6 +143,7 @@ class TeamPlan:
     tool_budget: int | None = None
     member_budgets: tuple[tuple[str, int], ...] | None = field(default=None, converter=_budgets)
     timeout_seconds: float | None = None
+    sub_teams: tuple[tuple[str, ...], ...] | None = field(default=None, converter=_groups)
 
     @property
     def is_empty(self) -> bool:
@@ -161,6 +168,8 @@ class TeamPlan:
             data["member_budgets"] = dict(self.member_budgets)
         if self.timeout_seconds is not None:
             data["timeout_seconds"] = self.timeout_seconds
+        if self.sub_teams is not None:
+            data["sub_teams"] = [list(group) for group in self.sub_teams]
         return data
 
     @classmethod
@@ -171,10 +180,17 @@ class TeamPlan:
     def merged(self, other: TeamPlan) -> TeamPlan:
         """Return this plan with the knobs that another one sets.
 
+        A formation takes the place of sub-teams, and sub-teams that of a formation.
+
         Args:
             other: The plan whose set knobs win.
         """
-        return TeamPlan.from_dict({**self.to_dict(), **other.to_dict()})
+        data = {**self.to_dict(), **other.to_dict()}
+        if other.formation is not None and other.sub_teams is None:
+            data.pop("sub_teams", None)
+        if other.sub_teams is not None and other.formation is None:
+            data.pop("formation", None)
+        return TeamPlan.from_dict(data)
 
     def describe(self) -> str:
         """Return the plan in one short line for people, such as `formation=parallel, timeout=30s`."""
@@ -191,6 +207,8 @@ class TeamPlan:
             parts.append("member_budgets=" + "/".join(f"{name}:{n}" for name, n in self.member_budgets))
         if self.timeout_seconds is not None:
             parts.append(f"timeout={self.timeout_seconds:g}s")
+        if self.sub_teams is not None:
+            parts.append("sub_teams=" + " | ".join("+".join(group) for group in self.sub_teams))
         return ", ".join(parts)
 
 
