@@ -8,6 +8,8 @@ beats its workflow's, and that beats the top's. Each key is merged on its own. `
 from __future__ import annotations
 
 from .book import SettingsBook
+from .nodes import PlacedMapping
+from .own import own_settings
 from .prices import Price
 from .sources import FILE_NAME, victor_dir_name
 from .values import METRICS, MODES, STRATEGIES, ExperimentSettings, Limits, Settings, WatchSettings
@@ -19,9 +21,11 @@ __all__ = [
     "STRATEGIES",
     "ExperimentSettings",
     "Limits",
+    "PlacedMapping",
     "Price",
     "Settings",
     "SettingsBook",
     "WatchSettings",
+    "own_settings",
     "victor_dir_name",
 ]

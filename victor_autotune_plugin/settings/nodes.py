@@ -86,15 +86,29 @@ class WrongValueError(Exception):
         self.where = where
 
 
+class PlacedMapping(dict[str, object]):
+    """A mapping in memory that remembers where its keys stand in a file.
+
+    Attributes:
+        places: `file:line` by key.
+    """
+
+    def __init__(self, values: Mapping[str, object], places: Mapping[str, str]) -> None:
+        super().__init__(values)
+        self.places = dict(places)
+
+
 def from_plain(value: object, where: str) -> Node:
-    """Return plain Python data (of a mapping in memory) as nodes that all stand in one place.
+    """Return plain Python data (of a mapping in memory) as nodes.
 
     Args:
         value: Mappings, lists and scalars.
-        where: Where it stands.
+        where: Where all of it stands, apart from what a `PlacedMapping` knows better.
     """
     if isinstance(value, Mapping):
-        return Table(tuple((Scalar(str(key), where), from_plain(item, where)) for key, item in value.items()), where)
+        places = value.places if isinstance(value, PlacedMapping) else {}
+        pairs = ((str(key), item, places.get(key, where)) for key, item in value.items())
+        return Table(tuple((Scalar(key, place), from_plain(item, place)) for key, item, place in pairs), where)
     if isinstance(value, Sequence) and not isinstance(value, str | bytes):
         return Items(tuple(from_plain(item, where) for item in value), where)
     return Scalar(value, where)

@@ -1,0 +1,132 @@
+"""YAML (and JSON, which is YAML) as data that knows its lines."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from ..errors import WorkflowError
+from ..settings import PlacedMapping
+
+_MOST_VALUES: Final = 200_000
+"""As many values as a file may have once its aliases are written out."""
+
+
+def load(text: str, path: Path) -> Any:
+    """Return the mapping that a document holds, as ruamel.yaml's nodes, which know their lines.
+
+    Args:
+        text: The document.
+        path: Its file, for errors.
+
+    Raises:
+        WorkflowError: It is not YAML, has a key twice, or is no mapping; the message names the line.
+    """
+    from ruamel.yaml import YAML
+    from ruamel.yaml.constructor import DuplicateKeyError
+    from ruamel.yaml.error import MarkedYAMLError, YAMLError
+    from ruamel.yaml.reader import ReaderError
+
+    try:
+        data = YAML(typ="rt").load(text)
+    except DuplicateKeyError as error:
+        message = str(error.problem).partition(" with value")[0].replace("found duplicate key", "has this key twice:")
+        raise WorkflowError(message, where=_at(path, error.problem_mark), mend="Keep one of them.") from error
+    except MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        lines = text.splitlines()
+        line = lines[mark.line] if mark is not None and mark.line < len(lines) else ""
+        tab = "\t" in line[: len(line) - len(line.lstrip())] or "'\\t'" in str(error.problem)
+        mend = "YAML indents with spaces: put spaces in place of the tab." if tab else None
+        raise WorkflowError(f"is not YAML: {error.problem}", where=_at(path, mark), mend=mend) from error
+    except ReaderError as error:
+        where = f"{path}:{text.count(chr(10), 0, error.position) + 1}"
+        raise WorkflowError(f"is not YAML: {error.reason}", where=where, mend="Save it as plain text.") from error
+    except (YAMLError, RecursionError, ValueError, ArithmeticError) as error:
+        raise WorkflowError(f"is not YAML: {str(error).partition(chr(10))[0]}", where=str(path)) from error
+    if not isinstance(data, Mapping):
+        raise WorkflowError("is not a workflow file: it must be a mapping", where=f"{path}:1")
+    if _values(data, path, {}) > _MOST_VALUES:
+        raise WorkflowError("its aliases make it huge", where=str(path), mend="Write out what they stand for.")
+    return data
+
+
+def _values(node: Any, path: Path, known: dict[int, int | None]) -> int:
+    """Return how many values a node has, aliases written out, without writing them out."""
+    items = list(node.values()) if isinstance(node, Mapping) else node if isinstance(node, list) else ()
+    if not items:
+        return 1
+    if id(node) in known:
+        number = known[id(node)]
+        if number is None:
+            raise failure(path, node, None, "refers to itself", "take the alias (`*name`) out")
+        return number
+    known[id(node)] = None
+    number = known[id(node)] = 1 + sum(_values(item, path, known) for item in items)
+    return number
+
+
+def _at(path: Path, mark: Any) -> str:
+    return str(path) if mark is None else f"{path}:{mark.line + 1}"
+
+
+def failure(path: Path, node: Any, key: str | None, message: str, mend: str | None = None) -> WorkflowError:
+    """Return the error that something about a key of a node is wrong.
+
+    Args:
+        path: The file.
+        node: A mapping as `load` gave it.
+        key: The key, or None for the mapping as a whole.
+        message: What is wrong.
+        mend: What to do about it.
+    """
+    return WorkflowError(message, where=f"{path}:{line_of(node, key)}", mend=mend)
+
+
+def line_of(node: Any, key: str | None = None) -> int:
+    """Return the line of a key of a node as `load` gave it, or of the node itself.
+
+    A key that an alias brought in (`<<: *name`) stands where the node does.
+    """
+    marks = node.lc
+    if key is not None and marks.data is not None and key in marks.data:
+        return int(marks.key(key)[0]) + 1
+    return int(marks.line) + 1
+
+
+def nearest(name: str, known: Sequence[str]) -> str:
+    """Return how to mend a name that is not known."""
+    close = difflib.get_close_matches(name, known, n=1)
+    return f"did you mean {close[0]!r}?" if close else "one of: " + ", ".join(known)
+
+
+def plain(value: Any) -> Any:
+    """Return ruamel.yaml's nodes as plain Python."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [plain(item) for item in value]
+    if isinstance(value, str):
+        return str(value)
+    if isinstance(value, bool) or value is None:
+        return value
+    if isinstance(value, int):
+        return int(value)
+    return float(value) if isinstance(value, float) else value
+
+
+def with_places(value: Any, path: Path) -> Any:
+    """Return ruamel.yaml's nodes as plain Python whose mappings remember the lines of their keys.
+
+    Args:
+        value: A node as `load` gave it.
+        path: Its file.
+    """
+    if isinstance(value, Mapping):
+        places = {str(key): f"{path}:{line_of(value, key)}" for key in value}
+        return PlacedMapping({str(key): with_places(item, path) for key, item in value.items()}, places)
+    if isinstance(value, list):
+        return [with_places(item, path) for item in value]
+    return plain(value)

@@ -1,0 +1,219 @@
+"""The configuration of one team, read from a file and written back into it."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from attrs import frozen
+
+from ..errors import WorkflowError
+from ..model.plan import TeamPlan, TeamSpec
+from ..settings import Settings, own_settings
+from .document import line_of, load, nearest, plain, with_places
+from .edit import Editor
+from .files import TextFile, read_text
+from .placement import Placement, placed
+from .plainfile import is_plain, placed_plain, read_plain
+from .steps import BUDGET_KEYS, FORMATION_KEYS, TeamStep, no_team_step, step_spec, team_steps
+
+_ALIASES: Final = {"team_formation": "formation", "total_tool_budget": "tool_budget"}
+_KNOBS: Final = ("formation", "members", "tool_budget", "member_budgets", "timeout_seconds", "sub_teams")
+_AFTER: Final = ("formation", "team_formation", "goal", "name", "type", "id")
+"""Keys of a step behind which a new one is put, the best first."""
+
+
+@frozen
+class TeamConfigFile:
+    """A team's configuration and the file that holds it.
+
+    Attributes:
+        path: The file.
+        workflow: Name of the workflow, or None in a plain file.
+        team_id: Id of the team step, or what a plain file calls its team, or None.
+        config: The configuration: of `formation`, `member_count`, `members`, `tool_budget`, `timeout_seconds`,
+            `member_budgets` and `sub_teams` those that are set, a plan that the file fixes included.
+        spec: The team as its step declares it, or None in a plain file.
+        settings: What the workflow's own metadata sets for the team; the defaults in a plain file.
+    """
+
+    path: Path
+    workflow: str | None
+    team_id: str | None
+    config: Mapping[str, Any]
+    spec: TeamSpec | None
+    settings: Settings
+    _file: TextFile
+    _data: Any
+    _step: TeamStep | None
+
+    def placement(self, change: TeamPlan | Mapping[str, Any]) -> Placement:
+        """Say what of a change would be written where, and what a person should know about it.
+
+        Args:
+            change: A plan, or a configuration with the keys of `config`; what it leaves out or gives as None stays.
+
+        Raises:
+            WorkflowError: A key or value of the change is not one.
+            PlanError: It can't run with this team, or crosses a limit that the file sets.
+        """
+        wanted = self._plan(change)
+        if self.spec is None:
+            count = None if isinstance(change, TeamPlan) else change.get("member_count")
+            return placed_plain(self.path, self.config, wanted, count)
+        return placed(self.spec, self.settings, wanted)
+
+    def rendered(self, change: TeamPlan | Mapping[str, Any]) -> str:
+        """Return the file's text with a change in it; nothing is written.
+
+        Args:
+            change: As in `placement`.
+
+        Raises:
+            WorkflowError: As in `placement`; or the value is shared with another place by an alias.
+            PlanError: As in `placement`.
+        """
+        placement = self.placement(change)
+        editor = Editor(self._file.text, str(self.path), as_json=self.path.suffix == ".json")
+        expected = copy.deepcopy(plain(self._data))
+        self._write_own(editor, expected, placement)
+        for knob, value in placement.plan.items():
+            _set(editor, expected, (*self._plan_path(), knob), value)
+        if plain(load(editor.text, self.path)) != expected:
+            mend = f"Write it by hand: {TeamPlan.from_dict(self._plan(change).to_dict()).describe()}"
+            raise WorkflowError("can't be changed without changing more", where=str(self.path), mend=mend)
+        return editor.text
+
+    def write(self, change: TeamPlan | Mapping[str, Any], *, backup: bool = True) -> Path | None:
+        """Write a change into the file: all of it or nothing, comments and order kept.
+
+        Args:
+            change: As in `placement`.
+            backup: Whether to keep the file as it was beside it.
+
+        Returns:
+            The backup, which `restore` puts back; None without one, and when there is nothing to change.
+
+        Raises:
+            WorkflowError: As in `rendered`; or the file was changed meanwhile, or can't be written.
+            PlanError: As in `placement`.
+        """
+        text = self.rendered(change)
+        return None if text == self._file.text else self._file.replace(text, backup=backup)
+
+    def _plan(self, change: TeamPlan | Mapping[str, Any]) -> TeamPlan:
+        if isinstance(change, TeamPlan):
+            return change
+        values = {_ALIASES.get(str(key), str(key)): value for key, value in change.items() if value is not None}
+        known = (*_KNOBS, "member_count", *_ALIASES)
+        unknown = next((key for key in values if key not in known), None)
+        if unknown is not None:
+            raise WorkflowError(f"unknown key {unknown!r} in the change", mend=nearest(unknown, known))
+        if "members" in values:
+            values["members"] = [one["id"] if isinstance(one, Mapping) else one for one in values["members"]]
+        count = values.pop("member_count", None)
+        taking_part = len(values["members"]) if "members" in values else self.config.get("member_count")
+        if count is not None and count != taking_part and ("members" in values or self.config.get("members")):
+            mend = "Give `members`: the ids of those who stay."
+            raise WorkflowError(f"member_count {count} does not say who stays", where=str(self.path), mend=mend)
+        read = own_settings("", "", {"plan": values}, "the change").plan
+        return read or TeamPlan()
+
+    def _write_own(self, editor: Editor, expected: Any, placement: Placement) -> None:
+        path = () if self._step is None else self._step.path
+        node = self._data if self._step is None else self._step.node
+        for key, value in placement.own.items():
+            names = {"formation": FORMATION_KEYS, "tool_budget": BUDGET_KEYS}.get(key, (key,))
+            name = next((name for name in names if name in node), names[0] if self._step else key)
+            if key == "members" and name in node:
+                ids = [one["id"] if isinstance(one, Mapping) else one for one in node["members"]]
+                order = [ids.index(member) for member in value]
+                editor.arrange((*path, name), order)
+                members = _at(expected, (*path, name))
+                members[:] = [members[number] for number in order]
+                if "member_count" in node and "member_count" not in placement.own:
+                    _set(editor, expected, (*path, "member_count"), len(order))
+            else:
+                _set(editor, expected, (*path, name), value)
+
+    def _plan_path(self) -> tuple[str | int, ...]:
+        assert self._step is not None
+        return (*self._step.body_path, "metadata", "autotune", "teams", self._step.team_id, "plan")
+
+
+def read_team_config(path: Path, team_id: str | None = None, workflow: str | None = None) -> TeamConfigFile:
+    """Read the configuration of a team.
+
+    Args:
+        path: A workflow file with team steps, or a plain YAML or JSON file with the keys of a team.
+        team_id: Which team, needed when the file holds several.
+        workflow: Of which workflow, needed when several have a team of this id.
+
+    Raises:
+        WorkflowError: The file can't be used, or holds no such team; the message names file, line, key and mend.
+        SettingsError: The workflow's own metadata is wrong.
+    """
+    path = Path(path)
+    file = read_text(path)
+    data = load(file.text, path)
+    if is_plain(data):
+        config, name = read_plain(path, data)
+        if workflow is not None or (team_id is not None and name is not None and name != team_id):
+            asked = workflow if workflow is not None else team_id
+            raise WorkflowError(f"is the configuration of one team, not of {asked!r}", where=str(path))
+        return TeamConfigFile(path, None, name or team_id, config, None, Settings(), file, data, None)
+    step = _chosen(path, list(team_steps(path, data)), team_id, workflow)
+    spec = step_spec(path, step)
+    metadata = step.body.get("metadata")
+    own = metadata.get("autotune") if isinstance(metadata, Mapping) else None
+    where = f"{path}:{line_of(metadata, 'autotune')}" if own is not None else str(path)
+    settings = own_settings(step.workflow, step.team_id, with_places(own, path), where)
+    config = _config(spec, step, settings.plan or TeamPlan())
+    return TeamConfigFile(path, step.workflow, step.team_id, config, spec, settings, file, data, step)
+
+
+def _chosen(path: Path, steps: list[TeamStep], team_id: str | None, workflow: str | None) -> TeamStep:
+    if not steps:
+        raise no_team_step(path)
+    found = [step for step in steps if workflow in (None, step.workflow) and team_id in (None, step.team_id)]
+    if len(found) == 1:
+        return found[0]
+    named = ", ".join(f"{step.team_id!r} of workflow {step.workflow!r}" for step in found or steps)
+    if found:
+        raise WorkflowError("holds several teams", where=str(path), mend=f"Choose one: {named}.")
+    asked = f"team {team_id!r}" if team_id is not None else f"workflow {workflow!r}"
+    raise WorkflowError(f"holds no {asked} with a team step", where=str(path), mend=f"It holds {named}.")
+
+
+def _config(spec: TeamSpec, step: TeamStep, plan: TeamPlan) -> dict[str, Any]:
+    """Return what a step and the plan fixed for it say together."""
+    members = {str(member["id"]): plain(member) for member in step.node["members"]}
+    names = plan.members if plan.members is not None else spec.member_ids
+    config: dict[str, Any] = {
+        "formation": spec.formation,
+        "member_count": len(names),
+        "members": [members[name] for name in names if name in members],
+        "tool_budget": spec.tool_budget,
+        "timeout_seconds": spec.timeout_seconds,
+    }
+    config |= {key: value for key, value in plan.to_dict().items() if key != "members"}
+    return {key: value for key, value in config.items() if value is not None}
+
+
+def _set(editor: Editor, expected: Any, path: tuple[str | int, ...], value: Any) -> None:
+    """Set a value in the text, and in the data that the text must then hold."""
+    editor.set(path, value, after=_AFTER)
+    node = expected
+    for name in path[:-1]:
+        if isinstance(node, dict) and node.get(name) is None:
+            node[name] = {}
+        node = node[name]
+    node[path[-1]] = value
+
+
+def _at(node: Any, path: tuple[str | int, ...]) -> Any:
+    for name in path:
+        node = node[name]
+    return node
