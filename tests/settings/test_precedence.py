@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import pytest
 
+from victor_autotune_plugin.errors import SettingsError
+from victor_autotune_plugin.host.workflows import read_workflows
 from victor_autotune_plugin.model.plan import FORMATIONS, TeamPlan
 from victor_autotune_plugin.settings import METRICS, MODES, STRATEGIES, Price, Settings, SettingsBook
 from victor_autotune_plugin.settings.schema import leaves
@@ -252,3 +254,35 @@ def test_shared_pieces_of_yaml_keep_the_line_where_they_are_written(sources) -> 
     rows = {key: (value, source) for key, value, source in book.explain("b", "t")}
     assert rows["mode"] == ("auto", ".victor/autotune.yaml:7")
     assert rows["watch.holdback"] == (0.3, ".victor/autotune.yaml:4")
+
+
+def test_explain_names_the_line_of_each_value_of_a_workflows_own_metadata(sources, tmp_path) -> None:
+    path = tmp_path / "review.yaml"
+    path.write_text(
+        "workflows:\n  w:\n    metadata:\n      autotune:\n        mode: auto\n        limits:\n"
+        "          max_members: 4\n        strategies:\n          - team_sizing\n"
+        "        teams: {t: {task_key: ticket,\n                   watch: {holdback: 0.2}}}\n"
+        "    nodes:\n      - {id: t, type: team, members: [{id: a}]}\n"
+    )
+    read = read_workflows(path)
+    metadata = read.workflow(None).metadata["autotune"]
+    rows = {key: source for key, _, source in sources.load().explain("w", "t", metadata, f"{path}:{read.lines['w']}")}
+    lines = {key: int(source.removeprefix(f"{path}:")) for key, source in rows.items() if source != "default"}
+    assert lines == {
+        "mode": 5,
+        "limits.max_members": 7,
+        "strategies": 8,
+        "task_key": 10,
+        "watch.holdback": 11,
+    }
+
+
+def test_a_wrong_value_in_a_workflows_own_metadata_is_told_with_its_line(sources, tmp_path) -> None:
+    path = tmp_path / "review.yaml"
+    path.write_text(
+        "workflows:\n  w:\n    nodes:\n      - {id: t, type: team, members: [{id: a}]}\n"
+        "    metadata:\n      autotune:\n        mode: auto\n        watch:\n          holdback: 2\n"
+    )
+    metadata = read_workflows(path).workflow(None).metadata["autotune"]
+    with pytest.raises(SettingsError, match=r"review\.yaml:9: watch\.holdback: 2 is out of range"):
+        sources.load().for_team("w", "t", metadata)

@@ -11,8 +11,10 @@ from .command import Command
 from .doctor import doctor
 from .explain import explain
 from .history import history
+from .init import init
 from .replay import replay
 from .run import run
+from .schema import schema
 from .status import status
 
 app = typer.Typer(add_completion=False)
@@ -35,3 +37,5 @@ _add(rollback, '{prog} reviewers --reason "answers got shorter"')
 _add(pause, "{prog} reviewers")
 _add(resume, "{prog} reviewers")
 _add(doctor, "{prog}", "{prog} --project ~/projects/shop --json")
+_add(init, "{prog}", "{prog} --dry-run", "{prog} --force --project ~/projects/shop")
+_add(schema, "{prog}", "{prog} --output .victor/autotune.schema.json")

@@ -48,24 +48,35 @@ def load(text: str, path: Path) -> Any:
         raise WorkflowError(f"is not YAML: {str(error).partition(chr(10))[0]}", where=str(path)) from error
     if not isinstance(data, Mapping):
         raise WorkflowError("is not a workflow file: it must be a mapping", where=f"{path}:1")
-    if _values(data, path, {}) > _MOST_VALUES:
-        raise WorkflowError("its aliases make it huge", where=str(path), mend="Write out what they stand for.")
+    if "*" in text:
+        _check_aliases(YAML(typ="safe", pure=True).compose(text), path)
     return data
 
 
-def _values(node: Any, path: Path, known: dict[int, int | None]) -> int:
-    """Return how many values a node has, aliases written out, without writing them out."""
-    items = list(node.values()) if isinstance(node, Mapping) else node if isinstance(node, list) else ()
-    if not items:
-        return 1
-    if id(node) in known:
-        number = known[id(node)]
-        if number is None:
-            raise failure(path, node, None, "refers to itself", "take the alias (`*name`) out")
-        return number
-    known[id(node)] = None
-    number = known[id(node)] = 1 + sum(_values(item, path, known) for item in items)
-    return number
+def _check_aliases(root: Any, path: Path) -> None:
+    """Make sure that a document whose aliases are written out is finite, and not huge.
+
+    Raises:
+        WorkflowError: It is not. (ruamel.yaml would read null for what refers to itself.)
+    """
+    sizes: dict[int, int] = {}
+    inside: set[int] = set()
+
+    def size(node: Any) -> int:
+        if not isinstance(node.value, list):
+            return 1
+        if id(node) in inside:
+            where = f"{path}:{node.start_mark.line + 1}"
+            raise WorkflowError("refers to itself", where=where, mend="Take the alias (`*name`) out.")
+        if id(node) not in sizes:
+            inside.add(id(node))
+            items = [one for item in node.value for one in (item if isinstance(item, tuple) else (item,))]
+            sizes[id(node)] = 1 + sum(map(size, items))
+            inside.discard(id(node))
+        return sizes[id(node)]
+
+    if size(root) > _MOST_VALUES:
+        raise WorkflowError("its aliases make it huge", where=str(path), mend="Write out what they stand for.")
 
 
 def _at(path: Path, mark: Any) -> str:

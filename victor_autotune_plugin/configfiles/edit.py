@@ -72,10 +72,10 @@ class Editor:
             path: Keys and positions that lead to the list.
             order: Positions of the items that stay.
         """
-        node = self._walk(path)[0][-1][1]
+        key, node = self._walk(path)[0][-1]
         assert isinstance(node, SequenceNode)
         if any(self._uses[id(one)] > 1 for one in (node, *node.value)):
-            raise self._shared(node, path)
+            raise self._shared(key or node, path)
         spans = [(item.start_mark.index, self._end(item)) for item in node.value]
         if node.flow_style:
             self._arrange_inline(node, spans, order)
@@ -87,9 +87,9 @@ class Editor:
         self._read()
         found: list[tuple[Node | None, Node]] = [(None, self._root)]
         for number, name in enumerate(path):
-            node = found[-1][1]
+            key, node = found[-1]
             if self._uses[id(node)] > 1:
-                raise self._shared(node, path[:number])
+                raise self._shared(key or node, path[:number])
             if isinstance(node, SequenceNode) and isinstance(name, int):
                 found.append((None, node.value[name]))
                 continue
@@ -122,14 +122,14 @@ class Editor:
             self._splice(alias.start(1), alias.end(1), self._shown_value(value))
             return
         if self._uses[id(node)] > 1 or any(self._uses[id(below)] > 1 for below in _below(node)):
-            raise self._shared(node, path)
+            raise self._shared(key, path)
         start, end = node.start_mark.index, self._end(node)
         anchor = _ANCHOR.match(self.text, start)
         if isinstance(node, ScalarNode) and start < end:
             tail = self._newline if self.text[end - 1] == "\n" else ""  # a block scalar ends with its line
             self._splice(anchor.end() if anchor else start, end, self._shown_value(value) + tail)
         else:
-            self._splice(colon.end(), max(end, colon.end()), f" {self._shown_value(value)}")
+            self._splice(colon.end(), self._end_of_pair(key, node), f" {self._shown_value(value)}")
 
     def _add(self, node: MappingNode, rest: Sequence[str | int], value: object, after: Sequence[str]) -> None:
         pairs = _pairs(node)
@@ -183,7 +183,9 @@ class Editor:
         self._splice(spans[0][0], self._end(node) - 1, made)
 
     def _arrange_lines(self, spans: list[tuple[int, int]], order: Sequence[int]) -> None:
-        text = self.text if self.text.endswith("\n") else self.text + self._newline
+        text = self.text
+        if text.find("\n", spans[-1][1] - 1) < 0:
+            text += self._newline
         chunks: list[tuple[int, int]] = []
         start = text.rfind("\n", 0, text.rfind("-", 0, spans[0][0])) + 1
         for _, end in spans:
@@ -197,8 +199,10 @@ class Editor:
         alias = _ALIAS.match(self.text, key.end_mark.index)
         if alias is not None:
             return alias.end(1)
-        colon = _COLON.match(self.text, key.end_mark.index)
-        return max(self._end(value), colon.end() if colon else 0)
+        if value.start_mark.index < value.end_mark.index:
+            return self._end(value)
+        colon = _COLON.match(self.text, key.end_mark.index)  # nothing stands there, and its mark is at what follows
+        return colon.end() if colon else int(key.end_mark.index)
 
     def _end(self, node: Node) -> int:
         """Return where a value ends; ruamel.yaml counts what follows a block as part of it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 import stat
@@ -52,16 +53,9 @@ class TextFile:
         try:
             if self.path.read_bytes() != self.data:
                 raise WorkflowError("was changed meanwhile", where=str(self.path), mend="Read it again, and repeat.")
-            kept = _keep(self.path, self.data) if backup else None
-            try:
-                write_atomically(self.path, mark + text.encode())
-            except BaseException:
-                if kept is not None:
-                    kept.unlink(missing_ok=True)
-                raise
+            return write_atomically(self.path, mark + text.encode(), backup=backup)
         except OSError as error:
             raise WorkflowError(f"can't be written: {error.strerror}", where=str(self.path)) from error
-        return kept
 
 
 def read_text(path: Path) -> TextFile:
@@ -88,18 +82,34 @@ def read_text(path: Path) -> TextFile:
         raise WorkflowError("is not UTF-8 text", where=f"{path}:{line}", mend="Save it as UTF-8.") from error
 
 
-def write_atomically(path: Path, data: bytes) -> None:
+def write_atomically(path: Path, data: bytes, *, backup: bool = False) -> Path | None:
     """Give a file new contents: whoever reads it, also after a crash, finds the old ones or the new ones whole.
 
     Args:
         path: The file, which keeps its mode and owner; or a link, whose target is written. A new file may be read
             and written by its owner alone.
         data: The contents.
+        backup: Whether to keep a file that is there beside it, with `.bak` after its name, or `.bak-2` and so on.
+
+    Returns:
+        The backup, or None without one.
 
     Raises:
-        OSError: It can't be written, or would change its owner.
+        OSError: It can't be written, or would change its owner; everything is as it was.
     """
-    target = Path(os.path.realpath(path))
+    kept = _keep(path) if backup and path.exists() else None
+    try:
+        _put(Path(os.path.realpath(path)), data)
+    except BaseException:
+        if kept is not None:
+            kept.unlink(missing_ok=True)
+        raise
+    return kept
+
+
+def _put(target: Path, data: bytes) -> None:
+    if target.exists() and not os.access(target, os.W_OK):  # a replacement would not ask
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(target))
     handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name[:100]}.", suffix=".tmp")
     try:
         with os.fdopen(handle, "wb") as file:
@@ -115,26 +125,16 @@ def write_atomically(path: Path, data: bytes) -> None:
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
-    folder = os.open(target.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    with contextlib.suppress(OSError):  # the file is replaced; some file systems can't sync a folder
+        folder = os.open(target.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
 
 
-def keep(path: Path) -> Path:
-    """Copy a file to a new one beside it.
-
-    Returns:
-        The copy: the file's name with `.bak`, or `.bak-2` and so on where there is one already.
-
-    Raises:
-        OSError: It can't be copied.
-    """
-    return _keep(path, path.read_bytes())
-
-
-def _keep(path: Path, data: bytes) -> Path:
+def _keep(path: Path) -> Path:
+    data = path.read_bytes()
     number = 1
     while True:
         copy = path.with_name(f"{path.name}.bak" + (f"-{number}" if number > 1 else ""))
@@ -143,11 +143,15 @@ def _keep(path: Path, data: bytes) -> Path:
         except FileExistsError:
             number += 1
             continue
-        with os.fdopen(handle, "wb") as file:
-            os.fchmod(handle, stat.S_IMODE(path.stat().st_mode))
-            file.write(data)
-            file.flush()
-            os.fsync(handle)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                os.fchmod(handle, stat.S_IMODE(path.stat().st_mode))
+                file.write(data)
+                file.flush()
+                os.fsync(handle)
+        except BaseException:
+            copy.unlink(missing_ok=True)
+            raise
         return copy
 
 

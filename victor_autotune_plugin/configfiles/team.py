@@ -81,8 +81,8 @@ class TeamConfigFile:
         self._write_own(editor, expected, placement)
         for knob, value in placement.plan.items():
             _set(editor, expected, (*self._plan_path(), knob), value)
-        if plain(load(editor.text, self.path)) != expected:
-            mend = f"Write it by hand: {TeamPlan.from_dict(self._plan(change).to_dict()).describe()}"
+        if not _holds(editor.text, self.path, expected):
+            mend = f"Write it by hand: {self._plan(change).describe()}"
             raise WorkflowError("can't be changed without changing more", where=str(self.path), mend=mend)
         return editor.text
 
@@ -211,6 +211,13 @@ def _set(editor: Editor, expected: Any, path: tuple[str | int, ...], value: Any)
             node[name] = {}
         node = node[name]
     node[path[-1]] = value
+
+
+def _holds(text: str, path: Path, expected: Any) -> bool:
+    try:
+        return bool(plain(load(text, path)) == expected)
+    except WorkflowError:
+        return False
 
 
 def _at(node: Any, path: tuple[str | int, ...]) -> Any:

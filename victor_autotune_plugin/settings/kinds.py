@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Protocol, cast
 
 from attrs import frozen
 
@@ -23,6 +23,9 @@ class Kind(Protocol):
 
     def parse(self, text: str) -> object:
         """Return the plain value that a text (of a variable or an option) stands for; `read` then checks it."""
+
+    def schema(self) -> dict[str, object]:
+        """Return the JSON Schema (draft 7) that accepts what `read` accepts."""
 
 
 @frozen
@@ -45,6 +48,10 @@ class Choice:
     def parse(self, text: str) -> object:
         """Return the text as it is."""
         return text
+
+    def schema(self) -> dict[str, object]:
+        """Return an enumeration."""
+        return {"enum": [*self.options, *([False] if "off" in self.options else [])]}
 
 
 @frozen
@@ -101,6 +108,14 @@ class Number:
                 continue
         return text
 
+    def schema(self) -> dict[str, object]:
+        """Return a number with its bounds."""
+        return {
+            "type": "integer" if self.whole else "number",
+            "exclusiveMinimum" if self.above else "minimum": self.low,
+            "exclusiveMaximum" if self.below else "maximum": self.high,
+        }
+
 
 @frozen
 class Flag:
@@ -119,6 +134,10 @@ class Flag:
             return True
         return False if word in ("false", "0", "no", "off") else text
 
+    def schema(self) -> dict[str, object]:
+        """Return the type."""
+        return {"type": "boolean"}
+
 
 @frozen
 class Text:
@@ -135,6 +154,10 @@ class Text:
     def parse(self, text: str) -> object:
         """Return the text as it is."""
         return text
+
+    def schema(self) -> dict[str, object]:
+        """Return text with at least one character that is no space."""
+        return {"type": "string", "pattern": r"\S"}
 
 
 @frozen
@@ -154,6 +177,10 @@ class Url:
     def parse(self, text: str) -> object:
         """Return the text as it is."""
         return text
+
+    def schema(self) -> dict[str, object]:
+        """Return text with a scheme."""
+        return {"type": "string", "pattern": r"^\s*(?!://)\S[\s\S]*?://"}
 
 
 @frozen
@@ -189,6 +216,10 @@ class Names:
         """Return the names that stand between commas."""
         return [name.strip() for name in text.split(",") if name.strip()]
 
+    def schema(self) -> dict[str, object]:
+        """Return a list of different items."""
+        return {"type": "array", "items": self.of.schema(), "minItems": self.least, "uniqueItems": True}
+
 
 @frozen
 class Numbers:
@@ -217,6 +248,16 @@ class Numbers:
             return text
         return {name.strip(): self.of.parse(number) for name, _, number in pairs}
 
+    def schema(self) -> dict[str, object]:
+        """Return a mapping that is not empty."""
+        names = {"pattern": r"\S"}
+        return {
+            "type": "object",
+            "propertyNames": names,
+            "additionalProperties": self.of.schema(),
+            "minProperties": 1,
+        }
+
 
 @frozen
 class OrNone:
@@ -231,3 +272,10 @@ class OrNone:
     def parse(self, text: str) -> object:
         """Return None for `null` and `none`, else what the text says."""
         return None if text.strip().lower() in ("null", "none") else self.of.parse(text)
+
+    def schema(self) -> dict[str, object]:
+        """Return the other kind's, or null."""
+        inner = self.of.schema()
+        if "enum" in inner:
+            return {"enum": [*cast("list[object]", inner["enum"]), None]}
+        return inner | {"type": [inner["type"], "null"]}

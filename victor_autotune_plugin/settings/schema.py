@@ -23,7 +23,7 @@ _CALLS: Final = Number(0, 1_000_000, whole=True)
 _SECONDS: Final = Number(0, _MOST_SECONDS, above=True)
 _RUNS: Final = Number(10, 2_000, whole=True)
 _ALPHA: Final = Number(0.005, 0.15)
-_PRICE: Final = Number(0, 1_000_000)
+PRICE_KIND: Final = Number(0, 1_000_000)
 
 DATABASE_URL: Final = "database_url"
 TOP_ONLY: Final = (DATABASE_URL, "prices", "workflows")
@@ -170,7 +170,7 @@ class Reader:
     def _price(self, model: str, node: Node, path: str) -> None:
         read = Layer()
         for name, place, inner in self._pairs(node, path, PRICE_KEYS):
-            read.put((), name, _PRICE, inner, place)
+            read.put((), name, PRICE_KIND, inner, place)
         self.layer.problems.extend(read.problems)
         numbers = {name: entry.value for name, entry in read.get(()).items()}
         missing = [name for name in PRICE_KEYS if name not in numbers and name not in read.failed]

@@ -92,7 +92,7 @@ class ExperimentSettings:
     """How an A/B test decides.
 
     Attributes:
-        metric: Primary metric, one of `METRICS`.
+        metric: Primary metric: duration, score, cost or tool_calls.
         alpha: Most false positives, as a share of tests of changes that do nothing.
         minimum_improvement: Relative improvement that a change must prove, 0.05 is 5 %.
         min_runs_per_arm: Fewest runs in each arm before a verdict.
@@ -134,11 +134,12 @@ class Settings:
     """Everything that is set for one team.
 
     Attributes:
-        mode: One of `MODES`.
+        mode: What the plugin may do: nothing (off), record runs (observe), suggest changes (suggest), test and promote
+            what a person approves (approve), or do so by itself (auto).
         strategies: Names of the strategies that may suggest changes.
-        limits: Hard limits.
-        experiment: How a test decides.
-        watch: How a promotion is watched.
+        limits: What no plan ever crosses, in any mode.
+        experiment: How an A/B test decides.
+        watch: How a promoted change is watched.
         task_key: Name of a key in the workflow's state or shared context whose value identifies the task, or None.
         plan: The plan that a person fixed, or None. It applies in every mode but `off` and `observe`, and then nothing
             is tuned.
