@@ -82,7 +82,7 @@ def test_a_wrong_variable_is_named(call: Callable[..., Said], monkeypatch: pytes
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        (workflow_yaml("researcher", metadata={"autotune": {"mode": "atuo"}}), ("flow.yaml:6", "'atuo'", "`auto`?")),
+        (workflow_yaml("researcher", metadata={"autotune": {"mode": "atuo"}}), ("flow.yaml:7", "'atuo'", "`auto`?")),
         (
             "workflows:\n  a:\n    nodes:\n      - {id: x, type: agent, role: executor, goal: g}\n",
             ("no workflow with",),

@@ -204,7 +204,7 @@ def test_explain_reads_the_workflows_own_settings_from_its_file(
     said = call("explain", "--file", "flow.yaml", "--json")
     assert said.err == ""
     mode = next(one for one in said.data["settings"] if one["key"] == "mode")
-    assert (mode["value"], mode["source"]) == ("auto", "flow.yaml:6")
+    assert (mode["value"], mode["source"]) == ("auto", "flow.yaml:7")
 
 
 @pytest.mark.parametrize(
