@@ -29,8 +29,13 @@ def load(text: str, path: Path) -> Any:
     from ruamel.yaml.error import MarkedYAMLError, YAMLError
     from ruamel.yaml.reader import ReaderError
 
+    from ..settings.yaml_tree import compose
+
     try:
-        data = YAML(typ="rt").load(text)
+        yaml = YAML(typ="rt")
+        yaml.composer.warn_double_anchors = False
+        root = compose(text)
+        data = yaml.load(text)
     except DuplicateKeyError as error:
         message = str(error.problem).partition(" with value")[0].replace("found duplicate key", "has this key twice:")
         raise WorkflowError(message, where=_at(path, error.problem_mark), mend="Keep one of them.") from error
@@ -44,12 +49,14 @@ def load(text: str, path: Path) -> Any:
     except ReaderError as error:
         where = f"{path}:{text.count(chr(10), 0, error.position) + 1}"
         raise WorkflowError(f"is not YAML: {error.reason}", where=where, mend="Save it as plain text.") from error
-    except (YAMLError, RecursionError, ValueError, ArithmeticError) as error:
+    except NotImplementedError as error:
+        mend = "Give comments lines of their own."
+        raise WorkflowError("has comments where ruamel.yaml can't keep them", where=str(path), mend=mend) from error
+    except (YAMLError, RecursionError, ValueError, ArithmeticError, TypeError, AttributeError) as error:
         raise WorkflowError(f"is not YAML: {str(error).partition(chr(10))[0]}", where=str(path)) from error
     if not isinstance(data, Mapping):
         raise WorkflowError("is not a workflow file: it must be a mapping", where=f"{path}:1")
-    if "*" in text:
-        _check_aliases(YAML(typ="safe", pure=True).compose(text), path)
+    _check_aliases(root, path)
     return data
 
 

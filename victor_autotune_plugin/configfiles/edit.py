@@ -13,10 +13,10 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from ruamel.yaml import YAML
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from ..errors import WorkflowError
+from ..settings.yaml_tree import compose
 
 KeyPath = Sequence[str | int]
 
@@ -103,7 +103,9 @@ class Editor:
         return found, []
 
     def _read(self) -> None:
-        self._root = YAML(typ="safe", pure=True).compose(self.text)
+        root = compose(self.text)
+        assert root is not None
+        self._root = root
         self._uses: Counter[int] = Counter()
         waiting = [self._root]
         while waiting:

@@ -26,7 +26,7 @@ def parse(text: str, shown: str) -> Node | None:
         WrongValueError: It is not YAML, with the line.
     """
     try:
-        root = YAML(typ="safe", pure=True).compose(text)
+        root = compose(text)
         return None if root is None else _Tree(shown).node(root)
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
@@ -42,6 +42,21 @@ def parse(text: str, shown: str) -> Node | None:
         ) from error
     except RecursionError as error:
         raise WrongValueError("this is nested too deeply", "Settings have six levels at most.") from error
+
+
+def compose(text: str) -> YamlNode | None:
+    """Return a document's nodes, which know where they stand; None when it holds nothing.
+
+    Args:
+        text: The document.
+
+    Raises:
+        YAMLError: It is not YAML.
+    """
+    yaml = YAML(typ="safe", pure=True)
+    yaml.composer.warn_double_anchors = False  # YAML allows it: an alias means the anchor before it
+    root: YamlNode | None = yaml.compose(text)
+    return root
 
 
 class _Tree:
