@@ -3,7 +3,7 @@
 ```
 AutotuneError                    anything the plugin tells a person; exit code 2 on the command line
 ├── SettingsError                a settings file, environment variable or option is wrong
-├── WorkflowError                a workflow file, or a file with a team's configuration, can't be used
+├── WorkflowError                a workflow file can't be used
 ├── ScriptError                  a script of the scripted model can't be used (in `scripted`)
 ├── PlanError                    a plan can't run with this team, or crosses a limit
 ├── StoreError                   the store can't be used
