@@ -58,7 +58,8 @@ def _general(definitions: Mapping[str, Any]) -> str:
     for section in _SECTIONS:
         text += f"\n{_comment(definitions[section]['description'])}# {section}:\n"
         for key, meaning in definitions[section]["properties"].items():
-            text += f"#   {key}: {inline(meaning['default'])}  # {meaning['description']}\n"
+            choices = f" ({', '.join(meaning['enum'])})" if "enum" in meaning else ""
+            text += f"#   {key}: {inline(meaning['default'])}  # {meaning['description']}{choices}\n"
     return text
 
 

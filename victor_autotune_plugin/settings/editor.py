@@ -116,7 +116,13 @@ def _attributes(kind: type) -> dict[str, str]:
     """Return what the docstring of a class says about each attribute."""
     _, _, listed = (inspect.getdoc(kind) or "").partition("Attributes:\n")
     found = re.findall(r"^    (\w+): (.*(?:\n {8,}.*)*)", listed, re.MULTILINE)
-    return {name: " ".join(words.split()).replace("`", "") for name, words in found}
+    return {name: _readable(" ".join(words.split())) for name, words in found}
+
+
+def _readable(words: str) -> str:
+    """Return words of a docstring without names of Python's: one of `METRICS` is one of the metrics."""
+    named = re.sub(r"ne of `([A-Z]+)`", lambda found: f"ne of the {found[1].lower()}", words)
+    return named.replace("`", "")
 
 
 if __name__ == "__main__":

@@ -92,7 +92,7 @@ class ExperimentSettings:
     """How an A/B test decides.
 
     Attributes:
-        metric: Primary metric: duration, score, cost or tool_calls.
+        metric: Primary metric, one of `METRICS`.
         alpha: Most false positives, as a share of tests of changes that do nothing.
         minimum_improvement: Relative improvement that a change must prove, 0.05 is 5 %.
         min_runs_per_arm: Fewest runs in each arm before a verdict.
