@@ -11,6 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as examples
+from hypothesis import strategies as st
 
 from victor_autotune_plugin.configfiles import files, read_team_config, restore
 from victor_autotune_plugin.errors import AutotuneError
@@ -401,3 +404,66 @@ def test_a_file_that_may_not_be_written_is_left_alone(tmp_path: Path, monkeypatc
     with pytest.raises(AutotuneError, match="can't be written: Permission denied"):
         read_team_config(path).write(TeamPlan(formation="parallel"))
     assert [one.name for one in tmp_path.iterdir()] == ["flow.yaml"]
+
+
+PIECES = [
+    "\n",
+    "  ",
+    "- ",
+    "# c\n",
+    ": ",
+    "*x",
+    "&x ",
+    "{",
+    "}",
+    "[",
+    "]",
+    ",",
+    '"',
+    "|\n",
+    "\t",
+    "\r\n",
+    "null",
+    "<<: *x\n",
+    "---\n",
+]
+TEXTS = [
+    STEP,
+    ALIASES,
+    "formation: parallel\nmembers: [a, b]\nmember_count: 2\n",
+    '{"formation": "parallel",\n "members": ["a"]}',
+]
+
+
+@examples(
+    max_examples=300, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    text=st.sampled_from(TEXTS),
+    damage=st.lists(st.tuples(st.floats(0, 0.999), st.sampled_from(PIECES), st.integers(0, 4)), max_size=3),
+    formation=st.sampled_from([None, "parallel", "reflection"]),
+    timeout=st.sampled_from([None, 5, 7.5]),
+    order=st.permutations(range(3)),
+)
+def test_a_damaged_file_is_refused_or_changed_as_wanted(
+    tmp_path: Path, text: str, damage: Any, formation: Any, timeout: Any, order: Any
+) -> None:
+    for where, piece, cut in damage:
+        at = int(where * len(text))
+        text = text[:at] + piece + text[at + cut :]
+    path = tmp_path / "flow.yaml"
+    path.write_bytes(text.encode())
+    try:
+        found = read_team_config(path, "three" if "three" in text else None)
+        ids = [one["id"] if isinstance(one, dict) else one for one in found.config.get("members", [])]
+        members = [ids[number] for number in order if number < len(ids)] or None
+        change = TeamPlan(formation=formation, members=members, timeout_seconds=timeout)
+        found.write(change, backup=False)
+    except AutotuneError:
+        assert path.read_bytes() == text.encode()
+        return
+    after = read_team_config(path, found.team_id, found.workflow).config
+    assert (formation, timeout) == (formation and after["formation"], timeout and after["timeout_seconds"])
+    assert [one["id"] if isinstance(one, dict) else one for one in after.get("members", [])] == (members or [])
+    gone = [line for line in text.splitlines() if line.lstrip().startswith("#") and line not in path.read_text()]
+    assert not gone

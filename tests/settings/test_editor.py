@@ -15,7 +15,7 @@ from victor_autotune_plugin.settings.schema import TOP_ONLY, Reader, leaves
 VALUES: list[Any] = [
     None, True, False, 0, 1, 2, -1, 9, 10, 11, 200, 1000, 1001, 2000, 2001, 10**6, 10**6 + 1, 2_592_000, 2_592_001,
     0.001, 0.005, 0.004, 0.15, 0.16, 0.5, 0.51, 1.5, 99.5, 100.5, "", " ", "auto", "off", "atuo", "duration",
-    "parallel", "text", "5", "sqlite:///runs.db", " sqlite://", "://x", "runs.db",
+    "parallel", "balanced", "text", "5", "sqlite:///runs.db", " sqlite://", "://x", "runs.db",
     [], ["parallel"], ["parallel", "parallel"],
     ["a", "b"], ["a", ""], ["a", 7], ["team_sizing"], ["team_sizing", "sizing"], [["a", "b"], ["c"]], [["a"], []],
     {}, {"a": 5}, {"a": "x"}, {"a": -1}, {"": 5}, {"a": None}, {"formation": "parallel"}, {"members": []},
