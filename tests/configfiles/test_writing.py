@@ -206,13 +206,25 @@ def test_a_knob_that_the_fixed_plan_sets_is_changed_there_too_since_it_wins(writ
     assert found.settings.plan == TeamPlan(formation="parallel", member_budgets={"style": 2})
 
 
-def test_a_configuration_that_was_read_can_be_written_and_changes_nothing(tmp_path: Path) -> None:
+FIXED = "plan: {formation: reflection, tool_budget: 9, member_budgets: {tests: 5}}"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        STEP,
+        STEP.replace("300", "300\n      total_tool_budget: 50"),
+        STEP.replace("mode: auto", FIXED),
+        STEP.replace("mode: auto", "plan: {members: [tests]}"),
+    ],
+)
+def test_a_configuration_that_was_read_can_be_written_and_changes_nothing(tmp_path: Path, text: str) -> None:
     path = tmp_path / "flow.yaml"
-    path.write_text(STEP)
+    path.write_text(text)
     found = read_team_config(path)
     assert found.placement(found.config).is_empty
     assert found.write(found.config) is None
-    assert path.read_text() == STEP
+    assert path.read_text() == text
     assert found.write(TeamPlan()) is None
 
 
@@ -287,6 +299,39 @@ def test_metadata_that_workflows_share_is_not_changed(tmp_path: Path) -> None:
     assert "is shared with another place" in refused(tmp_path / "f.yaml", text, TeamPlan(member_budgets={"a": 1}))
     merged = text.replace("metadata: *common", "metadata: {<<: *common, owner: me}")
     assert "is shared with another place" in refused(tmp_path / "f.yaml", merged, TeamPlan(member_budgets={"a": 1}))
+
+
+def test_sub_teams_are_the_plans_and_hold_every_member_once(tmp_path: Path) -> None:
+    groups = [["security"], ["style", "tests"]]
+    placement = read_team_config_text(STEP).placement(TeamPlan(sub_teams=groups))
+    assert (placement.own, placement.plan) == ({}, {"sub_teams": groups})
+    (tmp_path / "flow.yaml").write_text(STEP)
+    text = read_team_config(tmp_path / "flow.yaml").rendered(TeamPlan(sub_teams=groups))
+    assert "{plan: {sub_teams: [[security], [style, tests]]}}" in text
+    assert "don't hold each member once" in refused(tmp_path / "flow.yaml", STEP, TeamPlan(sub_teams=[["style"]]))
+
+
+def test_only_what_differs_from_a_configuration_that_was_read_is_written(written: Callable[..., str]) -> None:
+    text = STEP.replace("300", "300\n      total_tool_budget: 50")
+    config = dict(read_team_config_text(text).config)
+    after = written(text, config | {"formation": "parallel"})
+    assert after == text.replace("sequential", "parallel")
+
+
+def test_a_formation_that_victor_would_misread_in_the_step_is_fixed_in_the_plan(written: Callable[..., str]) -> None:
+    after = written(STEP.replace("sequential", "reflection"), TeamPlan(formation="reflection"))
+    found = read_team_config_text(after)
+    assert found.settings.plan == TeamPlan(formation="reflection")
+    after = written(after, TeamPlan(formation="parallel"))
+    found = read_team_config_text(after)
+    assert found.settings.plan == TeamPlan(formation="parallel")
+    assert found.spec.formation == "parallel"
+
+
+def test_a_step_never_keeps_a_formation_that_its_members_cannot_form(tmp_path: Path) -> None:
+    text = STEP.replace("sequential", "hierarchical").replace("analyst}", "analyst, is_manager: true}")
+    text = text.replace("mode: auto", "plan: {formation: parallel}")
+    assert "can't form 'hierarchical'" in refused(tmp_path / "flow.yaml", text, TeamPlan(members=["tests", "security"]))
 
 
 @pytest.mark.parametrize(

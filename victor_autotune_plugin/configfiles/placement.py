@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from ..errors import PlanError
 from ..model.plan import TeamPlan, TeamSpec, feasible_formations
@@ -52,67 +52,73 @@ def placed(spec: TeamSpec, settings: Settings, change: TeamPlan) -> Placement:
     Raises:
         PlanError: The change can't run with this team, or crosses a limit that the file sets.
     """
+    _know_members(spec, change)
     fixed = settings.plan or TeamPlan()
-    wanted = _fitting(spec, fixed, change)
-    _check(spec, settings, fixed.merged(wanted))
-    own: dict[str, Any] = {}
-    plan: dict[str, Any] = {}
-    declared = {
+    before = fixed.to_dict()
+    declared: dict[str, Any] = {
         "formation": spec.formation,
         "members": list(spec.member_ids),
         "tool_budget": spec.tool_budget,
         "timeout_seconds": spec.timeout_seconds,
     }
-    before = fixed.to_dict()
-    for knob, value in wanted.to_dict().items():
-        for_plan = knob not in declared or knob == "tool_budget" or value in NOT_READ_BY_VICTOR
-        if knob in declared and value not in NOT_READ_BY_VICTOR and value != declared[knob]:
-            own[knob] = value
-        if (for_plan or knob in before) and value != before.get(knob):
-            plan[knob] = value
-    after = fixed.merged(wanted).to_dict()
-    gone = [knob for knob in before if knob not in after]
-    if wanted.members is not None and change.member_budgets is None and not wanted.member_budgets:
-        gone += ["member_budgets"] * ("member_budgets" in before and not _kept_budgets(fixed, wanted))
-    plan |= dict.fromkeys(gone)
+    if spec.formation in NOT_READ_BY_VICTOR:
+        del declared["formation"]
+    in_use = declared | before
+    if fixed.sub_teams is not None:
+        in_use.pop("formation", None)
+    changed = {knob: value for knob, value in change.to_dict().items() if value != in_use.get(knob)}
+    own = {knob: value for knob, value in changed.items() if _is_own(knob, value) and value != declared.get(knob)}
+    planned = _without_leavers(fixed.merged(TeamPlan.from_dict(changed)), changed)
+    _check(spec, settings, planned, own.get("formation", spec.formation))
+    after = planned.to_dict()
+    plan = {
+        knob: after.get(knob)
+        for knob in {**before, **after}
+        if after.get(knob) != before.get(knob)
+        and (knob in before or knob == "tool_budget" or after[knob] not in (own.get(knob), declared.get(knob)))
+    }
     return Placement(own, plan, tuple(_notes(settings, plan)))
 
 
-def _fitting(spec: TeamSpec, fixed: TeamPlan, change: TeamPlan) -> TeamPlan:
-    """Return the change, with budgets that the fixed plan has for members who leave taken out."""
-    known = spec.member_ids
+def _is_own(knob: str, value: object) -> bool:
+    """Whether a step has a key for a knob, and Victor reads this value as what it says."""
+    keys = ("formation", "members", "tool_budget", "timeout_seconds")
+    return knob in keys and value not in NOT_READ_BY_VICTOR
+
+
+def _know_members(spec: TeamSpec, change: TeamPlan) -> None:
     named = [*(change.members or ()), *(name for name, _ in change.member_budgets or ())]
     named += [name for group in change.sub_teams or () for name in group]
-    unknown = next((name for name in named if name not in known), None)
+    unknown = next((name for name in named if name not in spec.member_ids), None)
     if unknown is not None:
-        raise PlanError(f"team {spec.team_id!r} has no member {unknown!r}", mend=f"one of: {', '.join(known)}")
-    if change.members is None or fixed.member_budgets is None or change.member_budgets is not None:
-        return change
-    kept = _kept_budgets(fixed, change)
-    if kept == dict(fixed.member_budgets) or not kept:
-        return change
-    return change.merged(TeamPlan(member_budgets=kept))
+        mend = f"one of: {', '.join(spec.member_ids)}"
+        raise PlanError(f"team {spec.team_id!r} has no member {unknown!r}", mend=mend)
 
 
-def _kept_budgets(fixed: TeamPlan, change: TeamPlan) -> dict[str, int]:
-    return {name: budget for name, budget in fixed.member_budgets or () if name in (change.members or ())}
+def _without_leavers(plan: TeamPlan, changed: Mapping[str, Any]) -> TeamPlan:
+    """Return a plan without the budgets that it has from before for members who leave now."""
+    if "members" not in changed or "member_budgets" in changed or plan.member_budgets is None:
+        return plan
+    kept = {name: calls for name, calls in plan.member_budgets if name in changed["members"]}
+    return evolve(plan, member_budgets=kept or None)
 
 
-def _check(spec: TeamSpec, settings: Settings, plan: TeamPlan) -> None:
+def _check(spec: TeamSpec, settings: Settings, plan: TeamPlan, declared: str) -> None:
+    """Make sure that a team can run a plan, and that its step, which declares a formation, stays sound."""
     where = f"{spec.workflow}/{spec.team_id}"
     members = spec.member_ids if plan.members is None else plan.members
     if not members or len(set(members)) != len(members):
         raise PlanError("members: a team needs at least one member, each once", where=where)
     team = [member for member in spec.members if member.id in members]
-    formation = plan.formation or spec.formation
     if plan.sub_teams is not None:
         in_groups = [name for group in plan.sub_teams for name in group]
         if sorted(in_groups) != sorted(members):
             mend = f"put each of {', '.join(members)} into one group"
             raise PlanError("sub_teams: the groups don't hold each member once", where=where, mend=mend)
-    elif formation not in feasible_formations(team):
-        mend = f"one of: {', '.join(feasible_formations(team))}"
-        raise PlanError(f"formation: these members can't form {formation!r}", where=where, mend=mend)
+    for formation in (plan.formation or declared, declared):
+        if formation not in feasible_formations(team):
+            mend = f"one of: {', '.join(feasible_formations(team))}"
+            raise PlanError(f"formation: these members can't form {formation!r}", where=where, mend=mend)
     for _, limit, text in settings.limits.crossed_by(plan):
         raise PlanError(text, where=where, mend=f"change the plan, or limits.{limit}")
 

@@ -199,6 +199,8 @@ def _config(spec: TeamSpec, step: TeamStep, plan: TeamPlan) -> dict[str, Any]:
         "timeout_seconds": spec.timeout_seconds,
     }
     config |= {key: value for key, value in plan.to_dict().items() if key != "members"}
+    if plan.sub_teams is not None:
+        del config["formation"]
     return {key: value for key, value in config.items() if value is not None}
 
 
