@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from victor_autotune_plugin.experiment import Judge, Observation, Policy, Watch, WatchPolicy, assign
+from victor_autotune_plugin.experiment import Judge, Observation, Policy, Watch, WatchPolicy, assign, task_effects
 from victor_autotune_plugin.experiment.fixed import bootstrap_ratio, mann_whitney, welch
 
 Floats = NDArray[np.float64]
@@ -235,7 +235,7 @@ def compare_covariates(tasks: Tasks, repetitions: int, gain: float) -> dict[str,
                     earlier = math.exp(3 + sets[other][task])
                     history.append(Observation(len(history), "control", duration_seconds=earlier, **common))
         for name, baseline in (("plain", []), ("adjusted", history)):
-            judge = Judge(Policy(), baseline=baseline)
+            judge = Judge(Policy(), task_effects=task_effects("duration", baseline))
             for run in test:
                 judge.observe(run)
             verdict = judge.verdict()

@@ -14,7 +14,7 @@ import sys
 from victor_autotune_plugin.experiment import Judge, Observation, Policy, Watch, WatchPolicy, assign
 runs = [Observation(index=i, arm=assign("s", i), duration_seconds=1.0 + i % 7, success=True, score=1.0)
         for i in range(60)]
-judge, watch = Judge(Policy(), baseline=runs), Watch(WatchPolicy(), reference=runs)
+judge, watch = Judge(Policy(), task_effects={"t": 0.5}), Watch(WatchPolicy(), reference=runs)
 for run in runs:
     judge.observe(run), judge.verdict().to_dict(), watch.observe(run), watch.verdict().to_dict()
 heavy = sorted({name.split(".")[0] for name in sys.modules} & {"scipy", "pandas", "sqlalchemy", "victor"})

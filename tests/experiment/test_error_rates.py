@@ -49,6 +49,8 @@ def play(bench, world, n, policy=None, data=None):
         ({"success": 0.8}, {"metric": "score"}),
         ({}, {"rule": "pocock"}),
         ({}, {"rule": "obrien_fleming"}),
+        ({}, {"rule": "e_logs"}),
+        ({"timeouts": 0.05}, {"rule": "e_ranks"}),
     ],
 )
 def test_equal_plans_rarely_get_a_verdict_though_every_run_is_looked_at(bench, world, policy):

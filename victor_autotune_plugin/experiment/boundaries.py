@@ -31,6 +31,9 @@ from ._boundary_table import NORMAL_SCORES, SCALES, STARTS
 RULES: Final = ("balanced", "pocock", "obrien_fleming")
 """Names of the shapes."""
 
+E_RULES: Final = ("e_logs", "e_ranks")
+"""Names of the rules that need no boundary over time (`eprocess`)."""
+
 BALANCED_KNOTS: Final = ((0.05, 3.40), (0.115, 3.10), (0.165, 3.00), (0.30, 2.90), (0.50, 2.65), (1.0, 2.20))
 """`(t, height)` of the balanced shape; between the knots and before the first it is a power of t."""
 
@@ -92,6 +95,10 @@ class Boundary:
         if self.step < assumed:
             height += OVERSHOOT * (math.sqrt(assumed) - math.sqrt(self.step)) / math.sqrt(share)
         return height
+
+    def normal(self, t: float) -> float:
+        """Return the height as a normal score, which it is."""
+        return self.at(t)
 
 
 @lru_cache(maxsize=512)

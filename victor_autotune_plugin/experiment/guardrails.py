@@ -18,10 +18,8 @@ from .policy import FAIL_SHARES, PASS_SHARE, Policy
 from .twosample import SumStatistic, Tail
 
 UNCLEAR_Z: Final = 0.7
-"""Evidence of harm above which a guardrail beyond its margin is unclear. One single extreme value gives nearly 1."""
-
-UNCLEAR_EXCESS: Final = 0.10
-"""Rise of a mean above its margin that is unclear without evidence: few extreme runs make it, and no z-score."""
+"""Evidence of harm above which a guardrail beyond its margin is unclear. One single extreme value, whatever its size,
+gives nearly 1; as many of them in both arms give nearly 0."""
 
 GUARDRAILS: Final = ("success", "score", "p95", "mean", "cost", "tool_calls")
 """Names, in the order in which they are judged."""
@@ -163,10 +161,7 @@ class Guardrails:
         if name in ("success", "score"):
             difference, error = _smoothed(self._statistic(name))
             return difference + self._margins[name] < self._proof_z * error
-        excess = change - self._margins[name]
-        if name != "p95" and excess > UNCLEAR_EXCESS:
-            return True
-        return excess > 0 and self._z(name) > UNCLEAR_Z
+        return change > self._margins[name] and self._z(name) > UNCLEAR_Z
 
 
 def _smoothed(sums: SumStatistic) -> tuple[float, float]:
