@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from attrs import field, frozen
 
 from ..experiment.twosample import percentile
-from ..loop.evidence import feed, new_watch
+from ..loop.evidence import feed, new_judge, new_watch
 
 if TYPE_CHECKING:
     from ..model.plan import TeamPlan
@@ -199,11 +199,9 @@ def verdicts(store: Store, experiment: Experiment) -> tuple[Mapping[str, Any], M
     Returns:
         The test's verdict, and the watch's or None without a promotion.
     """
-    from ..experiment import Judge, Policy
-
     verdict, watched = experiment.verdict, experiment.watch_verdict
     if verdict is None:
-        judge = Judge(Policy.from_dict(experiment.policy))
+        judge = new_judge(experiment)
         feed(judge, store.observations(experiment.id, "test"))
         verdict = judge.verdict().to_dict()
     if watched is None and experiment.status == "watched":

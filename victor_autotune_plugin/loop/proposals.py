@@ -15,6 +15,7 @@ from ..hookmanager import HookManager
 from ..model.optimization import OptimizationSuggestion, current_config
 from ..model.plan import TeamPlan, TeamSpec
 from ..model.state import Experiment, TeamState
+from .evidence import known_tasks
 
 if TYPE_CHECKING:
     from ..model.run import TeamRun
@@ -86,6 +87,7 @@ def new_experiment(
     suggestion: OptimizationSuggestion,
     settings: Settings,
     now: float,
+    runs: Sequence[TeamRun] = (),
 ) -> Experiment:
     """Return an experiment that puts a suggestion to the proof.
 
@@ -99,6 +101,7 @@ def new_experiment(
         suggestion: Why.
         settings: The team's settings.
         now: Unix time, seconds.
+        runs: Finished runs under the live plan, which tell how slow each task is.
     """
     from ..experiment import ASSIGNMENT_VERSION
 
@@ -119,6 +122,7 @@ def new_experiment(
         status="running",
         created_at=now,
         code_version=version("victor-autotune-plugin"),
+        task_effects=known_tasks(settings.experiment.metric, runs),
     )
 
 

@@ -39,6 +39,9 @@ if TYPE_CHECKING:
 HISTORY_RUNS: Final = 50
 """How many of a team's last runs a suggestion is made from."""
 
+TASK_RUNS: Final = 500
+"""How many of a team's last runs tell, when a test starts, how slow each task is."""
+
 SUGGEST_EVERY: Final = 5
 """A team without an experiment is looked at again after this many runs."""
 
@@ -287,16 +290,19 @@ class TuningLoop:
         self, changes: Changes, state: TeamState, run: TeamRun, settings: Settings, approval: _Approval
     ) -> None:
         """Start a test of the best suggestion that was not tried before, if there is one."""
-        runs = comparable(changes.transaction.runs_of(*state.key, HISTORY_RUNS), state)
-        if len(runs) < settings.experiment.min_history:
+        least = settings.experiment.min_history
+        runs = comparable(changes.transaction.runs_of(*state.key, max(HISTORY_RUNS, least)), state)
+        if len(runs) < least:
             return
+        runs = runs[:HISTORY_RUNS]
         experiments = changes.transaction.experiments_of(*state.key)
         tried = {experiment.treatment.id for experiment in experiments if experiment.fingerprint == state.fingerprint}
         for suggestion in suggestions(run.spec, state.plan, runs, settings, self._hooks):
             treatment = state.plan.merged(suggestion.plan)
             if treatment.id in tried or treatment == state.plan or settings.limits.crossed_by(treatment):
                 continue
-            experiment = new_experiment(state, len(experiments), treatment, suggestion, settings, self._clock())
+            known = comparable(changes.transaction.runs_of(*state.key, TASK_RUNS), state)
+            experiment = new_experiment(state, len(experiments), treatment, suggestion, settings, self._clock(), known)
             if not approval.given:
                 approval.asked = None if approval.by else (experiment, "start")
                 return
