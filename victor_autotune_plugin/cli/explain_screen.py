@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from ..experiment.words import TITLES
+from ..loop.tuning import HISTORY_RUNS
 from . import rendering as show
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ _TESTED: Final = {
     "failed": "It was tested before, and failed.",
     "inconclusive": "It was tested before, without proof.",
     "rolled_back": "It was promoted before, and taken back.",
-    "aborted": "Its test was aborted before.",
+    "aborted": f"Its test was aborted; it may be tested again {HISTORY_RUNS} runs after that.",
 }
 """What became of a suggestion that an experiment tried, by the experiment's status."""
 

@@ -40,6 +40,19 @@ def comparable(runs: Sequence[TeamRun], state: TeamState) -> list[TeamRun]:
     return latest
 
 
+def may_be_retried(experiment: Experiment, runs: Sequence[TeamRun], after: int) -> bool:
+    """Return whether a change may be tested again: its test was aborted, which proves nothing, and that is a while ago.
+
+    Args:
+        experiment: The experiment that tested it.
+        runs: The team's last comparable runs, newest first.
+        after: How many of them must have started since.
+    """
+    if experiment.status != "aborted" or experiment.ended_at is None or len(runs) < after:
+        return False
+    return runs[after - 1].started_at > experiment.ended_at
+
+
 def suggestions(
     spec: TeamSpec, plan: TeamPlan, runs: Sequence[TeamRun], settings: Settings, hooks: HookManager
 ) -> list[OptimizationSuggestion]:

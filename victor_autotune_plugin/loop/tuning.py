@@ -29,7 +29,7 @@ from ..model.state import Assignment, Change, ChangeAction, Experiment, Experime
 from ..recorder import Recorder
 from .changes import Changes, open_changes
 from .evidence import Evidence
-from .proposals import comparable, new_experiment, suggestions
+from .proposals import comparable, may_be_retried, new_experiment, suggestions
 
 if TYPE_CHECKING:
     from ..model.run import TeamRun
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from ..storage import Transaction
 
 HISTORY_RUNS: Final = 50
-"""How many of a team's last runs a suggestion is made from."""
+"""How many of a team's last runs a suggestion is made from, and after how many an aborted test may be repeated."""
 
 TASK_RUNS: Final = 500
 """How many of a team's last runs tell, when a test starts, how slow each task is."""
@@ -296,7 +296,11 @@ class TuningLoop:
             return
         runs = runs[:HISTORY_RUNS]
         experiments = changes.transaction.experiments_of(*state.key)
-        tried = {experiment.treatment.id for experiment in experiments if experiment.fingerprint == state.fingerprint}
+        tried = {
+            experiment.treatment.id
+            for experiment in experiments
+            if experiment.fingerprint == state.fingerprint and not may_be_retried(experiment, runs, HISTORY_RUNS)
+        }
         for suggestion in suggestions(run.spec, state.plan, runs, settings, self._hooks):
             treatment = state.plan.merged(suggestion.plan)
             if treatment.id in tried or treatment == state.plan or settings.limits.crossed_by(treatment):
