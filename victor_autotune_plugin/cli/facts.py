@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from statistics import median
 from typing import TYPE_CHECKING, Any, Final
+from zlib import crc32
 
 from attrs import field, frozen
 
@@ -12,6 +13,7 @@ from ..experiment.twosample import percentile
 from ..loop.evidence import feed, new_judge, new_watch
 
 if TYPE_CHECKING:
+    from ..experiment.fixed import Comparison
     from ..model.plan import TeamPlan
     from ..model.run import TeamRun
     from ..model.state import Experiment, TeamState
@@ -185,6 +187,20 @@ def team_facts(
         watch=watch,
         decided=decided,
     )
+
+
+def statistics(store: Store, experiment: Experiment) -> list[Comparison]:
+    """Return the fixed-sample statistics of the runs that an experiment's test was decided on, or has so far.
+
+    Args:
+        store: The store.
+        experiment: The experiment.
+    """
+    from ..experiment import summarise
+
+    judge = new_judge(experiment)
+    feed(judge, store.observations(experiment.id, "test"))
+    return summarise(experiment.policy["metric"], judge.counted, seed=crc32(experiment.seed.encode()))
 
 
 def verdicts(store: Store, experiment: Experiment) -> tuple[Mapping[str, Any], Mapping[str, Any] | None]:

@@ -19,6 +19,7 @@ from .observation import ARMS, CONTROL, TREATMENT, Observation
 from .planning import improvement_for, log_spread, runs_for
 from .policy import ALL_RULES, METRICS, Policy, WatchPolicy
 from .primary import task_effects
+from .summary import summarise
 from .verdict import Verdict
 from .watch import Watch, WatchVerdict
 
@@ -43,5 +44,6 @@ __all__ = [
     "log_spread",
     "runs_for",
     "sample_ratio_p_value",
+    "summarise",
     "task_effects",
 ]

@@ -73,6 +73,7 @@ class Judge:
         self._ignored = {"repeated": 0, "duplicate": 0, "unmeasured": 0, "late": 0}
         self._indices: set[int] = set()
         self._keys: set[str] = set()
+        self._counted: list[Observation] = []
         self._status, self._reason = "running", "No runs yet."
         self._verdict: Verdict | None = None
 
@@ -99,6 +100,7 @@ class Judge:
                 self._keys.add(observation.task_key)
             self._guardrails.add(observation)
             self._runs[observation.arm] += 1
+            self._counted.append(observation)
             self._look()
         if self._status == "running" and self._is_full():
             self._end()
@@ -113,6 +115,11 @@ class Judge:
     def is_final(self) -> bool:
         """Whether the test has ended; cheaper than asking the verdict."""
         return self._status != "running"
+
+    @property
+    def counted(self) -> tuple[Observation, ...]:
+        """The runs that count, in the order in which they were observed."""
+        return tuple(self._counted)
 
     @property
     def _share(self) -> float:
