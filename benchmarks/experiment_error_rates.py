@@ -3,14 +3,13 @@
     python benchmarks/experiment_error_rates.py [--repetitions N] [--short] [--json FILE] [--data agent_runs.csv]
 
 Without options: 10,000 repetitions for false positives and false rollbacks, 2,000 for power and detection (about
-half an hour on two cores). `--short` uses 1,000 and 400. Every figure has its Monte-Carlo standard error. Naive peeking
-(Welch's t-test at 5 % after every run) is shown beside the engine.
+half an hour on two cores). `--short` uses 1,000 and 400, `--only "to reach"` plays only the cases with a wanted figure.
+Every figure has its Monte-Carlo standard error. Others' methods (`_peers`) see the same runs.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import math
 import os
@@ -23,106 +22,25 @@ from typing import Any
 
 import numpy as np
 from attrs import evolve, field, frozen
-from numpy.typing import NDArray
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from victor_autotune_plugin.experiment import Judge, Observation, Policy, Watch, WatchPolicy, assign
+from benchmarks._peers import PEERS, decide
+from benchmarks._worlds import Real, Tasks, World, choose, find_real, read_real, read_tasks
+from victor_autotune_plugin.experiment import (
+    ALL_RULES,
+    Judge,
+    Observation,
+    Policy,
+    Watch,
+    WatchPolicy,
+    assign,
+    task_effects,
+)
 from victor_autotune_plugin.experiment.fixed import bootstrap_ratio, mann_whitney, welch
 
-Floats = NDArray[np.float64]
-Real = dict[str, list[tuple[float, float]]]
-Tasks = dict[str, dict[str, dict[str, float]]]
-
-
-@frozen
-class World:
-    """How runs of the two plans come about. Durations are log-normal with median 20 s in the control.
-
-    Attributes:
-        gain: Relative gain of the treatment's duration; negative when slower.
-        sigma: Standard deviation of the log duration.
-        timeouts: Share of runs that take ten times as long and are flagged as timed out and failed, in both arms.
-        success: Success share of the control.
-        drop: Drop of the treatment's success share.
-        slow_share: Share of the treatment's runs that are `slow_factor` times slower.
-        slow_factor: See `slow_share`.
-        drift: Factor on the durations of both arms (watch only: after the promotion).
-        real: Draw durations and outcomes from the real runs instead.
-    """
-
-    gain: float = 0.0
-    sigma: float = 0.7
-    timeouts: float = 0.0
-    success: float = 1.0
-    drop: float = 0.0
-    slow_share: float = 0.0
-    slow_factor: float = 1.0
-    drift: float = 1.0
-    real: bool = False
-
-    def draw(
-        self, rng: np.random.Generator, arms: list[str], start: int, pool: list[tuple[float, float]]
-    ) -> list[Observation]:
-        """Return one run for each of `arms`; `pool` holds the real runs to draw from."""
-        n = len(arms)
-        treated = np.array([arm == "treatment" for arm in arms])
-        if self.real:
-            picks = rng.integers(len(pool), size=n)
-            seconds = np.array([pool[i][0] for i in picks])
-            score = np.array([pool[i][1] for i in picks])
-            good = score >= 0.5
-        else:
-            seconds = 20 * np.exp(rng.normal(0.0, self.sigma, n))
-            good = rng.random(n) < self.success - self.drop * treated
-            score = good.astype(float)
-        late = rng.random(n) < self.timeouts
-        slow = (rng.random(n) < self.slow_share) & treated
-        seconds = seconds * np.where(treated, 1 - self.gain, 1.0) * np.where(late, 10.0, 1.0) * self.drift
-        seconds = seconds * np.where(slow, self.slow_factor, 1.0)
-        good, score = good & ~late, np.where(late, 0.0, score)
-        return [
-            Observation(
-                index=start + i,
-                arm=arms[i],
-                duration_seconds=float(seconds[i]),
-                success=bool(good[i]),
-                score=float(score[i]),
-                tool_calls=5,
-                timed_out=bool(late[i]),
-            )
-            for i in range(n)
-        ]
-
-
-def read_real(path: Path | None) -> Real:
-    """Return `(duration, reward)` of the real runs by set; empty when there is no file."""
-    data: Real = {}
-    if path is not None and path.exists():
-        with path.open(newline="") as file:
-            for row in csv.DictReader(file):
-                data.setdefault(row["set"], []).append((float(row["duration_seconds"]), float(row["reward"])))
-    return data
-
-
-def choose(rng: np.random.Generator, data: Real) -> list[tuple[float, float]]:
-    """Return the runs of one set, so that a repetition stays within one agent and domain."""
-    return data[sorted(data)[int(rng.integers(len(data)))]] if data else []
-
-
-def read_tasks(path: Path | None) -> Tasks:
-    """Return the log duration of each task by domain and set, centred within the set."""
-    data: Tasks = {}
-    if path is not None and path.exists():
-        with path.open(newline="") as file:
-            for row in csv.DictReader(file):
-                tasks = data.setdefault(row["domain"], {}).setdefault(row["set"], {})
-                tasks[row["task_id"]] = math.log(float(row["duration_seconds"]))
-        for sets in data.values():
-            for name, tasks in sets.items():
-                mean = sum(tasks.values()) / len(tasks)
-                sets[name] = {task: value - mean for task, value in tasks.items()}
-    return {domain: sets for domain, sets in data.items() if len(sets) > 1}
+Wanted = dict[str, float]
+"""Figures to reach by name: at most, for errors and runs; at least, for `power`, and for coverage 94 to 96 %."""
 
 
 @frozen
@@ -136,6 +54,8 @@ class Case:
         policy: Rules of the test, or of the watch.
         after: The runs after the promotion, for a watch.
         probes: Whether the host gives the watch the control runs that it wants.
+        reference_runs: Runs of the test in each arm, for a watch.
+        wanted: Figures to reach.
     """
 
     name: str
@@ -145,10 +65,11 @@ class Case:
     after: World | None = None
     probes: bool = True
     reference_runs: int = 100
+    wanted: Wanted = field(factory=dict)
 
 
-def play_test(case: Case, rng: np.random.Generator, data: Real) -> tuple[str, int, bool]:
-    """Return the status, runs per arm at the end, and whether naive peeking would have seen a difference."""
+def play_test(case: Case, rng: np.random.Generator, data: Real) -> tuple[str, int, dict[str, float]]:
+    """Return the status, runs per arm at the end, and at how many runs per arm each peer sees a difference."""
     policy = case.policy
     assert isinstance(policy, Policy)
     most = policy.max_runs_per_arm
@@ -160,27 +81,7 @@ def play_test(case: Case, rng: np.random.Generator, data: Real) -> tuple[str, in
         if judge.is_final:
             break
     verdict = judge.verdict()
-    return verdict.status, max(verdict.runs.values()), naive_peek(runs, policy.min_runs_per_arm)
-
-
-def naive_peek(runs: list[Observation], least: int) -> bool:
-    """Whether Welch's t-test on the raw durations is significant at 5 % at any look from the least number of runs."""
-    x = np.array([run.duration_seconds for run in runs])
-    arm = np.array([run.arm == "treatment" for run in runs])
-    means, variances, counts = [], [], []
-    for mask in (arm, ~arm):
-        n = np.cumsum(mask)
-        mean = np.cumsum(x * mask) / np.maximum(n, 1)
-        variance = (np.cumsum(x * x * mask) - n * mean**2) / np.maximum(n - 1, 1)
-        means.append(mean)
-        variances.append(np.maximum(variance, 1e-100) / np.maximum(n, 1))
-        counts.append(n)
-    look = (counts[0] >= least) & (counts[1] >= least)
-    total = variances[0] + variances[1]
-    t = np.abs(means[0] - means[1]) / np.sqrt(total)
-    df = total**2 / sum(v**2 / np.maximum(n - 1, 1) for v, n in zip(variances, counts, strict=True))
-    critical = 1.959964 + 2.372 / df + 2.82 / df**2  # Cornish-Fisher expansion of the t quantile
-    return bool(np.any(look & (t > critical)))
+    return verdict.status, max(verdict.runs.values()), decide(runs, policy.min_runs_per_arm)
 
 
 def play_watch(case: Case, rng: np.random.Generator, data: Real) -> tuple[str, int, int]:
@@ -235,7 +136,7 @@ def compare_covariates(tasks: Tasks, repetitions: int, gain: float) -> dict[str,
                     earlier = math.exp(3 + sets[other][task])
                     history.append(Observation(len(history), "control", duration_seconds=earlier, **common))
         for name, baseline in (("plain", []), ("adjusted", history)):
-            judge = Judge(Policy(), baseline=baseline)
+            judge = Judge(Policy(), task_effects=task_effects("duration", baseline))
             for run in test:
                 judge.observe(run)
             verdict = judge.verdict()
@@ -292,7 +193,11 @@ def summarise(case: Case, results: list[tuple[Any, ...]]) -> dict[str, Any]:
         row["false_positive"], row["false_positive_error"] = share(
             sum(r[0] in ("passed", "failed") for r in results), total
         )
-        row["naive_peeking"], row["naive_peeking_error"] = share(sum(r[2] for r in results), total)
+        for peer in PEERS:
+            seen = [r[2][peer] for r in results]
+            row[peer], row[f"{peer}_error"] = share(sum(map(math.isfinite, seen)), total)
+            row[f"{peer}_median"] = quantile(seen, 0.5)
+        row["power"], row["power_error"] = row["passed"], row["passed_error"]
         found = [float(r[1]) if r[0] == "passed" else math.inf for r in results]
         row["median_runs"], row["runs_80"] = quantile(found, 0.5), quantile(found, 0.8)
         row["mean_runs_to_end"] = float(np.mean([r[1] for r in results]))
@@ -304,28 +209,35 @@ def summarise(case: Case, results: list[tuple[Any, ...]]) -> dict[str, Any]:
     return row
 
 
+FALSE: Wanted = {"false_positive": 5.5}
+
+
 def cases(real: bool) -> list[Case]:
     """Return all cases."""
     nulls = [World(sigma=0.5), World(), World(sigma=1.0), World(timeouts=0.05)]
     names = ["sd 0.5", "sd 0.7", "sd 1.0", "sd 0.7, 5 % timeouts"]
-    found = [Case(f"A/A, {name}", "null", world) for name, world in zip(names, nulls, strict=True)]
-    found += [Case(f"A/A, success {p}", "null", World(success=p)) for p in (0.6, 0.8, 0.95)]
-    found += [Case(f"A/A on score, success {p}", "null", World(success=p), Policy(metric="score")) for p in (0.6, 0.95)]
+    found = [Case(f"A/A, {name}", "null", world, wanted=FALSE) for name, world in zip(names, nulls, strict=True)]
+    found += [Case(f"A/A, success {p}", "null", World(success=p), wanted=FALSE) for p in (0.6, 0.8, 0.95)]
+    on_score = Policy(metric="score")
+    found += [Case(f"A/A on score, success {p}", "null", World(success=p), on_score, wanted=FALSE) for p in (0.6, 0.95)]
     if real:
-        found.append(Case("A/A, real runs", "null", World(real=True)))
-        found.append(Case("A/A on score, real runs", "null", World(real=True), Policy(metric="score")))
-    for rule in ("pocock", "obrien_fleming"):
-        found.append(Case(f"A/A, sd 0.7, rule {rule}", "null", World(), Policy(rule=rule)))
+        found.append(Case("A/A, real runs", "null", World(real=True), wanted=FALSE))
+        found.append(Case("A/A on score, real runs", "null", World(real=True), on_score, wanted=FALSE))
+    others = [rule for rule in ALL_RULES if rule != Policy().rule]
+    for rule in others:
+        found.append(Case(f"A/A, sd 0.7, rule {rule}", "null", World(), Policy(rule=rule), wanted=FALSE))
+        timeouts = World(timeouts=0.05)
+        found.append(Case(f"A/A, 5 % timeouts, rule {rule}", "null", timeouts, Policy(rule=rule), wanted=FALSE))
     found += [
-        Case("gain 20 %", "power", World(gain=0.2)),
-        Case("gain 30 %", "power", World(gain=0.3)),
-        Case("gain 50 %", "power", World(gain=0.5)),
-        Case("gain 20 %, 5 % timeouts", "power", World(gain=0.2, timeouts=0.05)),
+        Case("gain 20 %", "power", World(gain=0.2), wanted={"power": 79}),
+        Case("gain 30 %", "power", World(gain=0.3), wanted={"power": 99, "median_runs": 60, "runs_80": 95}),
+        Case("gain 50 %", "power", World(gain=0.5), wanted={"median_runs": 23, "runs_80": 33}),
+        Case("gain 20 %, 5 % timeouts", "power", World(gain=0.2, timeouts=0.05), wanted={"power": 79}),
         Case("gain 10 %", "power", World(gain=0.1)),
         Case("gain 30 %, success 0.9", "power", World(gain=0.3, success=0.9)),
         Case("gain 50 %, success 0.9", "power", World(gain=0.5, success=0.9)),
     ]
-    for rule in ("pocock", "obrien_fleming"):
+    for rule in others:
         for gain in (0.2, 0.3, 0.5):
             found.append(Case(f"gain {gain:.0%}, rule {rule}", "power", World(gain=gain), Policy(rule=rule)))
     if real:
@@ -341,12 +253,19 @@ def cases(real: bool) -> list[Case]:
     ]
     same, watch = World(success=0.9), WatchPolicy()
     found += [
-        Case("watch: A/A", "quiet", same, watch, same),
+        Case("watch: A/A", "quiet", same, watch, same, wanted={"rolled_back": 2}),
         Case("watch: A/A, sd 1.0", "quiet", evolve(same, sigma=1.0), watch, evolve(same, sigma=1.0)),
         Case("watch: A/A, 5 % timeouts", "quiet", evolve(same, timeouts=0.05), watch, evolve(same, timeouts=0.05)),
         Case("watch: A/A, 23 runs of reference", "quiet", same, watch, same, reference_runs=23),
         Case("watch: A/A, control runs not given", "quiet", same, watch, same, probes=False),
-        Case("watch: 20 % better", "quiet", evolve(same, gain=0.2), watch, evolve(same, gain=0.2)),
+        Case(
+            "watch: 20 % better",
+            "quiet",
+            evolve(same, gain=0.2),
+            watch,
+            evolve(same, gain=0.2),
+            wanted={"rolled_back": 1},
+        ),
         Case(
             "watch: 20 % better, both drift 2x", "quiet", evolve(same, gain=0.2), watch, evolve(same, gain=0.2, drift=2)
         ),
@@ -355,13 +274,14 @@ def cases(real: bool) -> list[Case]:
     ]
     if real:
         found.append(Case("watch: A/A, real runs", "quiet", World(real=True), watch, World(real=True)))
-    for name, after in {
-        "2x slower": evolve(same, gain=-1.0),
-        "3x slower": evolve(same, gain=-2.0),
-        "success -30 points": evolve(same, drop=0.3),
-        "success -50 points": evolve(same, drop=0.5),
-    }.items():
-        found.append(Case(f"watch: {name}", "harm", same, watch, after))
+    for name, after, median, runs_80 in (
+        ("2x slower", evolve(same, gain=-1.0), 24, 37),
+        ("3x slower", evolve(same, gain=-2.0), 13, 18),
+        ("success -30 points", evolve(same, drop=0.3), 37, 57),
+        ("success -50 points", evolve(same, drop=0.5), 19, 26),
+    ):
+        wanted = {"median_runs": median, "runs_80": runs_80}
+        found.append(Case(f"watch: {name}", "harm", same, watch, after, wanted=wanted))
         found.append(Case(f"watch: {name}, control runs not given", "harm", same, watch, after, probes=False))
         found.append(Case(f"watch: {name}, 23 runs of reference", "harm", same, watch, after, reference_runs=23))
     found.append(
@@ -375,7 +295,8 @@ def run(
 ) -> list[dict[str, Any]]:
     """Simulate the cases and print a line for each."""
     rows = []
-    print(f"{'case':<44}{'reps':>6}  {'passed %':>12}{'failed %':>10}{'FP naive':>9}{'median':>8}{'80 %':>6}{'s':>6}")
+    peers = "".join(f"{name[:6]:>7}" for name in ("naive", "fixed", "peeked", "sequen", "mSPRT"))
+    print(f"{'case':<44}{'reps':>6}{'passed %':>13}{'failed':>7}{'median':>7}{'80 %':>6}{peers}{'s':>6}")
     with ProcessPoolExecutor(processes) as pool:
         for number, case in enumerate(chosen):
             begin = time.perf_counter()
@@ -396,10 +317,42 @@ def line(row: dict[str, Any], seconds: float) -> str:
     """Return the table's line of one case."""
     runs = [("-" if row[name] is None else f"{row[name]:.0f}") for name in ("median_runs", "runs_80")]
     if "passed" in row:
-        middle = f"{row['passed']:>6.2f} ±{row['passed_error']:<4.2f}{row['failed']:>10.2f}{row['naive_peeking']:>9.1f}"
+        peers = "".join(f"{row[peer]:>7.1f}" for peer in PEERS)
+        middle = f"{row['passed']:>6.2f} ±{row['passed_error']:<4.2f}{row['failed']:>8.2f}"
     else:
-        middle = f"{row['rolled_back']:>6.2f} ±{row['rolled_back_error']:<4.2f} rolled back      "
-    return f"{row['case']:<44}{row['repetitions']:>6}  {middle}{runs[0]:>8}{runs[1]:>6}{seconds:>6.0f}"
+        peers = " " * 7 * len(PEERS)
+        middle = f"{row['rolled_back']:>6.2f} ±{row['rolled_back_error']:<4.2f}{'back':>8}"
+    return f"{row['case']:<44}{row['repetitions']:>6}{middle}{runs[0]:>7}{runs[1]:>6}{peers}{seconds:>6.0f}"
+
+
+def reached(case: Case, row: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the figures to reach of one case, with what was measured."""
+    found = []
+    for name, wanted in case.wanted.items():
+        value = row[name]
+        met = value is not None and (value >= wanted if name == "power" else value <= wanted)
+        found.append(
+            {
+                "case": case.name,
+                "figure": name,
+                "measured": value,
+                "error": row.get(f"{name}_error"),
+                "wanted": wanted,
+                "met": met,
+            }
+        )
+    return found
+
+
+def print_reached(found: list[dict[str, Any]]) -> None:
+    """Print which figures were reached."""
+    print(f"\n{'to reach':<60}{'measured':>16}{'wanted':>10}")
+    for one in found:
+        measured = "-" if one["measured"] is None else f"{one['measured']:.2f}"
+        error = "" if one["error"] is None else f" ±{one['error']:.2f}"
+        sign = "at least" if one["figure"] == "power" else "at most"
+        what = f"{one['case']}: {one['figure'].replace('_', ' ')}"
+        print(f"{what:<60}{measured + error:>16}  {sign} {one['wanted']:g}{'' if one['met'] else '   NOT MET'}")
 
 
 def main() -> None:
@@ -408,29 +361,31 @@ def main() -> None:
     parser.add_argument("--repetitions", type=int, help="repetitions of every case")
     parser.add_argument("--short", action="store_true", help="1,000 and 400 repetitions")
     parser.add_argument("--json", type=Path, help="write the figures to this file")
-    parser.add_argument(
-        "--data", type=Path, default=os.environ.get("AGENT_RUNS_CSV"), help="real runs (agent_runs.csv)"
-    )
-    parser.add_argument("--only", default="", help="only cases whose name contains this")
+    parser.add_argument("--data", type=Path, help="real runs (agent_runs.csv)")
+    parser.add_argument("--only", default="", help="only cases whose name contains this, or 'to reach'")
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     arguments = parser.parse_args()
     nulls, others = (1000, 400) if arguments.short else (10_000, 2_000)
     if arguments.repetitions:
         nulls = others = arguments.repetitions
-    data = read_real(arguments.data)
+    path = find_real(arguments.data)
+    data, only = read_real(path), arguments.only
     if not data:
         print("No real runs given (--data agent_runs.csv): their cases are left out.")
-    chosen = [case for case in cases(bool(data)) if arguments.only in case.name]
+    print("Peers: share of tests in which each sees a difference on the same runs, looking as `_peers` says.")
+    chosen = [case for case in cases(bool(data)) if only in case.name or (only == "to reach" and case.wanted)]
     rows = run(chosen, nulls, others, arguments.processes, data)
-    tasks = read_tasks(arguments.data)
-    for gain in (0.2, 0.3) if tasks and arguments.only in "covariates" else ():
+    figures = [figure for case, row in zip(chosen, rows, strict=True) for figure in reached(case, row)]
+    tasks = read_tasks(path)
+    for gain in (0.2, 0.3) if tasks and only in "covariates to reach" else ():
         rows.append(compare_covariates(tasks, others // 2, gain))
         print({name: value for name, value in rows[-1].items() if name != "kind"})
-    for sigma in (0.5, 0.7, 1.0) if arguments.only in "coverage" else ():
-        rows.append(cover(others, sigma))
+    for sigma in (0.5, 0.7, 1.0) if only in "coverage to reach" else ():
+        rows.append(cover(nulls, sigma))
         print({name: value for name, value in rows[-1].items() if name != "kind"})
+    print_reached(figures)
     if arguments.json:
-        arguments.json.write_text(json.dumps(rows, indent=2) + "\n")
+        arguments.json.write_text(json.dumps({"rows": rows, "to_reach": figures}, indent=2) + "\n")
 
 
 if __name__ == "__main__":

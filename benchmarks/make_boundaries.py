@@ -1,8 +1,9 @@
 """Compute the table of boundary scales that `victor_autotune_plugin.experiment.boundaries` reads.
 
-    python benchmarks/make_boundaries.py [--processes 2]
+    python benchmarks/make_boundaries.py [--processes 2] [--rule balanced]
 
-It rewrites `victor_autotune_plugin/experiment/_boundary_table.py` (about ten minutes). Run it after changing a shape.
+It rewrites `victor_autotune_plugin/experiment/_boundary_table.py` (about ten minutes; with a rule, only its part). Run
+it after changing a shape.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import argparse
 import math
 import sys
 import types
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
@@ -27,6 +29,7 @@ if not (ROOM / "_boundary_table.py").exists():  # the module that reads the tabl
     empty.NORMAL_SCORES, empty.STARTS, empty.SCALES = (), (), {}  # type: ignore[attr-defined]
     sys.modules[empty.__name__] = empty
 
+from victor_autotune_plugin.experiment._boundary_table import SCALES  # noqa: E402
 from victor_autotune_plugin.experiment.boundaries import RULES, shape  # noqa: E402
 
 NORMAL_SCORES = tuple(round(1.0 + 0.25 * k, 2) for k in range(14))
@@ -87,10 +90,14 @@ def main() -> None:
     """Compute all rows and write the module."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--processes", type=int, default=1)
+    parser.add_argument("--rule", choices=RULES, help="only this rule; the others stay as they are")
     arguments = parser.parse_args()
-    jobs = [(rule, start) for rule in RULES for start in STARTS]
+    jobs = [(rule, start) for rule in RULES for start in STARTS if arguments.rule in (None, rule)]
+    rows: dict[tuple[str, float], Sequence[float]] = {
+        (rule, start): scales for rule, table in SCALES.items() for start, scales in zip(STARTS, table, strict=True)
+    }
     with ProcessPoolExecutor(arguments.processes) as pool:
-        rows = dict(zip(jobs, pool.map(row, jobs), strict=True))
+        rows.update(zip(jobs, pool.map(row, jobs), strict=True))
     lines = [
         '"""Scales of the boundaries, written by `benchmarks/make_boundaries.py`. Do not edit by hand."""',
         "",

@@ -168,6 +168,33 @@ def test_explain_tells_the_plan_its_source_the_test_and_what_comes_next(
     assert {setting["key"] for setting in data["settings"]} >= {"mode", "limits.max_members", "experiment.alpha"}
 
 
+def test_explain_shows_the_fixed_sample_statistics_beside_the_decision(
+    call: Callable[..., Said], project: Callable[[str], None]
+) -> None:
+    project("watched")
+    said = words(call("explain", "team"))
+    for part in (
+        "As if looked at once",
+        "welch on logs",
+        "mann-whitney",
+        "bootstrap-t",
+        "two proportions",
+        "P(faster)",
+    ):
+        assert part in said
+    data = call("explain", "team", "--json").data
+    found = {one["method"]: one for one in data["statistics"]}
+    assert set(found) == {
+        *("welch", "welch on logs", "mann-whitney", "bootstrap-t on logs", "relative lift", "two proportions"),
+    }
+    ranks = found["mann-whitney"]
+    assert ranks["estimate"] == pytest.approx(data["verdict"]["effect"])
+    assert ranks["low"] < ranks["estimate"] < ranks["high"] < 0
+    assert ranks["p_value"] < 0.05
+    assert 0.5 < ranks["effect_size"] <= 1
+    assert call("explain", "team", "--json").data["statistics"] == data["statistics"]
+
+
 def test_explain_needs_no_name_when_there_is_one_team(
     call: Callable[..., Said], project: Callable[[str], None]
 ) -> None:
@@ -254,3 +281,14 @@ def test_looking_changes_nothing(call: Callable[..., Said], project: Callable[[s
         call(command)
     assert contents() == before
     assert before[0][0].plan == TeamPlan(formation="parallel")  # type: ignore[index]
+
+
+def test_explain_shows_the_e_value_of_a_test_by_an_e_process(
+    call: Callable[..., Said], simulate: Callable[..., Simulation]
+) -> None:
+    simulation = simulate(**{"experiment.rule": "e_logs"})
+    simulation.run_until("promoted")
+    said = words(call("explain"))
+    assert "e-value = " in said
+    assert "boundary 22.2; a test of equal plans" in said
+    assert "z =" not in said

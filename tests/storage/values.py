@@ -94,6 +94,7 @@ def experiment(experiment_id: str = "e1", **changes: Any) -> Experiment:
         status="running",
         created_at=1_700_000_000.5,
         code_version="0.1.0",
+        task_effects={"task-1": 0.1 + 0.2, "task-2": -0.5},
     )
     return evolve(whole, **changes)
 

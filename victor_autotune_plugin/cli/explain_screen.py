@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, Final
 
-from ..experiment.words import TITLES
+from ..experiment.words import TITLES, evidence_in_words
+from ..loop.tuning import HISTORY_RUNS
 from . import rendering as show
 
 if TYPE_CHECKING:
@@ -18,7 +20,7 @@ _TESTED: Final = {
     "failed": "It was tested before, and failed.",
     "inconclusive": "It was tested before, without proof.",
     "rolled_back": "It was promoted before, and taken back.",
-    "aborted": "Its test was aborted before.",
+    "aborted": f"Its test was aborted; it may be tested again {HISTORY_RUNS} runs after that.",
 }
 """What became of a suggestion that an experiment tried, by the experiment's status."""
 
@@ -96,7 +98,7 @@ def _print_experiment(found: Explanation) -> None:
             f"{_change(verdict['effect'])}, "
             + ("no interval yet" if None in (low, high) else f"interval {_change(low)} to {_change(high)}"),
         ),
-        ("Evidence", _evidence(verdict)),
+        ("Evidence", _evidence(experiment.policy.get("rule", ""), verdict)),
     ]
     if found.facts.watch is not None:
         seen = found.facts.watch["runs"]
@@ -120,14 +122,45 @@ def _print_experiment(found: Explanation) -> None:
             show.word(guardrail["status"]),
         )
     console.print(table)
+    _print_statistics(found)
 
 
-def _evidence(verdict: Any) -> str:
+_EFFECT_SIZES: Final = {"mann-whitney": "P(faster) {:.2f}", "two proportions": "h {:+.2f}"}
+"""How a method's effect size is shown; Hedges' g for the others."""
+
+
+def _print_statistics(found: Explanation) -> None:
+    """Print the runs by the methods that readers know; they describe, and the sequential test decides."""
+    if not found.statistics:
+        return
+    table = show.table("As if looked at once", "Change", "95 % interval", "p", "Effect size", right=("Change", "p"))
+    for one in found.statistics:
+        absolute = one.method in ("welch", "two proportions")
+        change, low, high = (_amount(value, absolute) for value in (one.estimate, one.low, one.high))
+        what = f"{one.method} of success" if one.method == "two proportions" else one.method
+        size = _EFFECT_SIZES.get(one.method, "g {:+.2f}").format(one.effect_size)
+        table.add_row(
+            show.text(what),
+            change,
+            f"{low} to {high}",
+            show.DASH if math.isnan(one.p_value) else f"{one.p_value:.2g}",
+            size.replace("-", "−"),
+        )
+    show.out().print(table)
+
+
+def _amount(value: float, absolute: bool) -> str:
+    if math.isinf(value):
+        return "unbounded"
+    return f"{value:+.2f}".replace("-", "−") if absolute else _change(value)
+
+
+def _evidence(rule: str, verdict: Any) -> str:
     boundary, mismatch = verdict["boundary"], verdict["sample_ratio_p_value"]
-    height = "no boundary yet" if boundary is None else f"boundary {boundary:.2f}"
+    height = evidence_in_words(rule, verdict["statistic"], boundary) + (", no boundary yet" if boundary is None else "")
     ignored = ", ".join(f"{number} {name}" for name, number in verdict["ignored"].items() if number)
     return (
-        f"z = {verdict['statistic']:.2f}, {height}; a test of equal plans is decided wrongly with probability "
+        f"{height}; a test of equal plans is decided wrongly with probability "
         f"{show.percent(verdict['error_rate'], 1)} at most, although every run is looked at; "
         f"shares of the arms: p = {mismatch:.2g}" + (f"; not counted: {ignored}" if ignored else "")
     )

@@ -10,10 +10,11 @@ from attrs import asdict, frozen
 from ..loop.proposals import comparable, suggestions
 from ..loop.tuning import HISTORY_RUNS
 from ..settings import Price
-from .facts import TeamFacts, team_facts
+from .facts import TeamFacts, statistics, team_facts
 from .outlook import outlook
 
 if TYPE_CHECKING:
+    from ..experiment.fixed import Comparison
     from ..model.optimization import OptimizationSuggestion
     from ..model.state import Change, TeamState
     from .session import Session
@@ -27,6 +28,7 @@ class Explanation:
         facts: What is known of the team.
         source: The change that gave it its live plan, or None when none did.
         ending: The change that ended the last experiment, or None while one is open.
+        statistics: The runs of the experiment's test by fixed-sample methods, as if they were looked at once.
         outlook: What would change the decision, sentence by sentence.
         suggestions: What the strategies suggest, best first, each with the status of the experiment that tried it
             before, or None.
@@ -38,6 +40,7 @@ class Explanation:
     facts: TeamFacts
     source: Change | None
     ending: Change | None
+    statistics: list[Comparison]
     outlook: list[str]
     suggestions: list[tuple[OptimizationSuggestion, str | None]]
     compared: int
@@ -54,6 +57,7 @@ class Explanation:
             "ended_by": None if self.ending is None else self.ending.to_dict(),
             "verdict": self.facts.verdict,
             "watch_verdict": self.facts.watch,
+            "statistics": [one.to_dict() for one in self.statistics],
             "outlook": self.outlook,
             "suggestions": [one.to_dict() | {"tested_before": tested} for one, tested in self.suggestions],
             "settings": [
@@ -98,6 +102,7 @@ def explanation(session: Session, state: TeamState, file: Path | None = None) ->
         facts=facts,
         source=next((change for change in reversed(changes) if change.plan_before != change.plan_after), None),
         ending=next((change for change in reversed(changes) if change.experiment_id == ended), None) if ended else None,
+        statistics=[] if facts.experiment is None else statistics(store, facts.experiment),
         outlook=outlook(facts, settings),
         suggestions=[(one, tried.get(state.plan.merged(one.plan).id)) for one in found],
         compared=len(runs),

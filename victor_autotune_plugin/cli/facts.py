@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from statistics import median
 from typing import TYPE_CHECKING, Any, Final
+from zlib import crc32
 
 from attrs import field, frozen
 
 from ..experiment.twosample import percentile
-from ..loop.evidence import feed, new_watch
+from ..loop.evidence import feed, new_judge, new_watch
 
 if TYPE_CHECKING:
+    from ..experiment.fixed import Comparison
     from ..model.plan import TeamPlan
     from ..model.run import TeamRun
     from ..model.state import Experiment, TeamState
@@ -187,6 +189,20 @@ def team_facts(
     )
 
 
+def statistics(store: Store, experiment: Experiment) -> list[Comparison]:
+    """Return the fixed-sample statistics of the runs that an experiment's test was decided on, or has so far.
+
+    Args:
+        store: The store.
+        experiment: The experiment.
+    """
+    from ..experiment import summarise
+
+    judge = new_judge(experiment)
+    feed(judge, store.observations(experiment.id, "test"))
+    return summarise(experiment.policy["metric"], judge.counted, seed=crc32(experiment.seed.encode()))
+
+
 def verdicts(store: Store, experiment: Experiment) -> tuple[Mapping[str, Any], Mapping[str, Any] | None]:
     """Return what the test and the watch of an experiment say now, as plain data.
 
@@ -199,11 +215,9 @@ def verdicts(store: Store, experiment: Experiment) -> tuple[Mapping[str, Any], M
     Returns:
         The test's verdict, and the watch's or None without a promotion.
     """
-    from ..experiment import Judge, Policy
-
     verdict, watched = experiment.verdict, experiment.watch_verdict
     if verdict is None:
-        judge = Judge(Policy.from_dict(experiment.policy))
+        judge = new_judge(experiment)
         feed(judge, store.observations(experiment.id, "test"))
         verdict = judge.verdict().to_dict()
     if watched is None and experiment.status == "watched":

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from ..experiment.words import TITLES
+from ..experiment.words import TITLES, evidence_in_words
 from . import rendering as show
 
 if TYPE_CHECKING:
@@ -49,10 +49,10 @@ def _running(policy: Mapping[str, Any], verdict: Mapping[str, Any]) -> Iterator[
         )
     boundary = verdict["boundary"]
     if boundary is not None:
+        now = evidence_in_words(policy.get("rule", ""), verdict["statistic"], boundary)
         yield (
-            f"It passes when the evidence, now z = {verdict['statistic']:.2f}, reaches its boundary, now "
-            f"{boundary:.2f}, with an estimated improvement of at least {show.percent(policy['minimum_improvement'])} "
-            "and every guardrail clear."
+            f"It passes when the evidence reaches its boundary (now {now}), with an estimated improvement of at least "
+            f"{show.percent(policy['minimum_improvement'])} and every guardrail clear."
         )
     if verdict["runs_needed"] is not None:
         more = show.count(verdict["runs_needed"], "more run")

@@ -16,11 +16,15 @@ from .guardrails import GuardrailEvidence
 from .harms import HarmEvidence
 from .judge import Judge
 from .observation import ARMS, CONTROL, TREATMENT, Observation
-from .policy import METRICS, Policy, WatchPolicy
+from .planning import improvement_for, log_spread, runs_for
+from .policy import ALL_RULES, METRICS, Policy, WatchPolicy
+from .primary import task_effects
+from .summary import summarise
 from .verdict import Verdict
 from .watch import Watch, WatchVerdict
 
 __all__ = [
+    "ALL_RULES",
     "ARMS",
     "ASSIGNMENT_VERSION",
     "CONTROL",
@@ -36,5 +40,10 @@ __all__ = [
     "WatchPolicy",
     "WatchVerdict",
     "assign",
+    "improvement_for",
+    "log_spread",
+    "runs_for",
     "sample_ratio_p_value",
+    "summarise",
+    "task_effects",
 ]

@@ -11,7 +11,7 @@ The shapes:
 * `pocock`: constant; the earliest stops (Pocock 1977).
 * `obrien_fleming`: `t ** -0.5`; hardly any early stop, the most power at the end (O'Brien and Fleming 1979).
 * `balanced`: flat while a large effect can be seen, then falling; between the two in the manner of Wang and
-  Tsiatis (1987). It was drawn to meet the project's figures for gains of 20, 30 and 50 % by one rule.
+  Tsiatis (1987). It was drawn to find gains of 20, 30 and 50 % soon by one rule.
 """
 
 from __future__ import annotations
@@ -31,7 +31,10 @@ from ._boundary_table import NORMAL_SCORES, SCALES, STARTS
 RULES: Final = ("balanced", "pocock", "obrien_fleming")
 """Names of the shapes."""
 
-BALANCED_KNOTS: Final = ((0.05, 3.40), (0.115, 3.10), (0.165, 3.00), (0.30, 2.90), (0.50, 2.65), (1.0, 2.20))
+E_RULES: Final = ("e_logs", "e_ranks")
+"""Names of the rules that need no boundary over time (`eprocess`)."""
+
+BALANCED_KNOTS: Final = ((0.05, 3.42), (0.115, 3.11), (0.165, 3.00), (0.27, 2.90), (0.40, 2.86), (1.0, 2.12))
 """`(t, height)` of the balanced shape; between the knots and before the first it is a power of t."""
 
 TABLE_STEP: Final = 1 / 400
@@ -92,6 +95,10 @@ class Boundary:
         if self.step < assumed:
             height += OVERSHOOT * (math.sqrt(assumed) - math.sqrt(self.step)) / math.sqrt(share)
         return height
+
+    def normal(self, t: float) -> float:
+        """Return the height as a normal score, which it is."""
+        return self.at(t)
 
 
 @lru_cache(maxsize=512)

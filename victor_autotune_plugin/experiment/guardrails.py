@@ -18,10 +18,12 @@ from .policy import FAIL_SHARES, PASS_SHARE, Policy
 from .twosample import SumStatistic, Tail
 
 UNCLEAR_Z: Final = 0.7
-"""Evidence of harm above which a guardrail beyond its margin is unclear. One single extreme value gives nearly 1."""
+"""Evidence of harm above which a guardrail beyond its margin is unclear. One single extreme value, whatever its size,
+gives nearly 1; as many of them in both arms give nearly 0."""
 
 UNCLEAR_EXCESS: Final = 0.10
-"""Rise of a mean above its margin that is unclear without evidence: few extreme runs make it, and no z-score."""
+"""Rise of a mean above its margin that is unclear without evidence: few extreme runs make it, and no z-score. Runs that
+timed out are left out of it: they are as many in both arms or the success share and the P95 tell."""
 
 GUARDRAILS: Final = ("success", "score", "p95", "mean", "cost", "tool_calls")
 """Names, in the order in which they are judged."""
@@ -73,6 +75,7 @@ class Guardrails:
         self._score = SumStatistic()
         self._tail = Tail()
         self._sums = {"mean": SumStatistic(), "cost": SumStatistic(), "tool_calls": SumStatistic()}
+        self._in_time = {name: SumStatistic() for name in self._sums}
         self._margins = {
             "success": policy.success_margin,
             "score": policy.success_margin,
@@ -93,10 +96,11 @@ class Guardrails:
         self._success.add(float(run.success), treatment=treatment)
         self._score.add(run.score, treatment=treatment)
         self._tail.add(math.inf if run.timed_out else run.duration_seconds, treatment=treatment)
-        self._sums["mean"].add(run.duration_seconds, treatment=treatment)
-        self._sums["tool_calls"].add(run.tool_calls, treatment=treatment)
-        if run.cost_usd is not None:
-            self._sums["cost"].add(run.cost_usd, treatment=treatment)
+        for sums in (self._sums,) if run.timed_out else (self._sums, self._in_time):
+            sums["mean"].add(run.duration_seconds, treatment=treatment)
+            sums["tool_calls"].add(run.tool_calls, treatment=treatment)
+            if run.cost_usd is not None:
+                sums["cost"].add(run.cost_usd, treatment=treatment)
 
     def harmed(self, t: float) -> str | None:
         """Return the first guardrail that is harmed at information share `t`, or None."""
@@ -148,13 +152,7 @@ class Guardrails:
 
     def _change(self, name: str) -> float:
         control, treatment = self._values(name)
-        if math.isnan(control) or math.isnan(treatment):
-            return math.nan
-        if name in ("success", "score"):
-            return control - treatment
-        if control == treatment:
-            return 0.0
-        return treatment / control - 1 if control > 0 else math.inf
+        return control - treatment if name in ("success", "score") else _rise(control, treatment)
 
     def _is_unclear(self, name: str) -> bool:
         change = self._change(name)
@@ -163,10 +161,20 @@ class Guardrails:
         if name in ("success", "score"):
             difference, error = _smoothed(self._statistic(name))
             return difference + self._margins[name] < self._proof_z * error
-        excess = change - self._margins[name]
-        if name != "p95" and excess > UNCLEAR_EXCESS:
+        if change > self._margins[name] and self._z(name) > UNCLEAR_Z:
             return True
-        return excess > 0 and self._z(name) > UNCLEAR_Z
+        in_time = self._in_time.get(name)
+        rise = math.nan if in_time is None else _rise(in_time.mean_control, in_time.mean_treatment)
+        return rise > self._margins[name] + UNCLEAR_EXCESS
+
+
+def _rise(control: float, treatment: float) -> float:
+    """Return the relative rise; NaN where one is NaN."""
+    if control == treatment:
+        return 0.0
+    if math.isnan(control) or math.isnan(treatment):
+        return math.nan
+    return treatment / control - 1 if control > 0 else math.inf
 
 
 def _smoothed(sums: SumStatistic) -> tuple[float, float]:

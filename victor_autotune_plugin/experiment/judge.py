@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Final
 
 from .assignment import sample_ratio_p_value
-from .boundaries import NORMAL, TABLE_STEP, boundary
+from .boundaries import E_RULES, NORMAL, TABLE_STEP, Boundary, boundary
+from .eprocess import EBoundary, PairedPrimary
 from .guardrails import Guardrails
 from .observation import ARMS, CONTROL, TREATMENT, Observation
 from .policy import FAIL_SHARES, PASS_SHARE, Policy
-from .primary import Effect, Primary, RankPrimary, ScorePrimary, task_effects
+from .primary import Effect, Primary, RankPrimary, ScorePrimary
 from .twosample import information
 from .verdict import Verdict
 from .words import TITLES, amount, change_in_words, effect_in_words, guardrail_in_words, runs_in_words
@@ -22,8 +23,8 @@ MISMATCH_P: Final = 0.0005
 HOPE_Z: Final = 2.0
 """A test is futile when even the upper end of this one-sided interval of the effect would hardly pass ..."""
 
-HOPELESS_Z: Final = 2.33
-"""... namely with a probability below that of this normal score (0.01)."""
+HOPELESS_Z: Final = 2.6
+"""... namely with a probability below that of this normal score (0.005)."""
 
 SAFETY_Z: Final = 1.645
 """A test stops, undecided, when the success share fell by more than its margin with this standardised excess."""
@@ -45,29 +46,34 @@ class Judge:
 
     Args:
         policy: The rules.
-        baseline: Runs of the control's plan from before the test. Where they share task keys with the test, the
-            tasks' own slowness is taken off the primary metric, which shortens the test.
+        task_effects: Log effect on the primary metric of each task key, from runs before the test (see
+            `task_effects`). It is taken off the values, which shortens the test; a score is left as it is.
     """
 
-    def __init__(self, policy: Policy, *, baseline: Sequence[Observation] = ()) -> None:
+    def __init__(self, policy: Policy, *, task_effects: Mapping[str, float] | None = None) -> None:
         self._policy = policy
         most = policy.max_runs_per_arm
         self._harm_runs = max(policy.min_runs_per_arm // 2, 4)
         first, first_harm = policy.min_runs_per_arm / most, self._harm_runs / most
         fail_alpha = policy.alpha * (1 - PASS_SHARE) * FAIL_SHARES["primary"]
         step = min(0.5 / most, TABLE_STEP)
-        self._pass = boundary(policy.rule, policy.alpha * PASS_SHARE, first, step)
-        self._fail = boundary("pocock", fail_alpha, first_harm, step)
-        self._guardrails = Guardrails(policy, first_harm, step)
+        effects = {} if policy.metric == "score" else dict(task_effects or {})
         self._primary: Primary
-        if policy.metric == "score":
-            self._primary = ScorePrimary()
+        self._pass: Boundary | EBoundary
+        self._fail: Boundary | EBoundary
+        if policy.rule in E_RULES:
+            self._pass, self._fail = EBoundary(policy.alpha * PASS_SHARE, first), EBoundary(fail_alpha, first_harm)
+            self._primary = PairedPrimary(policy.rule, policy.metric, effects)
         else:
-            self._primary = RankPrimary(policy.metric, task_effects(policy.metric, baseline))
+            self._pass = boundary(policy.rule, policy.alpha * PASS_SHARE, first, step)
+            self._fail = boundary("pocock", fail_alpha, first_harm, step)
+            self._primary = ScorePrimary() if policy.metric == "score" else RankPrimary(policy.metric, effects)
+        self._guardrails = Guardrails(policy, first_harm, step)
         self._runs = dict.fromkeys(ARMS, 0)
         self._ignored = {"repeated": 0, "duplicate": 0, "unmeasured": 0, "late": 0}
         self._indices: set[int] = set()
         self._keys: set[str] = set()
+        self._counted: list[Observation] = []
         self._status, self._reason = "running", "No runs yet."
         self._verdict: Verdict | None = None
 
@@ -94,6 +100,7 @@ class Judge:
                 self._keys.add(observation.task_key)
             self._guardrails.add(observation)
             self._runs[observation.arm] += 1
+            self._counted.append(observation)
             self._look()
         if self._status == "running" and self._is_full():
             self._end()
@@ -108,6 +115,11 @@ class Judge:
     def is_final(self) -> bool:
         """Whether the test has ended; cheaper than asking the verdict."""
         return self._status != "running"
+
+    @property
+    def counted(self) -> tuple[Observation, ...]:
+        """The runs that count, in the order in which they were observed."""
+        return tuple(self._counted)
 
     @property
     def _share(self) -> float:
@@ -135,7 +147,7 @@ class Judge:
             self._reason = f"Too few runs to judge: {runs_in_words(self._runs)}."
         elif z >= self._pass.at(t):
             self._try_to_pass(t)
-        elif self._policy.futility and (reason := self._futile(t, z)) is not None:
+        elif self._policy.futility and (reason := self._futile(t, self._primary.normal)) is not None:
             self._close("inconclusive", reason)
         else:
             self._reason = f"No proof yet after {runs_in_words(self._runs)}."
@@ -176,10 +188,10 @@ class Judge:
                 f"Stopped for safety: the success share is {100 * drop:.0f} points lower, probably more than the "
                 f"margin, after {runs_in_words(self._runs)}."
             )
-        if t >= 1 or (z < 0 and t * (self._fail.at(t) / z) ** 2 <= HARM_HORIZON):
+        if t >= 1 or (z < 0 and t * (self._fail.normal(t) / z) ** 2 <= HARM_HORIZON):
             return None
         hope = (z + HOPE_Z) / math.sqrt(t)
-        needed = (self._pass.at(1.0) - z * math.sqrt(t) - hope * (1 - t)) / math.sqrt(1 - t)
+        needed = (self._pass.normal(1.0) - z * math.sqrt(t) - hope * (1 - t)) / math.sqrt(1 - t)
         if needed <= HOPELESS_Z:
             return None
         looks = change_in_words(self._policy.metric, self._primary.effect(math.inf, math.inf).estimate)
@@ -224,18 +236,19 @@ class Judge:
             statistic=z,
             boundary=better,
             error_rate=self._policy.alpha,
-            minimum_detectable_effect=self._detectable(effect, t, better + worse),
-            runs_needed=self._needed(t, z),
+            minimum_detectable_effect=self._detectable(effect, t, early),
+            runs_needed=self._needed(t, self._primary.normal),
             guardrails=self._guardrails.evidence(t if worse < math.inf else 0.0),
             sample_ratio_p_value=self._mismatch(),
             ignored=dict(self._ignored),
         )
 
-    def _detectable(self, effect: Effect, t: float, width: float) -> float | None:
+    def _detectable(self, effect: Effect, t: float, early: bool) -> float | None:
         """The width of the interval tells the standard error now, which falls with the root of the information."""
-        if not (math.isfinite(width) and math.isfinite(effect.low) and math.isfinite(effect.high)):
+        width = self._pass.normal(t) + self._fail.normal(t)
+        if early or not (math.isfinite(effect.low) and math.isfinite(effect.high)):
             return None
-        drift = (self._pass.at(1.0) + POWER_Z) * math.sqrt(min(t, 1.0)) / width
+        drift = (self._pass.normal(1.0) + POWER_Z) * math.sqrt(min(t, 1.0)) / width
         if self._policy.metric == "score":
             return drift * (effect.high - effect.low)
         if effect.low <= -1:
@@ -249,6 +262,6 @@ class Judge:
         most, now = self._policy.max_runs_per_arm, t * self._policy.max_runs_per_arm
         if self._status == "running":
             for runs in range(max(math.ceil(now), self._policy.min_runs_per_arm), most + 1):
-                if z * math.sqrt(runs / now) >= self._pass.at(runs / most):
+                if z * math.sqrt(runs / now) >= self._pass.normal(runs / most):
                     return max(math.ceil(runs - now), 1)
-        return max(math.ceil(now * ((self._pass.at(1.0) + POWER_Z) / z) ** 2 - now), 1)
+        return max(math.ceil(now * ((self._pass.normal(1.0) + POWER_Z) / z) ** 2 - now), 1)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from .boundaries import NORMAL, boundary
+from .boundaries import E_RULES, NORMAL, boundary
+from .eprocess import EBoundary
 from .observation import Observation
 from .policy import PASS_SHARE, Policy
 from .primary import TIMED_OUT, log_value
@@ -64,8 +65,9 @@ def improvement_for(spread: float, policy: Policy | None = None, *, power: float
 
 
 def _drift(policy: Policy, power: float) -> float:
-    start = policy.min_runs_per_arm / policy.max_runs_per_arm
-    return boundary(policy.rule, policy.alpha * PASS_SHARE, start).scale + NORMAL.inv_cdf(power)
+    start, alpha = policy.min_runs_per_arm / policy.max_runs_per_arm, policy.alpha * PASS_SHARE
+    limits = EBoundary(alpha, start) if policy.rule in E_RULES else boundary(policy.rule, alpha, start)
+    return limits.normal(1.0) + NORMAL.inv_cdf(power)
 
 
 def _check(spread: float, power: float) -> None:

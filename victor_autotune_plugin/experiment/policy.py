@@ -8,12 +8,15 @@ from typing import Any, Final, TypeVar
 
 from attrs import Attribute, asdict, field, fields, frozen
 
-from .boundaries import RULES
+from .boundaries import E_RULES, RULES
 
 METRICS: Final = ("duration", "cost", "tool_calls", "score")
 """Metrics a test can decide on. More is better for `score`, less for the others."""
 
-PASS_SHARE: Final = 0.85
+ALL_RULES: Final = (*RULES, *E_RULES)
+"""Names of the rules."""
+
+PASS_SHARE: Final = 0.90
 """Share of alpha for passing without an improvement; the rest is for failing without a harm."""
 
 FAIL_SHARES: Final[dict[str, float]] = {
@@ -85,13 +88,14 @@ class Policy:
     """How a test decides.
 
     Attributes:
-        alpha: Probability, in all, that a test of two equal plans passes (0.85 of it) or fails (0.15),
+        alpha: Probability, in all, that a test of two equal plans passes (0.9 of it) or fails (0.1),
             although it is looked at after every run. From 0.005 to 0.15.
         minimum_improvement: Least improvement of the estimate that passes, relative to the control (0.05 is 5 %).
         min_runs_per_arm: Runs in each arm before a test may pass. Harm is looked for from half of it.
         max_runs_per_arm: Runs in each arm after which a test ends without proof.
         metric: Primary metric, one of `METRICS`.
-        rule: Shape of the boundary, one of `boundaries.RULES`.
+        rule: What proves an improvement: the shape of a boundary, one of `boundaries.RULES`, or an e-process, one of
+            `boundaries.E_RULES`.
         success_margin: Drop of the success share and of the mean score that is tolerated, absolute (0.10 is 10 points).
         success_confidence: One-sided confidence that the drop is within `success_margin`, without which nothing passes.
         p95_margin: Relative rise of the P95 of the duration that is tolerated.
@@ -107,7 +111,7 @@ class Policy:
     min_runs_per_arm: int = field(default=10, validator=_integer(4, MAX_RUNS))
     max_runs_per_arm: int = field(default=200, validator=_integer(4, MAX_RUNS))
     metric: str = field(default="duration", validator=_one_of(METRICS))
-    rule: str = field(default="balanced", validator=_one_of(RULES))
+    rule: str = field(default="balanced", validator=_one_of(ALL_RULES))
     success_margin: float = field(default=0.10, validator=_within(0, 1))
     success_confidence: float = field(default=0.80, validator=_within(0.5, 0.999))
     p95_margin: float = field(default=0.50, validator=_within(0, 100))

@@ -42,6 +42,10 @@ class Primary(Protocol):
     def z(self) -> float:
         """Standardised evidence, positive for an improvement."""
 
+    @property
+    def normal(self) -> float:
+        """The evidence as a normal score, for forecasts; `z` itself where that is one."""
+
     def effect(self, better: float, worse: float) -> Effect:
         """Return the effect; the interval holds what is rejected neither at z = `better` nor at z = -`worse`."""
 
@@ -63,6 +67,14 @@ def log_value(metric: str, run: Observation) -> float | None:
     return math.log(run.tool_calls + _FLOORS["tool_calls"])
 
 
+def adjusted_value(metric: str, run: Observation, task_effects: Mapping[str, float]) -> float | None:
+    """Return `log_value` without the log effect of the run's task; a run that timed out stays the slowest."""
+    value = log_value(metric, run)
+    if value is None or value == TIMED_OUT or run.task_key is None:
+        return value
+    return value - task_effects.get(run.task_key, 0.0)
+
+
 class RankPrimary:
     """Duration, cost or tool calls, by ranks of the logarithms.
 
@@ -79,11 +91,9 @@ class RankPrimary:
 
     def add(self, observation: Observation) -> bool:
         """Add a run; return whether it has a value."""
-        value = log_value(self._metric, observation)
+        value = adjusted_value(self._metric, observation, self._task_effects)
         if value is None:
             return False
-        if value != TIMED_OUT and observation.task_key is not None:
-            value -= self._task_effects.get(observation.task_key, 0.0)
         self._ranks.add(value, treatment=observation.arm == TREATMENT)
         return True
 
@@ -91,6 +101,8 @@ class RankPrimary:
     def z(self) -> float:
         """Standardised evidence, positive for an improvement."""
         return self._ranks.z
+
+    normal = z
 
     def effect(self, better: float, worse: float) -> Effect:
         """Return the Hodges-Lehmann ratio with the interval that inverts the rank test."""
@@ -101,7 +113,7 @@ class RankPrimary:
         high = math.ceil(half + better * deviation - 1e-9) if math.isfinite(better) else math.inf
         low = math.ceil(half + worse * deviation - 1e-9) if math.isfinite(worse) else math.inf
         shifts = shift_quantiles(ranks.control, ranks.treatment, low, high)
-        return Effect(*(_ratio(shift) for shift in shifts))
+        return Effect(*(relative_change(shift) for shift in shifts))
 
     def improvement(self) -> float:
         """Return 1 minus the Hodges-Lehmann ratio."""
@@ -123,6 +135,8 @@ class ScorePrimary:
     def z(self) -> float:
         """Standardised evidence, positive for an improvement."""
         return self._sums.z
+
+    normal = z
 
     def effect(self, better: float, worse: float) -> Effect:
         """Return the relative change of the mean, with the interval of the standardised difference."""
@@ -174,7 +188,7 @@ def shift_quantiles(
     )
 
 
-def _ratio(shift: float) -> float:
+def relative_change(shift: float) -> float:
     """Return the relative change that belongs to a shift of logs; a shift into or out of timeouts is unbounded."""
     if shift > 100:
         return math.inf

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Final
 
+from .boundaries import E_RULES
 from .guardrails import GuardrailEvidence
 from .observation import ARMS
 from .primary import Effect
@@ -46,6 +47,20 @@ def effect_in_words(metric: str, effect: Effect) -> str:
     """Return a change with its interval: `duration is 32 % lower (interval -45 % to -12 %)`."""
     low, high = (f"{'+' if end > 0 else ''}{amount(end)}" for end in (effect.low, effect.high))
     return f"{change_in_words(metric, effect.estimate)} (interval {low} to {high})"
+
+
+def evidence_in_words(rule: str, statistic: float, boundary: float | None) -> str:
+    """Return how far the evidence is: `z = 2.10, boundary 2.95`, or for an e-process its e-value.
+
+    Args:
+        rule: One of `policy.ALL_RULES`.
+        statistic: As in the verdict.
+        boundary: As in the verdict; None before there is one.
+    """
+    if rule in E_RULES:
+        shown = f"e-value = {math.exp(statistic):.3g}"
+        return shown if boundary is None else f"{shown}, boundary {math.exp(boundary):.3g}"
+    return f"z = {statistic:.2f}" if boundary is None else f"z = {statistic:.2f}, boundary {boundary:.2f}"
 
 
 def guardrail_in_words(evidence: GuardrailEvidence) -> str:

@@ -10,6 +10,7 @@ from ..model.state import Experiment, Phase, StoredObservation
 
 if TYPE_CHECKING:
     from ..experiment import Judge, Observation, Watch
+    from ..model.run import TeamRun
     from ..storage import Transaction
 
 _MOST_JUDGES: Final = 1000
@@ -28,9 +29,7 @@ class Evidence:
 
     def judge(self, transaction: Transaction, experiment: Experiment) -> Judge:
         """Return the judge of a test, up to date."""
-        from ..experiment import Judge, Policy
-
-        judge: Judge = self._fed(transaction, experiment, "test", lambda: Judge(Policy.from_dict(experiment.policy)))
+        judge: Judge = self._fed(transaction, experiment, "test", lambda: new_judge(experiment))
         return judge
 
     def watch(self, transaction: Transaction, experiment: Experiment) -> Watch:
@@ -78,6 +77,17 @@ def feed(judge: Judge | Watch, observations: Sequence[StoredObservation]) -> int
     return seen
 
 
+def new_judge(experiment: Experiment) -> Judge:
+    """Return the judge of an experiment's test that has seen no run yet.
+
+    Args:
+        experiment: The experiment: its policy, and what was known of the tasks before.
+    """
+    from ..experiment import Judge, Policy
+
+    return Judge(Policy.from_dict(experiment.policy), task_effects=experiment.task_effects)
+
+
 def new_watch(experiment: Experiment, test: Sequence[StoredObservation]) -> Watch:
     """Return a watch over an experiment's promoted plan that has seen no run yet.
 
@@ -85,9 +95,9 @@ def new_watch(experiment: Experiment, test: Sequence[StoredObservation]) -> Watc
         experiment: The experiment.
         test: All observations of its test, in order. Those that decided it are what the watch compares with.
     """
-    from ..experiment import Judge, Policy, Watch, WatchPolicy
+    from ..experiment import Watch, WatchPolicy
 
-    last = feed(Judge(Policy.from_dict(experiment.policy)), test)
+    last = feed(new_judge(experiment), test)
     reference = [observation_of(stored) for stored in test if stored.order <= last]
     return Watch(WatchPolicy.from_dict(experiment.watch_policy), reference=reference)
 
@@ -111,3 +121,32 @@ def observation_of(stored: StoredObservation) -> Observation:
         timed_out=stored.timed_out,
         task_key=stored.task_key,
     )
+
+
+def known_tasks(metric: str, runs: Sequence[TeamRun]) -> dict[str, float]:
+    """Return the log effect of each task on a metric, from a team's runs before a test.
+
+    Args:
+        metric: Primary metric of the test. Nothing is taken off a score.
+        runs: Finished runs under one plan, in any order.
+    """
+    from ..experiment import CONTROL, Observation, task_effects
+
+    if metric == "score":
+        return {}
+    observations = [
+        Observation(
+            index=index,
+            arm=CONTROL,
+            duration_seconds=run.duration_seconds,
+            success=run.success,
+            score=run.score,
+            cost_usd=run.cost_usd,
+            tool_calls=run.tool_calls,
+            timed_out=run.timed_out,
+            task_key=run.task_key,
+        )
+        for index, run in enumerate(runs)
+        if run.task_key is not None
+    ]
+    return task_effects(metric, observations)

@@ -15,6 +15,7 @@ from ..hookmanager import HookManager
 from ..model.optimization import OptimizationSuggestion, current_config
 from ..model.plan import TeamPlan, TeamSpec
 from ..model.state import Experiment, TeamState
+from .evidence import known_tasks
 
 if TYPE_CHECKING:
     from ..model.run import TeamRun
@@ -37,6 +38,19 @@ def comparable(runs: Sequence[TeamRun], state: TeamState) -> list[TeamRun]:
         if run.plan_asked == state.plan:
             latest.append(run)
     return latest
+
+
+def may_be_retried(experiment: Experiment, runs: Sequence[TeamRun], after: int) -> bool:
+    """Return whether a change may be tested again: its test was aborted, which proves nothing, and that is a while ago.
+
+    Args:
+        experiment: The experiment that tested it.
+        runs: The team's last comparable runs, newest first.
+        after: How many of them must have started since.
+    """
+    if experiment.status != "aborted" or experiment.ended_at is None or len(runs) < after:
+        return False
+    return runs[after - 1].started_at > experiment.ended_at
 
 
 def suggestions(
@@ -86,6 +100,7 @@ def new_experiment(
     suggestion: OptimizationSuggestion,
     settings: Settings,
     now: float,
+    runs: Sequence[TeamRun] = (),
 ) -> Experiment:
     """Return an experiment that puts a suggestion to the proof.
 
@@ -99,6 +114,7 @@ def new_experiment(
         suggestion: Why.
         settings: The team's settings.
         now: Unix time, seconds.
+        runs: Finished runs under the live plan, which tell how slow each task is.
     """
     from ..experiment import ASSIGNMENT_VERSION
 
@@ -119,6 +135,7 @@ def new_experiment(
         status="running",
         created_at=now,
         code_version=version("victor-autotune-plugin"),
+        task_effects=known_tasks(settings.experiment.metric, runs),
     )
 
 

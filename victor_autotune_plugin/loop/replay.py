@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import frozen
 
 from ..model.state import Assignment, Experiment, StoredObservation
-from .evidence import feed, new_watch
+from .evidence import feed, new_judge, new_watch
 
 if TYPE_CHECKING:
     from ..storage import Store
@@ -64,7 +64,7 @@ def replay(
     Returns:
         What came of it. An arm of the watch may be `control` against the seed: the watch asks for such runs.
     """
-    from ..experiment import ASSIGNMENT_VERSION, CONTROL, TREATMENT, Judge, Policy, assign
+    from ..experiment import ASSIGNMENT_VERSION, CONTROL, TREATMENT, assign
 
     differences: dict[str, tuple[Any, Any]] = {}
     if experiment.assignment_version == ASSIGNMENT_VERSION:
@@ -76,7 +76,7 @@ def replay(
                 differences[f"arm of {one.phase} {one.index}"] = one.arm, arm
     else:
         differences["assignment_version"] = experiment.assignment_version, ASSIGNMENT_VERSION
-    judge = Judge(Policy.from_dict(experiment.policy))
+    judge = new_judge(experiment)
     feed(judge, test)
     if experiment.verdict is not None and judge.verdict().to_dict() != experiment.verdict:
         differences["verdict"] = dict(experiment.verdict), judge.verdict().to_dict()

@@ -29,7 +29,7 @@ from ..model.state import Assignment, Change, ChangeAction, Experiment, Experime
 from ..recorder import Recorder
 from .changes import Changes, open_changes
 from .evidence import Evidence
-from .proposals import comparable, new_experiment, suggestions
+from .proposals import comparable, may_be_retried, new_experiment, suggestions
 
 if TYPE_CHECKING:
     from ..model.run import TeamRun
@@ -37,7 +37,10 @@ if TYPE_CHECKING:
     from ..storage import Transaction
 
 HISTORY_RUNS: Final = 50
-"""How many of a team's last runs a suggestion is made from."""
+"""How many of a team's last runs a suggestion is made from, and after how many an aborted test may be repeated."""
+
+TASK_RUNS: Final = 500
+"""How many of a team's last runs tell, when a test starts, how slow each task is."""
 
 SUGGEST_EVERY: Final = 5
 """A team without an experiment is looked at again after this many runs."""
@@ -287,16 +290,23 @@ class TuningLoop:
         self, changes: Changes, state: TeamState, run: TeamRun, settings: Settings, approval: _Approval
     ) -> None:
         """Start a test of the best suggestion that was not tried before, if there is one."""
-        runs = comparable(changes.transaction.runs_of(*state.key, HISTORY_RUNS), state)
-        if len(runs) < settings.experiment.min_history:
+        least = settings.experiment.min_history
+        runs = comparable(changes.transaction.runs_of(*state.key, max(HISTORY_RUNS, least)), state)
+        if len(runs) < least:
             return
+        runs = runs[:HISTORY_RUNS]
         experiments = changes.transaction.experiments_of(*state.key)
-        tried = {experiment.treatment.id for experiment in experiments if experiment.fingerprint == state.fingerprint}
+        tried = {
+            experiment.treatment.id
+            for experiment in experiments
+            if experiment.fingerprint == state.fingerprint and not may_be_retried(experiment, runs, HISTORY_RUNS)
+        }
         for suggestion in suggestions(run.spec, state.plan, runs, settings, self._hooks):
             treatment = state.plan.merged(suggestion.plan)
             if treatment.id in tried or treatment == state.plan or settings.limits.crossed_by(treatment):
                 continue
-            experiment = new_experiment(state, len(experiments), treatment, suggestion, settings, self._clock())
+            known = comparable(changes.transaction.runs_of(*state.key, TASK_RUNS), state)
+            experiment = new_experiment(state, len(experiments), treatment, suggestion, settings, self._clock(), known)
             if not approval.given:
                 approval.asked = None if approval.by else (experiment, "start")
                 return

@@ -146,6 +146,8 @@ class Experiment(_Plain):
         verdict: The test's verdict, as plain data, or None.
         watch_verdict: The watch's verdict, as plain data, or None.
         code_version: Version of the plugin that made it.
+        task_effects: Log effect of each task key on the primary metric, from the runs before the test; empty when no
+            task is known. The test takes it off, so the verdict is replayed from it, too.
     """
 
     id: str
@@ -168,6 +170,7 @@ class Experiment(_Plain):
     verdict: Mapping[str, Any] | None = None
     watch_verdict: Mapping[str, Any] | None = None
     code_version: str = ""
+    task_effects: Mapping[str, float] = field(factory=dict)
 
     @property
     def is_open(self) -> bool:

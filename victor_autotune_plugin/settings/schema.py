@@ -11,7 +11,7 @@ from ..model.plan import FORMATIONS
 from .kinds import Choice, Flag, Kind, Names, Number, Numbers, OrNone, Text, Url
 from .nodes import Entry, Node, Problem, Scalar, Table, WrongValueError, nearest, show
 from .prices import Price
-from .values import METRICS, MODES, STRATEGIES
+from .values import METRICS, MODES, RULES, STRATEGIES
 
 Scope = tuple[str, ...]
 """`()` for all teams, `(workflow,)`, or `(workflow, team id)`."""
@@ -51,12 +51,14 @@ def leaves(strategies: Iterable[str] = STRATEGIES) -> dict[str, Kind]:
         "limits.max_timeout_seconds": OrNone(_SECONDS),
         "limits.max_cost_usd_per_run": OrNone(Number(0, 1_000_000, above=True)),
         "experiment.metric": Choice("metric", METRICS),
+        "experiment.rule": Choice("rule", RULES),
         "experiment.alpha": _ALPHA,
         "experiment.minimum_improvement": Number(0, 1, below=True),
         "experiment.min_runs_per_arm": _RUNS,
         "experiment.max_runs_per_arm": _RUNS,
         "experiment.success_margin": Number(0, 1, above=True, below=True),
         "experiment.p95_margin": Number(0, 100, above=True),
+        "experiment.cost_margin": Number(0, 100, above=True),
         "experiment.min_history": Number(0, _MOST_RUNS, whole=True),
         "watch.enabled": Flag(),
         "watch.holdback": Number(0, 0.5, above=True),

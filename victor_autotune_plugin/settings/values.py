@@ -15,6 +15,9 @@ MODES: Final = ("off", "observe", "suggest", "approve", "auto")
 METRICS: Final = ("duration", "score", "cost", "tool_calls")
 """What an experiment may be decided on."""
 
+RULES: Final = ("balanced", "pocock", "obrien_fleming", "e_logs", "e_ranks")
+"""What may prove an improvement; the experiment engine's own names, without importing it."""
+
 STRATEGIES: Final = tuple(kind.value for kind in OptimizationType)
 """Names of the built-in strategies."""
 
@@ -93,22 +96,26 @@ class ExperimentSettings:
 
     Attributes:
         metric: Primary metric, one of `METRICS`.
+        rule: What proves an improvement, one of `RULES`.
         alpha: Most false positives, as a share of tests of changes that do nothing.
         minimum_improvement: Relative improvement that a change must prove, 0.05 is 5 %.
         min_runs_per_arm: Fewest runs in each arm before a verdict.
         max_runs_per_arm: Runs in each arm after which a test ends without proof.
         success_margin: Most that the success rate may fall, 0.10 is 10 percentage points.
         p95_margin: Most that the 95th percentile of the duration may rise, relative.
+        cost_margin: Most that the mean cost may rise, relative.
         min_history: Runs recorded before the first test.
     """
 
     metric: str = "duration"
+    rule: str = "balanced"
     alpha: float = 0.05
     minimum_improvement: float = 0.05
     min_runs_per_arm: int = 10
     max_runs_per_arm: int = 200
     success_margin: float = 0.10
     p95_margin: float = 0.50
+    cost_margin: float = 0.25
     min_history: int = 5
 
 

@@ -39,19 +39,23 @@ def team_state(row: Any) -> TeamState:
     )
 
 
-_EXPERIMENT_JSON: Final = ("control", "treatment", "policy", "watch_policy", "verdict", "watch_verdict")
+_EXPERIMENT_JSON: Final = (
+    *("control", "treatment", "policy", "watch_policy", "verdict", "watch_verdict", "task_effects"),
+)
 
 
 def experiment_values(experiment: Experiment) -> Values:
     """Return the row of an experiment."""
     values = experiment.to_dict()
+    values["task_effects"] = values["task_effects"] or None
     return {**values, **{name: encode_optional(values[name]) for name in _EXPERIMENT_JSON}}
 
 
 def experiment_of(row: Any) -> Experiment:
     """Read the row of an experiment."""
     values = row._asdict()
-    return Experiment.from_dict({**values, **{name: decode_optional(values[name]) for name in _EXPERIMENT_JSON}})
+    plain = {name: decode_optional(values[name]) for name in _EXPERIMENT_JSON}
+    return Experiment.from_dict({**values, **plain, "task_effects": plain["task_effects"] or {}})
 
 
 def changed_columns(row: Any, values: Values) -> list[str]:
