@@ -136,7 +136,7 @@ def new_experiment(
         status="running",
         created_at=now,
         code_version=version("victor-autotune-plugin"),
-        task_effects=known_tasks(settings.experiment.metric, runs),
+        task_effects=known_tasks(metric, runs),
     )
 
 
