@@ -4,6 +4,7 @@
 AutotuneError                    anything the plugin tells a person; exit code 2 on the command line
 ├── SettingsError                a settings file, environment variable or option is wrong
 ├── WorkflowError                a workflow file can't be used
+├── MetricsError                 a metrics file can't be read or written, or a row of it is wrong
 ├── ScriptError                  a script of the scripted model can't be used (in `scripted`)
 ├── PlanError                    a plan can't run with this team, or crosses a limit
 ├── StoreError                   the store can't be used
@@ -46,6 +47,10 @@ class SettingsError(AutotuneError):
 
 class WorkflowError(AutotuneError):
     """A workflow file, or a file with a team's configuration, can't be used."""
+
+
+class MetricsError(AutotuneError):
+    """A metrics file can't be read or written, or a row of it is wrong."""
 
 
 class PlanError(AutotuneError):

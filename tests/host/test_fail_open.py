@@ -148,7 +148,7 @@ PATCHED = {
     "assignment raising": "victor_autotune_plugin.experiment.assign",
     "statistics raising": "victor_autotune_plugin.loop.evidence.feed",
     "observation raising": "victor_autotune_plugin.experiment.Judge.observe",
-    "analysis raising": "victor_autotune_plugin.analysis.formation_insight",
+    "analysis raising": "victor_autotune_plugin.analysis.analyzer.analyze",
     "strategy raising": "victor_autotune_plugin.strategies.FormationSelectionStrategy.suggest",
     "metrics raising": "victor_autotune_plugin.telemetry.metrics.record_run",
     "span of a run raising at its end": "victor_autotune_plugin.telemetry.spans.TeamRunSpan.finish",

@@ -67,30 +67,28 @@ def suggestions(
 
     Returns:
         Suggestions with at least the wanted improvement and a confidence of 0.6, by priority and then by expected
-        improvement times confidence.
+        improvement times confidence. In mode `auto`, those that only a person may allow are not among them.
     """
-    from ..analysis import formation_insight
-    from ..strategies import BUILT_IN
+    from ..analysis import RunFacts, RunHistory, analyze
+    from ..strategies import BUILT_IN, rank
 
-    insight = formation_insight(runs)
-    insights = [] if insight is None else [insight]
-    config = current_config(spec, plan)
+    history = RunHistory(RunFacts.from_run(run) for run in runs)
+    used = plan.formation or spec.formation
+    insights = analyze(history, spec=spec, formation=None if plan.sub_teams else used) if len(history) else []
+    config = {**current_config(spec, plan), "limits": asdict(settings.limits)}
     strategies = [*BUILT_IN]
     for answer in hooks.answers("add_strategies"):
         strategies.extend(answer.value)
-    found: list[OptimizationSuggestion] = []
-    for strategy in strategies:
-        if strategy.name in settings.strategies:
-            with faults.guard(f"strategy {strategy.name!r}"):
-                found.extend(strategy.suggest(insights, config))
-    worth = [
-        suggestion
-        for suggestion in found
-        if suggestion.confidence >= 0.6
-        and suggestion.expected_improvement >= 100 * settings.experiment.minimum_improvement
-    ]
-    rank = ("critical", "high", "medium", "low")
-    return sorted(worth, key=lambda s: (rank.index(s.priority), -s.expected_improvement * s.confidence))
+    found = rank(
+        strategies,
+        insights,
+        config,
+        names=settings.strategies,
+        min_improvement=100 * settings.experiment.minimum_improvement,
+        guard=faults.guard,
+    )
+    # In mode `auto` nobody would be asked.
+    return [one for one in found if settings.mode != "auto" or not one.metadata.get("needs_person")]
 
 
 def new_experiment(
@@ -104,8 +102,9 @@ def new_experiment(
 ) -> Experiment:
     """Return an experiment that puts a suggestion to the proof.
 
-    Its seed follows from the team, its definition, the treatment and the number: the same history gives the same
-    arms.
+    It is decided by the metric that the suggestion claims to improve, by the settings' where it claims none; the others
+    are guardrails in any case. Its seed follows from the team, its definition, the treatment and the number: the same
+    history gives the same arms.
 
     Args:
         state: The team's state; its live plan is the control.
@@ -116,8 +115,10 @@ def new_experiment(
         now: Unix time, seconds.
         runs: Finished runs under the live plan, which tell how slow each task is.
     """
-    from ..experiment import ASSIGNMENT_VERSION
+    from ..experiment import ASSIGNMENT_VERSION, METRICS
 
+    claimed = suggestion.metadata.get("metric")
+    metric = claimed if claimed in METRICS else settings.experiment.metric
     origin = f"{state.workflow}\n{state.team_id}\n{state.fingerprint}\n{treatment.id}\n{number}"
     return Experiment(
         id=uuid.uuid4().hex[:12],
@@ -130,8 +131,8 @@ def new_experiment(
         treatment=treatment,
         seed=hashlib.sha256(origin.encode()).hexdigest()[:16],
         assignment_version=ASSIGNMENT_VERSION,
-        policy=_policy(settings),
-        watch_policy=_watch_policy(settings),
+        policy=_policy(settings, metric),
+        watch_policy=_watch_policy(settings, metric),
         status="running",
         created_at=now,
         code_version=version("victor-autotune-plugin"),
@@ -139,21 +140,21 @@ def new_experiment(
     )
 
 
-def _policy(settings: Settings) -> dict[str, Any]:
+def _policy(settings: Settings, metric: str) -> dict[str, Any]:
     from ..experiment import Policy
 
     wanted = asdict(settings.experiment)
     del wanted["min_history"]
-    return Policy(**wanted).to_dict()
+    return Policy(**{**wanted, "metric": metric}).to_dict()
 
 
-def _watch_policy(settings: Settings) -> dict[str, Any]:
+def _watch_policy(settings: Settings, metric: str) -> dict[str, Any]:
     from ..experiment import WatchPolicy
 
     watch, test = settings.watch, settings.experiment
     return WatchPolicy(
         alpha=watch.alpha,
-        metric=test.metric,
+        metric=metric,
         holdback=watch.holdback,
         max_runs=watch.max_runs,
         success_drop=test.success_margin,

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
-from attrs import field, frozen
+from attrs import asdict, field, fields, frozen
 
 from .plan import TeamPlan, TeamSpec
+
+_KNOBS: Final = frozenset(attribute.name for attribute in fields(TeamPlan))
 
 
 def _names(values: Iterable[str]) -> tuple[str, ...]:
@@ -24,6 +26,22 @@ class OptimizationType(StrEnum):
     TIMEOUT_TUNING = "timeout_tuning"
     MEMBER_SELECTION = "member_selection"
     PARALLELIZATION = "parallelization"
+
+
+class Bottleneck(StrEnum):
+    """What the analysis can find, by the name in `PerformanceInsight.bottleneck`."""
+
+    SLOW_EXECUTION = "slow_execution"
+    HIGH_LATENCY_OUTLIERS = "high_latency_outliers"
+    LOW_SUCCESS_RATE = "low_success_rate"
+    EXCESSIVE_TOOL_USAGE = "excessive_tool_usage"
+    SUBOPTIMAL_FORMATION = "suboptimal_formation_"
+    """A prefix; the formation in use follows."""
+    OVERSIZED_TEAM = "oversized_team"
+    UNDERSIZED_BUDGET = "undersized_budget"
+    UNDERPERFORMING_MEMBER = "underperforming_member"
+    SERIAL_INDEPENDENT_WORK = "serial_independent_work"
+    TIMEOUTS_TOO_TIGHT = "timeouts_too_tight"
 
 
 class OptimizationPriority(StrEnum):
@@ -82,7 +100,8 @@ class OptimizationSuggestion:
         priority: How urgent.
         description: The change in one sentence.
         current_config: The knobs as they are, as `TeamPlan.to_dict` writes them.
-        suggested_config: The knobs to change, in the same form; only those that differ.
+        suggested_config: The knobs to change, in the same form; only those that differ. `member_count` stands for a
+            size where the members have no names.
         expected_improvement: Expected gain in percent of the metric.
         confidence: 0 to 1.
         risk_level: 0 to 1.
@@ -101,8 +120,8 @@ class OptimizationSuggestion:
 
     @property
     def plan(self) -> TeamPlan:
-        """The suggested knobs as a plan."""
-        return TeamPlan.from_dict(self.suggested_config)
+        """The suggested knobs as a plan; what is no knob of a plan, such as `member_count`, is not in it."""
+        return TeamPlan.from_dict({name: self.suggested_config[name] for name in _KNOBS & self.suggested_config.keys()})
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON-able data."""
@@ -163,6 +182,9 @@ class OptimizationResult:
 def current_config(spec: TeamSpec, plan: TeamPlan) -> dict[str, Any]:
     """Return the knobs of a team as they are under a plan, in the form of `TeamPlan.to_dict`.
 
+    Beside the knobs, `member_specs` tells of every configured member what its workflow declares: id, role, tool
+    budget, and what it may be in a formation.
+
     Args:
         spec: The team as configured.
         plan: Its live plan.
@@ -170,6 +192,8 @@ def current_config(spec: TeamSpec, plan: TeamPlan) -> dict[str, Any]:
     return {
         "formation": spec.formation,
         "members": list(spec.member_ids),
+        "tool_budget": spec.tool_budget,
         "timeout_seconds": spec.timeout_seconds,
         **plan.to_dict(),
+        "member_specs": [asdict(member) for member in spec.members],
     }

@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
-from ..analysis.formations import BOTTLENECK
-from ..model.optimization import OptimizationPriority, OptimizationSuggestion, OptimizationType, PerformanceInsight
+from ..analysis.intervals import Estimate
+from ..model.optimization import Bottleneck, OptimizationSuggestion, OptimizationType, PerformanceInsight
 from .base import OptimizationStrategy
+from .config import TeamConfig, read_config
+from .judgement import Prior, suggestion
+
+_PRIOR: Final = Prior(20, 50, model_error=8)
+_SIDE_BY_SIDE: Final = ("parallel", "consensus")
+_TRUST: Final = {"own runs": 0.95, "members' times": 0.9, "other teams": 0.8}
 
 
 class FormationSelectionStrategy(OptimizationStrategy):
-    """Suggests the formation that the analysis predicts to be faster; medium risk."""
+    """Suggests the formation that the analysis expects to be faster; medium risk.
+
+    Members that need each other's work (`depends_on`) are not put side by side; where they are and the team fails, the
+    sequential formation is suggested.
+    """
 
     name = OptimizationType.FORMATION_SELECTION.value
     risk_level = 0.4
@@ -19,27 +29,68 @@ class FormationSelectionStrategy(OptimizationStrategy):
     def suggest(
         self, insights: Sequence[PerformanceInsight], current_config: Mapping[str, Any]
     ) -> list[OptimizationSuggestion]:
-        """Suggest the better formation that an insight names.
-
-        Confidence grows with the number of runs behind the prediction, from 0.6 at two runs toward 0.9.
-        """
-        suggestions = []
+        """Suggest the best formation of an insight that the members can form and the limits allow."""
+        config = read_config(current_config)
+        if config.sub_teams is not None:
+            return []
+        fails = next((one for one in insights if one.bottleneck == Bottleneck.LOW_SUCCESS_RATE), None)
+        found = []
         for insight in insights:
-            if not insight.bottleneck.startswith(BOTTLENECK):
+            used = insight.bottleneck.removeprefix(Bottleneck.SUBOPTIMAL_FORMATION)
+            if used != insight.bottleneck and config.formation in (None, used):
+                found += self._faster(insight, used, config, fails is not None)
+        if fails is not None:
+            found += self._in_order(fails, config)
+        return found
+
+    def _faster(
+        self, insight: PerformanceInsight, used: str, config: TeamConfig, fails: bool
+    ) -> list[OptimizationSuggestion]:
+        for candidate in insight.evidence["candidates"]:
+            formation, source = candidate["formation"], candidate["source"]
+            if formation == used or not self._can_run(formation, config):
                 continue
-            gain, runs = insight.evidence["gain_percent"], insight.evidence["runs"]
-            formation = insight.evidence["formation"]
-            suggestions.append(
-                OptimizationSuggestion(
-                    type=self.name,
-                    priority=OptimizationPriority.HIGH if gain >= 20 else OptimizationPriority.MEDIUM,
-                    description=f"Run the team in formation {formation} instead of {current_config['formation']}.",
-                    current_config=dict(current_config),
-                    suggested_config={"formation": formation},
-                    expected_improvement=gain,
-                    confidence=0.9 - 0.6 / runs,
-                    risk_level=self.risk_level,
-                    metadata=dict(insight.evidence),
+            if formation in _SIDE_BY_SIDE and config.depends_on:
+                continue
+            if used == "consensus" and fails and source != "own runs":
+                continue  # the consensus may be what keeps a failing team from failing more often
+            return [
+                suggestion(
+                    self.name,
+                    self.risk_level,
+                    insight,
+                    config,
+                    {"formation": formation},
+                    f"Run the team in formation {formation} instead of {used}.",
+                    metric="duration",
+                    prior=_PRIOR,
+                    data=Estimate.from_dict(candidate) if candidate["runs"] else None,
+                    most=_TRUST.get(source, 0.8),
+                    source=source,
+                    runs=candidate["runs"],
                 )
+            ]
+        return []
+
+    def _in_order(self, insight: PerformanceInsight, config: TeamConfig) -> list[OptimizationSuggestion]:
+        if config.formation not in _SIDE_BY_SIDE or not config.depends_on or not self._can_run("sequential", config):
+            return []
+        return [
+            suggestion(
+                self.name,
+                self.risk_level,
+                insight,
+                config,
+                {"formation": "sequential"},
+                f"Run the team in formation sequential instead of {config.formation}: members need each other's work.",
+                metric="score",
+                prior=_PRIOR,
+                data=None,
+                source="prior",
+                runs=0,
             )
-        return suggestions
+        ]
+
+    @staticmethod
+    def _can_run(formation: str, config: TeamConfig) -> bool:
+        return formation in config.bounds.formations and formation in config.feasible()

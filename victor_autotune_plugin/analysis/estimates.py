@@ -1,0 +1,175 @@
+"""The few statistics that all detectors share, on numpy columns."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any, Final
+
+import numpy as np
+from attrs import frozen
+
+from .history import Codes, Flags, Floats
+from .intervals import Z_975, Estimate, t_975
+
+MIN_TASKS: Final = 8
+"""Tasks with several runs from which on a typical task is told from a hard one."""
+
+
+@frozen
+class Contrast:
+    """How much higher the mean of one group of runs is than that of another.
+
+    Attributes:
+        difference: Difference of the means.
+        standard_error: Its standard error.
+        runs: Runs of the smaller group that went into it.
+        within_tasks: Whether runs of the same task were compared, so that difficulty cancels out.
+    """
+
+    difference: float
+    standard_error: float
+    runs: int
+    within_tasks: bool
+
+    @property
+    def low(self) -> float:
+        """Lower end of the 95 % interval."""
+        return self.difference - t_975(self.runs - 1) * self.standard_error
+
+    @property
+    def high(self) -> float:
+        """Upper end of the 95 % interval."""
+        return self.difference + t_975(self.runs - 1) * self.standard_error
+
+
+def mean_of(values: Floats) -> Estimate:
+    """Return the mean with Student's interval; of one value, the interval is the value itself."""
+    mean = float(values.mean())
+    half = 0.0
+    if len(values) > 1:
+        half = t_975(len(values) - 1) * float(values.std(ddof=1)) / math.sqrt(len(values))
+    return Estimate(mean, mean - half, mean + half, len(values))
+
+
+def share_of(flags: Flags) -> Estimate:
+    """Return a share with Wilson's interval (Wilson 1927), which holds for few runs and for shares of 0 and 1."""
+    n, share, z = len(flags), float(flags.mean()), Z_975
+    middle = (share + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+    return Estimate(share, max(0.0, middle - half), min(1.0, middle + half), n)
+
+
+def p95(values: Floats) -> float:
+    """Return the 95th percentile, interpolated between ranks (Hyndman and Fan's type 7)."""
+    return float(np.quantile(values, 0.95))
+
+
+def p95_of(values: Floats) -> Estimate:
+    """Return the 95th percentile with the interval that ranks give (binomial, normal approximation).
+
+    With few runs the largest value stands for the upper end, which then is too low.
+    """
+    ranked, n = np.sort(values), len(values)
+    half = Z_975 * math.sqrt(n * 0.95 * 0.05)
+    low = ranked[max(0, math.floor(0.95 * n - half) - 1)]
+    high = ranked[min(n - 1, math.ceil(0.95 * n + half))]
+    middle = p95(values)
+    return Estimate(middle, min(float(low), middle), max(float(high), middle), n)
+
+
+def typical(values: Floats, task: Codes) -> tuple[float, int]:
+    """Return the level of a typical task: the interquartile mean over tasks of each one's mean.
+
+    Hard tasks use more tools and fail more whatever the plan is; being few, they fall into an outer quarter and are
+    set aside. Without task keys, or with fewer than `MIN_TASKS` that ran more than once, it is the plain mean.
+
+    Args:
+        values: One value a run.
+        task: Number of each run's task, -1 for none.
+
+    Returns:
+        The level, and the number of tasks that it is made of, 0 for the plain mean.
+    """
+    known = task >= 0
+    if known.mean() >= 0.8:
+        _, place, counts = np.unique(task[known], return_inverse=True, return_counts=True)
+        means = np.bincount(place, weights=values[known]) / counts
+        means = np.sort(means[counts > 1])
+        if len(means) >= MIN_TASKS:
+            quarter = len(means) // 4
+            return float(means[quarter : len(means) - quarter].mean()), len(means)
+    return float(values.mean()), 0
+
+
+def contrast(values: Floats, chosen: Flags, task: Codes) -> Contrast | None:
+    """Compare the mean of chosen runs with that of the others, within tasks where the tasks allow it.
+
+    Within tasks it is the least-squares estimate with an effect for each task: the differences inside a task,
+    weighted by `n1 * n0 / (n1 + n0)`. Otherwise Welch's comparison.
+
+    Args:
+        values: One value a run.
+        chosen: Whether a run is in the first group.
+        task: Number of each run's task, -1 for none.
+
+    Returns:
+        First group minus second, or None when a group has fewer than two runs.
+    """
+    smaller = int(min(chosen.sum(), (~chosen).sum()))
+    if smaller < 2:
+        return None
+    return _within_tasks(values, chosen, task, smaller) or _welch(values[chosen], values[~chosen])
+
+
+def _welch(first: Floats, second: Floats) -> Contrast:
+    error = math.sqrt(float(first.var(ddof=1)) / len(first) + float(second.var(ddof=1)) / len(second))
+    return Contrast(float(first.mean() - second.mean()), error, min(len(first), len(second)), within_tasks=False)
+
+
+def _within_tasks(values: Floats, chosen: Flags, task: Codes, smaller: int) -> Contrast | None:
+    known = task >= 0
+    if not known.any():
+        return None
+    _, place = np.unique(task[known], return_inverse=True)
+    y, g = values[known], chosen[known]
+    ones, zeros = np.bincount(place, weights=g), np.bincount(place, weights=~g)
+    shared = (ones > 0) & (zeros > 0)
+    in_shared = shared[place]
+    runs = int(min(g[in_shared].sum(), (~g[in_shared]).sum()))
+    freedom = int(in_shared.sum() - shared.sum() - 1)
+    # Where most runs have no partner in the same task, leaving them out would cost more than difficulty does.
+    if freedom < 3 or 2 * runs < smaller:
+        return None
+    total = np.bincount(place)
+    weight = np.where(shared, ones * zeros / np.maximum(total, 1), 0.0)
+    sum1 = np.bincount(place, weights=np.where(g, y, 0.0))
+    sum0 = np.bincount(place, weights=np.where(g, 0.0, y))
+    gap = sum1 / np.maximum(ones, 1) - sum0 / np.maximum(zeros, 1)
+    difference = float((weight * gap).sum() / weight.sum())
+    mean = (sum1 + sum0) / np.maximum(total, 1)
+    fitted = mean[place] + difference * (g - (ones / np.maximum(total, 1))[place])
+    residual = float((((y - fitted) ** 2)[in_shared]).sum()) / freedom
+    return Contrast(difference, math.sqrt(residual / float(weight.sum())), runs, within_tasks=True)
+
+
+def capped_gains(values: Floats, caps: Iterable[float]) -> list[dict[str, Any]]:
+    """Return how much less the sum of the values would be if none exceeded a cap.
+
+    Args:
+        values: One value a run: seconds or calls.
+        caps: The caps, in the same unit.
+
+    Returns:
+        For each cap, `{"cap": …, "value": percent, "interval": [low, high], "runs": n}`; the interval is that of a
+        ratio of means (Cochran, Sampling Techniques, section 6.4).
+    """
+    mean, runs, gains = float(values.mean()), len(values), []
+    for cap in caps:
+        kept = np.minimum(values, cap)
+        ratio = float(kept.mean()) / mean if mean > 0 else 1.0
+        error = float(np.std(kept - ratio * values)) / (math.sqrt(runs) * mean) if mean > 0 else 0.0
+        half = t_975(runs - 1) * error
+        gain = Estimate(100 * (1 - ratio), 100 * (1 - ratio - half), 100 * (1 - ratio + half), runs)
+        gains.append({"cap": cap, **gain.to_dict()})
+    return gains

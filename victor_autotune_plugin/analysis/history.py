@@ -1,0 +1,349 @@
+"""Runs in compact columns: a million of them in about a hundred megabytes, fed run by run or in batches.
+
+The columns of all teams stand in the same arrays; `RunHistory.table` cuts out one team's as numpy arrays in the order
+of time, which is what the rest of the analysis works on.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final, TypeAlias
+
+import numpy as np
+from attrs import frozen
+from numpy.typing import NDArray
+
+from ..model.run import MemberOutcome
+from .facts import RunFacts
+
+Floats: TypeAlias = NDArray[np.float64]
+Codes: TypeAlias = NDArray[np.int64]
+Flags: TypeAlias = NDArray[np.bool_]
+TeamKey: TypeAlias = tuple[str, str]
+
+_NAN: Final = float("nan")
+
+RUN_COLUMNS: Final[Mapping[str, str]] = {
+    "duration": "d",
+    "score": "d",
+    "tool_calls": "d",
+    "timestamp": "d",
+    "cost": "d",
+    "tokens": "d",
+    "tool_budget": "d",
+    "timeout": "d",
+    "success": "b",
+    "timed_out": "b",
+    "size": "i",
+    "team": "i",
+    "formation": "i",
+    "task": "i",
+}
+"""Name and type code (of `array`) of each column. In those of type `d`, NaN is what is not known; task -1 is none."""
+
+_MEMBER_COLUMNS: Final[Mapping[str, str]] = {
+    "run": "q",
+    "member": "i",
+    "duration": "d",
+    "tool_calls": "d",
+    "refused": "d",
+    "tokens": "d",
+    "success": "b",
+    "finished": "b",
+}
+
+
+_DTYPES: Final[Mapping[str, Any]] = {"d": np.float64, "b": np.bool_, "i": np.int64, "q": np.int64}
+
+
+class Names:
+    """Gives each name a number, from 0 in the order in which they come."""
+
+    def __init__(self) -> None:
+        self.codes: dict[Any, int] = {}
+
+    def code(self, name: Any) -> int:
+        """Return the number of a name, a new one for a new name."""
+        return self.codes.setdefault(name, len(self.codes))
+
+    def known(self) -> list[Any]:
+        """Return the names by number."""
+        return list(self.codes)
+
+
+@frozen
+class MemberTable:
+    """What one member did in a team's runs; one entry for each run in which it took part, in the order of time.
+
+    Attributes:
+        id: The member.
+        role: Its role, empty when it has none.
+        run: Index of the run in the team's `TeamTable`.
+        duration: Seconds.
+        tool_calls: Tool calls that ran.
+        refused: Tool calls that were refused.
+        tokens: Tokens, both ways.
+        success: Whether it succeeded.
+        finished: Whether it came to an end.
+    """
+
+    id: str
+    role: str
+    run: Codes
+    duration: Floats
+    tool_calls: Floats
+    refused: Floats
+    tokens: Floats
+    success: Flags
+    finished: Flags
+
+
+@frozen
+class TeamTable:
+    """The runs of one team in the order of time, as columns of the same length.
+
+    Attributes:
+        key: `(workflow, team_id)`.
+        duration: Seconds.
+        score: In [0, 1].
+        tool_calls: Calls that ran.
+        timestamp: Unix seconds, ascending.
+        cost: US dollars, NaN where not known.
+        tokens: Both ways, NaN where not known.
+        tool_budget: Calls allowed, NaN where nothing was enforced.
+        timeout: Deadline in seconds, NaN without one.
+        success: Whether the team succeeded.
+        timed_out: Whether a deadline ended it.
+        size: Members that took part.
+        formation: Index in `formations`.
+        task: Number of the task, -1 without a task key.
+        formations: Names of formations.
+        members: What each member did, in the order in which they first appeared; empty when it is not known.
+    """
+
+    key: TeamKey
+    duration: Floats
+    score: Floats
+    tool_calls: Floats
+    timestamp: Floats
+    cost: Floats
+    tokens: Floats
+    tool_budget: Floats
+    timeout: Floats
+    success: Flags
+    timed_out: Flags
+    size: Codes
+    formation: Codes
+    task: Codes
+    formations: tuple[str, ...]
+    members: tuple[MemberTable, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.duration)
+
+    @property
+    def latest_formation(self) -> str:
+        """Formation of the last run."""
+        return self.formations[int(self.formation[-1])]
+
+    def where(self, chosen: Flags) -> TeamTable:
+        """Return the table of the runs that are chosen.
+
+        Args:
+            chosen: Whether to keep each run.
+        """
+        if chosen.all():
+            return self
+        place = np.cumsum(chosen) - 1
+        members = [_chosen_runs(member, chosen, place) for member in self.members]
+        columns = {name: getattr(self, name)[chosen] for name in RUN_COLUMNS if name != "team"}
+        return TeamTable(
+            self.key, **columns, formations=self.formations, members=tuple(m for m in members if len(m.run))
+        )
+
+
+def _chosen_runs(member: MemberTable, chosen: Flags, place: Codes) -> MemberTable:
+    kept = chosen[member.run]
+    columns = {name: getattr(member, name)[kept] for name in _MEMBER_COLUMNS if name not in ("run", "member")}
+    return MemberTable(member.id, member.role, run=place[member.run[kept]], **columns)
+
+
+class RunHistory:
+    """Collects runs of any number of teams.
+
+    Args:
+        runs: Runs to begin with, in any order.
+    """
+
+    def __init__(self, runs: Iterable[RunFacts] = ()) -> None:
+        self._columns = {name: array(code) for name, code in RUN_COLUMNS.items()}
+        self._member_columns = {name: array(code) for name, code in _MEMBER_COLUMNS.items()}
+        self._teams, self._formations, self._tasks, self._members = Names(), Names(), Names(), Names()
+        self._team_members: dict[int, dict[int, MemberOutcome]] = {}
+        self._views: dict[str, NDArray[Any]] = {}
+        self.extend(runs)
+
+    def __len__(self) -> int:
+        return len(self._columns["duration"])
+
+    @property
+    def teams(self) -> dict[TeamKey, int]:
+        """The teams, in the order in which they first appeared, each with its number of runs."""
+        counts = np.bincount(self._array("team"), minlength=len(self._teams.codes))
+        return {key: int(count) for key, count in zip(self._teams.known(), counts, strict=True)}
+
+    def add(self, run: RunFacts) -> None:
+        """Take in one run; a cancelled one is left out.
+
+        Args:
+            run: The run.
+        """
+        if run.cancelled:
+            return
+        self._views.clear()
+        team = self._teams.code(run.key)
+        number = len(self)
+        tokens = (run.input_tokens, run.output_tokens)
+        values: dict[str, Any] = {
+            "duration": run.duration_seconds,
+            "score": run.score,
+            "tool_calls": run.tool_calls,
+            "timestamp": run.timestamp,
+            "cost": _NAN if run.cost_usd is None else run.cost_usd,
+            "tokens": _NAN if tokens == (None, None) else sum(n or 0 for n in tokens),
+            "tool_budget": _NAN if run.tool_budget is None else run.tool_budget,
+            "timeout": _NAN if run.timeout_seconds is None else run.timeout_seconds,
+            "success": run.success,
+            "timed_out": run.timed_out,
+            "size": run.member_count,
+            "team": team,
+            "formation": self._formations.code(run.formation),
+            "task": -1 if run.task_key is None else self._tasks.code((team, run.task_key)),
+        }
+        for name, value in values.items():
+            self._columns[name].append(value)
+        for member in run.members:
+            self._add_member(team, number, member)
+
+    def extend(self, runs: Iterable[RunFacts]) -> None:
+        """Take in runs.
+
+        Args:
+            runs: The runs, in any order.
+        """
+        for run in runs:
+            self.add(run)
+
+    def add_columns(
+        self, keys: Iterable[TeamKey], formations: Iterable[str], tasks: Sequence[str | None] | None, **columns: Floats
+    ) -> None:
+        """Take in a batch of runs of which nothing is known about their members.
+
+        Args:
+            keys: `(workflow, team_id)` of each run.
+            formations: Formation of each run.
+            tasks: Task key of each run, or None when none has one.
+            columns: The other columns of `RUN_COLUMNS`, in their units; those that are absent are not known.
+        """
+        self._views.clear()
+        codes = {
+            "team": _codes(self._teams, list(keys)),
+            "formation": _codes(self._formations, list(formations)),
+        }
+        count = len(codes["team"])
+        if tasks is None:
+            codes["task"] = [-1] * count
+        else:
+            teams = codes["team"]
+            code = self._tasks.code
+            codes["task"] = [-1 if t is None else code((k, t)) for k, t in zip(teams, tasks, strict=True)]
+        for name, kind in RUN_COLUMNS.items():
+            column = self._columns[name]
+            if name in codes:
+                column.extend(codes[name])
+            elif name in columns:
+                column.frombytes(columns[name].astype(column.typecode, copy=False).tobytes())
+            else:
+                filler = 0 if kind == "b" else _NAN
+                column.frombytes(np.full(count, filler, dtype=kind).tobytes())
+
+    def table(self, key: TeamKey) -> TeamTable:
+        """Return the runs of one team in the order of time.
+
+        Args:
+            key: `(workflow, team_id)`.
+
+        Raises:
+            KeyError: There is no run of such a team.
+        """
+        code = self._teams.codes[key]
+        order = self._views.get("order")
+        if order is None:
+            order = self._views["order"] = np.lexsort((self._array("timestamp"), self._array("team")))
+            self._views["ordered"] = self._array("team")[order]
+        first, last = np.searchsorted(self._views["ordered"], [code, code + 1])
+        chosen = order[first:last]
+        columns: dict[str, Any] = {}
+        for name, kind in RUN_COLUMNS.items():
+            if name != "team":
+                column = self._array(name)[chosen]
+                columns[name] = column.astype(_DTYPES[kind], copy=False)
+        return TeamTable(key, **columns, formations=tuple(self._formations.known()), members=self._tables(code, chosen))
+
+    def _array(self, name: str) -> NDArray[Any]:
+        """Return a view of a column, which must go before the column can grow."""
+        view = self._views.get(name)
+        if view is None:
+            column = self._member_columns[name[1:]] if name.startswith(".") else self._columns[name]
+            view = self._views[name] = np.frombuffer(column, dtype=column.typecode)
+        return view
+
+    def _add_member(self, team: int, run: int, member: MemberOutcome) -> None:
+        code = self._members.code((team, member.id))
+        self._team_members.setdefault(team, {})[code] = member
+        values: dict[str, Any] = {
+            "run": run,
+            "member": code,
+            "duration": member.duration_seconds,
+            "tool_calls": member.tool_calls,
+            "refused": member.tool_calls_refused,
+            "tokens": member.input_tokens + member.output_tokens,
+            "success": member.success,
+            "finished": member.finished,
+        }
+        for name, value in values.items():
+            self._member_columns[name].append(value)
+
+    def _tables(self, team: int, chosen: Codes) -> tuple[MemberTable, ...]:
+        """Return the tables of a team's members, with runs counted as they stand in `chosen`."""
+        mine = self._team_members.get(team, {})
+        if not mine:
+            return ()
+        order = self._views.get("member order")
+        if order is None:
+            order = self._views["member order"] = np.lexsort((self._array(".run"), self._array(".member")))
+            self._views["members ordered"] = self._array(".member")[order]
+        by_number = np.argsort(chosen)
+        tables = []
+        for code, member in mine.items():
+            first, last = np.searchsorted(self._views["members ordered"], [code, code + 1])
+            rows = order[first:last]
+            runs = by_number[np.searchsorted(chosen, self._array(".run")[rows], sorter=by_number)]
+            in_time = np.argsort(runs, kind="stable")
+            rows = rows[in_time]
+            columns = {
+                name: self._array(f".{name}")[rows].astype(_DTYPES[kind], copy=False)
+                for name, kind in _MEMBER_COLUMNS.items()
+                if name not in ("run", "member")
+            }
+            tables.append(MemberTable(member.id, member.role, run=runs[in_time], **columns))
+        return tuple(tables)
+
+
+def _codes(names: Names, values: list[Any]) -> list[int]:
+    codes = names.codes
+    for value in values:
+        if value not in codes:
+            codes[value] = len(codes)
+    return [codes[value] for value in values]

@@ -1,0 +1,292 @@
+"""The fields of a run in a metrics file: their names, what each accepts, and `RunFacts` from them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from difflib import get_close_matches
+from typing import Any, Final
+
+from attrs import fields, frozen
+
+from ..analysis.facts import SUB_TEAMS, RunFacts
+from ..model.plan import FORMATIONS
+from ..model.run import MemberOutcome, TeamRun
+
+FORMATION_NAMES: Final = (*FORMATIONS, SUB_TEAMS)
+"""What may stand as a formation."""
+
+MOST_SECONDS: Final = 1e9
+MOST_CALLS: Final = 10**12
+MOST_MEMBERS: Final = 100_000
+LAST_SECOND: Final = 253_402_300_800.0
+"""Unix time of the year 10000: what lies beyond is no time in seconds."""
+
+LONGEST_NAME: Final = 10_000
+_TRUE: Final = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+
+
+class WrongFieldError(Exception):
+    """A field is missing or wrong; who knows the file and line makes a `MetricsError` of it."""
+
+    def __init__(self, name: str, message: str, mend: str) -> None:
+        super().__init__(message)
+        self.name = name
+        self.message = message
+        self.mend = mend
+
+
+def show(value: object) -> str:
+    """Return a value in few characters that are safe to print.
+
+    Args:
+        value: Anything a file may hold.
+    """
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) > 10**18:
+        return "a huge number"  # Python refuses to print the largest
+    if isinstance(value, Mapping):
+        return "a mapping"
+    if isinstance(value, list):
+        return "a list"
+    text = ascii(value) if isinstance(value, str) and not value.isprintable() else repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def text(value: object) -> str:
+    """Read a name. Any characters are kept as they are: names are only ever compared, and made safe when shown."""
+    if isinstance(value, str) and value.strip() and len(value) <= LONGEST_NAME:
+        return value
+    raise ValueError("a text that is not empty")
+
+
+def flag(value: object) -> bool:
+    """Read true or false; a CSV has them as words or as 1 and 0."""
+    if isinstance(value, bool):
+        return value
+    known = _TRUE.get(value.strip().lower()) if isinstance(value, str) else None
+    if known is None:
+        raise ValueError("true or false")
+    return known
+
+
+def number(low: float, high: float) -> Callable[[object], float]:
+    """Return a reader of finite numbers in a range; a CSV has them as text."""
+
+    def read(value: object) -> float:
+        found = _plain_number(value)
+        if found is None or not low <= found <= high:
+            raise ValueError(f"a number from {low:g} to {high:g}")
+        return float(found)
+
+    return read
+
+
+def whole(low: int, high: int) -> Callable[[object], int]:
+    """Return a reader of whole numbers in a range; 5.0 is one."""
+
+    def read(value: object) -> int:
+        found = _plain_number(value)
+        if found is None or not low <= found <= high or found != int(found):
+            raise ValueError(f"a whole number from {low} to {high}")
+        return int(found)
+
+    return read
+
+
+def time(value: object) -> float:
+    """Read Unix seconds, or a date and time of ISO 8601 (UTC where it names no zone)."""
+    found = _plain_number(value)
+    if found is not None and 0 <= found < LAST_SECOND:
+        return float(found)
+    if isinstance(value, str) and found is None:
+        try:
+            moment = datetime.fromisoformat(value.strip())
+            return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+        except (ValueError, OverflowError):
+            pass
+    raise ValueError("Unix seconds, or a date and time such as 2026-01-31T12:00:00Z")
+
+
+def formation(value: object) -> str:
+    """Read a formation, in upper or lower case."""
+    name = value.strip().lower() if isinstance(value, str) else ""
+    if name in FORMATION_NAMES:
+        return name
+    near = get_close_matches(name, FORMATION_NAMES, n=1)
+    raise ValueError(f"one of {', '.join(FORMATION_NAMES)}{f'; did you mean {near[0]!r}?' if near else ''}")
+
+
+@frozen
+class Field:
+    """A field of a run.
+
+    Attributes:
+        name: Attribute of `RunFacts`.
+        read: Reads a value; its `ValueError` says what is accepted.
+        keys: Names in files, the one that is written first.
+        required: Whether every run has it.
+    """
+
+    name: str
+    read: Callable[[object], Any]
+    keys: tuple[str, ...]
+    required: bool = False
+
+
+FIELDS: Final = (
+    Field("team_id", text, ("team_id",), required=True),
+    Field("formation", formation, ("formation", "team_formation"), required=True),
+    Field("member_count", whole(0, MOST_MEMBERS), ("member_count",), required=True),
+    Field("success", flag, ("success",), required=True),
+    Field("duration_seconds", number(0, MOST_SECONDS), ("duration_seconds",), required=True),
+    Field("tool_calls", whole(0, MOST_CALLS), ("total_tool_calls", "tool_calls"), required=True),
+    Field("timestamp", time, ("timestamp", "started_at"), required=True),
+    Field("workflow", text, ("workflow",)),
+    Field("score", number(0, 1), ("score",)),
+    Field("cost_usd", number(0, 1e9), ("cost_usd",)),
+    Field("input_tokens", whole(0, MOST_CALLS), ("input_tokens",)),
+    Field("output_tokens", whole(0, MOST_CALLS), ("output_tokens",)),
+    Field("timed_out", flag, ("timed_out",)),
+    Field("cancelled", flag, ("cancelled",)),
+    Field("error_class", text, ("error_class",)),
+    Field("task_key", text, ("task_key",)),
+    Field("tool_budget", whole(0, MOST_CALLS), ("tool_budget",)),
+    Field("timeout_seconds", number(0, MOST_SECONDS), ("timeout_seconds",)),
+    Field("run_id", text, ("run_id",)),
+)
+"""All fields but `members`."""
+
+MEMBERS: Final = "members"
+_KNOWN: Final = frozenset(key for one in FIELDS for key in one.keys) | {MEMBERS}
+
+_MEMBER_FIELDS: Final[Mapping[str, Callable[[object], Any]]] = {
+    "id": text,
+    "role": str,
+    "success": flag,
+    "finished": flag,
+    "duration_seconds": number(0, MOST_SECONDS),
+    "tool_calls": whole(0, MOST_CALLS),
+    "tool_calls_refused": whole(0, MOST_CALLS),
+    "llm_calls": whole(0, MOST_CALLS),
+    "input_tokens": whole(0, MOST_CALLS),
+    "output_tokens": whole(0, MOST_CALLS),
+    "error_class": text,
+}
+
+
+def facts_of(row: object) -> RunFacts:
+    """Return the run that a row describes.
+
+    A row that the plugin exported as a whole (with `spec` and `plan_used`) is read as such.
+
+    Args:
+        row: A mapping by the keys of `FIELDS`, and `members`; a None counts as absent.
+
+    Raises:
+        WrongFieldError: A field is missing or wrong.
+    """
+    if not isinstance(row, Mapping):
+        raise WrongFieldError("", f"{show(row)} is not a run", "Write one mapping of fields for each run.")
+    if "spec" in row and "plan_used" in row:
+        return _recorded(row)
+    values: dict[str, Any] = {}
+    for one in FIELDS:
+        key = next((key for key in one.keys if row.get(key) is not None), None)
+        if key is None:
+            if one.required:
+                raise WrongFieldError(one.keys[0], "is missing", f"Every run needs it: {_accepted(one)}.")
+            continue
+        values[one.name] = _read(one.read, key, row[key])
+    if row.get(MEMBERS) is not None:
+        values["members"] = _members(row[MEMBERS])
+    extra = {key: value for key, value in row.items() if key not in _KNOWN}
+    return RunFacts(**values, extra=extra)
+
+
+def row_of(run: RunFacts) -> dict[str, Any]:
+    """Return a run as the row that `facts_of` reads back; what is not known is left out.
+
+    Args:
+        run: The run.
+    """
+    row = {**run.extra}
+    defaults = {attribute.name: attribute.default for attribute in fields(RunFacts)}
+    for one in FIELDS:
+        value = getattr(run, one.name)
+        if one.required or one.name == "score" or value != defaults[one.name]:
+            row[one.keys[0]] = value
+    if run.members:
+        row[MEMBERS] = [
+            {
+                **{name: getattr(member, name) for name in _MEMBER_FIELDS if getattr(member, name) is not None},
+                **({"models": list(member.models)} if member.models else {}),
+            }
+            for member in run.members
+        ]
+    return row
+
+
+def known_keys() -> frozenset[str]:
+    """Return the keys that a row may have besides further ones."""
+    return _KNOWN
+
+
+def _read(read: Callable[[object], Any], key: str, value: object) -> Any:
+    try:
+        return read(value)
+    except ValueError as wrong:
+        raise WrongFieldError(key, f"is {show(value)}", f"Write {wrong}.") from None
+
+
+def _accepted(one: Field) -> str:
+    try:
+        one.read(None)
+    except ValueError as wrong:
+        return str(wrong)
+    return "a value"
+
+
+def _members(value: object) -> list[MemberOutcome]:
+    if not isinstance(value, list):
+        raise WrongFieldError(MEMBERS, f"is {show(value)}", "Write a list of members.")
+    members = []
+    for place, entry in enumerate(value):
+        where = f"{MEMBERS}[{place}]"
+        if not isinstance(entry, Mapping):
+            raise WrongFieldError(where, f"is {show(entry)}", "Write a mapping with id, success, duration_seconds, ….")
+        if entry.get("id") is None:
+            raise WrongFieldError(f"{where}.id", "is missing", "Give every member an id.")
+        known = {
+            name: _read(read, f"{where}.{name}", entry[name])
+            for name, read in _MEMBER_FIELDS.items()
+            if entry.get(name) is not None
+        }
+        known.setdefault("finished", True)
+        models = entry.get("models")
+        if models is not None and not (isinstance(models, list) and all(isinstance(name, str) for name in models)):
+            raise WrongFieldError(f"{where}.models", f"is {show(models)}", "Write a list of names.")
+        members.append(MemberOutcome(**known, models=models or ()))
+    if len({member.id for member in members}) != len(members):
+        raise WrongFieldError(MEMBERS, "names a member twice", "Give every member an id of its own.")
+    return members
+
+
+def _recorded(row: Mapping[str, Any]) -> RunFacts:
+    try:
+        return RunFacts.from_run(TeamRun.from_dict(row))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise WrongFieldError(
+            "spec", f"the run is not as the plugin writes one ({type(error).__name__})", "Export it again."
+        ) from None
+
+
+def _plain_number(value: object) -> float | int | None:
+    if isinstance(value, str):
+        try:
+            value = float(value)
+        except ValueError:
+            return None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return value if abs(value) < 10**30 and math.isfinite(value) else None

@@ -1,0 +1,291 @@
+"""A team's config as users and the loop give it, read into one form, and changed without touching the original."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Mapping, Sequence
+from difflib import get_close_matches
+from typing import Any, Final
+
+from attrs import field, frozen
+
+from ..errors import PlanError
+from ..model.plan import FORMATIONS, MemberSpec, feasible_formations
+
+_FORMATION_KEYS: Final = ("formation", "team_formation")
+_BUDGET_KEYS: Final = ("tool_budget", "total_tool_budget")
+_NAMELESS_FORMATIONS: Final = ("sequential", "parallel", "pipeline", "consensus")
+"""What a team can form of which only the number of members is known: nobody is known to lead it, or to be its
+critic."""
+
+
+@frozen
+class Bounds:
+    """The limits that no suggestion crosses, by the names of the settings; None means no limit."""
+
+    formations: tuple[str, ...] = FORMATIONS
+    min_members: int = 1
+    max_members: int | None = None
+    protected_members: tuple[str, ...] = ()
+    min_tool_budget: int | None = None
+    max_tool_budget: int | None = None
+    min_timeout_seconds: float | None = None
+    max_timeout_seconds: float | None = None
+
+    def allows_budget(self, calls: int) -> bool:
+        """Return whether a team's tool budget is within the limits."""
+        return _within(calls, self.min_tool_budget, self.max_tool_budget)
+
+    def allows_timeout(self, seconds: float) -> bool:
+        """Return whether a deadline is within the limits."""
+        return _within(seconds, self.min_timeout_seconds, self.max_timeout_seconds)
+
+    def allows_members(self, ids: Sequence[str]) -> bool:
+        """Return whether these members may be the team."""
+        return self.allows_size(len(ids)) and all(name in ids for name in self.protected_members)
+
+    def allows_size(self, size: int) -> bool:
+        """Return whether a team may have so many members."""
+        return _within(size, max(1, self.min_members, len(self.protected_members)), self.max_members)
+
+
+@frozen
+class TeamConfig:
+    """A config in one form.
+
+    Attributes:
+        formation: One of Victor's formations, or None when the config names none.
+        members: Who takes part, in order; empty when only their number is known.
+        member_count: How many take part, or None when not even that is known.
+        tool_budget: Tool calls of the team, or None.
+        member_budgets: Tool calls by member, of those that have a budget.
+        timeout_seconds: Deadline, or None.
+        sub_teams: Groups that run side by side, or None.
+        depends_on: By member, whose work it needs; only as far as the config says so.
+        bounds: Limits.
+    """
+
+    formation: str | None = None
+    members: tuple[MemberSpec, ...] = ()
+    member_count: int | None = None
+    tool_budget: int | None = None
+    member_budgets: Mapping[str, int] = field(factory=dict)
+    timeout_seconds: float | None = None
+    sub_teams: tuple[tuple[str, ...], ...] | None = None
+    depends_on: Mapping[str, tuple[str, ...]] = field(factory=dict)
+    bounds: Bounds = field(factory=Bounds)
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """Ids of the members, in order."""
+        return tuple(member.id for member in self.members)
+
+    @property
+    def lead(self) -> str | None:
+        """Id of the supervisor, or None."""
+        return next((member.id for member in self.members if member.is_supervisor), None)
+
+    def feasible(self, ids: Iterable[str] | None = None) -> tuple[str, ...]:
+        """Return the formations that members can form.
+
+        Args:
+            ids: The members; None for all.
+        """
+        if not self.members:
+            return _NAMELESS_FORMATIONS
+        kept = set(self.ids if ids is None else ids)
+        return feasible_formations(member for member in self.members if member.id in kept)
+
+    def knobs(self) -> dict[str, Any]:
+        """Return the knobs that are set, as `TeamPlan.to_dict` writes them, or `member_count` for the nameless."""
+        data: dict[str, Any] = {}
+        if self.sub_teams is not None:
+            data["sub_teams"] = [list(group) for group in self.sub_teams]
+        elif self.formation is not None:
+            data["formation"] = self.formation
+        if self.members:
+            data["members"] = list(self.ids)
+        elif self.member_count is not None:
+            data["member_count"] = self.member_count
+        if self.tool_budget is not None:
+            data["tool_budget"] = self.tool_budget
+        if self.member_budgets:
+            data["member_budgets"] = dict(self.member_budgets)
+        if self.timeout_seconds is not None:
+            data["timeout_seconds"] = self.timeout_seconds
+        return data
+
+
+def read_config(config: Mapping[str, Any]) -> TeamConfig:
+    """Read a config.
+
+    Args:
+        config: Any of `formation` or `team_formation`; `members` (a number, ids, or mappings with `id`, `role`,
+            `tool_budget`, `is_supervisor`, `formation_role`, `depends_on`, `enable`) or `member_count`;
+            `member_specs` (mappings that tell more of members given by id); `tool_budget` or `total_tool_budget`;
+            `member_budgets`; `timeout_seconds`; `sub_teams`; `depends_on`; `limits`. What else is in it is left alone.
+
+    Raises:
+        PlanError: A value can't be used; the message names the key.
+    """
+    details = {str(item.get("id")): item for item in config.get("member_specs") or () if isinstance(item, Mapping)}
+    entries = _entries(config, details)
+    members = tuple(_member(entry) for entry in entries)
+    ids = [member.id for member in members]
+    if len(set(ids)) != len(ids):
+        twice = next(name for name in ids if ids.count(name) > 1)
+        raise PlanError(f"members: {twice!r} is given twice", mend="Give every member an id of its own.")
+    counted = ("member_count", "members") if _is_count(config.get("members")) else ("member_count",)
+    count = _number(config, counted, whole=True, least=1)
+    if members and count is not None and count != len(members):
+        raise PlanError(f"member_count: is {count:g}, but members has {len(members)}", mend="Leave out member_count.")
+    depends = {str(name): _strings(needed) for name, needed in (config.get("depends_on") or {}).items()}
+    depends.update({str(e["id"]): _strings(e["depends_on"]) for e in entries if e.get("depends_on")})
+    budgets = {member.id: member.tool_budget for member in members if member.tool_budget is not None}
+    budgets.update({str(name): int(calls) for name, calls in (config.get("member_budgets") or {}).items()})
+    total = _number(config, _BUDGET_KEYS, whole=True)
+    groups = config.get("sub_teams")
+    return TeamConfig(
+        formation=_formation(config),
+        members=members,
+        member_count=len(members) or (None if count is None else int(count)),
+        tool_budget=None if total is None else int(total),
+        member_budgets=budgets,
+        timeout_seconds=_number(config, ("timeout_seconds",), above=True),
+        sub_teams=None if groups is None else tuple(_strings(group) for group in groups),
+        depends_on=depends,
+        bounds=_bounds(config.get("limits") or {}),
+    )
+
+
+def with_change(config: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a config with knobs changed, under the keys and in the forms that it has.
+
+    Args:
+        config: The config; it is not touched.
+        change: Knobs in the form of `TeamPlan.to_dict`, and whatever else a strategy of somebody's own wants to set.
+    """
+    changed = copy.deepcopy(dict(config))
+    for knob, value in copy.deepcopy(dict(change)).items():
+        if knob == "formation":
+            changed[_key(changed, _FORMATION_KEYS)] = value
+            changed.pop("sub_teams", None)
+        elif knob == "sub_teams":
+            changed[knob] = value
+            for key in _FORMATION_KEYS:
+                changed.pop(key, None)
+        elif knob == "tool_budget":
+            changed[_key(changed, _BUDGET_KEYS)] = value
+        elif knob == "members":
+            _keep_members(changed, [str(name) for name in value])
+        elif knob == "member_budgets":
+            _set_budgets(changed, value)
+        elif knob == "member_count" and "member_count" not in changed and _is_count(changed.get("members")):
+            changed["members"] = value
+        else:
+            changed[knob] = value
+    return changed
+
+
+def _entries(config: Mapping[str, Any], details: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
+    given = config.get("members")
+    if given is None or _is_count(given):
+        return []
+    if isinstance(given, str) or not isinstance(given, Sequence):
+        raise PlanError("members: is no list", mend="Write a list of ids, or of mappings with an id.")
+    entries = []
+    for item in given:
+        entry = dict(item) if isinstance(item, Mapping) else {"id": item}
+        name = entry.get("id", entry.get("name"))
+        if name is None or isinstance(name, Mapping | list) or not str(name).strip():
+            raise PlanError("members: a member has no id", mend="Give every member an `id`.")
+        entry = {**details.get(str(name), {}), **entry, "id": str(name)}
+        if entry.get("enable", True) is not False:
+            entries.append(entry)
+    return entries
+
+
+def _member(entry: Mapping[str, Any]) -> MemberSpec:
+    budget = _number(entry, ("tool_budget",), whole=True)
+    role = entry.get("formation_role")
+    return MemberSpec(
+        id=entry["id"],
+        role=str(entry.get("role") or ""),
+        tool_budget=None if budget is None else int(budget),
+        is_supervisor=bool(entry.get("is_supervisor") or entry.get("is_manager")),
+        formation_role=None if role is None else str(role),
+        model=entry.get("model"),
+    )
+
+
+def _formation(config: Mapping[str, Any]) -> str | None:
+    value = next((config[key] for key in _FORMATION_KEYS if config.get(key) is not None), None)
+    if value is None:
+        return None
+    name = str(getattr(value, "value", value)).strip().lower()
+    if name not in FORMATIONS:
+        near = get_close_matches(name, FORMATIONS, n=1)
+        guess = f"Did you mean {near[0]!r}? " if near else ""
+        raise PlanError(f"formation: {name[:60]!r} is none", mend=f"{guess}There are: {', '.join(FORMATIONS)}.")
+    return name
+
+
+def _number(
+    config: Mapping[str, Any], keys: tuple[str, ...], *, whole: bool = False, above: bool = False, least: float = 0
+) -> float | None:
+    key, value = next(((k, config[k]) for k in keys if config.get(k) is not None), (keys[0], None))
+    if value is None:
+        return None
+    wrong = isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= 1e12
+    if wrong or value < least or (above and value <= 0) or (whole and value != int(value)):
+        kind = "a whole number" if whole else "a number"
+        raise PlanError(
+            f"{key}: is {str(value)[:60]!r}", mend=f"Write {kind} {'above 0' if above else f'from {least:g}'}."
+        )
+    return float(value)
+
+
+def _bounds(limits: Mapping[str, Any]) -> Bounds:
+    known = {name: limits[name] for name in Bounds.__annotations__ if limits.get(name) is not None}
+    for name in ("formations", "protected_members"):
+        if name in known:
+            known[name] = _strings(known[name])
+    return Bounds(**known)
+
+
+def _strings(values: Any) -> tuple[str, ...]:
+    return (values,) if isinstance(values, str) else tuple(str(value) for value in values)
+
+
+def _key(config: Mapping[str, Any], keys: tuple[str, ...]) -> str:
+    return next((key for key in keys if key in config), keys[0])
+
+
+def _is_count(members: Any) -> bool:
+    """Return whether `members` is a number, as Victor's guide writes it in places."""
+    return isinstance(members, int) and not isinstance(members, bool)
+
+
+def _id_of(item: Any) -> str:
+    return str(item.get("id", item.get("name"))) if isinstance(item, Mapping) else str(item)
+
+
+def _keep_members(config: dict[str, Any], ids: list[str]) -> None:
+    given = config.get("members")
+    by_id = {_id_of(item): item for item in given} if isinstance(given, list | tuple) else {}
+    config["members"] = [by_id.get(name, name) for name in ids]
+    if "member_count" in config:
+        config["member_count"] = len(ids)
+
+
+def _set_budgets(config: dict[str, Any], budgets: Mapping[str, int]) -> None:
+    rest = dict(budgets)
+    for item in config.get("members") or ():
+        if isinstance(item, dict) and _id_of(item) in rest:
+            item["tool_budget"] = rest.pop(_id_of(item))
+    if rest:
+        config["member_budgets"] = {**(config.get("member_budgets") or {}), **rest}
+
+
+def _within(value: float, low: float | None, high: float | None) -> bool:
+    return (low is None or value >= low) and (high is None or value <= high)

@@ -1,0 +1,151 @@
+"""Leave out members that add nothing, and shift tool calls from the weak to the strong."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from ..analysis.intervals import Z_975, Estimate
+from ..analysis.predictions import gain, in_formation, rows_of, without
+from ..model.optimization import Bottleneck, OptimizationSuggestion, OptimizationType, PerformanceInsight
+from .base import OptimizationStrategy
+from .config import TeamConfig, read_config
+from .judgement import Prior, suggestion
+
+_PRIOR: Final = Prior(10, 30, model_error=6)
+_STRONG: Final = 1.5
+_WEAK: Final = 0.8
+
+
+class MemberSelectionStrategy(OptimizationStrategy):
+    """Suggests to leave out useless and idle members, and another division of the tool calls; medium risk.
+
+    A weak member keeps at least the calls that its successful runs needed. The team's total is not raised.
+    """
+
+    name = OptimizationType.MEMBER_SELECTION.value
+    risk_level = 0.4
+
+    def suggest(
+        self, insights: Sequence[PerformanceInsight], current_config: Mapping[str, Any]
+    ) -> list[OptimizationSuggestion]:
+        """Suggest a selection and a division for each insight about members."""
+        config = read_config(current_config)
+        if not config.members or config.sub_teams is not None:
+            return []
+        found: list[OptimizationSuggestion | None] = []
+        for insight in insights:
+            if insight.bottleneck == Bottleneck.UNDERPERFORMING_MEMBER:
+                found += [self._left_out(insight, config), self._divided(insight, config)]
+        return [one for one in found if one is not None]
+
+    def _left_out(self, insight: PerformanceInsight, config: TeamConfig) -> OptimizationSuggestion | None:
+        evidence = insight.evidence
+        formation = config.formation or evidence["formation"]
+        if formation == "reflection":
+            return None
+        gone = _can_go([*evidence["useless"], *evidence["idle"]], config, formation)
+        kept = [name for name in config.ids if name not in gone]
+        if not gone or not config.bounds.allows_members(kept) or formation not in config.feasible(kept):
+            return None
+        rows, now = rows_of(evidence["member_durations"]), in_formation(formation, config.lead)
+        faster = gain(rows, now, without(gone, now)) if rows else None
+        gains = {"duration": faster} if faster is not None else {}
+        cheaper = _cheaper(evidence, gone)
+        gains["cost" if evidence["cost_is_known"] else "tool_calls"] = cheaper
+        metric = max(gains, key=lambda name: gains[name].value)
+        return suggestion(
+            self.name,
+            self.risk_level,
+            insight,
+            config,
+            {"members": kept},
+            f"Leave out {', '.join(gone)}: {'they add' if len(gone) > 1 else 'it adds'} nothing.",
+            metric=metric,
+            prior=_PRIOR,
+            data=gains[metric],
+            left_out=gone,
+            gains={name: one.to_dict() for name, one in gains.items()},
+            runs=evidence["runs"],
+        )
+
+    def _divided(self, insight: PerformanceInsight, config: TeamConfig) -> OptimizationSuggestion | None:
+        evidence, figures = insight.evidence, insight.evidence["members"]
+        weak = [name for name in evidence["weak"] if name in config.ids and name not in evidence["useless"]]
+        short = [n for n in evidence["strong"] if n in config.member_budgets and figures[n]["refused_share"] > 0]
+        budgets = dict(config.member_budgets)
+        for name in weak:
+            before = budgets.get(name, figures[name]["most_tool_calls"])
+            budgets[name] = max(math.ceil(_WEAK * before), math.ceil(figures[name]["needed_tool_calls"] or 0), 1)
+            if name in config.member_budgets:
+                budgets[name] = min(budgets[name], config.member_budgets[name])
+        for name in short:
+            budgets[name] = math.floor(_STRONG * budgets[name])
+        most = config.bounds.max_tool_budget
+        changed = {name for name, calls in budgets.items() if calls != config.member_budgets.get(name)}
+        if not changed or (most is not None and any(budgets[name] > most for name in changed)):
+            return None
+        change: dict[str, Any] = {"member_budgets": budgets}
+        if short:
+            total = config.tool_budget
+            if total is None and all(name in config.member_budgets for name in config.ids):
+                total = sum(config.member_budgets[name] for name in config.ids)
+            if total is None or not config.bounds.allows_budget(total):
+                return None  # without a total, more for one would be more for the team, which only a person may allow
+            change["tool_budget"] = total
+        return suggestion(
+            self.name,
+            self.risk_level,
+            insight,
+            config,
+            change,
+            "Divide the tool calls anew: "
+            + ", ".join(f"{name} gets {budgets[name]}" for name in sorted(changed))
+            + ".",
+            metric="score" if short else "cost" if evidence["cost_is_known"] else "tool_calls",
+            prior=_PRIOR,
+            data=_unblocked(figures, short) if short else _saved(figures, weak),
+            runs=evidence["runs"],
+        )
+
+
+def _can_go(names: Sequence[str], config: TeamConfig, formation: str) -> list[str]:
+    """Return which of the members may be left out, in order of the team."""
+    wanted = set(names) - set(config.bounds.protected_members)
+    if formation == "hierarchical" and config.lead is not None:
+        wanted.discard(config.lead)
+    for member in config.ids:
+        if member not in wanted:
+            wanted -= set(config.depends_on.get(member, ()))
+    return [name for name in config.ids if name in wanted]
+
+
+def _cheaper(evidence: Mapping[str, Any], gone: Sequence[str]) -> Estimate:
+    """Return the members' share of the team's tokens, or of its tool calls where the cost is not known, in percent.
+
+    Shares of sums have no interval of their own here; the strategy's model error stands for it.
+    """
+    kind = "token_share" if evidence["cost_is_known"] else "tool_call_share"
+    share = 100 * math.fsum(evidence["members"][name][kind] for name in gone if name in evidence["members"])
+    return Estimate(share, share, share, evidence["runs"])
+
+
+def _saved(figures: Mapping[str, Any], weak: Sequence[str]) -> Estimate:
+    """Return what a fifth less for the weak saves at most, in percent of the team's calls; all from nothing to that."""
+    most = 100 * (1 - _WEAK) * math.fsum(figures[name]["tool_call_share"] for name in weak)
+    return _up_to(most, min(figures[name]["runs"] for name in weak))
+
+
+def _unblocked(figures: Mapping[str, Any], short: Sequence[str]) -> Estimate:
+    """Return what the score gains at most if strong members never fail for want of calls; all from nothing to that."""
+    lost = [figures[n]["refused_share"] * (1 - figures[n]["success_rate"]["value"]) for n in short]
+    score = math.fsum(one["success_rate"]["value"] for one in figures.values())
+    most = 100 * math.fsum(lost) / score if score else 0.0
+    return _up_to(most, min(figures[name]["runs"] for name in short))
+
+
+def _up_to(most: float, runs: int) -> Estimate:
+    """Return the estimate of what lies anywhere from 0 to a number: the mean and deviation of a uniform one."""
+    half = Z_975 * most / math.sqrt(12)
+    return Estimate(most / 2, most / 2 - half, most / 2 + half, runs)

@@ -1,0 +1,115 @@
+"""A tool budget no larger than what successful runs needed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from ..analysis.intervals import Estimate
+from ..model.optimization import Bottleneck, OptimizationSuggestion, OptimizationType, PerformanceInsight
+from .base import OptimizationStrategy
+from .config import TeamConfig, read_config
+from .judgement import Prior, suggestion
+
+_PRIOR: Final = Prior(5, 15, model_error=5)
+_SMALLER: Final = 0.65
+"""Of the budget in force, between 30 and 40 % less."""
+
+_LARGER: Final = 1.5
+
+
+class ToolBudgetStrategy(OptimizationStrategy):
+    """Suggests a smaller budget where tool calls are far above the baseline; low risk.
+
+    It is never below the most that a successful run needed. A larger one, where runs fail for want of calls, is
+    suggested for a person to allow.
+    """
+
+    name = OptimizationType.TOOL_BUDGET.value
+    risk_level = 0.2
+
+    def suggest(
+        self, insights: Sequence[PerformanceInsight], current_config: Mapping[str, Any]
+    ) -> list[OptimizationSuggestion]:
+        """Suggest a budget for each insight about tool calls."""
+        config = read_config(current_config)
+        found: list[OptimizationSuggestion | None] = []
+        for insight in insights:
+            if insight.bottleneck == Bottleneck.EXCESSIVE_TOOL_USAGE:
+                found.append(self._smaller(insight, config))
+            elif insight.bottleneck == Bottleneck.UNDERSIZED_BUDGET:
+                found.append(self._larger(insight, config))
+        return [one for one in found if one is not None]
+
+    def _smaller(self, insight: PerformanceInsight, config: TeamConfig) -> OptimizationSuggestion | None:
+        evidence = insight.evidence
+        needed = evidence["needed_tool_calls"]
+        if needed is None:
+            return None
+        in_force = config.tool_budget if config.tool_budget is not None else evidence["tool_budget"]
+        start = evidence["most_tool_calls"] if in_force is None else in_force
+        budget = max(math.ceil(_SMALLER * start), math.ceil(needed), config.bounds.min_tool_budget or 0)
+        if budget >= start or not config.bounds.allows_budget(budget):
+            return None
+        saved = next((entry for entry in evidence["saved_by_budget"] if entry["cap"] >= budget), None)
+        data = Estimate(0.0, 0.0, 0.0, evidence["runs"]) if saved is None else Estimate.from_dict(saved)
+        now = "without a budget" if in_force is None else f"with a budget of {in_force:g}"
+        return suggestion(
+            self.name,
+            self.risk_level,
+            insight,
+            config,
+            {"tool_budget": budget},
+            f"Give the team {budget} tool calls; now it runs {now}, and no successful run needed more than {needed:g}.",
+            metric="cost" if evidence["cost_is_known"] else "tool_calls",
+            prior=_PRIOR,
+            data=data,
+            needed_tool_calls=needed,
+            runs=evidence["runs"],
+        )
+
+    def _larger(self, insight: PerformanceInsight, config: TeamConfig) -> OptimizationSuggestion | None:
+        evidence = insight.evidence
+        in_force = config.tool_budget if config.tool_budget is not None else evidence["tool_budget"]
+        change: dict[str, Any] = {}
+        if in_force is not None:
+            change["tool_budget"] = math.ceil(_LARGER * in_force)
+        short = [name for name in insight.affected_components if name in config.member_budgets]
+        if short:
+            change["member_budgets"] = {
+                name: math.ceil(_LARGER * calls) if name in short else calls
+                for name, calls in config.member_budgets.items()
+            }
+        budgets = [change.get("tool_budget"), *change.get("member_budgets", {}).values()]
+        most = config.bounds.max_tool_budget
+        if not change or any(calls is not None and most is not None and calls > most for calls in budgets):
+            return None
+        if in_force is not None and not config.bounds.allows_budget(change["tool_budget"]):
+            return None
+        return suggestion(
+            self.name,
+            self.risk_level,
+            insight,
+            config,
+            change,
+            "Allow half as many tool calls more: runs that spend their budget fail more often.",
+            metric="score",
+            prior=_PRIOR,
+            data=self._recovered(insight),
+            needs_person=True,
+            runs=evidence["runs"],
+        )
+
+    @staticmethod
+    def _recovered(insight: PerformanceInsight) -> Estimate | None:
+        """Return how much more would succeed if runs that spend their budget failed no more often than the others."""
+        share, difference = insight.evidence["spent_share"], insight.evidence["difference"]
+        failing = insight.evidence["failing_share"]["value"]
+        others = insight.baseline_value
+        success = 1 - share["value"] * failing - (1 - share["value"]) * others
+        if difference is None or success <= 0:
+            return None
+        scale = 100 * share["value"] / success
+        low, high = difference["interval"]
+        return Estimate(scale * difference["value"], scale * low, scale * high, share["runs"])
