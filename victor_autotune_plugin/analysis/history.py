@@ -190,8 +190,10 @@ class RunHistory:
     @property
     def teams(self) -> dict[TeamKey, int]:
         """The teams, in the order in which they first appeared, each with its number of runs."""
-        counts = np.bincount(self._array("team"), minlength=len(self._teams.codes))
-        return {key: int(count) for key, count in zip(self._teams.known(), counts, strict=True)}
+        counts = self._views.get("counts")
+        if counts is None:
+            counts = self._views["counts"] = np.bincount(self._array("team"), minlength=len(self._teams.codes))
+        return dict(zip(self._teams.known(), counts.tolist(), strict=True))
 
     def add(self, run: RunFacts) -> None:
         """Take in one run; a cancelled one is left out.

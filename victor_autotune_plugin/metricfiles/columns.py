@@ -7,7 +7,6 @@ rows, so that both ways take and refuse the same.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import islice
 from operator import itemgetter
 from pathlib import Path
 from typing import Any, Final
@@ -20,9 +19,6 @@ from ..errors import MetricsError
 from .fields import FIELDS, FORMATION_NAMES, LAST_SECOND, LONGEST_NAME, MEMBERS, MOST_CALLS, MOST_MEMBERS, MOST_SECONDS
 from .otlp import runs_of_traces
 from .reading import CSV, OTLP, RunReader
-from .scanning import Row
-
-_BATCH: Final = 8192
 
 _COLUMN_OF: Final = {
     "duration_seconds": ("duration", 0.0, MOST_SECONDS),
@@ -70,19 +66,10 @@ def read_history(path: str | Path, *, skip_bad: bool = False) -> ReadHistory:
         if form == OTLP:
             history.extend(runs_of_traces(file, reader))
         else:
-            rows = reader.rows(file, form)
-            while batch := list(islice(rows, _BATCH)):
-                _take(history, batch, form, reader)
+            for batch in reader.batches(file, form):
+                if form == CSV or not _add_columns(history, batch.rows):
+                    history.extend(reader.runs(batch, form))
     return ReadHistory(history, reader.skipped, tuple(reader.problems))
-
-
-def _take(history: RunHistory, batch: list[Row], form: str, reader: RunReader) -> None:
-    if form != CSV and _add_columns(history, [row for _, row in batch]):
-        return
-    for line, row in batch:
-        run = reader.run(line, row, form)
-        if run is not None:
-            history.add(run)
 
 
 def _add_columns(history: RunHistory, rows: list[Any]) -> bool:

@@ -11,7 +11,7 @@ from ..analysis.facts import RunFacts
 from ..errors import MetricsError
 from .fields import MEMBERS, WrongFieldError, facts_of, known_keys, show
 from .otlp import is_otlp, runs_of_traces
-from .scanning import BrokenRow, Row, csv_rows, decoded_cells, json_lines, json_list
+from .scanning import Batch, BrokenRow, csv_rows, decoded_cells, json_lines, json_list
 
 JSON_LIST, JSON_LINES, CSV, OTLP = "json", "jsonl", "csv", "otlp"
 """The forms that a metrics file may have."""
@@ -45,33 +45,28 @@ class RunReader:
     def __next__(self) -> RunFacts:
         return next(self._runs)
 
-    def rows(self, file: TextIO, form: str) -> Iterator[Row]:
+    def batches(self, file: TextIO, form: str) -> Iterator[Batch]:
         """Give the rows of a file that is open, in one of the forms but `OTLP`."""
         if form == JSON_LIST:
             return json_list(file, self.name)
         return csv_rows(file, self.name) if form == CSV else json_lines(file)
 
-    def run(self, line: int, row: object, form: str) -> RunFacts | None:
-        """Return the run of a row, or None where a bad one is skipped.
+    def runs(self, batch: Batch, form: str) -> Iterator[RunFacts]:
+        """Give the runs of a batch.
 
         Args:
-            line: Line in which it begins.
-            row: The row.
+            batch: The batch.
             form: Form of the file.
 
         Raises:
-            MetricsError: The row is bad, and bad rows are not skipped.
+            MetricsError: A row is bad, and bad rows are not skipped.
         """
-        try:
-            if isinstance(row, BrokenRow):
-                raise WrongFieldError("", row.message, "Mend the line, or skip bad rows with --skip-bad.")
-            if form == CSV and isinstance(row, dict):
-                row = decoded_cells(row, _PLAIN_CELLS)
-            return facts_of(row)
-        except WrongFieldError as wrong:
-            text = f"{wrong.name}: {wrong.message}" if wrong.name else wrong.message
-            self.bad(MetricsError(text, where=f"{self.name}:{line}", mend=wrong.mend))
-            return None
+        for index, row in enumerate(batch.rows):
+            try:
+                yield _facts(row, form)
+            except WrongFieldError as wrong:
+                text = f"{wrong.name}: {wrong.message}" if wrong.name else wrong.message
+                self.bad(MetricsError(text, where=f"{self.name}:{batch.line(index)}", mend=wrong.mend))
 
     def bad(self, problem: MetricsError) -> None:
         """Skip and count a bad row, or raise what is wrong with it."""
@@ -126,10 +121,14 @@ class RunReader:
             if form == OTLP:
                 yield from runs_of_traces(file, self)
                 return
-            for line, row in self.rows(file, form):
-                run = self.run(line, row, form)
-                if run is not None:
-                    yield run
+            for batch in self.batches(file, form):
+                yield from self.runs(batch, form)
+
+
+def _facts(row: object, form: str) -> RunFacts:
+    if isinstance(row, BrokenRow):
+        raise WrongFieldError("", row.message, "Mend the line, or skip bad rows with --skip-bad.")
+    return facts_of(decoded_cells(row, _PLAIN_CELLS) if form == CSV and isinstance(row, dict) else row)
 
 
 def read_runs(path: str | Path, *, skip_bad: bool = False) -> RunReader:

@@ -6,12 +6,16 @@ import csv
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Final, TextIO, TypeAlias
+from typing import Any, Final, TextIO
+
+from attrs import frozen
 
 from ..errors import MetricsError
 
 _CHUNK: Final = 1 << 20
 """Characters that are read at a time."""
+
+_BATCH: Final = 8192
 
 LONGEST_ROW: Final = 16 << 20
 """Characters that one row may have; a row that is broken is given up after as many."""
@@ -22,8 +26,18 @@ _scan: Final[Callable[[str, int], tuple[Any, int]]] = json.JSONDecoder().scan_on
 _SPACE: Final = re.compile(r"[ \t\r\n]*")
 _SEPARATOR: Final = re.compile(r"[ \t\r\n]*,[ \t\r\n]*")
 
-Row: TypeAlias = tuple[int, Any]
-"""Line in which a row begins, from 1, and its value; a `BrokenRow` where the text is no JSON."""
+
+@frozen
+class Batch:
+    """Some rows of a file.
+
+    Attributes:
+        rows: Their values; a `BrokenRow` where the text can't be decoded.
+        line: Gives the line, from 1, in which the row of an index begins. It is asked for only where a row is wrong.
+    """
+
+    rows: list[Any]
+    line: Callable[[int], int]
 
 
 class BrokenRow:
@@ -37,7 +51,7 @@ class BrokenRow:
         self.message = message
 
 
-def json_list(file: TextIO, name: str) -> Iterator[Row]:
+def json_list(file: TextIO, name: str) -> Iterator[Batch]:
     """Give the elements of a JSON list.
 
     Args:
@@ -47,62 +61,105 @@ def json_list(file: TextIO, name: str) -> Iterator[Row]:
     Raises:
         MetricsError: It is no JSON from some line on; what came before was given.
     """
-    buffer, place, line, counted = file.read(_CHUNK), 0, 1, 0
+    buffer, line = file.read(_CHUNK), 1
     place = _after_space(buffer, 0) + 1  # the bracket
-    first = True
+    if buffer.startswith("]", _after_space(buffer, place)):
+        _nothing_after(file, buffer[_after_space(buffer, place) + 1 :], name, line)
+        return
+    place = _after_space(buffer, place)
     while True:
-        start = place
-        try:
-            match = (_SPACE if first else _SEPARATOR).match(buffer, place)
-            place = match.end() if match is not None else _after_space(buffer, place)
-            ending = match is None or first
-            if ending and buffer.startswith("]", place):
-                _nothing_after(file, buffer[place + 1 :], name, line + buffer.count("\n", counted, place))
-                return
-            if match is None:
-                raise StopIteration(place)
+        rows, starts, place, error = _elements(buffer, place)
+        if rows:
+            yield Batch(rows, _lines_of(buffer, starts, line))
+        if error is None:
+            end = _after_space(buffer, place)
+            _nothing_after(file, buffer[end + 1 :], name, line + buffer.count("\n", 0, end))
+            return
+        more = file.read(_CHUNK) if len(buffer) - place < LONGEST_ROW else ""
+        line += buffer.count("\n", 0, place)
+        if not more:
+            line += buffer.count("\n", place, _after_space(buffer, place))
+            raise MetricsError(
+                f"is no JSON list from here on: {_message(error)}",
+                where=f"{name}:{line}",
+                mend="Write runs with commas between them and a bracket at the end; the file may be cut off.",
+            )
+        buffer, place = buffer[place:] + more, 0
+
+
+def _elements(buffer: str, place: int) -> tuple[list[Any], list[int], int, Exception | None]:
+    """Decode the elements of a list as far as the text goes.
+
+    Args:
+        buffer: Text.
+        place: Where an element begins.
+
+    Returns:
+        The elements; where each begins; where the closing bracket is or else the first element that is not complete;
+        and what is wrong there, None at the closing bracket.
+    """
+    rows: list[Any] = []
+    starts: list[int] = []
+    separator = ", "
+    try:
+        while True:
+            # Space before an element is only here where two separators differ.
             value, end = _scan(buffer, place)
-            if end == len(buffer):  # a number may go on in the next chunk
-                raise StopIteration(end)
-        except (StopIteration, json.JSONDecodeError, RecursionError) as error:
-            more = file.read(_CHUNK) if len(buffer) - start < LONGEST_ROW else ""
-            if not more:
-                line += buffer.count("\n", counted, place)
-                raise _no_json(name, line, error) from None
-            line += buffer.count("\n", counted, start)
-            buffer, place, counted = buffer[start:] + more, 0, 0
-            continue
-        line += buffer.count("\n", counted, place)
-        counted = place
-        place, first = end, False
-        yield line, value
+            if buffer.startswith(separator, end) and buffer[end + len(separator) : end + len(separator) + 1].strip():
+                rows.append(value)
+                starts.append(place)
+                place = end + len(separator)
+                continue
+            match = _SEPARATOR.match(buffer, end)
+            closing = _after_space(buffer, end)
+            if match is None and not buffer.startswith("]", closing):
+                # Either the text ends here, or a comma is missing.
+                ended = closing == len(buffer)
+                return rows, starts, place, ValueError("the end is missing" if ended else "a comma is missing")
+            rows.append(value)
+            starts.append(place)
+            if match is None:
+                return rows, starts, closing, None
+            separator, place = match.group(), match.end()
+    except (StopIteration, json.JSONDecodeError, RecursionError) as error:
+        return rows, starts, place, error
 
 
-def json_lines(file: TextIO) -> Iterator[Row]:
+def _lines_of(text: str, starts: list[int], line: int) -> Callable[[int], int]:
+    return lambda index: line + text.count("\n", 0, starts[index])
+
+
+def json_lines(file: TextIO) -> Iterator[Batch]:
     """Give the values of JSON Lines; empty lines are passed over.
 
     Args:
         file: A text file at its beginning.
     """
-    line = 0
+    rows: list[Any] = []
+    lines: list[int] = []
+    number = 0
     while text := file.readline(LONGEST_ROW):
-        line += 1
-        start = _after_space(text, 0)
+        number += 1
+        start = 0 if text[0] == "{" else _after_space(text, 0)
         if start == len(text):
             continue
         try:
             value, end = _scan(text, start)
-            rest = _after_space(text, end)
-            broken = None if rest == len(text) else f"goes on after its end: {text[rest : rest + 20]!r}"
+            if text[end:] != "\n" and text[end:].strip():
+                value = BrokenRow(f"goes on after its end: {text[end : end + 20]!r}")
         except (StopIteration, json.JSONDecodeError, RecursionError) as error:
-            broken = _message(error)
-        yield line, value if broken is None else BrokenRow(broken)
+            value = BrokenRow(_message(error))
+        rows.append(value)
+        lines.append(number)
+        if len(rows) == _BATCH:
+            yield Batch(rows, lines.__getitem__)
+            rows, lines = [], []
+    if rows:
+        yield Batch(rows, lines.__getitem__)
 
 
-def csv_rows(file: TextIO, name: str) -> Iterator[Row]:
+def csv_rows(file: TextIO, name: str) -> Iterator[Batch]:
     """Give the rows of a CSV with a header, as mappings; an empty cell is absent.
-
-    Cells of columns that are no field of a run, and `members`, hold JSON where they can be read as such.
 
     Args:
         file: A text file at its beginning, opened with `newline=""`.
@@ -113,30 +170,32 @@ def csv_rows(file: TextIO, name: str) -> Iterator[Row]:
     """
     csv.field_size_limit(LONGEST_ROW)
     reader = csv.reader(file, strict=True)
+    rows: list[Any] = []
+    lines: list[int] = []
     line = 1
     try:
-        header = next(reader, None)
-        if header is None:
-            return
-        columns = [column.strip() for column in header]
+        columns = [column.strip() for column in next(reader, [])]
         twice = [column for column in columns if columns.count(column) > 1]
         if twice:
             raise MetricsError(
-                f"the column {twice[0]!r} is there twice",
-                where=f"{name}:1",
-                mend="Give every column a name of its own.",
+                f"the column {twice[0]!r} is there twice", where=f"{name}:1", mend="Give every column its own name."
             )
         line = reader.line_num + 1
         for cells in reader:
             if len(cells) == len(columns):
-                yield line, {column: cell for column, cell in zip(columns, cells, strict=True) if cell != ""}
+                rows.append({column: cell for column, cell in zip(columns, cells, strict=True) if cell != ""})
+                lines.append(line)
             elif cells:
-                yield line, BrokenRow(f"has {len(cells)} cells, and the header has {len(columns)}")
+                rows.append(BrokenRow(f"has {len(cells)} cells, and the header has {len(columns)}"))
+                lines.append(line)
             line = reader.line_num + 1
+            if len(rows) >= _BATCH:
+                yield Batch(rows, lines.__getitem__)
+                rows, lines = [], []
     except csv.Error as error:
-        raise MetricsError(
-            f"is no CSV: {error}", where=f"{name}:{line}", mend="Quote cells that hold quotes."
-        ) from None
+        raise MetricsError(f"is no CSV: {error}", where=f"{name}:{line}", mend="Quote cells with quotes.") from None
+    if rows:
+        yield Batch(rows, lines.__getitem__)
 
 
 def decoded_cells(row: Mapping[str, str], plain: frozenset[str]) -> dict[str, Any]:
@@ -178,15 +237,9 @@ def _nothing_after(file: TextIO, rest: str, name: str, line: int) -> None:
         rest = file.read(_CHUNK)
 
 
-def _no_json(name: str, line: int, error: Exception) -> MetricsError:
-    return MetricsError(
-        f"is no JSON list from here on: {_message(error)}",
-        where=f"{name}:{line}",
-        mend="Write runs as mappings, with commas between them and a bracket at the end; the file may be cut off.",
-    )
-
-
 def _message(error: Exception) -> str:
     if isinstance(error, json.JSONDecodeError):
         return error.msg
+    if isinstance(error, ValueError):
+        return str(error)
     return "it is nested too deeply" if isinstance(error, RecursionError) else "a value is missing or not complete"
