@@ -1,8 +1,8 @@
 """Analyses a metrics file of a million runs, against `json.load` and `statistics` on the same file in the same run.
 
 The peer computes, for each team, what stands at the beginning of any analysis: mean, standard deviation and P95 of the
-duration, success share and mean tool calls. The plugin reads the file into columns and runs all its detectors. Each goes
-in a process of its own, in turn, so that the peak of its memory is its own.
+duration, success share and mean tool calls. The plugin reads the file into columns and runs all its detectors. Each
+goes in a process of its own, in turn, so that the peak of its memory is its own.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ def _generate(path: Path, runs: int, teams: int) -> None:
 
 def _measure(code: str, path: Path) -> tuple[float, float]:
     done = subprocess.run(
-        [sys.executable, "-c", _MEASURE.format(code=code), str(path)], capture_output=True, text=True, check=True
+        [sys.executable, "-c", _MEASURE.format(code=code), str(path)], stdout=subprocess.PIPE, text=True, check=True
     )
     seconds, memory, _ = done.stdout.split()
     return float(seconds), float(memory)

@@ -84,7 +84,8 @@ def json_list(file: TextIO, name: str) -> Iterator[Batch]:
                 where=f"{name}:{line}",
                 mend="Write runs with commas between them and a bracket at the end; the file may be cut off.",
             )
-        buffer, place = buffer[place:] + more, 0
+        buffer = buffer[place:] + more
+        place = _after_space(buffer, 0)
 
 
 def _elements(buffer: str, place: int) -> tuple[list[Any], list[int], int, Exception | None]:
