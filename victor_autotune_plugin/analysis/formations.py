@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from itertools import permutations
 from typing import Final
 
 import numpy as np
@@ -13,7 +14,7 @@ from ..model.optimization import Bottleneck, PerformanceInsight
 from ..model.plan import MemberSpec, feasible_formations
 from .durations import as_evidence, usable_rows
 from .estimates import Contrast, contrast
-from .history import RunHistory, TeamTable
+from .history import Codes, Flags, Floats, RunHistory, TeamTable
 from .intervals import Estimate, mean_estimate
 from .predictions import comparable, gain, in_formation
 
@@ -25,6 +26,9 @@ FleetGains = Mapping[tuple[str, str], Estimate]
 
 _PREDICTABLE: Final = ("parallel", "hierarchical", "sequential", "pipeline")
 _MIN_OWN_RUNS: Final = 5
+_MOST_RUNS: Final = 1000
+"""As many of the latest runs in a formation are compared."""
+
 _WORSE_SUCCESS: Final = -0.05
 """A formation whose runs succeeded less often by more than this is not called better."""
 
@@ -116,14 +120,52 @@ def fleet_gains(history: RunHistory, *, besides: tuple[str, str] | None = None) 
     for key in history.teams:
         if key == besides:
             continue
-        table = history.table(key)
-        present = [name for code, name in enumerate(table.formations) if (table.formation == code).any()]
-        for used in present if len(present) > 1 else ():
-            for other in present:
-                found = None if other == used else _own_difference(table, used, other)
-                if found is not None:
-                    logs.setdefault((used, other), []).append(found.difference)
+        runs = _Runs(history.formations, **history.columns(key, ("formation", "duration", "success", "task")))
+        present = runs.present
+        for used, other in permutations(present, 2) if len(present) > 1 else ():
+            found = runs.difference(used, other)
+            if found is not None:
+                logs.setdefault((used, other), []).append(found.difference)
     return {pair: _percent(mean_estimate(values)) for pair, values in logs.items() if len(values) > 1}
+
+
+class _Runs:
+    """Runs of one team in several formations, to compare them.
+
+    Args:
+        formations: Names of formations.
+        formation: Index in `formations` of each run.
+        duration: Seconds.
+        success: Whether it succeeded.
+        task: Number of the task, -1 for none.
+    """
+
+    def __init__(
+        self, formations: tuple[str, ...], formation: Codes, duration: Floats, success: Flags, task: Codes
+    ) -> None:
+        self._rows = {name: np.flatnonzero(formation == code)[-_MOST_RUNS:] for code, name in enumerate(formations)}
+        self._log = np.log(np.maximum(duration, 1e-3))
+        self._success = success.astype(np.float64)
+        self._task = task
+
+    @property
+    def present(self) -> list[str]:
+        """Formations that were run often enough to be compared."""
+        return [name for name, rows in self._rows.items() if len(rows) >= _MIN_OWN_RUNS]
+
+    def difference(self, used: str, other: str) -> Contrast | None:
+        """Return how much higher the log of the duration is in another formation.
+
+        None without runs enough, or when they succeed less often.
+        """
+        if used not in self.present or other not in self.present:
+            return None
+        rows = np.concatenate([self._rows[used], self._rows[other]])
+        chosen = np.arange(len(rows)) >= len(self._rows[used])
+        success = contrast(self._success[rows], chosen, self._task[rows])
+        if success is None or success.difference < _WORSE_SUCCESS:
+            return None
+        return contrast(self._log[rows], chosen, self._task[rows])
 
 
 def _candidates(
@@ -144,13 +186,15 @@ def _candidates(
         feasible = feasible_formations(team)
         lead = next((member.id for member in team if member.is_supervisor), None)
     rows, _ = usable_rows(under)
+    runs = _Runs(table.formations, table.formation, table.duration, table.success, table.task)
     found = []
     for other in feasible:
         if other == used:
             continue
-        own = _own_gain(table, used, other)
+        own = runs.difference(used, other)
         if own is not None:
-            found.append(Candidate(other, own, OWN_RUNS))
+            measured = _percent(Estimate(own.difference, own.low, own.high, own.runs))
+            found.append(Candidate(other, measured, OWN_RUNS))
             continue
         if len(rows) > 1 and comparable(used) and other in _PREDICTABLE:
             predicted = gain(rows, in_formation(used, lead), in_formation(other, lead))
@@ -163,26 +207,6 @@ def _candidates(
             found.append(Candidate(other, _PRIOR_GAIN, PRIOR))
     # Sorting is stable, so of two that are equally fast the simpler one comes first.
     return sorted((c for c in found if c.gain.value > 0), key=lambda c: -c.gain.value)
-
-
-def _own_gain(table: TeamTable, used: str, other: str) -> Estimate | None:
-    found = _own_difference(table, used, other)
-    if found is None:
-        return None
-    return _percent(Estimate(found.difference, found.low, found.high, found.runs))
-
-
-def _own_difference(table: TeamTable, used: str, other: str) -> Contrast | None:
-    """Return how much the log of the duration differs, or None without runs enough or when success suffers."""
-    codes = [table.formations.index(name) for name in (used, other) if name in table.formations]
-    if len(codes) < 2 or any((table.formation == code).sum() < _MIN_OWN_RUNS for code in codes):
-        return None
-    both = table.where(np.isin(table.formation, codes))
-    chosen = both.formation == codes[1]
-    success = contrast(both.success.astype(np.float64), chosen, both.task)
-    if success is None or success.difference < _WORSE_SUCCESS:
-        return None
-    return contrast(np.log(np.maximum(both.duration, 1e-3)), chosen, both.task)
 
 
 def _percent(difference: Estimate) -> Estimate:

@@ -279,19 +279,40 @@ class RunHistory:
         Raises:
             KeyError: There is no run of such a team.
         """
+        chosen = self._chosen(key)
+        columns = self._columns_of(chosen, [name for name in RUN_COLUMNS if name != "team"])
+        members = self._tables(self._teams.codes[key], chosen)
+        return TeamTable(key, **columns, formations=tuple(self._formations.known()), members=members)
+
+    def columns(self, key: TeamKey, names: Iterable[str]) -> dict[str, NDArray[Any]]:
+        """Return some columns of one team's runs, in the order of time.
+
+        Args:
+            key: `(workflow, team_id)`.
+            names: Names of `RUN_COLUMNS`.
+
+        Raises:
+            KeyError: There is no run of such a team.
+        """
+        return self._columns_of(self._chosen(key), names)
+
+    @property
+    def formations(self) -> tuple[str, ...]:
+        """Names of the formations, by the number in the column `formation`."""
+        return tuple(self._formations.known())
+
+    def _columns_of(self, chosen: Codes, names: Iterable[str]) -> dict[str, NDArray[Any]]:
+        return {name: self._array(name)[chosen].astype(_DTYPES[RUN_COLUMNS[name]], copy=False) for name in names}
+
+    def _chosen(self, key: TeamKey) -> Codes:
+        """Return the numbers of a team's runs, in the order of time."""
         code = self._teams.codes[key]
         order = self._views.get("order")
         if order is None:
             order = self._views["order"] = np.lexsort((self._array("timestamp"), self._array("team")))
             self._views["ordered"] = self._array("team")[order]
         first, last = np.searchsorted(self._views["ordered"], [code, code + 1])
-        chosen = order[first:last]
-        columns: dict[str, Any] = {}
-        for name, kind in RUN_COLUMNS.items():
-            if name != "team":
-                column = self._array(name)[chosen]
-                columns[name] = column.astype(_DTYPES[kind], copy=False)
-        return TeamTable(key, **columns, formations=tuple(self._formations.known()), members=self._tables(code, chosen))
+        return order[first:last]
 
     def _array(self, name: str) -> NDArray[Any]:
         """Return a view of a column, which must go before the column can grow."""

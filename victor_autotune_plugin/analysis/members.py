@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
+from statistics import NormalDist
 from typing import Any, Final
 
 import numpy as np
@@ -56,18 +58,18 @@ def member_insight(table: TeamTable) -> PerformanceInsight | None:
     figures = {name: one for name, one in member_figures(table).items() if one["runs"] >= MIN_RUNS}
     if len(figures) < 2:
         return None
-    weak, useless, idle = [], [], []
+    weak, useless, idle = _weak(figures), [], []
     worst = (0.0, 1.0, 1.0)
+    sound = [one for name, one in figures.items() if name not in weak]
+    usual = math.fsum(one["success_rate"]["value"] for one in sound) / len(sound)
     for name, one in figures.items():
-        others = [other for key, other in figures.items() if key != name]
-        usual = math.fsum(other["success_rate"]["value"] for other in others) / len(others)
         mine = one["success_rate"]
-        if mine["value"] < _WEAK * usual and mine["interval"][1] < usual:
-            weak.append(name)
+        if name in weak:
             worst = max(worst, (1 - mine["value"] / usual, mine["value"], usual))
             if mine["interval"][1] < _USELESS:
                 useless.append(name)
-        usual_tokens = math.fsum(other["mean_tokens"] for other in others) / len(others)
+        others = [other["mean_tokens"] for key, other in figures.items() if key != name]
+        usual_tokens = math.fsum(others) / len(others)
         if one["most_tool_calls"] == 0 and usual_tokens > 0 and one["mean_tokens"] < _IDLE * usual_tokens:
             idle.append(name)
             worst = max(worst, (1 - one["mean_tokens"] / usual_tokens, one["mean_tokens"], usual_tokens))
@@ -101,6 +103,40 @@ def member_insight(table: TeamTable) -> PerformanceInsight | None:
             "member_durations": as_evidence(rows),
         },
     )
+
+
+def _weak(figures: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Return the members that fail more often than the others, in order of the team.
+
+    From the worst on, each is compared with those that are left, until one is not worse: so two weak members do not
+    hide each other.
+    """
+    left = sorted(figures, key=lambda name: figures[name]["success_rate"]["value"])
+    weak = set()
+    while len(left) > 1:
+        name, *rest = left
+        others = [figures[other] for other in rest]
+        usual = math.fsum(other["success_rate"]["value"] for other in others) / len(others)
+        mine = figures[name]["success_rate"]["value"]
+        if mine >= _WEAK * usual or not _is_worse(figures[name], others, len(figures)):
+            break
+        weak.add(name)
+        left = rest
+    return [name for name in figures if name in weak]
+
+
+def _is_worse(mine: Mapping[str, Any], others: Sequence[Mapping[str, Any]], members: int) -> bool:
+    """Return whether a member succeeds less often than the others, at 5 % for all members together.
+
+    Two shares are compared with their pooled variance (Fleiss, Statistical Methods for Rates and Proportions, section
+    3.1), and the level is divided by the number of members (Bonferroni).
+    """
+    runs = [one["runs"] for one in others]
+    succeeded = math.fsum(one["runs"] * one["success_rate"]["value"] for one in others)
+    own, usual = mine["success_rate"]["value"], succeeded / sum(runs)
+    pooled = (mine["runs"] * own + succeeded) / (mine["runs"] + sum(runs))
+    error = math.sqrt(pooled * (1 - pooled) * (1 / mine["runs"] + 1 / sum(runs)))
+    return error > 0 and (usual - own) / error > NormalDist().inv_cdf(1 - 0.05 / members)
 
 
 def _figures(table: TeamTable, member: MemberTable, tokens: Codes, calls: Codes) -> dict[str, Any]:

@@ -17,6 +17,8 @@ _CHUNK: Final = 1 << 20
 
 _BATCH: Final = 8192
 
+_GUESSES: Final = 2
+
 LONGEST_ROW: Final = 16 << 20
 """Characters that one row may have; a row that is broken is given up after as many."""
 
@@ -62,30 +64,68 @@ def json_list(file: TextIO, name: str) -> Iterator[Batch]:
         MetricsError: It is no JSON from some line on; what came before was given.
     """
     buffer, line = file.read(_CHUNK), 1
-    place = _after_space(buffer, 0) + 1  # the bracket
-    if buffer.startswith("]", _after_space(buffer, place)):
-        _nothing_after(file, buffer[_after_space(buffer, place) + 1 :], name, line)
+    place = _after_space(buffer, _after_space(buffer, 0) + 1)  # the bracket
+    if buffer.startswith("]", place):
+        _nothing_after(file, buffer[place + 1 :], name, line + buffer.count("\n", 0, place))
         return
-    place = _after_space(buffer, place)
     while True:
-        rows, starts, place, error = _elements(buffer, place)
+        many = _many(buffer, place)
+        if many is not None:
+            rows, end = many
+            yield Batch(rows, _lines_of(buffer, place, line))
+            line += buffer.count("\n", 0, end)
+            buffer, place = buffer[end:] + file.read(_CHUNK), 0
+            continue
+        rows, _, end, error = _elements(buffer, place)
         if rows:
-            yield Batch(rows, _lines_of(buffer, starts, line))
+            yield Batch(rows, _lines_of(buffer, place, line))
+        line += buffer.count("\n", 0, end)
         if error is None:
-            end = _after_space(buffer, place)
-            _nothing_after(file, buffer[end + 1 :], name, line + buffer.count("\n", 0, end))
+            _nothing_after(file, buffer[end + 1 :], name, line)
             return
-        more = file.read(_CHUNK) if len(buffer) - place < LONGEST_ROW else ""
-        line += buffer.count("\n", 0, place)
+        more = file.read(_CHUNK) if len(buffer) - end < LONGEST_ROW else ""
         if not more:
-            line += buffer.count("\n", place, _after_space(buffer, place))
             raise MetricsError(
                 f"is no JSON list from here on: {_message(error)}",
                 where=f"{name}:{line}",
                 mend="Write runs with commas between them and a bracket at the end; the file may be cut off.",
             )
-        buffer = buffer[place:] + more
+        buffer = buffer[end:] + more
         place = _after_space(buffer, 0)
+
+
+def _many(buffer: str, place: int) -> tuple[list[Any], int] | None:
+    """Decode as many elements as the text holds whole with one call of the decoder, which is faster than one by one.
+
+    Where the last whole element ends is guessed from what stands between the first two. A wrong guess, such as one
+    inside a text or a nested list, does not decode.
+
+    Args:
+        buffer: Text.
+        place: Where an element begins.
+
+    Returns:
+        The elements, and where the next one begins; None where the guess fails or there is none.
+    """
+    try:
+        _, end = _scan(buffer, place)
+    except (StopIteration, json.JSONDecodeError, RecursionError):
+        return None
+    match = _SEPARATOR.match(buffer, end)
+    if match is None or buffer[end - 1] != "}" or not buffer.startswith("{", match.end()):
+        return None
+    between = "}" + match.group() + "{"
+    last = len(buffer)
+    for _ in range(_GUESSES):
+        last = buffer.rfind(between, place, last)
+        if last < 0:
+            return None
+        try:
+            rows, _ = _scan(f"[{buffer[place : last + 1]}]", 0)
+        except (StopIteration, json.JSONDecodeError, RecursionError):
+            continue
+        return rows, last + len(between) - 1
+    return None
 
 
 def _elements(buffer: str, place: int) -> tuple[list[Any], list[int], int, Exception | None]:
@@ -126,8 +166,8 @@ def _elements(buffer: str, place: int) -> tuple[list[Any], list[int], int, Excep
         return rows, starts, place, error
 
 
-def _lines_of(text: str, starts: list[int], line: int) -> Callable[[int], int]:
-    return lambda index: line + text.count("\n", 0, starts[index])
+def _lines_of(text: str, place: int, line: int) -> Callable[[int], int]:
+    return lambda index: line + text.count("\n", 0, _elements(text, place)[1][index])
 
 
 def json_lines(file: TextIO) -> Iterator[Batch]:

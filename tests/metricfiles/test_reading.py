@@ -1,0 +1,291 @@
+"""What reading a metrics file gives, and what it says about a bad one."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from victor_autotune_plugin.analysis import RunFacts, RunHistory
+from victor_autotune_plugin.analysis.history import RUN_COLUMNS
+from victor_autotune_plugin.errors import MetricsError
+from victor_autotune_plugin.metricfiles import read_history, read_runs, scanning, write_runs
+
+ROW: dict[str, Any] = {
+    "team_id": "review",
+    "formation": "sequential",
+    "member_count": 3,
+    "success": True,
+    "duration_seconds": 12.5,
+    "total_tool_calls": 7,
+    "timestamp": 1_760_000_000.0,
+}
+HOSTILE = ["../../etc/passwd", "a\x00b\x1b[31m", "<script>alert(1)</script>", "[bold red]x[/]", "=1+1", "ü\u202egnirts"]
+
+
+def wrote(tmp_path: Path, text: str, name: str = "metrics.json") -> Path:
+    path = tmp_path / name
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def as_list(tmp_path: Path, *rows: object) -> Path:
+    return wrote(tmp_path, json.dumps(rows, indent=1))
+
+
+def columns(history: RunHistory) -> dict[str, list[Any]]:
+    return {
+        f"{key}.{name}": [None if isinstance(x, float) and math.isnan(x) else x for x in column.tolist()]
+        for key in history.teams
+        for name, column in history.columns(key, RUN_COLUMNS).items()
+    }
+
+
+def test_the_four_forms_hold_the_same_runs(tmp_path: Path) -> None:
+    rows = [{**ROW, "duration_seconds": float(n)} for n in range(3)]
+    header = ",".join(ROW)
+    lines = [",".join("true" if value is True else str(value) for value in row.values()) for row in rows]
+    files = [
+        as_list(tmp_path, *rows),
+        wrote(tmp_path, "\n\n".join(json.dumps(row) for row in rows), "runs.jsonl"),
+        wrote(tmp_path, "\ufeff" + "\r\n".join([header, *lines]), "runs.csv"),
+    ]
+    assert [list(read_runs(path)) for path in files] == [list(read_runs(files[0]))] * 3
+    assert [run.duration_seconds for run in read_runs(files[0])] == [0.0, 1.0, 2.0]
+
+
+def test_a_date_is_a_timestamp_and_unknown_fields_are_kept(tmp_path: Path) -> None:
+    path = as_list(tmp_path, {**ROW, "timestamp": "2026-01-31T12:00:00Z", "branch": {"name": "main"}})
+    (run,) = read_runs(path)
+    assert run.timestamp == 1769860800.0
+    assert run.extra == {"branch": {"name": "main"}}
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "words"),
+    [
+        ("duration_seconds", None, "is missing"),
+        ("team_id", None, "is missing"),
+        ("success", "maybe", "'maybe'"),
+        ("duration_seconds", "fast", "'fast'"),
+        ("duration_seconds", -1, "-1"),
+        ("duration_seconds", 1e300, "1e+300"),
+        ("member_count", 2.5, "2.5"),
+        ("total_tool_calls", 10**400, "a huge number"),
+        ("timestamp", 1_760_000_000_000.0, "Unix seconds"),
+        ("timestamp", "yesterday", "Unix seconds"),
+        ("formation", "paralel", "did you mean 'parallel'"),
+        ("formation", "", "one of sequential"),
+        ("team_id", "  ", "not empty"),
+        ("score", 1.5, "from 0 to 1"),
+        ("success", 1, "true or false"),
+    ],
+)
+def test_a_wrong_field_is_named_with_file_line_and_mend(tmp_path: Path, field: str, value: object, words: str) -> None:
+    bad = {**ROW, field: value}
+    path = wrote(tmp_path, "[\n" + ",\n".join(json.dumps(row) for row in (ROW, ROW, bad, ROW)) + "\n]")
+    for read in (lambda: list(read_runs(path)), lambda: read_history(path)):
+        with pytest.raises(MetricsError) as caught:
+            read()
+        assert caught.value.where == f"{path}:4"
+        assert caught.value.message.startswith(f"{field}: ")
+        assert words in str(caught.value)
+        assert caught.value.mend
+
+
+def test_nan_is_no_duration(tmp_path: Path) -> None:
+    path = wrote(tmp_path, f"[{json.dumps({**ROW, 'duration_seconds': math.nan})}]")
+    with pytest.raises(MetricsError, match="duration_seconds: is nan"):
+        read_history(path)
+    with pytest.raises(MetricsError, match="duration_seconds: is nan"):
+        list(read_runs(path))
+
+
+def test_bad_rows_are_skipped_and_counted_on_request(tmp_path: Path) -> None:
+    path = wrote(
+        tmp_path, "\n".join([json.dumps(ROW), "{broken", json.dumps({**ROW, "success": None}), "[1]"]), "x.jsonl"
+    )
+    reader = read_runs(path, skip_bad=True)
+    assert len(list(reader)) == 1
+    assert reader.skipped == 3
+    assert [problem.where for problem in reader.problems] == [f"{path}:{line}" for line in (2, 3, 4)]
+    read = read_history(path, skip_bad=True)
+    assert (len(read.history), read.skipped) == (1, 3)
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "words"),
+    [
+        ('[\n{"a": 1},\n{"a": ', 3, "may be cut off"),
+        ('[\n{"a": 1}\n{"a": 1}]', 2, "a comma is missing"),
+        ('[\n{"a": 1},\n]', 3, "a value is missing"),
+        ("[\n", 2, "a value is missing"),
+        ('[\n]\n{"a": 1}', 3, "after the end of the list"),
+    ],
+)
+def test_a_list_that_is_no_json_says_from_which_line_on(tmp_path: Path, text: str, line: int, words: str) -> None:
+    path = wrote(tmp_path, text.replace('{"a": 1}', json.dumps(ROW)))
+    for skip_bad in (False, True):
+        with pytest.raises(MetricsError) as caught:
+            list(read_runs(path, skip_bad=skip_bad))
+        assert caught.value.where == f"{path}:{line}"
+        assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("hello", "begins with 'hello'"),
+        ("\x00\x01", "is no metrics file"),
+    ],
+)
+def test_a_file_of_another_kind_is_refused(tmp_path: Path, text: str, words: str) -> None:
+    with pytest.raises(MetricsError, match=words):
+        list(read_runs(wrote(tmp_path, text)))
+
+
+def test_a_file_that_is_not_there_or_no_text_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(MetricsError, match="can't be read"):
+        list(read_runs(tmp_path / "missing.json"))
+    with pytest.raises(MetricsError, match="can't be read"):
+        read_history(tmp_path)
+    (tmp_path / "latin.json").write_bytes(b"[\xff\xfe]")
+    with pytest.raises(MetricsError, match="is not UTF-8"):
+        list(read_runs(tmp_path / "latin.json"))
+
+
+@pytest.mark.parametrize("text", ["", "[]", " [ ] ", "\n"])
+def test_no_runs_are_no_error(tmp_path: Path, text: str) -> None:
+    path = wrote(tmp_path, text)
+    assert list(read_runs(path)) == []
+    assert len(read_history(path).history) == 0
+
+
+def test_hostile_names_are_kept_and_shown_harmlessly(tmp_path: Path) -> None:
+    path = as_list(tmp_path, *({**ROW, "team_id": name} for name in HOSTILE))
+    assert [run.team_id for run in read_runs(path)] == HOSTILE
+    assert [key[1] for key in read_history(path).history.teams] == HOSTILE
+    with pytest.raises(MetricsError) as caught:
+        list(read_runs(as_list(tmp_path, {**ROW, "formation": "\x1b[2J"})))
+    assert "\x1b" not in str(caught.value)
+
+
+def test_csv_with_a_short_row_a_double_column_or_an_open_quote(tmp_path: Path) -> None:
+    header = ",".join(ROW)
+    short = wrote(tmp_path, f"{header}\nreview,sequential\n", "a.csv")
+    with pytest.raises(MetricsError, match="has 2 cells, and the header has 7") as caught:
+        list(read_runs(short))
+    assert caught.value.where == f"{short}:2"
+    with pytest.raises(MetricsError, match="'team_id' is there twice"):
+        list(read_runs(wrote(tmp_path, f"{header},team_id\n", "b.csv")))
+    with pytest.raises(MetricsError, match="is no CSV"):
+        list(read_runs(wrote(tmp_path, f'{header}\n"review', "c.csv")))
+
+
+def test_members_of_a_row_are_checked(tmp_path: Path) -> None:
+    members = [{"id": "a", "success": True, "duration_seconds": 3}, {"id": "b", "duration_seconds": -2}]
+    with pytest.raises(MetricsError, match=r"members\[1\].duration_seconds: is -2"):
+        list(read_runs(as_list(tmp_path, {**ROW, "members": members})))
+    with pytest.raises(MetricsError, match="names a member twice"):
+        list(read_runs(as_list(tmp_path, {**ROW, "members": [{"id": "a"}, {"id": "a"}]})))
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    rows=st.lists(
+        st.fixed_dictionaries(
+            {
+                "team_id": st.sampled_from(["a", "b", "}, {", '"},\n{"']),
+                "formation": st.sampled_from(["sequential", "parallel", "PARALLEL"]),
+                "member_count": st.integers(0, 9),
+                "success": st.booleans(),
+                "duration_seconds": st.floats(0, 1e6) | st.integers(0, 100),
+                "total_tool_calls": st.integers(0, 50) | st.just(4.0),
+                "timestamp": st.floats(0, 2e9),
+            },
+            optional={
+                "task_key": st.sampled_from(["x", "y"]),
+                "cost_usd": st.floats(0, 9),
+                "score": st.floats(0, 1),
+                "note": st.text(max_size=5),
+                "nested": st.just([{"a": 1}, {"b": 2}]),
+                "members": st.just([{"id": "m", "success": True, "duration_seconds": 1.0}]),
+            },
+        ),
+        max_size=12,
+    ),
+    indent=st.sampled_from([None, 1]),
+    chunk=st.integers(20, 4000),
+)
+def test_the_fast_way_reads_what_the_slow_way_reads(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[dict[str, Any]], indent: int | None, chunk: int
+) -> None:
+    folder = tmp_path_factory.mktemp("both")
+    path = wrote(folder, json.dumps(rows, indent=indent))
+    lines = wrote(folder, "".join(json.dumps(row) + "\n" for row in rows), "x.jsonl")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(scanning, "_CHUNK", chunk)
+        slow = list(read_runs(path))
+        fast = read_history(path).history
+    assert [run.duration_seconds for run in slow] == [row["duration_seconds"] for row in rows]
+    assert columns(fast) == columns(RunHistory(slow))
+    assert columns(read_history(lines).history) == columns(fast)
+
+
+values = st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(max_size=8) | st.just([1, {"a": "b"}])
+runs = st.builds(
+    RunFacts,
+    team_id=st.text(min_size=1, max_size=8).filter(str.strip) | st.sampled_from(HOSTILE),
+    formation=st.sampled_from(["sequential", "consensus", "sub_teams"]),
+    member_count=st.integers(0, 9),
+    success=st.booleans(),
+    duration_seconds=st.floats(0, 1e9),
+    tool_calls=st.integers(0, 10**12),
+    timestamp=st.floats(0, 2e11),
+    workflow=st.sampled_from(["", "flow", "1"]),
+    score=st.floats(0, 1),
+    cost_usd=st.none() | st.floats(0, 1e9),
+    input_tokens=st.none() | st.integers(0, 10**9),
+    timed_out=st.booleans(),
+    error_class=st.none() | st.just("ValueError"),
+    task_key=st.none() | st.just("17"),
+    timeout_seconds=st.none() | st.floats(0.1, 1e6),
+    extra=st.dictionaries(st.sampled_from(["note", "weight", "when"]), values.filter(lambda v: v is not None)),
+)
+
+
+@pytest.mark.parametrize("suffix", ["json", "jsonl", "csv"])
+def test_written_runs_read_back_the_same(tmp_path_factory: pytest.TempPathFactory, suffix: str) -> None:
+    path = tmp_path_factory.mktemp("written") / f"runs.{suffix}"
+
+    @settings(max_examples=60, deadline=None)
+    @given(written=st.lists(runs, max_size=4))
+    def check(written: list[RunFacts]) -> None:
+        assert write_runs(path, written) == len(written)
+        assert list(read_runs(path)) == written
+
+    check()
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert [other.name for other in path.parent.iterdir()] == [path.name]
+
+
+def test_a_file_that_can_not_be_written_leaves_nothing_behind(tmp_path: Path) -> None:
+    with pytest.raises(MetricsError, match="can't be written"):
+        write_runs(tmp_path / "missing" / "runs.json", [])
+    with pytest.raises(MetricsError, match=r"'\.txt' is no form"):
+        write_runs(tmp_path / "runs.txt", [])
+    (tmp_path / "runs.json").write_text("old")
+
+    def broken() -> Any:
+        yield next(iter(read_runs(as_list(tmp_path, ROW))))
+        raise RuntimeError("the source broke")
+
+    with pytest.raises(RuntimeError):
+        write_runs(tmp_path / "runs.json", broken())
+    assert (tmp_path / "runs.json").read_text() == "old"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["metrics.json", "runs.json"]
