@@ -390,6 +390,43 @@ def test_a_third_partys_strategy_is_allowed_by_name_and_tested(tmp_path: Path, m
     team.close()
 
 
+class Claiming(OwnStrategy):
+    """A strategy that claims to improve the score, in a way that only a person may allow or anybody."""
+
+    def __init__(self, needs_person: bool) -> None:
+        self.needs_person = needs_person
+
+    def suggest(self, insights: object, current_config: dict[str, object]) -> list[OptimizationSuggestion]:
+        (one,) = super().suggest(insights, current_config)
+        return [evolve(one, metadata={"metric": "score", "needs_person": self.needs_person})]
+
+
+@pytest.mark.parametrize("needs_person", [False, True])
+def test_a_test_decides_by_the_metric_that_is_claimed_and_loosens_nothing_by_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, needs_person: bool
+) -> None:
+    class Offer:
+        @hookimpl
+        def add_strategies(self) -> list[OwnStrategy]:
+            return [Claiming(needs_person)]
+
+    (tmp_path / ".victor").mkdir()
+    (tmp_path / ".victor" / "autotune.yaml").write_text("mode: auto\nstrategies: [own]\n")
+    monkeypatch.setattr(HookManager, "load_entry_points", lambda self: self.register(Offer(), "offer"))
+    team = Simulation(tmp_path, with_entry_points=True)
+    for _ in range(8):
+        team.run()
+    policies = [(one.policy["metric"], one.watch_policy["metric"]) for one in team.experiments()]
+    assert policies == ([] if needs_person else [("score", "score")])
+    team.close()
+
+
+def test_the_built_in_strategies_test_the_duration_first(team: Simulation) -> None:
+    team.run_until("started")
+    (experiment,) = team.experiments()
+    assert (experiment.strategy, experiment.policy["metric"]) == ("formation_selection", "duration")
+
+
 def test_faults_are_kept_for_the_doctor(team: Simulation) -> None:
     faults.report("some step", ValueError("secret text"))
     faults.report("some step", ValueError("secret text"))

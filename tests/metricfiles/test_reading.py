@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from victor_autotune_plugin.analysis import RunFacts, RunHistory
 from victor_autotune_plugin.analysis.history import RUN_COLUMNS
 from victor_autotune_plugin.errors import MetricsError
-from victor_autotune_plugin.metricfiles import read_history, read_runs, scanning, write_runs
+from victor_autotune_plugin.metricfiles import read_history, read_runs, reading, scanning, write_runs
 
 ROW: dict[str, Any] = {
     "team_id": "review",
@@ -235,6 +235,13 @@ def test_the_fast_way_reads_what_the_slow_way_reads(
     assert [run.duration_seconds for run in slow] == [row["duration_seconds"] for row in rows]
     assert columns(fast) == columns(RunHistory(slow))
     assert columns(read_history(lines).history) == columns(fast)
+
+
+def test_plain_rows_go_the_fast_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [{**ROW, "duration_seconds": n, "task_key": str(n), "cost_usd": 0.5, "note": "x"} for n in range(500)]
+    monkeypatch.setattr(reading, "facts_of", lambda row: pytest.fail("a row went the slow way"))
+    for path in (as_list(tmp_path, *rows), wrote(tmp_path, "\n".join(map(json.dumps, rows)), "x.jsonl")):
+        assert len(read_history(path).history) == 500
 
 
 values = st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(max_size=8) | st.just([1, {"a": "b"}])

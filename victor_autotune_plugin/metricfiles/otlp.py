@@ -44,7 +44,7 @@ def runs_of_traces(file: TextIO, reader: RunReader) -> Iterator[RunFacts]:
     waiting: dict[str, tuple[int, dict[str, Any]]] = {}
     members: dict[str, list[MemberOutcome]] = {}
     for line, span in _spans(file, reader):
-        found = {str(one.get("key")): _value(one.get("value")) for one in span.get("attributes") or ()}
+        found = {str(one.get("key")): _value(one.get("value")) for one in _list(span, "attributes")}
         run_id = found.get(names.RUN_ID)
         if not isinstance(run_id, str):
             continue

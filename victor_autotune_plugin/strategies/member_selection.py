@@ -84,7 +84,7 @@ class MemberSelectionStrategy(OptimizationStrategy):
             budgets[name] = math.floor(_STRONG * budgets[name])
         most = config.bounds.max_tool_budget
         changed = {name for name, calls in budgets.items() if calls != config.member_budgets.get(name)}
-        if not changed or (most is not None and any(budgets[name] > most for name in changed)):
+        if not changed or (most is not None and any(calls > most for calls in budgets.values())):
             return None
         change: dict[str, Any] = {"member_budgets": budgets}
         if short:
