@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from victor_autotune_plugin.analysis import RunFacts, RunHistory
-from victor_autotune_plugin.analysis.history import RUN_COLUMNS
+from victor_autotune_plugin.analysis.tables import RUN_COLUMNS
 from victor_autotune_plugin.errors import MetricsError
 from victor_autotune_plugin.metricfiles import read_history, read_runs, reading, scanning, write_runs
 

@@ -23,8 +23,9 @@ from .facts import SUB_TEAMS, RunFacts
 if TYPE_CHECKING:
     from .analyzer import analyze, analyze_all
     from .baselines import DEFAULT_BASELINES
-    from .history import RunHistory, TeamKey, TeamTable
+    from .history import RunHistory
     from .summaries import summary
+    from .tables import TeamKey, TeamTable
 
 __all__ = [
     "DEFAULT_BASELINES",
@@ -41,8 +42,8 @@ __all__ = [
 _HOMES = {
     "DEFAULT_BASELINES": ".baselines",
     "RunHistory": ".history",
-    "TeamKey": ".history",
-    "TeamTable": ".history",
+    "TeamKey": ".tables",
+    "TeamTable": ".tables",
     "analyze": ".analyzer",
     "analyze_all": ".analyzer",
     "summary": ".summaries",

@@ -11,10 +11,11 @@ from ..model.plan import TeamSpec
 from .baselines import Baselines
 from .facts import RunFacts
 from .formations import FleetGains, fleet_gains, formation_insight
-from .history import RunHistory, TeamKey
+from .history import RunHistory
 from .limits import budget_insight, timeout_insight
 from .members import member_insight
 from .shape import oversized_insight, serial_insight
+from .tables import TeamKey
 from .workflow import workflow_insights
 
 _SLOW = (Bottleneck.SLOW_EXECUTION, Bottleneck.HIGH_LATENCY_OUTLIERS)

@@ -11,7 +11,7 @@ from attrs import frozen
 
 from ..errors import MetricsError
 from .estimates import Contrast, contrast
-from .history import Flags, Floats, TeamTable
+from .tables import Flags, Floats, TeamTable
 
 DEFAULT_BASELINES: Final[Mapping[str, float]] = {
     "duration_seconds": 30.0,

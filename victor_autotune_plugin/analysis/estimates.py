@@ -9,8 +9,8 @@ from typing import Any, Final
 import numpy as np
 from attrs import frozen
 
-from .history import Codes, Flags, Floats
 from .intervals import Z_975, Estimate, t_975
+from .tables import Codes, Flags, Floats
 
 MIN_TASKS: Final = 8
 """Tasks with several runs from which on a typical task is told from a hard one."""

@@ -14,9 +14,10 @@ from ..model.optimization import Bottleneck, PerformanceInsight
 from ..model.plan import MemberSpec, feasible_formations
 from .durations import as_evidence, usable_rows
 from .estimates import Contrast, contrast
-from .history import Codes, Flags, Floats, RunHistory, TeamTable
+from .history import RunHistory
 from .intervals import Estimate, mean_estimate
 from .predictions import comparable, gain, in_formation
+from .tables import Codes, Flags, Floats, TeamTable
 
 OWN_RUNS, MEMBER_TIMES, OTHER_TEAMS, PRIOR = "own runs", "members' times", "other teams", "prior"
 """Where a gain is from, the best source first."""

@@ -9,9 +9,9 @@ import numpy as np
 from ..model.optimization import Bottleneck, PerformanceInsight
 from .durations import as_evidence, usable_rows
 from .estimates import contrast
-from .history import TeamTable
 from .intervals import mean_estimate
 from .members import member_figures
+from .tables import TeamTable
 
 _MOST_MEMBERS: Final = 7
 _SECONDS_PER_MEMBER: Final = 30.0

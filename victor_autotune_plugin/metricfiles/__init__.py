@@ -11,9 +11,13 @@
 
 from __future__ import annotations
 
-from .columns import ReadHistory, read_history
+from typing import TYPE_CHECKING, Any
+
 from .reading import CSV, JSON_LINES, JSON_LIST, OTLP, RunReader, read_runs
 from .writing import write_runs
+
+if TYPE_CHECKING:
+    from .columns import ReadHistory, read_history
 
 __all__ = [
     "CSV",
@@ -26,3 +30,11 @@ __all__ = [
     "read_runs",
     "write_runs",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("ReadHistory", "read_history"):
+        from . import columns  # brings numpy along
+
+        return getattr(columns, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

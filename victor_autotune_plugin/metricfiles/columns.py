@@ -14,11 +14,13 @@ from typing import Any, Final
 import numpy as np
 from attrs import frozen
 
-from ..analysis.history import Floats, RunHistory
+from ..analysis.history import RunHistory
+from ..analysis.tables import Floats
 from ..errors import MetricsError
-from .fields import FIELDS, FORMATION_NAMES, LAST_SECOND, LONGEST_NAME, MEMBERS, MOST_CALLS, MOST_MEMBERS, MOST_SECONDS
+from .fields import FIELDS, MEMBERS
 from .otlp import runs_of_traces
 from .reading import CSV, OTLP, RunReader
+from .values import FORMATION_NAMES, LAST_SECOND, LONGEST_NAME, MOST_CALLS, MOST_MEMBERS, MOST_SECONDS
 
 _COLUMN_OF: Final = {
     "duration_seconds": ("duration", 0.0, MOST_SECONDS),

@@ -17,7 +17,8 @@ from ..analysis.facts import RunFacts
 from ..errors import MetricsError
 from ..model.run import MemberOutcome
 from ..telemetry import conventions as names
-from .fields import WrongFieldError, facts_of
+from .fields import facts_of
+from .values import WrongFieldError
 
 if TYPE_CHECKING:
     from .reading import RunReader

@@ -9,9 +9,11 @@ from typing import Final, TextIO
 
 from ..analysis.facts import RunFacts
 from ..errors import MetricsError
-from .fields import MEMBERS, WrongFieldError, facts_of, known_keys, show
+from .fields import MEMBERS, facts_of, known_keys
 from .otlp import is_otlp, runs_of_traces
-from .scanning import Batch, BrokenRow, csv_rows, decoded_cells, json_lines, json_list
+from .scanning import Batch, BrokenRow, json_lines, json_list
+from .table import csv_rows, decoded_cells
+from .values import WrongFieldError, show
 
 JSON_LIST, JSON_LINES, CSV, OTLP = "json", "jsonl", "csv", "otlp"
 """The forms that a metrics file may have."""

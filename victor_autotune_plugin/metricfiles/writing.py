@@ -15,7 +15,7 @@ from ..analysis.facts import RunFacts
 from ..errors import MetricsError
 from .fields import FIELDS, MEMBERS, row_of
 from .reading import CSV, JSON_LINES, JSON_LIST
-from .scanning import decoded_cells
+from .table import decoded_cells
 
 _BY_SUFFIX: Final = {".json": JSON_LIST, ".jsonl": JSON_LINES, ".ndjson": JSON_LINES, ".csv": CSV}
 _COLUMNS: Final = tuple(one.keys[0] for one in FIELDS)

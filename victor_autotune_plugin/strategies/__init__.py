@@ -16,7 +16,8 @@
 from __future__ import annotations
 
 from .base import OptimizationStrategy
-from .config import Bounds, TeamConfig, read_config, with_change
+from .changing import with_change
+from .config import Bounds, TeamConfig, read_config
 from .formation_selection import FormationSelectionStrategy
 from .member_selection import MemberSelectionStrategy
 from .parallelization import ParallelizationStrategy

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..model.optimization import OptimizationSuggestion, PerformanceInsight
-from .config import with_change
+from .changing import with_change
 
 
 class OptimizationStrategy(ABC):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any, Final
@@ -12,8 +11,8 @@ from attrs import field, frozen
 from ..errors import PlanError
 from ..model.plan import FORMATIONS, MemberSpec, feasible_formations
 
-_FORMATION_KEYS: Final = ("formation", "team_formation")
-_BUDGET_KEYS: Final = ("tool_budget", "total_tool_budget")
+FORMATION_KEYS: Final = ("formation", "team_formation")
+BUDGET_KEYS: Final = ("tool_budget", "total_tool_budget")
 _NAMELESS_FORMATIONS: Final = ("sequential", "parallel", "pipeline", "consensus")
 """What a team can form of which only the number of members is known: nobody is known to lead it, or to be its
 critic."""
@@ -135,7 +134,7 @@ def read_config(config: Mapping[str, Any]) -> TeamConfig:
     if len(set(ids)) != len(ids):
         twice = next(name for name in ids if ids.count(name) > 1)
         raise PlanError(f"members: {twice!r} is given twice", mend="Give every member an id of its own.")
-    counted = ("member_count", "members") if _is_count(config.get("members")) else ("member_count",)
+    counted = ("member_count", "members") if is_count(config.get("members")) else ("member_count",)
     count = _number(config, counted, whole=True, least=1)
     if members and count is not None and count != len(members):
         raise PlanError(f"member_count: is {count:g}, but members has {len(members)}", mend="Leave out member_count.")
@@ -143,7 +142,7 @@ def read_config(config: Mapping[str, Any]) -> TeamConfig:
     depends.update({str(e["id"]): _strings(e["depends_on"]) for e in entries if e.get("depends_on")})
     budgets = {member.id: member.tool_budget for member in members if member.tool_budget is not None}
     budgets.update({str(name): int(calls) for name, calls in (config.get("member_budgets") or {}).items()})
-    total = _number(config, _BUDGET_KEYS, whole=True)
+    total = _number(config, BUDGET_KEYS, whole=True)
     groups = config.get("sub_teams")
     return TeamConfig(
         formation=_formation(config),
@@ -158,38 +157,9 @@ def read_config(config: Mapping[str, Any]) -> TeamConfig:
     )
 
 
-def with_change(config: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a config with knobs changed, under the keys and in the forms that it has.
-
-    Args:
-        config: The config; it is not touched.
-        change: Knobs in the form of `TeamPlan.to_dict`, and whatever else a strategy of somebody's own wants to set.
-    """
-    changed = copy.deepcopy(dict(config))
-    for knob, value in copy.deepcopy(dict(change)).items():
-        if knob == "formation":
-            changed[_key(changed, _FORMATION_KEYS)] = value
-            changed.pop("sub_teams", None)
-        elif knob == "sub_teams":
-            changed[knob] = value
-            for key in _FORMATION_KEYS:
-                changed.pop(key, None)
-        elif knob == "tool_budget":
-            changed[_key(changed, _BUDGET_KEYS)] = value
-        elif knob == "members":
-            _keep_members(changed, [str(name) for name in value])
-        elif knob == "member_budgets":
-            _set_budgets(changed, value)
-        elif knob == "member_count" and "member_count" not in changed and _is_count(changed.get("members")):
-            changed["members"] = value
-        else:
-            changed[knob] = value
-    return changed
-
-
 def _entries(config: Mapping[str, Any], details: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
     given = config.get("members")
-    if given is None or _is_count(given):
+    if given is None or is_count(given):
         return []
     if isinstance(given, str) or not isinstance(given, Sequence):
         raise PlanError("members: is no list", mend="Write a list of ids, or of mappings with an id.")
@@ -219,7 +189,7 @@ def _member(entry: Mapping[str, Any]) -> MemberSpec:
 
 
 def _formation(config: Mapping[str, Any]) -> str | None:
-    value = next((config[key] for key in _FORMATION_KEYS if config.get(key) is not None), None)
+    value = next((config[key] for key in FORMATION_KEYS if config.get(key) is not None), None)
     if value is None:
         return None
     name = str(getattr(value, "value", value)).strip().lower()
@@ -257,34 +227,9 @@ def _strings(values: Any) -> tuple[str, ...]:
     return (values,) if isinstance(values, str) else tuple(str(value) for value in values)
 
 
-def _key(config: Mapping[str, Any], keys: tuple[str, ...]) -> str:
-    return next((key for key in keys if key in config), keys[0])
-
-
-def _is_count(members: Any) -> bool:
+def is_count(members: Any) -> bool:
     """Return whether `members` is a number, as Victor's guide writes it in places."""
     return isinstance(members, int) and not isinstance(members, bool)
-
-
-def _id_of(item: Any) -> str:
-    return str(item.get("id", item.get("name"))) if isinstance(item, Mapping) else str(item)
-
-
-def _keep_members(config: dict[str, Any], ids: list[str]) -> None:
-    given = config.get("members")
-    by_id = {_id_of(item): item for item in given} if isinstance(given, list | tuple) else {}
-    config["members"] = [by_id.get(name, name) for name in ids]
-    if "member_count" in config:
-        config["member_count"] = len(ids)
-
-
-def _set_budgets(config: dict[str, Any], budgets: Mapping[str, int]) -> None:
-    rest = dict(budgets)
-    for item in config.get("members") or ():
-        if isinstance(item, dict) and _id_of(item) in rest:
-            item["tool_budget"] = rest.pop(_id_of(item))
-    if rest:
-        config["member_budgets"] = {**(config.get("member_budgets") or {}), **rest}
 
 
 def _within(value: float, low: float | None, high: float | None) -> bool:

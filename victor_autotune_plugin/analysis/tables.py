@@ -1,0 +1,141 @@
+"""The runs of one team as columns, which is what the detectors work on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final, TypeAlias
+
+import numpy as np
+from attrs import frozen
+from numpy.typing import NDArray
+
+Floats: TypeAlias = NDArray[np.float64]
+Codes: TypeAlias = NDArray[np.int64]
+Flags: TypeAlias = NDArray[np.bool_]
+TeamKey: TypeAlias = tuple[str, str]
+
+RUN_COLUMNS: Final[Mapping[str, str]] = {
+    "duration": "d",
+    "score": "d",
+    "tool_calls": "d",
+    "timestamp": "d",
+    "cost": "d",
+    "tokens": "d",
+    "tool_budget": "d",
+    "timeout": "d",
+    "success": "b",
+    "timed_out": "b",
+    "size": "i",
+    "team": "i",
+    "formation": "i",
+    "task": "i",
+}
+"""Name and type code (of `array`) of each column. In those of type `d`, NaN is what is not known; task -1 is none."""
+
+MEMBER_COLUMNS: Final[Mapping[str, str]] = {
+    "run": "q",
+    "member": "i",
+    "duration": "d",
+    "tool_calls": "d",
+    "refused": "d",
+    "tokens": "d",
+    "success": "b",
+    "finished": "b",
+}
+
+
+@frozen
+class MemberTable:
+    """What one member did in a team's runs; one entry for each run in which it took part, in the order of time.
+
+    Attributes:
+        id: The member.
+        role: Its role, empty when it has none.
+        run: Index of the run in the team's `TeamTable`.
+        duration: Seconds.
+        tool_calls: Tool calls that ran.
+        refused: Tool calls that were refused.
+        tokens: Tokens, both ways.
+        success: Whether it succeeded.
+        finished: Whether it came to an end.
+    """
+
+    id: str
+    role: str
+    run: Codes
+    duration: Floats
+    tool_calls: Floats
+    refused: Floats
+    tokens: Floats
+    success: Flags
+    finished: Flags
+
+
+@frozen
+class TeamTable:
+    """The runs of one team in the order of time, as columns of the same length.
+
+    Attributes:
+        key: `(workflow, team_id)`.
+        duration: Seconds.
+        score: In [0, 1].
+        tool_calls: Calls that ran.
+        timestamp: Unix seconds, ascending.
+        cost: US dollars, NaN where not known.
+        tokens: Both ways, NaN where not known.
+        tool_budget: Calls allowed, NaN where nothing was enforced.
+        timeout: Deadline in seconds, NaN without one.
+        success: Whether the team succeeded.
+        timed_out: Whether a deadline ended it.
+        size: Members that took part.
+        formation: Index in `formations`.
+        task: Number of the task, -1 without a task key.
+        formations: Names of formations.
+        members: What each member did, in the order in which they first appeared; empty when it is not known.
+    """
+
+    key: TeamKey
+    duration: Floats
+    score: Floats
+    tool_calls: Floats
+    timestamp: Floats
+    cost: Floats
+    tokens: Floats
+    tool_budget: Floats
+    timeout: Floats
+    success: Flags
+    timed_out: Flags
+    size: Codes
+    formation: Codes
+    task: Codes
+    formations: tuple[str, ...]
+    members: tuple[MemberTable, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.duration)
+
+    @property
+    def latest_formation(self) -> str:
+        """Formation of the last run."""
+        return self.formations[int(self.formation[-1])]
+
+    def where(self, chosen: Flags) -> TeamTable:
+        """Return the table of the runs that are chosen.
+
+        Args:
+            chosen: Whether to keep each run.
+        """
+        if chosen.all():
+            return self
+        place = np.cumsum(chosen) - 1
+        members = [_chosen_runs(member, chosen, place) for member in self.members]
+        columns = {name: getattr(self, name)[chosen] for name in RUN_COLUMNS if name != "team"}
+        return TeamTable(
+            self.key, **columns, formations=self.formations, members=tuple(m for m in members if len(m.run))
+        )
+
+
+def _chosen_runs(member: MemberTable, chosen: Flags, place: Codes) -> MemberTable:
+    kept = chosen[member.run]
+    columns = {name: getattr(member, name)[kept] for name in MEMBER_COLUMNS if name not in ("run", "member")}
+    return MemberTable(member.id, member.role, run=place[member.run[kept]], **columns)
