@@ -8,11 +8,14 @@ from typing import Any
 
 import pytest
 from attrs import evolve
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from victor_autotune_plugin.analysis import RunFacts, RunHistory, analyze, analyze_all, summary
 from victor_autotune_plugin.errors import MetricsError
 from victor_autotune_plugin.model.optimization import PerformanceInsight
 from victor_autotune_plugin.model.plan import MemberSpec, TeamSpec
+from victor_autotune_plugin.strategies import BUILT_IN, rank
 
 from .made import member, run, runs, team_run
 
@@ -401,3 +404,52 @@ def test_the_columns_of_a_team_do_not_depend_on_the_others() -> None:
     assert [(m.id, m.run.tolist(), m.duration.tolist()) for m in among.members] == [
         (m.id, m.run.tolist(), m.duration.tolist()) for m in alone.members
     ]
+
+
+extremes = st.sampled_from([0.0, 1e-9, 1.0, 40.0, 1e9])
+
+
+@settings(max_examples=200, deadline=None, derandomize=True)
+@given(
+    facts=st.lists(
+        st.builds(
+            RunFacts,
+            team_id=st.just("team"),
+            formation=st.sampled_from(["sequential", "parallel", "reflection", "sub_teams"]),
+            member_count=st.sampled_from([0, 1, 3, 9, 100_000]),
+            success=st.booleans(),
+            duration_seconds=extremes,
+            tool_calls=st.sampled_from([0, 1, 20, 10**12]),
+            timestamp=st.sampled_from([0.0, 1e9, 2e11]),
+            cost_usd=st.none() | extremes,
+            timed_out=st.booleans(),
+            task_key=st.sampled_from([None, "a", "b"]),
+            tool_budget=st.sampled_from([None, 0, 1, 10**12]),
+            timeout_seconds=st.sampled_from([None, 1e-9, 40.0]),
+            members=st.lists(
+                st.builds(
+                    member,
+                    st.sampled_from("abc"),
+                    extremes,
+                    success=st.booleans(),
+                    finished=st.booleans(),
+                    tool_calls=st.sampled_from([0, 10**12]),
+                    tool_calls_refused=st.sampled_from([0, 2]),
+                ),
+                max_size=3,
+                unique_by=lambda one: one.id,
+            ),
+        ),
+        max_size=12,
+    ),
+    copies=st.sampled_from([1, 1, 10]),
+)
+def test_whatever_the_runs_the_analysis_answers_in_finite_numbers(facts: list[RunFacts], copies: int) -> None:
+    many = facts * copies
+    for insight in analyze(many):
+        assert 0 <= insight.severity <= 1
+        assert 0 <= insight.impact_magnitude <= 1
+        json.dumps(insight.to_dict(), allow_nan=False)
+    rank(BUILT_IN, analyze(many), {"formation": "sequential", "members": list("abcd")}, min_confidence=0)
+    if facts:
+        json.dumps(summary(RunHistory(many)), allow_nan=False)

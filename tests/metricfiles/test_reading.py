@@ -15,6 +15,8 @@ from victor_autotune_plugin.analysis import RunFacts, RunHistory
 from victor_autotune_plugin.analysis.tables import RUN_COLUMNS
 from victor_autotune_plugin.errors import MetricsError
 from victor_autotune_plugin.metricfiles import read_history, read_runs, reading, scanning, write_runs
+from victor_autotune_plugin.model.plan import MemberSpec, TeamPlan, TeamSpec
+from victor_autotune_plugin.model.run import MemberOutcome, TeamRun
 
 ROW: dict[str, Any] = {
     "team_id": "review",
@@ -195,7 +197,21 @@ def test_members_of_a_row_are_checked(tmp_path: Path) -> None:
         list(read_runs(as_list(tmp_path, {**ROW, "members": [{"id": "a"}, {"id": "a"}]})))
 
 
-@settings(max_examples=60, deadline=None)
+def test_runs_that_the_plugin_recorded_are_read_and_checked_too(tmp_path: Path) -> None:
+    spec = TeamSpec("flow", "review", "sequential", [MemberSpec("a"), MemberSpec("b")])
+    outcomes = [MemberOutcome("a", success=True, finished=True, duration_seconds=2.0)]
+    recorded = TeamRun("1", spec, 1.7e9, 2.5, True, 1.0, members=outcomes, plan_used=TeamPlan(members=["a"]))
+    (facts,) = read_runs(as_list(tmp_path, recorded.to_dict()))
+    assert facts == RunFacts.from_run(recorded)
+    (loaded,) = read_history(as_list(tmp_path, recorded.to_dict())).history.table(spec.key).members
+    assert loaded.duration.tolist() == [2.0]
+    with pytest.raises(MetricsError, match="duration_seconds: is -2"):
+        list(read_runs(as_list(tmp_path, {**recorded.to_dict(), "duration_seconds": -2})))
+    with pytest.raises(MetricsError, match="spec: the run is not as the plugin writes one"):
+        list(read_runs(as_list(tmp_path, {**recorded.to_dict(), "spec": 3})))
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
 @given(
     rows=st.lists(
         st.fixed_dictionaries(
@@ -270,7 +286,7 @@ runs = st.builds(
 def test_written_runs_read_back_the_same(tmp_path_factory: pytest.TempPathFactory, suffix: str) -> None:
     path = tmp_path_factory.mktemp("written") / f"runs.{suffix}"
 
-    @settings(max_examples=60, deadline=None)
+    @settings(max_examples=60, deadline=None, derandomize=True)
     @given(written=st.lists(runs, max_size=4))
     def check(written: list[RunFacts]) -> None:
         assert write_runs(path, written) == len(written)

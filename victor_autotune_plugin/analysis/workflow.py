@@ -60,19 +60,21 @@ def timing_evidence(table: TeamTable) -> dict[str, Any]:
     return evidence
 
 
-def budget_evidence(table: TeamTable) -> dict[str, Any]:
+def budget_evidence(table: TeamTable, history: TeamTable | None = None) -> dict[str, Any]:
     """Return what a tool budget is chosen from.
 
     Args:
         table: The runs.
+        history: Earlier runs too, whose need counts as well; None for no others.
 
     Returns:
         The most tool calls that a successful run needed, mean and most of all runs, the budget in force, and what
         budgets from that need on would save of all calls (`saved_by_budget`: calls, percent with interval).
     """
-    needed = float(table.tool_calls[table.success].max()) if table.success.any() else None
+    known = table if history is None else history
+    needed = float(known.tool_calls[known.success].max()) if known.success.any() else None
     most = float(table.tool_calls.max())
-    caps = [] if needed is None else sorted({math.ceil(x) for x in np.linspace(needed, most, 6)})
+    caps = [] if needed is None else sorted({math.ceil(x) for x in np.linspace(needed, max(most, needed), 6)})
     return {
         "runs": len(table),
         "tool_budget": last_known(table.tool_budget),
@@ -191,7 +193,7 @@ def _tool_calls(table: TeamTable, baselines: Baselines) -> PerformanceInsight | 
             "team a budget no larger than what successful runs needed."
         ),
         affected_components=["tool_budget"],
-        evidence={"tasks": tasks, "baseline": baseline.to_dict(), **budget_evidence(current)},
+        evidence={"tasks": tasks, "baseline": baseline.to_dict(), **budget_evidence(current, table)},
     )
 
 

@@ -16,6 +16,7 @@ from .values import (
     WrongFieldError,
     flag,
     formation,
+    label,
     number,
     show,
     text,
@@ -69,7 +70,7 @@ _KNOWN: Final = frozenset(key for one in FIELDS for key in one.keys) | {MEMBERS}
 
 _MEMBER_FIELDS: Final[Mapping[str, Callable[[object], Any]]] = {
     "id": text,
-    "role": str,
+    "role": label,
     "success": flag,
     "finished": flag,
     "duration_seconds": number(0, MOST_SECONDS),
@@ -181,8 +182,10 @@ def _members(value: object) -> list[MemberOutcome]:
 
 def _recorded(row: Mapping[str, Any]) -> RunFacts:
     try:
-        return RunFacts.from_run(TeamRun.from_dict(row))
+        facts = RunFacts.from_run(TeamRun.from_dict(row))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise WrongFieldError(
             "spec", f"the run is not as the plugin writes one ({type(error).__name__})", "Export it again."
         ) from None
+    # Its values are checked like any other's.
+    return facts_of(row_of(facts))

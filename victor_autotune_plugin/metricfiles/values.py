@@ -57,6 +57,13 @@ def text(value: object) -> str:
     raise ValueError("a text that is not empty")
 
 
+def label(value: object) -> str:
+    """Read a text that may be empty."""
+    if isinstance(value, str) and len(value) <= LONGEST_NAME:
+        return value
+    raise ValueError("a text")
+
+
 def flag(value: object) -> bool:
     """Read true or false; a CSV has them as words or as 1 and 0."""
     if isinstance(value, bool):

@@ -70,7 +70,7 @@ def _write_csv(file: TextIO, rows: list[dict[str, Any]]) -> int:
     columns = [key for key in _COLUMNS if key in present or key in required] + further
     if MEMBERS in present:
         columns.append(MEMBERS)
-    writer = csv.writer(file, lineterminator="\n")
+    writer = csv.writer(file, lineterminator="\r\n")
     writer.writerow(columns)
     for row in rows:
         writer.writerow([_cell(key, row.get(key)) for key in columns])
