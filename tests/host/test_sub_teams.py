@@ -303,6 +303,20 @@ async def test_an_agent_team_streams_and_runs_in_groups(
     assert plugin.run.success
 
 
+async def test_a_person_fixes_sub_teams_in_the_settings(
+    plugin: Plugin, orchestrator: Any, scripted: ScriptedModel
+) -> None:
+    folder = plugin.runtime.project / ".victor"
+    folder.mkdir(exist_ok=True)
+    (folder / "autotune.yaml").write_text("plan: {sub_teams: [[m0, m1], [m2, m3]]}")
+    plugin.runtime._book = plugin.runtime._book.reload()
+    scripted.script = scripts.succeed_at_once(latency=0.3)
+    await run_step(orchestrator)
+    assert max_in_flight(scripted.calls) == 2
+    assert plugin.run.plan_asked == TWO_PAIRS
+    assert plugin.stored == plugin.runs
+
+
 async def test_the_callers_coordinator_stays_as_it_was(plugin: Plugin, orchestrator: Any) -> None:
     from victor.coordination.formations import ParallelFormation
     from victor.teams import TeamFormation

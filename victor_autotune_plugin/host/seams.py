@@ -323,7 +323,7 @@ def _wrap(module: Any, seam: Seam) -> None:
 
 
 def _coordinator_fault() -> str | None:
-    """Return what a plan for `execute_task`, or with sub-teams, needs of a coordinator and this one has not, or None."""
+    """Return what a changed copy of a coordinator would need and this Victor's does not have, or None."""
     from .translation import COORDINATOR_STATE, COORDINATOR_STRATEGIES
 
     try:
