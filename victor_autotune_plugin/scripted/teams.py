@@ -16,7 +16,7 @@ from .script import Failure, Rule, Script, ToolTurns
 from .scripts import SATISFIED_ANSWER, STUCK_ANSWER
 
 GOAL: Final = "review the change"
-HARD_GOAL: Final = "review the change and everything that it touches"
+HARD_GOAL: Final = "review the large change"
 
 IN_TIME: Final = "in time"
 """The share of runs that ended within the changed plan's deadline, one way or the other."""
@@ -104,11 +104,10 @@ def _looping(call_seconds: float) -> Script:
 
 
 def _hanging(call_seconds: float) -> Script:
-    """Every thirteenth answer of the reviewer never comes."""
-    hang = Failure(hang=True, calls=tuple(range(7, 2000, 13)))
+    """On hard tasks the reviewer's answer never comes."""
     return Script(
         [
-            Rule("reviewer", role="reviewer", latency=_seconds(call_seconds), failures=[hang], answer=SATISFIED_ANSWER),
+            Rule("hanging", role="reviewer", goal=HARD_GOAL, failures=[Failure(hang=True)]),
             Rule("others", latency=_seconds(call_seconds), answer=SATISFIED_ANSWER),
         ],
         seed=11,
@@ -116,7 +115,7 @@ def _hanging(call_seconds: float) -> Script:
 
 
 def _useless(call_seconds: float) -> Script:
-    """The analyst never gets anywhere, in three calls."""
+    """The reviewer never gets anywhere, in three calls."""
     return Script(
         [
             Rule(
@@ -174,12 +173,13 @@ FAULTY_TEAMS: Final = (
     ),
     FaultyTeam(
         "timeout_tuning",
-        "one run in thirteen hangs until the step's own timeout",
+        "one task in twelve hangs until the step's own timeout",
         IN_TIME,
         (5, 10),
         "sequential",
         _members(planner="planner", reviewer="reviewer"),
         _hanging,
+        goals=(*[GOAL] * 4, HARD_GOAL, *[GOAL] * 7),
         step={"timeout_calls": 12.0},
         baselines={"p95_duration_seconds": 3.0},
     ),
