@@ -44,7 +44,7 @@ class FaultyTeam:
     metric: str
     expected: tuple[float, float]
     formation: str
-    members: tuple[Mapping[str, Any], ...] = field(converter=tuple)
+    members: tuple[Mapping[str, Any], ...]
     script: Callable[[float], Script]
     goals: tuple[str, ...] = (GOAL,)
     step: Mapping[str, Any] = field(factory=dict)
@@ -72,16 +72,17 @@ class FaultyTeam:
         }
 
 
-def _seconds(value: float) -> Distribution:
+def about(value: float) -> Distribution:
+    """Return the latency of a call that takes about so many seconds."""
     return Lognormal(value, 0.12)
 
 
-def _by_role(calls: Mapping[str, float]) -> Callable[[float], Script]:
+def by_calls(calls: Mapping[str, float]) -> Callable[[float], Script]:
     """Return a script under which roles take so many ordinary calls' time each."""
 
     def script(call_seconds: float) -> Script:
         rules = [
-            Rule(role, role=role, latency=_seconds(times * call_seconds), answer=SATISFIED_ANSWER)
+            Rule(role, role=role, latency=about(times * call_seconds), answer=SATISFIED_ANSWER)
             for role, times in calls.items()
         ]
         return Script(rules, seed=11)
@@ -89,9 +90,9 @@ def _by_role(calls: Mapping[str, float]) -> Callable[[float], Script]:
     return script
 
 
-def _looping(call_seconds: float) -> Script:
+def looping(call_seconds: float) -> Script:
     """Hard tasks send the researcher round in circles until Victor stops it; told to stop, it answers."""
-    call = _seconds(0.1 * call_seconds)
+    call = about(0.1 * call_seconds)
     return Script(
         [
             Rule("told", role="researcher", refused=1, latency=call, answer=SATISFIED_ANSWER),
@@ -108,7 +109,7 @@ def _hanging(call_seconds: float) -> Script:
     return Script(
         [
             Rule("hanging", role="reviewer", goal=HARD_GOAL, failures=[Failure(hang=True)]),
-            Rule("others", latency=_seconds(call_seconds), answer=SATISFIED_ANSWER),
+            Rule("others", latency=about(call_seconds), answer=SATISFIED_ANSWER),
         ],
         seed=11,
     )
@@ -121,18 +122,19 @@ def _useless(call_seconds: float) -> Script:
             Rule(
                 "useless",
                 role="reviewer",
-                latency=_seconds(0.2 * call_seconds),
+                latency=about(0.2 * call_seconds),
                 prompt_tokens=Constant(40),
                 completion_tokens=Constant(10),
                 answer=STUCK_ANSWER,
             ),
-            Rule("others", latency=_seconds(call_seconds), answer=SATISFIED_ANSWER),
+            Rule("others", latency=about(call_seconds), answer=SATISFIED_ANSWER),
         ],
         seed=11,
     )
 
 
-def _members(**roles: str) -> tuple[dict[str, Any], ...]:
+def members_of(**roles: str) -> tuple[dict[str, Any], ...]:
+    """Return members as a workflow file has them, by id and role."""
     return tuple({"id": name, "role": role} for name, role in roles.items())
 
 
@@ -143,8 +145,8 @@ FAULTY_TEAMS: Final = (
         "duration",
         (20, 50),
         "sequential",
-        _members(planner="planner", researcher="researcher", reviewer="reviewer"),
-        _by_role({"planner": 0.5, "researcher": 1.2, "reviewer": 0.4}),
+        members_of(planner="planner", researcher="researcher", reviewer="reviewer"),
+        by_calls({"planner": 0.5, "researcher": 1.2, "reviewer": 0.4}),
     ),
     FaultyTeam(
         "team_sizing",
@@ -152,13 +154,13 @@ FAULTY_TEAMS: Final = (
         "duration",
         (10, 20),
         "sequential",
-        _members(
+        members_of(
             planner="planner",
             researcher="researcher",
             executor="executor",
             **{f"reviewer_{n}": "reviewer" for n in range(1, 6)},
         ),
-        _by_role({"planner": 1.0, "researcher": 1.0, "executor": 1.0, "reviewer": 0.1}),
+        by_calls({"planner": 1.0, "researcher": 1.0, "executor": 1.0, "reviewer": 0.1}),
     ),
     FaultyTeam(
         "tool_budget",
@@ -166,8 +168,8 @@ FAULTY_TEAMS: Final = (
         "cost",
         (5, 15),
         "sequential",
-        _members(planner="planner", researcher="researcher"),
-        _looping,
+        members_of(planner="planner", researcher="researcher"),
+        looping,
         goals=(GOAL, GOAL, GOAL, GOAL, HARD_GOAL),
         step={"total_tool_budget": 46},
     ),
@@ -177,7 +179,7 @@ FAULTY_TEAMS: Final = (
         IN_TIME,
         (5, 10),
         "sequential",
-        _members(planner="planner", reviewer="reviewer"),
+        members_of(planner="planner", reviewer="reviewer"),
         _hanging,
         goals=(*[GOAL] * 4, HARD_GOAL, *[GOAL] * 7),
         step={"timeout_calls": 12.0},
@@ -189,7 +191,7 @@ FAULTY_TEAMS: Final = (
         "duration",
         (10, 30),
         "sequential",
-        _members(planner="planner", researcher="researcher", executor="executor", reviewer="reviewer"),
+        members_of(planner="planner", researcher="researcher", executor="executor", reviewer="reviewer"),
         _useless,
     ),
     FaultyTeam(
@@ -198,13 +200,13 @@ FAULTY_TEAMS: Final = (
         "duration",
         (30, 50),
         "sequential",
-        _members(
+        members_of(
             frontend_coder="executor",
             frontend_reviewer="reviewer",
             backend_coder="executor",
             backend_reviewer="reviewer",
         ),
-        _by_role({"executor": 1.0, "reviewer": 0.7}),
+        by_calls({"executor": 1.0, "reviewer": 0.7}),
     ),
 )
 """One team for each built-in strategy, in the order of SPEC's table."""
