@@ -217,10 +217,10 @@ async def test_the_deadline_ends_all_groups_and_keeps_what_was_finished(
     plugin: Plugin, orchestrator: Any, scripted: ScriptedModel, run: Any
 ) -> None:
     scripted.script = scripts.by_role({"planner": 30, "reviewer": 30})
-    plugin.plan = TeamPlan(sub_teams=TWO_PAIRS.sub_teams, timeout_seconds=1.5)
+    plugin.plan = TeamPlan(sub_teams=TWO_PAIRS.sub_teams, timeout_seconds=3.0)
     begun = time.monotonic()
     result = await run(orchestrator)
-    assert 1.5 <= time.monotonic() - begun < 4.0
+    assert 3.0 <= time.monotonic() - begun < 9.0
     assert (plugin.run.success, plugin.run.timed_out) == (False, True)
     assert [(m.id, m.finished, m.success) for m in plugin.run.members] == [
         ("m0", True, True),
