@@ -248,6 +248,10 @@ class Groups:
         """Return the groups that stand between bars, each with its names between commas: `a,b|c`."""
         return [Names(Text()).parse(group) for group in text.split("|")]
 
+    def schema(self) -> dict[str, object]:
+        """Return a list of lists; that no name is in two of them is beyond JSON Schema."""
+        return {"type": "array", "items": Names(Text(), least=1).schema(), "minItems": 1}
+
 
 @frozen
 class Numbers:
