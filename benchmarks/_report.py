@@ -27,7 +27,13 @@ def percentile(values: Sequence[float], share: float) -> float:
     return ranked[max(0, math.ceil(share * len(ranked)) - 1)]
 
 
-def show(title: str, rows: Sequence[Mapping[str, Any]], json_file: Path | None, note: str = "") -> None:
+def show(
+    title: str,
+    rows: Sequence[Mapping[str, Any]],
+    json_file: Path | None,
+    note: str = "",
+    only_json: Sequence[str] = (),
+) -> None:
     """Print rows as a table and as JSON.
 
     Args:
@@ -35,12 +41,14 @@ def show(title: str, rows: Sequence[Mapping[str, Any]], json_file: Path | None, 
         rows: One mapping a row; the first one's keys are the columns.
         json_file: Where to write the JSON, too, or None.
         note: A line under the table.
+        only_json: Columns that the table has no room for.
     """
     table = Table(title=title, caption=note or None)
-    for column in rows[0]:
+    columns = [column for column in rows[0] if column not in only_json]
+    for column in columns:
         table.add_column(column)
     for row in rows:
-        table.add_row(*(str(value) for value in row.values()))
+        table.add_row(*(str(row[column]) for column in columns))
     Console().print(table)
     figures = {"title": title, "python": platform.python_version(), "rows": [dict(row) for row in rows]}
     text = json.dumps(figures)

@@ -175,10 +175,10 @@ async def test_a_deadline_ends_the_team_in_time(
     plugin: Plugin, orchestrator: Any, scripted: ScriptedModel, run: Any
 ) -> None:
     scripted.script = scripts.by_role({"researcher": 30, "reviewer": 30})
-    plugin.plan = TeamPlan(timeout_seconds=1.0)
+    plugin.plan = TeamPlan(timeout_seconds=2.5)
     begun = time.monotonic()
     await run(orchestrator, "parallel")
-    assert 1.0 <= time.monotonic() - begun < 3.0
+    assert 2.5 <= time.monotonic() - begun < 8.0
     assert (plugin.run.success, plugin.run.timed_out, plugin.run.error_class) == (False, True, "TimeoutError")
     assert [(m.id, m.finished, m.success) for m in plugin.run.members] == [
         ("m0", True, True),
@@ -192,14 +192,14 @@ async def test_members_that_finished_before_the_deadline_keep_their_results(
     plugin: Plugin, orchestrator: Any, scripted: ScriptedModel
 ) -> None:
     scripted.script = scripts.by_role({"researcher": 30})
-    plugin.plan = TeamPlan(timeout_seconds=1.0)
+    plugin.plan = TeamPlan(timeout_seconds=2.5)
     result = await run_team(orchestrator, make_team("planner", "researcher", formation="parallel"))
     assert not result.success
     assert result.member_results["m0"].success
     assert result.member_results["m0"].output == scripts.SATISFIED_ANSWER
     assert result.final_output == scripts.SATISFIED_ANSWER
     assert not result.member_results["m1"].success
-    assert "did not finish within 1 s" in str(result.member_results["m1"].error)
+    assert "did not finish within 2.5 s" in str(result.member_results["m1"].error)
 
 
 @pytest.mark.parametrize("engine", ["executor", "compiler"])

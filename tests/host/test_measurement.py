@@ -110,6 +110,37 @@ async def test_members_that_are_no_sub_agents_are_measured_too(plugin: Plugin) -
     ]
 
 
+async def test_a_streamed_answer_counts_for_the_member_that_reads_it(
+    plugin: Plugin, orchestrator: Any, scripted: ScriptedModel
+) -> None:
+    from victor.providers.base import Message
+    from victor.teams import UnifiedTeamCoordinator
+
+    class Streaming:
+        role = None
+
+        def __init__(self, name: str, calls: int) -> None:
+            self.id, self.calls = name, calls
+
+        async def execute_task(self, task: str, context: dict[str, Any]) -> str:
+            for _ in range(self.calls):
+                async for _chunk in orchestrator.provider.stream(
+                    [Message(role="user", content=task)], model="scripted"
+                ):
+                    pass
+            return "done"
+
+        async def receive_message(self, message: Any) -> None:
+            return None
+
+    config = make_team("researcher", "planner", formation="parallel")
+    members = [Streaming("m0", 1), Streaming("m1", 3)]
+    await UnifiedTeamCoordinator(lightweight_mode=True).execute_team_config(config, members=members)
+    assert len(scripted.calls) == 4
+    assert [(m.llm_calls, m.models) for m in plugin.run.members] == [(1, ("scripted",)), (3, ("scripted",))]
+    assert [m.input_tokens for m in plugin.run.members] == [100, 300]
+
+
 async def test_a_price_table_gives_the_cost(plugin: Plugin, orchestrator: Any, scripted: ScriptedModel) -> None:
     folder = plugin.runtime.project / ".victor"
     folder.mkdir(exist_ok=True)

@@ -27,7 +27,7 @@ YAML = """\
 seed: 4
 rules:
   - name: slow
-    when: {role: researcher, goal: /re.iew/, turn: 1, in_flight: 3}
+    when: {role: researcher, goal: /re.iew/, turn: 1, in_flight: 3, refused: 2}
     latency: {median: 0.2, sigma: 0.5, tail: {probability: 0.1, factor: 10}}
     tokens: {prompt: 800, completion: {low: 10, high: 20}}
     crowding: {free: 2}
@@ -45,6 +45,7 @@ SCRIPT = Script(
             goal="/re.iew/",
             turn=1,
             in_flight=3,
+            refused=2,
             latency=Tailed(Lognormal(0.2, 0.5), 0.1, 10),
             prompt_tokens=Constant(800),
             completion_tokens=Uniform(10, 20),

@@ -54,6 +54,7 @@ def answering_rule(script: Script, in_flight: int = 1, **changes: Any) -> str:
         ({"model": "m"}, {}, {"model": "n"}),
         ({"turn": 2}, {"turn": 2}, {"turn": 1}),
         ({"in_flight": 3}, {"in_flight": 4}, {"in_flight": 2}),
+        ({"refused": 1}, {"tool_results_refused": 2}, {"tool_results_refused": 0}),
     ],
 )
 def test_a_rule_answers_only_where_its_condition_holds(

@@ -148,6 +148,18 @@ WRONG = [
         "plan: auto", 1, "plan: 'auto' is not a mapping", "Write keys under it: formation,", id="plan as text"
     ),
     pytest.param("plan: {members: []}", 1, "plan.members: the list is empty", "leave the key out", id="plan of nobody"),
+    pytest.param("plan: {sub_teams: a}", 1, "plan.sub_teams: 'a' is not a list", "list of lists", id="groups as text"),
+    pytest.param("plan: {sub_teams: [a]}", 1, "'a' in it is not a list", "[[a, b], [c]]", id="names for groups"),
+    pytest.param("plan: {sub_teams: []}", 1, "the list is empty", "at least one group", id="no group"),
+    pytest.param("plan: {sub_teams: [[a], []]}", 1, "the list is empty", "Name at least 1", id="an empty group"),
+    pytest.param("plan: {sub_teams: [[a, a]]}", 1, "'a' is in the list twice", "Leave one", id="twice in a group"),
+    pytest.param(
+        "plan:\n  sub_teams:\n  - [a, b]\n  - [c, b]",
+        4,
+        "plan.sub_teams: 'b' is in two of the lists",
+        "Leave it out of one",
+        id="in two groups",
+    ),
     pytest.param("database_url: runs.db", 1, "database_url: this is not a database URL", "sqlite:///", id="no URL"),
     pytest.param("prices: {m: 3}", 1, "prices.m: 3 is not a mapping", "input_per_million_usd", id="price as a number"),
     pytest.param("prices: {m: null}", 1, "prices.m: the price is not complete", "input_per_million_usd", id="no price"),
@@ -268,6 +280,20 @@ def test_a_wrong_file_is_told_with_line_key_and_mend(sources, text: str, line: i
             (1,),
             "plan.member_budgets names b, whom plan.members leaves out",
         ),
+        (
+            "plan:\n  formation: parallel\n  sub_teams: [[a], [b]]",
+            (3, 2),
+            "plan.sub_teams and plan.formation are both set",
+        ),
+        ("plan:\n  members: [a, b]\n  sub_teams: [[a]]", (3, 2), "plan.sub_teams has no place for b, whom"),
+        ("plan:\n  members: [a]\n  sub_teams: [[a], [b]]", (3, 2), "plan.sub_teams names b, whom plan.members leaves"),
+        (
+            "plan: {sub_teams: [[a], [b]]}\nlimits: {formations: [sequential]}",
+            (1, 2),
+            "plan.sub_teams run in parallel, which is not one of formations",
+        ),
+        ("plan: {sub_teams: [[a], [b]]}\nlimits: {max_members: 1}", (1, 2), "plan.sub_teams is 2, more than"),
+        ("plan: {sub_teams: [[a]]}\nlimits: {protected_members: [b]}", (1, 2), "plan.sub_teams leaves out b, who is"),
     ],
 )
 def test_settings_that_contradict_each_other_are_told_with_both_places(

@@ -96,6 +96,13 @@ def test_explain_hides_the_password_of_the_database(sources) -> None:
     assert rows["database_url"][1] == ".victor/autotune.yaml:1"
 
 
+def test_sub_teams_can_be_set_in_a_file_and_in_the_environment(sources) -> None:
+    sources.project_file("plan: {sub_teams: [[a, b], [c]]}")
+    assert sources.load().for_team("w", "t").plan == TeamPlan(sub_teams=[["a", "b"], ["c"]])
+    environ = {variable("plan.sub_teams"): "a | b, c"}
+    assert sources.load(environ=environ).for_team("w", "t").plan == TeamPlan(sub_teams=[["a"], ["b", "c"]])
+
+
 def test_every_key_can_be_set_in_the_environment(sources) -> None:
     texts = {
         "mode": "approve",
@@ -111,6 +118,7 @@ def test_every_key_can_be_set_in_the_environment(sources) -> None:
         "plan.members": "lead,b",
         "plan.member_budgets": "lead=3",
         "plan.timeout_seconds": "30",
+        "plan.sub_teams": "null",
         "limits.max_timeout_seconds": "3e1",
         "limits.min_members": "1",
         "limits.max_members": "null",

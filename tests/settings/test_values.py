@@ -36,6 +36,10 @@ LIMITS = Limits(
         (TeamPlan(member_budgets={"a": 41, "b": 4}), [("member_budgets", "max_tool_budget")]),
         (TeamPlan(timeout_seconds=9.9), [("timeout_seconds", "min_timeout_seconds")]),
         (TeamPlan(timeout_seconds=60.1), [("timeout_seconds", "max_timeout_seconds")]),
+        (TeamPlan(sub_teams=[["lead"], ["a", "b"]]), []),
+        (TeamPlan(sub_teams=[["lead"]]), [("sub_teams", "min_members")]),
+        (TeamPlan(sub_teams=[["a"], ["b"]]), [("sub_teams", "protected_members")]),
+        (TeamPlan(members=("lead", "a"), sub_teams=[["lead"], ["a"]]), []),
         (TeamPlan("pipeline", tool_budget=0), [("formation", "formations"), ("tool_budget", "min_tool_budget")]),
     ],
 )

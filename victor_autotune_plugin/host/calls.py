@@ -10,6 +10,7 @@ import asyncio
 import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from attrs import frozen
@@ -174,16 +175,15 @@ class ConfigCall(TeamCall):
 
     def call(self) -> Coroutine[Any, Any, Any]:
         """Call Victor with what the caller gave."""
-        return self._call(self.config, self.participants)
+        return _call(self.wrapped, self.config, self.participants)
 
     def call_with(self, plan: TeamPlan) -> Coroutine[Any, Any, Any]:
-        """Call Victor with changed copies of the config and the participants."""
-        return self._call(*translation.configure(self.config, self.participants, self.ids, plan))
-
-    def _call(self, config: Any, participants: Any) -> Coroutine[Any, Any, Any]:
-        if participants is None:
-            return self.wrapped(config)
-        return self.wrapped(config, members=participants)
+        """Call Victor with changed copies of the config and the participants; for sub-teams, of the coordinator."""
+        config, participants = translation.configure(self.config, self.participants, self.ids, plan)
+        if plan.sub_teams is None:
+            return _call(self.wrapped, config, participants)
+        changed = translation.with_sub_teams(self.coordinator, self.ids, plan.sub_teams)
+        return _call(partial(self.wrapped.__func__, changed), config, participants)  # type: ignore[attr-defined]
 
     def read(self, result: Any) -> Reading:
         """Read a `TeamResult`."""
@@ -279,6 +279,10 @@ class TaskCall(TeamCall):
 
 def _config_arguments(config: Any, *, members: Any = None) -> tuple[Any, Any]:
     return config, members
+
+
+def _call(method: Callable[..., Coroutine[Any, Any, Any]], config: Any, participants: Any) -> Coroutine[Any, Any, Any]:
+    return method(config) if participants is None else method(config, members=participants)
 
 
 def _task_arguments(task: Any, context: Any) -> tuple[Any, Any]:

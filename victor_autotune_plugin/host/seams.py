@@ -323,14 +323,14 @@ def _wrap(module: Any, seam: Seam) -> None:
 
 
 def _coordinator_fault() -> str | None:
-    """Return what a plan for `execute_task` needs of a coordinator and this one does not have, or None."""
-    from .translation import COORDINATOR_STATE
+    """Return what a changed copy of a coordinator would need and this Victor's does not have, or None."""
+    from .translation import COORDINATOR_STATE, COORDINATOR_STRATEGIES
 
     try:
         coordinator = import_module(_COORDINATOR).UnifiedTeamCoordinator(lightweight_mode=True)
     except Exception as error:
         return f"{type(error).__name__}: {error}"
-    missing = [name for name in COORDINATOR_STATE if not hasattr(coordinator, name)]
+    missing = [name for name in (*COORDINATOR_STATE, COORDINATOR_STRATEGIES) if not hasattr(coordinator, name)]
     return f"a coordinator has no {', '.join(missing)}" if missing else None
 
 

@@ -21,6 +21,9 @@ _HINTS: Final = ("formation_hint", "topology_formation_hint")
 COORDINATOR_STATE: Final = ("_formation", "_members", "_manager", "_shared_context", "_message_history")
 """What a changed copy of a coordinator sets or hands back; public methods would change the caller's own."""
 
+COORDINATOR_STRATEGIES: Final = "_formations"
+"""Where a coordinator keeps its formations' strategies; a copy that runs sub-teams gets one more."""
+
 _GENERATED_ID: Final = re.compile(r"_[0-9a-f]{8}$")
 _CONTINUATIONS: Final = (
     "delegate_follow_up_contract",
@@ -167,12 +170,14 @@ def check_plan(spec: TeamSpec, plan: TeamPlan) -> None:
         if not plan.members or len(set(plan.members)) != len(plan.members):
             raise PlanError(f"members: team {spec.team_id!r} needs at least one member, each once")
         team = tuple(known[name] for name in plan.members)
-    formation = plan.formation or spec.formation
+    formation = planned_formation(spec, plan)
     if (plan.formation or plan.members is not None) and formation not in feasible_formations(team):
         raise PlanError(
             f"formation: {len(team)} member(s) of team {spec.team_id!r} can't form {formation!r}",
             mend=_one_of(feasible_formations(team)),
         )
+    if plan.sub_teams is not None:
+        _check_sub_teams(spec, plan, [member.id for member in team])
     for name, calls in plan.member_budgets or ():
         if name not in known:
             raise PlanError(f"member_budgets: {name} not in team {spec.team_id!r}", mend=_one_of(known))
@@ -184,6 +189,35 @@ def check_plan(spec: TeamSpec, plan: TeamPlan) -> None:
         raise PlanError(f"timeout_seconds: is {plan.timeout_seconds}, must be more than 0 and finite")
 
 
+def _check_sub_teams(spec: TeamSpec, plan: TeamPlan, taking_part: Sequence[str]) -> None:
+    team = f"team {spec.team_id!r}"
+    if plan.formation is not None:
+        raise PlanError(f"sub_teams: {team} can't have a formation, {plan.formation!r}, beside them", mend="set one")
+    groups = plan.sub_teams or ()
+    if not groups or not all(groups):
+        raise PlanError(f"sub_teams: {team} needs at least one, each with at least one member")
+    named = [name for group in groups for name in group]
+    unknown = [name for name in dict.fromkeys(named) if name not in taking_part]
+    if unknown:
+        raise PlanError(f"sub_teams: {', '.join(unknown)} not taking part in {team}", mend=_one_of(taking_part))
+    twice = [name for name in dict.fromkeys(named) if named.count(name) > 1]
+    if twice:
+        raise PlanError(f"sub_teams: {', '.join(twice)} of {team} more than once")
+    missing = [name for name in taking_part if name not in named]
+    if missing:
+        raise PlanError(f"sub_teams: {', '.join(missing)} of {team} in none of them", mend="add them to one")
+
+
+def planned_formation(spec: TeamSpec, plan: TeamPlan) -> str:
+    """Return the formation that Victor's coordinator runs under a plan; `parallel` for sub-teams.
+
+    Args:
+        spec: The team as configured.
+        plan: What is changed about it.
+    """
+    return "parallel" if plan.sub_teams is not None else plan.formation or spec.formation
+
+
 def plan_as_used(spec: TeamSpec, plan: TeamPlan) -> TeamPlan:
     """Return every knob as it really runs.
 
@@ -192,9 +226,10 @@ def plan_as_used(spec: TeamSpec, plan: TeamPlan) -> TeamPlan:
         plan: What is changed about it.
 
     Returns:
-        A plan with formation and members always set; a budget or timeout is None where nothing enforces one.
+        A plan with formation and members always set, `parallel` where there are sub-teams; a budget or timeout is None
+        where nothing enforces one.
     """
-    formation = plan.formation or spec.formation
+    formation = planned_formation(spec, plan)
     members = [member.id for member in planned_members(spec, plan)]
     return TeamPlan(
         formation=formation,
@@ -202,6 +237,7 @@ def plan_as_used(spec: TeamSpec, plan: TeamPlan) -> TeamPlan:
         tool_budget=plan.tool_budget,
         member_budgets=plan.member_budgets,
         timeout_seconds=plan.timeout_seconds if plan.timeout_seconds is not None else spec.timeout_seconds,
+        sub_teams=plan.sub_teams,
     )
 
 
@@ -214,7 +250,7 @@ def planned_members(spec: TeamSpec, plan: TeamPlan) -> tuple[MemberSpec, ...]:
     """
     by_id = {member.id: member for member in spec.members}
     team = [by_id[name] for name in plan.members] if plan.members is not None else list(spec.members)
-    if (plan.formation or spec.formation) != "reflection":
+    if planned_formation(spec, plan) != "reflection":
         return tuple(team)
     sides: list[MemberSpec] = []
     for wanted in ("generator", "critic"):
@@ -240,8 +276,9 @@ def configure(
         The config and participants to run instead.
     """
     changes: dict[str, Any] = {}
-    if plan.formation is not None:
-        changes["formation"] = type(config.formation)(plan.formation)
+    formation = _formation_to_set(plan)
+    if formation is not None:
+        changes["formation"] = type(config.formation)(formation)
     budgets = dict(plan.member_budgets or ())
     if plan.members is not None or budgets:
         by_id = _by_our_id(config.members, ids)
@@ -270,8 +307,9 @@ def planned_context(context: Mapping[str, Any], plan: TeamPlan) -> dict[str, Any
         plan: The plan.
     """
     changed = dict(context)
-    if plan.formation is not None and any(context.get(key) for key in _HINTS):
-        changed["formation_hint"] = plan.formation
+    formation = _formation_to_set(plan)
+    if formation is not None and any(context.get(key) for key in _HINTS):
+        changed["formation_hint"] = formation
     if plan.members is not None:
         changed.pop("max_workers", None)
         shared = changed.get("shared_state")
@@ -281,7 +319,7 @@ def planned_context(context: Mapping[str, Any], plan: TeamPlan) -> dict[str, Any
 
 
 def planned_coordinator(coordinator: Any, ids: Mapping[str, str], plan: TeamPlan) -> Any:
-    """Return a shallow copy of a coordinator whose members and formation are the plan's.
+    """Return a shallow copy of a coordinator whose members, formation and sub-teams are the plan's.
 
     Args:
         coordinator: Victor's `UnifiedTeamCoordinator`; it is not touched.
@@ -295,14 +333,43 @@ def planned_coordinator(coordinator: Any, ids: Mapping[str, str], plan: TeamPlan
     if missing:
         raise PlanError(f"this Victor's coordinator has no {', '.join(missing)}", mend="victor autotune doctor")
     changed = copy.copy(coordinator)
-    if plan.formation is not None:
-        changed._formation = type(coordinator.formation)(plan.formation)
+    formation = _formation_to_set(plan)
+    if formation is not None:
+        changed._formation = type(coordinator.formation)(formation)
     if plan.members is not None:
         by_id = _by_our_id(coordinator.members, ids)
         changed._members = [by_id[name] for name in plan.members]
         if coordinator.supervisor not in changed._members:
             changed._manager = None
+    return changed if plan.sub_teams is None else with_sub_teams(changed, ids, plan.sub_teams)
+
+
+def with_sub_teams(coordinator: Any, ids: Mapping[str, str], groups: Iterable[Iterable[str]]) -> Any:
+    """Return a shallow copy of a coordinator whose parallel formation runs sub-teams.
+
+    Args:
+        coordinator: Victor's `UnifiedTeamCoordinator`; it is not touched.
+        ids: Our member ids by Victor's.
+        groups: Our ids of the members of each sub-team.
+
+    Raises:
+        PlanError: If the coordinator is not as it was in the Victor this was written for.
+    """
+    from .subteams import SideBySide
+
+    strategies = getattr(coordinator, COORDINATOR_STRATEGIES, None)
+    if not isinstance(strategies, Mapping):
+        mend = "victor autotune doctor"
+        raise PlanError(f"this Victor's coordinator has no {COORDINATOR_STRATEGIES} to run sub-teams with", mend=mend)
+    victors = {ours: theirs for theirs, ours in ids.items()}
+    strategy = SideBySide([victors[name] for name in group] for group in groups)
+    changed = copy.copy(coordinator)
+    setattr(changed, COORDINATOR_STRATEGIES, {**strategies, type(coordinator.formation)("parallel"): strategy})
     return changed
+
+
+def _formation_to_set(plan: TeamPlan) -> str | None:
+    return "parallel" if plan.sub_teams is not None else plan.formation
 
 
 def _by_our_id(members: Sequence[Any], ids: Mapping[str, str]) -> dict[str, Any]:

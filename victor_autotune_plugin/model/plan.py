@@ -180,7 +180,8 @@ class TeamPlan:
     def merged(self, other: TeamPlan) -> TeamPlan:
         """Return this plan with the knobs that another one sets.
 
-        A formation takes the place of sub-teams, and sub-teams that of a formation.
+        A formation takes the place of sub-teams, and sub-teams that of a formation. Members that the other plan leaves
+        out leave their sub-teams, too.
 
         Args:
             other: The plan whose set knobs win.
@@ -190,6 +191,9 @@ class TeamPlan:
             data.pop("sub_teams", None)
         if other.sub_teams is not None and other.formation is None:
             data.pop("formation", None)
+        if other.members is not None and other.sub_teams is None and "sub_teams" in data:
+            kept = [[name for name in group if name in other.members] for group in data["sub_teams"]]
+            data["sub_teams"] = [group for group in kept if group]
         return TeamPlan.from_dict(data)
 
     def describe(self) -> str:

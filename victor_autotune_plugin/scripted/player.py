@@ -111,6 +111,7 @@ class _Matcher:
             and (rule.model is None or rule.model == call.model)
             and (rule.turn is None or rule.turn == call.turn)
             and (rule.in_flight is None or in_flight >= rule.in_flight)
+            and (rule.refused is None or call.tool_results_refused >= rule.refused)
             and (self._goal is None or self._goal.search(call.goal) is not None)
             and (self._prompt is None or self._prompt.search(call.prompt) is not None)
         )

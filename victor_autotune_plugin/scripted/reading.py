@@ -20,7 +20,7 @@ from .script import Crowding, Failure, Rule, Script, ScriptError, ToolTurns
 T = TypeVar("T")
 A = TypeVar("A", bound=AttrsInstance)
 
-_CONDITIONS: Final = ("role", "goal", "prompt", "model", "turn", "in_flight")
+_CONDITIONS: Final = ("role", "goal", "prompt", "model", "turn", "in_flight", "refused")
 _RULE_KEYS: Final = ("name", "when", "latency", "crowding", "tokens", "tools", "answer", "failures")
 _EXAMPLE: Final = "an example with every key: python -m victor_autotune_plugin.scripted --example"
 

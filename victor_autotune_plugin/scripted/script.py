@@ -169,6 +169,7 @@ class Rule:
         model: Name of the model, exactly.
         turn: Number of the call in its conversation, from 1.
         in_flight: Least number of calls in flight when this one arrives, this one included.
+        refused: Least number of new tool results that say that the tool budget is exhausted.
         latency: Seconds until the answer.
         crowding: How the latency grows with the calls in flight, or None.
         prompt_tokens: Reported prompt tokens.
@@ -185,6 +186,7 @@ class Rule:
     model: str | None = field(default=None, validator=optional(_text))
     turn: int | None = field(default=None, validator=optional(_count(1)))
     in_flight: int | None = field(default=None, validator=optional(_count(1)))
+    refused: int | None = field(default=None, validator=optional(_count(1)))
     latency: Distribution = field(default=Constant(0.0), converter=as_distribution)
     crowding: Crowding | None = None
     prompt_tokens: Distribution = field(default=Constant(100), converter=as_distribution)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from ..model.plan import TeamPlan
 from .merge import value_of
 from .nodes import Entry, Problem
 from .values import Settings
@@ -41,10 +42,26 @@ def contradictions(settings: Settings, entries: Mapping[str, Entry]) -> Iterator
         return
     for knob, limit, text in limits.crossed_by(plan):
         yield _problem(entries, f"plan.{knob}", f"limits.{limit}", f"plan.{text}")
+    if plan.sub_teams is not None:
+        yield from _sub_teams(entries, plan)
     for member, _ in plan.member_budgets or ():
         if plan.members is not None and member not in plan.members:
             text = f"plan.member_budgets names {member}, whom plan.members leaves out"
             yield _problem(entries, "plan.member_budgets", "plan.members", text)
+
+
+def _sub_teams(entries: Mapping[str, Entry], plan: TeamPlan) -> Iterator[tuple[tuple[str, str], Problem]]:
+    groups, formation, members = "plan.sub_teams", "plan.formation", "plan.members"
+    named = {name for group in plan.sub_teams or () for name in group}
+    if plan.formation is not None:
+        text = f"{groups} and {formation} are both set, and sub-teams take the place of a formation"
+        yield _problem(entries, groups, formation, text)
+    for member in plan.members or ():
+        if member not in named:
+            yield _problem(entries, groups, members, f"{groups} has no place for {member}, whom {members} names")
+    if plan.members is not None:
+        for member in sorted(named.difference(plan.members)):
+            yield _problem(entries, groups, members, f"{groups} names {member}, whom {members} leaves out")
 
 
 def _problem(entries: Mapping[str, Entry], key: str, other: str, text: str) -> tuple[tuple[str, str], Problem]:

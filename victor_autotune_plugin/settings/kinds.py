@@ -222,6 +222,38 @@ class Names:
 
 
 @frozen
+class Groups:
+    """A list of lists of names; no name is in two of them."""
+
+    def read(self, node: Node) -> tuple[tuple[str, ...], ...]:
+        """Return the groups in order."""
+        if not isinstance(node, Items):
+            raise WrongValueError(f"{show(node)} is not a list", "Write a list of lists: [[a, b], [c]].", node.where)
+        groups: list[tuple[str, ...]] = []
+        for item in node.items:
+            if not isinstance(item, Items):
+                mend = "Write a list of lists: [[a, b], [c]]."
+                raise WrongValueError(f"{show(item)} in it is not a list", mend, item.where)
+            group = Names(Text(), least=1).read(item)
+            twice = [name for name in group if any(name in other for other in groups)]
+            if twice:
+                mend = "Leave it out of one of them."
+                raise WrongValueError(f"'{twice[0]}' is in two of the lists", mend, item.where)
+            groups.append(group)
+        if not groups:
+            raise WrongValueError("the list is empty", "Name at least one group, or leave the key out.", node.where)
+        return tuple(groups)
+
+    def parse(self, text: str) -> object:
+        """Return the groups that stand between bars, each with its names between commas: `a,b|c`."""
+        return [Names(Text()).parse(group) for group in text.split("|")]
+
+    def schema(self) -> dict[str, object]:
+        """Return a list of lists; that no name is in two of them is beyond JSON Schema."""
+        return {"type": "array", "items": Names(Text(), least=1).schema(), "minItems": 1}
+
+
+@frozen
 class Numbers:
     """A number for each of some names."""
 

@@ -8,7 +8,7 @@ from typing import Final, cast
 from attrs import field, frozen
 
 from ..model.plan import FORMATIONS
-from .kinds import Choice, Flag, Kind, Names, Number, Numbers, OrNone, Text, Url
+from .kinds import Choice, Flag, Groups, Kind, Names, Number, Numbers, OrNone, Text, Url
 from .nodes import Entry, Node, Problem, Scalar, Table, WrongValueError, nearest, show
 from .prices import Price
 from .values import METRICS, MODES, RULES, STRATEGIES
@@ -70,6 +70,7 @@ def leaves(strategies: Iterable[str] = STRATEGIES) -> dict[str, Kind]:
         "plan.tool_budget": OrNone(_CALLS),
         "plan.member_budgets": OrNone(Numbers(_CALLS)),
         "plan.timeout_seconds": OrNone(_SECONDS),
+        "plan.sub_teams": OrNone(Groups()),
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from attrs import Factory, field, frozen
@@ -64,13 +65,12 @@ class Limits:
         if plan.formation is not None and plan.formation not in self.formations:
             text = f"formation is {plan.formation}, which is not one of formations: {', '.join(self.formations)}"
             crossed.append(("formation", "formations", text))
-        if plan.members is not None:
-            taking_part = len(set(plan.members))
-            crossed += _outside("members", taking_part, "members", self.min_members, self.max_members)
-            for member in self.protected_members:
-                if member not in plan.members:
-                    text = f"members leaves out {member}, who is one of protected_members"
-                    crossed.append(("members", "protected_members", text))
+        if plan.sub_teams is not None and "parallel" not in self.formations:
+            text = f"sub_teams run in parallel, which is not one of formations: {', '.join(self.formations)}"
+            crossed.append(("sub_teams", "formations", text))
+        crossed += self._crossed_by_members("members", plan.members)
+        if plan.members is None and plan.sub_teams is not None:
+            crossed += self._crossed_by_members("sub_teams", [name for group in plan.sub_teams for name in group])
         budgets = [("tool_budget", plan.tool_budget, self.min_tool_budget)]
         budgets += [("member_budgets", budget, None) for _, budget in plan.member_budgets or ()]
         for knob, budget, least in budgets:
@@ -78,6 +78,16 @@ class Limits:
         low, high = self.min_timeout_seconds, self.max_timeout_seconds
         crossed += _outside("timeout_seconds", plan.timeout_seconds, "timeout_seconds", low, high)
         return tuple(crossed)
+
+    def _crossed_by_members(self, knob: str, members: Sequence[str] | None) -> list[tuple[str, str, str]]:
+        if members is None:
+            return []
+        crossed = _outside(knob, len(set(members)), "members", self.min_members, self.max_members)
+        for member in self.protected_members:
+            if member not in members:
+                text = f"{knob} leaves out {member}, who is one of protected_members"
+                crossed.append((knob, "protected_members", text))
+        return crossed
 
 
 def _outside(
