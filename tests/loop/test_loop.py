@@ -275,9 +275,12 @@ def test_in_mode_approve_nothing_happens_without_a_word(tmp_path: Path) -> None:
     for _ in range(20):
         team.run()
     assert set(approver.asked) == {"start"}
-    assert team.experiments() == []
+    (draft,) = team.experiments()
+    assert (draft.status, team.state().experiment_id, team.changes()) == ("draft", None, [])
     approver.answers["start"] = True
-    team.run_until("started")
+    started = team.run_until("started")
+    assert started.experiment_id == draft.id
+    assert started.evidence["expected_improvement"] > 5
     for _ in range(60):
         team.run()
     assert "promote" in approver.asked
@@ -285,6 +288,46 @@ def test_in_mode_approve_nothing_happens_without_a_word(tmp_path: Path) -> None:
     approver.answers["promote"] = True
     team.run_until("promoted", most=1)
     assert team.state().plan == PARALLEL
+    team.close()
+
+
+def test_a_test_that_is_not_approved_never_starts(tmp_path: Path) -> None:
+    team = Simulation(tmp_path, mode="approve", strategies=("formation_selection",))
+    approver = Approver()
+    approver.answers["start"] = False
+    team.runtime.hooks.register(approver, "approver")
+    change = team.run_until("aborted")
+    assert "'approver' did not approve the test" in change.reason
+    assert team.experiments()[0].status == "aborted"
+    asked = len(approver.asked)
+    assert {team.run().arm for _ in range(10)} == {None}
+    others = {experiment.treatment for experiment in team.experiments()[:-1]}
+    assert team.experiments()[-1].treatment not in others
+    assert len(approver.asked) >= asked
+    team.close()
+
+
+def test_a_draft_starts_by_itself_once_the_mode_is_auto(tmp_path: Path) -> None:
+    waiting = Simulation(tmp_path, mode="approve")
+    for _ in range(10):
+        waiting.run()
+    (draft,) = waiting.experiments()
+    waiting.close()
+    team = Simulation(tmp_path)
+    assert team.run_until("promoted").experiment_id == draft.id
+    assert [experiment.id for experiment in team.experiments()] == [draft.id]
+    team.close()
+
+
+def test_a_draft_that_the_team_has_grown_out_of_is_aborted(tmp_path: Path) -> None:
+    team = Simulation(tmp_path, mode="approve")
+    for _ in range(10):
+        team.run()
+    team.spec = evolve(SPEC, members=SPEC.members[:3])
+    for _ in range(12):
+        team.run()
+    assert [experiment.status for experiment in team.experiments()] == ["draft", "aborted"]
+    assert team.experiments()[0].fingerprint == team.spec.fingerprint()
     team.close()
 
 
