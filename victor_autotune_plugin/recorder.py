@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 from . import faults
-from .errors import StoreUnavailableError
+from .errors import StoreError, StoreUnavailableError, StoreVersionError
 from .model.state import RunStart, StoredObservation
 
 if TYPE_CHECKING:
@@ -95,12 +95,18 @@ class Recorder:
 
         Raises:
             StoreUnavailableError: If the store can't be used now; everything still waits.
+            StoreError: If a run has impossible figures. It is left out, so that it holds nothing up.
         """
         with self._lock:
             while self._waiting:
                 run = self._waiting[0]
-                with self.transaction() as transaction:
-                    _write(transaction, run)
+                try:
+                    with self.transaction() as transaction:
+                        _write(transaction, run)
+                except StoreError as error:
+                    if not isinstance(error, StoreUnavailableError | StoreVersionError):
+                        self._waiting.popleft()
+                    raise
                 self._waiting.popleft()
             self._keep_faults()
 

@@ -292,3 +292,15 @@ def test_explain_shows_the_e_value_of_a_test_by_an_e_process(
     assert "e-value = " in said
     assert "boundary 22.2; a test of equal plans" in said
     assert "z =" not in said
+
+
+def test_explain_shows_a_test_that_waits_for_its_approval(
+    call: Callable[..., Said], simulate: Callable[..., Simulation]
+) -> None:
+    simulation = simulate(mode="approve")
+    for _ in range(10):
+        simulation.run()
+    said = words(call("explain"))
+    assert "draft" in said
+    assert "A test waits for an approval" in said
+    assert simulation.experiments()[0].description in said

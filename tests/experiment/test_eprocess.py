@@ -56,7 +56,7 @@ def test_the_wealth_of_one_pair_is_the_mean_of_its_stakes():
     assert math.exp(wealth.log_e()) + math.exp(wealth.log_e(-1)) == pytest.approx(2.0, rel=1e-12)
 
 
-@pytest.mark.parametrize("rule", E_RULES)
+@pytest.mark.parametrize("rule", ["balanced", *E_RULES])
 def test_a_drift_of_both_arms_moves_no_evidence_of_equal_plans(rule, make_runs):
     def decided(speed):
         found = 0

@@ -69,10 +69,17 @@ def test_equal_plans_rarely_get_a_verdict_on_real_runs(bench):
 
 
 @pytest.mark.parametrize(
-    ("gain", "power", "median"), [(0.2, 0.79, 150), (0.3, 0.97, 60), (0.5, 0.995, 23)], ids=["20 %", "30 %", "50 %"]
+    ("world", "power", "median"),
+    [
+        ({"gain": 0.2}, 0.79, 150),
+        ({"gain": 0.3}, 0.97, 60),
+        ({"gain": 0.5}, 0.995, 23),
+        ({"gain": 0.2, "timeouts": 0.05}, 0.79, 150),
+    ],
+    ids=["20 %", "30 %", "50 %", "20 % under timeouts"],
 )
-def test_gains_are_found_soon(bench, gain, power, median):
-    results = play(bench, bench.World(gain=gain), 200)
+def test_gains_are_found_soon(bench, world, power, median):
+    results = play(bench, bench.World(**world), 200)
     passed = [result[1] for result in results if result[0] == "passed"]
     assert len(passed) >= 200 * (power - 4 * math.sqrt(power * (1 - power) / 200))
     assert np.median(passed) <= median * 1.15

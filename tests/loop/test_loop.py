@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -171,6 +172,28 @@ def test_a_paused_team_takes_part_in_nothing_until_it_is_resumed(team: Simulatio
     team.run_until("promoted")
 
 
+def test_a_watch_that_was_paused_goes_on_where_it_was(team: Simulation) -> None:
+    promoted_team(team)
+    for _ in range(5):
+        team.run()
+    team.runtime.loop.set_paused(*SPEC.key, True)
+    team.truth = lambda plan, members: by_formation(plan, members) * (12 if plan.formation else 1)
+    assert {team.run().arm for _ in range(40)} == {None}
+    assert team.state().plan == PARALLEL
+    team.runtime.loop.set_paused(*SPEC.key, False)
+    change = team.run_until("rolled_back", most=60)
+    seen = team.store.observations(team.experiments()[0].id, "watch")
+    assert len(seen) == sum(change.evidence["runs"].values())
+    assert [one.action for one in team.changes()] == ["started", "promoted", "paused", "resumed", "rolled_back"]
+
+
+def test_pausing_and_resuming_twice_is_like_once(team: Simulation) -> None:
+    team.run()
+    for paused in (True, True, False, False):
+        assert team.runtime.loop.set_paused(*SPEC.key, paused).paused is paused
+    assert [change.action for change in team.changes()] == ["paused", "resumed"]
+
+
 def test_another_definition_of_the_team_ends_the_test_and_starts_anew(team: Simulation) -> None:
     promoted_team(team)
     team.spec = evolve(SPEC, members=SPEC.members[:3])
@@ -212,6 +235,25 @@ def test_a_run_that_was_cancelled_is_no_evidence(team: Simulation) -> None:
     for _ in range(30):
         team.run(cancelled=True, success=False)
     assert team.store.observations(team.experiments()[0].id, "test") == []
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        *(("duration_seconds", value) for value in (math.nan, math.inf, -1.0)),
+        *(("score", value) for value in (math.nan, -0.1, 1.5)),
+    ],
+)
+def test_a_run_with_impossible_figures_is_named_left_out_and_holds_nothing_up(
+    team: Simulation, field: str, value: float
+) -> None:
+    team.run_until("started")
+    team.run(**{field: value})
+    assert [f"{field} is" in fault.error for fault in faults.seen()] == [True]
+    faults.forget()
+    change = team.run_until("promoted")
+    observations = team.store.observations(team.experiments()[0].id, "test")
+    assert len(observations) == sum(change.evidence["runs"].values())
 
 
 def test_a_plan_that_crosses_the_cost_cap_is_ended_by_one_run(tmp_path: Path) -> None:
@@ -275,9 +317,12 @@ def test_in_mode_approve_nothing_happens_without_a_word(tmp_path: Path) -> None:
     for _ in range(20):
         team.run()
     assert set(approver.asked) == {"start"}
-    assert team.experiments() == []
+    (draft,) = team.experiments()
+    assert (draft.status, team.state().experiment_id, team.changes()) == ("draft", None, [])
     approver.answers["start"] = True
-    team.run_until("started")
+    started = team.run_until("started")
+    assert started.experiment_id == draft.id
+    assert started.evidence["expected_improvement"] > 5
     for _ in range(60):
         team.run()
     assert "promote" in approver.asked
@@ -285,6 +330,46 @@ def test_in_mode_approve_nothing_happens_without_a_word(tmp_path: Path) -> None:
     approver.answers["promote"] = True
     team.run_until("promoted", most=1)
     assert team.state().plan == PARALLEL
+    team.close()
+
+
+def test_a_test_that_is_not_approved_never_starts(tmp_path: Path) -> None:
+    team = Simulation(tmp_path, mode="approve", strategies=("formation_selection",))
+    approver = Approver()
+    approver.answers["start"] = False
+    team.runtime.hooks.register(approver, "approver")
+    change = team.run_until("aborted")
+    assert "'approver' did not approve the test" in change.reason
+    assert team.experiments()[0].status == "aborted"
+    asked = len(approver.asked)
+    assert {team.run().arm for _ in range(10)} == {None}
+    others = {experiment.treatment for experiment in team.experiments()[:-1]}
+    assert team.experiments()[-1].treatment not in others
+    assert len(approver.asked) >= asked
+    team.close()
+
+
+def test_a_draft_starts_by_itself_once_the_mode_is_auto(tmp_path: Path) -> None:
+    waiting = Simulation(tmp_path, mode="approve")
+    for _ in range(10):
+        waiting.run()
+    (draft,) = waiting.experiments()
+    waiting.close()
+    team = Simulation(tmp_path)
+    assert team.run_until("promoted").experiment_id == draft.id
+    assert [experiment.id for experiment in team.experiments()] == [draft.id]
+    team.close()
+
+
+def test_a_draft_that_the_team_has_grown_out_of_is_aborted(tmp_path: Path) -> None:
+    team = Simulation(tmp_path, mode="approve")
+    for _ in range(10):
+        team.run()
+    team.spec = evolve(SPEC, members=SPEC.members[:3])
+    for _ in range(12):
+        team.run()
+    assert [experiment.status for experiment in team.experiments()] == ["draft", "aborted"]
+    assert team.experiments()[0].fingerprint == team.spec.fingerprint()
     team.close()
 
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from .explanation import Explanation
 
 _TESTED: Final = {
+    "draft": "Its test waits for an approval.",
     "running": "It is being tested now.",
     "watched": "It passed, and is being watched now.",
     "settled": "It was tested before, and passed.",

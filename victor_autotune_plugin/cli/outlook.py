@@ -77,6 +77,12 @@ def _watched(policy: Mapping[str, Any], verdict: Mapping[str, Any]) -> Iterator[
 
 def _closed(facts: TeamFacts, settings: Settings) -> Iterator[str]:
     verdict = facts.verdict or {}
+    if facts.experiment is not None and facts.experiment.status == "draft":
+        yield (
+            "A test waits for an approval: a hook `approve_change` gives it, or set `mode: auto`, and it starts: "
+            f"{facts.experiment.description}"
+        )
+        return
     if facts.experiment is not None and facts.experiment.status == "inconclusive":
         detectable, needed = verdict.get("minimum_detectable_effect"), verdict.get("runs_needed")
         if detectable is not None:

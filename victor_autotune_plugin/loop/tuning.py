@@ -1,11 +1,13 @@
 """The loop: which plan the next run gets, and what follows from a finished one.
 
 ```
-configured ──suggestion──▶ running ──passed──▶ watched ──no harm──▶ settled
-                              │ failed, inconclusive   │ harm
-                              ▼                        ▼
-                        plan stays              rolled back to the plan before
+suggestion ──▶ draft ──approved──▶ running ──passed──▶ watched ──no harm──▶ settled
+                                      │ failed, inconclusive   │ harm
+                                      ▼                        ▼
+                                plan stays              rolled back to the plan before
 ```
+
+A draft waits for its approval, which in mode `auto` is given at once. A person may abort or pause at every point.
 
 Every step of it is one transaction of the store: what a team's next run gets, the experiment's status and the
 line in the history change together or not at all, whoever else shares the store.
@@ -14,7 +16,7 @@ line in the history change together or not at all, whoever else shares the store
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Final
 
@@ -32,6 +34,7 @@ from .evidence import Evidence
 from .proposals import comparable, may_be_retried, new_experiment, suggestions
 
 if TYPE_CHECKING:
+    from ..model.optimization import OptimizationSuggestion
     from ..model.run import TeamRun
     from ..settings import Settings
     from ..storage import Transaction
@@ -289,33 +292,75 @@ class TuningLoop:
     def _propose(
         self, changes: Changes, state: TeamState, run: TeamRun, settings: Settings, approval: _Approval
     ) -> None:
-        """Start a test of the best suggestion that was not tried before, if there is one."""
+        """Start a test of the best suggestion that was not tried before, if there is one.
+
+        Until it is approved it is a draft, which takes part in nothing and can be looked at.
+        """
         least = settings.experiment.min_history
         runs = comparable(changes.transaction.runs_of(*state.key, max(HISTORY_RUNS, least)), state)
         if len(runs) < least:
             return
-        runs = runs[:HISTORY_RUNS]
         experiments = changes.transaction.experiments_of(*state.key)
+        found: dict[str, OptimizationSuggestion] = {}
+        for suggestion in suggestions(run.spec, state.plan, runs[:HISTORY_RUNS], settings, self._hooks):
+            found.setdefault(state.plan.merged(suggestion.plan).id, suggestion)
+        draft = self._draft(changes, state, experiments, settings)
+        chosen = draft or self._next_test(changes, state, runs[:HISTORY_RUNS], experiments, settings, found)
+        if chosen is None:
+            return
+        if approval.given:
+            after, started = evolve(state, experiment_id=chosen.id), evolve(chosen, status="running")
+            suggested = found.get(chosen.treatment.id)
+            evidence = None if suggested is None else suggested.to_dict()
+            changes.apply(after, "started", chosen.description, before=state, experiment=started, evidence=evidence)
+        elif approval.by is None:
+            if draft is None:
+                changes.transaction.save_experiment(chosen)
+            approval.asked = chosen, "start"
+        else:
+            refused = evolve(chosen, status="aborted", ended_at=self._clock())
+            reason = f"The hook of {approval.by!r} did not approve the test."
+            changes.apply(state, "aborted", reason, before=state, experiment=refused, actor="person")
+
+    def _draft(
+        self, changes: Changes, state: TeamState, experiments: Sequence[Experiment], settings: Settings
+    ) -> Experiment | None:
+        """Return the draft that waits for its approval; abort those that the team has grown out of."""
+        standing = None
+        others = {one.treatment.id for one in experiments if one.status not in ("draft", "aborted")}
+        for draft in experiments:
+            if draft.status != "draft":
+                continue
+            holds = draft.fingerprint == state.fingerprint and draft.control == state.plan
+            if holds and draft.treatment.id not in others and not settings.limits.crossed_by(draft.treatment):
+                standing = draft
+            else:
+                changes.transaction.save_experiment(evolve(draft, status="aborted", ended_at=self._clock()))
+        return standing
+
+    def _next_test(
+        self,
+        changes: Changes,
+        state: TeamState,
+        runs: Sequence[TeamRun],
+        experiments: Sequence[Experiment],
+        settings: Settings,
+        found: Mapping[str, OptimizationSuggestion],
+    ) -> Experiment | None:
+        """Return a new draft of a test of the best suggestion that was not tried before, or None."""
         tried = {
             experiment.treatment.id
             for experiment in experiments
             if experiment.fingerprint == state.fingerprint and not may_be_retried(experiment, runs, HISTORY_RUNS)
         }
-        for suggestion in suggestions(run.spec, state.plan, runs, settings, self._hooks):
+        for suggestion in found.values():
             treatment = state.plan.merged(suggestion.plan)
             if treatment.id in tried or treatment == state.plan or settings.limits.crossed_by(treatment):
                 continue
             known = comparable(changes.transaction.runs_of(*state.key, TASK_RUNS), state)
-            experiment = new_experiment(state, len(experiments), treatment, suggestion, settings, self._clock(), known)
-            if not approval.given:
-                approval.asked = None if approval.by else (experiment, "start")
-                return
-            after = evolve(state, experiment_id=experiment.id)
-            evidence = suggestion.to_dict()
-            changes.apply(
-                after, "started", suggestion.description, before=state, experiment=experiment, evidence=evidence
-            )
-            return
+            test = new_experiment(state, len(experiments), treatment, suggestion, settings, self._clock(), known)
+            return evolve(test, status="draft")
+        return None
 
     # --- what a person does
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from ..errors import StoreError
 from ..faults import Fault
 from ..model.state import Assignment, Change, Experiment, StoredObservation, TeamState
 from .plain import Values, at_least_zero, canonical, decode_optional, encode, encode_optional, plan
@@ -110,9 +111,11 @@ def observation_values(observation: StoredObservation) -> Values:
     """Return the row of an observation, without its number: the store gives it.
 
     Raises:
-        StoreError: Its duration, score or cost is not a finite number of at least 0.
+        StoreError: Its duration, score or cost is not a finite number of at least 0, or its score is above 1.
     """
     what = f"the observation of run {observation.run_id}"
+    if observation.score > 1:
+        raise StoreError(f"{what} can't be stored: score is {observation.score!r}, more than 1")
     return {
         "experiment_id": observation.experiment_id,
         "phase": observation.phase,

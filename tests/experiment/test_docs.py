@@ -1,0 +1,28 @@
+"""The examples in the documentation run, and say what they say they do."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "experiments.md"
+
+
+def test_the_examples_run(capsys):
+    examples = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    assert len(examples) == 2
+    for example in examples:
+        exec(compile(example, str(PAGE), "exec"), {})
+    said = capsys.readouterr().out.splitlines()
+    assert said[0] == "passed"
+    assert "duration is" in said[1]
+    fewer, more = int(said[-3]), int(said[-2])
+    assert 10 <= fewer < more
+
+
+def test_every_public_name_of_the_engine_is_documented_or_is_evidence():
+    from victor_autotune_plugin import experiment
+
+    page = PAGE.read_text(encoding="utf-8")
+    evidence = {"GuardrailEvidence", "HarmEvidence", "ARMS", "ALL_RULES", "METRICS", "CONTROL", "TREATMENT"}
+    assert [name for name in experiment.__all__ if name not in page and name not in evidence] == []
