@@ -355,6 +355,26 @@ async def test_the_knob_is_no_placebo_where_victor_has_no_place_for_it(
     faults.forget()
 
 
+async def test_a_fault_in_making_sub_teams_leaves_the_team_as_configured(
+    plugin: Plugin, orchestrator: Any, scripted: ScriptedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from victor_autotune_plugin.host import subteams
+
+    def broken(*args: Any) -> Any:
+        raise RuntimeError("injected")
+
+    monkeypatch.setattr(subteams.SideBySide, "__init__", broken)
+    plugin.plan = TWO_PAIRS
+    for run in (run_config, run_added_members):
+        scripted.clear()
+        await run(orchestrator)
+        assert [call.role for call in scripted.calls] == list(ROLES)
+        assert plugin.runs[-1].success
+        assert plugin.runs[-1].plan_asked.is_empty
+    assert [fault.where for fault in faults.seen()] == ["translation of a plan"]
+    faults.forget()
+
+
 # --- what can run at all; no Victor needed
 
 TEAM = TeamSpec("w", "t", "hierarchical", [MemberSpec("a", is_supervisor=True), MemberSpec("b"), MemberSpec("c")])

@@ -97,12 +97,12 @@ TRUE_TEAMS: Final = (
     ),
     TrueTeam(
         "tool-hungry",
-        "two tasks in five send a member round in circles",
+        "every other task sends a member round in circles",
         "parallel",
         members_of(planner="planner", researcher="researcher"),
         _hungry,
         (TeamPlan("sequential"), TeamPlan(tool_budget=25), TeamPlan(tool_budget=30)),
-        goals=(GOAL, HARD_GOAL, GOAL, GOAL, HARD_GOAL),
+        goals=(GOAL, HARD_GOAL),
         step={"total_tool_budget": 46},
     ),
     TrueTeam(
