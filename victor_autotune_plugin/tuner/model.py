@@ -1,0 +1,376 @@
+"""What is believed of one team: how long, how well and at what cost it runs under each plan."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import numpy as np
+from attrs import frozen
+
+from ..model.plan import TeamPlan, TeamSpec
+from . import prior_data
+from .facts import RunFacts
+from .history import Forecast, MemberHistory
+from .normal import Floats, sigmoid
+from .prior import Prior, TeamBelief
+from .regression import Belief, LogRegression, OutcomeRegression
+from .table import CHECKING, KINDS, SIDE_BY_SIDE, PlanTable
+from .tasks import TaskEffects
+
+SLOTS: Final = 12
+"""Plans that have an effect of their own at once; the one that ran longest ago makes room."""
+
+NEW_SETTING_SHARE: Final = 0.25
+"""What runs count for after the models, the workflow's definition or another setting changed."""
+
+COST_FLOOR: Final = 1e-6
+
+
+@frozen
+class Effects:
+    """What is believed of some plans, relative to a live plan. Arrays of shape (p,).
+
+    Attributes:
+        log: Mean of the log ratio of each metric that was asked for; for `score` the log odds, more being better.
+        sd: Standard deviation of each, of the ratio of two plans' averages.
+        success: Success share of the live plan.
+        level: Log odds of it.
+    """
+
+    log: Mapping[str, Floats]
+    sd: Mapping[str, Floats]
+    success: float
+    level: float
+
+
+class TeamModel:
+    """The belief about one team.
+
+    Args:
+        spec: The team as configured.
+        plans: The plans that may be proposed, the one as configured first.
+        prior: What is believed before the first run.
+    """
+
+    def __init__(self, spec: TeamSpec, plans: Sequence[TeamPlan], prior: Prior) -> None:
+        self.spec = spec
+        self.prior = prior
+        self.table = PlanTable(spec, plans)
+        self.history = MemberHistory(spec.member_ids)
+        self.runs: dict[TeamPlan, int] = {}
+        self.total = 0
+        self.setting = ""
+        self._slots: list[TeamPlan] = []
+        names = list(prior.duration)
+        self._size = len(names)
+        self.metrics = {
+            metric: LogRegression(_belief(prior.duration, prior_data.PLAN_SD, level), prior_data.NOISE_SD)
+            for metric, level in (("duration", None), ("cost", 0.0), ("tool_calls", 1.0))
+        }
+        self.outcome = OutcomeRegression(_belief(prior.outcome, prior_data.PLAN_ODDS_SD, None))
+        self.success = OutcomeRegression(_belief(prior.outcome, prior_data.PLAN_ODDS_SD, None))
+        self.tasks = TaskEffects(prior_data.TASK_SD)
+        self._alike = _alike(spec)
+        self._forecast: Forecast | None = None
+        self._own: dict[TeamPlan, PlanTable] = {}
+
+    # --- learning
+
+    def observe(self, facts: RunFacts) -> None:
+        """Take one finished run into account, in constant time."""
+        if self.setting and facts.setting and facts.setting != self.setting:
+            self.discount(NEW_SETTING_SHARE)
+        self.setting = facts.setting or self.setting
+        table, row = self._row(facts.plan)
+        if table is None:
+            return
+        forecast = self.forecast if table is self.table else Forecast(table, self.history)
+        workload = self.history.workload(facts)
+        self._use_slot(facts.plan)
+        features, outcome = self._features(table, forecast, slice(row, row + 1))
+        x, o = self._with_slot(features[0], facts.plan), self._with_slot(outcome[0], facts.plan)
+        x[_WORKLOAD(self.prior.duration)] = workload
+        o[_WORKLOAD(self.prior.outcome)] = workload
+        self._learn_duration(facts, x, float(forecast.log_seconds[row]))
+        if facts.cost_usd is not None:
+            value = math.log(facts.cost_usd + COST_FLOOR)
+            self.metrics["cost"].learn(x, value - float(forecast.log_work[row]))
+        self.metrics["tool_calls"].learn(x, math.log(facts.tool_calls + 0.5) - float(forecast.log_calls[row]))
+        self.outcome.learn(o, facts.score)
+        self.success.learn(o, float(facts.success))
+        self.runs[facts.plan] = self.runs.get(facts.plan, 0) + 1
+        self.total += 1
+        if self.history.add(facts):
+            self._forecast = None
+
+    def _learn_duration(self, facts: RunFacts, features: Floats, offset: float) -> None:
+        regression = self.metrics["duration"]
+        effect, variance = self.tasks.of(facts.task_key)
+        value = math.log(max(facts.duration_seconds, 1e-3)) - offset - effect
+        expected, _ = regression.belief.of(features)
+        regression.learn(features, value, known=variance, censored=facts.timed_out)
+        if not facts.timed_out:
+            self.tasks.learn(facts.task_key, value + effect - expected, regression.variance)
+
+    def discount(self, share: float) -> None:
+        """Let what was learnt so far count for a share of what it did; counts of runs stay.
+
+        Args:
+            share: In [0, 1].
+        """
+        for regression in self.metrics.values():
+            regression.discount(share)
+        self.outcome.discount(share)
+        self.success.discount(share)
+
+    # --- asking
+
+    @property
+    def forecast(self) -> Forecast:
+        """What the plans are predicted to take from their members alone, up to date."""
+        if self._forecast is None:
+            self._forecast = Forecast(self.table, self.history)
+        return self._forecast
+
+    def effects(
+        self, rows: Floats | Sequence[int], live: TeamPlan, metrics: Sequence[str], table: PlanTable | None = None
+    ) -> Effects:
+        """Compare plans with a live plan.
+
+        Args:
+            rows: Rows of the table, shape (p,).
+            live: The plan to compare with.
+            metrics: Names of metrics; the score is always among the result.
+            table: Another table, whose first plan is the live one; None for the team's own.
+        """
+        chosen = np.asarray(rows, dtype=np.int64)
+        if table is None:
+            table, forecast = self.table, self.forecast
+            here = table.row_of[live] if live in table.row_of else 0
+        else:
+            forecast, here = Forecast(table, self.history), 0
+        both = np.append(chosen, here)
+        features, outcome = self._features(table, forecast, both)
+        plans = [table.plans[row] for row in both]
+        untested = self._untested(plans)
+        logs: dict[str, Floats] = {}
+        sds: dict[str, Floats] = {}
+        offsets = {"duration": forecast.log_seconds, "cost": forecast.log_work, "tool_calls": forecast.log_calls}
+        changed = (table.layout[chosen] != table.layout[here]).astype(np.float64)
+        for metric in metrics:
+            if metric == "score":
+                continue
+            belief = self.metrics[metric].belief
+            mean, variance = belief.of_all(self._differences(features, plans))
+            offset = offsets[metric]
+            own = prior_data.PLAN_SD**2 * (untested[:-1] + untested[-1])
+            logs[metric] = mean + offset[chosen] - offset[here]
+            sds[metric] = np.sqrt(variance + own + changed * forecast.variance[chosen])
+        difference = self._differences(outcome, plans)
+        logs["score"], sds["score"], level = self._outcomes(difference, outcome[-1], plans, untested)
+        return Effects(logs, sds, float(sigmoid(level)), level)
+
+    def _outcomes(
+        self, difference: Floats, live: Floats, plans: Sequence[TeamPlan], untested: Floats
+    ) -> tuple[Floats, Floats, float]:
+        """Return log odds, their standard deviations, and the log odds of the live plan's success.
+
+        The graded outcome tells of differences with less noise, success alone tells the level.
+        """
+        mean, variance = self.outcome.belief.of_all(difference)
+        own = prior_data.PLAN_ODDS_SD**2 * (untested[:-1] + untested[-1])
+        level, _ = self.success.belief.of(self._with_slot(live, plans[-1]))
+        return mean, np.sqrt(variance + own), level
+
+    def predict(self, plan: TeamPlan) -> tuple[float, float]:
+        """Return mean and standard deviation of the log duration of the next run of a plan, of unknown difficulty.
+
+        The scale is that of Student's t with `regression.TAIL_DF` degrees of freedom.
+
+        Raises:
+            KeyError: For a plan that the team can't run.
+        """
+        table, row = self._row(plan)
+        if table is None:
+            raise KeyError(plan.describe())
+        forecast = self.forecast if table is self.table else Forecast(table, self.history)
+        features, _ = self._features(table, forecast, slice(row, row + 1))
+        regression = self.metrics["duration"]
+        mean, variance = regression.belief.of(self._with_slot(features[0], plan))
+        variance += regression.variance + self.tasks.variance_of_new
+        variance += 0.0 if plan in self._slots else prior_data.PLAN_SD**2
+        return mean + float(forecast.log_seconds[row]), math.sqrt(variance)
+
+    def level(self, metric: str, plan: TeamPlan) -> float:
+        """Return the mean logarithm of a metric under a plan of the team.
+
+        Args:
+            metric: `duration`, `cost` or `tool_calls`.
+            plan: The plan.
+        """
+        table, row = self._row(plan)
+        if table is None:
+            raise KeyError(plan.describe())
+        forecast = self.forecast if table is self.table else Forecast(table, self.history)
+        features, _ = self._features(table, forecast, slice(row, row + 1))
+        offset = {"duration": forecast.log_seconds, "cost": forecast.log_work, "tool_calls": forecast.log_calls}[metric]
+        mean, _ = self.metrics[metric].belief.of(self._with_slot(features[0], plan))
+        return mean + float(offset[row])
+
+    def shared(self) -> TeamBelief:
+        """Return what was learnt as another team's prior can use it."""
+        return TeamBelief(
+            _named(self.prior.duration, self.metrics["duration"].belief),
+            _named(self.prior.outcome, self.outcome.belief),
+            self.prior,
+        )
+
+    # --- features
+
+    def _features(self, table: PlanTable, forecast: Forecast, rows: Any) -> tuple[Floats, Floats]:
+        """Return the features of plans for durations and for outcomes, without slots, workload 0."""
+        layout = table.layout[rows]
+        kind, size = table.kind[layout], table.size[layout]
+        is_kind = (kind[:, None] == np.arange(len(KINDS))).astype(np.float64)
+        log_size, linear = np.log(size / 3)[:, None], (size / 3 - 1)[:, None]
+        count = len(layout)
+        zero, one = np.zeros((count, 1)), np.ones((count, 1))
+        ordered = [list(KINDS).index(name) for name in prior_data.TOPOLOGY]
+        is_kind = is_kind[:, ordered]
+        mechanism = forecast.log_seconds[rows][:, None]
+        cut, hurried = forecast.cut[rows][:, None], forecast.hurried[rows][:, None]
+        duration = np.hstack(
+            [one, is_kind, is_kind * log_size, is_kind * linear, mechanism, cut, hurried, zero]
+        )
+        several = size > 1
+        side = (np.isin(kind, _SIDE) & several)[:, None].astype(np.float64)
+        checking = (np.isin(kind, _CHECKING) & several)[:, None].astype(np.float64)
+        left_out, late = forecast.left_out[rows][:, None], forecast.late[rows][:, None]
+        outcome = np.hstack(
+            [one, side, side * self._alike, checking, is_kind, log_size, left_out, -cut, late, zero]
+        )
+        return duration, outcome
+
+    def _row(self, plan: TeamPlan) -> tuple[PlanTable | None, int]:
+        """Return table and row of a plan, which gets a table of its own when it is not in the team's."""
+        if plan in self.table.row_of:
+            return self.table, self.table.row_of[plan]
+        if plan not in self._own:
+            try:
+                self._own[plan] = PlanTable(self.spec, [self.table.plans[0], plan])
+            except (KeyError, ValueError):
+                return None, 0  # It ran with members, or a formation, that the team no longer has.
+            if len(self._own) > SLOTS:
+                self._own.pop(next(iter(self._own)))
+        return self._own[plan], 1
+
+    def _use_slot(self, plan: TeamPlan) -> None:
+        if plan in self._slots:
+            return
+        if len(self._slots) < SLOTS:
+            self._slots.append(plan)
+            return
+        number = min(range(SLOTS), key=lambda slot: self.runs.get(self._slots[slot], 0))
+        self._slots[number] = plan
+        for belief in self._beliefs():
+            belief.forget([len(belief.mean) - SLOTS + number])
+
+    def _beliefs(self) -> list[Belief]:
+        return [*(regression.belief for regression in self.metrics.values()), self.outcome.belief, self.success.belief]
+
+    def _with_slot(self, features: Floats, plan: TeamPlan) -> Floats:
+        full = np.concatenate([features, np.zeros(SLOTS)])
+        if plan in self._slots:
+            full[len(features) + self._slots.index(plan)] = 1.0
+        return full
+
+    def _differences(self, features: Floats, plans: Sequence[TeamPlan]) -> Floats:
+        """Return features of all plans but the last, less the last's, with slots."""
+        size = features.shape[1]
+        full = np.zeros((len(plans) - 1, size + SLOTS))
+        full[:, :size] = features[:-1] - features[-1]
+        for number, plan in enumerate(self._slots):
+            if plan == plans[-1]:
+                full[:, size + number] -= 1.0
+        tested = {plan: number for number, plan in enumerate(self._slots)}
+        for row, plan in enumerate(plans[:-1]):
+            if plan in tested:
+                full[row, size + tested[plan]] += 1.0
+        return full
+
+    def _untested(self, plans: Sequence[TeamPlan]) -> Floats:
+        tested = set(self._slots)
+        return np.array([plan not in tested for plan in plans], dtype=np.float64)
+
+    # --- keeping
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the belief as JSON-able data of at most 100 kB; `load` takes it over bit for bit."""
+        return {
+            "names": [list(self.prior.duration), list(self.prior.outcome)],
+            "metrics": {name: regression.to_dict() for name, regression in self.metrics.items()},
+            "outcome": self.outcome.to_dict(),
+            "success": self.success.to_dict(),
+            "tasks": self.tasks.to_dict(),
+            "history": self.history.to_dict(),
+            "runs": [[plan.to_dict(), count] for plan, count in self.runs.items()],
+            "slots": [plan.to_dict() for plan in self._slots],
+            "total": self.total,
+            "setting": self.setting,
+        }
+
+    def load(self, data: Mapping[str, Any]) -> None:
+        """Take over what `to_dict` wrote.
+
+        Raises:
+            ValueError: If it is damaged, of another team, or of another version's model.
+            KeyError: The same.
+            TypeError: The same.
+        """
+        if data["names"] != [list(self.prior.duration), list(self.prior.outcome)]:
+            raise ValueError("the state is of another version's model")
+        slots = [TeamPlan.from_dict(plan) for plan in data["slots"]]
+        if len(slots) > SLOTS:
+            raise ValueError("the state is of another version's model")
+        for name, regression in self.metrics.items():
+            regression.load(data["metrics"][name])
+        self.outcome.load(data["outcome"])
+        self.success.load(data["success"])
+        self.tasks.load(data["tasks"])
+        self.history.load(data["history"])
+        self.runs = {TeamPlan.from_dict(plan): int(count) for plan, count in data["runs"]}
+        self._slots, self.total, self.setting = slots, int(data["total"]), str(data["setting"])
+        self._forecast = None
+
+
+_SIDE = [KINDS.index(kind) for kind in sorted(SIDE_BY_SIDE)]
+_CHECKING = [KINDS.index(kind) for kind in sorted(CHECKING)]
+
+
+def _WORKLOAD(names: Mapping[str, object]) -> int:  # noqa: N802
+    return list(names).index("workload")
+
+
+def _belief(prior: Mapping[str, tuple[float, float]], own_sd: float, level: float | None) -> Belief:
+    """Return the belief of a prior with slots; `level` replaces the intercept's mean."""
+    means = [mean for mean, _ in prior.values()]
+    if level is not None:
+        means[list(prior).index("intercept")] = level
+    sds = [sd for _, sd in prior.values()]
+    return Belief(np.array(means + [0.0] * SLOTS), np.array(sds + [own_sd] * SLOTS))
+
+
+def _named(prior: Mapping[str, tuple[float, float]], belief: Belief) -> dict[str, tuple[float, float]]:
+    sds = np.sqrt(np.diag(belief.covariance))
+    return {name: (float(belief.mean[i]), float(sds[i])) for i, name in enumerate(prior)}
+
+
+def _alike(spec: TeamSpec) -> float:
+    """Return how alike the members' roles are, from -0.5 (all differ) to 0.5 (all the same)."""
+    roles = [member.role for member in spec.members]
+    if len(roles) < 2:
+        return 0.0
+    same = sum(a == b for i, a in enumerate(roles) for b in roles[i + 1 :])
+    return same / (len(roles) * (len(roles) - 1) / 2) - 0.5
