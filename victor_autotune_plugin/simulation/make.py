@@ -37,15 +37,15 @@ def make_world(seed: int) -> World:
     decomposable = float(rng.beta(0.7, 0.7))
     weights = rng.gamma(1.2, size=size)
     weights /= weights.sum()
-    busy = (weights * size) ** 0.5
+    busy = (weights * size) ** 0.7
     members = _members(rng, size, decomposable)
     gain = math.log1p(DECOMPOSABLE_GAIN)
     loss = math.log1p(-float(rng.uniform(*SEQUENTIAL_LOSS)))
     total_sd = float(rng.uniform(*TOTAL_SD))
     world = World(
         spec=TeamSpec("simulated", f"world-{seed}", "sequential", members),
-        seconds=15 * busy * np.exp(rng.normal(0, 0.5, size)),
-        calls=4 * busy * np.exp(rng.normal(0, 0.5, size)),
+        seconds=15 * busy * np.exp(rng.normal(0, 0.4, size)),
+        calls=4 * busy * np.exp(rng.normal(0, 0.4, size)),
         weights=weights,
         faults=np.where(rng.random(size) < 0.15, rng.uniform(0.1, 0.4, size), 0.01),
         task_sd=math.sqrt(total_sd**2 - WITHIN_SD**2),
@@ -61,9 +61,9 @@ def make_world(seed: int) -> World:
         contention=float(rng.uniform(0, 0.08)),
         rounds=float(rng.uniform(1, 2.5)),
         rework=float(rng.uniform(0, 0.4)),
-        synergy=np.triu(rng.normal(0, 0.15, (size, size)), 1),
+        synergy=np.triu(rng.normal(0, 0.08, (size, size)), 1),
         interactions={
-            (formation, members): (float(rng.normal(0, 0.12)), float(rng.normal(0, 0.2)))
+            (formation, members): (float(rng.normal(0, 0.10)), float(rng.normal(0, 0.15)))
             for formation in (*FORMATIONS, SUB_TEAMS)
             for members in range(1, size + 1)
         },

@@ -92,12 +92,14 @@ def _experiment(challenger, tuner, played, runs, policy, watch_policy, run):  # 
         seen.append(observation)
         judge.observe(observation)
         index += 1
-        if judge.is_final:
+        if judge.is_final and judge.verdict().status != "passed":
             verdict = judge.verdict().status
-            if verdict == "passed" and tuner.outlook(challenger).veto:
-                verdict = "held back"
-        elif index >= 6 and index % 2 == 0 and tuner.outlook(challenger).stop:
-            verdict = "stopped"
+        elif judge.is_final or (index >= 6 and index % 2 == 0):
+            outlook = tuner.outlook(challenger)
+            if outlook.stop:
+                verdict = "held back" if judge.is_final else "stopped"
+            elif judge.is_final and not outlook.veto:
+                verdict = "passed"
         played.live.append(challenger if verdict == "passed" else control)
     effect = -judge.verdict().effect if index else None
     tuner.ended(challenger, promoted=verdict == "passed", effect=effect)
@@ -113,6 +115,11 @@ def _experiment(challenger, tuner, played, runs, policy, watch_policy, run):  # 
         if watch.is_final and watch.verdict().status == "rolled_back":
             tuner.rolled_back(control)
             played.rollbacks.append(challenger)
+        elif not watch.is_final and index % 4 == 0 and tuner.watched(control).stop:
+            tuner.rolled_back(control)
+            played.rollbacks.append(challenger)
+            played.live.append(control)
+            return
         played.live.append(tuner.live)
 
 

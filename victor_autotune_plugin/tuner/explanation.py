@@ -46,8 +46,7 @@ class Outlook:
         p_better: Probability that the objective is better and success is kept within the margin.
         p_success_kept: Probability that success is kept within the margin.
         p_harm: Probability that the objective is worse, or success is not kept.
-        p_pass: Probability that a test of `runs_needed` runs an arm proves the improvement, or of the longest test
-            that pays.
+        p_pass: Probability that a test leads to a promotion within the risk's horizon.
         runs_behind: Runs of this plan so far.
         runs_of_live: Runs of the live plan so far.
         runs_needed: Runs in each arm until a test is expected to prove the expected improvement, or None when none is

@@ -16,7 +16,7 @@ from .history import Forecast, MemberHistory
 from .normal import Floats, sigmoid
 from .prior import Prior, TeamBelief
 from .regression import Belief, LogRegression, OutcomeRegression
-from .table import CHECKING, KINDS, SIDE_BY_SIDE, PlanTable
+from .table import CHECKING, KINDS, SIDE_BY_SIDE, Ints, PlanTable
 from .tasks import TaskEffects
 
 SLOTS: Final = 12
@@ -26,6 +26,9 @@ NEW_SETTING_SHARE: Final = 0.25
 """What runs count for after the models, the workflow's definition or another setting changed."""
 
 COST_FLOOR: Final = 1e-6
+
+_LEAST: Final = 1e-6
+"""Least variance of a difference: a plan is no surer than that to be itself."""
 
 
 @frozen
@@ -62,6 +65,7 @@ class TeamModel:
         self.runs: dict[TeamPlan, int] = {}
         self.total = 0
         self.setting = ""
+        self._score = 0.8
         self._slots: list[TeamPlan] = []
         names = list(prior.duration)
         self._size = len(names)
@@ -98,7 +102,8 @@ class TeamModel:
             value = math.log(facts.cost_usd + COST_FLOOR)
             self.metrics["cost"].learn(x, value - float(forecast.log_work[row]))
         self.metrics["tool_calls"].learn(x, math.log(facts.tool_calls + 0.5) - float(forecast.log_calls[row]))
-        self.outcome.learn(o, facts.score)
+        self.outcome.learn(o / self._odds_per_score(), facts.score)
+        self._score += (facts.score - self._score) / (self.total + 5)
         self.success.learn(o, float(facts.success))
         self.runs[facts.plan] = self.runs.get(facts.plan, 0) + 1
         self.total += 1
@@ -113,6 +118,15 @@ class TeamModel:
         regression.learn(features, value, known=variance, censored=facts.timed_out)
         if not facts.timed_out:
             self.tasks.learn(facts.task_key, value + effect - expected, regression.variance)
+
+    def _odds_per_score(self) -> float:
+        """Return how many log odds of success go with one log odds of the mean score.
+
+        A graded score of small variance moves little where success moves much. An effect of d standard deviations is
+        one of pi / sqrt(3) * d log odds (Chinn 2000), and the score's is `d * sqrt(dispersion / (s (1 - s)))`.
+        """
+        score = min(max(self._score, 0.05), 0.95)
+        return max(math.pi / math.sqrt(3) * math.sqrt(score * (1 - score) / self.outcome.dispersion), 1.0)
 
     def discount(self, share: float) -> None:
         """Let what was learnt so far count for a share of what it did; counts of runs stay.
@@ -148,41 +162,32 @@ class TeamModel:
         chosen = np.asarray(rows, dtype=np.int64)
         if table is None:
             table, forecast = self.table, self.forecast
-            here = table.row_of[live] if live in table.row_of else 0
+            here = table.row_of[live]
         else:
             forecast, here = Forecast(table, self.history), 0
         both = np.append(chosen, here)
         features, outcome = self._features(table, forecast, both)
-        plans = [table.plans[row] for row in both]
-        untested = self._untested(plans)
+        slots = self._slots_of(table, both)
         logs: dict[str, Floats] = {}
         sds: dict[str, Floats] = {}
         offsets = {"duration": forecast.log_seconds, "cost": forecast.log_work, "tool_calls": forecast.log_calls}
         changed = (table.layout[chosen] != table.layout[here]).astype(np.float64)
+        untested = (slots < 0).astype(np.float64)
+        differences = _differences(features, slots)
         for metric in metrics:
             if metric == "score":
                 continue
-            belief = self.metrics[metric].belief
-            mean, variance = belief.of_all(self._differences(features, plans))
+            mean, variance = self.metrics[metric].belief.of_all(differences)
             offset = offsets[metric]
             own = prior_data.PLAN_SD**2 * (untested[:-1] + untested[-1])
             logs[metric] = mean + offset[chosen] - offset[here]
-            sds[metric] = np.sqrt(variance + own + changed * forecast.variance[chosen])
-        difference = self._differences(outcome, plans)
-        logs["score"], sds["score"], level = self._outcomes(difference, outcome[-1], plans, untested)
-        return Effects(logs, sds, float(sigmoid(level)), level)
-
-    def _outcomes(
-        self, difference: Floats, live: Floats, plans: Sequence[TeamPlan], untested: Floats
-    ) -> tuple[Floats, Floats, float]:
-        """Return log odds, their standard deviations, and the log odds of the live plan's success.
-
-        The graded outcome tells of differences with less noise, success alone tells the level.
-        """
-        mean, variance = self.outcome.belief.of_all(difference)
+            sds[metric] = np.sqrt(variance + own + changed * forecast.variance[chosen] + _LEAST)
+        mean, variance = self.outcome.belief.of_all(_differences(outcome, slots))
         own = prior_data.PLAN_ODDS_SD**2 * (untested[:-1] + untested[-1])
-        level, _ = self.success.belief.of(self._with_slot(live, plans[-1]))
-        return mean, np.sqrt(variance + own), level
+        logs["score"], sds["score"] = mean, np.sqrt(variance + own + _LEAST)
+        # The graded outcome tells of differences with less noise, success alone tells the level.
+        level, _ = self.success.belief.of(self._with_slot(outcome[-1], live))
+        return Effects(logs, sds, float(sigmoid(level)), level)
 
     def predict(self, plan: TeamPlan) -> tuple[float, float]:
         """Return mean and standard deviation of the log duration of the next run of a plan, of unknown difficulty.
@@ -249,7 +254,7 @@ class TeamModel:
         checking = (np.isin(kind, _CHECKING) & several)[:, None].astype(np.float64)
         left_out, late = forecast.left_out[rows][:, None], forecast.late[rows][:, None]
         outcome = np.hstack(
-            [one, side, side * self._alike, checking, is_kind, log_size, left_out, -cut, late, zero]
+            [one, side, side * self._alike, checking, is_kind, log_size, left_out, left_out**2, -cut, late, zero]
         )
         return duration, outcome
 
@@ -286,23 +291,14 @@ class TeamModel:
             full[len(features) + self._slots.index(plan)] = 1.0
         return full
 
-    def _differences(self, features: Floats, plans: Sequence[TeamPlan]) -> Floats:
-        """Return features of all plans but the last, less the last's, with slots."""
-        size = features.shape[1]
-        full = np.zeros((len(plans) - 1, size + SLOTS))
-        full[:, :size] = features[:-1] - features[-1]
+    def _slots_of(self, table: PlanTable, rows: Ints) -> Ints:
+        """Return the slot of each of a table's rows, -1 without."""
+        found: Ints = np.full(len(rows), -1, dtype=np.int64)
         for number, plan in enumerate(self._slots):
-            if plan == plans[-1]:
-                full[:, size + number] -= 1.0
-        tested = {plan: number for number, plan in enumerate(self._slots)}
-        for row, plan in enumerate(plans[:-1]):
-            if plan in tested:
-                full[row, size + tested[plan]] += 1.0
-        return full
-
-    def _untested(self, plans: Sequence[TeamPlan]) -> Floats:
-        tested = set(self._slots)
-        return np.array([plan not in tested for plan in plans], dtype=np.float64)
+            row = table.row_of.get(plan)
+            if row is not None:
+                found[rows == row] = number
+        return found
 
     # --- keeping
 
@@ -318,6 +314,7 @@ class TeamModel:
             "runs": [[plan.to_dict(), count] for plan, count in self.runs.items()],
             "slots": [plan.to_dict() for plan in self._slots],
             "total": self.total,
+            "score": self._score,
             "setting": self.setting,
         }
 
@@ -341,8 +338,19 @@ class TeamModel:
         self.tasks.load(data["tasks"])
         self.history.load(data["history"])
         self.runs = {TeamPlan.from_dict(plan): int(count) for plan, count in data["runs"]}
+        self._score = float(data["score"])
         self._slots, self.total, self.setting = slots, int(data["total"]), str(data["setting"])
         self._forecast = None
+
+
+def _differences(features: Floats, slots: Ints) -> Floats:
+    """Return features of all rows but the last, less the last's, with slots, shape (p - 1, d)."""
+    count, size = features.shape
+    full = np.zeros((count, size + SLOTS))
+    full[:, :size] = features
+    tested = np.flatnonzero(slots >= 0)
+    full[tested, size + slots[tested]] = 1.0
+    return full[:-1] - full[-1]
 
 
 _SIDE = [KINDS.index(kind) for kind in sorted(SIDE_BY_SIDE)]
@@ -372,5 +380,4 @@ def _alike(spec: TeamSpec) -> float:
     roles = [member.role for member in spec.members]
     if len(roles) < 2:
         return 0.0
-    same = sum(a == b for i, a in enumerate(roles) for b in roles[i + 1 :])
-    return same / (len(roles) * (len(roles) - 1) / 2) - 0.5
+    return (max(roles.count(role) for role in roles) - 1) / (len(roles) - 1) - 0.5

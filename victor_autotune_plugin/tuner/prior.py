@@ -83,7 +83,7 @@ def fleet_prior(teams: Sequence[TeamBelief], base: Prior | None = None) -> Prior
     The coefficients of each team are taken as drawn around common means. What a team's runs told of a coefficient is
     its belief divided by the prior that the belief began with; teams whose runs told nothing of it don't count.
     Means are weighted by precision, the base prior counting as `BASE_WEIGHT` teams; the spread between teams is the
-    moment estimate of DerSimonian and Laird (1986), never below a quarter of the base's, so that a new team may differ.
+    moment estimate of DerSimonian and Laird (1986), never below a ninth of the base's, so that a new team may differ.
 
     Args:
         teams: What was learnt of the user's other teams.
@@ -128,7 +128,7 @@ def _shrunk(seen: Sequence[tuple[float, float]], mean: float, sd: float) -> tupl
     between = max(excess / scale, 0.0) if scale > 1e-9 else 0.0
     # The base prior says how far teams differ, and counts as some teams do.
     between = (BASE_WEIGHT * sd**2 + len(seen) * between) / (BASE_WEIGHT + len(seen))
-    between = max(between, (sd / 2) ** 2)
+    between = max(between, (sd / 3) ** 2)
     weights = 1 / (variances + between)
     base_weight = BASE_WEIGHT / sd**2
     total = float(weights.sum()) + base_weight

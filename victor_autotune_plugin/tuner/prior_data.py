@@ -71,11 +71,17 @@ OUTCOME: Final[dict[str, tuple[float, float, str]]] = {
         (_GAIN - _LOSS) / math.sqrt(12),
         "arXiv 2512.08296: +81 % on decomposable, -39 to -70 % on sequential tasks; uniform between",
     ),
-    "alike": (0.0, 0.5, "members of one role divide a task, those of several hand it on; " + WEAK),
+    "alike": (
+        (_GAIN - _LOSS) / 2,
+        0.5,
+        "members of one role divide a task, those of several hand it on: half of the range of arXiv 2512.08296, since "
+        "roles tell only something of it",
+    ),
     "checking": (0.27 / 2, 0.2, "MAST: 24 % of failures are failures of verification; half of that"),
     **{kind: (0.0, 0.2, WEAK) for kind in TOPOLOGY},
     "log size": (0.0, 0.3, WEAK),
     "left out": (-2.5, 1.0, "members add to the result in proportion to what they do; " + WEAK),
+    "left out squared": (0.0, 1.0, WEAK),
     "budget": (-1.5, 1.0, "arXiv 2511.17006: a tool budget alone hits a ceiling"),
     "late": (-4.0, 1.0, "a run that its deadline ends fails, nearly by definition"),
     "workload": (-0.8, 0.5, "tau-bench airline: success falls from .56 to .19 as tool calls grow"),

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 import numpy as np
-from attrs import frozen
+from attrs import evolve, frozen
 
 from ..model.plan import TeamPlan
 from .explanation import Candidate, NotChosen, Outlook, Proposal, Sensitivity, TestOutlook
@@ -15,8 +15,8 @@ from .model import TeamModel
 from .normal import Floats
 from .objective import Objective
 from .space import PlanSpace, distance
-from .table import PlanTable
-from .weighing import Z90, Weights, p_pass, relative, runs_needed, success_after, weigh
+from .table import Ints, PlanTable
+from .weighing import Z90, Weights, p_pass, p_shown_kept, relative, runs_needed, success_after, weigh
 
 
 @frozen
@@ -25,31 +25,39 @@ class Risk:
 
     Attributes:
         knobs: Most knobs that are changed at once.
-        kept: Least probability that success is kept, for a test to start.
-        better: Least probability that the plan is better and success is kept, for a test to start.
-        go_on: The same, for a test to go on.
+        harm: Most probability that the plan is worse or loses success, for a test to start.
+        exposure: Most share of the team's runs that is expected to be spent on worse plans.
+        start: Least probability that a test leads to a promotion, for it to start.
+        go_on: The same, for it to go on.
         promote: Least probability that success is kept, for a promotion.
+        keep: The same, for a promoted plan to stay.
         horizon: Runs in each arm within which a test should prove an improvement.
-        pass_chance: Least probability that it does.
         samples: Whether plans are drawn by Thompson sampling instead of taken by what is expected of them.
     """
 
     knobs: int
-    kept: float
-    better: float
+    harm: float
+    exposure: float
+    start: float
     go_on: float
     promote: float
+    keep: float
     horizon: int
-    pass_chance: float
     samples: bool
 
 
 RISKS: Final = {
-    "low": Risk(3, 0.88, 0.85, 0.35, 0.80, 45, 0.5, samples=False),
-    "medium": Risk(4, 0.75, 0.70, 0.20, 0.65, 70, 0.3, samples=False),
-    "high": Risk(6, 0.55, 0.50, 0.10, 0.50, 100, 0.15, samples=True),
+    "low": Risk(3, 0.50, 0.07, 0.30, 0.15, 0.90, 0.70, 40, samples=False),
+    "medium": Risk(4, 0.60, 0.12, 0.20, 0.10, 0.80, 0.50, 60, samples=False),
+    "high": Risk(6, 0.75, 0.25, 0.10, 0.05, 0.60, 0.30, 100, samples=True),
 }
 """By name. `low` is the default."""
+
+STOPPED_AFTER: Final = 8
+"""Runs of a challenger after which a harm is usually seen; what a start is expected to spend on a worse plan."""
+
+LEAST_LEFT: Final = 10
+"""Runs in each arm that a test is always thought to have left."""
 
 STRATEGY_DOUBT: Final = 1.5
 """Factor on the width of the interval that somebody else gives: it is no posterior."""
@@ -69,6 +77,7 @@ class Search:
         risk: How bold to be.
         tried: Plans that were tested and are not to be tested again.
         doubt: See `weighing.weigh`.
+        exposed: Runs that are expected to have been spent on worse plans so far.
         prior: The same team's model before its first run.
     """
 
@@ -78,14 +87,49 @@ class Search:
     risk: Risk
     tried: frozenset[TeamPlan]
     doubt: float
+    exposed: float
     prior: Callable[[], TeamModel]
+
+    @property
+    def least_gain(self) -> float:
+        """Log improvement below which a change is not worth a test."""
+        return -math.log1p(-self.objective.minimum_improvement)
+
+
+@frozen
+class Field:
+    """The plans that compete, weighed. Arrays of shape (p,), one entry for each of `rows`.
+
+    Attributes:
+        table: The plans.
+        here: Row of the live plan.
+        rows: Rows of the plans that compete.
+        weights: What they promise.
+        chance: Probability that a test proves their improvement within the horizon.
+        sources: Who suggested a plan besides the tuner, by place in `rows`.
+    """
+
+    table: PlanTable
+    here: int
+    rows: Ints
+    weights: Weights
+    chance: Floats
+    sources: dict[int, str]
+
+    def plan(self, place: int) -> TeamPlan:
+        """Return the plan at a place of `rows`."""
+        return self.table.plans[int(self.rows[place])]
+
+    def source(self, place: int) -> str:
+        """Return who suggested it."""
+        return self.sources.get(place, "tuner")
 
 
 def propose(model: TeamModel, search: Search, candidates: Sequence[Candidate], seed: int) -> Proposal:
     """Return the plan that is most worth a test, or why none is.
 
-    Among plans whose probability of keeping success, and of being better, is above the gates of the risk, the one with
-    the largest expected gain of a test: what is gained, times the probability that the test proves it in time.
+    Among plans that pass the gates of the risk, the one with the largest expected gain of a test: what is gained, times
+    the probability that the test proves it in time and that success is kept.
 
     Args:
         model: What is believed of the team.
@@ -93,72 +137,66 @@ def propose(model: TeamModel, search: Search, candidates: Sequence[Candidate], s
         candidates: Plans from elsewhere; they compete with the tuner's own.
         seed: Of the draw, where plans are drawn.
     """
-    table, live = model.table, search.live
     if model.total == 0:
         return Proposal(None, "No run of this team was recorded yet.")
-    if live not in table.row_of:
-        table, here = PlanTable(search.space.spec, [live, *table.plans]), 0
-    else:
-        here = table.row_of[live]
-    own = None if table is model.table else table
-    refused: list[NotChosen] = []
-    extra = _welcome(candidates, search, table, refused)
-    weights, sources = weigh(model, np.arange(len(table.plans)), live, search.objective, search.doubt, own), {}
-    weights = _informed(weights, extra, table, sources)
-    others, other_table = _unknown(extra, table, live, search.space)
-    reasons, open_rows, chance = _ruled_out(weights, table, here, search)
-    told = list(refused)
-    best: Outlook | None = None
-    worth = -math.inf
-    if len(open_rows):
-        value = _value(weights, chance, search.risk, seed)
-        ranked = open_rows[np.argsort(-value[open_rows], kind="stable")]
-        row = int(ranked[0])
-        worth = float(value[row])
-        best = _outlook(model, search, weights, table, row, chance, sources.get(row, "tuner"))
-        told += [_less(table.plans[int(r)], weights, int(r), sources) for r in ranked[1 : 1 + TOLD]]
-    if others and other_table is not None:
-        best = _with_others(model, search, others, other_table, seed, best, worth, told, reasons)
-    sensitivity = _sensitivity(weights, table, here)
-    if best is None:
-        return Proposal(None, _nothing(weights, reasons, model, here), _nearly(weights, table, here, told), reasons, sensitivity)
-    return Proposal(best, None, tuple(told[: TOLD + len(refused)]), reasons, sensitivity)
+    welcome, refused = _welcome(candidates, search)
+    competing = _field(model, search, welcome)
+    if not len(competing.rows):
+        reason = "The team's members and the limits leave no other plan than today's."
+        return Proposal(None, reason, tuple(refused))
+    reasons, left = _gates(model, competing, search)
+    value = _value(competing, search.risk, seed)
+    sensitivity = _sensitivity(competing)
+    if not left.any():
+        told = (*refused, *_nearly(competing))
+        return Proposal(None, _nothing(competing, reasons, model), told, reasons, sensitivity)
+    open_places = np.flatnonzero(left)
+    ranked = open_places[np.argsort(-value[open_places], kind="stable")]
+    others = [_told(competing, int(place), "It passes every gate, but promises less.") for place in ranked[1 : 1 + TOLD]]
+    losers = [
+        _told(competing, place, "A gate rules it out, or another plan promises more.")
+        for place in competing.sources
+        if place != ranked[0] and place not in ranked[1 : 1 + TOLD]
+    ]
+    best = _outlook(model, search, competing, int(ranked[0]))
+    return Proposal(best, None, (*refused, *others, *losers), reasons, sensitivity)
 
 
-def judge_test(model: TeamModel, search: Search, challenger: TeamPlan) -> TestOutlook:
+def judge_test(model: TeamModel, search: Search, challenger: TeamPlan, *, promoted: bool = False) -> TestOutlook:
     """Return whether a running test is worth going on with, and whether a promotion is safe.
 
     Args:
         model: What is believed of the team, the test's runs included.
         search: What else is known; its live plan is the control.
         challenger: The treatment.
+        promoted: Whether it was promoted already and is being watched: then only lost success stops it.
     """
-    table, row = PlanTable(search.space.spec, [search.live, challenger]), 1
-    weights = weigh(model, [row], search.live, search.objective, search.doubt, table)
-    chance = p_pass(weights, search.risk.horizon)
-    outlook = _outlook(model, search, weights, table, row, chance, "tuner", place=0)
-    least = -math.log1p(-search.objective.minimum_improvement)
-    better = float(weights.better(least)[0])
-    veto = outlook.p_success_kept < search.risk.promote
-    if better < search.risk.go_on:
-        return TestOutlook(
-            True,
-            veto,
-            f"The probability that {challenger.describe()} is at least {search.objective.minimum_improvement:.0%} better "
-            f"and keeps success is down to {better:.0%}, after {outlook.runs_behind} runs of it.",
-            outlook,
+    table = PlanTable(search.space.spec, [search.live, challenger])
+    rows: Ints = np.array([1], dtype=np.int64)
+    weights = weigh(model, rows, search.live, search.objective, search.doubt, table)
+    competing = Field(table, 0, rows, weights, _chance(weights, search.risk, model.runs.get(challenger, 0)), {})
+    outlook = _outlook(model, search, competing, 0)
+    better = float(weights.better()[0])
+    kept = outlook.p_success_kept
+    name, after = challenger.describe(), f"after {outlook.runs_behind} runs of it"
+    veto = kept < search.risk.promote
+    if promoted:
+        reason = f"The probability that {name} keeps success is {kept:.0%}, {after}."
+        return TestOutlook(kept < search.risk.keep, veto, reason, outlook)
+    if outlook.p_pass < search.risk.go_on:
+        reason = (
+            f"The probability that {name} is proven better and safe is down to {outlook.p_pass:.0%}, {after}; "
+            f"it keeps success with {kept:.0%}."
         )
+        return TestOutlook(True, veto, reason, outlook)
     if veto:
-        return TestOutlook(
-            False, True, f"The probability that success is kept is only {outlook.p_success_kept:.0%}.", outlook
-        )
-    return TestOutlook(False, False, f"Better and safe with a probability of {better:.0%}.", outlook)
+        reason = f"The probability that {name} keeps success is only {kept:.0%}, {after}."
+        return TestOutlook(False, True, reason, outlook)
+    return TestOutlook(False, False, f"Better and safe with a probability of {better:.0%}, {after}.", outlook)
 
 
-def _welcome(
-    candidates: Sequence[Candidate], search: Search, table: PlanTable, refused: list[NotChosen]
-) -> list[Candidate]:
-    welcome = []
+def _welcome(candidates: Sequence[Candidate], search: Search) -> tuple[list[Candidate], list[NotChosen]]:
+    welcome, refused = [], []
     for candidate in candidates:
         reason = search.space.refusal(candidate.plan, search.live)
         if reason is None and candidate.plan in search.tried:
@@ -170,102 +208,86 @@ def _welcome(
         else:
             middle = (candidate.low + candidate.high) / 2
             refused.append(NotChosen(candidate.plan, f"Refused: {reason}.", middle, candidate.source))
-    return welcome
+    return welcome, refused
 
 
-def _informed(weights: Weights, extra: Sequence[Candidate], table: PlanTable, sources: dict[int, str]) -> Weights:
-    """Combine what others expect of plans with what the model does, by precision."""
+def _field(model: TeamModel, search: Search, candidates: Sequence[Candidate]) -> Field:
+    """Weigh every plan that is near enough to the live one, and all candidates."""
+    table, live = model.table, search.live
+    strangers = [candidate.plan for candidate in candidates if candidate.plan not in table.row_of]
+    if strangers or live not in table.row_of:
+        others = [plan for plan in table.plans if plan != live]
+        table = PlanTable(search.space.spec, list(dict.fromkeys([live, *others, *strangers])))
+    here = table.row_of[live]
+    far = table.distance(here)
+    suggested = {table.row_of[candidate.plan]: candidate for candidate in candidates}
+    open_rows = (far > 0) & (far <= search.risk.knobs) & ~table.looser(here)
+    open_rows[list(suggested)] = True
+    rows = np.flatnonzero(open_rows)
+    weights = weigh(model, rows, live, search.objective, search.doubt, None if table is model.table else table)
+    sources: dict[int, str] = {}
     gain, sd = weights.gain.copy(), weights.sd.copy()
-    for candidate in extra:
-        row = table.row_of.get(candidate.plan)
-        if row is not None:
-            gain[row], sd[row] = _combined(candidate, gain[row], sd[row])
-            sources[row] = candidate.source
-    return _replaced(weights, gain, sd)
+    for place, row in enumerate(rows.tolist() if suggested else []):
+        if row in suggested:
+            gain[place], sd[place] = _combined(suggested[row], gain[place], sd[place])
+            sources[place] = suggested[row].source
+    weights = evolve(weights, gain=gain, sd=sd)
+    return Field(table, here, rows, weights, _chance(weights, search.risk, 0), sources)
+
+
+def _chance(weights: Weights, risk: Risk, done: int) -> Floats:
+    """Return the probability that a test leads to a promotion within the horizon, after `done` runs of the plan."""
+    left = max(risk.horizon - done, LEAST_LEFT)
+    return p_pass(weights, done + left) * p_shown_kept(weights, left, risk.promote)
 
 
 def _combined(candidate: Candidate, gain: float, sd: float) -> tuple[float, float]:
+    """Combine what somebody else expects of a plan with what the model does, by precision."""
     low, high = -math.log1p(-candidate.low), -math.log1p(-candidate.high)
     told, width = (low + high) / 2, max(STRATEGY_DOUBT * (high - low) / (2 * Z90), 0.05)
     total = 1 / sd**2 + 1 / width**2
     return (gain / sd**2 + told / width**2) / total, math.sqrt(1 / total)
 
 
-def _replaced(weights: Weights, gain: Floats, sd: Floats) -> Weights:
-    return Weights(
-        gain=gain,
-        sd=sd,
-        by_metric=weights.by_metric,
-        odds=weights.odds,
-        odds_sd=weights.odds_sd,
-        kept=weights.kept,
-        success=weights.success,
-        level=weights.level,
-        noise=weights.noise,
-        allowed=weights.allowed,
-    )
-
-
-def _unknown(
-    extra: Sequence[Candidate], table: PlanTable, live: TeamPlan, space: PlanSpace
-) -> tuple[list[Candidate], PlanTable | None]:
-    """Return candidates that are no plans of the table, and a table of them behind the live plan."""
-    others = [candidate for candidate in extra if candidate.plan not in table.row_of]
-    if not others:
-        return [], None
-    return others, PlanTable(space.spec, [live, *(candidate.plan for candidate in others)])
-
-
-def _ruled_out(
-    weights: Weights, table: PlanTable, here: int, search: Search
-) -> tuple[dict[str, int], Floats, Floats]:
-    """Return how many plans each gate rules out, the rows that pass all, and the probability of a pass."""
-    risk = search.risk
-    chance = p_pass(weights, risk.horizon)
-    least = -math.log1p(-search.objective.minimum_improvement)
-    tried = np.array([plan in search.tried for plan in table.plans])
+def _gates(model: TeamModel, competing: Field, search: Search) -> tuple[dict[str, int], np.ndarray]:
+    """Return how many plans each gate rules out, and which pass all."""
+    risk, weights = search.risk, competing.weights
+    tried = np.zeros(len(competing.table.plans), dtype=bool)
+    tried[[competing.table.row_of[plan] for plan in search.tried if plan in competing.table.row_of]] = True
+    # What a test may spend on a worse plan, from the runs so far and those of the test itself.
+    allowed = risk.exposure * (model.total + 2 * STOPPED_AFTER) - search.exposed
     gates = {
-        "live": np.arange(len(table.plans)) != here,
-        "tested before": ~tried,
-        "looser than today": ~table.looser(here),
-        "too many knobs at once": table.distance(here) <= risk.knobs,
-        "cost or P95 limit": weights.allowed >= 0.9,
-        "success may not be kept": weights.kept >= risk.kept,
-        "improvement not likely enough": weights.better(least) >= risk.better,
-        "too small to prove in time": chance >= risk.pass_chance,
+        "tested before": ~tried[competing.rows],
+        "too many knobs at once": competing.table.distance(competing.here)[competing.rows] <= risk.knobs,
+        "over the cost or P95 limit": weights.allowed >= 0.9,
+        "improvement too small": weights.gain >= search.least_gain,
+        "success may not be kept, or it may be slower": weights.harm <= risk.harm,
+        "enough runs were put at risk for now": weights.harm * STOPPED_AFTER <= allowed,
+        "unlikely to be proven better and safe in time": competing.chance >= risk.start,
     }
-    left = np.ones(len(table.plans), dtype=bool)
+    left = np.ones(len(competing.rows), dtype=bool)
     reasons = {}
     for name, gate in gates.items():
         out = int((left & ~gate).sum())
-        if out and name != "live":
+        if out:
             reasons[name] = out
         left &= gate
-    return reasons, np.flatnonzero(left), chance
+    return reasons, left
 
 
-def _value(weights: Weights, chance: Floats, risk: Risk, seed: int) -> Floats:
+def _value(competing: Field, risk: Risk, seed: int) -> Floats:
+    weights = competing.weights
     if not risk.samples:
-        return np.asarray(weights.gain * chance * weights.kept)
+        return np.asarray(weights.gain * competing.chance * (1 - weights.harm))
     rng = np.random.default_rng(seed)
     return np.asarray((weights.gain + weights.sd * rng.standard_normal(len(weights.gain))) * weights.kept)
 
 
-def _outlook(
-    model: TeamModel,
-    search: Search,
-    weights: Weights,
-    table: PlanTable,
-    row: int,
-    chance: Floats,
-    source: str,
-    place: int | None = None,
-) -> Outlook:
-    """Return the outlook of a table's row, which is the `place`-th of the weights."""
-    at = row if place is None else place
-    plan = table.plans[row]
-    gain, sd = float(weights.gain[at]), float(weights.sd[at])
-    prior = weigh(search.prior(), [1], search.live, search.objective, 1.0, PlanTable(model.spec, [search.live, plan]))
+def _outlook(model: TeamModel, search: Search, competing: Field, place: int) -> Outlook:
+    plan, weights = competing.plan(place), competing.weights
+    gain, sd = float(weights.gain[place]), float(weights.sd[place])
+    two = PlanTable(model.spec, [search.live, plan])
+    prior = weigh(search.prior(), np.array([1]), search.live, search.objective, 1.0, two)
     before, before_sd = float(prior.gain[0]), float(prior.sd[0])
     return Outlook(
         plan=plan,
@@ -273,91 +295,59 @@ def _outlook(
         improvement=relative(gain),
         interval=(relative(gain - Z90 * sd), relative(gain + Z90 * sd)),
         improvements={
-            name: float(values[at]) if name == "score" else relative(-float(values[at]))
+            name: float(values[place]) if name == "score" else relative(-float(values[place]))
             for name, values in weights.by_metric.items()
         },
-        success_change=success_after(weights, at, 0.0),
-        success_interval=(success_after(weights, at, -Z90), success_after(weights, at, Z90)),
-        p_better=float(weights.better()[at]),
-        p_success_kept=float(weights.kept[at]),
-        p_harm=float(weights.harm[at]),
-        p_pass=float(chance[at]),
+        success_change=success_after(weights, place, 0.0),
+        success_interval=(success_after(weights, place, -Z90), success_after(weights, place, Z90)),
+        p_better=float(weights.better()[place]),
+        p_success_kept=float(weights.kept[place]),
+        p_harm=float(weights.harm[place]),
+        p_pass=float(competing.chance[place]),
         runs_behind=model.runs.get(plan, 0),
         runs_of_live=model.runs.get(search.live, 0),
         runs_needed=runs_needed(gain, weights.noise),
         prior_improvement=relative(before),
         prior_interval=(relative(before - Z90 * before_sd), relative(before + Z90 * before_sd)),
-        source=source,
+        source=competing.source(place),
     )
 
 
-def _with_others(
-    model: TeamModel,
-    search: Search,
-    others: Sequence[Candidate],
-    table: PlanTable,
-    seed: int,
-    best: Outlook | None,
-    worth: float,
-    told: list[NotChosen],
-    reasons: dict[str, int],
-) -> Outlook | None:
-    """Let candidates compete that are no plans of the space, such as with budgets by member."""
-    weights = weigh(model, np.arange(len(table.plans)), search.live, search.objective, search.doubt, table)
-    weights = _informed(weights, others, table, {})
-    more, rows, chance = _ruled_out(weights, table, 0, search)
-    for reason, count in more.items():
-        reasons[reason] = reasons.get(reason, 0) + count
-    value = _value(weights, chance, search.risk, seed)
-    for number, candidate in enumerate(others, start=1):
-        if number in rows and value[number] > worth:
-            if best is not None:
-                told.append(NotChosen(best.plan, "Another plan promises more.", best.improvement, best.source))
-            worth = float(value[number])
-            best = _outlook(model, search, weights, table, number, chance, candidate.source)
-        else:
-            gain = relative(float(weights.gain[number]))
-            told.append(NotChosen(candidate.plan, "Another plan promises more, or a gate rules it out.", gain, candidate.source))
-    return best
+def _told(competing: Field, place: int, reason: str) -> NotChosen:
+    improvement = relative(float(competing.weights.gain[place]))
+    return NotChosen(competing.plan(place), reason, improvement, competing.source(place))
 
 
-def _less(plan: TeamPlan, weights: Weights, row: int, sources: dict[int, str]) -> NotChosen:
-    gain = relative(float(weights.gain[row]))
-    return NotChosen(plan, "It passes every gate, but promises less than the chosen plan.", gain, sources.get(row, "tuner"))
-
-
-def _nearly(weights: Weights, table: PlanTable, here: int, told: list[NotChosen]) -> tuple[NotChosen, ...]:
+def _nearly(competing: Field) -> list[NotChosen]:
     """Return the most promising plans although no plan passes the gates."""
-    order = np.argsort(-weights.gain * weights.kept, kind="stable")
-    for row in [int(r) for r in order if r != here][:TOLD]:
-        gain = relative(float(weights.gain[row]))
-        reason = (
-            f"Better and safe with a probability of {float(weights.better()[row]):.0%}, "
-            f"success kept with {float(weights.kept[row]):.0%}."
+    weights = competing.weights
+    order = np.argsort(-weights.gain * (1 - weights.harm), kind="stable")
+    return [
+        _told(
+            competing,
+            int(place),
+            f"Better and safe with a probability of {float(weights.better()[place]):.0%}, "
+            f"success kept with {float(weights.kept[place]):.0%}.",
         )
-        told.append(NotChosen(table.plans[row], reason, gain))
-    return tuple(told)
+        for place in order[:TOLD]
+    ]
 
 
-def _nothing(weights: Weights, reasons: dict[str, int], model: TeamModel, here: int) -> str:
-    if len(weights.gain) < 2:
-        return "The team's members and the limits leave no other plan than today's."
-    if not reasons:
-        return "There is no other plan."
-    others = np.delete(np.arange(len(weights.gain)), here)
-    best = others[int(np.argmax(weights.better()[others]))]
+def _nothing(competing: Field, reasons: dict[str, int], model: TeamModel) -> str:
     main = max(reasons, key=lambda name: reasons[name])
     return (
-        f"Not enough evidence for any change after {model.total} runs: the likeliest to be better is so with a "
-        f"probability of {float(weights.better()[best]):.0%}. Most plans are ruled out by: {main}."
+        f"Not enough evidence for any change after {model.total} runs: the likeliest to be better and safe is so with a "
+        f"probability of {float(competing.weights.better().max()):.0%}. Most plans are ruled out by: {main}."
     )
 
 
-def _sensitivity(weights: Weights, table: PlanTable, here: int) -> tuple[Sensitivity, ...]:
-    layout = table.layout
-    same_members = (table.takes_part[layout] == table.takes_part[layout[here]]).all(axis=1)
-    same_layout, same_kind = layout == layout[here], table.kind[layout] == table.kind[layout[here]]
-    same_budget, same_timeout = table.budget == table.budget[here], table.timeout == table.timeout[here]
+def _sensitivity(competing: Field) -> tuple[Sensitivity, ...]:
+    table, here, rows = competing.table, competing.here, competing.rows
+    layout = table.layout[rows]
+    now = table.layout[here]
+    same_members = (table.takes_part[layout] == table.takes_part[now]).all(axis=1)
+    same_layout, same_kind = layout == now, table.kind[layout] == table.kind[now]
+    same_budget, same_timeout = table.budget[rows] == table.budget[here], table.timeout[rows] == table.timeout[here]
     knobs = {
         "formation": same_members & ~same_layout & same_budget & same_timeout,
         "members": ~same_members & same_kind & same_budget & same_timeout,
@@ -366,13 +356,10 @@ def _sensitivity(weights: Weights, table: PlanTable, here: int) -> tuple[Sensiti
     }
     found = []
     for knob, chosen in knobs.items():
-        rows = np.flatnonzero(chosen)
-        if len(rows):
-            gains = weights.gain[rows]
-            best = int(rows[int(gains.argmax())])
-            found.append(
-                Sensitivity(
-                    knob, relative(float(gains.max())), relative(float(gains.min())), len(rows), table.plans[best]
-                )
-            )
+        places = np.flatnonzero(chosen)
+        if len(places):
+            gains = competing.weights.gain[places]
+            best = competing.plan(int(places[int(gains.argmax())]))
+            ends = relative(float(gains.max())), relative(float(gains.min()))
+            found.append(Sensitivity(knob, *ends, len(places), best))
     return tuple(found)

@@ -7,20 +7,40 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
+from attrs import asdict, evolve, frozen
+
 from ..model.plan import EMPTY_PLAN, TeamPlan
-from .explanation import Candidate, Outlook, Proposal, TestOutlook
+from .explanation import Candidate, Proposal, TestOutlook
 from .facts import RunFacts
 from .model import TeamModel
 from .objective import Objective
 from .prior import Prior, TeamBelief, shipped_prior
 from .proposals import RISKS, Search, judge_test, propose
 from .space import PlanSpace
+from .weighing import Z90
 
 STATE_VERSION: Final = 1
 """Changes whenever a state of before can't be taken over."""
 
 DRIFT_SHARE: Final = 0.25
 """What runs count for after a drift was found."""
+
+
+@frozen
+class OpenTest:
+    """A test that is running.
+
+    Attributes:
+        gain: Log improvement that was expected.
+        sd: Its standard deviation.
+        harm: Probability of harm when it started.
+        runs: Runs of the challenger since.
+    """
+
+    gain: float
+    sd: float
+    harm: float
+    runs: int
 
 
 class Tuner:
@@ -58,11 +78,14 @@ class Tuner:
         self._model = TeamModel(space.spec, space.plans, self._prior)
         self._fresh: TeamModel | None = None
         self._tried: dict[TeamPlan, None] = {}
-        self._surprise, self._tests = 0.0, 0
-        self._expected: dict[TeamPlan, tuple[float, float]] = {}
+        self._surprise, self._tests, self._exposed = 0.0, 0, 0.0
+        self._open: dict[TeamPlan, OpenTest] = {}
 
     def observe(self, facts: RunFacts) -> None:
         """Take one finished run into account, in constant time."""
+        test = self._open.get(facts.plan)
+        if test is not None:
+            self._open[facts.plan] = evolve(test, runs=test.runs + 1)
         self._model.observe(facts)
 
     def propose(self, seed: int = 0, candidates: Iterable[Candidate] = ()) -> Proposal:
@@ -77,13 +100,20 @@ class Tuner:
     def started(self, challenger: TeamPlan) -> None:
         """Take note that a test of a plan against the live one began, and what was expected of it."""
         outlook = self.outlook(challenger).outlook
-        gain = -math.log1p(-outlook.improvement)
-        low = -math.log1p(-outlook.interval[0])
-        self._expected[challenger] = gain, max((gain - low) / 1.6449, 0.05)
+        gain, low = -math.log1p(-outlook.improvement), -math.log1p(-outlook.interval[0])
+        self._open[challenger] = OpenTest(gain, max((gain - low) / Z90, 0.05), outlook.p_harm, 0)
 
     def outlook(self, challenger: TeamPlan) -> TestOutlook:
         """Return whether a running test is worth going on with, and whether a promotion would be safe."""
         return judge_test(self._model, self._search(), challenger)
+
+    def watched(self, replaced: TeamPlan) -> TestOutlook:
+        """Return whether the live plan, which was promoted, should stay.
+
+        Args:
+            replaced: The plan that it replaced.
+        """
+        return judge_test(self._model, evolve(self._search(), live=replaced), self.live, promoted=True)
 
     def ended(self, challenger: TeamPlan, *, promoted: bool, effect: float | None = None) -> None:
         """Take note that a test ended; a plan is tested once.
@@ -95,12 +125,15 @@ class Tuner:
                 its next ones less.
         """
         self._tried[challenger] = None
-        expected = self._expected.pop(challenger, None)
-        if expected is not None and effect is not None and math.isfinite(effect) and effect < 1:
-            gain, sd = expected
-            # What the test measured has noise of its own.
-            self._surprise += (-math.log1p(-effect) - gain) ** 2 / (sd**2 + 0.15**2)
-            self._tests += 1
+        test = self._open.pop(challenger, None)
+        if test is not None:
+            # What the runs were really worth is known better now than when they were risked.
+            self._exposed += test.runs * self.outlook(challenger).outlook.p_harm
+            if effect is not None and math.isfinite(effect) and effect < 1:
+                # What the test measured has noise of its own.
+                noise = 2 * self._model.metrics["duration"].variance / max(test.runs, 1)
+                self._surprise += (-math.log1p(-effect) - test.gain) ** 2 / (test.sd**2 + noise)
+                self._tests += 1
         if promoted:
             self._tried[self.live] = None
             self.live = challenger
@@ -144,7 +177,8 @@ class Tuner:
             "tried": [plan.to_dict() for plan in self._tried],
             "surprise": self._surprise,
             "tests": self._tests,
-            "expected": [[plan.to_dict(), *value] for plan, value in self._expected.items()],
+            "exposed": self._exposed,
+            "open": [[plan.to_dict(), asdict(test)] for plan, test in self._open.items()],
         }
 
     @classmethod
@@ -187,8 +221,8 @@ class Tuner:
             raise ValueError("the state is of another live plan")
         self._model.load(state["model"])
         self._tried = {TeamPlan.from_dict(plan): None for plan in state["tried"]}
-        self._surprise, self._tests = float(state["surprise"]), int(state["tests"])
-        self._expected = {TeamPlan.from_dict(p): (float(gain), float(sd)) for p, gain, sd in state["expected"]}
+        self._surprise, self._tests, self._exposed = (float(state["surprise"]), int(state["tests"]), float(state["exposed"]))
+        self._open = {TeamPlan.from_dict(plan): OpenTest(**test) for plan, test in state["open"]}
 
     def _search(self) -> Search:
         return Search(
@@ -198,6 +232,7 @@ class Tuner:
             RISKS[self.risk],
             frozenset(self._tried),
             self.doubt,
+            self._exposed + math.fsum(test.harm * test.runs for test in self._open.values()),
             self._before,
         )
 
@@ -206,5 +241,3 @@ class Tuner:
             self._fresh = TeamModel(self.space.spec, self.space.plans[:1], self._prior)
         return self._fresh
 
-
-__all__ = ["Outlook", "Tuner"]

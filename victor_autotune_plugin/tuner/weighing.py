@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from functools import cache
+from statistics import NormalDist
 from typing import Final
 
 import numpy as np
@@ -16,6 +17,9 @@ from .model import TeamModel
 from .normal import Floats, cdf, sigmoid
 from .objective import Objective
 from .table import PlanTable
+
+LOGISTIC_VARIANCE: Final = math.pi**2 / 3
+"""Variance of the standard logistic distribution: that of a run's log odds of success."""
 
 Z90: Final = 1.6449
 """Half the width of a 90 % interval, in standard deviations."""
@@ -32,6 +36,7 @@ class Weights:
         odds: Expected change of the log odds of success.
         odds_sd: Its standard deviation.
         kept: Probability that success is kept within the margin.
+        threshold: Change of the log odds below which it is not.
         success: Success share of the live plan.
         level: Log odds of it.
         noise: Standard deviation of the objective between runs of one plan.
@@ -44,6 +49,7 @@ class Weights:
     odds: Floats
     odds_sd: Floats
     kept: Floats
+    threshold: float
     success: float
     level: float
     noise: float
@@ -87,21 +93,22 @@ def weigh(
     for name, share in shares.items():
         if name == "score":
             gain += share * effects.log["score"]
-            noise += share**2 * 3.3  # the variance of the logistic distribution, that of a run's log odds
+            noise += share**2 * LOGISTIC_VARIANCE
         else:
             gain -= share * effects.log[name]
             noise += share**2 * model.metrics[name].variance
         variance += share**2 * effects.sd[name] ** 2
     odds, odds_sd = effects.log["score"], doubt * effects.sd["score"]
     least = max(effects.success - objective.success_margin, 0.01)
-    threshold = math.log(least / (1 - least)) - effects.level
+    threshold = min(math.log(least / (1 - least)) - effects.level, -1e-6)
     return Weights(
         gain=gain,
         sd=doubt * np.sqrt(variance),
         by_metric=effects.log,
         odds=odds,
         odds_sd=odds_sd,
-        kept=cdf((odds - min(threshold, -1e-6)) / odds_sd),
+        kept=cdf((odds - threshold) / odds_sd),
+        threshold=threshold,
         success=effects.success,
         level=effects.level,
         noise=math.sqrt(noise),
@@ -137,6 +144,23 @@ def p_pass(weights: Weights, runs: int) -> Floats:
     scale = math.sqrt(runs / 2 * 3 / math.pi) / weights.noise
     excess = scale * weights.gain - _height(runs)
     return np.asarray(cdf(excess / np.sqrt(1 + (scale * weights.sd) ** 2)))
+
+
+def p_shown_kept(weights: Weights, runs: int, sure: float) -> Floats:
+    """Return the probability that further runs make it `sure` enough that success is kept, shape (p,).
+
+    The belief before the runs tells how the belief after them is distributed (pre-posterior analysis; Raiffa and
+    Schlaifer 1961). A run tells of the log odds with the variance of the logistic distribution.
+
+    Args:
+        weights: What plans promise.
+        runs: Further runs in each arm.
+        sure: Probability that is asked for.
+    """
+    before = weights.odds_sd**2
+    after = 1 / (1 / before + runs / (2 * LOGISTIC_VARIANCE))
+    needed = weights.threshold + NormalDist().inv_cdf(sure) * np.sqrt(after)
+    return cdf((weights.odds - needed) / np.sqrt(np.maximum(before - after, 1e-9)))
 
 
 def runs_needed(gain: float, noise: float) -> int | None:
