@@ -18,7 +18,6 @@ from victor_autotune_plugin.experiment.fixed import welch
 from victor_autotune_plugin.model.plan import TeamPlan
 from victor_autotune_plugin.model.run import TeamRun
 from victor_autotune_plugin.simulation import World
-from victor_autotune_plugin.tuner import distance
 from victor_autotune_plugin.tuner.space import SUB_TEAMS, shape_of
 
 FAILURE = math.log(10)
@@ -107,7 +106,6 @@ def one_rule(world: World, plans: Sequence[TeamPlan], runs: int, seed: int, arm_
             score=made.score,
         )
 
-    last: list[TeamRun] = []
     while len(trace.ran) < runs:
         rule = next((p for p in _rules(world, live, rng) if p in known and p not in tried and p != live), None)
         if rule is None:
@@ -132,7 +130,6 @@ def one_rule(world: World, plans: Sequence[TeamPlan], runs: int, seed: int, arm_
         if result.p_value < 0.05 and faster and kept:
             live = rule
             trace.live[-1] = live
-    del last
     return trace
 
 
@@ -145,7 +142,9 @@ def _rules(world: World, live: TeamPlan, rng: np.random.Generator) -> list[TeamP
     for formation in ("parallel", "sequential", "hierarchical"):
         if formation != shape.formation:
             changed = {k: v for k, v in data.items() if k not in ("sub_teams", "formation")}
-            found.append(TeamPlan.from_dict({**changed, **({} if formation == spec.formation else {"formation": formation})}))
+            found.append(
+                TeamPlan.from_dict({**changed, **({} if formation == spec.formation else {"formation": formation})})
+            )
     if len(shape.members) > 1 and shape.formation != SUB_TEAMS:
         found.append(TeamPlan.from_dict({**data, "members": list(shape.members[:-1])}))
     if live.tool_budget is None and spec.tool_budget is not None:
@@ -208,8 +207,3 @@ def _nearest(index: dict[Any, TeamPlan], layout: str, members: list[str], budget
         return 10 * (not same) + len(set(shape.members) ^ set(members)), sum(limits)
 
     return index[min(index, key=far)]
-
-
-def neighbours(world: World, plans: Sequence[TeamPlan], knobs: int) -> list[TeamPlan]:
-    """Return the plans that change at most so many knobs of the plan as configured."""
-    return [plan for plan in plans if distance(world.spec, plan, plans[0]) <= knobs]

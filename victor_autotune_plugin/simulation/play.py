@@ -20,6 +20,12 @@ MIN_HISTORY: Final = 5
 ASK_EVERY: Final = 5
 """Runs outside a test after which the tuner is asked again, as the loop does."""
 
+FIRST_STOP: Final = 6
+"""Runs of a test before the tuner may stop it."""
+
+WATCH_EVERY: Final = 4
+"""Runs after a promotion after which the tuner is asked whether it should stay."""
+
 
 @define
 class Played:
@@ -58,69 +64,95 @@ def play(
         policy: Rules of the tests; the defaults when None.
         watch: Rules of the watch after a promotion; the defaults when None.
     """
-    rng = np.random.default_rng([seed, world.seed])
-    policy, watch = policy or Policy(), watch or WatchPolicy()
-    played = Played()
+    loop = _Loop(world, tuner, runs, np.random.default_rng([seed, world.seed]))
+    while not loop.is_over:
+        idle = len(loop.played.ran)
+        due = idle == MIN_HISTORY or (idle > MIN_HISTORY and (idle % ASK_EVERY == 0 or loop.just_ended))
+        challenger = tuner.propose(seed + idle).plan if due else None
+        loop.just_ended = False
+        if challenger is None:
+            loop.run(tuner.live)
+            loop.played.live.append(tuner.live)
+        else:
+            loop.experiment(challenger, policy or Policy(), watch or WatchPolicy())
+            loop.just_ended = True
+    return loop.played
 
-    def run(plan: TeamPlan) -> TeamRun:
-        made = world.run(plan, rng)
-        tuner.observe(RunFacts.of(made))
-        played.ran.append(plan)
+
+@define
+class _Loop:
+    """One team while it is played."""
+
+    world: World
+    tuner: Tuner
+    runs: int
+    rng: np.random.Generator
+    played: Played = field(factory=Played)
+    just_ended: bool = False
+
+    @property
+    def is_over(self) -> bool:
+        return len(self.played.ran) >= self.runs
+
+    def run(self, plan: TeamPlan) -> TeamRun:
+        """Make a run, which the tuner learns of."""
+        made = self.world.run(plan, self.rng)
+        self.tuner.observe(RunFacts.of(made))
+        self.played.ran.append(plan)
         return made
 
-    while len(played.ran) < runs:
-        idle = len(played.ran)
-        if idle >= MIN_HISTORY and (idle == MIN_HISTORY or idle % ASK_EVERY == 0 or played.ran[-1] != tuner.live):
-            challenger = tuner.propose(seed + idle).plan
-            if challenger is not None:
-                _experiment(challenger, tuner, played, runs, policy, watch, run)
-                continue
-        run(tuner.live)
-        played.live.append(tuner.live)
-    return played
+    def experiment(self, challenger: TeamPlan, policy: Policy, watch: WatchPolicy) -> None:
+        """Test a plan, and watch it when it was promoted."""
+        control = self.tuner.live
+        seed = hashlib.sha256(f"{challenger.id}\n{len(self.played.ran)}".encode()).hexdigest()[:16]
+        self.tuner.started(challenger)
+        verdict, judge, seen = self._test(challenger, control, policy, seed)
+        self.tuner.ended(challenger, promoted=verdict == "passed", effect=-judge.verdict().effect)
+        self.played.tests.append((challenger, verdict, len(seen)))
+        if verdict == "passed":
+            self._watch(challenger, control, Watch(watch, reference=seen), watch.holdback, seed)
 
+    def _test(
+        self, challenger: TeamPlan, control: TeamPlan, policy: Policy, seed: str
+    ) -> tuple[str, Judge, list[Observation]]:
+        judge, verdict = Judge(policy), "running"
+        seen: list[Observation] = []
+        while verdict == "running" and not self.is_over:
+            arm = assign(f"{seed}:test", len(seen))
+            made = self.run(challenger if arm == TREATMENT else control)
+            seen.append(_observed(made, len(seen), arm))
+            judge.observe(seen[-1])
+            verdict = self._verdict(judge, challenger, len(seen))
+            self.played.live.append(challenger if verdict == "passed" else control)
+        return verdict, judge, seen
 
-def _experiment(challenger, tuner, played, runs, policy, watch_policy, run):  # type: ignore[no-untyped-def]
-    control, start = tuner.live, len(played.ran)
-    seed = hashlib.sha256(f"{challenger.id}\n{start}".encode()).hexdigest()[:16]
-    judge, index, seen = Judge(policy), 0, []
-    tuner.started(challenger)
-    verdict = "running"
-    while verdict == "running" and len(played.ran) < runs:
-        arm = assign(f"{seed}:test", index)
-        observation = _observed(run(challenger if arm == TREATMENT else control), index, arm)
-        seen.append(observation)
-        judge.observe(observation)
-        index += 1
-        if judge.is_final and judge.verdict().status != "passed":
-            verdict = judge.verdict().status
-        elif judge.is_final or (index >= 6 and index % 2 == 0):
-            outlook = tuner.outlook(challenger)
-            if outlook.stop:
-                verdict = "held back" if judge.is_final else "stopped"
-            elif judge.is_final and not outlook.veto:
-                verdict = "passed"
-        played.live.append(challenger if verdict == "passed" else control)
-    effect = -judge.verdict().effect if index else None
-    tuner.ended(challenger, promoted=verdict == "passed", effect=effect)
-    played.tests.append((challenger, verdict, index))
-    if verdict != "passed":
-        return
-    watch, index = Watch(watch_policy, reference=seen), 0
-    weights = {CONTROL: watch_policy.holdback, TREATMENT: 1 - watch_policy.holdback}
-    while not watch.is_final and len(played.ran) < runs:
-        arm = CONTROL if watch.wants_control else assign(f"{seed}:watch", index, weights)
-        watch.observe(_observed(run(challenger if arm == TREATMENT else control), index, arm))
-        index += 1
-        if watch.is_final and watch.verdict().status == "rolled_back":
-            tuner.rolled_back(control)
-            played.rollbacks.append(challenger)
-        elif not watch.is_final and index % 4 == 0 and tuner.watched(control).stop:
-            tuner.rolled_back(control)
-            played.rollbacks.append(challenger)
-            played.live.append(control)
-            return
-        played.live.append(tuner.live)
+    def _verdict(self, judge: Judge, challenger: TeamPlan, seen: int) -> str:
+        """Promote what passed and is safe; while it is not yet known to be, the test goes on."""
+        status = judge.verdict().status if judge.is_final else "running"
+        if status not in ("running", "passed"):
+            return status
+        if status == "running" and (seen < FIRST_STOP or seen % 2):
+            return "running"
+        outlook = self.tuner.outlook(challenger)
+        if outlook.stop:
+            return "held back" if status == "passed" else "stopped"
+        return "passed" if status == "passed" and not outlook.veto else "running"
+
+    def _watch(self, promoted: TeamPlan, replaced: TeamPlan, watch: Watch, holdback: float, seed: str) -> None:
+        index = 0
+        weights = {CONTROL: holdback, TREATMENT: 1 - holdback}
+        stays = True
+        while stays and not watch.is_final and not self.is_over:
+            arm = CONTROL if watch.wants_control else assign(f"{seed}:watch", index, weights)
+            watch.observe(_observed(self.run(promoted if arm == TREATMENT else replaced), index, arm))
+            index += 1
+            stays = not (watch.is_final and watch.verdict().status == "rolled_back")
+            if index % WATCH_EVERY == 0:
+                stays = stays and not self.tuner.watched(replaced).stop
+            if not stays:
+                self.tuner.rolled_back(replaced)
+                self.played.rollbacks.append(promoted)
+            self.played.live.append(self.tuner.live)
 
 
 def _observed(run: TeamRun, index: int, arm: str) -> Observation:

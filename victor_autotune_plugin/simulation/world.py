@@ -150,7 +150,9 @@ class World:
 
         return measure(self, plan_space(self.spec).plans if plans is None else plans, runs)
 
-    def run(self, plan: TeamPlan, rng: np.random.Generator, *, run_id: str = "", task_key: str | None = None) -> TeamRun:
+    def run(
+        self, plan: TeamPlan, rng: np.random.Generator, *, run_id: str = "", task_key: str | None = None
+    ) -> TeamRun:
         """Return one run of a plan on a task of random difficulty.
 
         Args:
@@ -256,29 +258,33 @@ class World:
         if shape.tool_budget is not None:
             total = allowed.sum(axis=1, keepdims=True)
             allowed = np.floor(allowed * np.minimum(1.0, shape.tool_budget / total))
-        return np.maximum(allowed, 0.0)
+        kept: Floats = np.maximum(allowed, 0.0)
+        return kept
 
     def _assembled(self, shape: Shape, seconds: Floats) -> Floats:
         """Return the wall-clock seconds of members that wait for each other as the formation says."""
         size = seconds.shape[1]
         crowd = 1 + self.contention * (size - 1)
-        if shape.formation in ("sequential", "pipeline") or size == 1:
-            return seconds.sum(axis=1)
+        total: Floats = seconds.sum(axis=1)
+        longest: Floats = seconds.max(axis=1)
         if shape.formation == "parallel":
-            return seconds.max(axis=1) * crowd
+            return longest * crowd
         if shape.formation == "consensus":
-            return seconds.max(axis=1) * crowd * self.rounds
+            return longest * crowd * self.rounds
         if shape.formation == "reflection":
-            return seconds[:, :2].sum(axis=1) * self.rounds
+            pair: Floats = seconds[:, :2].sum(axis=1)
+            return pair * self.rounds
         if shape.formation == "hierarchical":
             leads = {member.id for member in self.spec.members if member.is_supervisor}
             lead = next(place for place, member in enumerate(shape.members) if member in leads)
-            rest = np.delete(seconds, lead, axis=1)
-            return seconds[:, lead] * (1 + 0.1 * size) + rest.max(axis=1) * (1 + self.contention * (size - 2))
-        place = {member: index for index, member in enumerate(shape.members)}
-        sums = [seconds[:, [place[member] for member in group]].sum(axis=1) for group in shape.groups]
-        coordinator = 0.2 * seconds.mean(axis=1)
-        return np.max(sums, axis=0) * (1 + self.contention * (len(sums) - 1)) + coordinator
+            rest: Floats = np.delete(seconds, lead, axis=1).max(axis=1)
+            return seconds[:, lead] * (1 + 0.1 * size) + rest * (1 + self.contention * (size - 2))
+        if shape.formation == SUB_TEAMS:
+            place = {member: index for index, member in enumerate(shape.members)}
+            sums = [seconds[:, [place[member] for member in group]].sum(axis=1) for group in shape.groups]
+            slowest: Floats = np.max(sums, axis=0)
+            return slowest * (1 + self.contention * (len(sums) - 1)) + 0.2 * total / size
+        return total
 
     def _latent(self, shape: Shape, who: Sequence[int], draws: Draws, share: Floats) -> Floats:
         """Return the log odds of success before chance and formation."""
@@ -292,7 +298,8 @@ class World:
         kept = FAULTY_KEEPS["hierarchical" if shape.formation == "hierarchical" else "other"]
         lost = -math.log(kept) if size > 1 else LONE_FAULT
         checked = -math.log1p(-CHECKING.get(shape.formation, 0.0)) if size > 1 else 0.0
-        return self.level + self.value * gained + pairs + checked - errors - lost * faulty - self.hardness * draws.task
+        latent: Floats = self.value * gained - lost * faulty - self.hardness * draws.task
+        return latent + (self.level + pairs + checked - errors)
 
 
 def usual_formations(members: Sequence[MemberSpec]) -> tuple[str, ...]:

@@ -7,12 +7,12 @@
     proposal = tuner.propose(seed=7, candidates=[Candidate(plan, 0.1, 0.3, "team_sizing")])
     proposal.plan                                                  # a TeamPlan to test against the live plan, or None
     proposal.nothing_because                                       # then why there is none
-    proposal.to_dict()                                             # effect, intervals, P(harm), what was not chosen, ...
+    proposal.to_dict()                                             # effect, intervals, P(harm), what was not chosen
 
 The A/B engine (`experiment`) has the last word: the tuner chooses what to test (`propose`), may stop a test that is
 hopeless (`outlook(plan).stop`) and hold back a promotion that is not safe (`.veto`), but promotes nothing. Tell it of
-`started`, `ended`, `rolled_back` and `drifted`. Keep `to_dict` and get it back with `Tuner.restored`. `fleet_prior` makes
-a prior of what was learnt of the user's other teams (`Tuner.shared`).
+`started`, `ended`, `rolled_back` and `drifted`. Keep `to_dict` and get it back with `Tuner.restored`. `fleet_prior`
+makes a prior of what was learnt of the user's other teams (`Tuner.shared`).
 
 Importing this package imports numpy, so it is imported only when there is something to decide.
 """

@@ -28,7 +28,9 @@ class Candidate:
 
     def __attrs_post_init__(self) -> None:
         if not -10 <= self.low <= self.high < 1:
-            raise ValueError(f"low and high must be relative improvements below 1 in order, not {self.low}, {self.high}")
+            raise ValueError(
+                f"low and high must be relative improvements below 1 in order, not {self.low}, {self.high}"
+            )
 
 
 @frozen

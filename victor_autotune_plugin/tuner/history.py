@@ -74,7 +74,7 @@ class MemberHistory:
         return _filled(self.seconds[: self.size]), _filled(self.calls[: self.size])
 
     def activity(self) -> Floats:
-        """Return each member's share of what was done, shape (n,), adding up to 1: mean of the shares of time and calls."""
+        """Return each member's share of what was done, the mean of its shares of time and of calls, shape (n,)."""
         count = len(self.members)
         if not self.size:
             return np.full(count, 1 / count)

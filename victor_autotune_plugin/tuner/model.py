@@ -12,11 +12,12 @@ from attrs import frozen
 from ..model.plan import TeamPlan, TeamSpec
 from . import prior_data
 from .facts import RunFacts
+from .features import DURATION_NAMES, DURATION_WORKLOAD, OUTCOME_NAMES, OUTCOME_WORKLOAD, Rows, alike_roles, features_of
 from .history import Forecast, MemberHistory
 from .normal import Floats, sigmoid
 from .prior import Prior, TeamBelief
 from .regression import Belief, LogRegression, OutcomeRegression
-from .table import CHECKING, KINDS, SIDE_BY_SIDE, Ints, PlanTable
+from .table import Ints, PlanTable
 from .tasks import TaskEffects
 
 SLOTS: Final = 12
@@ -66,9 +67,10 @@ class TeamModel:
         self.total = 0
         self.setting = ""
         self._score = 0.8
+        self._workload_variance = 0.0
         self._slots: list[TeamPlan] = []
-        names = list(prior.duration)
-        self._size = len(names)
+        if list(prior.duration) != DURATION_NAMES or list(prior.outcome) != OUTCOME_NAMES:
+            raise ValueError("the prior is of another version's model; learn it again with fleet_prior")
         self.metrics = {
             metric: LogRegression(_belief(prior.duration, prior_data.PLAN_SD, level), prior_data.NOISE_SD)
             for metric, level in (("duration", None), ("cost", 0.0), ("tool_calls", 1.0))
@@ -76,7 +78,7 @@ class TeamModel:
         self.outcome = OutcomeRegression(_belief(prior.outcome, prior_data.PLAN_ODDS_SD, None))
         self.success = OutcomeRegression(_belief(prior.outcome, prior_data.PLAN_ODDS_SD, None))
         self.tasks = TaskEffects(prior_data.TASK_SD)
-        self._alike = _alike(spec)
+        self._alike = alike_roles(spec)
         self._forecast: Forecast | None = None
         self._own: dict[TeamPlan, PlanTable] = {}
 
@@ -95,8 +97,7 @@ class TeamModel:
         self._use_slot(facts.plan)
         features, outcome = self._features(table, forecast, slice(row, row + 1))
         x, o = self._with_slot(features[0], facts.plan), self._with_slot(outcome[0], facts.plan)
-        x[_WORKLOAD(self.prior.duration)] = workload
-        o[_WORKLOAD(self.prior.outcome)] = workload
+        x[DURATION_WORKLOAD] = o[OUTCOME_WORKLOAD] = workload
         self._learn_duration(facts, x, float(forecast.log_seconds[row]))
         if facts.cost_usd is not None:
             value = math.log(facts.cost_usd + COST_FLOOR)
@@ -107,6 +108,7 @@ class TeamModel:
         self.success.learn(o, float(facts.success))
         self.runs[facts.plan] = self.runs.get(facts.plan, 0) + 1
         self.total += 1
+        self._workload_variance += (workload**2 - self._workload_variance) / self.total
         if self.history.add(facts):
             self._forecast = None
 
@@ -148,9 +150,7 @@ class TeamModel:
             self._forecast = Forecast(self.table, self.history)
         return self._forecast
 
-    def effects(
-        self, rows: Floats | Sequence[int], live: TeamPlan, metrics: Sequence[str], table: PlanTable | None = None
-    ) -> Effects:
+    def effects(self, rows: Ints, live: TeamPlan, metrics: Sequence[str], table: PlanTable | None = None) -> Effects:
         """Compare plans with a live plan.
 
         Args:
@@ -159,7 +159,7 @@ class TeamModel:
             metrics: Names of metrics; the score is always among the result.
             table: Another table, whose first plan is the live one; None for the team's own.
         """
-        chosen = np.asarray(rows, dtype=np.int64)
+        chosen = rows
         if table is None:
             table, forecast = self.table, self.forecast
             here = table.row_of[live]
@@ -204,9 +204,15 @@ class TeamModel:
         features, _ = self._features(table, forecast, slice(row, row + 1))
         regression = self.metrics["duration"]
         mean, variance = regression.belief.of(self._with_slot(features[0], plan))
-        variance += regression.variance + self.tasks.variance_of_new
+        variance += self.noise_variance("duration") + self.tasks.variance_of_new
         variance += 0.0 if plan in self._slots else prior_data.PLAN_SD**2
         return mean + float(forecast.log_seconds[row]), math.sqrt(variance)
+
+    def noise_variance(self, metric: str) -> float:
+        """Return the variance of a metric's logarithm between runs of one plan, of which the workload is not known."""
+        regression = self.metrics[metric]
+        slope = float(regression.belief.mean[DURATION_WORKLOAD])
+        return regression.variance + slope**2 * self._workload_variance
 
     def level(self, metric: str, plan: TeamPlan) -> float:
         """Return the mean logarithm of a metric under a plan of the team.
@@ -232,31 +238,10 @@ class TeamModel:
             self.prior,
         )
 
-    # --- features
+    # --- plans
 
-    def _features(self, table: PlanTable, forecast: Forecast, rows: Any) -> tuple[Floats, Floats]:
-        """Return the features of plans for durations and for outcomes, without slots, workload 0."""
-        layout = table.layout[rows]
-        kind, size = table.kind[layout], table.size[layout]
-        is_kind = (kind[:, None] == np.arange(len(KINDS))).astype(np.float64)
-        log_size, linear = np.log(size / 3)[:, None], (size / 3 - 1)[:, None]
-        count = len(layout)
-        zero, one = np.zeros((count, 1)), np.ones((count, 1))
-        ordered = [list(KINDS).index(name) for name in prior_data.TOPOLOGY]
-        is_kind = is_kind[:, ordered]
-        mechanism = forecast.log_seconds[rows][:, None]
-        cut, hurried = forecast.cut[rows][:, None], forecast.hurried[rows][:, None]
-        duration = np.hstack(
-            [one, is_kind, is_kind * log_size, is_kind * linear, mechanism, cut, hurried, zero]
-        )
-        several = size > 1
-        side = (np.isin(kind, _SIDE) & several)[:, None].astype(np.float64)
-        checking = (np.isin(kind, _CHECKING) & several)[:, None].astype(np.float64)
-        left_out, late = forecast.left_out[rows][:, None], forecast.late[rows][:, None]
-        outcome = np.hstack(
-            [one, side, side * self._alike, checking, is_kind, log_size, left_out, left_out**2, -cut, late, zero]
-        )
-        return duration, outcome
+    def _features(self, table: PlanTable, forecast: Forecast, rows: Rows) -> tuple[Floats, Floats]:
+        return features_of(table, forecast, rows, self._alike)
 
     def _row(self, plan: TeamPlan) -> tuple[PlanTable | None, int]:
         """Return table and row of a plan, which gets a table of its own when it is not in the team's."""
@@ -315,6 +300,7 @@ class TeamModel:
             "slots": [plan.to_dict() for plan in self._slots],
             "total": self.total,
             "score": self._score,
+            "workload variance": self._workload_variance,
             "setting": self.setting,
         }
 
@@ -338,7 +324,7 @@ class TeamModel:
         self.tasks.load(data["tasks"])
         self.history.load(data["history"])
         self.runs = {TeamPlan.from_dict(plan): int(count) for plan, count in data["runs"]}
-        self._score = float(data["score"])
+        self._score, self._workload_variance = float(data["score"]), float(data["workload variance"])
         self._slots, self.total, self.setting = slots, int(data["total"]), str(data["setting"])
         self._forecast = None
 
@@ -350,15 +336,7 @@ def _differences(features: Floats, slots: Ints) -> Floats:
     full[:, :size] = features
     tested = np.flatnonzero(slots >= 0)
     full[tested, size + slots[tested]] = 1.0
-    return full[:-1] - full[-1]
-
-
-_SIDE = [KINDS.index(kind) for kind in sorted(SIDE_BY_SIDE)]
-_CHECKING = [KINDS.index(kind) for kind in sorted(CHECKING)]
-
-
-def _WORKLOAD(names: Mapping[str, object]) -> int:  # noqa: N802
-    return list(names).index("workload")
+    return np.asarray(full[:-1] - full[-1])
 
 
 def _belief(prior: Mapping[str, tuple[float, float]], own_sd: float, level: float | None) -> Belief:
@@ -373,11 +351,3 @@ def _belief(prior: Mapping[str, tuple[float, float]], own_sd: float, level: floa
 def _named(prior: Mapping[str, tuple[float, float]], belief: Belief) -> dict[str, tuple[float, float]]:
     sds = np.sqrt(np.diag(belief.covariance))
     return {name: (float(belief.mean[i]), float(sds[i])) for i, name in enumerate(prior)}
-
-
-def _alike(spec: TeamSpec) -> float:
-    """Return how alike the members' roles are, from -0.5 (all differ) to 0.5 (all the same)."""
-    roles = [member.role for member in spec.members]
-    if len(roles) < 2:
-        return 0.0
-    return (max(roles.count(role) for role in roles) - 1) / (len(roles) - 1) - 0.5

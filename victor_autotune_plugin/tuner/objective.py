@@ -39,7 +39,7 @@ class Objective:
         max_p95_seconds: Most that the 95th percentile of the duration may be, or None.
     """
 
-    weights: Mapping[str, float] = field(default="duration", converter=_weights, validator=_known)
+    weights: Mapping[str, float] = field(factory=lambda: {"duration": 1.0}, converter=_weights, validator=_known)
     success_margin: float = 0.05
     minimum_improvement: float = 0.05
     max_cost_usd: float | None = None

@@ -104,7 +104,9 @@ def _pooled(
 ) -> dict[str, tuple[float, float]]:
     result = {}
     for name, (mean, sd) in base.items():
-        told = [_told(belief[name], prior[name]) for belief, prior in zip(beliefs, priors, strict=True) if name in belief]
+        told = [
+            _told(belief[name], prior[name]) for belief, prior in zip(beliefs, priors, strict=True) if name in belief
+        ]
         seen = [value for value in told if value is not None]
         result[name] = (mean, sd) if name in NOT_SHARED or not seen else _shrunk(seen, mean, sd)
     return result

@@ -35,7 +35,7 @@ def multiple(topology: str, size: float) -> float:
         topology: A key of `OVERHEAD`.
         size: Members of the team.
     """
-    growth = ((size + 0.5) ** 1.72 - 1.5**1.72) / (3.5**1.72 - 1.5**1.72)
+    growth: float = ((size + 0.5) ** 1.72 - 1.5**1.72) / (3.5**1.72 - 1.5**1.72)
     return 1 + OVERHEAD[topology] * growth / size
 
 
@@ -50,9 +50,7 @@ def _slope(kind: str) -> float:
 
 DURATION: Final[dict[str, tuple[float, float, str]]] = {
     "intercept": (3.0, 3.0, WEAK + "; e^3 is 20 s"),
-    **{
-        kind: (_level(kind), 0.25 if topology == "independent" else 0.45, KIM) for kind, topology in TOPOLOGY.items()
-    },
+    **{kind: (_level(kind), 0.25 if topology == "independent" else 0.45, KIM) for kind, topology in TOPOLOGY.items()},
     **{f"{kind} log size": (_slope(kind), 0.2, KIM) for kind in TOPOLOGY},
     **{f"{kind} size": (0.0, 0.1, WEAK) for kind in TOPOLOGY},
     "mechanism": (0.0, 0.15, "VICTOR.md: members' own times don't depend on the formation"),
@@ -78,7 +76,7 @@ OUTCOME: Final[dict[str, tuple[float, float, str]]] = {
         "roles tell only something of it",
     ),
     "checking": (0.27 / 2, 0.2, "MAST: 24 % of failures are failures of verification; half of that"),
-    **{kind: (0.0, 0.2, WEAK) for kind in TOPOLOGY},
+    **dict.fromkeys(TOPOLOGY, (0.0, 0.2, WEAK)),
     "log size": (0.0, 0.3, WEAK),
     "left out": (-2.5, 1.0, "members add to the result in proportion to what they do; " + WEAK),
     "left out squared": (0.0, 1.0, WEAK),

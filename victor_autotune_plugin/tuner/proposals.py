@@ -8,6 +8,7 @@ from typing import Final
 
 import numpy as np
 from attrs import evolve, frozen
+from numpy.typing import NDArray
 
 from ..model.plan import TeamPlan
 from .explanation import Candidate, NotChosen, Outlook, Proposal, Sensitivity, TestOutlook
@@ -47,9 +48,9 @@ class Risk:
 
 
 RISKS: Final = {
-    "low": Risk(3, 0.50, 0.07, 0.30, 0.15, 0.90, 0.70, 40, samples=False),
-    "medium": Risk(4, 0.60, 0.12, 0.20, 0.10, 0.80, 0.50, 60, samples=False),
-    "high": Risk(6, 0.75, 0.25, 0.10, 0.05, 0.60, 0.30, 100, samples=True),
+    "low": Risk(3, 0.65, 0.09, 0.20, 0.15, 0.90, 0.75, 60, samples=False),
+    "medium": Risk(4, 0.75, 0.18, 0.12, 0.08, 0.80, 0.60, 80, samples=False),
+    "high": Risk(6, 0.85, 0.30, 0.05, 0.03, 0.65, 0.40, 100, samples=True),
 }
 """By name. `low` is the default."""
 
@@ -152,7 +153,9 @@ def propose(model: TeamModel, search: Search, candidates: Sequence[Candidate], s
         return Proposal(None, _nothing(competing, reasons, model), told, reasons, sensitivity)
     open_places = np.flatnonzero(left)
     ranked = open_places[np.argsort(-value[open_places], kind="stable")]
-    others = [_told(competing, int(place), "It passes every gate, but promises less.") for place in ranked[1 : 1 + TOLD]]
+    others = [
+        _told(competing, int(place), "It passes every gate, but promises less.") for place in ranked[1 : 1 + TOLD]
+    ]
     losers = [
         _told(competing, place, "A gate rules it out, or another plan promises more.")
         for place in competing.sources
@@ -223,7 +226,7 @@ def _field(model: TeamModel, search: Search, candidates: Sequence[Candidate]) ->
     suggested = {table.row_of[candidate.plan]: candidate for candidate in candidates}
     open_rows = (far > 0) & (far <= search.risk.knobs) & ~table.looser(here)
     open_rows[list(suggested)] = True
-    rows = np.flatnonzero(open_rows)
+    rows: Ints = np.flatnonzero(open_rows).astype(np.int64)
     weights = weigh(model, rows, live, search.objective, search.doubt, None if table is model.table else table)
     sources: dict[int, str] = {}
     gain, sd = weights.gain.copy(), weights.sd.copy()
@@ -249,7 +252,7 @@ def _combined(candidate: Candidate, gain: float, sd: float) -> tuple[float, floa
     return (gain / sd**2 + told / width**2) / total, math.sqrt(1 / total)
 
 
-def _gates(model: TeamModel, competing: Field, search: Search) -> tuple[dict[str, int], np.ndarray]:
+def _gates(model: TeamModel, competing: Field, search: Search) -> tuple[dict[str, int], NDArray[np.bool_]]:
     """Return how many plans each gate rules out, and which pass all."""
     risk, weights = search.risk, competing.weights
     tried = np.zeros(len(competing.table.plans), dtype=bool)
@@ -336,8 +339,8 @@ def _nearly(competing: Field) -> list[NotChosen]:
 def _nothing(competing: Field, reasons: dict[str, int], model: TeamModel) -> str:
     main = max(reasons, key=lambda name: reasons[name])
     return (
-        f"Not enough evidence for any change after {model.total} runs: the likeliest to be better and safe is so with a "
-        f"probability of {float(competing.weights.better().max()):.0%}. Most plans are ruled out by: {main}."
+        f"Not enough evidence for any change after {model.total} runs: the likeliest to be better and safe is so with "
+        f"a probability of {float(competing.weights.better().max()):.0%}. Most plans are ruled out by: {main}."
     )
 
 

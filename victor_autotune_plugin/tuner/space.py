@@ -218,9 +218,10 @@ def _layouts(spec: TeamSpec) -> tuple[list[TeamPlan], int]:
         for gone in combinations(ids, left_out):
             team = [member for member in spec.members if member.id not in gone]
             chosen = tuple(member.id for member in team) if gone else None
-            for formation in FORMATIONS:
-                if _can_form(formation, team):
-                    plans.append(TeamPlan(formation=None if formation == spec.formation else formation, members=chosen))
+            plans += [
+                TeamPlan(formation=None if formation == spec.formation else formation, members=chosen)
+                for formation in feasible_formations(team)
+            ]
             plans += [TeamPlan(members=chosen, sub_teams=groups) for groups in _groupings([m.id for m in team])]
     return plans[:MOST_LAYOUTS], max(len(plans) - MOST_LAYOUTS, 0)
 
@@ -230,7 +231,10 @@ def _groupings(ids: Sequence[str]) -> list[tuple[tuple[str, ...], ...]]:
     if len(ids) < 3:
         return []
     half = (len(ids) + 1) // 2
-    found = [(tuple(ids[:half]), tuple(ids[half:])), (tuple(ids[::2]), tuple(ids[1::2]))]
+    found: list[tuple[tuple[str, ...], ...]] = [
+        (tuple(ids[:half]), tuple(ids[half:])),
+        (tuple(ids[::2]), tuple(ids[1::2])),
+    ]
     if len(ids) >= 6:
         found.append((tuple(ids[::3]), tuple(ids[1::3]), tuple(ids[2::3])))
     return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Mapping
 from typing import Any, Final
@@ -30,7 +31,7 @@ class TaskEffects:
         """Return mean and variance of a task's effect; zeros without a key, when the noise has it in it."""
         if key is None:
             return 0.0, 0.0
-        return self._beliefs.get(key, (0.0, self._variance))
+        return self._beliefs.get(_short(key), (0.0, self._variance))
 
     def learn(self, key: str | None, residual: float, noise: float) -> None:
         """Take a run of a task into account.
@@ -42,9 +43,10 @@ class TaskEffects:
         """
         if key is None or not math.isfinite(residual):
             return
-        mean, variance = self._beliefs.pop(key, (0.0, self._variance))
+        name = _short(key)
+        mean, variance = self._beliefs.pop(name, (0.0, self._variance))
         gain = variance / (variance + noise)
-        self._beliefs[key] = mean + gain * (residual - mean), variance * (1 - gain)
+        self._beliefs[name] = mean + gain * (residual - mean), variance * (1 - gain)
         if len(self._beliefs) > MOST_TASKS:
             self._beliefs.pop(next(iter(self._beliefs)))
 
@@ -55,3 +57,8 @@ class TaskEffects:
     def load(self, data: Mapping[str, Any]) -> None:
         """Take over what `to_dict` wrote."""
         self._beliefs = {str(key): (float(mean), float(variance)) for key, (mean, variance) in data.items()}
+
+
+def _short(key: str) -> str:
+    """Return a short name of a key, which may be any text."""
+    return hashlib.sha256(key.encode()).hexdigest()[:12]

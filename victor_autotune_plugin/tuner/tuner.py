@@ -131,7 +131,7 @@ class Tuner:
             self._exposed += test.runs * self.outlook(challenger).outlook.p_harm
             if effect is not None and math.isfinite(effect) and effect < 1:
                 # What the test measured has noise of its own.
-                noise = 2 * self._model.metrics["duration"].variance / max(test.runs, 1)
+                noise = 2 * self._model.noise_variance("duration") / max(test.runs, 1)
                 self._surprise += (-math.log1p(-effect) - test.gain) ** 2 / (test.sd**2 + noise)
                 self._tests += 1
         if promoted:
@@ -221,7 +221,11 @@ class Tuner:
             raise ValueError("the state is of another live plan")
         self._model.load(state["model"])
         self._tried = {TeamPlan.from_dict(plan): None for plan in state["tried"]}
-        self._surprise, self._tests, self._exposed = (float(state["surprise"]), int(state["tests"]), float(state["exposed"]))
+        self._surprise, self._tests, self._exposed = (
+            float(state["surprise"]),
+            int(state["tests"]),
+            float(state["exposed"]),
+        )
         self._open = {TeamPlan.from_dict(plan): OpenTest(**test) for plan, test in state["open"]}
 
     def _search(self) -> Search:
@@ -240,4 +244,3 @@ class Tuner:
         if self._fresh is None:
             self._fresh = TeamModel(self.space.spec, self.space.plans[:1], self._prior)
         return self._fresh
-

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import cache
 from statistics import NormalDist
 from typing import Final
@@ -11,12 +11,15 @@ from typing import Final
 import numpy as np
 from attrs import frozen
 
+from ..experiment import Policy
+from ..experiment.boundaries import boundary
 from ..experiment.planning import runs_for
+from ..experiment.policy import PASS_SHARE
 from ..model.plan import TeamPlan
 from .model import TeamModel
 from .normal import Floats, cdf, sigmoid
 from .objective import Objective
-from .table import PlanTable
+from .table import Ints, PlanTable
 
 LOGISTIC_VARIANCE: Final = math.pi**2 / 3
 """Variance of the standard logistic distribution: that of a run's log odds of success."""
@@ -67,7 +70,7 @@ class Weights:
 
 def weigh(
     model: TeamModel,
-    rows: Sequence[int] | Floats,
+    rows: Ints,
     live: TeamPlan,
     objective: Objective,
     doubt: float = 1.0,
@@ -96,7 +99,7 @@ def weigh(
             noise += share**2 * LOGISTIC_VARIANCE
         else:
             gain -= share * effects.log[name]
-            noise += share**2 * model.metrics[name].variance
+            noise += share**2 * model.noise_variance(name)
         variance += share**2 * effects.sd[name] ** 2
     odds, odds_sd = effects.log["score"], doubt * effects.sd["score"]
     least = max(effects.success - objective.success_margin, 0.01)
@@ -125,10 +128,10 @@ def _allowed(
     count: int,
 ) -> Floats:
     """Return the probability that a plan's P95 of cost and duration is within its limit."""
-    result = np.ones(count)
+    result: Floats = np.ones(count)
     for metric, limit in (("cost", objective.max_cost_usd), ("duration", objective.max_p95_seconds)):
         if limit is not None:
-            noise = math.sqrt(model.metrics[metric].variance)
+            noise = math.sqrt(model.noise_variance(metric))
             level = model.level(metric, live)
             room = math.log(limit) - level - Z90 * noise - logs[metric]
             result = result * cdf(room / sds[metric])
@@ -191,9 +194,6 @@ def _unit_runs() -> float:
 @cache
 def _height(runs: int) -> float:
     """Return the height of the A/B engine's boundary after that many runs in each arm."""
-    from ..experiment.boundaries import boundary
-    from ..experiment.policy import PASS_SHARE, Policy
-
     policy = Policy()
     most = policy.max_runs_per_arm
     limits = boundary(policy.rule, policy.alpha * PASS_SHARE, policy.min_runs_per_arm / most, 0.5 / most)
