@@ -49,7 +49,9 @@ class Belief:
         """
         direction = self.covariance @ features
         self.mean += direction * shift
-        self.covariance -= np.outer(direction * shrink, direction)
+        # Scaled like this the product is symmetric to the bit, so that a stored half of it is the whole.
+        scaled = direction * math.sqrt(max(shrink, 0.0))
+        self.covariance -= np.outer(scaled, scaled)
 
     def of(self, features: Floats) -> tuple[float, float]:
         """Return mean and variance of one linear combination, `features` of shape (d,)."""
