@@ -148,3 +148,20 @@ def test_recorded_runs_turn_into_facts(spec) -> None:
     assert facts.plan == PARALLEL
     assert facts.members == (MemberFacts("m0", 5.0, 3, True),)
     assert facts.setting == f"{spec.fingerprint()} a b"
+
+
+def test_a_live_plan_that_can_no_longer_run_is_said_so(spec, make_runs) -> None:
+    tuner = Tuner(plan_space(spec), live=TeamPlan(members=("gone", "m0")))
+    for facts in make_runs(10):
+        tuner.observe(facts)
+    assert tuner.propose().nothing_because == (
+        "The live plan can't run as it is: 'gone' is no member of the team. Roll it back first."
+    )
+
+
+def test_plans_tested_before_are_known_although_the_state_is_lost(spec, make_runs) -> None:
+    runs = make_runs(30)
+    first = Tuner.restored(None, runs, plan_space(spec)).propose().plan
+    assert first is not None
+    again = Tuner.restored("damaged", runs, plan_space(spec), tried=[first])
+    assert again.propose().plan != first

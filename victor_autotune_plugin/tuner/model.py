@@ -17,11 +17,9 @@ from .history import Forecast, MemberHistory
 from .normal import Floats, sigmoid
 from .prior import Prior, TeamBelief
 from .regression import Belief, LogRegression, OutcomeRegression
+from .slots import SLOTS, belief_of, differences, named
 from .table import Ints, PlanTable
 from .tasks import TaskEffects
-
-SLOTS: Final = 12
-"""Plans that have an effect of their own at once; the one that ran longest ago makes room."""
 
 NEW_SETTING_SHARE: Final = 0.25
 """What runs count for after the models, the workflow's definition or another setting changed."""
@@ -72,11 +70,11 @@ class TeamModel:
         if list(prior.duration) != DURATION_NAMES or list(prior.outcome) != OUTCOME_NAMES:
             raise ValueError("the prior is of another version's model; learn it again with fleet_prior")
         self.metrics = {
-            metric: LogRegression(_belief(prior.duration, prior_data.PLAN_SD, level), prior_data.NOISE_SD)
+            metric: LogRegression(belief_of(prior.duration, prior_data.PLAN_SD, level), prior_data.NOISE_SD)
             for metric, level in (("duration", None), ("cost", 0.0), ("tool_calls", 1.0))
         }
-        self.outcome = OutcomeRegression(_belief(prior.outcome, prior_data.PLAN_ODDS_SD, None))
-        self.success = OutcomeRegression(_belief(prior.outcome, prior_data.PLAN_ODDS_SD, None))
+        self.outcome = OutcomeRegression(belief_of(prior.outcome, prior_data.PLAN_ODDS_SD, None))
+        self.success = OutcomeRegression(belief_of(prior.outcome, prior_data.PLAN_ODDS_SD, None))
         self.tasks = TaskEffects(prior_data.TASK_SD)
         self._alike = alike_roles(spec)
         self._forecast: Forecast | None = None
@@ -173,16 +171,16 @@ class TeamModel:
         offsets = {"duration": forecast.log_seconds, "cost": forecast.log_work, "tool_calls": forecast.log_calls}
         changed = (table.layout[chosen] != table.layout[here]).astype(np.float64)
         untested = (slots < 0).astype(np.float64)
-        differences = _differences(features, slots)
+        relative = differences(features, slots)
         for metric in metrics:
             if metric == "score":
                 continue
-            mean, variance = self.metrics[metric].belief.of_all(differences)
+            mean, variance = self.metrics[metric].belief.of_all(relative)
             offset = offsets[metric]
             own = prior_data.PLAN_SD**2 * (untested[:-1] + untested[-1])
             logs[metric] = mean + offset[chosen] - offset[here]
             sds[metric] = np.sqrt(variance + own + changed * forecast.variance[chosen] + _LEAST)
-        mean, variance = self.outcome.belief.of_all(_differences(outcome, slots))
+        mean, variance = self.outcome.belief.of_all(differences(outcome, slots))
         own = prior_data.PLAN_ODDS_SD**2 * (untested[:-1] + untested[-1])
         logs["score"], sds["score"] = mean, np.sqrt(variance + own + _LEAST)
         # The graded outcome tells of differences with less noise, success alone tells the level.
@@ -233,8 +231,8 @@ class TeamModel:
     def shared(self) -> TeamBelief:
         """Return what was learnt as another team's prior can use it."""
         return TeamBelief(
-            _named(self.prior.duration, self.metrics["duration"].belief),
-            _named(self.prior.outcome, self.outcome.belief),
+            named(self.prior.duration, self.metrics["duration"].belief),
+            named(self.prior.outcome, self.outcome.belief),
             self.prior,
         )
 
@@ -327,27 +325,3 @@ class TeamModel:
         self._score, self._workload_variance = float(data["score"]), float(data["workload variance"])
         self._slots, self.total, self.setting = slots, int(data["total"]), str(data["setting"])
         self._forecast = None
-
-
-def _differences(features: Floats, slots: Ints) -> Floats:
-    """Return features of all rows but the last, less the last's, with slots, shape (p - 1, d)."""
-    count, size = features.shape
-    full = np.zeros((count, size + SLOTS))
-    full[:, :size] = features
-    tested = np.flatnonzero(slots >= 0)
-    full[tested, size + slots[tested]] = 1.0
-    return np.asarray(full[:-1] - full[-1])
-
-
-def _belief(prior: Mapping[str, tuple[float, float]], own_sd: float, level: float | None) -> Belief:
-    """Return the belief of a prior with slots; `level` replaces the intercept's mean."""
-    means = [mean for mean, _ in prior.values()]
-    if level is not None:
-        means[list(prior).index("intercept")] = level
-    sds = [sd for _, sd in prior.values()]
-    return Belief(np.array(means + [0.0] * SLOTS), np.array(sds + [own_sd] * SLOTS))
-
-
-def _named(prior: Mapping[str, tuple[float, float]], belief: Belief) -> dict[str, tuple[float, float]]:
-    sds = np.sqrt(np.diag(belief.covariance))
-    return {name: (float(belief.mean[i]), float(sds[i])) for i, name in enumerate(prior)}

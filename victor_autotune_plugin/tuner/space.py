@@ -120,7 +120,25 @@ class PlanSpace:
         """
         spec = self.spec
         shape, now = shape_of(spec, plan), shape_of(spec, live)
-        known = {member.id: member for member in spec.members}
+        wrong = self.cannot_run(plan)
+        if wrong is not None:
+            return wrong
+        if _looser(shape.tool_budget, now.tool_budget):
+            return "the tool budget is looser than today's"
+        if _looser(shape.timeout_seconds, now.timeout_seconds):
+            return "the timeout is looser than today's"
+        if _looser_members(spec, shape, now):
+            return "a member's tool budget is looser than today's, and no budget of the team holds it"
+        crossed = self.crossed_by(plan)
+        if crossed:
+            first = crossed[0]
+            return str(first[-1]) if isinstance(first, tuple | list) else str(first)
+        return None
+
+    def cannot_run(self, plan: TeamPlan) -> str | None:
+        """Return why the team can't run a plan, or None when it can."""
+        shape = shape_of(self.spec, plan)
+        known = {member.id: member for member in self.spec.members}
         unknown = [member for member in shape.members if member not in known]
         if unknown:
             return f"{unknown[0]!r} is no member of the team"
@@ -140,16 +158,6 @@ class PlanSpace:
             return f"{shape.formation!r} is no formation of Victor's"
         if shape.formation != SUB_TEAMS and not _can_form(shape.formation, team):
             return f"these members can't form a {shape.formation} team"
-        if _looser(shape.tool_budget, now.tool_budget):
-            return "the tool budget is looser than today's"
-        if _looser(shape.timeout_seconds, now.timeout_seconds):
-            return "the timeout is looser than today's"
-        if _looser_members(spec, shape, now):
-            return "a member's tool budget is looser than today's, and no budget of the team holds it"
-        crossed = self.crossed_by(plan)
-        if crossed:
-            first = crossed[0]
-            return str(first[-1]) if isinstance(first, tuple | list) else str(first)
         return None
 
 

@@ -15,7 +15,8 @@ from .facts import RunFacts
 from .model import TeamModel
 from .objective import Objective
 from .prior import Prior, TeamBelief, shipped_prior
-from .proposals import RISKS, Search, judge_test, propose
+from .proposals import judge_test, propose
+from .risk import RISKS, Search
 from .space import PlanSpace
 from .weighing import Z90
 
@@ -54,9 +55,10 @@ class Tuner:
         prior: What is believed before the first run; None for the shipped prior.
         risk: `low`, `medium` or `high`.
         live: The plan that runs today.
+        tried: Plans that were tested before and are not to be tested again.
 
     Raises:
-        ValueError: For an unknown risk.
+        ValueError: For an unknown risk, or a prior of another version's model.
     """
 
     def __init__(
@@ -67,6 +69,7 @@ class Tuner:
         *,
         risk: str = "low",
         live: TeamPlan = EMPTY_PLAN,
+        tried: Iterable[TeamPlan] = (),
     ) -> None:
         if risk not in RISKS:
             raise ValueError(f"risk must be one of {', '.join(RISKS)}, not {risk!r}")
@@ -77,7 +80,7 @@ class Tuner:
         self._prior = prior or shipped_prior()
         self._model = TeamModel(space.spec, space.plans, self._prior)
         self._fresh: TeamModel | None = None
-        self._tried: dict[TeamPlan, None] = {}
+        self._tried: dict[TeamPlan, None] = dict.fromkeys(tried)
         self._surprise, self._tests, self._exposed = 0.0, 0, 0.0
         self._open: dict[TeamPlan, OpenTest] = {}
 
@@ -192,6 +195,7 @@ class Tuner:
         *,
         risk: str = "low",
         live: TeamPlan = EMPTY_PLAN,
+        tried: Iterable[TeamPlan] = (),
     ) -> Tuner:
         """Return a tuner from a stored state, or from the runs when the state can't be used.
 
@@ -204,12 +208,14 @@ class Tuner:
             prior: As for `Tuner`; the same that the state was made with.
             risk: As for `Tuner`.
             live: The plan that runs today; a state that says otherwise is not used.
+            tried: As for `Tuner`; a state knows them itself.
         """
-        tuner = cls(space, objective, prior, risk=risk, live=live)
+        known = list(tried)
+        tuner = cls(space, objective, prior, risk=risk, live=live, tried=known)
         try:
             tuner._load(json.loads(state) if isinstance(state, str) else state)
         except (ValueError, KeyError, TypeError, AttributeError):
-            tuner = cls(space, objective, prior, risk=risk, live=live)
+            tuner = cls(space, objective, prior, risk=risk, live=live, tried=known)
             for facts in runs:
                 tuner.observe(facts)
         return tuner
@@ -220,7 +226,7 @@ class Tuner:
         if TeamPlan.from_dict(state["live"]) != self.live:
             raise ValueError("the state is of another live plan")
         self._model.load(state["model"])
-        self._tried = {TeamPlan.from_dict(plan): None for plan in state["tried"]}
+        self._tried.update({TeamPlan.from_dict(plan): None for plan in state["tried"]})
         self._surprise, self._tests, self._exposed = (
             float(state["surprise"]),
             int(state["tests"]),
