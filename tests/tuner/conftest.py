@@ -1,0 +1,59 @@
+"""Teams and runs that the tests of the tuner share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from victor_autotune_plugin.model.plan import EMPTY_PLAN, MemberSpec, TeamPlan, TeamSpec
+from victor_autotune_plugin.tuner import MemberFacts, RunFacts
+
+MakeRuns = Callable[..., list[RunFacts]]
+
+
+@pytest.fixture
+def spec() -> TeamSpec:
+    """Four researchers, one of them a supervisor, one after the other."""
+    members = [MemberSpec(f"m{i}", role="researcher", is_supervisor=i == 0) for i in range(4)]
+    return TeamSpec("wf", "team", "sequential", members, tool_budget=40, timeout_seconds=200.0)
+
+
+@pytest.fixture
+def make_runs(spec: TeamSpec) -> MakeRuns:
+    """Makes runs whose members each take about ten seconds and are added up as the formation says."""
+
+    def make(
+        count: int,
+        plan: TeamPlan = EMPTY_PLAN,
+        *,
+        seed: int = 0,
+        slower: float = 1.0,
+        score: float = 0.9,
+        cost: float | None = 0.1,
+        setting: str = "",
+        sd: float = 0.3,
+    ) -> list[RunFacts]:
+        rng = np.random.default_rng(seed)
+        runs = []
+        for _ in range(count):
+            names = plan.members or spec.member_ids
+            taken = 10 * np.exp(rng.normal(0, sd) + rng.normal(0, 0.1, len(names)))
+            total = taken.max() if (plan.formation or spec.formation) == "parallel" else taken.sum()
+            graded = float(np.clip(rng.normal(score, 0.1), 0, 1))
+            runs.append(
+                RunFacts(
+                    plan,
+                    float(total) * slower,
+                    graded > 0.5,
+                    graded,
+                    tool_calls=3 * len(names),
+                    cost_usd=cost,
+                    members=[MemberFacts(name, float(t), 3) for name, t in zip(names, taken, strict=True)],
+                    setting=setting,
+                )
+            )
+        return runs
+
+    return make

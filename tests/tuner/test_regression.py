@@ -1,0 +1,103 @@
+"""One run at a time comes to the same as all at once, and what is not normal is brought to it."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from victor_autotune_plugin.tuner.normal import cdf, hazard, mean_below_zero
+from victor_autotune_plugin.tuner.regression import Belief, LogRegression, OutcomeRegression, unpacked
+from victor_autotune_plugin.tuner.tasks import TaskEffects
+
+
+def test_the_normal_distribution_is_scipys() -> None:
+    x = np.linspace(-6, 6, 101)
+    assert np.allclose(cdf(x), stats.norm.cdf(x), atol=2e-7)
+    assert np.allclose(
+        [hazard(v) for v in (-2.0, 0.0, 3.0)], stats.norm.pdf([-2, 0, 3]) / stats.norm.sf([-2, 0, 3]), rtol=1e-3
+    )
+    assert hazard(20.0) == pytest.approx(20.05, abs=0.01)
+    draws = np.random.default_rng(1).normal(0.3, 0.8, 400_000)
+    assert mean_below_zero(np.array([0.3]), np.array([0.8]))[0] == pytest.approx(np.minimum(draws, 0).mean(), abs=0.005)
+
+
+def test_a_rank_one_update_is_the_least_squares_posterior() -> None:
+    rng = np.random.default_rng(2)
+    x = rng.normal(size=(50, 3))
+    y = x @ [0.5, -1.0, 0.2] + rng.normal(0, 0.3, 50)
+    belief = Belief(np.zeros(3), np.ones(3))
+    for features, value in zip(x, y, strict=True):
+        mean, spread = belief.of(features)
+        belief.move(features, (value - mean) / (0.09 + spread), 1 / (0.09 + spread))
+    precision = np.eye(3) + x.T @ x / 0.09
+    assert np.allclose(belief.covariance, np.linalg.inv(precision))
+    assert np.allclose(belief.mean, np.linalg.solve(precision, x.T @ y / 0.09))
+
+
+def test_slow_outliers_hardly_move_the_mean() -> None:
+    rng = np.random.default_rng(3)
+    calm, hit = (LogRegression(Belief(np.zeros(1), np.full(1, 3.0)), 0.5) for _ in range(2))
+    for number, value in enumerate(rng.normal(1.0, 0.3, 60)):
+        calm.learn(np.ones(1), float(value))
+        hit.learn(np.ones(1), 5.0 if number % 12 == 6 else float(value))
+    assert hit.belief.mean[0] - calm.belief.mean[0] < 0.15  # the plain mean moves by a third
+
+
+def test_timeouts_count_as_lower_bounds() -> None:
+    rng = np.random.default_rng(4)
+    values = rng.normal(2.0, 0.5, 400)
+    censored, naive = (LogRegression(Belief(np.zeros(1), np.full(1, 3.0)), 0.5) for _ in range(2))
+    for value in values:
+        cut = value > 2.3
+        censored.learn(np.ones(1), float(min(value, 2.3)), censored=bool(cut))
+        naive.learn(np.ones(1), float(min(value, 2.3)))
+    assert abs(censored.belief.mean[0] - 2.0) < abs(naive.belief.mean[0] - 2.0)
+    assert censored.belief.mean[0] == pytest.approx(2.0, abs=0.08)
+
+
+def test_graded_outcomes_tell_more_than_binary_ones() -> None:
+    rng = np.random.default_rng(5)
+    graded, binary = (OutcomeRegression(Belief(np.zeros(1), np.full(1, 2.0))) for _ in range(2))
+    for _ in range(150):
+        graded.learn(np.ones(1), float(np.clip(rng.normal(0.8, 0.1), 0, 1)))
+        binary.learn(np.ones(1), float(rng.random() < 0.8))
+    assert graded.belief.covariance[0, 0] < 0.5 * binary.belief.covariance[0, 0]
+    for regression in (graded, binary):
+        assert regression.belief.mean[0] == pytest.approx(math.log(4), abs=0.45)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.25, 1.0])
+def test_a_discount_leads_from_what_was_learnt_to_the_prior(share: float) -> None:
+    belief = Belief(np.array([1.0, -1.0]), np.array([0.5, 2.0]))
+    belief.move(np.array([1.0, 1.0]), 0.3, 0.2)
+    mean, covariance = belief.mean.copy(), belief.covariance.copy()
+    belief.discount(share)
+    if share == 1.0:
+        assert np.allclose(belief.mean, mean)
+        assert np.allclose(belief.covariance, covariance)
+    elif share == 0.0:
+        assert np.allclose(belief.mean, [1.0, -1.0])
+        assert np.allclose(belief.covariance, np.diag([0.25, 4.0]))
+    else:
+        assert (np.diag(belief.covariance) > np.diag(covariance)).all()
+
+
+def test_tasks_have_effects_of_their_own_and_the_oldest_make_room() -> None:
+    tasks = TaskEffects(0.5)
+    for _ in range(20):
+        tasks.learn("hard", 1.0, 0.05)
+    assert tasks.of("hard")[0] == pytest.approx(1.0, abs=0.05)
+    assert tasks.of("new") == (0.0, 0.25)
+    assert tasks.of(None) == (0.0, 0.0)
+    for number in range(300):
+        tasks.learn(f"task {number}", 0.1, 0.05)
+    assert tasks.of("hard") == (0.0, 0.25)
+    assert len(tasks.to_dict()) == 256
+
+
+def test_packed_values_of_another_length_are_refused() -> None:
+    with pytest.raises(ValueError, match="values where 3 belong"):
+        unpacked("AAAAAAAAAAA=", 3)

@@ -1,0 +1,244 @@
+"""What the tuner proposes, stops, and says."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from attrs import evolve
+
+from victor_autotune_plugin.model.plan import EMPTY_PLAN, MemberSpec, TeamPlan, TeamSpec
+from victor_autotune_plugin.tuner import (
+    Candidate,
+    MemberFacts,
+    Objective,
+    RunFacts,
+    Tuner,
+    fleet_prior,
+    plan_space,
+    shipped_prior,
+)
+
+PARALLEL = TeamPlan(formation="parallel")
+
+
+@pytest.fixture
+def tuner(spec, make_runs) -> Tuner:
+    made = Tuner(plan_space(spec))
+    for facts in make_runs(30):
+        made.observe(facts)
+    return made
+
+
+def test_independent_members_one_after_the_other_are_proposed_side_by_side(tuner) -> None:
+    chosen = tuner.propose().chosen
+    assert chosen is not None
+    assert chosen.plan.formation in ("parallel", "hierarchical") or chosen.plan.sub_teams
+    assert chosen.improvement > 0.4
+    assert chosen.interval[0] < chosen.improvement < chosen.interval[1]
+    assert chosen.p_better + chosen.p_harm == pytest.approx(1.0)
+    assert chosen.runs_behind == 0
+    assert chosen.runs_of_live == 30
+    assert chosen.runs_needed is not None
+    assert chosen.runs_needed >= 10
+
+
+def test_explanations_are_plain_data_and_whole(tuner) -> None:
+    proposal = tuner.propose(candidates=[Candidate(TeamPlan(tool_budget=50), 0.1, 0.2, "tool_budget")])
+    data = json.loads(json.dumps(proposal.to_dict()))
+    assert {"p_better", "p_harm", "interval", "runs_behind", "runs_needed", "prior_improvement"} <= set(data["chosen"])
+    assert data["not_chosen"][0]["source"] == "tool_budget"
+    assert "looser" in data["not_chosen"][0]["reason"]
+    assert {knob["knob"] for knob in data["sensitivity"]} == {"formation", "members", "tool_budget", "timeout_seconds"}
+    assert data["reasons"]
+
+
+def test_proposals_replay_bit_for_bit(spec, make_runs) -> None:
+    for risk in ("low", "high"):
+        answers = []
+        for _ in range(2):
+            tuner = Tuner(plan_space(spec), risk=risk)
+            for facts in make_runs(20):
+                tuner.observe(facts)
+            answers.append(json.dumps([tuner.propose(seed).to_dict() for seed in (1, 2)]))
+        assert answers[0] == answers[1]
+
+
+def test_bolder_risks_draw_and_change_more(spec, make_runs) -> None:
+    tuner = Tuner(plan_space(spec), risk="high")
+    for facts in make_runs(10):
+        tuner.observe(facts)
+    assert len({tuner.propose(seed).plan for seed in range(12)}) > 1
+    with pytest.raises(ValueError, match="risk must be one of low, medium, high, not 'bold'"):
+        Tuner(plan_space(spec), risk="bold")
+
+
+def test_a_suggestion_of_a_strategy_competes_and_can_win(spec, make_runs) -> None:
+    plan = TeamPlan(tool_budget=36, member_budgets={"m0": 4})
+    tuner = Tuner(plan_space(evolve(spec, formation="parallel")))
+    for facts in make_runs(30, TeamPlan()):
+        tuner.observe(facts)
+    alone = tuner.propose()
+    helped = tuner.propose(candidates=[Candidate(plan, 0.45, 0.6, "member_selection")])
+    assert alone.plan != plan
+    assert helped.chosen is not None
+    assert helped.chosen.plan == plan
+    assert helped.chosen.source == "member_selection"
+
+
+def test_an_impossible_interval_is_refused() -> None:
+    with pytest.raises(ValueError, match="low and high"):
+        Candidate(PARALLEL, 0.5, 0.2, "x")
+
+
+def test_a_tested_plan_is_not_proposed_again(tuner) -> None:
+    first = tuner.propose().plan
+    assert first is not None
+    tuner.started(first)
+    tuner.ended(first, promoted=False, effect=0.0)
+    assert tuner.propose().plan != first
+    again = tuner.propose(candidates=[Candidate(first, 0.5, 0.6, "formation_selection")])
+    assert any("tested before" in other.reason for other in again.not_chosen)
+
+
+def test_a_hopeless_test_is_stopped_and_a_good_one_goes_on(spec, make_runs) -> None:
+    bad, good = (Tuner(plan_space(spec)) for _ in range(2))
+    for tuner, slower, score in ((bad, 6.0, 0.55), (good, 1.0, 0.9)):
+        for number, facts in enumerate(make_runs(20)):
+            tuner.observe(facts)
+            if number == 10:
+                tuner.started(PARALLEL)
+        for facts in make_runs(12, PARALLEL, seed=1, slower=slower, score=score):
+            tuner.observe(facts)
+    assert bad.outlook(PARALLEL).stop
+    assert "proven better and safe is down to" in bad.outlook(PARALLEL).reason
+    assert not good.outlook(PARALLEL).stop
+
+
+def test_a_promotion_that_loses_success_is_held_back_and_taken_back(spec, make_runs) -> None:
+    tuner = Tuner(plan_space(spec))
+    for facts in [*make_runs(25), *make_runs(25, PARALLEL, seed=1, score=0.6)]:
+        tuner.observe(facts)
+    assert tuner.outlook(PARALLEL).veto
+    tuner.ended(PARALLEL, promoted=True)
+    assert tuner.live == PARALLEL
+    assert tuner.watched(EMPTY_PLAN).stop
+    tuner.rolled_back(EMPTY_PLAN)
+    assert tuner.live == EMPTY_PLAN
+    assert tuner.propose().plan != PARALLEL
+
+
+def test_the_objective_decides_what_is_proposed(spec, make_runs) -> None:
+    runs = make_runs(30)
+    tuners = {name: Tuner(plan_space(spec), Objective(name)) for name in ("duration", "cost", "tool_calls", "score")}
+    best = {}
+    for name, tuner in tuners.items():
+        for facts in runs:
+            tuner.observe(facts)
+        best[name] = {knob.knob: knob.best for knob in tuner.propose().sensitivity}
+    assert best["duration"]["formation"] > 0.4
+    assert best["cost"]["formation"] < 0.2  # side by side is faster, not cheaper
+    assert best["cost"]["members"] > best["cost"]["formation"]
+    mixed = Tuner(plan_space(spec), Objective({"duration": 1.0, "cost": 1.0}))
+    for facts in runs:
+        mixed.observe(facts)
+    assert (
+        best["cost"]["formation"]
+        < {k.knob: k.best for k in mixed.propose().sensitivity}["formation"]
+        < best["duration"]["formation"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("weights", "why"), [({"speed": 1.0}, "'speed' is no metric"), ({"cost": 0.0}, "above 0"), ({}, "above 0")]
+)
+def test_an_objective_that_is_none_is_refused(weights, why) -> None:
+    with pytest.raises(ValueError, match=why):
+        Objective(weights)
+
+
+def test_limits_on_cost_and_p95_rule_plans_out(spec, make_runs) -> None:
+    for objective in (Objective(max_cost_usd=0.01), Objective(max_p95_seconds=1.0)):
+        tuner = Tuner(plan_space(spec), objective)
+        for facts in make_runs(30):
+            tuner.observe(facts)
+        proposal = tuner.propose()
+        assert proposal.plan is None
+        assert proposal.reasons["over the cost or P95 limit"] > 0
+
+
+def test_a_new_setting_lowers_confidence_without_forgetting(spec, make_runs) -> None:
+    same, other = (Tuner(plan_space(spec)) for _ in range(2))
+    for facts in make_runs(40, setting="model a"):
+        same.observe(facts)
+        other.observe(facts)
+    same.observe(make_runs(1, setting="model a", seed=9)[0])
+    other.observe(make_runs(1, setting="model b", seed=9)[0])
+    _, low, high = same.predict_seconds(EMPTY_PLAN)
+    median, wider_low, wider_high = other.predict_seconds(EMPTY_PLAN)
+    assert wider_high - wider_low > high - low
+    assert median == pytest.approx(40, rel=0.3)
+
+
+def test_a_drift_lowers_confidence(tuner) -> None:
+    before = tuner.outlook(PARALLEL).outlook.success_interval
+    tuner.drifted()
+    after = tuner.outlook(PARALLEL).outlook.success_interval
+    assert after[1] - after[0] > before[1] - before[0]
+
+
+def test_forecasts_that_were_wrong_make_the_next_ones_doubtful(tuner) -> None:
+    assert tuner.doubt == 1.0
+    tuner.started(PARALLEL)
+    tuner.ended(PARALLEL, promoted=False, effect=-2.0)
+    assert tuner.doubt > 1.5
+
+
+def test_a_fleet_moves_the_prior_towards_what_it_saw_and_a_wrong_team_only_a_little(spec, make_runs) -> None:
+    beliefs = []
+    for seed in range(6):
+        tuner = Tuner(plan_space(spec))
+        for facts in [*make_runs(30, seed=seed), *make_runs(30, PARALLEL, seed=seed + 50, slower=2.0)]:
+            tuner.observe(facts)
+        beliefs.append(tuner.shared())
+    base, learnt = shipped_prior(), fleet_prior(beliefs)
+
+    def difference(prior):
+        return prior.duration["parallel"][0] - prior.duration["sequential"][0]
+
+    assert difference(learnt) > difference(base) + 0.1
+    assert difference(fleet_prior(beliefs[:1])) < difference(learnt)
+    assert learnt.teams == 6
+    assert learnt.duration["intercept"] == base.duration["intercept"]
+    assert type(learnt).from_dict(json.loads(json.dumps(learnt.to_dict()))) == learnt
+    assert fleet_prior([]) == base
+
+
+def test_every_number_of_the_shipped_prior_has_a_source() -> None:
+    prior = shipped_prior()
+    for part, table in (("duration", prior.duration), ("outcome", prior.outcome)):
+        for name in table:
+            assert len(prior.sources[f"{part}.{name}"]) > 10
+
+
+def test_a_prior_of_another_version_is_refused_with_its_mend(spec) -> None:
+    prior = shipped_prior()
+    with pytest.raises(ValueError, match="fleet_prior"):
+        Tuner(plan_space(spec), prior=evolve(prior, outcome={"intercept": (0.0, 1.0)}))
+
+
+def test_timeouts_raise_what_is_expected_of_a_plan(spec) -> None:
+    tuner = Tuner(plan_space(spec))
+    for number in range(40):
+        late = number % 3 == 0
+        seconds = 200.0 if late else 100.0 + number
+        members = [MemberFacts(f"m{i}", seconds / 4, finished=not late) for i in range(4)]
+        tuner.observe(RunFacts(EMPTY_PLAN, seconds, not late, 0.0 if late else 0.9, timed_out=late, members=members))
+    assert tuner.predict_seconds(EMPTY_PLAN)[2] > 200
+
+
+def test_a_team_of_one_has_little_to_tune_and_says_so() -> None:
+    lone = TeamSpec("wf", "lone", "sequential", [MemberSpec("only")])
+    tuner = Tuner(plan_space(lone, lambda plan: () if plan.is_empty else ("nothing else",)))
+    tuner.observe(RunFacts(EMPTY_PLAN, 10.0, True, 1.0))
+    assert tuner.propose().nothing_because == "The team's members and the limits leave no other plan than today's."

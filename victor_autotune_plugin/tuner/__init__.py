@@ -1,0 +1,47 @@
+"""Which plan to try next: from a team's runs to the challenger of the next A/B test. Pure: values in, values out.
+
+    space = plan_space(spec, settings.limits.crossed_by)           # the plans that may run
+    tuner = Tuner(space, Objective("duration"), risk="low")
+    for run in runs:                                               # finished runs, oldest first
+        tuner.observe(RunFacts.of(run))
+    proposal = tuner.propose(seed=7, candidates=[Candidate(plan, 0.1, 0.3, "team_sizing")])
+    proposal.plan                                                  # a TeamPlan to test against the live plan, or None
+    proposal.nothing_because                                       # then why there is none
+    proposal.to_dict()                                             # effect, intervals, P(harm), what was not chosen
+
+The A/B engine (`experiment`) has the last word: the tuner chooses what to test (`propose`), may stop a test that is
+hopeless (`outlook(plan).stop`) and hold back a promotion that is not safe (`.veto`), but promotes nothing. Tell it of
+`started`, `ended`, `rolled_back` and `drifted`. Keep `to_dict` and get it back with `Tuner.restored`. `fleet_prior`
+makes a prior of what was learnt of the user's other teams (`Tuner.shared`).
+
+Importing this package imports numpy, so it is imported only when there is something to decide.
+"""
+
+from __future__ import annotations
+
+from .explanation import Candidate, NotChosen, Outlook, Proposal, Sensitivity, TestOutlook
+from .facts import MemberFacts, RunFacts
+from .objective import Objective
+from .prior import Prior, TeamBelief, fleet_prior, shipped_prior
+from .space import PlanSpace, distance, plan_space
+from .tuner import Tuner
+
+__all__ = [
+    "Candidate",
+    "MemberFacts",
+    "NotChosen",
+    "Objective",
+    "Outlook",
+    "PlanSpace",
+    "Prior",
+    "Proposal",
+    "RunFacts",
+    "Sensitivity",
+    "TeamBelief",
+    "TestOutlook",
+    "Tuner",
+    "distance",
+    "fleet_prior",
+    "plan_space",
+    "shipped_prior",
+]

@@ -1,0 +1,79 @@
+"""How bold the tuner is, and what a search for the next plan has to go by."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Final
+
+from attrs import frozen
+
+from ..model.plan import TeamPlan
+from .model import TeamModel
+from .objective import Objective
+from .space import PlanSpace
+
+
+@frozen
+class Risk:
+    """How bold the tuner is.
+
+    Attributes:
+        knobs: Most knobs that are changed at once.
+        harm: Most probability that the plan is worse or loses success, for a test to start.
+        exposure: Most share of the team's runs that is expected to be spent on worse plans.
+        start: Least probability that a test leads to a promotion, for it to start.
+        go_on: The same, for it to go on.
+        promote: Least probability that success is kept, for a promotion.
+        keep: The same, for a promoted plan to stay.
+        horizon: Runs in each arm within which a test should prove an improvement.
+        samples: Whether plans are drawn by Thompson sampling instead of taken by what is expected of them.
+    """
+
+    knobs: int
+    harm: float
+    exposure: float
+    start: float
+    go_on: float
+    promote: float
+    keep: float
+    horizon: int
+    samples: bool
+
+
+RISKS: Final = {
+    "low": Risk(3, 0.65, 0.08, 0.15, 0.10, 0.90, 0.75, 80, samples=False),
+    "medium": Risk(4, 0.75, 0.18, 0.12, 0.08, 0.80, 0.60, 80, samples=False),
+    "high": Risk(6, 0.85, 0.30, 0.05, 0.03, 0.65, 0.40, 100, samples=True),
+}
+"""By name. `low` is the default."""
+
+
+@frozen
+class Search:
+    """What a search for the next plan knows besides the model.
+
+    Attributes:
+        space: The plans.
+        live: The plan that runs today.
+        objective: What is wanted.
+        risk: How bold to be.
+        tried: Plans that were tested and are not to be tested again.
+        doubt: See `weighing.weigh`.
+        exposed: Runs that are expected to have been spent on worse plans so far.
+        prior: The same team's model before its first run.
+    """
+
+    space: PlanSpace
+    live: TeamPlan
+    objective: Objective
+    risk: Risk
+    tried: frozenset[TeamPlan]
+    doubt: float
+    exposed: float
+    prior: Callable[[], TeamModel]
+
+    @property
+    def least_gain(self) -> float:
+        """Log improvement below which a change is not worth a test."""
+        return -math.log1p(-self.objective.minimum_improvement)

@@ -1,0 +1,252 @@
+"""The face of the room: one team's tuner."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+from attrs import asdict, evolve, frozen
+
+from ..model.plan import EMPTY_PLAN, TeamPlan
+from .explanation import Candidate, Proposal, TestOutlook
+from .facts import RunFacts
+from .model import TeamModel
+from .objective import Objective
+from .prior import Prior, TeamBelief, shipped_prior
+from .proposals import judge_test, propose
+from .risk import RISKS, Search
+from .space import PlanSpace
+from .weighing import Z90
+
+STATE_VERSION: Final = 1
+"""Changes whenever a state of before can't be taken over."""
+
+DRIFT_SHARE: Final = 0.25
+"""What runs count for after a drift was found."""
+
+
+@frozen
+class OpenTest:
+    """A test that is running.
+
+    Attributes:
+        gain: Log improvement that was expected.
+        sd: Its standard deviation.
+        harm: Probability of harm when it started.
+        runs: Runs of the challenger since.
+    """
+
+    gain: float
+    sd: float
+    harm: float
+    runs: int
+
+
+class Tuner:
+    """Chooses what to test next on one team.
+
+    Everything it answers is a function of the runs it was told, in their order, and of a seed.
+
+    Args:
+        space: The plans that the team may run.
+        objective: What it is tuned for.
+        prior: What is believed before the first run; None for the shipped prior.
+        risk: `low`, `medium` or `high`.
+        live: The plan that runs today.
+        tried: Plans that were tested before and are not to be tested again.
+
+    Raises:
+        ValueError: For an unknown risk, or a prior of another version's model.
+    """
+
+    def __init__(
+        self,
+        space: PlanSpace,
+        objective: Objective | None = None,
+        prior: Prior | None = None,
+        *,
+        risk: str = "low",
+        live: TeamPlan = EMPTY_PLAN,
+        tried: Iterable[TeamPlan] = (),
+    ) -> None:
+        if risk not in RISKS:
+            raise ValueError(f"risk must be one of {', '.join(RISKS)}, not {risk!r}")
+        self.space = space
+        self.objective = objective or Objective()
+        self.risk = risk
+        self.live = live
+        self._prior = prior or shipped_prior()
+        self._model = TeamModel(space.spec, space.plans, self._prior)
+        self._fresh: TeamModel | None = None
+        self._tried: dict[TeamPlan, None] = dict.fromkeys(tried)
+        self._surprise, self._tests, self._exposed = 0.0, 0, 0.0
+        self._open: dict[TeamPlan, OpenTest] = {}
+
+    def observe(self, facts: RunFacts) -> None:
+        """Take one finished run into account, in constant time."""
+        test = self._open.get(facts.plan)
+        if test is not None:
+            self._open[facts.plan] = evolve(test, runs=test.runs + 1)
+        self._model.observe(facts)
+
+    def propose(self, seed: int = 0, candidates: Iterable[Candidate] = ()) -> Proposal:
+        """Return the plan to test next, or why there is none.
+
+        Args:
+            seed: Of the draw; only risk `high` draws.
+            candidates: Plans from elsewhere, such as the strategies'; they compete with the tuner's own.
+        """
+        return propose(self._model, self._search(), list(candidates), seed)
+
+    def started(self, challenger: TeamPlan) -> None:
+        """Take note that a test of a plan against the live one began, and what was expected of it."""
+        outlook = self.outlook(challenger).outlook
+        gain, low = -math.log1p(-outlook.improvement), -math.log1p(-outlook.interval[0])
+        self._open[challenger] = OpenTest(gain, max((gain - low) / Z90, 0.05), outlook.p_harm, 0)
+
+    def outlook(self, challenger: TeamPlan) -> TestOutlook:
+        """Return whether a running test is worth going on with, and whether a promotion would be safe."""
+        return judge_test(self._model, self._search(), challenger)
+
+    def watched(self, replaced: TeamPlan) -> TestOutlook:
+        """Return whether the live plan, which was promoted, should stay.
+
+        Args:
+            replaced: The plan that it replaced.
+        """
+        return judge_test(self._model, evolve(self._search(), live=replaced), self.live, promoted=True)
+
+    def ended(self, challenger: TeamPlan, *, promoted: bool, effect: float | None = None) -> None:
+        """Take note that a test ended; a plan is tested once.
+
+        Args:
+            challenger: The treatment.
+            promoted: Whether it is the live plan now.
+            effect: Relative improvement that the test measured, or None. A model whose forecasts turn out wrong trusts
+                its next ones less.
+        """
+        self._tried[challenger] = None
+        test = self._open.pop(challenger, None)
+        if test is not None:
+            # What the runs were really worth is known better now than when they were risked.
+            self._exposed += test.runs * self.outlook(challenger).outlook.p_harm
+            if effect is not None and math.isfinite(effect) and effect < 1:
+                # What the test measured has noise of its own.
+                noise = 2 * self._model.noise_variance("duration") / max(test.runs, 1)
+                self._surprise += (-math.log1p(-effect) - test.gain) ** 2 / (test.sd**2 + noise)
+                self._tests += 1
+        if promoted:
+            self._tried[self.live] = None
+            self.live = challenger
+
+    def rolled_back(self, to: TeamPlan) -> None:
+        """Take note that a promotion was taken back; the plan that was is not tested again."""
+        self._tried[self.live] = None
+        self._tried.pop(to, None)
+        self.live = to
+
+    def drifted(self, share: float = DRIFT_SHARE) -> None:
+        """Let what was learnt so far count for a share of what it did, because the world changed."""
+        self._model.discount(share)
+
+    @property
+    def doubt(self) -> float:
+        """Factor on the standard deviation of forecasts: above 1 when tests turned out otherwise than expected."""
+        return max(1.0, math.sqrt((2.0 + self._surprise) / (2.0 + self._tests)))
+
+    def shared(self) -> TeamBelief:
+        """Return what was learnt, for the prior of the user's other teams (`fleet_prior`)."""
+        return self._model.shared()
+
+    def predict_seconds(self, plan: TeamPlan) -> tuple[float, float, float]:
+        """Return median, and the ends of the 90 % interval, of the duration of the next run of a plan, in seconds.
+
+        Raises:
+            KeyError: For a plan that the team can't run.
+        """
+        mean, sd = self._model.predict(plan)
+        half = 2.015 * sd  # the 95 % point of Student's t with 5 degrees of freedom
+        return math.exp(mean), math.exp(mean - half), math.exp(mean + half)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the state as JSON-able data, at most 100 kB."""
+        return {
+            "version": STATE_VERSION,
+            "team": self.space.spec.fingerprint(),
+            "model": self._model.to_dict(),
+            "live": self.live.to_dict(),
+            "tried": [plan.to_dict() for plan in self._tried],
+            "surprise": self._surprise,
+            "tests": self._tests,
+            "exposed": self._exposed,
+            "open": [[plan.to_dict(), asdict(test)] for plan, test in self._open.items()],
+        }
+
+    @classmethod
+    def restored(
+        cls,
+        state: Mapping[str, Any] | str | None,
+        runs: Sequence[RunFacts],
+        space: PlanSpace,
+        objective: Objective | None = None,
+        prior: Prior | None = None,
+        *,
+        risk: str = "low",
+        live: TeamPlan = EMPTY_PLAN,
+        tried: Iterable[TeamPlan] = (),
+    ) -> Tuner:
+        """Return a tuner from a stored state, or from the runs when the state can't be used.
+
+        Args:
+            state: What `to_dict` returned, or its JSON; None when there is none.
+            runs: The team's runs, oldest first; only looked at when the state is damaged, of another definition of the
+                team, or of another version.
+            space: As for `Tuner`.
+            objective: As for `Tuner`.
+            prior: As for `Tuner`; the same that the state was made with.
+            risk: As for `Tuner`.
+            live: The plan that runs today; a state that says otherwise is not used.
+            tried: As for `Tuner`; a state knows them itself.
+        """
+        known = list(tried)
+        tuner = cls(space, objective, prior, risk=risk, live=live, tried=known)
+        try:
+            tuner._load(json.loads(state) if isinstance(state, str) else state)
+        except (ValueError, KeyError, TypeError, AttributeError):
+            tuner = cls(space, objective, prior, risk=risk, live=live, tried=known)
+            for facts in runs:
+                tuner.observe(facts)
+        return tuner
+
+    def _load(self, state: Mapping[str, Any] | None) -> None:
+        if state is None or state["version"] != STATE_VERSION or state["team"] != self.space.spec.fingerprint():
+            raise ValueError("no state, or one of another version or another definition of the team")
+        if TeamPlan.from_dict(state["live"]) != self.live:
+            raise ValueError("the state is of another live plan")
+        self._model.load(state["model"])
+        self._tried.update({TeamPlan.from_dict(plan): None for plan in state["tried"]})
+        self._surprise, self._tests, self._exposed = (
+            float(state["surprise"]),
+            int(state["tests"]),
+            float(state["exposed"]),
+        )
+        self._open = {TeamPlan.from_dict(plan): OpenTest(**test) for plan, test in state["open"]}
+
+    def _search(self) -> Search:
+        return Search(
+            self.space,
+            self.live,
+            self.objective,
+            RISKS[self.risk],
+            frozenset(self._tried),
+            self.doubt,
+            self._exposed + math.fsum(test.harm * test.runs for test in self._open.values()),
+            self._before,
+        )
+
+    def _before(self) -> TeamModel:
+        if self._fresh is None:
+            self._fresh = TeamModel(self.space.spec, self.space.plans[:1], self._prior)
+        return self._fresh
