@@ -1,8 +1,72 @@
-"""Tunes the agent teams inside Victor workflows by A/B tests on their real runs."""
+"""Tunes the agent teams inside Victor workflows by A/B tests on their real runs.
+
+Importing it loads nothing heavy: each public name is loaded when it is first used.
+"""
 
 from __future__ import annotations
 
-__all__ = ["__version__", "install", "uninstall"]
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from .analyzer import PerformanceAnalyzer
+    from .autotuner import PerformanceAutotuner
+    from .model.optimization import (
+        OptimizationPriority,
+        OptimizationResult,
+        OptimizationSuggestion,
+        OptimizationType,
+        PerformanceInsight,
+    )
+    from .strategies import (
+        FormationSelectionStrategy,
+        MemberSelectionStrategy,
+        OptimizationStrategy,
+        ParallelizationStrategy,
+        TeamSizingStrategy,
+        TimeoutTuningStrategy,
+        ToolBudgetStrategy,
+    )
+
+    __version__: str
+
+__all__ = [
+    "FormationSelectionStrategy",
+    "MemberSelectionStrategy",
+    "OptimizationPriority",
+    "OptimizationResult",
+    "OptimizationStrategy",
+    "OptimizationSuggestion",
+    "OptimizationType",
+    "ParallelizationStrategy",
+    "PerformanceAnalyzer",
+    "PerformanceAutotuner",
+    "PerformanceInsight",
+    "TeamSizingStrategy",
+    "TimeoutTuningStrategy",
+    "ToolBudgetStrategy",
+    "__version__",
+    "install",
+    "uninstall",
+]
+
+_HOMES: Final = {
+    "PerformanceAnalyzer": ".analyzer",
+    "PerformanceAutotuner": ".autotuner",
+    "OptimizationPriority": ".model.optimization",
+    "OptimizationResult": ".model.optimization",
+    "OptimizationSuggestion": ".model.optimization",
+    "OptimizationType": ".model.optimization",
+    "PerformanceInsight": ".model.optimization",
+    "FormationSelectionStrategy": ".strategies",
+    "MemberSelectionStrategy": ".strategies",
+    "OptimizationStrategy": ".strategies",
+    "ParallelizationStrategy": ".strategies",
+    "TeamSizingStrategy": ".strategies",
+    "TimeoutTuningStrategy": ".strategies",
+    "ToolBudgetStrategy": ".strategies",
+}
+"""Module of each public name that is loaded on first use."""
 
 
 def install() -> None:
@@ -27,9 +91,18 @@ def uninstall() -> None:
         before.close()
 
 
-def __getattr__(name: str) -> str:
+def __getattr__(name: str) -> Any:
     if name == "__version__":
         from importlib.metadata import version
 
         return version("victor-autotune-plugin")
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(home, __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

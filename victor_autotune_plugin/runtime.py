@@ -72,6 +72,20 @@ class Runtime:
 
         return Store.open(self.book.database_url or default_url(self.project))
 
+    def open_existing_store(self) -> Store | None:
+        """Open the store that the settings name, or return None while its file does not exist.
+
+        For whoever only looks, and so must not create one.
+
+        Raises:
+            StoreError: If there is one that can't be used.
+        """
+        from .storage import default_url
+        from .storage.target import target_of
+
+        file = target_of(self.book.database_url or default_url(self.project), 0.2).file
+        return None if file is not None and not file.exists() else self.open_store()
+
     def check_limits(self, spec: TeamSpec, plan: TeamPlan, metadata: Mapping[str, Any] | None) -> None:
         """Make sure that a plan crosses none of a team's hard limits, whoever made it.
 

@@ -13,8 +13,12 @@ from attrs import evolve, frozen
 from typer.testing import CliRunner
 
 from tests.loop.simulated import SPEC, Simulation
+from tests.realvictor import workflow_yaml
+from victor_autotune_plugin.cli import comparison, runner
 from victor_autotune_plugin.cli.app import app
 from victor_autotune_plugin.model.plan import TeamPlan
+
+from .victor import Victor
 
 PROG = "victor autotune"
 
@@ -110,3 +114,13 @@ def project(_projects: dict[str, Path], tmp_path: Path) -> Callable[[str], None]
         shutil.copytree(_projects[state], tmp_path, dirs_exist_ok=True)
 
     return project
+
+
+@pytest.fixture
+def victor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Victor:
+    victor = Victor()
+    for module in (runner, comparison):
+        monkeypatch.setattr(module, "make_orchestrator", victor.make_orchestrator)
+    monkeypatch.setattr(runner, "run_workflow", victor.run_workflow)
+    (tmp_path / "flow.yaml").write_text(workflow_yaml("researcher", "planner"))
+    return victor

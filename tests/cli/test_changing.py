@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from victor_autotune_plugin.model.plan import EMPTY_PLAN
+from tests.loop.simulated import SPEC, Simulation
+from victor_autotune_plugin.loop.manual import ManualChanges
+from victor_autotune_plugin.model.optimization import OptimizationPriority, OptimizationSuggestion
+from victor_autotune_plugin.model.plan import EMPTY_PLAN, TeamPlan
 from victor_autotune_plugin.model.state import TeamState
 from victor_autotune_plugin.storage import Store, default_url
 
@@ -24,7 +27,7 @@ def test_rollback_takes_back_the_promoted_plan(
     assert not state(tmp_path).plan.is_empty
     said = call("rollback", "team", "--reason", "answers got shorter")
     assert said.code == 0
-    assert said.out == "team (flow): The last promotion is taken back. The plan is now: as configured.\n"
+    assert said.out == "team (flow): The last change is taken back. The plan is now: as configured.\n"
     assert state(tmp_path).plan == EMPTY_PLAN
     last = call("history", "--json").data["changes"][0]
     assert (last["action"], last["actor"], last["reason"]) == ("rolled_back", "person", "answers got shorter")
@@ -64,3 +67,65 @@ def test_a_team_that_is_only_observed_can_be_paused(call: Callable[..., Said], s
     simulate(mode="observe").run()  # type: ignore[attr-defined]
     assert call("pause", "team").code == 0
     assert call("status", "--json").data["teams"][0]["paused"] is True
+
+
+def test_what_is_in_effect_can_be_listed(
+    call: Callable[..., Said], project: Callable[[str], None], tmp_path: Path
+) -> None:
+    project("watched")
+    before = state(tmp_path)
+    said = call("rollback", "team", "--list")
+    assert said.code == 0
+    words = " ".join(said.out.split())
+    assert "Run the team in formation parallel" in words
+    assert "passed, " in words
+    (listed,) = call("rollback", "team", "--list", "--json").data["changes"]
+    assert (listed["index"], listed["in_effect"], listed["validation_status"]) == (0, True, "passed")
+    assert state(tmp_path) == before
+    assert call("rollback", "team", "--all").code == 0
+    assert state(tmp_path).plan == EMPTY_PLAN
+    assert "nothing to take back" in call("rollback", "team", "--list").out
+
+
+def test_a_chosen_change_goes_with_those_made_after_it(
+    call: Callable[..., Said], simulate: Callable[..., Simulation], tmp_path: Path
+) -> None:
+    simulation = simulate(**{"experiment.min_history": 1000})
+    simulation.run()
+    manual = ManualChanges(simulation.runtime.recorder, simulation.runtime.hooks)
+    for plan in (TeamPlan(formation="parallel"), TeamPlan(tool_budget=30), TeamPlan(timeout_seconds=60.0)):
+        manual.put_in_place(SPEC.key, plan, "By hand.", evidence={})
+    said = call("rollback", "team", "--index", "3")
+    assert said.code == 2
+    assert "Choose from 0 to 2" in said.err
+    said = call("rollback", "team", "--index", "1", "--json")
+    assert said.data["change"]["action"] == "rolled_back"
+    assert state(tmp_path).plan == TeamPlan(formation="parallel")
+    assert [one["index"] for one in call("rollback", "team", "--list", "--json").data["changes"]] == [0]
+    assert "The last change is taken back. The plan is now: as configured." in call("rollback", "team").out
+
+
+def test_a_chosen_change_ends_a_running_test_and_the_latest_does_not(
+    call: Callable[..., Said], simulate: Callable[..., Simulation], tmp_path: Path
+) -> None:
+    simulation = simulate(**{"experiment.min_history": 1000})
+    simulation.run()
+    manual = ManualChanges(simulation.runtime.recorder, simulation.runtime.hooks)
+    manual.put_in_place(SPEC.key, TeamPlan(tool_budget=30), "By hand.", evidence={})
+    suggestion = OptimizationSuggestion(
+        "x", OptimizationPriority.LOW, "Try.", {}, {"formation": "parallel"}, 9, 0.9, 0.1
+    )
+    manual.start_test(SPEC.key, suggestion, simulation.runtime.settings(SPEC), {})
+    assert call("rollback", "team", "--json").data["change"]["action"] == "aborted"
+    assert state(tmp_path).plan == TeamPlan(tool_budget=30)
+    manual.start_test(SPEC.key, suggestion, simulation.runtime.settings(SPEC), {})
+    assert call("rollback", "team", "--index", "0", "--json").data["change"]["action"] == "rolled_back"
+    assert (state(tmp_path).plan, state(tmp_path).experiment_id) == (EMPTY_PLAN, None)
+
+
+def test_choices_exclude_each_other(call: Callable[..., Said], project: Callable[[str], None]) -> None:
+    project("watched")
+    said = call("rollback", "team", "--list", "--all")
+    assert said.code == 2
+    assert "Give only one of them." in said.err
+    assert "x>=0" in call("rollback", "team", "--index", "-1").err

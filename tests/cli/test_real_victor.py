@@ -104,3 +104,46 @@ def test_ctrl_c_in_the_middle_of_a_run(sandbox: Sandbox, scripted: ScriptedModel
         assert store.counts()["runs_running"] == 0
     assert sum(not record.run.cancelled for record in runs if record.run is not None) == data["runs_done"]
     assert sum(record.run.cancelled for record in runs if record.run is not None) == len(runs) - data["runs_done"]
+
+
+def test_a_benchmark_on_real_victor_finds_the_faster_formation(
+    victor_process: Process, scripted: ScriptedModel, tmp_path: Path
+) -> None:
+    scripted.script = scripts.succeed_at_once(0.15)
+    members = ("researcher", "planner", "researcher", "planner")
+    (tmp_path / "old.yaml").write_text(workflow_yaml(*members, formation="sequential"))
+    (tmp_path / "new.yaml").write_text(workflow_yaml(*members, formation="parallel"))
+    files = ("--before", "old.yaml", "--after", "new.yaml", "--runs", "15")
+    done = victor_process("victor-autotune", "benchmark", *files, *MODEL, "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    data = json.loads(done.stdout)
+    assert data["status"] == "passed", data["reason"]
+    assert data["treatment"]["median_seconds"] < data["control"]["median_seconds"]
+    assert data["failures"] == []
+    assert done.stderr.count(": ok") + done.stderr.count(", ok") == len(data["observations"]) <= 30
+    assert not (tmp_path / ".victor" / "autotune.db").exists()
+
+
+def test_a_plan_is_applied_validated_and_taken_back_on_real_victor(
+    victor_process: Process, scripted: ScriptedModel, tmp_path: Path
+) -> None:
+    scripted.script = scripts.succeed_at_once(0.15)
+    members = ("researcher", "planner", "researcher", "planner")
+    metadata = {"autotune": {"mode": "suggest"}}
+    (tmp_path / "flow.yaml").write_text(workflow_yaml(*members, formation="sequential", metadata=metadata))
+
+    def call(*argv: str) -> dict[str, object]:
+        done = victor_process("victor-autotune", *argv, "--json", cwd=tmp_path)
+        assert done.returncode == 0, done.stderr + done.stdout
+        data: dict[str, object] = json.loads(done.stdout)
+        return data
+
+    call("run", "flow.yaml", "--runs", "6", *MODEL)
+    applied = call("apply", "team", "--auto", "--strategies", "formation_selection")
+    assert [one["validation_status"] for one in applied["results"]] == ["skipped"]  # type: ignore[attr-defined]
+    validated = call("validate", "flow.yaml", "--runs", "15", *MODEL)
+    assert validated["plan"] == {"formation": "parallel"}
+    assert validated["status"] == "passed", validated["reason"]
+    call("rollback", "team")
+    ran = call("run", "flow.yaml", *MODEL)
+    assert ran["runs"][0]["teams"][0]["plan_used"]["formation"] == "sequential"  # type: ignore[index]

@@ -6,19 +6,15 @@ import asyncio
 import io
 import json
 import os
-import random
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from attrs import evolve
 
-from tests.loop.simulated import SPEC, Simulation, by_formation
-from tests.realvictor import workflow_yaml
+from tests.loop.simulated import SPEC
 from victor_autotune_plugin import runtime as process
 from victor_autotune_plugin.cli import runner
 from victor_autotune_plugin.cli.progress import Screen
@@ -29,63 +25,7 @@ from victor_autotune_plugin.model.state import Change
 from victor_autotune_plugin.storage import Store, default_url
 
 from .conftest import Said
-
-Work = Callable[[int, Mapping[str, Any]], Awaitable[Any]]
-
-
-class InThisProcess(Simulation):
-    """Makes up team runs through the hooks of the process's runtime, as Victor's would go."""
-
-    def __init__(self) -> None:
-        self.runtime = process.runtime()
-        self.truth = by_formation
-        self.spec = evolve(SPEC, workflow="workflow", team_id="team")
-        self.success = 1.0
-        self.tokens = ()
-        self._random = random.Random(1)
-
-
-def result(success: bool = True, error: str | None = None, **nodes: bool) -> Any:
-    """Return what Victor's executor returns."""
-    found = {name: SimpleNamespace(success=good, error=None) for name, good in nodes.items()}
-    return SimpleNamespace(success=success, error=error, node_results=found)
-
-
-async def a_team_run(number: int, context: Mapping[str, Any]) -> Any:
-    await asyncio.sleep(0)
-    InThisProcess().run()
-    return result(team=True)
-
-
-class Victor:
-    """Stands in for Victor: does `work` as a run, and notes what it was asked."""
-
-    def __init__(self) -> None:
-        self.work: Work = a_team_run
-        self.contexts: list[dict[str, Any]] = []
-        self.asked: tuple[object, ...] = ()
-        self.closed = False
-
-    async def make_orchestrator(self, *asked: object) -> Any:
-        self.asked = asked
-        return self
-
-    async def run_workflow(self, definition: Any, orchestrator: Any, context: Mapping[str, Any]) -> Any:
-        assert orchestrator is self
-        self.contexts.append(dict(context))
-        return await self.work(len(self.contexts), context)
-
-    async def close(self) -> None:
-        self.closed = True
-
-
-@pytest.fixture
-def victor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Victor:
-    victor = Victor()
-    monkeypatch.setattr(runner, "make_orchestrator", victor.make_orchestrator)
-    monkeypatch.setattr(runner, "run_workflow", victor.run_workflow)
-    (tmp_path / "flow.yaml").write_text(workflow_yaml("researcher", "planner"))
-    return victor
+from .victor import InThisProcess, Victor, Work, a_team_run, result
 
 
 def test_runs_are_counted_and_recorded(call: Callable[..., Said], victor: Victor, tmp_path: Path) -> None:

@@ -1,38 +1,10 @@
-"""`rollback`, `pause`, `resume`: what a person changes."""
+"""`pause`, `resume`: whether a team is tuned."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
-
-import typer
 
 from .options import HERE, Json, Project, Team, TeamName, Workflow, chosen
-
-
-def rollback(
-    name: TeamName = None,
-    project: Project = HERE,
-    workflow: Workflow = None,
-    team: Team = None,
-    reason: Annotated[
-        str, typer.Option("--reason", metavar="TEXT", help="Why, for the history.")
-    ] = "Taken back by hand.",
-    as_json: Json = False,
-) -> None:
-    """Take back a team's last change: its running test, or the plan that was promoted last."""
-    from . import rendering as show
-    from .session import opened
-
-    with opened(project) as session:
-        state = session.team(chosen(name, team), workflow)
-        change = session.runtime.loop.roll_back(*state.key, reason)
-    if as_json:
-        show.write_json({"change": change.to_dict()})
-        return
-    what = "The running test is aborted" if change.action == "aborted" else "The last promotion is taken back"
-    plan = show.plan_text(change.plan_after)
-    show.say(f"{state.team_id} ({state.workflow}): {what}. The plan is now: {plan}.")
 
 
 def pause(

@@ -3,7 +3,7 @@
 | code | meaning |
 |---|---|
 | 0 | fine |
-| 1 | found something bad: a run failed, or `doctor` found a fault |
+| 1 | found something bad: a run failed, a change could not be made, a version is worse, or `doctor` found a fault |
 | 2 | wrong usage or input: option, settings, file, store, team |
 | 130 | interrupted by Ctrl-C |
 """

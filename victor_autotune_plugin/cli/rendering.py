@@ -9,8 +9,6 @@ from __future__ import annotations
 import json
 import math
 import sys
-import time
-import unicodedata
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
@@ -20,13 +18,17 @@ from rich.table import Table
 from rich.text import Text
 
 from ..errors import AutotuneError
+from ..plain_text import DASH as DASH
+from ..plain_text import clean as clean
+from ..plain_text import count as count
+from ..plain_text import percent as percent
+from ..plain_text import plan_text as plan_text
+from ..plain_text import seconds as seconds
+from ..plain_text import when as when
+from ..plain_text import who as who
 
 if TYPE_CHECKING:
-    from ..model.plan import TeamPlan
     from ..model.state import Change
-
-DASH: Final = "–"
-"""Stands for what is not known or does not apply."""
 
 STYLES: Final[Mapping[str, str]] = {
     "ok": "green",
@@ -49,7 +51,6 @@ STYLES: Final[Mapping[str, str]] = {
 """Colours of words; others have none."""
 
 _LONGEST_NAME: Final = 60
-_UNSEEN: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 
 
 def out() -> Console:
@@ -60,23 +61,6 @@ def out() -> Console:
 def err() -> Console:
     """Return the console of progress, notes and errors, stderr."""
     return Console(file=sys.stderr, markup=False, emoji=False, highlight=False)
-
-
-def clean(value: object, *, keep_lines: bool = False) -> str:
-    r"""Return a text without characters that steer a terminal: they are shown as escapes, such as `\x1b`.
-
-    Args:
-        value: The text.
-        keep_lines: Whether line breaks stay.
-    """
-    return "".join(
-        char if (keep_lines and char == "\n") or unicodedata.category(char) not in _UNSEEN else _escape(char)
-        for char in str(value)
-    )
-
-
-def _escape(char: str) -> str:
-    return char.encode("unicode_escape", "surrogatepass").decode("ascii")
 
 
 def text(value: object, style: str = "") -> Text:
@@ -142,7 +126,12 @@ def bullets(sentences: Iterable[str]) -> Table:
 
 def say(message: object, style: str = "") -> None:
     """Print a sentence of a result to stdout."""
-    _sentence(out(), text(message, style))
+    _sentence(out(), message if isinstance(message, Text) else text(message, style))
+
+
+def blank() -> None:
+    """Print an empty line to stdout."""
+    out().print()
 
 
 def note(message: object) -> None:
@@ -157,8 +146,13 @@ def _sentence(console: Console, shown: Text) -> None:
 
 def write_json(data: object) -> None:
     """Write plain data as JSON to stdout. ASCII only, so that any terminal and pipe takes it."""
-    sys.stdout.write(json.dumps(_finite(data), indent=2, allow_nan=False) + "\n")
+    sys.stdout.write(json_text(data))
     sys.stdout.flush()
+
+
+def json_text(data: object) -> str:
+    """Return plain data as JSON of several lines; numbers that are not finite become null."""
+    return json.dumps(_finite(data), indent=2, allow_nan=False) + "\n"
 
 
 def write_error(error: AutotuneError, *, as_json: bool) -> None:
@@ -179,45 +173,7 @@ def _finite(value: object) -> Any:
     return value
 
 
-def seconds(value: float | None) -> str:
-    """Return a duration in seconds for people: `0.35 s`, `12.3 s`, `2 min 05 s`."""
-    if value is None or not math.isfinite(value):
-        return DASH
-    if value < 99.95:
-        return f"{value:.2f} s" if value < 9.995 else f"{value:.1f} s"
-    minutes, rest = divmod(round(value), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s"
-
-
-def percent(share: float | None, digits: int = 0) -> str:
-    """Return a share as a percentage: `0.25` is `25 %`."""
-    if share is None or not math.isfinite(share):
-        return DASH
-    return f"{100 * share:.{digits}f} %"
-
-
-def plan_text(plan: TeamPlan) -> str:
-    """Return a plan in words that a narrow column can break: `formation parallel, timeout 30s`."""
-    return plan.describe().replace("=", " ")
-
-
-def who(change: Change) -> str:
-    """Return who made a change."""
-    return "by itself" if change.actor == "auto" else f"by a {change.actor}"
-
-
 def step(change: Change, *, why: bool = True) -> str:
     """Return a change in one sentence: what, who, when, and if wanted why."""
     said = f"{change.action.replace('_', ' ')} {who(change)}, {when(change.at)}"
     return f"{said}: {change.reason}" if why else said
-
-
-def when(at: float | None) -> str:
-    """Return Unix seconds as local date and time, to the minute."""
-    return DASH if at is None else time.strftime("%Y-%m-%d %H:%M", time.localtime(at))
-
-
-def count(number: int, noun: str) -> str:
-    """Return a number with its noun: `1 run`, `2 runs`."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -4,12 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from .command import ExitCode
-from .options import HERE, Json, Project
+from .context import initial_context
+from .options import (
+    HERE,
+    BaseUrl,
+    Context,
+    Json,
+    Model,
+    Project,
+    Provider,
+    Values,
+    Verbose,
+    WhichWorkflow,
+    WorkflowFile,
+)
 
 if TYPE_CHECKING:
     from .facts import TeamFacts
@@ -17,30 +30,21 @@ if TYPE_CHECKING:
 
 
 def run(
-    file: Annotated[Path, typer.Argument(metavar="WORKFLOW.yaml", help="Workflow file with a team step.")],
-    workflow: Annotated[
-        str | None, typer.Option("--workflow", metavar="NAME", help="Which workflow, if the file holds several.")
-    ] = None,
+    file: WorkflowFile,
+    workflow: WhichWorkflow = None,
     runs: Annotated[int, typer.Option("--runs", "-n", metavar="N", min=1, help="How often to run it.")] = 1,
     concurrency: Annotated[
         int, typer.Option("--concurrency", metavar="N", min=1, help="How many runs at the same time.")
     ] = 1,
-    provider: Annotated[
-        str | None, typer.Option("--provider", help="Victor's name of the provider.", show_default="Victor's profile")
-    ] = None,
-    model: Annotated[str | None, typer.Option("--model", help="Model name.", show_default="Victor's profile")] = None,
-    base_url: Annotated[str | None, typer.Option("--base-url", metavar="URL", help="Endpoint of the provider.")] = None,
-    values: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Initial context; the value is JSON, or else text."),
-    ] = None,
-    context: Annotated[
-        Path | None, typer.Option("--context", metavar="FILE.json", help="Initial context from a file.")
-    ] = None,
+    provider: Provider = None,
+    model: Model = None,
+    base_url: BaseUrl = None,
+    values: Values = None,
+    context: Context = None,
     mode: Annotated[
         str | None, typer.Option("--mode", help="off, observe, suggest, approve or auto.", show_default="the settings'")
     ] = None,
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show what Victor logs, on stderr.")] = False,
+    verbose: Verbose = False,
     project: Project = HERE,
     as_json: Json = False,
 ) -> None:
@@ -56,7 +60,7 @@ def run(
     from .job import Job
     from .runner import run_job
 
-    initial = _initial_context(context, values or [])
+    initial = initial_context(context, values or [])
     job = Job(file, workflow, runs, concurrency, provider, model, base_url, initial, verbose)
     outcome = run_job(job, project, mode, on_screen=not as_json)
     facts = _facts(outcome, project, mode)
@@ -126,44 +130,3 @@ def _print(outcome: Outcome, facts: Sequence[TeamFacts]) -> None:
     if outcome.interrupted:
         said += f" Interrupted: {outcome.wanted - len(outcome.runs)} not done."
     show.say(said, "red" if outcome.failed else "")
-
-
-def _initial_context(file: Path | None, values: Sequence[str]) -> dict[str, Any]:
-    """Read the initial context.
-
-    Raises:
-        AutotuneError: If the file or a value can't be used.
-    """
-    import json
-
-    context = {} if file is None else _context_file(file)
-    for value in values:
-        key, equals, text = value.partition("=")
-        if not equals or not key.strip():
-            from ..errors import AutotuneError
-
-            raise AutotuneError(f"{value!r} is not KEY=VALUE", where="--set", mend="Write it like: --set path=src")
-        try:
-            context[key.strip()] = json.loads(text)
-        except ValueError:
-            context[key.strip()] = text
-    return context
-
-
-def _context_file(file: Path) -> dict[str, Any]:
-    import json
-
-    from ..errors import AutotuneError
-
-    mend = 'Write an object into it, such as {"path": "src"}.'
-    try:
-        data = json.loads(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise AutotuneError(f"can't be read: {error.strerror}", where=f"--context {file}") from error
-    except json.JSONDecodeError as error:
-        raise AutotuneError(f"is not JSON: {error.msg}", where=f"{file}:{error.lineno}", mend=mend) from error
-    except ValueError as error:
-        raise AutotuneError("is not UTF-8 text", where=f"--context {file}", mend=mend) from error
-    if not isinstance(data, dict):
-        raise AutotuneError("is not a JSON object", where=f"{file}:1", mend=mend)
-    return data

@@ -7,7 +7,7 @@ import contextlib
 import copy
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -22,6 +22,7 @@ from ..model.state import Change
 from ..runtime import Runtime
 from . import console
 from . import rendering as show
+from .definitions import team_steps
 from .facts import verdicts
 from .job import Job, Outcome, WorkflowRun
 from .progress import Screen
@@ -79,9 +80,7 @@ def _prepared(job: Job, runtime: Runtime) -> tuple[Any, Outcome]:
     line = read.lines.get(definition.name)
     source = None if line is None else f"{job.file}:{line}"
     settings = {
-        node_id: runtime.book.for_team(definition.name, node_id, metadata, source)
-        for node_id, node in definition.nodes.items()
-        if hasattr(node, "team_formation")
+        node_id: runtime.book.for_team(definition.name, node_id, metadata, source) for node_id in team_steps(definition)
     }
     return definition, Outcome(definition.name, settings, job.runs)
 
@@ -89,8 +88,19 @@ def _prepared(job: Job, runtime: Runtime) -> tuple[Any, Outcome]:
 _teams: ContextVar[list[TeamRun] | None] = ContextVar("victor_autotune_cli_teams", default=None)
 
 
-class _Listener:
-    """Hooks that tell the screen what happens, and each run of the workflow which teams ran in it."""
+class TeamsListener:
+    """A hook that tells each run of the workflow which teams ran in it."""
+
+    @hookimpl
+    def after_team_run(self, run: TeamRun) -> None:
+        """Note the run of a team."""
+        teams = _teams.get()
+        if teams is not None:
+            teams.append(run)
+
+
+class _Listener(TeamsListener):
+    """Hooks that tell the screen, too, what happens."""
 
     def __init__(self, screen: Screen) -> None:
         self._screen = screen
@@ -98,12 +108,6 @@ class _Listener:
     @hookimpl
     def team_run_started(self, event: TeamRunStarting, planned: PlannedRun) -> None:
         self._screen.started(event, planned)
-
-    @hookimpl
-    def after_team_run(self, run: TeamRun) -> None:
-        teams = _teams.get()
-        if teams is not None:
-            teams.append(run)
 
     @hookimpl
     def experiment_started(self, change: Change) -> None:
@@ -140,7 +144,7 @@ class _Runner:
             with contextlib.nullcontext() if job.verbose else console.owned():
                 await self._run_all(orchestrator)
         finally:
-            await _release(orchestrator)
+            await release(orchestrator)
 
     async def _run_all(self, orchestrator: Any) -> None:
         job = self._job
@@ -165,7 +169,7 @@ class _Runner:
 
     async def _work(self, orchestrator: Any, numbers: Iterator[int]) -> None:
         for number in numbers:
-            run = await self._one(orchestrator, number)
+            run = await run_once(self._definition, orchestrator, self._job.context, number)
             if self._stopped:
                 return
             self._outcome.runs.append(run)
@@ -181,23 +185,36 @@ class _Runner:
             verdict, watched = verdicts(store, experiment)
             self._screen.judged((watched or verdict)["reason"])
 
-    async def _one(self, orchestrator: Any, number: int) -> WorkflowRun:
-        teams: list[TeamRun] = []
-        _teams.set(teams)
-        started = time.monotonic()
-        try:
-            result = await run_workflow(self._definition, orchestrator, copy.deepcopy(dict(self._job.context)))
-            error = _failure(result, teams)
-        except asyncio.CancelledError:
-            if self._stopped:
-                raise
-            error = "CancelledError"
-        except Exception as raised:
-            error = _short(f"{type(raised).__name__}: {raised}")
-        return WorkflowRun(number, time.monotonic() - started, error, tuple(teams))
+
+async def run_once(definition: Any, orchestrator: Any, context: Mapping[str, Any], number: int) -> WorkflowRun:
+    """Run a workflow once; whatever fails in it is in the result.
+
+    Args:
+        definition: Victor's `WorkflowDefinition`.
+        orchestrator: Victor's orchestrator.
+        context: Initial state; the run gets a copy.
+        number: Number of the run, from 1.
+
+    Raises:
+        asyncio.CancelledError: If this task was cancelled, and not only something inside of Victor.
+    """
+    teams: list[TeamRun] = []
+    _teams.set(teams)
+    started = time.monotonic()
+    try:
+        result = await run_workflow(definition, orchestrator, copy.deepcopy(dict(context)))
+        error = _failure(result, teams)
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise
+        error = "CancelledError"
+    except Exception as raised:
+        error = _short(f"{type(raised).__name__}: {raised}")
+    return WorkflowRun(number, time.monotonic() - started, error, tuple(teams))
 
 
-async def _release(orchestrator: Any) -> None:
+async def release(orchestrator: Any) -> None:
     """Let Victor close its connections and end its background tasks, which else may keep the event loop for ever."""
     with contextlib.suppress(Exception):
         async with asyncio.timeout(_PATIENCE_SECONDS):

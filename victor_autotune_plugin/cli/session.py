@@ -14,8 +14,6 @@ from attrs import frozen
 from ..errors import AutotuneError
 from ..model.state import TeamState
 from ..runtime import Runtime
-from ..storage import default_url
-from ..storage.target import target_of
 from .rendering import clean
 
 if TYPE_CHECKING:
@@ -120,11 +118,11 @@ def opened(project: Path, overrides: Mapping[str, object] | None = None) -> Iter
     """
     runtime = Runtime(project, overrides=overrides)
     try:
-        file = target_of(runtime.book.database_url or default_url(project), 0.2).file
-        if file is not None and not file.exists():
+        store = runtime.open_existing_store()
+        if store is None:
             yield Session(runtime, None)
             return
-        with runtime.open_store() as store:
+        with store:
             yield Session(runtime, store)
     finally:
         runtime.close()

@@ -125,13 +125,13 @@ def new_experiment(
         workflow=state.workflow,
         team_id=state.team_id,
         fingerprint=state.fingerprint or "",
-        strategy=suggestion.type,
+        strategy=str(suggestion.type),
         description=suggestion.description,
         control=state.plan,
         treatment=treatment,
         seed=hashlib.sha256(origin.encode()).hexdigest()[:16],
         assignment_version=ASSIGNMENT_VERSION,
-        policy=_policy(settings, metric),
+        policy=policy_of(settings, metric),
         watch_policy=_watch_policy(settings, metric),
         status="running",
         created_at=now,
@@ -140,12 +140,18 @@ def new_experiment(
     )
 
 
-def _policy(settings: Settings, metric: str) -> dict[str, Any]:
+def policy_of(settings: Settings, metric: str | None = None) -> dict[str, Any]:
+    """Return the policy that a team's settings give its tests, as plain data.
+
+    Args:
+        settings: The settings.
+        metric: What decides; None for the settings'.
+    """
     from ..experiment import Policy
 
     wanted = asdict(settings.experiment)
     del wanted["min_history"]
-    return Policy(**{**wanted, "metric": metric}).to_dict()
+    return Policy(**{**wanted, "metric": metric or wanted["metric"]}).to_dict()
 
 
 def _watch_policy(settings: Settings, metric: str) -> dict[str, Any]:

@@ -32,6 +32,7 @@ from ..recorder import Recorder
 from .changes import Changes, open_changes
 from .evidence import Evidence
 from .proposals import comparable, may_be_retried, new_experiment, suggestions
+from .rollback import TAKES_BACK, in_effect
 
 if TYPE_CHECKING:
     from ..model.optimization import OptimizationSuggestion
@@ -156,7 +157,9 @@ class TuningLoop:
         if state.fingerprint == fingerprint:
             return state
         known = state.fingerprint is not None
-        fresh = evolve(state, fingerprint=fingerprint, spec=spec, plan=EMPTY_PLAN, experiment_id=None)
+        fresh = evolve(state, fingerprint=fingerprint, spec=spec)  # keeps what was asked for before its first run
+        if known:
+            fresh = evolve(fresh, plan=EMPTY_PLAN, experiment_id=None)
         if known and (state.experiment_id is not None or not state.plan.is_empty):
             experiment = changes.transaction.experiment(state.experiment_id) if state.experiment_id else None
             if experiment is not None and not experiment.has_ended:
@@ -364,27 +367,37 @@ class TuningLoop:
 
     # --- what a person does
 
-    def roll_back(self, workflow: str, team_id: str, reason: str = "Taken back by hand.") -> Change:
-        """Take back a team's latest promotion, and end what is open on top of it.
+    def roll_back(
+        self, workflow: str, team_id: str, reason: str = "Taken back by hand.", *, change_id: int | None = None
+    ) -> Change:
+        """Take back a promotion exactly, with those made on top of it, and end the experiment that is open.
+
+        While a test is running and no promotion is named, only the test is ended.
 
         Args:
             workflow: Workflow name.
             team_id: Team id.
             reason: Why, for the history.
+            change_id: Id of the promotion in the history, one of `rollback.in_effect`; None for the latest.
 
         Returns:
             The change made.
 
         Raises:
-            AutotuneError: If there is nothing to take back.
+            AutotuneError: If there is nothing to take back, or that change is not in effect.
             StoreError: If the store can't be used.
         """
         with self._changes() as changes:
             transaction = changes.transaction
             state = transaction.team(workflow, team_id)
-            promoted = _latest_promotion(transaction.changes_of(workflow, team_id))
+            promoted = in_effect(transaction.changes_of(workflow, team_id), state.plan)
             experiment = transaction.experiment(state.experiment_id) if state.experiment_id else None
-            if promoted is None and experiment is None:
+            if change_id is not None and change_id not in [change.id for change in promoted]:
+                raise AutotuneError(
+                    f"change {change_id} of team {team_id!r} is not in effect",
+                    mend="victor autotune rollback --list shows what can be taken back",
+                )
+            if not promoted and experiment is None:
                 raise AutotuneError(
                     f"team {team_id!r} of workflow {workflow!r} has no change to take back",
                     mend="victor autotune history shows what was changed",
@@ -392,16 +405,20 @@ class TuningLoop:
             if experiment is not None:
                 status: ExperimentStatus = "rolled_back" if experiment.status == "watched" else "aborted"
                 experiment = evolve(experiment, status=status, ended_at=self._clock())
-            before = promoted.rollback_plan if promoted is not None and promoted.rollback_plan is not None else None
-            running_only = experiment is not None and experiment.status == "aborted"
-            plan = state.plan if running_only or before is None else before
+            if change_id is None:
+                running_only = experiment is not None and experiment.status == "aborted"
+                taken = [] if running_only else promoted[-1:]
+            else:
+                taken = [change for change in promoted if change.id is not None and change.id >= change_id]
+            plan = state.plan if not taken or taken[0].rollback_plan is None else taken[0].rollback_plan
             return changes.apply_change(
                 evolve(state, plan=plan, experiment_id=None),
-                "aborted" if running_only else "rolled_back",
+                "rolled_back" if taken else "aborted",
                 reason,
                 before=state,
                 experiment=experiment,
                 actor="person",
+                evidence={TAKES_BACK: [change.id for change in taken]} if taken else None,
             )
 
     def set_paused(self, workflow: str, team_id: str, paused: bool) -> TeamState:
@@ -436,18 +453,3 @@ def _crosses_cost_cap(run: TeamRun, experiment: Experiment, settings: Settings) 
     cap = settings.limits.max_cost_usd_per_run
     over = cap is not None and run.cost_usd is not None and run.cost_usd > cap
     return over and run.experiment_id == experiment.id and run.arm == "treatment"
-
-
-def _latest_promotion(changes: Sequence[Change]) -> Change | None:
-    """Return the latest promotion that was not taken back, or None."""
-    taken_back = 0
-    for change in sorted(changes, key=lambda c: c.id or 0, reverse=True):
-        if change.action == "rolled_back":
-            taken_back += 1
-        elif change.action == "aborted" and not change.plan_before.is_empty and change.plan_after.is_empty:
-            return None
-        elif change.action == "promoted":
-            if taken_back == 0:
-                return change
-            taken_back -= 1
-    return None

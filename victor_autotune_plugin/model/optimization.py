@@ -53,6 +53,10 @@ class OptimizationPriority(StrEnum):
     LOW = "low"
 
 
+def _kind(name: str) -> str:
+    return next((kind for kind in OptimizationType if kind == name), str(name))
+
+
 @frozen
 class PerformanceInsight:
     """Something that the runs of a team show.
@@ -96,7 +100,7 @@ class OptimizationSuggestion:
     """A change that a strategy proposes to test.
 
     Attributes:
-        type: Name of the strategy: a value of `OptimizationType`, or a third party's own.
+        type: The strategy: an `OptimizationType`, which is its name, or the name of a third party's own.
         priority: How urgent.
         description: The change in one sentence.
         current_config: The knobs as they are, as `TeamPlan.to_dict` writes them.
@@ -108,7 +112,7 @@ class OptimizationSuggestion:
         metadata: Numbers behind it, JSON-able.
     """
 
-    type: str
+    type: str = field(converter=_kind)
     priority: OptimizationPriority
     description: str
     current_config: Mapping[str, Any]
@@ -126,7 +130,7 @@ class OptimizationSuggestion:
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON-able data."""
         return {
-            "type": self.type,
+            "type": str(self.type),
             "priority": self.priority.value,
             "description": self.description,
             "current_config": dict(self.current_config),
@@ -143,39 +147,46 @@ class OptimizationResult:
     """What came of applying a suggestion.
 
     Attributes:
-        success: Whether it is applied: proven, or applied without a test.
+        success: Whether what was asked for was done: the change is in place, its test has started, or the dry run found
+            nothing against it. False when its test did not pass, or something went wrong.
         team_id: The team.
-        optimization: The suggestion.
+        optimization: The suggestion, or None when there was none to apply.
         before_metrics: Means of the control's runs by metric, empty without any.
         after_metrics: Means of the treatment's runs by metric, empty without any.
         improvement_percentage: Measured improvement of the primary metric in percent; 0.0 where nothing was measured.
         validation_status: `passed`, `failed`, `inconclusive`, `skipped`, `dry_run` or `running`.
         rollback_config: What exactly restores the state before.
         error: What went wrong, or None.
+        applied_config: The config with the change; empty when something went wrong.
+        message: What was done, and what a person should know about it.
     """
 
     success: bool
     team_id: str
-    optimization: OptimizationSuggestion
+    optimization: OptimizationSuggestion | None
     before_metrics: Mapping[str, float] = field(factory=dict)
     after_metrics: Mapping[str, float] = field(factory=dict)
     improvement_percentage: float = 0.0
     validation_status: str = "skipped"
     rollback_config: Mapping[str, Any] = field(factory=dict)
     error: str | None = None
+    applied_config: Mapping[str, Any] = field(factory=dict)
+    message: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON-able data."""
         return {
             "success": self.success,
             "team_id": self.team_id,
-            "optimization": self.optimization.to_dict(),
+            "optimization": None if self.optimization is None else self.optimization.to_dict(),
             "before_metrics": dict(self.before_metrics),
             "after_metrics": dict(self.after_metrics),
             "improvement_percentage": self.improvement_percentage,
             "validation_status": self.validation_status,
             "rollback_config": dict(self.rollback_config),
             "error": self.error,
+            "applied_config": dict(self.applied_config),
+            "message": self.message,
         }
 
 

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from ..analysis.intervals import Estimate
 from ..model.optimization import Bottleneck, OptimizationSuggestion, OptimizationType, PerformanceInsight
+from .bare import completed
 from .base import OptimizationStrategy
 from .config import TeamConfig, read_config
 from .judgement import Prior, suggestion
@@ -38,9 +39,9 @@ class FormationSelectionStrategy(OptimizationStrategy):
         for insight in insights:
             used = insight.bottleneck.removeprefix(Bottleneck.SUBOPTIMAL_FORMATION)
             if used != insight.bottleneck and config.formation in (None, used):
-                found += self._faster(insight, used, config, fails is not None)
+                found += self._faster(completed(insight), used, config, fails is not None)
         if fails is not None:
-            found += self._in_order(fails, config)
+            found += self._in_order(completed(fails), config)
         return found
 
     def _faster(

@@ -9,6 +9,7 @@ from typing import Any, Final
 from ..analysis.intervals import Z_975, Estimate
 from ..analysis.predictions import gain, in_formation, rows_of, without
 from ..model.optimization import Bottleneck, OptimizationSuggestion, OptimizationType, PerformanceInsight
+from .bare import completed
 from .base import OptimizationStrategy
 from .config import TeamConfig, read_config
 from .judgement import Prior, suggestion
@@ -37,7 +38,7 @@ class MemberSelectionStrategy(OptimizationStrategy):
         found: list[OptimizationSuggestion | None] = []
         for insight in insights:
             if insight.bottleneck == Bottleneck.UNDERPERFORMING_MEMBER:
-                found += [self._left_out(insight, config), self._divided(insight, config)]
+                found += [self._left_out(completed(insight), config), self._divided(completed(insight), config)]
         return [one for one in found if one is not None]
 
     def _left_out(self, insight: PerformanceInsight, config: TeamConfig) -> OptimizationSuggestion | None:

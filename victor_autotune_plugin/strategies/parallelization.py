@@ -9,6 +9,7 @@ from typing import Any, Final
 from ..analysis.intervals import Estimate
 from ..analysis.predictions import Seconds, gain, in_formation, in_groups, rows_of
 from ..model.optimization import Bottleneck, OptimizationSuggestion, OptimizationType, PerformanceInsight
+from .bare import completed
 from .base import OptimizationStrategy
 from .config import TeamConfig, read_config
 from .dependencies import DECLARED, chains, packed
@@ -43,7 +44,11 @@ class ParallelizationStrategy(OptimizationStrategy):
             return []
         if not _SIDE_BY_SIDE & set(config.bounds.formations):
             return []
-        found = [self._divided(one, config) for one in insights if one.bottleneck == Bottleneck.SERIAL_INDEPENDENT_WORK]
+        found = [
+            self._divided(completed(one), config)
+            for one in insights
+            if one.bottleneck == Bottleneck.SERIAL_INDEPENDENT_WORK
+        ]
         return [one for one in found if one is not None]
 
     def _divided(self, insight: PerformanceInsight, config: TeamConfig) -> OptimizationSuggestion | None:

@@ -9,6 +9,7 @@ from typing import Any, Final
 from ..analysis.intervals import Estimate
 from ..analysis.predictions import gain, in_formation, rows_of, without
 from ..model.optimization import Bottleneck, OptimizationSuggestion, OptimizationType, PerformanceInsight
+from .bare import completed
 from .base import OptimizationStrategy
 from .config import TeamConfig, read_config
 from .judgement import Prior, suggestion
@@ -31,7 +32,9 @@ class TeamSizingStrategy(OptimizationStrategy):
     ) -> list[OptimizationSuggestion]:
         """Suggest a smaller team; by names where they are known, else by number."""
         config = read_config(current_config)
-        found = [self._smaller(one, config) for one in insights if one.bottleneck == Bottleneck.OVERSIZED_TEAM]
+        found = [
+            self._smaller(completed(one), config) for one in insights if one.bottleneck == Bottleneck.OVERSIZED_TEAM
+        ]
         return [one for one in found if one is not None]
 
     def _smaller(self, insight: PerformanceInsight, config: TeamConfig) -> OptimizationSuggestion | None:

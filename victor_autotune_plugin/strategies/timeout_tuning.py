@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from ..analysis.intervals import Estimate
 from ..model.optimization import Bottleneck, OptimizationSuggestion, OptimizationType, PerformanceInsight
+from .bare import completed
 from .base import OptimizationStrategy
 from .config import TeamConfig, read_config
 from .judgement import Prior, suggestion
@@ -34,21 +35,25 @@ class TimeoutTuningStrategy(OptimizationStrategy):
         found: list[OptimizationSuggestion | None] = []
         for insight in insights:
             if insight.bottleneck == Bottleneck.HIGH_LATENCY_OUTLIERS:
-                found.append(self._shorter(insight, config))
+                found.append(self._shorter(completed(insight), config))
             elif insight.bottleneck == Bottleneck.TIMEOUTS_TOO_TIGHT:
-                found.append(self._longer(insight, config))
+                found.append(self._longer(completed(insight), config))
         return [one for one in found if one is not None]
 
     def _shorter(self, insight: PerformanceInsight, config: TeamConfig) -> OptimizationSuggestion | None:
         usual = insight.evidence.get("p95_success_seconds")
-        if usual is None or usual["runs"] < _MIN_RUNS:
+        if not insight.evidence["runs"]:
+            usual = {**insight.evidence["p95_seconds"], "runs": 0}
+        elif usual is None or usual["runs"] < _MIN_RUNS:
             return None
         timeout = max(_seconds(_ABOVE * usual["value"]), config.bounds.min_timeout_seconds or 0.0)
         now = _in_force(insight, config)
         if (now is not None and timeout >= now) or not config.bounds.allows_timeout(timeout):
             return None
         saved = next((one for one in insight.evidence["saved_by_timeout"] if one["cap"] >= timeout * 0.999), None)
-        data = Estimate(0.0, 0.0, 0.0, usual["runs"]) if saved is None else Estimate.from_dict(saved)
+        data = Estimate(0.0, 0.0, 0.0, usual["runs"]) if usual["runs"] else None
+        if saved is not None:
+            data = Estimate.from_dict(saved)
         before = "without a deadline" if now is None else f"until {now:g} s"
         return suggestion(
             self.name,
@@ -67,6 +72,8 @@ class TimeoutTuningStrategy(OptimizationStrategy):
 
     def _longer(self, insight: PerformanceInsight, config: TeamConfig) -> OptimizationSuggestion | None:
         evidence = insight.evidence
+        if "needed_seconds" not in evidence:
+            return None
         timeout, now = _seconds(evidence["needed_seconds"]), _in_force(insight, config)
         if now is None or timeout <= now or not config.bounds.allows_timeout(timeout):
             return None

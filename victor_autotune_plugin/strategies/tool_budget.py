@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from ..analysis.intervals import Estimate
 from ..model.optimization import Bottleneck, OptimizationSuggestion, OptimizationType, PerformanceInsight
+from .bare import completed
 from .base import OptimizationStrategy
 from .config import TeamConfig, read_config
 from .judgement import Prior, suggestion
@@ -37,31 +38,34 @@ class ToolBudgetStrategy(OptimizationStrategy):
         found: list[OptimizationSuggestion | None] = []
         for insight in insights:
             if insight.bottleneck == Bottleneck.EXCESSIVE_TOOL_USAGE:
-                found.append(self._smaller(insight, config))
+                found.append(self._smaller(completed(insight), config))
             elif insight.bottleneck == Bottleneck.UNDERSIZED_BUDGET:
-                found.append(self._larger(insight, config))
+                found.append(self._larger(completed(insight), config))
         return [one for one in found if one is not None]
 
     def _smaller(self, insight: PerformanceInsight, config: TeamConfig) -> OptimizationSuggestion | None:
         evidence = insight.evidence
         needed = evidence["needed_tool_calls"]
-        if needed is None:
-            return None
+        if needed is None and evidence["runs"]:
+            return None  # no run succeeded
         in_force = config.tool_budget if config.tool_budget is not None else evidence["tool_budget"]
         start = evidence["most_tool_calls"] if in_force is None else in_force
-        budget = max(math.ceil(_SMALLER * start), math.ceil(needed), config.bounds.min_tool_budget or 0)
+        budget = max(math.ceil(_SMALLER * start), math.ceil(needed or 0), config.bounds.min_tool_budget or 0)
         if budget >= start or not config.bounds.allows_budget(budget):
             return None
         saved = next((entry for entry in evidence["saved_by_budget"] if entry["cap"] >= budget), None)
-        data = Estimate(0.0, 0.0, 0.0, evidence["runs"]) if saved is None else Estimate.from_dict(saved)
+        data = None if needed is None else Estimate(0.0, 0.0, 0.0, evidence["runs"])
+        if saved is not None:
+            data = Estimate.from_dict(saved)
         now = "without a budget" if in_force is None else f"with a budget of {in_force:g}"
+        enough = "" if needed is None else f", and no successful run needed more than {needed:g}"
         return suggestion(
             self.name,
             self.risk_level,
             insight,
             config,
             {"tool_budget": budget},
-            f"Give the team {budget} tool calls; now it runs {now}, and no successful run needed more than {needed:g}.",
+            f"Give the team {budget} tool calls; now it runs {now}{enough}.",
             metric="cost" if evidence["cost_is_known"] else "tool_calls",
             prior=_PRIOR,
             data=data,
