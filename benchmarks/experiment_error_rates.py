@@ -299,7 +299,7 @@ def run(
     """Simulate the cases and print a line for each."""
     rows = []
     peers = "".join(f"{name[:6]:>7}" for name in ("naive", "fixed", "peeked", "sequen", "mSPRT"))
-    print(f"{'case':<44}{'reps':>6}{'passed %':>13}{'failed':>7}{'median':>7}{'80 %':>6}{peers}{'s':>6}")
+    print(f"{'case':<44}{'reps':>6}{'passed %':>14}{'failed':>7}{'median':>7}{'80 %':>6}{peers}{'s':>6}")
     with ProcessPoolExecutor(processes) as pool:
         for number, case in enumerate(chosen):
             begin = time.perf_counter()
@@ -321,10 +321,10 @@ def line(row: dict[str, Any], seconds: float) -> str:
     runs = [("-" if row[name] is None else f"{row[name]:.0f}") for name in ("median_runs", "runs_80")]
     if "passed" in row:
         peers = "".join(f"{row[peer]:>7.1f}" for peer in PEERS)
-        middle = f"{row['passed']:>6.2f} ±{row['passed_error']:<4.2f}{row['failed']:>8.2f}"
+        middle = f"{row['passed']:>7.2f} ±{row['passed_error']:<4.2f}{row['failed']:>8.2f}"
     else:
         peers = " " * 7 * len(PEERS)
-        middle = f"{row['rolled_back']:>6.2f} ±{row['rolled_back_error']:<4.2f}{'back':>8}"
+        middle = f"{row['rolled_back']:>7.2f} ±{row['rolled_back_error']:<4.2f}{'back':>8}"
     return f"{row['case']:<44}{row['repetitions']:>6}{middle}{runs[0]:>7}{runs[1]:>6}{peers}{seconds:>6.0f}"
 
 
