@@ -37,7 +37,7 @@ class Simulation:
 
     Args:
         project: Its folder.
-        settings: Settings by dotted key.
+        settings: Settings by dotted key; without `tuner.risk` the strategies alone choose what is tested.
         truth: What a run takes, from its plan and its members' seconds.
         seed: Seed of the durations.
         with_entry_points: Whether hook packages are looked for.
@@ -52,7 +52,7 @@ class Simulation:
         with_entry_points: bool = False,
         **settings: object,
     ) -> None:
-        overrides = {"mode": "auto", **settings}
+        overrides = {"mode": "auto", "tuner.risk": "off", **settings}
         self.runtime = Runtime(project, overrides=overrides, with_entry_points=with_entry_points)
         self.truth = truth
         self.spec = SPEC

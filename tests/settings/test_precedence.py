@@ -5,7 +5,7 @@ import pytest
 from victor_autotune_plugin.errors import SettingsError
 from victor_autotune_plugin.host.workflows import read_workflows
 from victor_autotune_plugin.model.plan import FORMATIONS, TeamPlan
-from victor_autotune_plugin.settings import METRICS, MODES, STRATEGIES, Price, Settings, SettingsBook
+from victor_autotune_plugin.settings import METRICS, MODES, STRATEGIES, Price, Settings, SettingsBook, TunerSettings
 from victor_autotune_plugin.settings.schema import leaves
 from victor_autotune_plugin.settings.sources import variable
 
@@ -113,6 +113,9 @@ def test_every_key_can_be_set_in_the_environment(sources) -> None:
         "experiment.rule": "e_logs",
         "watch.enabled": "no",
         "watch.holdback": "0.25",
+        "tuner.risk": "medium",
+        "tuner.weights": "duration=2, cost=1",
+        "tuner.max_p95_seconds": "45",
         "task_key": "ticket",
         "plan.formation": "parallel",
         "plan.members": "lead,b",
@@ -135,6 +138,7 @@ def test_every_key_can_be_set_in_the_environment(sources) -> None:
         "ticket",
     )
     assert settings.limits.formations == ("parallel", "pipeline")
+    assert settings.tuner == TunerSettings("medium", {"duration": 2.0, "cost": 1.0}, 45.0)
     assert settings.limits.max_members is None
     assert settings.limits.min_tool_budget == 7
     assert (settings.experiment.metric, settings.experiment.alpha, settings.experiment.min_history) == (

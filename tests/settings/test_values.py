@@ -4,7 +4,7 @@ import pytest
 from attrs import fields
 
 from victor_autotune_plugin.model.plan import EMPTY_PLAN, TeamPlan
-from victor_autotune_plugin.settings import ExperimentSettings, Limits, Price, Settings, WatchSettings
+from victor_autotune_plugin.settings import ExperimentSettings, Limits, Price, Settings, TunerSettings, WatchSettings
 from victor_autotune_plugin.settings.prices import find_price
 from victor_autotune_plugin.settings.schema import leaves
 
@@ -75,7 +75,13 @@ def test_a_cost_is_counted_by_the_million() -> None:
 
 
 def test_there_is_a_key_for_every_setting_and_a_setting_for_every_key() -> None:
-    sections = {"limits": Limits, "experiment": ExperimentSettings, "watch": WatchSettings, "plan": TeamPlan}
+    sections = {
+        "limits": Limits,
+        "experiment": ExperimentSettings,
+        "watch": WatchSettings,
+        "tuner": TunerSettings,
+        "plan": TeamPlan,
+    }
     expected = [
         key
         for setting in fields(Settings)

@@ -13,7 +13,7 @@ from ..model.optimization import OptimizationSuggestion
 from ..model.plan import TeamPlan
 from ..model.state import Change, ChangeAction, TeamState
 from .changes import Changes, open_changes
-from .proposals import new_experiment
+from .proposals import TASK_RUNS, comparable, new_experiment
 
 if TYPE_CHECKING:
     from ..hookmanager import HookManager
@@ -62,7 +62,8 @@ class ManualChanges:
                 )
             treatment = _changed(state, suggestion.plan)
             number = len(changes.transaction.experiments_of(*key))
-            experiment = new_experiment(state, number, treatment, suggestion, settings, self._clock())
+            runs = comparable(changes.transaction.runs_of(*key, TASK_RUNS), state)
+            experiment = new_experiment(state, number, treatment, suggestion, settings, self._clock(), runs)
             return changes.apply_change(
                 evolve(state, experiment_id=experiment.id),
                 "started",

@@ -6,7 +6,7 @@ import hashlib
 import uuid
 from collections.abc import Sequence
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from attrs import asdict
 
@@ -20,6 +20,9 @@ from .evidence import known_tasks
 if TYPE_CHECKING:
     from ..model.run import TeamRun
     from ..settings import Settings
+
+TASK_RUNS: Final = 500
+"""How many of a team's last runs tell, when a test starts, how slow each task is."""
 
 
 def comparable(runs: Sequence[TeamRun], state: TeamState) -> list[TeamRun]:

@@ -16,8 +16,9 @@ line in the history change together or not at all, whoever else shares the store
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from attrs import define, evolve
@@ -29,9 +30,10 @@ from ..hookspecs import PlannedRun, TeamRunStarting
 from ..model.plan import EMPTY_PLAN, TeamSpec
 from ..model.state import Assignment, Change, ChangeAction, Experiment, ExperimentStatus, Phase, TeamState
 from ..recorder import Recorder
+from .challengers import Challengers
 from .changes import Changes, open_changes
 from .evidence import Evidence
-from .proposals import comparable, may_be_retried, new_experiment, suggestions
+from .proposals import TASK_RUNS, comparable, may_be_retried, new_experiment, suggestions
 from .rollback import TAKES_BACK, in_effect
 
 if TYPE_CHECKING:
@@ -42,9 +44,6 @@ if TYPE_CHECKING:
 
 HISTORY_RUNS: Final = 50
 """How many of a team's last runs a suggestion is made from, and after how many an aborted test may be repeated."""
-
-TASK_RUNS: Final = 500
-"""How many of a team's last runs tell, when a test starts, how slow each task is."""
 
 SUGGEST_EVERY: Final = 5
 """A team without an experiment is looked at again after this many runs."""
@@ -90,6 +89,7 @@ class TuningLoop:
         self._hooks = hooks
         self._clock = clock
         self._evidence = Evidence()
+        self._challengers = Challengers()
         self._metadata: dict[tuple[str, str], Any] = {}
         self._runs_seen: dict[tuple[str, str], int] = {}
 
@@ -206,7 +206,7 @@ class TuningLoop:
         elif _crosses_cost_cap(run, experiment, settings):
             self._stop_for_cost(changes, state, experiment, run, settings)
         elif experiment.status == "running":
-            self._judge_test(changes, state, experiment, settings, approval)
+            self._judge_test(changes, state, run, experiment, settings, approval)
         elif experiment.status == "watched":
             self._judge_watch(changes, state, experiment)
 
@@ -221,10 +221,18 @@ class TuningLoop:
         return runs in (1, min_history) or runs % SUGGEST_EVERY == 0
 
     def _judge_test(
-        self, changes: Changes, state: TeamState, experiment: Experiment, settings: Settings, approval: _Approval
+        self,
+        changes: Changes,
+        state: TeamState,
+        run: TeamRun,
+        experiment: Experiment,
+        settings: Settings,
+        approval: _Approval,
     ) -> None:
         judge = self._evidence.judge(changes.transaction, experiment)
         if not judge.is_final:
+            if run.experiment_id == experiment.id and run.index is not None and run.index % SUGGEST_EVERY == 0:
+                self._stop_if_hopeless(changes, state, run, experiment, settings)
             return
         verdict = judge.verdict()
         now, evidence = self._clock(), verdict.to_dict()
@@ -263,6 +271,23 @@ class TuningLoop:
             rollback_plan=experiment.control,
             improvement_percent=improvement,
         )
+
+    def _stop_if_hopeless(
+        self, changes: Changes, state: TeamState, run: TeamRun, experiment: Experiment, settings: Settings
+    ) -> None:
+        transaction = changes.transaction
+        reason = self._challengers.hopeless(
+            state,
+            run.spec,
+            settings,
+            transaction.experiments_of(*state.key),
+            experiment,
+            partial(transaction.runs_of, *state.key),
+        )
+        if reason is not None:
+            now = self._clock()
+            ended = evolve(experiment, status="inconclusive", decided_at=now, ended_at=now)
+            changes.apply(evolve(state, experiment_id=None), "inconclusive", reason, before=state, experiment=ended)
 
     def _judge_watch(self, changes: Changes, state: TeamState, experiment: Experiment) -> None:
         watch = self._evidence.watch(changes.transaction, experiment)
@@ -308,7 +333,7 @@ class TuningLoop:
         for suggestion in suggestions(run.spec, state.plan, runs[:HISTORY_RUNS], settings, self._hooks):
             found.setdefault(state.plan.merged(suggestion.plan).id, suggestion)
         draft = self._draft(changes, state, experiments, settings)
-        chosen = draft or self._next_test(changes, state, runs[:HISTORY_RUNS], experiments, settings, found)
+        chosen = draft or self._next_test(changes, state, run.spec, runs[:HISTORY_RUNS], experiments, settings, found)
         if chosen is None:
             return
         if approval.given:
@@ -345,25 +370,35 @@ class TuningLoop:
         self,
         changes: Changes,
         state: TeamState,
+        spec: TeamSpec,
         runs: Sequence[TeamRun],
         experiments: Sequence[Experiment],
         settings: Settings,
-        found: Mapping[str, OptimizationSuggestion],
+        found: dict[str, OptimizationSuggestion],
     ) -> Experiment | None:
-        """Return a new draft of a test of the best suggestion that was not tried before, or None."""
+        """Return a new draft of a test of the best change that was not tried before, or None.
+
+        A change of the tuner's own is added to what was `found`.
+        """
         tried = {
             experiment.treatment.id
             for experiment in experiments
             if experiment.fingerprint == state.fingerprint and not may_be_retried(experiment, runs, HISTORY_RUNS)
         }
-        for suggestion in found.values():
-            treatment = state.plan.merged(suggestion.plan)
-            if treatment.id in tried or treatment == state.plan or settings.limits.crossed_by(treatment):
-                continue
-            known = comparable(changes.transaction.runs_of(*state.key, TASK_RUNS), state)
-            test = new_experiment(state, len(experiments), treatment, suggestion, settings, self._clock(), known)
-            return evolve(test, status="draft")
-        return None
+        transaction = changes.transaction
+        challenge = self._challengers.choose(
+            state, spec, settings, list(found.values()), experiments, tried, partial(transaction.runs_of, *state.key)
+        )
+        if challenge.suggestion is None or challenge.treatment is None:
+            return None
+        if settings.limits.crossed_by(challenge.treatment):
+            return None
+        known = comparable(transaction.runs_of(*state.key, TASK_RUNS), state)
+        test = new_experiment(
+            state, len(experiments), challenge.treatment, challenge.suggestion, settings, self._clock(), known
+        )
+        found.setdefault(test.treatment.id, challenge.suggestion)
+        return evolve(test, status="draft")
 
     # --- what a person does
 

@@ -12,7 +12,7 @@ from .nodes import PlacedMapping
 from .own import own_settings
 from .prices import Price
 from .sources import FILE_NAME, victor_dir_name
-from .values import METRICS, MODES, STRATEGIES, ExperimentSettings, Limits, Settings, WatchSettings
+from .values import METRICS, MODES, STRATEGIES, ExperimentSettings, Limits, Settings, TunerSettings, WatchSettings
 
 __all__ = [
     "FILE_NAME",
@@ -25,6 +25,7 @@ __all__ = [
     "Price",
     "Settings",
     "SettingsBook",
+    "TunerSettings",
     "WatchSettings",
     "own_settings",
     "victor_dir_name",

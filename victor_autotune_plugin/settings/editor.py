@@ -18,12 +18,18 @@ from .kinds import Kind
 from .merge import value_of
 from .prices import Price
 from .schema import DATABASE_URL, DATABASE_URL_KIND, PRICE_KEYS, PRICE_KIND, leaves
-from .values import STRATEGIES, ExperimentSettings, Limits, Settings, WatchSettings
+from .values import STRATEGIES, ExperimentSettings, Limits, Settings, TunerSettings, WatchSettings
 
 SCHEMA_FILE: Final = "autotune.schema.json"
 """Name of the shipped schema, and of the copy that `init` puts beside a settings file."""
 
-_SECTIONS: Final = {"limits": Limits, "experiment": ExperimentSettings, "watch": WatchSettings, "plan": TeamPlan}
+_SECTIONS: Final = {
+    "limits": Limits,
+    "experiment": ExperimentSettings,
+    "watch": WatchSettings,
+    "tuner": TunerSettings,
+    "plan": TeamPlan,
+}
 _WORDS: Final = {
     DATABASE_URL: "URL of the store that several machines share; by default a SQLite file in the project's folder.",
     "prices": "What models cost, by name or by pattern such as gpt-4o*.",

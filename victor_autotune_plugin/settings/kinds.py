@@ -255,9 +255,15 @@ class Groups:
 
 @frozen
 class Numbers:
-    """A number for each of some names."""
+    """A number for each of some names.
+
+    Attributes:
+        of: What each number must be.
+        names: What each name must be.
+    """
 
     of: Number
+    names: Choice | Text = Text()
 
     def read(self, node: Node) -> Mapping[str, float]:
         """Return the numbers by name."""
@@ -265,7 +271,7 @@ class Numbers:
             raise WrongValueError(f"{show(node)} is not a mapping", "Write one: {name: number}.", node.where)
         numbers: dict[str, float] = {}
         for key, value in node.pairs:
-            name = Text().read(key)
+            name = self.names.read(key)
             if name in numbers:
                 raise WrongValueError(f"'{name}' is given twice", "Leave one of them out.", key.where)
             numbers[name] = self.of.read(value)
@@ -282,10 +288,9 @@ class Numbers:
 
     def schema(self) -> dict[str, object]:
         """Return a mapping that is not empty."""
-        names = {"pattern": r"\S"}
         return {
             "type": "object",
-            "propertyNames": names,
+            "propertyNames": {"pattern": r"\S"} if isinstance(self.names, Text) else self.names.schema(),
             "additionalProperties": self.of.schema(),
             "minProperties": 1,
         }

@@ -8,7 +8,7 @@ from typing import Any
 from ..model.plan import TeamPlan
 from .nodes import Entry
 from .schema import Layer, Scope
-from .values import ExperimentSettings, Limits, Settings, WatchSettings
+from .values import ExperimentSettings, Limits, Settings, TunerSettings, WatchSettings
 
 
 def merge(layers: Iterable[Layer], workflow: str, team_id: str, kinds: Iterable[str]) -> dict[str, Entry]:
@@ -55,6 +55,7 @@ def build(entries: Mapping[str, Entry], strategies: tuple[str, ...]) -> Settings
         limits=Limits(**section("limits")),
         experiment=ExperimentSettings(**section("experiment")),
         watch=WatchSettings(**section("watch")),
+        tuner=TunerSettings(**section("tuner")),
         plan=None if plan.is_empty else plan,
     )
 

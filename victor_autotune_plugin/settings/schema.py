@@ -11,7 +11,7 @@ from ..model.plan import FORMATIONS
 from .kinds import Choice, Flag, Groups, Kind, Names, Number, Numbers, OrNone, Text, Url
 from .nodes import Entry, Node, Problem, Scalar, Table, WrongValueError, nearest, show
 from .prices import Price
-from .values import METRICS, MODES, RULES, STRATEGIES
+from .values import METRICS, MODES, RISKS, RULES, STRATEGIES
 
 Scope = tuple[str, ...]
 """`()` for all teams, `(workflow,)`, or `(workflow, team id)`."""
@@ -64,6 +64,9 @@ def leaves(strategies: Iterable[str] = STRATEGIES) -> dict[str, Kind]:
         "watch.holdback": Number(0, 0.5, above=True),
         "watch.alpha": _ALPHA,
         "watch.max_runs": _RUNS,
+        "tuner.risk": Choice("risk", RISKS),
+        "tuner.weights": OrNone(Numbers(Number(0, 1_000, above=True), Choice("metric", METRICS))),
+        "tuner.max_p95_seconds": OrNone(_SECONDS),
         "task_key": OrNone(Text()),
         "plan.formation": OrNone(Choice("formation", FORMATIONS)),
         "plan.members": OrNone(Names(Text(), least=1)),

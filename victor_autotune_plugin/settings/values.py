@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from attrs import Factory, field, frozen
@@ -18,6 +18,9 @@ METRICS: Final = ("duration", "score", "cost", "tool_calls")
 
 RULES: Final = ("balanced", "pocock", "obrien_fleming", "e_logs", "e_ranks")
 """What may prove an improvement; the experiment engine's own names, without importing it."""
+
+RISKS: Final = ("off", "low", "medium", "high")
+"""How bold the tuner is; `off` leaves the choice to the strategies alone."""
 
 STRATEGIES: Final = tuple(kind.value for kind in OptimizationType)
 """Names of the built-in strategies."""
@@ -147,6 +150,21 @@ class WatchSettings:
 
 
 @frozen
+class TunerSettings:
+    """How the next test is chosen.
+
+    Attributes:
+        risk: One of `RISKS`.
+        weights: Weight of each metric that the team is tuned for, by name; None for the experiment's metric alone.
+        max_p95_seconds: Most that the 95th percentile of the duration may be, or None.
+    """
+
+    risk: str = "low"
+    weights: Mapping[str, float] | None = None
+    max_p95_seconds: float | None = None
+
+
+@frozen
 class Settings:
     """Everything that is set for one team.
 
@@ -157,6 +175,7 @@ class Settings:
         limits: What no plan ever crosses, in any mode.
         experiment: How an A/B test decides.
         watch: How a promoted change is watched.
+        tuner: How the next test is chosen.
         task_key: Name of a key in the workflow's state or shared context whose value identifies the task, or None.
         plan: The plan that a person fixed, or None. It applies in every mode but `off` and `observe`, and then nothing
             is tuned.
@@ -167,5 +186,6 @@ class Settings:
     limits: Limits = field(default=Factory(Limits))
     experiment: ExperimentSettings = field(default=Factory(ExperimentSettings))
     watch: WatchSettings = field(default=Factory(WatchSettings))
+    tuner: TunerSettings = field(default=Factory(TunerSettings))
     task_key: str | None = None
     plan: TeamPlan | None = None

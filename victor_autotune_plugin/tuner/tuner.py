@@ -141,6 +141,14 @@ class Tuner:
             self._tried[self.live] = None
             self.live = challenger
 
+    def aborted(self, challenger: TeamPlan) -> None:
+        """Take note that a test was broken off, which says nothing about its plan.
+
+        Args:
+            challenger: The treatment.
+        """
+        self._open.pop(challenger, None)
+
     def rolled_back(self, to: TeamPlan) -> None:
         """Take note that a promotion was taken back; the plan that was is not tested again."""
         self._tried[self.live] = None
