@@ -165,3 +165,15 @@ def test_plans_tested_before_are_known_although_the_state_is_lost(spec, make_run
     assert first is not None
     again = Tuner.restored("damaged", runs, plan_space(spec), tried=[first])
     assert again.propose().plan != first
+
+
+def test_what_a_person_took_back_meanwhile_is_kept_learnt_and_not_tested_again(spec, make_runs) -> None:
+    tuner = Tuner(plan_space(spec))
+    for facts in [*make_runs(30), *make_runs(15, PARALLEL, seed=1)]:
+        tuner.observe(facts)
+    tuner.ended(PARALLEL, promoted=True)
+    restored = Tuner.restored(tuner.to_dict(), [], plan_space(spec), live=EMPTY_PLAN)
+    assert restored.live == EMPTY_PLAN
+    proposal = restored.propose()
+    assert proposal.plan != PARALLEL
+    assert restored.outlook(PARALLEL).outlook.runs_behind == 15

@@ -18,7 +18,7 @@ from .prior import Prior, TeamBelief, shipped_prior
 from .proposals import judge_test, propose
 from .risk import RISKS, Search
 from .space import PlanSpace
-from .weighing import Z90
+from .weighing import Z90, noise_variance
 
 STATE_VERSION: Final = 1
 """Changes whenever a state of before can't be taken over."""
@@ -134,16 +134,21 @@ class Tuner:
             self._exposed += test.runs * self.outlook(challenger).outlook.p_harm
             if effect is not None and math.isfinite(effect) and effect < 1:
                 # What the test measured has noise of its own.
-                noise = 2 * self._model.noise_variance("duration") / max(test.runs, 1)
+                noise = 2 * noise_variance(self._model, self.objective) / max(test.runs, 1)
                 self._surprise += (-math.log1p(-effect) - test.gain) ** 2 / (test.sd**2 + noise)
                 self._tests += 1
         if promoted:
             self._tried[self.live] = None
             self.live = challenger
 
-    def rolled_back(self, to: TeamPlan) -> None:
-        """Take note that a promotion was taken back; the plan that was is not tested again."""
-        self._tried[self.live] = None
+    def rolled_back(self, to: TeamPlan, from_plan: TeamPlan | None = None) -> None:
+        """Take note that a promotion was taken back; the plan that was is not tested again.
+
+        Args:
+            to: The plan that runs now.
+            from_plan: The plan that was taken back; None for the live one.
+        """
+        self._tried[self.live if from_plan is None else from_plan] = None
         self._tried.pop(to, None)
         self.live = to
 
@@ -207,7 +212,7 @@ class Tuner:
             objective: As for `Tuner`.
             prior: As for `Tuner`; the same that the state was made with.
             risk: As for `Tuner`.
-            live: The plan that runs today; a state that says otherwise is not used.
+            live: The plan that runs today. Where the state says otherwise, its plan was taken back meanwhile.
             tried: As for `Tuner`; a state knows them itself.
         """
         known = list(tried)
@@ -223,10 +228,11 @@ class Tuner:
     def _load(self, state: Mapping[str, Any] | None) -> None:
         if state is None or state["version"] != STATE_VERSION or state["team"] != self.space.spec.fingerprint():
             raise ValueError("no state, or one of another version or another definition of the team")
-        if TeamPlan.from_dict(state["live"]) != self.live:
-            raise ValueError("the state is of another live plan")
+        before = TeamPlan.from_dict(state["live"])
         self._model.load(state["model"])
         self._tried.update({TeamPlan.from_dict(plan): None for plan in state["tried"]})
+        if before != self.live:
+            self.rolled_back(self.live, from_plan=before)
         self._surprise, self._tests, self._exposed = (
             float(state["surprise"]),
             int(state["tests"]),
