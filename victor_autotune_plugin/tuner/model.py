@@ -78,6 +78,7 @@ class TeamModel:
         self.tasks = TaskEffects(prior_data.TASK_SD)
         self._alike = alike_roles(spec)
         self._forecast: Forecast | None = None
+        self._configured = PlanTable(spec, self.table.plans[:1])
         self._own: dict[TeamPlan, PlanTable] = {}
 
     # --- learning
@@ -90,7 +91,7 @@ class TeamModel:
         table, row = self._row(facts.plan)
         if table is None:
             return
-        forecast = self.forecast if table is self.table else Forecast(table, self.history)
+        forecast = Forecast(table, self.history)
         workload = self.history.workload(facts)
         self._use_slot(facts.plan)
         features, outcome = self._features(table, forecast, slice(row, row + 1))
@@ -198,7 +199,7 @@ class TeamModel:
         table, row = self._row(plan)
         if table is None:
             raise KeyError(plan.describe())
-        forecast = self.forecast if table is self.table else Forecast(table, self.history)
+        forecast = Forecast(table, self.history)
         features, _ = self._features(table, forecast, slice(row, row + 1))
         regression = self.metrics["duration"]
         mean, variance = regression.belief.of(self._with_slot(features[0], plan))
@@ -222,7 +223,7 @@ class TeamModel:
         table, row = self._row(plan)
         if table is None:
             raise KeyError(plan.describe())
-        forecast = self.forecast if table is self.table else Forecast(table, self.history)
+        forecast = Forecast(table, self.history)
         features, _ = self._features(table, forecast, slice(row, row + 1))
         offset = {"duration": forecast.log_seconds, "cost": forecast.log_work, "tool_calls": forecast.log_calls}[metric]
         mean, _ = self.metrics[metric].belief.of(self._with_slot(features[0], plan))
@@ -242,15 +243,15 @@ class TeamModel:
         return features_of(table, forecast, rows, self._alike)
 
     def _row(self, plan: TeamPlan) -> tuple[PlanTable | None, int]:
-        """Return table and row of a plan, which gets a table of its own when it is not in the team's."""
-        if plan in self.table.row_of:
-            return self.table, self.table.row_of[plan]
+        """Return a small table with the plan as configured and this one, and the row: cheaper than the whole table."""
+        if plan == self.table.plans[0]:
+            return self._configured, 0
         if plan not in self._own:
             try:
                 self._own[plan] = PlanTable(self.spec, [self.table.plans[0], plan])
             except (KeyError, ValueError):
                 return None, 0  # It ran with members, or a formation, that the team no longer has.
-            if len(self._own) > SLOTS:
+            if len(self._own) > 4 * SLOTS:
                 self._own.pop(next(iter(self._own)))
         return self._own[plan], 1
 

@@ -17,7 +17,7 @@ from .objective import Objective
 from .prior import Prior, TeamBelief, shipped_prior
 from .proposals import judge_test, propose
 from .risk import RISKS, Search
-from .space import PlanSpace
+from .space import PlanSpace, shape_of
 from .weighing import Z90, noise_variance
 
 STATE_VERSION: Final = 1
@@ -76,20 +76,22 @@ class Tuner:
         self.space = space
         self.objective = objective or Objective()
         self.risk = risk
-        self.live = live
+        self._by_shape = {shape_of(space.spec, plan): plan for plan in space.plans}
+        self.live = self._own(live)
         self._prior = prior or shipped_prior()
         self._model = TeamModel(space.spec, space.plans, self._prior)
         self._fresh: TeamModel | None = None
-        self._tried: dict[TeamPlan, None] = dict.fromkeys(tried)
+        self._tried: dict[TeamPlan, None] = dict.fromkeys(map(self._own, tried))
         self._surprise, self._tests, self._exposed = 0.0, 0, 0.0
         self._open: dict[TeamPlan, OpenTest] = {}
 
     def observe(self, facts: RunFacts) -> None:
         """Take one finished run into account, in constant time."""
-        test = self._open.get(facts.plan)
+        plan = self._own(facts.plan)
+        test = self._open.get(plan)
         if test is not None:
-            self._open[facts.plan] = evolve(test, runs=test.runs + 1)
-        self._model.observe(facts)
+            self._open[plan] = evolve(test, runs=test.runs + 1)
+        self._model.observe(facts if plan == facts.plan else evolve(facts, plan=plan))
 
     def propose(self, seed: int = 0, candidates: Iterable[Candidate] = ()) -> Proposal:
         """Return the plan to test next, or why there is none.
@@ -98,17 +100,19 @@ class Tuner:
             seed: Of the draw; only risk `high` draws.
             candidates: Plans from elsewhere, such as the strategies'; they compete with the tuner's own.
         """
-        return propose(self._model, self._search(), list(candidates), seed)
+        known = [evolve(candidate, plan=self._own(candidate.plan)) for candidate in candidates]
+        return propose(self._model, self._search(), known, seed)
 
     def started(self, challenger: TeamPlan) -> None:
         """Take note that a test of a plan against the live one began, and what was expected of it."""
+        challenger = self._own(challenger)
         outlook = self.outlook(challenger).outlook
         gain, low = -math.log1p(-outlook.improvement), -math.log1p(-outlook.interval[0])
         self._open[challenger] = OpenTest(gain, max((gain - low) / Z90, 0.05), outlook.p_harm, 0)
 
     def outlook(self, challenger: TeamPlan) -> TestOutlook:
         """Return whether a running test is worth going on with, and whether a promotion would be safe."""
-        return judge_test(self._model, self._search(), challenger)
+        return judge_test(self._model, self._search(), self._own(challenger))
 
     def watched(self, replaced: TeamPlan) -> TestOutlook:
         """Return whether the live plan, which was promoted, should stay.
@@ -116,7 +120,7 @@ class Tuner:
         Args:
             replaced: The plan that it replaced.
         """
-        return judge_test(self._model, evolve(self._search(), live=replaced), self.live, promoted=True)
+        return judge_test(self._model, evolve(self._search(), live=self._own(replaced)), self.live, promoted=True)
 
     def ended(self, challenger: TeamPlan, *, promoted: bool, effect: float | None = None) -> None:
         """Take note that a test ended; a plan is tested once.
@@ -127,6 +131,7 @@ class Tuner:
             effect: Relative improvement that the test measured, or None. A model whose forecasts turn out wrong trusts
                 its next ones less.
         """
+        challenger = self._own(challenger)
         self._tried[challenger] = None
         test = self._open.pop(challenger, None)
         if test is not None:
@@ -148,7 +153,8 @@ class Tuner:
             to: The plan that runs now.
             from_plan: The plan that was taken back; None for the live one.
         """
-        self._tried[self.live if from_plan is None else from_plan] = None
+        to = self._own(to)
+        self._tried[self.live if from_plan is None else self._own(from_plan)] = None
         self._tried.pop(to, None)
         self.live = to
 
@@ -239,6 +245,10 @@ class Tuner:
             float(state["exposed"]),
         )
         self._open = {TeamPlan.from_dict(plan): OpenTest(**test) for plan, test in state["open"]}
+
+    def _own(self, plan: TeamPlan) -> TeamPlan:
+        """Return the space's plan that runs alike, such as one that leaves a knob where it is set to today's value."""
+        return self._by_shape.get(shape_of(self.space.spec, plan), plan)
 
     def _search(self) -> Search:
         return Search(
