@@ -167,6 +167,15 @@ def test_plans_tested_before_are_known_although_the_state_is_lost(spec, make_run
     assert again.propose().plan != first
 
 
+def test_runs_put_at_risk_before_count_although_the_state_is_lost(spec, make_runs) -> None:
+    worse = TeamPlan(members=("m0",))
+    runs = [*make_runs(20), *make_runs(20, worse, seed=1, score=0.5, slower=6.0)]
+    proposal = Tuner.restored(None, runs, plan_space(spec), tried=[worse]).propose()
+    assert proposal.plan is None
+    assert "enough runs were put at risk for now" in proposal.reasons
+    assert Tuner.restored(None, runs, plan_space(spec)).propose().plan is not None
+
+
 def test_what_a_person_took_back_meanwhile_is_kept_learnt_and_not_tested_again(spec, make_runs) -> None:
     tuner = Tuner(plan_space(spec))
     for facts in [*make_runs(30), *make_runs(15, PARALLEL, seed=1)]:

@@ -136,7 +136,7 @@ class Tuner:
         test = self._open.pop(challenger, None)
         if test is not None:
             # What the runs were really worth is known better now than when they were risked.
-            self._exposed += test.runs * self.outlook(challenger).outlook.p_harm
+            self._spent_on(challenger, test.runs)
             if effect is not None and math.isfinite(effect) and effect < 1:
                 # What the test measured has noise of its own.
                 noise = 2 * noise_variance(self._model, self.objective) / max(test.runs, 1)
@@ -229,6 +229,8 @@ class Tuner:
             tuner = cls(space, objective, prior, risk=risk, live=live, tried=known)
             for facts in runs:
                 tuner.observe(facts)
+            for plan in tuner._tried:
+                tuner._spent_on(plan, tuner._model.runs.get(plan, 0))
         return tuner
 
     def _load(self, state: Mapping[str, Any] | None) -> None:
@@ -245,6 +247,11 @@ class Tuner:
             float(state["exposed"]),
         )
         self._open = {TeamPlan.from_dict(plan): OpenTest(**test) for plan, test in state["open"]}
+
+    def _spent_on(self, challenger: TeamPlan, runs: int) -> None:
+        """Book runs of a plan that was tested as spent on a worse plan, as likely as it is one."""
+        if runs and self.space.cannot_run(challenger) is None:
+            self._exposed += runs * self.outlook(challenger).outlook.p_harm
 
     def _own(self, plan: TeamPlan) -> TeamPlan:
         """Return the space's plan that runs alike, such as one that leaves a knob where it is set to today's value."""
