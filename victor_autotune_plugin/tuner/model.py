@@ -63,6 +63,7 @@ class TeamModel:
         self.history = MemberHistory(spec.member_ids)
         self.runs: dict[TeamPlan, int] = {}
         self.total = 0
+        self.priced = 0
         self.setting = ""
         self._score = 0.8
         self._workload_variance = 0.0
@@ -99,6 +100,7 @@ class TeamModel:
         x[DURATION_WORKLOAD] = o[OUTCOME_WORKLOAD] = workload
         self._learn_duration(facts, x, float(forecast.log_seconds[row]))
         if facts.cost_usd is not None:
+            self.priced += 1
             value = math.log(facts.cost_usd + COST_FLOOR)
             self.metrics["cost"].learn(x, value - float(forecast.log_work[row]))
         self.metrics["tool_calls"].learn(x, math.log(facts.tool_calls + 0.5) - float(forecast.log_calls[row]))
@@ -298,6 +300,7 @@ class TeamModel:
             "runs": [[plan.to_dict(), count] for plan, count in self.runs.items()],
             "slots": [plan.to_dict() for plan in self._slots],
             "total": self.total,
+            "priced": self.priced,
             "score": self._score,
             "workload variance": self._workload_variance,
             "setting": self.setting,
@@ -324,5 +327,6 @@ class TeamModel:
         self.history.load(data["history"])
         self.runs = {TeamPlan.from_dict(plan): int(count) for plan, count in data["runs"]}
         self._score, self._workload_variance = float(data["score"]), float(data["workload variance"])
+        self.priced = int(data["priced"])
         self._slots, self.total, self.setting = slots, int(data["total"]), str(data["setting"])
         self._forecast = None
