@@ -54,6 +54,20 @@ class TeamModel:
         spec: The team as configured.
         plans: The plans that may be proposed, the one as configured first.
         prior: What is believed before the first run.
+
+    Attributes:
+        table: The plans as arrays.
+        history: What the members took lately.
+        runs: Runs so far, by plan.
+        total: Runs so far.
+        priced: Runs so far whose cost is known.
+        metrics: Regressions of `duration`, `cost` and `tool_calls`.
+        outcome: Regression of the graded score, in log odds of success.
+        success: Regression of success alone.
+        tasks: How slow single tasks are.
+
+    Raises:
+        ValueError: For a prior with other coefficients than the model has.
     """
 
     def __init__(self, spec: TeamSpec, plans: Sequence[TeamPlan], prior: Prior) -> None:
