@@ -10,7 +10,7 @@ from attrs import evolve
 
 from victor_autotune_plugin.model.plan import EMPTY_PLAN, MemberSpec, TeamPlan
 from victor_autotune_plugin.model.run import MemberOutcome, TeamRun
-from victor_autotune_plugin.tuner import MemberFacts, RunFacts, Tuner, plan_space
+from victor_autotune_plugin.tuner import MemberFacts, Objective, RunFacts, Tuner, plan_space
 
 PARALLEL = TeamPlan(formation="parallel")
 
@@ -165,3 +165,31 @@ def test_plans_tested_before_are_known_although_the_state_is_lost(spec, make_run
     assert first is not None
     again = Tuner.restored("damaged", runs, plan_space(spec), tried=[first])
     assert again.propose().plan != first
+
+
+def test_without_a_price_no_cost_is_improved(spec, make_runs) -> None:
+    tuner = Tuner(plan_space(spec), Objective({"duration": 1.0, "cost": 1.0}))
+    for facts in make_runs(20, cost=None):
+        tuner.observe(facts)
+    assert tuner.propose().nothing_because == "Cost is to be improved, but no run has a price yet."
+
+
+def test_runs_put_at_risk_before_count_although_the_state_is_lost(spec, make_runs) -> None:
+    worse = TeamPlan(members=("m0",))
+    runs = [*make_runs(20), *make_runs(20, worse, seed=1, score=0.5, slower=6.0)]
+    proposal = Tuner.restored(None, runs, plan_space(spec), tried=[worse]).propose()
+    assert proposal.plan is None
+    assert "enough runs were put at risk for now" in proposal.reasons
+    assert Tuner.restored(None, runs, plan_space(spec)).propose().plan is not None
+
+
+def test_what_a_person_took_back_meanwhile_is_kept_learnt_and_not_tested_again(spec, make_runs) -> None:
+    tuner = Tuner(plan_space(spec))
+    for facts in [*make_runs(30), *make_runs(15, PARALLEL, seed=1)]:
+        tuner.observe(facts)
+    tuner.ended(PARALLEL, promoted=True)
+    restored = Tuner.restored(tuner.to_dict(), [], plan_space(spec), live=EMPTY_PLAN)
+    assert restored.live == EMPTY_PLAN
+    proposal = restored.propose()
+    assert proposal.plan != PARALLEL
+    assert restored.outlook(PARALLEL).outlook.runs_behind == 15

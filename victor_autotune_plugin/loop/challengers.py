@@ -16,17 +16,14 @@ from typing import TYPE_CHECKING, Any, Final
 from attrs import define, evolve, field, frozen
 
 from .. import faults
-from ..model.optimization import OptimizationPriority, OptimizationSuggestion, OptimizationType
+from ..model.optimization import OptimizationSuggestion, OptimizationType
 from ..model.plan import TeamPlan, TeamSpec
 
 if TYPE_CHECKING:
     from ..model.run import TeamRun
     from ..model.state import Experiment, TeamState
     from ..settings import Settings
-    from ..tuner import Candidate, Proposal, RunFacts, Tuner
-
-TUNER: Final = "tuner"
-"""What stands in the place of a strategy's name where the plan is the tuner's own."""
+    from ..tuner import Proposal, RunFacts, TeamBelief, TestOutlook, Tuner
 
 MOST_TEAMS: Final = 200
 """Teams whose tuner is kept in a process; the one not asked for longest goes first."""
@@ -112,7 +109,7 @@ def _events(tuner: Tuner, one: Experiment, metric: str) -> Iterator[tuple[float,
     gain = None if effect is None else -effect
     yield ended, f"{one.id} decided", partial(tuner.ended, one.treatment, promoted=promoted, effect=gain)
     if one.status == "rolled_back" and one.ended_at is not None:
-        yield one.ended_at, f"{one.id} rolled back", partial(tuner.rolled_back, one.control)
+        yield one.ended_at, f"{one.id} rolled back", partial(tuner.rolled_back, one.control, one.treatment)
 
 
 class Challengers:
@@ -167,19 +164,23 @@ class Challengers:
         tried: set[str],
         read_runs: ReadRuns,
     ) -> Challenge:
+        from ..tuner import candidate_of, suggestion_of
+
         tuner = self.tuner(state, spec, settings, experiments, read_runs)
-        metric = settings.experiment.metric
-        rivals = {plan: one for plan, one in plans.items() if one.metadata.get("metric", metric) == metric}
+        rivals = {
+            plan: rival for plan, one in plans.items() if (rival := candidate_of(one, state.plan, tuner.objective))
+        }
         seed = int(hashlib.sha256(f"{state.fingerprint}\n{len(experiments)}".encode()).hexdigest()[:8], 16)
-        proposal = tuner.propose(seed, [_candidate(plan, one) for plan, one in rivals.items()])
-        if proposal.plan is None or proposal.plan.id in tried:
+        proposal = tuner.propose(seed, rivals.values())
+        suggestion = suggestion_of(proposal, spec, state.plan)
+        treatment = None if suggestion is None else state.plan.merged(suggestion.plan)
+        if suggestion is None or treatment is None or treatment.id in tried:
             built_in = tuple(OptimizationType)
             others = {plan: one for plan, one in plans.items() if plan not in rivals or one.type not in built_in}
             return evolve(_first(others), proposal=proposal)
-        own = _suggestion(spec, state.plan, proposal, metric)
-        return Challenge(rivals.get(proposal.plan, own), proposal.plan, proposal)
+        return Challenge(plans.get(treatment, suggestion), treatment, proposal)
 
-    def hopeless(
+    def outlook(
         self,
         state: TeamState,
         spec: TeamSpec,
@@ -187,22 +188,22 @@ class Challengers:
         experiments: Sequence[Experiment],
         test: Experiment,
         read_runs: ReadRuns,
-    ) -> str | None:
-        """Return why a running test is not worth going on with, or None when it is, or the tuner is off.
+    ) -> TestOutlook | None:
+        """Return what the tuner says of a running test or a watched promotion; None when it is off or failed.
 
         Args:
             state: As for `choose`.
             spec: As for `choose`.
             settings: As for `choose`.
             experiments: As for `choose`.
-            test: The test.
+            test: The experiment.
             read_runs: As for `choose`.
         """
         if settings.tuner.risk == "off" or test.policy["metric"] != settings.experiment.metric:
             return None
         with faults.guard("outlook of a test"):
-            outlook = self.tuner(state, spec, settings, experiments, read_runs).outlook(test.treatment)
-            return f"Stopped as hopeless. {outlook.reason}" if outlook.stop else None
+            tuner = self.tuner(state, spec, settings, experiments, read_runs)
+            return tuner.watched(test.control) if test.status == "watched" else tuner.outlook(test.treatment)
         return None
 
     def tuner(
@@ -225,22 +226,26 @@ class Challengers:
         made_for = (state.fingerprint, settings)
         known = self._known.pop(state.key, None)
         if known is None or known.made_for != made_for:
-            known = _Known(made_for, _new_tuner(spec, settings))
+            known = _Known(made_for, _new_tuner(spec, settings, self._learnt()))
         runs = read_runs(LEARN_RUNS if known.is_new else NEW_RUNS)
         known.tell(
             (run for run in runs if run.spec.fingerprint() == state.fingerprint),
             (one for one in experiments if one.fingerprint == state.fingerprint),
             settings.experiment.metric,
         )
-        known.tuner.live = state.plan  # a person may have changed it without an experiment
+        known.tuner.runs_now(state.plan)  # a person may have changed it without an experiment
         self._known[state.key] = known
         if len(self._known) > MOST_TEAMS:
             self._known.popitem(last=False)
         return known.tuner
 
+    def _learnt(self) -> list[TeamBelief]:
+        """Return what was learnt of the teams of this process, for the prior of another one."""
+        return [known.tuner.shared() for known in self._known.values()]
 
-def _new_tuner(spec: TeamSpec, settings: Settings) -> Tuner:
-    from ..tuner import Objective, Tuner, plan_space
+
+def _new_tuner(spec: TeamSpec, settings: Settings, others: Sequence[TeamBelief]) -> Tuner:
+    from ..tuner import Objective, Tuner, fleet_prior, plan_space
 
     forbidden = {knob for knob, owners in _KNOBS.items() if not set(owners) & set(settings.strategies)}
     bold = settings.tuner.risk == "high"
@@ -260,47 +265,10 @@ def _new_tuner(spec: TeamSpec, settings: Settings) -> Tuner:
         max_cost_usd=settings.limits.max_cost_usd_per_run,
         max_p95_seconds=settings.tuner.max_p95_seconds,
     )
-    return Tuner(space, objective, risk=settings.tuner.risk)
+    return Tuner(space, objective, fleet_prior(others), risk=settings.tuner.risk)
 
 
 def _first(plans: Mapping[TeamPlan, OptimizationSuggestion]) -> Challenge:
     for plan, suggestion in plans.items():
         return Challenge(suggestion, plan)
     return Challenge()
-
-
-def _candidate(plan: TeamPlan, suggestion: OptimizationSuggestion) -> Candidate:
-    from ..tuner import Candidate
-
-    middle = suggestion.expected_improvement / 100
-    low, high = (bound / 100 for bound in suggestion.metadata.get("interval_percent", [0.0, 200 * middle]))
-    return Candidate(plan, max(min(low, middle), -10.0), min(max(high, middle), 0.99), suggestion.type)
-
-
-def _suggestion(spec: TeamSpec, live: TeamPlan, proposal: Proposal, metric: str) -> OptimizationSuggestion:
-    """Return the tuner's own plan in the form of a suggestion."""
-    from ..model.optimization import current_config
-
-    chosen = proposal.chosen
-    assert chosen is not None
-    gain = 100 * chosen.improvement
-    return OptimizationSuggestion(
-        type=TUNER,
-        priority=OptimizationPriority.HIGH if gain >= 20 else OptimizationPriority.MEDIUM,
-        description=f"Try {chosen.plan.describe()}: the tuner expects {gain:.0f} % less {metric}."
-        if metric != "score"
-        else f"Try {chosen.plan.describe()}: the tuner expects a better score.",
-        current_config=current_config(spec, live),
-        suggested_config=chosen.plan.to_dict(),
-        expected_improvement=gain,
-        confidence=chosen.p_better,
-        risk_level=chosen.p_harm,
-        metadata={
-            "metric": metric,
-            "interval_percent": [100 * bound for bound in chosen.interval],
-            "p_better": chosen.p_better,
-            "p_harm": chosen.p_harm,
-            "runs_needed": chosen.runs_needed,
-            "prior_percent": [100 * bound for bound in chosen.prior_interval],
-        },
-    )

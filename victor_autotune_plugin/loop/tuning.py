@@ -41,12 +41,16 @@ if TYPE_CHECKING:
     from ..model.run import TeamRun
     from ..settings import Settings
     from ..storage import Transaction
+    from ..tuner import TestOutlook
 
 HISTORY_RUNS: Final = 50
 """How many of a team's last runs a suggestion is made from, and after how many an aborted test may be repeated."""
 
 SUGGEST_EVERY: Final = 5
 """A team without an experiment is looked at again after this many runs."""
+
+OUTLOOK_EVERY: Final = 5
+"""After how many runs of an experiment the tuner is asked for its outlook."""
 
 _TESTING: Final = ("approve", "auto")
 """The modes in which runs take part in experiments."""
@@ -208,7 +212,7 @@ class TuningLoop:
         elif experiment.status == "running":
             self._judge_test(changes, state, run, experiment, settings, approval)
         elif experiment.status == "watched":
-            self._judge_watch(changes, state, experiment)
+            self._judge_watch(changes, state, run, experiment, settings)
 
     def _is_due(self, key: tuple[str, str], min_history: int) -> bool:
         """Count a run outside an experiment, and say whether it is time to look for something to test.
@@ -230,9 +234,13 @@ class TuningLoop:
         approval: _Approval,
     ) -> None:
         judge = self._evidence.judge(changes.transaction, experiment)
-        if not judge.is_final:
-            if run.experiment_id == experiment.id and run.index is not None and run.index % SUGGEST_EVERY == 0:
-                self._stop_if_hopeless(changes, state, run, experiment, settings)
+        passed = judge.is_final and judge.verdict().status == "passed"
+        ended_otherwise = judge.is_final and not passed
+        outlook = None if ended_otherwise else self._outlook(changes, state, run, experiment, settings, always=passed)
+        if outlook is not None and outlook.stop:
+            self._give_up(changes, state, experiment, outlook, passed)
+            return
+        if not judge.is_final or (outlook is not None and outlook.veto):
             return
         verdict = judge.verdict()
         now, evidence = self._clock(), verdict.to_dict()
@@ -272,26 +280,46 @@ class TuningLoop:
             improvement_percent=improvement,
         )
 
-    def _stop_if_hopeless(
+    def _outlook(
+        self,
+        changes: Changes,
+        state: TeamState,
+        run: TeamRun,
+        experiment: Experiment,
+        settings: Settings,
+        *,
+        always: bool = False,
+    ) -> TestOutlook | None:
+        """Return what the tuner says of an experiment; now and then, since a look costs milliseconds, or always."""
+        due = run.experiment_id == experiment.id and run.index is not None and (run.index + 1) % OUTLOOK_EVERY == 0
+        if not (due or always):
+            return None
+        transaction = changes.transaction
+        experiments = transaction.experiments_of(*state.key)
+        read_runs = partial(transaction.runs_of, *state.key)
+        return self._challengers.outlook(state, run.spec, settings, experiments, experiment, read_runs)
+
+    def _give_up(
+        self, changes: Changes, state: TeamState, experiment: Experiment, outlook: TestOutlook, passed: bool
+    ) -> None:
+        """End a test that is not worth going on with, by what the tuner says."""
+        now = self._clock()
+        reason = f"{'Passed, and not promoted' if passed else 'Stopped as hopeless'}. {outlook.reason}"
+        ended = evolve(experiment, status="inconclusive", decided_at=now, ended_at=now)
+        after = evolve(state, experiment_id=None)
+        changes.apply(after, "inconclusive", reason, before=state, experiment=ended, evidence=outlook.to_dict())
+
+    def _judge_watch(
         self, changes: Changes, state: TeamState, run: TeamRun, experiment: Experiment, settings: Settings
     ) -> None:
-        transaction = changes.transaction
-        reason = self._challengers.hopeless(
-            state,
-            run.spec,
-            settings,
-            transaction.experiments_of(*state.key),
-            experiment,
-            partial(transaction.runs_of, *state.key),
-        )
-        if reason is not None:
-            now = self._clock()
-            ended = evolve(experiment, status="inconclusive", decided_at=now, ended_at=now)
-            changes.apply(evolve(state, experiment_id=None), "inconclusive", reason, before=state, experiment=ended)
-
-    def _judge_watch(self, changes: Changes, state: TeamState, experiment: Experiment) -> None:
         watch = self._evidence.watch(changes.transaction, experiment)
         if not watch.is_final:
+            outlook = self._outlook(changes, state, run, experiment, settings)
+            if outlook is not None and outlook.stop:
+                ended = evolve(experiment, status="rolled_back", ended_at=self._clock())
+                after = evolve(state, experiment_id=None, plan=experiment.control)
+                reason, evidence = f"Given up. {outlook.reason}", outlook.to_dict()
+                changes.apply(after, "rolled_back", reason, before=state, experiment=ended, evidence=evidence)
             return
         verdict = watch.verdict()
         evidence = verdict.to_dict()

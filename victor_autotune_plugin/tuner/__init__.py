@@ -14,11 +14,15 @@ hopeless (`outlook(plan).stop`) and hold back a promotion that is not safe (`.ve
 `started`, `ended`, `rolled_back` and `drifted`. Keep `to_dict` and get it back with `Tuner.restored`. `fleet_prior`
 makes a prior of what was learnt of the user's other teams (`Tuner.shared`).
 
+`candidate_of` makes a candidate of a strategy's suggestion, and `suggestion_of` a suggestion of a proposal. Plans that
+run alike are one plan here, whether a knob is left as configured or set to the configured value.
+
 Importing this package imports numpy, so it is imported only when there is something to decide.
 """
 
 from __future__ import annotations
 
+from .bridge import candidate_of, suggestion_of
 from .explanation import Candidate, NotChosen, Outlook, Proposal, Sensitivity, TestOutlook
 from .facts import MemberFacts, RunFacts
 from .objective import Objective
@@ -40,8 +44,10 @@ __all__ = [
     "TeamBelief",
     "TestOutlook",
     "Tuner",
+    "candidate_of",
     "distance",
     "fleet_prior",
     "plan_space",
     "shipped_prior",
+    "suggestion_of",
 ]

@@ -54,6 +54,20 @@ class TeamModel:
         spec: The team as configured.
         plans: The plans that may be proposed, the one as configured first.
         prior: What is believed before the first run.
+
+    Attributes:
+        table: The plans as arrays.
+        history: What the members took lately.
+        runs: Runs so far, by plan.
+        total: Runs so far.
+        priced: Runs so far whose cost is known.
+        metrics: Regressions of `duration`, `cost` and `tool_calls`.
+        outcome: Regression of the graded score, in log odds of success.
+        success: Regression of success alone.
+        tasks: How slow single tasks are.
+
+    Raises:
+        ValueError: For a prior with other coefficients than the model has.
     """
 
     def __init__(self, spec: TeamSpec, plans: Sequence[TeamPlan], prior: Prior) -> None:
@@ -63,6 +77,7 @@ class TeamModel:
         self.history = MemberHistory(spec.member_ids)
         self.runs: dict[TeamPlan, int] = {}
         self.total = 0
+        self.priced = 0
         self.setting = ""
         self._score = 0.8
         self._workload_variance = 0.0
@@ -78,6 +93,7 @@ class TeamModel:
         self.tasks = TaskEffects(prior_data.TASK_SD)
         self._alike = alike_roles(spec)
         self._forecast: Forecast | None = None
+        self._configured = PlanTable(spec, self.table.plans[:1])
         self._own: dict[TeamPlan, PlanTable] = {}
 
     # --- learning
@@ -90,7 +106,7 @@ class TeamModel:
         table, row = self._row(facts.plan)
         if table is None:
             return
-        forecast = self.forecast if table is self.table else Forecast(table, self.history)
+        forecast = Forecast(table, self.history)
         workload = self.history.workload(facts)
         self._use_slot(facts.plan)
         features, outcome = self._features(table, forecast, slice(row, row + 1))
@@ -98,6 +114,7 @@ class TeamModel:
         x[DURATION_WORKLOAD] = o[OUTCOME_WORKLOAD] = workload
         self._learn_duration(facts, x, float(forecast.log_seconds[row]))
         if facts.cost_usd is not None:
+            self.priced += 1
             value = math.log(facts.cost_usd + COST_FLOOR)
             self.metrics["cost"].learn(x, value - float(forecast.log_work[row]))
         self.metrics["tool_calls"].learn(x, math.log(facts.tool_calls + 0.5) - float(forecast.log_calls[row]))
@@ -198,7 +215,7 @@ class TeamModel:
         table, row = self._row(plan)
         if table is None:
             raise KeyError(plan.describe())
-        forecast = self.forecast if table is self.table else Forecast(table, self.history)
+        forecast = Forecast(table, self.history)
         features, _ = self._features(table, forecast, slice(row, row + 1))
         regression = self.metrics["duration"]
         mean, variance = regression.belief.of(self._with_slot(features[0], plan))
@@ -222,7 +239,7 @@ class TeamModel:
         table, row = self._row(plan)
         if table is None:
             raise KeyError(plan.describe())
-        forecast = self.forecast if table is self.table else Forecast(table, self.history)
+        forecast = Forecast(table, self.history)
         features, _ = self._features(table, forecast, slice(row, row + 1))
         offset = {"duration": forecast.log_seconds, "cost": forecast.log_work, "tool_calls": forecast.log_calls}[metric]
         mean, _ = self.metrics[metric].belief.of(self._with_slot(features[0], plan))
@@ -242,15 +259,15 @@ class TeamModel:
         return features_of(table, forecast, rows, self._alike)
 
     def _row(self, plan: TeamPlan) -> tuple[PlanTable | None, int]:
-        """Return table and row of a plan, which gets a table of its own when it is not in the team's."""
-        if plan in self.table.row_of:
-            return self.table, self.table.row_of[plan]
+        """Return a small table with the plan as configured and this one, and the row: cheaper than the whole table."""
+        if plan == self.table.plans[0]:
+            return self._configured, 0
         if plan not in self._own:
             try:
                 self._own[plan] = PlanTable(self.spec, [self.table.plans[0], plan])
             except (KeyError, ValueError):
                 return None, 0  # It ran with members, or a formation, that the team no longer has.
-            if len(self._own) > SLOTS:
+            if len(self._own) > 4 * SLOTS:
                 self._own.pop(next(iter(self._own)))
         return self._own[plan], 1
 
@@ -297,6 +314,7 @@ class TeamModel:
             "runs": [[plan.to_dict(), count] for plan, count in self.runs.items()],
             "slots": [plan.to_dict() for plan in self._slots],
             "total": self.total,
+            "priced": self.priced,
             "score": self._score,
             "workload variance": self._workload_variance,
             "setting": self.setting,
@@ -323,5 +341,6 @@ class TeamModel:
         self.history.load(data["history"])
         self.runs = {TeamPlan.from_dict(plan): int(count) for plan, count in data["runs"]}
         self._score, self._workload_variance = float(data["score"]), float(data["workload variance"])
+        self.priced = int(data["priced"])
         self._slots, self.total, self.setting = slots, int(data["total"]), str(data["setting"])
         self._forecast = None

@@ -34,6 +34,8 @@ def propose(model: TeamModel, search: Search, candidates: Sequence[Candidate], s
     """
     if model.total == 0:
         return Proposal(None, "No run of this team was recorded yet.")
+    if "cost" in search.objective.shares and not model.priced:
+        return Proposal(None, "Cost is to be improved, but no run has a price yet.")
     if (broken := search.space.cannot_run(search.live)) is not None:
         return Proposal(None, f"The live plan can't run as it is: {broken}. Roll it back first.")
     welcome, refused = _welcome(candidates, search)

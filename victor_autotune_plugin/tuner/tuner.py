@@ -17,8 +17,8 @@ from .objective import Objective
 from .prior import Prior, TeamBelief, shipped_prior
 from .proposals import judge_test, propose
 from .risk import RISKS, Search
-from .space import PlanSpace
-from .weighing import Z90
+from .space import PlanSpace, shape_of
+from .weighing import Z90, noise_variance
 
 STATE_VERSION: Final = 1
 """Changes whenever a state of before can't be taken over."""
@@ -76,20 +76,22 @@ class Tuner:
         self.space = space
         self.objective = objective or Objective()
         self.risk = risk
-        self.live = live
+        self._by_shape = {shape_of(space.spec, plan): plan for plan in space.plans}
+        self.live = self._own(live)
         self._prior = prior or shipped_prior()
         self._model = TeamModel(space.spec, space.plans, self._prior)
         self._fresh: TeamModel | None = None
-        self._tried: dict[TeamPlan, None] = dict.fromkeys(tried)
+        self._tried: dict[TeamPlan, None] = dict.fromkeys(map(self._own, tried))
         self._surprise, self._tests, self._exposed = 0.0, 0, 0.0
         self._open: dict[TeamPlan, OpenTest] = {}
 
     def observe(self, facts: RunFacts) -> None:
         """Take one finished run into account, in constant time."""
-        test = self._open.get(facts.plan)
+        plan = self._own(facts.plan)
+        test = self._open.get(plan)
         if test is not None:
-            self._open[facts.plan] = evolve(test, runs=test.runs + 1)
-        self._model.observe(facts)
+            self._open[plan] = evolve(test, runs=test.runs + 1)
+        self._model.observe(facts if plan == facts.plan else evolve(facts, plan=plan))
 
     def propose(self, seed: int = 0, candidates: Iterable[Candidate] = ()) -> Proposal:
         """Return the plan to test next, or why there is none.
@@ -98,17 +100,19 @@ class Tuner:
             seed: Of the draw; only risk `high` draws.
             candidates: Plans from elsewhere, such as the strategies'; they compete with the tuner's own.
         """
-        return propose(self._model, self._search(), list(candidates), seed)
+        known = [evolve(candidate, plan=self._own(candidate.plan)) for candidate in candidates]
+        return propose(self._model, self._search(), known, seed)
 
     def started(self, challenger: TeamPlan) -> None:
         """Take note that a test of a plan against the live one began, and what was expected of it."""
+        challenger = self._own(challenger)
         outlook = self.outlook(challenger).outlook
         gain, low = -math.log1p(-outlook.improvement), -math.log1p(-outlook.interval[0])
         self._open[challenger] = OpenTest(gain, max((gain - low) / Z90, 0.05), outlook.p_harm, 0)
 
     def outlook(self, challenger: TeamPlan) -> TestOutlook:
         """Return whether a running test is worth going on with, and whether a promotion would be safe."""
-        return judge_test(self._model, self._search(), challenger)
+        return judge_test(self._model, self._search(), self._own(challenger))
 
     def watched(self, replaced: TeamPlan) -> TestOutlook:
         """Return whether the live plan, which was promoted, should stay.
@@ -116,7 +120,7 @@ class Tuner:
         Args:
             replaced: The plan that it replaced.
         """
-        return judge_test(self._model, evolve(self._search(), live=replaced), self.live, promoted=True)
+        return judge_test(self._model, evolve(self._search(), live=self._own(replaced)), self.live, promoted=True)
 
     def ended(self, challenger: TeamPlan, *, promoted: bool, effect: float | None = None) -> None:
         """Take note that a test ended; a plan is tested once.
@@ -127,14 +131,15 @@ class Tuner:
             effect: Relative improvement that the test measured, or None. A model whose forecasts turn out wrong trusts
                 its next ones less.
         """
+        challenger = self._own(challenger)
         self._tried[challenger] = None
         test = self._open.pop(challenger, None)
         if test is not None:
             # What the runs were really worth is known better now than when they were risked.
-            self._exposed += test.runs * self.outlook(challenger).outlook.p_harm
+            self._spent_on(challenger, test.runs)
             if effect is not None and math.isfinite(effect) and effect < 1:
                 # What the test measured has noise of its own.
-                noise = 2 * self._model.noise_variance("duration") / max(test.runs, 1)
+                noise = 2 * noise_variance(self._model, self.objective) / max(test.runs, 1)
                 self._surprise += (-math.log1p(-effect) - test.gain) ** 2 / (test.sd**2 + noise)
                 self._tests += 1
         if promoted:
@@ -147,13 +152,27 @@ class Tuner:
         Args:
             challenger: The treatment.
         """
-        self._open.pop(challenger, None)
+        self._open.pop(self._own(challenger), None)
 
-    def rolled_back(self, to: TeamPlan) -> None:
-        """Take note that a promotion was taken back; the plan that was is not tested again."""
-        self._tried[self.live] = None
+    def rolled_back(self, to: TeamPlan, from_plan: TeamPlan | None = None) -> None:
+        """Take note that a promotion was taken back; the plan that was is not tested again.
+
+        Args:
+            to: The plan that runs now.
+            from_plan: The plan that was taken back; None for the live one.
+        """
+        to = self._own(to)
+        self._tried[self.live if from_plan is None else self._own(from_plan)] = None
         self._tried.pop(to, None)
         self.live = to
+
+    def runs_now(self, plan: TeamPlan) -> None:
+        """Take note of the plan that the team runs today, however it came to that.
+
+        Args:
+            plan: The plan.
+        """
+        self.live = self._own(plan)
 
     def drifted(self, share: float = DRIFT_SHARE) -> None:
         """Let what was learnt so far count for a share of what it did, because the world changed."""
@@ -215,7 +234,7 @@ class Tuner:
             objective: As for `Tuner`.
             prior: As for `Tuner`; the same that the state was made with.
             risk: As for `Tuner`.
-            live: The plan that runs today; a state that says otherwise is not used.
+            live: The plan that runs today. Where the state says otherwise, its plan was taken back meanwhile.
             tried: As for `Tuner`; a state knows them itself.
         """
         known = list(tried)
@@ -226,21 +245,33 @@ class Tuner:
             tuner = cls(space, objective, prior, risk=risk, live=live, tried=known)
             for facts in runs:
                 tuner.observe(facts)
+            for plan in tuner._tried:
+                tuner._spent_on(plan, tuner._model.runs.get(plan, 0))
         return tuner
 
     def _load(self, state: Mapping[str, Any] | None) -> None:
         if state is None or state["version"] != STATE_VERSION or state["team"] != self.space.spec.fingerprint():
             raise ValueError("no state, or one of another version or another definition of the team")
-        if TeamPlan.from_dict(state["live"]) != self.live:
-            raise ValueError("the state is of another live plan")
+        before = TeamPlan.from_dict(state["live"])
         self._model.load(state["model"])
         self._tried.update({TeamPlan.from_dict(plan): None for plan in state["tried"]})
+        if before != self.live:
+            self.rolled_back(self.live, from_plan=before)
         self._surprise, self._tests, self._exposed = (
             float(state["surprise"]),
             int(state["tests"]),
             float(state["exposed"]),
         )
         self._open = {TeamPlan.from_dict(plan): OpenTest(**test) for plan, test in state["open"]}
+
+    def _spent_on(self, challenger: TeamPlan, runs: int) -> None:
+        """Book runs of a plan that was tested as spent on a worse plan, as likely as it is one."""
+        if runs and self.space.cannot_run(challenger) is None:
+            self._exposed += runs * self.outlook(challenger).outlook.p_harm
+
+    def _own(self, plan: TeamPlan) -> TeamPlan:
+        """Return the space's plan that runs alike, such as one that leaves a knob where it is set to today's value."""
+        return self._by_shape.get(shape_of(self.space.spec, plan), plan)
 
     def _search(self) -> Search:
         return Search(

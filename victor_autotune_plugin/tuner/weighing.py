@@ -92,14 +92,12 @@ def weigh(
     extra += [] if objective.max_p95_seconds is None else ["duration"]
     effects = model.effects(rows, live, sorted({*wanted, *extra}), table)
     count = len(effects.log["score"])
-    gain, variance, noise = np.zeros(count), np.zeros(count), 0.0
+    gain, variance = np.zeros(count), np.zeros(count)
     for name, share in shares.items():
         if name == "score":
             gain += share * effects.log["score"]
-            noise += share**2 * LOGISTIC_VARIANCE
         else:
             gain -= share * effects.log[name]
-            noise += share**2 * model.noise_variance(name)
         variance += share**2 * effects.sd[name] ** 2
     odds, odds_sd = effects.log["score"], doubt * effects.sd["score"]
     least = max(effects.success - objective.success_margin, 0.01)
@@ -114,8 +112,16 @@ def weigh(
         threshold=threshold,
         success=effects.success,
         level=effects.level,
-        noise=math.sqrt(noise),
+        noise=math.sqrt(noise_variance(model, objective)),
         allowed=_allowed(model, effects.log, effects.sd, live, objective, count),
+    )
+
+
+def noise_variance(model: TeamModel, objective: Objective) -> float:
+    """Return the variance of the objective between runs of one plan."""
+    return math.fsum(
+        share**2 * (LOGISTIC_VARIANCE if name == "score" else model.noise_variance(name))
+        for name, share in objective.shares.items()
     )
 
 

@@ -1,0 +1,82 @@
+"""Strategies and tuner speak of the same plans."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from attrs import evolve
+
+from victor_autotune_plugin.model.optimization import OptimizationPriority, OptimizationSuggestion
+from victor_autotune_plugin.model.plan import EMPTY_PLAN, TeamPlan
+from victor_autotune_plugin.tuner import Objective, Tuner, candidate_of, plan_space, suggestion_of
+from victor_autotune_plugin.tuner.bridge import changes
+from victor_autotune_plugin.tuner.space import shape_of
+
+PARALLEL = TeamPlan(formation="parallel")
+
+
+def suggested(**metadata: object) -> OptimizationSuggestion:
+    return OptimizationSuggestion(
+        "team_sizing",
+        OptimizationPriority.HIGH,
+        "Fewer members.",
+        {},
+        {"members": ["m0", "m1"]},
+        20.0,
+        0.8,
+        0.2,
+        metadata,
+    )
+
+
+def test_a_suggestion_becomes_a_candidate_on_top_of_the_live_plan() -> None:
+    made = candidate_of(suggested(metric="duration", interval_percent=[10.0, 30.0]), PARALLEL, Objective())
+    assert made is not None
+    assert made.plan == TeamPlan(formation="parallel", members=("m0", "m1"))
+    assert made.source == "team_sizing"
+    assert 0.10 < made.low < 0.2 < made.high < 0.30  # 90 % of a 95 % interval
+
+
+def test_a_gain_in_one_metric_counts_with_its_share() -> None:
+    told = suggested(metric="cost", interval_percent=[40.0, 40.0])
+    assert candidate_of(told, EMPTY_PLAN, Objective("duration")) is None
+    mixed = candidate_of(told, EMPTY_PLAN, Objective({"duration": 1.0, "cost": 1.0}))
+    assert mixed is not None
+    assert mixed.high == pytest.approx(1 - 0.6**0.5)
+    assert candidate_of(suggested(metric="duration"), EMPTY_PLAN, Objective()) is None
+
+
+def test_changes_lead_from_any_plan_to_any_other(spec) -> None:
+    plans = plan_space(spec).plans[::9]
+    for live in plans:
+        for plan in plans:
+            assert shape_of(spec, live.merged(changes(spec, live, plan))) == shape_of(spec, plan)
+
+
+def test_a_proposal_becomes_a_suggestion_that_runs_as_proposed(spec, make_runs) -> None:
+    tuner = Tuner(plan_space(spec))
+    assert suggestion_of(tuner.propose(), spec, EMPTY_PLAN) is None
+    for facts in make_runs(30):
+        tuner.observe(facts)
+    proposal = tuner.propose()
+    made = suggestion_of(proposal, spec, EMPTY_PLAN)
+    assert made is not None
+    assert made.type == "tuner"
+    assert shape_of(spec, EMPTY_PLAN.merged(made.plan)) == shape_of(spec, proposal.plan)
+    assert json.loads(json.dumps(made.to_dict()))["metadata"]["proposal"]["chosen"]["p_harm"] == made.risk_level
+
+
+def test_plans_that_run_alike_are_one(spec, make_runs) -> None:
+    outright = TeamPlan(formation="sequential", tool_budget=40)
+    one, other = Tuner(plan_space(spec)), Tuner(plan_space(spec), live=outright)
+    for facts in make_runs(30):
+        one.observe(facts)
+        other.observe(evolve(facts, plan=outright))
+    assert one.to_dict() == other.to_dict()
+    first = one.propose().plan
+    assert first is not None
+    said = changes(spec, EMPTY_PLAN, first)
+    one.started(said)
+    one.ended(said, promoted=False)
+    assert one.propose().plan != first
