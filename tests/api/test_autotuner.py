@@ -25,6 +25,7 @@ from victor_autotune_plugin import (
 )
 from victor_autotune_plugin.configfiles import read_team_config
 from victor_autotune_plugin.errors import AutotuneError, PlanError, SettingsError
+from victor_autotune_plugin.hookspecs import hookimpl
 from victor_autotune_plugin.model.plan import EMPTY_PLAN, TeamPlan
 from victor_autotune_plugin.storage import Store, default_url
 
@@ -431,3 +432,18 @@ def test_auto_rollback_can_be_turned_off(recorded: Callable[..., Simulation]) ->
         assert store.experiments()[0].treatment == TeamPlan(formation="parallel")
     assert autotuner._runtime.settings(SPEC).watch.enabled is False
     simulation.close()
+
+
+def test_a_strategy_of_a_hook_is_found_by_its_name(metrics: list[dict[str, Any]], config: dict[str, Any]) -> None:
+    class Offers:
+        @hookimpl
+        def add_strategies(self) -> list[OptimizationStrategy]:
+            return [Slower()]
+
+    autotuner = PerformanceAutotuner(PerformanceAnalyzer(metrics), strategies=["slower", "tool_budget"])
+    autotuner._runtime.hooks.register(Offers(), "offers")
+    kinds = [one.type for one in autotuner.suggest_optimizations("review", config)]
+    assert sorted(kinds) == ["slower", "tool_budget"]
+    first = autotuner.suggest_optimizations("review", config, strategies=["slower"])
+    result = autotuner.apply_optimizations_sync("review", first, config, False)
+    assert result.applied_config["applied_by"] == "slower"

@@ -220,6 +220,26 @@ def test_validate_takes_the_plan_under_test_or_the_suggestion(
     assert said.data["versions"]["treatment"] == "suggested plan"
 
 
+def test_validate_takes_the_plan_that_the_file_fixes(
+    call: Callable[..., Said], victor: Victor, clock: Clock, tmp_path: Path
+) -> None:
+    (tmp_path / "flow.yaml").write_text(
+        workflow_yaml(
+            "researcher",
+            "planner",
+            name=SPEC.workflow,
+            step=SPEC.team_id,
+            metadata={"autotune": {"mode": "auto", "plan": {"formation": "pipeline"}}},
+        )
+    )
+    plans: list[TeamPlan] = []
+    runs_the_team(victor, clock, plans)
+    said = call("validate", "flow.yaml", "--runs", "2", "--json")
+    assert said.code == 0, said.err
+    assert said.data["versions"]["treatment"] == "fixed plan"
+    assert set(plans) == {EMPTY_PLAN, TeamPlan(formation="pipeline")}
+
+
 def test_a_plan_that_does_not_fit_is_no_comparison(
     call: Callable[..., Said], victor: Victor, clock: Clock, project: Callable[[str], None], tmp_path: Path
 ) -> None:

@@ -56,10 +56,11 @@ def validate(
 ) -> None:
     """Run a team with its live plan and as configured in turn, until it is proven whether the plan is better.
 
-    Without a live plan the plan under test is validated, or else the best
-    suggestion. Runs come in pairs of random order, and the test looks after
-    every run. The runs are recorded, and count in no other test; the plan
-    stays what it is, whatever comes out.
+    A plan that the settings fix counts as the live one. Without a live plan
+    the plan under test is validated, or else the best suggestion. Runs come
+    in pairs of random order, and the test looks after every run. The runs
+    are recorded, and count in no other test; the plan stays what it is,
+    whatever comes out.
 
     Exit code 1 if the plan is proven worse, or no run of a version succeeds.
     """
@@ -76,7 +77,10 @@ def validate(
     metadata = (definition.metadata or {}).get("autotune")
     with opened(project, chosen) as session:
         settings = session.runtime.book.for_team(definition.name, step, metadata)
-        plan, name = _plan(session, session.team(step, definition.name), settings, suggested=suggested)
+        if settings.plan is not None and not suggested:
+            plan, name = settings.plan, "fixed plan"
+        else:
+            plan, name = _plan(session, session.team(step, definition.name), settings, suggested=suggested)
     runtime = Runtime(project, overrides={**chosen, "mode": "observe"})
     try:
         comparison = Comparison(
