@@ -44,6 +44,18 @@ LEARN_RUNS: Final = 500
 NEW_RUNS: Final = 50
 """How many are looked through for runs of other processes, once it is there."""
 
+_LEFT_TO_STRATEGIES: Final[Mapping[str, frozenset[str]]] = {
+    "low": frozenset({"members", "member_budgets", "tool_budget", "timeout_seconds"}),
+    "medium": frozenset({"members", "member_budgets"}),
+    "high": frozenset(),
+}
+"""Knobs that the tuner changes only where a strategy suggests it, by risk.
+
+A strategy has evidence for it: what successful runs needed, and what a member adds. The share of members that
+succeeded, which is all that is measured without a score of the user's, can't tell what a missing member would have
+added.
+"""
+
 ReadRuns = Callable[[int], Sequence["TeamRun"]]
 """Reads so many of a team's finished runs from the store, newest first."""
 
@@ -248,13 +260,11 @@ def _new_tuner(spec: TeamSpec, settings: Settings, others: Sequence[TeamBelief])
     from ..tuner import Objective, Tuner, fleet_prior, plan_space
 
     forbidden = {knob for knob, owners in _KNOBS.items() if not set(owners) & set(settings.strategies)}
-    bold = settings.tuner.risk == "high"
+    forbidden |= _LEFT_TO_STRATEGIES[settings.tuner.risk]
 
     def crossed_by(plan: TeamPlan) -> Sequence[Any]:
         touched = [knob for knob in forbidden if getattr(plan, knob) is not None]
-        # The share of members that succeeded can't tell what a missing member would have added. A strategy that has
-        # evidence against a member still suggests to leave it out.
-        fewer = [] if bold or (plan.members is None and plan.formation != "reflection") else ["members"]
+        fewer = ["members"] if "members" in forbidden and plan.formation == "reflection" else []
         return [*settings.limits.crossed_by(plan), *touched, *fewer]
 
     own = plan_space(spec, crossed_by)
