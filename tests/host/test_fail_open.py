@@ -21,7 +21,8 @@ from victor_autotune_plugin.scripted import ScriptedModel, scripts
 
 Inject = Callable[[Path, pytest.MonkeyPatch], Any]
 FAULTS: dict[str, Inject] = {}
-SETTINGS = "mode: auto\nexperiment: {min_history: 1}\n"
+SETTINGS = "mode: auto\nexperiment: {min_history: 1}\ntuner: {risk: off}\n"
+"""With these a test is open after one run."""
 
 
 def fault(function: Inject) -> Inject:
@@ -138,6 +139,14 @@ def every_hook_raising(project: Path, patch: pytest.MonkeyPatch) -> None:
         self.hooks.register(RaisingHooks(), "raising")
 
     patch.setattr(Runtime, "_register_hooks", with_raising_hooks)
+
+
+@fault
+def tuner_raising(project: Path, patch: pytest.MonkeyPatch) -> None:
+    settings(project).write_text(SETTINGS.replace("off", "low"))
+    for file in database(project).parent.glob("autotune.db*"):
+        file.unlink()
+    patch.setattr("victor_autotune_plugin.tuner.tuner.Tuner.propose", broken)
 
 
 PATCHED = {

@@ -16,9 +16,6 @@ from .dependencies import DECLARED, chains, packed
 from .judgement import Prior, suggestion
 
 _PRIOR: Final = Prior(30, 50, model_error=8)
-_SIDE_BY_SIDE: Final = frozenset({"parallel", "hierarchical"})
-"""Who may use none of these formations wants no sub-teams side by side under a coordinator either."""
-
 _NEARLY: Final = 2.0
 """Percentage points that a further group must gain to be worth it."""
 
@@ -42,7 +39,7 @@ class ParallelizationStrategy(OptimizationStrategy):
             return []
         if config.formation not in (None, "sequential", "pipeline"):
             return []
-        if not _SIDE_BY_SIDE & set(config.bounds.formations):
+        if "parallel" not in config.bounds.formations or not config.bounds.allows_members(config.ids):
             return []
         found = [
             self._divided(completed(one), config)
@@ -54,7 +51,7 @@ class ParallelizationStrategy(OptimizationStrategy):
     def _divided(self, insight: PerformanceInsight, config: TeamConfig) -> OptimizationSuggestion | None:
         units, source = chains(config)
         independent = all(len(unit) == 1 for unit in units)
-        if len(units) < 2 or (independent and "parallel" in config.bounds.formations):
+        if len(units) < 2 or independent:
             return None
         rows = [row for row in rows_of(insight.evidence["member_durations"]) if set(row) >= set(config.ids)]
         if len(rows) < 2:
