@@ -42,7 +42,7 @@ class Risk:
 
 
 RISKS: Final = {
-    "low": Risk(3, 0.65, 0.08, 0.15, 0.10, 0.90, 0.75, 80, samples=False),
+    "low": Risk(3, 0.65, 0.07, 0.15, 0.10, 0.90, 0.75, 80, samples=False),
     "medium": Risk(4, 0.75, 0.18, 0.12, 0.08, 0.80, 0.60, 80, samples=False),
     "high": Risk(6, 0.85, 0.30, 0.05, 0.03, 0.65, 0.40, 100, samples=True),
 }
