@@ -15,6 +15,7 @@ from victor_autotune_plugin.storage import Store, default_url
 
 SETTINGS = """\
 experiment: {min_history: 3}      # for all: runs recorded before the first test
+tuner: {risk: medium}             # tests start sooner than with low, the default
 workflows:
   code_review:
     mode: auto                    # tests, promotes and takes back by itself

@@ -16,13 +16,16 @@ from _victor import Victor, play
 
 from victor_autotune_plugin.storage import Store, default_url
 
-SETTINGS = "experiment: {min_history: 2}\n"
+SETTINGS = """\
+experiment: {min_history: 2}
+tuner: {risk: medium}             # tests start sooner than with low, the default
+"""
 
 
 async def main(victor: Victor) -> None:
     """Make some history, and read it."""
     victor.configure(SETTINGS)
-    await victor.run("code_review.yaml", times=6)
+    await victor.run("code_review.yaml", times=12)
     # The store of a project that runs all the time can be read like this, too: readers take no lock.
     with Store.open(default_url(victor.project)) as store:
         for change in store.changes("code_review"):
