@@ -13,7 +13,7 @@ from victor_autotune_plugin.configfiles import read_team_config
 from victor_autotune_plugin.host.workflows import read_workflows
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-STARTED = "started by auto: Run the team in formation parallel instead of sequential."
+STARTED = r"started by auto: Run the team (in formation parallel|with formation=parallel)"
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,7 @@ STARTED = "started by auto: Run the team in formation parallel instead of sequen
             ],
         ),
         ("quality_hook.py", [], [r"^12 tool calls, .* score 0\.67$"]),
-        ("read_history.py", [], [re.escape(STARTED), r"^as configured: \d+ runs, median", r'^  "status": "running"']),
+        ("read_history.py", [], [STARTED, r"^as configured: \d+ runs, median", r'^  "status": "running"']),
     ],
 )
 def test_an_example_runs(script: str, arguments: list[str], shown: list[str]) -> None:
