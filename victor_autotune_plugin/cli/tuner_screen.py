@@ -22,7 +22,7 @@ def print_advice(advice: Advice) -> None:
     """
     if advice.outlook is not None:
         _heading("What the tuner says of it")
-        show.say(advice.outlook.reason)
+        show.out().print(show.text(advice.outlook.reason))
         show.out().print(show.pairs(_rows(advice.outlook.outlook)))
     if advice.proposal is not None:
         print_proposal(advice.proposal)
@@ -37,7 +37,7 @@ def print_proposal(proposal: Proposal) -> None:
     console = show.out()
     _heading("What the tuner would test next")
     if proposal.chosen is None:
-        show.say(f"Nothing. {proposal.nothing_because}")
+        console.print(show.text(f"Nothing. {proposal.nothing_because}"))
     else:
         console.print(show.pairs([("Plan", show.plan_text(proposal.chosen.plan)), *_rows(proposal.chosen)]))
     if proposal.not_chosen:
@@ -49,7 +49,7 @@ def print_proposal(proposal: Proposal) -> None:
         console.print(table)
     if proposal.reasons:
         ruled_out = ", ".join(f"{reason} {number}" for reason, number in proposal.reasons.items())
-        show.say(f"Plans ruled out: {ruled_out}.")
+        console.print(show.text(f"Plans ruled out: {ruled_out}."))
     if proposal.sensitivity:
         _heading("How much each knob matters, changed alone")
         table = show.table("Knob", "Best", "Worst", "Settings", "Best setting", right=("Best", "Worst", "Settings"))
