@@ -249,7 +249,7 @@ def test_explain_says_why_nothing_is_tuned(
     (tmp_path / ".victor" / "autotune.yaml").write_text(settings)
     said = words(call("explain"))
     assert (told or "In mode observe nothing is tested.") in said
-    assert ("formation consensus" in said) is (told is not None)
+    assert ("Live plan formation consensus" in said) is (told is not None)
 
 
 def test_explain_tells_what_ended_an_experiment(call: Callable[..., Said], project: Callable[[str], None]) -> None:

@@ -12,7 +12,7 @@ from attrs import evolve
 from victor_autotune_plugin import faults
 from victor_autotune_plugin.errors import AutotuneError, StoreUnavailableError
 from victor_autotune_plugin.hookspecs import TeamRunStarting, hookimpl
-from victor_autotune_plugin.loop.tuning import HISTORY_RUNS
+from victor_autotune_plugin.loop.starting import HISTORY_RUNS
 from victor_autotune_plugin.model.plan import EMPTY_PLAN, TeamPlan
 from victor_autotune_plugin.storage.transaction import Transaction
 

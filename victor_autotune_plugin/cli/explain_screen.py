@@ -6,8 +6,9 @@ import math
 from typing import TYPE_CHECKING, Any, Final
 
 from ..experiment.words import TITLES, evidence_in_words
-from ..loop.tuning import HISTORY_RUNS
+from ..loop.starting import HISTORY_RUNS
 from . import rendering as show
+from .tuner_screen import print_advice
 
 if TYPE_CHECKING:
     from ..model.optimization import OptimizationSuggestion
@@ -53,10 +54,11 @@ def print_explanation(found: Explanation) -> None:
     console.print()
     console.print("What would change it", style="bold")
     console.print(show.bullets(found.outlook))
+    print_advice(found.advice)
     console.print()
     console.print("What the strategies suggest", style="bold")
     if not found.suggestions:
-        console.print(f"Nothing, after {show.count(found.compared, 'comparable run')}.")
+        console.print(f"Nothing, after {show.count(found.advice.compared, 'comparable run')}.")
     console.print(show.bullets(_suggestion(*suggested) for suggested in found.suggestions))
     console.print()
     console.print("Settings", style="bold")

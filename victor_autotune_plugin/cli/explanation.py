@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import asdict, frozen
 
-from ..loop.proposals import comparable, suggestions
-from ..loop.tuning import HISTORY_RUNS
+from ..loop.advice import Advice, advice
 from ..settings import Price
 from .facts import TeamFacts, statistics, team_facts
 from .outlook import outlook
@@ -30,9 +29,9 @@ class Explanation:
         ending: The change that ended the last experiment, or None while one is open.
         statistics: The runs of the experiment's test by fixed-sample methods, as if they were looked at once.
         outlook: What would change the decision, sentence by sentence.
+        advice: What the tuner says, and the runs that it and the strategies go by.
         suggestions: What the strategies suggest, best first, each with the status of the experiment that tried it
             before, or None.
-        compared: Number of runs that the suggestions are made from.
         settings: `(key, value, source)` of every setting.
         note: A remark on where the settings come from, or None.
     """
@@ -42,8 +41,8 @@ class Explanation:
     ending: Change | None
     statistics: list[Comparison]
     outlook: list[str]
+    advice: Advice
     suggestions: list[tuple[OptimizationSuggestion, str | None]]
-    compared: int
     settings: tuple[tuple[str, object, str], ...]
     note: str | None
 
@@ -59,6 +58,7 @@ class Explanation:
             "watch_verdict": self.facts.watch,
             "statistics": [one.to_dict() for one in self.statistics],
             "outlook": self.outlook,
+            "tuner": self.advice.to_dict(),
             "suggestions": [one.to_dict() | {"tested_before": tested} for one, tested in self.suggestions],
             "settings": [
                 {"key": key, "value": _plain(value), "source": source} for key, value, source in self.settings
@@ -84,13 +84,12 @@ def explanation(session: Session, state: TeamState, file: Path | None = None) ->
     settings = runtime.book.for_team(*state.key, metadata, source)
     facts = team_facts(session, state, settings=settings)
     changes = store.changes(*state.key)
-    runs = comparable(list(store.finished_runs(*state.key, limit=HISTORY_RUNS)), state)
+    advised = advice(store, state, settings, runtime.hooks)
     tried = {
         experiment.treatment.id: experiment.status
         for experiment in reversed(store.experiments(*state.key))
         if experiment.fingerprint == state.fingerprint
     }
-    found = [] if state.spec is None else suggestions(state.spec, state.plan, runs, settings, runtime.hooks)
     note = None
     if file is None and facts.figures.runs and facts.mode != settings.mode:
         note = (
@@ -104,8 +103,8 @@ def explanation(session: Session, state: TeamState, file: Path | None = None) ->
         ending=next((change for change in reversed(changes) if change.experiment_id == ended), None) if ended else None,
         statistics=[] if facts.experiment is None else statistics(store, facts.experiment),
         outlook=outlook(facts, settings),
-        suggestions=[(one, tried.get(state.plan.merged(one.plan).id)) for one in found],
-        compared=len(runs),
+        advice=advised,
+        suggestions=[(one, tried.get(state.plan.merged(one.plan).id)) for one in advised.challenge.suggested],
         settings=runtime.book.explain(*state.key, metadata, source),
         note=note,
     )

@@ -21,7 +21,10 @@ from .options import (
 )
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from ..autotuner import PerformanceAutotuner
+    from ..loop.advice import Advice
     from ..model.optimization import OptimizationSuggestion
 
 
@@ -42,16 +45,26 @@ def suggest(
 
     Nothing is changed. The expected improvement is drawn from the team's
     own runs where they tell it, and from what such a change usually brings
-    where they don't; the interval is wide then.
+    where they don't; the interval is wide then. For a recorded team it also
+    says what the tuner would test next, unless the suggestions are narrowed.
     """
     from . import rendering as show
     from .files import write_text
     from .findings import print_suggestion
+    from .tuner_screen import print_advice
 
     asked = Asked(metrics, config, project, workflow, chosen(name, team), max_risk, strategies, skip_bad)
     with asked:
         found = asked.suggestions()
-        data = {"workflow": asked.workflow, "team_id": asked.team_id, "suggestions": [one.to_dict() for one in found]}
+        advised = None
+        if metrics is None and config is None and max_risk is None and strategies is None:
+            advised = _advice(project, asked.workflow, asked.team_id)
+        data = {
+            "workflow": asked.workflow,
+            "team_id": asked.team_id,
+            "suggestions": [one.to_dict() for one in found],
+            "tuner": None if advised is None else advised.to_dict(),
+        }
         if output is not None:
             write_text(output, show.json_text(data))
         if as_json:
@@ -61,6 +74,20 @@ def suggest(
         show.blank()
         for number, one in enumerate(found, 1):
             print_suggestion(number, one)
+        if advised is not None:
+            print_advice(advised)
+
+
+def _advice(project: Path, workflow: str, team_id: str) -> Advice | None:
+    """Return what the tuner says of a recorded team."""
+    from ..loop.advice import advice
+    from .session import opened
+
+    with opened(project) as session:
+        if session.store is None:
+            return None
+        state = session.team(team_id, workflow)
+        return advice(session.store, state, session.runtime.book.for_team(*state.key), session.runtime.hooks)
 
 
 class Asked:

@@ -129,7 +129,7 @@ def _plan(session: Session, state: TeamState, settings: Settings, *, suggested: 
         AutotuneError: If there is none.
     """
     from ..loop.proposals import comparable, suggestions
-    from ..loop.tuning import HISTORY_RUNS
+    from ..loop.starting import HISTORY_RUNS
 
     store = session.store
     assert store is not None

@@ -93,15 +93,20 @@ class Tuner:
             self._open[plan] = evolve(test, runs=test.runs + 1)
         self._model.observe(facts if plan == facts.plan else evolve(facts, plan=plan))
 
-    def propose(self, seed: int = 0, candidates: Iterable[Candidate] = ()) -> Proposal:
+    def propose(
+        self, seed: int = 0, candidates: Iterable[Candidate] = (), without: Iterable[TeamPlan] = ()
+    ) -> Proposal:
         """Return the plan to test next, or why there is none.
 
         Args:
             seed: Of the draw; only risk `high` draws.
             candidates: Plans from elsewhere, such as the strategies'; they compete with the tuner's own.
+            without: Plans that are not to be tested now, besides those tested before.
         """
         known = [evolve(candidate, plan=self._own(candidate.plan)) for candidate in candidates]
-        return propose(self._model, self._search(), known, seed)
+        search = self._search()
+        search = evolve(search, tried=search.tried | set(map(self._own, without)))
+        return propose(self._model, search, known, seed)
 
     def started(self, challenger: TeamPlan) -> None:
         """Take note that a test of a plan against the live one began, and what was expected of it."""

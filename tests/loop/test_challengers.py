@@ -1,0 +1,485 @@
+"""The tuner in the loop: what it chooses is tested, what is hopeless ends, and what fails in it changes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from attrs import evolve
+
+import victor_autotune_plugin.tuner as tuner_room
+from victor_autotune_plugin import faults
+from victor_autotune_plugin.loop.advice import Advice, advice
+from victor_autotune_plugin.loop.challengers import Challengers
+from victor_autotune_plugin.loop.replay import replay_all
+from victor_autotune_plugin.loop.starting import HISTORY_RUNS
+from victor_autotune_plugin.loop.tuners import Tuners
+from victor_autotune_plugin.model.optimization import OptimizationPriority, OptimizationSuggestion
+from victor_autotune_plugin.model.plan import EMPTY_PLAN, MemberSpec, TeamPlan, TeamSpec
+from victor_autotune_plugin.model.run import TeamRun
+from victor_autotune_plugin.model.state import TeamState
+from victor_autotune_plugin.settings import STRATEGIES, Limits, Settings
+from victor_autotune_plugin.settings.values import TunerSettings
+from victor_autotune_plugin.tuner import RunFacts, Tuner, distance
+
+from .simulated import SPEC, Simulation, by_formation, no_difference
+from .test_loop import Approver
+
+LOW = {"tuner.risk": "low"}
+PARALLEL = TeamPlan(formation="parallel")
+
+
+@pytest.fixture(autouse=True)
+def no_faults() -> Iterator[None]:
+    """Nothing may go wrong behind the scenes, but where a test says so."""
+    faults.forget()
+    yield
+    assert faults.seen() == ()
+
+
+Start = Callable[..., Simulation]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    """Start a simulated team with the tuner at risk `low`, in a project of its own or a named one."""
+    made: list[Simulation] = []
+
+    def start(project: str = "p", **options: Any) -> Simulation:
+        (tmp_path / project).mkdir(exist_ok=True)
+        made.append(Simulation(tmp_path / project, **{**LOW, **options}))
+        return made[-1]
+
+    yield start
+    for one in made:
+        one.close()
+
+
+def suggesting(monkeypatch: pytest.MonkeyPatch, *suggestions: OptimizationSuggestion) -> None:
+    """Let the strategies suggest this, whatever the runs say."""
+    for module in ("starting", "advice"):
+        monkeypatch.setattr(f"victor_autotune_plugin.loop.{module}.suggestions", lambda *_: list(suggestions))
+
+
+def suggestion(kind: str, change: TeamPlan, **metadata: object) -> OptimizationSuggestion:
+    return OptimizationSuggestion(
+        type=kind,
+        priority=OptimizationPriority.MEDIUM,
+        description=f"Try {change.describe()}.",
+        current_config={},
+        suggested_config=change.to_dict(),
+        expected_improvement=20.0,
+        confidence=0.8,
+        risk_level=0.2,
+        metadata=metadata,
+    )
+
+
+def slower(plan: TeamPlan, members: list[float]) -> float:
+    """The truth in which every change makes a run four times slower."""
+    return sum(members) * (1 if plan.is_empty else 4)
+
+
+def advised(team: Simulation) -> Advice:
+    settings = team.runtime.settings(team.spec)
+    return advice(team.store, team.state(), settings, team.runtime.hooks)
+
+
+# --- the way of a change
+
+
+def test_a_good_change_is_proposed_tested_and_promoted(start: Start) -> None:
+    team = start()
+    started = team.run_until("started")
+    chosen = started.evidence["metadata"]["proposal"]["chosen"]
+    assert chosen["improvement"] > 0.2
+    assert chosen["p_harm"] < 0.65
+    assert chosen["runs_of_live"] >= 5
+    promoted = team.run_until("promoted", most=150)
+    assert promoted.improvement_percent is not None
+    assert promoted.improvement_percent > 5
+    assert team.state().plan == team.experiments()[0].treatment != EMPTY_PLAN
+
+
+def test_the_tuner_finds_a_change_that_no_strategy_suggests(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    suggesting(monkeypatch)
+    team = start()
+    team.run_until("promoted")
+    assert {one.strategy for one in team.experiments()} == {"tuner"}
+
+
+def test_a_hopeless_test_is_stopped_early_and_not_tried_again(start: Start) -> None:
+    team = start(truth=slower)
+    change = team.run_until("inconclusive")
+    assert change.reason.startswith("Stopped as hopeless. The probability that ")
+    assert change.evidence["stop"] is True
+    assert change.evidence["outlook"]["runs_behind"] < 10  # the A/B engine decides nothing before
+    (first,) = team.experiments()
+    assert (first.status, first.verdict, team.state().plan) == ("inconclusive", None, EMPTY_PLAN)
+    for _ in range(120):
+        team.run()
+    tried = [one.treatment for one in team.experiments()]
+    assert len(tried) == len(set(tried))
+    assert team.state().plan == EMPTY_PLAN
+
+
+def test_what_the_tuner_stopped_replays(start: Start) -> None:
+    team = start(truth=slower)
+    team.run_until("inconclusive")
+    late = [team.start() for _ in range(4)]
+    for event, planned in late:
+        team.finish(event, planned)
+    assert all(one.same for one in replay_all(team.store, team.experiments()))
+
+
+def test_a_passed_test_goes_on_while_success_may_be_lost(start: Start) -> None:
+    team = start(seed=2)
+    team.success = 0.85  # in both arms, so few runs don't tell that it is kept
+    promoted = team.run_until("promoted", most=400)
+    (experiment,) = [one for one in team.experiments() if one.status == "watched"]
+    seen = team.store.observations(experiment.id, "test")
+    assert len(seen) > sum(promoted.evidence["runs"].values())
+    assert all(one.same for one in replay_all(team.store, team.experiments()))
+
+
+@pytest.mark.parametrize("most", [12, 20])
+def test_a_promotion_that_stays_unsafe_is_given_up_when_the_test_is_full(
+    start: Start, monkeypatch: pytest.MonkeyPatch, most: int
+) -> None:
+    told = Tuner.outlook
+    monkeypatch.setattr(Tuner, "outlook", lambda self, plan: evolve(told(self, plan), stop=False, veto=True))
+    team = start(**{"experiment.max_runs_per_arm": most})
+    change = team.run_until("inconclusive", most=100)
+    assert change.reason.startswith("Passed, and not promoted. ")
+    (experiment,) = team.experiments()
+    assert len(team.store.observations(experiment.id, "test")) == 2 * most
+    assert team.state().plan == EMPTY_PLAN
+
+
+# --- what else is suggested
+
+
+def test_a_suggestion_for_another_metric_is_tested_when_the_tuner_has_nothing_better(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    budget = suggestion("tool_budget", TeamPlan(tool_budget=6), metric="tool_calls", interval_percent=(5, 30))
+    suggesting(monkeypatch, budget)
+    team = start(strategies=("tool_budget",))
+    team.run_until("started")
+    (experiment,) = team.experiments()
+    assert (experiment.strategy, experiment.policy["metric"]) == ("tool_budget", "tool_calls")
+    for _ in range(20):
+        team.run()  # the tuner, which knows nothing of this metric, lets the test alone
+    assert team.experiments()[-1].status == "running"
+
+
+@pytest.mark.parametrize("metadata", [{}, {"metric": "duration", "interval_percent": (-300, -100)}])
+def test_a_third_partys_suggestion_is_tested_even_where_the_tuner_thinks_little_of_it(
+    start: Start, monkeypatch: pytest.MonkeyPatch, metadata: dict[str, object]
+) -> None:
+    suggesting(monkeypatch, suggestion("own", TeamPlan(formation="consensus"), **metadata))
+    team = start(strategies=("tool_budget",))  # no knob of the tuner's own
+    team.run_until("started")
+    assert team.experiments()[0].strategy == "own"
+
+
+def test_what_the_tuner_thinks_more_of_comes_before_what_was_suggested(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    suggesting(monkeypatch, suggestion("own", TeamPlan(timeout_seconds=500.0)))
+    team = start()
+    team.run_until("started")
+    assert team.experiments()[0].strategy == "tuner"
+
+
+# --- the plans that it may think of by itself
+
+
+def own_plans(live: TeamPlan = EMPTY_PLAN, spec: TeamSpec = SPEC, **settings: Any) -> Sequence[TeamPlan]:
+    risk = settings.pop("risk", "low")
+    made = Settings(mode="auto", tuner=TunerSettings(risk=risk), **settings)
+    state = TeamState(*spec.key, plan=live, fingerprint=spec.fingerprint(), spec=spec)
+    tuner = Tuners().of(state, spec, made, [], lambda _: [])
+    assert tuner.live == live or distance(spec, tuner.live, live) == 0
+    return tuner.space.plans
+
+
+BUDGETED = evolve(SPEC, tool_budget=50, timeout_seconds=300.0)
+
+
+@pytest.mark.parametrize(
+    ("risk", "moved"),
+    [("low", {"formation", "sub_teams"}), ("medium", {"formation", "sub_teams", "tool_budget", "timeout_seconds"})],
+)
+def test_below_risk_high_nobody_is_left_out_or_idle(risk: str, moved: set[str]) -> None:
+    plans = own_plans(spec=BUDGETED, risk=risk)
+    assert {knob for plan in plans for knob in plan.to_dict()} == moved
+    assert "reflection" not in {plan.formation for plan in plans}
+
+
+def test_at_risk_high_members_may_be_left_out_but_protected_ones(start: Start) -> None:
+    plans = own_plans(risk="high", limits=Limits(protected_members=("a",), min_members=3))
+    left_out = [set(plan.members) for plan in plans if plan.members is not None]
+    assert left_out
+    assert all("a" in members and len(members) >= 3 for members in left_out)
+
+
+@pytest.mark.parametrize(
+    ("strategy", "moved"),
+    [
+        ("formation_selection", {"formation"}),
+        ("tool_budget", {"tool_budget"}),
+        ("timeout_tuning", {"timeout_seconds"}),
+        ("parallelization", {"sub_teams"}),
+        ("team_sizing", set()),
+    ],
+)
+def test_a_knob_whose_strategies_are_not_in_the_settings_stays_as_configured(strategy: str, moved: set[str]) -> None:
+    plans = own_plans(spec=BUDGETED, strategies=(strategy,), risk="medium")
+    assert {knob for plan in plans for knob in plan.to_dict()} == moved
+
+
+@pytest.mark.parametrize("strategy", ["tool_budget", "timeout_tuning", "parallelization"])
+def test_a_knob_whose_strategies_are_not_in_the_settings_stays_as_it_runs_today(strategy: str) -> None:
+    _, *plans = own_plans(PARALLEL, BUDGETED, strategies=(strategy,), risk="medium")
+    assert len(plans) > 1
+    assert {plan.formation for plan in plans if not plan.sub_teams} == {"parallel"}
+
+
+def test_no_plan_crosses_a_limit() -> None:
+    limits = Limits(formations=("sequential", "pipeline"), min_tool_budget=40, min_timeout_seconds=100)
+    plans = own_plans(spec=BUDGETED, limits=limits, risk="high")
+    assert len(plans) > 1
+    assert [plan for plan in plans if limits.crossed_by(plan)] == []
+
+
+def test_budgets_and_timeout_of_the_live_plan_hold_in_all_plans() -> None:
+    live = TeamPlan(tool_budget=33, timeout_seconds=134.0, member_budgets={"a": 20})
+    _, *plans = own_plans(live, BUDGETED, risk="medium")
+    assert live.merged(PARALLEL) in plans
+    assert {plan.timeout_seconds for plan in plans} <= {134.0, 225.0}
+    assert {plan.member_budgets for plan in plans} == {live.member_budgets}
+    # 50, 300 s and no member's budget are what is configured; they would loosen what runs.
+    assert not [plan for plan in plans if plan.tool_budget is None or plan.timeout_seconds is None]
+
+
+def test_a_reflection_that_runs_today_may_be_kept() -> None:
+    assert "reflection" in {plan.formation for plan in own_plans(TeamPlan(formation="reflection"))}
+
+
+# --- what it learns from
+
+
+def test_an_aborted_test_gives_way_to_another_and_may_be_tried_again(start: Start) -> None:
+    team = start(truth=no_difference, **{"experiment.max_runs_per_arm": 12})
+    team.run_until("started")
+    team.runtime.loop.roll_back(*SPEC.key)
+    (aborted,) = team.experiments()
+    team.run_until("started", most=30)
+    assert team.experiments()[0].treatment != aborted.treatment
+    team.truth = by_formation
+    for _ in range(6 * HISTORY_RUNS):
+        team.run()
+        again = [one for one in team.experiments() if one.treatment == aborted.treatment]
+        if len(again) == 2:
+            break
+    assert [one.status for one in again] == ["running", "aborted"]
+
+
+def test_another_definition_starts_the_tuner_anew(start: Start) -> None:
+    team = start(mode="suggest")
+    for _ in range(30):
+        team.run()
+    proposal = advised(team).proposal
+    assert proposal is not None
+    assert proposal.chosen is not None
+    assert proposal.chosen.runs_of_live == 30
+    team.spec = evolve(SPEC, members=[*SPEC.members[:3], MemberSpec("z", "researcher")])
+    for _ in range(8):
+        team.run()
+    proposal = advised(team).proposal
+    assert proposal is not None
+    assert proposal.chosen is not None
+    assert proposal.chosen.runs_of_live == 8
+
+
+def kept(team: Simulation) -> Tuner:
+    """The tuner that the process keeps of its team."""
+    ((_, known),) = team.runtime.loop._starting._challengers._tuners._known.items()
+    return known.tuner
+
+
+def test_what_other_processes_recorded_is_learnt(start: Start) -> None:
+    options = {"truth": no_difference, "strategies": ("tool_budget",)}  # nothing to test
+    one, other = start(**options), start(seed=2, **options)
+    for _ in range(10):
+        one.run()
+    assert kept(one)._model.total == 10
+    for _ in range(120):
+        other.run()
+    for _ in range(5):
+        one.run()
+    assert kept(one)._model.total == 135
+
+
+def test_the_same_history_gives_the_same_proposal(start: Start) -> None:
+    team = start("one", truth=no_difference, strategies=("formation_selection",))
+    for _ in range(60):
+        team.run()
+    store, state, settings = team.store, team.state(), team.runtime.settings(team.spec)
+    experiments = store.experiments(*SPEC.key)[::-1]
+    assert experiments
+
+    def read(limit: int) -> list[TeamRun]:
+        return list(store.finished_runs(*SPEC.key, limit=limit))
+
+    def proposed(challengers: Challengers) -> object:
+        challenge = challengers.choose(state, SPEC, settings, [], experiments, [], read)
+        assert challenge.proposal is not None
+        return challenge.proposal.to_dict()
+
+    fresh = proposed(Challengers())
+    assert proposed(Challengers()) == fresh
+    assert proposed(team.runtime.loop._starting._challengers) == fresh  # which learnt it run by run
+
+
+def test_what_the_process_learnt_of_other_teams_is_the_prior(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    beliefs: list[int] = []
+    made = tuner_room.fleet_prior
+
+    def counted(others: Sequence[Any]) -> Any:
+        beliefs.append(len(others))
+        return made(others)
+
+    monkeypatch.setattr(tuner_room, "fleet_prior", counted)
+    team = start(strategies=("tool_budget",))
+    for name in ("team", "second", "third"):
+        team.spec = evolve(SPEC, team_id=name)
+        for _ in range(6):
+            team.run()
+    assert beliefs == [0, 1, 2]
+
+
+def test_a_run_that_can_t_be_learnt_from_holds_up_no_other(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    observe = Tuner.observe
+
+    def choosy(self: Tuner, facts: RunFacts) -> None:
+        if facts.duration_seconds == 99:
+            raise ValueError("the figures are impossible")
+        observe(self, facts)
+
+    monkeypatch.setattr(Tuner, "observe", choosy)
+    team = start(truth=no_difference, strategies=("tool_budget",))
+    for number in range(10):
+        team.run(**({"duration_seconds": 99.0} if number == 3 else {}))
+    assert kept(team)._model.total == 9
+    assert [(fault.where, fault.count) for fault in faults.seen()] == [("learning from a run", 1)]
+    faults.forget()
+
+
+# --- whoever is asked, and whatever fails
+
+
+def broken(*_: object, **__: object) -> None:
+    raise RuntimeError("the tuner is broken")
+
+
+def test_a_fault_in_the_tuner_leaves_the_choice_to_the_strategies(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("propose", "outlook", "started"):
+        monkeypatch.setattr(Tuner, name, broken)
+    team = start()
+    team.run_until("promoted")
+    assert team.state().plan == PARALLEL
+    assert team.experiments()[0].strategy == "formation_selection"
+    where = {fault.where for fault in faults.seen()}
+    assert where == {"choice of a challenger", "outlook of a test", "learning from a run"}
+    faults.forget()
+
+
+def test_a_draft_of_the_tuners_waits_for_approval_and_starts_with_its_reasons(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    suggesting(monkeypatch)
+    team = start(mode="approve")
+    approver = Approver()
+    team.runtime.hooks.register(approver, "approver")
+    for _ in range(12):
+        team.run()
+    (draft,) = team.experiments()
+    assert (draft.status, draft.strategy, team.changes()) == ("draft", "tuner", [])
+    approver.answers["start"] = True
+    started = team.run_until("started", most=10)
+    assert started.experiment_id == draft.id
+    assert started.evidence["metadata"]["proposal"]["chosen"]["source"] == "tuner"
+    for _ in range(40):
+        team.run()
+    assert team.state().plan == EMPTY_PLAN
+    approver.answers["promote"] = True
+    team.run_until("promoted", most=60)
+    assert team.state().plan == draft.treatment
+
+
+def test_a_refused_test_of_the_tuners_gives_way_to_another(start: Start) -> None:
+    team = start(mode="approve")
+    approver = Approver()
+    approver.answers["start"] = False
+    team.runtime.hooks.register(approver, "approver")
+    for _ in range(30):
+        team.run()
+    refused = [one.treatment for one in team.experiments()]
+    assert len(refused) >= 2
+    assert len(set(refused)) == len(refused)
+
+
+# --- what is said of it
+
+
+def test_advice_is_what_the_loop_does_next_and_writes_nothing(start: Start) -> None:
+    team = start(mode="suggest")
+    for _ in range(20):
+        team.run()
+    before = team.state(), team.changes(), team.experiments()
+    said = advised(team)
+    assert (team.state(), team.changes(), team.experiments()) == before
+    assert said.challenge.treatment is not None
+    assert said.to_dict()["outlook"] is None
+    team.close()
+    tuned = start(mode="auto", seed=3)
+    tuned.run()
+    assert tuned.experiments()[0].treatment == said.challenge.treatment
+
+
+def test_of_an_open_test_advice_says_what_the_tuner_thinks(start: Start) -> None:
+    team = start()
+    team.run_until("started")
+    for _ in range(12):
+        team.run()
+    said = advised(team)
+    assert said.proposal is None
+    assert said.outlook is not None
+    assert said.outlook.outlook.runs_behind == 6
+    assert said.outlook.outlook.plan == team.experiments()[0].treatment
+
+
+def test_advice_says_why_nothing_is_proposed(start: Start) -> None:
+    team = start(mode="suggest", strategies=("tool_budget",))
+    for _ in range(10):
+        team.run()
+    proposal = advised(team).proposal
+    assert proposal is not None
+    assert proposal.plan is None
+    assert proposal.nothing_because is not None
+    assert "no other plan than today's" in proposal.nothing_because
+
+
+def test_with_the_tuner_off_advice_holds_what_the_strategies_suggest(start: Start) -> None:
+    team = start(mode="suggest", **{"tuner.risk": "off"})
+    for _ in range(10):
+        team.run()
+    said = advised(team)
+    assert (said.proposal, said.challenge.treatment) == (None, PARALLEL)
+    assert set(STRATEGIES) >= {str(one.type) for one in said.challenge.suggested}

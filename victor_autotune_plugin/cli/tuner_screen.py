@@ -1,0 +1,97 @@
+"""What the tuner says, on the screen: the plan it would test next, or why none, and what it thinks of an open test."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from . import rendering as show
+
+if TYPE_CHECKING:
+    from ..loop.advice import Advice
+    from ..tuner import Outlook, Proposal
+
+_KNOBS: Final = {"tool_budget": "tool budget", "timeout_seconds": "timeout"}
+"""Names of knobs for people, where they differ."""
+
+
+def print_advice(advice: Advice) -> None:
+    """Print what the tuner says of a team; nothing where it was not asked, is off, or failed.
+
+    Args:
+        advice: What it says.
+    """
+    if advice.outlook is not None:
+        _heading("What the tuner says of it")
+        show.out().print(show.text(advice.outlook.reason))
+        show.out().print(show.pairs(_rows(advice.outlook.outlook)))
+    if advice.proposal is not None:
+        print_proposal(advice.proposal)
+
+
+def print_proposal(proposal: Proposal) -> None:
+    """Print what the tuner would test next, or why nothing, and why not the other plans.
+
+    Args:
+        proposal: What it proposes.
+    """
+    console = show.out()
+    _heading("What the tuner would test next")
+    if proposal.chosen is None:
+        console.print(show.text(f"Nothing. {proposal.nothing_because}"))
+    else:
+        console.print(show.pairs([("Plan", show.plan_text(proposal.chosen.plan)), *_rows(proposal.chosen)]))
+    if proposal.not_chosen:
+        _heading("Why not another plan")
+        table = show.table("Plan", "Expected", "From", "Why not", right=("Expected",))
+        for other in proposal.not_chosen:
+            expected = show.DASH if other.improvement is None else _percent(other.improvement)
+            table.add_row(show.text(show.plan_text(other.plan)), expected, show.text(other.source), other.reason)
+        console.print(table)
+    if proposal.reasons:
+        ruled_out = ", ".join(f"{reason} {number}" for reason, number in proposal.reasons.items())
+        console.print(show.text(f"Plans ruled out: {ruled_out}."))
+    if proposal.sensitivity:
+        _heading("How much each knob matters, changed alone")
+        table = show.table("Knob", "Best", "Worst", "Settings", "Best setting", right=("Best", "Worst", "Settings"))
+        for knob in proposal.sensitivity:
+            name, plan = _KNOBS.get(knob.knob, knob.knob), show.text(show.plan_text(knob.best_plan))
+            table.add_row(name, _percent(knob.best), _percent(knob.worst), str(knob.settings), plan)
+        console.print(table)
+
+
+def _rows(outlook: Outlook) -> list[tuple[str, object]]:
+    needed = "unknown: no improvement is expected"
+    if outlook.runs_needed is not None:
+        needed = f"{show.count(outlook.runs_needed, 'run')} in each arm, for a proof with probability 0.8"
+    return [
+        ("Improvement", f"{_percent(outlook.improvement)} expected, {_interval(outlook.interval)}"),
+        ("P(better)", f"{show.percent(outlook.p_better)}; P(harm) {show.percent(outlook.p_harm)}"),
+        (
+            "Success",
+            f"{_points(outlook.success_change)} ({_points(outlook.success_interval[0])} to "
+            f"{_points(outlook.success_interval[1])}), kept with {show.percent(outlook.p_success_kept)}",
+        ),
+        ("Rests on", f"{show.count(outlook.runs_behind, 'run')} of it, {outlook.runs_of_live} of the plan it replaces"),
+        ("Prior said", f"{_percent(outlook.prior_improvement)}, {_interval(outlook.prior_interval)}"),
+        ("Needs", needed),
+        ("P(promotion)", f"{show.percent(outlook.p_pass)} that a test proves it better and safe in time"),
+        ("Suggested by", outlook.source),
+    ]
+
+
+def _heading(words: str) -> None:
+    console = show.out()
+    console.print()
+    console.print(words, style="bold")
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:+.0f} %".replace("-", "−")
+
+
+def _interval(ends: tuple[float, float]) -> str:
+    return f"90 % interval {_percent(ends[0])} to {_percent(ends[1])}"
+
+
+def _points(share: float) -> str:
+    return f"{100 * share:+.0f} points".replace("-", "−")
