@@ -158,6 +158,41 @@ def test_a_promotion_that_stays_unsafe_is_given_up_when_the_test_is_full(
     assert team.state().plan == EMPTY_PLAN
 
 
+def lossy(team: Simulation, share: float) -> None:
+    """Run once, with a share of the runs of the changed plan failing."""
+    event, planned = team.start()
+    good = planned.plan.is_empty or team._random.random() >= share
+    team.finish(event, planned, success=good, score=float(good))
+
+
+def test_a_promotion_that_loses_success_is_given_up_and_replays(start: Start) -> None:
+    team = start()
+    team.run_until("promoted")
+    promoted, before = team.state().plan, len(team.changes())
+    for _ in range(60):
+        lossy(team, 0.5)
+        if len(team.changes()) > before:
+            break
+    change = team.changes()[before]
+    assert (change.action, change.plan_before, change.plan_after) == ("rolled_back", promoted, EMPTY_PLAN)
+    assert change.reason.startswith("Given up. The probability that ")
+    (experiment,) = team.experiments()
+    assert (experiment.status, experiment.watch_verdict) == ("rolled_back", None)
+    assert all(one.same for one in replay_all(team.store, team.experiments()))
+    for _ in range(60):
+        team.run()
+    assert promoted not in [one.treatment for one in team.experiments()[:-1]]
+
+
+def test_a_promotion_that_keeps_success_is_not_given_up(start: Start) -> None:
+    team = start(seed=3)
+    team.success = 0.9
+    team.run_until("promoted")
+    for _ in range(200):
+        team.run()
+    assert "rolled_back" not in [change.action for change in team.changes()]
+
+
 # --- what else is suggested
 
 
@@ -343,6 +378,21 @@ def test_the_same_history_gives_the_same_proposal(start: Start) -> None:
     fresh = proposed(Challengers())
     assert proposed(Challengers()) == fresh
     assert proposed(team.runtime.loop._starting._challengers) == fresh  # which learnt it run by run
+
+
+def test_a_tuner_made_after_a_promotion_knows_what_was_expected_of_it(start: Start) -> None:
+    team = start()
+    team.run_until("promoted")
+    state, settings = team.state(), team.runtime.settings(team.spec)
+    tuner = Tuners().of(
+        state,
+        team.spec,
+        settings,
+        team.experiments(),
+        lambda limit: list(team.store.finished_runs(*SPEC.key, limit=limit)),
+    )
+    assert tuner.live == state.plan
+    assert tuner.doubt < 1.5  # the test measured about what was expected, so it was no surprise
 
 
 def test_what_the_process_learnt_of_other_teams_is_the_prior(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:

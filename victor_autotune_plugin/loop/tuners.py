@@ -142,9 +142,14 @@ class _Known:
 
 def _events(tuner: Tuner, one: Experiment, metric: str) -> Iterator[tuple[float, str, Callable[[], None]]]:
     """Give what happened in an experiment: when, a name for it, and what to tell the tuner."""
+
+    def against_control(tell: Callable[[], None]) -> None:
+        tuner.runs_now(one.control)  # what was live then; by now it may be another plan
+        tell()
+
     if one.status == "draft":
         return
-    yield one.created_at, f"{one.id} started", partial(tuner.started, one.treatment)
+    yield one.created_at, f"{one.id} started", partial(against_control, partial(tuner.started, one.treatment))
     ended = one.decided_at or one.ended_at
     if ended is None:
         return
@@ -154,7 +159,8 @@ def _events(tuner: Tuner, one: Experiment, metric: str) -> Iterator[tuple[float,
     promoted = one.promoted_at is not None
     effect = (one.verdict or {}).get("effect") if one.policy["metric"] == metric != "score" else None
     gain = None if effect is None else -effect
-    yield ended, f"{one.id} decided", partial(tuner.ended, one.treatment, promoted=promoted, effect=gain)
+    end = partial(tuner.ended, one.treatment, promoted=promoted, effect=gain)
+    yield ended, f"{one.id} decided", partial(against_control, end)
     if one.status == "rolled_back" and one.ended_at is not None:
         yield one.ended_at, f"{one.id} rolled back", partial(tuner.rolled_back, one.control, one.treatment)
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ..tuner import TestOutlook
 
 OUTLOOK_EVERY: Final = 5
-"""After how many runs of a test the tuner is asked for its outlook."""
+"""After how many runs of an experiment the tuner is asked for its outlook."""
 
 
 class Verdicts:
@@ -64,8 +64,8 @@ class Verdicts:
         elif judge.is_final and not passed:
             self._reject(case, experiment, judge.verdict())
 
-    def _outlook(self, case: Case, experiment: Experiment, *, passed: bool) -> TestOutlook | None:
-        """Return what the tuner says of a test: now and then, since a look costs milliseconds, and before a promotion.
+    def _outlook(self, case: Case, experiment: Experiment, *, passed: bool = False) -> TestOutlook | None:
+        """Return what the tuner says: now and then, since a look costs milliseconds, and whenever a test has passed.
 
         None when it was not asked, is off, or failed.
         """
@@ -136,6 +136,9 @@ class Verdicts:
     def _judge_watch(self, case: Case, experiment: Experiment) -> None:
         watch = self._evidence.watch(case.changes.transaction, experiment)
         if not watch.is_final:
+            outlook = self._outlook(case, experiment)
+            if outlook is not None and outlook.stop:
+                self._take_back(case, experiment, outlook)
             return
         verdict = watch.verdict()
         evidence = verdict.to_dict()
@@ -146,6 +149,13 @@ class Verdicts:
         )
         after = evolve(case.state, experiment_id=None, plan=experiment.control if harmed else case.state.plan)
         case.changes.apply(after, action, verdict.reason, before=case.state, experiment=ended, evidence=evidence)
+
+    def _take_back(self, case: Case, experiment: Experiment, outlook: TestOutlook) -> None:
+        """Take back a promotion that the tuner is nearly sure loses success, before the watch has proven it."""
+        ended = evolve(experiment, status="rolled_back", ended_at=self._clock())
+        after = evolve(case.state, experiment_id=None, plan=experiment.control)
+        reason, evidence = f"Given up. {outlook.reason}", outlook.to_dict()
+        case.changes.apply(after, "rolled_back", reason, before=case.state, experiment=ended, evidence=evidence)
 
     def _stop_for_cost(self, case: Case, experiment: Experiment) -> None:
         """End a plan that crossed the cost cap; one run is enough, since the cap is a hard limit."""
