@@ -20,11 +20,8 @@ MIN_HISTORY: Final = 5
 ASK_EVERY: Final = 5
 """Runs outside a test after which the tuner is asked again, as the loop does."""
 
-FIRST_STOP: Final = 6
-"""Runs of a test before the tuner may stop it."""
-
-WATCH_EVERY: Final = 4
-"""Runs after a promotion after which the tuner is asked whether it should stay."""
+OUTLOOK_EVERY: Final = 5
+"""Runs of a test, or after a promotion, after which the tuner is asked for its outlook, as the loop does."""
 
 
 @define
@@ -107,7 +104,8 @@ class _Loop:
         seed = hashlib.sha256(f"{challenger.id}\n{len(self.played.ran)}".encode()).hexdigest()[:16]
         self.tuner.started(challenger)
         verdict, judge, seen = self._test(challenger, control, policy, seed)
-        self.tuner.ended(challenger, promoted=verdict == "passed", effect=-judge.verdict().effect)
+        measured = None if verdict in ("stopped", "held back") else -judge.verdict().effect  # only a verdict's is told
+        self.tuner.ended(challenger, promoted=verdict == "passed", effect=measured)
         self.played.tests.append((challenger, verdict, len(seen)))
         if verdict == "passed":
             self._watch(challenger, control, Watch(watch, reference=seen), watch.holdback, seed)
@@ -131,7 +129,7 @@ class _Loop:
         status = judge.verdict().status if judge.is_final else "running"
         if status not in ("running", "passed"):
             return status
-        if status == "running" and (seen < FIRST_STOP or seen % 2):
+        if status == "running" and seen % OUTLOOK_EVERY:
             return "running"
         outlook = self.tuner.outlook(challenger)
         if outlook.stop:
@@ -147,7 +145,7 @@ class _Loop:
             watch.observe(_observed(self.run(promoted if arm == TREATMENT else replaced), index, arm))
             index += 1
             stays = not (watch.is_final and watch.verdict().status == "rolled_back")
-            if index % WATCH_EVERY == 0:
+            if index % OUTLOOK_EVERY == 0:
                 stays = stays and not self.tuner.watched(replaced).stop
             if not stays:
                 self.tuner.rolled_back(replaced)
