@@ -54,8 +54,8 @@ def print_explanation(found: Explanation) -> None:
     console.print()
     console.print("What would change it", style="bold")
     console.print(show.bullets(found.outlook))
-    print_advice(found.advice)
     console.print()
+    print_advice(found.advice)
     console.print("What the strategies suggest", style="bold")
     if not found.suggestions:
         console.print(f"Nothing, after {show.count(found.advice.compared, 'comparable run')}.")

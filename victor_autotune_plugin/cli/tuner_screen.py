@@ -20,38 +20,39 @@ def print_advice(advice: Advice) -> None:
     Args:
         advice: What it says.
     """
-    if advice.outlook is not None:
-        _heading("What the tuner says of it")
-        show.out().print(show.text(advice.outlook.reason))
-        show.out().print(show.pairs(_rows(advice.outlook.outlook)))
-    if advice.proposal is not None:
-        print_proposal(advice.proposal)
-
-
-def print_proposal(proposal: Proposal) -> None:
-    """Print what the tuner would test next, or why nothing, and why not the other plans.
-
-    Args:
-        proposal: What it proposes.
-    """
     console = show.out()
-    _heading("What the tuner would test next")
-    if proposal.chosen is None:
+    if advice.outlook is not None:
+        console.print("What the tuner says of it", style="bold")
+        console.print(show.text(advice.outlook.reason))
+        console.print(show.pairs(_rows(advice.outlook.outlook)))
+        console.print()
+    if advice.proposal is not None:
+        _print_proposal(advice.proposal)
+
+
+def _print_proposal(proposal: Proposal) -> None:
+    """Print what the tuner would test next, or why nothing, and why not the other plans."""
+    console = show.out()
+    console.print("What the tuner would test next", style="bold")
+    chosen = proposal.chosen
+    if chosen is None:
         console.print(show.text(f"Nothing. {proposal.nothing_because}"))
     else:
-        console.print(show.pairs([("Plan", show.plan_text(proposal.chosen.plan)), *_rows(proposal.chosen)]))
+        plan, source = ("Plan", show.plan_text(chosen.plan)), ("Suggested by", chosen.source)
+        console.print(show.pairs([plan, *_rows(chosen), source]))
+    if proposal.reasons:
+        ruled_out = ", ".join(f"{reason} ({number})" for reason, number in proposal.reasons.items())
+        console.print(show.text(f"Plans ruled out: {ruled_out}."))
+    console.print()
     if proposal.not_chosen:
-        _heading("Why not another plan")
+        console.print("Why not another plan", style="bold")
         table = show.table("Plan", "Expected", "From", "Why not", right=("Expected",))
         for other in proposal.not_chosen:
             expected = show.DASH if other.improvement is None else _percent(other.improvement)
             table.add_row(show.text(show.plan_text(other.plan)), expected, show.text(other.source), other.reason)
         console.print(table)
-    if proposal.reasons:
-        ruled_out = ", ".join(f"{reason} {number}" for reason, number in proposal.reasons.items())
-        console.print(show.text(f"Plans ruled out: {ruled_out}."))
     if proposal.sensitivity:
-        _heading("How much each knob matters, changed alone")
+        console.print("How much each knob matters, changed alone", style="bold")
         table = show.table("Knob", "Best", "Worst", "Settings", "Best setting", right=("Best", "Worst", "Settings"))
         for knob in proposal.sensitivity:
             name, plan = _KNOBS.get(knob.knob, knob.knob), show.text(show.plan_text(knob.best_plan))
@@ -75,18 +76,11 @@ def _rows(outlook: Outlook) -> list[tuple[str, object]]:
         ("Prior said", f"{_percent(outlook.prior_improvement)}, {_interval(outlook.prior_interval)}"),
         ("Needs", needed),
         ("P(promotion)", f"{show.percent(outlook.p_pass)} that a test proves it better and safe in time"),
-        ("Suggested by", outlook.source),
     ]
 
 
-def _heading(words: str) -> None:
-    console = show.out()
-    console.print()
-    console.print(words, style="bold")
-
-
 def _percent(share: float) -> str:
-    return f"{100 * share:+.0f} %".replace("-", "−")
+    return f"{round(100 * share):+d} %".replace("-", "−")
 
 
 def _interval(ends: tuple[float, float]) -> str:
@@ -94,4 +88,4 @@ def _interval(ends: tuple[float, float]) -> str:
 
 
 def _points(share: float) -> str:
-    return f"{100 * share:+.0f} points".replace("-", "−")
+    return f"{round(100 * share):+d} points".replace("-", "−")
