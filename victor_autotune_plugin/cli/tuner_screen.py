@@ -38,8 +38,8 @@ def _print_proposal(proposal: Proposal) -> None:
     if chosen is None:
         console.print(show.text(f"Nothing. {proposal.nothing_because}"))
     else:
-        plan, source = ("Plan", show.plan_text(chosen.plan)), ("Suggested by", chosen.source)
-        console.print(show.pairs([plan, *_rows(chosen), source]))
+        rows = [("Plan", show.plan_text(chosen.plan)), *_rows(chosen), ("Suggested by", chosen.source)]
+        console.print(show.pairs(rows))
     if proposal.reasons:
         ruled_out = ", ".join(f"{reason} ({number})" for reason, number in proposal.reasons.items())
         console.print(show.text(f"Plans ruled out: {ruled_out}."))
@@ -49,7 +49,9 @@ def _print_proposal(proposal: Proposal) -> None:
         table = show.table("Plan", "Expected", "From", "Why not", right=("Expected",))
         for other in proposal.not_chosen:
             expected = show.DASH if other.improvement is None else _percent(other.improvement)
-            table.add_row(show.text(show.plan_text(other.plan)), expected, show.text(other.source), other.reason)
+            table.add_row(
+                show.text(show.plan_text(other.plan)), expected, show.text(other.source), show.text(other.reason)
+            )
         console.print(table)
     if proposal.sensitivity:
         console.print("How much each knob matters, changed alone", style="bold")
