@@ -6,6 +6,7 @@ follows the runs one by one; nothing of it is stored, so there is no state that 
 
 from __future__ import annotations
 
+import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
@@ -65,6 +66,7 @@ class Tuners:
 
     def __init__(self) -> None:
         self._known: OrderedDict[tuple[str, str], _Known] = OrderedDict()
+        self._lock = threading.Lock()
 
     def of(
         self,
@@ -87,22 +89,23 @@ class Tuners:
             read_runs: Reads its runs.
         """
         made_for = (state.fingerprint, settings, state.plan)
-        known = self._known.pop(state.key, None)
-        if known is None or known.made_for != made_for:
-            known = _Known(made_for, _new_tuner(spec, settings, state.plan, self._learnt()))
-        runs = [] if known.is_new else read_runs(NEW_RUNS)
-        if not any(run.run_id in known.told for run in runs):
-            runs = read_runs(LEARN_RUNS)
-        known.tell(
-            (run for run in runs if run.spec.fingerprint() == state.fingerprint),
-            (one for one in experiments if one.fingerprint == state.fingerprint),
-            settings.experiment.metric,
-        )
-        known.tuner.runs_now(state.plan)  # a person may have changed it without an experiment
-        self._known[state.key] = known
-        if len(self._known) > MOST_TEAMS:
-            self._known.popitem(last=False)
-        return known.tuner
+        with self._lock:
+            known = self._known.pop(state.key, None)
+            if known is None or known.made_for != made_for:
+                known = _Known(made_for, _new_tuner(spec, settings, state.plan, self._learnt()))
+            runs = [] if known.is_new else read_runs(NEW_RUNS)
+            if not any(run.run_id in known.told for run in runs):
+                runs = read_runs(LEARN_RUNS)
+            known.tell(
+                (run for run in runs if run.spec.fingerprint() == state.fingerprint),
+                (one for one in experiments if one.fingerprint == state.fingerprint),
+                settings.experiment.metric,
+            )
+            known.tuner.runs_now(state.plan)  # a person may have changed it without an experiment
+            self._known[state.key] = known
+            if len(self._known) > MOST_TEAMS:
+                self._known.popitem(last=False)
+            return known.tuner
 
     def _learnt(self) -> list[TeamBelief]:
         """Return what was learnt of the teams of this process, for the prior of another one."""
