@@ -533,3 +533,15 @@ def test_with_the_tuner_off_advice_holds_what_the_strategies_suggest(start: Star
     said = advised(team)
     assert (said.proposal, said.challenge.treatment) == (None, PARALLEL)
     assert set(STRATEGIES) >= {str(one.type) for one in said.challenge.suggested}
+
+
+def test_advice_says_why_not_the_plans_that_are_nearly_as_good(start: Start) -> None:
+    team = start(mode="suggest")
+    for _ in range(12):
+        team.run()
+    proposal = advised(team).proposal
+    assert proposal is not None
+    assert len(proposal.not_chosen) >= 2
+    assert proposal.plan not in [other.plan for other in proposal.not_chosen]
+    assert all(other.reason.endswith(".") for other in proposal.not_chosen)
+    assert len({other.plan for other in proposal.not_chosen}) == len(proposal.not_chosen)

@@ -60,7 +60,9 @@ def propose(model: TeamModel, search: Search, candidates: Sequence[Candidate], s
         if place != ranked[0] and place not in ranked[1 : 1 + TOLD]
     ]
     best = _outlook(model, search, competing, int(ranked[0]))
-    return Proposal(best, None, (*refused, *others, *losers), reasons, sensitivity)
+    named = {best.plan, *(other.plan for other in (*others, *losers))}
+    nearly = [other for other in _nearly(competing) if other.plan not in named][: TOLD - len(others)]
+    return Proposal(best, None, (*refused, *others, *losers, *nearly), reasons, sensitivity)
 
 
 def judge_test(model: TeamModel, search: Search, challenger: TeamPlan, *, promoted: bool = False) -> TestOutlook:
@@ -148,7 +150,7 @@ def _told(competing: Field, place: int, reason: str) -> NotChosen:
 
 
 def _nearly(competing: Field) -> list[NotChosen]:
-    """Return the most promising plans although no plan passes the gates."""
+    """Return the most promising plans, whether they pass the gates or not, and how sure they are."""
     weights = competing.weights
     order = np.argsort(-weights.gain * (1 - weights.harm), kind="stable")
     return [
