@@ -85,7 +85,7 @@ async def test_a_stage_that_a_pipeline_never_reached_did_not_succeed(
     assert plugin.run.score == 0.0
 
 
-async def test_members_that_are_no_sub_agents_are_measured_too(plugin: Plugin) -> None:
+async def test_members_that_are_no_sub_agents_are_measured_too(plugin: Plugin, orchestrator: Any) -> None:
     from victor.teams import UnifiedTeamCoordinator
 
     class Own:
