@@ -1,8 +1,9 @@
 """How long the plugin takes to choose a plan, record the run and draw its conclusions; durable state, without Victor.
 
-A run in a test is set beside Victor's own `ABTestManager`, which allocates a variant and records an execution. All write
-to SQLite files on the same disk, and they take turns, so that a slow moment of the machine hits all. A second team is
-tuned with everything on: after every fifth run the strategies and the tuner look for something to test.
+A run in a test is set beside Victor's own `ABTestManager`, which allocates a variant and records an execution. All
+write to SQLite files on the same disk, and they take turns, so that a slow moment of the machine hits all. A second
+team is tuned with everything on: after every fifth run the strategies and the tuner look for something to test.
+Beside the wall clock stands the processor time of the thread, which other programs on the machine disturb less.
 
 Then a process of its own takes over a team with many recorded runs. The tuner reads the last 500 of them when it is
 first asked.
