@@ -22,13 +22,15 @@ def parser(description: str) -> argparse.ArgumentParser:
     return made
 
 
-def with_compiled_modules(folder: Path) -> dict[str, str]:
+def with_compiled_modules(folder: Path, environment: Mapping[str, str] | None = None) -> dict[str, str]:
     """Return the environment of a process that finds its modules compiled, as those of an installed package are.
 
     Args:
         folder: Where the first process that is started with it leaves what it compiles.
+        environment: What to add to; None for this process's.
     """
-    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    around = os.environ if environment is None else environment
+    kept = {name: value for name, value in around.items() if name != "PYTHONDONTWRITEBYTECODE"}
     return {**kept, "PYTHONPYCACHEPREFIX": str(folder)}
 
 
