@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import os
 import platform
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,6 +20,18 @@ def parser(description: str) -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(description=description)
     made.add_argument("--json", type=Path, metavar="FILE", help="also write the figures there")
     return made
+
+
+def with_compiled_modules(folder: Path, environment: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Return the environment of a process that finds its modules compiled, as those of an installed package are.
+
+    Args:
+        folder: Where the first process that is started with it leaves what it compiles.
+        environment: What to add to; None for this process's.
+    """
+    around = os.environ if environment is None else environment
+    kept = {name: value for name, value in around.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return {**kept, "PYTHONPYCACHEPREFIX": str(folder)}
 
 
 def percentile(values: Sequence[float], share: float) -> float:

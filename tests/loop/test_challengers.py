@@ -342,7 +342,7 @@ def test_another_definition_starts_the_tuner_anew(start: Start) -> None:
 
 def kept(team: Simulation) -> Tuner:
     """The tuner that the process keeps of its team."""
-    ((_, known),) = team.runtime.loop._starting._challengers._tuners._known.items()
+    ((_, known),) = team.runtime.loop._starting._challengers.tuners._known.items()
     return known.tuner
 
 
@@ -357,6 +357,26 @@ def test_what_other_processes_recorded_is_learnt(start: Start) -> None:
     for _ in range(5):
         one.run()
     assert kept(one)._model.total == 135
+
+
+def test_others_need_not_wait_while_a_process_learns_from_a_long_history(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = start(truth=no_difference, mode="suggest")
+    for _ in range(100):
+        before.run()
+    team, learnt = start(seed=2, truth=no_difference, strategies=("tool_budget",)), 0
+    observe = Tuner.observe
+
+    def watched(tuner: Tuner, facts: RunFacts) -> None:
+        nonlocal learnt
+        with before.store.transaction():  # raises where another process holds the lock
+            learnt += 1
+        observe(tuner, facts)
+
+    monkeypatch.setattr(Tuner, "observe", watched)
+    team.run()
+    assert learnt == 101
 
 
 def test_the_same_history_gives_the_same_proposal(start: Start) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 from attrs import define, frozen
@@ -50,11 +50,24 @@ class Case:
     settings: Settings
     approval: Approval
 
-    @property
+    @cached_property
     def read_runs(self) -> ReadRuns:
-        """Reads the team's last runs, newest first."""
-        return partial(self.changes.transaction.runs_of, *self.state.key)
+        """Reads the team's last runs, newest first; what was read in the transaction is not read again."""
+        return _remembering(partial(self.changes.transaction.runs_of, *self.state.key))
 
     def experiments(self) -> Sequence[Experiment]:
         """Return all experiments of the team, oldest first."""
         return self.changes.transaction.experiments_of(*self.state.key)
+
+
+def _remembering(read: ReadRuns) -> ReadRuns:
+    known: Sequence[TeamRun] = ()
+    most = 0
+
+    def read_or_recall(limit: int) -> Sequence[TeamRun]:
+        nonlocal known, most
+        if limit > most:
+            known, most = read(limit), limit
+        return known[:limit]
+
+    return read_or_recall

@@ -43,10 +43,14 @@ class Challenge:
 
 
 class Challengers:
-    """Chooses the challengers of a process's teams."""
+    """Chooses the challengers of a process's teams.
+
+    Attributes:
+        tuners: The tuners that weigh them.
+    """
 
     def __init__(self) -> None:
-        self._tuners = Tuners()
+        self.tuners = Tuners()
 
     def choose(
         self,
@@ -97,7 +101,7 @@ class Challengers:
     ) -> Challenge:
         from ..tuner import candidate_of, suggestion_of
 
-        tuner = self._tuners.of(state, spec, settings, experiments, read_runs)
+        tuner = self.tuners.of(state, spec, settings, experiments, read_runs)
         rivals = {
             plan: rival for plan, one in plans.items() if (rival := candidate_of(one, state.plan, tuner.objective))
         }
@@ -136,7 +140,7 @@ class Challengers:
         if settings.tuner.risk == "off" or test.policy["metric"] != settings.experiment.metric:
             return None
         with faults.guard("outlook of a test"):
-            tuner = self._tuners.of(state, spec, settings, experiments, read_runs)
+            tuner = self.tuners.of(state, spec, settings, experiments, read_runs)
             return tuner.watched(test.control) if test.status == "watched" else tuner.outlook(test.treatment)
         return None
 

@@ -56,6 +56,14 @@ def may_be_retried(experiment: Experiment, runs: Sequence[TeamRun], after: int) 
     return runs[after - 1].started_at > experiment.ended_at
 
 
+def load_strategies() -> None:
+    """Import what suggestions are made with, so that it is not done while the store is locked."""
+    from .. import strategies
+    from ..analysis import analyze
+
+    del strategies, analyze
+
+
 def suggestions(
     spec: TeamSpec, plan: TeamPlan, runs: Sequence[TeamRun], settings: Settings, hooks: HookManager
 ) -> list[OptimizationSuggestion]:

@@ -68,6 +68,16 @@ class Tuners:
         self._known: OrderedDict[tuple[str, str], _Known] = OrderedDict()
         self._lock = threading.Lock()
 
+    def has(self, state: TeamState, settings: Settings) -> bool:
+        """Return whether the tuner of a team is there, so that `of` has only the latest runs to learn from.
+
+        Args:
+            state: The team's state.
+            settings: Its settings.
+        """
+        known = self._known.get(state.key)
+        return known is not None and known.made_for == _what_for(state, settings)
+
     def of(
         self,
         state: TeamState,
@@ -88,7 +98,7 @@ class Tuners:
             experiments: All its experiments, oldest first.
             read_runs: Reads its runs.
         """
-        made_for = (state.fingerprint, settings, state.plan)
+        made_for = _what_for(state, settings)
         with self._lock:
             known = self._known.pop(state.key, None)
             if known is None or known.made_for != made_for:
@@ -141,6 +151,10 @@ class _Known:
 
     def _observe(self, facts: type[RunFacts], run: TeamRun) -> None:
         self.tuner.observe(facts.of(run))
+
+
+def _what_for(state: TeamState, settings: Settings) -> tuple[Any, ...]:
+    return state.fingerprint, settings, state.plan
 
 
 def _events(tuner: Tuner, one: Experiment, metric: str) -> Iterator[tuple[float, str, Callable[[], None]]]:

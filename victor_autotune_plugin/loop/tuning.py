@@ -33,8 +33,10 @@ from .case import Approval, Case
 from .challengers import Challengers
 from .changes import Changes, open_changes
 from .evidence import Evidence
+from .proposals import comparable, load_strategies
 from .rollback import take_back
 from .starting import Starting
+from .tuners import LEARN_RUNS
 from .verdicts import Verdicts
 
 if TYPE_CHECKING:
@@ -71,10 +73,11 @@ class TuningLoop:
         self._hooks = hooks
         self._clock = clock
         self._evidence = Evidence()
-        challengers = Challengers()
-        self._verdicts = Verdicts(self._evidence, challengers, clock)
-        self._starting = Starting(challengers, hooks, clock)
+        self._challengers = Challengers()
+        self._verdicts = Verdicts(self._evidence, self._challengers, clock)
+        self._starting = Starting(self._challengers, hooks, clock)
         self._metadata: dict[tuple[str, str], Any] = {}
+        self._states: dict[tuple[str, str], TeamState] = {}
         self._runs_seen: dict[tuple[str, str], int] = {}
 
     # --- before a run
@@ -103,7 +106,7 @@ class TuningLoop:
 
     def _planned(self, changes: Changes, event: TeamRunStarting, settings: Settings) -> PlannedRun:
         transaction = changes.transaction
-        state = self._kept_up(changes, event.spec)
+        state = self._states[event.spec.key] = self._kept_up(changes, event.spec)
         takes_part = state.experiment_id is not None and not state.paused and settings.mode in _TESTING
         experiment = transaction.experiment(state.experiment_id) if takes_part and state.experiment_id else None
         if experiment is None or not experiment.is_open:
@@ -169,6 +172,7 @@ class TuningLoop:
             return
         if run.experiment_id is None and not self._is_due(spec.key, settings.experiment.min_history):
             return
+        self._learn_ahead(run, settings)
         approval = Approval() if settings.mode == "approve" else Approval(given=True)
         with self._changes() as changes:
             self._conclude(changes, run, settings, approval)
@@ -190,6 +194,25 @@ class TuningLoop:
             self._starting.start(case)
         else:
             self._verdicts.conclude(case, experiment)
+
+    def _learn_ahead(self, run: TeamRun, settings: Settings) -> None:
+        """Make the team's tuner before the transaction that asks it, where it is not there yet.
+
+        To import it and to learn from hundreds of runs takes longer than other processes wait for the store's lock.
+        """
+        state = self._states.get(run.spec.key)
+        if state is None or state.paused or settings.tuner.risk == "off":
+            return
+        tuners = self._challengers.tuners
+        if tuners.has(state, settings):
+            return
+        with self._recorder.transaction() as transaction:
+            experiments, runs = transaction.experiments_of(*state.key), transaction.runs_of(*state.key, LEARN_RUNS)
+        if state.experiment_id is None and len(comparable(runs, state)) < settings.experiment.min_history:
+            return
+        with faults.guard("learning from past runs"):
+            load_strategies()
+            tuners.of(state, run.spec, settings, experiments, lambda most: runs[:most])
 
     def _is_due(self, key: tuple[str, str], min_history: int) -> bool:
         """Count a run outside an experiment, and say whether it is time to look for something to test.

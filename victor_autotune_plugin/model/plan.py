@@ -57,7 +57,7 @@ def _specs(values: Iterable[MemberSpec]) -> tuple[MemberSpec, ...]:
     return tuple(values)
 
 
-@frozen
+@frozen(cache_hash=True)
 class TeamSpec:
     """A team as Victor was about to run it, before the plugin changes anything.
 
@@ -124,7 +124,7 @@ class TeamSpec:
         return cls(**{**data, "members": [MemberSpec(**member) for member in data["members"]]})
 
 
-@frozen
+@frozen(cache_hash=True)
 class TeamPlan:
     """What to change about a team's runs. A knob that is None stays as the workflow declares it.
 

@@ -8,13 +8,16 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, Final
 
 from ..errors import StoreError
-from ..model.plan import TeamPlan
+from ..model.plan import TeamPlan, TeamSpec
 
 Values = dict[str, Any]
 """A row by column name."""
+
+_MOST_REMEMBERED: Final = 512
 
 
 def _plain(value: Any) -> Any:
@@ -47,9 +50,16 @@ def canonical(text: str | None) -> str | None:
     return None if text is None else json.dumps(decode(text), sort_keys=True)
 
 
+@lru_cache(maxsize=_MOST_REMEMBERED)
 def plan(text: str) -> TeamPlan:
-    """Read a plan."""
+    """Read a plan; the runs of a team share a few, so their texts are remembered."""
     return TeamPlan.from_dict(decode(text))
+
+
+@lru_cache(maxsize=_MOST_REMEMBERED)
+def spec(text: str) -> TeamSpec:
+    """Read the definition of a team; remembered like plans."""
+    return TeamSpec.from_dict(decode(text))
 
 
 def at_least_zero(name: str, value: float, what: str) -> float:

@@ -7,7 +7,7 @@ from typing import Any, Final
 from ..errors import StoreError
 from ..faults import Fault
 from ..model.state import Assignment, Change, Experiment, StoredObservation, TeamState
-from .plain import Values, at_least_zero, canonical, decode_optional, encode, encode_optional, plan
+from .plain import Values, at_least_zero, canonical, decode_optional, encode, encode_optional, plan, spec
 
 
 def team_values(state: TeamState) -> Values:
@@ -33,16 +33,16 @@ def team_state(row: Any) -> TeamState:
         version=row.version,
         plan=plan(row.plan),
         fingerprint=row.fingerprint,
-        spec=decode_optional(row.spec),
+        spec=None if row.spec is None else spec(row.spec),
         experiment_id=row.experiment_id,
         paused=bool(row.paused),
         updated_at=row.updated_at,
     )
 
 
-_EXPERIMENT_JSON: Final = (
-    *("control", "treatment", "policy", "watch_policy", "verdict", "watch_verdict", "task_effects"),
-)
+_EXPERIMENT_PLANS: Final = ("control", "treatment")
+_EXPERIMENT_DATA: Final = ("policy", "watch_policy", "verdict", "watch_verdict", "task_effects")
+_EXPERIMENT_JSON: Final = (*_EXPERIMENT_PLANS, *_EXPERIMENT_DATA)
 
 
 def experiment_values(experiment: Experiment) -> Values:
@@ -55,8 +55,12 @@ def experiment_values(experiment: Experiment) -> Values:
 def experiment_of(row: Any) -> Experiment:
     """Read the row of an experiment."""
     values = row._asdict()
-    plain = {name: decode_optional(values[name]) for name in _EXPERIMENT_JSON}
-    return Experiment.from_dict({**values, **plain, "task_effects": plain["task_effects"] or {}})
+    for name in _EXPERIMENT_PLANS:
+        values[name] = plan(values[name])
+    for name in _EXPERIMENT_DATA:
+        values[name] = decode_optional(values[name])
+    values["task_effects"] = values["task_effects"] or {}
+    return Experiment.from_dict(values)
 
 
 def changed_columns(row: Any, values: Values) -> list[str]:

@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any, Final, TypeVar
 
-from attrs import asdict, fields_dict
+from attrs import fields_dict
 
-from ..model.plan import TeamSpec
 from ..model.run import MemberOutcome, TeamRun, TokenUse
 from ..model.state import RunRecord, RunStart
-from .plain import Values, at_least_zero, decode, encode, plan
+from .plain import Values, at_least_zero, decode, encode, plan, spec
 
 _T = TypeVar("_T", MemberOutcome, TokenUse)
 
+_KNOWN: Final[dict[type, tuple[str, ...]]] = {kind: tuple(fields_dict(kind)) for kind in (MemberOutcome, TokenUse)}
+
+_MOST_REMEMBERED: Final = 1000
+
 
 def _list(kind: type[_T], text: str) -> list[_T]:
-    known = fields_dict(kind)
+    known = _KNOWN[kind]
     return [kind(**{name: item[name] for name in known if name in item}) for item in decode(text)]
+
+
+def _text(items: Sequence[MemberOutcome | TokenUse]) -> str:
+    # `asdict` takes twice as long, and this is done after every run
+    return encode([{name: getattr(item, name) for name in _KNOWN[type(item)]} for item in items])
 
 
 def start_values(start: RunStart | TeamRun, process: Values) -> Values:
@@ -64,8 +74,8 @@ def run_values(run: TeamRun, process: Values) -> Values:
         "cancelled": run.cancelled,
         "error_class": run.error_class,
         "cost_usd": None if run.cost_usd is None else at_least_zero("cost_usd", run.cost_usd, what),
-        "members": encode([asdict(member, recurse=False) for member in run.members]),
-        "tokens": encode([asdict(use, recurse=False) for use in run.tokens]),
+        "members": _text(run.members),
+        "tokens": _text(run.tokens),
     }
 
 
@@ -73,7 +83,7 @@ def team_run(row: Any) -> TeamRun:
     """Read the row of a finished run."""
     return TeamRun(
         run_id=row.run_id,
-        spec=TeamSpec.from_dict(decode(row.spec)),
+        spec=spec(row.spec),
         started_at=row.started_at,
         duration_seconds=row.duration_seconds,
         success=bool(row.success),
@@ -97,17 +107,21 @@ def team_run(row: Any) -> TeamRun:
     )
 
 
+remembered_run: Final = lru_cache(maxsize=_MOST_REMEMBERED)(team_run)
+"""`team_run` for rows that are read again and again, as a team's last runs are whenever a test is looked for."""
+
+
 def run_record(row: Any) -> RunRecord:
     """Read the row of any run."""
     start = RunStart(
         run_id=row.run_id,
-        spec=decode(row.spec),
+        spec=spec(row.spec),
         started_at=row.started_at,
         entry=row.entry,
         parent_id=row.parent_id,
         task_key=row.task_key,
         mode=row.mode,
-        plan_asked=decode(row.plan_asked),
+        plan_asked=plan(row.plan_asked),
         experiment_id=row.experiment_id,
         arm=row.arm,
     )

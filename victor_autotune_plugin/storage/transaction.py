@@ -24,7 +24,7 @@ from .rows import (
     team_state,
     team_values,
 )
-from .run_rows import run_values, start_values, team_run
+from .run_rows import remembered_run, run_values, start_values
 from .session import Session
 from .statements import PROGRESS, Statements
 
@@ -170,7 +170,7 @@ class Transaction:
     def runs_of(self, workflow: str, team_id: str, limit: int) -> list[TeamRun]:
         """Return the finished runs of a team, newest first, at most `limit`."""
         of = {"of_workflow": workflow, "of_team_id": team_id, "most": limit}
-        return [team_run(row) for row in self._query(self._sql.finished_runs, of)]
+        return [remembered_run(row) for row in self._query(self._sql.finished_runs, of)]
 
     def add_change(self, change: Change) -> int:
         """Append to the history and return the entry's id; the id it carries is ignored."""

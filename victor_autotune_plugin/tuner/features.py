@@ -26,9 +26,9 @@ DURATION_WORKLOAD: Final = DURATION_NAMES.index("workload")
 OUTCOME_WORKLOAD: Final = OUTCOME_NAMES.index("workload")
 """The same for outcomes."""
 
-_ORDER = [KINDS.index(name) for name in prior_data.TOPOLOGY]
-_SIDE = [KINDS.index(kind) for kind in sorted(SIDE_BY_SIDE)]
-_CHECKING = [KINDS.index(kind) for kind in sorted(CHECKING)]
+_ORDER = np.array([KINDS.index(name) for name in prior_data.TOPOLOGY])
+_IS_SIDE = np.array([kind in SIDE_BY_SIDE for kind in KINDS])
+_IS_CHECKING = np.array([kind in CHECKING for kind in KINDS])
 
 
 def features_of(table: PlanTable, forecast: Forecast, rows: Rows, alike: float) -> tuple[Floats, Floats]:
@@ -45,15 +45,15 @@ def features_of(table: PlanTable, forecast: Forecast, rows: Rows, alike: float) 
     """
     layout = table.layout[rows]
     kind, size = table.kind[layout], table.size[layout]
-    is_kind = (kind[:, None] == np.array(_ORDER)).astype(np.float64)
+    is_kind = (kind[:, None] == _ORDER).astype(np.float64)
     log_size, linear = np.log(size / 3)[:, None], (size / 3 - 1)[:, None]
     zero, one = np.zeros((len(layout), 1)), np.ones((len(layout), 1))
     mechanism = forecast.log_seconds[rows][:, None]
     cut, hurried = forecast.cut[rows][:, None], forecast.hurried[rows][:, None]
     duration = np.hstack([one, is_kind, is_kind * log_size, is_kind * linear, mechanism, cut, hurried, zero])
     several = size > 1
-    side = (np.isin(kind, _SIDE) & several)[:, None].astype(np.float64)
-    checking = (np.isin(kind, _CHECKING) & several)[:, None].astype(np.float64)
+    side = (_IS_SIDE[kind] & several)[:, None].astype(np.float64)
+    checking = (_IS_CHECKING[kind] & several)[:, None].astype(np.float64)
     left_out, late = forecast.left_out[rows][:, None], forecast.late[rows][:, None]
     outcome = np.hstack([one, side, side * alike, checking, is_kind, log_size, left_out, left_out**2, -cut, late, zero])
     return duration, outcome
