@@ -63,7 +63,7 @@ def tuned(tmp_path: Path) -> Iterator[Simulation]:
 def test_a_run_in_a_test_takes_four_transactions(tested: Simulation, calls: Counter[str]) -> None:
     assert tested.run().arm is not None
     # plan, start, end and judgement
-    assert calls == {"begin": 4, "query": 8, "write": 4}
+    assert calls == {"begin": 4, "query": 7, "write": 4}
 
 
 def test_a_run_outside_a_test_takes_three_transactions(tuned: Simulation, calls: Counter[str]) -> None:

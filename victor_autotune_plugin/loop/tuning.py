@@ -122,7 +122,8 @@ class TuningLoop:
 
         phase: Phase = "watch" if experiment.status == "watched" else "test"
         unit = event.task_key or event.run_id
-        known = transaction.assignment_of_unit(experiment.id, phase, unit)
+        # A run without a task is a unit of its own, which nobody has assigned.
+        known = transaction.assignment_of_unit(experiment.id, phase, unit) if event.task_key else None
         if known is not None:
             return known
         index = transaction.next_index(experiment.id, phase)

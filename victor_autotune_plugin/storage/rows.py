@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any, Final
 
 from ..errors import StoreError
 from ..faults import Fault
 from ..model.state import Assignment, Change, Experiment, StoredObservation, TeamState
 from .plain import Values, at_least_zero, canonical, decode_optional, encode, encode_optional, plan, spec
+
+_MOST_REMEMBERED: Final = 100
 
 
 def team_values(state: TeamState) -> Values:
@@ -61,6 +64,10 @@ def experiment_of(row: Any) -> Experiment:
         values[name] = decode_optional(values[name])
     values["task_effects"] = values["task_effects"] or {}
     return Experiment.from_dict(values)
+
+
+remembered_experiment: Final = lru_cache(maxsize=_MOST_REMEMBERED)(experiment_of)
+"""`experiment_of` for a row that is read again and again, as that of an open experiment is twice a run."""
 
 
 def changed_columns(row: Any, values: Values) -> list[str]:

@@ -21,6 +21,7 @@ from .rows import (
     experiment_values,
     observation_of,
     observation_values,
+    remembered_experiment,
     team_state,
     team_values,
 )
@@ -80,7 +81,7 @@ class Transaction:
     def experiment(self, experiment_id: str) -> Experiment | None:
         """Return an experiment, or None when there is none of this id."""
         rows = self._query(self._sql.experiment, {"of_id": experiment_id})
-        return experiment_of(rows[0]) if rows else None
+        return remembered_experiment(rows[0]) if rows else None
 
     def experiments_of(self, workflow: str, team_id: str) -> list[Experiment]:
         """Return the experiments of a team, oldest first."""
