@@ -1,8 +1,8 @@
 """How long the plugin takes to choose a plan, record the run and draw its conclusions; durable state, without Victor.
 
 A run in a test is set beside Victor's own `ABTestManager`, which allocates a variant and records an execution. All
-write to SQLite files on the same disk, and they take turns, so that a slow moment of the machine hits all. A second
-team is tuned with everything on: after every fifth run the strategies and the tuner look for something to test.
+write to SQLite files on the same disk, and they take turns, so that a slow moment of the machine hits both. Then a
+second team is tuned with everything on: after every fifth run the strategies and the tuner look for something to test.
 Beside the wall clock stands the processor time of the thread, which other programs on the machine disturb less.
 
 Then a process of its own takes over a team with many recorded runs. The tuner reads the last 500 of them when it is
@@ -168,7 +168,7 @@ def new_runtime(folder: Path, **overrides: object) -> Runtime:
 
 
 async def measure(runs: int) -> list[dict[str, Any]]:
-    """Measure runs in a test, Victor's manager, and runs of a team that is tuned with everything on, in turn.
+    """Measure runs in a test and Victor's manager in turn, then runs of a team that is tuned with everything on.
 
     Args:
         runs: Runs of each, after a warm-up.
@@ -184,24 +184,22 @@ async def measure(runs: int) -> list[dict[str, Any]]:
         manager, experiment = await peer(Path(name))
         in_test: list[Seconds] = []
         theirs: list[Seconds] = []
+        for number in range(runs + WARM_UP):
+            in_test.append(one_run(tested, seconds_of(number)))
+            theirs.append(await one_peer_run(manager, experiment, seconds_of(number)))
         everything: list[Seconds] = []
         looking: list[Seconds] = []
         for number in range(runs + WARM_UP):
-            took = one_run(tested, seconds_of(number)), await one_peer_run(manager, experiment, seconds_of(number))
             looks.asked = False
-            with_tuner = one_run(tuned, seconds_of(number))
-            if number < WARM_UP:
-                continue
-            in_test.append(took[0])
-            theirs.append(took[1])
-            everything.append(with_tuner)
-            if looks.asked:
-                looking.append(with_tuner)
+            everything.append(one_run(tuned, seconds_of(number)))
+            if looks.asked and number >= WARM_UP:
+                looking.append(everything[-1])
         observed = sum(record.run is not None and record.run.arm is not None for record in tested.open_store().runs())
         if observed < runs:
             raise SystemExit(f"only {observed} runs took part in the test")
         tested.close()
         tuned.close()
+    in_test, theirs, everything = (times[WARM_UP:] for times in (in_test, theirs, everything))
     ratio = median(wall for wall, _ in theirs) / median(wall for wall, _ in in_test)
     return [
         row("a run in a test", in_test, MOST_MEDIAN_MS, MOST_P99_MS, ratio),
