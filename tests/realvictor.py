@@ -98,7 +98,10 @@ async def orchestrator(
 
     It works in every event loop and thread. A loop of the test's own must end with `await settle()`.
     """
+    from victor.config.settings import set_project_root
+
     monkeypatch.chdir(sandbox.project)
+    set_project_root(sandbox.project)  # which else is the folder in which somebody first asked for it
     orchestrator = _agent.get_orchestrator()
     heal(orchestrator)
     yield orchestrator
