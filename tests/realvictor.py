@@ -72,6 +72,7 @@ def scripted(_model: ScriptedModel) -> Iterator[ScriptedModel]:
 @pytest.fixture(scope="session")
 def _agent(sandbox: Sandbox, _model: ScriptedModel) -> Iterator[Any]:
     """An agent that has run a team once: what Victor does only the first time is over."""
+    from victor.config.settings import set_project_root
 
     async def create() -> Any:
         from victor.framework import Agent
@@ -85,6 +86,8 @@ def _agent(sandbox: Sandbox, _model: ScriptedModel) -> Iterator[Any]:
         # Victor would log into a folder shared by all users of the machine.
         patch.delenv("PYTEST_CURRENT_TEST", raising=False)
         patch.chdir(sandbox.project)
+        # Victor takes the folder of whoever asked first for the project, and keeps what a tool answered.
+        set_project_root(sandbox.project)
         agent = in_thread(create)
     yield agent
     in_thread(agent.close)
@@ -98,10 +101,7 @@ async def orchestrator(
 
     It works in every event loop and thread. A loop of the test's own must end with `await settle()`.
     """
-    from victor.config.settings import set_project_root
-
     monkeypatch.chdir(sandbox.project)
-    set_project_root(sandbox.project)  # which else is the folder in which somebody first asked for it
     orchestrator = _agent.get_orchestrator()
     heal(orchestrator)
     yield orchestrator
