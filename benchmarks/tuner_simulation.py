@@ -40,6 +40,7 @@ from victor_autotune_plugin.model.plan import EMPTY_PLAN, MemberSpec, TeamPlan, 
 from victor_autotune_plugin.simulation import Truth, World
 from victor_autotune_plugin.simulation.play import play
 from victor_autotune_plugin.tuner import (
+    Coefficients,
     Objective,
     PlanSpace,
     Prior,
@@ -80,15 +81,17 @@ def fleet() -> Prior:
 def misleading(prior: Prior) -> Prior:
     """Return a prior that is sure of the contrary: side by side is good for success, so is leaving members out."""
 
-    def turned(part: dict[str, tuple[float, float]], names: Sequence[str]) -> dict[str, tuple[float, float]]:
-        return {
-            k: (-mean + math.copysign(sd, -mean), sd) if k in names else (mean, sd) for k, (mean, sd) in part.items()
-        }
+    def turned(part: Coefficients, names: Sequence[str]) -> Coefficients:
+        mean, sd = part.mean.copy(), np.sqrt(np.diag(part.covariance))
+        for place, name in enumerate(part.names):
+            if name in names:
+                mean[place] = -mean[place] + math.copysign(sd[place], -mean[place])
+        return evolve(part, mean=mean)
 
     shipped = shipped_prior()
-    wrong = ("side by side", "alike", "checking", "left out", "budget")
+    wrong = ("side by side", "alike", "chosen", "checking", "left out", "budget")
     slow = [name for name in prior.duration if name.split()[0] in ("reflection", "consensus", "hierarchical")]
-    return evolve(shipped, duration=turned(dict(shipped.duration), slow), outcome=turned(dict(shipped.outcome), wrong))
+    return evolve(shipped, duration=turned(shipped.duration, slow), outcome=turned(shipped.outcome, wrong))
 
 
 class Oracle:

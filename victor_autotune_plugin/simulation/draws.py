@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import numpy as np
 from attrs import frozen
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
+
+MOST_CHECKS: Final = 10
+"""Checks of the most thorough verifier."""
 
 
 @frozen
@@ -21,6 +26,7 @@ class Draws:
         slow: Uniform, shape (runs,); a run is slow where it is below the share of slow runs.
         slow_size: Uniform, shape (runs,).
         outcome: Uniform in the open interval, shape (runs,).
+        checks: Uniform, shape (runs, `MOST_CHECKS` - 1); what a verifier finds besides success.
     """
 
     task: Floats
@@ -30,6 +36,7 @@ class Draws:
     slow: Floats
     slow_size: Floats
     outcome: Floats
+    checks: Floats
 
     @classmethod
     def make(cls, rng: np.random.Generator, runs: int, members: int) -> Draws:
@@ -44,4 +51,5 @@ class Draws:
             slow=uniform[:, 0],
             slow_size=uniform[:, 1],
             outcome=np.clip(uniform[:, 2], 1e-12, 1 - 1e-12),
+            checks=rng.random((runs, MOST_CHECKS - 1)),
         )

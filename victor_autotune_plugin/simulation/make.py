@@ -9,7 +9,7 @@ from attrs import evolve
 
 from ..model.plan import EMPTY_PLAN, FORMATIONS, MemberSpec, TeamSpec
 from ..tuner.space import SUB_TEAMS, shape_of
-from .draws import Draws, Floats
+from .draws import MOST_CHECKS, Draws, Floats
 from .world import (
     _ROLES,
     DECOMPOSABLE_GAIN,
@@ -26,6 +26,9 @@ SIZES = {2: 0.08, 3: 0.20, 4: 0.24, 5: 0.22, 6: 0.12, 7: 0.08, 8: 0.06}
 
 SUCCESS = (0.60, 0.95)
 """Range of the success share of the plan as configured."""
+
+CHECKS = (1, MOST_CHECKS)
+"""Range of the checks that a verifier makes (assumption)."""
 
 CALIBRATION_RUNS = 2000
 
@@ -68,6 +71,7 @@ def make_world(seed: int) -> World:
             for members in range(1, size + 1)
         },
         quirk_sd=0.06,
+        checks=int(rng.integers(CHECKS[0], CHECKS[1] + 1)),
         level=0.0,
         seed=seed,
     )

@@ -104,6 +104,8 @@ class World:
         synergy: Log odds of each pair of members that takes part, shape (n, n), upper triangle.
         interactions: `(log duration, log odds)` by formation and size.
         quirk_sd: Standard deviation of the log duration that is a single plan's own.
+        checks: Checks of a verifier, each of which passes with the run's chance of success. The score is the share of
+            them that do, success itself being one; with one check the score is success and tells nothing besides.
         level: Log odds of success of all plans alike.
         seed: What all that follows from.
     """
@@ -129,6 +131,7 @@ class World:
     synergy: Floats
     interactions: dict[tuple[str, int], tuple[float, float]] = field(repr=False)
     quirk_sd: float
+    checks: int
     level: float
     seed: int
 
@@ -231,15 +234,15 @@ class World:
         late = seconds > limit
         latent = self._latent(shape, who, draws, allowed / wanted) + side * self.side_effect + odds
         chance = np.where(late, 0.0, 1 / (1 + np.exp(-latent)))
-        latent = latent + np.log(draws.outcome / (1 - draws.outcome))
-        good = (latent > 0) & ~late
+        good = (latent + np.log(draws.outcome / (1 - draws.outcome)) > 0) & ~late
+        passed = good + (draws.checks[:, : self.checks - 1] < chance[:, None]).sum(axis=1)
         finished = ~late[:, None] & np.ones_like(wanted, dtype=bool)
         member_good = (draws.fault[:, who] >= self.faults[who]) & finished
         return {
             "seconds": np.minimum(seconds, limit),
             "success": good,
             "chance": chance,
-            "score": np.where(late, 0.0, 1 / (1 + np.exp(-latent / 1.5))),
+            "score": passed / self.checks,
             "timed_out": late,
             "cost": 0.002 * member_seconds.sum(axis=1) + 0.004 * allowed.sum(axis=1),
             "tool_calls": allowed.sum(axis=1),

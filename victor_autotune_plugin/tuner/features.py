@@ -31,14 +31,13 @@ _IS_SIDE = np.array([kind in SIDE_BY_SIDE for kind in KINDS])
 _IS_CHECKING = np.array([kind in CHECKING for kind in KINDS])
 
 
-def features_of(table: PlanTable, forecast: Forecast, rows: Rows, alike: float) -> tuple[Floats, Floats]:
+def features_of(table: PlanTable, forecast: Forecast, rows: Rows) -> tuple[Floats, Floats]:
     """Return the features of plans for durations and for outcomes, workload 0.
 
     Args:
         table: The plans.
         forecast: What their members make of them.
         rows: Rows of the table.
-        alike: How alike the members' roles are, as `alike_roles` says.
 
     Returns:
         Shapes (p, number of `DURATION_NAMES`) and (p, number of `OUTCOME_NAMES`).
@@ -55,13 +54,17 @@ def features_of(table: PlanTable, forecast: Forecast, rows: Rows, alike: float) 
     side = (_IS_SIDE[kind] & several)[:, None].astype(np.float64)
     checking = (_IS_CHECKING[kind] & several)[:, None].astype(np.float64)
     left_out, late = forecast.left_out[rows][:, None], forecast.late[rows][:, None]
-    outcome = np.hstack([one, side, side * alike, checking, is_kind, log_size, left_out, left_out**2, -cut, late, zero])
+    spec = table.spec
+    chosen = 0.5 if spec.formation in SIDE_BY_SIDE else -0.5
+    divides = side * alike_roles(spec), side * chosen
+    outcome = np.hstack([one, side, *divides, checking, is_kind, log_size, left_out, left_out**2, -cut, late, zero])
     return duration, outcome
 
 
 def alike_roles(spec: TeamSpec) -> float:
-    """Return how alike the members' roles are, from -0.5 (all differ) to 0.5 (all the same)."""
+    """Return how alike the members' roles are, from -0.5 (all differ) to 0.5 (all the same), less for a small team.
+
+    The share of members with the commonest role, by Laplace's rule of succession: two of one role tell little.
+    """
     roles = [member.role for member in spec.members]
-    if len(roles) < 2:
-        return 0.0
-    return (max(roles.count(role) for role in roles) - 1) / (len(roles) - 1) - 0.5
+    return max(roles.count(role) for role in roles) / (len(roles) + 1) - 0.5 if len(roles) > 1 else 0.0

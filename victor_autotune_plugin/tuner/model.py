@@ -12,12 +12,13 @@ from attrs import frozen
 from ..model.plan import TeamPlan, TeamSpec
 from . import prior_data
 from .facts import RunFacts
-from .features import DURATION_NAMES, DURATION_WORKLOAD, OUTCOME_NAMES, OUTCOME_WORKLOAD, Rows, alike_roles, features_of
+from .features import DURATION_NAMES, DURATION_WORKLOAD, OUTCOME_NAMES, OUTCOME_WORKLOAD, Rows, features_of
 from .history import Forecast, MemberHistory
 from .normal import Floats, sigmoid
-from .prior import Prior, TeamBelief
+from .prior import Coefficients, Evidence, Prior, TeamBelief
 from .regression import Belief, LogRegression, OutcomeRegression
-from .slots import SLOTS, belief_of, differences, named
+from .slots import SLOTS, belief_of, differences
+from .space import Shape, layout_of
 from .table import Ints, PlanTable
 from .tasks import TaskEffects
 
@@ -79,19 +80,17 @@ class TeamModel:
         self.total = 0
         self.priced = 0
         self.setting = ""
-        self._score = 0.8
         self._workload_variance = 0.0
-        self._slots: list[TeamPlan] = []
+        self._slots: list[Shape] = []
         if list(prior.duration) != DURATION_NAMES or list(prior.outcome) != OUTCOME_NAMES:
             raise ValueError("the prior is of another version's model; learn it again with fleet_prior")
         self.metrics = {
-            metric: LogRegression(belief_of(prior.duration, prior_data.PLAN_SD, level), prior_data.NOISE_SD)
+            metric: LogRegression(belief_of(prior.duration, prior_data.LAYOUT_SD, level), prior_data.NOISE_SD)
             for metric, level in (("duration", None), ("cost", 0.0), ("tool_calls", 1.0))
         }
-        self.outcome = OutcomeRegression(belief_of(prior.outcome, prior_data.PLAN_ODDS_SD, None))
-        self.success = OutcomeRegression(belief_of(prior.outcome, prior_data.PLAN_ODDS_SD, None))
+        self.outcome = OutcomeRegression(belief_of(prior.outcome, prior_data.LAYOUT_ODDS_SD, None))
+        self.success = OutcomeRegression(belief_of(prior.outcome, prior_data.LAYOUT_ODDS_SD, None))
         self.tasks = TaskEffects(prior_data.TASK_SD)
-        self._alike = alike_roles(spec)
         self._forecast: Forecast | None = None
         self._configured = PlanTable(spec, self.table.plans[:1])
         self._own: dict[TeamPlan, PlanTable] = {}
@@ -118,8 +117,7 @@ class TeamModel:
             value = math.log(facts.cost_usd + COST_FLOOR)
             self.metrics["cost"].learn(x, value - float(forecast.log_work[row]))
         self.metrics["tool_calls"].learn(x, math.log(facts.tool_calls + 0.5) - float(forecast.log_calls[row]))
-        self.outcome.learn(o / self._odds_per_score(), facts.score)
-        self._score += (facts.score - self._score) / (self.total + 5)
+        self.outcome.learn(o, facts.score)
         self.success.learn(o, float(facts.success))
         self.runs[facts.plan] = self.runs.get(facts.plan, 0) + 1
         self.total += 1
@@ -135,15 +133,6 @@ class TeamModel:
         regression.learn(features, value, known=variance, censored=facts.timed_out)
         if not facts.timed_out:
             self.tasks.learn(facts.task_key, value + effect - expected, regression.variance)
-
-    def _odds_per_score(self) -> float:
-        """Return how many log odds of success go with one log odds of the mean score.
-
-        A graded score of small variance moves little where success moves much. An effect of d standard deviations is
-        one of pi / sqrt(3) * d log odds (Chinn 2000), and the score's is `d * sqrt(dispersion / (s (1 - s)))`.
-        """
-        score = min(max(self._score, 0.05), 0.95)
-        return max(math.pi / math.sqrt(3) * math.sqrt(score * (1 - score) / self.outcome.dispersion), 1.0)
 
     def discount(self, share: float) -> None:
         """Let what was learnt so far count for a share of what it did; counts of runs stay.
@@ -187,18 +176,18 @@ class TeamModel:
         sds: dict[str, Floats] = {}
         offsets = {"duration": forecast.log_seconds, "cost": forecast.log_work, "tool_calls": forecast.log_calls}
         changed = (table.layout[chosen] != table.layout[here]).astype(np.float64)
-        untested = (slots < 0).astype(np.float64)
+        untested = changed * ((slots[:-1] < 0).astype(np.float64) + float(slots[-1] < 0))
         relative = differences(features, slots)
         for metric in metrics:
             if metric == "score":
                 continue
             mean, variance = self.metrics[metric].belief.of_all(relative)
             offset = offsets[metric]
-            own = prior_data.PLAN_SD**2 * (untested[:-1] + untested[-1])
+            own = prior_data.LAYOUT_SD**2 * untested + 2 * prior_data.PLAN_SD**2
             logs[metric] = mean + offset[chosen] - offset[here]
             sds[metric] = np.sqrt(variance + own + changed * forecast.variance[chosen] + _LEAST)
         mean, variance = self.outcome.belief.of_all(differences(outcome, slots))
-        own = prior_data.PLAN_ODDS_SD**2 * (untested[:-1] + untested[-1])
+        own = prior_data.LAYOUT_ODDS_SD**2 * untested + 2 * prior_data.PLAN_ODDS_SD**2
         logs["score"], sds["score"] = mean, np.sqrt(variance + own + _LEAST)
         # The graded outcome tells of differences with less noise, success alone tells the level.
         level, _ = self.success.belief.of(self._with_slot(outcome[-1], live))
@@ -220,7 +209,7 @@ class TeamModel:
         regression = self.metrics["duration"]
         mean, variance = regression.belief.of(self._with_slot(features[0], plan))
         variance += self.noise_variance("duration") + self.tasks.variance_of_new
-        variance += 0.0 if plan in self._slots else prior_data.PLAN_SD**2
+        variance += 0.0 if layout_of(self.spec, plan) in self._slots else prior_data.LAYOUT_SD**2
         return mean + float(forecast.log_seconds[row]), math.sqrt(variance)
 
     def noise_variance(self, metric: str) -> float:
@@ -248,15 +237,14 @@ class TeamModel:
     def shared(self) -> TeamBelief:
         """Return what was learnt as another team's prior can use it."""
         return TeamBelief(
-            named(self.prior.duration, self.metrics["duration"].belief),
-            named(self.prior.outcome, self.outcome.belief),
-            self.prior,
+            _told(self.prior.duration, self.metrics["duration"].belief),
+            _told(self.prior.outcome, self.outcome.belief),
         )
 
     # --- plans
 
     def _features(self, table: PlanTable, forecast: Forecast, rows: Rows) -> tuple[Floats, Floats]:
-        return features_of(table, forecast, rows, self._alike)
+        return features_of(table, forecast, rows)
 
     def _row(self, plan: TeamPlan) -> tuple[PlanTable | None, int]:
         """Return a small table with the plan as configured and this one, and the row: cheaper than the whole table."""
@@ -272,13 +260,19 @@ class TeamModel:
         return self._own[plan], 1
 
     def _use_slot(self, plan: TeamPlan) -> None:
-        if plan in self._slots:
+        layout = layout_of(self.spec, plan)
+        if layout in self._slots:
             return
         if len(self._slots) < SLOTS:
-            self._slots.append(plan)
+            self._slots.append(layout)
             return
-        number = min(range(SLOTS), key=lambda slot: self.runs.get(self._slots[slot], 0))
-        self._slots[number] = plan
+        counts = dict.fromkeys(self._slots, 0)
+        for other, count in self.runs.items():
+            key = layout_of(self.spec, other)
+            if key in counts:
+                counts[key] += count
+        number = min(range(SLOTS), key=lambda slot: counts[self._slots[slot]])
+        self._slots[number] = layout
         for belief in self._beliefs():
             belief.forget([len(belief.mean) - SLOTS + number])
 
@@ -287,18 +281,19 @@ class TeamModel:
 
     def _with_slot(self, features: Floats, plan: TeamPlan) -> Floats:
         full = np.concatenate([features, np.zeros(SLOTS)])
-        if plan in self._slots:
-            full[len(features) + self._slots.index(plan)] = 1.0
+        layout = layout_of(self.spec, plan)
+        if layout in self._slots:
+            full[len(features) + self._slots.index(layout)] = 1.0
         return full
 
     def _slots_of(self, table: PlanTable, rows: Ints) -> Ints:
         """Return the slot of each of a table's rows, -1 without."""
-        found: Ints = np.full(len(rows), -1, dtype=np.int64)
-        for number, plan in enumerate(self._slots):
-            row = table.row_of.get(plan)
-            if row is not None:
-                found[rows == row] = number
-        return found
+        of_layout: Ints = np.full(len(table.layouts), -1, dtype=np.int64)
+        for number, layout in enumerate(self._slots):
+            found = table.number_of.get(layout)
+            if found is not None:
+                of_layout[found] = number
+        return of_layout[table.layout[rows]]
 
     # --- keeping
 
@@ -312,10 +307,9 @@ class TeamModel:
             "tasks": self.tasks.to_dict(),
             "history": self.history.to_dict(),
             "runs": [[plan.to_dict(), count] for plan, count in self.runs.items()],
-            "slots": [plan.to_dict() for plan in self._slots],
+            "slots": [layout.to_dict() for layout in self._slots],
             "total": self.total,
             "priced": self.priced,
-            "score": self._score,
             "workload variance": self._workload_variance,
             "setting": self.setting,
         }
@@ -330,7 +324,7 @@ class TeamModel:
         """
         if data["names"] != [list(self.prior.duration), list(self.prior.outcome)]:
             raise ValueError("the state is of another version's model")
-        slots = [TeamPlan.from_dict(plan) for plan in data["slots"]]
+        slots = [Shape.from_dict(layout) for layout in data["slots"]]
         if len(slots) > SLOTS:
             raise ValueError("the state is of another version's model")
         for name, regression in self.metrics.items():
@@ -340,7 +334,11 @@ class TeamModel:
         self.tasks.load(data["tasks"])
         self.history.load(data["history"])
         self.runs = {TeamPlan.from_dict(plan): int(count) for plan, count in data["runs"]}
-        self._score, self._workload_variance = float(data["score"]), float(data["workload variance"])
+        self._workload_variance = float(data["workload variance"])
         self.priced = int(data["priced"])
         self._slots, self.total, self.setting = slots, int(data["total"]), str(data["setting"])
         self._forecast = None
+
+
+def _told(prior: Coefficients, belief: Belief) -> Evidence:
+    return Evidence.between(prior, belief.mean, belief.covariance)

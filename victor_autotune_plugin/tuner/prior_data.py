@@ -70,10 +70,15 @@ OUTCOME: Final[dict[str, tuple[float, float, str]]] = {
         "arXiv 2512.08296: +81 % on decomposable, -39 to -70 % on sequential tasks; uniform between",
     ),
     "alike": (
-        (_GAIN - _LOSS) / 2,
-        0.5,
+        (_GAIN - _LOSS) * 0.75,
+        0.7,
         "members of one role divide a task, those of several hand it on: half of the range of arXiv 2512.08296, since "
         "roles tell only something of it",
+    ),
+    "chosen": (
+        (_GAIN - _LOSS) / 4,
+        0.4,
+        "who configured the team knows its task: a quarter of the range of arXiv 2512.08296",
     ),
     "checking": (0.27 / 2, 0.2, "MAST: 24 % of failures are failures of verification; half of that"),
     **dict.fromkeys(TOPOLOGY, (0.0, 0.2, WEAK)),
@@ -86,11 +91,18 @@ OUTCOME: Final[dict[str, tuple[float, float, str]]] = {
 }
 """The same of the log odds of the outcome."""
 
-PLAN_SD: Final = 0.10
-"""Standard deviation of the log duration that is a single plan's own; of its cost and tool calls, too."""
+LAYOUT_SD: Final = 0.10
+"""Standard deviation of the log duration that is the own of one formation of the same members; of cost and tool calls,
+too."""
 
-PLAN_ODDS_SD: Final = 0.25
-"""Standard deviation of the log odds that are a single plan's own."""
+LAYOUT_ODDS_SD: Final = 0.20
+"""Standard deviation of the log odds that are the own of one formation of the same members."""
+
+PLAN_SD: Final = 0.04
+"""Standard deviation of the log duration that is a single plan's own, besides its layout and what its limits cut."""
+
+PLAN_ODDS_SD: Final = 0.03
+"""The same of the log odds."""
 
 NOISE_SD: Final = 0.6
 """Standard deviation of the log duration between runs of one plan: the middle of 0.3 to 1.0 in public runs."""

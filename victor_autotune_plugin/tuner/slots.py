@@ -1,18 +1,18 @@
-"""Places in the coefficients for plans that have an effect of their own."""
+"""Places in the coefficients for layouts that have an effect of their own."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Final
 
 import numpy as np
 
 from .normal import Floats
+from .prior import Coefficients
 from .regression import Belief
 from .table import Ints
 
 SLOTS: Final = 12
-"""Plans that have an effect of their own at once; the one with the fewest runs makes room."""
+"""Layouts that have an effect of their own at once; the one with the fewest runs makes room."""
 
 
 def differences(features: Floats, slots: Ints) -> Floats:
@@ -25,16 +25,11 @@ def differences(features: Floats, slots: Ints) -> Floats:
     return np.asarray(full[:-1] - full[-1])
 
 
-def belief_of(prior: Mapping[str, tuple[float, float]], own_sd: float, level: float | None) -> Belief:
+def belief_of(prior: Coefficients, own_sd: float, level: float | None) -> Belief:
     """Return the belief of a prior with slots; `level` replaces the intercept's mean."""
-    means = [mean for mean, _ in prior.values()]
+    size = len(prior.names)
+    mean, covariance = np.zeros(size + SLOTS), np.diag(np.full(size + SLOTS, own_sd**2))
+    mean[:size], covariance[:size, :size] = prior.mean, prior.covariance
     if level is not None:
-        means[list(prior).index("intercept")] = level
-    sds = [sd for _, sd in prior.values()]
-    return Belief(np.array(means + [0.0] * SLOTS), np.array(sds + [own_sd] * SLOTS))
-
-
-def named(prior: Mapping[str, tuple[float, float]], belief: Belief) -> dict[str, tuple[float, float]]:
-    """Return mean and standard deviation of each named coefficient, without slots."""
-    sds = np.sqrt(np.diag(belief.covariance))
-    return {name: (float(belief.mean[i]), float(sds[i])) for i, name in enumerate(prior)}
+        mean[prior.names.index("intercept")] = level
+    return Belief(mean, covariance)

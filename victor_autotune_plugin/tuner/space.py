@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import combinations
 from typing import Any, Final
 
-from attrs import field, frozen
+from attrs import asdict, field, frozen
 
 from ..model.plan import EMPTY_PLAN, FORMATIONS, MemberSpec, TeamPlan, TeamSpec, feasible_formations
 
@@ -46,6 +46,24 @@ class Shape:
     member_budgets: tuple[tuple[str, int], ...] = ()
     timeout_seconds: float | None = None
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON-able data; `from_dict` reads it back."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Shape:
+        """Read what `to_dict` wrote, tuples being lists.
+
+        Raises:
+            TypeError: If it is not that.
+        """
+        tuples = {
+            "members": tuple(data["members"]),
+            "groups": tuple(tuple(group) for group in data["groups"]),
+            "member_budgets": tuple((str(member), int(budget)) for member, budget in data["member_budgets"]),
+        }
+        return cls(**{**data, **tuples})
+
 
 def shape_of(spec: TeamSpec, plan: TeamPlan) -> Shape:
     """Return every knob of a plan as it would run.
@@ -64,6 +82,12 @@ def shape_of(spec: TeamSpec, plan: TeamPlan) -> Shape:
         member_budgets=plan.member_budgets or (),
         timeout_seconds=spec.timeout_seconds if plan.timeout_seconds is None else plan.timeout_seconds,
     )
+
+
+def layout_of(spec: TeamSpec, plan: TeamPlan) -> Shape:
+    """Return who works with whom and in what order under a plan: its knobs without budgets and timeout."""
+    shape = shape_of(spec, plan)
+    return Shape(shape.formation, shape.members, shape.groups)
 
 
 def distance(spec: TeamSpec, one: TeamPlan, other: TeamPlan) -> int:

@@ -30,6 +30,8 @@ class PlanTable:
 
     Attributes:
         plans: The plans, in order.
+        layouts: The layouts, in order.
+        number_of: Number of each layout.
         layout: Number of each plan's layout, shape (p,).
         kind: Index into `KINDS` of each layout, shape (l,).
         takes_part: Whether a member does, shape (l, n).
@@ -43,17 +45,13 @@ class PlanTable:
         self.spec = spec
         self.plans = tuple(plans)
         self.shapes = [shape_of(spec, plan) for plan in self.plans]
-        layouts: dict[tuple[object, ...], int] = {}
-        first: list[Shape] = []
+        self.number_of: dict[Shape, int] = {}
         numbers = []
         for shape in self.shapes:
-            key = (shape.formation, shape.members, shape.groups)
-            if key not in layouts:
-                layouts[key] = len(first)
-                first.append(shape)
-            numbers.append(layouts[key])
+            layout = Shape(shape.formation, shape.members, shape.groups)
+            numbers.append(self.number_of.setdefault(layout, len(self.number_of)))
         self.layout: Ints = np.array(numbers, dtype=np.int64)
-        self.layouts = first
+        self.layouts = first = list(self.number_of)
         self.kind: Ints = np.array([KINDS.index(shape.formation) for shape in first], dtype=np.int64)
         place = {member.id: index for index, member in enumerate(spec.members)}
         members = len(spec.members)
