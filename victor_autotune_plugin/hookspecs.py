@@ -75,12 +75,14 @@ class PlannedRun:
         mode: The mode of the workflow: `observe`, `suggest`, `approve` or `auto`.
         assignment: The run's place in an experiment, or None outside one.
         source: Who chose the plan: `configured`, `settings`, `live`, `experiment`, `watch`, or a hook's name.
+        is_recorded: Whether the store knows already that the run starts with this plan.
     """
 
     plan: TeamPlan = EMPTY_PLAN
     mode: str = "observe"
     assignment: Assignment | None = None
     source: str = "configured"
+    is_recorded: bool = False
 
     @property
     def experiment_id(self) -> str | None:

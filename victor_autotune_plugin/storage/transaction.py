@@ -149,7 +149,7 @@ class Transaction:
             ) from error
 
     def start_run(self, start: RunStart) -> None:
-        """Write that a run started in this process; nothing when it is known already."""
+        """Write that a run started in this process; of one that is running already, only its plan."""
         self._write(self._sql.start_run, start_values(start, this_process()))
 
     def finish_run(self, run: TeamRun) -> bool:
