@@ -147,7 +147,6 @@ class Statements:
         self.insert_observation = to(
             observation, insert(observation).on_conflict_do_nothing().inline(), without="number"
         )
-        self.order_of_run = Statement(select(observation.c.number).where(_is(observation, "run_id")), dialect)
         self.observations = Statement(
             select(observation)
             .where(_is(observation, "experiment_id", "phase"), observation.c.number > bindparam("after"))

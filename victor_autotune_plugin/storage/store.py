@@ -53,10 +53,9 @@ class Store(Reader):
       is running, and changes nothing afterwards.
     - `finish_run` returns True and the run is `finished`, whether it was running, lost, or never started; False, and
       nothing changes, if it was finished already.
-    - `add_observation` appends one observation a run and returns its order; for a run that was observed before it
-      returns the order of the first and changes nothing. Within one experiment orders grow in the
-      order of the commits, so that reading `observations` after the greatest order seen so far misses none. They may
-      have gaps.
+    - `add_observation` appends one observation a run; for a run that was observed before it changes nothing. Within one
+      experiment the orders that `observations` tells grow in the order of the commits, so that reading after the
+      greatest order seen so far misses none. They may have gaps.
     - `experiments_of` returns the experiments of a team, oldest first.
     - `runs_of` returns finished runs only, by `started_at`, newest first.
     - `add_change` appends and returns the id, `changes_of` returns them by id, oldest first.

@@ -156,12 +156,10 @@ class Transaction:
         """Write what a run was and return True, or False when it had been written before."""
         return self._write(self._sql.finish_run, run_values(run, this_process())) > 0
 
-    def add_observation(self, observation: StoredObservation) -> int:
-        """Append an observation and return its order; the stored one's when the run was observed before."""
+    def add_observation(self, observation: StoredObservation) -> None:
+        """Append an observation; nothing when the run was observed before."""
         self._lock_team_of(observation.experiment_id)
         self._write(self._sql.insert_observation, observation_values(observation))
-        order: int = self._query(self._sql.order_of_run, {"of_run_id": observation.run_id})[0].number
-        return order
 
     def observations(self, experiment_id: str, phase: Phase, after_order: int = 0) -> list[StoredObservation]:
         """Return the observations of a phase in order, those after `after_order`."""
