@@ -166,7 +166,8 @@ class RunSpecs:
     def after_team_run(self, run: TeamRun) -> None:
         """Be told that a run finished; its record, score and cost are final.
 
-        The built-in implementations record it, count it in the metrics, and let the experiment judge it.
+        The built-in implementations write the run and what follows from it, in one transaction and before those are
+        called that are not `tryfirst`, and count it in the metrics.
 
         Args:
             run: The finished run.

@@ -83,7 +83,8 @@ class Recorder:
     def finishing(self, run: TeamRun) -> Iterator[Transaction]:
         """Open a transaction that writes a finished run, for what follows from the run to be written with it.
 
-        When the transaction fails, in the block or at its end, the run is written without what followed, or waits.
+        What waited is written before, by itself. When the transaction fails, in the block or at its end, the run is
+        written without what followed, or waits.
 
         Args:
             run: The run.
@@ -96,8 +97,7 @@ class Recorder:
             StoreError: If the run has impossible figures.
         """
         try:
-            if self._waiting:
-                self.flush()
+            self.flush()
             with self.transaction() as transaction:
                 _write(transaction, run)
                 yield transaction
@@ -105,8 +105,6 @@ class Recorder:
             with suppress(StoreError):  # the first failure tells more
                 self.finished(run)
             raise
-        with self._lock:
-            self._keep_faults()
 
     def finished(self, run: TeamRun) -> None:
         """Write a finished run, and what waited before it.

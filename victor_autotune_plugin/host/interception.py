@@ -286,7 +286,8 @@ async def member_execution(wrapped: Callable[..., Any], member_id: str, args: An
                 meter.stop(success=_succeeded(output), error_class=_failure_class(output))
                 return output
             finally:
-                span.finish(meter.outcome())
+                if span.is_open:
+                    span.finish(meter.outcome())
     finally:
         current_member.reset(token)
 

@@ -10,7 +10,8 @@ suggestion ──▶ draft ──approved──▶ running ──passed──▶
 A draft waits for its approval, which in mode `auto` is given at once. A person may abort or pause at every point.
 
 Every step of it is one transaction of the store: what a team's next run gets, the experiment's status and the
-line in the history change together or not at all, whoever else shares the store.
+line in the history change together or not at all, whoever else shares the store. A run takes two: its
+plan and its start, its end and what follows from it.
 """
 
 from __future__ import annotations

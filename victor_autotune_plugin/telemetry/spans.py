@@ -38,6 +38,11 @@ class _CurrentSpan:
         self._token: Token[Context] | None = None
         self._finished = False
 
+    @property
+    def is_open(self) -> bool:
+        """Whether somebody listens, so that it is worth telling how it ended."""
+        return self._span is not None
+
     def __enter__(self) -> Self:
         try:
             self._open()
