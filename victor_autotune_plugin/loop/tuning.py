@@ -99,7 +99,7 @@ class TuningLoop:
             return PlannedRun(settings.plan, settings.mode, source="settings")
         try:
             with self._changes() as changes:
-                planned = evolve(self._planned(changes, event, settings), is_recorded=True)
+                planned = self._planned(changes, event, settings)
                 changes.transaction.start_run(run_start(event, planned))
             return planned
         except StoreError as error:
@@ -107,16 +107,18 @@ class TuningLoop:
             return PlannedRun(mode=settings.mode)
 
     def _planned(self, changes: Changes, event: TeamRunStarting, settings: Settings) -> PlannedRun:
+        """Return the plan of a run, which is to be written in the same transaction."""
         transaction = changes.transaction
         state = self._states[event.spec.key] = self._kept_up(changes, event.spec)
         takes_part = state.experiment_id is not None and not state.paused and settings.mode in _TESTING
         experiment = transaction.experiment(state.experiment_id) if takes_part and state.experiment_id else None
         if experiment is None or not experiment.is_open:
-            return PlannedRun(state.plan, settings.mode, source="configured" if state.plan.is_empty else "live")
+            source = "configured" if state.plan.is_empty else "live"
+            return PlannedRun(state.plan, settings.mode, None, source, is_recorded=True)
         assignment = self._assigned(changes, experiment, event)
         plan = experiment.treatment if assignment.arm == "treatment" else experiment.control
         source = "watch" if assignment.phase == "watch" else "experiment"
-        return PlannedRun(plan, settings.mode, assignment, source)
+        return PlannedRun(plan, settings.mode, assignment, source, is_recorded=True)
 
     def _assigned(self, changes: Changes, experiment: Experiment, event: TeamRunStarting) -> Assignment:
         """Return the place of a run in the open phase of an experiment; a task keeps its arm."""

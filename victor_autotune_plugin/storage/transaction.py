@@ -22,7 +22,7 @@ from .rows import (
     observation_of,
     observation_values,
     remembered_experiment,
-    team_state,
+    remembered_team,
     team_values,
 )
 from .run_rows import remembered_run, run_values, start_values
@@ -55,7 +55,7 @@ class Transaction:
         if not rows and self._locks_rows:
             self._make_lockable(workflow, team_id)
             rows = self._query(self._sql.team, key)
-        state = team_state(rows[0]) if rows else TeamState(workflow, team_id)
+        state = remembered_team(rows[0]) if rows else TeamState(workflow, team_id)
         self._locked.add(state.experiment_id)
         return state
 
