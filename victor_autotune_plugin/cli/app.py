@@ -21,8 +21,11 @@ class LazyGroup(TyperGroup):
     """A group whose commands are loaded on first use."""
 
     def __init__(self, **attrs: Any) -> None:
+        import click.exceptions
+
         super().__init__(**attrs)
-        self.suggest_commands = False  # click tells the near name, and Typer would tell it again
+        # Where click tells the near name itself, Typer would tell it again.
+        self.suggest_commands = not hasattr(click.exceptions, "NoSuchCommand")
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         """Return the names of the commands, in the order of the help."""
