@@ -8,8 +8,9 @@ from typing import Any, Final, get_args
 from attrs import fields
 
 from .experiment import METRICS, Policy, WatchPolicy
-from .experiment.guardrails import GuardrailEvidence
+from .experiment.guardrails import GUARDRAILS, GuardrailEvidence
 from .experiment.harms import HarmEvidence
+from .experiment.policy import HARM_SHARES
 from .model.state import ExperimentStatus
 from .shapes import (
     ARM,
@@ -49,10 +50,10 @@ def _policy(read: Callable[[Mapping[str, Any]], object], **needed: Shape) -> Sha
     return check
 
 
-def _evidence(cls: type) -> Shape:
-    """Return the shape of a list of evidence: names and statuses are text, all else figures."""
-    words = ("name", "status")
-    return list_of(record({one.name: text if one.name in words else _FIGURE for one in fields(cls)}, closed=False))
+def _evidence(cls: type, *names: str) -> Shape:
+    """Return the shape of a list of evidence: its names are known, its status is text, all else figures."""
+    words = {"name": one_of(*names), "status": text}
+    return list_of(record({one.name: words.get(one.name, _FIGURE) for one in fields(cls)}, closed=False))
 
 
 def _two(value: Any, at: str) -> None:
@@ -69,12 +70,12 @@ _VERDICT: Final = record(
         "runs": _RUNS,
         "effect": _FIGURE,
         "interval": _two,
-        "statistic": _FIGURE,
+        "statistic": number(),
         "boundary": _FIGURE,
         "error_rate": number(0, 1),
         "minimum_detectable_effect": _FIGURE,
         "runs_needed": optional(whole),
-        "guardrails": _evidence(GuardrailEvidence),
+        "guardrails": _evidence(GuardrailEvidence, *GUARDRAILS),
         "sample_ratio_p_value": number(0, 1),
         "ignored": map_of(whole),
     },
@@ -92,7 +93,7 @@ _WATCH_VERDICT: Final = record(
         "error_rate": number(0, 1),
         "drift": flag,
         "wants_control": flag,
-        "evidence": _evidence(HarmEvidence),
+        "evidence": _evidence(HarmEvidence, *HARM_SHARES),
         "ignored": map_of(whole),
     },
     closed=False,

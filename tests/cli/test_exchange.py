@@ -174,6 +174,8 @@ def test_a_history_of_version_1_can_still_be_imported(
         (lambda e: e["policy"].update(alfa=0.05), "policy: alfa is no field of Policy"),
         (lambda e: e["watch_policy"].pop("holdback"), "watch_policy.holdback: is missing"),
         (lambda e: e["verdict"]["guardrails"][0].pop("margin"), "verdict.guardrails[0].margin: is missing"),
+        (lambda e: e["verdict"]["guardrails"][1].update(name="nonsense"), "verdict.guardrails[1].name: must be one of"),
+        (lambda e: e["verdict"].update(statistic=None), "verdict.statistic: must be a finite number, not None"),
         (lambda e: e["verdict"].update(interval=[1]), "verdict.interval: must have two ends, not 1"),
         (lambda e: e["watch_verdict"].update(runs=[]), "watch_verdict.runs: must be an object"),
         (lambda e: e.update(status="won"), "status: must be one of draft, running"),
