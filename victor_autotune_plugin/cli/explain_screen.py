@@ -46,7 +46,9 @@ def print_explanation(found: Explanation) -> None:
         (
             "Runs",
             f"{figures.runs}, {show.percent(figures.success_rate)} succeeded, "
-            f"median {show.seconds(figures.median_seconds)}, P95 {show.seconds(figures.p95_seconds)}",
+            f"median {show.seconds(figures.median_seconds)}, P95 {show.seconds(figures.p95_seconds)}"
+            if figures.runs
+            else "none yet",
         )
     )
     console.print(show.pairs(rows))

@@ -22,7 +22,8 @@ _WEAK: Final = 0.8
 class MemberSelectionStrategy(OptimizationStrategy):
     """Suggests to leave out useless and idle members, and another division of the tool calls; medium risk.
 
-    A weak member keeps at least the calls that its successful runs needed. The team's total is not raised.
+    A weak member keeps at least the calls that its successful runs needed, and a budget smaller than what the runs used
+    stays: they were made before it, and can't say that it is too large. The team's total is not raised.
     """
 
     name = OptimizationType.MEMBER_SELECTION.value
@@ -77,7 +78,10 @@ class MemberSelectionStrategy(OptimizationStrategy):
         short = [n for n in evidence["strong"] if n in config.member_budgets and figures[n]["refused_share"] > 0]
         budgets = dict(config.member_budgets)
         for name in weak:
-            before = budgets.get(name, figures[name]["most_tool_calls"])
+            used = figures[name]["most_tool_calls"]
+            before = budgets.get(name, used)
+            if before < used:
+                continue
             budgets[name] = max(math.ceil(_WEAK * before), math.ceil(figures[name]["needed_tool_calls"] or 0), 1)
             if name in config.member_budgets:
                 budgets[name] = min(budgets[name], config.member_budgets[name])
