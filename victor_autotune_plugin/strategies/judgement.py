@@ -56,6 +56,10 @@ def expected(prior: Prior, data: Estimate | None) -> Estimate:
     return Estimate(mean, mean - half, mean + half, runs)
 
 
+def _bounded(gain: Estimate, most: float) -> Estimate:
+    return Estimate(min(gain.value, most), min(gain.low, most), min(gain.high, most), gain.runs)
+
+
 def confidence(gain: Estimate, *, most: float = 0.9) -> float:
     """Return how sure a gain is: the probability that it is one, times how far so few runs can be trusted.
 
@@ -95,6 +99,7 @@ def suggestion(
     prior: Prior,
     data: Estimate | None,
     most: float = 0.9,
+    at_most: float = math.inf,
     needs_person: bool = False,
     **metadata: Any,
 ) -> OptimizationSuggestion:
@@ -111,10 +116,11 @@ def suggestion(
         prior: What such a change usually brings.
         data: What the runs say, in percent of the metric.
         most: As for `confidence`.
+        at_most: What the change can bring in the best case, percent, however much such a change usually brings.
         needs_person: Whether it loosens a limit, which only a person may.
         metadata: Further numbers.
     """
-    gain = expected(prior, data)
+    gain = _bounded(expected(prior, data), at_most)
     return OptimizationSuggestion(
         type=name,
         priority=priority(insight, gain.value),

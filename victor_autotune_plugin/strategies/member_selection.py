@@ -87,6 +87,8 @@ class MemberSelectionStrategy(OptimizationStrategy):
         changed = {name for name, calls in budgets.items() if calls != config.member_budgets.get(name)}
         if not changed or (most is not None and any(calls > most for calls in budgets.values())):
             return None
+        if not short and not any(budgets[name] < figures[name]["most_tool_calls"] for name in weak):
+            return None  # nobody would come up against the smaller budget, so nothing would change
         change: dict[str, Any] = {"member_budgets": budgets}
         if short:
             total = config.tool_budget
@@ -95,6 +97,7 @@ class MemberSelectionStrategy(OptimizationStrategy):
             if total is None or not config.bounds.allows_budget(total):
                 return None  # without a total, more for one would be more for the team, which only a person may allow
             change["tool_budget"] = total
+        data = _unblocked(figures, short) if short else _saved(figures, weak)
         return suggestion(
             self.name,
             self.risk_level,
@@ -106,7 +109,8 @@ class MemberSelectionStrategy(OptimizationStrategy):
             + ".",
             metric="score" if short else "cost" if evidence["cost_is_known"] else "tool_calls",
             prior=_PRIOR,
-            data=_unblocked(figures, short) if short else _saved(figures, weak),
+            data=data,
+            at_most=2 * data.value,  # the upper end of what it may be
             runs=evidence["runs"],
         )
 
