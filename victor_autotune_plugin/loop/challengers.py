@@ -37,6 +37,10 @@ class Challenge:
     suggested: tuple[OptimizationSuggestion, ...] = ()
     waiting: tuple[tuple[OptimizationSuggestion, str], ...] = ()
 
+    def waits_because(self, suggestion: OptimizationSuggestion) -> str | None:
+        """Return why a suggestion is not tested now, or None when it does not wait."""
+        return next((reason for one, reason in self.waiting if one is suggestion), None)
+
     def behind(self, treatment: TeamPlan, live: TeamPlan) -> OptimizationSuggestion | None:
         """Return the suggestion that leads from the live plan to a treatment, or None when none does."""
         if self.suggestion is not None and treatment == self.treatment:
