@@ -54,7 +54,7 @@ def run_flaky(team: Simulation) -> TeamRun:
 
 
 def _outcome(name: str, good: bool, seconds: float) -> MemberOutcome:
-    return MemberOutcome(name, "researcher", good, True, seconds, 1 if good else 3, 0, 0, 900, 200)
+    return MemberOutcome(name, "researcher", good, True, seconds, 0, 0, 1 if good else 3, 900, 200)
 
 
 def test_a_member_that_never_succeeds_is_the_first_that_is_tested_and_leaves_the_team(flaky: Simulation) -> None:

@@ -205,6 +205,28 @@ def test_a_useless_member_is_left_out_unless_it_is_protected_or_needed() -> None
         assert all("members" not in s.suggested_config for s in held)
 
 
+def never_successful(seconds: float, calls: int = 3) -> list[RunFacts]:
+    """Runs that all fail because of one member."""
+    useless = member("useless", seconds, tool_calls=calls, success=False)
+    return [
+        team_run(n, [member("a", 3.0), member("b", 2.0), useless], "parallel", success=False) for n in range(20)
+    ]
+
+
+def test_what_leaving_out_saves_is_known_also_where_the_useless_member_fails_every_run() -> None:
+    config = {"formation": "parallel", "members": ["a", "b", "useless"]}
+    (one,) = suggested(never_successful(6.0), config, "member_selection")
+    assert one.plan == TeamPlan(members=["a", "b"])
+    assert one.metadata["metric"] == "duration"
+    assert one.metadata["gains"]["duration"]["value"] == pytest.approx(50)
+
+
+def test_a_member_whose_absence_would_save_nothing_is_not_left_out() -> None:
+    config = {"formation": "parallel", "members": ["a", "b", "useless"]}
+    facts = never_successful(1.0, calls=0)
+    assert suggested(facts, config, "member_selection", min_confidence=0) == []
+
+
 def test_calls_go_from_the_weak_to_the_strong_and_the_total_stays() -> None:
     config = {
         "formation": "sequential",

@@ -53,9 +53,10 @@ class MemberSelectionStrategy(OptimizationStrategy):
         rows, now = rows_of(evidence["member_durations"]), in_formation(formation, config.lead)
         faster = gain(rows, now, without(gone, now)) if rows else None
         gains = {"duration": faster} if faster is not None else {}
-        cheaper = _cheaper(evidence, gone)
-        gains["cost" if evidence["cost_is_known"] else "tool_calls"] = cheaper
+        gains["cost" if evidence["cost_is_known"] else "tool_calls"] = _cheaper(evidence, gone)
         metric = max(gains, key=lambda name: gains[name].value)
+        if evidence["runs"] and gains[metric].value <= 0:
+            return None  # nothing would be saved
         return suggestion(
             self.name,
             self.risk_level,
