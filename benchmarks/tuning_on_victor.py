@@ -3,10 +3,9 @@
 Each workflow runs until no test is open and nothing more is proposed for a while. Then the plan it started with, the
 plan that tuning arrived at, and further candidates take turns, all on the same tasks. What a plan takes is the median
 for each task, and the mean of those, since a busy machine makes single runs far slower. The best possible is the
-fastest that succeeds as often as the untuned one; it is chosen by the first half of the rounds and measured by the
-second, or luck would choose it. A wrong turn is a promotion that had to be taken back, or a plan at the
-end that is more than 5 % slower, or succeeds less often, than the untuned one. Runs lost are those that tests spent on
-plans that were worse.
+fastest that succeeds as often as the untuned one. A wrong turn is a promotion that had to be taken back, or a plan at
+the end that is more than 5 % slower, or succeeds less often, than the untuned one. Runs lost are those that tests spent
+on plans that were worse.
 
     python benchmarks/tuning_on_victor.py --call-seconds 0.25
 """
@@ -107,11 +106,6 @@ class Tuned:
         return found
 
 
-def success(runs: Sequence[TeamRun]) -> float:
-    """Return the share of runs that succeeded."""
-    return fmean(run.success for run in runs)
-
-
 @frozen
 class Compared:
     """Runs of plans that took turns.
@@ -126,9 +120,9 @@ class Compared:
     tasks: int
     untuned: str
 
-    def seconds(self, plan: str, rounds: slice = slice(None)) -> float:
+    def seconds(self, plan: str) -> float:
         """Return what a plan takes: the mean over tasks of the median."""
-        runs = self.runs[plan][rounds]
+        runs = self.runs[plan]
         tasks = [runs[number :: self.tasks] for number in range(min(self.tasks, len(runs)))]
         return fmean(median(run.duration_seconds for run in task) for task in tasks)
 
@@ -136,22 +130,19 @@ class Compared:
         """Return the share of a plan's runs that succeeded."""
         return fmean(run.success for run in self.runs[plan])
 
-    def gain(self, plan: str, rounds: slice = slice(None)) -> float:
+    def gain(self, plan: str) -> float:
         """Return how much less time a plan takes than the untuned one, in percent."""
-        return round(100 * (1 - self.seconds(plan, rounds) / self.seconds(self.untuned, rounds)), 1)
+        return round(100 * (1 - self.seconds(plan) / self.seconds(self.untuned)), 1)
 
     def is_worse(self, plan: str) -> bool:
         """Return whether a plan is clearly slower, or succeeds less often, than the untuned one."""
         slower = self.seconds(plan) > SLOWER * self.seconds(self.untuned)
         return slower or self.success(plan) < self.success(self.untuned)
 
-    def best(self) -> tuple[str, float]:
-        """Return the best possible plan, and what it gains in rounds that did not choose it, in percent."""
-        rounds = len(self.runs[self.untuned])
-        first, second = slice(max(rounds // 2, 1)), slice(rounds // 2, None)
+    def best(self) -> str:
+        """Return the fastest plan that succeeds as often as the untuned one."""
         sound = [plan for plan in self.runs if self.success(plan) >= self.success(self.untuned)]
-        best = min(sound, key=lambda plan: self.seconds(plan, first))
-        return best, self.gain(best, second)
+        return min(sound, key=self.seconds)
 
 
 async def one_workflow(
@@ -163,7 +154,7 @@ async def one_workflow(
     final, tested = tuned.state.plan, [experiment.treatment for experiment in tuned.experiments]
     plans = list({plan.id: plan for plan in (EMPTY_PLAN, final, *team.candidates, *tested)}.values())
     found = Compared(await tuned.compare(plans, options.rounds, progress), len(team.goals), EMPTY_PLAN.id)
-    best, possible = found.best()
+    best = found.best()
     rolled_back = sum(change.action == "rolled_back" for change in tuned.changes)
     return {
         "workflow": team.name,
@@ -172,7 +163,7 @@ async def one_workflow(
         "tuned s": round(found.seconds(final.id), 2),
         "best s": round(found.seconds(best), 2),
         "gain %": found.gain(final.id),
-        "possible %": possible,
+        "possible %": found.gain(best),
         "success %": f"{100 * found.success(EMPTY_PLAN.id):.0f}→{100 * found.success(final.id):.0f}",
         "runs": len(runs),
         "lost": sum(run.arm == "treatment" and found.is_worse(run.plan_asked.id) for run in runs),
