@@ -107,6 +107,12 @@ def test_what_is_not_urgent_waits_until_every_strategy_could_have_spoken(runs: l
     assert reason_to_wait(suggested(30, "low", kind="own"), early, settings) is None
 
 
+def test_what_changes_nothing_is_not_tested(runs: list[TeamRun]) -> None:
+    reason = reason_to_wait(suggested(30, "high", changes_nothing=True), runs, with_runs(200))
+    assert reason is not None
+    assert "nothing to prove" in reason
+
+
 def test_what_can_hardly_be_proven_with_the_runs_of_a_test_does_not_start(runs: list[TeamRun]) -> None:
     reason = reason_to_wait(suggested(6), runs, with_runs(20))
     assert reason is not None

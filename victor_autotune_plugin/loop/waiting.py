@@ -32,8 +32,8 @@ def reason_to_wait(suggestion: OptimizationSuggestion, runs: Sequence[TeamRun], 
     """Return why a suggestion is not tested now, or None when nothing speaks against it.
 
     A test occupies a team for dozens of runs, and the next suggestion waits as long. So one that is not urgent does not
-    start before all strategies could have spoken, and none starts that could hardly be proven with the runs it may
-    have. What a third party's strategy suggests never waits: nobody here knows its evidence.
+    start before all strategies could have spoken, and none starts that changes nothing or could hardly be proven with
+    the runs it may have. What a third party's strategy suggests never waits: nobody here knows its evidence.
 
     Args:
         suggestion: What a strategy suggests.
@@ -42,6 +42,8 @@ def reason_to_wait(suggestion: OptimizationSuggestion, runs: Sequence[TeamRun], 
     """
     if suggestion.type not in tuple(OptimizationType):
         return None
+    if suggestion.metadata.get("changes_nothing"):
+        return "no run so far would have come up against it, so there is nothing to prove"
     if suggestion.priority not in _URGENT and len(runs) < EVIDENCE_RUNS:
         return f"it is not urgent, and after {EVIDENCE_RUNS} runs of this plan something better may show"
     chance = _chance(suggestion, runs, settings)

@@ -56,10 +56,6 @@ def expected(prior: Prior, data: Estimate | None) -> Estimate:
     return Estimate(mean, mean - half, mean + half, runs)
 
 
-def _bounded(gain: Estimate, most: float) -> Estimate:
-    return Estimate(min(gain.value, most), min(gain.low, most), min(gain.high, most), gain.runs)
-
-
 def confidence(gain: Estimate, *, most: float = 0.9) -> float:
     """Return how sure a gain is: the probability that it is one, times how far so few runs can be trusted.
 
@@ -99,7 +95,7 @@ def suggestion(
     prior: Prior,
     data: Estimate | None,
     most: float = 0.9,
-    at_most: float = math.inf,
+    bounded: bool = False,
     needs_person: bool = False,
     **metadata: Any,
 ) -> OptimizationSuggestion:
@@ -116,11 +112,11 @@ def suggestion(
         prior: What such a change usually brings.
         data: What the runs say, in percent of the metric.
         most: As for `confidence`.
-        at_most: What the change can bring in the best case, percent, however much such a change usually brings.
+        bounded: Whether the data say between what the gain lies, whatever such a change usually brings.
         needs_person: Whether it loosens a limit, which only a person may.
         metadata: Further numbers.
     """
-    gain = _bounded(expected(prior, data), at_most)
+    gain = data if bounded and data is not None else expected(prior, data)
     return OptimizationSuggestion(
         type=name,
         priority=priority(insight, gain.value),

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from ..analysis.intervals import Z_975, Estimate
+from ..analysis.intervals import Estimate
 from ..analysis.predictions import gain, in_formation, rows_of, without
 from ..model.optimization import Bottleneck, OptimizationSuggestion, OptimizationType, PerformanceInsight
 from .bare import completed
@@ -111,7 +111,7 @@ class MemberSelectionStrategy(OptimizationStrategy):
             metric="score" if short else "cost" if evidence["cost_is_known"] else "tool_calls",
             prior=_PRIOR,
             data=data,
-            at_most=2 * data.value,  # the upper end of what it may be
+            bounded=True,
             runs=evidence["runs"],
         )
 
@@ -152,6 +152,5 @@ def _unblocked(figures: Mapping[str, Any], short: Sequence[str]) -> Estimate:
 
 
 def _up_to(most: float, runs: int) -> Estimate:
-    """Return the estimate of what lies anywhere from 0 to a number: the mean and deviation of a uniform one."""
-    half = Z_975 * most / math.sqrt(12)
-    return Estimate(most / 2, most / 2 - half, most / 2 + half, runs)
+    """Return the estimate of what lies anywhere from 0 to a number: mean and central 95 % interval of a uniform one."""
+    return Estimate(most / 2, 0.025 * most, 0.975 * most, runs)

@@ -15,7 +15,7 @@ from .judgement import Prior, suggestion
 
 _PRIOR: Final = Prior(5, 15, model_error=5)
 _SMALLER: Final = 0.65
-"""Of the budget in force, or of the most that was used where that is less still: between 30 and 40 % less."""
+"""Of the budget in force, between 30 and 40 % less."""
 
 _LARGER: Final = 1.5
 
@@ -50,8 +50,7 @@ class ToolBudgetStrategy(OptimizationStrategy):
             return None  # no run succeeded
         in_force = config.tool_budget if config.tool_budget is not None else evidence["tool_budget"]
         used = evidence["most_tool_calls"]
-        # A budget above all that was used would change nothing.
-        start = used if in_force is None or math.ceil(_SMALLER * in_force) >= used else in_force
+        start = used if in_force is None else in_force
         budget = max(math.ceil(_SMALLER * start), math.ceil(needed or 0), config.bounds.min_tool_budget or 0)
         if budget >= start or not config.bounds.allows_budget(budget):
             return None
@@ -72,6 +71,7 @@ class ToolBudgetStrategy(OptimizationStrategy):
             prior=_PRIOR,
             data=data,
             needed_tool_calls=needed,
+            changes_nothing=evidence["runs"] > 0 and budget >= used,
             runs=evidence["runs"],
         )
 
