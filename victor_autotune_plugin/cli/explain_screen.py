@@ -73,11 +73,13 @@ def print_explanation(found: Explanation) -> None:
         show.note(found.note)
 
 
-def _suggestion(suggestion: OptimizationSuggestion, tested: str | None) -> str:
-    again = "" if tested is None else f" {_TESTED.get(tested, 'It was tested before.')}"
+def _suggestion(suggestion: OptimizationSuggestion, tested: str | None, waits: str | None) -> str:
+    after = "" if waits is None else f" It waits: {waits}."
+    if tested is not None:
+        after = f" {_TESTED.get(tested, 'It was tested before.')}"
     return (
         f"{suggestion.description} Expected: {suggestion.expected_improvement:.0f} % better, confidence "
-        f"{suggestion.confidence:.2f}, risk {suggestion.risk_level:.2f} ({suggestion.type}).{again}"
+        f"{suggestion.confidence:.2f}, risk {suggestion.risk_level:.2f} ({suggestion.type}).{after}"
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -136,11 +136,22 @@ def known_tasks(metric: str, runs: Sequence[TeamRun]) -> dict[str, float]:
         metric: Primary metric of the test. Nothing is taken off a score.
         runs: Finished runs under one plan, in any order.
     """
-    from ..experiment import CONTROL, Observation, task_effects
+    from ..experiment import task_effects
 
     if metric == "score":
         return {}
-    observations = [
+    return task_effects(metric, observed(run for run in runs if run.task_key is not None))
+
+
+def observed(runs: Iterable[TeamRun]) -> list[Observation]:
+    """Return what the experiment engine sees of runs outside a test, all of them as control.
+
+    Args:
+        runs: Finished runs under one plan.
+    """
+    from ..experiment import CONTROL, Observation
+
+    return [
         Observation(
             index=index,
             arm=CONTROL,
@@ -153,6 +164,4 @@ def known_tasks(metric: str, runs: Sequence[TeamRun]) -> dict[str, float]:
             task_key=run.task_key,
         )
         for index, run in enumerate(runs)
-        if run.task_key is not None
     ]
-    return task_effects(metric, observations)
