@@ -1,10 +1,11 @@
 """What tuning brings real teams: workflows of different truths run in mode `auto` on real Victor until nothing is left.
 
 Each workflow runs until no test is open and nothing more is proposed for a while. Then the plan it started with, the
-plan that tuning arrived at, and further candidates take turns, all on the same tasks; the fastest that succeeds as
-often as the untuned one is the best possible. A wrong turn is a promotion that had to be taken back, or a plan at the
-end that is more than 5 % slower, or succeeds less often, than the untuned one. Runs lost are those that tests spent on
-plans that were worse.
+plan that tuning arrived at, and further candidates take turns, all on the same tasks. What a plan takes is the median
+for each task, and the mean of those, since a busy machine makes single runs far slower. The best possible is the
+fastest that succeeds as often as the untuned one. A wrong turn is a promotion that had to be taken back, or a plan at
+the end that is more than 5 % slower, or succeeds less often, than the untuned one. Runs lost are those that tests spent
+on plans that were worse.
 
     python benchmarks/tuning_on_victor.py --call-seconds 0.25
 """
@@ -20,6 +21,7 @@ from typing import Any
 
 from _report import parser, show
 from _victor import Victor, running, sandboxed, team_workflow
+from attrs import frozen
 from rich.progress import Progress
 
 from victor_autotune_plugin.model.plan import EMPTY_PLAN, TeamPlan
@@ -104,19 +106,43 @@ class Tuned:
         return found
 
 
-def success(runs: Sequence[TeamRun]) -> float:
-    """Return the share of runs that succeeded."""
-    return fmean(run.success for run in runs)
+@frozen
+class Compared:
+    """Runs of plans that took turns.
 
+    Attributes:
+        runs: By the plan's id, in the order of the rounds.
+        tasks: Number of tasks, which come one a round, in turn.
+        untuned: Id of the plan as configured.
+    """
 
-def seconds(runs: Sequence[TeamRun]) -> float:
-    """Return the mean duration."""
-    return fmean(run.duration_seconds for run in runs)
+    runs: Mapping[str, Sequence[TeamRun]]
+    tasks: int
+    untuned: str
 
+    def seconds(self, plan: str) -> float:
+        """Return what a plan takes: the mean over tasks of the median."""
+        runs = self.runs[plan]
+        tasks = [runs[number :: self.tasks] for number in range(min(self.tasks, len(runs)))]
+        return fmean(median(run.duration_seconds for run in task) for task in tasks)
 
-def is_worse(runs: Sequence[TeamRun], untuned: Sequence[TeamRun]) -> bool:
-    """Return whether runs of a plan are clearly slower, or succeed less often."""
-    return seconds(runs) > SLOWER * seconds(untuned) or success(runs) < success(untuned)
+    def success(self, plan: str) -> float:
+        """Return the share of a plan's runs that succeeded."""
+        return fmean(run.success for run in self.runs[plan])
+
+    def gain(self, plan: str) -> float:
+        """Return how much less time a plan takes than the untuned one, in percent."""
+        return round(100 * (1 - self.seconds(plan) / self.seconds(self.untuned)), 1)
+
+    def is_worse(self, plan: str) -> bool:
+        """Return whether a plan is clearly slower, or succeeds less often, than the untuned one."""
+        slower = self.seconds(plan) > SLOWER * self.seconds(self.untuned)
+        return slower or self.success(plan) < self.success(self.untuned)
+
+    def best(self) -> str:
+        """Return the fastest plan that succeeds as often as the untuned one."""
+        sound = [plan for plan in self.runs if self.success(plan) >= self.success(self.untuned)]
+        return min(sound, key=self.seconds)
 
 
 async def one_workflow(
@@ -127,31 +153,25 @@ async def one_workflow(
     runs = await tuned.settle(options.most_runs, progress)
     final, tested = tuned.state.plan, [experiment.treatment for experiment in tuned.experiments]
     plans = list({plan.id: plan for plan in (EMPTY_PLAN, final, *team.candidates, *tested)}.values())
-    found = await tuned.compare(plans, options.rounds, progress)
-    untuned, at_the_end = found[EMPTY_PLAN.id], found[final.id]
-    sound = [plan for plan in plans if success(found[plan.id]) >= success(untuned)]
-    best = min(sound, key=lambda plan: seconds(found[plan.id]))
+    found = Compared(await tuned.compare(plans, options.rounds, progress), len(team.goals), EMPTY_PLAN.id)
+    best = found.best()
     rolled_back = sum(change.action == "rolled_back" for change in tuned.changes)
     return {
         "workflow": team.name,
         "truth": team.truth,
-        "untuned s": round(seconds(untuned), 2),
-        "tuned s": round(seconds(at_the_end), 2),
-        "best s": round(seconds(found[best.id]), 2),
-        "gain %": _gain(at_the_end, untuned),
-        "possible %": _gain(found[best.id], untuned),
-        "success %": f"{100 * success(untuned):.0f}→{100 * success(at_the_end):.0f}",
+        "untuned s": round(found.seconds(EMPTY_PLAN.id), 2),
+        "tuned s": round(found.seconds(final.id), 2),
+        "best s": round(found.seconds(best), 2),
+        "gain %": found.gain(final.id),
+        "possible %": found.gain(best),
+        "success %": f"{100 * found.success(EMPTY_PLAN.id):.0f}→{100 * found.success(final.id):.0f}",
         "runs": len(runs),
-        "lost": sum(run.arm == "treatment" and is_worse(found[run.plan_asked.id], untuned) for run in runs),
-        "wrong turns": rolled_back + is_worse(at_the_end, untuned),
+        "lost": sum(run.arm == "treatment" and found.is_worse(run.plan_asked.id) for run in runs),
+        "wrong turns": rolled_back + found.is_worse(final.id),
         "tuned plan": final.describe(),
-        "best plan": best.describe(),
+        "best plan": next(plan.describe() for plan in plans if plan.id == best),
         "tests": [f"{one.treatment.describe()}: {one.status}" for one in tuned.experiments],
     }
-
-
-def _gain(runs: Sequence[TeamRun], untuned: Sequence[TeamRun]) -> float:
-    return round(100 * (1 - seconds(runs) / seconds(untuned)), 1)
 
 
 async def measure(victor: Victor, options: Namespace) -> list[dict[str, Any]]:

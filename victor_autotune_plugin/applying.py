@@ -163,7 +163,7 @@ class Application:
 
             placed(team.spec, team.settings, plan)
         for _, limit, text in team.settings.limits.crossed_by(plan):
-            raise PlanError(text, where="/".join(team.state.key), mend=f"change the plan, or limits.{limit}")
+            raise PlanError(text, where="/".join(team.state.key), mend=f"Change the plan, or limits.{limit}.")
         if self._target.file is not None:
             self._target.file.rendered(self._suggestion.suggested_config)
 

@@ -115,7 +115,7 @@ class HookManager:
             plan = self._ask("before_team_run", implementation, {"event": event, "planned": planned}, TeamPlan)
             if plan is not None and plan != planned.plan:
                 source = implementation.plugin_name
-                planned = evolve(planned, plan=plan, assignment=None, source=source)
+                planned = evolve(planned, plan=plan, assignment=None, source=source, is_recorded=False)
         return planned
 
     def _implementations(self, hook: str) -> list[pluggy.HookImpl]:

@@ -75,12 +75,14 @@ class PlannedRun:
         mode: The mode of the workflow: `observe`, `suggest`, `approve` or `auto`.
         assignment: The run's place in an experiment, or None outside one.
         source: Who chose the plan: `configured`, `settings`, `live`, `experiment`, `watch`, or a hook's name.
+        is_recorded: Whether the store knows already that the run starts with this plan.
     """
 
     plan: TeamPlan = EMPTY_PLAN
     mode: str = "observe"
     assignment: Assignment | None = None
     source: str = "configured"
+    is_recorded: bool = False
 
     @property
     def experiment_id(self) -> str | None:
@@ -164,7 +166,8 @@ class RunSpecs:
     def after_team_run(self, run: TeamRun) -> None:
         """Be told that a run finished; its record, score and cost are final.
 
-        The built-in implementations record it, count it in the metrics, and let the experiment judge it.
+        The built-in implementations write the run and what follows from it, in one transaction and before those are
+        called that are not `tryfirst`, and count it in the metrics.
 
         Args:
             run: The finished run.

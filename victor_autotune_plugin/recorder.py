@@ -11,7 +11,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
 from . import faults
@@ -19,6 +19,7 @@ from .errors import StoreError, StoreUnavailableError, StoreVersionError
 from .model.state import RunStart, StoredObservation
 
 if TYPE_CHECKING:
+    from .hookspecs import PlannedRun, TeamRunStarting
     from .model.run import TeamRun
     from .storage import Store, Transaction
 
@@ -77,6 +78,33 @@ class Recorder:
         """
         with self.transaction() as transaction:
             transaction.start_run(start)
+
+    @contextmanager
+    def finishing(self, run: TeamRun) -> Iterator[Transaction]:
+        """Open a transaction that writes a finished run, for what follows from the run to be written with it.
+
+        What waited is written before, by itself. When the transaction fails, in the block or at its end, the run is
+        written without what followed, or waits.
+
+        Args:
+            run: The run.
+
+        Yields:
+            The transaction, in which the run is written.
+
+        Raises:
+            StoreUnavailableError: If the store can't be used now.
+            StoreError: If the run has impossible figures.
+        """
+        try:
+            self.flush()
+            with self.transaction() as transaction:
+                _write(transaction, run)
+                yield transaction
+        except BaseException:
+            with suppress(StoreError):  # the first failure tells more
+                self.finished(run)
+            raise
 
     def finished(self, run: TeamRun) -> None:
         """Write a finished run, and what waited before it.
@@ -139,6 +167,27 @@ class Recorder:
                     faults.logger.info("autotune: run %s is marked as lost: its process died before it ended", run_id)
                 self._store = store
             return self._store
+
+
+def run_start(event: TeamRunStarting, planned: PlannedRun) -> RunStart:
+    """Return what is known of a run when it starts.
+
+    Args:
+        event: The run.
+        planned: Its plan.
+    """
+    return RunStart(
+        run_id=event.run_id,
+        spec=event.spec,
+        started_at=event.started_at,
+        entry=event.entry,
+        parent_id=event.parent_id,
+        task_key=event.task_key,
+        mode=planned.mode,
+        plan_asked=planned.plan,
+        experiment_id=planned.experiment_id,
+        arm=planned.arm,
+    )
 
 
 def _write(transaction: Transaction, run: TeamRun) -> None:

@@ -98,7 +98,7 @@ class Runtime:
             PlanError: If it does; the message names the limit.
         """
         for _, limit, text in self.settings(spec, metadata).limits.crossed_by(plan):
-            raise PlanError(text, where=f"{spec.workflow}/{spec.team_id}", mend=f"change the plan, or limits.{limit}")
+            raise PlanError(text, where=f"{spec.workflow}/{spec.team_id}", mend=f"Change the plan, or limits.{limit}.")
 
     def close(self) -> None:
         """Write what waits and close the store."""

@@ -1,4 +1,4 @@
-"""What runs and changes look like as plain data, to find out which field of foreign data is wrong.
+"""What runs, changes and the states of teams look like as plain data, to find out which field of foreign data is wrong.
 
 A shape is a function of a value and the path to it; it returns nothing, and raises `ShapeError` at the first field that
 is not as it should be.
@@ -14,7 +14,7 @@ from attrs import NOTHING, fields
 
 from .model.plan import FORMATIONS, MemberSpec
 from .model.run import MemberOutcome, TokenUse
-from .model.state import Actor, ChangeAction
+from .model.state import Actor, ChangeAction, Phase, TeamState
 
 Shape = Callable[[Any, str], None]
 
@@ -165,8 +165,17 @@ def _of_class(cls: type, shapes: Mapping[str, Shape]) -> Shape:
     return record({key: shapes[key] for key in needed}, {key: shapes[key] for key in shapes if key not in needed})
 
 
-_SECONDS: Final = number(0)
-_TIME: Final = number(0, 253_402_300_799)  # until the end of the year 9999
+SECONDS: Final = number(0)
+"""A duration, or an amount of money."""
+
+TIME: Final = number(0, 253_402_300_799)
+"""Unix time until the end of the year 9999."""
+
+ARM: Final = one_of("control", "treatment")
+"""An arm of an experiment."""
+
+PHASE: Final = one_of(*get_args(Phase))
+"""A phase of an experiment."""
 
 PLAN: Final = record(
     {},
@@ -175,7 +184,7 @@ PLAN: Final = record(
         "members": list_of(name, least=1),
         "tool_budget": whole,
         "member_budgets": map_of(whole),
-        "timeout_seconds": _SECONDS,
+        "timeout_seconds": SECONDS,
         "sub_teams": list_of(list_of(name, least=1), least=1),
     },
 )
@@ -200,7 +209,7 @@ _SPEC: Final = record(
             )
         ),
     },
-    {"tool_budget": optional(whole), "timeout_seconds": optional(_SECONDS), "max_iterations": optional(whole)},
+    {"tool_budget": optional(whole), "timeout_seconds": optional(SECONDS), "max_iterations": optional(whole)},
 )
 
 _MEMBER: Final = _of_class(
@@ -210,7 +219,7 @@ _MEMBER: Final = _of_class(
         "role": text,
         "success": flag,
         "finished": flag,
-        "duration_seconds": _SECONDS,
+        "duration_seconds": SECONDS,
         "tool_calls": whole,
         "tool_calls_refused": whole,
         "llm_calls": whole,
@@ -227,8 +236,8 @@ RUN: Final = record(
     {
         "run_id": name,
         "spec": _SPEC,
-        "started_at": _TIME,
-        "duration_seconds": _SECONDS,
+        "started_at": TIME,
+        "duration_seconds": SECONDS,
         "success": flag,
         "score": number(0, 1),
         "entry": text,
@@ -238,13 +247,13 @@ RUN: Final = record(
         "plan_asked": PLAN,
         "plan_used": PLAN,
         "experiment_id": optional(text),
-        "arm": optional(one_of("control", "treatment")),
-        "phase": optional(one_of("test", "watch")),
+        "arm": optional(ARM),
+        "phase": optional(PHASE),
         "index": optional(whole),
         "timed_out": flag,
         "cancelled": flag,
         "error_class": optional(text),
-        "cost_usd": optional(_SECONDS),
+        "cost_usd": optional(SECONDS),
         "members": list_of(_MEMBER),
         "tokens": list_of(_TOKENS),
     },
@@ -254,7 +263,7 @@ RUN: Final = record(
 
 CHANGE: Final = record(
     {
-        "at": _TIME,
+        "at": TIME,
         "workflow": text,
         "team_id": text,
         "action": one_of(*get_args(ChangeAction)),
@@ -273,3 +282,19 @@ CHANGE: Final = record(
     closed=False,
 )
 """A `Change`."""
+
+TEAM: Final = _of_class(
+    TeamState,
+    {
+        "workflow": text,
+        "team_id": text,
+        "version": whole,
+        "plan": PLAN,
+        "fingerprint": optional(text),
+        "spec": optional(_SPEC),
+        "experiment_id": optional(text),
+        "paused": flag,
+        "updated_at": TIME,
+    },
+)
+"""A `TeamState`."""

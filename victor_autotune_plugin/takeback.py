@@ -49,7 +49,7 @@ def take_back(runtime: Runtime, one: Optimization, reason: str) -> Change:
     if not one.in_effect or one.change_id is None:
         raise AutotuneError(
             f"{one.optimization.get('description') or 'the change'!s} is not in effect",
-            mend="victor autotune rollback --list shows what can be taken back",
+            mend="See what can be taken back: victor autotune rollback --list",
         )
     if not one.is_noted:
         return runtime.loop.roll_back(one.workflow, one.team_id, reason, change_id=one.change_id)

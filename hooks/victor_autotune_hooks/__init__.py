@@ -1,7 +1,7 @@
 """The plugin's own behaviour, as pluggy hook implementations.
 
-`plan` chooses the plan of a run, `record` keeps it, `observe` counts it in the metrics, and `judge` lets the
-experiment decide about it. A third party's hooks stand beside them as equals.
+`plan` chooses the plan of a run, `record` keeps its start and values it, `judge` keeps its end and lets the experiment
+decide about it, and `observe` counts it in the metrics. A third party's hooks stand beside them as equals.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def built_in(loop: TuningLoop, recorder: Recorder, book: Callable[[], SettingsBo
         book: Gives the current settings.
 
     Returns:
-        `(name, hooks)` pairs. pluggy calls the last registered first, so what is judged is recorded before.
+        `(name, hooks)` pairs.
     """
     return (
         ("autotune.judge", JudgeHooks(loop)),

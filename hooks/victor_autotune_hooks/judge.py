@@ -1,4 +1,4 @@
-"""After a run: let the experiment decide."""
+"""After a run: keep it, and let the experiment decide."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ if TYPE_CHECKING:
 
 
 class JudgeHooks:
-    """Asks the loop what follows from a finished run.
+    """Gives a finished run to the loop.
 
     Args:
-        loop: Judges.
+        loop: Keeps it and judges.
     """
 
     def __init__(self, loop: TuningLoop) -> None:
         self._loop = loop
 
-    @hookimpl(trylast=True)
+    @hookimpl(tryfirst=True)
     def after_team_run(self, run: TeamRun) -> None:
-        """Promote, reject, roll back, or start a test, if the evidence says so."""
-        self._loop.judge(run)
+        """Write the run, and promote, reject, roll back, or start a test, if the evidence says so."""
+        self._loop.finished(run)

@@ -1,4 +1,4 @@
-"""Around a run: keep its start and its end, its score and its cost."""
+"""Around a run: keep its start, its score and its cost."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from victor_autotune_plugin.hookspecs import PlannedRun, TeamRunStarting, hookimpl
-from victor_autotune_plugin.model.state import RunStart
+from victor_autotune_plugin.recorder import run_start
 
 if TYPE_CHECKING:
     from victor_autotune_plugin.model.run import TeamRun
@@ -28,21 +28,9 @@ class RecordHooks:
 
     @hookimpl(tryfirst=True)
     def team_run_started(self, event: TeamRunStarting, planned: PlannedRun) -> None:
-        """Write that the run started."""
-        self._recorder.started(
-            RunStart(
-                run_id=event.run_id,
-                spec=event.spec,
-                started_at=event.started_at,
-                entry=event.entry,
-                parent_id=event.parent_id,
-                task_key=event.task_key,
-                mode=planned.mode,
-                plan_asked=planned.plan,
-                experiment_id=planned.experiment_id,
-                arm=planned.arm,
-            )
-        )
+        """Write that the run started, unless that was written with the choice of its plan."""
+        if not planned.is_recorded:
+            self._recorder.started(run_start(event, planned))
 
     @hookimpl(trylast=True)
     def score_team_run(self, run: TeamRun) -> float:
@@ -62,8 +50,3 @@ class RecordHooks:
             total += use.input_tokens * price.input_per_million_usd / 1e6
             total += use.output_tokens * price.output_per_million_usd / 1e6
         return total
-
-    @hookimpl(tryfirst=True)
-    def after_team_run(self, run: TeamRun) -> None:
-        """Write the finished run, before anybody judges it."""
-        self._recorder.finished(run)

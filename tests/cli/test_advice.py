@@ -93,8 +93,12 @@ def test_analyze_without_runs(call: Callable[..., Said], tmp_path: Path) -> None
     assert said.code == 0
     assert "Nothing was recorded here yet." in said.out
     (tmp_path / "none.json").write_text("[]")
-    assert call("analyze", "--metrics", "none.json").code == 0
-    assert call("suggest", "--metrics", "none.json").code == 2
+    said = call("analyze", "--metrics", "none.json")
+    assert (said.code, said.out) == (0, "none.json holds no runs.\n")
+    said = call("suggest", "--metrics", "none.json")
+    assert said.code == 2
+    assert "none.json holds no runs" in said.err
+    assert "or give --metrics" not in said.err
     assert contents(tmp_path) == {"none.json"}
 
 
@@ -330,6 +334,23 @@ def test_no_knob_is_changed_twice(call: Callable[..., Said], tmp_path: Path) -> 
     assert len(knobs) == len(set(knobs))
     assert all(one["success"] for one in data["results"])
     assert len(data["results"]) + len(data["left_out"]) == 3
+
+
+def test_applying_twice_makes_no_more_of_the_same_runs(call: Callable[..., Said], tmp_path: Path) -> None:
+    (tmp_path / "team.yaml").write_text((EXAMPLES / "code_review_team.yaml").read_text())
+    call("apply", *EXAMPLE, "--config", "team.yaml", "--auto")
+    applied = (tmp_path / "team.yaml").read_text()
+    said = call("apply", *EXAMPLE, "--config", "team.yaml", "--auto")
+    assert "nothing to suggest" in said.out
+    assert (tmp_path / "team.yaml").read_text() == applied
+
+
+def test_the_history_tells_what_was_taken_back_in_a_file(call: Callable[..., Said], tmp_path: Path) -> None:
+    (tmp_path / "team.yaml").write_text((EXAMPLES / "code_review_team.yaml").read_text())
+    call("apply", *EXAMPLE, "--config", "team.yaml", "--auto", "--strategies", "tool_budget")
+    call("rollback", "code_review_team")
+    shown = " ".join(call("history", "--limit", "1").out.split())
+    assert "takes back: Give the team 33" in shown.replace("by a person ", "").replace("code_review_team ", "")
 
 
 def test_taking_all_back_restores_the_file(call: Callable[..., Said], tmp_path: Path) -> None:

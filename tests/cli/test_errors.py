@@ -110,7 +110,7 @@ def test_wrong_workflow_files(
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        (["--workflow", "nope"], ("flow.yaml", "no workflow 'nope'", "known: workflow")),
+        (["--workflow", "nope"], ("flow.yaml", "no workflow 'nope'", "Known: workflow")),
         (["--runs", "0"], ("--runs", "x>=1")),
         (["--concurrency", "-3"], ("--concurrency", "x>=1")),
         (["--mode", "fast"], ("option --mode", "'fast' is not a known mode", "observe")),

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from attrs import evolve
 
+from tests.loop.simulated import Simulation
 from victor_autotune_plugin.storage import Store, default_url
 
 from .conftest import Said
@@ -22,6 +23,10 @@ def exported(call: Callable[..., Said], project: Callable[[str], None], tmp_path
     project("rolled_back")
     assert call("export", "--output", "history.jsonl").code == 0
     return tmp_path / "history.jsonl"
+
+
+def runs_in(path: Path) -> int:
+    return sum(line.startswith('{"run"') for line in path.read_text().splitlines())
 
 
 def elsewhere(tmp_path: Path) -> Path:
@@ -39,8 +44,10 @@ def test_a_history_is_the_same_elsewhere(call: Callable[..., Said], exported: Pa
         assert [change.to_dict() | {"id": 0} for change in there.changes()] == [
             change.to_dict() | {"id": 0} for change in here.changes()
         ]
-        assert there.teams() == []
-    assert said.out == f"Imported {len(exported.read_text().splitlines()) - 1 - 3} runs and 3 changes.\n"
+        assert [evolve(state, version=0) for state in there.teams()] == [
+            evolve(state, version=0) for state in here.teams()
+        ]
+    assert said.out == f"Imported {runs_in(exported)} runs, 3 changes, 1 experiment and 1 team.\n"
     assert stat.S_IMODE(exported.stat().st_mode) == 0o600
 
 
@@ -48,21 +55,177 @@ def test_importing_twice_changes_nothing(call: Callable[..., Said], exported: Pa
     folder = elsewhere(tmp_path)
     first = call("import", str(exported), "--project", str(folder), "--json").data
     second = call("import", str(exported), "--project", str(folder), "--json").data
-    assert (second["runs"], second["changes"]) == (0, 0)
-    assert (second["duplicate_runs"], second["duplicate_changes"]) == (first["runs"], first["changes"])
+    for kind in ("runs", "changes", "experiments", "teams"):
+        assert first[kind] > 0
+        assert (second[kind], second[f"duplicate_{kind}"]) == (0, first[kind])
     with Store.open(default_url(folder)) as store:
         assert store.counts()["runs_finished"] == first["runs"]
 
 
-def test_imported_changes_are_not_in_effect(
+SHOWN = (
+    "status",
+    "explain",
+    "analyze",
+    "suggest",
+    "replay",
+    "history",
+    "rollback --list",
+    "history --runs --limit 999",
+)
+"""What must be the same in a store that a history was imported into."""
+
+
+@pytest.mark.parametrize("state", ["testing", "watched", "failed", "inconclusive", "rolled_back"])
+def test_an_empty_store_shows_the_same_after_an_import(
+    call: Callable[..., Said], project: Callable[[str], None], tmp_path: Path, state: str
+) -> None:
+    project(state)
+    call("export", "--output", "history.jsonl")
+    folder = elsewhere(tmp_path)
+    assert call("import", "history.jsonl", "--project", str(folder)).code == 0
+    for command in SHOWN:
+        here, there = (call(*command.split(), "--json", "--project", str(one)) for one in (tmp_path, folder))
+        assert here.code == there.code == 0
+        assert here.data == there.data, command
+    (replayed,) = call("replay", "--json", "--project", str(folder)).data["replays"]
+    assert replayed["same"]
+    assert (replayed["observations"] > 0) == (state != "testing")
+    pages = [report(call, one, tmp_path / f"{one.name}.html") for one in (tmp_path, folder)]
+    assert pages[0] == pages[1]
+
+
+def report(call: Callable[..., Said], folder: Path, output: Path) -> list[str]:
+    """Return the lines of a report, without its title and time."""
+    assert call("report", "--project", str(folder), "--output", str(output)).code == 0
+    return [line for line in output.read_text().replace(folder.name, "").splitlines() if "Written" not in line]
+
+
+def test_an_imported_test_goes_on_where_it_was(
+    call: Callable[..., Said], project: Callable[[str], None], tmp_path: Path
+) -> None:
+    project("testing")
+    call("export", "--output", "history.jsonl")
+    folder = elsewhere(tmp_path)
+    call("import", "history.jsonl", "--project", str(folder))
+    simulation = Simulation(folder)
+    simulation.run_until("promoted")
+    simulation.close()
+    with Store.open(default_url(folder)) as store:
+        assert [one.status for one in store.experiments()] == ["watched"]
+    assert call("replay", "--project", str(folder)).code == 0
+
+
+def test_a_team_that_is_known_keeps_its_plan_and_its_test(
     call: Callable[..., Said], project: Callable[[str], None], tmp_path: Path
 ) -> None:
     project("watched")
     call("export", "--output", "history.jsonl")
     folder = elsewhere(tmp_path)
-    call("import", "history.jsonl", "--project", str(folder))
+    simulation = Simulation(folder)
+    simulation.run_until("started")
+    simulation.close()
+    with Store.open(default_url(folder)) as store:
+        before = store.teams(), store.experiments()
+    said = call("import", "history.jsonl", "--project", str(folder))
+    assert said.code == 0
+    assert "note: 1 open experiment left out" in said.err
+    with Store.open(default_url(folder)) as store:
+        assert (store.teams(), store.experiments()) == before
     assert "nothing to take back" in call("rollback", "team", "--list", "--project", str(folder)).out
-    assert call("rollback", "team", "--project", str(folder)).code == 2
+
+
+def test_an_ended_experiment_joins_those_of_a_known_team(
+    call: Callable[..., Said], exported: Path, tmp_path: Path
+) -> None:
+    folder = elsewhere(tmp_path)
+    simulation = Simulation(folder)
+    simulation.run_until("started")
+    simulation.close()
+    data = call("import", str(exported), "--project", str(folder), "--json").data
+    assert (data["experiments"], data["teams"], data["open_experiments"]) == (1, 0, 0)
+    replays = call("replay", "--json", "--project", str(folder)).data["replays"]
+    assert sorted(one["status"] for one in replays) == ["rolled_back", "running"]
+    assert all(one["same"] for one in replays)
+
+
+def test_a_history_of_version_1_can_still_be_imported(
+    call: Callable[..., Said], exported: Path, tmp_path: Path
+) -> None:
+    first, *rest = exported.read_text().splitlines()
+    old = [line for line in rest if line.startswith(('{"run"', '{"change"'))]
+    exported.write_text("\n".join([first.replace('"version":2', '"version":1'), *old]) + "\n")
+    folder = elsewhere(tmp_path)
+    said = call("import", str(exported), "--project", str(folder))
+    assert said.out == f"Imported {runs_in(exported)} runs, 3 changes, 0 experiments and 0 teams.\n"
+    assert "nothing to take back" in call("rollback", "team", "--list", "--project", str(folder)).out
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda e: e.pop("observations"), "observations: is missing"),
+        (lambda e: e["observations"][2].update(arm="middle"), "observations[2].arm: must be one of control, treatment"),
+        (lambda e: e["observations"][2].update(index=999), "observations[2].index: 999 is not among the assignments"),
+        (lambda e: e["observations"].append(e["observations"][0]), "run_id: was observed before"),
+        (lambda e: e["observations"][0].update(prompt="x"), "observations[0].prompt: is not known"),
+        (lambda e: e["assignments"].pop(1), "assignments[1].index: must be 1, the next of its phase, not 2"),
+        (lambda e: e["assignments"][1].update(unit=e["assignments"][0]["unit"]), "assignments[1].unit: was assigned"),
+        (lambda e: e["policy"].update(alpha=7), "policy: alpha must be a number from 0.005 to 0.15, not 7"),
+        (lambda e: e["policy"].update(alfa=0.05), "policy: alfa is no field of Policy"),
+        (lambda e: e["watch_policy"].pop("holdback"), "watch_policy.holdback: is missing"),
+        (lambda e: e["verdict"]["guardrails"][0].pop("margin"), "verdict.guardrails[0].margin: is missing"),
+        (lambda e: e["verdict"]["guardrails"][1].update(name="nonsense"), "verdict.guardrails[1].name: must be one of"),
+        (lambda e: e["verdict"].update(statistic=None), "verdict.statistic: must be a finite number, not None"),
+        (lambda e: e["verdict"].update(interval=[1]), "verdict.interval: must have two ends, not 1"),
+        (lambda e: e["watch_verdict"].update(runs=[]), "watch_verdict.runs: must be an object"),
+        (lambda e: e.update(status="won"), "status: must be one of draft, running"),
+        (lambda e: e["treatment"].update(formation="ring"), "treatment.formation: must be one of"),
+    ],
+)
+def test_a_damaged_experiment_is_named_by_line_and_key(
+    call: Callable[..., Said], exported: Path, tmp_path: Path, change: Callable[[dict[str, Any]], object], told: str
+) -> None:
+    lines = exported.read_text().splitlines()
+    number = next(at for at, line in enumerate(lines, 1) if line.startswith('{"experiment"'))
+    change_line(exported, number, lambda data: change(data["experiment"]))
+    folder = elsewhere(tmp_path)
+    said = call("import", "history.jsonl", "--project", str(folder))
+    assert said.code == 2
+    assert f"history.jsonl:{number}:" in said.err
+    assert told in said.err
+    assert list(folder.iterdir()) == []
+
+
+def test_a_team_whose_experiment_was_left_out_has_none(
+    call: Callable[..., Said], project: Callable[[str], None], tmp_path: Path
+) -> None:
+    project("watched")
+    call("export", "--output", "history.jsonl")
+    path = tmp_path / "history.jsonl"
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(line for line in lines if not line.startswith('{"experiment"')))
+    folder = elsewhere(tmp_path)
+    call("import", "history.jsonl", "--project", str(folder))
+    with Store.open(default_url(folder)) as store:
+        (team,) = store.teams()
+    assert team.experiment_id is None
+    assert not team.plan.is_empty
+
+
+def test_a_run_that_another_experiment_observed_is_refused(
+    call: Callable[..., Said], exported: Path, tmp_path: Path
+) -> None:
+    line = next(line for line in exported.read_text().splitlines() if line.startswith('{"experiment"'))
+    data = json.loads(line)
+    data["experiment"]["id"] = "another"
+    with exported.open("a") as file:
+        file.write(json.dumps(data) + "\n")
+    folder = elsewhere(tmp_path)
+    said = call("import", str(exported), "--project", str(folder))
+    assert said.code == 2
+    assert "experiment another: run" in said.err
+    with Store.open(default_url(folder)) as store:
+        assert "another" not in [one.id for one in store.experiments()]
 
 
 def test_standard_input_and_output(
@@ -70,7 +233,7 @@ def test_standard_input_and_output(
 ) -> None:
     out = call("export", "team").out
     assert out == exported.read_text()
-    assert json.loads(out.splitlines()[0])["version"] == 1
+    assert json.loads(out.splitlines()[0])["version"] == 2
     monkeypatch.setattr(
         "victor_autotune_plugin.cli.exchange._stdin", lambda: io.BytesIO(out.encode("ascii")), raising=True
     )
@@ -80,7 +243,8 @@ def test_standard_input_and_output(
 def test_export_as_one_object(call: Callable[..., Said], exported: Path) -> None:
     data = call("export", "--json").data
     assert data["header"]["victor_autotune"] == "history"
-    assert (len(data["changes"]), len(data["runs"])) == (3, len(exported.read_text().splitlines()) - 4)
+    assert (len(data["changes"]), len(data["runs"])) == (3, runs_in(exported))
+    assert (len(data["experiments"]), len(data["teams"])) == (1, 1)
 
 
 def test_nothing_recorded_is_an_empty_history(call: Callable[..., Said], tmp_path: Path) -> None:
@@ -118,6 +282,7 @@ def change_line(path: Path, number: int, change: Callable[[dict[str, Any]], obje
 def test_a_bad_line_is_named_and_nothing_is_written(
     call: Callable[..., Said], exported: Path, tmp_path: Path, change: Callable[[dict[str, Any]], object], told: str
 ) -> None:
+    whole = runs_in(exported)
     change_line(exported, 6, change)
     folder = elsewhere(tmp_path)
     said = call("import", "history.jsonl", "--project", str(folder))
@@ -129,7 +294,7 @@ def test_a_bad_line_is_named_and_nothing_is_written(
     assert told in said.err
     assert "1 line left out" in said.out
     with Store.open(default_url(folder)) as store:
-        assert store.counts()["runs_finished"] == len(exported.read_text().splitlines()) - 5
+        assert store.counts()["runs_finished"] == whole - 1
 
 
 @pytest.mark.parametrize(
@@ -137,6 +302,7 @@ def test_a_bad_line_is_named_and_nothing_is_written(
     [
         (b"", "x.jsonl: is empty"),
         (b"[1, 2]\n", "x.jsonl:1: is no header of a history"),
+        (b'[\n{"team_id": "a"}]\n', "x.jsonl:1: is no header of a history: is not JSON"),
         (b'\n{"victor_autotune": "history", "version": 9}\n', "x.jsonl:2:version: is a history of version 9"),
         (b'{"victor_autotune": "history", "version": 1}\n{"run"\n', "x.jsonl:2: is not JSON"),
         (b'{"victor_autotune": "history", "version": 1}\n\xff\xfe\n', "x.jsonl:2: is not"),

@@ -78,3 +78,9 @@ def test_importing_the_app_imports_nothing_heavy() -> None:
     new = set(done.stdout.split())
     assert "victor_autotune_plugin.cli.app" in new
     assert not [name for name in new if name.partition(".")[0] in HEAVY]
+
+
+def test_a_mistyped_command_is_told_the_near_one_once(call: Callable[..., Said]) -> None:
+    said = call("statsu")
+    assert said.code == 2
+    assert said.err.count("Did you mean") == 1

@@ -94,7 +94,7 @@ def test_status_of_one_workflow_or_team(call: Callable[..., Said], simulate: Cal
 
     assert shown() == ["one/a", "one/b", "two/a"]
     assert shown("--workflow", "one") == ["one/a", "one/b"]
-    assert shown("--team", "a") == ["one/a", "two/a"]
+    assert shown("--team", "a") == shown("a") == ["one/a", "two/a"]
     assert shown("--workflow", "two", "--team-id", "a") == ["two/a"]
 
 

@@ -118,3 +118,20 @@ def test_a_sentence_is_one_line_for_programs_and_broken_for_eyes(monkeypatch: py
         monkeypatch.setattr(sys, "stdout", stream)
         show.say("word " * 40)
         assert stream.getvalue().count("\n") == lines
+
+
+def test_a_narrow_screen_breaks_no_word_of_a_heading() -> None:
+    table = show.table("Guardrail", "Worse by", "Tolerated", right=())
+    table.add_row("success share of all the runs", "+10 points in the mean", "+10 points")
+    console = Console(file=io.StringIO(), width=40)
+    console.print(table)
+    assert {"Guardrail", "Worse", "by", "Tolerated"} <= set(console.file.getvalue().split())  # type: ignore[attr-defined]
+
+
+def test_a_note_comes_after_what_was_said_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    place = io.BytesIO()
+    for stream in ("stdout", "stderr"):
+        monkeypatch.setattr(sys, stream, io.TextIOWrapper(place, encoding="utf-8", write_through=stream == "stderr"))
+    show.say("first")
+    show.note("second")
+    assert place.getvalue() == b"first\nnote: second\n"

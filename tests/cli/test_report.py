@@ -135,5 +135,6 @@ def test_a_report_that_can_t_be_written_leaves_nothing(
     (tmp_path / "taken").mkdir()
     said = call("report", "--output", "taken")
     assert said.code == 2
-    assert "--output taken: can't be written" in said.err
+    assert "--output taken: is a folder" in said.err
+    assert "--output .: is a folder" in call("report", "--output", ".").err
     assert {path.name for path in tmp_path.iterdir()} == {".victor", "taken"}

@@ -114,3 +114,12 @@ def test_with_the_tuner_off_nothing_is_told_of_it(
     (tmp_path / ".victor" / "autotune.yaml").write_text("tuner: {risk: off}\n")
     assert "tuner would" not in words(call("explain"))
     assert call("suggest", "--json").data["tuner"] == {"proposal": None, "outlook": None}
+
+
+def test_what_waits_is_told_with_the_reason(
+    call: Callable[..., Said], observed: Simulation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert call("explain", "--json").data["suggestions"][0]["waits_because"] is None
+    monkeypatch.setattr("victor_autotune_plugin.loop.starting.reason_to_wait", lambda *_: "something is missing")
+    assert "(formation_selection). It waits: something is missing." in words(call("explain"))
+    assert call("explain", "--json").data["suggestions"][0]["waits_because"] == "something is missing"

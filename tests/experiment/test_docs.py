@@ -16,7 +16,7 @@ def test_the_examples_run(capsys):
     said = capsys.readouterr().out.splitlines()
     assert said[0] == "passed"
     assert "duration is" in said[1]
-    fewer, more = int(said[-3]), int(said[-2])
+    fewer, more = int(said[-4]), int(said[-3])
     assert 10 <= fewer < more
 
 

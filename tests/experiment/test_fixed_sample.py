@@ -14,7 +14,7 @@ from victor_autotune_plugin.experiment.fixed import (
     two_proportions,
     welch,
 )
-from victor_autotune_plugin.experiment.planning import improvement_for, log_spread, runs_for
+from victor_autotune_plugin.experiment.planning import chance_of_proof, improvement_for, log_spread, runs_for
 
 # Student's sleep data (1908), as in R's `sleep`
 SLEEP = [0.7, -1.6, -0.2, -1.2, -0.1, 3.4, 3.7, 0.8, 0.0, 2.0], [1.9, 0.8, 1.1, 0.1, -0.1, 4.4, 5.5, 1.6, 4.6, 3.4]
@@ -109,6 +109,22 @@ def test_planning_agrees_with_the_measured_power():
     assert runs_for(improvement_for(0.7), 0.7) == pytest.approx(200, abs=1)
     for rule in ("e_logs", "e_ranks"):  # measured: 80 % of the gains of 30 % are found by 105 to 110 runs per arm
         assert 95 <= runs_for(0.3, 0.7, Policy(rule=rule)) <= 130
+
+
+def test_the_chance_of_a_proof_is_the_power_where_the_gain_is_known_and_less_where_it_is_not():
+    policy = Policy(max_runs_per_arm=100)
+    gain = improvement_for(0.7, policy)
+    assert chance_of_proof(gain, gain, 0.7, policy) == pytest.approx(0.8)
+    assert 0.5 < chance_of_proof(gain - 0.2, gain + 0.2, 0.7, policy) < 0.8
+    assert chance_of_proof(0.0, 0.0, 0.7, policy) < 0.05
+    assert chance_of_proof(-0.5, -0.3, 0.7, policy) < 1e-4
+    assert chance_of_proof(0.02, 0.08, 0.7, Policy(max_runs_per_arm=20)) < 0.1
+
+
+@pytest.mark.parametrize("call", [(0.3, 0.2, 0.7), (0.2, 1.0, 0.7), (0.1, 0.2, 0.0)])
+def test_impossible_plans_are_refused_by_name(call):
+    with pytest.raises(ValueError, match=r"low and high|spread"):
+        chance_of_proof(*call)
 
 
 def test_the_spread_of_earlier_runs_is_not_moved_by_timeouts(make_runs):

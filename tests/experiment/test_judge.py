@@ -87,6 +87,23 @@ def test_two_equal_plans_end_early_without_proof(make_runs):
     assert (patient.status, patient.runs) == ("inconclusive", {"control": 200, "treatment": 200})
 
 
+@pytest.mark.parametrize("metric", ["cost", "score"])
+@pytest.mark.parametrize(("change", "most"), [(0.0, 20), (0.02, 40), (0.20, None)])
+def test_what_is_precisely_too_small_ends_early(metric, change, most):
+    policy = Policy(metric=metric)
+    judge = Judge(policy)
+    for index in range(100):
+        treatment = index % 2 == 1
+        wobble = index // 2 % 5 / 1000  # far below what is asked for, and alike in both arms
+        cost = 0.02 * (1 + wobble) * (1 - change * treatment)
+        score = 0.7 * (1 + wobble) * (1 + change * treatment)
+        arm = ("control", "treatment")[treatment]
+        judge.observe(Observation(index=index, arm=arm, duration_seconds=5.0, success=True, score=score, cost_usd=cost))
+    verdict = judge.verdict()
+    assert verdict.status == ("passed" if most is None else "inconclusive")
+    assert most is None or sum(verdict.runs.values()) <= most
+
+
 def test_what_ends_without_proof_says_how_many_runs_it_would_take(make_runs):
     verdict = decide(make_runs(100, ratio=0.85, seed=10), Policy(max_runs_per_arm=50))
     assert verdict.status == "inconclusive"

@@ -238,7 +238,7 @@ def test_a_run_that_was_planned_and_never_started_is_no_exposure(team: Simulatio
     assert set(planned) == {"control", "treatment"}
     change = team.run_until("promoted")
     (experiment,) = team.experiments()
-    known = {record.start.run_id for record in team.store.runs()}
+    known = {run.run_id for run in team.store.finished_runs()}
     assert not any(name.startswith("never-") for name in known)
     seen = {observation.run_id for observation in team.store.observations(experiment.id, "test")}
     assert seen <= known

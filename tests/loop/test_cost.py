@@ -60,19 +60,19 @@ def tuned(tmp_path: Path) -> Iterator[Simulation]:
         yield team
 
 
-def test_a_run_in_a_test_takes_four_transactions(tested: Simulation, calls: Counter[str]) -> None:
+def test_a_run_in_a_test_takes_two_transactions(tested: Simulation, calls: Counter[str]) -> None:
     assert tested.run().arm is not None
-    # plan, start, end and judgement
-    assert calls == {"begin": 4, "query": 7, "write": 4}
+    # plan and start, end and judgement
+    assert calls == {"begin": 2, "query": 6, "write": 4}
 
 
-def test_a_run_outside_a_test_takes_three_transactions(tuned: Simulation, calls: Counter[str]) -> None:
+def test_a_run_outside_a_test_takes_two_transactions(tuned: Simulation, calls: Counter[str]) -> None:
     tuned.run()
     calls.clear()
     assert tuned.run().arm is None
-    assert calls == {"begin": 3, "query": 1, "write": 2}
+    assert calls == {"begin": 2, "query": 1, "write": 2}
 
 
 def test_a_look_for_a_test_reads_the_runs_once(tuned: Simulation, calls: Counter[str]) -> None:
     tuned.run()
-    assert calls == {"begin": 4, "query": 4, "write": 2, "runs_of": 1}
+    assert calls == {"begin": 2, "query": 4, "write": 2, "runs_of": 1}

@@ -438,6 +438,17 @@ def test_a_run_whose_plan_a_hook_changed_is_no_evidence(team: Simulation) -> Non
     assert team.store.observations(team.experiments()[0].id, "test") == []
 
 
+def test_a_run_that_was_lost_is_kept_with_the_plan_that_a_hook_gave_it(team: Simulation) -> None:
+    team.run_until("started")
+    team.runtime.hooks.register(Changer(), "changer")
+    event, planned = team.start()
+    record = team.store.run(event.run_id)
+    assert record is not None
+    assert (record.status, record.run) == ("running", None)
+    assert (record.start.plan_asked, record.start.arm) == (planned.plan, None)
+    assert planned.plan == TeamPlan(formation="consensus")
+
+
 class OwnStrategy:
     """A strategy of a third party that suggests consensus."""
 

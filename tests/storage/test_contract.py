@@ -12,7 +12,7 @@ from attrs import evolve
 
 from tests.storage.values import SPEC, TUNED, change, experiment, finished, observation, start
 from victor_autotune_plugin.errors import StaleStateError, StoreError, StoreUnavailableError
-from victor_autotune_plugin.model.plan import EMPTY_PLAN
+from victor_autotune_plugin.model.plan import EMPTY_PLAN, TeamPlan
 from victor_autotune_plugin.model.state import TRANSITIONS, Assignment, TeamState, may_follow
 from victor_autotune_plugin.storage import Store
 
@@ -280,10 +280,19 @@ class TestRuns:
             assert transaction.finish_run(finished(score=0.0)) is False
         assert list(store.finished_runs()) == [finished()]
 
-    def test_starting_again_changes_nothing(self, store: Store) -> None:
+    def test_starting_again_changes_the_plan_of_a_run_that_is_running(self, store: Store) -> None:
+        other = start(mode="suggest", plan_asked=TeamPlan(tool_budget=9), experiment_id=None, arm=None)
         with store.transaction() as transaction:
             transaction.start_run(start())
-            transaction.start_run(start(arm="control"))
+        with store.transaction() as transaction:
+            transaction.start_run(evolve(other, entry="elsewhere", started_at=0.0))
+        record = store.run("r1")
+        assert record is not None
+        assert (record.status, record.start) == ("running", other)
+
+    def test_starting_again_changes_nothing_of_a_finished_run(self, store: Store) -> None:
+        with store.transaction() as transaction:
+            transaction.start_run(start())
             transaction.finish_run(finished())
             transaction.start_run(start(arm="control"))
         assert list(store.finished_runs()) == [finished()]
@@ -355,9 +364,11 @@ class TestObservations:
         given = [observation(), observation("r2", cost_usd=None, task_key=None, success=False, timed_out=False)]
         with store.transaction() as transaction:
             transaction.save_experiment(experiment())
-            orders = [transaction.add_observation(one) for one in given]
-            assert orders == sorted(set(orders))
+            for one in given:
+                transaction.add_observation(one)
             read = transaction.observations("e1", "test")
+        orders = [one.order for one in read]
+        assert orders == sorted(set(orders))
         assert read == [evolve(one, order=order) for one, order in zip(given, orders, strict=True)]
         assert [type(one.success) for one in read] == [bool, bool]
         assert store.observations("e1", "test") == read
@@ -365,17 +376,21 @@ class TestObservations:
     def test_a_run_is_observed_once(self, store: Store) -> None:
         with store.transaction() as transaction:
             transaction.save_experiment(experiment())
-            order = transaction.add_observation(observation())
+            transaction.add_observation(observation())
             transaction.add_observation(observation("r2"))
+        before = store.observations("e1", "test")
         with store.transaction() as transaction:
-            assert transaction.add_observation(observation(arm="control")) == order
-        assert [one.arm for one in store.observations("e1", "test")] == ["treatment", "treatment"]
+            transaction.add_observation(observation(arm="control"))
+        assert store.observations("e1", "test") == before
+        assert [one.run_id for one in before] == ["r1", "r2"]
 
     def test_reading_goes_on_after_the_last_order_seen(self, store: Store) -> None:
         with store.transaction() as transaction:
             transaction.save_experiment(experiment())
-            orders = [transaction.add_observation(observation(f"r{index}")) for index in range(4)]
+            for index in range(4):
+                transaction.add_observation(observation(f"r{index}"))
             transaction.add_observation(observation("watched", phase="watch"))
+            orders = [one.order for one in transaction.observations("e1", "test")]
             assert [one.order for one in transaction.observations("e1", "test", orders[1])] == orders[2:]
             assert transaction.observations("e1", "test", orders[-1]) == []
             assert [one.run_id for one in transaction.observations("e1", "watch")] == ["watched"]

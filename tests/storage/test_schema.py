@@ -70,7 +70,6 @@ def test_the_partial_index_on_running_runs_is_partial_and_used(sqlite_store: Sto
         ("observations", "ix_autotune_observation_phase"),
         ("last_position", "PRIMARY KEY"),
         ("assignment", "uq_autotune_assignment_unit"),
-        ("order_of_run", "sqlite_autoindex_autotune_observation"),
         ("changes", "ix_autotune_change_team"),
         ("experiments_of", "ix_autotune_experiment_team"),
         ("team_of_experiment", "PRIMARY KEY"),

@@ -121,6 +121,14 @@ def test_a_budget_is_cut_but_never_below_what_successful_runs_needed() -> None:
     assert suggested(facts, floor, "tool_budget", min_confidence=0) == []
 
 
+def test_a_budget_that_nobody_would_come_up_against_says_so() -> None:
+    facts = [run(n, tool_calls=40 if n % 4 == 0 else 24, success=n % 4 > 0) for n in range(40)]
+    for budget, nothing in ((50, False), (60, False), (62, True), (100, True)):
+        config = {"formation": "sequential", "tool_budget": budget}
+        (one,) = suggested(facts, config, "tool_budget", min_confidence=0)
+        assert one.metadata["changes_nothing"] is nothing
+
+
 def test_the_gain_of_a_budget_is_in_cost_where_costs_are_known() -> None:
     facts = [run(n, tool_calls=90 if n % 4 == 0 else 24, success=n % 4 > 0, cost_usd=0.1) for n in range(40)]
     (one,) = suggested(facts, {"total_tool_budget": 50}, "tool_budget")
@@ -197,6 +205,26 @@ def test_a_useless_member_is_left_out_unless_it_is_protected_or_needed() -> None
         assert all("members" not in s.suggested_config for s in held)
 
 
+def never_successful(seconds: float, calls: int = 3) -> list[RunFacts]:
+    """Runs that all fail because of one member."""
+    useless = member("useless", seconds, tool_calls=calls, success=False)
+    return [team_run(n, [member("a", 3.0), member("b", 2.0), useless], "parallel", success=False) for n in range(20)]
+
+
+def test_what_leaving_out_saves_is_known_also_where_the_useless_member_fails_every_run() -> None:
+    config = {"formation": "parallel", "members": ["a", "b", "useless"]}
+    (one,) = suggested(never_successful(6.0), config, "member_selection")
+    assert one.plan == TeamPlan(members=["a", "b"])
+    assert one.metadata["metric"] == "duration"
+    assert one.metadata["gains"]["duration"]["value"] == pytest.approx(50)
+
+
+def test_a_member_whose_absence_would_save_nothing_is_not_left_out() -> None:
+    config = {"formation": "parallel", "members": ["a", "b", "useless"]}
+    facts = never_successful(1.0, calls=0)
+    assert suggested(facts, config, "member_selection", min_confidence=0) == []
+
+
 def test_calls_go_from_the_weak_to_the_strong_and_the_total_stays() -> None:
     config = {
         "formation": "sequential",
@@ -214,6 +242,31 @@ def test_calls_go_from_the_weak_to_the_strong_and_the_total_stays() -> None:
     assert [m["tool_budget"] for m in changed["members"]] == [15, 8, 10]
     capped = {**config, "limits": {"max_tool_budget": 14}}
     assert all("member_budgets" not in s.suggested_config for s in suggested(weak_team(), capped, "member_selection"))
+
+
+def with_a_weak_member(calls: int) -> list[RunFacts]:
+    """Runs in which one member mostly fails, with so many tool calls."""
+    good = [member(name, 3.0, tool_calls=20) for name in ("a", "b", "c")]
+    weak = [member("weak", 3.0, tool_calls=5 if n % 3 == 0 else calls, success=n % 3 == 0) for n in range(60)]
+    return [team_run(n, [*good, one]) for n, one in enumerate(weak)]
+
+
+@pytest.mark.parametrize(("calls", "worth"), [(0, False), (11, False), (14, True)])
+def test_a_weak_members_budget_is_cut_only_where_it_would_come_up_against_it(calls: int, worth: bool) -> None:
+    members = [{"id": name, "tool_budget": 15} for name in ("a", "b", "c", "weak")]
+    config = {"formation": "parallel", "members": members}
+    found = suggested(with_a_weak_member(calls), config, "member_selection", min_confidence=0)
+    assert bool([s for s in found if "member_budgets" in s.suggested_config]) == worth
+
+
+def test_a_division_promises_no_more_than_it_can_save() -> None:
+    config = {"formation": "parallel", "members": ["a", "b", "c", "weak"]}
+    found = suggested(with_a_weak_member(14), config, "member_selection", min_confidence=0)
+    (one,) = [s for s in found if "member_budgets" in s.suggested_config]
+    saved = 100 * 0.2 * 11 / 71  # a fifth of its share of the calls; such changes usually bring 10 to 30 %
+    assert one.expected_improvement == pytest.approx(saved / 2)
+    low, high = one.metadata["interval_percent"]
+    assert 0 < low < one.expected_improvement < high < saved
 
 
 # --- parallelization

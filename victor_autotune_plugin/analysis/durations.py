@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -16,20 +16,23 @@ MOST_ROWS: Final = 200
 _ROWS_IN_EVIDENCE: Final = 50
 
 
-def usable_rows(table: TeamTable) -> tuple[list[dict[str, float]], Floats]:
+def usable_rows(table: TeamTable, despite: Collection[str] = ()) -> tuple[list[dict[str, float]], Floats]:
     """Return members' seconds of the latest runs that succeeded and in which every member finished.
 
     Args:
         table: Runs under one plan.
+        despite: Ids of members whose failure is no matter: a run also counts when all the others succeeded.
 
     Returns:
         Seconds by member of each such run, at most `MOST_ROWS`, in the order of time; and what the team took.
     """
-    usable = table.success.copy()
+    usable = np.ones(len(table), dtype=np.bool_) if despite else table.success.copy()
     took_part = np.zeros(len(table), dtype=np.bool_)
     for member in table.members:
         took_part[member.run] = True
         usable[member.run[~member.finished]] = False
+        if despite and member.id not in despite:
+            usable[member.run[~(member.success | table.success[member.run])]] = False
     chosen = np.flatnonzero(usable & took_part)[-MOST_ROWS:]
     rows: list[dict[str, float]] = [{} for _ in chosen]
     place = np.full(len(table), -1)

@@ -16,7 +16,7 @@ from .durations import as_evidence, usable_rows
 from .estimates import Contrast, contrast
 from .history import RunHistory
 from .intervals import Estimate, mean_estimate
-from .predictions import comparable, gain, in_formation
+from .predictions import Seconds, comparable, gain, in_formation
 from .tables import Codes, Flags, Floats, TeamTable
 
 OWN_RUNS, MEMBER_TIMES, OTHER_TEAMS, PRIOR = "own runs", "members' times", "other teams", "prior"
@@ -80,13 +80,13 @@ def formation_insight(
     under = table.where(np.array(known)[table.formation])
     if not len(under):
         return None
-    candidates = _candidates(table, under, used, members, fleet or {}, is_slow)
+    rows, _ = usable_rows(under)
+    candidates = _candidates(table, under, rows, used, members, fleet or {}, is_slow)
     if not candidates:
         return None
     best = candidates[0]
     now = float(under.duration[under.success].mean() if under.success.any() else under.duration.mean())
     then = now * (1 - best.gain.value / 100)
-    rows, _ = usable_rows(under)
     return PerformanceInsight(
         bottleneck=Bottleneck.SUBOPTIMAL_FORMATION.value + used,
         severity=min(1.0, (now - then) / then) if then > 0 else 1.0,
@@ -172,6 +172,7 @@ class _Runs:
 def _candidates(
     table: TeamTable,
     under: TeamTable,
+    rows: Sequence[Seconds],
     used: str,
     members: Sequence[MemberSpec] | None,
     fleet: FleetGains,
@@ -186,7 +187,6 @@ def _candidates(
         team = [member for member in members if member.id in took_part]
         feasible = feasible_formations(team)
         lead = next((member.id for member in team if member.is_supervisor), None)
-    rows, _ = usable_rows(under)
     runs = _Runs(table.formations, table.formation, table.duration, table.success, table.task)
     found = []
     for other in feasible:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
 from typing import Any, Final
 
 import numpy as np
@@ -18,6 +19,7 @@ from .facts import RunFacts
 from .tables import MEMBER_COLUMNS, RUN_COLUMNS, Codes, Floats, MemberTable, TeamKey, TeamTable
 
 _NAN: Final = float("nan")
+_BATCH: Final = 1000
 _DTYPES: Final[Mapping[str, Any]] = {"d": np.float64, "b": np.bool_, "i": np.int64, "q": np.int64}
 
 
@@ -68,41 +70,17 @@ class RunHistory:
         Args:
             run: The run.
         """
-        if run.cancelled:
-            return
-        self._views.clear()
-        team = self._teams.code(run.key)
-        number = len(self)
-        tokens = (run.input_tokens, run.output_tokens)
-        values: dict[str, Any] = {
-            "duration": run.duration_seconds,
-            "score": run.score,
-            "tool_calls": run.tool_calls,
-            "timestamp": run.timestamp,
-            "cost": _NAN if run.cost_usd is None else run.cost_usd,
-            "tokens": _NAN if tokens == (None, None) else sum(n or 0 for n in tokens),
-            "tool_budget": _NAN if run.tool_budget is None else run.tool_budget,
-            "timeout": _NAN if run.timeout_seconds is None else run.timeout_seconds,
-            "success": run.success,
-            "timed_out": run.timed_out,
-            "size": run.member_count,
-            "team": team,
-            "formation": self._formations.code(run.formation),
-            "task": -1 if run.task_key is None else self._tasks.code((team, run.task_key)),
-        }
-        for name, value in values.items():
-            self._columns[name].append(value)
-        for member in run.members:
-            self._add_member(team, number, member)
+        self.extend((run,))
 
     def extend(self, runs: Iterable[RunFacts]) -> None:
-        """Take in runs.
+        """Take in runs; cancelled ones are left out.
 
         Args:
             runs: The runs, in any order.
         """
-        for run in runs:
-            self.add(run)
+        left = iter(runs)
+        while batch := list(islice(left, _BATCH)):
+            self._extend([run for run in batch if not run.cancelled])
 
     def add_columns(
         self, keys: Iterable[TeamKey], formations: Iterable[str], tasks: Sequence[str | None] | None, **columns: Floats
@@ -189,21 +167,52 @@ class RunHistory:
             view = self._views[name] = np.frombuffer(column, dtype=column.typecode)
         return view
 
-    def _add_member(self, team: int, run: int, member: MemberOutcome) -> None:
-        code = self._members.code((team, member.id))
-        self._team_members.setdefault(team, {})[code] = member
-        values: dict[str, Any] = {
-            "run": run,
-            "member": code,
-            "duration": member.duration_seconds,
-            "tool_calls": member.tool_calls,
-            "refused": member.tool_calls_refused,
-            "tokens": member.input_tokens + member.output_tokens,
-            "success": member.success,
-            "finished": member.finished,
+    def _extend(self, runs: Sequence[RunFacts]) -> None:
+        self._views.clear()
+        first = len(self)
+        teams = [self._teams.code(run.key) for run in runs]
+        columns: dict[str, list[Any]] = {
+            "duration": [run.duration_seconds for run in runs],
+            "score": [run.score for run in runs],
+            "tool_calls": [run.tool_calls for run in runs],
+            "timestamp": [run.timestamp for run in runs],
+            "cost": [_known(run.cost_usd) for run in runs],
+            "tokens": [_tokens(run) for run in runs],
+            "tool_budget": [_known(run.tool_budget) for run in runs],
+            "timeout": [_known(run.timeout_seconds) for run in runs],
+            "success": [run.success for run in runs],
+            "timed_out": [run.timed_out for run in runs],
+            "size": [run.member_count for run in runs],
+            "team": teams,
+            "formation": [self._formations.code(run.formation) for run in runs],
+            "task": [
+                -1 if run.task_key is None else self._tasks.code((team, run.task_key))
+                for team, run in zip(teams, runs, strict=True)
+            ],
         }
-        for name, value in values.items():
-            self._member_columns[name].append(value)
+        for name, values in columns.items():
+            self._columns[name].extend(values)
+        places = zip(range(first, first + len(runs)), teams, runs, strict=True)
+        self._add_members([(number, team, member) for number, team, run in places for member in run.members])
+
+    def _add_members(self, outcomes: Sequence[tuple[int, int, MemberOutcome]]) -> None:
+        """Take in what members did: number of the run, number of the team, and the outcome."""
+        codes = [self._members.code((team, member.id)) for _, team, member in outcomes]
+        for code, (_, team, member) in zip(codes, outcomes, strict=True):
+            self._team_members.setdefault(team, {})[code] = member
+        members = [member for _, _, member in outcomes]
+        columns: dict[str, list[Any]] = {
+            "run": [number for number, _, _ in outcomes],
+            "member": codes,
+            "duration": [member.duration_seconds for member in members],
+            "tool_calls": [member.tool_calls for member in members],
+            "refused": [member.tool_calls_refused for member in members],
+            "tokens": [member.input_tokens + member.output_tokens for member in members],
+            "success": [member.success for member in members],
+            "finished": [member.finished for member in members],
+        }
+        for name, values in columns.items():
+            self._member_columns[name].extend(values)
 
     def _tables(self, team: int, chosen: Codes) -> tuple[MemberTable, ...]:
         """Return the tables of a team's members, with runs counted as they stand in `chosen`."""
@@ -229,6 +238,16 @@ class RunHistory:
             }
             tables.append(MemberTable(member.id, member.role, run=runs[in_time], **columns))
         return tuple(tables)
+
+
+def _known(value: float | None) -> float:
+    return _NAN if value is None else value
+
+
+def _tokens(run: RunFacts) -> float:
+    if run.input_tokens is None and run.output_tokens is None:
+        return _NAN
+    return (run.input_tokens or 0) + (run.output_tokens or 0)
 
 
 def _codes(names: Names, values: list[Any]) -> list[int]:

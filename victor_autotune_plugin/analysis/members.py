@@ -79,7 +79,7 @@ def member_insight(table: TeamTable) -> PerformanceInsight | None:
     average = math.fsum(one["success_rate"]["value"] for one in figures.values()) / len(figures)
     strong = [n for n, one in figures.items() if n not in stand_out and one["success_rate"]["value"] >= average]
     severity, current, baseline = worst
-    rows, _ = usable_rows(table)
+    rows, _ = usable_rows(table, despite=useless)
     return PerformanceInsight(
         bottleneck=Bottleneck.UNDERPERFORMING_MEMBER.value,
         severity=min(1.0, severity),

@@ -109,7 +109,7 @@ def serial_insight(table: TeamTable, formation: str | None = None) -> Performanc
             "runs": len(rows),
             "overlap": 1 - min(1.0, sum(serial) / total) if total else 0.0,
             "side_by_side_percent": gains.to_dict(),
-            "members": {name: {"role": one["role"]} for name, one in member_figures(under).items()},
+            "members": {member.id: {"role": member.role} for member in under.members},
             "member_durations": as_evidence(rows),
         },
     )

@@ -39,6 +39,8 @@ def analyze(
         write_text(output, show.json_text(data))
     if as_json:
         show.write_json(data)
+    elif not found and metrics is not None:
+        show.say(f"{metrics} holds no runs{' that can be used' if skip_bad else ''}.")
     elif not found:
         show.say(
             "Nothing was recorded here yet. Run a workflow (victor autotune run WORKFLOW.yaml), or give --metrics."
@@ -97,7 +99,8 @@ def _print(source: Source, key: TeamKey, insights: list[PerformanceInsight]) -> 
         show.say("Nothing stands out.")
         show.blank()
         return
-    show.say(f"{show.count(len(insights), 'issue')}, the most severe first:")
+    order = ", the most severe first" if len(insights) > 1 else ""
+    show.say(f"{show.count(len(insights), 'issue')}{order}:")
     show.blank()
     for number, insight in enumerate(insights, 1):
         print_insight(number, insight)

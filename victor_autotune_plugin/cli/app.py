@@ -6,7 +6,7 @@ of them, or the list of them, is asked for.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperGroup
@@ -19,6 +19,13 @@ _HELP = "Tune the agent teams in Victor workflows by A/B tests on their real run
 
 class LazyGroup(TyperGroup):
     """A group whose commands are loaded on first use."""
+
+    def __init__(self, **attrs: Any) -> None:
+        import click.exceptions
+
+        super().__init__(**attrs)
+        # Where click tells the near name itself, Typer would tell it again.
+        self.suggest_commands = not hasattr(click.exceptions, "NoSuchCommand")
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         """Return the names of the commands, in the order of the help."""

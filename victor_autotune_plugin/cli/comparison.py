@@ -149,7 +149,7 @@ def _check_plans(version: Version, run: WorkflowRun) -> None:
             raise PlanError(
                 f"the plan does not fit the team: {plan.describe()}",
                 where=f"{team.spec.workflow}/{team.spec.team_id}",
-                mend="victor autotune doctor shows why",
+                mend="See why: victor autotune doctor",
             )
 
 

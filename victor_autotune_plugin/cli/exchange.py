@@ -1,4 +1,4 @@
-"""`export` and `import`: the history as JSON Lines, to keep or to carry to another store."""
+"""`export` and `import`: all that is known of the teams as JSON Lines, to keep or to carry to another store."""
 
 from __future__ import annotations
 
@@ -14,10 +14,9 @@ from ..errors import AutotuneError
 from .options import HERE, Json, Project, Team, TeamName, Workflow, chosen
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
-    from ..model.run import TeamRun
-    from ..model.state import Change
+    from ..archive import Item
     from .session import Session
 
 _MOST_TOLD: Final = 10
@@ -37,10 +36,11 @@ def export(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Write the history of all teams or of one: finished runs and changes, as JSON Lines that `import` reads.
+    """Write the history of all teams or of one, as JSON Lines that `import` reads.
 
-    With --json it is one object with `header`, `changes` and `runs` instead.
-    Neither prompt nor output is in it.
+    In it are changes, finished runs, experiments with all that `replay` needs,
+    and the teams' live plans; neither prompt nor output. With --json it is one
+    object with `header`, `changes`, `runs`, `experiments` and `teams` instead.
     """
     from .. import archive
     from . import rendering as show
@@ -50,38 +50,50 @@ def export(
     team_id = chosen(name, team)
     with opened(project) as session:
         session.teams(workflow, team_id)
+        kinds = _items(session, workflow, team_id)
         if as_json and output is None:
-            changes, runs = _items(session, workflow, team_id)
-            show.write_json(
-                {
-                    "header": archive.header(),
-                    "changes": [one.to_dict() for one in changes],
-                    "runs": [one.to_dict() for one in runs],
-                }
-            )
+            parts = {kind: [one.to_dict() for one in items] for kind, items in kinds.items()}
+            show.write_json({"header": archive.header(), **parts})
             return
+        counts = dict.fromkeys(kinds, 0)
         with contextlib.nullcontext(sys.stdout) if output is None else written(output, "--output") as file:
             file.write(archive.to_line(archive.header()))
-            counts = []
-            for some in _items(session, workflow, team_id):
-                count = 0
-                for item in some:
+            for kind, items in kinds.items():
+                for item in items:
                     file.write(archive.to_line(item))
-                    count += 1
-                counts.append(count)
+                    counts[kind] += 1
             file.flush()
-    if output is not None:
-        changed, ran = counts
-        if as_json:
-            show.write_json({"file": str(output), "changes": changed, "runs": ran})
-        else:
-            show.say(f"{output}: {show.count(ran, 'run')} and {show.count(changed, 'change')}.")
+    if output is not None and as_json:
+        show.write_json({"file": str(output), **counts})
+    elif output is not None:
+        show.say(f"{output}: {_counted(counts)}.")
 
 
-def _items(session: Session, workflow: str | None, team_id: str | None) -> tuple[Iterable[Change], Iterable[TeamRun]]:
-    if session.store is None:
-        return (), ()
-    return session.store.changes(workflow, team_id), session.store.finished_runs(workflow, team_id)
+def _items(session: Session, workflow: str | None, team_id: str | None) -> dict[str, Iterable[Item]]:
+    """Return what there is to export by its kind, in the order in which it must be imported."""
+    from ..archive import ExperimentRecord
+
+    store = session.store
+    if store is None:
+        return {"changes": (), "runs": (), "experiments": (), "teams": ()}
+    # States are read first: the experiment that one names is there then.
+    states = [one for one in store.teams() if workflow in (None, one.workflow) and team_id in (None, one.team_id)]
+    experiments = store.experiments(workflow, team_id)[::-1]
+    return {
+        "changes": store.changes(workflow, team_id),
+        "runs": store.finished_runs(workflow, team_id),
+        "experiments": (ExperimentRecord.stored(store, one) for one in experiments),
+        "teams": states,
+    }
+
+
+def _counted(counts: Mapping[str, int]) -> str:
+    """Return how many there are of each kind, in words."""
+    from . import rendering as show
+
+    kinds = ("run", "change", "experiment", "team")
+    *most, last = [show.count(counts[f"{kind}s"], kind) for kind in kinds]
+    return f"{', '.join(most)} and {last}"
 
 
 def import_(
@@ -90,12 +102,16 @@ def import_(
     skip_bad: SkipBad = False,
     as_json: Json = False,
 ) -> None:
-    """Read a history into the project's store. Runs and changes that are there already stay as they are.
+    """Read a history into the project's store. What is there already stays as it is.
 
-    The whole file is checked before anything is written. Plans and tests
-    that are live here stay what they are: imported changes are history only.
+    The whole file is checked before anything is written. A team that this
+    store does not know gets its live plan and its open test from the file. For
+    one that it knows they stay what they are here, and an open test of the
+    file is left out.
     """
-    from .. import archive
+    from attrs import asdict
+
+    from .. import archive, importing
     from . import rendering as show
     from .reading import tracked
     from .session import opened
@@ -111,22 +127,23 @@ def import_(
                     pass
                 continue
             with session.runtime.open_store() as store:
-                done = archive.write(store, archive.read(lines, str(file), bad=[] if skip_bad else None))
+                done = importing.write(store, archive.read(lines, str(file), bad=[] if skip_bad else None))
     errors = bad or []
     done.skipped = len(errors)
     if as_json:
-        from attrs import asdict
-
         wrong = [{"where": one.where, "message": one.message} for one in errors[:_MOST_TOLD]]
         show.write_json({"file": str(file), **asdict(done), "errors": wrong})
         return
     for one in errors[:_MOST_TOLD]:
         show.note(f"left out: {one}")
-    there = done.duplicate_runs + done.duplicate_changes
-    said = f"Imported {show.count(done.runs, 'run')} and {show.count(done.changes, 'change')}"
+    there = done.duplicate_runs + done.duplicate_changes + done.duplicate_experiments + done.duplicate_teams
+    said = f"Imported {_counted(asdict(done))}"
     said += f"; {there} were there already" if there else ""
     said += f"; {show.count(done.skipped, 'line')} left out" if done.skipped else ""
     show.say(f"{said}.")
+    if done.open_experiments:
+        left = show.count(done.open_experiments, "open experiment")
+        show.note(f"{left} left out: the team has its own plan here. When it has ended, export and import it again.")
 
 
 @contextlib.contextmanager

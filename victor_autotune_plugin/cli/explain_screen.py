@@ -46,7 +46,9 @@ def print_explanation(found: Explanation) -> None:
         (
             "Runs",
             f"{figures.runs}, {show.percent(figures.success_rate)} succeeded, "
-            f"median {show.seconds(figures.median_seconds)}, P95 {show.seconds(figures.p95_seconds)}",
+            f"median {show.seconds(figures.median_seconds)}, P95 {show.seconds(figures.p95_seconds)}"
+            if figures.runs
+            else "none yet",
         )
     )
     console.print(show.pairs(rows))
@@ -71,11 +73,13 @@ def print_explanation(found: Explanation) -> None:
         show.note(found.note)
 
 
-def _suggestion(suggestion: OptimizationSuggestion, tested: str | None) -> str:
-    again = "" if tested is None else f" {_TESTED.get(tested, 'It was tested before.')}"
+def _suggestion(suggestion: OptimizationSuggestion, tested: str | None, waits: str | None) -> str:
+    after = "" if waits is None else f" It waits: {waits}."
+    if tested is not None:
+        after = f" {_TESTED.get(tested, 'It was tested before.')}"
     return (
         f"{suggestion.description} Expected: {suggestion.expected_improvement:.0f} % better, confidence "
-        f"{suggestion.confidence:.2f}, risk {suggestion.risk_level:.2f} ({suggestion.type}).{again}"
+        f"{suggestion.confidence:.2f}, risk {suggestion.risk_level:.2f} ({suggestion.type}).{after}"
     )
 
 

@@ -31,7 +31,7 @@ class Explanation:
         outlook: What would change the decision, sentence by sentence.
         advice: What the tuner says, and the runs that it and the strategies go by.
         suggestions: What the strategies suggest, best first, each with the status of the experiment that tried it
-            before, or None.
+            before, or None, and why it is not tested now, or None.
         settings: `(key, value, source)` of every setting.
         note: A remark on where the settings come from, or None.
     """
@@ -42,7 +42,7 @@ class Explanation:
     statistics: list[Comparison]
     outlook: list[str]
     advice: Advice
-    suggestions: list[tuple[OptimizationSuggestion, str | None]]
+    suggestions: list[tuple[OptimizationSuggestion, str | None, str | None]]
     settings: tuple[tuple[str, object, str], ...]
     note: str | None
 
@@ -59,7 +59,10 @@ class Explanation:
             "statistics": [one.to_dict() for one in self.statistics],
             "outlook": self.outlook,
             "tuner": self.advice.to_dict(),
-            "suggestions": [one.to_dict() | {"tested_before": tested} for one, tested in self.suggestions],
+            "suggestions": [
+                one.to_dict() | {"tested_before": tested, "waits_because": waits}
+                for one, tested, waits in self.suggestions
+            ],
             "settings": [
                 {"key": key, "value": _plain(value), "source": source} for key, value, source in self.settings
             ],
@@ -104,7 +107,10 @@ def explanation(session: Session, state: TeamState, file: Path | None = None) ->
         statistics=[] if facts.experiment is None else statistics(store, facts.experiment),
         outlook=outlook(facts, settings),
         advice=advised,
-        suggestions=[(one, tried.get(state.plan.merged(one.plan).id)) for one in advised.challenge.suggested],
+        suggestions=[
+            (one, tried.get(state.plan.merged(one.plan).id), advised.challenge.waits_because(one))
+            for one in advised.challenge.suggested
+        ],
         settings=runtime.book.explain(*state.key, metadata, source),
         note=note,
     )

@@ -26,6 +26,8 @@ def written(path: Path, option: str) -> Iterator[TextIO]:
     Raises:
         AutotuneError: If it can't be written. Then nothing has changed.
     """
+    if path.is_dir():
+        raise AutotuneError("is a folder", where=f"{option} {path}", mend="Name a file in it.")
     beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
         descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

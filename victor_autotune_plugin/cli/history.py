@@ -9,6 +9,8 @@ import typer
 from .options import HERE, Json, Project, Team, TeamName, Workflow, chosen
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from rich.table import Table
 
     from ..model.state import Change, RunRecord
@@ -34,20 +36,24 @@ def history(
         session.teams(workflow, team_id)
         store = session.store
         found: list[Any] = []
+        changes: list[Change] = []
         if store is not None and runs:
             found = list(store.runs(workflow, team_id, limit=limit))
         elif store is not None:
-            found = list(islice(reversed(store.changes(workflow, team_id)), limit))
+            changes = store.changes(workflow, team_id)
+            found = list(islice(reversed(changes), limit))
     kind = "runs" if runs else "changes"
     if as_json:
         show.write_json({kind: [one.to_dict() for one in found]})
     elif not found:
         show.say(f"No {kind} yet.")
     else:
-        show.out().print(_runs(found) if runs else _changes(found))
+        show.out().print(_runs(found) if runs else _changes(found, {one.id: one for one in changes}))
 
 
-def _changes(changes: list[Change]) -> Table:
+def _changes(changes: list[Change], known: Mapping[int | None, Change]) -> Table:
+    """Return the table of some changes; `known` holds them and those before them, by id."""
+    from ..loop.rollback import TAKES_BACK
     from . import rendering as show
 
     table = show.table("When", "Team", "What", "Why, and the plan")
@@ -56,6 +62,7 @@ def _changes(changes: list[Change]) -> Table:
         plans = None
         if change.plan_before != change.plan_after:
             plans = f"{show.plan_text(change.plan_before)} → {show.plan_text(change.plan_after)}"
+        taken = [known[one].reason for one in change.evidence.get(TAKES_BACK, ()) if plans is None and one in known]
         table.add_row(
             show.text(show.when(change.at)),
             show.lines(show.name(change.team_id), show.name(change.workflow)),
@@ -64,7 +71,7 @@ def _changes(changes: list[Change]) -> Table:
                 show.who(change),
                 None if improvement is None else f"{improvement:.0f} % better",
             ),
-            show.lines(change.reason, plans),
+            show.lines(change.reason, plans, *(f"takes back: {reason}" for reason in taken)),
         )
     return table
 

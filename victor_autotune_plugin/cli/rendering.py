@@ -91,7 +91,7 @@ def lines(*values: object) -> Text:
 
 
 def table(*columns: str, right: Iterable[str] = ()) -> Table:
-    """Return an empty table that folds long cells instead of cutting them.
+    """Return an empty table that folds long cells instead of cutting them, and breaks no word of a heading.
 
     Args:
         *columns: Headings.
@@ -100,7 +100,13 @@ def table(*columns: str, right: Iterable[str] = ()) -> Table:
     made = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
     for heading in columns:
         numbers = heading in right
-        made.add_column(heading, justify="right" if numbers else "left", no_wrap=numbers, overflow="fold")
+        made.add_column(
+            heading,
+            justify="right" if numbers else "left",
+            no_wrap=numbers,
+            overflow="fold",
+            min_width=max(map(len, heading.split()), default=0),
+        )
     return made
 
 
@@ -135,7 +141,8 @@ def blank() -> None:
 
 
 def note(message: object) -> None:
-    """Show a remark on stderr."""
+    """Show a remark on stderr, after what stdout has got so far: both may go to one place."""
+    sys.stdout.flush()
     _sentence(err(), Text("note: ", style="yellow").append(clean(message, keep_lines=True), style="none"))
 
 

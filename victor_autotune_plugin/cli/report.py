@@ -48,6 +48,8 @@ def report(
         show.write_json({"file": str(output), "teams": len(teams), "experiments": experiments})
     else:
         show.say(f"{output}: {show.count(len(teams), 'team')}.")
+        if not teams:
+            show.note("nothing was recorded here yet. Run a workflow: victor autotune run WORKFLOW.yaml")
 
 
 def _reported(session: Session, state: TeamState) -> ReportedTeam:

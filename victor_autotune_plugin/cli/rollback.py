@@ -101,9 +101,8 @@ def _wanted(found: Sequence[Optimization], index: int | None, *, everything: boo
             raise AutotuneError("no change is in effect", where="--index", mend="See what there is: --list")
         return found
     if index is not None and index >= len(found):
-        raise AutotuneError(
-            f"there is no change {index}", where="--index", mend=f"Choose from 0 to {len(found) - 1}; see --list."
-        )
+        which = f"Choose from 0 to {len(found) - 1}" if len(found) > 1 else "There is only 0"
+        raise AutotuneError(f"there is no change {index}", where="--index", mend=f"{which}; see --list.")
     return found[: (index or 0) + 1]
 
 

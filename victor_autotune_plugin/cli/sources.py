@@ -30,11 +30,13 @@ class Source:
     Attributes:
         analyzer: The runs.
         name: Where they are from, for people.
+        mend: How to come by runs where there are none.
         keys: The teams that are meant, `(workflow, team_id)`; the workflow of a metrics file may be empty.
     """
 
     analyzer: PerformanceAnalyzer
     name: str
+    mend: str
     keys: tuple[TeamKey, ...]
 
     def one(self) -> TeamKey:
@@ -46,9 +48,7 @@ class Source:
         if len(self.keys) == 1:
             return self.keys[0]
         if not self.keys:
-            raise AutotuneError(
-                f"{self.name} holds no runs", where="TEAM", mend="Run a workflow, or give --metrics FILE."
-            )
+            raise AutotuneError(f"{self.name} holds no runs", mend=self.mend)
         names = ", ".join(dict.fromkeys(show.clean(key[1]) for key in self.keys[:10]))
         more = f" and {len(self.keys) - 10} more" if len(self.keys) > 10 else ""
         raise AutotuneError("there are several teams", where="TEAM", mend=f"Name one of: {names}{more}.")
@@ -72,7 +72,8 @@ def from_file(path: Path, team_id: str | None, workflow: str | None, *, skip_bad
         analyzer.load_metrics_from_file(path, skip_bad=skip_bad)
     if analyzer.skipped:
         show.note(f"{show.count(analyzer.skipped, 'bad row')} left out; the first: {analyzer.problems[0]}")
-    return Source(analyzer, str(path), _chosen(analyzer, team_id, workflow))
+    mend = "Name another file, or leave out --metrics to look at what was recorded."
+    return Source(analyzer, str(path), mend, _chosen(analyzer, team_id, workflow))
 
 
 def from_store(session: Session, team_id: str | None, workflow: str | None) -> Source:
@@ -96,7 +97,8 @@ def from_store(session: Session, team_id: str | None, workflow: str | None) -> S
             for run in session.store.finished_runs(workflow, team_id, limit=MOST_RUNS)
             if latest.get(run.spec.key) in (None, run.spec.fingerprint())
         )
-    return Source(analyzer, "the store", tuple(sorted(analyzer.teams)))
+    mend = "Run a workflow (victor autotune run WORKFLOW.yaml), or give --metrics FILE."
+    return Source(analyzer, "the store", mend, tuple(sorted(analyzer.teams)))
 
 
 def _chosen(analyzer: PerformanceAnalyzer, team_id: str | None, workflow: str | None) -> tuple[TeamKey, ...]:

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from .options import HERE, Json, Project, Team, Workflow
+from .options import HERE, Json, Project, Team, TeamName, Workflow, chosen
 
 
-def status(project: Project = HERE, workflow: Workflow = None, team: Team = None, as_json: Json = False) -> None:
-    """Show every team that was recorded: its plan, its test, and how it does."""
+def status(
+    name: TeamName = None,
+    project: Project = HERE,
+    workflow: Workflow = None,
+    team: Team = None,
+    as_json: Json = False,
+) -> None:
+    """Show every team that was recorded, or one: its plan, its test, and how it does."""
     from . import rendering as show
     from .facts import team_facts
     from .session import opened
 
     with opened(project) as session:
-        facts = [team_facts(session, state) for state in session.teams(workflow, team)]
+        facts = [team_facts(session, state) for state in session.teams(workflow, chosen(name, team))]
     if as_json:
         show.write_json({"teams": [one.to_dict() for one in facts]})
         return

@@ -182,4 +182,5 @@ class Asked:
         runs = show.count(self.runs, "run")
         if not found:
             return f"{self.team_id}{where}: {runs}, and nothing to suggest."
-        return f"{self.team_id}{where}: {runs}, {show.count(len(found), 'suggestion')}, the best first:"
+        order = ", the best first" if len(found) > 1 else ""
+        return f"{self.team_id}{where}: {runs}, {show.count(len(found), 'suggestion')}{order}:"

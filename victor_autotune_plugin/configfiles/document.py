@@ -117,7 +117,7 @@ def line_of(node: Any, key: str | None = None) -> int:
 def nearest(name: str, known: Sequence[str]) -> str:
     """Return how to mend a name that is not known."""
     close = difflib.get_close_matches(name, known, n=1)
-    return f"did you mean {close[0]!r}?" if close else "one of: " + ", ".join(known)
+    return f"Did you mean {close[0]!r}?" if close else "Write one of: " + ", ".join(known)
 
 
 def plain(value: Any) -> Any:

@@ -120,7 +120,7 @@ def _check(spec: TeamSpec, settings: Settings, plan: TeamPlan, declared: str) ->
             mend = f"one of: {', '.join(feasible_formations(team))}"
             raise PlanError(f"formation: these members can't form {formation!r}", where=where, mend=mend)
     for _, limit, text in settings.limits.crossed_by(plan):
-        raise PlanError(text, where=where, mend=f"change the plan, or limits.{limit}")
+        raise PlanError(text, where=where, mend=f"Change the plan, or limits.{limit}.")
 
 
 def _notes(settings: Settings, plan: Mapping[str, Any]) -> list[str]:

@@ -48,7 +48,7 @@ def read_plain(path: Path, data: Any) -> tuple[dict[str, Any], str | None]:
     for key in data:
         similar = difflib.get_close_matches(str(key), _KEYS, n=1, cutoff=_SIMILAR)
         if key not in _KEYS and similar:
-            raise failure(path, data, key, f"unknown key {key!r}", f"did you mean {similar[0]!r}?")
+            raise failure(path, data, key, f"unknown key {key!r}", f"Did you mean {similar[0]!r}?")
     config: dict[str, Any] = {}
     for key in data:
         knob = "formation" if key in FORMATION_KEYS else "tool_budget" if key in BUDGET_KEYS else str(key)
@@ -88,7 +88,7 @@ def placed_plain(path: Path, config: Mapping[str, Any], change: TeamPlan, member
     known = [_name(member) for member in config.get("members", ())]
     unknown = next((name for name in wanted.get("members", ()) if known and name not in known), None)
     if unknown is not None:
-        raise PlanError(f"the team has no member {unknown!r}", where=str(path), mend=f"one of: {', '.join(known)}")
+        raise PlanError(f"the team has no member {unknown!r}", where=str(path), mend=f"Name one of: {', '.join(known)}")
     if member_count is not None and not known:
         wanted["member_count"] = member_count
     now = {**config, "members": known} if known else dict(config)
@@ -110,7 +110,7 @@ def _check_formation(config: Mapping[str, Any]) -> None:
     if formation not in feasible_formations(team):
         raise PlanError(
             f"these members can't form {formation!r}",
-            mend="hierarchical needs exactly one member with `is_manager: true`, reflection at least two members",
+            mend="Hierarchical needs exactly one member with `is_manager: true`, reflection at least two members.",
         )
 
 

@@ -115,7 +115,7 @@ def no_team_step(path: Path) -> WorkflowError:
     return WorkflowError(
         "has no workflow with a team step",
         where=str(path),
-        mend="a team step is a node with `type: team`, `formation:` and `members:`",
+        mend="A team step is a node with `type: team`, `formation:` and `members:`.",
     )
 
 

@@ -16,7 +16,7 @@ from .guardrails import GuardrailEvidence
 from .harms import HarmEvidence
 from .judge import Judge
 from .observation import ARMS, CONTROL, TREATMENT, Observation
-from .planning import improvement_for, log_spread, runs_for
+from .planning import chance_of_proof, improvement_for, log_spread, runs_for
 from .policy import ALL_RULES, METRICS, Policy, WatchPolicy
 from .primary import task_effects
 from .summary import summarise
@@ -40,6 +40,7 @@ __all__ = [
     "WatchPolicy",
     "WatchVerdict",
     "assign",
+    "chance_of_proof",
     "improvement_for",
     "log_spread",
     "runs_for",

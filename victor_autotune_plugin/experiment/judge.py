@@ -29,6 +29,10 @@ HOPELESS_Z: Final = 2.6
 SAFETY_Z: Final = 1.645
 """A test stops, undecided, when the success share fell by more than its margin with this standardised excess."""
 
+PRECISE_EVERY: Final = 20
+"""After every so many runs it is asked whether the whole interval misses the improvement asked for: the interval costs
+more than the evidence."""
+
 HARM_HORIZON: Final = 0.5
 """A test is not given up while a harm is expected to be proven within this share of its information."""
 
@@ -145,6 +149,8 @@ class Judge:
             self._close("failed", harm)
         elif least < self._policy.min_runs_per_arm:
             self._reason = f"Too few runs to judge: {runs_in_words(self._runs)}."
+        elif self._policy.futility and (reason := self._too_small(t)) is not None:
+            self._close("inconclusive", reason)
         elif z >= self._pass.at(t):
             self._try_to_pass(t)
         elif self._policy.futility and (reason := self._futile(t, self._primary.normal)) is not None:
@@ -196,6 +202,23 @@ class Judge:
             return None
         looks = change_in_words(self._policy.metric, self._primary.effect(math.inf, math.inf).estimate)
         return f"Ended early after {runs_in_words(self._runs)}: a pass has become very unlikely; the {looks}, unproven."
+
+    def _too_small(self, t: float) -> str | None:
+        """Return why no improvement that passes is left in the interval, which holds at all looks together, or None.
+
+        A precise metric, such as a cost that is equal to the cent in all runs, shows that long before `_futile` does.
+        """
+        if len(self._counted) % PRECISE_EVERY:
+            return None
+        effect, least = self._effect(t), self._policy.minimum_improvement
+        best = effect.high if self._policy.metric == "score" else -effect.low
+        if not best < least:
+            return None
+        looks = change_in_words(self._policy.metric, effect.estimate)
+        return (
+            f"Ended early after {runs_in_words(self._runs)}: the {looks}, and what the runs leave possible is below "
+            f"the {amount(least)} asked for."
+        )
 
     def _end(self) -> None:
         if not all(self._runs.values()):

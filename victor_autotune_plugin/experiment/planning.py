@@ -64,6 +64,31 @@ def improvement_for(spread: float, policy: Policy | None = None, *, power: float
     return -math.expm1(-shift)
 
 
+def chance_of_proof(low: float, high: float, spread: float, policy: Policy | None = None) -> float:
+    """Return the probability that a whole test proves an improvement that is itself uncertain.
+
+    It is the power of the test, averaged over a normal log improvement (assurance; O'Hagan, Stevens and Campbell 2005).
+
+    Args:
+        low: Lower end of the 95 % interval of the relative improvement; 0.2 is 20 % less, negative is more.
+        high: Upper end of it, below 1.
+        spread: Standard deviation of the log metric, as from `log_spread`.
+        policy: Rules of the test.
+
+    Raises:
+        ValueError: For values out of range.
+    """
+    if not low <= high < 1:
+        raise ValueError(f"low and high must be ascending and below 1, not {low!r} and {high!r}")
+    _check(spread, 0.5)
+    policy = policy or Policy()
+    least, most = -math.log1p(-low), -math.log1p(-high)
+    deviation = (most - least) / (2 * NORMAL.inv_cdf(0.975))
+    scale = math.sqrt(policy.max_runs_per_arm * RANK_EFFICIENCY / 2) / spread
+    excess = scale * (least + most) / 2 - _drift(policy, 0.5)
+    return NORMAL.cdf(excess / math.sqrt(1 + (scale * deviation) ** 2))
+
+
 def _drift(policy: Policy, power: float) -> float:
     start, alpha = policy.min_runs_per_arm / policy.max_runs_per_arm, policy.alpha * PASS_SHARE
     limits = EBoundary(alpha, start) if policy.rule in E_RULES else boundary(policy.rule, alpha, start)

@@ -197,7 +197,7 @@ class ActiveRun:
             reading = self._call.read(result) if error is None else None
             run = self._record(reading, error, timed_out)
             graded = self._runtime.hooks.first("score_team_run", run=run)
-            if graded is not None:
+            if graded is not None and graded.value != run.score:
                 run = evolve(run, score=min(1.0, max(0.0, float(graded.value))))
             priced = self._runtime.hooks.first("price_team_run", run=run)
             if priced is not None:
@@ -286,7 +286,8 @@ async def member_execution(wrapped: Callable[..., Any], member_id: str, args: An
                 meter.stop(success=_succeeded(output), error_class=_failure_class(output))
                 return output
             finally:
-                span.finish(meter.outcome())
+                if span.is_open:
+                    span.finish(meter.outcome())
     finally:
         current_member.reset(token)
 
@@ -298,6 +299,8 @@ def _outcome(meter: MemberMeter, reading: Reading | None) -> MemberOutcome:
         return outcome
     success = reading.member_success[outcome.id]
     error_class = None if success else outcome.error_class or _error_class(reading.member_errors.get(outcome.id))
+    if (success, error_class) == (outcome.success, outcome.error_class):
+        return outcome
     return evolve(outcome, success=success, error_class=error_class)
 
 

@@ -56,9 +56,9 @@ class WorkflowFile:
             return self.workflows[name]
         known = ", ".join(self.workflows)
         if name is None:
-            raise WorkflowError("holds several workflows", where=str(self.path), mend=f"choose one: --workflow {known}")
+            raise WorkflowError("holds several workflows", where=str(self.path), mend=f"Choose one: --workflow {known}")
         raise WorkflowError(
-            f"holds no workflow {name!r} with a team step", where=str(self.path), mend=f"known: {known}"
+            f"holds no workflow {name!r} with a team step", where=str(self.path), mend=f"Known: {known}"
         )
 
 
@@ -165,7 +165,7 @@ async def make_orchestrator(provider: str | None, model: str | None, base_url: s
         wanted = f"{provider or 'the default provider'}/{model or 'the default model'}"
         raise HostError(
             f"Victor could not create an agent for {wanted}: {type(error).__name__}: {error}",
-            mend="check --provider, --model, --base-url and the API key",
+            mend="Check --provider, --model, --base-url and the API key.",
         ) from error
     return agent.get_orchestrator()
 

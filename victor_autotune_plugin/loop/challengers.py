@@ -28,12 +28,18 @@ class Challenge:
         treatment: The plan with the change, or None.
         proposal: What the tuner says about it and about the others; None where the tuner is off or failed.
         suggested: What the strategies suggest, best first, tested before or not.
+        waiting: Those among them that are not tested now, each with the reason.
     """
 
     suggestion: OptimizationSuggestion | None = None
     treatment: TeamPlan | None = None
     proposal: Proposal | None = None
     suggested: tuple[OptimizationSuggestion, ...] = ()
+    waiting: tuple[tuple[OptimizationSuggestion, str], ...] = ()
+
+    def waits_because(self, suggestion: OptimizationSuggestion) -> str | None:
+        """Return why a suggestion is not tested now, or None when it does not wait."""
+        return next((reason for one, reason in self.waiting if one is suggestion), None)
 
     def behind(self, treatment: TeamPlan, live: TeamPlan) -> OptimizationSuggestion | None:
         """Return the suggestion that leads from the live plan to a treatment, or None when none does."""

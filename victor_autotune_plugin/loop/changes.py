@@ -13,6 +13,7 @@ from ..model.state import Actor, Change, ChangeAction, Experiment, TeamState
 
 if TYPE_CHECKING:
     from ..hookmanager import HookManager
+    from ..model.run import TeamRun
     from ..recorder import Recorder
     from ..storage import Transaction
 
@@ -50,6 +51,8 @@ class Changes:
     def __init__(self, transaction: Transaction, clock: Callable[[], float]) -> None:
         self.transaction = transaction
         self.told: list[Told] = []
+        self.once_durable: list[Callable[[], None]] = []
+        """What to call when the transaction is committed; when it is not, nothing of it may be remembered."""
         self._clock = clock
 
     def apply(self, after: TeamState, action: ChangeAction, reason: str, **details: Any) -> TeamState:
@@ -96,13 +99,17 @@ class Changes:
 
 
 @contextmanager
-def open_changes(recorder: Recorder, hooks: HookManager, clock: Callable[[], float]) -> Iterator[Changes]:
+def open_changes(
+    recorder: Recorder, hooks: HookManager, clock: Callable[[], float], finished: TeamRun | None = None
+) -> Iterator[Changes]:
     """Open a transaction that tells the hooks of its changes once it is committed.
 
     Args:
         recorder: Gives the transaction.
         hooks: Are told.
         clock: Unix seconds.
+        finished: A finished run to be written in it, before the changes that follow from it; written even if those
+            fail. None for no run.
 
     Yields:
         The changes to make.
@@ -110,9 +117,11 @@ def open_changes(recorder: Recorder, hooks: HookManager, clock: Callable[[], flo
     Raises:
         StoreError: If the store can't be used; then nothing has changed and nobody is told.
     """
-    with recorder.transaction() as transaction:
+    with recorder.transaction() if finished is None else recorder.finishing(finished) as transaction:
         changes = Changes(transaction, clock)
         yield changes
+    for keep in changes.once_durable:
+        keep()
     for told in changes.told:
         for hook in _TELLS.get(told.change.action, ()):
             if told.experiment is not None:

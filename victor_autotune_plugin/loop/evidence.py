@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from ..model.state import Experiment, Phase, StoredObservation
@@ -11,7 +12,7 @@ from ..model.state import Experiment, Phase, StoredObservation
 if TYPE_CHECKING:
     from ..experiment import Judge, Observation, Watch
     from ..model.run import TeamRun
-    from ..storage import Transaction
+    from .changes import Changes
 
 _MOST_JUDGES: Final = 1000
 
@@ -20,40 +21,45 @@ class Evidence:
     """Keeps a judge for each open experiment of the process.
 
     A judge is a function of the observations in the order of the store, so every process that shares the store
-    comes to the same verdict, and one that starts anew replays it.
+    comes to the same verdict, and one that starts anew replays it. While a transaction feeds a judge, it is not kept:
+    what it has seen there may never be committed, and then it is made anew from what was.
     """
 
     def __init__(self) -> None:
         self._judges: dict[tuple[str, Phase], tuple[Any, int]] = {}
         self._lock = threading.Lock()
 
-    def judge(self, transaction: Transaction, experiment: Experiment) -> Judge:
+    def judge(self, changes: Changes, experiment: Experiment) -> Judge:
         """Return the judge of a test, up to date."""
-        judge: Judge = self._fed(transaction, experiment, "test", lambda: new_judge(experiment))
+        judge: Judge = self._fed(changes, experiment, "test", lambda: new_judge(experiment))
         return judge
 
-    def watch(self, transaction: Transaction, experiment: Experiment) -> Watch:
+    def watch(self, changes: Changes, experiment: Experiment) -> Watch:
         """Return the watch over a promoted plan, up to date."""
         watch: Watch = self._fed(
-            transaction,
+            changes,
             experiment,
             "watch",
-            lambda: new_watch(experiment, transaction.observations(experiment.id, "test")),
+            lambda: new_watch(experiment, changes.transaction.observations(experiment.id, "test")),
         )
         return watch
 
-    def _fed(self, transaction: Transaction, experiment: Experiment, phase: Phase, make: Callable[[], Any]) -> Any:
+    def _fed(self, changes: Changes, experiment: Experiment, phase: Phase, make: Callable[[], Any]) -> Any:
         key = (experiment.id, phase)
         with self._lock:
             judge, seen = self._judges.pop(key, (None, 0))
-            if judge is None:
-                judge = make()
-            if not judge.is_final:
-                seen = feed(judge, transaction.observations(experiment.id, phase, seen)) or seen
+        if judge is None:
+            judge = make()
+        if not judge.is_final:
+            seen = feed(judge, changes.transaction.observations(experiment.id, phase, seen)) or seen
+        changes.once_durable.append(partial(self._keep, key, judge, seen))
+        return judge
+
+    def _keep(self, key: tuple[str, Phase], judge: Any, seen: int) -> None:
+        with self._lock:
             self._judges[key] = judge, seen
             if len(self._judges) > _MOST_JUDGES:
                 self._judges.pop(next(iter(self._judges)))
-            return judge
 
 
 def feed(judge: Judge | Watch, observations: Sequence[StoredObservation]) -> int:
@@ -130,11 +136,22 @@ def known_tasks(metric: str, runs: Sequence[TeamRun]) -> dict[str, float]:
         metric: Primary metric of the test. Nothing is taken off a score.
         runs: Finished runs under one plan, in any order.
     """
-    from ..experiment import CONTROL, Observation, task_effects
+    from ..experiment import task_effects
 
     if metric == "score":
         return {}
-    observations = [
+    return task_effects(metric, observed(run for run in runs if run.task_key is not None))
+
+
+def observed(runs: Iterable[TeamRun]) -> list[Observation]:
+    """Return what the experiment engine sees of runs outside a test, all of them as control.
+
+    Args:
+        runs: Finished runs under one plan.
+    """
+    from ..experiment import CONTROL, Observation
+
+    return [
         Observation(
             index=index,
             arm=CONTROL,
@@ -147,6 +164,4 @@ def known_tasks(metric: str, runs: Sequence[TeamRun]) -> dict[str, float]:
             task_key=run.task_key,
         )
         for index, run in enumerate(runs)
-        if run.task_key is not None
     ]
-    return task_effects(metric, observations)

@@ -12,6 +12,7 @@ from ..model.state import Experiment, TeamState
 from .case import Case
 from .challengers import Challenge, Challengers
 from .proposals import TASK_RUNS, comparable, may_be_retried, new_experiment, suggestions
+from .waiting import reason_to_wait
 
 if TYPE_CHECKING:
     from ..model.optimization import OptimizationSuggestion
@@ -128,5 +129,10 @@ def next_challenge(
         for experiment in experiments
         if experiment.fingerprint == state.fingerprint and not may_be_retried(experiment, runs, HISTORY_RUNS)
     ]
-    suggested = suggestions(spec, state.plan, runs[:HISTORY_RUNS], settings, hooks)
-    return challengers.choose(state, spec, settings, suggested, experiments, tried, read_runs)
+    latest = runs[:HISTORY_RUNS]
+    suggested = suggestions(spec, state.plan, latest, settings, hooks)
+    reasons = [reason_to_wait(one, latest, settings) for one in suggested]
+    ready = [one for one, reason in zip(suggested, reasons, strict=True) if reason is None]
+    waiting = [(one, reason) for one, reason in zip(suggested, reasons, strict=True) if reason is not None]
+    challenge = challengers.choose(state, spec, settings, ready, experiments, tried, read_runs)
+    return evolve(challenge, suggested=tuple(suggested), waiting=tuple(waiting))

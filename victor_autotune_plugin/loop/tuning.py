@@ -10,7 +10,8 @@ suggestion ──▶ draft ──approved──▶ running ──passed──▶
 A draft waits for its approval, which in mode `auto` is given at once. A person may abort or pause at every point.
 
 Every step of it is one transaction of the store: what a team's next run gets, the experiment's status and the
-line in the history change together or not at all, whoever else shares the store.
+line in the history change together or not at all, whoever else shares the store. A run takes two: its
+plan and its start, its end and what follows from it.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from ..hookmanager import HookManager
 from ..hookspecs import PlannedRun, TeamRunStarting
 from ..model.plan import EMPTY_PLAN, TeamSpec
 from ..model.state import Assignment, Change, ChangeAction, Experiment, Phase, TeamState
-from ..recorder import Recorder
+from ..recorder import Recorder, run_start
 from .case import Approval, Case
 from .challengers import Challengers
 from .changes import Changes, open_changes
@@ -42,7 +43,6 @@ from .verdicts import Verdicts
 if TYPE_CHECKING:
     from ..model.run import TeamRun
     from ..settings import Settings
-    from ..storage import Transaction
 
 SUGGEST_EVERY: Final = 5
 """A team without an experiment is looked at again after this many runs."""
@@ -99,27 +99,32 @@ class TuningLoop:
             return PlannedRun(settings.plan, settings.mode, source="settings")
         try:
             with self._changes() as changes:
-                return self._planned(changes, event, settings)
+                planned = self._planned(changes, event, settings)
+                changes.transaction.start_run(run_start(event, planned))
+            return planned
         except StoreError as error:
             faults.report("choice of a plan", error)
             return PlannedRun(mode=settings.mode)
 
     def _planned(self, changes: Changes, event: TeamRunStarting, settings: Settings) -> PlannedRun:
+        """Return the plan of a run, which is to be written in the same transaction."""
         transaction = changes.transaction
         state = self._states[event.spec.key] = self._kept_up(changes, event.spec)
         takes_part = state.experiment_id is not None and not state.paused and settings.mode in _TESTING
         experiment = transaction.experiment(state.experiment_id) if takes_part and state.experiment_id else None
         if experiment is None or not experiment.is_open:
-            return PlannedRun(state.plan, settings.mode, source="configured" if state.plan.is_empty else "live")
-        assignment = self._assigned(transaction, experiment, event)
+            source = "configured" if state.plan.is_empty else "live"
+            return PlannedRun(state.plan, settings.mode, None, source, is_recorded=True)
+        assignment = self._assigned(changes, experiment, event)
         plan = experiment.treatment if assignment.arm == "treatment" else experiment.control
         source = "watch" if assignment.phase == "watch" else "experiment"
-        return PlannedRun(plan, settings.mode, assignment, source)
+        return PlannedRun(plan, settings.mode, assignment, source, is_recorded=True)
 
-    def _assigned(self, transaction: Transaction, experiment: Experiment, event: TeamRunStarting) -> Assignment:
+    def _assigned(self, changes: Changes, experiment: Experiment, event: TeamRunStarting) -> Assignment:
         """Return the place of a run in the open phase of an experiment; a task keeps its arm."""
         from ..experiment import CONTROL, TREATMENT, assign
 
+        transaction = changes.transaction
         phase: Phase = "watch" if experiment.status == "watched" else "test"
         unit = event.task_key or event.run_id
         # A run without a task is a unit of its own, which nobody has assigned.
@@ -132,7 +137,7 @@ class TuningLoop:
             holdback = float(experiment.watch_policy["holdback"])
             weights = {CONTROL: holdback, TREATMENT: 1 - holdback}
         arm = assign(f"{experiment.seed}:{phase}", index, weights)
-        if phase == "watch" and self._evidence.watch(transaction, experiment).wants_control:
+        if phase == "watch" and self._evidence.watch(changes, experiment).wants_control:
             arm = CONTROL
         assignment = Assignment(experiment.id, phase, index, arm, unit, event.run_id)
         transaction.add_assignment(assignment)
@@ -158,24 +163,27 @@ class TuningLoop:
 
     # --- after a run
 
-    def judge(self, run: TeamRun) -> None:
-        """Draw the conclusions from a finished run: promote, reject, roll back, or start a test.
+    def finished(self, run: TeamRun) -> None:
+        """Write a finished run, and draw the conclusions from it: promote, reject, roll back, or start a test.
 
         Args:
-            run: The run; its observation is in the store already.
+            run: The run. It is written even if the conclusions fail.
 
         Raises:
-            StoreError: If the store can't be used. The next run's judgement catches up.
+            StoreError: If the store can't be used; the run waits in memory, and the next one's judgement catches up.
         """
-        spec = run.spec
-        settings = self._settings(spec, self._metadata.get(spec.key))
-        if settings.mode not in _TESTING or settings.plan is not None or run.cancelled:
+        try:
+            settings = self._settings_to_judge_by(run)
+            if settings is not None:
+                self._learn_ahead(run, settings)
+        except Exception:
+            self._recorder.finished(run)
+            raise
+        if settings is None:
+            self._recorder.finished(run)
             return
-        if run.experiment_id is None and not self._is_due(spec.key, settings.experiment.min_history):
-            return
-        self._learn_ahead(run, settings)
         approval = Approval() if settings.mode == "approve" else Approval(given=True)
-        with self._changes() as changes:
+        with open_changes(self._recorder, self._hooks, self._clock, run) as changes:
             self._conclude(changes, run, settings, approval)
         if approval.asked is None:
             return
@@ -184,6 +192,15 @@ class TuningLoop:
         if answer is not None:
             with self._changes() as changes:
                 self._conclude(changes, run, settings, Approval(given=answer.value is True, by=answer.by))
+
+    def _settings_to_judge_by(self, run: TeamRun) -> Settings | None:
+        """Return the team's settings, or None when nothing follows from the run."""
+        settings = self._settings(run.spec, self._metadata.get(run.spec.key))
+        if settings.mode not in _TESTING or settings.plan is not None or run.cancelled:
+            return None
+        if run.experiment_id is None and not self._is_due(run.spec.key, settings.experiment.min_history):
+            return None
+        return settings
 
     def _conclude(self, changes: Changes, run: TeamRun, settings: Settings, approval: Approval) -> None:
         state = changes.transaction.team(*run.spec.key)
@@ -199,7 +216,8 @@ class TuningLoop:
     def _learn_ahead(self, run: TeamRun, settings: Settings) -> None:
         """Make the team's tuner before the transaction that asks it, where it is not there yet.
 
-        To import it and to learn from hundreds of runs takes longer than other processes wait for the store's lock.
+        To import it and to learn from hundreds of runs takes longer than other processes wait for the store's lock, so
+        the run is written before.
         """
         state = self._states.get(run.spec.key)
         if state is None or state.paused or settings.tuner.risk == "off":
@@ -207,6 +225,7 @@ class TuningLoop:
         tuners = self._challengers.tuners
         if tuners.has(state, settings):
             return
+        self._recorder.finished(run)
         with self._recorder.transaction() as transaction:
             experiments, runs = transaction.experiments_of(*state.key), transaction.runs_of(*state.key, LEARN_RUNS)
         if state.experiment_id is None and len(comparable(runs, state)) < settings.experiment.min_history:

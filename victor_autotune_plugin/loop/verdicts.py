@@ -54,7 +54,7 @@ class Verdicts:
             self._judge_watch(case, experiment)
 
     def _judge_test(self, case: Case, experiment: Experiment) -> None:
-        judge = self._evidence.judge(case.changes.transaction, experiment)
+        judge = self._evidence.judge(case.changes, experiment)
         passed = judge.is_final and judge.verdict().status == "passed"
         outlook = self._outlook(case, experiment, passed=passed) if passed or not judge.is_final else None
         if outlook is not None and (outlook.stop or (outlook.veto and self._is_full(case, experiment))):
@@ -134,7 +134,7 @@ class Verdicts:
         )
 
     def _judge_watch(self, case: Case, experiment: Experiment) -> None:
-        watch = self._evidence.watch(case.changes.transaction, experiment)
+        watch = self._evidence.watch(case.changes, experiment)
         if not watch.is_final:
             outlook = self._outlook(case, experiment)
             if outlook is not None and outlook.stop:

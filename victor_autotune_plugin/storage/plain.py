@@ -62,6 +62,12 @@ def spec(text: str) -> TeamSpec:
     return TeamSpec.from_dict(decode(text))
 
 
+@lru_cache(maxsize=_MOST_REMEMBERED)
+def text_of(value: TeamPlan | TeamSpec) -> str:
+    """Return a plan or a team's definition as text; remembered, since each is written twice a run."""
+    return encode(value.to_dict())
+
+
 def at_least_zero(name: str, value: float, what: str) -> float:
     """Return a number that every backend keeps alike.
 

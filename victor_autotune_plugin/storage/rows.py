@@ -43,6 +43,10 @@ def team_state(row: Any) -> TeamState:
     )
 
 
+remembered_team: Final = lru_cache(maxsize=_MOST_REMEMBERED)(team_state)
+"""`team_state` for a row that is read again and again: twice a run, and it seldom changes."""
+
+
 _EXPERIMENT_PLANS: Final = ("control", "treatment")
 _EXPERIMENT_DATA: Final = ("policy", "watch_policy", "verdict", "watch_verdict", "task_effects")
 _EXPERIMENT_JSON: Final = (*_EXPERIMENT_PLANS, *_EXPERIMENT_DATA)

@@ -10,7 +10,7 @@ from attrs import fields_dict
 
 from ..model.run import MemberOutcome, TeamRun, TokenUse
 from ..model.state import RunRecord, RunStart
-from .plain import Values, at_least_zero, decode, encode, plan, spec
+from .plain import Values, at_least_zero, decode, encode, plan, spec, text_of
 
 _T = TypeVar("_T", MemberOutcome, TokenUse)
 
@@ -42,12 +42,12 @@ def start_values(start: RunStart | TeamRun, process: Values) -> Values:
         "team_id": start.spec.team_id,
         "status": "running",
         "started_at": start.started_at,
-        "spec": encode(start.spec.to_dict()),
+        "spec": text_of(start.spec),
         "entry": start.entry,
         "parent_id": start.parent_id,
         "task_key": start.task_key,
         "mode": start.mode,
-        "plan_asked": encode(start.plan_asked.to_dict()),
+        "plan_asked": text_of(start.plan_asked),
         "experiment_id": start.experiment_id,
         "arm": start.arm,
         **process,
@@ -69,7 +69,7 @@ def run_values(run: TeamRun, process: Values) -> Values:
         "duration_seconds": at_least_zero("duration_seconds", run.duration_seconds, what),
         "success": bool(run.success),
         "score": at_least_zero("score", run.score, what),
-        "plan_used": encode(run.plan_used.to_dict()),
+        "plan_used": text_of(run.plan_used),
         "timed_out": run.timed_out,
         "cancelled": run.cancelled,
         "error_class": run.error_class,

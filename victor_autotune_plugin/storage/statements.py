@@ -16,7 +16,9 @@ from sqlalchemy.sql import ClauseElement
 
 from .schema import assignment, change, experiment, fault, observation, run, team
 
-_IDENTITY_OF_RUN: Final = {"run_id", "host", "pid", "process_started_at"}
+_IDENTITY_OF_RUN: Final = {"run_id", "workflow", "team_id", "started_at", "host", "pid", "process_started_at"}
+"""What never changes of a run. To set it again all the same would write two indexes anew."""
+
 _FINISHED: Final[Any] = literal_column("'finished'")
 _RUNNING: Final[Any] = literal_column("'running'")
 
@@ -29,6 +31,9 @@ START_COLUMNS: Final = (
     *("plan_asked", "experiment_id", "arm", "host", "pid", "process_started_at"),
 )
 """The columns of a run that are known when it starts."""
+
+_PLANNED: Final = ("mode", "plan_asked", "experiment_id", "arm")
+"""Of these, what may change before the team starts."""
 
 
 class Statement:
@@ -103,7 +108,16 @@ class Statements:
         self.last_position = Statement(select(func.max(assignment.c.position).label("last")).where(phase), dialect)
         self.insert_assignment = to(assignment, insert(assignment))
 
-        self.start_run = Statement(insert(run).on_conflict_do_nothing(), dialect, START_COLUMNS)
+        start = insert(run)
+        self.start_run = Statement(
+            start.on_conflict_do_update(
+                index_elements=[run.c.run_id],
+                set_={name: start.excluded[name] for name in _PLANNED},
+                where=run.c.status == _RUNNING,
+            ),
+            dialect,
+            START_COLUMNS,
+        )
         finish = insert(run)
         known_at_the_end = [name for name in _names(run) if name not in _IDENTITY_OF_RUN]
         self.finish_run = to(
@@ -133,7 +147,6 @@ class Statements:
         self.insert_observation = to(
             observation, insert(observation).on_conflict_do_nothing().inline(), without="number"
         )
-        self.order_of_run = Statement(select(observation.c.number).where(_is(observation, "run_id")), dialect)
         self.observations = Statement(
             select(observation)
             .where(_is(observation, "experiment_id", "phase"), observation.c.number > bindparam("after"))

@@ -49,13 +49,13 @@ class Store(Reader):
     - `assignment_of_unit`, `next_index`, `add_assignment`: in one transaction, the indexes of every `(experiment,
       phase)` are 0, 1, 2, … without gap or repetition, and every unit has one. A taken index or unit is a
       `StaleStateError`.
-    - `start_run` writes once; a second start of the same run changes nothing.
+    - `start_run` writes a start; a second start of the same run replaces mode, plan, experiment and arm while the run
+      is running, and changes nothing afterwards.
     - `finish_run` returns True and the run is `finished`, whether it was running, lost, or never started; False, and
       nothing changes, if it was finished already.
-    - `add_observation` appends one observation a run and returns its order; for a run that was observed before it
-      returns the order of the first and changes nothing. Within one experiment orders grow in the
-      order of the commits, so that reading `observations` after the greatest order seen so far misses none. They may
-      have gaps.
+    - `add_observation` appends one observation a run; for a run that was observed before it changes nothing. Within one
+      experiment the orders that `observations` tells grow in the order of the commits, so that reading after the
+      greatest order seen so far misses none. They may have gaps.
     - `experiments_of` returns the experiments of a team, oldest first.
     - `runs_of` returns finished runs only, by `started_at`, newest first.
     - `add_change` appends and returns the id, `changes_of` returns them by id, oldest first.

@@ -22,7 +22,7 @@ from .rows import (
     observation_of,
     observation_values,
     remembered_experiment,
-    team_state,
+    remembered_team,
     team_values,
 )
 from .run_rows import remembered_run, run_values, start_values
@@ -55,7 +55,7 @@ class Transaction:
         if not rows and self._locks_rows:
             self._make_lockable(workflow, team_id)
             rows = self._query(self._sql.team, key)
-        state = team_state(rows[0]) if rows else TeamState(workflow, team_id)
+        state = remembered_team(rows[0]) if rows else TeamState(workflow, team_id)
         self._locked.add(state.experiment_id)
         return state
 
@@ -149,19 +149,17 @@ class Transaction:
             ) from error
 
     def start_run(self, start: RunStart) -> None:
-        """Write that a run started in this process; nothing when it is known already."""
+        """Write that a run started in this process; of one that is running already, only its plan."""
         self._write(self._sql.start_run, start_values(start, this_process()))
 
     def finish_run(self, run: TeamRun) -> bool:
         """Write what a run was and return True, or False when it had been written before."""
         return self._write(self._sql.finish_run, run_values(run, this_process())) > 0
 
-    def add_observation(self, observation: StoredObservation) -> int:
-        """Append an observation and return its order; the stored one's when the run was observed before."""
+    def add_observation(self, observation: StoredObservation) -> None:
+        """Append an observation; nothing when the run was observed before."""
         self._lock_team_of(observation.experiment_id)
         self._write(self._sql.insert_observation, observation_values(observation))
-        order: int = self._query(self._sql.order_of_run, {"of_run_id": observation.run_id})[0].number
-        return order
 
     def observations(self, experiment_id: str, phase: Phase, after_order: int = 0) -> list[StoredObservation]:
         """Return the observations of a phase in order, those after `after_order`."""

@@ -95,6 +95,7 @@ def suggestion(
     prior: Prior,
     data: Estimate | None,
     most: float = 0.9,
+    bounded: bool = False,
     needs_person: bool = False,
     **metadata: Any,
 ) -> OptimizationSuggestion:
@@ -111,10 +112,11 @@ def suggestion(
         prior: What such a change usually brings.
         data: What the runs say, in percent of the metric.
         most: As for `confidence`.
+        bounded: Whether the data say between what the gain lies, whatever such a change usually brings.
         needs_person: Whether it loosens a limit, which only a person may.
         metadata: Further numbers.
     """
-    gain = expected(prior, data)
+    gain = data if bounded and data is not None else expected(prior, data)
     return OptimizationSuggestion(
         type=name,
         priority=priority(insight, gain.value),

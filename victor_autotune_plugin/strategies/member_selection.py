@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from ..analysis.intervals import Z_975, Estimate
+from ..analysis.intervals import Estimate
 from ..analysis.predictions import gain, in_formation, rows_of, without
 from ..model.optimization import Bottleneck, OptimizationSuggestion, OptimizationType, PerformanceInsight
 from .bare import completed
@@ -22,7 +22,8 @@ _WEAK: Final = 0.8
 class MemberSelectionStrategy(OptimizationStrategy):
     """Suggests to leave out useless and idle members, and another division of the tool calls; medium risk.
 
-    A weak member keeps at least the calls that its successful runs needed. The team's total is not raised.
+    A weak member keeps at least the calls that its successful runs needed, and a budget smaller than what the runs used
+    stays: they were made before it, and can't say that it is too large. The team's total is not raised.
     """
 
     name = OptimizationType.MEMBER_SELECTION.value
@@ -53,9 +54,10 @@ class MemberSelectionStrategy(OptimizationStrategy):
         rows, now = rows_of(evidence["member_durations"]), in_formation(formation, config.lead)
         faster = gain(rows, now, without(gone, now)) if rows else None
         gains = {"duration": faster} if faster is not None else {}
-        cheaper = _cheaper(evidence, gone)
-        gains["cost" if evidence["cost_is_known"] else "tool_calls"] = cheaper
+        gains["cost" if evidence["cost_is_known"] else "tool_calls"] = _cheaper(evidence, gone)
         metric = max(gains, key=lambda name: gains[name].value)
+        if evidence["runs"] and gains[metric].value <= 0:
+            return None  # nothing would be saved
         return suggestion(
             self.name,
             self.risk_level,
@@ -77,7 +79,10 @@ class MemberSelectionStrategy(OptimizationStrategy):
         short = [n for n in evidence["strong"] if n in config.member_budgets and figures[n]["refused_share"] > 0]
         budgets = dict(config.member_budgets)
         for name in weak:
-            before = budgets.get(name, figures[name]["most_tool_calls"])
+            used = figures[name]["most_tool_calls"]
+            before = budgets.get(name, used)
+            if before < used:
+                continue
             budgets[name] = max(math.ceil(_WEAK * before), math.ceil(figures[name]["needed_tool_calls"] or 0), 1)
             if name in config.member_budgets:
                 budgets[name] = min(budgets[name], config.member_budgets[name])
@@ -87,6 +92,8 @@ class MemberSelectionStrategy(OptimizationStrategy):
         changed = {name for name, calls in budgets.items() if calls != config.member_budgets.get(name)}
         if not changed or (most is not None and any(calls > most for calls in budgets.values())):
             return None
+        if not short and not any(budgets[name] < figures[name]["most_tool_calls"] for name in weak):
+            return None  # nobody would come up against the smaller budget, so nothing would change
         change: dict[str, Any] = {"member_budgets": budgets}
         if short:
             total = config.tool_budget
@@ -95,6 +102,7 @@ class MemberSelectionStrategy(OptimizationStrategy):
             if total is None or not config.bounds.allows_budget(total):
                 return None  # without a total, more for one would be more for the team, which only a person may allow
             change["tool_budget"] = total
+        data = _unblocked(figures, short) if short else _saved(figures, weak)
         return suggestion(
             self.name,
             self.risk_level,
@@ -106,7 +114,8 @@ class MemberSelectionStrategy(OptimizationStrategy):
             + ".",
             metric="score" if short else "cost" if evidence["cost_is_known"] else "tool_calls",
             prior=_PRIOR,
-            data=_unblocked(figures, short) if short else _saved(figures, weak),
+            data=data,
+            bounded=True,
             runs=evidence["runs"],
         )
 
@@ -147,6 +156,5 @@ def _unblocked(figures: Mapping[str, Any], short: Sequence[str]) -> Estimate:
 
 
 def _up_to(most: float, runs: int) -> Estimate:
-    """Return the estimate of what lies anywhere from 0 to a number: the mean and deviation of a uniform one."""
-    half = Z_975 * most / math.sqrt(12)
-    return Estimate(most / 2, most / 2 - half, most / 2 + half, runs)
+    """Return the estimate of what lies anywhere from 0 to a number: mean and central 95 % interval of a uniform one."""
+    return Estimate(most / 2, 0.025 * most, 0.975 * most, runs)

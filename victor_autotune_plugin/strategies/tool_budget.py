@@ -49,7 +49,8 @@ class ToolBudgetStrategy(OptimizationStrategy):
         if needed is None and evidence["runs"]:
             return None  # no run succeeded
         in_force = config.tool_budget if config.tool_budget is not None else evidence["tool_budget"]
-        start = evidence["most_tool_calls"] if in_force is None else in_force
+        used = evidence["most_tool_calls"]
+        start = used if in_force is None else in_force
         budget = max(math.ceil(_SMALLER * start), math.ceil(needed or 0), config.bounds.min_tool_budget or 0)
         if budget >= start or not config.bounds.allows_budget(budget):
             return None
@@ -70,6 +71,7 @@ class ToolBudgetStrategy(OptimizationStrategy):
             prior=_PRIOR,
             data=data,
             needed_tool_calls=needed,
+            changes_nothing=evidence["runs"] > 0 and budget >= used,
             runs=evidence["runs"],
         )
 

@@ -50,6 +50,8 @@ def record_change(action: str, workflow: str, team_id: str) -> None:
 
 def _record(measurements: Iterable[_Measurement]) -> None:
     recorders = providers.recorders()
+    if not recorders:
+        return
     for metric, value, attributes in measurements:
         try:
             recorders[metric.name](value, attributes)

@@ -1,7 +1,8 @@
 """The application's tracer and meter, looked up when they are used.
 
 An application may set its providers long after the plugin was imported, and Victor does so, too. So the global
-provider is asked for each time, and what was made from it is kept only while it stays the same.
+provider is asked for each time, and what was made from it is kept only while it stays the same. While none is set,
+nothing is measured.
 """
 
 from __future__ import annotations
@@ -30,12 +31,14 @@ _forced_tracer_provider: TracerProvider | None = None
 _forced_meter_provider: MeterProvider | None = None
 
 
-def tracer() -> Tracer:
-    """Return the tracer of the provider that is set now; one that does nothing while none is set."""
+def tracer() -> Tracer | None:
+    """Return the tracer of the provider that is set now, or None while none is set."""
     from opentelemetry import trace
 
     global _tracer
     provider = _forced_tracer_provider or trace.get_tracer_provider()
+    if _is_stand_in(provider):
+        return None
     known = _tracer
     if known is None or known[0] is not provider:
         known = _tracer = (provider, provider.get_tracer(names.SCOPE, _version()))
@@ -43,11 +46,13 @@ def tracer() -> Tracer:
 
 
 def recorders() -> Recorders:
-    """Return what records measurements with the provider that is set now, by metric name."""
+    """Return what records measurements with the provider that is set now, by metric name; empty while none is set."""
     from opentelemetry import metrics
 
     global _recorders
     provider = _forced_meter_provider or metrics.get_meter_provider()
+    if _is_stand_in(provider):
+        return {}
     known = _recorders
     if known is None or known[0] is not provider:
         with _lock:
@@ -75,6 +80,11 @@ def use(
         yield
     finally:
         _forced_tracer_provider, _forced_meter_provider = before
+
+
+def _is_stand_in(provider: TracerProvider | MeterProvider) -> bool:
+    """Return whether a provider is the API's own, which keeps nothing and stands in while the application set none."""
+    return type(provider).__module__.startswith(("opentelemetry.trace", "opentelemetry.metrics"))
 
 
 def _recorder(meter: Meter, metric: names.Metric) -> Callable[[float, Attributes], None]:

@@ -38,6 +38,11 @@ class _CurrentSpan:
         self._token: Token[Context] | None = None
         self._finished = False
 
+    @property
+    def is_open(self) -> bool:
+        """Whether somebody listens, so that it is worth telling how it ended."""
+        return self._span is not None
+
     def __enter__(self) -> Self:
         try:
             self._open()
@@ -60,14 +65,17 @@ class _CurrentSpan:
             faults.report(f"{self.where}.end", fault)
 
     def _open(self) -> None:
+        name, self._attributes = self._identity()
+        tracer = providers.tracer()
+        if tracer is None:
+            return
         from opentelemetry import context, trace
 
-        name, self._attributes = self._identity()
         around = trace.get_current_span()
         inherited = None if around.get_span_context().is_valid else self._parent_context()
-        span = providers.tracer().start_span(name, inherited, attributes=self._attributes)
+        span = tracer.start_span(name, inherited, attributes=self._attributes)
         own, surrounding = span.get_span_context(), around.get_span_context()
-        # A tracer without a provider gives a span with no identity, or the surrounding one's. Making that current
+        # A tracer that does nothing gives a span with no identity, or the surrounding one's. Making that current
         # would hide the application's own span from its code.
         if not own.is_valid or own.span_id == surrounding.span_id:
             return

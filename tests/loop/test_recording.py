@@ -1,0 +1,90 @@
+"""A run is written in one transaction with what follows from it, and without where that fails."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from victor_autotune_plugin import faults
+from victor_autotune_plugin.errors import StoreUnavailableError
+from victor_autotune_plugin.experiment import Judge
+from victor_autotune_plugin.loop.replay import replay_all
+from victor_autotune_plugin.loop.tuning import TuningLoop
+from victor_autotune_plugin.storage.session import Session
+
+from .simulated import Simulation
+
+
+@pytest.fixture(autouse=True)
+def forget_faults() -> Iterator[None]:
+    faults.forget()
+    yield
+    faults.forget()
+
+
+@pytest.fixture
+def team(tmp_path: Path) -> Iterator[Simulation]:
+    """A team whose test has begun."""
+    team = Simulation(tmp_path)
+    team.run_until("started")
+    team.run()
+    yield team
+    team.close()
+
+
+@pytest.mark.parametrize(
+    ("owner", "name"),
+    [
+        (Judge, "observe"),
+        (TuningLoop, "_conclude"),
+        (TuningLoop, "_learn_ahead"),
+        (TuningLoop, "_settings_to_judge_by"),
+    ],
+)
+def test_a_run_whose_judgement_fails_is_recorded_and_judged_later(
+    team: Simulation, monkeypatch: pytest.MonkeyPatch, owner: type, name: str
+) -> None:
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(owner, name, broken)
+        run = team.run()
+    (fault,) = faults.seen()
+    assert (fault.where, fault.error) == ("hook after_team_run of 'autotune.judge'", "ZeroDivisionError: ")
+    faults.forget()
+    assert run in team.store.finished_runs()
+    (experiment,) = team.experiments()
+    assert team.store.observations(experiment.id, "test")[-1].run_id == run.run_id
+    promoted = team.run_until("promoted")
+    assert sum(promoted.evidence["runs"].values()) == len(team.store.observations(experiment.id, "test"))
+
+
+def test_a_run_whose_transaction_was_not_committed_waits_and_is_judged_in_the_order_of_the_store(
+    team: Simulation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Meanwhile the run of another process takes the place in the order that the first one had for a moment."""
+
+    def full(self: Session) -> None:
+        raise StoreUnavailableError("the disk is full")
+
+    event, planned = team.start()
+    with monkeypatch.context() as patched:
+        patched.setattr(Session, "commit", full)
+        late = team.finish(event, planned)
+    assert {fault.error for fault in faults.seen()} == {"StoreUnavailableError: the disk is full"}
+    faults.forget()
+    assert late not in team.store.finished_runs()
+    elsewhere = Simulation(tmp_path, seed=7)
+    early = elsewhere.run()
+    elsewhere.close()
+    team.runtime.recorder._not_before = 0.0
+    promoted = team.run_until("promoted")
+    (experiment,) = team.experiments()
+    observed = [one.run_id for one in team.store.observations(experiment.id, "test")]
+    assert observed.index(early.run_id) < observed.index(late.run_id)
+    assert sum(promoted.evidence["runs"].values()) == len(observed)
+    (replayed,) = replay_all(team.store, [experiment])
+    assert replayed.same, replayed.differences

@@ -1,0 +1,143 @@
+"""A test does not start on little while better evidence is near, nor where no proof is in reach."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from attrs import evolve
+
+from tests.loop.simulated import SPEC, Simulation
+from victor_autotune_plugin import faults
+from victor_autotune_plugin.loop.advice import advice
+from victor_autotune_plugin.loop.waiting import EVIDENCE_RUNS, reason_to_wait
+from victor_autotune_plugin.model.optimization import OptimizationPriority, OptimizationSuggestion
+from victor_autotune_plugin.model.plan import MemberSpec, TeamPlan
+from victor_autotune_plugin.model.run import MemberOutcome, TeamRun
+from victor_autotune_plugin.settings import Settings
+from victor_autotune_plugin.settings.values import ExperimentSettings
+
+FLAKY = evolve(SPEC, formation="parallel", members=[MemberSpec(name, "researcher", tool_budget=15) for name in "abcd"])
+REST = ("a", "b", "c")
+
+
+@pytest.fixture(params=["off", "low"])
+def flaky(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Simulation]:
+    """A team side by side whose last member takes twice as long and never succeeds; nobody calls a tool."""
+    settings = {"tuner.risk": request.param, "experiment.max_runs_per_arm": 40, "watch.max_runs": 20}
+    team = Simulation(tmp_path, truth=lambda plan, members: max(members), **settings)
+    team.spec = FLAKY
+    faults.forget()
+    yield team
+    assert faults.seen() == ()
+    team.close()
+
+
+def run_flaky(team: Simulation) -> TeamRun:
+    event, planned = team.start()
+    seconds = [team._random.lognormvariate(0, 0.1) for _ in REST]
+    members = [_outcome(name, True, took) for name, took in zip(REST, seconds, strict=True)]
+    if planned.plan.members is None:
+        members.append(_outcome("d", False, 2 * team._random.lognormvariate(0, 0.1)))
+    good = all(member.success for member in members)
+    return team.finish(
+        event,
+        planned,
+        members=members,
+        duration_seconds=max(member.duration_seconds for member in members),
+        success=good,
+        score=sum(member.success for member in members) / len(members),
+        cost_usd=0.001 * len(members),
+    )
+
+
+def _outcome(name: str, good: bool, seconds: float) -> MemberOutcome:
+    return MemberOutcome(name, "researcher", good, True, seconds, 0, 0, 1 if good else 3, 900, 200)
+
+
+def test_a_member_that_never_succeeds_is_the_first_that_is_tested_and_leaves_the_team(flaky: Simulation) -> None:
+    for _ in range(70):
+        run_flaky(flaky)
+    (only,) = flaky.experiments()
+    assert (only.treatment, only.status) == (TeamPlan(members=REST), "settled")
+    assert flaky.state().plan.members == REST
+    assert flaky.changes()[0].action == "started"
+
+
+# --- single suggestions
+
+
+def suggested(
+    percent: float, priority: str = "medium", kind: str = "tool_budget", **metadata: Any
+) -> OptimizationSuggestion:
+    interval = [percent - 5, percent + 5]
+    return OptimizationSuggestion(
+        type=kind,
+        priority=OptimizationPriority(priority),
+        description="Try it.",
+        current_config={},
+        suggested_config={"tool_budget": 6},
+        expected_improvement=percent,
+        confidence=0.8,
+        risk_level=0.2,
+        metadata={"metric": "duration", "interval_percent": interval, **metadata},
+    )
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> Iterator[list[TeamRun]]:
+    """As many as every strategy needs, with a log standard deviation of 0.8."""
+    team = Simulation(tmp_path, mode="observe", seed=4, truth=lambda plan, members: members[0] ** 2)
+    yield [team.run() for _ in range(EVIDENCE_RUNS)]
+    team.close()
+
+
+def with_runs(most: int) -> Settings:
+    return Settings(mode="auto", experiment=ExperimentSettings(max_runs_per_arm=most))
+
+
+def test_what_is_not_urgent_waits_until_every_strategy_could_have_spoken(runs: list[TeamRun]) -> None:
+    settings = with_runs(200)
+    early = runs[1:]
+    assert "not urgent" in (reason_to_wait(suggested(30), early, settings) or "")
+    assert reason_to_wait(suggested(30), runs, settings) is None
+    assert reason_to_wait(suggested(30, "high"), early, settings) is None
+    assert reason_to_wait(suggested(30, "low", kind="own"), early, settings) is None
+
+
+def test_what_changes_nothing_is_not_tested(runs: list[TeamRun]) -> None:
+    reason = reason_to_wait(suggested(30, "high", changes_nothing=True), runs, with_runs(200))
+    assert reason is not None
+    assert "nothing to prove" in reason
+
+
+def test_what_can_hardly_be_proven_with_the_runs_of_a_test_does_not_start(runs: list[TeamRun]) -> None:
+    reason = reason_to_wait(suggested(6), runs, with_runs(20))
+    assert reason is not None
+    assert reason.startswith("20 runs in each arm would prove it with a probability of ")
+    assert reason_to_wait(suggested(6, "high"), runs, with_runs(20)) is not None
+    assert reason_to_wait(suggested(6), runs, with_runs(1000)) is None
+    assert reason_to_wait(suggested(50), runs, with_runs(20)) is None
+    assert reason_to_wait(suggested(6, kind="own"), runs, with_runs(20)) is None
+
+
+@pytest.mark.parametrize("metadata", [{"metric": "score"}, {"metric": "cost"}, {"interval_percent": None}])
+def test_where_the_chance_can_t_be_told_nothing_is_held_against_it(
+    runs: list[TeamRun], metadata: dict[str, Any]
+) -> None:
+    assert reason_to_wait(suggested(6, **metadata), runs, with_runs(20)) is None
+
+
+def test_advice_says_what_waits_and_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    small = suggested(6, metric="tool_calls")
+    monkeypatch.setattr("victor_autotune_plugin.loop.starting.suggestions", lambda *_: [small])
+    team = Simulation(tmp_path, mode="suggest")
+    for _ in range(10):
+        team.run()
+    said = advice(team.store, team.state(), team.runtime.settings(team.spec), team.runtime.hooks)
+    assert said.challenge.suggested == (small,)
+    assert said.challenge.treatment is None
+    assert "not urgent" in (said.challenge.waits_because(small) or "")
+    team.close()
