@@ -26,13 +26,12 @@ from .bridge import candidate_of, suggestion_of
 from .explanation import Candidate, NotChosen, Outlook, Proposal, Sensitivity, TestOutlook
 from .facts import MemberFacts, RunFacts
 from .objective import Objective
-from .prior import Coefficients, Prior, TeamBelief, fleet_prior, shipped_prior
+from .prior import Prior, TeamBelief, fleet_prior, shipped_prior
 from .space import PlanSpace, distance, plan_space
 from .tuner import Tuner
 
 __all__ = [
     "Candidate",
-    "Coefficients",
     "MemberFacts",
     "NotChosen",
     "Objective",

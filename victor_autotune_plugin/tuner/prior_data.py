@@ -50,8 +50,8 @@ def _slope(kind: str) -> float:
 
 DURATION: Final[dict[str, tuple[float, float, str]]] = {
     "intercept": (3.0, 3.0, WEAK + "; e^3 is 20 s"),
-    **{kind: (_level(kind), 0.25 if topology == "independent" else 0.45, KIM) for kind, topology in TOPOLOGY.items()},
-    **{f"{kind} log size": (_slope(kind), 0.2, KIM) for kind in TOPOLOGY},
+    **{kind: (_level(kind), 0.18 if topology == "independent" else 0.45, KIM) for kind, topology in TOPOLOGY.items()},
+    **{f"{kind} log size": (_slope(kind), 0.15, KIM) for kind in TOPOLOGY},
     **{f"{kind} size": (0.0, 0.1, WEAK) for kind in TOPOLOGY},
     "mechanism": (0.0, 0.15, "VICTOR.md: members' own times don't depend on the formation"),
     "budget": (0.5, 0.4, "share of the time that goes with tool calls; " + WEAK),
@@ -98,7 +98,7 @@ too."""
 LAYOUT_ODDS_SD: Final = 0.20
 """Standard deviation of the log odds that are the own of one formation of the same members."""
 
-PLAN_SD: Final = 0.04
+PLAN_SD: Final = 0.05
 """Standard deviation of the log duration that is a single plan's own, besides its layout and what its limits cut."""
 
 PLAN_ODDS_SD: Final = 0.03

@@ -30,14 +30,14 @@ class Belief:
 
     Args:
         mean: Prior means, shape (d,).
-        covariance: Prior covariance, shape (d, d).
+        sd: Prior standard deviations, shape (d,); independent.
     """
 
-    def __init__(self, mean: Floats, covariance: Floats) -> None:
+    def __init__(self, mean: Floats, sd: Floats) -> None:
         self.prior_mean = np.array(mean, dtype=np.float64)
-        self.prior_covariance = np.array(covariance, dtype=np.float64)
+        self.prior_variance = np.array(sd, dtype=np.float64) ** 2
         self.mean = self.prior_mean.copy()
-        self.covariance: Floats = self.prior_covariance.copy()
+        self.covariance: Floats = np.diag(self.prior_variance)
 
     def move(self, features: Floats, shift: float, shrink: float) -> None:
         """Apply a rank-one update.
@@ -68,11 +68,11 @@ class Belief:
         return features @ self.mean, np.maximum(variance, 0.0)
 
     def forget(self, places: list[int]) -> None:
-        """Set coefficients back to the prior, of which they are independent of the others."""
+        """Set coefficients back to the prior, independent of the others."""
         self.mean[places] = self.prior_mean[places]
         self.covariance[places, :] = 0.0
         self.covariance[:, places] = 0.0
-        self.covariance[places, places] = self.prior_covariance[places, places]
+        self.covariance[places, places] = self.prior_variance[places]
 
     def discount(self, share: float) -> None:
         """Let what was learnt count for a share of what it did: a power prior (Ibrahim and Chen 2000).
@@ -80,10 +80,10 @@ class Belief:
         Args:
             share: In [0, 1]; 1 changes nothing, 0 leaves the prior.
         """
-        prior = np.linalg.inv(self.prior_covariance)
+        prior = np.diag(1 / self.prior_variance)
         now = np.linalg.inv(self.covariance)
         precision = share * now + (1 - share) * prior
-        weighted = share * (now @ self.mean) + (1 - share) * (prior @ self.prior_mean)
+        weighted = share * (now @ self.mean) + (1 - share) * (self.prior_mean / self.prior_variance)
         inverse = np.linalg.inv(precision)
         self.covariance = np.asarray((inverse + inverse.T) / 2, dtype=np.float64)
         self.mean = self.covariance @ weighted

@@ -27,9 +27,8 @@ def differences(features: Floats, slots: Ints) -> Floats:
 
 def belief_of(prior: Coefficients, own_sd: float, level: float | None) -> Belief:
     """Return the belief of a prior with slots; `level` replaces the intercept's mean."""
-    size = len(prior.names)
-    mean, covariance = np.zeros(size + SLOTS), np.diag(np.full(size + SLOTS, own_sd**2))
-    mean[:size], covariance[:size, :size] = prior.mean, prior.covariance
+    means = [mean for mean, _ in prior.values()]
     if level is not None:
-        mean[prior.names.index("intercept")] = level
-    return Belief(mean, covariance)
+        means[list(prior).index("intercept")] = level
+    sds = [sd for _, sd in prior.values()]
+    return Belief(np.array(means + [0.0] * SLOTS), np.array(sds + [own_sd] * SLOTS))
