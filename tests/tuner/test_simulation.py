@@ -8,6 +8,7 @@ import time
 
 import numpy as np
 import pytest
+from attrs import evolve
 
 from victor_autotune_plugin.model.plan import EMPTY_PLAN, TeamPlan
 from victor_autotune_plugin.simulation import World
@@ -43,6 +44,18 @@ def test_success_falls_as_tool_calls_grow_because_tasks_are_hard() -> None:
     world, rng = World.make(3), np.random.default_rng(0)
     runs = sorted((world.run(EMPTY_PLAN, rng) for _ in range(600)), key=lambda run: run.tool_calls)
     assert np.mean([r.success for r in runs[:200]]) > np.mean([r.success for r in runs[-200:]]) + 0.05
+
+
+def test_a_score_of_more_checks_tells_more_of_the_same_success() -> None:
+    world = World.make(3)
+    spread = {}
+    for checks in (1, 10):
+        rng = np.random.default_rng(0)
+        runs = [evolve(world, checks=checks).run(EMPTY_PLAN, rng) for _ in range(400)]
+        scores = np.array([run.score for run in runs])
+        assert scores.mean() == pytest.approx(np.mean([run.success for run in runs]), abs=0.04)
+        spread[checks] = scores.std()
+    assert spread[10] < 0.8 * spread[1]
 
 
 def test_budgets_and_timeouts_bite() -> None:

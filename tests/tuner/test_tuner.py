@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 from attrs import evolve
 
@@ -18,6 +19,8 @@ from victor_autotune_plugin.tuner import (
     plan_space,
     shipped_prior,
 )
+from victor_autotune_plugin.tuner.features import alike_roles
+from victor_autotune_plugin.tuner.prior import Evidence, TeamBelief
 
 PARALLEL = TeamPlan(formation="parallel")
 
@@ -212,6 +215,45 @@ def test_a_fleet_moves_the_prior_towards_what_it_saw_and_a_wrong_team_only_a_lit
     assert learnt.duration["intercept"] == base.duration["intercept"]
     assert type(learnt).from_dict(json.loads(json.dumps(learnt.to_dict()))) == learnt
     assert fleet_prior([]) == base
+
+
+def test_a_fleet_that_knows_only_sums_of_coefficients_moves_each_by_its_share_of_the_doubt() -> None:
+    base = shipped_prior()
+    names = [name for name in base.outcome if name != "intercept"]
+    both = np.zeros(len(names))
+    both[[names.index("side by side"), names.index("alike")]] = 1.0
+    prior_mean = np.array([base.outcome[name][0] for name in names])
+    seen = both @ prior_mean + 2.0  # each team's runs tell the sum, two above the prior, and nothing else
+    told = Evidence(100 * np.outer(both, both), 100 * both * seen)
+    silent = Evidence(np.zeros((len(base.duration) - 1,) * 2), np.zeros(len(base.duration) - 1))
+    learnt = fleet_prior([TeamBelief(silent, told)] * 20)
+    moved = {name: learnt.outcome[name][0] - base.outcome[name][0] for name in names}
+    assert moved["side by side"] + moved["alike"] == pytest.approx(2.0, abs=0.3)
+    assert moved["alike"] > moved["side by side"] > 0  # the one of which less was known
+    assert max(abs(moved[name]) for name in names if name not in ("side by side", "alike")) < 1e-9
+    assert all(learnt.duration[name] == pytest.approx(base.duration[name], rel=0.05) for name in base.duration)
+
+
+def test_a_smaller_budget_rests_on_what_was_seen_of_its_layout(spec, make_runs) -> None:
+    smaller = TeamPlan(formation="parallel", tool_budget=26)
+    tuner = Tuner(plan_space(spec))
+    for facts in make_runs(20):
+        tuner.observe(facts)
+    before = tuner.outlook(smaller).outlook
+    for facts in make_runs(40, PARALLEL, seed=1, slower=1.5):
+        tuner.observe(facts)
+    after = tuner.outlook(smaller).outlook
+    assert after.improvement < before.improvement - 0.1
+    assert after.interval[1] - after.interval[0] < 0.5 * (before.interval[1] - before.interval[0])
+
+
+def test_two_of_one_role_tell_less_of_a_task_than_six() -> None:
+    def team(*roles: str) -> TeamSpec:
+        return TeamSpec("wf", "t", "sequential", [MemberSpec(f"m{i}", role=role) for i, role in enumerate(roles)])
+
+    assert 0 < alike_roles(team("a", "a")) < alike_roles(team(*"aaaaaa")) < 0.5
+    assert 0 > alike_roles(team("a", "b")) > alike_roles(team(*"abcdef")) > -0.5
+    assert alike_roles(team("a")) == 0
 
 
 def test_every_number_of_the_shipped_prior_has_a_source() -> None:
