@@ -49,7 +49,7 @@ def reason_to_wait(suggestion: OptimizationSuggestion, runs: Sequence[TeamRun], 
     chance = _chance(suggestion, runs, settings)
     if chance is not None and chance < LEAST_CHANCE:
         most = settings.experiment.max_runs_per_arm
-        return f"{most} runs in each arm would prove it with a probability of {chance:.0%} only"
+        return f"{most} runs in each arm would prove it with a probability of {100 * chance:.0f} % only"
     return None
 
 

@@ -79,8 +79,8 @@ class World:
     tool calls in tau-bench airline) because hard tasks take longer and more calls. Assumptions, drawn for each world:
     who contributes how much (gamma weights, so that some members are nearly idle; who contributes more tends to work
     and call tools more), how far contributions saturate, how decomposable the work is (U-shaped, so that
-    working side by side helps about as often as it hurts; members of one role are more likely where it is), and
-    interactions of formation and size, of pairs of members, and of single plans.
+    working side by side helps about as often as it hurts; members of one role are more likely where it is), how many
+    checks a verifier makes, and interactions of formation and size, of pairs of members, and of single plans.
 
     Attributes:
         spec: The team as configured: the plan that a person chose.

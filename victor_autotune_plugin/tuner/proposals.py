@@ -84,18 +84,18 @@ def judge_test(model: TeamModel, search: Search, challenger: TeamPlan, *, promot
     name, after = challenger.describe(), f"after {outlook.runs_behind} runs of it"
     veto = kept < search.risk.promote
     if promoted:
-        reason = f"The probability that {name} keeps success is {kept:.0%}, {after}."
+        reason = f"The probability that {name} keeps success is {100 * kept:.0f} %, {after}."
         return TestOutlook(kept < search.risk.keep, veto, reason, outlook)
     if outlook.p_pass < search.risk.go_on:
         reason = (
-            f"The probability that {name} is proven better and safe is down to {outlook.p_pass:.0%}, {after}; "
-            f"it keeps success with {kept:.0%}."
+            f"The probability that {name} is proven better and safe is down to {100 * outlook.p_pass:.0f} %, {after}; "
+            f"it keeps success with {100 * kept:.0f} %."
         )
         return TestOutlook(True, veto, reason, outlook)
     if veto:
-        reason = f"The probability that {name} keeps success is only {kept:.0%}, {after}."
+        reason = f"The probability that {name} keeps success is only {100 * kept:.0f} %, {after}."
         return TestOutlook(False, True, reason, outlook)
-    return TestOutlook(False, False, f"Better and safe with a probability of {better:.0%}, {after}.", outlook)
+    return TestOutlook(False, False, f"Better and safe with a probability of {100 * better:.0f} %, {after}.", outlook)
 
 
 def _welcome(candidates: Sequence[Candidate], search: Search) -> tuple[list[Candidate], list[NotChosen]]:
@@ -157,8 +157,8 @@ def _nearly(competing: Field) -> list[NotChosen]:
         _told(
             competing,
             int(place),
-            f"Better and safe with a probability of {float(weights.better()[place]):.0%}, "
-            f"success kept with {float(weights.kept[place]):.0%}.",
+            f"Better and safe with a probability of {100 * float(weights.better()[place]):.0f} %, "
+            f"success kept with {100 * float(weights.kept[place]):.0f} %.",
         )
         for place in order[:TOLD]
     ]
@@ -168,7 +168,7 @@ def _nothing(competing: Field, reasons: dict[str, int], model: TeamModel) -> str
     main = max(reasons, key=lambda name: reasons[name])
     return (
         f"Not enough evidence for any change after {model.total} runs: the likeliest to be better and safe is so with "
-        f"a probability of {float(competing.weights.better().max()):.0%}. Most plans are ruled out by: {main}."
+        f"a probability of {100 * float(competing.weights.better().max()):.0f} %. Most plans are ruled out by: {main}."
     )
 
 
