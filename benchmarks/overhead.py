@@ -41,7 +41,10 @@ MOST_SHARE = 1.0
 SCENES = {"a test open": "off", "tuner on": "low"}
 """The tuner's risk in each."""
 
-SETTINGS = "{{mode: auto, strategies: [alike], experiment: {{max_runs_per_arm: 2000}}, tuner: {{risk: '{risk}'}}}}"
+SETTINGS = (
+    "{{mode: auto, strategies: [alike], experiment: {{max_runs_per_arm: 2000, minimum_improvement: 0.0}}, "
+    "tuner: {{risk: '{risk}'}}}}"
+)
 
 
 class Alike(OptimizationStrategy):
