@@ -3,9 +3,10 @@
 A scripted model that answers at once, in a process of its own, serves a team of three in parallel. Within a pair the
 order is drawn, so that neither side has the warmer machine. The plugin is in mode `auto` and records to SQLite: first
 with a test open all the time whose two plans run alike, then in another project with the tuner as well, which looks at
-the test after every fifth run. The second scene's process is older, and Victor slower in it. Victor leaves so much garbage that its collection is most of the noise; so the
-collector runs between the runs of both sides and not in them. Beside the wall clock stands the processor time of the
-thread that Victor runs in, which other programs on the machine disturb less.
+the test after every fifth run. The second scene's process is older, and
+Victor slower in it. Victor leaves so much garbage that its collection is most of the noise; so the collector runs
+between the runs of both sides and not in them. Beside the wall clock stands the processor time of the thread that
+Victor runs in, which other programs on the machine disturb less.
 
     python benchmarks/overhead.py --pairs 150
 """
