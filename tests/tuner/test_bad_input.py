@@ -104,7 +104,7 @@ def test_a_damaged_state_is_rebuilt_from_the_runs(spec, make_runs, damage) -> No
         "cut": {**state, "model": {**model, "outcome": {**model["outcome"], "mean": model["outcome"]["mean"][:-16]}}},
         "members": {**state, "model": {**model, "history": {**model["history"], "members": ["a"]}}},
         "list": [],
-        "missing": {"version": 1},
+        "missing": {"version": state["version"]},
         "nan": {**state, "model": {**model, "outcome": {**model["outcome"], "mean": "AAAAAAAA+H8="}}},
     }[damage]
     restored = Tuner.restored(broken, runs, plan_space(spec))

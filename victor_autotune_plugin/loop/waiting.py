@@ -20,7 +20,7 @@ The most is what tells a useless member from an unlucky one: 16 runs without a s
 """
 
 LEAST_CHANCE: Final = 0.10
-"""Probability of a proof below which a test does not start; a running one would be stopped there, too."""
+"""Probability of a proof below which a test does not start."""
 
 _LEAST_SPREAD: Final = 0.01
 """Log standard deviation that a metric is always thought to have, however alike the last runs were."""

@@ -15,10 +15,10 @@ from .facts import RunFacts
 from .features import DURATION_NAMES, DURATION_WORKLOAD, OUTCOME_NAMES, OUTCOME_WORKLOAD, Rows, features_of
 from .history import Forecast, MemberHistory
 from .normal import Floats, sigmoid
-from .prior import Coefficients, Evidence, Prior, TeamBelief
+from .prior import Evidence, Prior, TeamBelief
 from .regression import Belief, LogRegression, OutcomeRegression
 from .slots import SLOTS, belief_of, differences
-from .space import Shape, layout_of
+from .space import Shape, shape_of
 from .table import Ints, PlanTable
 from .tasks import TaskEffects
 
@@ -209,7 +209,7 @@ class TeamModel:
         regression = self.metrics["duration"]
         mean, variance = regression.belief.of(self._with_slot(features[0], plan))
         variance += self.noise_variance("duration") + self.tasks.variance_of_new
-        variance += 0.0 if layout_of(self.spec, plan) in self._slots else prior_data.LAYOUT_SD**2
+        variance += 0.0 if shape_of(self.spec, plan).layout in self._slots else prior_data.LAYOUT_SD**2
         return mean + float(forecast.log_seconds[row]), math.sqrt(variance)
 
     def noise_variance(self, metric: str) -> float:
@@ -237,8 +237,8 @@ class TeamModel:
     def shared(self) -> TeamBelief:
         """Return what was learnt as another team's prior can use it."""
         return TeamBelief(
-            _told(self.prior.duration, self.metrics["duration"].belief),
-            _told(self.prior.outcome, self.outcome.belief),
+            Evidence.between(self.prior.duration, self.metrics["duration"].belief),
+            Evidence.between(self.prior.outcome, self.outcome.belief),
         )
 
     # --- plans
@@ -260,7 +260,7 @@ class TeamModel:
         return self._own[plan], 1
 
     def _use_slot(self, plan: TeamPlan) -> None:
-        layout = layout_of(self.spec, plan)
+        layout = shape_of(self.spec, plan).layout
         if layout in self._slots:
             return
         if len(self._slots) < SLOTS:
@@ -268,7 +268,7 @@ class TeamModel:
             return
         counts = dict.fromkeys(self._slots, 0)
         for other, count in self.runs.items():
-            key = layout_of(self.spec, other)
+            key = shape_of(self.spec, other).layout
             if key in counts:
                 counts[key] += count
         number = min(range(SLOTS), key=lambda slot: counts[self._slots[slot]])
@@ -281,7 +281,7 @@ class TeamModel:
 
     def _with_slot(self, features: Floats, plan: TeamPlan) -> Floats:
         full = np.concatenate([features, np.zeros(SLOTS)])
-        layout = layout_of(self.spec, plan)
+        layout = shape_of(self.spec, plan).layout
         if layout in self._slots:
             full[len(features) + self._slots.index(layout)] = 1.0
         return full
@@ -338,7 +338,3 @@ class TeamModel:
         self.priced = int(data["priced"])
         self._slots, self.total, self.setting = slots, int(data["total"]), str(data["setting"])
         self._forecast = None
-
-
-def _told(prior: Coefficients, belief: Belief) -> Evidence:
-    return Evidence.between(prior, belief.mean, belief.covariance)

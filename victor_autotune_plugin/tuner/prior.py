@@ -11,6 +11,7 @@ from attrs import field, frozen
 
 from . import prior_data
 from .normal import Floats
+from .regression import Belief
 
 Coefficients: TypeAlias = Mapping[str, tuple[float, float]]
 """`name: (mean, standard deviation)` of independent coefficients."""
@@ -82,18 +83,17 @@ class Evidence:
     weighted: Floats = field(eq=attrs.cmp_using(eq=np.array_equal))
 
     @classmethod
-    def between(cls, before: Coefficients, mean: Floats, covariance: Floats) -> Evidence:
+    def between(cls, before: Coefficients, after: Belief) -> Evidence:
         """Return what leads from a prior to the belief after the runs.
 
         Args:
             before: The prior; its coefficients are independent.
-            mean: Means after the runs, shape (d,) or more: further coefficients are a team's own.
-            covariance: The same.
+            after: The belief; its coefficients beyond the prior's are a team's own.
         """
         shared, prior_mean, prior_variance = _shared(before)
-        after: Floats = np.asarray(np.linalg.inv(covariance[np.ix_(shared, shared)]), dtype=np.float64)
-        precision: Floats = after - np.diag(1 / prior_variance)
-        return cls(precision, after @ mean[shared] - prior_mean / prior_variance)
+        now = np.asarray(np.linalg.inv(after.covariance[np.ix_(shared, shared)]), dtype=np.float64)
+        precision: Floats = now - np.diag(1 / prior_variance)
+        return cls(precision, now @ after.mean[shared] - prior_mean / prior_variance)
 
 
 @frozen

@@ -72,8 +72,8 @@ OUTCOME: Final[dict[str, tuple[float, float, str]]] = {
     "alike": (
         (_GAIN - _LOSS) * 0.75,
         0.7,
-        "members of one role divide a task, those of several hand it on: half of the range of arXiv 2512.08296, since "
-        "roles tell only something of it",
+        "members of one role divide a task, those of several hand it on: half of the range of arXiv 2512.08296 over "
+        "the two thirds that the feature spans, since roles tell only something of it",
     ),
     "chosen": (
         (_GAIN - _LOSS) / 4,

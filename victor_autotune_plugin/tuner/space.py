@@ -46,6 +46,11 @@ class Shape:
     member_budgets: tuple[tuple[str, int], ...] = ()
     timeout_seconds: float | None = None
 
+    @property
+    def layout(self) -> Shape:
+        """Who works with whom and in what order: the knobs without budgets and timeout."""
+        return Shape(self.formation, self.members, self.groups)
+
     def to_dict(self) -> dict[str, Any]:
         """Return JSON-able data; `from_dict` reads it back."""
         return asdict(self)
@@ -82,12 +87,6 @@ def shape_of(spec: TeamSpec, plan: TeamPlan) -> Shape:
         member_budgets=plan.member_budgets or (),
         timeout_seconds=spec.timeout_seconds if plan.timeout_seconds is None else plan.timeout_seconds,
     )
-
-
-def layout_of(spec: TeamSpec, plan: TeamPlan) -> Shape:
-    """Return who works with whom and in what order under a plan: its knobs without budgets and timeout."""
-    shape = shape_of(spec, plan)
-    return Shape(shape.formation, shape.members, shape.groups)
 
 
 def distance(spec: TeamSpec, one: TeamPlan, other: TeamPlan) -> int:

@@ -46,10 +46,7 @@ class PlanTable:
         self.plans = tuple(plans)
         self.shapes = [shape_of(spec, plan) for plan in self.plans]
         self.number_of: dict[Shape, int] = {}
-        numbers = []
-        for shape in self.shapes:
-            layout = Shape(shape.formation, shape.members, shape.groups)
-            numbers.append(self.number_of.setdefault(layout, len(self.number_of)))
+        numbers = [self.number_of.setdefault(shape.layout, len(self.number_of)) for shape in self.shapes]
         self.layout: Ints = np.array(numbers, dtype=np.int64)
         self.layouts = first = list(self.number_of)
         self.kind: Ints = np.array([KINDS.index(shape.formation) for shape in first], dtype=np.int64)

@@ -20,7 +20,7 @@ from .risk import RISKS, Search
 from .space import PlanSpace, shape_of
 from .weighing import Z90, noise_variance
 
-STATE_VERSION: Final = 1
+STATE_VERSION: Final = 2
 """Changes whenever a state of before can't be taken over."""
 
 DRIFT_SHARE: Final = 0.25
