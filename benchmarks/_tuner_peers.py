@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 from attrs import define, field
 
+from victor_autotune_plugin._model.plan import TeamPlan
+from victor_autotune_plugin._model.run import TeamRun
+from victor_autotune_plugin._tuner.space import SUB_TEAMS, shape_of
 from victor_autotune_plugin.experiment import Observation
-from victor_autotune_plugin.experiment.fixed import welch
-from victor_autotune_plugin.model.plan import TeamPlan
-from victor_autotune_plugin.model.run import TeamRun
-from victor_autotune_plugin.simulation import World
-from victor_autotune_plugin.tuner.space import SUB_TEAMS, shape_of
+from victor_autotune_plugin.experiment.fixed_sample import welch
+from victor_autotune_testing.simulation import World
 
 FAILURE = math.log(10)
 """What a failed run adds to the log duration, for methods that look at one number."""

@@ -7,11 +7,11 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
+from victor_autotune_plugin._model.plan import EMPTY_PLAN, TeamPlan
+from victor_autotune_plugin._model.run import TeamRun
 from victor_autotune_plugin.hookspecs import PlannedRun, hookimpl
-from victor_autotune_plugin.model.plan import EMPTY_PLAN, TeamPlan
-from victor_autotune_plugin.model.run import TeamRun
-from victor_autotune_plugin.scripted import MODEL, Script, ScriptedModel
-from victor_autotune_plugin.scripted.sandbox import victor_sandbox
+from victor_autotune_testing.scripted import MODEL, Script, ScriptedModel
+from victor_autotune_testing.scripted.sandbox import victor_sandbox
 
 PRICES = f"prices: {{{MODEL}: {{input_per_million_usd: 2.0, output_per_million_usd: 10.0}}}}\n"
 
@@ -53,7 +53,7 @@ class Victor:
         Raises:
             SystemExit: The plugin made no record, or another one than it was told to.
         """
-        from victor_autotune_plugin.host.workflows import run_workflow
+        from victor_autotune_plugin._host.workflows import run_workflow
 
         self.plan = plan
         before = len(self.runs)
@@ -71,7 +71,7 @@ class Victor:
         self._orchestrator.provider._rate_limit_suppressed_until_monotonic = None
 
     async def _start(self) -> None:
-        from victor_autotune_plugin.host.workflows import make_orchestrator
+        from victor_autotune_plugin._host.workflows import make_orchestrator
 
         self._orchestrator = await make_orchestrator("openai", MODEL, None)
 
@@ -100,10 +100,10 @@ async def running(victor: Victor) -> AsyncIterator[Any]:
     Yields:
         The plugin's runtime.
     """
-    from victor_autotune_plugin import runtime
-    from victor_autotune_plugin.host import seams
-    from victor_autotune_plugin.host.workflows import settle
-    from victor_autotune_plugin.runtime import Runtime
+    from victor_autotune_plugin._host import seams
+    from victor_autotune_plugin._host.workflows import settle
+    from victor_autotune_plugin._tuning import runtime
+    from victor_autotune_plugin._tuning.runtime import Runtime
 
     owner = Runtime(victor.project, with_entry_points=False)
     owner.hooks.register(victor, "benchmark")

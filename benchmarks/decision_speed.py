@@ -27,10 +27,10 @@ from typing import Any
 from _report import parser, percentile, show, with_compiled_modules
 from attrs import evolve
 
+from victor_autotune_plugin._model.plan import MemberSpec, TeamPlan, TeamSpec
+from victor_autotune_plugin._model.run import MemberOutcome, TeamRun
+from victor_autotune_plugin._tuning.runtime import Runtime
 from victor_autotune_plugin.hookspecs import TeamRunStarting, hookimpl
-from victor_autotune_plugin.model.plan import MemberSpec, TeamPlan, TeamSpec
-from victor_autotune_plugin.model.run import MemberOutcome, TeamRun
-from victor_autotune_plugin.runtime import Runtime
 from victor_autotune_plugin.storage import Store, default_url
 
 SPEC = TeamSpec("bench", "team", "sequential", [MemberSpec(name, "researcher") for name in "abcd"])
@@ -252,7 +252,7 @@ def take_over(folder: Path) -> None:
     runtime = Runtime(folder, overrides={"mode": "auto"}, with_entry_points=False)
     runtime.open_store().close()
     begun = time.perf_counter()
-    import victor_autotune_plugin.tuner  # noqa: F401 - its import is measured
+    import victor_autotune_plugin._tuner  # noqa: F401 - its import is measured
 
     imported = time.perf_counter() - begun
     print(json.dumps([1000 * imported, *(1000 * clock for clock in one_run(runtime, seconds_of(0)))]))

@@ -37,7 +37,7 @@ from victor_autotune_plugin.experiment import (
     assign,
     task_effects,
 )
-from victor_autotune_plugin.experiment.fixed import bootstrap_ratio, mann_whitney, welch
+from victor_autotune_plugin.experiment.fixed_sample import bootstrap_ratio, mann_whitney, welch
 
 Wanted = dict[str, float]
 """Figures to reach by name: at most, for errors and runs; at least, for `power`, and for coverage 94 to 96 %."""

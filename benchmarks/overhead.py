@@ -28,12 +28,12 @@ from _report import parser, percentile, show
 from attrs import frozen
 from rich.progress import track
 
-from victor_autotune_plugin import runtime
+from victor_autotune_plugin._model.optimization import OptimizationPriority, OptimizationSuggestion
+from victor_autotune_plugin._tuning import runtime
+from victor_autotune_plugin._tuning.runtime import Runtime
 from victor_autotune_plugin.hookspecs import hookimpl
-from victor_autotune_plugin.model.optimization import OptimizationPriority, OptimizationSuggestion
-from victor_autotune_plugin.runtime import Runtime
-from victor_autotune_plugin.scripted.sandbox import victor_sandbox
 from victor_autotune_plugin.strategies.base import OptimizationStrategy
+from victor_autotune_testing.scripted.sandbox import victor_sandbox
 
 MOST_MS = 2.0
 MOST_SHARE = 1.0
@@ -102,7 +102,7 @@ def new_runtime(risk: str) -> Runtime:
 
 async def measure(pairs: int, seed: int) -> list[Measured]:
     """Run the pairs of all scenes."""
-    from victor_autotune_plugin.host.workflows import make_orchestrator, settle
+    from victor_autotune_plugin._host.workflows import make_orchestrator, settle
 
     orchestrator = await make_orchestrator("openai", "scripted", None)
     measured = [await measure_scene(scene, risk, orchestrator, pairs, seed) for scene, risk in SCENES.items()]
@@ -115,7 +115,7 @@ async def measure_scene(scene: str, risk: str, orchestrator: Any, pairs: int, se
     from victor.core.shared_types import SubAgentRole
     from victor.teams import TeamConfig, TeamFormation, TeamMember, UnifiedTeamCoordinator
 
-    from victor_autotune_plugin.host import seams
+    from victor_autotune_plugin._host import seams
 
     owner = new_runtime(risk)
     runtime.use(owner)
@@ -157,7 +157,7 @@ def scripted_model() -> Iterator[str]:
 
     In a thread of this process it would wait for the interpreter whenever the plugin does not, and the other way round.
     """
-    command = [sys.executable, "-m", "victor_autotune_plugin.scripted"]
+    command = [sys.executable, "-m", "victor_autotune_testing.scripted"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             if process.stdout is None:

@@ -23,10 +23,10 @@ from _report import parser, percentile, show
 from _victor import Victor, running, sandboxed, team_workflow
 from rich.progress import Progress
 
-from victor_autotune_plugin.model.optimization import OptimizationSuggestion, current_config
-from victor_autotune_plugin.model.plan import EMPTY_PLAN
-from victor_autotune_plugin.model.run import TeamRun
-from victor_autotune_plugin.scripted.teams import FAULTY_TEAMS, IN_TIME, FaultyTeam
+from victor_autotune_plugin._model.optimization import OptimizationSuggestion, current_config
+from victor_autotune_plugin._model.plan import EMPTY_PLAN
+from victor_autotune_plugin._model.run import TeamRun
+from victor_autotune_testing.scripted.teams import FAULTY_TEAMS, IN_TIME, FaultyTeam
 
 
 def suggestion_for(team: FaultyTeam, runs: Sequence[TeamRun], call_seconds: float) -> OptimizationSuggestion:
@@ -40,7 +40,7 @@ def suggestion_for(team: FaultyTeam, runs: Sequence[TeamRun], call_seconds: floa
     Raises:
         SystemExit: It suggests nothing.
     """
-    from victor_autotune_plugin.analysis import RunFacts, analyze
+    from victor_autotune_plugin._analysis import RunFacts, analyze
     from victor_autotune_plugin.strategies import BUILT_IN, rank
 
     spec = runs[-1].spec
@@ -64,7 +64,7 @@ def measured(
         changed: Runs with the suggested plan.
         seed: Seed of the bootstrap.
     """
-    from victor_autotune_plugin.experiment.fixed import two_proportions
+    from victor_autotune_plugin.experiment.fixed_sample import two_proportions
 
     if team.metric == IN_TIME:
         # What stopping takes comes on top of the deadline.

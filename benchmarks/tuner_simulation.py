@@ -1,4 +1,4 @@
-"""The tuner against its peers on simulated teams whose truth is known (`victor_autotune_plugin.simulation`).
+"""The tuner against its peers on simulated teams whose truth is known (`victor_autotune_testing.simulation`).
 
     python benchmarks/tuner_simulation.py [--worlds N] [--quick] [--json FILE] [--data agent_runs.csv]
 
@@ -36,10 +36,8 @@ from _report import parser, percentile, show
 from _tuner_peers import Peer, Trace, one_rule, optuna_search, random_search, top_two
 from attrs import evolve
 
-from victor_autotune_plugin.model.plan import EMPTY_PLAN, MemberSpec, TeamPlan, TeamSpec
-from victor_autotune_plugin.simulation import Truth, World
-from victor_autotune_plugin.simulation.play import play
-from victor_autotune_plugin.tuner import (
+from victor_autotune_plugin._model.plan import EMPTY_PLAN, MemberSpec, TeamPlan, TeamSpec
+from victor_autotune_plugin._tuner import (
     Objective,
     PlanSpace,
     Prior,
@@ -50,6 +48,8 @@ from victor_autotune_plugin.tuner import (
     plan_space,
     shipped_prior,
 )
+from victor_autotune_testing.simulation import Truth, World
+from victor_autotune_testing.simulation.play import play
 
 FIRST_SEED = 4_000_000
 FLEET_SEED = 2_000_000
@@ -297,7 +297,7 @@ def per_second(decisions: int) -> float:
 
 def import_seconds() -> float:
     """Return the least of five imports of the tuner in a new process, the interpreter's start taken off."""
-    code = "import time; b = time.perf_counter(); import victor_autotune_plugin.tuner; print(time.perf_counter() - b)"
+    code = "import time; b = time.perf_counter(); import victor_autotune_plugin._tuner; print(time.perf_counter() - b)"
     root = Path(__file__).resolve().parents[1]
     env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(root), str(root / "hooks")])}
     return min(

@@ -13,8 +13,8 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-from victor_autotune_plugin.scripted import Lognormal, Script, ScriptedModel, scripts
-from victor_autotune_plugin.scripted.sandbox import victor_sandbox
+from victor_autotune_testing.scripted import Lognormal, Script, ScriptedModel, scripts
+from victor_autotune_testing.scripted.sandbox import victor_sandbox
 
 HERE = Path(__file__).parent
 CALL = Lognormal(median=0.05, sigma=0.3)
@@ -40,7 +40,7 @@ class Victor:
 
     async def run(self, file: str, times: int = 1) -> None:
         """Run the workflow of a file beside this one; it stands for `victor autotune run FILE --runs TIMES`."""
-        from victor_autotune_plugin.host.workflows import read_workflows, run_workflow
+        from victor_autotune_plugin._host.workflows import read_workflows, run_workflow
 
         workflow = read_workflows(Path(shutil.copy(HERE / file, self.project))).workflow(None)
         for _ in range(times):
@@ -56,7 +56,7 @@ def play(story: Callable[[Victor], Awaitable[None]], script: Script | None = Non
     """
 
     async def whole(project: Path) -> None:
-        from victor_autotune_plugin.host.workflows import make_orchestrator, settle
+        from victor_autotune_plugin._host.workflows import make_orchestrator, settle
 
         await story(Victor(project, await make_orchestrator("openai", "scripted", None)))
         await settle()

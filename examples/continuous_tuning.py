@@ -10,8 +10,8 @@ import asyncio
 
 from _victor import Victor, play
 
-from victor_autotune_plugin.scripted import scripts
 from victor_autotune_plugin.storage import Store, default_url
+from victor_autotune_testing.scripted import scripts
 
 SETTINGS = """\
 experiment: {min_history: 3}      # for all: runs recorded before the first test

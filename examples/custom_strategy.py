@@ -15,8 +15,12 @@ from typing import Any
 
 from _victor import Victor, install_hooks, play
 
+from victor_autotune_plugin._model.optimization import (
+    OptimizationPriority,
+    OptimizationSuggestion,
+    PerformanceInsight,
+)
 from victor_autotune_plugin.hookspecs import hookimpl
-from victor_autotune_plugin.model.optimization import OptimizationPriority, OptimizationSuggestion, PerformanceInsight
 from victor_autotune_plugin.storage import Store, default_url
 from victor_autotune_plugin.strategies import OptimizationStrategy
 

@@ -23,12 +23,12 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from victor_autotune_plugin.scripted import Lognormal, ScriptedModel, scripts
-from victor_autotune_plugin.scripted.sandbox import victor_sandbox
+from victor_autotune_testing.scripted import Lognormal, ScriptedModel, scripts
+from victor_autotune_testing.scripted.sandbox import victor_sandbox
 
 if TYPE_CHECKING:
-    from victor_autotune_plugin.model.run import TeamRun
-    from victor_autotune_plugin.model.state import Change, Experiment
+    from victor_autotune_plugin._model.run import TeamRun
+    from victor_autotune_plugin._model.state import Change, Experiment
     from victor_autotune_plugin.storage import Store
 
 WORKFLOW = Path(__file__).with_name("code_review.yaml")
@@ -77,7 +77,7 @@ class Demo:
         Returns:
             The change, or None if it did not come.
         """
-        from victor_autotune_plugin.host.workflows import run_workflow
+        from victor_autotune_plugin._host.workflows import run_workflow
 
         task = self._progress.add_task(label, total=None if action else most, note="")
         seen = len(self._changes())
@@ -160,9 +160,9 @@ async def tell(model: ScriptedModel, project: Path) -> int:
     """
     shutil.copy(WORKFLOW, project)
     console.print("Starting Victor …")
-    from victor_autotune_plugin.host import seams
-    from victor_autotune_plugin.host.workflows import make_orchestrator, read_workflows, settle
-    from victor_autotune_plugin.runtime import runtime
+    from victor_autotune_plugin._host import seams
+    from victor_autotune_plugin._host.workflows import make_orchestrator, read_workflows, settle
+    from victor_autotune_plugin._tuning.runtime import runtime
 
     orchestrator = await make_orchestrator("openai", "scripted", None)
     if not seams.is_active():

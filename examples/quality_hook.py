@@ -13,10 +13,10 @@ from __future__ import annotations
 
 from _victor import Victor, install_hooks, play
 
+from victor_autotune_plugin._model.run import TeamRun
 from victor_autotune_plugin.hookspecs import hookimpl
-from victor_autotune_plugin.model.run import TeamRun
-from victor_autotune_plugin.scripted import scripts
 from victor_autotune_plugin.storage import Store, default_url
+from victor_autotune_testing.scripted import scripts
 
 ENOUGH_CALLS = 8
 """Tool calls that a good review needs; more of them means that the reviewers went astray."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-pytest_plugins = ("tests.realvictor",)
+pytest_plugins = ("victor_autotune_testing.realvictor",)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

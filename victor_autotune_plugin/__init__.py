@@ -9,9 +9,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from .analyzer import PerformanceAnalyzer
-    from .autotuner import PerformanceAutotuner
-    from .model.optimization import (
+    from ._api.analyzer import PerformanceAnalyzer
+    from ._api.autotuner import PerformanceAutotuner
+    from ._model.optimization import (
         OptimizationPriority,
         OptimizationResult,
         OptimizationSuggestion,
@@ -51,13 +51,13 @@ __all__ = [
 ]
 
 _HOMES: Final = {
-    "PerformanceAnalyzer": ".analyzer",
-    "PerformanceAutotuner": ".autotuner",
-    "OptimizationPriority": ".model.optimization",
-    "OptimizationResult": ".model.optimization",
-    "OptimizationSuggestion": ".model.optimization",
-    "OptimizationType": ".model.optimization",
-    "PerformanceInsight": ".model.optimization",
+    "PerformanceAnalyzer": "._api.analyzer",
+    "PerformanceAutotuner": "._api.autotuner",
+    "OptimizationPriority": "._model.optimization",
+    "OptimizationResult": "._model.optimization",
+    "OptimizationSuggestion": "._model.optimization",
+    "OptimizationType": "._model.optimization",
+    "PerformanceInsight": "._model.optimization",
     "FormationSelectionStrategy": ".strategies",
     "MemberSelectionStrategy": ".strategies",
     "OptimizationStrategy": ".strategies",
@@ -75,15 +75,15 @@ def install() -> None:
     Victor does it by itself when it loads its plugins; call this where a program uses Victor's coordinators without
     an agent of Victor's. Installing twice is the same as once.
     """
-    from .host import seams
+    from ._host import seams
 
     seams.install()
 
 
 def uninstall() -> None:
     """Take the interception out again until `install` is called, and write and close what is open."""
-    from . import runtime
-    from .host import seams
+    from ._host import seams
+    from ._tuning import runtime
 
     seams.uninstall()
     before = runtime.use(None)

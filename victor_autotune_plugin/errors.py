@@ -1,4 +1,4 @@
-"""Errors that a person can mend.
+"""Errors that a person can fix.
 
 ```
 AutotuneError                    anything the plugin tells a person; exit code 2 on the command line
@@ -22,23 +22,23 @@ from __future__ import annotations
 
 
 class AutotuneError(Exception):
-    """Something is wrong, and the message says what, where, and how to mend it.
+    """Something is wrong, and the message says what, where, and how to fix it.
 
     Args:
         message: What is wrong.
         where: File, `file:line`, option, or variable that holds it.
-        mend: What to do about it: the command, or the nearest valid value.
+        hint: What to do about it: the command, or the nearest valid value.
     """
 
-    def __init__(self, message: str, *, where: str | None = None, mend: str | None = None) -> None:
+    def __init__(self, message: str, *, where: str | None = None, hint: str | None = None) -> None:
         super().__init__(message)
         self.message = message
         self.where = where
-        self.mend = mend
+        self.hint = hint
 
     def __str__(self) -> str:
         text = f"{self.where}: {self.message}" if self.where else self.message
-        return f"{text}\n  {self.mend}" if self.mend else text
+        return f"{text}\n  {self.hint}" if self.hint else text
 
 
 class SettingsError(AutotuneError):

@@ -30,11 +30,11 @@ from typing import TYPE_CHECKING, Any, Final
 import pluggy
 from attrs import frozen
 
-from .model.plan import EMPTY_PLAN, TeamPlan, TeamSpec
+from ._model.plan import EMPTY_PLAN, TeamPlan, TeamSpec
 
 if TYPE_CHECKING:
-    from .model.run import TeamRun
-    from .model.state import Assignment, Change, Experiment
+    from ._model.run import TeamRun
+    from ._model.state import Assignment, Change, Experiment
 
 PROJECT: Final = "victor_autotune"
 """pluggy project name, and the entry point group."""

@@ -24,12 +24,12 @@ class AutotunePlugin:
         Args:
             context: Victor's registration context.
         """
-        from .host.seams import install
+        from ._host.seams import install
 
         install(again=False)
         register_command = getattr(context, "register_command", None)
         if register_command is not None:
-            from .cli.app import app
+            from ._cli.app import app
 
             register_command(NAME, app)
 
@@ -42,7 +42,7 @@ class AutotunePlugin:
 
     def on_deactivate(self) -> None:
         """Write what waits in memory."""
-        from . import runtime
+        from ._tuning import runtime
 
         before = runtime.use(None)
         if before is not None:
@@ -61,8 +61,8 @@ class AutotunePlugin:
         Returns:
             `healthy`; `seams` with what is wrong with each, None where nothing is; and the `faults` of this process.
         """
-        from . import faults
-        from .host import seams
+        from . import failsafe
+        from ._host import seams
 
         found = seams.health()
         broken = {name: fault for name, fault in found.items() if fault is not None}
@@ -71,7 +71,7 @@ class AutotunePlugin:
             "active": seams.is_active(),
             "seams": found,
             "broken": broken,
-            "faults": [f"{fault.where}: {fault.error} (×{fault.count})" for fault in faults.seen()],
+            "faults": [f"{fault.where}: {fault.error} (×{fault.count})" for fault in failsafe.seen()],
         }
 
 

@@ -15,9 +15,9 @@ from .plan import PlanHooks
 from .record import RecordHooks
 
 if TYPE_CHECKING:
-    from victor_autotune_plugin.loop.tuning import TuningLoop
-    from victor_autotune_plugin.recorder import Recorder
-    from victor_autotune_plugin.settings import SettingsBook
+    from victor_autotune_plugin._settings import SettingsBook
+    from victor_autotune_plugin._tuning.loop import TuningLoop
+    from victor_autotune_plugin._tuning.recorder import Recorder
 
 __all__ = ["JudgeHooks", "ObserveHooks", "PlanHooks", "RecordHooks", "built_in"]
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from victor_autotune_plugin.hookspecs import hookimpl
 
 if TYPE_CHECKING:
-    from victor_autotune_plugin.model.run import TeamRun
-    from victor_autotune_plugin.model.state import Change
+    from victor_autotune_plugin._model.run import TeamRun
+    from victor_autotune_plugin._model.state import Change
 
 
 class ObserveHooks:
@@ -17,7 +17,7 @@ class ObserveHooks:
     @hookimpl
     def after_team_run(self, run: TeamRun) -> None:
         """Record the run's histograms and counters."""
-        from victor_autotune_plugin.telemetry import metrics
+        from victor_autotune_plugin._telemetry import metrics
 
         metrics.record_run(run)
 
@@ -44,6 +44,6 @@ class ObserveHooks:
 
 
 def _count(change: Change) -> None:
-    from victor_autotune_plugin.telemetry import metrics
+    from victor_autotune_plugin._telemetry import metrics
 
     metrics.record_change(change.action, change.workflow, change.team_id)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from victor_autotune_plugin.hookspecs import PlannedRun, TeamRunStarting, hookimpl
 
 if TYPE_CHECKING:
-    from victor_autotune_plugin.loop.tuning import TuningLoop
+    from victor_autotune_plugin._tuning.loop import TuningLoop
 
 
 class PlanHooks:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from victor_autotune_plugin._tuning.recorder import run_start
 from victor_autotune_plugin.hookspecs import PlannedRun, TeamRunStarting, hookimpl
-from victor_autotune_plugin.recorder import run_start
 
 if TYPE_CHECKING:
-    from victor_autotune_plugin.model.run import TeamRun
-    from victor_autotune_plugin.recorder import Recorder
-    from victor_autotune_plugin.settings import SettingsBook
+    from victor_autotune_plugin._model.run import TeamRun
+    from victor_autotune_plugin._settings import SettingsBook
+    from victor_autotune_plugin._tuning.recorder import Recorder
 
 
 class RecordHooks:

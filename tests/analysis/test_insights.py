@@ -11,13 +11,12 @@ from attrs import evolve
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from victor_autotune_plugin.analysis import RunFacts, RunHistory, analyze, analyze_all, summary
+from victor_autotune_plugin._analysis import RunFacts, RunHistory, analyze, analyze_all, summary
+from victor_autotune_plugin._model.optimization import PerformanceInsight
+from victor_autotune_plugin._model.plan import MemberSpec, TeamSpec
 from victor_autotune_plugin.errors import MetricsError
-from victor_autotune_plugin.model.optimization import PerformanceInsight
-from victor_autotune_plugin.model.plan import MemberSpec, TeamSpec
 from victor_autotune_plugin.strategies import BUILT_IN, rank
-
-from .made import member, run, runs, team_run
+from victor_autotune_testing.made_runs import member, run, runs, team_run
 
 
 def found(facts: list[RunFacts], **options: Any) -> dict[str, PerformanceInsight]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from victor_autotune_plugin import runtime
+from victor_autotune_plugin._tuning import runtime
 
 
 def rows(

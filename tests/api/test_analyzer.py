@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from tests.loop.simulated import Simulation
 from victor_autotune_plugin import PerformanceAnalyzer
 from victor_autotune_plugin.errors import MetricsError
+from victor_autotune_testing.simulated import Simulation
 
 from .conftest import rows
 

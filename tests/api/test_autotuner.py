@@ -11,8 +11,6 @@ from typing import Any
 
 import pytest
 
-from tests.loop.simulated import SPEC, Simulation
-from tests.realvictor import workflow_yaml
 from victor_autotune_plugin import (
     FormationSelectionStrategy,
     OptimizationPriority,
@@ -23,11 +21,13 @@ from victor_autotune_plugin import (
     PerformanceAutotuner,
     TeamSizingStrategy,
 )
+from victor_autotune_plugin._model.plan import EMPTY_PLAN, TeamPlan
 from victor_autotune_plugin.configfiles import read_team_config
 from victor_autotune_plugin.errors import AutotuneError, PlanError, SettingsError
 from victor_autotune_plugin.hookspecs import hookimpl
-from victor_autotune_plugin.model.plan import EMPTY_PLAN, TeamPlan
 from victor_autotune_plugin.storage import Store, default_url
+from victor_autotune_testing.realvictor import workflow_yaml
+from victor_autotune_testing.simulated import SPEC, Simulation
 
 
 def change(name: str = "formation_selection", **knobs: Any) -> OptimizationSuggestion:

@@ -44,7 +44,7 @@ def test_every_documented_field_is_one() -> None:
 def test_the_command_line_page_shows_what_is_really_printed(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
     from typer.testing import CliRunner
 
-    from victor_autotune_plugin.cli.app import app
+    from victor_autotune_plugin._cli.app import app
 
     monkeypatch.chdir(ROOT)
     text = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")

@@ -12,13 +12,12 @@ import pytest
 from attrs import evolve, frozen
 from typer.testing import CliRunner
 
-from tests.loop.simulated import SPEC, Simulation
-from tests.realvictor import workflow_yaml
-from victor_autotune_plugin.cli import comparison, runner
-from victor_autotune_plugin.cli.app import app
-from victor_autotune_plugin.model.plan import TeamPlan
-
-from .victor import Victor
+from victor_autotune_plugin._cli import comparison, runner
+from victor_autotune_plugin._cli.app import app
+from victor_autotune_plugin._model.plan import TeamPlan
+from victor_autotune_testing.fake_victor import Victor
+from victor_autotune_testing.realvictor import workflow_yaml
+from victor_autotune_testing.simulated import SPEC, Simulation
 
 PROG = "victor autotune"
 

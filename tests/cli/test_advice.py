@@ -12,10 +12,10 @@ import pytest
 
 from tests.api.conftest import rows
 from tests.cli.test_errors import HOSTILE
-from tests.loop.simulated import Simulation
-from tests.realvictor import workflow_yaml
-from victor_autotune_plugin.model.plan import EMPTY_PLAN, TeamPlan
+from victor_autotune_plugin._model.plan import EMPTY_PLAN, TeamPlan
 from victor_autotune_plugin.storage import Store, default_url
+from victor_autotune_testing.realvictor import workflow_yaml
+from victor_autotune_testing.simulated import Simulation
 
 from .conftest import Said
 
@@ -279,7 +279,7 @@ def test_a_test_is_started_and_only_one(call: Callable[..., Said], recorded: Sim
 
 def test_it_asks_about_each(call: Callable[..., Said], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "team.yaml").write_text((EXAMPLES / "code_review_team.yaml").read_text())
-    monkeypatch.setattr("victor_autotune_plugin.cli.apply.sys", _Stdin("v\nperhaps\ny\nn\n\n"))
+    monkeypatch.setattr("victor_autotune_plugin._cli.apply.sys", _Stdin("v\nperhaps\ny\nn\n\n"))
     said = call("apply", *EXAMPLE, "--config", "team.yaml", "--interactive")
     assert said.code == 0, said.err
     assert said.err.count("Apply suggestion 1?") == 3
@@ -309,7 +309,7 @@ class _Stdin:
 def test_quit_and_the_end_of_the_input_change_nothing(
     call: Callable[..., Said], recorded: Simulation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str
 ) -> None:
-    monkeypatch.setattr("victor_autotune_plugin.cli.apply.sys", _Stdin(text))
+    monkeypatch.setattr("victor_autotune_plugin._cli.apply.sys", _Stdin(text))
     said = call("apply", "team", "--interactive")
     assert said.code == 0, said.err
     assert "0 changes made" in said.out
@@ -323,7 +323,7 @@ def test_a_terminal_is_asked_by_itself_and_a_pipe_is_not(
     said = call("apply", "team")
     assert said.code == 2
     assert "Add --auto, --interactive or --dry-run." in said.err
-    monkeypatch.setattr("victor_autotune_plugin.cli.apply.sys", _Stdin("q\n", terminal=True))
+    monkeypatch.setattr("victor_autotune_plugin._cli.apply.sys", _Stdin("q\n", terminal=True))
     assert "Apply suggestion 1?" in call("apply", "team").err
 
 
@@ -407,7 +407,7 @@ def test_the_example_s_metrics_are_what_the_script_makes() -> None:
 def test_ctrl_c_while_a_file_is_read(
     call: Callable[..., Said], metrics: Path, monkeypatch: pytest.MonkeyPatch, command: str
 ) -> None:
-    from victor_autotune_plugin.cli import sources
+    from victor_autotune_plugin._cli import sources
 
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from victor_autotune_plugin import faults
-from victor_autotune_plugin.cli import console
+from victor_autotune_plugin import failsafe
+from victor_autotune_plugin._cli import console
 
 noisy = logging.getLogger("victor.some.module")
 
@@ -20,17 +20,17 @@ noisy = logging.getLogger("victor.some.module")
 def bare_root(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A root logger without the handlers of pytest."""
     monkeypatch.setattr(logging.root, "handlers", [])
-    faults.forget()
+    failsafe.forget()
     yield
-    faults.forget()
+    failsafe.forget()
 
 
 def _settings() -> tuple[object, ...]:
     return (
         list(logging.root.handlers),
         logging.root.level,
-        list(faults.logger.handlers),
-        faults.logger.level,
+        list(failsafe.logger.handlers),
+        failsafe.logger.level,
         logging.lastResort,
         logging.root.manager.disable,
     )
@@ -43,7 +43,7 @@ def test_victors_warnings_stay_off_the_screen_and_the_plugins_own_appear(capsys:
         noisy.warning("falling back to something")
         logging.basicConfig(level=logging.INFO)  # a module of Victor's does so in the middle of a run
         noisy.warning("falling back again")
-        faults.report("store.start_run", OSError("disk full"))
+        failsafe.report("store.start_run", OSError("disk full"))
     out, err = capsys.readouterr()
     assert out == ""
     assert "falling back" not in err

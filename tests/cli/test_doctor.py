@@ -1,4 +1,4 @@
-"""`doctor` tells the truth, and how to mend what is wrong."""
+"""`doctor` tells the truth, and how to fix what is wrong."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from typing import Any
 import pytest
 from attrs import evolve
 
-from tests.loop.simulated import Simulation
-from victor_autotune_plugin.cli import checks
-from victor_autotune_plugin.host import seams
+from victor_autotune_plugin._cli import checks
+from victor_autotune_plugin._host import seams
 from victor_autotune_plugin.storage import Store, default_url
+from victor_autotune_testing.simulated import Simulation
 
 from .conftest import Said
 
 DIES_IN_A_RUN = """
 import os, sys, time
-from victor_autotune_plugin.model.plan import MemberSpec, TeamSpec
-from victor_autotune_plugin.model.state import RunStart
+from victor_autotune_plugin._model.plan import MemberSpec, TeamSpec
+from victor_autotune_plugin._model.state import RunStart
 from victor_autotune_plugin.storage import Store
 
 with Store.open(sys.argv[1]).transaction() as transaction:
@@ -72,7 +72,7 @@ def test_a_broken_seam(call: Callable[..., Said], monkeypatch: pytest.MonkeyPatc
     assert broken["status"] == "bad"
     assert "this Victor has no UnifiedTeamCoordinator.execute_everything" in broken["found"]
     assert "no run is intercepted" in broken["found"]
-    assert "pip install" in broken["mend"]
+    assert "pip install" in broken["hint"]
 
 
 def test_wrong_settings(call: Callable[..., Said], tmp_path: Path) -> None:
@@ -83,7 +83,7 @@ def test_wrong_settings(call: Callable[..., Said], tmp_path: Path) -> None:
     checks = found(said)
     assert checks["settings"]["status"] == "bad"
     assert checks["settings"]["found"].startswith(".victor/autotune.yaml:1: mode: 'atuo'")
-    assert "`auto`" in checks["settings"]["mend"]
+    assert "`auto`" in checks["settings"]["hint"]
     assert checks["store"]["status"] == "warn"
     assert checks["interception"]["status"] == "ok"
     assert "1 check of" in call("doctor").out
@@ -99,7 +99,7 @@ def test_a_store_that_cannot_be_reached_hides_its_password(
     store = found(said)["store"]
     assert store["status"] == "bad"
     assert "me:***@127.0.0.1:1/runs" in store["found"]
-    assert store["mend"].startswith("Start the server")
+    assert store["hint"].startswith("Start the server")
 
 
 def test_a_store_that_is_no_database(call: Callable[..., Said], tmp_path: Path) -> None:
@@ -108,7 +108,7 @@ def test_a_store_that_is_no_database(call: Callable[..., Said], tmp_path: Path) 
     said = call("doctor", "--json")
     assert said.code == 1
     assert "not a whole database" in found(said)["store"]["found"]
-    assert "mv " in found(said)["store"]["mend"]
+    assert "mv " in found(said)["store"]["hint"]
 
 
 def test_lost_runs_and_remembered_faults(
@@ -128,7 +128,7 @@ def test_lost_runs_and_remembered_faults(
     assert checks["lost runs"]["status"] == "warn"
     assert checks["fault in statistics"]["status"] == "bad"
     assert "ValueError (1 time" in checks["fault in statistics"]["found"]
-    assert checks["fault in statistics"]["mend"]
+    assert checks["fault in statistics"]["hint"]
     assert checks["fault in old thing"]["status"] == "warn"
 
 
@@ -150,7 +150,7 @@ def test_hook_packages(call: Callable[..., Said], tmp_path: Path, monkeypatch: p
     assert (checks["hooks good"]["status"], checks["hooks good"]["found"]) == ("ok", "my-hooks")
     assert checks["hooks bad"]["status"] == "bad"
     assert "scroe_team_run" in checks["hooks bad"]["found"]
-    assert "pip uninstall my-hooks" in checks["hooks bad"]["mend"]
+    assert "pip uninstall my-hooks" in checks["hooks bad"]["hint"]
 
 
 def test_a_check_that_fails_itself_is_told_and_the_others_go_on(

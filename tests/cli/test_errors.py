@@ -1,4 +1,4 @@
-"""Bad input: each is told with its place and its mend, exit code 2, and nothing is written."""
+"""Bad input: each is told with its place and its hint, exit code 2, and nothing is written."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.realvictor import workflow_yaml
 from victor_autotune_plugin.storage.schema import VERSION_TABLE
+from victor_autotune_testing.realvictor import workflow_yaml
 
 from .conftest import Said
 
@@ -69,7 +69,7 @@ def test_an_error_is_json_where_json_was_asked_for(call: Callable[..., Said], se
     assert said.code == 2
     assert said.err == ""
     assert said.data["error"]["where"] == ".victor/autotune.yaml:1"
-    assert "auto" in said.data["error"]["mend"]
+    assert "auto" in said.data["error"]["hint"]
 
 
 def test_a_wrong_variable_is_named(call: Callable[..., Said], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -134,7 +134,7 @@ def test_wrong_options_of_run(
     assert said.code == 2
     if as_json:
         error = said.data["error"]
-        said_text = f"{error['where']}: {error['message']} {error['mend']}"
+        said_text = f"{error['where']}: {error['message']} {error['hint']}"
     else:
         assert said.out == ""
         said_text = said.err
@@ -198,7 +198,7 @@ def test_an_unknown_workflow(
     assert said.code == 2
     assert said.data["error"]["where"] == "--workflow"
     assert said.data["error"]["message"] == "no workflow 'flwo' was recorded"
-    assert said.data["error"]["mend"].startswith("Did you mean 'flow'?")
+    assert said.data["error"]["hint"].startswith("Did you mean 'flow'?")
 
 
 @pytest.mark.parametrize("command", ["explain", "rollback", "pause", "resume"])

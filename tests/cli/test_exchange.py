@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from attrs import evolve
 
-from tests.loop.simulated import Simulation
 from victor_autotune_plugin.storage import Store, default_url
+from victor_autotune_testing.simulated import Simulation
 
 from .conftest import Said
 
@@ -235,7 +235,7 @@ def test_standard_input_and_output(
     assert out == exported.read_text()
     assert json.loads(out.splitlines()[0])["version"] == 2
     monkeypatch.setattr(
-        "victor_autotune_plugin.cli.exchange._stdin", lambda: io.BytesIO(out.encode("ascii")), raising=True
+        "victor_autotune_plugin._cli.exchange._stdin", lambda: io.BytesIO(out.encode("ascii")), raising=True
     )
     assert call("import", "-", "--project", str(elsewhere(tmp_path))).code == 0
 

@@ -71,12 +71,12 @@ def test_version(call: Callable[..., Said]) -> None:
 def test_importing_the_app_imports_nothing_heavy() -> None:
     # Victor imports it at every start; typer is loaded by then.
     code = (
-        "import sys, typer.core; before = set(sys.modules); import victor_autotune_plugin.cli.app; "
+        "import sys, typer.core; before = set(sys.modules); import victor_autotune_plugin._cli.app; "
         "print(*(set(sys.modules) - before))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     new = set(done.stdout.split())
-    assert "victor_autotune_plugin.cli.app" in new
+    assert "victor_autotune_plugin._cli.app" in new
     assert not [name for name in new if name.partition(".")[0] in HEAVY]
 
 

@@ -14,12 +14,12 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
-from tests.realvictor import workflow_yaml
+from victor_autotune_plugin._model.plan import MemberSpec, TeamSpec
+from victor_autotune_plugin._settings import FILE_NAME, Settings, SettingsBook
+from victor_autotune_plugin._settings.editor import SCHEMA_FILE, shipped
 from victor_autotune_plugin.configfiles.discovery import FoundTeam, find_teams
 from victor_autotune_plugin.configfiles.starting import starting_text
-from victor_autotune_plugin.model.plan import MemberSpec, TeamSpec
-from victor_autotune_plugin.settings import FILE_NAME, Settings, SettingsBook
-from victor_autotune_plugin.settings.editor import SCHEMA_FILE, shipped
+from victor_autotune_testing.realvictor import workflow_yaml
 
 from .conftest import Said
 

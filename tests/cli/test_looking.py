@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from tests.loop.simulated import Simulation
-from victor_autotune_plugin.model.plan import TeamPlan
+from victor_autotune_plugin._model.plan import TeamPlan
 from victor_autotune_plugin.storage import Store, default_url
+from victor_autotune_testing.simulated import Simulation
 
 from .conftest import Said
 
@@ -220,7 +220,7 @@ def test_explain_tells_every_setting_with_its_source(
 def test_explain_reads_the_workflows_own_settings_from_its_file(
     call: Callable[..., Said], project: Callable[[str], None], tmp_path: Any
 ) -> None:
-    from tests.realvictor import workflow_yaml
+    from victor_autotune_testing.realvictor import workflow_yaml
 
     project("testing")
     without = call("explain")

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.realvictor import workflow_yaml
-from victor_autotune_plugin.scripted import ScriptedModel, scripts
-from victor_autotune_plugin.scripted.sandbox import Sandbox
 from victor_autotune_plugin.storage import Store, default_url
+from victor_autotune_testing.realvictor import workflow_yaml
+from victor_autotune_testing.scripted import ScriptedModel, scripts
+from victor_autotune_testing.scripted.sandbox import Sandbox
 
 Process = Callable[..., subprocess.CompletedProcess[str]]
 MODEL = ("--provider", "openai", "--model", "scripted")

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from victor_autotune_plugin.cli import rendering as show
+from victor_autotune_plugin._cli import rendering as show
 from victor_autotune_plugin.errors import AutotuneError
 
 
@@ -74,14 +74,14 @@ def test_json_is_ascii_and_has_no_numbers_that_json_lacks(capsys: pytest.Capture
 
 @pytest.mark.parametrize("as_json", [False, True])
 def test_an_error_says_what_where_and_how_to_mend_it(as_json: bool, capsys: pytest.CaptureFixture[str]) -> None:
-    error = AutotuneError("is wrong\x1b[2J", where="a.yaml:3", mend="Write it right.")
+    error = AutotuneError("is wrong\x1b[2J", where="a.yaml:3", hint="Write it right.")
     show.write_error(error, as_json=as_json)
     out, err = capsys.readouterr()
     if as_json:
         assert json.loads(out)["error"] == {
             "message": "is wrong\x1b[2J",
             "where": "a.yaml:3",
-            "mend": "Write it right.",
+            "hint": "Write it right.",
         }
         assert err == ""
     else:

@@ -14,18 +14,18 @@ from typing import Any
 
 import pytest
 
-from tests.loop.simulated import SPEC
-from victor_autotune_plugin import runtime as process
-from victor_autotune_plugin.cli import runner
-from victor_autotune_plugin.cli.progress import Screen
+from victor_autotune_plugin._cli import runner
+from victor_autotune_plugin._cli.progress import Screen
+from victor_autotune_plugin._model.plan import TeamPlan
+from victor_autotune_plugin._model.state import Change
+from victor_autotune_plugin._tuning import runtime as process
 from victor_autotune_plugin.errors import HostError
 from victor_autotune_plugin.hookspecs import PlannedRun, TeamRunStarting
-from victor_autotune_plugin.model.plan import TeamPlan
-from victor_autotune_plugin.model.state import Change
 from victor_autotune_plugin.storage import Store, default_url
+from victor_autotune_testing.fake_victor import InThisProcess, Victor, Work, a_team_run, result
+from victor_autotune_testing.simulated import SPEC
 
 from .conftest import Said
-from .victor import InThisProcess, Victor, Work, a_team_run, result
 
 
 def test_runs_are_counted_and_recorded(call: Callable[..., Said], victor: Victor, tmp_path: Path) -> None:
@@ -224,13 +224,13 @@ def test_an_agent_that_victor_cannot_create(
     call: Callable[..., Said], victor: Victor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def fails(*asked: object) -> Any:
-        raise HostError("Victor could not create an agent", mend="check --model")
+        raise HostError("Victor could not create an agent", hint="check --model")
 
     monkeypatch.setattr(runner, "make_orchestrator", fails)
     said = call("run", "flow.yaml", "--json")
     assert said.code == 2
     assert said.data["error"] == {
-        "message": "Victor could not create an agent", "where": None, "mend": "check --model",
+        "message": "Victor could not create an agent", "where": None, "hint": "check --model",
     }  # fmt: skip
 
 

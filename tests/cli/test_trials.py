@@ -13,15 +13,15 @@ from typing import Any
 
 import pytest
 
-from tests.loop.simulated import SPEC
-from tests.realvictor import workflow_yaml
-from victor_autotune_plugin import runtime as process
-from victor_autotune_plugin.cli import runner
-from victor_autotune_plugin.model.plan import EMPTY_PLAN, TeamPlan
+from victor_autotune_plugin._cli import runner
+from victor_autotune_plugin._model.plan import EMPTY_PLAN, TeamPlan
+from victor_autotune_plugin._tuning import runtime as process
 from victor_autotune_plugin.storage import Store, default_url
+from victor_autotune_testing.fake_victor import InThisProcess, Victor, result
+from victor_autotune_testing.realvictor import workflow_yaml
+from victor_autotune_testing.simulated import SPEC
 
 from .conftest import Said
-from .victor import InThisProcess, Victor, result
 
 
 class Clock:

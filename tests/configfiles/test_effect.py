@@ -8,15 +8,15 @@ from typing import Any
 
 import pytest
 
-from tests.realvictor import run_workflow, workflow_yaml
-from victor_autotune_plugin import runtime
+from victor_autotune_plugin._host import seams
+from victor_autotune_plugin._host.workflows import read_workflows
+from victor_autotune_plugin._model.plan import TeamPlan
+from victor_autotune_plugin._model.run import TeamRun
+from victor_autotune_plugin._tuning import runtime
+from victor_autotune_plugin._tuning.runtime import Runtime
 from victor_autotune_plugin.configfiles import read_team_config
-from victor_autotune_plugin.host import seams
-from victor_autotune_plugin.host.workflows import read_workflows
-from victor_autotune_plugin.model.plan import TeamPlan
-from victor_autotune_plugin.model.run import TeamRun
-from victor_autotune_plugin.runtime import Runtime
-from victor_autotune_plugin.scripted import ScriptedModel, scripts
+from victor_autotune_testing.realvictor import run_workflow, workflow_yaml
+from victor_autotune_testing.scripted import ScriptedModel, scripts
 
 
 @pytest.fixture

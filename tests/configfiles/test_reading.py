@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from victor_autotune_plugin._model.plan import TeamPlan
 from victor_autotune_plugin.configfiles import read_team_config
 from victor_autotune_plugin.errors import AutotuneError
-from victor_autotune_plugin.model.plan import TeamPlan
 
 STEP = """\
 workflows:

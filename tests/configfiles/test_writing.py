@@ -15,10 +15,11 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
-from victor_autotune_plugin.configfiles import files, read_team_config, restore
+from victor_autotune_plugin._model.plan import TeamPlan
+from victor_autotune_plugin._settings import SettingsBook
+from victor_autotune_plugin._values import files
+from victor_autotune_plugin.configfiles import read_team_config, restore
 from victor_autotune_plugin.errors import AutotuneError
-from victor_autotune_plugin.model.plan import TeamPlan
-from victor_autotune_plugin.settings import SettingsBook
 
 STEP = """\
 # A team of ours.
@@ -145,7 +146,7 @@ def test_what_victors_keys_cannot_say_becomes_a_plan_in_the_metadata(
 
 @pytest.mark.parametrize("mode", ["off", "observe", "suggest", "approve", "auto"])
 def test_the_plan_that_was_written_is_the_one_that_the_plugin_reads(tmp_path: Path, mode: str) -> None:
-    from victor_autotune_plugin.host.workflows import read_workflows
+    from victor_autotune_plugin._host.workflows import read_workflows
 
     path = tmp_path / "flow.yaml"
     path.write_text(STEP.replace("mode: auto", f"mode: {mode}"))

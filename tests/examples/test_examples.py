@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from victor_autotune_plugin._host.workflows import read_workflows
 from victor_autotune_plugin.configfiles import read_team_config
-from victor_autotune_plugin.host.workflows import read_workflows
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 STARTED = r"started by auto: Run the team (in formation parallel|with formation=parallel)"

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from victor_autotune_plugin.experiment import Policy
-from victor_autotune_plugin.experiment.fixed import (
+from victor_autotune_plugin.experiment.fixed_sample import (
     bootstrap_ratio,
     mann_whitney,
     relative_lift,

@@ -7,7 +7,7 @@ from attrs import evolve
 from scipy import stats
 
 from victor_autotune_plugin.experiment import Judge, Policy, summarise
-from victor_autotune_plugin.experiment.fixed import relative_lift, two_proportions
+from victor_autotune_plugin.experiment.fixed_sample import relative_lift, two_proportions
 
 
 def test_every_method_speaks_of_the_same_runs(make_runs):

@@ -69,7 +69,7 @@ def test_observations_survive_json():
 
 
 def test_the_settings_name_the_rules_and_metrics_that_there_are():
-    from victor_autotune_plugin.settings import values
+    from victor_autotune_plugin._settings import values
 
     assert values.RULES == ALL_RULES
     assert set(values.METRICS) == set(METRICS)

@@ -11,11 +11,11 @@ from pathlib import Path
 import pluggy
 import pytest
 
-from victor_autotune_plugin import faults
-from victor_autotune_plugin.hookmanager import HookManager
+from victor_autotune_plugin import failsafe
+from victor_autotune_plugin._model.plan import MemberSpec, TeamPlan, TeamSpec
+from victor_autotune_plugin._model.run import TeamRun
+from victor_autotune_plugin._tuning.hookmanager import HookManager
 from victor_autotune_plugin.hookspecs import PlannedRun, TeamRunStarting, hookimpl
-from victor_autotune_plugin.model.plan import MemberSpec, TeamPlan, TeamSpec
-from victor_autotune_plugin.model.run import TeamRun
 
 SPEC = TeamSpec("flow", "team", "sequential", [MemberSpec("a"), MemberSpec("b")])
 EVENT = TeamRunStarting("r1", SPEC, 1.0)
@@ -32,7 +32,7 @@ def score_team_run(run):
 
 @pytest.fixture(autouse=True)
 def no_old_faults() -> None:
-    faults.forget()
+    failsafe.forget()
 
 
 @pytest.fixture
@@ -115,7 +115,7 @@ def test_a_hook_that_raises_is_skipped_and_named_once_and_the_others_run(
             assert answer.value == 0.75
     assert listening.heard == ["r1"] * 3
     assert sum("hook after_team_run of 'their_hooks'" in message for message in caplog.messages) == 1
-    assert [fault.count for fault in faults.seen() if "after_team_run" in fault.where] == [3]
+    assert [fault.count for fault in failsafe.seen() if "after_team_run" in fault.where] == [3]
 
 
 class Planning:
@@ -137,7 +137,7 @@ class Changing:
 
 
 def test_a_changed_plan_is_handed_on_and_takes_the_run_out_of_its_experiment() -> None:
-    from victor_autotune_plugin.model.state import Assignment
+    from victor_autotune_plugin._model.state import Assignment
 
     hooks = HookManager()
     assigned = Assignment("e1", "test", 0, "treatment", "r1", "r1")
@@ -155,7 +155,7 @@ def test_an_answer_that_is_no_plan_is_reported_and_ignored(nonsense: object) -> 
     assert hooks.plan(EVENT) == PlannedRun(mode="auto")
     hooks.register(Planning(nonsense), "nonsense")
     assert hooks.plan(EVENT) == PlannedRun(mode="auto")
-    assert {"'changing'" in fault.where or "'nonsense'" in fault.where for fault in faults.seen()} == {True}
+    assert {"'changing'" in fault.where or "'nonsense'" in fault.where for fault in failsafe.seen()} == {True}
 
 
 def test_without_a_planner_a_run_is_none_of_the_plugins_business() -> None:

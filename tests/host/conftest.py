@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 
-from victor_autotune_plugin import faults, runtime
+from victor_autotune_plugin import failsafe
+from victor_autotune_plugin._host import seams
+from victor_autotune_plugin._model.plan import EMPTY_PLAN, TeamPlan
+from victor_autotune_plugin._model.run import TeamRun
+from victor_autotune_plugin._tuning import runtime
+from victor_autotune_plugin._tuning.runtime import Runtime
 from victor_autotune_plugin.hookspecs import PlannedRun, TeamRunStarting, hookimpl
-from victor_autotune_plugin.host import seams
-from victor_autotune_plugin.model.plan import EMPTY_PLAN, TeamPlan
-from victor_autotune_plugin.model.run import TeamRun
-from victor_autotune_plugin.runtime import Runtime
 
 
 class Plugin:
@@ -65,14 +66,14 @@ def plugin_settings() -> dict[str, object]:
 @pytest.fixture
 def plugin(tmp_path: Path, plugin_settings: dict[str, object]) -> Iterator[Plugin]:
     """The plugin, installed, without faults before and after."""
-    faults.forget()
+    failsafe.forget()
     seams.install()
     made = Plugin(tmp_path, **plugin_settings)
     before = runtime.use(made.runtime)
     yield made
     runtime.use(before)
     made.runtime.close()
-    assert faults.seen() == ()
+    assert failsafe.seen() == ()
 
 
 def member(run: TeamRun, name: str) -> Any:

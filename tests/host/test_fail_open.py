@@ -12,12 +12,13 @@ from typing import Any
 
 import pytest
 
-from tests.realvictor import make_step, make_workflow, run_workflow
-from victor_autotune_plugin import faults, runtime
+from victor_autotune_plugin import failsafe
+from victor_autotune_plugin._host import seams
+from victor_autotune_plugin._tuning import runtime
+from victor_autotune_plugin._tuning.runtime import Runtime
 from victor_autotune_plugin.hookspecs import hookimpl
-from victor_autotune_plugin.host import seams
-from victor_autotune_plugin.runtime import Runtime
-from victor_autotune_plugin.scripted import ScriptedModel, scripts
+from victor_autotune_testing.realvictor import make_step, make_workflow, run_workflow
+from victor_autotune_testing.scripted import ScriptedModel, scripts
 
 Inject = Callable[[Path, pytest.MonkeyPatch], Any]
 FAULTS: dict[str, Inject] = {}
@@ -146,28 +147,28 @@ def tuner_raising(project: Path, patch: pytest.MonkeyPatch) -> None:
     settings(project).write_text(SETTINGS.replace("off", "low"))
     for file in database(project).parent.glob("autotune.db*"):
         file.unlink()
-    patch.setattr("victor_autotune_plugin.tuner.tuner.Tuner.propose", broken)
+    patch.setattr("victor_autotune_plugin._tuner.tuner.Tuner.propose", broken)
 
 
 PATCHED = {
-    "reading of the team raising": "victor_autotune_plugin.host.translation.member_spec",
-    "choice of a plan raising": "victor_autotune_plugin.loop.tuning.TuningLoop._planned",
-    "plan check raising": "victor_autotune_plugin.host.translation.check_plan",
-    "translation raising": "victor_autotune_plugin.host.translation.configure",
+    "reading of the team raising": "victor_autotune_plugin._host.translation.member_spec",
+    "choice of a plan raising": "victor_autotune_plugin._tuning.loop.TuningLoop._planned",
+    "plan check raising": "victor_autotune_plugin._host.translation.check_plan",
+    "translation raising": "victor_autotune_plugin._host.translation.configure",
     "assignment raising": "victor_autotune_plugin.experiment.assign",
-    "statistics raising": "victor_autotune_plugin.loop.evidence.feed",
+    "statistics raising": "victor_autotune_plugin._tuning.evidence.feed",
     "observation raising": "victor_autotune_plugin.experiment.Judge.observe",
-    "analysis raising": "victor_autotune_plugin.analysis.analyzer.analyze",
+    "analysis raising": "victor_autotune_plugin._analysis.analyzer.analyze",
     "strategy raising": "victor_autotune_plugin.strategies.FormationSelectionStrategy.suggest",
-    "metrics raising": "victor_autotune_plugin.telemetry.metrics.record_run",
-    "span of a run raising at its end": "victor_autotune_plugin.telemetry.spans.TeamRunSpan.finish",
-    "metering of model calls raising": "victor_autotune_plugin.host.meters.MemberMeter.count_llm_call",
-    "metering of tool calls raising": "victor_autotune_plugin.host.meters.MemberMeter.count_tool_calls",
-    "tool budget raising": "victor_autotune_plugin.host.meters.MemberMeter.reserve_tool_calls",
-    "making of the record raising": "victor_autotune_plugin.host.interception.ActiveRun._record",
-    "reading of the result raising": "victor_autotune_plugin.host.calls.ConfigCall.read",
-    "reading of the step raising": "victor_autotune_plugin.host.steps._placed",
-    "reading of the metadata raising": "victor_autotune_plugin.host.steps.remember_metadata",
+    "metrics raising": "victor_autotune_plugin._telemetry.metrics.record_run",
+    "span of a run raising at its end": "victor_autotune_plugin._telemetry.spans.TeamRunSpan.finish",
+    "metering of model calls raising": "victor_autotune_plugin._host.meters.MemberMeter.count_llm_call",
+    "metering of tool calls raising": "victor_autotune_plugin._host.meters.MemberMeter.count_tool_calls",
+    "tool budget raising": "victor_autotune_plugin._host.meters.MemberMeter.reserve_tool_calls",
+    "making of the record raising": "victor_autotune_plugin._host.interception.ActiveRun._record",
+    "reading of the result raising": "victor_autotune_plugin._host.calls.ConfigCall.read",
+    "reading of the step raising": "victor_autotune_plugin._host.team_step._placed",
+    "reading of the metadata raising": "victor_autotune_plugin._host.team_step.remember_metadata",
     "lost runs raising": "victor_autotune_plugin.storage.Store.mark_lost_runs",
 }
 for _name, _target in PATCHED.items():
@@ -223,7 +224,7 @@ async def test_the_result_is_what_it_would_have_been_and_the_log_says_so_once(
     assert first is not None
     first.close()
     assert database(tmp_path).exists()
-    faults.forget()
+    failsafe.forget()
     caplog.clear()
     with monkeypatch.context() as patch, ExitStack() as undo, caplog.at_level(logging.WARNING):
         injected = FAULTS[name](tmp_path, patch)
@@ -235,9 +236,9 @@ async def test_the_result_is_what_it_would_have_been_and_the_log_says_so_once(
         ours = [message for message in caplog.messages if message.startswith("autotune: ")]
         assert ours or name in HARMLESS
         assert len(ours) == len(set(ours))
-        assert len(ours) == len(faults.seen())
+        assert len(ours) == len(failsafe.seen())
         last = runtime.use(None)
     if last is not None:
         last.close()
     runtime.use(before)
-    faults.forget()
+    failsafe.forget()

@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
-from tests.realvictor import (
+from victor_autotune_plugin._host.workflows import read_workflows
+from victor_autotune_plugin._model.plan import FORMATIONS, TeamPlan
+from victor_autotune_testing.realvictor import (
     GOAL,
     make_members,
     make_step,
@@ -19,9 +21,7 @@ from tests.realvictor import (
     run_workflow,
     workflow_yaml,
 )
-from victor_autotune_plugin.host.workflows import read_workflows
-from victor_autotune_plugin.model.plan import FORMATIONS, TeamPlan
-from victor_autotune_plugin.scripted import Rule, Script, ScriptedModel, ToolTurns, max_in_flight, scripts
+from victor_autotune_testing.scripted import Rule, Script, ScriptedModel, ToolTurns, max_in_flight, scripts
 
 from .conftest import Plugin, member
 
@@ -229,7 +229,7 @@ async def test_a_planned_deadline_may_be_later_than_the_steps_own(
 async def test_a_steps_own_timeout_does_what_victor_does_and_is_recorded(
     plugin: Plugin, orchestrator: Any, scripted: ScriptedModel, plugin_settings: dict[str, object]
 ) -> None:
-    from victor_autotune_plugin.host import seams
+    from victor_autotune_plugin._host import seams
 
     slow(scripted, 30)
     workflow = make_workflow(make_step("planner", name="step", timeout_seconds=0.5))
@@ -251,7 +251,7 @@ def comparable(result: Any) -> Any:
 async def test_a_plan_that_cannot_run_leaves_the_team_as_configured(
     plugin: Plugin, orchestrator: Any, scripted: ScriptedModel
 ) -> None:
-    from victor_autotune_plugin import faults
+    from victor_autotune_plugin import failsafe
 
     for plan in (
         TeamPlan(members=["nobody"]),
@@ -263,8 +263,8 @@ async def test_a_plan_that_cannot_run_leaves_the_team_as_configured(
         result = await run_team(orchestrator, make_team(*TRIO, formation="sequential"))
         assert len(outcomes(result)) == 3
         assert plugin.runs[-1].plan_asked.is_empty
-    assert [fault.where for fault in faults.seen()] == ["translation of a plan"]
-    faults.forget()
+    assert [fault.where for fault in failsafe.seen()] == ["translation of a plan"]
+    failsafe.forget()
 
 
 async def test_a_run_that_goes_on_with_an_earlier_one_keeps_its_plan(

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from tests.realvictor import make_step, make_workflow, run_workflow
-from victor_autotune_plugin.model.plan import EMPTY_PLAN, TeamPlan
-from victor_autotune_plugin.scripted import Lognormal, ScriptedModel, max_in_flight, scripts
+from victor_autotune_plugin._model.plan import EMPTY_PLAN, TeamPlan
+from victor_autotune_testing.realvictor import make_step, make_workflow, run_workflow
+from victor_autotune_testing.scripted import Lognormal, ScriptedModel, max_in_flight, scripts
 
 from .conftest import Plugin
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from tests.realvictor import make_members, make_team, run_team
+from victor_autotune_plugin._model.run import TeamRun
 from victor_autotune_plugin.hookspecs import hookimpl
-from victor_autotune_plugin.model.run import TeamRun
-from victor_autotune_plugin.scripted import Constant, Rule, Script, ScriptedModel, ToolTurns, scripts
+from victor_autotune_testing.realvictor import make_members, make_team, run_team
+from victor_autotune_testing.scripted import Constant, Rule, Script, ScriptedModel, ToolTurns, scripts
 
 from .conftest import Plugin, member
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from tests.realvictor import GOAL, heal, make_step, make_team, make_workflow, run_team, run_workflow
-from victor_autotune_plugin.host import seams
-from victor_autotune_plugin.scripted import Script, ScriptedModel, scripts
+from victor_autotune_plugin._host import seams
+from victor_autotune_testing.realvictor import GOAL, heal, make_step, make_team, make_workflow, run_team, run_workflow
+from victor_autotune_testing.scripted import Script, ScriptedModel, scripts
 
 from .conftest import Plugin
 from .test_paths import coordinator

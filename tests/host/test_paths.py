@@ -9,8 +9,17 @@ from typing import Any
 
 import pytest
 
-from tests.realvictor import GOAL, in_thread, make_members, make_step, make_team, make_workflow, run_team, run_workflow
-from victor_autotune_plugin.scripted import ScriptedModel, scripts
+from victor_autotune_testing.realvictor import (
+    GOAL,
+    in_thread,
+    make_members,
+    make_step,
+    make_team,
+    make_workflow,
+    run_team,
+    run_workflow,
+)
+from victor_autotune_testing.scripted import ScriptedModel, scripts
 
 from .conftest import Plugin
 

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from tests.realvictor import make_team, outcomes, run_team
-from victor_autotune_plugin import faults
-from victor_autotune_plugin.host import broken, seams
-from victor_autotune_plugin.model.plan import TeamPlan
+from victor_autotune_plugin import failsafe
+from victor_autotune_plugin._host import seam_status, seams
+from victor_autotune_plugin._model.plan import TeamPlan
 from victor_autotune_plugin.plugin import plugin as victor_plugin
+from victor_autotune_testing.realvictor import make_team, outcomes, run_team
 
 from .conftest import Plugin
 
@@ -121,7 +121,7 @@ SEAM_NAMES = [seam.name for seam in seams.SEAMS]
 
 
 def test_what_budgets_need_are_seams() -> None:
-    assert {broken.PARTICIPANT, broken.TOOL_CALLS} <= set(SEAM_NAMES)
+    assert {seam_status.PARTICIPANT, seam_status.TOOL_CALLS} <= set(SEAM_NAMES)
 
 
 @pytest.mark.parametrize("name", SEAM_NAMES)
@@ -152,7 +152,7 @@ async def test_a_seam_that_is_not_as_it_was_is_told_and_runs_go_on(
         assert (await run_team(orchestrator, make_team("researcher"))).success
     monkeypatch.undo()
     seams.uninstall()
-    faults.forget()
+    failsafe.forget()
 
 
 def renamed(seam: Any, change: str) -> Any:
@@ -200,9 +200,9 @@ def of_another_kind(original: Any) -> Any:
 async def test_a_budget_that_could_not_bite_is_not_applied(
     plugin: Plugin, orchestrator: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(broken.seams, broken.TOOL_CALLS, "gone")
+    monkeypatch.setitem(seam_status.seams, seam_status.TOOL_CALLS, "gone")
     plugin.plan = TeamPlan(tool_budget=3)
     assert outcomes(await run_team(orchestrator, make_team("researcher"))) == [("m0", True, 0)]
     assert plugin.run.plan_asked.is_empty
-    assert "can't enforce tool budgets" in faults.seen()[0].error
-    faults.forget()
+    assert "can't enforce tool budgets" in failsafe.seen()[0].error
+    failsafe.forget()

@@ -13,9 +13,16 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from tests.realvictor import make_members, make_step, make_team, make_workflow, run_team, run_workflow
-from victor_autotune_plugin.scripted import ScriptedModel, scripts
-from victor_autotune_plugin.telemetry import providers
+from victor_autotune_plugin._telemetry import providers
+from victor_autotune_testing.realvictor import (
+    make_members,
+    make_step,
+    make_team,
+    make_workflow,
+    run_team,
+    run_workflow,
+)
+from victor_autotune_testing.scripted import ScriptedModel, scripts
 
 from .conftest import Plugin
 

@@ -9,13 +9,22 @@ from typing import Any
 
 import pytest
 
-from tests.realvictor import GOAL, make_members, make_step, make_team, make_workflow, outcomes, run_team, run_workflow
-from victor_autotune_plugin import faults
+from victor_autotune_plugin import failsafe
+from victor_autotune_plugin._host.translation import check_plan, plan_as_used
+from victor_autotune_plugin._model.plan import MemberSpec, TeamPlan, TeamSpec
 from victor_autotune_plugin.errors import PlanError
 from victor_autotune_plugin.hookspecs import TeamRunStarting, hookimpl
-from victor_autotune_plugin.host.translation import check_plan, plan_as_used
-from victor_autotune_plugin.model.plan import MemberSpec, TeamPlan, TeamSpec
-from victor_autotune_plugin.scripted import (
+from victor_autotune_testing.realvictor import (
+    GOAL,
+    make_members,
+    make_step,
+    make_team,
+    make_workflow,
+    outcomes,
+    run_team,
+    run_workflow,
+)
+from victor_autotune_testing.scripted import (
     Call,
     Rule,
     Script,
@@ -171,7 +180,7 @@ async def test_a_failure_stops_neither_its_own_group_nor_the_others(
 async def test_a_group_that_breaks_as_a_whole_leaves_the_others_their_results(
     plugin: Plugin, orchestrator: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from victor_autotune_plugin.host import subteams
+    from victor_autotune_plugin._host import subteams
 
     class Breaking(subteams.SequentialFormation):  # type: ignore[misc]
         async def execute(self, agents: Any, context: Any, task: Any) -> Any:
@@ -344,21 +353,21 @@ async def test_the_knob_is_no_placebo_where_victor_has_no_place_for_it(
 ) -> None:
     from victor.teams import UnifiedTeamCoordinator
 
-    from victor_autotune_plugin.host import seams, translation
+    from victor_autotune_plugin._host import seams, translation
 
     monkeypatch.setattr(translation, "COORDINATOR_STRATEGIES", "_strategies_of_a_later_victor")
     assert "_strategies_of_a_later_victor" in str(seams.health().values())
     plugin.plan = TWO_PAIRS
     await UnifiedTeamCoordinator(orchestrator).execute_team_config(make_team(*ROLES, formation="sequential"))
     assert plugin.run.plan_asked.is_empty
-    assert [fault.where for fault in faults.seen()] == ["translation of a plan"]
-    faults.forget()
+    assert [fault.where for fault in failsafe.seen()] == ["translation of a plan"]
+    failsafe.forget()
 
 
 async def test_a_fault_in_making_sub_teams_leaves_the_team_as_configured(
     plugin: Plugin, orchestrator: Any, scripted: ScriptedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from victor_autotune_plugin.host import subteams
+    from victor_autotune_plugin._host import subteams
 
     def broken(*args: Any) -> Any:
         raise RuntimeError("injected")
@@ -371,8 +380,8 @@ async def test_a_fault_in_making_sub_teams_leaves_the_team_as_configured(
         assert [call.role for call in scripted.calls] == list(ROLES)
         assert plugin.runs[-1].success
         assert plugin.runs[-1].plan_asked.is_empty
-    assert [fault.where for fault in faults.seen()] == ["translation of a plan"]
-    faults.forget()
+    assert [fault.where for fault in failsafe.seen()] == ["translation of a plan"]
+    failsafe.forget()
 
 
 # --- what can run at all; no Victor needed

@@ -9,19 +9,19 @@ from typing import Any
 import pytest
 from attrs import evolve
 
-import victor_autotune_plugin.tuner as tuner_room
-from victor_autotune_plugin import faults
-from victor_autotune_plugin.loop.advice import Advice, advice
-from victor_autotune_plugin.loop.challengers import Challengers
-from victor_autotune_plugin.loop.replay import replay_all
-from victor_autotune_plugin.loop.tuners import Tuners
-from victor_autotune_plugin.model.optimization import OptimizationPriority, OptimizationSuggestion
-from victor_autotune_plugin.model.plan import EMPTY_PLAN, MemberSpec, TeamPlan
-from victor_autotune_plugin.model.run import TeamRun
-from victor_autotune_plugin.settings import STRATEGIES
-from victor_autotune_plugin.tuner import RunFacts, Tuner
+import victor_autotune_plugin._tuner as tuner_room
+from victor_autotune_plugin import failsafe
+from victor_autotune_plugin._model.optimization import OptimizationPriority, OptimizationSuggestion
+from victor_autotune_plugin._model.plan import EMPTY_PLAN, MemberSpec, TeamPlan
+from victor_autotune_plugin._model.run import TeamRun
+from victor_autotune_plugin._settings import STRATEGIES
+from victor_autotune_plugin._tuner import RunFacts, Tuner
+from victor_autotune_plugin._tuning.advice import Advice, advice
+from victor_autotune_plugin._tuning.challengers import Challengers
+from victor_autotune_plugin._tuning.replay import replay_all
+from victor_autotune_plugin._tuning.tuner_cache import Tuners
+from victor_autotune_testing.simulated import SPEC, Simulation, no_difference
 
-from .simulated import SPEC, Simulation, no_difference
 from .test_loop import Approver
 
 LOW = {"tuner.risk": "low"}
@@ -31,9 +31,9 @@ PARALLEL = TeamPlan(formation="parallel")
 @pytest.fixture(autouse=True)
 def no_faults() -> Iterator[None]:
     """Nothing may go wrong behind the scenes, but where a test says so."""
-    faults.forget()
+    failsafe.forget()
     yield
-    assert faults.seen() == ()
+    assert failsafe.seen() == ()
 
 
 Start = Callable[..., Simulation]
@@ -57,7 +57,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
 def suggesting(monkeypatch: pytest.MonkeyPatch, *suggestions: OptimizationSuggestion) -> None:
     """Let the strategies suggest this, whatever the runs say."""
     for module in ("starting", "advice"):
-        monkeypatch.setattr(f"victor_autotune_plugin.loop.{module}.suggestions", lambda *_: list(suggestions))
+        monkeypatch.setattr(f"victor_autotune_plugin._tuning.{module}.suggestions", lambda *_: list(suggestions))
 
 
 def suggestion(kind: str, change: TeamPlan, **metadata: object) -> OptimizationSuggestion:
@@ -374,8 +374,8 @@ def test_a_run_that_can_t_be_learnt_from_holds_up_no_other(start: Start, monkeyp
     for number in range(10):
         team.run(**({"duration_seconds": 99.0} if number == 3 else {}))
     assert kept(team)._model.total == 9
-    assert [(fault.where, fault.count) for fault in faults.seen()] == [("learning from a run", 1)]
-    faults.forget()
+    assert [(fault.where, fault.count) for fault in failsafe.seen()] == [("learning from a run", 1)]
+    failsafe.forget()
 
 
 # --- whoever is asked, and whatever fails
@@ -394,9 +394,9 @@ def test_a_fault_in_the_tuner_leaves_the_choice_to_the_strategies(
     team.run_until("promoted")
     assert team.state().plan == PARALLEL
     assert team.experiments()[0].strategy == "formation_selection"
-    where = {fault.where for fault in faults.seen()}
+    where = {fault.where for fault in failsafe.seen()}
     assert where == {"choice of a challenger", "outlook of a test", "learning from a run"}
-    faults.forget()
+    failsafe.forget()
 
 
 def test_a_draft_of_the_tuners_waits_for_approval_and_starts_with_its_reasons(

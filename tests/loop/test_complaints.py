@@ -9,14 +9,13 @@ from typing import Any
 import pytest
 from attrs import evolve
 
-from victor_autotune_plugin import faults
+from victor_autotune_plugin import failsafe
+from victor_autotune_plugin._model.plan import EMPTY_PLAN, TeamPlan
+from victor_autotune_plugin._tuning.starting import HISTORY_RUNS
 from victor_autotune_plugin.errors import AutotuneError, StoreUnavailableError
 from victor_autotune_plugin.hookspecs import TeamRunStarting, hookimpl
-from victor_autotune_plugin.loop.starting import HISTORY_RUNS
-from victor_autotune_plugin.model.plan import EMPTY_PLAN, TeamPlan
 from victor_autotune_plugin.storage.transaction import Transaction
-
-from .simulated import SPEC, Simulation, by_formation, no_difference
+from victor_autotune_testing.simulated import SPEC, Simulation, by_formation, no_difference
 
 PARALLEL = TeamPlan(formation="parallel")
 
@@ -24,9 +23,9 @@ PARALLEL = TeamPlan(formation="parallel")
 @pytest.fixture(autouse=True)
 def no_faults() -> Iterator[None]:
     """Nothing may go wrong behind the scenes, but where a test says so."""
-    faults.forget()
+    failsafe.forget()
     yield
-    assert faults.seen() == ()
+    assert failsafe.seen() == ()
 
 
 @pytest.fixture
@@ -187,8 +186,8 @@ def test_a_promotion_that_could_not_be_written_is_reported_to_nobody(
         for _ in range(60):
             team.runtime.recorder._not_before = 0.0
             team.run()
-    assert {fault.error for fault in faults.seen()} == {"StoreUnavailableError: the disk is full"}
-    faults.forget()
+    assert {fault.error for fault in failsafe.seen()} == {"StoreUnavailableError: the disk is full"}
+    failsafe.forget()
     assert (watcher.live, team.state().plan) == ([], EMPTY_PLAN)
     team.runtime.recorder._not_before = 0.0
     team.run_until("promoted", most=1)

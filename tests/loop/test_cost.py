@@ -11,8 +11,7 @@ import pytest
 
 from victor_autotune_plugin.storage.session import Session
 from victor_autotune_plugin.storage.transaction import Transaction
-
-from .simulated import Simulation, no_difference
+from victor_autotune_testing.simulated import Simulation, no_difference
 
 
 @pytest.fixture

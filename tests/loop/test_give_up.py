@@ -5,10 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from victor_autotune_plugin.model.plan import EMPTY_PLAN, TeamPlan
-from victor_autotune_plugin.tuner import MemberFacts, RunFacts, Tuner, plan_space
-
-from .simulated import SPEC
+from victor_autotune_plugin._model.plan import EMPTY_PLAN, TeamPlan
+from victor_autotune_plugin._tuner import MemberFacts, RunFacts, Tuner, plan_space
+from victor_autotune_testing.simulated import SPEC
 
 PARALLEL = TeamPlan(formation="parallel")
 

@@ -16,11 +16,10 @@ from typing import Any
 
 import pytest
 
-from victor_autotune_plugin.loop.replay import replay_all
+from victor_autotune_plugin._tuning.replay import replay_all
 from victor_autotune_plugin.storage import Store, default_url
 from victor_autotune_plugin.storage.session import Session
-
-from .simulated import SPEC, Simulation, by_formation
+from victor_autotune_testing.simulated import SPEC, Simulation, by_formation
 
 SETTINGS: dict[str, Any] = {"experiment.min_history": 2, "watch.max_runs": 60}
 POINTS = 210

@@ -9,15 +9,14 @@ from pathlib import Path
 import pytest
 from attrs import evolve
 
-from victor_autotune_plugin import faults
+from victor_autotune_plugin import failsafe
+from victor_autotune_plugin._model.optimization import OptimizationPriority, OptimizationSuggestion
+from victor_autotune_plugin._model.plan import EMPTY_PLAN, TeamPlan
+from victor_autotune_plugin._model.run import TokenUse
+from victor_autotune_plugin._tuning.hookmanager import HookManager
 from victor_autotune_plugin.errors import AutotuneError
-from victor_autotune_plugin.hookmanager import HookManager
 from victor_autotune_plugin.hookspecs import hookimpl
-from victor_autotune_plugin.model.optimization import OptimizationPriority, OptimizationSuggestion
-from victor_autotune_plugin.model.plan import EMPTY_PLAN, TeamPlan
-from victor_autotune_plugin.model.run import TokenUse
-
-from .simulated import SPEC, Simulation, by_formation, no_difference
+from victor_autotune_testing.simulated import SPEC, Simulation, by_formation, no_difference
 
 PARALLEL = TeamPlan(formation="parallel")
 
@@ -25,9 +24,9 @@ PARALLEL = TeamPlan(formation="parallel")
 @pytest.fixture(autouse=True)
 def no_faults() -> Iterator[None]:
     """Nothing may go wrong behind the scenes in these tests."""
-    faults.forget()
+    failsafe.forget()
     yield
-    assert faults.seen() == ()
+    assert failsafe.seen() == ()
 
 
 @pytest.fixture
@@ -249,8 +248,8 @@ def test_a_run_with_impossible_figures_is_named_left_out_and_holds_nothing_up(
 ) -> None:
     team.run_until("started")
     team.run(**{field: value})
-    assert [f"{field} is" in fault.error for fault in faults.seen()] == [True]
-    faults.forget()
+    assert [f"{field} is" in fault.error for fault in failsafe.seen()] == [True]
+    failsafe.forget()
     change = team.run_until("promoted")
     observations = team.store.observations(team.experiments()[0].id, "test")
     assert len(observations) == sum(change.evidence["runs"].values())
@@ -524,11 +523,11 @@ def test_the_built_in_strategies_test_the_duration_first(team: Simulation) -> No
 
 
 def test_faults_are_kept_for_the_doctor(team: Simulation) -> None:
-    faults.report("some step", ValueError("secret text"))
-    faults.report("some step", ValueError("secret text"))
+    failsafe.report("some step", ValueError("secret text"))
+    failsafe.report("some step", ValueError("secret text"))
     team.run()
     (kept,) = team.store.faults()
     assert (kept.where, kept.error, kept.count) == ("some step", "ValueError", 2)
     team.run()
     assert team.store.faults()[0].count == 2
-    faults.forget()
+    failsafe.forget()

@@ -8,14 +8,13 @@ from typing import Any
 import pytest
 from attrs import evolve
 
-from victor_autotune_plugin.loop.tuners import Tuners
-from victor_autotune_plugin.model.plan import EMPTY_PLAN, TeamPlan, TeamSpec
-from victor_autotune_plugin.model.state import TeamState
-from victor_autotune_plugin.settings import Limits, Settings
-from victor_autotune_plugin.settings.values import TunerSettings
-from victor_autotune_plugin.tuner import distance
-
-from .simulated import SPEC
+from victor_autotune_plugin._model.plan import EMPTY_PLAN, TeamPlan, TeamSpec
+from victor_autotune_plugin._model.state import TeamState
+from victor_autotune_plugin._settings import Limits, Settings
+from victor_autotune_plugin._settings.values import TunerSettings
+from victor_autotune_plugin._tuner import distance
+from victor_autotune_plugin._tuning.tuner_cache import Tuners
+from victor_autotune_testing.simulated import SPEC
 
 PARALLEL = TeamPlan(formation="parallel")
 

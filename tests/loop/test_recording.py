@@ -7,21 +7,20 @@ from pathlib import Path
 
 import pytest
 
-from victor_autotune_plugin import faults
+from victor_autotune_plugin import failsafe
+from victor_autotune_plugin._tuning.loop import TuningLoop
+from victor_autotune_plugin._tuning.replay import replay_all
 from victor_autotune_plugin.errors import StoreUnavailableError
 from victor_autotune_plugin.experiment import Judge
-from victor_autotune_plugin.loop.replay import replay_all
-from victor_autotune_plugin.loop.tuning import TuningLoop
 from victor_autotune_plugin.storage.session import Session
-
-from .simulated import Simulation
+from victor_autotune_testing.simulated import Simulation
 
 
 @pytest.fixture(autouse=True)
 def forget_faults() -> Iterator[None]:
-    faults.forget()
+    failsafe.forget()
     yield
-    faults.forget()
+    failsafe.forget()
 
 
 @pytest.fixture
@@ -52,9 +51,9 @@ def test_a_run_whose_judgement_fails_is_recorded_and_judged_later(
     with monkeypatch.context() as patched:
         patched.setattr(owner, name, broken)
         run = team.run()
-    (fault,) = faults.seen()
+    (fault,) = failsafe.seen()
     assert (fault.where, fault.error) == ("hook after_team_run of 'autotune.judge'", "ZeroDivisionError: ")
-    faults.forget()
+    failsafe.forget()
     assert run in team.store.finished_runs()
     (experiment,) = team.experiments()
     assert team.store.observations(experiment.id, "test")[-1].run_id == run.run_id
@@ -74,8 +73,8 @@ def test_a_run_whose_transaction_was_not_committed_waits_and_is_judged_in_the_or
     with monkeypatch.context() as patched:
         patched.setattr(Session, "commit", full)
         late = team.finish(event, planned)
-    assert {fault.error for fault in faults.seen()} == {"StoreUnavailableError: the disk is full"}
-    faults.forget()
+    assert {fault.error for fault in failsafe.seen()} == {"StoreUnavailableError: the disk is full"}
+    failsafe.forget()
     assert late not in team.store.finished_runs()
     elsewhere = Simulation(tmp_path, seed=7)
     early = elsewhere.run()

@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 from attrs import evolve
 
-from victor_autotune_plugin.loop.replay import replay, replay_all
-
-from .simulated import SPEC, Simulation, by_formation, no_difference
+from victor_autotune_plugin._tuning.replay import replay, replay_all
+from victor_autotune_testing.simulated import SPEC, Simulation, by_formation, no_difference
 
 
 @pytest.fixture

@@ -9,10 +9,9 @@ from pathlib import Path
 import pytest
 from attrs import evolve
 
-from victor_autotune_plugin.loop.evidence import known_tasks
-from victor_autotune_plugin.loop.replay import replay_all
-
-from .simulated import SPEC, Simulation
+from victor_autotune_plugin._tuning.evidence import known_tasks
+from victor_autotune_plugin._tuning.replay import replay_all
+from victor_autotune_testing.simulated import SPEC, Simulation
 
 TASKS = [f"ticket-{n}" for n in range(60)]
 SLOWNESS = {task: math.exp(random.Random(4).gauss(0, 1) + n % 7 - 3) for n, task in enumerate(TASKS)}

@@ -9,15 +9,15 @@ from typing import Any
 import pytest
 from attrs import evolve
 
-from tests.loop.simulated import SPEC, Simulation
-from victor_autotune_plugin import faults
-from victor_autotune_plugin.loop.advice import advice
-from victor_autotune_plugin.loop.waiting import EVIDENCE_RUNS, reason_to_wait
-from victor_autotune_plugin.model.optimization import OptimizationPriority, OptimizationSuggestion
-from victor_autotune_plugin.model.plan import MemberSpec, TeamPlan
-from victor_autotune_plugin.model.run import MemberOutcome, TeamRun
-from victor_autotune_plugin.settings import Settings
-from victor_autotune_plugin.settings.values import ExperimentSettings
+from victor_autotune_plugin import failsafe
+from victor_autotune_plugin._model.optimization import OptimizationPriority, OptimizationSuggestion
+from victor_autotune_plugin._model.plan import MemberSpec, TeamPlan
+from victor_autotune_plugin._model.run import MemberOutcome, TeamRun
+from victor_autotune_plugin._settings import Settings
+from victor_autotune_plugin._settings.values import ExperimentSettings
+from victor_autotune_plugin._tuning.advice import advice
+from victor_autotune_plugin._tuning.waiting import EVIDENCE_RUNS, reason_to_wait
+from victor_autotune_testing.simulated import SPEC, Simulation
 
 FLAKY = evolve(SPEC, formation="parallel", members=[MemberSpec(name, "researcher", tool_budget=15) for name in "abcd"])
 REST = ("a", "b", "c")
@@ -29,9 +29,9 @@ def flaky(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Simulation
     settings = {"tuner.risk": request.param, "experiment.max_runs_per_arm": 40, "watch.max_runs": 20}
     team = Simulation(tmp_path, truth=lambda plan, members: max(members), **settings)
     team.spec = FLAKY
-    faults.forget()
+    failsafe.forget()
     yield team
-    assert faults.seen() == ()
+    assert failsafe.seen() == ()
     team.close()
 
 
@@ -132,7 +132,7 @@ def test_where_the_chance_can_t_be_told_nothing_is_held_against_it(
 
 def test_advice_says_what_waits_and_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     small = suggested(6, metric="tool_calls")
-    monkeypatch.setattr("victor_autotune_plugin.loop.starting.suggestions", lambda *_: [small])
+    monkeypatch.setattr("victor_autotune_plugin._tuning.starting.suggestions", lambda *_: [small])
     team = Simulation(tmp_path, mode="suggest")
     for _ in range(10):
         team.run()

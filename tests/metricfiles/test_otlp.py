@@ -12,13 +12,13 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from victor_autotune_plugin.analysis import RunFacts
+from victor_autotune_plugin._analysis import RunFacts
+from victor_autotune_plugin._metricfiles import read_history, read_runs
+from victor_autotune_plugin._model.plan import MemberSpec, TeamPlan, TeamSpec
+from victor_autotune_plugin._model.run import MemberOutcome, TeamRun
+from victor_autotune_plugin._telemetry import providers
+from victor_autotune_plugin._telemetry.spans import member_span, team_run_span
 from victor_autotune_plugin.errors import MetricsError
-from victor_autotune_plugin.metricfiles import read_history, read_runs
-from victor_autotune_plugin.model.plan import MemberSpec, TeamPlan, TeamSpec
-from victor_autotune_plugin.model.run import MemberOutcome, TeamRun
-from victor_autotune_plugin.telemetry import providers
-from victor_autotune_plugin.telemetry.spans import member_span, team_run_span
 
 SPEC = TeamSpec(
     "review", "reviewers", "sequential", [MemberSpec("scout", "researcher"), MemberSpec("judge", "reviewer")]

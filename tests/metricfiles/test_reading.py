@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from victor_autotune_plugin.analysis import RunFacts, RunHistory
-from victor_autotune_plugin.analysis.tables import RUN_COLUMNS
+from victor_autotune_plugin._analysis import RunFacts, RunHistory
+from victor_autotune_plugin._analysis.tables import RUN_COLUMNS
+from victor_autotune_plugin._metricfiles import read_history, read_runs, reading, scanning, write_runs
+from victor_autotune_plugin._model.plan import MemberSpec, TeamPlan, TeamSpec
+from victor_autotune_plugin._model.run import MemberOutcome, TeamRun
 from victor_autotune_plugin.errors import MetricsError
-from victor_autotune_plugin.metricfiles import read_history, read_runs, reading, scanning, write_runs
-from victor_autotune_plugin.model.plan import MemberSpec, TeamPlan, TeamSpec
-from victor_autotune_plugin.model.run import MemberOutcome, TeamRun
 
 ROW: dict[str, Any] = {
     "team_id": "review",
@@ -97,7 +97,7 @@ def test_a_wrong_field_is_named_with_file_line_and_mend(tmp_path: Path, field: s
         assert caught.value.where == f"{path}:4"
         assert caught.value.message.startswith(f"{field}: ")
         assert words in str(caught.value)
-        assert caught.value.mend
+        assert caught.value.hint
 
 
 def test_nan_is_no_duration(tmp_path: Path) -> None:

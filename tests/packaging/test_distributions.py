@@ -67,7 +67,7 @@ def test_victor_and_the_shell_find_their_entry_points(wheel: zipfile.ZipFile, di
     entry_points = configparser.ConfigParser()
     entry_points.read_string(wheel.read(f"{dist_info}/entry_points.txt").decode())
     assert dict(entry_points["victor.plugins"]) == {"autotune": "victor_autotune_plugin.plugin:plugin"}
-    assert dict(entry_points["console_scripts"]) == {"victor-autotune": "victor_autotune_plugin.cli.app:main"}
+    assert dict(entry_points["console_scripts"]) == {"victor-autotune": "victor_autotune_plugin._cli.app:main"}
     # The plugin registers its own hooks itself; the group is for third parties.
     assert not entry_points.has_section("victor_autotune")
 

@@ -1,4 +1,4 @@
-"""`python -m victor_autotune_plugin.scripted`."""
+"""`python -m victor_autotune_testing.scripted`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-MODULE = [sys.executable, "-m", "victor_autotune_plugin.scripted"]
+MODULE = [sys.executable, "-m", "victor_autotune_testing.scripted"]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from victor_autotune_plugin.scripted import (
+from victor_autotune_testing.scripted import (
     Constant,
     Crowding,
     Failure,
@@ -21,7 +21,7 @@ from victor_autotune_plugin.scripted import (
     load_script,
     read_script,
 )
-from victor_autotune_plugin.scripted.__main__ import example
+from victor_autotune_testing.scripted.__main__ import example
 
 YAML = """\
 seed: 4
@@ -84,7 +84,7 @@ def test_the_example_is_a_script_that_uses_every_key() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "where", "problem", "mend"),
+    ("text", "where", "problem", "hint"),
     [
         ("rules:\n  - latensy: 3\n", "s.yaml:2", "unknown key 'latensy'", "did you mean 'latency'?"),
         ("- when:\n    rool: x\n", "s.yaml:2", "unknown key 'rool'", "did you mean 'role'?"),
@@ -115,14 +115,14 @@ def test_the_example_is_a_script_that_uses_every_key() -> None:
         ("", "s.yaml", "this is no script", "rules"),
     ],
 )
-def test_errors_name_line_problem_and_mend(text: str, where: str, problem: str, mend: str) -> None:
+def test_errors_name_line_problem_and_mend(text: str, where: str, problem: str, hint: str) -> None:
     with pytest.raises(ScriptError) as caught:
         read_script(text, where="s.yaml")
     assert caught.value.where is not None
     assert caught.value.where.startswith(where)
     assert problem in caught.value.message
-    assert caught.value.mend is not None
-    assert mend in caught.value.mend
+    assert caught.value.hint is not None
+    assert hint in caught.value.hint
 
 
 def test_a_file_that_can_not_be_read_is_named(tmp_path: Path) -> None:

@@ -13,17 +13,17 @@ from pathlib import Path
 
 import pytest
 
+from victor_autotune_plugin._host.workflows import settle
 from victor_autotune_plugin.errors import HostError
-from victor_autotune_plugin.host.workflows import settle
-from victor_autotune_plugin.scripted import NOTES
-from victor_autotune_plugin.scripted.sandbox import Sandbox, trusted_home, victor_sandbox
+from victor_autotune_testing.scripted import NOTES
+from victor_autotune_testing.scripted.sandbox import Sandbox, trusted_home, victor_sandbox
 
 IN_A_PROCESS = """
     import asyncio, os, pwd, sys
     from pathlib import Path
-    from victor_autotune_plugin.scripted import ScriptedModel, scripts
-    from victor_autotune_plugin.host.workflows import settle
-    from victor_autotune_plugin.scripted.sandbox import trusted_home, victor_sandbox
+    from victor_autotune_testing.scripted import ScriptedModel, scripts
+    from victor_autotune_plugin._host.workflows import settle
+    from victor_autotune_testing.scripted.sandbox import trusted_home, victor_sandbox
 
     real = Path(sys.argv[1])
     os.environ["HOME"] = str(real)
@@ -91,8 +91,8 @@ def test_a_second_home_is_refused_once_victor_is_imported(sandbox: Sandbox, tmp_
     other = victor_sandbox(folder=tmp_path / "other")
     with pytest.raises(HostError, match=f"Victor was imported in the sandbox {sandbox.home.parent}") as caught:
         other.__enter__()
-    assert caught.value.mend is not None
-    assert "before anything imports Victor" in caught.value.mend
+    assert caught.value.hint is not None
+    assert "before anything imports Victor" in caught.value.hint
     assert Path.home() == sandbox.home
     with victor_sandbox(folder=sandbox.home.parent, chdir=False) as again:
         assert again == sandbox
@@ -126,7 +126,7 @@ def test_a_user_without_passwd_entry_gets_one(tmp_path: Path, monkeypatch: pytes
             ("python", "-c", "from victor.config import secure_paths as it; print(it.get_victor_dir())"),
             "{home}/.victor",
         ),
-        (("python", "-m", "victor_autotune_plugin.scripted", "--example"), "# A script"),
+        (("python", "-m", "victor_autotune_testing.scripted", "--example"), "# A script"),
         (("python", "hello.py", "b"), "hello ['hello.py', 'b']"),
     ],
 )

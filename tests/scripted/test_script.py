@@ -12,7 +12,7 @@ from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
-from victor_autotune_plugin.scripted import (
+from victor_autotune_testing.scripted import (
     ANSWER,
     Constant,
     Crowding,
@@ -25,8 +25,8 @@ from victor_autotune_plugin.scripted import (
     Uniform,
     scripts,
 )
-from victor_autotune_plugin.scripted.conversation import Conversation
-from victor_autotune_plugin.scripted.player import Player
+from victor_autotune_testing.scripted.conversation import Conversation
+from victor_autotune_testing.scripted.player import Player
 
 CALL = Conversation(
     model="m",

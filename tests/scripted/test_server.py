@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from victor_autotune_plugin.errors import AutotuneError
-from victor_autotune_plugin.scripted import (
+from victor_autotune_testing.scripted import (
     ANSWER,
     GONE,
     Call,

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.realvictor import (
+from victor_autotune_testing.realvictor import (
     heal,
     in_thread,
     make_step,
@@ -20,7 +20,7 @@ from tests.realvictor import (
     run_workflow,
     until,
 )
-from victor_autotune_plugin.scripted import (
+from victor_autotune_testing.scripted import (
     ANSWER,
     GONE,
     NOTES,
@@ -33,7 +33,7 @@ from victor_autotune_plugin.scripted import (
     overlaps,
     scripts,
 )
-from victor_autotune_plugin.scripted.sandbox import Sandbox
+from victor_autotune_testing.scripted.sandbox import Sandbox
 
 
 @pytest.mark.parametrize("role", ["researcher", "planner", "executor", "reviewer", "tester"])

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from attrs import frozen
 
+from victor_autotune_plugin._settings import SettingsBook
 from victor_autotune_plugin.errors import SettingsError
-from victor_autotune_plugin.settings import SettingsBook
 
 
 @frozen

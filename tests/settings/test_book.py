@@ -7,9 +7,9 @@ import timeit
 
 import pytest
 
+from victor_autotune_plugin._settings import resolver as book_module
+from victor_autotune_plugin._settings import victor_dir_name
 from victor_autotune_plugin.errors import SettingsError
-from victor_autotune_plugin.settings import book as book_module
-from victor_autotune_plugin.settings import victor_dir_name
 
 METADATA = {"mode": "auto", "limits": {"max_members": 5}, "teams": {"t": {"watch": {"holdback": 0.2}}}}
 
@@ -149,7 +149,7 @@ def test_yaml_is_loaded_only_for_a_file_and_nothing_else_heavy_ever(sources, tex
     if text:
         sources.project_file(text)
     code = (
-        "import sys; from pathlib import Path; from victor_autotune_plugin.settings import SettingsBook\n"
+        "import sys; from pathlib import Path; from victor_autotune_plugin._settings import SettingsBook\n"
         "book = SettingsBook.load(Path(sys.argv[1]), home=Path(sys.argv[2]), environ={})\n"
         "book.for_team('w', 't'); book.price_of('m'); book.changed()\n"
         "heavy = {'ruamel', 'numpy', 'scipy', 'sqlalchemy', 'victor', 'opentelemetry', 'difflib'}\n"

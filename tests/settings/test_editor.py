@@ -8,9 +8,9 @@ from typing import Any
 import jsonschema
 import pytest
 
-from victor_autotune_plugin.settings import editor
-from victor_autotune_plugin.settings.nodes import from_plain
-from victor_autotune_plugin.settings.schema import TOP_ONLY, Reader, leaves
+from victor_autotune_plugin._settings import editor
+from victor_autotune_plugin._settings.schema import TOP_ONLY, Reader, leaves
+from victor_autotune_plugin._values.nodes import from_plain
 
 VALUES: list[Any] = [
     None, True, False, 0, 1, 2, -1, 9, 10, 11, 200, 1000, 1001, 2000, 2001, 10**6, 10**6 + 1, 2_592_000, 2_592_001,
@@ -66,7 +66,7 @@ def validator() -> Any:
 def test_the_shipped_schema_is_made_of_the_keys_that_there_are() -> None:
     path = Path(editor.__file__).with_name(editor.SCHEMA_FILE)
     assert path.read_text(encoding="utf-8") == editor.schema_text(), (
-        "write it anew: python -m victor_autotune_plugin.settings.editor"
+        "write it anew: python -m victor_autotune_plugin._settings.editor"
     )
 
 

@@ -1,4 +1,4 @@
-"""Each thing that can be wrong gives file and line, the key, what is wrong, and the mend."""
+"""Each thing that can be wrong gives file and line, the key, what is wrong, and the hint."""
 
 from __future__ import annotations
 
@@ -220,14 +220,14 @@ WRONG = [
 ]
 
 
-@pytest.mark.parametrize(("text", "line", "message", "mend"), WRONG)
-def test_a_wrong_file_is_told_with_line_key_and_mend(sources, text: str, line: int, message: str, mend: str) -> None:
+@pytest.mark.parametrize(("text", "line", "message", "hint"), WRONG)
+def test_a_wrong_file_is_told_with_line_key_and_mend(sources, text: str, line: int, message: str, hint: str) -> None:
     sources.project_file(text)
     error = sources.error()
     assert error.startswith(f".victor/autotune.yaml:{line}: ")
     first, second = error.split("\n")
     assert message in first
-    assert mend in second
+    assert hint in second
 
 
 @pytest.mark.parametrize(
@@ -346,7 +346,7 @@ def test_all_that_is_wrong_is_told_at_once_in_order(sources) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "text", "message", "mend"),
+    ("name", "text", "message", "hint"),
     [
         ("MODE", "on", "mode: 'on' is not a known mode", "Known here: off, observe, suggest, approve, auto."),
         ("MODUS", "auto", "this variable is not known", "Did you mean `VICTOR_AUTOTUNE_MODE`?"),
@@ -360,25 +360,25 @@ def test_all_that_is_wrong_is_told_at_once_in_order(sources) -> None:
         ("DATABASE_URL", "me:s3cret@host", "database_url: this is not a database URL", "postgresql"),
     ],
 )
-def test_a_wrong_variable_is_named(sources, name: str, text: str, message: str, mend: str) -> None:
+def test_a_wrong_variable_is_named(sources, name: str, text: str, message: str, hint: str) -> None:
     error = sources.error(environ={f"VICTOR_AUTOTUNE_{name}": text, "VICTOR_AUTOTUNES": "another's"})
     assert error.startswith(f"env VICTOR_AUTOTUNE_{name}: {message}")
-    assert mend in error
+    assert hint in error
     assert "s3cret" not in error
 
 
 @pytest.mark.parametrize(
-    ("key", "value", "message", "mend"),
+    ("key", "value", "message", "hint"),
     [
         ("mode", "on", "option --mode: mode: 'on' is not a known mode", "Known here: off"),
         ("experiment.min_runs", 3, "experiment.min_runs: this key is not known", "`experiment.min_runs_per_arm`"),
         ("watch.alpha", True, "option --watch-alpha: watch.alpha: true is not a number", "of at least 0.005"),
     ],
 )
-def test_a_wrong_option_is_named(sources, key: str, value: object, message: str, mend: str) -> None:
+def test_a_wrong_option_is_named(sources, key: str, value: object, message: str, hint: str) -> None:
     error = sources.error(overrides={key: value})
     assert message in error
-    assert mend in error
+    assert hint in error
 
 
 @pytest.mark.parametrize(
@@ -451,9 +451,9 @@ def test_a_file_that_may_not_be_read_is_told(sources, monkeypatch: pytest.Monkey
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(type(path), "read_bytes", refuse)
-    problem, mend = sources.error().split("\n")
+    problem, hint = sources.error().split("\n")
     assert problem == ".victor/autotune.yaml: the file can't be read: Permission denied"
-    assert mend == f"  Make it a file that you may read: ls -l {path}"
+    assert hint == f"  Make it a file that you may read: ls -l {path}"
 
 
 def test_a_mark_at_the_files_start_and_windows_line_ends_are_fine(sources) -> None:

@@ -10,10 +10,10 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from victor_autotune_plugin._settings import METRICS, MODES, STRATEGIES, SettingsBook
+from victor_autotune_plugin._settings.merge import build, value_of
+from victor_autotune_plugin._settings.sources import variable
 from victor_autotune_plugin.errors import SettingsError
-from victor_autotune_plugin.settings import METRICS, MODES, STRATEGIES, SettingsBook
-from victor_autotune_plugin.settings.merge import build, value_of
-from victor_autotune_plugin.settings.sources import variable
 
 # Ranges are chosen so that no two values contradict each other.
 VALUES: dict[str, st.SearchStrategy[Any]] = {

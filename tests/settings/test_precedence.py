@@ -2,12 +2,12 @@ from __future__ import annotations
 
 import pytest
 
+from victor_autotune_plugin._host.workflows import read_workflows
+from victor_autotune_plugin._model.plan import FORMATIONS, TeamPlan
+from victor_autotune_plugin._settings import METRICS, MODES, STRATEGIES, Price, Settings, SettingsBook, TunerSettings
+from victor_autotune_plugin._settings.schema import leaves
+from victor_autotune_plugin._settings.sources import variable
 from victor_autotune_plugin.errors import SettingsError
-from victor_autotune_plugin.host.workflows import read_workflows
-from victor_autotune_plugin.model.plan import FORMATIONS, TeamPlan
-from victor_autotune_plugin.settings import METRICS, MODES, STRATEGIES, Price, Settings, SettingsBook, TunerSettings
-from victor_autotune_plugin.settings.schema import leaves
-from victor_autotune_plugin.settings.sources import variable
 
 LEVELS = ["default", "user", "project", "metadata", "environment", "option"]
 

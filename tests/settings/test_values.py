@@ -3,10 +3,10 @@ from __future__ import annotations
 import pytest
 from attrs import fields
 
-from victor_autotune_plugin.model.plan import EMPTY_PLAN, TeamPlan
-from victor_autotune_plugin.settings import ExperimentSettings, Limits, Price, Settings, TunerSettings, WatchSettings
-from victor_autotune_plugin.settings.prices import find_price
-from victor_autotune_plugin.settings.schema import leaves
+from victor_autotune_plugin._model.plan import EMPTY_PLAN, TeamPlan
+from victor_autotune_plugin._settings import ExperimentSettings, Limits, Price, Settings, TunerSettings, WatchSettings
+from victor_autotune_plugin._settings.prices import find_price
+from victor_autotune_plugin._settings.schema import leaves
 
 LIMITS = Limits(
     formations=("sequential", "parallel"),

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.storage.postgres import server_url
 from victor_autotune_plugin.storage import Store
+from victor_autotune_testing.postgres import server_url
 
 
 @pytest.fixture(scope="session")

@@ -9,8 +9,8 @@ import sys
 import psutil
 import pytest
 
-from tests.storage.values import finished, start
 from victor_autotune_plugin.storage import Store, processes
+from victor_autotune_testing.stored import finished, start
 
 
 @pytest.fixture

@@ -12,10 +12,10 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from attrs import evolve
 
-from tests.storage import workers
-from tests.storage.values import SPEC, experiment, start
 from victor_autotune_plugin.errors import StoreUnavailableError
 from victor_autotune_plugin.storage import Store
+from victor_autotune_testing import workers
+from victor_autotune_testing.stored import SPEC, experiment, start
 
 
 def _prepare(store: Store) -> None:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.storage.values import SPEC, finished
 from victor_autotune_plugin.storage import Store
+from victor_autotune_testing.stored import SPEC, finished
 
 
 def kept(url: str, seconds: float) -> None:

@@ -15,11 +15,11 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import inspect, text
 
-from tests.storage.values import start
 from victor_autotune_plugin.errors import StoreVersionError
 from victor_autotune_plugin.storage import Store
 from victor_autotune_plugin.storage.migrate import MIGRATIONS
 from victor_autotune_plugin.storage.schema import HEAD, VERSION_TABLE, metadata
+from victor_autotune_testing.stored import start
 
 
 def _structure(store: Store) -> dict[str, Any]:
@@ -134,7 +134,7 @@ def test_a_newer_schema_is_told_with_both_versions_and_left_alone(url: str, stor
         Store.open(url)
     assert version in caught.value.message
     assert HEAD in caught.value.message
-    assert caught.value.mend == "pip install -U victor-autotune-plugin"
+    assert caught.value.hint == "pip install -U victor-autotune-plugin"
     assert _structure(store) == before
     assert store.counts()["runs"] == 1
 

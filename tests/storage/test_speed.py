@@ -7,9 +7,9 @@ import time
 
 from attrs import evolve
 
-from tests.storage import workers
-from tests.storage.values import SPEC, experiment
 from victor_autotune_plugin.storage import Store
+from victor_autotune_testing import workers
+from victor_autotune_testing.stored import SPEC, experiment
 
 
 def test_start_and_end_of_a_run_stay_fast_with_a_long_history(sqlite_store: Store) -> None:

@@ -8,8 +8,7 @@ from typing import Any, get_args
 import pytest
 from attrs import evolve
 
-from tests.storage.values import SPEC, TUNED, change, experiment, finished, observation, start
-from victor_autotune_plugin.model.state import (
+from victor_autotune_plugin._model.state import (
     ENDED,
     TRANSITIONS,
     Assignment,
@@ -22,6 +21,7 @@ from victor_autotune_plugin.model.state import (
     TeamState,
     may_follow,
 )
+from victor_autotune_testing.stored import SPEC, TUNED, change, experiment, finished, observation, start
 
 VALUES = [
     TeamState("w", "t"),

@@ -1,5 +1,5 @@
 # ruff: noqa: PT012 - a transaction that fails needs several statements
-"""Everything that can be wrong with a store: each a clear error with the place and the mend."""
+"""Everything that can be wrong with a store: each a clear error with the place and the hint."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 from sqlalchemy import make_url, text
 
-from tests.storage.values import experiment, finished, start
+from victor_autotune_plugin._model.state import Assignment
 from victor_autotune_plugin.errors import StaleStateError, StoreError, StoreUnavailableError
-from victor_autotune_plugin.model.state import Assignment
 from victor_autotune_plugin.storage import Store
 from victor_autotune_plugin.storage.location import without_secrets
+from victor_autotune_testing.stored import experiment, finished, start
 
 
 @pytest.fixture
@@ -25,14 +25,14 @@ def file(tmp_path: Path) -> Path:
     return tmp_path / ".victor" / "autotune.db"
 
 
-def _fails(url: str, message: str, mend: str) -> StoreUnavailableError:
+def _fails(url: str, message: str, hint: str) -> StoreUnavailableError:
     with pytest.raises(StoreUnavailableError) as caught:
         Store.open(url)
     error = caught.value
     assert type(error) is StoreUnavailableError
     assert message in error.message
-    assert error.mend is not None
-    assert mend in error.mend
+    assert error.hint is not None
+    assert hint in error.hint
     assert error.where is not None
     return error
 
@@ -85,8 +85,8 @@ def test_a_database_with_garbage_inside(file: Path, sqlite_url: str) -> None:
         raw.write(os.urandom(file.stat().st_size - 4096))
     with pytest.raises(StoreUnavailableError) as caught, Store.open(sqlite_url) as store:
         list(store.runs())
-    assert caught.value.mend is not None
-    assert f"mv {file}" in caught.value.mend
+    assert caught.value.hint is not None
+    assert f"mv {file}" in caught.value.hint
 
 
 def test_tables_that_somebody_removed(sqlite_store: Store) -> None:
@@ -103,8 +103,8 @@ def test_a_read_only_store_can_be_read_and_says_so_when_written(file: Path, sqli
         with pytest.raises(StoreUnavailableError, match="read-only") as caught, store.transaction() as transaction:
             transaction.start_run(start("r2"))
         assert store.counts()["runs"] == 1
-    assert caught.value.mend is not None
-    assert "right to write" in caught.value.mend
+    assert caught.value.hint is not None
+    assert "right to write" in caught.value.hint
 
 
 def test_a_file_that_only_others_may_write(sqlite_url: str, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -133,8 +133,8 @@ def test_a_full_disk_leaves_the_store_as_it_was(sqlite_store: Store) -> None:
     ):
         for index in range(1000):
             transaction.finish_run(finished(f"r{index}"))
-    assert caught.value.mend is not None
-    assert "Free space" in caught.value.mend
+    assert caught.value.hint is not None
+    assert "Free space" in caught.value.hint
     sqlite_store._connections.session().connection.exec_driver_sql("PRAGMA max_page_count = 1000000")
     with sqlite_store.transaction() as transaction:
         transaction.start_run(start("after"))
@@ -161,8 +161,8 @@ def test_a_file_locked_by_another_program(sqlite_store: Store, file: Path) -> No
     locked = r"locked by another process for 0\.2 s"
     with pytest.raises(StoreUnavailableError, match=locked) as caught, sqlite_store.transaction():
         pytest.fail("entered")
-    assert caught.value.mend is not None
-    assert f"fuser {file}" in caught.value.mend
+    assert caught.value.hint is not None
+    assert f"fuser {file}" in caught.value.hint
     assert sqlite_store.counts()["runs"] == 0
     other.execute("COMMIT")
     other.close()

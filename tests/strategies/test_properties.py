@@ -11,13 +11,13 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.analysis.made import member, team_run
-from victor_autotune_plugin.analysis import RunFacts, analyze
-from victor_autotune_plugin.host.translation import check_plan
-from victor_autotune_plugin.model.optimization import OptimizationSuggestion
-from victor_autotune_plugin.model.plan import FORMATIONS, MemberSpec, TeamSpec, feasible_formations
-from victor_autotune_plugin.settings.values import Limits
+from victor_autotune_plugin._analysis import RunFacts, analyze
+from victor_autotune_plugin._host.translation import check_plan
+from victor_autotune_plugin._model.optimization import OptimizationSuggestion
+from victor_autotune_plugin._model.plan import FORMATIONS, MemberSpec, TeamSpec, feasible_formations
+from victor_autotune_plugin._settings.values import Limits
 from victor_autotune_plugin.strategies import BUILT_IN, rank, read_config
+from victor_autotune_testing.made_runs import member, team_run
 
 NAMES = ("planner", "web_coder", "web_reviewer", "api_coder", "api_reviewer", "tester", "scout", "m7", "m8")
 ROLES = ("", "researcher", "executor", "reviewer")

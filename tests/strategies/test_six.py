@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from tests.analysis.made import member, run, team_run
-from victor_autotune_plugin.analysis import RunFacts, analyze
+from victor_autotune_plugin._analysis import RunFacts, analyze
+from victor_autotune_plugin._model.optimization import OptimizationSuggestion
+from victor_autotune_plugin._model.plan import EMPTY_PLAN, TeamPlan
 from victor_autotune_plugin.errors import PlanError
-from victor_autotune_plugin.model.optimization import OptimizationSuggestion
-from victor_autotune_plugin.model.plan import EMPTY_PLAN, TeamPlan
 from victor_autotune_plugin.strategies import BUILT_IN, rank, read_config, with_change
+from victor_autotune_testing.made_runs import member, run, team_run
 
 
 def suggested(facts: list[RunFacts], config: dict[str, Any], name: str, **options: Any) -> list[OptimizationSuggestion]:

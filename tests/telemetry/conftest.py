@@ -13,10 +13,10 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from victor_autotune_plugin import faults
-from victor_autotune_plugin.model.plan import MemberSpec, TeamPlan, TeamSpec
-from victor_autotune_plugin.model.run import MemberOutcome, TeamRun
-from victor_autotune_plugin.telemetry import providers
+from victor_autotune_plugin import failsafe
+from victor_autotune_plugin._model.plan import MemberSpec, TeamPlan, TeamSpec
+from victor_autotune_plugin._model.run import MemberOutcome, TeamRun
+from victor_autotune_plugin._telemetry import providers
 
 
 class Telemetry:
@@ -61,9 +61,9 @@ class Telemetry:
 def _as_if_fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for name in [name for name in os.environ if name.startswith("OTEL_")]:
         monkeypatch.delenv(name)
-    faults.forget()
+    failsafe.forget()
     yield
-    faults.forget()
+    failsafe.forget()
 
 
 @pytest.fixture

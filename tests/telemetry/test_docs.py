@@ -9,18 +9,18 @@ from pathlib import Path
 
 from attrs import evolve
 
-from victor_autotune_plugin.model.plan import TeamPlan
-from victor_autotune_plugin.telemetry import conventions
-from victor_autotune_plugin.telemetry.spans import member_span, team_run_span
+from victor_autotune_plugin._model.plan import TeamPlan
+from victor_autotune_plugin._telemetry import conventions
+from victor_autotune_plugin._telemetry.spans import member_span, team_run_span
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "telemetry.md").read_text(encoding="utf-8")
 
 TEAM_RUN = """
-from victor_autotune_plugin.model.plan import EMPTY_PLAN, TeamSpec
-from victor_autotune_plugin.model.run import TeamRun
-from victor_autotune_plugin.telemetry.metrics import record_run
-from victor_autotune_plugin.telemetry.spans import team_run_span
+from victor_autotune_plugin._model.plan import EMPTY_PLAN, TeamSpec
+from victor_autotune_plugin._model.run import TeamRun
+from victor_autotune_plugin._telemetry.metrics import record_run
+from victor_autotune_plugin._telemetry.spans import team_run_span
 spec = TeamSpec("review", "reviewers", "sequential", ())
 run = TeamRun("r", spec, 0.0, 1.0, True, 1.0)
 with team_run_span(spec, run_id="r", mode="auto", plan=EMPTY_PLAN) as span:

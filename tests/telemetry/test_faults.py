@@ -15,11 +15,11 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON, Sampler
 
-from victor_autotune_plugin import faults
-from victor_autotune_plugin.model.plan import EMPTY_PLAN
-from victor_autotune_plugin.telemetry import providers
-from victor_autotune_plugin.telemetry.metrics import record_change, record_run
-from victor_autotune_plugin.telemetry.spans import member_span, team_run_span
+from victor_autotune_plugin import failsafe
+from victor_autotune_plugin._model.plan import EMPTY_PLAN
+from victor_autotune_plugin._telemetry import providers
+from victor_autotune_plugin._telemetry.metrics import record_change, record_run
+from victor_autotune_plugin._telemetry.spans import member_span, team_run_span
 
 
 class BrokenError(Exception):
@@ -132,7 +132,7 @@ def test_a_broken_tracer_leaves_the_run_as_it_is(make, where, spec, make_run):
             ):
                 raise LookupError("theirs")
             assert trace.get_current_span() is trace.INVALID_SPAN
-    seen = {fault.where: fault.error for fault in faults.seen()}
+    seen = {fault.where: fault.error for fault in failsafe.seen()}
     assert (where is None and not seen) or seen[where].startswith(("BrokenError", "AttributeError"))
 
 
@@ -141,7 +141,7 @@ def test_a_processor_that_fails_at_the_end_does_not_cost_the_other_spans(spec, t
     with team_run_span(spec, run_id="r", mode="auto", plan=EMPTY_PLAN) as team, member_span("scout", team=team):
         pass
     assert telemetry.tree() == {"invoke_workflow review": None, "invoke_agent scout": "invoke_workflow review"}
-    assert {fault.where for fault in faults.seen()} == {"telemetry.team_run_span.end", "telemetry.member_span.end"}
+    assert {fault.where for fault in failsafe.seen()} == {"telemetry.team_run_span.end", "telemetry.member_span.end"}
 
 
 def test_records_that_cannot_be_read_leave_the_run_as_it_is(telemetry, spec, make_run):
@@ -156,7 +156,7 @@ def test_records_that_cannot_be_read_leave_the_run_as_it_is(telemetry, spec, mak
     record_run(None)  # type: ignore[arg-type]
     record_change(None, None, None)  # type: ignore[arg-type]
     assert [span.name for span in telemetry.spans] == ["invoke_workflow review"]
-    assert {fault.where for fault in faults.seen()} == {
+    assert {fault.where for fault in failsafe.seen()} == {
         "telemetry.team_run_span.start",
         "telemetry.member_span.start",
         "telemetry.team_run_span.finish",
@@ -196,7 +196,7 @@ def test_an_instrument_that_fails_does_not_cost_the_other_measurements(make_run)
         record_run(make_run())
     assert provider.recorded.count("gen_ai.invoke_agent.duration") == 3
     assert "victor.autotune.run.tokens" in provider.recorded
-    assert [fault.where for fault in faults.seen()] == ["telemetry.record.victor.autotune.run.score"]
+    assert [fault.where for fault in failsafe.seen()] == ["telemetry.record.victor.autotune.run.score"]
 
 
 def test_a_meter_provider_that_fails_leaves_the_run_as_it_is(make_run):
@@ -207,7 +207,7 @@ def test_a_meter_provider_that_fails_leaves_the_run_as_it_is(make_run):
     with providers.use(meter_provider=NoMeter()):
         record_run(make_run())
         record_change("promoted", "review", "reviewers")
-    assert {fault.where for fault in faults.seen()} == {"telemetry.record_run", "telemetry.record_change"}
+    assert {fault.where for fault in failsafe.seen()} == {"telemetry.record_run", "telemetry.record_change"}
 
 
 def test_a_metric_reader_that_fails_leaves_recording_as_it_is(make_run):
@@ -224,7 +224,7 @@ def test_a_metric_reader_that_fails_leaves_recording_as_it_is(make_run):
         data = healthy.get_metrics_data()
     counters = {m.name: m.data.data_points for m in data.resource_metrics[0].scope_metrics[0].metrics}
     assert counters["victor.autotune.runs"][0].value == 2
-    assert faults.seen() == ()
+    assert failsafe.seen() == ()
 
 
 def test_after_the_application_shut_its_providers_down_runs_go_on(telemetry, spec, make_run):

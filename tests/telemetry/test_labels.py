@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from victor_autotune_plugin.telemetry.labels import error_type, stable_name
+from victor_autotune_plugin._telemetry.labels import error_type, stable_name
 
 
 @pytest.mark.parametrize(

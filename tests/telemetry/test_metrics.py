@@ -6,10 +6,10 @@ import pytest
 from attrs import evolve
 from opentelemetry.sdk.metrics.export import HistogramDataPoint, NumberDataPoint
 
-from victor_autotune_plugin import faults
-from victor_autotune_plugin.model.run import MemberOutcome
-from victor_autotune_plugin.telemetry import conventions
-from victor_autotune_plugin.telemetry.metrics import record_change, record_run
+from victor_autotune_plugin import failsafe
+from victor_autotune_plugin._model.run import MemberOutcome
+from victor_autotune_plugin._telemetry import conventions
+from victor_autotune_plugin._telemetry.metrics import record_change, record_run
 
 TEAM = {
     "gen_ai.operation.name": "invoke_workflow",
@@ -59,7 +59,7 @@ def test_a_run_is_measured_as_a_team_and_member_by_member(telemetry, make_run):
         "victor.autotune.runs": [(TEAM, 0, 1)],
         "victor.autotune.refusals": [(JUDGE, 0, 1)],
     }
-    assert faults.seen() == ()
+    assert failsafe.seen() == ()
 
 
 def test_every_metric_is_exported_with_its_unit_description_and_buckets(telemetry, make_run):

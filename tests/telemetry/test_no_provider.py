@@ -13,19 +13,19 @@ from pathlib import Path
 import pytest
 from opentelemetry import trace
 
-from victor_autotune_plugin import faults
-from victor_autotune_plugin.model.plan import EMPTY_PLAN
-from victor_autotune_plugin.telemetry import providers
-from victor_autotune_plugin.telemetry.metrics import record_run
-from victor_autotune_plugin.telemetry.spans import member_span, team_run_span
+from victor_autotune_plugin import failsafe
+from victor_autotune_plugin._model.plan import EMPTY_PLAN
+from victor_autotune_plugin._telemetry import providers
+from victor_autotune_plugin._telemetry.metrics import record_run
+from victor_autotune_plugin._telemetry.spans import member_span, team_run_span
 
 ROOT = Path(__file__).parents[2]
 
 PREAMBLE = """
     import sys
-    from victor_autotune_plugin.model.plan import EMPTY_PLAN, TeamSpec
-    from victor_autotune_plugin.model.run import TeamRun
-    from victor_autotune_plugin.telemetry import conventions, labels, metrics, providers, spans
+    from victor_autotune_plugin._model.plan import EMPTY_PLAN, TeamSpec
+    from victor_autotune_plugin._model.run import TeamRun
+    from victor_autotune_plugin._telemetry import conventions, labels, metrics, providers, spans
     assert not [name for name in sys.modules if name.startswith("opentelemetry")], "imported too early"
     spec = TeamSpec("review", "reviewers", "sequential", ())
     run = TeamRun("r", spec, 0.0, 1.0, True, 1.0)
@@ -94,7 +94,7 @@ def test_without_the_opentelemetry_packages_runs_go_on():
         sys.modules["opentelemetry"] = None
         one_run()
         from victor_autotune_plugin import faults
-        assert {fault.error.partition(":")[0] for fault in faults.seen()} == {"ModuleNotFoundError"}
+        assert {fault.error.partition(":")[0] for fault in failsafe.seen()} == {"ModuleNotFoundError"}
     """)
 
 
@@ -127,5 +127,5 @@ def test_an_application_without_providers_pays_next_to_nothing(spec, make_run, c
     with caplog.at_level(logging.DEBUG):
         best = min(timeit.repeat(calls[what], number=1000, repeat=20)) / 1000
     assert best * 1e6 < microseconds
-    assert faults.seen() == ()
+    assert failsafe.seen() == ()
     assert caplog.records == []

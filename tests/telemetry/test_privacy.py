@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import pytest
 
-from victor_autotune_plugin.model.plan import EMPTY_PLAN
-from victor_autotune_plugin.model.run import MemberOutcome
-from victor_autotune_plugin.telemetry.metrics import record_run
-from victor_autotune_plugin.telemetry.spans import member_span, team_run_span
+from victor_autotune_plugin._model.plan import EMPTY_PLAN
+from victor_autotune_plugin._model.run import MemberOutcome
+from victor_autotune_plugin._telemetry.metrics import record_run
+from victor_autotune_plugin._telemetry.spans import member_span, team_run_span
 
 CANARY = "canary-7d1f: summarise the patient's letter"
 

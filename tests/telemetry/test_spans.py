@@ -12,11 +12,11 @@ from opentelemetry import trace
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ParentBased
 from opentelemetry.trace import SpanKind, StatusCode
 
-from victor_autotune_plugin import faults
-from victor_autotune_plugin.model.plan import EMPTY_PLAN, TeamPlan, TeamSpec
-from victor_autotune_plugin.model.run import MemberOutcome
-from victor_autotune_plugin.telemetry import providers
-from victor_autotune_plugin.telemetry.spans import TeamRunSpan, member_span, team_run_span
+from victor_autotune_plugin import failsafe
+from victor_autotune_plugin._model.plan import EMPTY_PLAN, TeamPlan, TeamSpec
+from victor_autotune_plugin._model.run import MemberOutcome
+from victor_autotune_plugin._telemetry import providers
+from victor_autotune_plugin._telemetry.spans import TeamRunSpan, member_span, team_run_span
 
 
 def open_run(spec: TeamSpec, run_id: str = "run-1", **changes: Any) -> TeamRunSpan:
@@ -64,7 +64,7 @@ def test_a_team_run_is_a_span_with_plan_arm_and_outcome(telemetry, spec, make_ru
         "victor.autotune.plan.member_budgets": ("scout:7",),
         "victor.autotune.plan.timeout": 30.0,
     }
-    assert faults.seen() == ()
+    assert failsafe.seen() == ()
 
 
 def test_the_plan_that_ran_replaces_the_plan_that_was_asked_for(telemetry, spec, make_run):
@@ -267,7 +267,7 @@ def test_runs_in_several_threads_and_loops_keep_their_own_parents(telemetry):
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(loop, range(0, 80, 10)))
     assert telemetry.tree() == expected_tree(range(80))
-    assert faults.seen() == ()
+    assert failsafe.seen() == ()
 
 
 def test_a_member_in_a_thread_without_context_still_belongs_to_its_team(telemetry, spec):
@@ -325,7 +325,7 @@ def test_a_team_that_is_not_sampled_takes_its_members_and_the_applications_spans
             member.finish(make_run().members[0])
         team.finish(make_run())
     assert telemetry.spans == ()
-    assert faults.seen() == ()
+    assert failsafe.seen() == ()
 
 
 def test_samplers_see_workflow_team_mode_and_arm(telemetry, spec):

@@ -13,9 +13,9 @@ import pytest
 BEFORE = """
     import asyncio, logging, sys, types
     logging.basicConfig(level=logging.INFO, format="LOG %(levelname)s %(message)s", stream=sys.stderr)
-    from victor_autotune_plugin.model.plan import EMPTY_PLAN, TeamSpec
-    from victor_autotune_plugin.model.run import TeamRun
-    from victor_autotune_plugin.telemetry import metrics, spans
+    from victor_autotune_plugin._model.plan import EMPTY_PLAN, TeamSpec
+    from victor_autotune_plugin._model.run import TeamRun
+    from victor_autotune_plugin._telemetry import metrics, spans
     spec = TeamSpec("review", "reviewers", "sequential", ())
     run = TeamRun("r", spec, 0.0, 1.0, True, 1.0)
 

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from victor_autotune_plugin.model.plan import EMPTY_PLAN, MemberSpec, TeamPlan, TeamSpec
-from victor_autotune_plugin.tuner import MemberFacts, RunFacts
+from victor_autotune_plugin._model.plan import EMPTY_PLAN, MemberSpec, TeamPlan, TeamSpec
+from victor_autotune_plugin._tuner import MemberFacts, RunFacts
 
 MakeRuns = Callable[..., list[RunFacts]]
 

@@ -8,9 +8,9 @@ import math
 import pytest
 from attrs import evolve
 
-from victor_autotune_plugin.model.plan import EMPTY_PLAN, MemberSpec, TeamPlan
-from victor_autotune_plugin.model.run import MemberOutcome, TeamRun
-from victor_autotune_plugin.tuner import MemberFacts, Objective, RunFacts, Tuner, plan_space
+from victor_autotune_plugin._model.plan import EMPTY_PLAN, MemberSpec, TeamPlan
+from victor_autotune_plugin._model.run import MemberOutcome, TeamRun
+from victor_autotune_plugin._tuner import MemberFacts, Objective, RunFacts, Tuner, plan_space
 
 PARALLEL = TeamPlan(formation="parallel")
 

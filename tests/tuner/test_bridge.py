@@ -7,11 +7,11 @@ import json
 import pytest
 from attrs import evolve
 
-from victor_autotune_plugin.model.optimization import OptimizationPriority, OptimizationSuggestion
-from victor_autotune_plugin.model.plan import EMPTY_PLAN, TeamPlan
-from victor_autotune_plugin.tuner import Objective, Tuner, candidate_of, plan_space, suggestion_of
-from victor_autotune_plugin.tuner.bridge import changes
-from victor_autotune_plugin.tuner.space import shape_of
+from victor_autotune_plugin._model.optimization import OptimizationPriority, OptimizationSuggestion
+from victor_autotune_plugin._model.plan import EMPTY_PLAN, TeamPlan
+from victor_autotune_plugin._tuner import Objective, Tuner, candidate_of, plan_space, suggestion_of
+from victor_autotune_plugin._tuner.bridge import changes
+from victor_autotune_plugin._tuner.space import shape_of
 
 PARALLEL = TeamPlan(formation="parallel")
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from victor_autotune_plugin.simulation import World
-from victor_autotune_plugin.tuner import plan_space
+from victor_autotune_plugin._tuner import plan_space
+from victor_autotune_testing.simulation import World
 
 PEERS = Path(__file__).parents[2] / "benchmarks" / "_tuner_peers.py"
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from victor_autotune_plugin.tuner.normal import cdf, hazard, mean_below_zero
-from victor_autotune_plugin.tuner.regression import Belief, LogRegression, OutcomeRegression, unpacked
-from victor_autotune_plugin.tuner.tasks import TaskEffects
+from victor_autotune_plugin._tuner.normal import cdf, hazard, mean_below_zero
+from victor_autotune_plugin._tuner.regression import Belief, LogRegression, OutcomeRegression, unpacked
+from victor_autotune_plugin._tuner.tasks import TaskEffects
 
 
 def test_the_normal_distribution_is_scipys() -> None:

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from attrs import evolve
 
-from victor_autotune_plugin.model.plan import EMPTY_PLAN, TeamPlan
-from victor_autotune_plugin.simulation import World
-from victor_autotune_plugin.simulation.play import play
-from victor_autotune_plugin.tuner import RunFacts, Tuner, plan_space
+from victor_autotune_plugin._model.plan import EMPTY_PLAN, TeamPlan
+from victor_autotune_plugin._tuner import RunFacts, Tuner, plan_space
+from victor_autotune_testing.simulation import World
+from victor_autotune_testing.simulation.play import play
 
 
 @pytest.fixture(scope="module")

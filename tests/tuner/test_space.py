@@ -7,11 +7,11 @@ from attrs import evolve
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from victor_autotune_plugin.model.plan import EMPTY_PLAN, MemberSpec, TeamPlan, TeamSpec, feasible_formations
-from victor_autotune_plugin.settings.values import Limits
-from victor_autotune_plugin.tuner import distance, plan_space
-from victor_autotune_plugin.tuner.space import MOST_LAYOUTS, shape_of
-from victor_autotune_plugin.tuner.table import PlanTable
+from victor_autotune_plugin._model.plan import EMPTY_PLAN, MemberSpec, TeamPlan, TeamSpec, feasible_formations
+from victor_autotune_plugin._settings.values import Limits
+from victor_autotune_plugin._tuner import distance, plan_space
+from victor_autotune_plugin._tuner.space import MOST_LAYOUTS, shape_of
+from victor_autotune_plugin._tuner.table import PlanTable
 
 
 def test_holds_formations_members_budgets_timeouts_and_sub_teams(spec: TeamSpec) -> None:

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from attrs import evolve
 
-from victor_autotune_plugin.model.plan import EMPTY_PLAN, MemberSpec, TeamPlan, TeamSpec
-from victor_autotune_plugin.tuner import (
+from victor_autotune_plugin._model.plan import EMPTY_PLAN, MemberSpec, TeamPlan, TeamSpec
+from victor_autotune_plugin._tuner import (
     Candidate,
     MemberFacts,
     Objective,
@@ -19,8 +19,8 @@ from victor_autotune_plugin.tuner import (
     plan_space,
     shipped_prior,
 )
-from victor_autotune_plugin.tuner.features import alike_roles
-from victor_autotune_plugin.tuner.prior import Evidence, TeamBelief
+from victor_autotune_plugin._tuner.features import alike_roles
+from victor_autotune_plugin._tuner.prior import Evidence, TeamBelief
 
 PARALLEL = TeamPlan(formation="parallel")
 

@@ -6,7 +6,7 @@ replaces single values; every other character, comments included, stays as it wa
 
 from __future__ import annotations
 
-from .files import restore
+from .._values.files import restore
 from .placement import Placement
 from .team import TeamConfigFile, read_team_config
 

@@ -10,10 +10,10 @@ from typing import Final
 
 from attrs import field, frozen
 
+from .._model.plan import TeamSpec
+from .._values.document import line_of, load
+from .._values.files import read_text
 from ..errors import WorkflowError
-from ..model.plan import TeamSpec
-from .document import line_of, load
-from .files import read_text
 from .steps import step_spec, team_steps
 
 MOST_FILES: Final = 5_000

@@ -15,8 +15,8 @@ from typing import Any, Final
 
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
+from .._values.yaml_tree import compose
 from ..errors import WorkflowError
-from ..settings.yaml_tree import compose
 
 KeyPath = Sequence[str | int]
 
@@ -224,12 +224,12 @@ class Editor:
         return json.dumps(value) if self._json else inline(value)
 
     def _shared(self, node: Node, path: KeyPath) -> WorkflowError:
-        mend = "write the value out at this place, without `&name`, `*name` and `<<`"
-        return self._error(node, path, "is shared with another place of the file by an alias", mend)
+        hint = "write the value out at this place, without `&name`, `*name` and `<<`"
+        return self._error(node, path, "is shared with another place of the file by an alias", hint)
 
-    def _error(self, node: Node, path: KeyPath, message: str, mend: str) -> WorkflowError:
+    def _error(self, node: Node, path: KeyPath, message: str, hint: str) -> WorkflowError:
         where = f"{self._shown}:{node.start_mark.line + 1}"
-        return WorkflowError(f"{'.'.join(map(str, path))!r} {message}", where=where, mend=mend)
+        return WorkflowError(f"{'.'.join(map(str, path))!r} {message}", where=where, hint=hint)
 
 
 def inline(value: object) -> str:

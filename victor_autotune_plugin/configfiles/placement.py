@@ -7,9 +7,9 @@ from typing import Any
 
 from attrs import evolve, frozen
 
+from .._model.plan import TeamPlan, TeamSpec, feasible_formations
+from .._settings import Settings
 from ..errors import PlanError
-from ..model.plan import TeamPlan, TeamSpec, feasible_formations
-from ..settings import Settings
 
 NOT_READ_BY_VICTOR = ("reflection",)
 """Formations that Victor 0.9.5 runs as sequential when a workflow file names them."""
@@ -91,8 +91,8 @@ def _know_members(spec: TeamSpec, change: TeamPlan) -> None:
     named += [name for group in change.sub_teams or () for name in group]
     unknown = next((name for name in named if name not in spec.member_ids), None)
     if unknown is not None:
-        mend = f"one of: {', '.join(spec.member_ids)}"
-        raise PlanError(f"team {spec.team_id!r} has no member {unknown!r}", mend=mend)
+        hint = f"one of: {', '.join(spec.member_ids)}"
+        raise PlanError(f"team {spec.team_id!r} has no member {unknown!r}", hint=hint)
 
 
 def _without_leavers(plan: TeamPlan, changed: Mapping[str, Any]) -> TeamPlan:
@@ -113,14 +113,14 @@ def _check(spec: TeamSpec, settings: Settings, plan: TeamPlan, declared: str) ->
     if plan.sub_teams is not None:
         in_groups = [name for group in plan.sub_teams for name in group]
         if sorted(in_groups) != sorted(members):
-            mend = f"put each of {', '.join(members)} into one group"
-            raise PlanError("sub_teams: the groups don't hold each member once", where=where, mend=mend)
+            hint = f"put each of {', '.join(members)} into one group"
+            raise PlanError("sub_teams: the groups don't hold each member once", where=where, hint=hint)
     for formation in (plan.formation or declared, declared):
         if formation not in feasible_formations(team):
-            mend = f"one of: {', '.join(feasible_formations(team))}"
-            raise PlanError(f"formation: these members can't form {formation!r}", where=where, mend=mend)
+            hint = f"one of: {', '.join(feasible_formations(team))}"
+            raise PlanError(f"formation: these members can't form {formation!r}", where=where, hint=hint)
     for _, limit, text in settings.limits.crossed_by(plan):
-        raise PlanError(text, where=where, mend=f"Change the plan, or limits.{limit}.")
+        raise PlanError(text, where=where, hint=f"Change the plan, or limits.{limit}.")
 
 
 def _notes(settings: Settings, plan: Mapping[str, Any]) -> list[str]:

@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from .._model.plan import MemberSpec, TeamPlan, feasible_formations
+from .._settings.schema import leaves
+from .._values.document import failure, plain, with_places
+from .._values.fields import Kind, Number
+from .._values.nodes import WrongValueError, from_plain
 from ..errors import PlanError, WorkflowError
-from ..model.plan import MemberSpec, TeamPlan, feasible_formations
-from ..settings.kinds import Kind, Number
-from ..settings.nodes import WrongValueError, from_plain
-from ..settings.schema import leaves
-from .document import failure, plain, with_places
 from .placement import Placement
 from .steps import BUDGET_KEYS, FORMATION_KEYS, check_count
 
@@ -67,7 +67,7 @@ def read_plain(path: Path, data: Any) -> tuple[dict[str, Any], str | None]:
     try:
         _check_formation(config)
     except PlanError as error:
-        raise failure(path, data, key, error.message, error.mend) from error
+        raise failure(path, data, key, error.message, error.hint) from error
     name = data.get("team_id")
     return config, None if name is None else str(name)
 
@@ -88,7 +88,7 @@ def placed_plain(path: Path, config: Mapping[str, Any], change: TeamPlan, member
     known = [_name(member) for member in config.get("members", ())]
     unknown = next((name for name in wanted.get("members", ()) if known and name not in known), None)
     if unknown is not None:
-        raise PlanError(f"the team has no member {unknown!r}", where=str(path), mend=f"Name one of: {', '.join(known)}")
+        raise PlanError(f"the team has no member {unknown!r}", where=str(path), hint=f"Name one of: {', '.join(known)}")
     if member_count is not None and not known:
         wanted["member_count"] = member_count
     now = {**config, "members": known} if known else dict(config)
@@ -110,7 +110,7 @@ def _check_formation(config: Mapping[str, Any]) -> None:
     if formation not in feasible_formations(team):
         raise PlanError(
             f"these members can't form {formation!r}",
-            mend="Hierarchical needs exactly one member with `is_manager: true`, reflection at least two members.",
+            hint="Hierarchical needs exactly one member with `is_manager: true`, reflection at least two members.",
         )
 
 
@@ -138,4 +138,4 @@ def _read(path: Path, data: Any, key: str, kind: Kind) -> object:
     try:
         return kind.read(from_plain(with_places(data[key], path), place))
     except WrongValueError as wrong:
-        raise WorkflowError(f"{key}: {wrong.message}", where=wrong.where or place, mend=wrong.mend) from wrong
+        raise WorkflowError(f"{key}: {wrong.message}", where=wrong.where or place, hint=wrong.hint) from wrong

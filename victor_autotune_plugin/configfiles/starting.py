@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from itertools import groupby
 from typing import Any, Final
 
-from ..settings.editor import SCHEMA_FILE, shipped
+from .._settings.editor import SCHEMA_FILE, shipped
 from .discovery import FoundTeam
 from .edit import inline
 

@@ -9,9 +9,9 @@ from typing import Any, Final
 
 from attrs import frozen
 
+from .._model.plan import FORMATIONS, MemberSpec, TeamSpec, feasible_formations
+from .._values.document import failure, line_of, nearest
 from ..errors import WorkflowError
-from ..model.plan import FORMATIONS, MemberSpec, TeamSpec, feasible_formations
-from .document import failure, line_of, nearest
 
 STEP_KEYS: Final[Mapping[str, Any]] = {
     "name": str,
@@ -115,7 +115,7 @@ def no_team_step(path: Path) -> WorkflowError:
     return WorkflowError(
         "has no workflow with a team step",
         where=str(path),
-        mend="A team step is a node with `type: team`, `formation:` and `members:`.",
+        hint="A team step is a node with `type: team`, `formation:` and `members:`.",
     )
 
 
@@ -183,8 +183,8 @@ def check_step(path: Path, workflow: str, node: Any) -> tuple[MemberSpec, ...]:
     if formation not in FORMATIONS:
         raise failure(path, node, key, f"{step}: unknown formation {formation!r}", nearest(str(formation), FORMATIONS))
     if formation not in feasible_formations(specs):
-        mend = "hierarchical needs exactly one member with `is_manager: true`, reflection at least two members"
-        raise failure(path, node, key, f"{step}: these members can't form {formation!r}", mend)
+        hint = "hierarchical needs exactly one member with `is_manager: true`, reflection at least two members"
+        raise failure(path, node, key, f"{step}: these members can't form {formation!r}", hint)
     return tuple(specs)
 
 
@@ -196,8 +196,8 @@ def check_count(path: Path, node: Any, members: int, what: str) -> None:
     """
     count = node.get("member_count")
     if count is not None and (isinstance(count, bool) or count != members):
-        mend = f"write {members}, or take the key out"
-        raise failure(path, node, "member_count", f"{what}: member_count is {count!r}, but members are {members}", mend)
+        hint = f"write {members}, or take the key out"
+        raise failure(path, node, "member_count", f"{what}: member_count is {count!r}, but members are {members}", hint)
 
 
 def _check_whole(path: Path, node: Any, key: str, what: str) -> int | None:

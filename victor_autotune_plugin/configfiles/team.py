@@ -9,12 +9,12 @@ from typing import Any, Final
 
 from attrs import frozen
 
+from .._model.plan import TeamPlan, TeamSpec
+from .._settings import Settings, own_settings
+from .._values.document import line_of, load, nearest, plain, with_places
+from .._values.files import TextFile, read_text
 from ..errors import WorkflowError
-from ..model.plan import TeamPlan, TeamSpec
-from ..settings import Settings, own_settings
-from .document import line_of, load, nearest, plain, with_places
 from .edit import Editor
-from .files import TextFile, read_text
 from .placement import Placement, placed
 from .plainfile import is_plain, placed_plain, read_plain
 from .steps import BUDGET_KEYS, FORMATION_KEYS, TeamStep, no_team_step, step_spec, team_steps
@@ -82,8 +82,8 @@ class TeamConfigFile:
         for knob, value in placement.plan.items():
             _set(editor, expected, (*self._plan_path(), knob), value)
         if not _holds(editor.text, self.path, expected):
-            mend = f"Write it by hand: {self._plan(change).describe()}"
-            raise WorkflowError("can't be changed without changing more", where=str(self.path), mend=mend)
+            hint = f"Write it by hand: {self._plan(change).describe()}"
+            raise WorkflowError("can't be changed without changing more", where=str(self.path), hint=hint)
         return editor.text
 
     def write(self, change: TeamPlan | Mapping[str, Any], *, backup: bool = True) -> Path | None:
@@ -110,14 +110,14 @@ class TeamConfigFile:
         known = (*_KNOBS, "member_count", *_ALIASES)
         unknown = next((key for key in values if key not in known), None)
         if unknown is not None:
-            raise WorkflowError(f"unknown key {unknown!r} in the change", mend=nearest(unknown, known))
+            raise WorkflowError(f"unknown key {unknown!r} in the change", hint=nearest(unknown, known))
         if "members" in values:
             values["members"] = [one["id"] if isinstance(one, Mapping) else one for one in values["members"]]
         count = values.pop("member_count", None)
         taking_part = len(values["members"]) if "members" in values else self.config.get("member_count")
         if count is not None and count != taking_part and ("members" in values or self.config.get("members")):
-            mend = "Give `members`: the ids of those who stay."
-            raise WorkflowError(f"member_count {count} does not say who stays", where=str(self.path), mend=mend)
+            hint = "Give `members`: the ids of those who stay."
+            raise WorkflowError(f"member_count {count} does not say who stays", where=str(self.path), hint=hint)
         read = own_settings("", "", {"plan": values}, "the change").plan
         return read or TeamPlan()
 
@@ -152,7 +152,7 @@ def read_team_config(path: Path, team_id: str | None = None, workflow: str | Non
         workflow: Of which workflow, needed when several have a team of this id.
 
     Raises:
-        WorkflowError: The file can't be used, or holds no such team; the message names file, line, key and mend.
+        WorkflowError: The file can't be used, or holds no such team; the message names file, line, key and hint.
         SettingsError: The workflow's own metadata is wrong.
     """
     path = Path(path)
@@ -182,9 +182,9 @@ def _chosen(path: Path, steps: list[TeamStep], team_id: str | None, workflow: st
         return found[0]
     named = ", ".join(f"{step.team_id!r} of workflow {step.workflow!r}" for step in found or steps)
     if found:
-        raise WorkflowError("holds several teams", where=str(path), mend=f"Choose one: {named}.")
+        raise WorkflowError("holds several teams", where=str(path), hint=f"Choose one: {named}.")
     asked = f"team {team_id!r}" if team_id is not None else f"workflow {workflow!r}"
-    raise WorkflowError(f"holds no {asked} with a team step", where=str(path), mend=f"It holds {named}.")
+    raise WorkflowError(f"holds no {asked} with a team step", where=str(path), hint=f"It holds {named}.")
 
 
 def _config(spec: TeamSpec, step: TeamStep, plan: TeamPlan) -> dict[str, Any]:

@@ -12,8 +12,8 @@ seed of `assign`, so every decision can be replayed from the stored runs.
 from __future__ import annotations
 
 from .assignment import ASSIGNMENT_VERSION, assign, sample_ratio_p_value
+from .degradation import HarmEvidence
 from .guardrails import GuardrailEvidence
-from .harms import HarmEvidence
 from .judge import Judge
 from .observation import ARMS, CONTROL, TREATMENT, Observation
 from .planning import chance_of_proof, improvement_for, log_spread, runs_for

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from .fixed import Comparison, bootstrap_ratio, mann_whitney, relative_lift, two_proportions, welch
+from .fixed_sample import Comparison, bootstrap_ratio, mann_whitney, relative_lift, two_proportions, welch
 from .observation import ARMS, CONTROL, TREATMENT, Observation
 
 _VALUES: Final[dict[str, Callable[[Observation], float | None]]] = {

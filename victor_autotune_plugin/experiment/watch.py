@@ -9,7 +9,7 @@ from typing import Any, Final
 from attrs import asdict, frozen
 
 from .boundaries import NORMAL, TABLE_STEP, Boundary, boundary
-from .harms import BelowBaseline, Drop, Harm, HarmEvidence, LostGain, TailRise
+from .degradation import BelowBaseline, Drop, Harm, HarmEvidence, LostGain, TailRise
 from .observation import ARMS, CONTROL, TREATMENT, Observation
 from .policy import HARM_SHARES, WatchPolicy
 from .twosample import information

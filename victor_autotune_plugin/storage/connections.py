@@ -149,7 +149,7 @@ class Connections:
             raise StoreUnavailableError(
                 "this process was forked in the middle of a transaction, so it can't use the store",
                 where=self.target.shown,
-                mend="Start processes by 'spawn', or fork before a team runs.",
+                hint="Start processes by 'spawn', or fork before a team runs.",
             )
         if self.target.file is not None:
             prepare_file(self.target.file, self.target.shown)

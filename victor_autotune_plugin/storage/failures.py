@@ -1,4 +1,4 @@
-"""What a driver's error means to a person: the message, and how to mend it."""
+"""What a driver's error means to a person: the message, and how to fix it."""
 
 from __future__ import annotations
 
@@ -62,18 +62,18 @@ def explain(error: BaseException | None, url: str, file: Path | None, patience: 
         return _of_sqlite(error, url, str(file or url), patience)
     state = getattr(error, "sqlstate", None)
     if state in _POSTGRES:
-        message, mend = _POSTGRES[state]
-        return StoreUnavailableError(message, where=url, mend=mend)
+        message, hint = _POSTGRES[state]
+        return StoreUnavailableError(message, where=url, hint=hint)
     reason = _first_line(error)
     if state is None or state.startswith(("08", "57P")):
         return StoreUnavailableError(
             f"the server can't be reached: {reason}",
             where=url,
-            mend="Start the server, and check host, port, user and database in the URL.",
+            hint="Start the server, and check host, port, user and database in the URL.",
         )
     if state.startswith(("22", "23")):
         return StoreError(f"the store refuses the data: {reason}", where=url)
-    return StoreUnavailableError(f"the server failed: {reason}", where=url, mend="See the server's log.")
+    return StoreUnavailableError(f"the server failed: {reason}", where=url, hint="See the server's log.")
 
 
 def _of_sqlite(error: sqlite3.Error, url: str, place: str, patience: float) -> StoreError:
@@ -84,26 +84,26 @@ def _of_sqlite(error: sqlite3.Error, url: str, place: str, patience: float) -> S
         return _refused(error, url)
     if code in _BUSY:
         message = f"the store stayed locked by another process for {patience:g} s"
-        mend = f"Close the program that holds it (see `fuser {place}`), and try again."
+        hint = f"Close the program that holds it (see `fuser {place}`), and try again."
     elif code == sqlite3.SQLITE_READONLY:
         message = "the store is read-only"
-        mend = f"Give yourself the right to write to {place} and to its folder, or set another store."
+        hint = f"Give yourself the right to write to {place} and to its folder, or set another store."
     elif code == sqlite3.SQLITE_FULL:
         message = "the disk is full"
-        mend = f"Free space where {place} is, or set another store."
+        hint = f"Free space where {place} is, or set another store."
     elif code in _BROKEN:
         message = f"the store's file is not a whole database: {_first_line(error)}"
-        mend = f"Move it away (mv {place} {place}.broken); a new one is made at the next start."
+        hint = f"Move it away (mv {place} {place}.broken); a new one is made at the next start."
     elif code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH):
         message = "the store's file can't be opened"
-        mend = f"Make {place} a file that you may write to, in a folder that you may write to, or set another store."
+        hint = f"Make {place} a file that you may write to, in a folder that you may write to, or set another store."
     elif code == sqlite3.SQLITE_IOERR:
         message = f"the store's file can't be read or written: {_first_line(error)}"
-        mend = f"Check the disk that {place} is on, or set another store."
+        hint = f"Check the disk that {place} is on, or set another store."
     else:
         message = f"the store failed: {_first_line(error)}"
-        mend = f"If it stays, move the store away (mv {place} {place}.broken); a new one is made at the next start."
-    return StoreUnavailableError(message, where=url, mend=mend)
+        hint = f"If it stays, move the store away (mv {place} {place}.broken); a new one is made at the next start."
+    return StoreUnavailableError(message, where=url, hint=hint)
 
 
 def _refused(error: BaseException | None, url: str) -> StoreError:

@@ -78,7 +78,7 @@ def prepare_file(path: Path, url: str) -> None:
         raise StoreUnavailableError(
             f"the store's file {path} can't be created: {error.strerror}",
             where=url,
-            mend=f"Make {path.parent} a folder that you may write to and that has space left, or set another store.",
+            hint=f"Make {path.parent} a folder that you may write to and that has space left, or set another store.",
         ) from error
     mode = path.stat().st_mode if path.exists() else 0
     if not stat.S_ISREG(mode):
@@ -86,7 +86,7 @@ def prepare_file(path: Path, url: str) -> None:
         raise StoreUnavailableError(
             f"{path} is {kind}, where the store's file should be",
             where=url,
-            mend=f"Move it away (mv {path} {path}.old), or set another store.",
+            hint=f"Move it away (mv {path} {path}.old), or set another store.",
         )
 
 

@@ -43,7 +43,7 @@ def ensure_schema(connections: Connections) -> None:
         raise StoreUnavailableError(
             f"another migration did not end within {_PATIENCE_SECONDS:g} s",
             where=connections.target.shown,
-            mend="Stop the program that migrates, and try again.",
+            hint="Stop the program that migrates, and try again.",
         )
     try:
         session = connections.begin(_PATIENCE_SECONDS)
@@ -91,5 +91,5 @@ def _is_current(connections: Connections) -> bool:
     raise StoreVersionError(
         f"the store has schema {version}, and this version of the plugin knows schemas up to {HEAD}",
         where=connections.target.shown,
-        mend="pip install -U victor-autotune-plugin",
+        hint="pip install -U victor-autotune-plugin",
     )

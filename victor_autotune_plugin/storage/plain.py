@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, Final
 
+from .._model.plan import TeamPlan, TeamSpec
 from ..errors import StoreError
-from ..model.plan import TeamPlan, TeamSpec
 
 Values = dict[str, Any]
 """A row by column name."""

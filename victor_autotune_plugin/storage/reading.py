@@ -7,9 +7,8 @@ from typing import Any, Final
 
 from sqlalchemy import Select, Table, func, select, tuple_
 
-from ..faults import Fault
-from ..model.run import TeamRun
-from ..model.state import (
+from .._model.run import TeamRun
+from .._model.state import (
     Assignment,
     Change,
     Experiment,
@@ -20,6 +19,7 @@ from ..model.state import (
     StoredObservation,
     TeamState,
 )
+from ..failsafe import Fault
 from .connections import Connections
 from .rows import assignment_of, change_of, experiment_of, fault_of, observation_of, team_state
 from .run_rows import run_record

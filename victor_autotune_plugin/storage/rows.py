@@ -5,9 +5,9 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any, Final
 
+from .._model.state import Assignment, Change, Experiment, StoredObservation, TeamState
 from ..errors import StoreError
-from ..faults import Fault
-from ..model.state import Assignment, Change, Experiment, StoredObservation, TeamState
+from ..failsafe import Fault
 from .plain import Values, at_least_zero, canonical, decode_optional, encode, encode_optional, plan, spec
 
 _MOST_REMEMBERED: Final = 100

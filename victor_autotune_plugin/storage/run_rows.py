@@ -8,8 +8,8 @@ from typing import Any, Final, TypeVar
 
 from attrs import fields_dict
 
-from ..model.run import MemberOutcome, TeamRun, TokenUse
-from ..model.state import RunRecord, RunStart
+from .._model.run import MemberOutcome, TeamRun, TokenUse
+from .._model.state import RunRecord, RunStart
 from .plain import Values, at_least_zero, decode, encode, plan, spec, text_of
 
 _T = TypeVar("_T", MemberOutcome, TokenUse)

@@ -213,7 +213,7 @@ class Session:
             raise StoreError(
                 "the transaction failed before and is not kept",
                 where=self._target.shown,
-                mend="Leave a transaction when one of its statements fails.",
+                hint="Leave a transaction when one of its statements fails.",
             )
         tries: Iterator[bool] | None = None
         while True:

@@ -28,7 +28,7 @@ class Store(Reader):
     become lists). Only the model's values are kept, never a prompt or an output. Objects may be shared by threads and
     event loops; a child process after a fork may go on using them, unless SQLite is used and the fork happened inside a
     transaction (`StoreUnavailableError`, and the parent goes on). A failure of the database is a
-    `StoreUnavailableError` with the URL (without password) and the mend; a schema of a newer version is a
+    `StoreUnavailableError` with the URL (without password) and the hint; a schema of a newer version is a
     `StoreVersionError`; data the database refuses is a `StoreError`. Nothing else is raised.
 
     **Transactions** (`transaction`). All or nothing: an exception inside, a crash, or a kill leaves no trace, and

@@ -54,19 +54,19 @@ def target_of(url: str, patience: float) -> Target:
     try:
         parsed = make_url(url)
     except (ArgumentError, ValueError) as error:
-        raise StoreUnavailableError("this is not a database URL", where=shown, mend=_EXAMPLES) from error
+        raise StoreUnavailableError("this is not a database URL", where=shown, hint=_EXAMPLES) from error
     if parsed.drivername in ("sqlite", "sqlite+pysqlite"):
         return _sqlite(parsed, shown)
     if parsed.drivername in _POSTGRES_NAMES:
         return _postgres(parsed.set(drivername="postgresql+psycopg"), shown, patience)
-    raise StoreUnavailableError(f"the store does not know {parsed.drivername!r}", where=shown, mend=_EXAMPLES)
+    raise StoreUnavailableError(f"the store does not know {parsed.drivername!r}", where=shown, hint=_EXAMPLES)
 
 
 def _sqlite(url: URL, shown: str) -> Target:
     database = url.database or ""
     if not database or ":memory:" in database or url.query.get("mode") == "memory":
         raise StoreUnavailableError(
-            "a store in memory can't be shared by threads and processes", where=shown, mend="Name a file: " + _EXAMPLES
+            "a store in memory can't be shared by threads and processes", where=shown, hint="Name a file: " + _EXAMPLES
         )
     file = file_of(database)
     if file is not None:
@@ -80,7 +80,7 @@ def _postgres(url: URL, shown: str, patience: float) -> Target:
         import psycopg  # noqa: F401
     except ImportError as error:
         raise StoreUnavailableError(
-            "the driver of PostgreSQL is missing", where=shown, mend="pip install 'victor-autotune-plugin[postgres]'"
+            "the driver of PostgreSQL is missing", where=shown, hint="pip install 'victor-autotune-plugin[postgres]'"
         ) from error
     arguments = {} if "connect_timeout" in url.query else {"connect_timeout": _CONNECT_TIMEOUT_SECONDS}
     first = (

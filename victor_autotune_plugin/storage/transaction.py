@@ -6,9 +6,9 @@ from typing import Any, Final
 
 from attrs import evolve
 
+from .._model.run import TeamRun
+from .._model.state import Assignment, Change, Experiment, Phase, RunStart, StoredObservation, TeamState, may_follow
 from ..errors import AutotuneError, StaleStateError, StoreError
-from ..model.run import TeamRun
-from ..model.state import Assignment, Change, Experiment, Phase, RunStart, StoredObservation, TeamState, may_follow
 from .failures import is_duplicate
 from .processes import this_process
 from .rows import (
@@ -74,7 +74,7 @@ class Transaction:
             raise StaleStateError(
                 f"the state of team {state.team_id!r} in workflow {state.workflow!r} changed after version "
                 f"{state.version} was read",
-                mend="Read it again and repeat.",
+                hint="Read it again and repeat.",
             )
         return evolve(state, version=state.version + 1)
 
@@ -110,7 +110,7 @@ class Transaction:
                 f"experiment {experiment.id} is {stored.status} and can't become {experiment.status}"
                 if stored.status != experiment.status
                 else f"experiment {experiment.id} is {stored.status} and does not change any more",
-                mend="Read it again.",
+                hint="Read it again.",
             )
         fixed = sorted(set(changed) - set(PROGRESS))
         if fixed:
@@ -145,7 +145,7 @@ class Transaction:
             raise StaleStateError(
                 f"index {assignment.index} or unit {assignment.unit!r} of experiment {assignment.experiment_id} "
                 f"({assignment.phase}) is taken",
-                mend="Ask for the assignment of the unit and for the next index in the same transaction.",
+                hint="Ask for the assignment of the unit and for the next index in the same transaction.",
             ) from error
 
     def start_run(self, start: RunStart) -> None:

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from attrs import evolve
 
-from ..model.optimization import Bottleneck, PerformanceInsight
+from .._model.optimization import Bottleneck, PerformanceInsight
 
 _NO_RUNS: Final[Mapping[str, Any]] = {"runs": 0, "members": {}, "member_durations": {}, "cost_is_known": False}
 

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..model.optimization import OptimizationSuggestion, PerformanceInsight
+from .._model.optimization import OptimizationSuggestion, PerformanceInsight
 from .changing import with_change
 
 

@@ -8,8 +8,8 @@ from typing import Any, Final
 
 from attrs import field, frozen
 
+from .._model.plan import FORMATIONS, MemberSpec, feasible_formations
 from ..errors import PlanError
-from ..model.plan import FORMATIONS, MemberSpec, feasible_formations
 
 FORMATION_KEYS: Final = ("formation", "team_formation")
 BUDGET_KEYS: Final = ("tool_budget", "total_tool_budget")
@@ -133,11 +133,11 @@ def read_config(config: Mapping[str, Any]) -> TeamConfig:
     ids = [member.id for member in members]
     if len(set(ids)) != len(ids):
         twice = next(name for name in ids if ids.count(name) > 1)
-        raise PlanError(f"members: {twice!r} is given twice", mend="Give every member an id of its own.")
+        raise PlanError(f"members: {twice!r} is given twice", hint="Give every member an id of its own.")
     counted = ("member_count", "members") if is_count(config.get("members")) else ("member_count",)
     count = _number(config, counted, whole=True, least=1)
     if members and count is not None and count != len(members):
-        raise PlanError(f"member_count: is {count:g}, but members has {len(members)}", mend="Leave out member_count.")
+        raise PlanError(f"member_count: is {count:g}, but members has {len(members)}", hint="Leave out member_count.")
     depends = {str(name): _strings(needed) for name, needed in (config.get("depends_on") or {}).items()}
     depends.update({str(e["id"]): _strings(e["depends_on"]) for e in entries if e.get("depends_on")})
     budgets = {member.id: member.tool_budget for member in members if member.tool_budget is not None}
@@ -162,13 +162,13 @@ def _entries(config: Mapping[str, Any], details: Mapping[str, Mapping[str, Any]]
     if given is None or is_count(given):
         return []
     if isinstance(given, str) or not isinstance(given, Sequence):
-        raise PlanError("members: is no list", mend="Write a list of ids, or of mappings with an id.")
+        raise PlanError("members: is no list", hint="Write a list of ids, or of mappings with an id.")
     entries = []
     for item in given:
         entry = dict(item) if isinstance(item, Mapping) else {"id": item}
         name = entry.get("id", entry.get("name"))
         if name is None or isinstance(name, Mapping | list) or not str(name).strip():
-            raise PlanError("members: a member has no id", mend="Give every member an `id`.")
+            raise PlanError("members: a member has no id", hint="Give every member an `id`.")
         entry = {**details.get(str(name), {}), **entry, "id": str(name)}
         if entry.get("enable", True) is not False:
             entries.append(entry)
@@ -196,7 +196,7 @@ def _formation(config: Mapping[str, Any]) -> str | None:
     if name not in FORMATIONS:
         near = get_close_matches(name, FORMATIONS, n=1)
         guess = f"Did you mean {near[0]!r}? " if near else ""
-        raise PlanError(f"formation: {name[:60]!r} is none", mend=f"{guess}There are: {', '.join(FORMATIONS)}.")
+        raise PlanError(f"formation: {name[:60]!r} is none", hint=f"{guess}There are: {', '.join(FORMATIONS)}.")
     return name
 
 
@@ -210,7 +210,7 @@ def _number(
     if wrong or value < least or (above and value <= 0) or (whole and value != int(value)):
         kind = "a whole number" if whole else "a number"
         raise PlanError(
-            f"{key}: is {str(value)[:60]!r}", mend=f"Write {kind} {'above 0' if above else f'from {least:g}'}."
+            f"{key}: is {str(value)[:60]!r}", hint=f"Write {kind} {'above 0' if above else f'from {least:g}'}."
         )
     return float(value)
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from ..model.plan import MemberSpec
+from .._model.plan import MemberSpec
 from .config import TeamConfig
 
 _STAGES: Final = (

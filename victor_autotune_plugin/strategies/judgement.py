@@ -8,8 +8,8 @@ from typing import Any, Final
 
 from attrs import frozen
 
-from ..analysis.intervals import Z_975, Estimate
-from ..model.optimization import OptimizationPriority, OptimizationSuggestion, PerformanceInsight
+from .._analysis.intervals import Z_975, Estimate
+from .._model.optimization import OptimizationPriority, OptimizationSuggestion, PerformanceInsight
 from .config import TeamConfig
 
 _UNMEASURED: Final = 0.65

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any, Final
 
-from ..analysis.intervals import Estimate
-from ..analysis.predictions import Seconds, gain, in_formation, in_groups, rows_of
-from ..model.optimization import Bottleneck, OptimizationSuggestion, OptimizationType, PerformanceInsight
+from .._analysis.intervals import Estimate
+from .._analysis.predictions import Seconds, gain, in_formation, in_groups, rows_of
+from .._model.optimization import Bottleneck, OptimizationSuggestion, OptimizationType, PerformanceInsight
 from .bare import completed
 from .base import OptimizationStrategy
 from .config import TeamConfig, read_config

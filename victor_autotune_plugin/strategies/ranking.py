@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Final
 
-from ..model.optimization import OptimizationPriority, OptimizationSuggestion, PerformanceInsight
+from .._model.optimization import OptimizationPriority, OptimizationSuggestion, PerformanceInsight
 from .base import OptimizationStrategy
 
 MIN_CONFIDENCE: Final = 0.6

@@ -6,9 +6,9 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from ..analysis.intervals import Estimate
-from ..analysis.predictions import gain, in_formation, rows_of, without
-from ..model.optimization import Bottleneck, OptimizationSuggestion, OptimizationType, PerformanceInsight
+from .._analysis.intervals import Estimate
+from .._analysis.predictions import gain, in_formation, rows_of, without
+from .._model.optimization import Bottleneck, OptimizationSuggestion, OptimizationType, PerformanceInsight
 from .bare import completed
 from .base import OptimizationStrategy
 from .config import TeamConfig, read_config

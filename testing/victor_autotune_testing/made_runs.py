@@ -1,0 +1,58 @@
+"""Made-up runs for the tests of analysis and strategies."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from victor_autotune_plugin._analysis import RunFacts
+from victor_autotune_plugin._model.run import MemberOutcome
+
+
+def run(number: int = 0, **changes: Any) -> RunFacts:
+    """A run of no member in particular that nothing is wrong with."""
+    usual: dict[str, Any] = {
+        "team_id": "team",
+        "formation": "sequential",
+        "member_count": 3,
+        "success": True,
+        "duration_seconds": 10.0,
+        "tool_calls": 8,
+        "timestamp": 1_760_000_000.0 + 60 * number,
+        "workflow": "flow",
+    }
+    return RunFacts(**{**usual, **changes})
+
+
+def runs(count: int, make: Callable[[random.Random, int], dict[str, Any]], seed: int = 1) -> list[RunFacts]:
+    """Runs whose fields a function of a random generator and the run's number says."""
+    rng = random.Random(seed)
+    return [run(number, **make(rng, number)) for number in range(count)]
+
+
+def member(name: str, seconds: float = 3.0, **changes: Any) -> MemberOutcome:
+    """What a member did that nothing is wrong with."""
+    usual: dict[str, Any] = {
+        "role": "researcher",
+        "success": True,
+        "finished": True,
+        "tool_calls": 3,
+        "input_tokens": 900,
+        "output_tokens": 100,
+    }
+    return MemberOutcome(name, duration_seconds=seconds, **{**usual, **changes})
+
+
+def team_run(number: int, members: Sequence[MemberOutcome], formation: str = "sequential", **changes: Any) -> RunFacts:
+    """A run that takes what its members take in its formation."""
+    seconds = [one.duration_seconds for one in members]
+    fields = {
+        "formation": formation,
+        "member_count": len(members),
+        "duration_seconds": sum(seconds) if formation in ("sequential", "pipeline") else max(seconds),
+        "tool_calls": sum(one.tool_calls for one in members),
+        "members": members,
+        **changes,
+    }
+    return run(number, **fields)

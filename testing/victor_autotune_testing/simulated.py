@@ -1,0 +1,133 @@
+"""Team runs without Victor: the same hooks in the same order, with made-up durations."""
+
+from __future__ import annotations
+
+import random
+import time
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from attrs import evolve
+
+from victor_autotune_plugin._model.plan import MemberSpec, TeamPlan, TeamSpec
+from victor_autotune_plugin._model.run import MemberOutcome, TeamRun, TokenUse
+from victor_autotune_plugin._model.state import Change, Experiment, TeamState
+from victor_autotune_plugin._tuning.runtime import Runtime
+from victor_autotune_plugin.hookspecs import PlannedRun, TeamRunStarting
+from victor_autotune_plugin.storage import Store
+
+SPEC = TeamSpec("flow", "team", "sequential", [MemberSpec(name, "researcher") for name in "abcd"])
+Truth = Callable[[TeamPlan, list[float]], float]
+
+
+def by_formation(plan: TeamPlan, members: list[float]) -> float:
+    """The truth in which a sequential team takes its members' sum, and any other their maximum."""
+    return sum(members) if plan.formation in (None, "sequential") else max(members)
+
+
+def no_difference(plan: TeamPlan, members: list[float]) -> float:
+    """The truth in which the formation makes no difference."""
+    return sum(members)
+
+
+class Simulation:
+    """A project whose team runs are made up.
+
+    Args:
+        project: Its folder.
+        settings: Settings by dotted key; without `tuner.risk` the strategies alone choose what is tested.
+        truth: What a run takes, from its plan and its members' seconds.
+        seed: Seed of the durations.
+        with_entry_points: Whether hook packages are looked for.
+    """
+
+    def __init__(
+        self,
+        project: Path,
+        *,
+        truth: Truth = by_formation,
+        seed: int = 1,
+        with_entry_points: bool = False,
+        **settings: object,
+    ) -> None:
+        overrides = {"mode": "auto", "tuner.risk": "off", **settings}
+        self.runtime = Runtime(project, overrides=overrides, with_entry_points=with_entry_points)
+        self.truth = truth
+        self.spec = SPEC
+        self.success = 1.0
+        self.tokens: tuple[TokenUse, ...] = ()
+        self._random = random.Random(seed)
+
+    @property
+    def store(self) -> Store:
+        return self.runtime.recorder._opened()
+
+    def start(self, task_key: str | None = None) -> tuple[TeamRunStarting, PlannedRun]:
+        event = TeamRunStarting(uuid.uuid4().hex, self.spec, time.time(), task_key=task_key)
+        planned = self.runtime.hooks.plan(event)
+        assert planned is not None
+        self.runtime.hooks.tell("team_run_started", event=event, planned=planned)
+        return event, planned
+
+    def finish(self, event: TeamRunStarting, planned: PlannedRun, **changes: Any) -> TeamRun:
+        seconds = [self._random.lognormvariate(0, 0.4) for _ in self.spec.members]
+        good = self._random.random() < self.success
+        duration = self.truth(planned.plan, seconds)
+        run = TeamRun(
+            run_id=event.run_id,
+            spec=self.spec,
+            started_at=event.started_at,
+            duration_seconds=duration,
+            success=good,
+            score=1.0 if good else 0.0,
+            task_key=event.task_key,
+            mode=planned.mode,
+            plan_asked=planned.plan,
+            plan_used=TeamPlan(
+                formation=planned.plan.formation or self.spec.formation,
+                members=planned.plan.members or self.spec.member_ids,
+            ),
+            experiment_id=planned.experiment_id,
+            arm=planned.arm,
+            phase=None if planned.assignment is None else planned.assignment.phase,
+            index=None if planned.assignment is None else planned.assignment.index,
+            members=[
+                MemberOutcome(m.id, m.role, good, True, s, 1, 0, 2, 900, 200)
+                for m, s in zip(self.spec.members, seconds, strict=True)
+            ],
+            tokens=self.tokens,
+        )
+        run = evolve(run, **changes)
+        priced = self.runtime.hooks.first("price_team_run", run=run)
+        run = run if priced is None else evolve(run, cost_usd=priced.value)
+        self.runtime.hooks.tell("after_team_run", run=run)
+        return run
+
+    def run(self, task_key: str | None = None, **changes: Any) -> TeamRun:
+        return self.finish(*self.start(task_key), **changes)
+
+    def run_until(self, action: str, most: int = 500) -> Change:
+        """Run until a change of this kind is the latest; fail when it does not come."""
+        seen = len(self.changes())
+        for _ in range(most):
+            self.run()
+            new = [change for change in self.changes()[seen:] if change.action == action]
+            if new:
+                return new[-1]
+        raise AssertionError(f"no change {action!r} in {most} runs; there were {[c.action for c in self.changes()]}")
+
+    def changes(self) -> list[Change]:
+        return self.store.changes(SPEC.workflow, SPEC.team_id)
+
+    def state(self) -> TeamState:
+        state = self.store.team(SPEC.workflow, SPEC.team_id)
+        assert state is not None
+        return state
+
+    def experiments(self) -> list[Experiment]:
+        return self.store.experiments(SPEC.workflow, SPEC.team_id)
+
+    def close(self) -> None:
+        self.runtime.close()

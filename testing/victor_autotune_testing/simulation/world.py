@@ -1,0 +1,312 @@
+"""One simulated team: its members, the tasks it gets, and what a plan makes of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from attrs import field, frozen
+
+from victor_autotune_plugin._model.plan import FORMATIONS, MemberSpec, TeamPlan, TeamSpec, feasible_formations
+from victor_autotune_plugin._model.run import MemberOutcome, TeamRun
+from victor_autotune_plugin._tuner.space import SUB_TEAMS, Shape, plan_space, shape_of
+
+from .draws import Draws, Floats
+
+if TYPE_CHECKING:
+    from .truth import Truth
+
+OVERHEAD: Final = {
+    "sequential": 0.58,
+    "pipeline": 0.58,
+    "parallel": 0.58,
+    SUB_TEAMS: 0.58,
+    "reflection": 2.63,
+    "consensus": 2.63,
+    "hierarchical": 2.85,
+}
+"""Additional turns over one agent of a team of three (arXiv 2512.08296: independent, decentralised, centralised)."""
+
+AMPLIFICATION: Final = {
+    "sequential": 8.0,
+    "pipeline": 8.0,
+    "reflection": 8.0,
+    "consensus": 8.0,
+    "parallel": 17.0,
+    SUB_TEAMS: 17.0,
+    "hierarchical": 4.0,
+}
+"""Amplification of errors (arXiv 2512.08296, early versions)."""
+
+DECOMPOSABLE_GAIN: Final = 0.81
+"""What working side by side adds to the odds of success on a fully decomposable task (arXiv 2512.08296)."""
+
+SEQUENTIAL_LOSS: Final = (0.39, 0.70)
+"""Range of what it takes from them on a task of steps that need each other (arXiv 2512.08296)."""
+
+FAULTY_KEEPS: Final = {"hierarchical": 0.76, "other": 0.52}
+"""Share of its odds that a team keeps in a run in which a member is faulty (arXiv 2408.00989)."""
+
+CHECKING: Final = {"hierarchical": 0.24, "consensus": 0.24, "reflection": 0.24}
+"""Share of failures avoided where members check each other: those of verification (MAST, 1,642 traces)."""
+
+LONE_FAULT: Final = 4.0
+"""Log odds lost when the only member is faulty: nobody makes up for it (assumption)."""
+
+WITHIN_SD: Final = 0.22
+"""Standard deviation of the log duration within one configuration and task (public runs)."""
+
+TOTAL_SD: Final = (0.3, 0.9)
+"""Range of the standard deviation across tasks; 0.3 to 1.0 in public runs. 0.9 keeps the P95 at 4.4 medians."""
+
+SIDE_BY_SIDE: Final = {"parallel": 1.0, "hierarchical": 1.0, "consensus": 1.0, SUB_TEAMS: 0.7}
+"""How much members work side by side, from none to wholly."""
+
+_ROLES: Final = ("planner", "executor", "reviewer", "tester", "researcher")
+
+
+def turns(size: float) -> float:
+    """Return turns of a team, relative to those over one agent's that a team of three has (arXiv 2512.08296)."""
+    return float(((size + 0.5) ** 1.72 - 1.5**1.72) / (3.5**1.72 - 1.5**1.72))
+
+
+@frozen
+class World:
+    """A team and the truth about it. Make one with `World.make`.
+
+    From published findings: the constants of this module; success falls with difficulty (.56 → .19 over the range of
+    tool calls in tau-bench airline) because hard tasks take longer and more calls. Assumptions, drawn for each world:
+    who contributes how much (gamma weights, so that some members are nearly idle; who contributes more tends to work
+    and call tools more), how far contributions saturate, how decomposable the work is (U-shaped, so that
+    working side by side helps about as often as it hurts; members of one role are more likely where it is), how many
+    checks a verifier makes, and interactions of formation and size, of pairs of members, and of single plans.
+
+    Attributes:
+        spec: The team as configured: the plan that a person chose.
+        seconds: Each member's median seconds, shape (n,).
+        calls: Each member's median wish for tool calls, shape (n,).
+        weights: Each member's share of the contributions, shape (n,).
+        faults: Probability that a member is faulty in a run, shape (n,).
+        task_sd: Standard deviation of log difficulty over tasks.
+        slow_share: Share of runs that take a multiple of their time.
+        decomposable: 0 (steps that need each other) to 1.
+        side_effect: Log odds of success from working wholly side by side.
+        hardness: Log odds that a standard deviation of difficulty takes.
+        value: Log odds between no contribution and all.
+        saturation: How soon contributions saturate.
+        amplification: Log odds lost for each log of error amplification in a team of four.
+        overhead: Factor on the published overhead.
+        tool_share: Share of the time that goes with tool calls.
+        contention: Relative slowdown for each further member that works at the same time.
+        rounds: Rounds of a consensus and of a reflection.
+        rework: Log duration that working side by side adds where the work is not decomposable.
+        synergy: Log odds of each pair of members that takes part, shape (n, n), upper triangle.
+        interactions: `(log duration, log odds)` by formation and size.
+        quirk_sd: Standard deviation of the log duration that is a single plan's own.
+        checks: Checks of a verifier, each of which passes with the run's chance of success. The score is the share of
+            them that do, success itself being one; with one check the score is success and tells nothing besides.
+        level: Log odds of success of all plans alike.
+        seed: What all that follows from.
+    """
+
+    spec: TeamSpec
+    seconds: Floats
+    calls: Floats
+    weights: Floats
+    faults: Floats
+    task_sd: float
+    slow_share: float
+    decomposable: float
+    side_effect: float
+    hardness: float
+    value: float
+    saturation: float
+    amplification: float
+    overhead: float
+    tool_share: float
+    contention: float
+    rounds: float
+    rework: float
+    synergy: Floats
+    interactions: dict[tuple[str, int], tuple[float, float]] = field(repr=False)
+    quirk_sd: float
+    checks: int
+    level: float
+    seed: int
+
+    @classmethod
+    def make(cls, seed: int) -> World:
+        """Return the world with this seed."""
+        from .make import make_world
+
+        return make_world(seed)
+
+    def truth(self, plans: Sequence[TeamPlan] | None = None, runs: int = 400) -> Truth:
+        """Return what each plan is worth, by Monte Carlo with the same tasks and chances for all plans.
+
+        Args:
+            plans: Plans, the one as configured first; None for the team's whole plan space.
+            runs: Simulated runs of each.
+        """
+        from .truth import measure
+
+        return measure(self, plan_space(self.spec).plans if plans is None else plans, runs)
+
+    def run(
+        self, plan: TeamPlan, rng: np.random.Generator, *, run_id: str = "", task_key: str | None = None
+    ) -> TeamRun:
+        """Return one run of a plan on a task of random difficulty.
+
+        Args:
+            plan: The plan; it must be one that can run.
+            rng: Source of chance; a run takes the same number of draws under every plan.
+            run_id: Its id.
+            task_key: A key to record. It does not determine the task.
+        """
+        draws = Draws.make(rng, 1, len(self.spec.members))
+        shape = shape_of(self.spec, plan)
+        played = self.play(shape, self.quirk(plan), draws)
+        order = self.indices(shape)
+        members = [
+            MemberOutcome(
+                id=member,
+                role=self.spec.members[index].role,
+                success=bool(played["member_success"][0, place]),
+                finished=bool(played["finished"][0, place]),
+                duration_seconds=float(played["member_seconds"][0, place]),
+                tool_calls=int(played["member_calls"][0, place]),
+                tool_calls_refused=int(played["refused"][0, place]),
+            )
+            for place, (member, index) in enumerate(zip(shape.members, order, strict=True))
+        ]
+        return TeamRun(
+            run_id=run_id,
+            spec=self.spec,
+            started_at=0.0,
+            duration_seconds=float(played["seconds"][0]),
+            success=bool(played["success"][0]),
+            score=float(played["score"][0]),
+            task_key=task_key,
+            mode="auto",
+            plan_asked=plan,
+            plan_used=plan,
+            timed_out=bool(played["timed_out"][0]),
+            cost_usd=float(played["cost"][0]),
+            members=members,
+        )
+
+    def indices(self, shape: Shape) -> list[int]:
+        """Return the places in the spec of the members that take part, in their order."""
+        place = {member.id: index for index, member in enumerate(self.spec.members)}
+        return [place[member] for member in shape.members]
+
+    def quirk(self, plan: TeamPlan) -> float:
+        """Return the log duration that is this plan's own."""
+        if plan.is_empty:
+            return 0.0
+        own = np.random.default_rng([self.seed, int(plan.id, 16)])
+        return self.quirk_sd * float(own.standard_normal())
+
+    def play(self, shape: Shape, quirk: float, draws: Draws) -> dict[str, Any]:
+        """Play runs of one plan; arrays of shape (runs,) or (runs, members that take part).
+
+        Args:
+            shape: The plan's knobs.
+            quirk: Log duration of its own.
+            draws: The runs' chances.
+        """
+        who = self.indices(shape)
+        size = len(who)
+        wanted = np.ceil(self.calls[who] * np.exp(0.6 * self.task_sd * draws.task[:, None] + 0.3 * draws.calls[:, who]))
+        allowed = self._allowed(shape, wanted)
+        multiple = 1 + self.overhead * OVERHEAD[shape.formation] * turns(size) / size
+        work = np.exp(self.task_sd * draws.task[:, None] + math.sqrt(size) * WITHIN_SD * 0.8 * draws.pace[:, who])
+        used = 1 - self.tool_share + self.tool_share * allowed / wanted
+        member_seconds = self.seconds[who] * work * used * multiple
+        slow_time, odds = self.interactions[shape.formation, size]
+        spent = self._assembled(shape, member_seconds)
+        side = SIDE_BY_SIDE.get(shape.formation, 0.0) if size > 1 else 0.0
+        stretch = np.exp(slow_time + quirk + side * self.rework * (1 - self.decomposable))
+        stretch = stretch * np.where(draws.slow < self.slow_share, 2 + 6 * draws.slow_size, 1.0)
+        seconds = spent * stretch
+        limit = math.inf if shape.timeout_seconds is None else shape.timeout_seconds
+        late = seconds > limit
+        latent = self._latent(shape, who, draws, allowed / wanted) + side * self.side_effect + odds
+        chance = np.where(late, 0.0, 1 / (1 + np.exp(-latent)))
+        good = (latent + np.log(draws.outcome / (1 - draws.outcome)) > 0) & ~late
+        passed = good + (draws.checks[:, : self.checks - 1] < chance[:, None]).sum(axis=1)
+        finished = ~late[:, None] & np.ones_like(wanted, dtype=bool)
+        member_good = (draws.fault[:, who] >= self.faults[who]) & finished
+        return {
+            "seconds": np.minimum(seconds, limit),
+            "success": good,
+            "chance": chance,
+            "score": passed / self.checks,
+            "timed_out": late,
+            "cost": 0.002 * member_seconds.sum(axis=1) + 0.004 * allowed.sum(axis=1),
+            "tool_calls": allowed.sum(axis=1),
+            "member_seconds": np.minimum(member_seconds * stretch[:, None], limit),
+            "member_calls": allowed,
+            "refused": wanted - allowed,
+            "member_success": member_good,
+            "finished": finished,
+        }
+
+    def _allowed(self, shape: Shape, wanted: Floats) -> Floats:
+        """Return the calls that budgets let through; a team's budget is shared in proportion to the wish."""
+        budgets = dict(shape.member_budgets)
+        most = np.array([float(budgets.get(member, math.inf)) for member in shape.members])
+        allowed = np.minimum(wanted, most)
+        if shape.tool_budget is not None:
+            total = allowed.sum(axis=1, keepdims=True)
+            allowed = np.floor(allowed * np.minimum(1.0, shape.tool_budget / total))
+        kept: Floats = np.maximum(allowed, 0.0)
+        return kept
+
+    def _assembled(self, shape: Shape, seconds: Floats) -> Floats:
+        """Return the wall-clock seconds of members that wait for each other as the formation says."""
+        size = seconds.shape[1]
+        crowd = 1 + self.contention * (size - 1)
+        total: Floats = seconds.sum(axis=1)
+        longest: Floats = seconds.max(axis=1)
+        if shape.formation == "parallel":
+            return longest * crowd
+        if shape.formation == "consensus":
+            return longest * crowd * self.rounds
+        if shape.formation == "reflection":
+            pair: Floats = seconds[:, :2].sum(axis=1)
+            return pair * self.rounds
+        if shape.formation == "hierarchical":
+            leads = {member.id for member in self.spec.members if member.is_supervisor}
+            lead = next(place for place, member in enumerate(shape.members) if member in leads)
+            rest: Floats = np.delete(seconds, lead, axis=1).max(axis=1)
+            return seconds[:, lead] * (1 + 0.1 * size) + rest * (1 + self.contention * (size - 2))
+        if shape.formation == SUB_TEAMS:
+            place = {member: index for index, member in enumerate(shape.members)}
+            sums = [seconds[:, [place[member] for member in group]].sum(axis=1) for group in shape.groups]
+            slowest: Floats = np.max(sums, axis=0)
+            return slowest * (1 + self.contention * (len(sums) - 1)) + 0.2 * total / size
+        return total
+
+    def _latent(self, shape: Shape, who: Sequence[int], draws: Draws, share: Floats) -> Floats:
+        """Return the log odds of success before chance and formation."""
+        active = who[:2] if shape.formation == "reflection" else who
+        contributed = (self.weights[who] * np.sqrt(share))[:, : len(active)].sum(axis=1)
+        gained = -np.expm1(-self.saturation * contributed) / -math.expm1(-self.saturation)
+        pairs = float(self.synergy[np.ix_(active, active)].sum())
+        size = len(active)
+        errors = self.amplification * math.log(AMPLIFICATION[shape.formation]) * math.log(size) / math.log(4)
+        faulty = (draws.fault[:, active] < self.faults[active]).any(axis=1)
+        kept = FAULTY_KEEPS["hierarchical" if shape.formation == "hierarchical" else "other"]
+        lost = -math.log(kept) if size > 1 else LONE_FAULT
+        checked = -math.log1p(-CHECKING.get(shape.formation, 0.0)) if size > 1 else 0.0
+        latent: Floats = self.value * gained - lost * faulty - self.hardness * draws.task
+        return latent + (self.level + pairs + checked - errors)
+
+
+def usual_formations(members: Sequence[MemberSpec]) -> tuple[str, ...]:
+    """Return the formations that the members can form, reflection only for two or three."""
+    possible = feasible_formations(members)
+    return tuple(f for f in FORMATIONS if f in possible and (f != "reflection" or len(members) <= 3))

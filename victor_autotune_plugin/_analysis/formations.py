@@ -1,0 +1,216 @@
+"""Would another formation be faster? Own runs answer first, then the members' times, then other teams, then priors."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from itertools import permutations
+from typing import Final
+
+import numpy as np
+from attrs import frozen
+
+from .._model.optimization import Bottleneck, PerformanceInsight
+from .._model.plan import MemberSpec, feasible_formations
+from .durations import as_evidence, usable_rows
+from .estimates import Contrast, contrast
+from .history import RunHistory
+from .intervals import Estimate, mean_estimate
+from .predictions import Seconds, comparable, gain, in_formation
+from .tables import Codes, Flags, Floats, TeamTable
+
+OWN_RUNS, MEMBER_TIMES, OTHER_TEAMS, PRIOR = "own runs", "members' times", "other teams", "prior"
+"""Where a gain is from, the best source first."""
+
+FleetGains = Mapping[tuple[str, str], Estimate]
+"""Gains in percent of other teams that ran both, by (from, to)."""
+
+_PREDICTABLE: Final = ("parallel", "hierarchical", "sequential", "pipeline")
+_MIN_OWN_RUNS: Final = 5
+_MOST_RUNS: Final = 1000
+"""As many of the latest runs in a formation are compared."""
+
+_WORSE_SUCCESS: Final = -0.05
+"""A formation whose runs succeeded less often by more than this is not called better."""
+
+_PRIORS: Final = {("sequential", "parallel"), ("pipeline", "parallel"), ("consensus", "parallel")}
+_PRIOR_GAIN: Final = Estimate(35.0, 20.0, 50.0, 0)
+"""Expected of a better formation by the strategy's range, where nothing at all was measured."""
+
+
+@frozen
+class Candidate:
+    """A formation that may be better.
+
+    Attributes:
+        formation: The formation.
+        gain: Less time, in percent.
+        source: One of `OWN_RUNS`, `MEMBER_TIMES`, `OTHER_TEAMS`, `PRIOR`.
+    """
+
+    formation: str
+    gain: Estimate
+    source: str
+
+
+def formation_insight(
+    table: TeamTable,
+    *,
+    members: Sequence[MemberSpec] | None = None,
+    formation: str | None = None,
+    fleet: FleetGains | None = None,
+    is_slow: bool = False,
+) -> PerformanceInsight | None:
+    """Find out whether the formation of a team wastes time.
+
+    Args:
+        table: The team's runs.
+        members: The members as configured, or None when they are not known: then nothing needs a supervisor or a
+            critic.
+        formation: The formation in use; None for that of the latest run.
+        fleet: What other teams gained.
+        is_slow: Whether the team is slow; without, nothing is suggested that only a prior speaks for.
+
+    Returns:
+        The insight, with the better formations in `evidence["candidates"]`, best first, each with its gain in
+        percent, the 95 % interval and the source; None when none is expected to be faster.
+    """
+    used = formation or table.latest_formation
+    known = [used == name for name in table.formations]
+    under = table.where(np.array(known)[table.formation])
+    if not len(under):
+        return None
+    rows, _ = usable_rows(under)
+    candidates = _candidates(table, under, rows, used, members, fleet or {}, is_slow)
+    if not candidates:
+        return None
+    best = candidates[0]
+    now = float(under.duration[under.success].mean() if under.success.any() else under.duration.mean())
+    then = now * (1 - best.gain.value / 100)
+    return PerformanceInsight(
+        bottleneck=Bottleneck.SUBOPTIMAL_FORMATION.value + used,
+        severity=min(1.0, (now - then) / then) if then > 0 else 1.0,
+        current_value=now,
+        baseline_value=then,
+        impact_magnitude=min(1.0, best.gain.value / 100),
+        recommendation=f"Run the members in formation {best.formation} instead of {used}.",
+        affected_components=["formation"],
+        evidence={
+            "formation": best.formation,
+            "gain_percent": best.gain.value,
+            "gain_interval_percent": [best.gain.low, best.gain.high],
+            "runs": best.gain.runs,
+            "source": best.source,
+            "candidates": [{"formation": c.formation, "source": c.source, **c.gain.to_dict()} for c in candidates],
+            "member_durations": as_evidence(rows),
+        },
+    )
+
+
+def fleet_gains(history: RunHistory, *, besides: tuple[str, str] | None = None) -> dict[tuple[str, str], Estimate]:
+    """Return what teams that ran two formations gained by the one over the other, in percent.
+
+    Args:
+        history: Runs of many teams.
+        besides: Key of a team that is left out.
+
+    Returns:
+        By (from, to), the mean over teams with its interval, for pairs that at least two teams ran.
+    """
+    logs: dict[tuple[str, str], list[float]] = {}
+    for key in history.teams:
+        if key == besides:
+            continue
+        runs = _Runs(history.formations, **history.columns(key, ("formation", "duration", "success", "task")))
+        present = runs.present
+        for used, other in permutations(present, 2) if len(present) > 1 else ():
+            found = runs.difference(used, other)
+            if found is not None:
+                logs.setdefault((used, other), []).append(found.difference)
+    return {pair: _percent(mean_estimate(values)) for pair, values in logs.items() if len(values) > 1}
+
+
+class _Runs:
+    """Runs of one team in several formations, to compare them.
+
+    Args:
+        formations: Names of formations.
+        formation: Index in `formations` of each run.
+        duration: Seconds.
+        success: Whether it succeeded.
+        task: Number of the task, -1 for none.
+    """
+
+    def __init__(
+        self, formations: tuple[str, ...], formation: Codes, duration: Floats, success: Flags, task: Codes
+    ) -> None:
+        self._rows = {name: np.flatnonzero(formation == code)[-_MOST_RUNS:] for code, name in enumerate(formations)}
+        self._log = np.log(np.maximum(duration, 1e-3))
+        self._success = success.astype(np.float64)
+        self._task = task
+
+    @property
+    def present(self) -> list[str]:
+        """Formations that were run often enough to be compared."""
+        return [name for name, rows in self._rows.items() if len(rows) >= _MIN_OWN_RUNS]
+
+    def difference(self, used: str, other: str) -> Contrast | None:
+        """Return how much higher the log of the duration is in another formation.
+
+        None without runs enough, or when they succeed less often.
+        """
+        if used not in self.present or other not in self.present:
+            return None
+        rows = np.concatenate([self._rows[used], self._rows[other]])
+        chosen = np.arange(len(rows)) >= len(self._rows[used])
+        success = contrast(self._success[rows], chosen, self._task[rows])
+        if success is None or success.difference < _WORSE_SUCCESS:
+            return None
+        return contrast(self._log[rows], chosen, self._task[rows])
+
+
+def _candidates(
+    table: TeamTable,
+    under: TeamTable,
+    rows: Sequence[Seconds],
+    used: str,
+    members: Sequence[MemberSpec] | None,
+    fleet: FleetGains,
+    is_slow: bool,
+) -> list[Candidate]:
+    size = int(under.size[-1])
+    if members is None:
+        feasible: tuple[str, ...] = ("sequential", "parallel", "pipeline", "consensus")
+        lead = None
+    else:
+        took_part = {member.id for member in under.members} or {member.id for member in members}
+        team = [member for member in members if member.id in took_part]
+        feasible = feasible_formations(team)
+        lead = next((member.id for member in team if member.is_supervisor), None)
+    runs = _Runs(table.formations, table.formation, table.duration, table.success, table.task)
+    found = []
+    for other in feasible:
+        if other == used:
+            continue
+        own = runs.difference(used, other)
+        if own is not None:
+            measured = _percent(Estimate(own.difference, own.low, own.high, own.runs))
+            found.append(Candidate(other, measured, OWN_RUNS))
+            continue
+        if len(rows) > 1 and comparable(used) and other in _PREDICTABLE:
+            predicted = gain(rows, in_formation(used, lead), in_formation(other, lead))
+            if predicted is not None:
+                found.append(Candidate(other, predicted, MEMBER_TIMES))
+                continue
+        if (used, other) in fleet:
+            found.append(Candidate(other, fleet[used, other], OTHER_TEAMS))
+        elif is_slow and size > 1 and (used, other) in _PRIORS and not rows:
+            found.append(Candidate(other, _PRIOR_GAIN, PRIOR))
+    # Sorting is stable, so of two that are equally fast the simpler one comes first.
+    return sorted((c for c in found if c.gain.value > 0), key=lambda c: -c.gain.value)
+
+
+def _percent(difference: Estimate) -> Estimate:
+    """Return a difference of logs as a gain in percent."""
+    value, low, high = (100 * (1 - math.exp(min(x, 50.0))) for x in (difference.value, difference.high, difference.low))
+    return Estimate(value, low, high, difference.runs)

@@ -1,0 +1,1 @@
+"""The Python API: `PerformanceAnalyzer` and `PerformanceAutotuner`."""

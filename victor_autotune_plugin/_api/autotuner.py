@@ -1,0 +1,341 @@
+"""`PerformanceAutotuner`: suggest, apply, test, and take back, from Python.
+
+    autotuner = PerformanceAutotuner()                                   # the store of the current project
+    suggestions = autotuner.suggest_optimizations("review_team")
+    result = await autotuner.apply_optimizations("review_team", suggestions)
+    result.validation_status                                             # 'inconclusive': the test has started
+    autotuner.get_optimization_history("review_team")                    # … and what came of it
+    await autotuner.rollback_optimization("review_team")
+
+Every change is a transaction of the store that the team runs themselves use, so it holds for all processes that share
+it, and the history survives a restart.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Final, Self
+
+from .._apply.application import Application, KnownTeam, Target, known_team, limits_of
+from .._apply.history import Optimization, optimizations
+from .._apply.rollback import take_back
+from .._model.optimization import OptimizationResult, OptimizationSuggestion, PerformanceInsight
+from ..errors import AutotuneError
+from .analyzer import PerformanceAnalyzer
+
+if TYPE_CHECKING:
+    from .._apply.runners import Runner
+    from .._tuning.runtime import Runtime
+    from ..storage import Store
+    from ..strategies import OptimizationStrategy
+
+DEFAULT_THRESHOLD: Final = 5.0
+"""Improvement in percent that a test must prove, unless the settings or the caller say otherwise."""
+
+_ANALYZED_RUNS: Final = 10_000
+"""How many of a team's last recorded runs suggestions are made from."""
+
+
+class PerformanceAutotuner:
+    """Suggests, applies, tests and takes back changes of teams.
+
+    Args:
+        analyzer: Holds the runs to make suggestions from; None for the runs that the project's store has recorded.
+        strategies: Who suggests: instances, or names. None for the built-in ones and those of installed hooks, as
+            far as the settings allow them.
+        ab_test_threshold: Least improvement, in percent, that a test must prove. 5.0 stands for what the settings say,
+            which is 5 % unless they say otherwise.
+        enable_auto_rollback: Whether a change that a test promoted is watched and taken back by itself. True leaves it
+            to the settings, which do unless they say otherwise.
+        project: Folder whose settings and store are used; None for the one that Victor works on, or the current one.
+        database_url: Store to use instead of the project's.
+        workflow: Workflow of the teams, where several have a team of the same id.
+        max_risk: Highest risk level of suggestions, 0 to 1; None for any.
+
+    Raises:
+        SettingsError: If the project's settings are wrong.
+    """
+
+    def __init__(
+        self,
+        analyzer: PerformanceAnalyzer | None = None,
+        strategies: Iterable[OptimizationStrategy | str] | None = None,
+        ab_test_threshold: float = DEFAULT_THRESHOLD,
+        enable_auto_rollback: bool = True,
+        *,
+        project: Path | str | None = None,
+        database_url: str | None = None,
+        workflow: str | None = None,
+        max_risk: float | None = None,
+    ) -> None:
+        from .._tuning.runtime import Runtime, project_folder
+
+        self.analyzer = analyzer
+        self.ab_test_threshold = ab_test_threshold
+        self.enable_auto_rollback = enable_auto_rollback
+        self._strategies = None if strategies is None else tuple(strategies)
+        self._workflow = workflow
+        self._max_risk = max_risk
+        overrides = {
+            "database_url": database_url,
+            "experiment.minimum_improvement": (
+                None if ab_test_threshold == DEFAULT_THRESHOLD else ab_test_threshold / 100
+            ),
+            "watch.enabled": None if enable_auto_rollback else False,
+        }
+        self._runtime: Runtime = Runtime(project_folder() if project is None else Path(project), overrides=overrides)
+
+    def suggest_optimizations(
+        self,
+        team_id: str,
+        current_config: Mapping[str, Any] | None = None,
+        *,
+        workflow: str | None = None,
+        max_risk: float | None = None,
+        strategies: Iterable[str] | None = None,
+    ) -> list[OptimizationSuggestion]:
+        """Suggest changes.
+
+        Args:
+            team_id: The team.
+            current_config: Its config: any of `formation` (or `team_formation`), `members` or `member_count`,
+                `tool_budget` (or `total_tool_budget`), `timeout_seconds`; None for what the store knows.
+            workflow: Its workflow; None for that of the constructor, or the only one with such a team.
+            max_risk: Highest risk level, 0 to 1; None for that of the constructor.
+            strategies: Names of the strategies that may suggest; None for all.
+
+        Returns:
+            Suggestions by priority, and then by expected improvement times confidence; none below a confidence of
+            0.6. Empty when the runs show nothing, or there are none.
+
+        Raises:
+            PlanError: If a value of the config can't be used.
+            AutotuneError: If several workflows have such a team and none is named.
+        """
+        from ..strategies import rank
+
+        with self._looking() as store:
+            team = self._team(store, team_id, workflow)
+            insights = self._insights(store, team, current_config)
+        config = {"limits": limits_of(team.settings), **(team.config if current_config is None else current_config)}
+        chosen, names = self._chosen(team)
+        wanted = names if strategies is None else tuple(strategies)
+        risk = self._max_risk if max_risk is None else max_risk
+        return rank(chosen, insights, config, names=wanted, max_risk=risk)
+
+    async def apply_optimizations(
+        self,
+        team_id: str,
+        optimizations: Sequence[OptimizationSuggestion],
+        workflow_config: Mapping[str, Any] | str | Path | None = None,
+        enable_ab_testing: bool = True,
+        dry_run: bool = False,
+        *,
+        runner: Runner | None = None,
+        runs_per_arm: int | None = None,
+        workflow: str | None = None,
+    ) -> OptimizationResult:
+        """Apply the first of some suggestions. The others can follow when it is decided: a test proves one change.
+
+        - With A/B testing and a `runner`, the test is run to its verdict now, and the change put in place if it passed.
+        - With A/B testing alone, the test is started: the team's next runs decide it, in this process or another.
+          Until then `validation_status` is `inconclusive`, and `get_optimization_history` tells what came of it.
+        - Without A/B testing the change is put in place at once; `validation_status` is `skipped`.
+        - A dry run checks everything and changes nothing.
+
+        Where a change is put in place: in the file, if `workflow_config` is one (comments and order are kept, with a
+        backup); else in the team's live plan. A config that was given as a mapping is not touched: the changed one is
+        the result's `applied_config`, and `rollback_config` is what was before.
+
+        Args:
+            team_id: The team.
+            optimizations: Suggestions, the best first.
+            workflow_config: The team's config, or the YAML or JSON file that holds it; None for what the store knows.
+            enable_ab_testing: Whether a test decides.
+            dry_run: Whether to change nothing.
+            runner: Async (or plain) function that runs the team with a config and returns what came of it: a mapping
+                or an object with any of `success`, `duration_seconds`, `score`, `cost_usd`, `tool_calls`,
+                `timed_out`. If it raises, that run failed.
+            runs_per_arm: Most runs of each config by the `runner`; None for the settings'.
+            workflow: The team's workflow; None for that of the constructor, or the only one with such a team.
+
+        Returns:
+            What came of it. Figures are measured or absent. What went wrong is in `error`, with `success` False.
+        """
+        chosen = next(iter(optimizations), None)
+        if chosen is None:
+            return OptimizationResult(
+                False, team_id, None, error="There is nothing to apply: no optimization is given."
+            )
+        try:
+            with self._looking() as store:
+                team = self._team(store, team_id, workflow)
+            target = Target.of(workflow_config, team, chosen.current_config)
+            changed = self._strategy_of(chosen, team).apply(target.config, chosen)
+            application = Application(self._runtime, team, chosen, target, changed)
+            application.check()
+            if dry_run:
+                return application.dry_run()
+            if not enable_ab_testing:
+                return application.put_in_place()
+            if runner is None:
+                return application.start_test()
+            return await application.test(runner, runs_per_arm)
+        except AutotuneError as error:
+            return OptimizationResult(False, team_id, chosen, error=str(error))
+
+    def apply_optimizations_sync(
+        self, team_id: str, optimizations: Sequence[OptimizationSuggestion], *arguments: Any, **options: Any
+    ) -> OptimizationResult:
+        """Do what `apply_optimizations` does, outside of an event loop; the arguments are the same."""
+        return asyncio.run(self.apply_optimizations(team_id, optimizations, *arguments, **options))
+
+    async def rollback_optimization(
+        self,
+        team_id: str,
+        rollback_index: int = -1,
+        *,
+        workflow: str | None = None,
+        reason: str = "Taken back by hand.",
+    ) -> bool:
+        """Take an optimization back exactly, with those that were put in place on top of it.
+
+        Args:
+            team_id: The team.
+            rollback_index: Which one of those that are in effect, oldest first; -1 is the latest, 0 the oldest.
+            workflow: The team's workflow; None for that of the constructor, or the only one with such a team.
+            reason: Why, for the history.
+
+        Returns:
+            Whether it was taken back; False when there is no such one.
+
+        Raises:
+            AutotuneError: If it can't be taken back: its file was changed since, or the store can't be used.
+        """
+        active = [one for one in self._history(team_id, workflow) if one.in_effect]
+        try:
+            wanted = active[rollback_index]
+        except IndexError:
+            return False
+        take_back(self._runtime, wanted, reason)
+        return True
+
+    def rollback_optimization_sync(self, team_id: str, rollback_index: int = -1, **options: Any) -> bool:
+        """Do what `rollback_optimization` does, outside of an event loop; the arguments are the same."""
+        return asyncio.run(self.rollback_optimization(team_id, rollback_index, **options))
+
+    def get_optimization_history(
+        self, team_id: str | None = None, *, workflow: str | None = None
+    ) -> list[dict[str, Any]]:
+        """Return what was changed or tested, oldest first.
+
+        Args:
+            team_id: Of this team; None for all teams.
+            workflow: Of this workflow; None for that of the constructor, or any.
+
+        Returns:
+            For each optimization `timestamp`, `team_id`, `optimization`, `improvement_percentage`,
+            `validation_status` and the other keys of `OptimizationResult.to_dict`, with `in_effect`, `rolled_back` and
+            `reason`.
+        """
+        return [one.to_dict() for one in self._history(team_id, workflow)]
+
+    def close(self) -> None:
+        """Close the store. An autotuner that is used again opens it again."""
+        self._runtime.close()
+
+    def __enter__(self) -> Self:
+        """Return the autotuner, to be closed at the end of the block."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Close it."""
+        self.close()
+
+    @contextmanager
+    def _looking(self) -> Iterator[Store | None]:
+        """Open the store for a block, if there is one: looking creates none."""
+        store = self._runtime.open_existing_store()
+        if store is None:
+            yield None
+            return
+        with store:
+            yield store
+
+    def _team(self, store: Store | None, team_id: str, workflow: str | None) -> KnownTeam:
+        return known_team(self._runtime, store, team_id, workflow or self._workflow)
+
+    def _history(self, team_id: str | None, workflow: str | None) -> list[Optimization]:
+        with self._looking() as store:
+            if store is None:
+                return []
+            only = workflow or self._workflow
+            changes = store.changes(only, team_id)
+            experiments = {one.id: one for one in store.experiments(only, team_id)}
+            plans = {state.key: state.plan for state in store.teams()}
+        found: list[Optimization] = []
+        for key in dict.fromkeys((change.workflow, change.team_id) for change in changes):
+            own = [change for change in changes if (change.workflow, change.team_id) == key]
+            if key in plans:
+                found += optimizations(own, experiments, plans[key])
+            else:
+                from .._model.plan import EMPTY_PLAN
+
+                found += optimizations(own, experiments, EMPTY_PLAN)
+        return sorted(found, key=lambda one: one.started_at)
+
+    def _insights(
+        self, store: Store | None, team: KnownTeam, config: Mapping[str, Any] | None
+    ) -> list[PerformanceInsight]:
+        formation = None if config is None else config.get("formation") or config.get("team_formation")
+        if self.analyzer is not None:
+            # Metrics files mostly name no workflow.
+            named = self.analyzer.find(team.state.team_id, self._workflow) is not None
+            only = self._workflow if named else None
+            return self.analyzer.analyze_team_workflow(
+                team.state.team_id, workflow=only, spec=team.spec, formation=formation
+            )
+        if store is None:
+            return []
+        analyzer = PerformanceAnalyzer()
+        analyzer.add_runs(
+            run
+            for run in store.finished_runs(*team.state.key, limit=_ANALYZED_RUNS)
+            if team.spec is None or run.spec.fingerprint() == team.spec.fingerprint()
+        )
+        return analyzer.analyze_team_workflow(team.state.team_id, spec=team.spec, formation=formation)
+
+    def _chosen(self, team: KnownTeam) -> tuple[list[OptimizationStrategy], tuple[str, ...] | None]:
+        """Return who may suggest, and the names that are allowed."""
+        from ..strategies import BUILT_IN
+
+        offered = [*BUILT_IN, *self._hooked()]
+        if self._strategies is None:
+            return offered, team.settings.strategies
+        chosen: list[OptimizationStrategy] = []
+        for one in self._strategies:
+            if not isinstance(one, str):
+                chosen.append(one)
+                continue
+            named = [strategy for strategy in offered if strategy.name == one]
+            if not named:
+                names = ", ".join(dict.fromkeys(strategy.name for strategy in offered))
+                raise AutotuneError(f"{one!r} is no strategy", where="strategies", hint=f"Known: {names}.")
+            chosen += named
+        return chosen, None
+
+    def _hooked(self) -> list[OptimizationStrategy]:
+        return [strategy for answer in self._runtime.hooks.answers("add_strategies") for strategy in answer.value]
+
+    def _strategy_of(self, suggestion: OptimizationSuggestion, team: KnownTeam) -> OptimizationStrategy:
+        """Return the strategy that made a suggestion, to apply it its way; any built-in one for a stranger's."""
+        from ..strategies import BUILT_IN
+
+        chosen, _ = self._chosen(team)
+        return next((one for one in chosen if one.name == suggestion.type), BUILT_IN[0])

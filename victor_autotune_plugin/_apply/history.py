@@ -1,0 +1,188 @@
+"""A team's history as a list of optimizations: what was changed or tested, and what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from attrs import define, field
+
+from .._model.plan import TeamPlan
+from .._model.state import Change, Experiment
+from .._tuning.rollback import TAKES_BACK, in_effect
+
+OPTIMIZATION: Final = "optimization"
+"""Key in a change's evidence: the suggestion, as plain data."""
+
+VALIDATION: Final = "validation_status"
+"""Key in a change's evidence: how it was validated, where no experiment of the store did it."""
+
+ROLLBACK_CONFIG: Final = "rollback_config"
+"""Key in a change's evidence: the config before."""
+
+FILE: Final = "config_file"
+"""Key in a change's evidence: the file that was changed, its backup, and the digest of what was written."""
+
+_OUTCOMES: Final = {
+    "promoted": "passed",
+    "rejected": "failed",
+    "inconclusive": "inconclusive",
+    "aborted": "inconclusive",
+}
+
+
+@define
+class Optimization:
+    """One optimization in a team's history.
+
+    Attributes:
+        workflow: Workflow name.
+        team_id: Team id.
+        optimization: The suggestion, as `OptimizationSuggestion.to_dict` writes it as far as it is known.
+        started_at: Unix time when it was started or put in place.
+        at: Unix time of what last happened to it.
+        validation_status: `running`, `passed`, `failed`, `inconclusive` or `skipped`.
+        success: Whether it was put in place.
+        in_effect: Whether it is in place now.
+        rolled_back: Whether it was taken back.
+        improvement_percentage: Measured improvement in percent; 0.0 where nothing was proven.
+        before_metrics: Figures of the control's runs; empty where nothing was measured.
+        after_metrics: Figures of the treatment's runs.
+        rollback_config: What restores the state before.
+        reason: What last happened, in a sentence.
+        actor: Who did it, `auto` or `person`.
+        experiment_id: The experiment behind it, or None.
+        change_id: Id of the change that put it in place, or None.
+        is_noted: Whether the change was made elsewhere, in a file or by the caller, and not in the live plan.
+        file: What `FILE` holds, or None.
+    """
+
+    workflow: str
+    team_id: str
+    optimization: Mapping[str, Any]
+    started_at: float
+    at: float
+    validation_status: str = "running"
+    success: bool = False
+    in_effect: bool = False
+    rolled_back: bool = False
+    improvement_percentage: float = 0.0
+    before_metrics: Mapping[str, float] = field(factory=dict)
+    after_metrics: Mapping[str, float] = field(factory=dict)
+    rollback_config: Mapping[str, Any] = field(factory=dict)
+    reason: str = ""
+    actor: str = "auto"
+    experiment_id: str | None = None
+    change_id: int | None = None
+    is_noted: bool = False
+    file: Mapping[str, Any] | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON-able data; `timestamp` is when it was started, ISO 8601 in UTC."""
+        return {
+            "timestamp": datetime.fromtimestamp(self.started_at, UTC).isoformat(),
+            "updated": datetime.fromtimestamp(self.at, UTC).isoformat(),
+            "workflow": self.workflow,
+            "team_id": self.team_id,
+            "success": self.success,
+            "optimization": dict(self.optimization),
+            "before_metrics": dict(self.before_metrics),
+            "after_metrics": dict(self.after_metrics),
+            "improvement_percentage": self.improvement_percentage,
+            "validation_status": self.validation_status,
+            "rollback_config": dict(self.rollback_config),
+            "error": None,
+            "in_effect": self.in_effect,
+            "rolled_back": self.rolled_back,
+            "reason": self.reason,
+            "actor": self.actor,
+            "experiment_id": self.experiment_id,
+        }
+
+
+def optimizations(
+    changes: Sequence[Change], experiments: Mapping[str, Experiment], plan: TeamPlan
+) -> list[Optimization]:
+    """Return a team's optimizations, oldest first.
+
+    Args:
+        changes: Its history, oldest first.
+        experiments: Its experiments by id.
+        plan: Its live plan.
+    """
+    found: dict[str, Optimization] = {}
+    by_change: dict[int | None, Optimization] = {}
+    for change in changes:
+        if change.action == "rolled_back":
+            taken = [by_change[number] for number in change.evidence.get(TAKES_BACK, ()) if number in by_change]
+            watched = found.get(change.experiment_id or "")
+            for one in taken or ([] if watched is None else [watched]):
+                one.rolled_back, one.reason, one.at, one.actor = True, change.reason, change.at, change.actor
+        elif change.action == "started" or change.action in _OUTCOMES:
+            key = change.experiment_id or f"change {change.id}"
+            one = found.setdefault(key, _new(change, experiments.get(change.experiment_id or "")))
+            if change.action in _OUTCOMES:
+                _decide(one, change)
+            if change.action == "promoted":
+                by_change[change.id] = one
+    live = {change.id for change in in_effect(changes, plan)}
+    for one in found.values():
+        one.in_effect = one.success and not one.rolled_back and (one.is_noted or one.change_id in live)
+    return list(found.values())
+
+
+def _new(change: Change, experiment: Experiment | None) -> Optimization:
+    suggestion: Mapping[str, Any] = change.evidence.get(OPTIMIZATION) or {}
+    if not suggestion and change.action == "started":
+        suggestion = change.evidence
+    if not suggestion:
+        suggestion = {
+            "type": "" if experiment is None else experiment.strategy,
+            "description": change.reason if experiment is None else experiment.description,
+            "current_config": change.plan_before.to_dict(),
+            "suggested_config": (change.plan_after if experiment is None else experiment.treatment).to_dict(),
+        }
+    return Optimization(
+        workflow=change.workflow,
+        team_id=change.team_id,
+        optimization=suggestion,
+        started_at=change.at,
+        at=change.at,
+        reason=change.reason,
+        actor=change.actor,
+        experiment_id=change.experiment_id,
+        rollback_config=change.evidence.get(ROLLBACK_CONFIG) or change.plan_before.to_dict(),
+    )
+
+
+def _decide(one: Optimization, change: Change) -> None:
+    evidence = change.evidence
+    one.at, one.reason, one.actor = change.at, change.reason, change.actor
+    one.validation_status = evidence.get(VALIDATION) or _OUTCOMES[change.action]
+    one.success = change.action == "promoted"
+    one.change_id = change.id
+    one.is_noted = one.success and change.rollback_plan == change.plan_after
+    one.file = evidence.get(FILE)
+    if change.improvement_percent is not None:
+        one.improvement_percentage = change.improvement_percent
+    before, after = metrics_of(evidence)
+    if before:
+        one.before_metrics, one.after_metrics = before, after
+
+
+def metrics_of(verdict: Mapping[str, Any]) -> tuple[dict[str, float], dict[str, float]]:
+    """Return the figures of control and treatment that a verdict holds.
+
+    Args:
+        verdict: A verdict, as `experiment.Verdict.to_dict` writes it; or the evidence of a trial, with `before_metrics`
+            and `after_metrics`.
+    """
+    if "before_metrics" in verdict:
+        return dict(verdict["before_metrics"]), dict(verdict.get("after_metrics") or {})
+    guardrails = verdict.get("guardrails") or ()
+    before, after = (
+        {str(one["name"]): float(one[arm]) for one in guardrails if one.get(arm) is not None}
+        for arm in ("control", "treatment")
+    )
+    return before, after

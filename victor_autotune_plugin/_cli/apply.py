@@ -1,0 +1,243 @@
+"""`apply`: make suggested changes, with a person's word on each, or by itself; tested or at once."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from ..errors import AutotuneError
+from .command import ExitCode
+from .options import (
+    HERE,
+    ConfigFile,
+    Json,
+    MaxRisk,
+    Metrics,
+    Output,
+    Project,
+    SkipBad,
+    Strategies,
+    Team,
+    TeamName,
+    Workflow,
+    chosen,
+)
+from .suggest import Asked
+
+if TYPE_CHECKING:
+    from .._model.optimization import OptimizationResult, OptimizationSuggestion
+
+_ANSWERS: Final = {"y": "y", "yes": "y", "n": "n", "no": "n", "v": "v", "view": "v", "q": "q", "quit": "q", "": "n"}
+
+
+def apply(
+    name: TeamName = None,
+    interactive: Annotated[
+        bool, typer.Option("--interactive", "-i", help="Ask about each suggestion: yes, no, view, quit.")
+    ] = False,
+    auto: Annotated[
+        bool, typer.Option("--auto", help="Ask nothing. What loosens a limit is left out: only a person may allow it.")
+    ] = False,
+    ab_test: Annotated[
+        bool, typer.Option("--ab-test", help="Start an A/B test, which the team's next runs decide; one at a time.")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check and show the changes, and make none.")] = False,
+    metrics: Metrics = None,
+    config: ConfigFile = None,
+    skip_bad: SkipBad = False,
+    max_risk: MaxRisk = None,
+    strategies: Strategies = None,
+    project: Project = HERE,
+    workflow: Workflow = None,
+    team: Team = None,
+    output: Output = None,
+    as_json: Json = False,
+) -> None:
+    """Apply what `suggest` suggests: to the team's live plan, or with --config to the file.
+
+    A file keeps its comments and order, and a backup of it is kept. With
+    --ab-test nothing is changed before a test on the team's next runs has
+    passed. Each change is taken back exactly by `rollback`.
+
+    Without --interactive, --auto or --dry-run it asks, if there is a
+    terminal to ask on.
+
+    Exit code 1 if a change could not be made.
+    """
+    from . import rendering as show
+    from .files import write_text
+
+    asks = interactive or (not auto and not dry_run and sys.stdin.isatty())
+    if interactive and auto:
+        raise AutotuneError("--interactive and --auto exclude each other", hint="Give only one of them.")
+    if not (asks or auto or dry_run):
+        raise AutotuneError("nobody can be asked here", where="apply", hint="Add --auto, --interactive or --dry-run.")
+    if as_json and asks:
+        raise AutotuneError("--json asks nothing", where="--json", hint="Add --auto or --dry-run.")
+    asked = Asked(metrics, config, project, workflow, chosen(name, team), max_risk, strategies, skip_bad)
+    with asked:
+        found = asked.suggestions()
+        application = _Application(asked, ab_test=ab_test, dry_run=dry_run, as_json=as_json)
+        if not as_json:
+            show.say(asked.title(found))
+            show.blank()
+        if asks:
+            application.ask(found)
+        else:
+            application.all(found)
+    data = {
+        "workflow": asked.workflow,
+        "team_id": asked.team_id,
+        "results": [one.to_dict() for one in application.results],
+        "left_out": application.left_out,
+    }
+    if output is not None:
+        write_text(output, show.json_text(data))
+    if as_json:
+        show.write_json(data)
+    elif found:
+        show.say(application.summary())
+    if any(not one.success for one in application.results):
+        raise typer.Exit(ExitCode.BAD)
+
+
+class _Application:
+    """Applies suggestions one after the other, no knob twice.
+
+    Args:
+        asked: What to apply to.
+        ab_test: Whether a test decides.
+        dry_run: Whether to change nothing.
+        as_json: Whether nothing is printed.
+    """
+
+    def __init__(self, asked: Asked, *, ab_test: bool, dry_run: bool, as_json: bool) -> None:
+        self._asked = asked
+        self._ab_test = ab_test
+        self._dry_run = dry_run
+        self._quiet = as_json
+        self._knobs: set[str] = set()
+        self.results: list[OptimizationResult] = []
+        self.left_out: list[dict[str, str]] = []
+
+    def all(self, found: list[OptimizationSuggestion]) -> None:
+        """Apply all of them that need no person's word; with a test, the first."""
+        for number, one in enumerate(found, 1):
+            why = self._obstacle(one)
+            if why is None and one.metadata.get("needs_person") and not self._dry_run:
+                why = "It loosens a limit, so only a person may allow it: use --interactive."
+            self._show(number, one)
+            if why is None:
+                self._apply(one)
+            else:
+                self._leave_out(one, why)
+
+    def ask(self, found: list[OptimizationSuggestion]) -> None:
+        """Ask about each of them."""
+        for number, one in enumerate(found, 1):
+            self._show(number, one)
+            why = self._obstacle(one)
+            if why is not None:
+                self._leave_out(one, why)
+                continue
+            answer = self._answer(number, one)
+            if answer == "q":
+                return
+            if answer == "y":
+                self._apply(one)
+            else:
+                self.left_out.append({"description": one.description, "reason": "A person said no."})
+
+    def summary(self) -> str:
+        """Return what was done, in a sentence."""
+        from . import rendering as show
+
+        done = sum(one.success for one in self.results)
+        failed = len(self.results) - done
+        verb = "would be made" if self._dry_run else "tested now" if self._ab_test else "made"
+        said = f"{show.count(done, 'change')} {verb}"
+        said += f", {failed} failed" if failed else ""
+        if done and not self._dry_run:
+            said += "; see victor autotune history, and take back with victor autotune rollback"
+        return f"{said}."
+
+    def _obstacle(self, one: OptimizationSuggestion) -> str | None:
+        """Return why a suggestion can't follow those that were applied, or None."""
+        if self._ab_test and not self._dry_run and any(result.success for result in self.results):
+            return "One test at a time: it can follow when the first is decided."
+        if self._knobs & _knobs(one):
+            return "It changes what another suggestion changed already."
+        return None
+
+    def _apply(self, one: OptimizationSuggestion) -> None:
+        from . import rendering as show
+
+        asked = self._asked
+        result = asked.autotuner.apply_optimizations_sync(
+            asked.team_id, [one], asked.config, self._ab_test, self._dry_run
+        )
+        self.results.append(result)
+        if result.success:
+            self._knobs |= _knobs(one)
+        if not self._quiet:
+            said = result.message if result.success else f"Failed: {result.error}"
+            show.say(f"   {said}", "" if result.success else "red")
+            show.blank()
+
+    def _leave_out(self, one: OptimizationSuggestion, why: str) -> None:
+        from . import rendering as show
+
+        self.left_out.append({"description": one.description, "reason": why})
+        if not self._quiet:
+            show.say(f"   Left out. {why}", "yellow")
+            show.blank()
+
+    def _show(self, number: int, one: OptimizationSuggestion) -> None:
+        if not self._quiet:
+            from .findings import print_suggestion
+
+            print_suggestion(number, one)
+
+    def _answer(self, number: int, one: OptimizationSuggestion) -> str:
+        """Ask until the answer is one; the end of the input means quit."""
+        from . import rendering as show
+
+        console = show.err()
+        while True:
+            console.print(f"Apply suggestion {number}? (y)es, (n)o, (v)iew, (q)uit [n]: ", end="")
+            line = sys.stdin.readline()
+            if not line:
+                console.print()
+                return "q"
+            answer = _ANSWERS.get(line.strip().lower())
+            if answer == "v":
+                _view(one)
+            elif answer is None:
+                console.print("Please answer y, n, v or q.")
+            else:
+                return answer
+
+
+def _knobs(one: OptimizationSuggestion) -> set[str]:
+    """Return the knobs that a suggestion changes; a formation and sub-teams take each other's place."""
+    same = {"sub_teams": "formation", "member_count": "members"}
+    return {same.get(knob, knob) for knob in one.suggested_config}
+
+
+def _view(one: OptimizationSuggestion) -> None:
+    """Show everything that stands behind a suggestion."""
+    from . import rendering as show
+
+    show.out().print(show.pairs([(key, _short(value)) for key, value in one.metadata.items()]))
+
+
+def _short(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_short, value))
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_short(item)}" for key, item in value.items())
+    return str(value)

@@ -1,0 +1,202 @@
+"""What `doctor` looks at. No check raises, and none changes anything but an older store's schema, as every command."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, version
+from pathlib import Path
+from typing import Any, Final
+
+from attrs import asdict, frozen
+
+from .._host import seams
+from .._settings import FILE_NAME, SettingsBook, victor_dir_name
+from .._tuning.hookmanager import HookManager
+from ..errors import AutotuneError, SettingsError, StoreError
+from ..hookspecs import PROJECT
+from ..storage import Store, default_url
+from ..storage.location import without_secrets
+from ..storage.target import target_of
+from . import rendering as show
+
+OK: Final = "ok"
+WARN: Final = "warn"
+BAD: Final = "bad"
+
+FRESH_SECONDS: Final = 24 * 3600
+"""A remembered fault that is older is shown, but no longer counted as wrong."""
+
+_TESTED: Final = "0.9"
+_ENTRY_POINT: Final = "victor_autotune_plugin.plugin:plugin"
+
+
+@frozen
+class Check:
+    """What was looked at and found.
+
+    Attributes:
+        name: What was looked at.
+        status: `ok`, `warn`: worth knowing, or `bad`: something is wrong.
+        found: What was found.
+        hint: What to do about it, or None.
+    """
+
+    name: str
+    status: str
+    found: str
+    hint: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON-able data."""
+        return asdict(self)
+
+
+def examine(project: Path) -> list[Check]:
+    """Look at everything.
+
+    Args:
+        project: The project's folder.
+
+    Returns:
+        What was found, in the order of the way of a run.
+    """
+    checks: list[Check] = []
+    book: list[SettingsBook] = []
+    parts: tuple[tuple[str, Callable[[], Iterator[Check]]], ...] = (
+        ("Victor", _victor),
+        ("plugin", _plugin),
+        ("interception", _seams),
+        ("settings", lambda: _settings(project, book)),
+        ("store", lambda: _store(project, book[0]) if book else _no_store()),
+        ("hooks", _hooks),
+        ("telemetry", _telemetry),
+    )
+    for name, part in parts:
+        try:
+            checks.extend(part())
+        except Exception as error:
+            checks.append(Check(name, BAD, f"could not be looked at: {type(error).__name__}: {error}"))
+    return checks
+
+
+def _victor() -> Iterator[Check]:
+    try:
+        found = version("victor-ai")
+    except PackageNotFoundError:
+        yield Check("Victor", BAD, "not installed", "pip install 'victor-ai>=0.9,<1'")
+        return
+    if found.startswith(f"{_TESTED}."):
+        yield Check("Victor", OK, f"victor-ai {found}")
+    else:
+        hint = "If something is wrong below: pip install 'victor-ai>=0.9,<1'"
+        yield Check("Victor", WARN, f"victor-ai {found}; this plugin was tested with {_TESTED}", hint)
+
+
+def _plugin() -> Iterator[Check]:
+    if seams.is_active():
+        yield Check("plugin", OK, "loaded by Victor")
+    elif any(entry.value == _ENTRY_POINT for entry in entry_points(group="victor.plugins")):
+        yield Check("plugin", OK, "installed where Victor looks for plugins")
+    else:
+        hint = "pip install --force-reinstall victor-autotune-plugin"
+        yield Check("plugin", BAD, "its entry point is missing, so Victor does not load it", hint)
+
+
+def _seams() -> Iterator[Check]:
+    served = {seam.name: seam for seam in seams.SEAMS}
+    health = seams.health()
+    broken = {name: fault for name, fault in health.items() if fault is not None}
+    for name, fault in broken.items():
+        seam = served[name]
+        lost = "no run is intercepted" if seam.required else f"missing: {seam.serves}"
+        hint = "pip install -U victor-autotune-plugin, or pip install 'victor-ai>=0.9,<1'"
+        yield Check(f"seam {seam.path}", BAD, f"{fault}; {lost}", hint)
+    if not broken:
+        yield Check("interception", OK, f"all {len(health)} seams of Victor are as they should be")
+
+
+def _settings(project: Path, book: list[SettingsBook]) -> Iterator[Check]:
+    folder = victor_dir_name(os.environ)
+    files = [place / folder / FILE_NAME for place in dict.fromkeys((Path.home(), project.absolute()))]
+    found = [str(file) for file in files if file.exists()]
+    found += sorted(f"env {name}" for name in os.environ if name.startswith("VICTOR_AUTOTUNE_"))
+    try:
+        book.append(SettingsBook.load(project))
+    except SettingsError as error:
+        where = "" if error.where is None else f"{error.where}: "
+        yield Check("settings", BAD, f"{where}{error.message}", error.hint or "Mend the settings as told.")
+        return
+    yield Check("settings", OK, ", ".join(found) if found else f"none found, so defaults hold (file: {files[-1]})")
+
+
+def _no_store() -> Iterator[Check]:
+    yield Check("store", WARN, "not looked at, since the settings that name it are wrong")
+
+
+def _store(project: Path, book: SettingsBook) -> Iterator[Check]:
+    url = book.database_url or default_url(project)
+    shown = without_secrets(url)
+    try:
+        file = target_of(url, 0.2).file
+        if file is not None and not file.exists():
+            yield Check("store", OK, f"{shown}: not there yet; the first run creates it")
+            return
+        with Store.open(url) as store:
+            # Asks for the right to write, and writes nothing.
+            with store.transaction():
+                pass
+            yield from _contents(store, shown, file)
+    except StoreError as error:
+        yield Check("store", BAD, _told(error, shown), error.hint)
+
+
+def _contents(store: Store, shown: str, file: Path | None) -> Iterator[Check]:
+    counts = store.counts()
+    size = "" if file is None else f", {file.stat().st_size / 1e6:.1f} MB"
+    held = f"{show.count(counts['teams'], 'team')}, {show.count(counts['runs'], 'run')}"
+    yield Check("store", OK, f"{shown}: writable{size}, {held}")
+    lost = counts["runs_lost"]
+    if lost:
+        yield Check("lost runs", WARN, f"{show.count(lost, 'run')} never finished, since the process died")
+    now = time.time()
+    for fault in store.faults():
+        fresh = now - fault.last_at < FRESH_SECONDS
+        seen = f"{fault.error} ({show.count(fault.count, 'time')}, last {show.when(fault.last_at)})"
+        hint = "Runs go on without it. Mend the cause; a day after the last one it no longer counts."
+        yield Check(f"fault in {fault.where}", BAD if fresh else WARN, seen, hint if fresh else None)
+
+
+def _hooks() -> Iterator[Check]:
+    found = tuple(entry_points(group=PROJECT))
+    for entry in found:
+        yield _hook(entry)
+    if not found:
+        yield Check("hook packages", OK, "none installed")
+
+
+def _hook(entry: EntryPoint) -> Check:
+    package = entry.dist.name if entry.dist is not None else entry.value
+    try:
+        HookManager().register(entry.load(), entry.name)
+    except Exception as error:
+        hint = f"pip install -U {package}, or pip uninstall {package}"
+        return Check(f"hooks {entry.name}", BAD, f"{package}: {type(error).__name__}: {error}", hint)
+    return Check(f"hooks {entry.name}", OK, package)
+
+
+def _telemetry() -> Iterator[Check]:
+    from opentelemetry import metrics, trace
+
+    providers = {"traces": trace.get_tracer_provider(), "metrics": metrics.get_meter_provider()}
+    for name, provider in providers.items():
+        kind = type(provider)
+        if kind.__name__.startswith(("Proxy", "_Proxy", "NoOp", "Default")):
+            yield Check(name, OK, "no provider is set in this process, so nothing is exported")
+        else:
+            yield Check(name, OK, f"{kind.__module__}.{kind.__qualname__}")
+
+
+def _told(error: AutotuneError, shown: str) -> str:
+    return f"{error.where or shown}: {error.message}"

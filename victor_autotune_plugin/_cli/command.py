@@ -1,0 +1,92 @@
+"""What every command does alike: help with examples, errors, quiet logs, exit codes.
+
+| code | meaning |
+|---|---|
+| 0 | fine |
+| 1 | found something bad: a run failed, a change could not be made, a version is worse, or `doctor` found a fault |
+| 2 | wrong usage or input: option, settings, file, store, team |
+| 130 | interrupted by Ctrl-C |
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import TYPE_CHECKING, Any
+
+import click
+import typer
+from typer.core import TyperCommand
+
+from ..errors import AutotuneError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class ExitCode(IntEnum):
+    """What a command ends with."""
+
+    FINE = 0
+    BAD = 1
+    USAGE = 2
+    INTERRUPTED = 130
+
+
+class Command(TyperCommand):
+    """A command whose errors are told in one way: as text on stderr, or with `--json` as an object on stdout.
+
+    Its epilog holds examples, a line each, in which `{prog}` stands for the command as it was called.
+    """
+
+    def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the help, with examples that fit the program's name."""
+        examples = self.epilog
+        if examples is not None:
+            lines = ["Examples:" if "\n" in examples else "Example:", *examples.splitlines()]
+            self.epilog = "\n\n".join(lines).replace("{prog}", ctx.command_path)
+        try:
+            super().format_help(ctx, formatter)
+        finally:
+            self.epilog = examples
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read the arguments; what is wrong with them is told as JSON if that was asked for."""
+        as_json = "--json" in args
+        try:
+            return super().parse_args(ctx, args)
+        except click.UsageError as error:
+            if not as_json:
+                raise
+            from .rendering import write_error
+
+            message = error.format_message()
+            hint = f"See {ctx.command_path} --help"
+            write_error(AutotuneError(message, where=_where(error), hint=hint), as_json=True)
+            raise typer.Exit(ExitCode.USAGE) from error
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command.
+
+        Raises:
+            typer.Exit: With the command's exit code, if it isn't 0.
+        """
+        from . import console
+
+        options: Mapping[str, Any] = ctx.params
+        with console.prepared(verbose=bool(options.get("verbose"))):
+            try:
+                return super().invoke(ctx)
+            except AutotuneError as error:
+                from .rendering import write_error
+
+                write_error(error, as_json=bool(options.get("as_json")))
+                raise typer.Exit(ExitCode.USAGE) from error
+            except KeyboardInterrupt:
+                raise typer.Exit(ExitCode.INTERRUPTED) from None
+
+
+def _where(error: click.UsageError) -> str | None:
+    parameter = getattr(error, "param", None)
+    if isinstance(parameter, click.Option):
+        return max(parameter.opts, key=len)
+    return parameter.human_readable_name if isinstance(parameter, click.Parameter) else None

@@ -1,0 +1,31 @@
+"""`doctor`: is everything as it should be, and if not, what mends it."""
+
+from __future__ import annotations
+
+import typer
+
+from .command import ExitCode
+from .options import HERE, Json, Project
+
+
+def doctor(project: Project = HERE, as_json: Json = False) -> None:
+    """Check Victor, settings, store, hook packages and telemetry; exit code 1 if something is wrong."""
+    from . import rendering as show
+    from .checks import BAD, examine
+
+    checks = examine(project)
+    bad = [check for check in checks if check.status == BAD]
+    if as_json:
+        show.write_json({"healthy": not bad, "checks": [check.to_dict() for check in checks]})
+    else:
+        table = show.table("", "What", "Found")
+        for check in checks:
+            hint = None if check.hint is None else f"→ {check.hint}"
+            table.add_row(show.word(check.status), show.name(check.name), show.lines(*check.found.splitlines(), hint))
+        show.out().print(table)
+        if bad:
+            show.say(f"{show.count(len(bad), 'check')} of {len(checks)} found something wrong.", "red")
+        else:
+            show.say("Everything is as it should be.", "green")
+    if bad:
+        raise typer.Exit(ExitCode.BAD)

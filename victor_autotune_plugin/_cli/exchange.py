@@ -1,0 +1,172 @@
+"""`export` and `import`: all that is known of the teams as JSON Lines, to keep or to carry to another store."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, Final
+
+import typer
+
+from ..errors import AutotuneError
+from .options import HERE, Json, Project, Team, TeamName, Workflow, chosen
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from ..storage.archive import Item
+    from .session import Session
+
+_MOST_TOLD: Final = 10
+"""Bad lines that are told one by one."""
+
+SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Leave out lines that can't be used, and count them.")]
+
+
+def export(
+    name: TeamName = None,
+    project: Project = HERE,
+    workflow: Workflow = None,
+    team: Team = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE", help="File to write.", show_default="standard output"),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Write the history of all teams or of one, as JSON Lines that `import` reads.
+
+    In it are changes, finished runs, experiments with all that `replay` needs,
+    and the teams' live plans; neither prompt nor output. With --json it is one
+    object with `header`, `changes`, `runs`, `experiments` and `teams` instead.
+    """
+    from ..storage import archive
+    from . import rendering as show
+    from .files import written
+    from .session import opened
+
+    team_id = chosen(name, team)
+    with opened(project) as session:
+        session.teams(workflow, team_id)
+        kinds = _items(session, workflow, team_id)
+        if as_json and output is None:
+            parts = {kind: [one.to_dict() for one in items] for kind, items in kinds.items()}
+            show.write_json({"header": archive.header(), **parts})
+            return
+        counts = dict.fromkeys(kinds, 0)
+        with contextlib.nullcontext(sys.stdout) if output is None else written(output, "--output") as file:
+            file.write(archive.to_line(archive.header()))
+            for kind, items in kinds.items():
+                for item in items:
+                    file.write(archive.to_line(item))
+                    counts[kind] += 1
+            file.flush()
+    if output is not None and as_json:
+        show.write_json({"file": str(output), **counts})
+    elif output is not None:
+        show.say(f"{output}: {_counted(counts)}.")
+
+
+def _items(session: Session, workflow: str | None, team_id: str | None) -> dict[str, Iterable[Item]]:
+    """Return what there is to export by its kind, in the order in which it must be imported."""
+    from ..storage.archive import ExperimentRecord
+
+    store = session.store
+    if store is None:
+        return {"changes": (), "runs": (), "experiments": (), "teams": ()}
+    # States are read first: the experiment that one names is there then.
+    states = [one for one in store.teams() if workflow in (None, one.workflow) and team_id in (None, one.team_id)]
+    experiments = store.experiments(workflow, team_id)[::-1]
+    return {
+        "changes": store.changes(workflow, team_id),
+        "runs": store.finished_runs(workflow, team_id),
+        "experiments": (ExperimentRecord.stored(store, one) for one in experiments),
+        "teams": states,
+    }
+
+
+def _counted(counts: Mapping[str, int]) -> str:
+    """Return how many there are of each kind, in words."""
+    from . import rendering as show
+
+    kinds = ("run", "change", "experiment", "team")
+    *most, last = [show.count(counts[f"{kind}s"], kind) for kind in kinds]
+    return f"{', '.join(most)} and {last}"
+
+
+def import_(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="What `export` wrote; - for standard input.")],
+    project: Project = HERE,
+    skip_bad: SkipBad = False,
+    as_json: Json = False,
+) -> None:
+    """Read a history into the project's store. What is there already stays as it is.
+
+    The whole file is checked before anything is written. A team that this
+    store does not know gets its live plan and its open test from the file. For
+    one that it knows they stay what they are here, and an open test of the
+    file is left out.
+    """
+    from attrs import asdict
+
+    from ..storage import archive, importing
+    from . import rendering as show
+    from .reading import tracked
+    from .session import opened
+
+    bad: list[archive.ArchiveError] | None = [] if skip_bad else None
+    with _opened(file) as source, opened(project) as session:
+        size = source.seek(0, 2)
+        for stage in ("checking", "importing"):
+            source.seek(0)
+            lines = tracked(source, f"{stage} {file.name}", size)
+            if stage == "checking":
+                for _ in archive.read(lines, str(file), bad=bad):
+                    pass
+                continue
+            with session.runtime.open_store() as store:
+                done = importing.write(store, archive.read(lines, str(file), bad=[] if skip_bad else None))
+    errors = bad or []
+    done.skipped = len(errors)
+    if as_json:
+        wrong = [{"where": one.where, "message": one.message} for one in errors[:_MOST_TOLD]]
+        show.write_json({"file": str(file), **asdict(done), "errors": wrong})
+        return
+    for one in errors[:_MOST_TOLD]:
+        show.note(f"left out: {one}")
+    there = done.duplicate_runs + done.duplicate_changes + done.duplicate_experiments + done.duplicate_teams
+    said = f"Imported {_counted(asdict(done))}"
+    said += f"; {there} were there already" if there else ""
+    said += f"; {show.count(done.skipped, 'line')} left out" if done.skipped else ""
+    show.say(f"{said}.")
+    if done.open_experiments:
+        left = show.count(done.open_experiments, "open experiment")
+        show.note(f"{left} left out: the team has its own plan here. When it has ended, export and import it again.")
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """Open a file, or what standard input holds, for reading twice.
+
+    Raises:
+        AutotuneError: If it can't be read.
+    """
+    try:
+        if str(path) == "-":
+            import shutil
+            import tempfile
+
+            with tempfile.TemporaryFile() as copy:
+                shutil.copyfileobj(_stdin(), copy)
+                yield copy
+            return
+        with path.open("rb") as file:
+            yield file
+    except OSError as error:
+        raise AutotuneError(f"can't be read: {error.strerror}", where=str(path)) from error
+
+
+def _stdin() -> BinaryIO:
+    return sys.stdin.buffer

@@ -1,0 +1,137 @@
+"""`init`: a settings file to start from, for the workflows that a project has."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from attrs import frozen
+
+from .options import HERE, Json, Project
+
+if TYPE_CHECKING:
+    from ..configfiles.discovery import Found
+
+
+@frozen
+class Begun:
+    """What `init` did, or would do.
+
+    Attributes:
+        file: The settings file.
+        schema: Its JSON Schema for editors, beside it.
+        text: Contents of the settings file.
+        found: The project's teams.
+        written: Whether the files were written.
+        backup: Copy of the settings file that was there before, or None.
+    """
+
+    file: Path
+    schema: Path
+    text: str
+    found: Found
+    written: bool = False
+    backup: Path | None = None
+
+    def notes(self) -> list[str]:
+        """Return what a person should know, sentence by sentence."""
+        from ..configfiles.discovery import MOST_FILES
+
+        notes = [f"left out: {error}" for error in self.found.broken]
+        if self.found.cut:
+            notes.append(f"only the first {MOST_FILES:,} YAML files were looked into")
+        return notes
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON-able data."""
+        return {
+            "file": str(self.file),
+            "schema": str(self.schema),
+            "written": self.written,
+            "backup": None if self.backup is None else str(self.backup),
+            "teams": [
+                {
+                    "workflow": team.spec.workflow,
+                    "team_id": team.spec.team_id,
+                    "file": str(team.file),
+                    "line": team.line,
+                    "formation": team.spec.formation,
+                    "members": list(team.spec.member_ids),
+                }
+                for team in self.found.teams
+            ],
+            "notes": self.notes(),
+            "text": self.text,
+        }
+
+
+def init(
+    project: Project = HERE,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace a settings file that is there; it is kept as a backup.")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the file, and write nothing.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Write a commented settings file for the workflows of a project that have team steps.
+
+    Every team is observed, as without the file: nothing changes until you
+    say so in it. An editor checks and explains the keys while you type, by
+    the schema that is put beside the file.
+    """
+    from . import rendering as show
+
+    begun = _begun(project)
+    if not dry_run:
+        begun = _written(begun, force=force)
+    if as_json:
+        show.write_json(begun.to_dict())
+        return
+    for note in begun.notes():
+        show.note(note)
+    if dry_run:
+        typer.echo(begun.text, nl=False)
+        return
+    teams = show.count(len(begun.found.teams), "team")
+    show.say(f"Wrote {begun.file} for {teams}, and its schema for editors.")
+    if begun.backup is not None:
+        show.say(f"The old file is {begun.backup}.")
+
+
+def _begun(project: Path) -> Begun:
+    import os
+
+    from .._settings import FILE_NAME, victor_dir_name
+    from .._settings.editor import SCHEMA_FILE
+    from ..configfiles.discovery import Found, find_teams
+    from ..configfiles.starting import starting_text
+
+    folder = victor_dir_name(os.environ)
+    found = find_teams(project, folder)
+    # The settings know no name that is all spaces.
+    named = [team for team in found.teams if team.spec.workflow.strip()]
+    found = Found(named, found.broken, found.cut)
+    return Begun(project / folder / FILE_NAME, project / folder / SCHEMA_FILE, starting_text(named), found)
+
+
+def _written(begun: Begun, *, force: bool) -> Begun:
+    from attrs import evolve
+
+    from .._settings.editor import schema_text
+    from .._values.files import write_atomically
+    from ..errors import AutotuneError
+
+    file = begun.file
+    if file.exists() and not force:
+        hint = "Look at what would be written (--dry-run), or replace the file (--force)."
+        raise AutotuneError("is there already", where=str(file), hint=hint)
+    if file.parent.exists() and not file.parent.is_dir():
+        raise AutotuneError("is not a folder", where=str(file.parent), hint=f"Move it away: mv {file.parent} FILE")
+    try:
+        file.parent.mkdir(mode=0o700, exist_ok=True)
+        write_atomically(begun.schema, schema_text().encode())
+        backup = write_atomically(file, begun.text.encode(), backup=True)
+    except OSError as error:
+        raise AutotuneError(f"can't be written: {error.strerror}", where=str(file)) from error
+    return evolve(begun, written=True, backup=backup)

@@ -1,0 +1,186 @@
+"""What the screens show: consoles, tables, numbers and times in words, and names that can't do harm.
+
+Names of workflows, teams and members are anybody's, so control characters in them are shown as escapes, and nothing
+is read as markup.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from .._model.text import DASH as DASH
+from .._model.text import clean as clean
+from .._model.text import count as count
+from .._model.text import percent as percent
+from .._model.text import plan_text as plan_text
+from .._model.text import seconds as seconds
+from .._model.text import when as when
+from .._model.text import who as who
+from ..errors import AutotuneError
+
+if TYPE_CHECKING:
+    from .._model.state import Change
+
+STYLES: Final[Mapping[str, str]] = {
+    "ok": "green",
+    "passed": "green",
+    "promoted": "green",
+    "settled": "green",
+    "bad": "red",
+    "failed": "red",
+    "harmed": "red",
+    "rejected": "red",
+    "rolled_back": "red",
+    "warn": "yellow",
+    "inconclusive": "yellow",
+    "aborted": "yellow",
+    "unclear": "yellow",
+    "paused": "yellow",
+    "running": "cyan",
+    "watched": "cyan",
+}
+"""Colours of words; others have none."""
+
+_LONGEST_NAME: Final = 60
+
+
+def out() -> Console:
+    """Return the console of results, stdout. Colours only on a terminal, and never with `NO_COLOR`."""
+    return Console(file=sys.stdout, markup=False, emoji=False, highlight=False)
+
+
+def err() -> Console:
+    """Return the console of progress, notes and errors, stderr."""
+    return Console(file=sys.stderr, markup=False, emoji=False, highlight=False)
+
+
+def text(value: object, style: str = "") -> Text:
+    """Return a cell: cleaned, and never read as markup."""
+    return Text(clean(value), style=style)
+
+
+def name(value: object) -> Text:
+    """Return a name for a cell, cut when it is longer than anybody's name should be."""
+    shown = clean(value)
+    return Text(shown if len(shown) <= _LONGEST_NAME else f"{shown[: _LONGEST_NAME - 1]}…")
+
+
+def word(value: str, kind: str | None = None) -> Text:
+    """Return a word in its colour.
+
+    Args:
+        value: What is shown; underscores become spaces.
+        kind: The word of `STYLES` whose colour it has, if it is not its own.
+    """
+    return Text(clean(value).replace("_", " "), style=STYLES.get(kind or value, ""))
+
+
+def lines(*values: object) -> Text:
+    """Return a cell of several lines; all but the first are dim, and None is left out."""
+    first, *rest = [value if isinstance(value, Text) else text(value) for value in values if value is not None]
+    return Text("\n").join([first, *(Text(line.plain, style="dim") for line in rest)])
+
+
+def table(*columns: str, right: Iterable[str] = ()) -> Table:
+    """Return an empty table that folds long cells instead of cutting them, and breaks no word of a heading.
+
+    Args:
+        *columns: Headings.
+        right: Headings of the columns with numbers.
+    """
+    made = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
+    for heading in columns:
+        numbers = heading in right
+        made.add_column(
+            heading,
+            justify="right" if numbers else "left",
+            no_wrap=numbers,
+            overflow="fold",
+            min_width=max(map(len, heading.split()), default=0),
+        )
+    return made
+
+
+def pairs(rows: Iterable[tuple[str, object]]) -> Table:
+    """Return a table without heading of names and values."""
+    made = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+    made.add_column(style="bold", no_wrap=True)
+    made.add_column(overflow="fold")
+    for name, value in rows:
+        made.add_row(name, value if isinstance(value, Text) else text(value))
+    return made
+
+
+def bullets(sentences: Iterable[str]) -> Table:
+    """Return a list of sentences."""
+    made = Table(box=None, show_header=False, pad_edge=False, padding=(0, 1, 0, 0))
+    made.add_column(no_wrap=True)
+    made.add_column(overflow="fold")
+    for sentence in sentences:
+        made.add_row("-", text(sentence))
+    return made
+
+
+def say(message: object, style: str = "") -> None:
+    """Print a sentence of a result to stdout."""
+    _sentence(out(), message if isinstance(message, Text) else text(message, style))
+
+
+def blank() -> None:
+    """Print an empty line to stdout."""
+    out().print()
+
+
+def note(message: object) -> None:
+    """Show a remark on stderr, after what stdout has got so far: both may go to one place."""
+    sys.stdout.flush()
+    _sentence(err(), Text("note: ", style="yellow").append(clean(message, keep_lines=True), style="none"))
+
+
+def _sentence(console: Console, shown: Text) -> None:
+    """Print a text; it is broken into lines for eyes only, so that a program finds it in one."""
+    console.print(shown, soft_wrap=not console.is_terminal)
+
+
+def write_json(data: object) -> None:
+    """Write plain data as JSON to stdout. ASCII only, so that any terminal and pipe takes it."""
+    sys.stdout.write(json_text(data))
+    sys.stdout.flush()
+
+
+def json_text(data: object) -> str:
+    """Return plain data as JSON of several lines; numbers that are not finite become null."""
+    return json.dumps(_finite(data), indent=2, allow_nan=False) + "\n"
+
+
+def write_error(error: AutotuneError, *, as_json: bool) -> None:
+    """Tell an error: as text on stderr, or as `{"error": {"message", "where", "hint"}}` on stdout."""
+    if as_json:
+        write_json({"error": {"message": error.message, "where": error.where, "hint": error.hint, "mend": error.hint}})
+    else:
+        _sentence(err(), Text("error: ", style="bold red").append(clean(error, keep_lines=True), style="none"))
+
+
+def _finite(value: object) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, Mapping):
+        return {str(key): _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return value
+
+
+def step(change: Change, *, why: bool = True) -> str:
+    """Return a change in one sentence: what, who, when, and if wanted why."""
+    said = f"{change.action.replace('_', ' ')} {who(change)}, {when(change.at)}"
+    return f"{said}: {change.reason}" if why else said

@@ -1,0 +1,249 @@
+"""Runs a workflow many times on one orchestrator of Victor's, and keeps what became of each run."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import copy
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextvars import ContextVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from .._host import seams
+from .._host.workflows import make_orchestrator, read_workflows, run_workflow, settle
+from .._model.run import TeamRun
+from .._model.state import Change
+from .._tuning import runtime as process
+from .._tuning.runtime import Runtime
+from ..errors import StoreError
+from ..hookspecs import PlannedRun, TeamRunStarting, hookimpl
+from . import console
+from . import rendering as show
+from .definitions import team_steps
+from .facts import verdicts
+from .job import Job, Outcome, WorkflowRun
+from .progress import Screen
+
+if TYPE_CHECKING:
+    from ..storage import Store
+
+_ERROR_LENGTH: Final = 200
+_PATIENCE_SECONDS: Final = 5.0
+
+
+def run_job(job: Job, project: Path, mode: str | None, *, on_screen: bool) -> Outcome:
+    """Run a job to its end, or until Ctrl-C.
+
+    Args:
+        job: What to run.
+        project: Folder whose settings and store are used.
+        mode: Mode that overrides the settings, or None.
+        on_screen: Whether a progress bar may be drawn on stderr, if that is a terminal; plain lines otherwise.
+
+    Raises:
+        WorkflowError: If the file can't be used.
+        SettingsError: If the settings are wrong, those in the workflow's metadata included.
+        StoreError: If the store can't be used.
+        HostError: If Victor can't create an agent.
+    """
+    runtime = Runtime(project, overrides={"mode": mode})
+    before = process.use(runtime)
+    try:
+        seams.install()
+        definition, outcome = _prepared(job, runtime)
+        with (
+            contextlib.nullcontext() if outcome.off else runtime.open_store() as store,
+            Screen(outcome.workflow, job.runs, bar=on_screen) as screen,
+        ):
+            runtime.hooks.register(_Listener(screen), "autotune.cli")
+            runner = _Runner(job, definition, outcome, screen, store)
+            # What Victor and its tools print would end up in the result.
+            with contextlib.redirect_stdout(sys.stderr):
+                try:
+                    asyncio.run(runner.run())
+                except KeyboardInterrupt:
+                    outcome.interrupted = True
+        return outcome
+    finally:
+        process.use(before)
+        runtime.close()
+
+
+def _prepared(job: Job, runtime: Runtime) -> tuple[Any, Outcome]:
+    """Read the workflow and look for whatever is wrong, before anything runs or is written."""
+    read = read_workflows(job.file)
+    definition = read.workflow(job.workflow)
+    metadata = (definition.metadata or {}).get("autotune")
+    line = read.lines.get(definition.name)
+    source = None if line is None else f"{job.file}:{line}"
+    settings = {
+        node_id: runtime.book.for_team(definition.name, node_id, metadata, source) for node_id in team_steps(definition)
+    }
+    return definition, Outcome(definition.name, settings, job.runs)
+
+
+_teams: ContextVar[list[TeamRun] | None] = ContextVar("victor_autotune_cli_teams", default=None)
+
+
+class TeamsListener:
+    """A hook that tells each run of the workflow which teams ran in it."""
+
+    @hookimpl
+    def after_team_run(self, run: TeamRun) -> None:
+        """Note the run of a team."""
+        teams = _teams.get()
+        if teams is not None:
+            teams.append(run)
+
+
+class _Listener(TeamsListener):
+    """Hooks that tell the screen, too, what happens."""
+
+    def __init__(self, screen: Screen) -> None:
+        self._screen = screen
+
+    @hookimpl
+    def team_run_started(self, event: TeamRunStarting, planned: PlannedRun) -> None:
+        self._screen.started(event, planned)
+
+    @hookimpl
+    def experiment_started(self, change: Change) -> None:
+        self._screen.changed(change)
+
+    @hookimpl
+    def experiment_decided(self, change: Change) -> None:
+        if change.action != "promoted":
+            self._screen.changed(change)
+
+    @hookimpl
+    def plan_promoted(self, change: Change) -> None:
+        self._screen.changed(change)
+
+    @hookimpl
+    def plan_rolled_back(self, change: Change) -> None:
+        self._screen.changed(change)
+
+
+class _Runner:
+    def __init__(self, job: Job, definition: Any, outcome: Outcome, screen: Screen, store: Store | None) -> None:
+        self._job = job
+        self._definition = definition
+        self._outcome = outcome
+        self._screen = screen
+        self._store = store
+        self._stopped = False
+
+    async def run(self) -> None:
+        """Run everything. asyncio turns the first Ctrl-C into a cancellation of this."""
+        job = self._job
+        orchestrator = await make_orchestrator(job.provider, job.model, job.base_url)
+        try:
+            with contextlib.nullcontext() if job.verbose else console.owned():
+                await self._run_all(orchestrator)
+        finally:
+            await release(orchestrator)
+
+    async def _run_all(self, orchestrator: Any) -> None:
+        job = self._job
+        self._screen.ready()
+        numbers = iter(range(1, job.runs + 1))
+        started = time.monotonic()
+        workers = [
+            asyncio.create_task(self._work(orchestrator, numbers)) for _ in range(min(job.concurrency, job.runs))
+        ]
+        try:
+            await asyncio.wait(workers, return_when=asyncio.FIRST_EXCEPTION)
+        finally:
+            # Set first: Victor may swallow the cancellation, and then no further run must start.
+            self._stopped = True
+            for worker in workers:
+                worker.cancel()
+            results = await asyncio.gather(*workers, return_exceptions=True)
+            self._outcome.seconds = time.monotonic() - started
+        for result in results:
+            if isinstance(result, Exception):
+                raise result
+
+    async def _work(self, orchestrator: Any, numbers: Iterator[int]) -> None:
+        for number in numbers:
+            run = await run_once(self._definition, orchestrator, self._job.context, number)
+            if self._stopped:
+                return
+            self._outcome.runs.append(run)
+            self._screen.ended(run.number, run.duration_seconds, run.error, _plans(run))
+            if self._store is not None and self._screen.drawn:
+                with contextlib.suppress(StoreError):
+                    self._show_verdict(self._store, run)
+
+    def _show_verdict(self, store: Store, run: WorkflowRun) -> None:
+        tested = [team.experiment_id for team in run.teams if team.experiment_id is not None]
+        experiment = store.experiment(tested[-1]) if tested else None
+        if experiment is not None:
+            verdict, watched = verdicts(store, experiment)
+            self._screen.judged((watched or verdict)["reason"])
+
+
+async def run_once(definition: Any, orchestrator: Any, context: Mapping[str, Any], number: int) -> WorkflowRun:
+    """Run a workflow once; whatever fails in it is in the result.
+
+    Args:
+        definition: Victor's `WorkflowDefinition`.
+        orchestrator: Victor's orchestrator.
+        context: Initial state; the run gets a copy.
+        number: Number of the run, from 1.
+
+    Raises:
+        asyncio.CancelledError: If this task was cancelled, and not only something inside of Victor.
+    """
+    teams: list[TeamRun] = []
+    _teams.set(teams)
+    started = time.monotonic()
+    try:
+        result = await run_workflow(definition, orchestrator, copy.deepcopy(dict(context)))
+        error = _failure(result, teams)
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise
+        error = "CancelledError"
+    except Exception as raised:
+        error = _short(f"{type(raised).__name__}: {raised}")
+    return WorkflowRun(number, time.monotonic() - started, error, tuple(teams))
+
+
+async def release(orchestrator: Any) -> None:
+    """Let Victor close its connections and end its background tasks, which else may keep the event loop for ever."""
+    with contextlib.suppress(Exception):
+        async with asyncio.timeout(_PATIENCE_SECONDS):
+            await orchestrator.close()
+    await settle()
+
+
+def _plans(run: WorkflowRun) -> str:
+    return "".join(
+        f", {team.spec.team_id} {team.arm or 'ran'}: {show.plan_text(team.plan_asked)}"
+        for team in run.teams
+        if team.parent_id is None and (team.arm is not None or not team.plan_asked.is_empty)
+    )
+
+
+def _failure(result: Any, teams: Sequence[TeamRun]) -> str | None:
+    """Return why a run failed, or None. Victor reports success for some runs whose team failed."""
+    for team in teams:
+        if not team.success and team.parent_id is None:
+            why = "timed out" if team.timed_out else team.error_class
+            return f"team {team.spec.team_id}: {why}"
+    if not result.success:
+        return _short(result.error or "Victor gives no reason")
+    for node_id, node in (result.node_results or {}).items():
+        if not node.success:
+            return _short(f"step {node_id}: {node.error or 'Victor gives no reason'}")
+    return None
+
+
+def _short(error: object) -> str:
+    line = (str(error).strip().splitlines() or [""])[0]
+    return line if len(line) <= _ERROR_LENGTH else f"{line[:_ERROR_LENGTH]}…"

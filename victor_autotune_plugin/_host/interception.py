@@ -1,0 +1,326 @@
+"""The way of a run: what happens between Victor's call of its coordinator and the result it gets back.
+
+```
+call ─▶ spec ─▶ hooks choose the plan ─▶ Victor runs it, metered and limited ─▶ record ─▶ hooks ─▶ result
+```
+
+Everything of ours before and after Victor's part is guarded: if it fails, the team runs as configured and the
+fault is reported.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import re
+import time
+import uuid
+from collections.abc import Callable, Coroutine
+from typing import Any, Final
+
+from attrs import evolve
+
+from .. import failsafe
+from .._model.plan import TeamPlan
+from .._model.run import MemberOutcome, TeamRun
+from .._telemetry.spans import member_span, team_run_span
+from .._tuning.runtime import Runtime, runtime
+from ..errors import PlanError
+from ..hookspecs import PlannedRun, TeamRunStarting
+from . import seam_status, translation
+from .call_context import inside_run
+from .calls import Reading, TeamCall
+from .limits import DeadlineExceededError, ToolBudget, with_deadline
+from .meters import MemberMeter, RunMeter, current_member, current_run
+
+_ERROR_CLASS: Final = re.compile(r"[A-Za-z_][\w.]*(?:Error|Exception|Timeout|Interrupt|Exit)\b")
+_STEP_TIMEOUT_TOLERANCE: Final = 0.98
+
+
+async def intercept(make_call: Callable[[], TeamCall], original: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
+    """Run a team the plugin's way, or as configured where the plugin has nothing to say or fails.
+
+    Args:
+        make_call: Reads Victor's call.
+        original: Makes Victor's call as it came.
+
+    Returns:
+        What Victor returns.
+    """
+    call: TeamCall | None = None
+    run: ActiveRun | None = None
+    with failsafe.guard("start of a run"):
+        call = make_call()
+        run = ActiveRun.start(call)
+    if run is not None:
+        return await run.go()
+    return await (call.as_configured() if call is not None else original())
+
+
+class ActiveRun:
+    """A team run from its start to its record.
+
+    Args:
+        owner: The process's runtime.
+        call: Victor's call.
+        event: What the hooks were told at the start.
+        planned: The plan they chose.
+        work: Victor's part, not yet started.
+    """
+
+    def __init__(
+        self,
+        owner: Runtime,
+        call: TeamCall,
+        event: TeamRunStarting,
+        planned: PlannedRun,
+        work: Coroutine[Any, Any, Any],
+    ) -> None:
+        self._runtime = owner
+        self._call = call
+        self._event = event
+        self._planned = planned
+        self._work = work
+        plan = planned.plan
+        limited = plan.tool_budget is not None or plan.member_budgets
+        budget = ToolBudget(plan.tool_budget, dict(plan.member_budgets or ())) if limited else None
+        self._used = translation.plan_as_used(event.spec, plan)
+        self._meter = RunMeter(event.run_id, translation.planned_members(event.spec, plan), call.ids, budget)
+
+    @classmethod
+    def start(cls, call: TeamCall) -> ActiveRun | None:
+        """Ask the hooks for the plan and prepare Victor's part.
+
+        Args:
+            call: Victor's call.
+
+        Returns:
+            The run, or None when the plugin is off for this team.
+        """
+        owner = runtime()
+        spec, metadata = call.spec(), call.place.metadata
+        settings = owner.settings(spec, metadata)
+        if settings.mode == "off":
+            return None
+        outer = current_run.get()
+        event = TeamRunStarting(
+            run_id=uuid.uuid4().hex,
+            spec=spec,
+            started_at=time.time(),
+            entry=call.entry,
+            parent_id=None if outer is None else outer.run_id,
+            task_key=_task_key(call, settings.task_key),
+            metadata=metadata,
+        )
+        planned = PlannedRun(mode=settings.mode) if call.is_continuation else owner.hooks.plan(event)
+        if planned is None:
+            return None
+        work: Coroutine[Any, Any, Any] | None = None
+        if not planned.plan.is_empty:
+            with failsafe.guard("translation of a plan"):
+                translation.check_plan(spec, planned.plan)
+                _check_enforceable(planned.plan)
+                owner.check_limits(spec, planned.plan, metadata)
+                work = call.call_with(planned.plan)
+            if work is None:
+                planned = PlannedRun(mode=planned.mode)
+        if work is None:
+            work = call.call()
+        try:
+            run = cls(owner, call, event, planned, work)
+        except BaseException:
+            work.close()
+            raise
+        owner.hooks.tell("team_run_started", event=event, planned=planned)
+        return run
+
+    async def go(self) -> Any:
+        """Run Victor's part and make the record.
+
+        Returns:
+            What Victor returned; after a deadline of the plan, a failed result with what finished members delivered.
+
+        Raises:
+            TimeoutError: If the step's own timeout passed, as Victor would have it.
+            BaseException: Whatever Victor's part raises, cancellation included.
+        """
+        plan, event = self._planned.plan, self._event
+        token = current_run.set(self._meter)
+        try:
+            with (
+                inside_run(),
+                team_run_span(
+                    event.spec,
+                    run_id=event.run_id,
+                    mode=self._planned.mode,
+                    plan=plan,
+                    experiment_id=self._planned.experiment_id,
+                    arm=self._planned.arm,
+                    parent_run_id=event.parent_id,
+                ) as span,
+            ):
+                self._meter.span = span
+                try:
+                    result = await self._limited()
+                except DeadlineExceededError as error:
+                    self._finish(span, error=TimeoutError(), timed_out=True)
+                    if plan.timeout_seconds is None:
+                        raise TimeoutError(str(error)) from None
+                    return self._call.partial_result(self._meter, str(self._used.formation), f"TimeoutError: {error}")
+                except asyncio.CancelledError as error:
+                    limit = self._call.place.step_timeout
+                    by_step = limit is not None and self._elapsed() >= limit * _STEP_TIMEOUT_TOLERANCE
+                    self._finish(span, error=TimeoutError() if by_step else error, timed_out=by_step)
+                    raise
+                except BaseException as error:
+                    self._finish(span, error=error)
+                    raise
+                self._finish(span, result=result)
+                return result
+        finally:
+            current_run.reset(token)
+
+    async def _limited(self) -> Any:
+        seconds = self._planned.plan.timeout_seconds
+        if seconds is None and self._call.place.lifted:
+            seconds = self._call.place.step_timeout
+        return await (self._work if seconds is None else with_deadline(self._work, seconds))
+
+    def _elapsed(self) -> float:
+        return time.monotonic() - self._meter.started
+
+    def _finish(
+        self, span: Any, *, result: Any = None, error: BaseException | None = None, timed_out: bool = False
+    ) -> None:
+        """Make the record and tell the hooks; nothing of it may reach the caller."""
+        with failsafe.guard("end of a run"):
+            reading = self._call.read(result) if error is None else None
+            run = self._record(reading, error, timed_out)
+            graded = self._runtime.hooks.first("score_team_run", run=run)
+            if graded is not None and graded.value != run.score:
+                run = evolve(run, score=min(1.0, max(0.0, float(graded.value))))
+            priced = self._runtime.hooks.first("price_team_run", run=run)
+            if priced is not None:
+                run = evolve(run, cost_usd=float(priced.value))
+            span.finish(run)
+            self._runtime.hooks.tell("after_team_run", run=run)
+
+    def _record(self, reading: Reading | None, error: BaseException | None, timed_out: bool) -> TeamRun:
+        event, planned = self._event, self._planned
+        members = [_outcome(meter, reading) for meter in self._meter.members.values()]
+        paused = reading is not None and reading.paused
+        success = reading is not None and reading.success and not timed_out
+        if paused:
+            error_class: str | None = "AwaitingApproval"
+        elif error is not None:
+            error_class = type(error).__name__
+        elif success:
+            error_class = None
+        else:
+            failed = (member.error_class for member in members if member.error_class)
+            error_class = next(failed, None) or _error_class(reading.error if reading else None) or "TeamError"
+        return TeamRun(
+            run_id=event.run_id,
+            spec=event.spec,
+            started_at=event.started_at,
+            duration_seconds=self._elapsed(),
+            success=success,
+            score=sum(member.success for member in members) / len(members) if members else 0.0,
+            entry=event.entry,
+            parent_id=event.parent_id,
+            task_key=event.task_key,
+            mode=planned.mode,
+            plan_asked=planned.plan,
+            plan_used=self._used,
+            experiment_id=planned.experiment_id,
+            arm=planned.arm,
+            phase=None if planned.assignment is None else planned.assignment.phase,
+            index=None if planned.assignment is None else planned.assignment.index,
+            timed_out=timed_out,
+            cancelled=paused or isinstance(error, asyncio.CancelledError),
+            error_class=error_class,
+            members=members,
+            tokens=self._meter.tokens(),
+        )
+
+
+def _check_enforceable(plan: TeamPlan) -> None:
+    """Make sure that no knob of a plan would be a placebo in this Victor."""
+    if (plan.tool_budget is not None or plan.member_budgets) and not seam_status.budgets_bite():
+        raise PlanError("this Victor can't enforce tool budgets", hint="victor autotune doctor")
+
+
+async def member_execution(wrapped: Callable[..., Any], member_id: str, args: Any, kwargs: Any) -> Any:
+    """Meter one execution of a member.
+
+    Args:
+        wrapped: The bound method that executes it.
+        member_id: Its id.
+        args: Positional arguments of the call.
+        kwargs: Keyword arguments of the call.
+
+    Returns:
+        What the member returns.
+    """
+    run = current_run.get()
+    if run is None:
+        return await wrapped(*args, **kwargs)
+    meter = run.member(member_id)
+    if current_member.get() is meter:
+        return await wrapped(*args, **kwargs)
+    token = current_member.set(meter)
+    meter.start()
+    try:
+        with member_span(meter.spec.id, meter.spec.role, team=run.span) as span:
+            try:
+                output = await wrapped(*args, **kwargs)
+            except asyncio.CancelledError:
+                meter.stop(success=False, error_class="CancelledError", finished=False)
+                raise
+            except BaseException as error:
+                meter.stop(success=False, error_class=type(error).__name__)
+                raise
+            else:
+                with failsafe.guard("reading of a member's result"):
+                    meter.output = output
+                meter.stop(success=_succeeded(output), error_class=_failure_class(output))
+                return output
+            finally:
+                if span.is_open:
+                    span.finish(meter.outcome())
+    finally:
+        current_member.reset(token)
+
+
+def _outcome(meter: MemberMeter, reading: Reading | None) -> MemberOutcome:
+    """Return what was measured, with Victor's own word on success where its result has one."""
+    outcome = meter.outcome()
+    if reading is None or outcome.id not in reading.member_success:
+        return outcome
+    success = reading.member_success[outcome.id]
+    error_class = None if success else outcome.error_class or _error_class(reading.member_errors.get(outcome.id))
+    if (success, error_class) == (outcome.success, outcome.error_class):
+        return outcome
+    return evolve(outcome, success=success, error_class=error_class)
+
+
+def _succeeded(output: Any) -> bool:
+    return bool(output.get("success", True)) if isinstance(output, dict) else True
+
+
+def _failure_class(output: Any) -> str | None:
+    if _succeeded(output):
+        return None
+    return _error_class(output.get("error")) or "MemberError"
+
+
+def _error_class(text: Any) -> str | None:
+    """Return the class that an error text of Victor's begins with; the text itself is never kept."""
+    found = _ERROR_CLASS.match(text) if isinstance(text, str) else None
+    return found.group().rpartition(".")[2] if found else None
+
+
+def _task_key(call: TeamCall, name: str | None) -> str | None:
+    """Return the digest of what the context says identifies the task, or None."""
+    value = call.context.get(name) if name else None
+    return None if value is None else hashlib.sha256(str(value).encode()).hexdigest()[:16]

@@ -1,0 +1,227 @@
+"""What is measured while a team runs: members' executions, tool calls and model usage.
+
+Victor's results hold no tokens and no cost, and their durations are zero, so everything is measured here. A
+`ContextVar` says which member is at work. It reaches whatever the member starts, in any task or thread that
+copies the context, so parallel members are told apart.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping
+from contextvars import ContextVar
+from typing import Any
+
+from attrs import frozen
+
+from .._model.plan import MemberSpec
+from .._model.run import MemberOutcome, TokenUse
+from .limits import ToolBudget
+
+
+@frozen
+class ToolGrant:
+    """Tool calls set aside for one batch.
+
+    Attributes:
+        calls: How many calls the batch may make.
+        shares: What each budget set aside for it: `(budget, member id, calls)`.
+    """
+
+    calls: int
+    shares: tuple[tuple[ToolBudget, str, int], ...]
+
+    def settle(self, used: int) -> None:
+        """Give back what the batch did not use.
+
+        Args:
+            used: How many calls it really made.
+        """
+        for budget, member_id, calls in self.shares:
+            budget.settle(member_id, calls, used)
+
+
+class MemberMeter:
+    """Counts what one member does in one run. Nested team runs inside the member count for it, too.
+
+    Args:
+        spec: The member.
+        parent: The meter of the member whose work the run is part of, or None.
+        budget: The enforced tool budget of the run, or None.
+    """
+
+    def __init__(self, spec: MemberSpec, parent: MemberMeter | None, budget: ToolBudget | None) -> None:
+        self.spec = spec
+        self.parent = parent
+        self.budget = budget
+        self.executions = 0
+        self.running = 0
+        self.success = False
+        self.finished = False
+        self.error_class: str | None = None
+        self.output: Any = None
+        self.tool_calls = 0
+        self.tool_calls_refused = 0
+        self.llm_calls = 0
+        self.tokens: dict[str, list[int]] = {}
+        self._seconds = 0.0
+        self._since = 0.0
+
+    def start(self) -> None:
+        """Note that an execution of the member starts."""
+        if self.running == 0:
+            self._since = time.monotonic()
+        self.running += 1
+        self.executions += 1
+        self.finished = False
+        self.success = False
+        self.error_class = None
+
+    def stop(self, *, success: bool, error_class: str | None, finished: bool = True) -> None:
+        """Note that an execution of the member ended.
+
+        Args:
+            success: Whether it succeeded.
+            error_class: Class of the error that ended it, or None.
+            finished: False when it was cancelled.
+        """
+        self.running -= 1
+        if self.running == 0:
+            self._seconds += time.monotonic() - self._since
+        self.finished = finished
+        self.success = success
+        self.error_class = error_class
+
+    def count_llm_call(self, model: str, usage: Mapping[str, Any] | None) -> None:
+        """Count a call of the model, for this member and those above it.
+
+        Args:
+            model: Name of the model.
+            usage: Token counts as Victor's providers report them, or None when the call failed.
+        """
+        prompt, completion = _token_counts(usage)
+        meter: MemberMeter | None = self
+        while meter is not None:
+            meter.llm_calls += 1
+            use = meter.tokens.setdefault(model, [0, 0])
+            use[0] += prompt
+            use[1] += completion
+            meter = meter.parent
+
+    def reserve_tool_calls(self, wanted: int) -> ToolGrant | None:
+        """Set tool calls aside in every budget that covers this member, its own team's and those around it.
+
+        Args:
+            wanted: How many calls it wants to make.
+
+        Returns:
+            The grant, or None when no budget limits the member.
+        """
+        granted, shares = wanted, []
+        meter: MemberMeter | None = self
+        while meter is not None:
+            if meter.budget is not None:
+                share = meter.budget.reserve(meter.spec.id, granted)
+                if share is not None:
+                    shares.append((meter.budget, meter.spec.id, share))
+                    granted = share
+            meter = meter.parent
+        return ToolGrant(granted, tuple(shares)) if shares else None
+
+    def count_tool_calls(self, ran: int, refused: int) -> None:
+        """Count a batch of tool calls, for this member and those above it.
+
+        Args:
+            ran: Calls that were executed.
+            refused: Calls refused because a budget was spent.
+        """
+        meter: MemberMeter | None = self
+        while meter is not None:
+            meter.tool_calls += ran
+            meter.tool_calls_refused += refused
+            meter = meter.parent
+
+    def outcome(self) -> MemberOutcome:
+        """Return what has been measured so far."""
+        seconds = self._seconds
+        if self.running:
+            seconds += time.monotonic() - self._since
+        return MemberOutcome(
+            id=self.spec.id,
+            role=self.spec.role,
+            success=self.success,
+            finished=self.finished,
+            duration_seconds=seconds,
+            tool_calls=self.tool_calls,
+            tool_calls_refused=self.tool_calls_refused,
+            llm_calls=self.llm_calls,
+            input_tokens=sum(use[0] for use in self.tokens.values()),
+            output_tokens=sum(use[1] for use in self.tokens.values()),
+            models=sorted(self.tokens),
+            error_class=self.error_class,
+        )
+
+
+class RunMeter:
+    """Holds the member meters of one run.
+
+    Args:
+        run_id: Unique id of the run.
+        members: The members that take part.
+        ids: Our member ids by Victor's.
+        budget: The enforced tool budget, or None.
+    """
+
+    def __init__(
+        self, run_id: str, members: tuple[MemberSpec, ...], ids: Mapping[str, str], budget: ToolBudget | None
+    ) -> None:
+        self.run_id = run_id
+        self.budget = budget
+        self.span: Any = None
+        """The run's open span, for its members' to belong to."""
+        self._ids = ids
+        self.parent_member = current_member.get()
+        self.members = {member.id: MemberMeter(member, self.parent_member, budget) for member in members}
+        self.started = time.monotonic()
+        self._lock = threading.Lock()
+
+    def member(self, member_id: str) -> MemberMeter:
+        """Return the meter of a member; one that nobody announced gets one, too.
+
+        Args:
+            member_id: Victor's id of it.
+        """
+        member_id = self._ids.get(member_id, member_id)
+        with self._lock:
+            meter = self.members.get(member_id)
+            if meter is None:
+                meter = self.members[member_id] = MemberMeter(MemberSpec(member_id), self.parent_member, self.budget)
+            return meter
+
+    def tokens(self) -> tuple[TokenUse, ...]:
+        """Return the token use of all members by model, sorted by name."""
+        total: dict[str, list[int]] = {}
+        for meter in self.members.values():
+            for model, (prompt, completion) in meter.tokens.items():
+                use = total.setdefault(model, [0, 0])
+                use[0] += prompt
+                use[1] += completion
+        return tuple(TokenUse(model, *total[model]) for model in sorted(total))
+
+
+current_run: ContextVar[RunMeter | None] = ContextVar("victor_autotune_run", default=None)
+"""The innermost team run that the code is part of."""
+
+current_member: ContextVar[MemberMeter | None] = ContextVar("victor_autotune_member", default=None)
+"""The innermost member that is at work."""
+
+
+def _token_counts(usage: Mapping[str, Any] | None) -> tuple[int, int]:
+    if not usage:
+        return 0, 0
+    return _count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens"))
+
+
+def _count(value: Any) -> int:
+    return int(value) if isinstance(value, int | float) and value > 0 else 0

@@ -1,0 +1,198 @@
+"""Loads workflow files with team steps, which Victor 0.9.5 can run but not read, and runs them.
+
+Victor's YAML loader knows no node of type `team`. So each team step is read here, Victor reads the rest with a
+stand-in in its place, and then the step takes the stand-in's place.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from attrs import frozen
+
+from .._values.document import line_of, load, plain, with_places
+from .._values.files import read_text
+from ..configfiles.steps import BUDGET_KEYS, FORMATION_KEYS, STEP_KEYS, TeamStep, check_step, no_team_step, team_steps
+from ..errors import HostError, WorkflowError
+
+
+@frozen
+class WorkflowFile:
+    """A workflow file as it was read.
+
+    Attributes:
+        path: The file.
+        workflows: Victor's `WorkflowDefinition`s by name; only those with a team step.
+        lines: Line of each workflow's `metadata.autotune` by name, where it has one.
+    """
+
+    path: Path
+    workflows: Mapping[str, Any]
+    lines: Mapping[str, int]
+
+    def workflow(self, name: str | None) -> Any:
+        """Return one workflow.
+
+        Args:
+            name: Its name, or None when the file holds only one.
+
+        Raises:
+            WorkflowError: If there is none of that name, or no name and several workflows.
+        """
+        if name is None and len(self.workflows) == 1:
+            return next(iter(self.workflows.values()))
+        if name is not None and name in self.workflows:
+            return self.workflows[name]
+        known = ", ".join(self.workflows)
+        if name is None:
+            raise WorkflowError("holds several workflows", where=str(self.path), hint=f"Choose one: --workflow {known}")
+        raise WorkflowError(
+            f"holds no workflow {name!r} with a team step", where=str(self.path), hint=f"Known: {known}"
+        )
+
+
+def read_workflows(path: Path) -> WorkflowFile:
+    """Read a workflow file.
+
+    Args:
+        path: A YAML file in Victor's form, with nodes of `type: team`.
+
+    Returns:
+        Its workflows that have a team step.
+
+    Raises:
+        WorkflowError: If the file can't be used; the message names file, line and hint.
+        HostError: If Victor's loader is not as it was.
+    """
+    data = load(read_text(path).text, path)
+    steps: dict[str, list[TeamStep]] = {}
+    for step in team_steps(path, data):
+        steps.setdefault(step.workflow, []).append(step)
+    if not steps:
+        raise no_team_step(path)
+    found: dict[str, Any] = {}
+    lines: dict[str, int] = {}
+    for name, teams in steps.items():
+        body = teams[0].body
+        found[name] = _definition(path, name, body, [step.node for step in teams])
+        metadata = body.get("metadata")
+        if isinstance(metadata, Mapping) and "autotune" in metadata:
+            lines[name] = line_of(metadata, "autotune")
+            # The same as Victor read, with the lines that `explain` and errors show.
+            found[name].metadata["autotune"] = with_places(metadata["autotune"], path)
+    return WorkflowFile(path, found, lines)
+
+
+def _definition(path: Path, name: str, body: Any, teams: list[Any]) -> Any:
+    try:
+        from victor.workflows.definition import TeamStepWorkflow
+        from victor.workflows.yaml_loader import YAMLWorkflowConfig, YAMLWorkflowError, load_workflow_from_yaml
+    except ImportError as error:
+        raise HostError(f"this Victor can't load workflows: {error}", hint="victor autotune doctor") from error
+    import yaml
+
+    for node in teams:
+        check_step(path, name, node)
+    by_id = {str(node["id"]): node for node in teams}
+    copied = plain(body)
+    for node in copied["nodes"]:
+        if isinstance(node, dict) and node.get("type") == "team":
+            stand_in = {"id": node.get("id"), "type": "agent", "role": "executor", "goal": "stand-in"}
+            following = {"next": node["next"]} if "next" in node else {}
+            node.clear()
+            node.update(stand_in, **following)
+    text = yaml.safe_dump({"workflows": {name: copied}}, sort_keys=False)
+    try:
+        definition = load_workflow_from_yaml(text, name, YAMLWorkflowConfig(base_dir=path.parent))
+    except YAMLWorkflowError as error:
+        raise WorkflowError(f"workflow {name!r}: {error}", where=str(path)) from error
+    for node_id, node in by_id.items():
+        definition.nodes[node_id] = _team_step(TeamStepWorkflow, plain(node), definition.nodes[node_id].next_nodes)
+    return definition
+
+
+def _team_step(kind: type, node: Mapping[str, Any], next_nodes: list[str]) -> Any:
+    options = {key: node[key] for key in STEP_KEYS if key in node}
+    options.setdefault("name", str(node["id"]))
+    budget = next((node[key] for key in BUDGET_KEYS if node.get(key) is not None), None)
+    if budget is not None:
+        options["total_tool_budget"] = budget
+    return kind(
+        id=str(node["id"]),
+        next_nodes=list(next_nodes),
+        team_formation=next((str(node[key]) for key in FORMATION_KEYS if key in node), "sequential"),
+        members=[dict(member) for member in node["members"]],
+        **options,
+    )
+
+
+async def make_orchestrator(provider: str | None, model: str | None, base_url: str | None) -> Any:
+    """Create a real orchestrator of Victor's for the members of teams.
+
+    Args:
+        provider: Victor's name of the provider, or None for the profile's.
+        model: Model name, or None for the profile's.
+        base_url: Endpoint of the provider, or None for the profile's.
+
+    Returns:
+        The orchestrator.
+
+    Raises:
+        HostError: If Victor can't create it; the message is Victor's.
+    """
+    from victor.framework import Agent
+    from victor.framework.session_config import ProviderOverrideConfig, SessionConfig
+
+    override = ProviderOverrideConfig(provider=provider, model=model, endpoint=base_url)
+    try:
+        agent = await Agent.create(
+            provider=provider,
+            model=model,
+            session_config=SessionConfig(provider_override=override, one_shot_mode=True, headless_mode=True),
+        )
+    except Exception as error:
+        wanted = f"{provider or 'the default provider'}/{model or 'the default model'}"
+        raise HostError(
+            f"Victor could not create an agent for {wanted}: {type(error).__name__}: {error}",
+            hint="Check --provider, --model, --base-url and the API key.",
+        ) from error
+    return agent.get_orchestrator()
+
+
+async def run_workflow(definition: Any, orchestrator: Any, context: Mapping[str, Any]) -> Any:
+    """Run a workflow once.
+
+    Args:
+        definition: Victor's `WorkflowDefinition`.
+        orchestrator: Victor's orchestrator.
+        context: Initial state.
+
+    Returns:
+        Victor's `ExecutorResult`.
+    """
+    from victor.workflows.unified_executor import StateGraphExecutor
+
+    return await StateGraphExecutor(orchestrator=orchestrator).execute(definition, dict(context))
+
+
+async def settle() -> None:
+    """End Victor's event dispatcher. Await it at the end of every event loop that Victor ran in.
+
+    Otherwise the loop may never end: under Python 3.11 the dispatcher (`InMemoryEventBackend._dispatch_loop`) loses its
+    cancellation when an event arrives in the same moment, and `asyncio.run` waits for it for ever. Victor's bus is not
+    disconnected: it would connect again in the next loop, and spin there, since its queue belongs to the first.
+    """
+    while True:
+        running = [one for one in asyncio.all_tasks() if _coroutine_name(one).endswith("._dispatch_loop")]
+        if not running:
+            return
+        for task in running:
+            task.cancel()
+        await asyncio.wait(running, timeout=0.2)
+
+
+def _coroutine_name(task: asyncio.Task[Any]) -> str:
+    return getattr(task.get_coro(), "__qualname__", "")

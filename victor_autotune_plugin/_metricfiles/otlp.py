@@ -1,0 +1,176 @@
+"""Runs from OTLP JSON traces that hold this plugin's spans, as the OpenTelemetry collector's file exporter writes them.
+
+A file is one `ExportTraceServiceRequest` or one a line. The spans of members are told to belong to a run by its id,
+and may come before it; a run is given as soon as it is complete, and what is left at the end of the file without all
+members is given then.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Final, TextIO
+
+from attrs import evolve
+
+from .._analysis.facts import RunFacts
+from .._model.run import MemberOutcome
+from .._telemetry import conventions as names
+from ..errors import MetricsError
+from .fields import facts_of
+from .values import WrongFieldError
+
+if TYPE_CHECKING:
+    from .reading import RunReader
+
+_REQUEST_KEYS: Final = ("resourceSpans", "resource_spans")
+
+
+def is_otlp(text: str) -> bool:
+    """Return whether a file that begins so holds OTLP traces.
+
+    Args:
+        text: The beginning of the file, of some thousand characters.
+    """
+    return any(f'"{key}"' in text[:200] for key in _REQUEST_KEYS)
+
+
+def runs_of_traces(file: TextIO, reader: RunReader) -> Iterator[RunFacts]:
+    """Give the runs of OTLP traces; spans of others are passed over.
+
+    Args:
+        file: The file at its beginning.
+        reader: Says what happens with a bad span, and names the file.
+    """
+    waiting: dict[str, tuple[int, dict[str, Any]]] = {}
+    members: dict[str, list[MemberOutcome]] = {}
+    for line, span in _spans(file, reader):
+        found = {str(one.get("key")): _value(one.get("value")) for one in _list(span, "attributes")}
+        run_id = found.get(names.RUN_ID)
+        if not isinstance(run_id, str):
+            continue
+        operation = found.get(names.OPERATION)
+        if operation == names.INVOKE_AGENT:
+            members.setdefault(run_id, []).append(_member(found))
+        elif operation == names.INVOKE_WORKFLOW:
+            waiting[run_id] = line, {**_row(span, found), "run_id": run_id}
+        else:
+            continue
+        if run_id in waiting and len(members.get(run_id, ())) >= waiting[run_id][1].get("member_count", 0):
+            yield from _run(*waiting.pop(run_id), members.pop(run_id, []), reader)
+    for run_id, (line, row) in waiting.items():
+        yield from _run(line, row, members.pop(run_id, []), reader)
+
+
+def _run(line: int, row: dict[str, Any], members: list[MemberOutcome], reader: RunReader) -> Iterator[RunFacts]:
+    try:
+        run = facts_of(row)
+    except WrongFieldError as wrong:
+        problem = f"span of run {row['run_id'][:40]!r}: {wrong.name}: {wrong.message}"
+        reader.bad(MetricsError(problem, where=f"{reader.name}:{line}", hint=wrong.hint))
+        return
+    # A member that ran several times has one span for each, of which the last one holds the totals.
+    last = {member.id: member for member in members}
+    order = [name for name in row["order"] if name in last] + [name for name in last if name not in row["order"]]
+    yield evolve(run, members=[last[name] for name in order], extra={})
+
+
+def _spans(file: TextIO, reader: RunReader) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    for line, request in _requests(file, reader):
+        for resource in _list(request, *_REQUEST_KEYS):
+            for scope in _list(resource, "scopeSpans", "scope_spans"):
+                for span in _list(scope, "spans"):
+                    yield line, span
+
+
+def _requests(file: TextIO, reader: RunReader) -> Iterator[tuple[int, Any]]:
+    """Give the requests: one a line, or one that goes over several lines."""
+    first = file.readline()
+    try:
+        yield 1, json.loads(first)
+    except ValueError:
+        try:
+            yield 1, json.loads(first + file.read())
+        except (ValueError, RecursionError) as error:
+            raise MetricsError(f"is no JSON: {error}", where=reader.name, hint="Export the traces again.") from None
+        return
+    for line, text in enumerate(file, start=2):
+        if text.strip():
+            try:
+                yield line, json.loads(text)
+            except (ValueError, RecursionError) as error:
+                reader.bad(
+                    MetricsError(f"is no JSON: {error}", where=f"{reader.name}:{line}", hint="Export the traces again.")
+                )
+
+
+def _list(data: Any, *keys: str) -> list[Mapping[str, Any]]:
+    found = next((data[key] for key in keys if key in data), ()) if isinstance(data, Mapping) else ()
+    return [item for item in found if isinstance(item, Mapping)] if isinstance(found, list) else []
+
+
+def _value(value: Any) -> Any:
+    """Return an `AnyValue` as plain data; 64-bit integers are texts in OTLP JSON."""
+    if not isinstance(value, Mapping):
+        return None
+    if "intValue" in value:
+        try:
+            return int(value["intValue"])
+        except (TypeError, ValueError):
+            return None
+    if "arrayValue" in value:
+        return [_value(item) for item in _list(value["arrayValue"], "values")]
+    return next((value[kind] for kind in ("stringValue", "doubleValue", "boolValue") if kind in value), None)
+
+
+def _row(span: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str, Any]:
+    outcome = found.get(names.OUTCOME)
+    started = span.get("startTimeUnixNano")
+    try:
+        timestamp = None if started is None else int(started) / 1e9
+    except (TypeError, ValueError):
+        timestamp = None
+    taken_part = found.get(names.PLAN_MEMBERS)
+    return {
+        "team_id": found.get(names.TEAM_ID),
+        "workflow": found.get(names.WORKFLOW),
+        "formation": found.get(names.PLAN_FORMATION),
+        "member_count": found.get(names.TEAM_SIZE),
+        "success": None if outcome is None else outcome == names.SUCCESS,
+        "duration_seconds": found.get(names.ELAPSED),
+        "tool_calls": found.get(names.TOOL_CALLS),
+        "timestamp": timestamp,
+        "score": found.get(names.SCORE),
+        "cost_usd": found.get(names.COST),
+        "input_tokens": found.get(names.INPUT_TOKENS),
+        "output_tokens": found.get(names.OUTPUT_TOKENS),
+        "timed_out": outcome == names.TIMEOUT,
+        "cancelled": outcome == names.CANCELLED,
+        "error_class": found.get(names.ERROR_TYPE),
+        "tool_budget": found.get(names.PLAN_TOOL_BUDGET),
+        "timeout_seconds": found.get(names.PLAN_TIMEOUT),
+        "order": taken_part if isinstance(taken_part, list) else [],
+    }
+
+
+def _member(found: Mapping[str, Any]) -> MemberOutcome:
+    def count(name: str) -> int:
+        value = found.get(name)
+        return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else 0
+
+    elapsed, outcome = found.get(names.ELAPSED), found.get(names.OUTCOME)
+    models = found.get(names.MEMBER_MODELS)
+    return MemberOutcome(
+        id=str(found.get(names.MEMBER_ID)),
+        role=str(found.get(names.MEMBER_ROLE) or ""),
+        success=outcome == names.SUCCESS,
+        finished=outcome in (names.SUCCESS, names.FAILURE),
+        duration_seconds=float(elapsed) if isinstance(elapsed, int | float) and 0 <= elapsed < 1e9 else 0.0,
+        tool_calls=count(names.TOOL_CALLS),
+        tool_calls_refused=count(names.REFUSED_TOOL_CALLS),
+        llm_calls=count(names.LLM_CALLS),
+        input_tokens=count(names.INPUT_TOKENS),
+        output_tokens=count(names.OUTPUT_TOKENS),
+        models=[name for name in models if isinstance(name, str)] if isinstance(models, list) else (),
+        error_class=found.get(names.ERROR_TYPE) if outcome == names.FAILURE else None,
+    )

@@ -1,0 +1,167 @@
+"""The report's page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.resources import files
+from typing import Final
+
+from .._model.plan import TeamSpec
+from .._model.state import Change
+from .._model.text import DASH, count, percent, plan_text, seconds, when, who
+from .charts import durations, effects
+from .data import ReportedExperiment, ReportedTeam
+from .elements import Child, Element, element, table, to_html
+
+_POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'"
+"""The page may load nothing and run nothing, whatever a name in it tries."""
+
+_KINDS: Final = {
+    "promoted": "good",
+    "settled": "good",
+    "watched": "good",
+    "failed": "bad",
+    "rejected": "bad",
+    "rolled_back": "bad",
+    "inconclusive": "unsure",
+    "aborted": "unsure",
+    "paused": "unsure",
+    "running": "open",
+    "started": "open",
+}
+
+
+def page(teams: Sequence[ReportedTeam], *, title: str, at: float) -> str:
+    """Return the report as an HTML document.
+
+    Args:
+        teams: The teams, in the order of the report.
+        title: What it is about.
+        at: When it is made, Unix seconds.
+    """
+    head = element(
+        "head",
+        element("meta", charset="utf-8"),
+        element("meta", http_equiv="Content-Security-Policy", content=_POLICY),
+        element("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        element("meta", name="color-scheme", content="light dark"),
+        element("title", title),
+        _style(),
+    )
+    body = element(
+        "body",
+        element("h1", title),
+        element("p", f"{count(len(teams), 'team')}, {when(at)}. Neither prompts nor outputs are in it.", class_="dim"),
+        _overview(teams) if teams else element("p", "Nothing was recorded yet."),
+        *[_section(number, team) for number, team in enumerate(teams)],
+    )
+    return to_html(element("html", head, body, lang="en"))
+
+
+def _style() -> Element:
+    made = Element("style")
+    made.text = files(__package__ or "").joinpath("style.css").read_text(encoding="utf-8")
+    return made
+
+
+def _overview(teams: Sequence[ReportedTeam]) -> Element:
+    rows: list[list[Child]] = [
+        [
+            element("a", team.state.team_id, href=f"#team-{number}"),
+            team.state.workflow,
+            f"{team.mode}, paused" if team.state.paused else team.mode,
+            plan_text(team.plan),
+            str(len(team.runs)),
+            percent(team.success_rate),
+            seconds(team.median_seconds),
+            seconds(team.p95_seconds),
+        ]
+        for number, team in enumerate(teams)
+    ]
+    headings = ["Team", "Workflow", "Mode", "Live plan", "Last runs", "Success", "Median", "P95"]
+    return table(headings, rows, numbers={"Last runs", "Success", "Median", "P95"})
+
+
+def _section(number: int, team: ReportedTeam) -> Element:
+    parts: list[Child] = [
+        element("h2", f"{team.state.team_id} ", element("span", team.state.workflow, class_="dim")),
+        element("p", "Live plan: ", element("strong", plan_text(team.plan))),
+    ]
+    if team.state.spec is not None:
+        parts.append(element("p", f"Configured: {_configured(team.state.spec)}", class_="dim"))
+    if team.runs:
+        legend = "Dots ran as configured, diamonds with a plan, crosses failed."
+        parts += [element("h3", "Durations"), durations(team.runs), element("p", legend, class_="dim")]
+    parts.append(element("h3", "Experiments"))
+    if team.experiments:
+        parts += [effects(team.experiments), _experiments(team.experiments)]
+    else:
+        parts.append(element("p", "None yet."))
+    parts.append(element("h3", "History"))
+    parts.append(_history(team.changes) if team.changes else element("p", "No changes yet."))
+    return element("section", *parts, id=f"team-{number}")
+
+
+def _configured(spec: TeamSpec) -> str:
+    parts = [spec.formation, f"{count(len(spec.members), 'member')} ({', '.join(spec.member_ids)})"]
+    if spec.tool_budget is not None:
+        parts.append(f"tool budget {spec.tool_budget}")
+    if spec.timeout_seconds is not None:
+        parts.append(f"timeout {spec.timeout_seconds:g} s")
+    return ", ".join(parts)
+
+
+def _experiments(experiments: Sequence[ReportedExperiment]) -> Element:
+    rows: list[list[Child]] = []
+    for one in experiments:
+        experiment, verdict = one.experiment, one.verdict
+        runs = verdict.get("runs") or {}
+        said = (one.watch or {}).get("reason") or verdict.get("reason") or ""
+        rows.append(
+            [
+                experiment.id[:7],
+                element(
+                    "span",
+                    experiment.description,
+                    element("br"),
+                    element(
+                        "span", f"{plan_text(experiment.control)} → {plan_text(experiment.treatment)}", class_="dim"
+                    ),
+                ),
+                _word(experiment.status),
+                f"{runs.get('control', 0)} + {runs.get('treatment', 0)}",
+                _effect(one),
+                said,
+            ]
+        )
+    return table(["Id", "Change", "Status", "Runs", "Effect", "Why"], rows, numbers={"Runs", "Effect"})
+
+
+def _effect(one: ReportedExperiment) -> Element:
+    effect, interval = one.verdict.get("effect"), one.verdict.get("interval") or (None, None)
+    if effect is None:
+        return element("span", DASH)
+    low, high = ("∞" if end is None else f"{100 * end:+.0f} %" for end in interval)
+    metric = str(one.verdict.get("metric", "")).replace("_", " ")
+    bounds = element("span", f"{metric}, {low} to {high}", class_="dim")
+    return element("span", f"{100 * effect:+.0f} %", element("br"), bounds)
+
+
+def _history(changes: Sequence[Change]) -> Element:
+    rows: list[list[Child]] = [
+        [
+            when(change.at),
+            element("span", _word(change.action), element("br"), element("span", who(change), class_="dim")),
+            DASH if change.improvement_percent is None else f"{change.improvement_percent:.0f} %",
+            change.reason,
+            DASH
+            if change.plan_before == change.plan_after
+            else f"{plan_text(change.plan_before)} → {plan_text(change.plan_after)}",
+        ]
+        for change in changes
+    ]
+    return table(["When", "What", "Improvement", "Why", "Plan"], rows, numbers={"Improvement"})
+
+
+def _word(value: str) -> Element:
+    return element("span", value.replace("_", " "), class_=_KINDS.get(value))

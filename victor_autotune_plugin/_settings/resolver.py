@@ -1,0 +1,284 @@
+"""`SettingsBook`: all sources read once, and each team's settings out of them."""
+
+from __future__ import annotations
+
+import copy
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from time import monotonic
+from types import MappingProxyType
+from typing import Any, Final
+
+from .._values.fields import Kind
+from .._values.nodes import Entry, from_plain, raise_if_any
+from ..errors import SettingsError
+from .consistency import contradictions
+from .merge import build, merge, value_of
+from .prices import Price, find_price
+from .schema import DATABASE_URL, Layer, Reader, leaves
+from .sources import FILE_NAME, from_environ, from_overrides, read_file, victor_dir_name
+from .values import STRATEGIES, Settings
+
+SECONDS_BETWEEN_LOOKS: Final = 1.0
+"""How often at most `SettingsBook.changed` looks at the files."""
+
+_MOST_CACHED: Final = 4_096
+
+
+class SettingsBook:
+    """The settings of a project. Make one with `load`; it is safe to use from several threads."""
+
+    def __init__(
+        self,
+        *,
+        kinds: Mapping[str, Kind],
+        strategies: tuple[str, ...],
+        files: list[Layer],
+        forced: list[Layer],
+        looks: dict[Path, tuple[int, ...] | None],
+        arguments: dict[str, Any],
+    ) -> None:
+        """Take what `load` read.
+
+        Args:
+            kinds: What each key accepts.
+            strategies: Names of all strategies.
+            files: The files' layers, the weakest first.
+            forced: Layers of environment and options, the weakest first.
+            looks: What each file looked like before it was read; None when it was missing.
+            arguments: Arguments of `load`.
+        """
+        self._kinds = kinds
+        self._strategies = strategies
+        self._files = files
+        self._forced = forced
+        self._looks = looks
+        self._arguments = arguments
+        self._cache: dict[tuple[str, str], tuple[object, Settings]] = {}
+        self._next_look = monotonic() + SECONDS_BETWEEN_LOOKS
+        self._changed = False
+        top: dict[str, Entry] = {}
+        for layer in (*files, *forced):
+            top.update(layer.get(()))
+        self._url = top.get(DATABASE_URL)
+        self._price_entries = {key: entry for key, entry in top.items() if key.startswith("prices.")}
+        self._prices = {
+            key.removeprefix("prices."): entry.value
+            for key, entry in self._price_entries.items()
+            if isinstance(entry.value, Price)
+        }
+
+    @classmethod
+    def load(
+        cls,
+        project: Path,
+        *,
+        home: Path | None = None,
+        environ: Mapping[str, str] | None = None,
+        overrides: Mapping[str, object] | None = None,
+        extra_strategies: Iterable[str] = (),
+    ) -> SettingsBook:
+        """Read all sources.
+
+        Args:
+            project: The project's folder.
+            home: The folder that holds the user's Victor folder; by default the user's home.
+            environ: Environment variables; by default the process's.
+            overrides: Values of command-line options by dotted key; None sets nothing.
+            extra_strategies: Names of strategies that third parties brought.
+
+        Returns:
+            The book.
+
+        Raises:
+            SettingsError: Something in a source is wrong; the message tells all of it.
+        """
+        variables = os.environ if environ is None else environ
+        strategies = tuple(dict.fromkeys((*STRATEGIES, *extra_strategies)))
+        kinds = leaves(strategies)
+        files: list[Layer] = []
+        looks: dict[Path, tuple[int, ...] | None] = {}
+        for path, shown in _places(Path(project), home, variables):
+            looks[path] = _look(path)
+            tree, problems = read_file(path, shown)
+            layer = Layer() if tree is None else Reader(kinds).top(tree)
+            layer.problems.extend(problems)
+            files.append(layer)
+        forced = [from_environ(variables, kinds), from_overrides(overrides or {}, kinds)]
+        arguments = {
+            "project": project,
+            "home": home,
+            "environ": environ,
+            "overrides": overrides,
+            "extra_strategies": strategies,
+        }
+        book = cls(kinds=kinds, strategies=strategies, files=files, forced=forced, looks=looks, arguments=arguments)
+        book._check()
+        return book
+
+    def reload(self) -> SettingsBook:
+        """Return a new book from the same sources as they are now.
+
+        Raises:
+            SettingsError: As in `load`.
+        """
+        return self.load(**self._arguments)
+
+    def changed(self) -> bool:
+        """Whether a settings file has changed, come or gone since it was read.
+
+        Looks at the files at most once in `SECONDS_BETWEEN_LOOKS`; once true it stays true.
+        """
+        now = monotonic()
+        if not self._changed and now >= self._next_look:
+            self._next_look = now + SECONDS_BETWEEN_LOOKS
+            self._changed = any(_look(path) != look for path, look in self._looks.items())
+        return self._changed
+
+    @property
+    def database_url(self) -> str | None:
+        """URL of the store, or None for the project's own SQLite file."""
+        return None if self._url is None or self._url.value is None else str(self._url.value)
+
+    @property
+    def prices(self) -> Mapping[str, Price]:
+        """Prices by model name or pattern."""
+        return MappingProxyType(self._prices)
+
+    def price_of(self, model: str) -> Price | None:
+        """Return the price of a model, or None when none is set.
+
+        Args:
+            model: Model name as it was called.
+        """
+        return find_price(self._prices, model)
+
+    def for_team(
+        self,
+        workflow: str,
+        team_id: str,
+        metadata: Mapping[str, object] | None = None,
+        metadata_source: str | None = None,
+    ) -> Settings:
+        """Return the settings of a team. Asking again with equal arguments costs a few microseconds at most.
+
+        Args:
+            workflow: Workflow name.
+            team_id: Team id.
+            metadata: The workflow's own `metadata.autotune`, or None.
+            metadata_source: Where that stands, for errors and `explain`.
+
+        Returns:
+            The settings.
+
+        Raises:
+            SettingsError: The metadata is wrong, or contradicts the other sources.
+        """
+        known = self._cache.get((workflow, team_id))
+        if known is not None and known[0] == metadata:
+            return known[1]
+        own = self._own(workflow, metadata, metadata_source)
+        entries = self._entries(workflow, team_id, own)
+        settings = build(entries, self._strategies)
+        problems = list(own.problems)
+        problems += [problem for keys, problem in contradictions(settings, entries) if own.failed.isdisjoint(keys)]
+        raise_if_any(problems)
+        if len(self._cache) >= _MOST_CACHED:
+            self._cache.clear()
+        # A copy, so that a change of the caller's mapping is noticed.
+        self._cache[workflow, team_id] = (copy.deepcopy(metadata), settings)
+        return settings
+
+    def explain(
+        self,
+        workflow: str,
+        team_id: str,
+        metadata: Mapping[str, object] | None = None,
+        metadata_source: str | None = None,
+    ) -> tuple[tuple[str, object, str], ...]:
+        """Return every value that holds for a team, and its source.
+
+        Args:
+            workflow: As in `for_team`.
+            team_id: As in `for_team`.
+            metadata: As in `for_team`.
+            metadata_source: As in `for_team`.
+
+        Returns:
+            `(dotted key, value, source)` of each; the source is `default`, `file:line`, `env VARIABLE`,
+            `option --name`, or the metadata's source. A password in the database URL is left out.
+
+        Raises:
+            SettingsError: As in `for_team`.
+        """
+        settings = self.for_team(workflow, team_id, metadata, metadata_source)
+        entries = self._entries(workflow, team_id, self._own(workflow, metadata, metadata_source))
+        rows: list[tuple[str, object, str]] = []
+        for key in self._kinds:
+            source = entries[key].where if key in entries else "default"
+            rows.append((key, value_of(settings, key), source))
+        url = self.database_url
+        if url is not None:
+            from ..storage.location import without_secrets
+
+            url = without_secrets(url)
+        rows.append((DATABASE_URL, url, "default" if self._url is None else self._url.where))
+        rows.extend((key, entry.value, entry.where) for key, entry in sorted(self._price_entries.items()))
+        return tuple(rows)
+
+    def _own(self, workflow: str, metadata: object, source: str | None) -> Layer:
+        """Read a workflow's own metadata."""
+        if metadata is None:
+            return Layer()
+        where = source or f"workflow {workflow} (metadata.autotune)"
+        try:
+            node = from_plain(metadata, where)
+        except RecursionError as error:
+            raise SettingsError("this refers to itself", where=where, hint="Take the alias (`*name`) out.") from error
+        return Reader(self._kinds).scope(node, (workflow,), "")
+
+    def _entries(self, workflow: str, team_id: str, own: Layer) -> dict[str, Entry]:
+        return merge((*self._files, own, *self._forced), workflow, team_id, self._kinds)
+
+    def _check(self) -> None:
+        """Raise what is wrong in the sources, contradictions among all teams that they name included."""
+        layers = (*self._files, *self._forced)
+        problems = [problem for layer in layers for problem in layer.problems]
+        failed = {key for layer in layers for key in layer.failed}
+        for workflow, team_id in self._named():
+            entries = self._entries(workflow, team_id, Layer())
+            for keys, problem in contradictions(build(entries, self._strategies), entries):
+                if failed.isdisjoint(keys):
+                    problems.append(problem)
+        raise_if_any(problems)
+
+    def _named(self) -> Iterator[tuple[str, str]]:
+        """Give one pair for all teams that no source names, and those that one does."""
+        yield "", ""
+        for layer in self._files:
+            for scope in layer.scopes:
+                if scope:
+                    yield scope[0], scope[1] if len(scope) == 2 else ""
+
+
+def _places(project: Path, home: Path | None, environ: Mapping[str, str]) -> Iterator[tuple[Path, str]]:
+    """Give the settings files and their names for people, the weakest first."""
+    folder = victor_dir_name(environ)
+    own = project / folder / FILE_NAME
+    try:
+        users = (Path.home() if home is None else home) / folder / FILE_NAME
+    except RuntimeError:  # the process has no home
+        users = own
+    if users.absolute() != own.absolute():
+        yield users, f"~/{folder}/{FILE_NAME}"
+    yield own, f"{folder}/{FILE_NAME}"
+
+
+def _look(path: Path) -> tuple[int, ...] | None:
+    """What changes when a file does, or None while there is none."""
+    try:
+        stat = path.stat()
+    except OSError:
+        return None
+    return stat.st_mtime_ns, stat.st_ctime_ns, stat.st_size, stat.st_ino

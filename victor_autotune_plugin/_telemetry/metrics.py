@@ -1,0 +1,110 @@
+"""Metrics of finished team runs and of changes of their plans.
+
+They are derived from the record of the run, after it ended. Their attributes take few values each, since every
+combination is a time series: no run ids, and names without their generated parts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any, TypeAlias
+
+from .. import failsafe
+from .._model.run import MemberOutcome, TeamRun
+from . import conventions as names
+from . import labels, providers
+
+_Measurement: TypeAlias = tuple[names.Metric, float, dict[str, Any]]
+
+
+def record_run(run: TeamRun) -> None:
+    """Record the metrics of a finished run and of its members.
+
+    Args:
+        run: The run; its score and cost are final.
+    """
+    try:
+        _record(_run_measurements(run))
+    except Exception as error:
+        failsafe.report("telemetry.record_run", error)
+
+
+def record_change(action: str, workflow: str, team_id: str) -> None:
+    """Count a change of a team's plan.
+
+    Args:
+        action: What happened, such as `started`, `promoted` or `rolled_back`.
+        workflow: Workflow name.
+        team_id: Team id.
+    """
+    try:
+        attributes = {
+            names.CHANGE_ACTION: action,
+            names.WORKFLOW: labels.stable_name(workflow),
+            names.TEAM_ID: labels.stable_name(team_id),
+        }
+        _record([(names.CHANGES, 1, attributes)])
+    except Exception as error:
+        failsafe.report("telemetry.record_change", error)
+
+
+def _record(measurements: Iterable[_Measurement]) -> None:
+    recorders = providers.recorders()
+    if not recorders:
+        return
+    for metric, value, attributes in measurements:
+        try:
+            recorders[metric.name](value, attributes)
+        except Exception as error:
+            failsafe.report(f"telemetry.record.{metric.name}", error)
+
+
+def _run_measurements(run: TeamRun) -> Iterator[_Measurement]:
+    outcome, error_type = labels.run_outcome(run)
+    workflow = labels.stable_name(run.spec.workflow)
+    shared: dict[str, Any] = {
+        names.WORKFLOW: workflow,
+        names.TEAM_ID: labels.stable_name(run.spec.team_id),
+        names.PLAN_FORMATION: run.plan_used.formation or run.spec.formation,
+        names.MODE: run.mode,
+        names.NESTED: run.parent_id is not None,
+    }
+    if run.arm is not None:
+        shared[names.ARM] = run.arm
+    team = {**shared, names.OPERATION: names.INVOKE_WORKFLOW, names.AGENT: workflow, names.OUTCOME: outcome}
+    failed = team if error_type is None else {**team, names.ERROR_TYPE: error_type}
+
+    yield names.RUNS, 1, failed
+    yield names.DURATION, run.duration_seconds, failed
+    yield names.RUN_SCORE, run.score, team
+    yield names.RUN_TOOL_CALLS, run.tool_calls, team
+    yield names.RUN_LLM_CALLS, run.llm_calls, team
+    yield names.RUN_TOKENS, run.input_tokens, {**team, names.TOKEN_TYPE: names.TOKEN_INPUT}
+    yield names.RUN_TOKENS, run.output_tokens, {**team, names.TOKEN_TYPE: names.TOKEN_OUTPUT}
+    if run.cost_usd is not None:
+        yield names.RUN_COST, run.cost_usd, team
+    if run.timed_out:
+        yield names.TIMEOUTS, 1, team
+    for member in run.members:
+        yield from _member_measurements(member, shared)
+
+
+def _member_measurements(member: MemberOutcome, shared: dict[str, Any]) -> Iterator[_Measurement]:
+    if not member.finished and member.duration_seconds == 0:
+        return  # It never began: a zero would not be a measurement.
+    outcome, error_type = labels.member_outcome(member)
+    attributes = {
+        **shared,
+        names.OPERATION: names.INVOKE_AGENT,
+        names.AGENT: labels.stable_name(member.id, member.role or "member"),
+        names.OUTCOME: outcome,
+    }
+    if member.role:
+        attributes[names.MEMBER_ROLE] = member.role
+    failed = attributes if error_type is None else {**attributes, names.ERROR_TYPE: error_type}
+
+    yield names.DURATION, member.duration_seconds, failed
+    yield names.MEMBER_TOOL_CALLS, member.tool_calls, attributes
+    yield names.MEMBER_LLM_CALLS, member.llm_calls, attributes
+    if member.tool_calls_refused:
+        yield names.REFUSALS, member.tool_calls_refused, attributes

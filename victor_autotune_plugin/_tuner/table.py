@@ -1,0 +1,129 @@
+"""Plans as arrays, so that a thousand of them are weighed at once."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .._model.plan import FORMATIONS, TeamPlan, TeamSpec
+from .normal import Floats
+from .space import SUB_TEAMS, Shape, shape_of
+
+KINDS: Final = (*FORMATIONS, SUB_TEAMS)
+"""What the first knob can be."""
+
+SIDE_BY_SIDE: Final = frozenset(("parallel", "hierarchical", "consensus", SUB_TEAMS))
+"""Kinds in which members work at the same time."""
+
+CHECKING: Final = frozenset(("hierarchical", "consensus", "reflection"))
+"""Kinds in which members see each other's results."""
+
+Ints = NDArray[np.int64]
+
+
+class PlanTable:
+    """Arrays over plans, and over their layouts (kind, members and groups without budgets and timeouts).
+
+    Attributes:
+        plans: The plans, in order.
+        layouts: The layouts, in order.
+        number_of: Number of each layout.
+        layout: Number of each plan's layout, shape (p,).
+        kind: Index into `KINDS` of each layout, shape (l,).
+        takes_part: Whether a member does, shape (l, n).
+        works: The same, less those whom a reflection leaves idle, shape (l, n).
+        size: Members that take part, shape (l,).
+        budget: Tool budget or infinity, shape (p,).
+        timeout: Timeout in seconds or infinity, shape (p,).
+    """
+
+    def __init__(self, spec: TeamSpec, plans: Sequence[TeamPlan]) -> None:
+        self.spec = spec
+        self.plans = tuple(plans)
+        self.shapes = [shape_of(spec, plan) for plan in self.plans]
+        self.number_of: dict[Shape, int] = {}
+        numbers = [self.number_of.setdefault(shape.layout, len(self.number_of)) for shape in self.shapes]
+        self.layout: Ints = np.array(numbers, dtype=np.int64)
+        self.layouts = first = list(self.number_of)
+        self.kind: Ints = np.array([KINDS.index(shape.formation) for shape in first], dtype=np.int64)
+        place = {member.id: index for index, member in enumerate(spec.members)}
+        members = len(spec.members)
+        self.takes_part = np.zeros((len(first), members))
+        self.works = np.zeros((len(first), members))
+        self._group = np.full((len(first), members), -1, dtype=np.int64)
+        for row, shape in enumerate(first):
+            who = [place[member] for member in shape.members]
+            self.takes_part[row, who] = 1.0
+            self.works[row, _reflecting(spec, who) if shape.formation == "reflection" else who] = 1.0
+            for number, group in enumerate(shape.groups):
+                self._group[row, [place[member] for member in group]] = number
+        self.size = self.takes_part.sum(axis=1)
+        self._lead = np.array([member.is_supervisor for member in spec.members], dtype=bool)
+        self._rows = {kind: np.flatnonzero(self.kind == index) for index, kind in enumerate(KINDS)}
+        self.budget: Floats = np.array([_limit(shape.tool_budget) for shape in self.shapes])
+        self.timeout: Floats = np.array([_limit(shape.timeout_seconds) for shape in self.shapes])
+        self._member_budgets = [shape.member_budgets for shape in self.shapes]
+        self.row_of = {plan: row for row, plan in enumerate(self.plans)}
+
+    def seconds(self, member_seconds: Floats) -> Floats:
+        """Predict what each layout takes from what each member takes.
+
+        VICTOR.md: members get the goal and not what others wrote, so their own time does not depend on the formation.
+        The sum of members that follow each other, the maximum of those side by side (as in `analysis.formations`).
+
+        Args:
+            member_seconds: Seconds of each member in some runs, shape (r, n).
+
+        Returns:
+            Seconds, shape (r, l).
+        """
+        result = member_seconds @ self.works.T
+        for kind in ("parallel", "consensus"):
+            rows = self._rows[kind]
+            if len(rows):
+                result[:, rows] = (self.works[rows] * member_seconds[:, None, :]).max(axis=2)
+        rows = self._rows["hierarchical"]
+        if len(rows):
+            rest = self.works[rows] * ~self._lead
+            lead = member_seconds @ (self.works[rows] * self._lead).T
+            result[:, rows] = lead + (rest * member_seconds[:, None, :]).max(axis=2)
+        rows = self._rows[SUB_TEAMS]
+        if len(rows):
+            groups = self._group[rows]
+            sums = [member_seconds @ (self.works[rows] * (groups == g)).T for g in range(int(groups.max()) + 1)]
+            result[:, rows] = np.max(sums, axis=0)
+        return np.maximum(result, 1e-6)
+
+    def distance(self, live: int) -> Ints:
+        """Return how many knobs each plan differs in from plan `live`, shape (p,), as `space.distance` counts."""
+        layout = self.layout
+        here = layout[live]
+        left = (self.takes_part != self.takes_part[here]).sum(axis=1)
+        groups = self._group.max(axis=1)
+        regrouped = np.where(left == 0, (self._group != self._group[here]).any(axis=1), groups != groups[here])
+        knobs = left + ((self.kind != self.kind[here]) | regrouped)
+        budgets = np.array([own != self._member_budgets[live] for own in self._member_budgets])
+        found: Ints = (
+            knobs[layout] + (self.budget != self.budget[live]) + (self.timeout != self.timeout[live]) + budgets
+        ).astype(np.int64)
+        return found
+
+    def looser(self, live: int) -> NDArray[np.bool_]:
+        """Return which plans have a looser budget or timeout than plan `live`, shape (p,)."""
+        return np.asarray((self.budget > self.budget[live]) | (self.timeout > self.timeout[live]))
+
+
+def _reflecting(spec: TeamSpec, who: Sequence[int]) -> list[int]:
+    """Return generator and critic, bound by `formation_role` and otherwise by position."""
+    roles = {spec.members[index].formation_role: index for index in who}
+    rest = [index for index in who if spec.members[index].formation_role not in ("generator", "critic")]
+    bound = [roles[role] for role in ("generator", "critic") if role in roles]
+    return [*bound, *rest][:2]
+
+
+def _limit(value: float | None) -> float:
+    return math.inf if value is None else float(value)

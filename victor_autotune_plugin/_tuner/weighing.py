@@ -1,0 +1,206 @@
+"""From what is believed of plans to how much they are worth a test."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from functools import cache
+from statistics import NormalDist
+from typing import Final
+
+import numpy as np
+from attrs import frozen
+
+from .._model.plan import TeamPlan
+from ..experiment import Policy
+from ..experiment.boundaries import boundary
+from ..experiment.planning import runs_for
+from ..experiment.policy import PASS_SHARE
+from .model import TeamModel
+from .normal import Floats, cdf, sigmoid
+from .objective import Objective
+from .table import Ints, PlanTable
+
+LOGISTIC_VARIANCE: Final = math.pi**2 / 3
+"""Variance of the standard logistic distribution: that of a run's log odds of success."""
+
+Z90: Final = 1.6449
+"""Half the width of a 90 % interval, in standard deviations."""
+
+
+@frozen
+class Weights:
+    """What each of some plans promises. Arrays of shape (p,), in units of the objective's log.
+
+    Attributes:
+        gain: Expected log improvement; positive is better.
+        sd: Its standard deviation.
+        by_metric: Mean log ratio by metric, as in `model.Effects`.
+        odds: Expected change of the log odds of success.
+        odds_sd: Its standard deviation.
+        kept: Probability that success is kept within the margin.
+        threshold: Change of the log odds below which it is not.
+        success: Success share of the live plan.
+        level: Log odds of it.
+        noise: Standard deviation of the objective between runs of one plan.
+        allowed: Probability that the constraints on cost and P95 hold.
+    """
+
+    gain: Floats
+    sd: Floats
+    by_metric: Mapping[str, Floats]
+    odds: Floats
+    odds_sd: Floats
+    kept: Floats
+    threshold: float
+    success: float
+    level: float
+    noise: float
+    allowed: Floats
+
+    @property
+    def harm(self) -> Floats:
+        """Probability that the objective is worse, or success is not kept."""
+        return np.asarray(1 - cdf(self.gain / self.sd) * self.kept)
+
+    def better(self, least: float = 0.0) -> Floats:
+        """Probability that the log improvement is above `least` and success is kept."""
+        return np.asarray(cdf((self.gain - least) / self.sd) * self.kept)
+
+
+def weigh(
+    model: TeamModel,
+    rows: Ints,
+    live: TeamPlan,
+    objective: Objective,
+    doubt: float = 1.0,
+    table: PlanTable | None = None,
+) -> Weights:
+    """Return what plans promise against the live plan.
+
+    Args:
+        model: What is believed of the team.
+        rows: Rows of the table.
+        live: The live plan.
+        objective: What is wanted.
+        doubt: Factor on the standard deviations of plans, above 1 when the model's forecasts were off before.
+        table: Another table, whose first plan is the live one; None for the team's own.
+    """
+    shares = objective.shares
+    wanted = [name for name in shares if name != "score"]
+    extra = [] if objective.max_cost_usd is None else ["cost"]
+    extra += [] if objective.max_p95_seconds is None else ["duration"]
+    effects = model.effects(rows, live, sorted({*wanted, *extra}), table)
+    count = len(effects.log["score"])
+    gain, variance = np.zeros(count), np.zeros(count)
+    for name, share in shares.items():
+        if name == "score":
+            gain += share * effects.log["score"]
+        else:
+            gain -= share * effects.log[name]
+        variance += share**2 * effects.sd[name] ** 2
+    odds, odds_sd = effects.log["score"], doubt * effects.sd["score"]
+    least = max(effects.success - objective.success_margin, 0.01)
+    threshold = min(math.log(least / (1 - least)) - effects.level, -1e-6)
+    return Weights(
+        gain=gain,
+        sd=doubt * np.sqrt(variance),
+        by_metric=effects.log,
+        odds=odds,
+        odds_sd=odds_sd,
+        kept=cdf((odds - threshold) / odds_sd),
+        threshold=threshold,
+        success=effects.success,
+        level=effects.level,
+        noise=math.sqrt(noise_variance(model, objective)),
+        allowed=_allowed(model, effects.log, effects.sd, live, objective, count),
+    )
+
+
+def noise_variance(model: TeamModel, objective: Objective) -> float:
+    """Return the variance of the objective between runs of one plan."""
+    return math.fsum(
+        share**2 * (LOGISTIC_VARIANCE if name == "score" else model.noise_variance(name))
+        for name, share in objective.shares.items()
+    )
+
+
+def _allowed(
+    model: TeamModel,
+    logs: Mapping[str, Floats],
+    sds: Mapping[str, Floats],
+    live: TeamPlan,
+    objective: Objective,
+    count: int,
+) -> Floats:
+    """Return the probability that a plan's P95 of cost and duration is within its limit."""
+    result: Floats = np.ones(count)
+    for metric, limit in (("cost", objective.max_cost_usd), ("duration", objective.max_p95_seconds)):
+        if limit is not None:
+            noise = math.sqrt(model.noise_variance(metric))
+            level = model.level(metric, live)
+            room = math.log(limit) - level - Z90 * noise - logs[metric]
+            result = result * cdf(room / sds[metric])
+    return result
+
+
+def p_pass(weights: Weights, runs: int) -> Floats:
+    """Return the probability that a test of `runs` runs an arm proves an improvement, shape (p,).
+
+    The statistic of a rank test is about normal, with the gain over the noise as its drift, and the gain itself is
+    uncertain.
+    """
+    scale = math.sqrt(runs / 2 * 3 / math.pi) / weights.noise
+    excess = scale * weights.gain - _height(runs)
+    return np.asarray(cdf(excess / np.sqrt(1 + (scale * weights.sd) ** 2)))
+
+
+def p_shown_kept(weights: Weights, runs: int, sure: float) -> Floats:
+    """Return the probability that further runs make it `sure` enough that success is kept, shape (p,).
+
+    The belief before the runs tells how the belief after them is distributed (pre-posterior analysis; Raiffa and
+    Schlaifer 1961). A run tells of the log odds with the variance of the logistic distribution.
+
+    Args:
+        weights: What plans promise.
+        runs: Further runs in each arm.
+        sure: Probability that is asked for.
+    """
+    before = weights.odds_sd**2
+    after = 1 / (1 / before + runs / (2 * LOGISTIC_VARIANCE))
+    needed = weights.threshold + NormalDist().inv_cdf(sure) * np.sqrt(after)
+    return cdf((weights.odds - needed) / np.sqrt(np.maximum(before - after, 1e-9)))
+
+
+def runs_needed(gain: float, noise: float) -> int | None:
+    """Return the runs in each arm within which a test proves a log gain with probability .8; None without a gain."""
+    if gain <= 0.005:
+        return None
+    return max(10, math.ceil(_unit_runs() * (noise / gain) ** 2))
+
+
+def relative(log_gain: float) -> float:
+    """Return the relative improvement of a log gain."""
+    return -math.expm1(-log_gain)
+
+
+def success_after(weights: Weights, row: int, shift: float) -> float:
+    """Return the change of the success share at the expected change of the log odds plus `shift` deviations."""
+    odds = float(weights.odds[row]) + shift * float(weights.odds_sd[row])
+    return float(sigmoid(weights.level + odds)) - weights.success
+
+
+@cache
+def _unit_runs() -> float:
+    """Runs in each arm for a gain as large as the noise; the number falls with the square of their ratio."""
+    small = 0.01
+    return runs_for(-math.expm1(-small), 1.0) * small**2
+
+
+@cache
+def _height(runs: int) -> float:
+    """Return the height of the A/B engine's boundary after that many runs in each arm."""
+    policy = Policy()
+    most = policy.max_runs_per_arm
+    limits = boundary(policy.rule, policy.alpha * PASS_SHARE, policy.min_runs_per_arm / most, 0.5 / most)
+    return limits.at(min(runs / most, 1.0))

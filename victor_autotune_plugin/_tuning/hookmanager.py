@@ -1,0 +1,135 @@
+"""The plugin's own pluggy manager: finds hook implementations and calls each of them on its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from importlib.metadata import entry_points
+from typing import Any
+
+import pluggy
+from attrs import evolve, frozen
+
+from .. import failsafe
+from .._model.plan import TeamPlan
+from ..hookspecs import PROJECT, ChangeSpecs, PlannedRun, RunSpecs, TeamRunStarting
+
+
+@frozen
+class Answer:
+    """What one implementation returned.
+
+    Attributes:
+        value: The value; never None.
+        by: Name of the plugin that holds the implementation.
+    """
+
+    value: Any
+    by: str
+
+
+class HookManager:
+    """Holds the hook implementations and calls them so that none can hurt a run or another one."""
+
+    def __init__(self) -> None:
+        self._manager = pluggy.PluginManager(PROJECT)
+        self._manager.add_hookspecs(RunSpecs)
+        self._manager.add_hookspecs(ChangeSpecs)
+
+    def register(self, plugin: object, name: str) -> None:
+        """Add hook implementations.
+
+        Args:
+            plugin: A module or object with functions marked by `hookimpl`.
+            name: Name to log and to show.
+
+        Raises:
+            ValueError: If that name or object is registered already.
+            pluggy.PluginValidationError: If it implements a hook that does not exist, takes arguments that the
+                hook does not have, or is a wrapper.
+        """
+        self._manager.register(plugin, name)
+        try:
+            for caller in self._manager.get_hookcallers(plugin) or []:
+                if any(impl.plugin is plugin and (impl.wrapper or impl.hookwrapper) for impl in caller.get_hookimpls()):
+                    raise pluggy.PluginValidationError(plugin, f"hook {caller.name!r}: wrappers are not supported")
+            self._manager.check_pending()
+        except pluggy.PluginValidationError:
+            self._manager.unregister(plugin)
+            raise
+
+    def load_entry_points(self) -> None:
+        """Register what the installed packages offer under the entry point group; a broken one is reported."""
+        for entry in entry_points(group=PROJECT):
+            if self._manager.has_plugin(entry.name):
+                continue
+            with failsafe.guard(f"hook package {entry.name!r}"):
+                self.register(entry.load(), entry.name)
+
+    def names(self) -> tuple[str, ...]:
+        """Return the names of the registered plugins."""
+        return tuple(name for name, plugin in self._manager.list_name_plugin() if plugin is not None)
+
+    def answers(self, hook: str, **arguments: Any) -> Iterator[Answer]:
+        """Call the implementations of a hook one by one, skipping those that raise.
+
+        Lazy: stop iterating and the rest is not called.
+
+        Args:
+            hook: Name of the hook.
+            **arguments: Its arguments.
+
+        Yields:
+            What each returned, unless None.
+        """
+        for implementation in self._implementations(hook):
+            value = self._ask(hook, implementation, arguments)
+            if value is not None:
+                yield Answer(value, implementation.plugin_name)
+
+    def first(self, hook: str, **arguments: Any) -> Answer | None:
+        """Call the implementations of a hook until one answers."""
+        return next(self.answers(hook, **arguments), None)
+
+    def tell(self, hook: str, **arguments: Any) -> None:
+        """Call all implementations of a hook and drop what they return."""
+        for _ in self.answers(hook, **arguments):
+            pass
+
+    def plan(self, event: TeamRunStarting) -> PlannedRun | None:
+        """Ask for the plan of a run, and let `before_team_run` change it.
+
+        Args:
+            event: The run that is about to start.
+
+        Returns:
+            The plan, or None when nobody answered and the run is none of the plugin's business.
+        """
+        planned: PlannedRun | None = None
+        for implementation in self._implementations("plan_team_run"):
+            planned = self._ask("plan_team_run", implementation, {"event": event}, PlannedRun)
+            if planned is not None:
+                break
+        if planned is None:
+            return None
+        for implementation in self._implementations("before_team_run"):
+            plan = self._ask("before_team_run", implementation, {"event": event, "planned": planned}, TeamPlan)
+            if plan is not None and plan != planned.plan:
+                source = implementation.plugin_name
+                planned = evolve(planned, plan=plan, assignment=None, source=source, is_recorded=False)
+        return planned
+
+    def _implementations(self, hook: str) -> list[pluggy.HookImpl]:
+        """Return the implementations in pluggy's calling order."""
+        return list(reversed(getattr(self._manager.hook, hook).get_hookimpls()))
+
+    @staticmethod
+    def _ask(hook: str, implementation: pluggy.HookImpl, arguments: dict[str, Any], kind: type | None = None) -> Any:
+        """Call one implementation; None when it raises or answers with something that is not of `kind`."""
+        try:
+            value = implementation.function(*[arguments[name] for name in implementation.argnames])
+            if kind is not None and value is not None and not isinstance(value, kind):
+                raise TypeError(f"it must return a {kind.__name__} or None, not {type(value).__name__}")
+        except Exception as error:
+            failsafe.report(f"hook {hook} of {implementation.plugin_name!r}", error)
+            return None
+        return value

@@ -1,0 +1,179 @@
+"""What to test next: from a team's latest runs to suggestions, and from a suggestion to an experiment."""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from collections.abc import Sequence
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any, Final
+
+from attrs import asdict
+
+from .. import failsafe
+from .._model.optimization import OptimizationSuggestion, current_config
+from .._model.plan import TeamPlan, TeamSpec
+from .._model.state import Experiment, TeamState
+from .evidence import known_tasks
+from .hookmanager import HookManager
+
+if TYPE_CHECKING:
+    from .._model.run import TeamRun
+    from .._settings import Settings
+
+TASK_RUNS: Final = 500
+"""How many of a team's last runs tell, when a test starts, how slow each task is."""
+
+
+def comparable(runs: Sequence[TeamRun], state: TeamState) -> list[TeamRun]:
+    """Return the latest runs of a team as it is now: same definition, live plan, not cancelled.
+
+    Args:
+        runs: Its finished runs, newest first.
+        state: Its state.
+    """
+    latest = []
+    for run in runs:
+        if run.cancelled:
+            continue
+        if run.spec.fingerprint() != state.fingerprint:
+            break
+        if run.plan_asked == state.plan:
+            latest.append(run)
+    return latest
+
+
+def may_be_retried(experiment: Experiment, runs: Sequence[TeamRun], after: int) -> bool:
+    """Return whether a change may be tested again: its test was aborted, which proves nothing, and that is a while ago.
+
+    Args:
+        experiment: The experiment that tested it.
+        runs: The team's last comparable runs, newest first.
+        after: How many of them must have started since.
+    """
+    if experiment.status != "aborted" or experiment.ended_at is None or len(runs) < after:
+        return False
+    return runs[after - 1].started_at > experiment.ended_at
+
+
+def load_strategies() -> None:
+    """Import what suggestions are made with, so that it is not done while the store is locked."""
+    from .. import strategies
+    from .._analysis import analyze
+
+    del strategies, analyze
+
+
+def suggestions(
+    spec: TeamSpec, plan: TeamPlan, runs: Sequence[TeamRun], settings: Settings, hooks: HookManager
+) -> list[OptimizationSuggestion]:
+    """Return what the strategies suggest for a team, best first.
+
+    Args:
+        spec: The team as configured.
+        plan: Its live plan.
+        runs: Finished runs under that plan.
+        settings: The team's settings.
+        hooks: Are asked for further strategies.
+
+    Returns:
+        Suggestions with at least the wanted improvement and a confidence of 0.6, by priority and then by expected
+        improvement times confidence. In mode `auto`, those that only a person may allow are not among them.
+    """
+    from .._analysis import RunFacts, RunHistory, analyze
+    from ..strategies import BUILT_IN, rank
+
+    history = RunHistory(RunFacts.from_run(run) for run in runs)
+    used = plan.formation or spec.formation
+    insights = analyze(history, spec=spec, formation=None if plan.sub_teams else used) if len(history) else []
+    config = {**current_config(spec, plan), "limits": asdict(settings.limits)}
+    strategies = [*BUILT_IN]
+    for answer in hooks.answers("add_strategies"):
+        strategies.extend(answer.value)
+    found = rank(
+        strategies,
+        insights,
+        config,
+        names=settings.strategies,
+        min_improvement=100 * settings.experiment.minimum_improvement,
+        guard=failsafe.guard,
+    )
+    # In mode `auto` nobody would be asked.
+    return [one for one in found if settings.mode != "auto" or not one.metadata.get("needs_person")]
+
+
+def new_experiment(
+    state: TeamState,
+    number: int,
+    treatment: TeamPlan,
+    suggestion: OptimizationSuggestion,
+    settings: Settings,
+    now: float,
+    runs: Sequence[TeamRun] = (),
+) -> Experiment:
+    """Return an experiment that puts a suggestion to the proof.
+
+    It is decided by the metric that the suggestion claims to improve, by the settings' where it claims none; the others
+    are guardrails in any case. Its seed follows from the team, its definition, the treatment and the number: the same
+    history gives the same arms.
+
+    Args:
+        state: The team's state; its live plan is the control.
+        number: How many experiments the team had before.
+        treatment: The challenger plan.
+        suggestion: Why.
+        settings: The team's settings.
+        now: Unix time, seconds.
+        runs: Finished runs under the live plan, which tell how slow each task is.
+    """
+    from ..experiment import ASSIGNMENT_VERSION, METRICS
+
+    claimed = suggestion.metadata.get("metric")
+    metric = claimed if claimed in METRICS else settings.experiment.metric
+    origin = f"{state.workflow}\n{state.team_id}\n{state.fingerprint}\n{treatment.id}\n{number}"
+    return Experiment(
+        id=uuid.uuid4().hex[:12],
+        workflow=state.workflow,
+        team_id=state.team_id,
+        fingerprint=state.fingerprint or "",
+        strategy=str(suggestion.type),
+        description=suggestion.description,
+        control=state.plan,
+        treatment=treatment,
+        seed=hashlib.sha256(origin.encode()).hexdigest()[:16],
+        assignment_version=ASSIGNMENT_VERSION,
+        policy=policy_of(settings, metric),
+        watch_policy=_watch_policy(settings, metric),
+        status="running",
+        created_at=now,
+        code_version=version("victor-autotune-plugin"),
+        task_effects=known_tasks(metric, runs),
+    )
+
+
+def policy_of(settings: Settings, metric: str | None = None) -> dict[str, Any]:
+    """Return the policy that a team's settings give its tests, as plain data.
+
+    Args:
+        settings: The settings.
+        metric: What decides; None for the settings'.
+    """
+    from ..experiment import Policy
+
+    wanted = asdict(settings.experiment)
+    del wanted["min_history"]
+    return Policy(**{**wanted, "metric": metric or wanted["metric"]}).to_dict()
+
+
+def _watch_policy(settings: Settings, metric: str) -> dict[str, Any]:
+    from ..experiment import WatchPolicy
+
+    watch, test = settings.watch, settings.experiment
+    return WatchPolicy(
+        alpha=watch.alpha,
+        metric=metric,
+        holdback=watch.holdback,
+        max_runs=watch.max_runs,
+        success_drop=test.success_margin,
+        p95_rise=test.p95_margin,
+    ).to_dict()

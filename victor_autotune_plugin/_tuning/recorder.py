@@ -1,0 +1,212 @@
+"""Puts runs into the store without ever making a run wait for it.
+
+A store that is locked, full or gone is tried again only after a pause; until then what finished is kept in memory
+and written with the next success, or at the end of the process.
+"""
+
+from __future__ import annotations
+
+import atexit
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Final
+
+from .. import failsafe
+from .._model.state import RunStart, StoredObservation
+from ..errors import StoreError, StoreUnavailableError, StoreVersionError
+
+if TYPE_CHECKING:
+    from .._model.run import TeamRun
+    from ..hookspecs import PlannedRun, TeamRunStarting
+    from ..storage import Store, Transaction
+
+PAUSE_SECONDS: Final = 5.0
+"""How long a store that failed is left alone."""
+
+MOST_WAITING: Final = 10_000
+"""How many finished runs are kept in memory while the store is away; the oldest go first."""
+
+
+class Recorder:
+    """Writes runs and their observations.
+
+    Args:
+        open_store: Opens the store; called at the first use and again after a failure to open.
+        clock: Monotonic seconds.
+    """
+
+    def __init__(self, open_store: Callable[[], Store], clock: Callable[[], float] = time.monotonic) -> None:
+        self._open = open_store
+        self._clock = clock
+        self._store: Store | None = None
+        self._waiting: deque[TeamRun] = deque(maxlen=MOST_WAITING)
+        self._not_before = 0.0
+        self._lock = threading.RLock()
+        self._known_faults: dict[tuple[str, str], int] = {}
+        atexit.register(self.close)
+
+    @contextmanager
+    def transaction(self) -> Iterator[Transaction]:
+        """Open a transaction, unless the store failed a moment ago.
+
+        Yields:
+            The transaction; it is committed at the end of the block.
+
+        Raises:
+            StoreUnavailableError: If the store can't be used now.
+        """
+        if self._clock() < self._not_before:
+            raise StoreUnavailableError("the store failed a moment ago and is left alone for a while")
+        try:
+            with self._opened().transaction() as transaction:
+                yield transaction
+        except StoreUnavailableError:
+            self._not_before = self._clock() + PAUSE_SECONDS
+            raise
+
+    def started(self, start: RunStart) -> None:
+        """Note that a run started, so that it is missed if its process dies.
+
+        Args:
+            start: The run.
+
+        Raises:
+            StoreUnavailableError: If it could not be written; the finished run will be, all the same.
+        """
+        with self.transaction() as transaction:
+            transaction.start_run(start)
+
+    @contextmanager
+    def finishing(self, run: TeamRun) -> Iterator[Transaction]:
+        """Open a transaction that writes a finished run, for what follows from the run to be written with it.
+
+        What waited is written before, by itself. When the transaction fails, in the block or at its end, the run is
+        written without what followed, or waits.
+
+        Args:
+            run: The run.
+
+        Yields:
+            The transaction, in which the run is written.
+
+        Raises:
+            StoreUnavailableError: If the store can't be used now.
+            StoreError: If the run has impossible figures.
+        """
+        try:
+            self.flush()
+            with self.transaction() as transaction:
+                _write(transaction, run)
+                yield transaction
+        except BaseException:
+            with suppress(StoreError):  # the first failure tells more
+                self.finished(run)
+            raise
+
+    def finished(self, run: TeamRun) -> None:
+        """Write a finished run, and what waited before it.
+
+        Args:
+            run: The run.
+
+        Raises:
+            StoreUnavailableError: If it could not be written; it waits in memory.
+        """
+        self._waiting.append(run)
+        self.flush()
+
+    def flush(self) -> None:
+        """Write what waits.
+
+        Raises:
+            StoreUnavailableError: If the store can't be used now; everything still waits.
+            StoreError: If a run has impossible figures. It is left out, so that it holds nothing up.
+        """
+        with self._lock:
+            while self._waiting:
+                run = self._waiting[0]
+                try:
+                    with self.transaction() as transaction:
+                        _write(transaction, run)
+                except StoreError as error:
+                    if not isinstance(error, StoreUnavailableError | StoreVersionError):
+                        self._waiting.popleft()
+                    raise
+                self._waiting.popleft()
+            self._keep_faults()
+
+    def close(self) -> None:
+        """Write what waits, with patience, and close the store."""
+        atexit.unregister(self.close)
+        if self._waiting:
+            self._not_before = 0.0
+            with failsafe.guard("writing of the last runs"):
+                self.flush()
+        store, self._store = self._store, None
+        if store is not None:
+            store.close()
+
+    def _keep_faults(self) -> None:
+        """Write the faults of this process that are not in the store yet, for `victor autotune doctor`."""
+        for fault in failsafe.seen():
+            key = (fault.where, fault.error)
+            new = fault.count - self._known_faults.get(key, 0)
+            if new > 0:
+                self._known_faults[key] = fault.count
+                with self.transaction() as transaction:
+                    transaction.record_fault(fault.where, fault.error, fault.last_at, new)
+
+    def _opened(self) -> Store:
+        with self._lock:
+            if self._store is None:
+                store = self._open()
+                for run_id in store.mark_lost_runs():
+                    failsafe.logger.info("autotune: run %s is marked as lost: its process died before it ended", run_id)
+                self._store = store
+            return self._store
+
+
+def run_start(event: TeamRunStarting, planned: PlannedRun) -> RunStart:
+    """Return what is known of a run when it starts.
+
+    Args:
+        event: The run.
+        planned: Its plan.
+    """
+    return RunStart(
+        run_id=event.run_id,
+        spec=event.spec,
+        started_at=event.started_at,
+        entry=event.entry,
+        parent_id=event.parent_id,
+        task_key=event.task_key,
+        mode=planned.mode,
+        plan_asked=planned.plan,
+        experiment_id=planned.experiment_id,
+        arm=planned.arm,
+    )
+
+
+def _write(transaction: Transaction, run: TeamRun) -> None:
+    transaction.finish_run(run)
+    if run.experiment_id is None or run.index is None or run.cancelled:
+        return
+    transaction.add_observation(
+        StoredObservation(
+            experiment_id=run.experiment_id,
+            phase="watch" if run.phase == "watch" else "test",
+            run_id=run.run_id,
+            index=run.index,
+            arm=run.arm or "",
+            duration_seconds=run.duration_seconds,
+            success=run.success,
+            score=run.score,
+            cost_usd=run.cost_usd,
+            tool_calls=run.tool_calls,
+            timed_out=run.timed_out,
+            task_key=run.task_key,
+        )
+    )

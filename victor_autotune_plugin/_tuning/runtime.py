@@ -1,0 +1,157 @@
+"""The process's one set of working parts, made when the first team runs."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .. import failsafe
+from .._settings import Settings, SettingsBook
+from ..errors import PlanError
+from .hookmanager import HookManager
+from .loop import TuningLoop
+from .recorder import Recorder
+
+if TYPE_CHECKING:
+    from .._model.plan import TeamPlan, TeamSpec
+    from ..storage import Store
+
+
+class Runtime:
+    """Settings, store, hooks and tuning loop of a project.
+
+    Args:
+        project: The project's folder.
+        overrides: Settings from the command line, by dotted key.
+        with_entry_points: Whether to look for hook packages of third parties.
+    """
+
+    def __init__(
+        self, project: Path, *, overrides: Mapping[str, object] | None = None, with_entry_points: bool = True
+    ) -> None:
+        self.project = project
+        self._overrides = dict(overrides or {})
+        self.hooks = HookManager()
+        if with_entry_points:
+            self.hooks.load_entry_points()
+        self._book = self._load_settings()
+        self.recorder = Recorder(self.open_store)
+        self.loop = TuningLoop(self.settings, self.recorder, self.hooks)
+        self._register_hooks()
+
+    @property
+    def book(self) -> SettingsBook:
+        """The settings, read again when their files changed; while an edited file is wrong, the last good ones."""
+        if self._book.changed():
+            with failsafe.guard("reading of edited settings"):
+                self._book = self._load_settings()
+        return self._book
+
+    def settings(self, spec: TeamSpec, metadata: Mapping[str, Any] | None = None) -> Settings:
+        """Return the settings of a team.
+
+        Args:
+            spec: The team.
+            metadata: The workflow's own `metadata.autotune`, or None.
+
+        Raises:
+            SettingsError: If they are wrong.
+        """
+        return self.book.for_team(spec.workflow, spec.team_id, metadata)
+
+    def open_store(self) -> Store:
+        """Open the store that the settings name.
+
+        Raises:
+            StoreError: If it can't be used.
+        """
+        from ..storage import Store, default_url
+
+        return Store.open(self.book.database_url or default_url(self.project))
+
+    def open_existing_store(self) -> Store | None:
+        """Open the store that the settings name, or return None while its file does not exist.
+
+        For whoever only looks, and so must not create one.
+
+        Raises:
+            StoreError: If there is one that can't be used.
+        """
+        from ..storage import default_url
+        from ..storage.target import target_of
+
+        file = target_of(self.book.database_url or default_url(self.project), 0.2).file
+        return None if file is not None and not file.exists() else self.open_store()
+
+    def check_limits(self, spec: TeamSpec, plan: TeamPlan, metadata: Mapping[str, Any] | None) -> None:
+        """Make sure that a plan crosses none of a team's hard limits, whoever made it.
+
+        Args:
+            spec: The team.
+            plan: The plan.
+            metadata: The workflow's own `metadata.autotune`, or None.
+
+        Raises:
+            PlanError: If it does; the message names the limit.
+        """
+        for _, limit, text in self.settings(spec, metadata).limits.crossed_by(plan):
+            raise PlanError(text, where=f"{spec.workflow}/{spec.team_id}", hint=f"Change the plan, or limits.{limit}.")
+
+    def close(self) -> None:
+        """Write what waits and close the store."""
+        self.recorder.close()
+
+    def _load_settings(self) -> SettingsBook:
+        offered = [strategy for answer in self.hooks.answers("add_strategies") for strategy in answer.value]
+        names = [strategy.name for strategy in offered]
+        return SettingsBook.load(self.project, overrides=self._overrides, extra_strategies=names)
+
+    def _register_hooks(self) -> None:
+        from victor_autotune_hooks import built_in
+
+        for name, plugin in built_in(self.loop, self.recorder, lambda: self.book):
+            self.hooks.register(plugin, name)
+
+
+_lock = threading.Lock()
+_runtime: Runtime | None = None
+
+
+def runtime() -> Runtime:
+    """Return the process's runtime; the first call makes it, for the project that Victor works on.
+
+    Raises:
+        SettingsError: If the settings are wrong.
+    """
+    global _runtime
+    if _runtime is None:
+        with _lock:
+            if _runtime is None:
+                _runtime = Runtime(project_folder())
+    return _runtime
+
+
+def use(replacement: Runtime | None) -> Runtime | None:
+    """Replace the process's runtime.
+
+    Args:
+        replacement: The new one, or None to have it made anew at the next run.
+
+    Returns:
+        The one before, still open, or None.
+    """
+    global _runtime
+    with _lock:
+        before, _runtime = _runtime, replacement
+    return before
+
+
+def project_folder() -> Path:
+    """Return the project's folder: the one Victor works on when it is loaded, else the current one."""
+    victor_settings = sys.modules.get("victor.config.settings")
+    if victor_settings is not None:
+        return Path(victor_settings.get_project_paths().project_root)
+    return Path.cwd()

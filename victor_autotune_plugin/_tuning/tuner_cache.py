@@ -1,0 +1,245 @@
+"""The tuners of a process's teams, each up to date with what its team's runs and tests say.
+
+The tuner (`tuner/`) is a model of one team. It is made from the team's recorded runs when it is first needed, and then
+follows the runs one by one; nothing of it is stored, so there is no state that could be damaged or out of date.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any, Final
+
+from attrs import define, evolve, field
+
+from .. import failsafe
+from .._model.optimization import OptimizationType
+from .._model.plan import EMPTY_PLAN, TeamPlan, TeamSpec
+
+if TYPE_CHECKING:
+    from .._model.run import TeamRun
+    from .._model.state import Experiment, TeamState
+    from .._settings import Settings
+    from .._tuner import PlanSpace, RunFacts, TeamBelief, Tuner
+    from .._tuner.space import Shape
+
+MOST_TEAMS: Final = 200
+"""Teams whose tuner is kept in a process; the one not asked for longest goes first."""
+
+_KNOBS: Final[Mapping[str, tuple[str, ...]]] = {
+    "formation": (OptimizationType.FORMATION_SELECTION,),
+    "members": (OptimizationType.TEAM_SIZING, OptimizationType.MEMBER_SELECTION),
+    "tool_budget": (OptimizationType.TOOL_BUDGET,),
+    "member_budgets": (OptimizationType.MEMBER_SELECTION, OptimizationType.TOOL_BUDGET),
+    "timeout_seconds": (OptimizationType.TIMEOUT_TUNING,),
+    "sub_teams": (OptimizationType.PARALLELIZATION,),
+}
+"""The strategies that may change a knob; where none of them is in the settings, the tuner leaves it alone, too."""
+
+_LEFT_TO_STRATEGIES: Final[Mapping[str, frozenset[str]]] = {
+    "low": frozenset({"members", "member_budgets", "tool_budget", "timeout_seconds"}),
+    "medium": frozenset({"members", "member_budgets"}),
+    "high": frozenset(),
+}
+"""Knobs that the tuner changes only where a strategy suggests it, by risk.
+
+A strategy has evidence for it: what successful runs needed, and what a member adds. The share of members that
+succeeded, which is all that is measured without a score of the user's, can't tell what a missing member would have
+added.
+"""
+
+LEARN_RUNS: Final = 500
+"""How many of a team's last runs a tuner is made from."""
+
+NEW_RUNS: Final = 50
+"""How many are looked through for runs of other processes, once it is there."""
+
+ReadRuns = Callable[[int], Sequence["TeamRun"]]
+"""Reads so many of a team's finished runs from the store, newest first."""
+
+
+class Tuners:
+    """Keeps the tuners of a process's teams."""
+
+    def __init__(self) -> None:
+        self._known: OrderedDict[tuple[str, str], _Known] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def has(self, state: TeamState, settings: Settings) -> bool:
+        """Return whether the tuner of a team is there, so that `of` has only the latest runs to learn from.
+
+        Args:
+            state: The team's state.
+            settings: Its settings.
+        """
+        known = self._known.get(state.key)
+        return known is not None and known.made_for == _what_for(state, settings)
+
+    def of(
+        self,
+        state: TeamState,
+        spec: TeamSpec,
+        settings: Settings,
+        experiments: Sequence[Experiment],
+        read_runs: ReadRuns,
+    ) -> Tuner:
+        """Return the tuner of a team, up to date.
+
+        It is made anew for another definition, other settings, and another live plan, which its own plans start from.
+        What was learnt of the process's other teams is its prior.
+
+        Args:
+            state: The team's state.
+            spec: The team as configured.
+            settings: Its settings.
+            experiments: All its experiments, oldest first.
+            read_runs: Reads its runs.
+        """
+        made_for = _what_for(state, settings)
+        with self._lock:
+            known = self._known.pop(state.key, None)
+            if known is None or known.made_for != made_for:
+                known = _Known(made_for, _new_tuner(spec, settings, state.plan, self._learnt()))
+            runs = [] if known.is_new else read_runs(NEW_RUNS)
+            if not any(run.run_id in known.told for run in runs):
+                runs = read_runs(LEARN_RUNS)
+            known.tell(
+                (run for run in runs if run.spec.fingerprint() == state.fingerprint),
+                (one for one in experiments if one.fingerprint == state.fingerprint),
+                settings.experiment.metric,
+            )
+            known.tuner.runs_now(state.plan)  # a person may have changed it without an experiment
+            self._known[state.key] = known
+            if len(self._known) > MOST_TEAMS:
+                self._known.popitem(last=False)
+            return known.tuner
+
+    def _learnt(self) -> list[TeamBelief]:
+        """Return what was learnt of the teams of this process, for the prior of another one."""
+        return [known.tuner.shared() for known in self._known.values()]
+
+
+@define
+class _Known:
+    """A tuner, what it was made for, and what it was told: ids of runs, and of experiments with the event."""
+
+    made_for: tuple[Any, ...]
+    tuner: Tuner
+    told: set[str] = field(factory=set)
+
+    @property
+    def is_new(self) -> bool:
+        return not self.told
+
+    def tell(self, runs: Iterable[TeamRun], experiments: Iterable[Experiment], metric: str) -> None:
+        """Tell the tuner what it does not know yet, in the order in which it happened."""
+        from .._tuner import RunFacts
+
+        events: list[tuple[float, str, Callable[[], None]]] = [
+            (run.started_at, run.run_id, partial(self._observe, RunFacts, run)) for run in runs if not run.cancelled
+        ]
+        for one in experiments:
+            events += _events(self.tuner, one, metric)
+        for _, name, tell in sorted(events, key=itemgetter(0)):
+            if name not in self.told:
+                self.told.add(name)
+                with failsafe.guard("learning from a run"):  # one with impossible figures must not hold up the others
+                    tell()
+
+    def _observe(self, facts: type[RunFacts], run: TeamRun) -> None:
+        self.tuner.observe(facts.of(run))
+
+
+def _what_for(state: TeamState, settings: Settings) -> tuple[Any, ...]:
+    return state.fingerprint, settings, state.plan
+
+
+def _events(tuner: Tuner, one: Experiment, metric: str) -> Iterator[tuple[float, str, Callable[[], None]]]:
+    """Give what happened in an experiment: when, a name for it, and what to tell the tuner."""
+
+    def against_control(tell: Callable[[], None]) -> None:
+        tuner.runs_now(one.control)  # what was live then; by now it may be another plan
+        tell()
+
+    if one.status == "draft":
+        return
+    yield one.created_at, f"{one.id} started", partial(against_control, partial(tuner.started, one.treatment))
+    ended = one.decided_at or one.ended_at
+    if ended is None:
+        return
+    if one.decided_at is None:
+        yield ended, f"{one.id} aborted", partial(tuner.aborted, one.treatment)
+        return
+    promoted = one.promoted_at is not None
+    effect = (one.verdict or {}).get("effect") if one.policy["metric"] == metric != "score" else None
+    gain = None if effect is None else -effect
+    end = partial(tuner.ended, one.treatment, promoted=promoted, effect=gain)
+    yield ended, f"{one.id} decided", partial(against_control, end)
+    if one.status == "rolled_back" and one.ended_at is not None:
+        yield one.ended_at, f"{one.id} rolled back", partial(tuner.rolled_back, one.control, one.treatment)
+
+
+def _new_tuner(spec: TeamSpec, settings: Settings, live: TeamPlan, others: Sequence[TeamBelief]) -> Tuner:
+    from .._tuner import Objective, Tuner, fleet_prior
+
+    objective = Objective(
+        settings.tuner.weights or settings.experiment.metric,
+        minimum_improvement=settings.experiment.minimum_improvement,
+        max_cost_usd=settings.limits.max_cost_usd_per_run,
+        max_p95_seconds=settings.tuner.max_p95_seconds,
+    )
+    return Tuner(_own_plans(spec, settings, live), objective, fleet_prior(others), risk=settings.tuner.risk, live=live)
+
+
+def _own_plans(spec: TeamSpec, settings: Settings, live: TeamPlan) -> PlanSpace:
+    """Return the plans that the tuner may think of by itself.
+
+    They start from the live plan: its budgets and its timeout hold where they say nothing else. A knob whose strategies
+    are not in the settings, or that is left to them at this risk, stays as it is. Where that is so of the members,
+    nobody is left idle in a reflection, either.
+    """
+    from .._tuner import PlanSpace, plan_space
+    from .._tuner.space import shape_of
+
+    limits = settings.limits
+    fixed = {knob for knob, owners in _KNOBS.items() if not set(owners) & set(settings.strategies)}
+    fixed |= _LEFT_TO_STRATEGIES[settings.tuner.risk]
+    now = shape_of(spec, live)
+    plans = {shape_of(spec, EMPTY_PLAN): EMPTY_PLAN}
+    for plan in plan_space(spec).plans:
+        own = _from_live(plan, live, now, spec)
+        shape = shape_of(spec, own)
+        if not _moved(now, shape, spec.formation) & fixed and not limits.crossed_by(own):
+            plans.setdefault(shape, own)
+    return PlanSpace(spec, plans.values(), limits.crossed_by)
+
+
+def _from_live(plan: TeamPlan, live: TeamPlan, now: Shape, spec: TeamSpec) -> TeamPlan:
+    """Return a plan with what the live one says of budgets, timeout and order where it says nothing of them."""
+    taking_part = set(plan.members or spec.member_ids)
+    same = taking_part == set(now.members)
+    budgets = tuple(pair for pair in live.member_budgets or () if pair[0] in taking_part)
+    return evolve(
+        plan,
+        members=live.members if same and not plan.sub_teams else plan.members,
+        tool_budget=live.tool_budget if plan.tool_budget is None else plan.tool_budget,
+        timeout_seconds=live.timeout_seconds if plan.timeout_seconds is None else plan.timeout_seconds,
+        member_budgets=budgets or None,
+    )
+
+
+def _moved(now: Shape, then: Shape, configured: str) -> set[str]:
+    """Return the knobs that differ. To go from sub-teams back to the formation as configured moves only these."""
+    before = configured if now.groups else now.formation
+    moved = {
+        "formation": not then.groups and then.formation != before,
+        "sub_teams": then.groups != now.groups,
+        "members": set(then.members) != set(now.members) or (then.formation == "reflection" != now.formation),
+        "tool_budget": then.tool_budget != now.tool_budget,
+        "member_budgets": then.member_budgets != now.member_budgets,
+        "timeout_seconds": then.timeout_seconds != now.timeout_seconds,
+    }
+    return {knob for knob, is_moved in moved.items() if is_moved}

@@ -1,0 +1,177 @@
+"""Text files read whole, replaced whole or not at all, with a backup beside them."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import re
+import stat
+import tempfile
+from pathlib import Path
+from typing import Final
+
+from attrs import frozen
+
+from ..errors import WorkflowError
+
+_MOST_BYTES: Final = 1_000_000
+_BOM: Final = b"\xef\xbb\xbf"
+_BACKUP: Final = re.compile(r"\.bak(-\d+)?$")
+
+
+@frozen
+class TextFile:
+    """A file as it was read.
+
+    Attributes:
+        path: The file, or a link to it, as it was named.
+        data: Its bytes, by which a later writer sees whether somebody else changed it meanwhile.
+        text: Its text with its own line ends, without a byte order mark.
+    """
+
+    path: Path
+    data: bytes
+    text: str
+
+    def replace(self, text: str, *, backup: bool) -> Path | None:
+        """Put another text in its place, all of it or nothing.
+
+        A link stays a link, and mode and owner of the file stay.
+
+        Args:
+            text: The new text; a byte order mark is kept.
+            backup: Whether to keep the old file beside it.
+
+        Returns:
+            The backup, or None without one.
+
+        Raises:
+            WorkflowError: It was changed since it was read, or can't be written; it is as it was then.
+        """
+        mark = _BOM if self.data.startswith(_BOM) else b""
+        try:
+            if self.path.read_bytes() != self.data:
+                raise WorkflowError("was changed meanwhile", where=str(self.path), hint="Read it again, and repeat.")
+            return write_atomically(self.path, mark + text.encode(), backup=backup)
+        except OSError as error:
+            raise WorkflowError(f"can't be written: {error.strerror}", where=str(self.path)) from error
+
+
+def read_text(path: Path) -> TextFile:
+    """Read a text file.
+
+    Raises:
+        WorkflowError: It can't be read, or is no UTF-8 text; the message says how to fix it.
+    """
+    try:
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode):
+            what = "a folder" if stat.S_ISDIR(found.st_mode) else "not a file"
+            raise WorkflowError(f"is {what}", where=str(path), hint="Name a YAML or JSON file.")
+        if found.st_size > _MOST_BYTES:
+            hint = f"A configuration has at most {_MOST_BYTES:,}; is it the right file?"
+            raise WorkflowError(f"has {found.st_size:,} bytes", where=str(path), hint=hint)
+        data = path.read_bytes()
+    except OSError as error:
+        raise WorkflowError(f"can't be read: {error.strerror}", where=str(path)) from error
+    try:
+        return TextFile(path, data, data.removeprefix(_BOM).decode())
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise WorkflowError("is not UTF-8 text", where=f"{path}:{line}", hint="Save it as UTF-8.") from error
+
+
+def write_atomically(path: Path, data: bytes, *, backup: bool = False) -> Path | None:
+    """Give a file new contents: whoever reads it, also after a crash, finds the old ones or the new ones whole.
+
+    Args:
+        path: The file, which keeps its mode and owner; or a link, whose target is written. A new file may be read
+            and written by its owner alone.
+        data: The contents.
+        backup: Whether to keep a file that is there beside it, with `.bak` after its name, or `.bak-2` and so on.
+
+    Returns:
+        The backup, or None without one.
+
+    Raises:
+        OSError: It can't be written, or would change its owner; everything is as it was.
+    """
+    kept = _keep(path) if backup and path.exists() else None
+    try:
+        _put(Path(os.path.realpath(path)), data)
+    except BaseException:
+        if kept is not None:
+            kept.unlink(missing_ok=True)
+        raise
+    return kept
+
+
+def _put(target: Path, data: bytes) -> None:
+    if target.exists() and not os.access(target, os.W_OK):  # a replacement would not ask
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(target))
+    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name[:100]}.", suffix=".tmp")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            with contextlib.suppress(FileNotFoundError):
+                old, new = target.stat(), os.fstat(file.fileno())
+                if (old.st_uid, old.st_gid) != (new.st_uid, new.st_gid):
+                    os.fchown(file.fileno(), old.st_uid, old.st_gid)
+                os.fchmod(file.fileno(), stat.S_IMODE(old.st_mode))
+            file.flush()
+            os.fsync(file.fileno())
+        Path(name).replace(target)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+    with contextlib.suppress(OSError):  # the file is replaced; some file systems can't sync a folder
+        folder = os.open(target.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def _keep(path: Path) -> Path:
+    data = path.read_bytes()
+    number = 1
+    while True:
+        copy = path.with_name(f"{path.name}.bak" + (f"-{number}" if number > 1 else ""))
+        try:
+            handle = os.open(copy, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        except FileExistsError:
+            number += 1
+            continue
+        try:
+            with os.fdopen(handle, "wb") as file:
+                os.fchmod(handle, stat.S_IMODE(path.stat().st_mode))
+                file.write(data)
+                file.flush()
+                os.fsync(handle)
+        except BaseException:
+            copy.unlink(missing_ok=True)
+            raise
+        return copy
+
+
+def restore(backup: Path) -> Path:
+    """Put a backup back in the place of the file that it was made of. The backup stays.
+
+    Args:
+        backup: What `TeamConfigFile.write` returned.
+
+    Returns:
+        The file.
+
+    Raises:
+        WorkflowError: It is no backup, or the file can't be written.
+    """
+    if not _BACKUP.search(backup.name):
+        raise WorkflowError("is not a backup", where=str(backup), hint="The name of a backup ends with .bak or .bak-N.")
+    path = backup.with_name(_BACKUP.sub("", backup.name))
+    try:
+        write_atomically(path, backup.read_bytes())
+    except OSError as error:
+        raise WorkflowError(f"can't be restored: {error.strerror}", where=str(backup)) from error
+    return path

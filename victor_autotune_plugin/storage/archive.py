@@ -1,0 +1,194 @@
+"""The history as JSON Lines: all that a store knows of its teams, to keep elsewhere or to carry to another store.
+
+The first line is a header, `{"victor_autotune": "history", "version": 2}`. Every other line is an object of one key,
+the kind of what it holds: a `run`, a `change`, an `experiment` with all that its verdicts are replayed from, or a
+`team`, its state. Version 1 had runs and changes only. Neither prompt nor output is in it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Final, Self, get_args
+
+from attrs import frozen
+
+from .._model.run import TeamRun
+from .._model.state import Assignment, Change, Experiment, Phase, StoredObservation, TeamState
+from ..errors import AutotuneError
+from .experiment_shape import check_experiment
+from .shapes import CHANGE, RUN, TEAM, Shape, ShapeError
+
+if TYPE_CHECKING:
+    from . import Store
+
+KIND: Final = "history"
+VERSION: Final = 2
+READABLE: Final = (1, 2)
+"""Versions that can be read."""
+
+
+class ArchiveError(AutotuneError):
+    """A line of an archive can't be used."""
+
+
+@frozen
+class ExperimentRecord:
+    """An experiment with all that its verdicts are replayed from.
+
+    Attributes:
+        experiment: The experiment.
+        assignments: Its assignments, by phase and index.
+        observations: Its observations, of each phase in their order.
+    """
+
+    experiment: Experiment
+    assignments: tuple[Assignment, ...]
+    observations: tuple[StoredObservation, ...]
+
+    @classmethod
+    def stored(cls, store: Store, experiment: Experiment) -> Self:
+        """Read what belongs to an experiment from its store.
+
+        Args:
+            store: The store.
+            experiment: The experiment.
+
+        Raises:
+            StoreError: If the store can't be used.
+        """
+        test, watch = (store.observations(experiment.id, phase) for phase in get_args(Phase))
+        return cls(experiment, tuple(store.assignments(experiment.id)), (*test, *watch))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON-able data; what a store numbers by itself is left out."""
+        return {
+            **self.experiment.to_dict(),
+            "assignments": [_without(one.to_dict(), "experiment_id") for one in self.assignments],
+            "observations": [_without(one.to_dict(), "experiment_id", "order") for one in self.observations],
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """Read what `to_dict` wrote."""
+        owner = {"experiment_id": data["id"]}
+        return cls(
+            Experiment.from_dict(data),
+            tuple(Assignment.from_dict({**one, **owner}) for one in data["assignments"]),
+            tuple(StoredObservation.from_dict({**one, **owner}) for one in data["observations"]),
+        )
+
+
+Item = TeamRun | Change | ExperimentRecord | TeamState
+"""What a line holds."""
+
+_KINDS: Final[Mapping[str, tuple[type[Item], Shape]]] = {
+    "run": (TeamRun, RUN),
+    "change": (Change, CHANGE),
+    "experiment": (ExperimentRecord, check_experiment),
+    "team": (TeamState, TEAM),
+}
+
+
+def header() -> dict[str, Any]:
+    """Return the first line of an archive as plain data."""
+    from importlib.metadata import version
+
+    return {"victor_autotune": KIND, "version": VERSION, "written_by": version("victor-autotune-plugin")}
+
+
+def to_line(item: Item | Mapping[str, Any]) -> str:
+    """Return a line of an archive, with its line break.
+
+    Args:
+        item: What it holds, or the header.
+    """
+    if isinstance(item, Mapping):
+        data: Mapping[str, Any] = item
+    else:
+        data = {next(kind for kind, (cls, _) in _KINDS.items() if isinstance(item, cls)): item.to_dict()}
+    return json.dumps(data, separators=(",", ":"), ensure_ascii=True) + "\n"
+
+
+def read(lines: Iterable[bytes], name: str, *, bad: list[ArchiveError] | None = None) -> Iterator[Item | None]:
+    """Read an archive line by line.
+
+    Args:
+        lines: Its lines.
+        name: Its name, for errors.
+        bad: Takes the errors of lines that can't be used; without it the first one ends the reading.
+
+    Yields:
+        What each line holds, None for every line that holds nothing.
+
+    Raises:
+        ArchiveError: The header is missing or of another version, or a line can't be used.
+    """
+    started = False
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            yield None
+            continue
+        if not started:
+            _check_header(line, f"{name}:{number}")
+            started = True
+            yield None
+            continue
+        try:
+            yield _item(line, f"{name}:{number}")
+        except ArchiveError as error:
+            if bad is None:
+                raise
+            bad.append(error)
+            yield None
+    if not started:
+        raise ArchiveError("is empty", where=name, hint="Write one with: victor autotune export --output FILE")
+
+
+def _check_header(line: bytes, where: str) -> None:
+    hint = "An archive is what victor autotune export writes; metrics files are read with --metrics."
+    try:
+        data = _json(line, where)
+    except ArchiveError as error:
+        raise ArchiveError(f"is no header of a history: {error.message}", where=where, hint=hint) from error
+    if not isinstance(data, dict) or data.get("victor_autotune") != KIND:
+        raise ArchiveError("is no header of a history", where=where, hint=hint)
+    found = data.get("version")
+    if isinstance(found, bool) or found not in READABLE:
+        raise ArchiveError(
+            f"is a history of version {found!r}; this plugin reads the versions {', '.join(map(str, READABLE))}",
+            where=f"{where}:version",
+            hint="pip install -U victor-autotune-plugin",
+        )
+
+
+def _item(line: bytes, where: str) -> Item:
+    data = _json(line, where)
+    if not isinstance(data, dict) or len(data) != 1 or next(iter(data)) not in _KINDS:
+        kinds = ", ".join(f'{{"{kind}": …}}' for kind in _KINDS)
+        raise ArchiveError(f"must hold one of {kinds}", where=where)
+    ((kind, values),) = data.items()
+    cls, check = _KINDS[kind]
+    try:
+        check(values, "")
+        return cls.from_dict(values)
+    except ShapeError as error:
+        raise ArchiveError(error.message, where=f"{where}:{error.field or kind}") from error
+
+
+def _without(data: dict[str, Any], *names: str) -> dict[str, Any]:
+    return {name: value for name, value in data.items() if name not in names}
+
+
+def _json(line: bytes, where: str) -> Any:
+    try:
+        data = json.loads(line)
+        if b"\\u" in line:
+            json.dumps(data, ensure_ascii=False).encode()  # half of a surrogate pair is no text
+        return data
+    except UnicodeError as error:
+        raise ArchiveError("is not UTF-8 text", where=where) from error
+    except ValueError as error:
+        raise ArchiveError(f"is not JSON: {error}", where=where) from error
+    except RecursionError as error:
+        raise ArchiveError("is nested too deeply", where=where) from error
