@@ -35,7 +35,7 @@ def test_durations(value: float | None, shown: str) -> None:
 
 def test_shares_and_counts() -> None:
     assert show.percent(0.254) == "25 %"
-    assert show.percent(0.05, 1) == "5.0 %"
+    assert show.percent(0.054) == "5.4 %"
     assert show.percent(None) == show.DASH
     assert show.count(1, "run") == "1 run"
     assert show.count(2, "run") == "2 runs"

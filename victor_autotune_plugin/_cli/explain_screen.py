@@ -168,7 +168,7 @@ def _evidence(rule: str, verdict: Any) -> str:
     ignored = ", ".join(f"{number} {name}" for name, number in verdict["ignored"].items() if number)
     return (
         f"{height}; a test of equal plans is decided wrongly with probability "
-        f"{show.percent(verdict['error_rate'], 1)} at most, although every run is looked at; "
+        f"{show.percent(verdict['error_rate'])} at most, although every run is looked at; "
         f"shares of the arms: p = {mismatch:.2g}" + (f"; not counted: {ignored}" if ignored else "")
     )
 

@@ -1,10 +1,25 @@
-"""Numbers, times and plans in words, and names that can't do harm, for every face of the plugin."""
+"""What people read: numbers, signs, percentages, durations, money, counts, dates and plans as text, one way everywhere.
+
+| function | gives |
+|---|---|
+| `percent(0.25)`, `percent(0.054)` | `25 %`, `5.4 %`: one decimal below 10 %, none from there on |
+| `change(-0.55)`, `points(-0.01)` | `−55 %`, `−1 point`: always with a sign, `0 %` has none |
+| `interval(-1.0, -0.11)` | `−100 % to −11 %` |
+| `number(-0.5)`, `signed(0.5)` | `−0.50`, `+0.50` |
+| `rounded(0.01234)` | `0.0123` |
+| `seconds(0.78)`, `seconds(80)` | `0.78 s`, `80.0 s`; from 100 s on `2 min 05 s` |
+| `usd(0.0123)` | `0.0123 USD` |
+| `count(12, "run")` | `12 runs` |
+| `listed(["a", "b", "c"])` | `a, b and c` |
+
+What is not known is a dash in a figure of its own, and `unknown` in a change. The minus sign is U+2212.
+"""
 
 from __future__ import annotations
 
 import math
-import time
 import unicodedata
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -14,6 +29,18 @@ if TYPE_CHECKING:
 DASH: Final = "–"
 """Stands for what is not known or does not apply."""
 
+TITLES: Final = {
+    "duration": "duration",
+    "cost": "cost",
+    "tool_calls": "number of tool calls",
+    "score": "score",
+    "success": "success share",
+    "p95": "P95 of the duration",
+    "mean": "mean duration",
+}
+"""Names of metrics and guardrails for people."""
+
+_MINUS: Final = "−"
 _UNSEEN: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 
 
@@ -34,8 +61,53 @@ def _escape(char: str) -> str:
     return char.encode("unicode_escape", "surrogatepass").decode("ascii")
 
 
+def percent(share: float | None) -> str:
+    """Return a share as a percentage: `0.25` is `25 %`; below 10 % with one decimal, as far as there is one."""
+    return DASH if share is None or not math.isfinite(share) else f"{_hundredths(share)} %"
+
+
+def change(share: float | None) -> str:
+    """Return a relative change: `0.25` is `+25 %`, infinity is `unbounded`, and what is not known `unknown`."""
+    if share is None or math.isnan(share):
+        return "unknown"
+    return "unbounded" if math.isinf(share) else f"{_with_sign(_hundredths(share))} %"
+
+
+def interval(low: float | None, high: float | None) -> str:
+    """Return the interval of a relative change: `−100 % to −11 %`; None is unbounded."""
+    return f"{'unbounded' if low is None else change(low)} to {'unbounded' if high is None else change(high)}"
+
+
+def points(share: float | None) -> str:
+    """Return a change of a share: `-0.1` is `−10 points`."""
+    if share is None or not math.isfinite(share):
+        return "unknown"
+    shown = _hundredths(share)
+    return f"{_with_sign(shown)} {'point' if shown.lstrip(_MINUS) == '1' else 'points'}"
+
+
+def number(value: float | None, digits: int = 2) -> str:
+    """Return a number with this many decimals."""
+    if value is None or not math.isfinite(value):
+        return DASH
+    return _minus(f"{value:.{digits}f}")
+
+
+def signed(value: float | None, digits: int = 2) -> str:
+    """Return a number with this many decimals and its sign."""
+    shown = number(value, digits)
+    return shown if shown == DASH else _with_sign(shown)
+
+
+def rounded(value: float | None) -> str:
+    """Return a number with three significant digits; whole numbers stay whole."""
+    if value is None or not math.isfinite(value):
+        return DASH
+    return _minus(f"{value:.0f}" if value == round(value) or 1000 <= abs(value) < 1e15 else f"{value:.3g}")
+
+
 def seconds(value: float | None) -> str:
-    """Return a duration in seconds for people: `0.35 s`, `12.3 s`, `2 min 05 s`."""
+    """Return a duration in seconds for people: `0.35 s`, `12.3 s`, `2 min 05 s`, `1 h 02 min`."""
     if value is None or not math.isfinite(value):
         return DASH
     if value < 99.95:
@@ -45,11 +117,22 @@ def seconds(value: float | None) -> str:
     return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s"
 
 
-def percent(share: float | None, digits: int = 0) -> str:
-    """Return a share as a percentage: `0.25` is `25 %`."""
-    if share is None or not math.isfinite(share):
+def usd(value: float | None) -> str:
+    """Return an amount of money: four decimals below 1 USD, two from there on."""
+    if value is None or not math.isfinite(value):
         return DASH
-    return f"{100 * share:.{digits}f} %"
+    return _minus(f"{value:.2f} USD" if abs(value) >= 0.99995 else f"{value:.4f} USD")
+
+
+def count(amount: int, noun: str) -> str:
+    """Return a number with its noun: `1 run`, `2 runs`, `1,000 runs`."""
+    return f"{amount:,} {noun}" if amount == 1 else f"{amount:,} {noun}s"
+
+
+def listed(items: Iterable[object], last: str = "and") -> str:
+    """Return items as a list in a sentence: `a`, `a and b`, `a, b and c`."""
+    *rest, end = [str(item) for item in items] or [""]
+    return f"{', '.join(rest)} {last} {end}" if rest else end
 
 
 def plan_text(plan: TeamPlan) -> str:
@@ -57,16 +140,35 @@ def plan_text(plan: TeamPlan) -> str:
     return plan.describe().replace("=", " ")
 
 
-def who(change: Change) -> str:
+def who(made: Change) -> str:
     """Return who made a change."""
-    return "by itself" if change.actor == "auto" else f"by a {change.actor}"
+    return "by itself" if made.actor == "auto" else f"by a {made.actor}"
 
 
 def when(at: float | None) -> str:
     """Return Unix seconds as local date and time, to the minute."""
-    return DASH if at is None else time.strftime("%Y-%m-%d %H:%M", time.localtime(at))
+    from datetime import datetime
+
+    try:
+        return DASH if at is None else datetime.fromtimestamp(at).astimezone().strftime("%Y-%m-%d %H:%M")
+    except (OverflowError, OSError, ValueError):
+        return DASH  # beyond the calendar; an imported history may hold anything
 
 
-def count(number: int, noun: str) -> str:
-    """Return a number with its noun: `1 run`, `2 runs`."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+def _hundredths(share: float) -> str:
+    """Return a hundred times a share as it is shown: one decimal below 10 unless it is zero."""
+    shown = f"{100 * share:.1f}"
+    if abs(float(shown)) >= 10:
+        shown = f"{100 * share:.0f}"
+    return _minus(shown.removesuffix(".0"))
+
+
+def _minus(shown: str) -> str:
+    """Return a formatted number with the minus sign of print, and none at a zero."""
+    if shown.startswith("-") and not any(digit in shown for digit in "123456789"):
+        shown = shown[1:]
+    return shown.replace("-", _MINUS)
+
+
+def _with_sign(shown: str) -> str:
+    return f"+{shown}" if any(digit in shown for digit in "123456789") and not shown.startswith(_MINUS) else shown
