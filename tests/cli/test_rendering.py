@@ -82,6 +82,7 @@ def test_an_error_says_what_where_and_how_to_mend_it(as_json: bool, capsys: pyte
             "message": "is wrong\x1b[2J",
             "where": "a.yaml:3",
             "hint": "Write it right.",
+            "mend": "Write it right.",  # its name in 0.1
         }
         assert err == ""
     else:
