@@ -3,11 +3,12 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
+PYTEST := $(BIN)/python -m pytest --numprocesses logical
 # Files that begin with _ are imported by others; make_* write tables that the package ships.
 BENCHMARKS = $(filter-out benchmarks/_% benchmarks/make_%,$(sort $(wildcard benchmarks/*.py)))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint pytest format benchmarks package lock clean
+.PHONY: help setup demo test lint pytest format benchmarks counts package lock clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | awk -F'\t' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -26,7 +27,8 @@ setup: $(READY)  ## Create .venv, or renew it after the lock or pyproject.toml c
 demo: $(READY)  ## Watch a team get tuned: A/B test, promotion, regression, rollback
 	@$(BIN)/python examples/demo.py
 
-test: lint pytest  ## Run everything that CI runs
+test: lint  ## Run everything that CI runs
+	$(PYTEST)
 
 lint: $(READY)  ## Check style, types and the layers
 	$(BIN)/ruff check
@@ -34,8 +36,8 @@ lint: $(READY)  ## Check style, types and the layers
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-pytest: $(READY)  ## Run the tests only
-	$(BIN)/python -m pytest
+pytest: $(READY)  ## Run the tests that need no real Victor and no patience
+	$(PYTEST) -m "not victor and not slow"
 
 format: $(READY)  ## Format the code and mend what ruff can mend
 	$(BIN)/ruff format

@@ -1,15 +1,27 @@
-"""What all tests share: a home of their own, and real Victor on a scripted model."""
+"""What all tests share: a home of their own, real Victor on a scripted model, marks, and their order."""
 
 from __future__ import annotations
 
+import hypothesis
 import pytest
 
 pytest_plugins = ("victor_autotune_testing.realvictor",)
 
+# A machine under load is slow at times; what is slow by itself shows in the benchmarks.
+hypothesis.settings.register_profile("tests", deadline=None)
+hypothesis.settings.load_profile("tests")
 
+_IN_THIS_PROCESS = "orchestrator"
+_RUNS_VICTOR = frozenset((_IN_THIS_PROCESS, "victor_process"))
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest looks at -m
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run what works with Victor in this process last: Victor 0.9.5 keeps 7 MB for every member that ever ran.
+    """Mark what runs Victor by its fixtures, and run what works with it in this process last.
 
-    A large process forks slowly.
+    Victor 0.9.5 keeps 7 MB for every member that ever ran, and a large process forks slowly.
     """
-    items.sort(key=lambda item: "orchestrator" in getattr(item, "fixturenames", ()))
+    for item in items:
+        if _RUNS_VICTOR.intersection(getattr(item, "fixturenames", ())):
+            item.add_marker("victor")
+    items.sort(key=lambda item: _IN_THIS_PROCESS in getattr(item, "fixturenames", ()))

@@ -1,13 +1,22 @@
-"""Made-up runs for the tests of analysis and strategies."""
+"""Made-up runs, as the analysis takes them and as a metric file has them."""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Final
 
 from victor_autotune_plugin._analysis import RunFacts
 from victor_autotune_plugin._model.run import MemberOutcome
+
+HOSTILE_NAMES: Final = (
+    "[red]../../etc/passwd[/red]",
+    "\x1b[2J\x1b[31mevil",
+    "a\nb\u202e",
+    "x" * 300,
+    "'; DROP TABLE run; --",
+)
+"""Names of teams and workflows that a careless screen, path or statement would choke on."""
 
 
 def run(number: int = 0, **changes: Any) -> RunFacts:
@@ -56,3 +65,27 @@ def team_run(number: int, members: Sequence[MemberOutcome], formation: str = "se
         **changes,
     }
     return run(number, **fields)
+
+
+def metric_rows(
+    team_id: str,
+    seconds: list[float],
+    *,
+    formation: str = "sequential",
+    members: int = 5,
+    calls: int = 25,
+    failed: int = 0,
+) -> list[dict[str, Any]]:
+    """Return the rows of a team in a metric file, a minute apart; the last `failed` ones failed."""
+    return [
+        {
+            "team_id": team_id,
+            "formation": formation,
+            "member_count": members,
+            "success": number < len(seconds) - failed,
+            "duration_seconds": duration,
+            "total_tool_calls": calls,
+            "timestamp": f"2026-01-15T10:{number:02}:00",
+        }
+        for number, duration in enumerate(seconds)
+    ]

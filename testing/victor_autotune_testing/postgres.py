@@ -74,9 +74,10 @@ def _start(programs: Path, base: Path) -> subprocess.Popen[bytes]:
             if not _others_reach(programs):
                 programs = Path(shutil.copytree(programs.parent, base / "programs")) / "bin"
             os.chown(base, _NOBODY, _NOBODY)
-        init = [programs / "initdb", "-D", data, "-U", "autotune", "-A", "trust", "-E", "UTF8", "--no-locale", "-N"]
+        init = [str(programs / "initdb"), "-D", str(data)]
+        init += ["-U", "autotune", "-A", "trust", "-E", "UTF8", "--no-locale", "-N"]
         subprocess.run(init, cwd=base, stdout=log, stderr=log, timeout=120, check=True, **user)
-        command = [programs / "postgres", "-D", data, "-k", base, "-c", "listen_addresses=", "-F"]
+        command = [str(programs / "postgres"), "-D", str(data), "-k", str(base), "-c", "listen_addresses=", "-F"]
         return subprocess.Popen(command, cwd=base, stdout=log, stderr=log, **user)
 
 

@@ -118,7 +118,7 @@ def victor_process(sandbox: Sandbox, scripted: ScriptedModel) -> Callable[..., s
     def run(*argv: str, env: Mapping[str, str] | None = None, **options: Any) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             sandbox.command(argv),
-            env=sandbox.environment() | (env or {}),
+            env={**sandbox.environment(), **(env or {})},
             **{"cwd": sandbox.project, "capture_output": True, "text": True, "timeout": 120, "check": False, **options},
         )
 

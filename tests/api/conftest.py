@@ -8,38 +8,15 @@ from typing import Any
 import pytest
 
 from victor_autotune_plugin._tuning import runtime
-
-
-def rows(
-    team_id: str,
-    seconds: list[float],
-    *,
-    formation: str = "sequential",
-    members: int = 5,
-    calls: int = 25,
-    failed: int = 0,
-) -> list[dict[str, Any]]:
-    """Return runs of a team, a minute apart; the last `failed` ones failed."""
-    return [
-        {
-            "team_id": team_id,
-            "formation": formation,
-            "member_count": members,
-            "success": number < len(seconds) - failed,
-            "duration_seconds": duration,
-            "total_tool_calls": calls,
-            "timestamp": f"2026-01-15T10:{number:02}:00",
-        }
-        for number, duration in enumerate(seconds)
-    ]
+from victor_autotune_testing.made_runs import metric_rows
 
 
 @pytest.fixture
 def metrics() -> list[dict[str, Any]]:
     """A team that is slow, fails and uses many tools, and one that is too large."""
     return [
-        *rows("review", [75.0, 80.0, 70.0, 120.0], failed=1),
-        *rows("research", [250.0, 280.0, 290.0], formation="consensus", members=8, calls=50),
+        *metric_rows("review", [75.0, 80.0, 70.0, 120.0], failed=1),
+        *metric_rows("research", [250.0, 280.0, 290.0], formation="consensus", members=8, calls=50),
     ]
 
 

@@ -11,9 +11,8 @@ import pytest
 
 from victor_autotune_plugin import PerformanceAnalyzer
 from victor_autotune_plugin.errors import MetricsError
+from victor_autotune_testing.made_runs import metric_rows
 from victor_autotune_testing.simulated import Simulation
-
-from .conftest import rows
 
 
 def names(analyzer: PerformanceAnalyzer, team: str) -> list[str]:
@@ -110,7 +109,7 @@ def test_baselines_of_the_caller_count(metrics: list[dict[str, Any]]) -> None:
 
 
 def test_a_benchmark_tells_which_formation_is_faster() -> None:
-    fast = rows("quick", [10.0, 11.0, 9.0, 10.0], formation="pipeline", calls=5)
+    fast = metric_rows("quick", [10.0, 11.0, 9.0, 10.0], formation="pipeline", calls=5)
     assert PerformanceAnalyzer(fast).analyze_team_workflow() == []
     analyzer = PerformanceAnalyzer(fast, benchmark_data={"pipeline": 20.0, "parallel": {"avg_duration": 10.0}})
     (insight,) = analyzer.analyze_team_workflow()

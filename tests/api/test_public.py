@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from typing import Any
 
 import pytest
 
 import victor_autotune_plugin as public
-from tests.cli.test_help import HEAVY
+from victor_autotune_testing.imports import HEAVY, loaded_by, packages
 
 DOCUMENTED = (
     "PerformanceAnalyzer",
@@ -27,12 +25,6 @@ DOCUMENTED = (
     "MemberSelectionStrategy",
     "ParallelizationStrategy",
 )
-
-
-def loaded_by(code: str) -> set[str]:
-    program = f"import sys; before = set(sys.modules); {code}; print(*(set(sys.modules) - before))"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    return {name.partition(".")[0] for name in done.stdout.split()}
 
 
 def test_all_documented_names_are_there() -> None:
@@ -55,9 +47,9 @@ def test_a_name_that_is_none_is_an_attribute_error() -> None:
 
 
 def test_importing_loads_nothing_heavy() -> None:
-    assert not loaded_by("import victor_autotune_plugin") & set(HEAVY)
+    assert not packages(loaded_by("import victor_autotune_plugin")) & HEAVY
     loaded = loaded_by("from victor_autotune_plugin import PerformanceAnalyzer, PerformanceAutotuner")
-    assert not loaded & {"numpy", "scipy", "sqlalchemy", "victor", "typer"}
+    assert not packages(loaded) & {"numpy", "scipy", "sqlalchemy", "victor", "typer"}
 
 
 async def test_a_documented_program_from_analysis_to_rollback(

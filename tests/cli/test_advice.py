@@ -10,10 +10,9 @@ from typing import Any
 
 import pytest
 
-from tests.api.conftest import rows
-from tests.cli.test_errors import HOSTILE
 from victor_autotune_plugin._model.plan import EMPTY_PLAN, TeamPlan
 from victor_autotune_plugin.storage import Store, default_url
+from victor_autotune_testing.made_runs import HOSTILE_NAMES, metric_rows
 from victor_autotune_testing.realvictor import workflow_yaml
 from victor_autotune_testing.simulated import Simulation
 
@@ -26,7 +25,10 @@ EXAMPLE = ("--metrics", str(EXAMPLES / "code_review_metrics.json"))
 @pytest.fixture
 def metrics(tmp_path: Path) -> Path:
     path = tmp_path / "metrics.json"
-    runs = [*rows("review", [75.0, 80.0, 70.0, 120.0], failed=1), *rows("research", [250.0, 280.0, 290.0], calls=50)]
+    runs = [
+        *metric_rows("review", [75.0, 80.0, 70.0, 120.0], failed=1),
+        *metric_rows("research", [250.0, 280.0, 290.0], calls=50),
+    ]
     path.write_text(json.dumps(runs))
     return path
 
@@ -103,7 +105,7 @@ def test_analyze_without_runs(call: Callable[..., Said], tmp_path: Path) -> None
 
 
 def test_one_healthy_run_is_nothing_to_tell(call: Callable[..., Said], tmp_path: Path) -> None:
-    (tmp_path / "one.json").write_text(json.dumps(rows("quick", [3.0], calls=2, members=2)))
+    (tmp_path / "one.json").write_text(json.dumps(metric_rows("quick", [3.0], calls=2, members=2)))
     said = call("analyze", "--metrics", "one.json")
     assert "Nothing stands out." in said.out
     assert "nothing to suggest" in call("suggest", "--metrics", "one.json").out
@@ -120,7 +122,7 @@ def test_a_terminal_without_unicode_gets_ascii_bars(
 
 @pytest.mark.parametrize("command", ["analyze", "suggest", "apply"])
 def test_bad_rows_are_named_or_skipped(call: Callable[..., Said], tmp_path: Path, command: str) -> None:
-    runs = rows("review", [75.0, 80.0, 70.0])
+    runs = metric_rows("review", [75.0, 80.0, 70.0])
     runs[1]["success"] = "maybe"
     (tmp_path / "bad.jsonl").write_text("".join(json.dumps(run) + "\n" for run in runs))
     options = ["--dry-run"] if command == "apply" else []
@@ -166,9 +168,9 @@ def test_an_unknown_team_of_a_file(call: Callable[..., Said], metrics: Path, com
     assert "Did you mean 'review'?" in said.err
 
 
-@pytest.mark.parametrize("name", HOSTILE)
+@pytest.mark.parametrize("name", HOSTILE_NAMES)
 def test_hostile_names_in_a_file_are_harmless(call: Callable[..., Said], tmp_path: Path, name: str) -> None:
-    (tmp_path / "m.json").write_text(json.dumps(rows(name, [75.0, 80.0, 90.0])))
+    (tmp_path / "m.json").write_text(json.dumps(metric_rows(name, [75.0, 80.0, 90.0])))
     for command in (("analyze",), ("suggest",), ("apply", "--dry-run")):
         said = call(*command, "--metrics", "m.json")
         assert said.code == 0, said.err
@@ -177,7 +179,7 @@ def test_hostile_names_in_a_file_are_harmless(call: Callable[..., Said], tmp_pat
 
 
 def test_a_thousand_teams(call: Callable[..., Said], tmp_path: Path) -> None:
-    runs = [run for number in range(1000) for run in rows(f"team{number}", [40.0, 50.0])]
+    runs = [run for number in range(1000) for run in metric_rows(f"team{number}", [40.0, 50.0])]
     (tmp_path / "m.json").write_text(json.dumps(runs))
     assert len(call("analyze", "--metrics", "m.json", "--json").data["teams"]) == 1000
     said = call("suggest", "--metrics", "m.json")
@@ -418,7 +420,7 @@ def test_ctrl_c_while_a_file_is_read(
 
 
 def test_a_name_that_is_no_text(call: Callable[..., Said], tmp_path: Path) -> None:
-    (tmp_path / "m.json").write_text(json.dumps(rows("\ud800", [75.0, 80.0, 90.0])))
+    (tmp_path / "m.json").write_text(json.dumps(metric_rows("\ud800", [75.0, 80.0, 90.0])))
     assert call("analyze", "--metrics", "m.json").code == 0
     said = call("apply", "--metrics", "m.json", "--auto")
     assert said.code == 2

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from victor_autotune_plugin.storage.schema import VERSION_TABLE
+from victor_autotune_testing.made_runs import HOSTILE_NAMES
 from victor_autotune_testing.realvictor import workflow_yaml
 
 from .conftest import Said
@@ -229,10 +230,7 @@ def test_team_and_option_that_differ(call: Callable[..., Said], project: Callabl
     assert "Give only one of them." in said.err
 
 
-HOSTILE = ("[red]../../etc/passwd[/red]", "\x1b[2J\x1b[31mevil", "a\nb\u202e", "x" * 300, "'; DROP TABLE run; --")
-
-
-@pytest.mark.parametrize("name", HOSTILE)
+@pytest.mark.parametrize("name", HOSTILE_NAMES)
 def test_hostile_names_are_shown_harmlessly(
     call: Callable[..., Said], simulate: Callable[..., object], tmp_path: Path, name: str
 ) -> None:

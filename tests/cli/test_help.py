@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Callable
 
 import pytest
+
+from victor_autotune_testing.imports import HEAVY, loaded_by, packages
 
 from .conftest import Said
 
@@ -31,7 +31,6 @@ COMMANDS = (
     "schema",
     "doctor",
 )
-HEAVY = ("numpy", "scipy", "sqlalchemy", "opentelemetry", "victor", "rich", "ruamel", "attr", "pluggy", "wrapt")
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -70,14 +69,9 @@ def test_version(call: Callable[..., Said]) -> None:
 
 def test_importing_the_app_imports_nothing_heavy() -> None:
     # Victor imports it at every start; typer is loaded by then.
-    code = (
-        "import sys, typer.core; before = set(sys.modules); import victor_autotune_plugin._cli.app; "
-        "print(*(set(sys.modules) - before))"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    new = set(done.stdout.split())
+    new = loaded_by("import victor_autotune_plugin._cli.app", after="import typer.core")
     assert "victor_autotune_plugin._cli.app" in new
-    assert not [name for name in new if name.partition(".")[0] in HEAVY]
+    assert not packages(new) & HEAVY
 
 
 def test_a_mistyped_command_is_told_the_near_one_once(call: Callable[..., Said]) -> None:

@@ -15,6 +15,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = {"victor_autotune_plugin": ROOT, "victor_autotune_hooks": ROOT / "hooks"}
+TESTING = ROOT / "testing"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 
@@ -57,6 +58,13 @@ def test_the_wheel_installs_two_packages_and_nothing_else_at_top_level(wheel: zi
     assert {PurePosixPath(name).parts[0] for name in wheel.namelist()} == {*PACKAGES, dist_info}
 
 
+def test_what_only_demo_benchmarks_and_tests_use_stays_out_of_the_wheel(wheel: zipfile.ZipFile) -> None:
+    (package,) = (path for path in TESTING.iterdir() if path.is_dir() and path.name != "__pycache__")
+    assert not [name for name in wheel.namelist() if package.name in name]
+    modules = [name for name in wheel.namelist() if name.endswith(".py")]
+    assert not [name for name in modules if package.name.encode() in wheel.read(name)]
+
+
 def test_the_wheel_built_from_the_sdist_has_every_file_of_the_packages(wheel: zipfile.ZipFile, dist_info: str) -> None:
     shipped = {name for name in wheel.namelist() if not name.startswith(dist_info)}
     assert shipped == source_files()
@@ -84,7 +92,7 @@ def test_the_sdist_can_be_tested_and_studied(built: Path) -> None:
     (path,) = built.glob("*.tar.gz")
     with tarfile.open(path) as archive:
         names = {PurePosixPath(*PurePosixPath(name).parts[1:]).as_posix() for name in archive.getnames()}
-    for folder in ("tests", "benchmarks", "docs", "examples", "hooks", ".ci"):
+    for folder in ("testing", "tests", "benchmarks", "docs", "examples", "hooks", ".ci"):
         files = [
             file.relative_to(ROOT).as_posix()
             for file in (ROOT / folder).rglob("*")
@@ -94,7 +102,7 @@ def test_the_sdist_can_be_tested_and_studied(built: Path) -> None:
     assert {"Makefile", "requirements-dev.lock", "CHANGELOG.md", "CONTRIBUTING.md", "README.md", "LICENSE"} <= names
 
 
-def test_an_editable_install_reaches_both_source_roots(tmp_path: Path) -> None:
+def test_an_editable_install_reaches_all_three_source_roots(tmp_path: Path) -> None:
     subprocess.run(
         [sys.executable, "-c", "import sys, hatchling.build as b; b.build_editable(sys.argv[1])", str(tmp_path)],
         cwd=ROOT,
@@ -105,4 +113,4 @@ def test_an_editable_install_reaches_both_source_roots(tmp_path: Path) -> None:
     with zipfile.ZipFile(path) as archive:
         (pth,) = (name for name in archive.namelist() if name.endswith(".pth"))
         roots = archive.read(pth).decode().split()
-    assert {Path(root).resolve() for root in roots} == set(PACKAGES.values())
+    assert {Path(root).resolve() for root in roots} == {*PACKAGES.values(), TESTING}

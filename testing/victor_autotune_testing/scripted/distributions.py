@@ -51,7 +51,7 @@ class Constant:
 
     value: float = field(validator=not_negative)
 
-    def draw(self, random: Random) -> float:
+    def draw(self, random: Random) -> float:  # noqa: ARG002 - as the protocol has it
         """Return the number."""
         return self.value
 
