@@ -15,20 +15,22 @@ from .plan import PlanHooks
 from .record import RecordHooks
 
 if TYPE_CHECKING:
-    from victor_autotune_plugin._settings import SettingsBook
+    from victor_autotune_plugin._settings import SettingsResolver
     from victor_autotune_plugin._tuning.loop import TuningLoop
     from victor_autotune_plugin._tuning.recorder import Recorder
 
 __all__ = ["JudgeHooks", "ObserveHooks", "PlanHooks", "RecordHooks", "built_in"]
 
 
-def built_in(loop: TuningLoop, recorder: Recorder, book: Callable[[], SettingsBook]) -> tuple[tuple[str, object], ...]:
+def built_in(
+    loop: TuningLoop, recorder: Recorder, resolver: Callable[[], SettingsResolver]
+) -> tuple[tuple[str, object], ...]:
     """Return the built-in hooks, in the order in which they are registered.
 
     Args:
         loop: Chooses plans and judges.
         recorder: Keeps runs.
-        book: Gives the current settings.
+        resolver: Gives the current settings.
 
     Returns:
         `(name, hooks)` pairs.
@@ -36,6 +38,6 @@ def built_in(loop: TuningLoop, recorder: Recorder, book: Callable[[], SettingsBo
     return (
         ("autotune.judge", JudgeHooks(loop)),
         ("autotune.observe", ObserveHooks()),
-        ("autotune.record", RecordHooks(recorder, book)),
+        ("autotune.record", RecordHooks(recorder, resolver)),
         ("autotune.plan", PlanHooks(loop)),
     )

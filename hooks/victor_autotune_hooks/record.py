@@ -10,7 +10,7 @@ from victor_autotune_plugin.hookspecs import PlannedRun, TeamRunStarting, hookim
 
 if TYPE_CHECKING:
     from victor_autotune_plugin._model.run import TeamRun
-    from victor_autotune_plugin._settings import SettingsBook
+    from victor_autotune_plugin._settings import SettingsResolver
     from victor_autotune_plugin._tuning.recorder import Recorder
 
 
@@ -19,12 +19,12 @@ class RecordHooks:
 
     Args:
         recorder: Writes them.
-        book: Gives the current settings, for the price table.
+        resolver: Gives the current settings, for the price table.
     """
 
-    def __init__(self, recorder: Recorder, book: Callable[[], SettingsBook]) -> None:
+    def __init__(self, recorder: Recorder, resolver: Callable[[], SettingsResolver]) -> None:
         self._recorder = recorder
-        self._book = book
+        self._resolver = resolver
 
     @hookimpl(tryfirst=True)
     def team_run_started(self, event: TeamRunStarting, planned: PlannedRun) -> None:
@@ -44,9 +44,8 @@ class RecordHooks:
             return None
         total = 0.0
         for use in run.tokens:
-            price = self._book().price_of(use.model)
+            price = self._resolver().price_of(use.model)
             if price is None:
                 return None
-            total += use.input_tokens * price.input_per_million_usd / 1e6
-            total += use.output_tokens * price.output_per_million_usd / 1e6
+            total += price.cost_usd(use.input_tokens, use.output_tokens)
         return total

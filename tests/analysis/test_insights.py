@@ -367,7 +367,7 @@ def test_which_team_is_meant_must_be_clear() -> None:
     mixed = RunHistory([run(team_id="one"), run(team_id="other")])
     with pytest.raises(MetricsError, match="there are 2 teams"):
         analyze(mixed)
-    with pytest.raises(MetricsError, match="Did you mean 'other'"):
+    with pytest.raises(MetricsError, match="Did you mean `other`"):
         summary(mixed, "othr")
     assert summary(mixed, "one")["runs"] == 1
 

@@ -165,7 +165,7 @@ def test_an_unknown_team_of_a_file(call: Callable[..., Said], metrics: Path, com
     said = call(*command, "reviw", "--metrics", "metrics.json")
     assert said.code == 2
     assert "there is no run of team 'reviw'" in said.err
-    assert "Did you mean 'review'?" in said.err
+    assert "Did you mean `review`?" in said.err
 
 
 @pytest.mark.parametrize("name", HOSTILE_NAMES)

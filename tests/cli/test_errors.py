@@ -91,7 +91,7 @@ def test_a_wrong_variable_is_named(call: Callable[..., Said], monkeypatch: pytes
         ("a: [1\nb: 2\n", ("flow.yaml:2", "is not YAML")),
         ("just text\n", ("flow.yaml:1", "must be a mapping")),
         (None, ("flow.yaml", "No such file")),
-        (workflow_yaml("researcher", formation="sequentially"), ("flow.yaml:", "'sequentially'", "'sequential'?")),
+        (workflow_yaml("researcher", formation="sequentially"), ("flow.yaml:", "'sequentially'", "`sequential`?")),
     ],
 )
 def test_wrong_workflow_files(
@@ -186,7 +186,7 @@ def test_an_unknown_team(call: Callable[..., Said], project: Callable[[str], Non
     assert said.code == 2
     assert said.out == ""
     assert "no team 'taem' was recorded" in said.err
-    assert "Did you mean 'team'?" in said.err
+    assert "Did you mean `team`?" in said.err
     assert "victor autotune status" in said.err
 
 
@@ -199,7 +199,7 @@ def test_an_unknown_workflow(
     assert said.code == 2
     assert said.data["error"]["where"] == "--workflow"
     assert said.data["error"]["message"] == "no workflow 'flwo' was recorded"
-    assert said.data["error"]["hint"].startswith("Did you mean 'flow'?")
+    assert said.data["error"]["hint"].startswith("Did you mean `flow`?")
 
 
 @pytest.mark.parametrize("command", ["explain", "rollback", "pause", "resume"])

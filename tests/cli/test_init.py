@@ -15,7 +15,7 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 from victor_autotune_plugin._model.plan import MemberSpec, TeamSpec
-from victor_autotune_plugin._settings import FILE_NAME, Settings, SettingsBook
+from victor_autotune_plugin._settings import FILE_NAME, Settings, SettingsResolver
 from victor_autotune_plugin._settings.editor import SCHEMA_FILE, shipped
 from victor_autotune_plugin.configfiles.discovery import FoundTeam, find_teams
 from victor_autotune_plugin.configfiles.starting import starting_text
@@ -54,8 +54,8 @@ def flows(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def book(project: Path) -> SettingsBook:
-    return SettingsBook.load(project, home=project / "nobody", environ={})
+def book(project: Path) -> SettingsResolver:
+    return SettingsResolver.load(project, home=project / "nobody", environ={})
 
 
 def test_a_file_for_every_workflow_and_team_is_written_and_changes_nothing(call: Call, flows: Path) -> None:

@@ -16,7 +16,7 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 from victor_autotune_plugin._model.plan import TeamPlan
-from victor_autotune_plugin._settings import SettingsBook
+from victor_autotune_plugin._settings import SettingsResolver
 from victor_autotune_plugin._values import files
 from victor_autotune_plugin.configfiles import read_team_config, restore
 from victor_autotune_plugin.errors import AutotuneError
@@ -157,7 +157,7 @@ def test_the_plan_that_was_written_is_the_one_that_the_plugin_reads(tmp_path: Pa
     found.write(change)
     workflow = read_workflows(path).workflow(None)
     assert workflow.nodes["team"].team_formation == "sequential"  # Victor would read reflection as this
-    book = SettingsBook.load(tmp_path, home=tmp_path / "nobody", environ={})
+    book = SettingsResolver.load(tmp_path, home=tmp_path / "nobody", environ={})
     settings = book.for_team("review", "team", workflow.metadata["autotune"])
     assert (settings.mode, settings.plan) == (mode, change)
 
@@ -345,7 +345,7 @@ def test_a_step_never_keeps_a_formation_that_its_members_cannot_form(tmp_path: P
         (TeamPlan(formation="hierarchical"), ("can't form 'hierarchical'", "one of: sequential")),
         (TeamPlan(formation="reflection", members=["style"]), ("can't form 'reflection'",)),
         ({"formation": "ring"}, ("'ring' is not a known formation",)),
-        ({"formaton": "parallel"}, ("unknown key 'formaton'", "'formation'?")),
+        ({"formaton": "parallel"}, ("unknown key 'formaton'", "`formation`?")),
         ({"timeout_seconds": -1}, ("timeout_seconds", "out of range")),
         ({"member_count": 2}, ("does not say who stays", "Give `members`")),
     ],

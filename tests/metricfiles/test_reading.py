@@ -81,7 +81,7 @@ def test_a_date_is_a_timestamp_and_unknown_fields_are_kept(tmp_path: Path) -> No
         ("total_tool_calls", 10**400, "a huge number"),
         ("timestamp", 1_760_000_000_000.0, "Unix seconds"),
         ("timestamp", "yesterday", "Unix seconds"),
-        ("formation", "paralel", "did you mean 'parallel'"),
+        ("formation", "paralel", "did you mean `parallel`"),
         ("formation", "", "one of sequential"),
         ("team_id", "  ", "not empty"),
         ("score", 1.5, "from 0 to 1"),

@@ -86,9 +86,9 @@ def test_the_example_is_a_script_that_uses_every_key() -> None:
 @pytest.mark.parametrize(
     ("text", "where", "problem", "hint"),
     [
-        ("rules:\n  - latensy: 3\n", "s.yaml:2", "unknown key 'latensy'", "did you mean 'latency'?"),
-        ("- when:\n    rool: x\n", "s.yaml:2", "unknown key 'rool'", "did you mean 'role'?"),
-        ("- failures:\n    - {stat: 500}\n", "s.yaml:2", "unknown key 'stat'", "'status'"),
+        ("rules:\n  - latensy: 3\n", "s.yaml:2", "unknown key 'latensy'", "Did you mean `latency`?"),
+        ("- when:\n    rool: x\n", "s.yaml:2", "unknown key 'rool'", "Did you mean `role`?"),
+        ("- failures:\n    - {stat: 500}\n", "s.yaml:2", "unknown key 'stat'", "`status`"),
         ("rules: 3\n", "s.yaml:1", "'rules' must be a list", "- "),
         ("- name: a\n- 7\n", "s.yaml:2", "a rule must be a mapping, not 7", "key: value"),
         ("a: [\n", "s.yaml", "neither YAML nor JSON", "syntax"),

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from attrs import frozen
 
-from victor_autotune_plugin._settings import SettingsBook
+from victor_autotune_plugin._settings import SettingsResolver
 from victor_autotune_plugin.errors import SettingsError
 
 
@@ -23,8 +23,8 @@ class Sources:
     def project_file(self, text: str) -> Path:
         return self._write(self.project, text)
 
-    def load(self, **more: Any) -> SettingsBook:
-        return SettingsBook.load(self.project, **{"home": self.home, "environ": {}, **more})
+    def load(self, **more: Any) -> SettingsResolver:
+        return SettingsResolver.load(self.project, **{"home": self.home, "environ": {}, **more})
 
     def error(self, **more: Any) -> str:
         """The text of the error that loading raises."""

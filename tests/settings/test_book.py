@@ -124,7 +124,7 @@ def test_the_process_environment_and_home_are_the_default(sources, monkeypatch: 
             monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(sources.home))
     monkeypatch.setenv("VICTOR_AUTOTUNE_MODE", "auto")
-    settings = book_module.SettingsBook.load(sources.project).for_team("w", "t")
+    settings = book_module.SettingsResolver.load(sources.project).for_team("w", "t")
     assert (settings.mode, settings.task_key) == ("auto", "ticket")
 
 
@@ -149,8 +149,8 @@ def test_yaml_is_loaded_only_for_a_file_and_nothing_else_heavy_ever(sources, tex
     if text:
         sources.project_file(text)
     code = (
-        "import sys; from pathlib import Path; from victor_autotune_plugin._settings import SettingsBook\n"
-        "book = SettingsBook.load(Path(sys.argv[1]), home=Path(sys.argv[2]), environ={})\n"
+        "import sys; from pathlib import Path; from victor_autotune_plugin._settings import SettingsResolver\n"
+        "book = SettingsResolver.load(Path(sys.argv[1]), home=Path(sys.argv[2]), environ={})\n"
         "book.for_team('w', 't'); book.price_of('m'); book.changed()\n"
         "heavy = {'ruamel', 'numpy', 'scipy', 'sqlalchemy', 'victor', 'opentelemetry', 'difflib'}\n"
         "print({name.partition('.')[0] for name in sys.modules} & heavy)"

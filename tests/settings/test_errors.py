@@ -7,7 +7,7 @@ import pytest
 from victor_autotune_plugin.errors import SettingsError
 
 WRONG = [
-    pytest.param("a: 1\nmode: auto", 1, "a: this key is not known", "There are 11: mode,", id="unknown key"),
+    pytest.param("a: 1\nmode: auto", 1, "a: this key is not known", "Known here: mode, strategies,", id="unknown key"),
     pytest.param(
         "\nstratgies: []", 2, "stratgies: this key is not known", "Did you mean `strategies`?", id="typo in a key"
     ),

@@ -10,7 +10,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from victor_autotune_plugin._settings import METRICS, MODES, STRATEGIES, SettingsBook
+from victor_autotune_plugin._settings import METRICS, MODES, STRATEGIES, SettingsResolver
 from victor_autotune_plugin._settings.merge import build, value_of
 from victor_autotune_plugin._settings.sources import variable
 from victor_autotune_plugin.errors import SettingsError
@@ -66,7 +66,9 @@ def test_each_key_is_merged_on_its_own(user, project, metadata, environ, overrid
             path = Path(folder, name, ".victor", "autotune.yaml")
             path.parent.mkdir(parents=True)
             path.write_text(text)
-        book = SettingsBook.load(Path(folder, "project"), home=Path(folder, "home"), environ=texts, overrides=overrides)
+        book = SettingsResolver.load(
+            Path(folder, "project"), home=Path(folder, "home"), environ=texts, overrides=overrides
+        )
     own = {**nested(metadata[0]), "teams": {"t": nested(metadata[1]), "another": {"mode": "off"}}}
     result = book.for_team("w", "t", own, "metadata")
     sources = {key: source for key, _, source in book.explain("w", "t", own, "metadata")}
@@ -95,7 +97,7 @@ ANYTHING = st.recursive(
 @given(ANYTHING)
 def test_any_metadata_gives_settings_or_a_settings_error_that_names_it(metadata: Any) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        book = SettingsBook.load(Path(folder), home=Path(folder), environ={})
+        book = SettingsResolver.load(Path(folder), home=Path(folder), environ={})
     problem = ""
     try:
         book.for_team("w", "t", metadata)

@@ -4,7 +4,15 @@ import pytest
 
 from victor_autotune_plugin._host.workflows import read_workflows
 from victor_autotune_plugin._model.plan import FORMATIONS, TeamPlan
-from victor_autotune_plugin._settings import METRICS, MODES, STRATEGIES, Price, Settings, SettingsBook, TunerSettings
+from victor_autotune_plugin._settings import (
+    METRICS,
+    MODES,
+    STRATEGIES,
+    Price,
+    Settings,
+    SettingsResolver,
+    TunerSettings,
+)
 from victor_autotune_plugin._settings.schema import leaves
 from victor_autotune_plugin._settings.sources import variable
 from victor_autotune_plugin.errors import SettingsError
@@ -248,7 +256,7 @@ def test_a_folder_name_that_leads_elsewhere_is_ignored_as_victor_does(sources, n
 
 def test_a_project_that_is_the_home_has_one_file(sources) -> None:
     sources.user_file("mode: auto")
-    book = SettingsBook.load(sources.home, home=sources.home, environ={})
+    book = SettingsResolver.load(sources.home, home=sources.home, environ={})
     assert book.explain("w", "t")[0] == ("mode", "auto", ".victor/autotune.yaml:1")
 
 

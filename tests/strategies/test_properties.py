@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from victor_autotune_plugin._analysis import RunFacts, analyze
 from victor_autotune_plugin._host.translation import check_plan
+from victor_autotune_plugin._model.limits import Limits
 from victor_autotune_plugin._model.optimization import OptimizationSuggestion
 from victor_autotune_plugin._model.plan import FORMATIONS, MemberSpec, TeamSpec, feasible_formations
-from victor_autotune_plugin._settings.values import Limits
 from victor_autotune_plugin.strategies import BUILT_IN, rank, read_config
 from victor_autotune_testing.made_runs import member, team_run
 

@@ -310,7 +310,7 @@ def test_independent_members_are_left_to_formation_selection_and_one_chain_alone
 @pytest.mark.parametrize(
     ("config", "words"),
     [
-        ({"formation": "paralel"}, "Did you mean 'parallel'"),
+        ({"formation": "paralel"}, "Did you mean `parallel`"),
         ({"members": ["a", "a"]}, "given twice"),
         ({"members": ["a", "b"], "member_count": 3}, "member_count: is 3, but members has 2"),
         ({"members": "abc"}, "is no list"),

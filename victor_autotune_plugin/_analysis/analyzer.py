@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from difflib import get_close_matches
 
 from .._model.optimization import Bottleneck, PerformanceInsight
 from .._model.plan import TeamSpec
+from .._values.names import did_you_mean, listed
 from ..errors import MetricsError
 from .baselines import Baselines
 from .facts import RunFacts
@@ -116,20 +116,12 @@ def team_key(history: RunHistory, key: TeamKey | str | None) -> TeamKey:
         some = matching or list(teams)
         raise MetricsError(
             f"there are {len(some)} teams{'' if key is None else f' with the id {key!r}'}",
-            hint=f"Name one of them: {_few([_shown(team) for team in some])}.",
+            hint=f"Name one of them: {listed(map(_shown, some))}.",
         )
     names = [team[1] for team in teams]
     wanted = key[1] if isinstance(key, tuple) else key
-    near = get_close_matches(wanted, names, n=1, cutoff=0.5)
-    guess = f"Did you mean {near[0]!r}? " if near else ""
-    raise MetricsError(
-        f"there is no run of team {wanted!r}", hint=f"{guess}There are: {_few([repr(n) for n in names])}."
-    )
+    raise MetricsError(f"there is no run of team {wanted!r}", hint=did_you_mean(wanted, names))
 
 
 def _shown(team: TeamKey) -> str:
     return f"{team[0]}/{team[1]}" if team[0] else repr(team[1])
-
-
-def _few(names: list[str]) -> str:
-    return ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "") if names else "none"

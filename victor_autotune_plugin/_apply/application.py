@@ -80,7 +80,7 @@ def known_team(runtime: Runtime, store: Store | None, team_id: str, workflow: st
         if last is not None:
             spec = last.start.spec
             state = evolve(state, fingerprint=spec.fingerprint(), spec=spec)
-    return KnownTeam(state, state.spec, runtime.book.for_team(*state.key))
+    return KnownTeam(state, state.spec, runtime.resolver.for_team(*state.key))
 
 
 @frozen

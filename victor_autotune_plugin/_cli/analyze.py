@@ -30,8 +30,8 @@ def analyze(
     A baseline is the team's own history where that is long enough (50 runs
     and 20 newer ones), else a default.
     """
+    from .._values.files import write_text
     from . import rendering as show
-    from .files import write_text
 
     found = _found(metrics, project, workflow, chosen(name, team), skip_bad=skip_bad)
     data = {"teams": [_data(source, key, insights) for source, key, insights in found]}

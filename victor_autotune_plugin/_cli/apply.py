@@ -66,8 +66,8 @@ def apply(
 
     Exit code 1 if a change could not be made.
     """
+    from .._values.files import write_text
     from . import rendering as show
-    from .files import write_text
 
     asks = interactive or (not auto and not dry_run and sys.stdin.isatty())
     if interactive and auto:

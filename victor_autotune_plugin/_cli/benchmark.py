@@ -94,4 +94,4 @@ def _settings(runtime: Runtime, definition: Any) -> Settings:
     from .definitions import team_steps
 
     step = next(iter(team_steps(definition)))
-    return runtime.book.for_team(definition.name, step, (definition.metadata or {}).get("autotune"))
+    return runtime.resolver.for_team(definition.name, step, (definition.metadata or {}).get("autotune"))

@@ -12,7 +12,7 @@ from typing import Any, Final
 from attrs import asdict, frozen
 
 from .._host import seams
-from .._settings import FILE_NAME, SettingsBook, victor_dir_name
+from .._settings import FILE_NAME, SettingsResolver, victor_dir_name
 from .._tuning.hookmanager import HookManager
 from ..errors import AutotuneError, SettingsError, StoreError
 from ..hookspecs import PROJECT
@@ -63,13 +63,13 @@ def examine(project: Path) -> list[Check]:
         What was found, in the order of the way of a run.
     """
     checks: list[Check] = []
-    book: list[SettingsBook] = []
+    resolver: list[SettingsResolver] = []
     parts: tuple[tuple[str, Callable[[], Iterator[Check]]], ...] = (
         ("Victor", _victor),
         ("plugin", _plugin),
         ("interception", _seams),
-        ("settings", lambda: _settings(project, book)),
-        ("store", lambda: _store(project, book[0]) if book else _no_store()),
+        ("settings", lambda: _settings(project, resolver)),
+        ("store", lambda: _store(project, resolver[0]) if resolver else _no_store()),
         ("hooks", _hooks),
         ("telemetry", _telemetry),
     )
@@ -117,13 +117,13 @@ def _seams() -> Iterator[Check]:
         yield Check("interception", OK, f"all {len(health)} seams of Victor are as they should be")
 
 
-def _settings(project: Path, book: list[SettingsBook]) -> Iterator[Check]:
+def _settings(project: Path, resolver: list[SettingsResolver]) -> Iterator[Check]:
     folder = victor_dir_name(os.environ)
     files = [place / folder / FILE_NAME for place in dict.fromkeys((Path.home(), project.absolute()))]
     found = [str(file) for file in files if file.exists()]
     found += sorted(f"env {name}" for name in os.environ if name.startswith("VICTOR_AUTOTUNE_"))
     try:
-        book.append(SettingsBook.load(project))
+        resolver.append(SettingsResolver.load(project))
     except SettingsError as error:
         where = "" if error.where is None else f"{error.where}: "
         yield Check("settings", BAD, f"{where}{error.message}", error.hint or "Mend the settings as told.")
@@ -135,8 +135,8 @@ def _no_store() -> Iterator[Check]:
     yield Check("store", WARN, "not looked at, since the settings that name it are wrong")
 
 
-def _store(project: Path, book: SettingsBook) -> Iterator[Check]:
-    url = book.database_url or default_url(project)
+def _store(project: Path, resolver: SettingsResolver) -> Iterator[Check]:
+    url = resolver.database_url or default_url(project)
     shown = without_secrets(url)
     try:
         file = target_of(url, 0.2).file

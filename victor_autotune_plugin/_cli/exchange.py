@@ -42,9 +42,9 @@ def export(
     and the teams' live plans; neither prompt nor output. With --json it is one
     object with `header`, `changes`, `runs`, `experiments` and `teams` instead.
     """
+    from .._values.files import written
     from ..storage import archive
     from . import rendering as show
-    from .files import written
     from .session import opened
 
     team_id = chosen(name, team)
@@ -56,7 +56,8 @@ def export(
             show.write_json({"header": archive.header(), **parts})
             return
         counts = dict.fromkeys(kinds, 0)
-        with contextlib.nullcontext(sys.stdout) if output is None else written(output, "--output") as file:
+        target = contextlib.nullcontext(sys.stdout) if output is None else written(output, where=f"--output {output}")
+        with target as file:
             file.write(archive.to_line(archive.header()))
             for kind, items in kinds.items():
                 for item in items:

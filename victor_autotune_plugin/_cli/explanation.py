@@ -84,7 +84,7 @@ def explanation(session: Session, state: TeamState, file: Path | None = None) ->
     store, runtime = session.store, session.runtime
     assert store is not None
     metadata, source = (None, None) if file is None else _metadata(file, state.workflow)
-    settings = runtime.book.for_team(*state.key, metadata, source)
+    settings = runtime.resolver.for_team(*state.key, metadata, source)
     facts = team_facts(session, state, settings=settings)
     changes = store.changes(*state.key)
     advised = advice(store, state, settings, runtime.hooks)
@@ -111,7 +111,7 @@ def explanation(session: Session, state: TeamState, file: Path | None = None) ->
             (one, tried.get(state.plan.merged(one.plan).id), advised.challenge.waits_because(one))
             for one in advised.challenge.suggested
         ],
-        settings=runtime.book.explain(*state.key, metadata, source),
+        settings=runtime.resolver.explain(*state.key, metadata, source),
         note=note,
     )
 

@@ -168,7 +168,7 @@ def team_facts(
     if runs is None:
         runs = list(store.finished_runs(*state.key, limit=MOST_RUNS))
     if settings is None:
-        settings = session.runtime.book.for_team(*state.key)
+        settings = session.runtime.resolver.for_team(*state.key)
     mode = runs[0].mode if runs else settings.mode
     fixed = None if mode in ("off", "observe") else settings.plan
     experiments = store.experiments(*state.key)

@@ -35,8 +35,8 @@ def report(
     One file that loads nothing, readable by its owner alone (mode 0600).
     """
     from .._page import page
+    from .._values.files import write_text
     from . import rendering as show
-    from .files import write_text
     from .session import opened
 
     with opened(project) as session:

@@ -80,7 +80,8 @@ def _prepared(job: Job, runtime: Runtime) -> tuple[Any, Outcome]:
     line = read.lines.get(definition.name)
     source = None if line is None else f"{job.file}:{line}"
     settings = {
-        node_id: runtime.book.for_team(definition.name, node_id, metadata, source) for node_id in team_steps(definition)
+        node_id: runtime.resolver.for_team(definition.name, node_id, metadata, source)
+        for node_id in team_steps(definition)
     }
     return definition, Outcome(definition.name, settings, job.runs)
 

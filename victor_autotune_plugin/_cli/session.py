@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import shlex
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ from attrs import frozen
 
 from .._model.state import TeamState
 from .._tuning.runtime import Runtime
+from .._values.names import did_you_mean
 from ..errors import AutotuneError
 from .rendering import clean
 
@@ -95,12 +95,14 @@ class Session:
         workflows = [state.workflow for state in known]
         if workflow is not None and workflow not in workflows:
             return AutotuneError(
-                f"no workflow {workflow!r} was recorded", where="--workflow", hint=_guess(workflow, workflows, look)
+                f"no workflow {workflow!r} was recorded",
+                where="--workflow",
+                hint=did_you_mean(workflow, workflows, look),
             )
         teams = [state.team_id for state in known if workflow in (None, state.workflow)]
         whose = "" if workflow is None else f" of workflow {workflow!r}"
         return AutotuneError(
-            f"no team {team_id!r}{whose} was recorded", where="TEAM", hint=_guess(team_id or "", teams, look)
+            f"no team {team_id!r}{whose} was recorded", where="TEAM", hint=did_you_mean(team_id or "", teams, look)
         )
 
 
@@ -126,8 +128,3 @@ def opened(project: Path, overrides: Mapping[str, object] | None = None) -> Iter
             yield Session(runtime, store)
     finally:
         runtime.close()
-
-
-def _guess(name: str, known: list[str], otherwise: str) -> str:
-    close = difflib.get_close_matches(name, known, n=1)
-    return f"Did you mean {close[0]!r}? {otherwise}" if close else otherwise

@@ -48,8 +48,8 @@ def suggest(
     where they don't; the interval is wide then. For a recorded team it also
     says what the tuner would test next, unless the suggestions are narrowed.
     """
+    from .._values.files import write_text
     from . import rendering as show
-    from .files import write_text
     from .findings import print_suggestion
     from .tuner_screen import print_advice
 
@@ -87,7 +87,7 @@ def _advice(project: Path, workflow: str, team_id: str) -> Advice | None:
         if session.store is None:
             return None
         state = session.team(team_id, workflow)
-        return advice(session.store, state, session.runtime.book.for_team(*state.key), session.runtime.hooks)
+        return advice(session.store, state, session.runtime.resolver.for_team(*state.key), session.runtime.hooks)
 
 
 class Asked:

@@ -11,10 +11,10 @@ import typer
 
 from .._apply.trial import Trial
 from .._tuning.proposals import policy_of
+from .._values.files import write_text
 from ..experiment import METRICS, Policy
 from . import rendering as show
 from .command import ExitCode
-from .files import write_text
 from .trial_screen import TrialScreen, print_trial
 
 if TYPE_CHECKING:

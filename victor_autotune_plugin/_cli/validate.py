@@ -76,7 +76,7 @@ def validate(
     chosen = trials.overrides(metric, threshold)
     metadata = (definition.metadata or {}).get("autotune")
     with opened(project, chosen) as session:
-        settings = session.runtime.book.for_team(definition.name, step, metadata)
+        settings = session.runtime.resolver.for_team(definition.name, step, metadata)
         if settings.plan is not None and not suggested:
             plan, name = settings.plan, "fixed plan"
         else:

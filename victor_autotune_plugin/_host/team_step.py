@@ -76,5 +76,5 @@ def _may_change(place: Place) -> bool:
     from .._model.plan import ADHOC_WORKFLOW
     from .._tuning.runtime import runtime
 
-    settings = runtime().book.for_team(place.workflow or ADHOC_WORKFLOW, place.team_id or "", place.metadata)
+    settings = runtime().resolver.for_team(place.workflow or ADHOC_WORKFLOW, place.team_id or "", place.metadata)
     return settings.mode not in ("off", "observe")

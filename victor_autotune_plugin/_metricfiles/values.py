@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from difflib import get_close_matches
 from typing import Final
 
 from .._analysis.facts import SUB_TEAMS
 from .._model.plan import FORMATIONS
+from .._values.names import nearest
 
 FORMATION_NAMES: Final = (*FORMATIONS, SUB_TEAMS)
 """What may stand as a formation."""
@@ -117,8 +117,8 @@ def formation(value: object) -> str:
     name = value.strip().lower() if isinstance(value, str) else ""
     if name in FORMATION_NAMES:
         return name
-    near = get_close_matches(name, FORMATION_NAMES, n=1)
-    raise ValueError(f"one of {', '.join(FORMATION_NAMES)}{f'; did you mean {near[0]!r}?' if near else ''}")
+    near = nearest(name, FORMATION_NAMES)
+    raise ValueError(f"one of {', '.join(FORMATION_NAMES)}{f'; did you mean `{near}`?' if near else ''}")
 
 
 def _plain_number(value: object) -> float | int | None:

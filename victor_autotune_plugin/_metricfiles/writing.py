@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import csv
 import json
-import os
-import tempfile
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final, TextIO
 
 from .._analysis.facts import RunFacts
+from .._values.files import written
 from ..errors import MetricsError
 from .fields import FIELDS, MEMBERS, row_of
 from .reading import CSV, JSON_LINES, JSON_LIST
@@ -44,7 +42,7 @@ def write_runs(path: str | Path, runs: Iterable[RunFacts], form: str | None = No
             hint="Name a file that ends in .json, .jsonl or .csv.",
         )
     rows = (row_of(run) for run in runs)
-    with _replacing(target) as file:
+    with written(target, error=MetricsError) as file:
         if chosen == CSV:
             return _write_csv(file, list(rows))
         return _write_json(file, rows, as_list=chosen == JSON_LIST)
@@ -86,24 +84,3 @@ def _cell(key: str, value: Any) -> str:
     if isinstance(value, str) and value and decoded_cells({key: value}, frozenset())[key] == value:
         return value
     return json.dumps(value, ensure_ascii=True)
-
-
-@contextmanager
-def _replacing(target: Path) -> Iterator[TextIO]:
-    try:
-        number, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name[:40]}.")
-    except OSError as error:
-        raise MetricsError(
-            f"can't be written: {error.strerror}", where=str(target), hint="Name a folder that you may write to."
-        ) from None
-    temporary = Path(name)
-    try:
-        with os.fdopen(number, "w", encoding="utf-8", newline="") as file:
-            yield file
-        temporary.replace(target)
-    except OSError as error:
-        raise MetricsError(
-            f"can't be written: {error.strerror}", where=str(target), hint="Make room, or name another file."
-        ) from None
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -2,17 +2,18 @@
 
 Sources by rising precedence: defaults, the user's file, the project's file, the workflow's own
 `metadata.autotune`, environment variables `VICTOR_AUTOTUNE_*`, and the command line. Within a source a team's value
-beats its workflow's, and that beats the top's. Each key is merged on its own. `SettingsBook` is the way in.
+beats its workflow's, and that beats the top's. Each key is merged on its own. `SettingsResolver` is the way in.
 """
 
 from __future__ import annotations
 
+from .._model.limits import Limits
 from .._values.nodes import PlacedMapping
 from .own import own_settings
 from .prices import Price
-from .resolver import SettingsBook
+from .resolver import SettingsResolver
 from .sources import FILE_NAME, victor_dir_name
-from .values import METRICS, MODES, STRATEGIES, ExperimentSettings, Limits, Settings, TunerSettings, WatchSettings
+from .values import METRICS, MODES, STRATEGIES, ExperimentSettings, Settings, TunerSettings, WatchSettings
 
 __all__ = [
     "FILE_NAME",
@@ -24,7 +25,7 @@ __all__ = [
     "PlacedMapping",
     "Price",
     "Settings",
-    "SettingsBook",
+    "SettingsResolver",
     "TunerSettings",
     "WatchSettings",
     "own_settings",

@@ -13,12 +13,13 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final
 
+from .._model.limits import Limits
 from .._model.plan import TeamPlan
 from .._values.fields import Kind
 from .merge import value_of
 from .prices import Price
 from .schema import DATABASE_URL, DATABASE_URL_KIND, PRICE_KEYS, PRICE_KIND, leaves
-from .values import STRATEGIES, ExperimentSettings, Limits, Settings, TunerSettings, WatchSettings
+from .values import STRATEGIES, ExperimentSettings, Settings, TunerSettings, WatchSettings
 
 SCHEMA_FILE: Final = "autotune.schema.json"
 """Name of the shipped schema, and of the copy that `init` puts beside a settings file."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from .._model.limits import Limits
 from .._model.plan import TeamPlan
 from .._values.nodes import Entry
 from .schema import Layer, Scope
-from .values import ExperimentSettings, Limits, Settings, TunerSettings, WatchSettings
+from .values import ExperimentSettings, Settings, TunerSettings, WatchSettings
 
 
 def merge(layers: Iterable[Layer], workflow: str, team_id: str, kinds: Iterable[str]) -> dict[str, Entry]:

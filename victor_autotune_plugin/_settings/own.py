@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .._values.fields import Names, Text
+from .._values.fields import NameList, Text
 from .._values.nodes import from_plain, raise_if_any
 from .consistency import contradictions
 from .merge import build, merge
@@ -22,7 +22,7 @@ def own_settings(workflow: str, team_id: str, metadata: object, where: str) -> S
     Raises:
         SettingsError: It is wrong.
     """
-    kinds = {**leaves(), "strategies": Names(Text())}
+    kinds = {**leaves(), "strategies": NameList(Text())}
     layer = Reader(kinds).scope(from_plain(metadata, where), (workflow,), "metadata.autotune")
     entries = merge([layer], workflow, team_id, kinds)
     settings = build(entries, STRATEGIES)

@@ -1,4 +1,4 @@
-"""`SettingsBook`: all sources read once, and each team's settings out of them."""
+"""`SettingsResolver`: all sources read once, and each team's settings out of them."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from .sources import FILE_NAME, from_environ, from_overrides, read_file, victor_
 from .values import STRATEGIES, Settings
 
 SECONDS_BETWEEN_LOOKS: Final = 1.0
-"""How often at most `SettingsBook.changed` looks at the files."""
+"""How often at most `SettingsResolver.changed` looks at the files."""
 
 _MOST_CACHED: Final = 4_096
 
 
-class SettingsBook:
+class SettingsResolver:
     """The settings of a project. Make one with `load`; it is safe to use from several threads."""
 
     def __init__(
@@ -78,7 +78,7 @@ class SettingsBook:
         environ: Mapping[str, str] | None = None,
         overrides: Mapping[str, object] | None = None,
         extra_strategies: Iterable[str] = (),
-    ) -> SettingsBook:
+    ) -> SettingsResolver:
         """Read all sources.
 
         Args:
@@ -117,7 +117,7 @@ class SettingsBook:
         book._check()
         return book
 
-    def reload(self) -> SettingsBook:
+    def reload(self) -> SettingsResolver:
         """Return a new book from the same sources as they are now.
 
         Raises:

@@ -8,8 +8,9 @@ from typing import Final, cast
 from attrs import field, frozen
 
 from .._model.plan import FORMATIONS
-from .._values.fields import Choice, Flag, Groups, Kind, Names, Number, Numbers, OrNone, Text, Url
-from .._values.nodes import Entry, Node, Problem, Scalar, Table, WrongValueError, nearest, show
+from .._values.fields import Choice, Flag, Groups, Kind, NameList, Number, Numbers, OrNone, Text, Url
+from .._values.names import did_you_mean
+from .._values.nodes import Entry, Node, Problem, Scalar, Table, WrongValueError, show
 from .prices import Price
 from .values import METRICS, MODES, RISKS, RULES, STRATEGIES
 
@@ -40,11 +41,11 @@ def leaves(strategies: Iterable[str] = STRATEGIES) -> dict[str, Kind]:
     """
     return {
         "mode": Choice("mode", MODES),
-        "strategies": Names(Choice("strategy", tuple(strategies))),
-        "limits.formations": Names(Choice("formation", FORMATIONS), least=1),
+        "strategies": NameList(Choice("strategy", tuple(strategies))),
+        "limits.formations": NameList(Choice("formation", FORMATIONS), least=1),
         "limits.min_members": _MEMBERS,
         "limits.max_members": OrNone(_MEMBERS),
-        "limits.protected_members": Names(Text()),
+        "limits.protected_members": NameList(Text()),
         "limits.min_tool_budget": OrNone(_CALLS),
         "limits.max_tool_budget": OrNone(_CALLS),
         "limits.min_timeout_seconds": OrNone(_SECONDS),
@@ -69,7 +70,7 @@ def leaves(strategies: Iterable[str] = STRATEGIES) -> dict[str, Kind]:
         "tuner.max_p95_seconds": OrNone(_SECONDS),
         "task_key": OrNone(Text()),
         "plan.formation": OrNone(Choice("formation", FORMATIONS)),
-        "plan.members": OrNone(Names(Text(), least=1)),
+        "plan.members": OrNone(NameList(Text(), least=1)),
         "plan.tool_budget": OrNone(_CALLS),
         "plan.member_budgets": OrNone(Numbers(_CALLS)),
         "plan.timeout_seconds": OrNone(_SECONDS),
@@ -231,7 +232,7 @@ class Reader:
             return "`teams` stands under a workflow."
         if elsewhere:
             return f"It belongs elsewhere: {' or '.join(f'`{key}`' for key in elsewhere)}."
-        return nearest(name, known)
+        return did_you_mean(name, known)
 
 
 def _is_null(node: Node) -> bool:

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Final
 
 from .._values.fields import Kind
-from .._values.nodes import Node, Problem, WrongValueError, from_plain, nearest
+from .._values.names import did_you_mean
+from .._values.nodes import Node, Problem, WrongValueError, from_plain
 from .schema import DATABASE_URL, DATABASE_URL_KIND, Layer
 
 FILE_NAME: Final = "autotune.yaml"
@@ -58,7 +59,7 @@ def from_environ(environ: Mapping[str, str], kinds: Mapping[str, Kind]) -> Layer
         if name in keys:
             _put_text(layer, keys[name], kinds, text, where)
         else:
-            hint = nearest(name, keys) + f" Or unset it: unset {name}."
+            hint = did_you_mean(name, keys) + f" Or unset it: unset {name}."
             layer.problems.append(Problem(where, "", "this variable is not known", hint))
     return layer
 
@@ -76,7 +77,9 @@ def from_overrides(overrides: Mapping[str, object], kinds: Mapping[str, Kind]) -
         if value is None:
             continue
         if key not in kinds and key != DATABASE_URL:
-            layer.problems.append(Problem(where, key, "this key is not known", nearest(key, (*kinds, DATABASE_URL))))
+            layer.problems.append(
+                Problem(where, key, "this key is not known", did_you_mean(key, (*kinds, DATABASE_URL)))
+            )
         elif isinstance(value, str):
             _put_text(layer, key, kinds, value, where)
         else:

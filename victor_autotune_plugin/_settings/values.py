@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Final
 
 from attrs import Factory, field, frozen
 
+from .._model.limits import Limits
 from .._model.optimization import OptimizationType
-from .._model.plan import FORMATIONS, TeamPlan
+from .._model.plan import TeamPlan
 
 MODES: Final = ("off", "observe", "suggest", "approve", "auto")
 """From least to most that the plugin does by itself."""
@@ -24,83 +25,6 @@ RISKS: Final = ("off", "low", "medium", "high")
 
 STRATEGIES: Final = tuple(kind.value for kind in OptimizationType)
 """Names of the built-in strategies."""
-
-
-@frozen
-class Limits:
-    """What no plan of the plugin's ever crosses, in any mode. None means no limit.
-
-    Attributes:
-        formations: Formations that may be used.
-        min_members: Fewest members that take part.
-        max_members: Most members that take part.
-        protected_members: Ids of members that always take part.
-        min_tool_budget: Smallest tool budget of a team, calls.
-        max_tool_budget: Largest tool budget of a team, calls.
-        min_timeout_seconds: Shortest deadline of a team.
-        max_timeout_seconds: Longest deadline of a team.
-        max_cost_usd_per_run: Most that a run may cost, US dollars.
-    """
-
-    formations: tuple[str, ...] = FORMATIONS
-    min_members: int = 1
-    max_members: int | None = None
-    protected_members: tuple[str, ...] = ()
-    min_tool_budget: int | None = None
-    max_tool_budget: int | None = None
-    min_timeout_seconds: float | None = None
-    max_timeout_seconds: float | None = None
-    max_cost_usd_per_run: float | None = None
-
-    def crossed_by(self, plan: TeamPlan) -> tuple[tuple[str, str, str], ...]:
-        """Return which limits a plan crosses; empty when none.
-
-        A knob that the plan leaves as configured crosses nothing, and the cost of a run shows only afterwards.
-
-        Args:
-            plan: The plan to check.
-
-        Returns:
-            `(knob, limit, what is wrong)` for each, such as `tool_budget`, `max_tool_budget` and
-            `tool_budget is 90, more than max_tool_budget, which is 40`.
-        """
-        crossed: list[tuple[str, str, str]] = []
-        if plan.formation is not None and plan.formation not in self.formations:
-            text = f"formation is {plan.formation}, which is not one of formations: {', '.join(self.formations)}"
-            crossed.append(("formation", "formations", text))
-        if plan.sub_teams is not None and "parallel" not in self.formations:
-            text = f"sub_teams run in parallel, which is not one of formations: {', '.join(self.formations)}"
-            crossed.append(("sub_teams", "formations", text))
-        crossed += self._crossed_by_members("members", plan.members)
-        if plan.members is None and plan.sub_teams is not None:
-            crossed += self._crossed_by_members("sub_teams", [name for group in plan.sub_teams for name in group])
-        budgets = [("tool_budget", plan.tool_budget, self.min_tool_budget)]
-        budgets += [("member_budgets", budget, None) for _, budget in plan.member_budgets or ()]
-        for knob, budget, least in budgets:
-            crossed += _outside(knob, budget, "tool_budget", least, self.max_tool_budget)
-        low, high = self.min_timeout_seconds, self.max_timeout_seconds
-        crossed += _outside("timeout_seconds", plan.timeout_seconds, "timeout_seconds", low, high)
-        return tuple(crossed)
-
-    def _crossed_by_members(self, knob: str, members: Sequence[str] | None) -> list[tuple[str, str, str]]:
-        if members is None:
-            return []
-        crossed = _outside(knob, len(set(members)), "members", self.min_members, self.max_members)
-        for member in self.protected_members:
-            if member not in members:
-                text = f"{knob} leaves out {member}, who is one of protected_members"
-                crossed.append((knob, "protected_members", text))
-        return crossed
-
-
-def _outside(
-    knob: str, value: float | None, limit: str, low: float | None, high: float | None
-) -> list[tuple[str, str, str]]:
-    if value is not None and low is not None and value < low:
-        return [(knob, f"min_{limit}", f"{knob} is {value:g}, less than min_{limit}, which is {low:g}")]
-    if value is not None and high is not None and value > high:
-        return [(knob, f"max_{limit}", f"{knob} is {value:g}, more than max_{limit}, which is {high:g}")]
-    return []
 
 
 @frozen

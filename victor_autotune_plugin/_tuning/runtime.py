@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import failsafe
-from .._settings import Settings, SettingsBook
+from .._settings import Settings, SettingsResolver
 from ..errors import PlanError
 from .hookmanager import HookManager
 from .loop import TuningLoop
@@ -43,7 +43,7 @@ class Runtime:
         self._register_hooks()
 
     @property
-    def book(self) -> SettingsBook:
+    def resolver(self) -> SettingsResolver:
         """The settings, read again when their files changed; while an edited file is wrong, the last good ones."""
         if self._book.changed():
             with failsafe.guard("reading of edited settings"):
@@ -60,7 +60,7 @@ class Runtime:
         Raises:
             SettingsError: If they are wrong.
         """
-        return self.book.for_team(spec.workflow, spec.team_id, metadata)
+        return self.resolver.for_team(spec.workflow, spec.team_id, metadata)
 
     def open_store(self) -> Store:
         """Open the store that the settings name.
@@ -70,7 +70,7 @@ class Runtime:
         """
         from ..storage import Store, default_url
 
-        return Store.open(self.book.database_url or default_url(self.project))
+        return Store.open(self.resolver.database_url or default_url(self.project))
 
     def open_existing_store(self) -> Store | None:
         """Open the store that the settings name, or return None while its file does not exist.
@@ -83,7 +83,7 @@ class Runtime:
         from ..storage import default_url
         from ..storage.target import target_of
 
-        file = target_of(self.book.database_url or default_url(self.project), 0.2).file
+        file = target_of(self.resolver.database_url or default_url(self.project), 0.2).file
         return None if file is not None and not file.exists() else self.open_store()
 
     def check_limits(self, spec: TeamSpec, plan: TeamPlan, metadata: Mapping[str, Any] | None) -> None:
@@ -104,15 +104,15 @@ class Runtime:
         """Write what waits and close the store."""
         self.recorder.close()
 
-    def _load_settings(self) -> SettingsBook:
+    def _load_settings(self) -> SettingsResolver:
         offered = [strategy for answer in self.hooks.answers("add_strategies") for strategy in answer.value]
         names = [strategy.name for strategy in offered]
-        return SettingsBook.load(self.project, overrides=self._overrides, extra_strategies=names)
+        return SettingsResolver.load(self.project, overrides=self._overrides, extra_strategies=names)
 
     def _register_hooks(self) -> None:
         from victor_autotune_hooks import built_in
 
-        for name, plugin in built_in(self.loop, self.recorder, lambda: self.book):
+        for name, plugin in built_in(self.loop, self.recorder, lambda: self.resolver):
             self.hooks.register(plugin, name)
 
 

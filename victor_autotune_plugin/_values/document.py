@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from .._settings import PlacedMapping
 from ..errors import WorkflowError
+from .nodes import PlacedMapping
 
 _MOST_VALUES: Final = 200_000
 """As many values as a file may have once its aliases are written out."""
@@ -112,12 +111,6 @@ def line_of(node: Any, key: str | None = None) -> int:
     if key is not None and marks.data is not None and key in marks.data:
         return int(marks.key(key)[0]) + 1
     return int(marks.line) + 1
-
-
-def nearest(name: str, known: Sequence[str]) -> str:
-    """Return how to fix a name that is not known."""
-    close = difflib.get_close_matches(name, known, n=1)
-    return f"Did you mean {close[0]!r}?" if close else "Write one of: " + ", ".join(known)
 
 
 def plain(value: Any) -> Any:

@@ -8,7 +8,8 @@ from typing import Protocol, cast
 
 from attrs import frozen
 
-from .nodes import Items, Node, Scalar, Table, WrongValueError, nearest, show
+from .names import did_you_mean
+from .nodes import Items, Node, Scalar, Table, WrongValueError, show
 
 
 class Kind(Protocol):
@@ -43,7 +44,7 @@ class Choice:
             if isinstance(node.value, str) and node.value in self.options:
                 return node.value
         known = node.value if isinstance(node, Scalar) else ""
-        raise WrongValueError(f"{show(node)} is not a known {self.what}", nearest(known, self.options), node.where)
+        raise WrongValueError(f"{show(node)} is not a known {self.what}", did_you_mean(known, self.options), node.where)
 
     def parse(self, text: str) -> object:
         """Return the text as it is."""
@@ -184,7 +185,7 @@ class Url:
 
 
 @frozen
-class Names:
+class NameList:
     """A list of different names.
 
     Attributes:
@@ -234,7 +235,7 @@ class Groups:
             if not isinstance(item, Items):
                 hint = "Write a list of lists: [[a, b], [c]]."
                 raise WrongValueError(f"{show(item)} in it is not a list", hint, item.where)
-            group = Names(Text(), least=1).read(item)
+            group = NameList(Text(), least=1).read(item)
             twice = [name for name in group if any(name in other for other in groups)]
             if twice:
                 hint = "Leave it out of one of them."
@@ -246,11 +247,11 @@ class Groups:
 
     def parse(self, text: str) -> object:
         """Return the groups that stand between bars, each with its names between commas: `a,b|c`."""
-        return [Names(Text()).parse(group) for group in text.split("|")]
+        return [NameList(Text()).parse(group) for group in text.split("|")]
 
     def schema(self) -> dict[str, object]:
         """Return a list of lists; that no name is in two of them is beyond JSON Schema."""
-        return {"type": "array", "items": Names(Text(), least=1).schema(), "minItems": 1}
+        return {"type": "array", "items": NameList(Text(), least=1).schema(), "minItems": 1}
 
 
 @frozen

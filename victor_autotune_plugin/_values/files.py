@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import io
 import os
 import re
 import stat
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final, TextIO
 
 from attrs import frozen
 
-from ..errors import WorkflowError
+from ..errors import AutotuneError, WorkflowError
 
 _MOST_BYTES: Final = 1_000_000
 _BOM: Final = b"\xef\xbb\xbf"
@@ -99,7 +101,8 @@ def write_atomically(path: Path, data: bytes, *, backup: bool = False) -> Path |
     """
     kept = _keep(path) if backup and path.exists() else None
     try:
-        _put(Path(os.path.realpath(path)), data)
+        with _replacement(Path(os.path.realpath(path)), private=False) as file:
+            file.write(data)
     except BaseException:
         if kept is not None:
             kept.unlink(missing_ok=True)
@@ -107,20 +110,70 @@ def write_atomically(path: Path, data: bytes, *, backup: bool = False) -> Path |
     return kept
 
 
-def _put(target: Path, data: bytes) -> None:
+@contextlib.contextmanager
+def written(path: Path, *, where: str | None = None, error: type[AutotuneError] = AutotuneError) -> Iterator[TextIO]:
+    """Open a file for results for the time of a block; it takes its place when the block ends without an error.
+
+    Args:
+        path: The file; one that exists is replaced. Either way its owner alone may read it then.
+        where: What errors call the file, such as `--output runs.json`.
+        error: What to raise.
+
+    Yields:
+        The open file, UTF-8, whose line ends stay as they are written.
+
+    Raises:
+        AutotuneError: It can't be written. Nothing has changed then.
+    """
+    where = where or str(path)
+    if path.is_dir():
+        raise error("is a folder", where=where, hint="Name a file in it.")
+    try:
+        with _replacement(Path(os.path.realpath(path)), private=True) as data:
+            text = io.TextIOWrapper(data, encoding="utf-8", newline="")
+            yield text
+            text.flush()
+    except OSError as problem:
+        hint = "Make room, or name a file in a folder that you may write to."
+        raise error(f"can't be written: {problem.strerror}", where=where, hint=hint) from problem
+
+
+def write_text(path: Path, text: str, option: str = "--output") -> None:
+    """Write a file of results whole.
+
+    Args:
+        path: As in `written`.
+        text: What it holds.
+        option: The option that named it, for the error.
+
+    Raises:
+        AutotuneError: As in `written`.
+    """
+    with written(path, where=f"{option} {path}") as file:
+        file.write(text)
+
+
+@contextlib.contextmanager
+def _replacement(target: Path, *, private: bool) -> Iterator[BinaryIO]:
+    """Open new contents of a file, which replace it when the block ends without an error.
+
+    Args:
+        target: The file, no link.
+        private: Whether its owner alone may read it then; else a file that is there keeps its mode and owner.
+    """
     if target.exists() and not os.access(target, os.W_OK):  # a replacement would not ask
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(target))
     handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name[:100]}.", suffix=".tmp")
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            with contextlib.suppress(FileNotFoundError):
-                old, new = target.stat(), os.fstat(file.fileno())
+            yield file
+            if not private and target.exists():
+                old, new = target.stat(), os.fstat(handle)
                 if (old.st_uid, old.st_gid) != (new.st_uid, new.st_gid):
-                    os.fchown(file.fileno(), old.st_uid, old.st_gid)
-                os.fchmod(file.fileno(), stat.S_IMODE(old.st_mode))
+                    os.fchown(handle, old.st_uid, old.st_gid)
+                os.fchmod(handle, stat.S_IMODE(old.st_mode))
             file.flush()
-            os.fsync(file.fileno())
+            os.fsync(handle)
         Path(name).replace(target)
     except BaseException:
         Path(name).unlink(missing_ok=True)

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from attrs import frozen
 
 from ..errors import SettingsError
-
-_FEW: Final = 10
-"""As many names as an error lists."""
 
 _HUGE: Final = 10**18
 
@@ -128,24 +125,6 @@ def show(node: Node) -> str:
         return "a huge number"  # Python refuses to print the largest
     text = f"'{node.value}'" if isinstance(node.value, str) else str(node.value)
     return text if len(text) <= 60 else f"{text[:57]}..."
-
-
-def nearest(word: object, known: Iterable[str]) -> str:
-    """Return how to fix a name that is not known: the most similar one, and all if they are few.
-
-    Args:
-        word: The name that is wrong.
-        known: Names that are right.
-    """
-    # Imported here, since only errors need it.
-    import difflib
-
-    names = {name.lower(): name for name in known}
-    similar = difflib.get_close_matches(str(word).lower(), names, n=1, cutoff=0.5)
-    guess = f"Did you mean `{names[similar[0]]}`? " if similar else ""
-    if len(names) <= _FEW:
-        return f"{guess}Known here: {', '.join(names.values())}."
-    return guess.strip() or f"There are {len(names)}: {', '.join(list(names.values())[:_FEW])}, and so on."
 
 
 def raise_if_any(problems: Sequence[Problem]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -11,6 +10,7 @@ from .._model.plan import MemberSpec, TeamPlan, feasible_formations
 from .._settings.schema import leaves
 from .._values.document import failure, plain, with_places
 from .._values.fields import Kind, Number
+from .._values.names import nearest
 from .._values.nodes import WrongValueError, from_plain
 from ..errors import PlanError, WorkflowError
 from .placement import Placement
@@ -46,9 +46,9 @@ def read_plain(path: Path, data: Any) -> tuple[dict[str, Any], str | None]:
         WorkflowError: A key or value is wrong; the message names file, line and key.
     """
     for key in data:
-        similar = difflib.get_close_matches(str(key), _KEYS, n=1, cutoff=_SIMILAR)
-        if key not in _KEYS and similar:
-            raise failure(path, data, key, f"unknown key {key!r}", f"Did you mean {similar[0]!r}?")
+        similar = nearest(key, _KEYS, cutoff=_SIMILAR)
+        if key not in _KEYS and similar is not None:
+            raise failure(path, data, key, f"unknown key {key!r}", f"Did you mean `{similar}`?")
     config: dict[str, Any] = {}
     for key in data:
         knob = "formation" if key in FORMATION_KEYS else "tool_budget" if key in BUDGET_KEYS else str(key)

@@ -10,7 +10,8 @@ from typing import Any, Final
 from attrs import frozen
 
 from .._model.plan import FORMATIONS, MemberSpec, TeamSpec, feasible_formations
-from .._values.document import failure, line_of, nearest
+from .._values.document import failure, line_of
+from .._values.names import did_you_mean
 from ..errors import WorkflowError
 
 STEP_KEYS: Final[Mapping[str, Any]] = {
@@ -181,7 +182,7 @@ def check_step(path: Path, workflow: str, node: Any) -> tuple[MemberSpec, ...]:
     key = next((key for key in FORMATION_KEYS if key in node), FORMATION_KEYS[0])
     formation = node.get(key, "sequential")
     if formation not in FORMATIONS:
-        raise failure(path, node, key, f"{step}: unknown formation {formation!r}", nearest(str(formation), FORMATIONS))
+        raise failure(path, node, key, f"{step}: unknown formation {formation!r}", did_you_mean(formation, FORMATIONS))
     if formation not in feasible_formations(specs):
         hint = "hierarchical needs exactly one member with `is_manager: true`, reflection at least two members"
         raise failure(path, node, key, f"{step}: these members can't form {formation!r}", hint)
@@ -222,4 +223,4 @@ def _check_keys(path: Path, node: Any, known: Iterable[str], what: str) -> None:
     names = tuple(known)
     for key in node:
         if key not in names:
-            raise failure(path, node, key, f"{what}: unknown key {key!r}", nearest(str(key), names))
+            raise failure(path, node, key, f"{what}: unknown key {key!r}", did_you_mean(key, names))

@@ -11,8 +11,9 @@ from attrs import frozen
 
 from .._model.plan import TeamPlan, TeamSpec
 from .._settings import Settings, own_settings
-from .._values.document import line_of, load, nearest, plain, with_places
+from .._values.document import line_of, load, plain, with_places
 from .._values.files import TextFile, read_text
+from .._values.names import did_you_mean
 from ..errors import WorkflowError
 from .edit import Editor
 from .placement import Placement, placed
@@ -110,7 +111,7 @@ class TeamConfigFile:
         known = (*_KNOBS, "member_count", *_ALIASES)
         unknown = next((key for key in values if key not in known), None)
         if unknown is not None:
-            raise WorkflowError(f"unknown key {unknown!r} in the change", hint=nearest(unknown, known))
+            raise WorkflowError(f"unknown key {unknown!r} in the change", hint=did_you_mean(unknown, known))
         if "members" in values:
             values["members"] = [one["id"] if isinstance(one, Mapping) else one for one in values["members"]]
         count = values.pop("member_count", None)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from difflib import get_close_matches
 from typing import Any, Final
 
 from attrs import field, frozen
 
 from .._model.plan import FORMATIONS, MemberSpec, feasible_formations
+from .._values.names import did_you_mean
 from ..errors import PlanError
 
 FORMATION_KEYS: Final = ("formation", "team_formation")
@@ -194,9 +194,7 @@ def _formation(config: Mapping[str, Any]) -> str | None:
         return None
     name = str(getattr(value, "value", value)).strip().lower()
     if name not in FORMATIONS:
-        near = get_close_matches(name, FORMATIONS, n=1)
-        guess = f"Did you mean {near[0]!r}? " if near else ""
-        raise PlanError(f"formation: {name[:60]!r} is none", hint=f"{guess}There are: {', '.join(FORMATIONS)}.")
+        raise PlanError(f"formation: {name[:60]!r} is not a known formation", hint=did_you_mean(name, FORMATIONS))
     return name
 
 

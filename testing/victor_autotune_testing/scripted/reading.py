@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -13,6 +12,8 @@ from attrs import fields as fields_of
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedBase
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
+
+from victor_autotune_plugin._values.names import did_you_mean
 
 from .distributions import Constant, Distribution, Lognormal, Tailed, Uniform
 from .script import Crowding, Failure, Rule, Script, ScriptError, ToolTurns
@@ -144,8 +145,7 @@ class _Reader:
     def _known(self, data: Mapping[str, Any], names: tuple[str, ...]) -> None:
         for key in data:
             if key not in names:
-                near = difflib.get_close_matches(str(key), names, n=1)
-                hint = f"did you mean '{near[0]}'?" if near else f"there are: {', '.join(names)}"
+                hint = did_you_mean(key, names)
                 raise ScriptError(f"unknown key '{key}'", where=self._line(data, key), hint=hint)
 
     def _mapping(self, data: Any, line: str, what: str) -> Mapping[str, Any]:
