@@ -133,7 +133,7 @@ async def ways(orchestrator: Any, project: Path) -> dict[str, Way]:
                     0.9,
                     0.1,
                 )
-                settings = owner.book.for_team(*key)
+                settings = owner.resolver.for_team(*key)
                 ManualChanges(owner.recorder, owner.hooks).start_test(key, suggestion, settings, {})
             await run(Tracer())
             await run(tracer := Tracer())
