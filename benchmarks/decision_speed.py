@@ -30,7 +30,7 @@ from attrs import evolve
 from victor_autotune_plugin._model.plan import MemberSpec, TeamPlan, TeamSpec
 from victor_autotune_plugin._model.run import MemberOutcome, TeamRun
 from victor_autotune_plugin._tuning.runtime import Runtime
-from victor_autotune_plugin.hookspecs import TeamRunStarting, hookimpl
+from victor_autotune_plugin.hookspecs import RunStart, hookimpl
 from victor_autotune_plugin.storage import Store, default_url
 
 SPEC = TeamSpec("bench", "team", "sequential", [MemberSpec(name, "researcher") for name in "abcd"])
@@ -79,7 +79,7 @@ class Looks:
         return []
 
 
-def finished_run(event: TeamRunStarting, seconds: float, **details: Any) -> TeamRun:
+def finished_run(event: RunStart, seconds: float, **details: Any) -> TeamRun:
     """Return the record of a run whose members all succeeded.
 
     Args:
@@ -102,7 +102,7 @@ def finished_run(event: TeamRunStarting, seconds: float, **details: Any) -> Team
 def one_run(runtime: Runtime, seconds: float) -> Seconds:
     """Take one run through all hooks, before and after; return the seconds that took."""
     watch = Stopwatch()
-    event = TeamRunStarting(uuid.uuid4().hex, SPEC, time.time())
+    event = RunStart(uuid.uuid4().hex, SPEC, time.time())
     with watch:
         planned = runtime.hooks.plan(event)
         if planned is None:
@@ -196,7 +196,7 @@ async def measure(runs: int) -> list[dict[str, Any]]:
             everything.append(one_run(tuned, seconds_of(number)))
             if looks.asked and number >= WARM_UP:
                 looking.append(everything[-1])
-        observed = sum(record.run is not None and record.run.arm is not None for record in tested.open_store().runs())
+        observed = sum(run.arm is not None for run in tested.open_store().finished_runs())
         if observed < runs:
             raise SystemExit(f"only {observed} runs took part in the test")
         tested.close()
@@ -243,7 +243,7 @@ def record(folder: Path, runs: int) -> None:
     now = time.time()
     with Store.open(default_url(folder)) as store, store.transaction() as transaction:
         for number in range(runs):
-            event = TeamRunStarting(uuid.uuid4().hex, SPEC, now - 60 * (runs - number))
+            event = RunStart(uuid.uuid4().hex, SPEC, now - 60 * (runs - number))
             transaction.finish_run(finished_run(event, seconds_of(number), mode="auto"))
 
 

@@ -99,13 +99,13 @@ class Demo:
         return sorted(self._store.changes(*TEAM), key=lambda change: change.id or 0)
 
     def _runs(self) -> list[TeamRun]:
-        return [record.run for record in self._store.runs(*TEAM, limit=1) if record.run is not None]
+        return [run for run in self._store.runs(*TEAM, limit=1) if run.status == "finished"]
 
 
 def closing_table(store: Store, promoted: Change, injected_at: float, rolled_back: Change) -> Table:
     """Return the table at the end: before, after, verdict, evidence, detection."""
     experiment = store.experiment(promoted.experiment_id)
-    runs = [record.run for record in store.runs(*TEAM, limit=MOST_RUNS) if record.run is not None]
+    runs = list(store.finished_runs(*TEAM, limit=MOST_RUNS))
     before = [r for r in runs if r.started_at < promoted.at and r.plan_asked == promoted.plan_before]
     after = [r for r in runs if promoted.at <= r.started_at < injected_at and r.plan_asked == promoted.plan_after]
     broken = [r for r in runs if injected_at <= r.started_at <= rolled_back.at and r.plan_asked == promoted.plan_after]

@@ -28,13 +28,15 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import pluggy
-from attrs import frozen
 
-from ._model.plan import EMPTY_PLAN, TeamPlan, TeamSpec
+from ._model.run import PlannedRun, RunStart
 
 if TYPE_CHECKING:
+    from ._model.plan import TeamPlan
     from ._model.run import TeamRun
-    from ._model.state import Assignment, Change, Experiment
+    from ._model.state import Change, Experiment
+
+__all__ = ["PROJECT", "ChangeSpecs", "PlannedRun", "RunSpecs", "RunStart", "hookimpl", "hookspec"]
 
 PROJECT: Final = "victor_autotune"
 """pluggy project name, and the entry point group."""
@@ -43,63 +45,20 @@ hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)
 
 
-@frozen
-class TeamRunStarting:
-    """A team is about to run.
+def __getattr__(name: str) -> Any:
+    if name == "TeamRunStarting":
+        import warnings
 
-    Attributes:
-        run_id: Unique id of the run.
-        spec: The team as configured.
-        started_at: Unix time, seconds.
-        entry: The way in: `step`, `config` or `task`.
-        parent_id: Run id of the team run it is inside of, or None.
-        task_key: Key that is equal for the same task, or None.
-        metadata: The workflow's own `metadata.autotune`, or None.
-    """
-
-    run_id: str
-    spec: TeamSpec
-    started_at: float
-    entry: str = "config"
-    parent_id: str | None = None
-    task_key: str | None = None
-    metadata: Any = None
-
-
-@frozen
-class PlannedRun:
-    """The plan of one run and why it has it.
-
-    Attributes:
-        plan: What to change.
-        mode: The mode of the workflow: `observe`, `suggest`, `approve` or `auto`.
-        assignment: The run's place in an experiment, or None outside one.
-        source: Who chose the plan: `configured`, `settings`, `live`, `experiment`, `watch`, or a hook's name.
-        is_recorded: Whether the store knows already that the run starts with this plan.
-    """
-
-    plan: TeamPlan = EMPTY_PLAN
-    mode: str = "observe"
-    assignment: Assignment | None = None
-    source: str = "configured"
-    is_recorded: bool = False
-
-    @property
-    def experiment_id(self) -> str | None:
-        """Experiment the run takes part in, or None."""
-        return None if self.assignment is None else self.assignment.experiment_id
-
-    @property
-    def arm(self) -> str | None:
-        """Its arm, or None."""
-        return None if self.assignment is None else self.assignment.arm
+        warnings.warn("TeamRunStarting is now called RunStart", DeprecationWarning, stacklevel=2)
+        return RunStart
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 class RunSpecs:
     """Hooks around one run of a team."""
 
     @hookspec(firstresult=True)
-    def plan_team_run(self, event: TeamRunStarting) -> PlannedRun | None:
+    def plan_team_run(self, event: RunStart) -> PlannedRun | None:
         """Choose the plan of a run.
 
         The built-in implementation asks the loop. An implementation with `tryfirst=True` can answer
@@ -114,7 +73,7 @@ class RunSpecs:
         """
 
     @hookspec
-    def before_team_run(self, event: TeamRunStarting, planned: PlannedRun) -> TeamPlan | None:
+    def before_team_run(self, event: RunStart, planned: PlannedRun) -> TeamPlan | None:
         """See the plan of a run, or change it.
 
         A changed plan takes the run out of its experiment, since the run is no longer a sample of its arm.
@@ -128,7 +87,7 @@ class RunSpecs:
         """
 
     @hookspec
-    def team_run_started(self, event: TeamRunStarting, planned: PlannedRun) -> None:
+    def team_run_started(self, event: RunStart, planned: PlannedRun) -> None:
         """Be told that a run starts now with this plan.
 
         Args:

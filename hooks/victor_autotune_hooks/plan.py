@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from victor_autotune_plugin.hookspecs import PlannedRun, TeamRunStarting, hookimpl
+from victor_autotune_plugin.hookspecs import PlannedRun, RunStart, hookimpl
 
 if TYPE_CHECKING:
     from victor_autotune_plugin._tuning.loop import TuningLoop
@@ -21,6 +21,6 @@ class PlanHooks:
         self._loop = loop
 
     @hookimpl(trylast=True)
-    def plan_team_run(self, event: TeamRunStarting) -> PlannedRun | None:
+    def plan_team_run(self, event: RunStart) -> PlannedRun | None:
         """Return the plan of a run; if the store fails, the run is observed as configured."""
         return self._loop.plan(event)

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from victor_autotune_plugin._tuning.recorder import run_start
-from victor_autotune_plugin.hookspecs import PlannedRun, TeamRunStarting, hookimpl
+from victor_autotune_plugin.hookspecs import PlannedRun, RunStart, hookimpl
 
 if TYPE_CHECKING:
     from victor_autotune_plugin._model.run import TeamRun
@@ -27,10 +26,10 @@ class RecordHooks:
         self._resolver = resolver
 
     @hookimpl(tryfirst=True)
-    def team_run_started(self, event: TeamRunStarting, planned: PlannedRun) -> None:
+    def team_run_started(self, event: RunStart, planned: PlannedRun) -> None:
         """Write that the run started, unless that was written with the choice of its plan."""
         if not planned.is_recorded:
-            self._recorder.started(run_start(event, planned))
+            self._recorder.started(event, planned)
 
     @hookimpl(trylast=True)
     def score_team_run(self, run: TeamRun) -> float:

@@ -15,7 +15,7 @@ from victor_autotune_plugin._model.plan import MemberSpec, TeamPlan, TeamSpec
 from victor_autotune_plugin._model.run import MemberOutcome, TeamRun, TokenUse
 from victor_autotune_plugin._model.state import Change, Experiment, TeamState
 from victor_autotune_plugin._tuning.runtime import Runtime
-from victor_autotune_plugin.hookspecs import PlannedRun, TeamRunStarting
+from victor_autotune_plugin.hookspecs import PlannedRun, RunStart
 from victor_autotune_plugin.storage import Store
 
 SPEC = TeamSpec("flow", "team", "sequential", [MemberSpec(name, "researcher") for name in "abcd"])
@@ -64,14 +64,14 @@ class Simulation:
     def store(self) -> Store:
         return self.runtime.recorder._opened()
 
-    def start(self, task_key: str | None = None) -> tuple[TeamRunStarting, PlannedRun]:
-        event = TeamRunStarting(uuid.uuid4().hex, self.spec, time.time(), task_key=task_key)
+    def start(self, task_key: str | None = None) -> tuple[RunStart, PlannedRun]:
+        event = RunStart(uuid.uuid4().hex, self.spec, time.time(), task_key=task_key)
         planned = self.runtime.hooks.plan(event)
         assert planned is not None
         self.runtime.hooks.tell("team_run_started", event=event, planned=planned)
         return event, planned
 
-    def finish(self, event: TeamRunStarting, planned: PlannedRun, **changes: Any) -> TeamRun:
+    def finish(self, event: RunStart, planned: PlannedRun, **changes: Any) -> TeamRun:
         seconds = [self._random.lognormvariate(0, 0.4) for _ in self.spec.members]
         good = self._random.random() < self.success
         duration = self.truth(planned.plan, seconds)

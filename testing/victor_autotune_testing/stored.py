@@ -7,8 +7,8 @@ from typing import Any
 from attrs import evolve
 
 from victor_autotune_plugin._model.plan import MemberSpec, TeamPlan, TeamSpec
-from victor_autotune_plugin._model.run import MemberOutcome, TeamRun, TokenUse
-from victor_autotune_plugin._model.state import Change, Experiment, RunStart, StoredObservation
+from victor_autotune_plugin._model.run import MemberOutcome, Observation, PlannedRun, RunStart, TeamRun, TokenUse
+from victor_autotune_plugin._model.state import Assignment, Change, Experiment
 
 SPEC = TeamSpec(
     workflow="release — été",
@@ -31,6 +31,9 @@ TUNED = TeamPlan(
 )
 
 
+ASSIGNED = Assignment("e1", "test", 4, "treatment", "task-1", "r1")
+
+
 def start(run_id: str = "r1", **changes: Any) -> RunStart:
     whole = RunStart(
         run_id=run_id,
@@ -39,16 +42,16 @@ def start(run_id: str = "r1", **changes: Any) -> RunStart:
         entry="step",
         parent_id="outer",
         task_key="task-1",
-        mode="auto",
-        plan_asked=TUNED,
-        experiment_id="e1",
-        arm="treatment",
     )
     return evolve(whole, **changes)
 
 
+def planned(**changes: Any) -> PlannedRun:
+    return evolve(PlannedRun(TUNED, "auto", ASSIGNED, "experiment"), **changes)
+
+
 def finished(run_id: str = "r1", **changes: Any) -> TeamRun:
-    begun = start(run_id)
+    begun, plan = start(run_id), planned()
     whole = TeamRun(
         run_id=run_id,
         spec=begun.spec,
@@ -59,11 +62,11 @@ def finished(run_id: str = "r1", **changes: Any) -> TeamRun:
         entry=begun.entry,
         parent_id=begun.parent_id,
         task_key=begun.task_key,
-        mode=begun.mode,
-        plan_asked=begun.plan_asked,
+        mode=plan.mode,
+        plan_asked=plan.plan,
         plan_used=evolve(TUNED, timeout_seconds=90.5),
-        experiment_id=begun.experiment_id,
-        arm=begun.arm,
+        experiment_id=plan.experiment_id,
+        arm=plan.arm,
         timed_out=True,
         cancelled=True,
         error_class="TimeoutError",
@@ -99,11 +102,8 @@ def experiment(experiment_id: str = "e1", **changes: Any) -> Experiment:
     return evolve(whole, **changes)
 
 
-def observation(run_id: str = "r1", **changes: Any) -> StoredObservation:
-    whole = StoredObservation(
-        experiment_id="e1",
-        phase="test",
-        run_id=run_id,
+def observation(run_id: str = "r1", **changes: Any) -> Observation:
+    whole = Observation(
         index=0,
         arm="treatment",
         duration_seconds=0.1 + 0.2,
@@ -113,6 +113,7 @@ def observation(run_id: str = "r1", **changes: Any) -> StoredObservation:
         tool_calls=9,
         timed_out=True,
         task_key="task-1",
+        run_id=run_id,
     )
     return evolve(whole, **changes)
 

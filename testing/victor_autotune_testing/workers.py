@@ -13,7 +13,7 @@ from attrs import evolve
 
 from victor_autotune_plugin._model.state import Assignment
 from victor_autotune_plugin.storage import Store
-from victor_autotune_testing.stored import SPEC, finished, observation, start
+from victor_autotune_testing.stored import SPEC, finished, observation, planned, start
 
 PATIENCE_SECONDS = 10.0
 """Of the writers. A lock is held for well below a millisecond, yet a busy machine may stop its holder for long."""
@@ -31,12 +31,13 @@ def one_run(store: Store, run_id: str) -> int:
         team = transaction.team(*SPEC.key)
         assert transaction.assignment_of_unit("e1", "test", run_id) is None
         index = transaction.next_index("e1", "test")
-        transaction.add_assignment(Assignment("e1", "test", index, arm_of(index), run_id, run_id))
-        transaction.start_run(start(run_id, arm=arm_of(index)))
+        assignment = Assignment("e1", "test", index, arm_of(index), run_id, run_id)
+        transaction.add_assignment(assignment)
+        transaction.start_run(start(run_id), planned(assignment=assignment))
         transaction.save_team(evolve(team, updated_at=team.updated_at + 1.0))
     with store.transaction() as transaction:
         assert transaction.finish_run(finished(run_id, arm=arm_of(index)))
-        transaction.add_observation(observation(run_id, index=index, arm=arm_of(index)))
+        transaction.add_observation("e1", "test", observation(run_id, index=index, arm=arm_of(index)))
         seen = transaction.observations("e1", "test", max(0, index - 20))
     assert seen[-1].run_id == run_id
     return index
@@ -67,7 +68,7 @@ def start_and_die(url: str, name: str, runs: int, barrier: Any, answer: Connecti
     store = Store.open(url)
     with store.transaction() as transaction:
         for number in range(runs):
-            transaction.start_run(start(f"{name}-{number}"))
+            transaction.start_run(start(f"{name}-{number}"), planned())
     answer.send([os.getpid()])
     os.kill(os.getpid(), 9)
 
@@ -76,7 +77,7 @@ def die_in_a_transaction(url: str, name: str, runs: int, barrier: Any, answer: C
     """Be killed after writing and before the commit."""
     store = Store.open(url)
     with store.transaction() as transaction:
-        transaction.start_run(start(name))
+        transaction.start_run(start(name), planned())
         answer.send([os.getpid()])
         os.kill(os.getpid(), 9)
 

@@ -92,7 +92,7 @@ def _projects(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     projects = {
         "testing": _until(folder("testing"), "started"),
         "watched": _until(folder("watched"), "promoted"),
-        "failed": _until(folder("failed"), "rejected", truth=slower),
+        "failed": _until(folder("failed"), "failed", truth=slower),
         "inconclusive": _until(
             folder("inconclusive"), "inconclusive", truth=same, **{"experiment.max_runs_per_arm": 20}
         ),

@@ -20,7 +20,7 @@ from victor_autotune_plugin._model.plan import TeamPlan
 from victor_autotune_plugin._model.state import Change
 from victor_autotune_plugin._tuning import runtime as process
 from victor_autotune_plugin.errors import HostError
-from victor_autotune_plugin.hookspecs import PlannedRun, TeamRunStarting
+from victor_autotune_plugin.hookspecs import PlannedRun, RunStart
 from victor_autotune_plugin.storage import Store, default_url
 from victor_autotune_testing.fake_victor import InThisProcess, Victor, Work, a_team_run, result
 from victor_autotune_testing.simulated import SPEC
@@ -290,7 +290,7 @@ def test_the_bar_shows_how_far_it_is_the_plan_and_the_verdict(monkeypatch: pytes
     monkeypatch.setenv("NO_COLOR", "1")
     terminal = _Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
-    event = TeamRunStarting("r1", SPEC, 0.0)
+    event = RunStart("r1", SPEC, 0.0)
     with Screen("flow\x1b[2J", 3, bar=True) as screen:
         assert screen.drawn
         screen.ready()

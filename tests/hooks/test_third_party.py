@@ -15,10 +15,10 @@ from victor_autotune_plugin import failsafe
 from victor_autotune_plugin._model.plan import MemberSpec, TeamPlan, TeamSpec
 from victor_autotune_plugin._model.run import TeamRun
 from victor_autotune_plugin._tuning.hookmanager import HookManager
-from victor_autotune_plugin.hookspecs import PlannedRun, TeamRunStarting, hookimpl
+from victor_autotune_plugin.hookspecs import PlannedRun, RunStart, hookimpl
 
 SPEC = TeamSpec("flow", "team", "sequential", [MemberSpec("a"), MemberSpec("b")])
-EVENT = TeamRunStarting("r1", SPEC, 1.0)
+EVENT = RunStart("r1", SPEC, 1.0)
 RUN = TeamRun("r1", SPEC, 1.0, 2.0, True, 0.5)
 
 PACKAGE = """

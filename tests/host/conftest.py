@@ -14,7 +14,7 @@ from victor_autotune_plugin._model.plan import EMPTY_PLAN, TeamPlan
 from victor_autotune_plugin._model.run import TeamRun
 from victor_autotune_plugin._tuning import runtime
 from victor_autotune_plugin._tuning.runtime import Runtime
-from victor_autotune_plugin.hookspecs import PlannedRun, TeamRunStarting, hookimpl
+from victor_autotune_plugin.hookspecs import PlannedRun, RunStart, hookimpl
 
 
 class Plugin:
@@ -30,12 +30,12 @@ class Plugin:
     def __init__(self, project: Path, **settings: object) -> None:
         self.plan: TeamPlan = EMPTY_PLAN
         self.runs: list[TeamRun] = []
-        self.starting: list[TeamRunStarting] = []
+        self.starting: list[RunStart] = []
         self.runtime = Runtime(project, overrides={"mode": "auto", **settings}, with_entry_points=False)
         self.runtime.hooks.register(self, "test")
 
     @hookimpl(tryfirst=True)
-    def plan_team_run(self, event: TeamRunStarting) -> PlannedRun | None:
+    def plan_team_run(self, event: RunStart) -> PlannedRun | None:
         self.starting.append(event)
         return None if self.plan.is_empty else PlannedRun(self.plan, "auto", source="test")
 
@@ -53,8 +53,8 @@ class Plugin:
     def stored(self) -> list[TeamRun]:
         """The runs in the store, oldest first."""
         records = list(self.runtime.recorder._opened().runs())
-        assert all(record.run is not None for record in records)
-        return [record.run for record in reversed(records) if record.run is not None]
+        assert all(record.status == "finished" for record in records)
+        return records[::-1]
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from victor_autotune_plugin import failsafe
 from victor_autotune_plugin._host.translation import check_plan, plan_as_used
 from victor_autotune_plugin._model.plan import MemberSpec, TeamPlan, TeamSpec
 from victor_autotune_plugin.errors import PlanError
-from victor_autotune_plugin.hookspecs import TeamRunStarting, hookimpl
+from victor_autotune_plugin.hookspecs import RunStart, hookimpl
 from victor_autotune_testing.realvictor import (
     GOAL,
     make_members,
@@ -262,7 +262,7 @@ async def test_a_team_inside_a_member_of_a_group_is_a_child_run(
 
     class OnlyOuter:
         @hookimpl
-        def before_team_run(self, event: TeamRunStarting) -> TeamPlan | None:
+        def before_team_run(self, event: RunStart) -> TeamPlan | None:
             return TeamPlan(sub_teams=[["m0", "m1"], ["m2"]]) if event.spec.team_id == "outer" else None
 
     scripted.script = scripts.succeed_at_once(latency=0.3)

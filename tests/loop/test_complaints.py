@@ -13,7 +13,7 @@ from victor_autotune_plugin import failsafe
 from victor_autotune_plugin._model.plan import EMPTY_PLAN, TeamPlan
 from victor_autotune_plugin._tuning.starting import HISTORY_RUNS
 from victor_autotune_plugin.errors import AutotuneError, StoreUnavailableError
-from victor_autotune_plugin.hookspecs import TeamRunStarting, hookimpl
+from victor_autotune_plugin.hookspecs import RunStart, hookimpl
 from victor_autotune_plugin.storage.transaction import Transaction
 from victor_autotune_testing.simulated import SPEC, Simulation, by_formation, no_difference
 
@@ -82,7 +82,7 @@ def test_cannot_retry_after_an_abort(team: Simulation) -> None:
 
 def test_a_test_that_was_decided_is_not_retried(tmp_path: Path) -> None:
     team = Simulation(tmp_path, truth=worse_in_parallel, strategies=("formation_selection",))
-    team.run_until("rejected")
+    team.run_until("failed")
     for _ in range(2 * HISTORY_RUNS):
         team.run()
     tried = [experiment.treatment for experiment in team.experiments()]
@@ -126,9 +126,9 @@ def test_failed_checks_counted_but_no_rollback_in_one_phase(tmp_path: Path) -> N
             event, planned = team.start()
             failing = planned.plan == PARALLEL
             team.finish(event, planned, success=not failing, score=0.0 if failing else 1.0)
-            if team.changes()[-1].action in ("rejected", "rolled_back"):
+            if team.changes()[-1].action in ("failed", "rolled_back"):
                 break
-        assert team.changes()[-1].action == {"test": "rejected", "watch": "rolled_back"}[phase]
+        assert team.changes()[-1].action == {"test": "failed", "watch": "rolled_back"}[phase]
         assert "fell from 1.00 to" in team.changes()[-1].reason
         assert team.run().plan_asked == EMPTY_PLAN
         team.close()
@@ -230,7 +230,7 @@ def test_a_run_that_was_planned_and_never_started_is_no_exposure(team: Simulatio
     team.run_until("started")
     planned = []
     for number in range(8):
-        event = TeamRunStarting(f"never-{number}", SPEC, 0.0)
+        event = RunStart(f"never-{number}", SPEC, 0.0)
         found = team.runtime.hooks.plan(event)
         assert found is not None
         planned.append(found.arm)

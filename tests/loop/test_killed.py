@@ -112,7 +112,7 @@ def check(project: Path) -> None:
     records = list(store.runs())
     assert sum(record.status == "lost" for record in records) <= 1
     assert not any(record.status == "running" for record in records)
-    finished = {record.run.run_id: record.run for record in records if record.run is not None}
+    finished = {record.run_id: record for record in records if record.status == "finished"}
     for phase in ("test", "watch"):
         observed = [one.run_id for one in store.observations(experiment.id, phase)]
         assert len(observed) == len(set(observed))

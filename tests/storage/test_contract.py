@@ -11,12 +11,20 @@ import pytest
 from attrs import evolve
 
 from victor_autotune_plugin._model.plan import EMPTY_PLAN, TeamPlan
+from victor_autotune_plugin._model.run import Observation, PlannedRun, TeamRun
 from victor_autotune_plugin._model.state import TRANSITIONS, Assignment, TeamState, may_follow
 from victor_autotune_plugin.errors import StaleStateError, StoreError, StoreUnavailableError
 from victor_autotune_plugin.storage import Store
-from victor_autotune_testing.stored import SPEC, TUNED, change, experiment, finished, observation, start
+from victor_autotune_testing.stored import SPEC, TUNED, change, experiment, finished, observation, planned, start
 
 KEY = SPEC.key
+
+
+def running(run_id: str = "r1") -> TeamRun:
+    """What the store tells of a run that has started, and not finished."""
+    unknown = {"duration_seconds": 0.0, "success": False, "score": 0.0, "plan_used": EMPTY_PLAN, "cost_usd": None}
+    ended = {"timed_out": False, "cancelled": False, "error_class": None, "members": (), "tokens": ()}
+    return finished(run_id, status="running", phase="test", index=4, **unknown, **ended)
 
 
 def _fail() -> None:
@@ -26,7 +34,7 @@ def _fail() -> None:
 class TestTransactions:
     def test_an_exception_leaves_no_trace_and_is_the_one_that_arrives(self, store: Store) -> None:
         with pytest.raises(KeyError, match="mine"), store.transaction() as transaction:
-            transaction.start_run(start())
+            transaction.start_run(start(), planned())
             transaction.save_experiment(experiment())
             transaction.add_change(change())
             _fail()
@@ -34,27 +42,27 @@ class TestTransactions:
 
     def test_what_is_committed_is_seen_by_another_store(self, store: Store, url: str) -> None:
         with store.transaction() as transaction:
-            transaction.start_run(start())
+            transaction.start_run(start(), planned())
         with Store.open(url) as other:
             assert other.run("r1") is not None
 
     def test_what_is_not_committed_is_not_seen_by_readers_who_do_not_wait(self, store: Store, url: str) -> None:
         with Store.open(url) as other, store.transaction() as transaction:
-            transaction.start_run(start())
+            transaction.start_run(start(), planned())
             assert other.run("r1") is None
 
     def test_a_second_one_in_the_same_thread_is_refused_and_the_first_goes_on(self, store: Store) -> None:
         with store.transaction() as transaction:
-            transaction.start_run(start())
+            transaction.start_run(start(), planned())
             with pytest.raises(RuntimeError, match="never await"), store.transaction():
                 pytest.fail("entered")
         assert store.run("r1") is not None
 
     def test_one_after_a_failed_one_works(self, store: Store) -> None:
         with pytest.raises(StoreError), store.transaction() as transaction:
-            transaction.start_run(start(run_id=None))
+            transaction.start_run(start(run_id=None), planned())
         with store.transaction() as transaction:
-            transaction.start_run(start())
+            transaction.start_run(start(), planned())
         assert store.counts()["runs"] == 1
 
     def test_a_lock_that_stays_is_reported_after_the_busy_timeout(self, store: Store, url: str) -> None:
@@ -68,8 +76,8 @@ class TestTransactions:
 
     def test_reading_inside_one_sees_its_own_writes(self, store: Store) -> None:
         with store.transaction() as transaction:
-            transaction.start_run(start())
-            assert [record.start.run_id for record in store.runs()] == ["r1"]
+            transaction.start_run(start(), planned())
+            assert [run.run_id for run in store.runs()] == ["r1"]
 
 
 class TestTeams:
@@ -254,19 +262,15 @@ class TestAssignments:
 class TestRuns:
     def test_a_start_is_a_running_run(self, store: Store) -> None:
         with store.transaction() as transaction:
-            transaction.start_run(start())
-        record = store.run("r1")
-        assert record is not None
-        assert (record.status, record.start, record.run) == ("running", start(), None)
+            transaction.start_run(start(), planned())
+        assert store.run("r1") == running()
 
     def test_a_finished_run_comes_back_whole(self, store: Store) -> None:
         with store.transaction() as transaction:
-            transaction.start_run(start())
+            transaction.start_run(start(), planned())
         with store.transaction() as transaction:
             assert transaction.finish_run(finished()) is True
-        record = store.run("r1")
-        assert record is not None
-        assert (record.status, record.start, record.run) == ("finished", start(), finished())
+        assert store.run("r1") == finished()
 
     def test_a_run_whose_start_was_never_written_is_finished_all_the_same(self, store: Store) -> None:
         bare = finished(cost_usd=None, task_key=None, parent_id=None, error_class=None, members=(), tokens=())
@@ -281,25 +285,25 @@ class TestRuns:
         assert list(store.finished_runs()) == [finished()]
 
     def test_starting_again_changes_the_plan_of_a_run_that_is_running(self, store: Store) -> None:
-        other = start(mode="suggest", plan_asked=TeamPlan(tool_budget=9), experiment_id=None, arm=None)
+        other = PlannedRun(TeamPlan(tool_budget=9), "suggest")
         with store.transaction() as transaction:
-            transaction.start_run(start())
+            transaction.start_run(start(), planned())
         with store.transaction() as transaction:
-            transaction.start_run(evolve(other, entry="elsewhere", started_at=0.0))
-        record = store.run("r1")
-        assert record is not None
-        assert (record.status, record.start) == ("running", other)
+            transaction.start_run(start(entry="elsewhere", started_at=0.0), other)
+        assert store.run("r1") == evolve(
+            running(), mode="suggest", plan_asked=other.plan, experiment_id=None, arm=None, phase=None, index=None
+        )
 
     def test_starting_again_changes_nothing_of_a_finished_run(self, store: Store) -> None:
         with store.transaction() as transaction:
-            transaction.start_run(start())
+            transaction.start_run(start(), planned())
             transaction.finish_run(finished())
-            transaction.start_run(start(arm="control"))
+            transaction.start_run(start(), planned(assignment=None))
         assert list(store.finished_runs()) == [finished()]
 
     def test_what_the_end_knows_better_replaces_what_the_start_said(self, store: Store) -> None:
         with store.transaction() as transaction:
-            transaction.start_run(start(task_key=None, experiment_id=None, arm=None))
+            transaction.start_run(start(task_key=None), PlannedRun())
             transaction.finish_run(finished())
         assert list(store.finished_runs()) == [finished()]
 
@@ -308,8 +312,8 @@ class TestRuns:
     def test_a_number_that_is_none_is_refused_by_name(self, store: Store, name: str, number: float) -> None:
         with pytest.raises(StoreError, match=name), store.transaction() as transaction:
             transaction.finish_run(finished(**{name: number}))
-        with pytest.raises(StoreError, match=name), store.transaction() as transaction:
-            transaction.add_observation(observation(**{name: number}))
+        with pytest.raises(ValueError, match=name):
+            observation(**{name: number})
         assert not any(store.counts().values())
 
     def test_runs_of_a_team_are_its_finished_ones_newest_first(self, store: Store) -> None:
@@ -317,18 +321,18 @@ class TestRuns:
             for index in (2, 0, 3, 1):
                 transaction.finish_run(finished(f"r{index}", started_at=float(index)))
             transaction.finish_run(finished("other", spec=evolve(SPEC, team_id="other")))
-            transaction.start_run(start("running"))
+            transaction.start_run(start("running"), planned())
             assert [run.run_id for run in transaction.runs_of(*KEY, 3)] == ["r3", "r2", "r1"]
             assert len(transaction.runs_of(*KEY, 100)) == 4
 
     def test_lists_are_filtered_and_limited(self, store: Store) -> None:
         with store.transaction() as transaction:
             transaction.finish_run(finished("done", started_at=1.0))
-            transaction.start_run(start("open", started_at=2.0))
-            transaction.start_run(start("elsewhere", started_at=3.0, spec=evolve(SPEC, workflow="w")))
+            transaction.start_run(start("open", started_at=2.0), planned())
+            transaction.start_run(start("elsewhere", started_at=3.0, spec=evolve(SPEC, workflow="w")), planned())
 
         def ids(*key: str, **only: Any) -> list[str]:
-            return [record.start.run_id for record in store.runs(*key, **only)]
+            return [run.run_id for run in store.runs(*key, **only)]
 
         assert ids() == ["elsewhere", "open", "done"]
         assert ids(limit=2) == ["elsewhere", "open"]
@@ -342,21 +346,21 @@ class TestRuns:
     def test_a_long_history_is_read_page_by_page_without_loss(self, store: Store) -> None:
         with store.transaction() as transaction:
             for index in range(1203):  # several share a start time, also across pages
-                transaction.start_run(start(f"r{index:04}", started_at=float(index // 7)))
-        ids = [record.start.run_id for record in store.runs()]
+                transaction.start_run(start(f"r{index:04}", started_at=float(index // 7)), planned())
+        ids = [run.run_id for run in store.runs()]
         assert ids == sorted(ids, reverse=True)
         assert len(ids) == len(set(ids)) == 1203
-        assert [record.start.run_id for record in store.runs(limit=700)] == ids[:700]
+        assert [run.run_id for run in store.runs(limit=700)] == ids[:700]
 
     def test_writing_goes_on_while_a_history_is_read(self, store: Store) -> None:
         with store.transaction() as transaction:
             for index in range(501):
-                transaction.start_run(start(f"r{index:04}", started_at=float(index)))
-        records = store.runs()
-        next(records)
+                transaction.start_run(start(f"r{index:04}", started_at=float(index)), planned())
+        runs = store.runs()
+        next(runs)
         with store.transaction() as transaction:
-            transaction.start_run(start("new", started_at=9999.0))
-        assert len(list(records)) == 500
+            transaction.start_run(start("new", started_at=9999.0), planned())
+        assert len(list(runs)) == 500
 
 
 class TestObservations:
@@ -365,7 +369,7 @@ class TestObservations:
         with store.transaction() as transaction:
             transaction.save_experiment(experiment())
             for one in given:
-                transaction.add_observation(one)
+                transaction.add_observation("e1", "test", one)
             read = transaction.observations("e1", "test")
         orders = [one.order for one in read]
         assert orders == sorted(set(orders))
@@ -376,20 +380,50 @@ class TestObservations:
     def test_a_run_is_observed_once(self, store: Store) -> None:
         with store.transaction() as transaction:
             transaction.save_experiment(experiment())
-            transaction.add_observation(observation())
-            transaction.add_observation(observation("r2"))
+            transaction.add_observation("e1", "test", observation())
+            transaction.add_observation("e1", "test", observation("r2"))
         before = store.observations("e1", "test")
         with store.transaction() as transaction:
-            transaction.add_observation(observation(arm="control"))
+            transaction.add_observation("e1", "test", observation(arm="control"))
         assert store.observations("e1", "test") == before
         assert [one.run_id for one in before] == ["r1", "r2"]
+
+    def test_it_is_kept_in_the_row_of_its_run(self, store: Store) -> None:
+        run = finished(index=4, phase="test")
+        with store.transaction() as transaction:
+            transaction.save_experiment(experiment())
+            transaction.finish_run(run)
+            transaction.add_observation("e1", "test", Observation.of(run))
+        assert store.observations("e1", "test") == [evolve(Observation.of(run), order=1)]
+        assert list(store.runs()) == [run]
+        assert (store.counts()["runs"], store.counts()["observations"]) == (1, 1)
+
+    def test_one_whose_run_was_never_seen_is_kept_and_is_no_run(self, store: Store) -> None:
+        with store.transaction() as transaction:
+            transaction.save_experiment(experiment())
+            transaction.add_observation("e1", "test", observation())
+        seen = store.observations("e1", "test")
+        assert seen == [observation(order=1)]
+        assert list(store.runs()) == []
+        assert store.run("r1") is None
+        assert (store.counts()["runs"], store.counts()["observations"]) == (0, 1)
+
+    def test_a_run_that_comes_after_its_observation_leaves_it_as_it_is(self, store: Store) -> None:
+        with store.transaction() as transaction:
+            transaction.save_experiment(experiment())
+            transaction.add_observation("e1", "test", observation())
+            assert transaction.finish_run(finished()) is True
+        assert store.observations("e1", "test") == [observation(order=1)]
+        run = store.run("r1")
+        assert run is not None
+        assert (run.members, run.duration_seconds) == (finished().members, observation().duration_seconds)
 
     def test_reading_goes_on_after_the_last_order_seen(self, store: Store) -> None:
         with store.transaction() as transaction:
             transaction.save_experiment(experiment())
             for index in range(4):
-                transaction.add_observation(observation(f"r{index}"))
-            transaction.add_observation(observation("watched", phase="watch"))
+                transaction.add_observation("e1", "test", observation(f"r{index}"))
+            transaction.add_observation("e1", "watch", observation("watched"))
             orders = [one.order for one in transaction.observations("e1", "test")]
             assert [one.order for one in transaction.observations("e1", "test", orders[1])] == orders[2:]
             assert transaction.observations("e1", "test", orders[-1]) == []
@@ -408,13 +442,13 @@ class TestObservations:
                 first_has_written.wait(10)
                 second_may_wait.set()
                 with other.transaction() as transaction:
-                    transaction.add_observation(observation("second"))
+                    transaction.add_observation("e1", "test", observation("second"))
                     committed.append("second")
 
         thread = threading.Thread(target=second)
         thread.start()
         with store.transaction() as transaction:
-            transaction.add_observation(observation("first"))
+            transaction.add_observation("e1", "test", observation("first"))
             first_has_written.set()
             assert second_may_wait.wait(10)
             thread.join(0.1)  # time enough to get past the lock, if there were none

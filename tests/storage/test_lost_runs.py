@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from victor_autotune_plugin.storage import Store, processes
-from victor_autotune_testing.stored import finished, start
+from victor_autotune_testing.stored import finished, planned, start
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def _start_in(store: Store, monkeypatch: pytest.MonkeyPatch, pid: int, started_a
     with monkeypatch.context() as patch:
         patch.setattr("victor_autotune_plugin.storage.transaction.this_process", lambda: where)
         with store.transaction() as transaction:
-            transaction.start_run(start())
+            transaction.start_run(start(), planned())
 
 
 def test_a_run_of_a_living_process_is_not(

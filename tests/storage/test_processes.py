@@ -15,7 +15,7 @@ from attrs import evolve
 from victor_autotune_plugin.errors import StoreUnavailableError
 from victor_autotune_plugin.storage import Store
 from victor_autotune_testing import workers
-from victor_autotune_testing.stored import SPEC, experiment, start
+from victor_autotune_testing.stored import SPEC, experiment, planned, start
 
 
 def _prepare(store: Store) -> None:
@@ -126,7 +126,7 @@ def test_a_fork_inside_a_transaction_does_the_parent_no_harm(store: Store) -> No
     _prepare(store)
     refuses = store._connections.target.backend == "sqlite"
     with store.transaction() as transaction:
-        transaction.start_run(start("open"))
+        transaction.start_run(start("open"), planned())
         child = os.fork()
         if child == 0:
             status = 1
@@ -139,7 +139,7 @@ def test_a_fork_inside_a_transaction_does_the_parent_no_harm(store: Store) -> No
             finally:
                 os._exit(status)
         assert os.waitpid(child, 0)[1] == 0
-        transaction.start_run(start("still open"))
+        transaction.start_run(start("still open"), planned())
     assert store.counts()["runs"] == 2
 
 
@@ -171,19 +171,19 @@ def test_a_child_keeps_its_log_when_its_parent_closes(sqlite_store: Store) -> No
 def test_a_kill_before_the_commit_leaves_no_trace_and_no_lock(store: Store, url: str) -> None:
     workers.in_processes(workers.die_in_a_transaction, url, processes=1)
     with store.transaction() as transaction:
-        transaction.start_run(start("mine"))
-    assert [record.start.run_id for record in store.runs()] == ["mine"]
+        transaction.start_run(start("mine"), planned())
+    assert [run.run_id for run in store.runs()] == ["mine"]
 
 
 def test_runs_of_a_killed_process_are_marked_as_lost_once(store: Store, url: str) -> None:
     workers.in_processes(workers.start_and_die, url, processes=2, runs=2)
     with store.transaction() as transaction:
-        transaction.start_run(start("mine"))
+        transaction.start_run(start("mine"), planned())
     assert sorted(store.mark_lost_runs()) == ["p0-0", "p0-1", "p1-0", "p1-1"]
     assert store.mark_lost_runs() == ()
     counts = store.counts()
     assert (counts["runs_running"], counts["runs_lost"]) == (1, 4)
-    assert [record.start.run_id for record in store.runs(status="running")] == ["mine"]
+    assert [run.run_id for run in store.runs(status="running")] == ["mine"]
     record = store.run("p0-0")
     assert record is not None
-    assert (record.status, record.start, record.run) == ("lost", start("p0-0"), None)
+    assert (record.status, record.run_id, record.plan_asked) == ("lost", "p0-0", planned().plan)

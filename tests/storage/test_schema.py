@@ -19,7 +19,7 @@ from victor_autotune_plugin.errors import StoreVersionError
 from victor_autotune_plugin.storage import Store
 from victor_autotune_plugin.storage.migrate import MIGRATIONS
 from victor_autotune_plugin.storage.schema import HEAD, VERSION_TABLE, metadata
-from victor_autotune_testing.stored import start
+from victor_autotune_testing.stored import planned, start
 
 
 def _structure(store: Store) -> dict[str, Any]:
@@ -67,7 +67,8 @@ def test_the_partial_index_on_running_runs_is_partial_and_used(sqlite_store: Sto
     ("name", "index"),
     [
         ("finished_runs", "ix_autotune_run_team"),
-        ("observations", "ix_autotune_observation_phase"),
+        ("observations", "ix_autotune_run_observed"),
+        ("observe_run", "ix_autotune_run_observed"),
         ("last_position", "PRIMARY KEY"),
         ("assignment", "uq_autotune_assignment_unit"),
         ("changes", "ix_autotune_change_team"),
@@ -127,7 +128,7 @@ def test_other_tables_in_the_same_database_are_left_alone(url: str, store: Store
 @pytest.mark.parametrize("version", ["0999", "a_branch_of_the_future"])
 def test_a_newer_schema_is_told_with_both_versions_and_left_alone(url: str, store: Store, version: str) -> None:
     with store.transaction() as transaction:
-        transaction.start_run(start())
+        transaction.start_run(start(), planned())
     store._connections.execute(text(f"UPDATE {VERSION_TABLE} SET version_num = '{version}'"))
     before = _structure(store)
     with pytest.raises(StoreVersionError) as caught:

@@ -15,13 +15,10 @@ from victor_autotune_plugin._model.state import (
     Change,
     Experiment,
     ExperimentStatus,
-    RunRecord,
-    RunStart,
-    StoredObservation,
     TeamState,
     may_follow,
 )
-from victor_autotune_testing.stored import SPEC, TUNED, change, experiment, finished, observation, start
+from victor_autotune_testing.stored import SPEC, TUNED, change, experiment, finished, observation
 
 VALUES = [
     TeamState("w", "t"),
@@ -33,8 +30,6 @@ VALUES = [
     Assignment("e1", "watch", 4, "control", "u", "r"),
     observation(order=9),
     observation(cost_usd=None),
-    start(),
-    start(task_key=None),
 ]
 
 
@@ -43,17 +38,20 @@ def test_plain_data_and_back_is_the_same(value: Any) -> None:
     assert type(value).from_dict(json.loads(json.dumps(value.to_dict()))) == value
 
 
-@pytest.mark.parametrize(
-    "kind", [TeamState, Experiment, Change, Assignment, StoredObservation, RunStart], ids=lambda kind: kind.__name__
-)
+@pytest.mark.parametrize("kind", [TeamState, Experiment, Change, Assignment], ids=lambda kind: kind.__name__)
 def test_keys_of_a_newer_version_are_ignored(kind: Any) -> None:
     value = next(value for value in VALUES if isinstance(value, kind))
     assert kind.from_dict({**value.to_dict(), "of_the_future": 1}) == value
 
 
-def test_a_run_record_shows_the_run_once_it_has_finished() -> None:
-    assert RunRecord("finished", start(), finished()).to_dict() == {**finished().to_dict(), "status": "finished"}
-    assert RunRecord("lost", start()).to_dict() == {**start().to_dict(), "status": "lost"}
+def test_a_run_tells_what_it_was_or_while_it_has_not_finished_what_is_known_of_its_start() -> None:
+    assert "duration_seconds" in finished().to_dict()
+    started = evolve(finished(), status="lost").to_dict()
+    assert "status" not in started
+    assert list(started) == [
+        *("run_id", "spec", "started_at", "entry", "parent_id", "task_key", "mode", "plan_asked", "experiment_id"),
+        "arm",
+    ]
 
 
 def test_every_status_has_its_ways() -> None:

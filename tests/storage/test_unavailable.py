@@ -17,7 +17,7 @@ from victor_autotune_plugin._model.state import Assignment
 from victor_autotune_plugin.errors import StaleStateError, StoreError, StoreUnavailableError
 from victor_autotune_plugin.storage import Store
 from victor_autotune_plugin.storage.location import without_secrets
-from victor_autotune_testing.stored import experiment, finished, start
+from victor_autotune_testing.stored import experiment, finished, planned, start
 
 
 @pytest.fixture
@@ -92,16 +92,16 @@ def test_a_database_with_garbage_inside(file: Path, sqlite_url: str) -> None:
 def test_tables_that_somebody_removed(sqlite_store: Store) -> None:
     sqlite_store._connections.execute(text("DROP TABLE autotune_run"))
     with pytest.raises(StoreUnavailableError, match="no such table"), sqlite_store.transaction() as transaction:
-        transaction.start_run(start())
+        transaction.start_run(start(), planned())
 
 
 def test_a_read_only_store_can_be_read_and_says_so_when_written(file: Path, sqlite_url: str) -> None:
     with Store.open(sqlite_url) as store, store.transaction() as transaction:
-        transaction.start_run(start())
+        transaction.start_run(start(), planned())
     with Store.open(f"sqlite:///file:{file}?mode=ro&uri=true") as store:
         assert store.counts()["runs"] == 1
         with pytest.raises(StoreUnavailableError, match="read-only") as caught, store.transaction() as transaction:
-            transaction.start_run(start("r2"))
+            transaction.start_run(start("r2"), planned())
         assert store.counts()["runs"] == 1
     assert caught.value.hint is not None
     assert "right to write" in caught.value.hint
@@ -123,7 +123,7 @@ def test_a_folder_that_only_others_may_write(sqlite_url: str, file: Path) -> Non
 
 def test_a_full_disk_leaves_the_store_as_it_was(sqlite_store: Store) -> None:
     with sqlite_store.transaction() as transaction:
-        transaction.start_run(start("kept"))
+        transaction.start_run(start("kept"), planned())
     connection = sqlite_store._connections.session().connection
     pages = connection.exec_driver_sql("PRAGMA page_count").scalar_one()
     connection.exec_driver_sql(f"PRAGMA max_page_count = {pages + 2}")
@@ -137,8 +137,8 @@ def test_a_full_disk_leaves_the_store_as_it_was(sqlite_store: Store) -> None:
     assert "Free space" in caught.value.hint
     sqlite_store._connections.session().connection.exec_driver_sql("PRAGMA max_page_count = 1000000")
     with sqlite_store.transaction() as transaction:
-        transaction.start_run(start("after"))
-    assert {record.start.run_id for record in sqlite_store.runs()} == {"kept", "after"}
+        transaction.start_run(start("after"), planned())
+    assert {run.run_id for run in sqlite_store.runs()} == {"kept", "after"}
 
 
 def test_a_transaction_that_failed_keeps_nothing_even_if_the_failure_is_swallowed(store: Store) -> None:
@@ -147,11 +147,11 @@ def test_a_transaction_that_failed_keeps_nothing_even_if_the_failure_is_swallowe
         transaction.save_experiment(experiment())
         transaction.add_assignment(Assignment("e1", "test", 0, "control", "u", "r"))
     with pytest.raises(StoreError, match="failed before"), store.transaction() as transaction:
-        transaction.start_run(start())
+        transaction.start_run(start(), planned())
         with pytest.raises(StaleStateError):
             transaction.add_assignment(Assignment("e1", "test", 0, "control", "u", "r"))
         with pytest.raises(StoreError, match="failed before"):
-            transaction.start_run(start("r2"))
+            transaction.start_run(start("r2"), planned())
     assert store.counts()["runs"] == 0
 
 
@@ -167,7 +167,7 @@ def test_a_file_locked_by_another_program(sqlite_store: Store, file: Path) -> No
     other.execute("COMMIT")
     other.close()
     with sqlite_store.transaction() as transaction:
-        transaction.start_run(start())
+        transaction.start_run(start(), planned())
     assert sqlite_store.counts()["runs"] == 1
 
 
@@ -183,7 +183,7 @@ def test_a_file_locked_while_it_is_opened(sqlite_url: str, file: Path) -> None:
 def test_data_that_a_database_can_not_hold(store: Store) -> None:
     for wrong in ("lone \ud800 surrogate", None):
         with pytest.raises(StoreError, match="refuses the data") as caught, store.transaction() as transaction:
-            transaction.start_run(start(run_id=wrong))
+            transaction.start_run(start(run_id=wrong), planned())
         assert not isinstance(caught.value, StoreUnavailableError)
     assert store.counts()["runs"] == 0
 
@@ -229,7 +229,7 @@ def test_a_server_that_was_restarted_is_connected_again(postgres_store: Store, p
     store = postgres_store
     _end_sessions(store, postgres_server)
     with store.transaction() as transaction:
-        transaction.start_run(start())
+        transaction.start_run(start(), planned())
     _end_sessions(store, postgres_server)
     assert store.counts()["runs"] == 1
 
@@ -237,12 +237,12 @@ def test_a_server_that_was_restarted_is_connected_again(postgres_store: Store, p
 def test_a_server_lost_in_a_transaction_loses_the_transaction_only(postgres_store: Store, postgres_server: str) -> None:
     store = postgres_store
     with pytest.raises(StoreUnavailableError, match="can't be reached"), store.transaction() as transaction:
-        transaction.start_run(start("lost"))
+        transaction.start_run(start("lost"), planned())
         _end_sessions(store, postgres_server)
-        transaction.start_run(start("lost too"))
+        transaction.start_run(start("lost too"), planned())
     with store.transaction() as transaction:
-        transaction.start_run(start("kept"))
-    assert [record.start.run_id for record in store.runs()] == ["kept"]
+        transaction.start_run(start("kept"), planned())
+    assert [run.run_id for run in store.runs()] == ["kept"]
 
 
 def _end_sessions(store: Store, server: str) -> None:
@@ -272,7 +272,7 @@ def test_no_password_is_ever_shown(url: str, shown: str) -> None:
 class TestFiles:
     def test_the_file_and_its_log_are_for_the_owner_only(self, sqlite_store: Store, file: Path) -> None:
         with sqlite_store.transaction() as transaction:
-            transaction.start_run(start())
+            transaction.start_run(start(), planned())
         modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in file.parent.iterdir()}
         assert modes == dict.fromkeys(("autotune.db", "autotune.db-wal", "autotune.db-shm"), 0o600)
 
@@ -294,14 +294,14 @@ class TestFiles:
 
     def test_a_closed_store_leaves_a_single_whole_file(self, sqlite_url: str, file: Path) -> None:
         with Store.open(sqlite_url) as store, store.transaction() as transaction:
-            transaction.start_run(start())
+            transaction.start_run(start(), planned())
         assert [path.name for path in file.parent.iterdir()] == ["autotune.db"]
 
     def test_a_closed_store_can_be_used_again(self, store: Store) -> None:
         store.close()
         store.close()
         with store.transaction() as transaction:
-            transaction.start_run(start())
+            transaction.start_run(start(), planned())
         assert store.counts()["runs"] == 1
 
     def test_a_relative_path_stays_where_it_was(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -327,12 +327,12 @@ class TestFiles:
     ) -> None:
         """Else a process would go on writing into a file that nobody can see."""
         with sqlite_store.transaction() as transaction:
-            transaction.start_run(start("before"))
+            transaction.start_run(start("before"), planned())
         remove(file)
         for path in file.parent.glob("autotune.db-*"):
             path.unlink()
         with sqlite_store.transaction() as transaction:
-            transaction.start_run(start("after"))
+            transaction.start_run(start("after"), planned())
         with sqlite3.connect(file) as other:
             assert other.execute("SELECT run_id FROM autotune_run").fetchall() == [("after",)]
         other.close()

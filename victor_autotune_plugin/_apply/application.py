@@ -75,10 +75,10 @@ def known_team(runtime: Runtime, store: Store | None, team_id: str, workflow: st
         state = found[0]
     else:
         last = None if store is None else next(store.runs(workflow, team_id, limit=1), None)
-        key = (workflow or ADHOC_WORKFLOW, team_id) if last is None else last.start.spec.key
+        key = (workflow or ADHOC_WORKFLOW, team_id) if last is None else last.spec.key
         state = TeamState(*key)
         if last is not None:
-            spec = last.start.spec
+            spec = last.spec
             state = evolve(state, fingerprint=spec.fingerprint(), spec=spec)
     return KnownTeam(state, state.spec, runtime.resolver.for_team(*state.key))
 
@@ -241,7 +241,7 @@ class Application:
         if result.status == "passed":
             return self.put_in_place(result)
         evidence = self._evidence(result.status, result)
-        action: ChangeAction = "rejected" if result.status == "failed" else "inconclusive"
+        action: ChangeAction = "failed" if result.status == "failed" else "inconclusive"
         self._manual.note(self._team.state.key, action, result.reason, evidence=evidence)
         return self._result(False, result.status, result, message="Nothing was changed.")
 

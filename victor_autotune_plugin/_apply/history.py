@@ -26,7 +26,7 @@ FILE: Final = "config_file"
 
 _OUTCOMES: Final = {
     "promoted": "passed",
-    "rejected": "failed",
+    "failed": "failed",
     "inconclusive": "inconclusive",
     "aborted": "inconclusive",
 }

@@ -17,7 +17,7 @@ from .._model.plan import EMPTY_PLAN, TeamPlan
 from .._tuning import runtime as process
 from ..errors import PlanError
 from ..experiment import CONTROL, Observation
-from ..hookspecs import PlannedRun, TeamRunStarting, hookimpl
+from ..hookspecs import PlannedRun, RunStart, hookimpl
 from . import console, runner
 from .job import WorkflowRun
 
@@ -87,7 +87,7 @@ class _Plans(runner.TeamsListener):
         self._mode = mode
 
     @hookimpl(tryfirst=True)
-    def plan_team_run(self, event: TeamRunStarting) -> PlannedRun | None:
+    def plan_team_run(self, event: RunStart) -> PlannedRun | None:
         version = _version.get()
         if version is None:
             return None

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
     from rich.table import Table
 
-    from .._model.state import Change, RunRecord
+    from .._model.run import TeamRun
+    from .._model.state import Change
 
 
 def history(
@@ -35,20 +36,21 @@ def history(
     with opened(project) as session:
         session.teams(workflow, team_id)
         store = session.store
-        found: list[Any] = []
+        found_runs: list[TeamRun] = []
         changes: list[Change] = []
         if store is not None and runs:
-            found = list(store.runs(workflow, team_id, limit=limit))
+            found_runs = list(store.runs(workflow, team_id, limit=limit))
         elif store is not None:
             changes = store.changes(workflow, team_id)
-            found = list(islice(reversed(changes), limit))
-    kind = "runs" if runs else "changes"
-    if as_json:
-        show.write_json({kind: [one.to_dict() for one in found]})
-    elif not found:
-        show.say(f"No {kind} yet.")
+    latest = list(islice(reversed(changes), limit))
+    if as_json and runs:
+        show.write_json({"runs": [{**run.to_dict(), "status": run.status} for run in found_runs]})
+    elif as_json:
+        show.write_json({"changes": [change.to_dict() for change in latest]})
+    elif not (found_runs or latest):
+        show.say(f"No {'runs' if runs else 'changes'} yet.")
     else:
-        show.out().print(_runs(found) if runs else _changes(found, {one.id: one for one in changes}))
+        show.out().print(_runs(found_runs) if runs else _changes(latest, {one.id: one for one in changes}))
 
 
 def _changes(changes: list[Change], known: Mapping[int | None, Change]) -> Table:
@@ -76,7 +78,7 @@ def _changes(changes: list[Change], known: Mapping[int | None, Change]) -> Table
     return table
 
 
-def _runs(records: list[RunRecord]) -> Table:
+def _runs(runs: list[TeamRun]) -> Table:
     from . import rendering as show
 
     table = show.table(
@@ -88,26 +90,25 @@ def _runs(records: list[RunRecord]) -> Table:
         "Plan",
         right=("Duration", "Calls"),
     )
-    for record in records:
-        start, run = record.start, record.run
-        arm = None if start.arm is None else f"{start.arm} of {start.experiment_id}"
+    for run in runs:
+        finished = run.status == "finished"
+        arm = None if run.arm is None else f"{run.arm} of {run.experiment_id}"
         table.add_row(
-            show.text(show.when(start.started_at)),
-            show.lines(show.name(start.spec.team_id), show.name(start.spec.workflow)),
-            _outcome(record),
-            show.DASH if run is None else show.seconds(run.duration_seconds),
-            show.DASH if run is None else str(run.tool_calls),
-            show.lines(show.plan_text(start.plan_asked), arm),
+            show.text(show.when(run.started_at)),
+            show.lines(show.name(run.spec.team_id), show.name(run.spec.workflow)),
+            _outcome(run),
+            show.seconds(run.duration_seconds) if finished else show.DASH,
+            str(run.tool_calls) if finished else show.DASH,
+            show.lines(show.plan_text(run.plan_asked), arm),
         )
     return table
 
 
-def _outcome(record: RunRecord) -> Any:
+def _outcome(run: TeamRun) -> Any:
     from . import rendering as show
 
-    run = record.run
-    if run is None:
-        return show.word(record.status, "warn")
+    if run.status != "finished":
+        return show.word(run.status, "warn")
     if run.cancelled:
         return show.word("cancelled", "warn")
     if run.success:

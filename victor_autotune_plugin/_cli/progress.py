@@ -14,7 +14,7 @@ from . import rendering as show
 
 if TYPE_CHECKING:
     from .._model.state import Change
-    from ..hookspecs import PlannedRun, TeamRunStarting
+    from ..hookspecs import PlannedRun, RunStart
 
 
 class Screen:
@@ -69,7 +69,7 @@ class Screen:
         self._progress.start_task(self._task)
         self._progress.update(self._task, note="")
 
-    def started(self, event: TeamRunStarting, planned: PlannedRun) -> None:
+    def started(self, event: RunStart, planned: PlannedRun) -> None:
         """Show the plan that a team runs with."""
         arm = "" if planned.arm is None else f"{planned.arm}: "
         self._plan.plain = show.clean(f"  {event.spec.team_id}: {arm}{show.plan_text(planned.plan)} ({planned.mode})")

@@ -38,7 +38,6 @@ STYLES: Final[Mapping[str, str]] = {
     "bad": "red",
     "failed": "red",
     "harmed": "red",
-    "rejected": "red",
     "rolled_back": "red",
     "warn": "yellow",
     "inconclusive": "yellow",

@@ -19,7 +19,7 @@ from .._model.state import Change
 from .._tuning import runtime as process
 from .._tuning.runtime import Runtime
 from ..errors import StoreError
-from ..hookspecs import PlannedRun, TeamRunStarting, hookimpl
+from ..hookspecs import PlannedRun, RunStart, hookimpl
 from . import console
 from . import rendering as show
 from .definitions import team_steps
@@ -107,7 +107,7 @@ class _Listener(TeamsListener):
         self._screen = screen
 
     @hookimpl
-    def team_run_started(self, event: TeamRunStarting, planned: PlannedRun) -> None:
+    def team_run_started(self, event: RunStart, planned: PlannedRun) -> None:
         self._screen.started(event, planned)
 
     @hookimpl

@@ -78,7 +78,7 @@ class Session:
             return []
         states = {state.key: state for state in self.store.teams()}
         for record in self.store.runs(limit=SCANNED_RUNS):
-            spec = record.start.spec
+            spec = record.spec
             if spec.key not in states:
                 states[spec.key] = TeamState(*spec.key, fingerprint=spec.fingerprint(), spec=spec)
         return [states[key] for key in sorted(states)]

@@ -26,7 +26,7 @@ from .._model.run import MemberOutcome, TeamRun
 from .._telemetry.spans import member_span, team_run_span
 from .._tuning.runtime import Runtime, runtime
 from ..errors import PlanError
-from ..hookspecs import PlannedRun, TeamRunStarting
+from ..hookspecs import PlannedRun, RunStart
 from . import seam_status, translation
 from .call_context import inside_run
 from .calls import Reading, TeamCall
@@ -72,7 +72,7 @@ class ActiveRun:
         self,
         owner: Runtime,
         call: TeamCall,
-        event: TeamRunStarting,
+        event: RunStart,
         planned: PlannedRun,
         work: Coroutine[Any, Any, Any],
     ) -> None:
@@ -103,7 +103,7 @@ class ActiveRun:
         if settings.mode == "off":
             return None
         outer = current_run.get()
-        event = TeamRunStarting(
+        event = RunStart(
             run_id=uuid.uuid4().hex,
             spec=spec,
             started_at=time.time(),

@@ -1,17 +1,77 @@
-"""What one run of a team was: its members' outcomes and its own."""
+"""A run of a team: what starts, the plan it got, what it was, and the few numbers an engine needs of it."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Final, Literal
 
-from attrs import asdict, field, frozen
+from attrs import Attribute, asdict, field, frozen
 
 from .plan import EMPTY_PLAN, TeamPlan, TeamSpec
+from .state import Assignment
+
+CONTROL: Final = "control"
+"""The arm that runs today's plan."""
+
+TREATMENT: Final = "treatment"
+"""The arm that runs the changed plan."""
+
+ARMS: Final = (CONTROL, TREATMENT)
+"""Arms of a test."""
+
+RunStatus = Literal["running", "finished", "lost"]
+"""Where a run is. `lost`: its process died before the run ended."""
 
 
 def _names(values: Iterable[str]) -> tuple[str, ...]:
     return tuple(values)
+
+
+@frozen
+class RunStart:
+    """A team is about to run. The attributes mean what they mean in `TeamRun`.
+
+    Attributes:
+        metadata: The workflow's own `metadata.autotune`, or None. It is not stored.
+    """
+
+    run_id: str
+    spec: TeamSpec
+    started_at: float
+    entry: str = "config"
+    parent_id: str | None = None
+    task_key: str | None = None
+    metadata: Any = None
+
+
+@frozen
+class PlannedRun:
+    """The plan of one run and why it has it.
+
+    Attributes:
+        plan: What to change.
+        mode: The mode of the workflow: `observe`, `suggest`, `approve` or `auto`.
+        assignment: The run's place in an experiment, or None outside one.
+        source: Who chose the plan: `configured`, `settings`, `live`, `experiment`, `watch`, or a hook's name.
+        is_recorded: Whether the store knows already that the run starts with this plan.
+    """
+
+    plan: TeamPlan = EMPTY_PLAN
+    mode: str = "observe"
+    assignment: Assignment | None = None
+    source: str = "configured"
+    is_recorded: bool = False
+
+    @property
+    def experiment_id(self) -> str | None:
+        """Experiment the run takes part in, or None."""
+        return None if self.assignment is None else self.assignment.experiment_id
+
+    @property
+    def arm(self) -> str | None:
+        """Its arm, or None."""
+        return None if self.assignment is None else self.assignment.arm
 
 
 @frozen
@@ -72,7 +132,9 @@ def _uses(values: Iterable[TokenUse]) -> tuple[TokenUse, ...]:
 
 @frozen
 class TeamRun:
-    """One finished run of a team: everything the plugin keeps of it. Neither prompt nor output is in it.
+    """One run of a team: everything the plugin keeps of it. Neither prompt nor output is in it.
+
+    A run that has not finished is met only in the store; what only its end tells has no meaning then.
 
     Attributes:
         run_id: Unique id (UUID4 hex).
@@ -97,6 +159,7 @@ class TeamRun:
         cost_usd: Cost in US dollars, or None when no price is known.
         members: Outcomes in the order of the plan that was used.
         tokens: Token use by model.
+        status: Where the run is; everywhere but in the store it has finished.
     """
 
     run_id: str
@@ -121,6 +184,7 @@ class TeamRun:
     cost_usd: float | None = None
     members: tuple[MemberOutcome, ...] = field(default=(), converter=_outcomes)
     tokens: tuple[TokenUse, ...] = field(default=(), converter=_uses)
+    status: RunStatus = field(default="finished", kw_only=True)
 
     @property
     def tool_calls(self) -> int:
@@ -143,7 +207,23 @@ class TeamRun:
         return sum(member.output_tokens for member in self.members)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain JSON-able data with the totals included; `from_dict` reads it back."""
+        """Return plain JSON-able data with the totals included; `from_dict` reads it back.
+
+        Of a run that has not finished it is what was known when it started.
+        """
+        if self.status != "finished":
+            return {
+                "run_id": self.run_id,
+                "spec": self.spec.to_dict(),
+                "started_at": self.started_at,
+                "entry": self.entry,
+                "parent_id": self.parent_id,
+                "task_key": self.task_key,
+                "mode": self.mode,
+                "plan_asked": self.plan_asked.to_dict(),
+                "experiment_id": self.experiment_id,
+                "arm": self.arm,
+            }
         return {
             "run_id": self.run_id,
             "workflow": self.spec.workflow,
@@ -208,3 +288,104 @@ class TeamRun:
             tokens=[TokenUse(**use) for use in data["tokens"]],
             **plain,
         )
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _not_negative(_: object, attribute: Attribute[Any], value: Any) -> None:
+    if not (_is_number(value) and math.isfinite(value) and value >= 0):
+        raise ValueError(f"{attribute.name} must be a finite number from 0, not {value!r}")
+
+
+def _cost(_: object, attribute: Attribute[Any], value: Any) -> None:
+    if value is not None:
+        _not_negative(None, attribute, value)
+
+
+def _share(_: object, attribute: Attribute[Any], value: Any) -> None:
+    if not (_is_number(value) and 0 <= value <= 1):
+        raise ValueError(f"{attribute.name} must be a number from 0 to 1, not {value!r}")
+
+
+def _count(_: object, attribute: Attribute[Any], value: Any) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise ValueError(f"{attribute.name} must be an integer from 0, not {value!r}")
+
+
+def _flag(_: object, attribute: Attribute[Any], value: Any) -> None:
+    if not isinstance(value, bool):
+        raise ValueError(f"{attribute.name} must be True or False, not {value!r}")
+
+
+def _arm(_: object, attribute: Attribute[Any], value: Any) -> None:
+    if value not in ARMS:
+        raise ValueError(f"{attribute.name} must be one of {', '.join(ARMS)}, not {value!r}")
+
+
+@frozen
+class Observation:
+    """What an experiment sees of one finished run. Impossible values raise `ValueError` naming the field.
+
+    Attributes:
+        index: Number of the run within the experiment, from 0, unique. Runs may be observed in any order of it.
+        arm: `control` or `treatment`.
+        duration_seconds: Wall-clock seconds.
+        success: Whether the run succeeded.
+        score: Graded outcome in [0, 1]; more is better.
+        cost_usd: Cost in US dollars, or None when no price is known.
+        tool_calls: Tool calls that ran.
+        timed_out: Whether a deadline ended it. Such a run counts as slower than any other.
+        task_key: Equal for the same task, or None. Only the first run of a key counts in a test, since runs of
+            one task in one arm are not independent.
+        run_id: The run; empty for one that no store knows.
+        order: Place among the observations of its experiment, in the order in which they became complete: given by
+            the store, growing with gaps; 0 before.
+    """
+
+    index: int = field(validator=_count)
+    arm: str = field(validator=_arm)
+    duration_seconds: float = field(validator=_not_negative)
+    success: bool = field(validator=_flag)
+    score: float = field(validator=_share)
+    cost_usd: float | None = field(default=None, validator=_cost)
+    tool_calls: int = field(default=0, validator=_count)
+    timed_out: bool = field(default=False, validator=_flag)
+    task_key: str | None = None
+    run_id: str = ""
+    order: int = 0
+
+    @classmethod
+    def of(cls, run: TeamRun, *, index: int | None = None, arm: str | None = None) -> Observation:
+        """Return what an experiment sees of a run.
+
+        Args:
+            run: The finished run.
+            index: Its number in place of the one it was assigned.
+            arm: Its arm in place of the one it was assigned.
+
+        Raises:
+            ValueError: It has an impossible value, or no place in an experiment and none is given.
+        """
+        return cls(
+            index=run.index if index is None else index,  # type: ignore[arg-type]  # its validator refuses None
+            arm=run.arm if arm is None else arm,  # type: ignore[arg-type]
+            duration_seconds=run.duration_seconds,
+            success=run.success,
+            score=run.score,
+            cost_usd=run.cost_usd,
+            tool_calls=run.tool_calls,
+            timed_out=run.timed_out,
+            task_key=run.task_key,
+            run_id=run.run_id,
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON-able data; `from_dict` reads it back."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Observation:
+        """Read what `to_dict` wrote."""
+        return cls(**data)

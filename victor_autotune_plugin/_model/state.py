@@ -1,4 +1,4 @@
-"""What the plugin remembers of a team between runs: its state, experiments, changes, and observations."""
+"""What the plugin remembers of a team between runs: its state, experiments, assignments and changes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import Any, Final, Literal, Self
 from attrs import field, fields_dict, frozen
 
 from .plan import EMPTY_PLAN, TeamPlan, TeamSpec
-from .run import TeamRun
 
 ExperimentStatus = Literal["draft", "running", "failed", "inconclusive", "aborted", "watched", "settled", "rolled_back"]
 """Where an experiment is. One that passed is promoted at once, and so is `watched`."""
@@ -17,15 +16,12 @@ Phase = Literal["test", "watch"]
 """`test`: the challenger against the incumbent. `watch`: the promoted plan against a holdback."""
 
 ChangeAction = Literal[
-    "started", "promoted", "rejected", "inconclusive", "rolled_back", "settled", "aborted", "paused", "resumed"
+    "started", "promoted", "failed", "inconclusive", "rolled_back", "settled", "aborted", "paused", "resumed"
 ]
 """What happened to a team's plan."""
 
 Actor = Literal["auto", "person"]
 """Who did it."""
-
-RunStatus = Literal["running", "finished", "lost"]
-"""Where a run is. `lost`: its process died before the run ended."""
 
 TRANSITIONS: Final[Mapping[str, frozenset[str]]] = {
     "draft": frozenset({"running", "aborted"}),
@@ -217,6 +213,11 @@ class Change(_Plain):
     improvement_percent: float | None = None
     evidence: Mapping[str, Any] = field(factory=dict)
 
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """Read what `to_dict` wrote, also by 0.1.0, which called a failed test `rejected`."""
+        return super().from_dict({**data, "action": "failed"} if data["action"] == "rejected" else data)
+
 
 @frozen
 class Assignment(_Plain):
@@ -237,86 +238,3 @@ class Assignment(_Plain):
     arm: str
     unit: str
     run_id: str
-
-
-@frozen(kw_only=True)
-class StoredObservation(_Plain):
-    """What one finished run showed in an experiment.
-
-    Attributes:
-        order: Given by the store: grows with every observation, with gaps; 0 before it is stored.
-        experiment_id: The experiment.
-        phase: Its phase.
-        run_id: The run; a run is observed once.
-        index: Place of its unit in the assignment sequence.
-        arm: Its arm.
-        duration_seconds: Monotonic seconds.
-        success: Whether the run succeeded.
-        score: Graded outcome in [0, 1].
-        cost_usd: US dollars, or None when unknown.
-        tool_calls: Tool calls that ran.
-        timed_out: Whether a deadline ended it.
-        task_key: Its task, or None.
-    """
-
-    order: int = 0
-    experiment_id: str
-    phase: Phase
-    run_id: str
-    index: int
-    arm: str
-    duration_seconds: float
-    success: bool
-    score: float
-    cost_usd: float | None = None
-    tool_calls: int = 0
-    timed_out: bool = False
-    task_key: str | None = None
-
-
-@frozen
-class RunStart(_Plain):
-    """What is known of a run when it starts. The attributes mean what they mean in `TeamRun`.
-
-    Attributes:
-        run_id: Unique id (UUID4 hex).
-        spec: The team as configured.
-        started_at: Unix time, seconds.
-        entry: The way in: `step`, `config` or `task`.
-        parent_id: Run id of the team run that it runs inside, or None.
-        task_key: Key that is equal for the same task, or None.
-        mode: The workflow's mode.
-        plan_asked: The plan the plugin asks for.
-        experiment_id: Experiment that it takes part in, or None.
-        arm: Its arm, or None.
-    """
-
-    run_id: str
-    spec: TeamSpec = field(converter=_spec)
-    started_at: float
-    entry: str = "config"
-    parent_id: str | None = None
-    task_key: str | None = None
-    mode: str = "observe"
-    plan_asked: TeamPlan = field(default=EMPTY_PLAN, converter=_plan)
-    experiment_id: str | None = None
-    arm: str | None = None
-
-
-@frozen
-class RunRecord:
-    """A run as it stands in the store.
-
-    Attributes:
-        status: `running`, `finished` or `lost`.
-        start: How it started.
-        run: What it was, or None while it has not finished.
-    """
-
-    status: RunStatus
-    start: RunStart
-    run: TeamRun | None = None
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain JSON-able data: the run's, or the start's while it has not finished, and the status."""
-        return {**(self.run or self.start).to_dict(), "status": self.status}

@@ -21,7 +21,6 @@ _KINDS: Final = {
     "settled": "good",
     "watched": "good",
     "failed": "bad",
-    "rejected": "bad",
     "rolled_back": "bad",
     "inconclusive": "unsure",
     "aborted": "unsure",

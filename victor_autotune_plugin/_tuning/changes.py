@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _TELLS: Final[Mapping[str, tuple[str, ...]]] = {
     "started": ("experiment_started",),
     "promoted": ("experiment_decided", "plan_promoted"),
-    "rejected": ("experiment_decided",),
+    "failed": ("experiment_decided",),
     "inconclusive": ("experiment_decided",),
     "aborted": ("experiment_decided",),
     "rolled_back": ("plan_rolled_back",),

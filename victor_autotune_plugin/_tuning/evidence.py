@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from .._model.state import Experiment, Phase, StoredObservation
+from .._model.run import CONTROL, Observation
+from .._model.state import Experiment, Phase
 
 if TYPE_CHECKING:
     from .._model.run import TeamRun
-    from ..experiment import Judge, Observation, Watch
+    from ..experiment import Judge, Watch
     from .changes import Changes
 
 _MOST_JUDGES: Final = 1000
@@ -62,7 +63,7 @@ class Evidence:
                 self._judges.pop(next(iter(self._judges)))
 
 
-def feed(judge: Judge | Watch, observations: Sequence[StoredObservation]) -> int:
+def feed(judge: Judge | Watch, observations: Sequence[Observation]) -> int:
     """Let a judge see observations until it has decided.
 
     What comes after the decision is no part of it, so that the verdict does not depend on when it is asked for.
@@ -75,11 +76,11 @@ def feed(judge: Judge | Watch, observations: Sequence[StoredObservation]) -> int
         The order of the last one it saw, or 0 when it saw none.
     """
     seen = 0
-    for stored in observations:
+    for observation in observations:
         if judge.is_final:
             break
-        judge.observe(observation_of(stored))
-        seen = stored.order
+        judge.observe(observation)
+        seen = observation.order
     return seen
 
 
@@ -94,7 +95,7 @@ def new_judge(experiment: Experiment) -> Judge:
     return Judge(Policy.from_dict(experiment.policy), task_effects=experiment.task_effects)
 
 
-def new_watch(experiment: Experiment, test: Sequence[StoredObservation]) -> Watch:
+def new_watch(experiment: Experiment, test: Sequence[Observation]) -> Watch:
     """Return a watch over an experiment's promoted plan that has seen no run yet.
 
     Args:
@@ -104,29 +105,8 @@ def new_watch(experiment: Experiment, test: Sequence[StoredObservation]) -> Watc
     from ..experiment import Watch, WatchPolicy
 
     last = feed(new_judge(experiment), test)
-    reference = [observation_of(stored) for stored in test if stored.order <= last]
+    reference = [observation for observation in test if observation.order <= last]
     return Watch(WatchPolicy.from_dict(experiment.watch_policy), reference=reference)
-
-
-def observation_of(stored: StoredObservation) -> Observation:
-    """Return what the experiment engine sees of a stored observation.
-
-    Args:
-        stored: The observation.
-    """
-    from ..experiment import Observation
-
-    return Observation(
-        index=stored.index,
-        arm=stored.arm,
-        duration_seconds=stored.duration_seconds,
-        success=stored.success,
-        score=stored.score,
-        cost_usd=stored.cost_usd,
-        tool_calls=stored.tool_calls,
-        timed_out=stored.timed_out,
-        task_key=stored.task_key,
-    )
 
 
 def known_tasks(metric: str, runs: Sequence[TeamRun]) -> dict[str, float]:
@@ -149,19 +129,4 @@ def observed(runs: Iterable[TeamRun]) -> list[Observation]:
     Args:
         runs: Finished runs under one plan.
     """
-    from ..experiment import CONTROL, Observation
-
-    return [
-        Observation(
-            index=index,
-            arm=CONTROL,
-            duration_seconds=run.duration_seconds,
-            success=run.success,
-            score=run.score,
-            cost_usd=run.cost_usd,
-            tool_calls=run.tool_calls,
-            timed_out=run.timed_out,
-            task_key=run.task_key,
-        )
-        for index, run in enumerate(runs)
-    ]
+    return [Observation.of(run, index=index, arm=CONTROL) for index, run in enumerate(runs)]

@@ -11,7 +11,7 @@ from attrs import evolve, frozen
 
 from .. import failsafe
 from .._model.plan import TeamPlan
-from ..hookspecs import PROJECT, ChangeSpecs, PlannedRun, RunSpecs, TeamRunStarting
+from ..hookspecs import PROJECT, ChangeSpecs, PlannedRun, RunSpecs, RunStart
 
 
 @frozen
@@ -95,7 +95,7 @@ class HookManager:
         for _ in self.answers(hook, **arguments):
             pass
 
-    def plan(self, event: TeamRunStarting) -> PlannedRun | None:
+    def plan(self, event: RunStart) -> PlannedRun | None:
         """Ask for the plan of a run, and let `before_team_run` change it.
 
         Args:

@@ -25,15 +25,15 @@ from attrs import evolve
 
 from .. import failsafe
 from .._model.plan import EMPTY_PLAN, TeamSpec
+from .._model.run import PlannedRun, RunStart
 from .._model.state import Assignment, Change, ChangeAction, Experiment, Phase, TeamState
 from ..errors import StoreError
-from ..hookspecs import PlannedRun, TeamRunStarting
 from .challengers import Challengers
 from .changes import Changes, open_changes
 from .evidence import Evidence
 from .hookmanager import HookManager
 from .proposals import comparable, load_strategies
-from .recorder import Recorder, run_start
+from .recorder import Recorder
 from .rollback import take_back
 from .run_context import Approval, Case
 from .starting import Starting
@@ -82,7 +82,7 @@ class TuningLoop:
 
     # --- before a run
 
-    def plan(self, event: TeamRunStarting) -> PlannedRun:
+    def plan(self, event: RunStart) -> PlannedRun:
         """Choose the plan of a run.
 
         Args:
@@ -100,13 +100,13 @@ class TuningLoop:
         try:
             with self._changes() as changes:
                 planned = self._planned(changes, event, settings)
-                changes.transaction.start_run(run_start(event, planned))
+                changes.transaction.start_run(event, planned)
             return planned
         except StoreError as error:
             failsafe.report("choice of a plan", error)
             return PlannedRun(mode=settings.mode)
 
-    def _planned(self, changes: Changes, event: TeamRunStarting, settings: Settings) -> PlannedRun:
+    def _planned(self, changes: Changes, event: RunStart, settings: Settings) -> PlannedRun:
         """Return the plan of a run, which is to be written in the same transaction."""
         transaction = changes.transaction
         state = self._states[event.spec.key] = self._kept_up(changes, event.spec)
@@ -120,7 +120,7 @@ class TuningLoop:
         source = "watch" if assignment.phase == "watch" else "experiment"
         return PlannedRun(plan, settings.mode, assignment, source, is_recorded=True)
 
-    def _assigned(self, changes: Changes, experiment: Experiment, event: TeamRunStarting) -> Assignment:
+    def _assigned(self, changes: Changes, experiment: Experiment, event: RunStart) -> Assignment:
         """Return the place of a run in the open phase of an experiment; a task keeps its arm."""
         from ..experiment import CONTROL, TREATMENT, assign
 

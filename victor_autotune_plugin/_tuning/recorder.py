@@ -15,12 +15,11 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
 from .. import failsafe
-from .._model.state import RunStart, StoredObservation
+from .._model.run import Observation
 from ..errors import StoreError, StoreUnavailableError, StoreVersionError
 
 if TYPE_CHECKING:
-    from .._model.run import TeamRun
-    from ..hookspecs import PlannedRun, TeamRunStarting
+    from .._model.run import PlannedRun, RunStart, TeamRun
     from ..storage import Store, Transaction
 
 PAUSE_SECONDS: Final = 5.0
@@ -67,17 +66,18 @@ class Recorder:
             self._not_before = self._clock() + PAUSE_SECONDS
             raise
 
-    def started(self, start: RunStart) -> None:
+    def started(self, start: RunStart, planned: PlannedRun) -> None:
         """Note that a run started, so that it is missed if its process dies.
 
         Args:
             start: The run.
+            planned: Its plan.
 
         Raises:
             StoreUnavailableError: If it could not be written; the finished run will be, all the same.
         """
         with self.transaction() as transaction:
-            transaction.start_run(start)
+            transaction.start_run(start, planned)
 
     @contextmanager
     def finishing(self, run: TeamRun) -> Iterator[Transaction]:
@@ -169,44 +169,12 @@ class Recorder:
             return self._store
 
 
-def run_start(event: TeamRunStarting, planned: PlannedRun) -> RunStart:
-    """Return what is known of a run when it starts.
-
-    Args:
-        event: The run.
-        planned: Its plan.
-    """
-    return RunStart(
-        run_id=event.run_id,
-        spec=event.spec,
-        started_at=event.started_at,
-        entry=event.entry,
-        parent_id=event.parent_id,
-        task_key=event.task_key,
-        mode=planned.mode,
-        plan_asked=planned.plan,
-        experiment_id=planned.experiment_id,
-        arm=planned.arm,
-    )
-
-
 def _write(transaction: Transaction, run: TeamRun) -> None:
     transaction.finish_run(run)
     if run.experiment_id is None or run.index is None or run.cancelled:
         return
-    transaction.add_observation(
-        StoredObservation(
-            experiment_id=run.experiment_id,
-            phase="watch" if run.phase == "watch" else "test",
-            run_id=run.run_id,
-            index=run.index,
-            arm=run.arm or "",
-            duration_seconds=run.duration_seconds,
-            success=run.success,
-            score=run.score,
-            cost_usd=run.cost_usd,
-            tool_calls=run.tool_calls,
-            timed_out=run.timed_out,
-            task_key=run.task_key,
-        )
-    )
+    try:
+        observation = Observation.of(run)
+    except ValueError as error:
+        raise StoreError(f"the observation of run {run.run_id} can't be stored: {error}") from error
+    transaction.add_observation(run.experiment_id, "watch" if run.phase == "watch" else "test", observation)

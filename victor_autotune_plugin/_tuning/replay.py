@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
-from .._model.state import Assignment, Experiment, StoredObservation
+from .._model.run import Observation
+from .._model.state import Assignment, Experiment
 from .evidence import feed, new_judge, new_watch
 
 if TYPE_CHECKING:
@@ -49,8 +50,8 @@ class Replay:
 
 def replay(
     experiment: Experiment,
-    test: Sequence[StoredObservation],
-    watch: Sequence[StoredObservation],
+    test: Sequence[Observation],
+    watch: Sequence[Observation],
     assignments: Sequence[Assignment],
 ) -> Replay:
     """Replay an experiment: its assignment from the seed, its verdicts from the observations.

@@ -96,7 +96,7 @@ class Verdicts:
     def _reject(self, case: Case, experiment: Experiment, verdict: Any) -> None:
         now, evidence = self._clock(), verdict.to_dict()
         failed = verdict.status == "failed"
-        action: ChangeAction = "rejected" if failed else "inconclusive"
+        action: ChangeAction = "failed" if failed else "inconclusive"
         decided = evolve(experiment, verdict=evidence, decided_at=now)
         ended = evolve(decided, status="failed" if failed else "inconclusive", ended_at=now)
         after = evolve(case.state, experiment_id=None)
@@ -164,7 +164,7 @@ class Verdicts:
         watched = experiment.status == "watched"
         ended = evolve(experiment, status="rolled_back" if watched else "failed", ended_at=self._clock())
         after = evolve(state, experiment_id=None, plan=experiment.control if watched else state.plan)
-        action: ChangeAction = "rolled_back" if watched else "rejected"
+        action: ChangeAction = "rolled_back" if watched else "failed"
         case.changes.apply(after, action, reason, before=state, experiment=ended, evidence={"cost_usd": cost})
 
 

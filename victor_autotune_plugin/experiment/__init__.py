@@ -11,11 +11,11 @@ seed of `assign`, so every decision can be replayed from the stored runs.
 
 from __future__ import annotations
 
+from .._model.run import ARMS, CONTROL, TREATMENT, Observation
 from .assignment import ASSIGNMENT_VERSION, assign, sample_ratio_p_value
 from .degradation import HarmEvidence
 from .guardrails import GuardrailEvidence
 from .judge import Judge
-from .observation import ARMS, CONTROL, TREATMENT, Observation
 from .planning import chance_of_proof, improvement_for, log_spread, runs_for
 from .policy import ALL_RULES, METRICS, Policy, WatchPolicy
 from .primary import task_effects

@@ -15,7 +15,7 @@ from typing import Any, Final, Protocol
 
 from attrs import asdict, frozen
 
-from .observation import CONTROL, TREATMENT, Observation
+from .._model.run import CONTROL, TREATMENT, Observation
 from .primary import TIMED_OUT, log_value, shift_quantiles
 from .twosample import RankSum, SumStatistic, Tail, excess_z, percentile
 from .verdict import plain

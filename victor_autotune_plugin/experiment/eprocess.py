@@ -26,8 +26,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from attrs import frozen
 
+from .._model.run import CONTROL, TREATMENT, Observation
 from .boundaries import E_RULES, NORMAL
-from .observation import CONTROL, TREATMENT, Observation
 from .primary import TIMED_OUT, Effect, adjusted_value, relative_change
 from .twosample import percentile
 

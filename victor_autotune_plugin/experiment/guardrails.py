@@ -12,8 +12,8 @@ from typing import Any, Final
 
 from attrs import asdict, frozen
 
+from .._model.run import TREATMENT, Observation
 from .boundaries import NORMAL, Boundary, boundary
-from .observation import TREATMENT, Observation
 from .policy import FAIL_SHARES, PASS_SHARE, Policy
 from .twosample import SumStatistic, Tail
 

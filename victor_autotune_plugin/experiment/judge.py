@@ -6,11 +6,11 @@ import math
 from collections.abc import Mapping
 from typing import Final
 
+from .._model.run import ARMS, CONTROL, TREATMENT, Observation
 from .assignment import sample_ratio_p_value
 from .boundaries import E_RULES, NORMAL, TABLE_STEP, Boundary, boundary
 from .eprocess import EBoundary, PairedPrimary
 from .guardrails import Guardrails
-from .observation import ARMS, CONTROL, TREATMENT, Observation
 from .policy import FAIL_SHARES, PASS_SHARE, Policy
 from .primary import Effect, Primary, RankPrimary, ScorePrimary
 from .twosample import information

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from .._model.run import Observation
 from .boundaries import E_RULES, NORMAL, boundary
 from .eprocess import EBoundary
-from .observation import Observation
 from .policy import PASS_SHARE, Policy
 from .primary import TIMED_OUT, log_value
 from .twosample import percentile

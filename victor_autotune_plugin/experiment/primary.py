@@ -8,7 +8,7 @@ from typing import Final, Protocol
 
 from attrs import frozen
 
-from .observation import TREATMENT, Observation
+from .._model.run import TREATMENT, Observation
 from .twosample import RankSum, SumStatistic
 
 TIMED_OUT: Final = 1e6

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from .._model.run import ARMS, CONTROL, TREATMENT, Observation
 from .fixed_sample import Comparison, bootstrap_ratio, mann_whitney, relative_lift, two_proportions, welch
-from .observation import ARMS, CONTROL, TREATMENT, Observation
 
 _VALUES: Final[dict[str, Callable[[Observation], float | None]]] = {
     "duration": lambda run: run.duration_seconds,

@@ -8,9 +8,9 @@ from typing import Any, Final
 
 from attrs import asdict, frozen
 
+from .._model.run import ARMS, CONTROL, TREATMENT, Observation
 from .boundaries import NORMAL, TABLE_STEP, Boundary, boundary
 from .degradation import BelowBaseline, Drop, Harm, HarmEvidence, LostGain, TailRise
-from .observation import ARMS, CONTROL, TREATMENT, Observation
 from .policy import HARM_SHARES, WatchPolicy
 from .twosample import information
 from .words import TITLES, amount

@@ -6,9 +6,9 @@ import math
 from collections.abc import Mapping
 from typing import Final
 
+from .._model.run import ARMS
 from .boundaries import E_RULES
 from .guardrails import GuardrailEvidence
-from .observation import ARMS
 from .primary import Effect
 
 TITLES: Final = {

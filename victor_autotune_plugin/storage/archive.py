@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Final, Self, get_args
 
 from attrs import frozen
 
-from .._model.run import TeamRun
-from .._model.state import Assignment, Change, Experiment, Phase, StoredObservation, TeamState
+from .._model.run import Observation, TeamRun
+from .._model.state import Assignment, Change, Experiment, Phase, TeamState
 from ..errors import AutotuneError
 from .experiment_shape import check_experiment
 from .shapes import CHANGE, RUN, TEAM, Shape, ShapeError
@@ -39,12 +39,12 @@ class ExperimentRecord:
     Attributes:
         experiment: The experiment.
         assignments: Its assignments, by phase and index.
-        observations: Its observations, of each phase in their order.
+        observations: Its observations by phase, in their order.
     """
 
     experiment: Experiment
     assignments: tuple[Assignment, ...]
-    observations: tuple[StoredObservation, ...]
+    observations: Mapping[Phase, tuple[Observation, ...]]
 
     @classmethod
     def stored(cls, store: Store, experiment: Experiment) -> Self:
@@ -57,15 +57,19 @@ class ExperimentRecord:
         Raises:
             StoreError: If the store can't be used.
         """
-        test, watch = (store.observations(experiment.id, phase) for phase in get_args(Phase))
-        return cls(experiment, tuple(store.assignments(experiment.id)), (*test, *watch))
+        observations = {phase: tuple(store.observations(experiment.id, phase)) for phase in get_args(Phase)}
+        return cls(experiment, tuple(store.assignments(experiment.id)), observations)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON-able data; what a store numbers by itself is left out."""
         return {
             **self.experiment.to_dict(),
             "assignments": [_without(one.to_dict(), "experiment_id") for one in self.assignments],
-            "observations": [_without(one.to_dict(), "experiment_id", "order") for one in self.observations],
+            "observations": [
+                {"phase": phase, **_without(one.to_dict(), "order")}
+                for phase, observations in self.observations.items()
+                for one in observations
+            ],
         }
 
     @classmethod
@@ -75,7 +79,14 @@ class ExperimentRecord:
         return cls(
             Experiment.from_dict(data),
             tuple(Assignment.from_dict({**one, **owner}) for one in data["assignments"]),
-            tuple(StoredObservation.from_dict({**one, **owner}) for one in data["observations"]),
+            {
+                phase: tuple(
+                    Observation.from_dict(_without(one, "phase"))
+                    for one in data["observations"]
+                    if one["phase"] == phase
+                )
+                for phase in get_args(Phase)
+            },
         )
 
 
@@ -176,7 +187,7 @@ def _item(line: bytes, where: str) -> Item:
         raise ArchiveError(error.message, where=f"{where}:{error.field or kind}") from error
 
 
-def _without(data: dict[str, Any], *names: str) -> dict[str, Any]:
+def _without(data: Mapping[str, Any], *names: str) -> dict[str, Any]:
     return {name: value for name, value in data.items() if name not in names}
 
 

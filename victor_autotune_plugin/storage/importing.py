@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Final, get_args
+from typing import TYPE_CHECKING, Any, Final
 
 from attrs import define, evolve
 
 from .._model.run import TeamRun
-from .._model.state import Change, Phase, TeamState
+from .._model.state import Change, TeamState
 from .._tuning.rollback import TAKES_BACK
 from .archive import ArchiveError, ExperimentRecord, Item
 
@@ -139,16 +139,17 @@ class _Writer:
         transaction.save_experiment(experiment)
         for assignment in record.assignments:
             transaction.add_assignment(assignment)
-        for observation in record.observations:
-            transaction.add_observation(observation)
-        kept = {one.run_id for phase in get_args(Phase) for one in transaction.observations(experiment.id, phase)}
-        for observation in record.observations:
-            if observation.run_id not in kept:
-                raise ArchiveError(
-                    f"run {observation.run_id} was observed in another experiment",
-                    where=f"experiment {experiment.id}",
-                    hint="Import into a store without that other experiment.",
-                )
+        for phase, observations in record.observations.items():
+            for observation in observations:
+                transaction.add_observation(experiment.id, phase, observation)
+            kept = {one.run_id for one in transaction.observations(experiment.id, phase)}
+            for observation in observations:
+                if observation.run_id not in kept:
+                    raise ArchiveError(
+                        f"run {observation.run_id} was observed in another experiment",
+                        where=f"experiment {experiment.id}",
+                        hint="Import into a store without that other experiment.",
+                    )
         self.done.experiments += 1
 
     def _state(self, transaction: Transaction, state: TeamState) -> None:

@@ -7,23 +7,20 @@ from typing import Any, Final
 
 from sqlalchemy import Select, Table, func, select, tuple_
 
-from .._model.run import TeamRun
+from .._model.run import Observation, RunStatus, TeamRun
 from .._model.state import (
     Assignment,
     Change,
     Experiment,
     ExperimentStatus,
     Phase,
-    RunRecord,
-    RunStatus,
-    StoredObservation,
     TeamState,
 )
 from ..failsafe import Fault
 from .connections import Connections
 from .rows import assignment_of, change_of, experiment_of, fault_of, observation_of, team_state
-from .run_rows import run_record
-from .schema import assignment, change, experiment, fault, observation, run, team
+from .run_rows import team_run
+from .schema import OBSERVED, assignment, change, experiment, fault, run, team
 
 _PAGE: Final = 500
 
@@ -40,7 +37,7 @@ class Reader:
         *,
         status: RunStatus | None = None,
         limit: int | None = None,
-    ) -> Iterator[RunRecord]:
+    ) -> Iterator[TeamRun]:
         """Yield runs, newest first, reading page by page.
 
         A run that starts meanwhile is not among them.
@@ -52,8 +49,7 @@ class Reader:
             limit: At most so many; None for all.
         """
         query = _only(run, workflow, team_id).order_by(run.c.started_at.desc(), run.c.run_id.desc())
-        if status is not None:
-            query = query.where(run.c.status == status)
+        query = query.where(run.c.status != OBSERVED if status is None else run.c.status == status)
         left = limit
         last: Any = None
         while left is None or left > 0:
@@ -62,7 +58,7 @@ class Reader:
                 page = page.where(tuple_(run.c.started_at, run.c.run_id) < tuple_(last.started_at, last.run_id))
             rows = self._connections.execute(page)
             for row in rows:
-                yield run_record(row)
+                yield team_run(row)
             if len(rows) < _PAGE:
                 return
             last = rows[-1]
@@ -71,15 +67,13 @@ class Reader:
     def finished_runs(
         self, workflow: str | None = None, team_id: str | None = None, *, limit: int | None = None
     ) -> Iterator[TeamRun]:
-        """Yield finished runs, newest first, reading page by page; the arguments are those of `runs`."""
-        for record in self.runs(workflow, team_id, status="finished", limit=limit):
-            if record.run is not None:
-                yield record.run
+        """Return the finished runs, newest first, reading page by page; the arguments are those of `runs`."""
+        return self.runs(workflow, team_id, status="finished", limit=limit)
 
-    def run(self, run_id: str) -> RunRecord | None:
+    def run(self, run_id: str) -> TeamRun | None:
         """Return a run, or None when there is none of this id."""
-        rows = self._connections.execute(select(run).where(run.c.run_id == run_id))
-        return run_record(rows[0]) if rows else None
+        rows = self._connections.execute(select(run).where(run.c.run_id == run_id, run.c.status != OBSERVED))
+        return team_run(rows[0]) if rows else None
 
     def team(self, workflow: str, team_id: str) -> TeamState | None:
         """Return the state of a team, or None when it was never saved."""
@@ -116,12 +110,12 @@ class Reader:
         query = _only(change, workflow, team_id).order_by(change.c.id)
         return [change_of(row) for row in self._connections.execute(query)]
 
-    def observations(self, experiment_id: str, phase: Phase) -> list[StoredObservation]:
+    def observations(self, experiment_id: str, phase: Phase) -> list[Observation]:
         """Return all observations of a phase of an experiment, in order."""
         query = (
-            select(observation)
-            .where(observation.c.experiment_id == experiment_id, observation.c.phase == phase)
-            .order_by(observation.c.number)
+            select(run)
+            .where(run.c.experiment_id == experiment_id, run.c.phase == phase, run.c.observed.is_not(None))
+            .order_by(run.c.observed)
         )
         return [observation_of(row) for row in self._connections.execute(query)]
 
@@ -147,6 +141,7 @@ class Reader:
             `experiments_open` (running or watched); `assignments`, `observations`, `changes`, `faults`.
         """
         by_status = self._by_status(run)
+        by_status.pop(OBSERVED, None)
         experiments = self._by_status(experiment)
         counts = {
             "teams": self._count(select(func.count()).select_from(team).where(team.c.version > 0)),
@@ -155,7 +150,8 @@ class Reader:
             "experiments": sum(experiments.values()),
             "experiments_open": experiments.get("running", 0) + experiments.get("watched", 0),
         }
-        tables = {"assignments": assignment, "observations": observation, "changes": change, "faults": fault}
+        counts["observations"] = self._count(select(func.count(run.c.observed)))
+        tables = {"assignments": assignment, "changes": change, "faults": fault}
         return counts | {name: self._count(select(func.count()).select_from(table)) for name, table in tables.items()}
 
     def _count(self, query: Select[Any]) -> int:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any, Final
 
-from .._model.state import Assignment, Change, Experiment, StoredObservation, TeamState
-from ..errors import StoreError
+from .._model.run import Observation
+from .._model.state import Assignment, Change, Experiment, Phase, TeamState
 from ..failsafe import Fault
-from .plain import Values, at_least_zero, canonical, decode_optional, encode, encode_optional, plan, spec
+from .plain import Values, canonical, decode_optional, encode, encode_optional, plan, spec
 
 _MOST_REMEMBERED: Final = 100
 
@@ -122,38 +122,26 @@ def assignment_of(row: Any) -> Assignment:
     return Assignment(row.experiment_id, row.phase, row.position, row.arm, row.unit, row.run_id)
 
 
-def observation_values(observation: StoredObservation) -> Values:
-    """Return the row of an observation, without its number: the store gives it.
-
-    Raises:
-        StoreError: Its duration, score or cost is not a finite number of at least 0, or its score is above 1.
-    """
-    what = f"the observation of run {observation.run_id}"
-    if observation.score > 1:
-        raise StoreError(f"{what} can't be stored: score is {observation.score!r}, more than 1")
+def observation_values(experiment_id: str, phase: Phase, observation: Observation) -> Values:
+    """Return the columns of a run that its observation is made of."""
     return {
-        "experiment_id": observation.experiment_id,
-        "phase": observation.phase,
-        "run_id": observation.run_id,
+        "experiment_id": experiment_id,
+        "phase": phase,
         "position": observation.index,
         "arm": observation.arm,
-        "duration_seconds": at_least_zero("duration_seconds", observation.duration_seconds, what),
-        "success": bool(observation.success),
-        "score": at_least_zero("score", observation.score, what),
-        "cost_usd": None if observation.cost_usd is None else at_least_zero("cost_usd", observation.cost_usd, what),
+        "duration_seconds": observation.duration_seconds,
+        "success": observation.success,
+        "score": observation.score,
+        "cost_usd": observation.cost_usd,
         "tool_calls": observation.tool_calls,
         "timed_out": observation.timed_out,
         "task_key": observation.task_key,
     }
 
 
-def observation_of(row: Any) -> StoredObservation:
-    """Read the row of an observation."""
-    return StoredObservation(
-        order=row.number,
-        experiment_id=row.experiment_id,
-        phase=row.phase,
-        run_id=row.run_id,
+def observation_of(row: Any) -> Observation:
+    """Read the observation of a run."""
+    return Observation(
         index=row.position,
         arm=row.arm,
         duration_seconds=row.duration_seconds,
@@ -163,6 +151,8 @@ def observation_of(row: Any) -> StoredObservation:
         tool_calls=row.tool_calls,
         timed_out=bool(row.timed_out),
         task_key=row.task_key,
+        run_id=row.run_id,
+        order=row.observed,
     )
 
 

@@ -8,9 +8,9 @@ from typing import Any, Final, TypeVar
 
 from attrs import fields_dict
 
-from .._model.run import MemberOutcome, TeamRun, TokenUse
-from .._model.state import RunRecord, RunStart
+from .._model.run import MemberOutcome, PlannedRun, RunStart, TeamRun, TokenUse
 from .plain import Values, at_least_zero, decode, encode, plan, spec, text_of
+from .schema import OBSERVED
 
 _T = TypeVar("_T", MemberOutcome, TokenUse)
 
@@ -29,11 +29,12 @@ def _text(items: Sequence[MemberOutcome | TokenUse]) -> str:
     return encode([{name: getattr(item, name) for name in _KNOWN[type(item)]} for item in items])
 
 
-def start_values(start: RunStart | TeamRun, process: Values) -> Values:
+def start_values(start: RunStart, planned: PlannedRun, process: Values) -> Values:
     """Return the columns that are known when a run starts.
 
     Args:
         start: The run.
+        planned: Its plan.
         process: The columns that say which process runs it.
     """
     return {
@@ -46,10 +47,12 @@ def start_values(start: RunStart | TeamRun, process: Values) -> Values:
         "entry": start.entry,
         "parent_id": start.parent_id,
         "task_key": start.task_key,
-        "mode": start.mode,
-        "plan_asked": text_of(start.plan_asked),
-        "experiment_id": start.experiment_id,
-        "arm": start.arm,
+        "mode": planned.mode,
+        "plan_asked": text_of(planned.plan),
+        "experiment_id": planned.experiment_id,
+        "arm": planned.arm,
+        "phase": None if planned.assignment is None else planned.assignment.phase,
+        "position": None if planned.assignment is None else planned.assignment.index,
         **process,
     }
 
@@ -62,8 +65,20 @@ def run_values(run: TeamRun, process: Values) -> Values:
     """
     what = f"run {run.run_id}"
     return {
-        **start_values(run, process),
+        **process,
+        "run_id": run.run_id,
+        "workflow": run.spec.workflow,
+        "team_id": run.spec.team_id,
         "status": "finished",
+        "started_at": run.started_at,
+        "spec": text_of(run.spec),
+        "entry": run.entry,
+        "parent_id": run.parent_id,
+        "task_key": run.task_key,
+        "mode": run.mode,
+        "plan_asked": text_of(run.plan_asked),
+        "experiment_id": run.experiment_id,
+        "arm": run.arm,
         "phase": run.phase,
         "position": run.index,
         "duration_seconds": at_least_zero("duration_seconds", run.duration_seconds, what),
@@ -76,24 +91,41 @@ def run_values(run: TeamRun, process: Values) -> Values:
         "cost_usd": None if run.cost_usd is None else at_least_zero("cost_usd", run.cost_usd, what),
         "members": _text(run.members),
         "tokens": _text(run.tokens),
+        "tool_calls": run.tool_calls,
+    }
+
+
+def unknown_run_values(run_id: str, workflow: str, team_id: str, process: Values) -> Values:
+    """Return the columns that can't be null of a run that is known by its observation alone."""
+    return {
+        **process,
+        "run_id": run_id,
+        "workflow": workflow,
+        "team_id": team_id,
+        "status": OBSERVED,
+        "started_at": 0.0,
+        "spec": "",
+        "entry": "",
+        "mode": "",
+        "plan_asked": "",
     }
 
 
 def team_run(row: Any) -> TeamRun:
-    """Read the row of a finished run."""
+    """Read the row of a run; of one that has not finished, what is known only at its end has no meaning."""
     return TeamRun(
         run_id=row.run_id,
         spec=spec(row.spec),
         started_at=row.started_at,
-        duration_seconds=row.duration_seconds,
+        duration_seconds=row.duration_seconds or 0.0,
         success=bool(row.success),
-        score=row.score,
+        score=row.score or 0.0,
         entry=row.entry,
         parent_id=row.parent_id,
         task_key=row.task_key,
         mode=row.mode,
         plan_asked=plan(row.plan_asked),
-        plan_used=plan(row.plan_used),
+        plan_used=plan(row.plan_used or "{}"),
         experiment_id=row.experiment_id,
         arm=row.arm,
         phase=row.phase,
@@ -102,27 +134,11 @@ def team_run(row: Any) -> TeamRun:
         cancelled=bool(row.cancelled),
         error_class=row.error_class,
         cost_usd=row.cost_usd,
-        members=_list(MemberOutcome, row.members),
-        tokens=_list(TokenUse, row.tokens),
+        members=_list(MemberOutcome, row.members or "[]"),
+        tokens=_list(TokenUse, row.tokens or "[]"),
+        status=row.status,
     )
 
 
 remembered_run: Final = lru_cache(maxsize=_MOST_REMEMBERED)(team_run)
 """`team_run` for rows that are read again and again, as a team's last runs are whenever a test is looked for."""
-
-
-def run_record(row: Any) -> RunRecord:
-    """Read the row of any run."""
-    start = RunStart(
-        run_id=row.run_id,
-        spec=spec(row.spec),
-        started_at=row.started_at,
-        entry=row.entry,
-        parent_id=row.parent_id,
-        task_key=row.task_key,
-        mode=row.mode,
-        plan_asked=plan(row.plan_asked),
-        experiment_id=row.experiment_id,
-        arm=row.arm,
-    )
-    return RunRecord(row.status, start, team_run(row) if row.status == "finished" else None)

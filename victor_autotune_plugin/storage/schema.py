@@ -25,7 +25,7 @@ from sqlalchemy import (
     text,
 )
 
-HEAD: Final = "0002"
+HEAD: Final = "0003"
 """Revision of the newest migration. Revisions are numbers, so a greater one is a newer one."""
 
 VERSION_TABLE: Final = "autotune_alembic_version"
@@ -110,28 +110,6 @@ assignment: Final = Table(
 )
 """Append-only. `position` is the model's `index`."""
 
-observation: Final = Table(
-    "autotune_observation",
-    metadata,
-    Column("number", Integer, nullable=False),
-    _text("experiment_id"),
-    _text("phase"),
-    _text("run_id"),
-    _integer("position"),
-    _text("arm"),
-    _number("duration_seconds"),
-    _flag("success"),
-    _number("score"),
-    _number("cost_usd", optional=True),
-    _integer("tool_calls"),
-    _flag("timed_out"),
-    _text("task_key", optional=True),
-    PrimaryKeyConstraint("number", name="pk_autotune_observation"),
-    UniqueConstraint("run_id", name="uq_autotune_observation_run"),
-    Index("ix_autotune_observation_phase", "experiment_id", "phase", "number"),
-)
-"""Append-only. `number` is the model's `order`, `position` its `index`."""
-
 run: Final = Table(
     "autotune_run",
     metadata,
@@ -163,6 +141,8 @@ run: Final = Table(
     _number("cost_usd", optional=True),
     _text("members", optional=True),
     _text("tokens", optional=True),
+    _integer("tool_calls", optional=True),
+    _integer("observed", optional=True),
     PrimaryKeyConstraint("run_id", name="pk_autotune_run"),
     Index("ix_autotune_run_started", "started_at", "run_id"),
     Index("ix_autotune_run_team", "workflow", "team_id", "started_at", "run_id"),
@@ -172,8 +152,22 @@ run: Final = Table(
         sqlite_where=text("status = 'running'"),
         postgresql_where=text("status = 'running'"),
     ),
+    Index(
+        "ix_autotune_run_observed",
+        "experiment_id",
+        "observed",
+        sqlite_where=text("observed IS NOT NULL"),
+        postgresql_where=text("observed IS NOT NULL"),
+    ),
 )
-"""One row a run. What is known only at its end is null until then."""
+"""One row a run. What is known only at its end is null until then.
+
+`observed` is the `order` of its observation, `position` the `index`. A row of status `OBSERVED` is an observation
+whose run this store never saw: a list of runs leaves it out.
+"""
+
+OBSERVED: Final = "observed"
+"""Status of a run that is known by its observation alone."""
 
 change: Final = Table(
     "autotune_change",

@@ -266,7 +266,7 @@ CHANGE: Final = record(
         "at": TIME,
         "workflow": text,
         "team_id": text,
-        "action": one_of(*get_args(ChangeAction)),
+        "action": one_of(*get_args(ChangeAction), "rejected"),
         "actor": one_of(*get_args(Actor)),
         "reason": text,
         "plan_before": PLAN,

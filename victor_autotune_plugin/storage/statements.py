@@ -11,10 +11,10 @@ from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import Any, Final
 
-from sqlalchemy import Dialect, Select, Table, and_, bindparam, func, literal_column, select, update
+from sqlalchemy import Dialect, Select, Table, and_, bindparam, case, func, literal_column, select, update
 from sqlalchemy.sql import ClauseElement
 
-from .schema import assignment, change, experiment, fault, observation, run, team
+from .schema import assignment, change, experiment, fault, run, team
 
 _IDENTITY_OF_RUN: Final = {"run_id", "workflow", "team_id", "started_at", "host", "pid", "process_started_at"}
 """What never changes of a run. To set it again all the same would write two indexes anew."""
@@ -28,12 +28,22 @@ PROGRESS: Final = ("status", "decided_at", "promoted_at", "ended_at", "verdict",
 
 START_COLUMNS: Final = (
     *("run_id", "workflow", "team_id", "status", "started_at", "spec", "entry", "parent_id", "task_key", "mode"),
-    *("plan_asked", "experiment_id", "arm", "host", "pid", "process_started_at"),
+    *("plan_asked", "experiment_id", "arm", "phase", "position", "host", "pid", "process_started_at"),
 )
 """The columns of a run that are known when it starts."""
 
-_PLANNED: Final = ("mode", "plan_asked", "experiment_id", "arm")
+NEEDED_COLUMNS: Final = tuple(column.name for column in run.columns if not column.nullable)
+"""The columns of a run that are never null."""
+
+_PLANNED: Final = ("mode", "plan_asked", "experiment_id", "arm", "phase", "position")
 """Of these, what may change before the team starts."""
+
+
+_OBSERVATION: Final = (
+    *("experiment_id", "phase", "position", "arm", "duration_seconds", "success", "score", "cost_usd", "tool_calls"),
+    *("timed_out", "task_key"),
+)
+"""The columns that an observation is made of: once it has its order, they never change."""
 
 
 class Statement:
@@ -119,14 +129,18 @@ class Statements:
             START_COLUMNS,
         )
         finish = insert(run)
-        known_at_the_end = [name for name in _names(run) if name not in _IDENTITY_OF_RUN]
+        known_at_the_end = [name for name in _names(run) if name not in (*_IDENTITY_OF_RUN, "observed")]
+        kept = {
+            name: case((run.c.observed.is_(None), finish.excluded[name]), else_=run.c[name]) for name in _OBSERVATION
+        }
         self.finish_run = to(
             run,
             finish.on_conflict_do_update(
                 index_elements=[run.c.run_id],
-                set_={name: finish.excluded[name] for name in known_at_the_end},
+                set_={name: finish.excluded[name] for name in known_at_the_end} | kept,
                 where=run.c.status != _FINISHED,
             ),
+            without="observed",
         )
         self.finished_runs = Statement(
             select(run)
@@ -144,13 +158,24 @@ class Statements:
         self.runs_of_process = Statement(select(run.c.run_id).where(process), dialect)
         self.mark_lost = Statement(update(run).where(process).values(status=literal_column("'lost'")), dialect)
 
-        self.insert_observation = to(
-            observation, insert(observation).on_conflict_do_nothing().inline(), without="number"
+        others = run.alias()
+        following = (
+            select(func.coalesce(func.max(others.c.observed), 0) + 1)
+            .where(others.c.experiment_id == bindparam("of_experiment_id"), others.c.observed.is_not(None))
+            .scalar_subquery()
+        )
+        self.observe_run = Statement(
+            update(run).where(_is(run, "run_id"), run.c.observed.is_(None)).values(observed=following),
+            dialect,
+            _OBSERVATION,
+        )
+        self.insert_observed = Statement(
+            insert(run).values(observed=following).on_conflict_do_nothing(), dialect, (*NEEDED_COLUMNS, *_OBSERVATION)
         )
         self.observations = Statement(
-            select(observation)
-            .where(_is(observation, "experiment_id", "phase"), observation.c.number > bindparam("after"))
-            .order_by(observation.c.number),
+            select(*(run.c[name] for name in ("run_id", "observed", *_OBSERVATION)))
+            .where(_is(run, "experiment_id", "phase"), run.c.observed > bindparam("after"))
+            .order_by(run.c.observed),
             dialect,
         )
 

@@ -6,8 +6,8 @@ from typing import Any, Final
 
 from attrs import evolve
 
-from .._model.run import TeamRun
-from .._model.state import Assignment, Change, Experiment, Phase, RunStart, StoredObservation, TeamState, may_follow
+from .._model.run import Observation, PlannedRun, RunStart, TeamRun
+from .._model.state import Assignment, Change, Experiment, Phase, TeamState, may_follow
 from ..errors import AutotuneError, StaleStateError, StoreError
 from .failures import is_duplicate
 from .processes import this_process
@@ -25,7 +25,7 @@ from .rows import (
     remembered_team,
     team_values,
 )
-from .run_rows import remembered_run, run_values, start_values
+from .run_rows import remembered_run, run_values, start_values, unknown_run_values
 from .session import Session
 from .statements import PROGRESS, Statements
 
@@ -148,20 +148,26 @@ class Transaction:
                 hint="Ask for the assignment of the unit and for the next index in the same transaction.",
             ) from error
 
-    def start_run(self, start: RunStart) -> None:
+    def start_run(self, start: RunStart, planned: PlannedRun) -> None:
         """Write that a run started in this process; of one that is running already, only its plan."""
-        self._write(self._sql.start_run, start_values(start, this_process()))
+        self._write(self._sql.start_run, start_values(start, planned, this_process()))
 
     def finish_run(self, run: TeamRun) -> bool:
         """Write what a run was and return True, or False when it had been written before."""
         return self._write(self._sql.finish_run, run_values(run, this_process())) > 0
 
-    def add_observation(self, observation: StoredObservation) -> None:
-        """Append an observation; nothing when the run was observed before."""
-        self._lock_team_of(observation.experiment_id)
-        self._write(self._sql.insert_observation, observation_values(observation))
+    def add_observation(self, experiment_id: str, phase: Phase, observation: Observation) -> None:
+        """Append the observation of a run to those of an experiment; nothing when the run was observed before."""
+        self._lock_team_of(experiment_id)
+        values = observation_values(experiment_id, phase, observation)
+        of = {"of_experiment_id": experiment_id, "of_run_id": observation.run_id}
+        if not self._write(self._sql.observe_run, {**of, **values}):
+            experiment = self.experiment(experiment_id)
+            team = ("", "") if experiment is None else (experiment.workflow, experiment.team_id)
+            bare = unknown_run_values(observation.run_id, *team, this_process())
+            self._write(self._sql.insert_observed, {**of, **bare, **values})
 
-    def observations(self, experiment_id: str, phase: Phase, after_order: int = 0) -> list[StoredObservation]:
+    def observations(self, experiment_id: str, phase: Phase, after_order: int = 0) -> list[Observation]:
         """Return the observations of a phase in order, those after `after_order`."""
         of = {"of_experiment_id": experiment_id, "of_phase": phase, "after": after_order}
         return [observation_of(row) for row in self._query(self._sql.observations, of)]
