@@ -10,7 +10,7 @@ from attrs import define, field
 
 from .._model.plan import TeamPlan
 from .._model.state import Change, Experiment
-from .._tuning.rollback import TAKES_BACK, in_effect
+from .._tuning.rollback import in_effect
 
 OPTIMIZATION: Final = "optimization"
 """Key in a change's evidence: the suggestion, as plain data."""
@@ -115,7 +115,7 @@ def optimizations(
     by_change: dict[int | None, Optimization] = {}
     for change in changes:
         if change.action == "rolled_back":
-            taken = [by_change[number] for number in change.evidence.get(TAKES_BACK, ()) if number in by_change]
+            taken = [by_change[number] for number in change.takes_back if number in by_change]
             watched = found.get(change.experiment_id or "")
             for one in taken or ([] if watched is None else [watched]):
                 one.rolled_back, one.reason, one.at, one.actor = True, change.reason, change.at, change.actor

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .._model.state import TAKES_BACK
 from .._tuning.manual import ManualChanges
-from .._tuning.rollback import TAKES_BACK
 from ..errors import AutotuneError
 
 if TYPE_CHECKING:

@@ -55,7 +55,6 @@ def history(
 
 def _changes(changes: list[Change], known: Mapping[int | None, Change]) -> Table:
     """Return the table of some changes; `known` holds them and those before them, by id."""
-    from .._tuning.rollback import TAKES_BACK
     from . import rendering as show
 
     table = show.table("When", "Team", "What", "Why, and the plan")
@@ -64,7 +63,7 @@ def _changes(changes: list[Change], known: Mapping[int | None, Change]) -> Table
         plans = None
         if change.plan_before != change.plan_after:
             plans = f"{show.plan_text(change.plan_before)} → {show.plan_text(change.plan_after)}"
-        taken = [known[one].reason for one in change.evidence.get(TAKES_BACK, ()) if plans is None and one in known]
+        taken = [known[one].reason for one in change.takes_back if plans is None and one in known]
         table.add_row(
             show.text(show.when(change.at)),
             show.lines(show.name(change.team_id), show.name(change.workflow)),

@@ -39,6 +39,10 @@ ENDED: Final = frozenset(status for status, following in TRANSITIONS.items() if 
 """The statuses after which an experiment never changes again."""
 
 
+TAKES_BACK: Final = "takes_back"
+"""Key in a rollback's evidence: the ids of the changes that it took back."""
+
+
 def may_follow(status: str, following: str) -> bool:
     """Return whether an experiment may go from one status to another.
 
@@ -212,6 +216,11 @@ class Change(_Plain):
     rollback_plan: TeamPlan | None = field(default=None, converter=_optional_plan)
     improvement_percent: float | None = None
     evidence: Mapping[str, Any] = field(factory=dict)
+
+    @property
+    def takes_back(self) -> tuple[int, ...]:
+        """Ids of the changes that it took back."""
+        return tuple(self.evidence.get(TAKES_BACK, ()))
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
 
 from attrs import evolve
 
 from .._model.plan import TeamPlan
-from .._model.state import Change, ExperimentStatus
+from .._model.state import TAKES_BACK, Change, ExperimentStatus
 from ..errors import AutotuneError
 from .changes import Changes
-
-TAKES_BACK: Final = "takes_back"
-"""Key in a rollback's evidence: the ids of the changes that it took back."""
 
 
 def in_effect(changes: Sequence[Change], plan: TeamPlan) -> list[Change]:
@@ -26,7 +22,7 @@ def in_effect(changes: Sequence[Change], plan: TeamPlan) -> list[Change]:
         changes: The team's history, oldest first.
         plan: Its live plan.
     """
-    taken_back = {number for change in changes for number in change.evidence.get(TAKES_BACK, ())}
+    taken_back = {number for change in changes for number in change.takes_back}
     chain: list[Change] = []
     for change in reversed(changes):
         if (

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from attrs import define, evolve
 
 from .._model.run import TeamRun
-from .._model.state import Change, TeamState
-from .._tuning.rollback import TAKES_BACK
+from .._model.state import TAKES_BACK, Change, TeamState
 from .archive import ArchiveError, ExperimentRecord, Item
 
 if TYPE_CHECKING:
@@ -163,10 +162,10 @@ class _Writer:
 
 
 def _renumbered(change: Change, new_ids: Mapping[int | None, int | None]) -> Change:
-    taken = change.evidence.get(TAKES_BACK)
-    if taken is None:
+    if not change.takes_back:
         return change
-    return evolve(change, evidence={**change.evidence, TAKES_BACK: [new_ids[one] for one in taken if one in new_ids]})
+    taken = [new_ids[one] for one in change.takes_back if one in new_ids]
+    return evolve(change, evidence={**change.evidence, TAKES_BACK: taken})
 
 
 def _identity(change: Change) -> tuple[Any, ...]:
