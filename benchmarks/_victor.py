@@ -10,8 +10,8 @@ from typing import Any
 from victor_autotune_plugin._model.plan import EMPTY_PLAN, TeamPlan
 from victor_autotune_plugin._model.run import TeamRun
 from victor_autotune_plugin.hookspecs import PlannedRun, hookimpl
+from victor_autotune_testing.sandbox import victor_sandbox
 from victor_autotune_testing.scripted import MODEL, Script, ScriptedModel
-from victor_autotune_testing.scripted.sandbox import victor_sandbox
 
 PRICES = f"prices: {{{MODEL}: {{input_per_million_usd: 2.0, output_per_million_usd: 10.0}}}}\n"
 

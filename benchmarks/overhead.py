@@ -33,7 +33,7 @@ from victor_autotune_plugin._tuning import runtime
 from victor_autotune_plugin._tuning.runtime import Runtime
 from victor_autotune_plugin.hookspecs import hookimpl
 from victor_autotune_plugin.strategies.base import OptimizationStrategy
-from victor_autotune_testing.scripted.sandbox import victor_sandbox
+from victor_autotune_testing.sandbox import victor_sandbox
 
 MOST_MS = 2.0
 MOST_SHARE = 1.0

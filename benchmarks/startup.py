@@ -18,7 +18,7 @@ from statistics import median
 
 from _report import parser, show, with_compiled_modules
 
-from victor_autotune_testing.scripted.sandbox import Sandbox
+from victor_autotune_testing.sandbox import Sandbox
 
 OWN = """
 import json, sys, time

@@ -28,7 +28,7 @@ from victor_autotune_plugin._model.plan import EMPTY_PLAN, TeamPlan
 from victor_autotune_plugin._model.run import TeamRun
 from victor_autotune_plugin._model.state import Change, Experiment, TeamState
 from victor_autotune_plugin.storage import Store
-from victor_autotune_testing.scripted.truths import TRUE_TEAMS, TrueTeam
+from victor_autotune_testing.scripted.teams import TRUE_TEAMS, TrueTeam
 
 SETTINGS = "mode: auto\nexperiment: {max_runs_per_arm: 40}\nwatch: {max_runs: 20}\n"
 """A test that finds nothing ends sooner than by default, and so does the watch, which keeps the next test waiting."""

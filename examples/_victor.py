@@ -13,8 +13,8 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+from victor_autotune_testing.sandbox import victor_sandbox
 from victor_autotune_testing.scripted import Lognormal, Script, ScriptedModel, scripts
-from victor_autotune_testing.scripted.sandbox import victor_sandbox
 
 HERE = Path(__file__).parent
 CALL = Lognormal(median=0.05, sigma=0.3)

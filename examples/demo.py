@@ -23,8 +23,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from victor_autotune_testing.sandbox import victor_sandbox
 from victor_autotune_testing.scripted import Lognormal, ScriptedModel, scripts
-from victor_autotune_testing.scripted.sandbox import victor_sandbox
 
 if TYPE_CHECKING:
     from victor_autotune_plugin._model.run import TeamRun

@@ -21,8 +21,8 @@ from typing import Any
 import pytest
 
 from victor_autotune_plugin._host.workflows import settle
+from victor_autotune_testing.sandbox import Sandbox, victor_sandbox
 from victor_autotune_testing.scripted import Script, ScriptedModel, scripts
-from victor_autotune_testing.scripted.sandbox import Sandbox, victor_sandbox
 
 _SANDBOX = pytest.StashKey[Sandbox]()
 _UNDO = pytest.StashKey[contextlib.ExitStack]()

@@ -14,8 +14,8 @@ import pytest
 
 from victor_autotune_plugin.storage import Store, default_url
 from victor_autotune_testing.realvictor import workflow_yaml
+from victor_autotune_testing.sandbox import Sandbox
 from victor_autotune_testing.scripted import ScriptedModel, scripts
-from victor_autotune_testing.scripted.sandbox import Sandbox
 
 Process = Callable[..., subprocess.CompletedProcess[str]]
 MODEL = ("--provider", "openai", "--model", "scripted")

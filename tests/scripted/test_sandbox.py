@@ -15,15 +15,15 @@ import pytest
 
 from victor_autotune_plugin._host.workflows import settle
 from victor_autotune_plugin.errors import HostError
+from victor_autotune_testing.sandbox import Sandbox, trusted_home, victor_sandbox
 from victor_autotune_testing.scripted import NOTES
-from victor_autotune_testing.scripted.sandbox import Sandbox, trusted_home, victor_sandbox
 
 IN_A_PROCESS = """
     import asyncio, os, pwd, sys
     from pathlib import Path
     from victor_autotune_testing.scripted import ScriptedModel, scripts
     from victor_autotune_plugin._host.workflows import settle
-    from victor_autotune_testing.scripted.sandbox import trusted_home, victor_sandbox
+    from victor_autotune_testing.sandbox import trusted_home, victor_sandbox
 
     real = Path(sys.argv[1])
     os.environ["HOME"] = str(real)

@@ -25,8 +25,8 @@ from victor_autotune_testing.scripted import (
     Uniform,
     scripts,
 )
-from victor_autotune_testing.scripted.conversation import Conversation
 from victor_autotune_testing.scripted.player import Player
+from victor_autotune_testing.scripted.protocol import Conversation
 
 CALL = Conversation(
     model="m",

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import http.client
 import json
+import re
 import socket
-import statistics
 import threading
 import time
 from collections.abc import Iterator
@@ -166,26 +166,36 @@ def test_a_body_that_is_no_json_is_refused(client: Client) -> None:
 
 
 @pytest.mark.parametrize(
-    ("request_text", "status"),
+    "request_text",
     [
-        (b"hello\r\n\r\n", 400),
-        (b"GET /v1/models HTTP/1.1\r\nContent-Length: many\r\n\r\n", 400),
-        (b"POST /v1/models HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 411),
-        (b"POST /v1/models HTTP/1.1\r\nContent-Length: 999999999999\r\n\r\n", 413),
-        (b"GET / HTTP/1.1\r\nX: " + b"x" * 70_000, 431),
+        b"hello\r\n\r\n",
+        b"GET /v1/models HTTP/1.1\r\nHost: x\r\nContent-Length: many\r\n\r\n",
+        b"GET / HTTP/1.1\r\nX: " + b"x" * 70_000,
     ],
 )
-def test_what_is_no_request_is_answered_and_the_connection_closed(
-    model: ScriptedModel, request_text: bytes, status: int
-) -> None:
-    answer = raw(model, request_text)
-    assert answer.startswith(b"HTTP/1.1 %d " % status)
+def test_what_is_no_request_is_answered_and_the_connection_closed(model: ScriptedModel, request_text: bytes) -> None:
+    with socket.create_connection(("127.0.0.1", urlsplit(model.base_url).port or 0), timeout=10) as connection:
+        connection.sendall(request_text)
+        answer = b"".join(iter(lambda: connection.recv(65536), b""))
+    assert re.match(rb"HTTP/1\.[01] 400 ", answer)
+    assert model.calls == ()
+
+
+def test_a_body_that_is_too_long_is_refused_before_it_is_sent(model: ScriptedModel) -> None:
+    answer = raw(model, b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: 999999999999\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 413 ")
     assert b"Connection: close" in answer
+
+
+def test_a_body_may_come_in_chunks(model: ScriptedModel) -> None:
+    body = json.dumps(HELLO).encode()
+    head = b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    assert raw(model, head + b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body)).startswith(b"HTTP/1.1 200 OK")
 
 
 def test_requests_may_come_in_pieces_or_several_at_once(model: ScriptedModel) -> None:
     body = json.dumps(HELLO).encode()
-    request = b"POST /v1/chat/completions HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+    request = b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body) + body
     answer = raw(model, request * 3, answers=3)
     assert answer.count(b"HTTP/1.1 200 OK") == 3
     with socket.create_connection(("127.0.0.1", urlsplit(model.base_url).port or 0), timeout=10) as connection:
@@ -196,7 +206,9 @@ def test_requests_may_come_in_pieces_or_several_at_once(model: ScriptedModel) ->
 
 def test_a_client_that_waits_for_permission_to_send_its_body_gets_it(model: ScriptedModel) -> None:
     body = json.dumps(HELLO).encode()
-    head = b"POST /v1/chat/completions HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: %d\r\n\r\n" % len(body)
+    head = b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: %d\r\n\r\n" % len(
+        body
+    )
     with socket.create_connection(("127.0.0.1", urlsplit(model.base_url).port or 0), timeout=10) as connection:
         connection.sendall(head)
         assert connection.recv(65536) == b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -204,27 +216,25 @@ def test_a_client_that_waits_for_permission_to_send_its_body_gets_it(model: Scri
         assert connection.recv(65536).startswith(b"HTTP/1.1 200 OK")
 
 
-def test_a_call_without_latency_takes_less_than_two_milliseconds(client: Client) -> None:
-    long = {"model": "m", "messages": [{"role": "user", "content": "word " * 4000}]}
-    seconds = []
-    for _ in range(200):
-        started = time.perf_counter()
-        client.complete(long)
-        seconds.append(time.perf_counter() - started)
-    assert statistics.median(seconds) < 0.002
-
-
 def test_many_calls_are_in_flight_at_once(model: ScriptedModel) -> None:
-    model.script = scripts.succeed_at_once(0.4)
-    with ThreadPoolExecutor(24) as pool:
-        started = time.monotonic()
-        statuses = list(pool.map(lambda _: ask(model), range(24)))
-        seconds = time.monotonic() - started
-    assert statuses == [200] * 24
+    # They wait for the last one: the script answers it, and then everyone's time is up.
+    model.script = Script([Rule("last", in_flight=24), Rule("others", failures=[Failure(hang=True)])])
+    clients = [Client(model) for _ in range(24)]
+    for client in clients[:-1]:
+        client._connection.request("POST", "/v1/chat/completions", json.dumps(HELLO))
+    wait_until(lambda: model.in_flight == 23)
+    assert clients[-1].complete()[0] == 200
+    for client in clients:
+        client.leave()
+    wait_until(lambda: model.in_flight == 0)
     assert max_in_flight(model.calls) == 24
     assert sorted(call.in_flight for call in model.calls) == list(range(1, 25))
-    assert seconds < 5
-    assert all(0.39 < call.seconds < 2 for call in model.calls)
+
+
+def test_a_call_takes_the_latency_of_its_rule(model: ScriptedModel) -> None:
+    model.script = scripts.succeed_at_once(0.05)
+    assert ask(model) == 200
+    assert model.calls[0].seconds >= 0.049  # the clocks of the loop and of the log differ by less
 
 
 def test_the_log_tells_the_conversation_but_keeps_no_text(client: Client, model: ScriptedModel) -> None:

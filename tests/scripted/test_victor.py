@@ -20,6 +20,7 @@ from victor_autotune_testing.realvictor import (
     run_workflow,
     until,
 )
+from victor_autotune_testing.sandbox import Sandbox
 from victor_autotune_testing.scripted import (
     ANSWER,
     GONE,
@@ -33,7 +34,6 @@ from victor_autotune_testing.scripted import (
     overlaps,
     scripts,
 )
-from victor_autotune_testing.scripted.sandbox import Sandbox
 
 
 @pytest.mark.parametrize("role", ["researcher", "planner", "executor", "reviewer", "tester"])

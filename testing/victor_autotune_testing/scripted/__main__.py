@@ -13,10 +13,9 @@ from collections.abc import Sequence
 
 from victor_autotune_plugin.errors import AutotuneError
 
-from .calls import Call, max_in_flight
 from .reading import load_script
 from .script import Script
-from .server import MODEL, ScriptedModel
+from .server import MODEL, Call, ScriptedModel, max_in_flight
 
 _HELP = """\
 To let Victor use it, put this into ~/.victor/profiles.yaml, and choose the provider openai and any model:

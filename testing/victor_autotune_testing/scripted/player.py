@@ -9,52 +9,10 @@ from collections.abc import Mapping
 from random import Random
 from typing import Any, Final
 
-from attrs import frozen
-
-from .conversation import Conversation
+from .protocol import Conversation, Reply, ToolCall
 from .script import Rule, Script, ToolTurns, compile_pattern
 
 _DEFAULT: Final = Rule(name="default")
-
-
-@frozen
-class ToolCall:
-    """A tool call that an answer asks for.
-
-    Attributes:
-        id: Unique within the conversation.
-        name: Name of the tool.
-        arguments: Its arguments as JSON.
-    """
-
-    id: str
-    name: str
-    arguments: str
-
-
-@frozen
-class Reply:
-    """What happens to one call.
-
-    Attributes:
-        rule: Name of the rule.
-        seconds: Time until the answer, or None for never.
-        status: HTTP status.
-        text: The answer; empty when it asks for tools or fails.
-        tool_calls: Tool calls that it asks for.
-        prompt_tokens: Reported prompt tokens.
-        completion_tokens: Reported completion tokens.
-        retry_after: Seconds for the `Retry-After` header, or None.
-    """
-
-    rule: str
-    seconds: float | None
-    status: int
-    text: str
-    tool_calls: tuple[ToolCall, ...]
-    prompt_tokens: int
-    completion_tokens: int
-    retry_after: float | None
 
 
 class Player:

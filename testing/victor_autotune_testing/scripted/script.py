@@ -10,6 +10,7 @@ from attrs import Attribute, evolve, field, frozen
 from attrs.validators import optional
 
 from victor_autotune_plugin.errors import AutotuneError
+from victor_autotune_testing.sandbox import NOTES as NOTES
 
 from .distributions import Constant, Distribution, as_distribution, not_negative, share
 
@@ -18,9 +19,6 @@ ANSWER: Final = (
     "it is consistent, no part of it is missing, and nothing in it has to be changed."
 )
 """A final answer that Victor accepts at once: over 100 characters, no question, no announcement, no refusal."""
-
-NOTES: Final = "notes.md"
-"""The file that scripted tool calls read by default; `sandbox.Sandbox` has it in its project."""
 
 
 class ScriptError(AutotuneError):

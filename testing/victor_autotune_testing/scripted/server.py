@@ -1,4 +1,4 @@
-"""The scripted model: an OpenAI-compatible server on loopback, in a background thread."""
+"""The scripted model: an OpenAI-compatible server on loopback, in a background thread, and the log of its calls."""
 
 from __future__ import annotations
 
@@ -6,23 +6,100 @@ import asyncio
 import json
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import Future
 from types import TracebackType
 from typing import Any, Final, Self
 
+from aiohttp import web
+from attrs import field, frozen
+
 from victor_autotune_plugin.errors import AutotuneError
 
-from . import answers
-from .calls import GONE, Call
-from .connection import Connection, Gone, Request, Respond, Response
-from .conversation import Conversation, read_conversation
-from .player import Player, Reply
+from . import protocol
+from .player import Player
+from .protocol import Conversation, Reply
 from .script import Script
 
 HOST: Final = "127.0.0.1"
 MODEL: Final = "scripted"
 """Name of the model in the server's list. Any other name is answered as well."""
+GONE: Final = 499
+"""Status of a call whose client left before the answer, or that was cut off when the model was closed."""
+_METHODS: Final = {"/v1/chat/completions": "POST", "/v1/models": "GET"}
+_MOST_BODY: Final = 64 * 1024 * 1024
+_KEPT_ALIVE_SECONDS: Final = 3600.0
+"""Of an idle connection. A server that closes it just when the client uses it again looks like a failed call."""
+
+
+@frozen
+class Call:
+    """One call of the model. It holds no text of the conversation unless the model was told to keep bodies.
+
+    Attributes:
+        started: Monotonic seconds when the request had arrived.
+        ended: Monotonic seconds when the answer was sent, or the client left.
+        role: Role of the sub-agent, or empty.
+        rule: Name of the rule that answered.
+        turn: Number of the call in its conversation, from 1.
+        model: Name of the model that was asked for.
+        prompt_tokens: Reported prompt tokens; 0 when the call failed.
+        completion_tokens: Reported completion tokens; 0 when the call failed.
+        tool_calls: Tool calls that the answer asks for.
+        tool_results: Tool results that came with the request and were new.
+        tool_results_refused: Those among them that say that the tool budget is exhausted.
+        status: HTTP status, or `GONE`.
+        in_flight: Calls in flight when this one arrived, this one included.
+        body: The request, when the model keeps bodies.
+    """
+
+    started: float
+    ended: float
+    role: str
+    rule: str
+    turn: int
+    model: str
+    prompt_tokens: int
+    completion_tokens: int
+    tool_calls: int
+    tool_results: int
+    tool_results_refused: int
+    status: int
+    in_flight: int
+    body: Mapping[str, Any] | None = field(default=None, repr=False, eq=False)
+
+    @property
+    def seconds(self) -> float:
+        """Time from the request to the answer, in seconds."""
+        return self.ended - self.started
+
+
+def overlaps(one: Call, other: Call) -> bool:
+    """Return whether two calls were in flight at the same time."""
+    return one.started < other.ended and other.started < one.ended
+
+
+def max_in_flight(calls: Iterable[Call]) -> int:
+    """Return the largest number of these calls that were in flight at the same time, 0 without calls."""
+    changes = [change for call in calls for change in ((call.started, 1), (call.ended, -1))]
+    now = most = 0
+    # At equal times the ends come first: a call that starts when another ends does not overlap it.
+    for _, change in sorted(changes):
+        now += change
+        most = max(most, now)
+    return most
+
+
+@frozen
+class _Serving:
+    """What another thread needs of the server's: its port, its loop, and the future that ends it."""
+
+    port: int
+    loop: asyncio.AbstractEventLoop
+    closing: asyncio.Future[None]
+
+    def end(self) -> None:
+        self.loop.call_soon_threadsafe(self.closing.set_result, None)
 
 
 class ScriptedModel:
@@ -46,8 +123,7 @@ class ScriptedModel:
     def __init__(self, script: Script | None = None, *, port: int = 0, keep_bodies: bool = False) -> None:
         self._service = _Service(script or Script(), keep_bodies=keep_bodies)
         self._wanted_port = port
-        self._port: int | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._serving: _Serving | None = None
         self._thread: threading.Thread | None = None
 
     def start(self) -> Self:
@@ -58,17 +134,17 @@ class ScriptedModel:
         """
         if self._thread is not None:
             raise AutotuneError("the scripted model is running already", hint="close() it first")
-        ready: Future[tuple[int, asyncio.AbstractEventLoop]] = Future()
-        thread = threading.Thread(target=self._serve, args=(ready,), name="scripted-model", daemon=True)
+        ready: Future[_Serving] = Future()
+        thread = threading.Thread(target=self._run, args=(ready,), name="scripted-model", daemon=True)
         thread.start()
         try:
-            self._port, self._loop = ready.result()
+            self._serving = ready.result()
         except OSError as error:
             thread.join()
             hint = "choose another port, or 0 for a free one"
             raise AutotuneError(f"can't listen on {HOST}:{self._wanted_port}: {error.strerror}", hint=hint) from error
         except BaseException:  # Ctrl-C while it starts
-            ready.add_done_callback(lambda future: future.result()[1].call_soon_threadsafe(future.result()[1].stop))
+            ready.add_done_callback(lambda future: future.result().end())
             raise
         self._thread = thread
         return self
@@ -76,11 +152,10 @@ class ScriptedModel:
     def close(self) -> None:
         """Stop serving, cut off what is in flight, and wait until thread and sockets are gone. May be called twice."""
         thread, self._thread = self._thread, None
-        if thread is None or self._loop is None:
-            return
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        thread.join()
-        self._loop = self._port = None
+        serving, self._serving = self._serving, None
+        if thread is not None and serving is not None:
+            serving.end()
+            thread.join()
 
     def __enter__(self) -> Self:
         return self.start()
@@ -97,13 +172,13 @@ class ScriptedModel:
         Raises:
             AutotuneError: The model is not running.
         """
-        if self._port is None:
+        if self._serving is None:
             raise AutotuneError("the scripted model is not running", hint="start() it, or use it as a context manager")
-        return f"http://{HOST}:{self._port}/v1"
+        return f"http://{HOST}:{self._serving.port}/v1"
 
     @property
     def script(self) -> Script:
-        """What it does. May be set at any time; calls in flight end as they began, and counting starts anew."""
+        """What it does. May be set at any time: calls in flight end as they began, and counting starts again."""
         return self._service.player.script
 
     @script.setter
@@ -124,29 +199,39 @@ class ScriptedModel:
         """Forget the calls that have ended."""
         self._service.calls = []
 
-    def _serve(self, ready: Future[tuple[int, asyncio.AbstractEventLoop]]) -> None:
-        loop = asyncio.new_event_loop()
-        connections: set[Connection] = set()
+    def _run(self, ready: Future[_Serving]) -> None:
         try:
-            try:
-                starting = loop.create_server(lambda: Connection(self._service, connections), HOST, self._wanted_port)
-                server = loop.run_until_complete(starting)
-            except BaseException as error:
-                ready.set_exception(error)
-                return
-            ready.set_result((server.sockets[0].getsockname()[1], loop))
-            loop.run_forever()
-            server.close()
-            for connection in tuple(connections):
-                connection.abort()
-            # Lets the transports close their sockets.
-            loop.run_until_complete(asyncio.sleep(0))
+            asyncio.run(self._serve(ready))
+        except BaseException as error:
+            if ready.done():
+                raise
+            ready.set_exception(error)
+
+    async def _serve(self, ready: Future[_Serving]) -> None:
+        loop = asyncio.get_running_loop()
+        self._service.closing = loop.create_future()
+        app = web.Application(client_max_size=_MOST_BODY)
+        app.router.add_route("*", "/{path:.*}", self._service.answer)
+        runner = web.AppRunner(
+            app,
+            access_log=None,
+            handler_cancellation=True,  # tells a handler that its client has left
+            keepalive_timeout=_KEPT_ALIVE_SECONDS,
+            shutdown_timeout=1.0,
+        )
+        await runner.setup()
+        try:
+            await web.TCPSite(runner, HOST, self._wanted_port).start()
+            ready.set_result(_Serving(runner.addresses[0][1], loop, self._service.closing))
+            await self._service.closing
         finally:
-            loop.close()
+            await runner.cleanup()
 
 
 class _Service:
     """Answers the requests of all connections; lives in the server's thread."""
+
+    closing: asyncio.Future[None]
 
     def __init__(self, script: Script, *, keep_bodies: bool) -> None:
         self.player = Player(script)
@@ -155,37 +240,38 @@ class _Service:
         self._keep_bodies = keep_bodies
         self._answered = 0
 
-    def handle(self, request: Request, respond: Respond) -> Gone:
+    async def answer(self, request: web.Request) -> web.Response:
         """Answer a request."""
-        if request.path == "/v1/chat/completions" and request.method == "POST":
-            try:
-                body = json.loads(request.body)
-                conversation = read_conversation(body)
-            except ValueError as error:
-                respond(self.bad_request(400, str(error)))
-            else:
-                return self._complete(conversation, body, respond)
-        elif request.path in ("/v1/chat/completions", "/v1/models"):
-            allowed = "GET" if request.path == "/v1/models" else "POST"
-            if request.method == allowed:
-                respond(Response(200, answers.models([MODEL])))
-            else:
-                respond(self.bad_request(405, f"{request.path} takes {allowed} only"))
-        else:
-            respond(self.bad_request(404, f"no {request.path} here; there are /v1/chat/completions and /v1/models"))
-        return lambda: None
+        allowed = _METHODS.get(request.path)
+        if allowed is None:
+            return _refusal(404, f"no {request.path} here; there are /v1/chat/completions and /v1/models")
+        if request.method != allowed:
+            return _refusal(405, f"{request.path} takes {allowed} only")
+        if allowed == "GET":
+            return _json(200, protocol.models([MODEL]))
+        if (request.content_length or 0) > _MOST_BODY:
+            response = _refusal(413, f"the body is longer than {_MOST_BODY} bytes")
+            response.force_close()
+            return response
+        try:
+            body = json.loads(await request.read())
+            conversation = protocol.read_conversation(body)
+        except ValueError as error:
+            return _refusal(400, str(error))
+        return await self._complete(conversation, body, request)
 
-    def bad_request(self, status: int, message: str) -> Response:
-        """Return the answer to a request that no rule decides about."""
-        return Response(status, answers.error(status, message))
-
-    def _complete(self, conversation: Conversation, body: Mapping[str, Any], respond: Respond) -> Gone:
+    async def _complete(
+        self, conversation: Conversation, body: Mapping[str, Any], request: web.Request
+    ) -> web.Response:
         started = time.monotonic()
         self.in_flight += 1
         in_flight = self.in_flight
         reply = self.player.play(conversation, in_flight)
-
-        def end(status: int) -> None:
+        status = GONE
+        try:
+            if reply.seconds == 0 or not (await asyncio.wait({self.closing}, timeout=reply.seconds))[0]:
+                status = reply.status
+        finally:
             self.in_flight -= 1
             ok = status == 200
             self.calls.append(
@@ -206,31 +292,26 @@ class _Service:
                     body=body if self._keep_bodies else None,
                 )
             )
+        if status == GONE:
+            if request.transport is not None:
+                request.transport.abort()
+            return web.Response()
+        return self._response(reply, conversation.model, stream=bool(body.get("stream")))
 
-        def answer() -> None:
-            response = self._response(reply, conversation.model, stream=bool(body.get("stream")))
-            end(reply.status)
-            respond(response)
-
-        if reply.seconds is None:
-            return lambda: end(GONE)
-        if reply.seconds == 0:
-            answer()
-            return lambda: None
-        timer = asyncio.get_running_loop().call_later(reply.seconds, answer)
-
-        def leave() -> None:
-            timer.cancel()
-            end(GONE)
-
-        return leave
-
-    def _response(self, reply: Reply, model: str, *, stream: bool) -> Response:
+    def _response(self, reply: Reply, model: str, *, stream: bool) -> web.Response:
         if reply.status != 200:
             headers = {} if reply.retry_after is None else {"Retry-After": f"{reply.retry_after:g}"}
-            message = f"failed as scripted, by {reply.rule!r}"
-            return Response(reply.status, answers.error(reply.status, message), headers=headers)
+            return _refusal(reply.status, f"failed as scripted, by {reply.rule!r}", headers)
         self._answered += 1
         if stream:
-            return Response(200, answers.events(reply, model, self._answered), "text/event-stream")
-        return Response(200, answers.completion(reply, model, self._answered))
+            events = protocol.events(reply, model, self._answered)
+            return web.Response(body=events, content_type="text/event-stream")
+        return _json(200, protocol.completion(reply, model, self._answered))
+
+
+def _json(status: int, body: bytes, headers: Mapping[str, str] | None = None) -> web.Response:
+    return web.Response(status=status, body=body, headers=headers, content_type="application/json")
+
+
+def _refusal(status: int, message: str, headers: Mapping[str, str] | None = None) -> web.Response:
+    return _json(status, protocol.error(status, message), headers)

@@ -1,7 +1,8 @@
-"""Teams with one fault each, of the kind that a strategy mends; for tests and benchmarks on real Victor.
+"""Teams whose best plan is known, because what their members take is a property of the script.
 
-What a member takes is a property of the script, so the gain that a change can bring is known beforehand. The faults are
-as large as they are in practice, not as large as they could be: SPEC's ranges are what a strategy is expected to bring.
+`FAULTY_TEAMS` have one fault each, of the kind that a strategy mends; the faults are as large as they are in practice,
+not as large as they could be: SPEC's ranges are what a strategy is expected to bring. `TRUE_TEAMS` have a best plan
+among several, to see whether tuning finds it. For tests and benchmarks on real Victor.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from attrs import field, frozen
+
+from victor_autotune_plugin._model.plan import TeamPlan
 
 from .distributions import Constant, Distribution, Lognormal
 from .script import Failure, Rule, Script, ToolTurns
@@ -22,67 +25,83 @@ IN_TIME: Final = "in time"
 """The share of runs that ended within the changed plan's deadline, one way or the other."""
 
 
-@frozen
-class FaultyTeam:
-    """A team, the model behind it, and what is wrong with them.
+@frozen(kw_only=True)
+class ScriptedTeam:
+    """A team and the model behind it.
 
     Attributes:
-        strategy: Name of the strategy that should hint it.
-        fault: What is wrong, in a few words.
-        metric: What gets better: `duration`, `cost`, or `IN_TIME`.
-        expected: What such a change usually brings, percent (percentage points for `IN_TIME`): from, to.
         formation: Formation as configured.
         members: Members as a workflow file has them.
         script: The model's script, given the seconds that an ordinary call takes.
         goals: Goals of consecutive runs, in turn.
-        step: Further keys of the team step.
-        baselines: What the analysis compares with, in ordinary calls for figures in seconds.
+        step: Further keys of the team step; `timeout_calls` is a timeout in ordinary calls.
     """
 
-    strategy: str
-    fault: str
-    metric: str
-    expected: tuple[float, float]
-    formation: str
+    formation: str = "sequential"
     members: tuple[Mapping[str, Any], ...]
     script: Callable[[float], Script]
     goals: tuple[str, ...] = (GOAL,)
     step: Mapping[str, Any] = field(factory=dict)
-    baselines: Mapping[str, float] = field(factory=dict)
 
     def step_fields(self, call_seconds: float) -> dict[str, Any]:
-        """Return the further keys of the step; a timeout is given in ordinary calls.
-
-        Args:
-            call_seconds: What an ordinary call takes.
-        """
+        """Return the further keys of the step, when an ordinary call takes so many seconds."""
         fields = {"timeout_seconds": 60.0, **self.step}
         if "timeout_calls" in fields:
             fields["timeout_seconds"] = fields.pop("timeout_calls") * call_seconds
         return fields
 
-    def baseline_metrics(self, call_seconds: float) -> dict[str, float]:
-        """Return what the analysis compares with.
 
-        Args:
-            call_seconds: What an ordinary call takes.
-        """
+@frozen(kw_only=True)
+class FaultyTeam(ScriptedTeam):
+    """A team with something wrong.
+
+    Attributes:
+        strategy: Name of the strategy that should suggest the change.
+        fault: What is wrong, in a few words.
+        metric: What gets better: `duration`, `cost`, or `IN_TIME`.
+        expected: What such a change usually brings, percent (percentage points for `IN_TIME`): from, to.
+        baselines: What the analysis compares with, in ordinary calls for figures in seconds.
+    """
+
+    strategy: str
+    fault: str
+    metric: str = "duration"
+    expected: tuple[float, float]
+    baselines: Mapping[str, float] = field(factory=dict)
+
+    def baseline_metrics(self, call_seconds: float) -> dict[str, float]:
+        """Return what the analysis compares with, when an ordinary call takes so many seconds."""
         return {
             name: value * call_seconds if name.endswith("seconds") else value for name, value in self.baselines.items()
         }
 
 
-def about(value: float) -> Distribution:
+@frozen(kw_only=True)
+class TrueTeam(ScriptedTeam):
+    """A team, and plans among which the best one is.
+
+    Attributes:
+        name: What its work is like.
+        truth: What that means, in a few words.
+        candidates: Plans among which the best one is.
+    """
+
+    name: str
+    truth: str
+    candidates: tuple[TeamPlan, ...]
+
+
+def _about(value: float) -> Distribution:
     """Return the latency of a call that takes about so many seconds."""
     return Lognormal(value, 0.12)
 
 
-def by_calls(calls: Mapping[str, float]) -> Callable[[float], Script]:
+def _by_calls(calls: Mapping[str, float]) -> Callable[[float], Script]:
     """Return a script under which roles take so many ordinary calls' time each."""
 
     def script(call_seconds: float) -> Script:
         rules = [
-            Rule(role, role=role, latency=about(times * call_seconds), answer=SATISFIED_ANSWER)
+            Rule(role, role=role, latency=_about(times * call_seconds), answer=SATISFIED_ANSWER)
             for role, times in calls.items()
         ]
         return Script(rules, seed=11)
@@ -90,9 +109,9 @@ def by_calls(calls: Mapping[str, float]) -> Callable[[float], Script]:
     return script
 
 
-def looping(call_seconds: float) -> Script:
+def _looping(call_seconds: float) -> Script:
     """Hard tasks send the researcher round in circles until Victor stops it; told to stop, it answers."""
-    call = about(0.1 * call_seconds)
+    call = _about(0.1 * call_seconds)
     return Script(
         [
             Rule("told", role="researcher", refused=1, latency=call, answer=SATISFIED_ANSWER),
@@ -109,7 +128,7 @@ def _hanging(call_seconds: float) -> Script:
     return Script(
         [
             Rule("hanging", role="reviewer", goal=HARD_GOAL, failures=[Failure(hang=True)]),
-            Rule("others", latency=about(call_seconds), answer=SATISFIED_ANSWER),
+            Rule("others", latency=_about(call_seconds), answer=SATISFIED_ANSWER),
         ],
         seed=11,
     )
@@ -122,91 +141,156 @@ def _useless(call_seconds: float) -> Script:
             Rule(
                 "useless",
                 role="reviewer",
-                latency=about(0.2 * call_seconds),
+                latency=_about(0.2 * call_seconds),
                 prompt_tokens=Constant(40),
                 completion_tokens=Constant(10),
                 answer=STUCK_ANSWER,
             ),
-            Rule("others", latency=about(call_seconds), answer=SATISFIED_ANSWER),
+            Rule("others", latency=_about(call_seconds), answer=SATISFIED_ANSWER),
         ],
         seed=11,
     )
 
 
-def members_of(**roles: str) -> tuple[dict[str, Any], ...]:
+def _members_of(**roles: str) -> tuple[dict[str, Any], ...]:
     """Return members as a workflow file has them, by id and role."""
     return tuple({"id": name, "role": role} for name, role in roles.items())
 
 
+def _dependent(call_seconds: float) -> Script:
+    """A member that works while another one does gets nowhere: it misses what the other one has not yet written."""
+    return Script(
+        [
+            Rule("missing something", in_flight=2, latency=_about(call_seconds), answer=STUCK_ANSWER),
+            Rule("in order", latency=_about(call_seconds), answer=SATISFIED_ANSWER),
+        ],
+        seed=11,
+    )
+
+
+def _flaky(call_seconds: float) -> Script:
+    """The reviewer takes three calls to get nowhere."""
+    return Script(
+        [
+            Rule("flaky", role="reviewer", latency=_about(call_seconds), answer=STUCK_ANSWER),
+            Rule("others", latency=_about(1.2 * call_seconds), answer=SATISFIED_ANSWER),
+        ],
+        seed=11,
+    )
+
+
+def _hungry(call_seconds: float) -> Script:
+    """As `_looping`, where the calls between the tools are what takes time."""
+    return _looping(4 * call_seconds)
+
+
+_ONE_EACH: Final = {"planner": 1.0, "researcher": 1.0, "executor": 1.0, "reviewer": 1.0}
+_FOUR: Final = _members_of(planner="planner", researcher="researcher", executor="executor", reviewer="reviewer")
+_IDS: Final = tuple(str(member["id"]) for member in _FOUR)
+
 FAULTY_TEAMS: Final = (
     FaultyTeam(
-        "formation_selection",
-        "independent members wait for one another",
-        "duration",
-        (20, 50),
-        "sequential",
-        members_of(planner="planner", researcher="researcher", reviewer="reviewer"),
-        by_calls({"planner": 0.5, "researcher": 1.2, "reviewer": 0.4}),
+        strategy="formation_selection",
+        fault="independent members wait for one another",
+        expected=(20, 50),
+        members=_members_of(planner="planner", researcher="researcher", reviewer="reviewer"),
+        script=_by_calls({"planner": 0.5, "researcher": 1.2, "reviewer": 0.4}),
     ),
     FaultyTeam(
-        "team_sizing",
-        "eight members, of whom the last five look again at the same",
-        "duration",
-        (10, 20),
-        "sequential",
-        members_of(
+        strategy="team_sizing",
+        fault="eight members, of whom the last five look again at the same",
+        expected=(10, 20),
+        members=_members_of(
             planner="planner",
             researcher="researcher",
             executor="executor",
             **{f"reviewer_{n}": "reviewer" for n in range(1, 6)},
         ),
-        by_calls({"planner": 1.0, "researcher": 1.0, "executor": 1.0, "reviewer": 0.1}),
+        script=_by_calls({"planner": 1.0, "researcher": 1.0, "executor": 1.0, "reviewer": 0.1}),
     ),
     FaultyTeam(
-        "tool_budget",
-        "hard tasks send a member round in circles",
-        "cost",
-        (5, 15),
-        "sequential",
-        members_of(planner="planner", researcher="researcher"),
-        looping,
+        strategy="tool_budget",
+        fault="hard tasks send a member round in circles",
+        metric="cost",
+        expected=(5, 15),
+        members=_members_of(planner="planner", researcher="researcher"),
+        script=_looping,
         goals=(GOAL, GOAL, GOAL, GOAL, HARD_GOAL),
         step={"total_tool_budget": 46},
     ),
     FaultyTeam(
-        "timeout_tuning",
-        "one task in twelve hangs until the step's own timeout",
-        IN_TIME,
-        (5, 10),
-        "sequential",
-        members_of(planner="planner", reviewer="reviewer"),
-        _hanging,
+        strategy="timeout_tuning",
+        fault="one task in twelve hangs until the step's own timeout",
+        metric=IN_TIME,
+        expected=(5, 10),
+        members=_members_of(planner="planner", reviewer="reviewer"),
+        script=_hanging,
         goals=(*[GOAL] * 4, HARD_GOAL, *[GOAL] * 7),
         step={"timeout_calls": 12.0},
         baselines={"p95_duration_seconds": 3.0},
     ),
     FaultyTeam(
-        "member_selection",
-        "one member never gets anywhere",
-        "duration",
-        (10, 30),
-        "sequential",
-        members_of(planner="planner", researcher="researcher", executor="executor", reviewer="reviewer"),
-        _useless,
+        strategy="member_selection",
+        fault="one member never gets anywhere",
+        expected=(10, 30),
+        members=_FOUR,
+        script=_useless,
     ),
     FaultyTeam(
-        "parallelization",
-        "two pairs that have nothing to do with each other work one after another",
-        "duration",
-        (30, 50),
-        "sequential",
-        members_of(
+        strategy="parallelization",
+        fault="two pairs that have nothing to do with each other work one after another",
+        expected=(30, 50),
+        members=_members_of(
             frontend_coder="executor",
             frontend_reviewer="reviewer",
             backend_coder="executor",
             backend_reviewer="reviewer",
         ),
-        by_calls({"executor": 1.0, "reviewer": 0.7}),
+        script=_by_calls({"executor": 1.0, "reviewer": 0.7}),
     ),
 )
 """One team for each built-in strategy, in the order of SPEC's table."""
+
+TRUE_TEAMS: Final = (
+    TrueTeam(
+        name="decomposable",
+        truth="nobody needs another's work, and all wait for one another",
+        members=_FOUR,
+        script=_by_calls(_ONE_EACH),
+        candidates=(TeamPlan("parallel"), TeamPlan("pipeline"), TeamPlan(sub_teams=[_IDS[:2], _IDS[2:]])),
+    ),
+    TrueTeam(
+        name="sequential",
+        truth="who works beside another gets nowhere",
+        members=_FOUR,
+        script=_dependent,
+        candidates=(TeamPlan("parallel"), TeamPlan("pipeline"), TeamPlan(sub_teams=[_IDS[:2], _IDS[2:]])),
+    ),
+    TrueTeam(
+        name="flaky member",
+        truth="one member takes longest and never gets anywhere",
+        formation="parallel",
+        members=_FOUR,
+        script=_flaky,
+        candidates=(TeamPlan("sequential"), TeamPlan(members=_IDS[:3]), TeamPlan("sequential", _IDS[:3])),
+    ),
+    TrueTeam(
+        name="tool-hungry",
+        truth="every other task sends a member round in circles",
+        formation="parallel",
+        members=_members_of(planner="planner", researcher="researcher"),
+        script=_hungry,
+        candidates=(TeamPlan("sequential"), TeamPlan(tool_budget=25), TeamPlan(tool_budget=30)),
+        goals=(GOAL, HARD_GOAL),
+        step={"total_tool_budget": 46},
+    ),
+    TrueTeam(
+        name="already optimal",
+        truth="all work at once and are needed",
+        formation="parallel",
+        members=_FOUR[:3],
+        script=_by_calls(_ONE_EACH),
+        candidates=(TeamPlan("sequential"), TeamPlan("consensus"), TeamPlan(sub_teams=[_IDS[:2], _IDS[2:3]])),
+    ),
+)
+"""Workflows with different truths; a good tuner speeds up those that have room, and leaves the others alone."""

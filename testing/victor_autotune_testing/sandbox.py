@@ -3,17 +3,21 @@
 Victor keeps its settings, caches and databases in `~/.victor` and in `.victor` of the current folder, and believes
 `HOME` only when the passwd database agrees (`victor/config/secure_paths.py`). A sandbox therefore moves `HOME`, lets
 the passwd database of this process agree, and works in a project of its own.
+
+`python -m victor_autotune_testing.sandbox PROGRAM ...` does it for a process of its own: lets the passwd database agree
+with `HOME`, and then becomes the program. `sandbox_command` builds that command line.
 """
 
 from __future__ import annotations
 
 import atexit
 import contextlib
-import importlib
+import importlib.metadata
 import json
 import logging
 import os
 import pwd
+import runpy
 import shutil
 import sys
 import tempfile
@@ -23,11 +27,12 @@ from typing import Any, Final
 
 from attrs import frozen
 
-from victor_autotune_plugin.errors import HostError
+from victor_autotune_plugin.errors import AutotuneError, HostError
 
-from .script import NOTES
-
+NOTES: Final = "notes.md"
+"""A file with notes in the sandbox's project, for scripted tool calls to read."""
 _NOTES_LINES: Final = 1000
+_USAGE: Final = "name a console script, or python with -c CODE, -m MODULE or a file"
 _OFFLINE: Final = {
     # Without them, an installed sentence-transformers would download Victor's embedding model.
     "HF_HUB_OFFLINE": "1",
@@ -93,7 +98,7 @@ def sandbox_command(argv: Sequence[str]) -> list[str]:
         argv: The program and its arguments: the name of an installed console script such as `victor` or
             `victor-autotune`, or `python` with `-c CODE`, `-m MODULE` or a file.
     """
-    return [sys.executable, "-m", "victor_autotune_testing.scripted.sandboxed", *argv]
+    return [sys.executable, "-m", "victor_autotune_testing.sandbox", *argv]
 
 
 @contextlib.contextmanager
@@ -138,11 +143,7 @@ def victor_sandbox(
 
 @contextlib.contextmanager
 def trusted_home(home: Path) -> Iterator[None]:
-    """Let the passwd database of this process name a folder as this user's home while the block runs.
-
-    Args:
-        home: The folder.
-    """
+    """Let the passwd database of this process name a folder as this user's home while the block runs."""
     original = pwd.getpwuid
     own = os.getuid()
 
@@ -252,3 +253,57 @@ def _quiet() -> Iterator[None]:
         live_console.unregister_live_console()
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)
+
+
+def _become(argv: Sequence[str]) -> None:
+    """Run a program in this process.
+
+    Raises:
+        AutotuneError: There is no such program.
+        SystemExit: The program ended with an exit code.
+    """
+    if not argv:
+        raise AutotuneError("no program to run", hint=_USAGE)
+    with trusted_home(Path(os.environ["HOME"])):
+        if argv[0] == "python":
+            _python(argv[1:])
+        else:
+            _console_script(argv)
+
+
+def main(argv: Sequence[str]) -> None:
+    """Become a program, and end with a message and exit code 2 when there is no such program."""
+    try:
+        _become(argv)
+    except AutotuneError as error:
+        sys.stderr.write(f"{error}\n")
+        sys.exit(2)
+
+
+def _python(argv: Sequence[str]) -> None:
+    match argv:
+        case ["-c", code, *rest]:
+            sys.argv = ["-c", *rest]
+            sys.path.insert(0, "")
+            exec(compile(code, "<string>", "exec"), {"__name__": "__main__"})
+        case ["-m", module, *rest]:
+            sys.argv = [module, *rest]
+            runpy.run_module(module, run_name="__main__", alter_sys=True)
+        case [file, *rest] if not file.startswith("-"):
+            sys.argv = [file, *rest]
+            sys.path.insert(0, str(Path(file).parent))
+            runpy.run_path(file, run_name="__main__")
+        case _:
+            raise AutotuneError(f"python {' '.join(argv)} is not understood", hint=_USAGE)
+
+
+def _console_script(argv: Sequence[str]) -> None:
+    found = importlib.metadata.entry_points(group="console_scripts", name=argv[0])
+    if not found:
+        raise AutotuneError(f"no console script called {argv[0]!r} is installed", hint=_USAGE)
+    sys.argv = list(argv)
+    sys.exit(next(iter(found)).load()())
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
