@@ -24,8 +24,8 @@ import victor_autotune_hooks
 import victor_autotune_plugin
 from victor_autotune_plugin import failsafe
 from victor_autotune_plugin._model.optimization import OptimizationPriority, OptimizationSuggestion, OptimizationType
+from victor_autotune_testing.sandbox import victor_sandbox
 from victor_autotune_testing.scripted import ScriptedModel, scripts
-from victor_autotune_testing.scripted.sandbox import victor_sandbox
 
 BOUNDS: Final = {"observed": 22, "in a test": 30}
 """Files that each kind of run may pass through."""
