@@ -151,7 +151,7 @@ def tuner_raising(project: Path, patch: pytest.MonkeyPatch) -> None:
 
 
 PATCHED = {
-    "reading of the team raising": "victor_autotune_plugin._host.translation.member_spec",
+    "reading of the team raising": "victor_autotune_plugin._host.calls.member_spec",
     "choice of a plan raising": "victor_autotune_plugin._tuning.loop.TuningLoop._planned",
     "plan check raising": "victor_autotune_plugin._host.translation.check_plan",
     "translation raising": "victor_autotune_plugin._host.translation.configure",
@@ -167,8 +167,8 @@ PATCHED = {
     "tool budget raising": "victor_autotune_plugin._host.meters.MemberMeter.reserve_tool_calls",
     "making of the record raising": "victor_autotune_plugin._host.interception.ActiveRun._record",
     "reading of the result raising": "victor_autotune_plugin._host.calls.ConfigCall.read",
-    "reading of the step raising": "victor_autotune_plugin._host.team_step._placed",
-    "reading of the metadata raising": "victor_autotune_plugin._host.team_step.remember_metadata",
+    "reading of the step raising": "victor_autotune_plugin._host.call_context._placed",
+    "reading of the metadata raising": "victor_autotune_plugin._host.call_context.remember_metadata",
     "lost runs raising": "victor_autotune_plugin.storage.Store.mark_lost_runs",
 }
 for _name, _target in PATCHED.items():

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from victor_autotune_plugin import failsafe
-from victor_autotune_plugin._host import seam_status, seams
+from victor_autotune_plugin._host import seams
 from victor_autotune_plugin._model.plan import TeamPlan
 from victor_autotune_plugin.plugin import plugin as victor_plugin
 from victor_autotune_testing.realvictor import make_team, outcomes, run_team
@@ -121,7 +121,7 @@ SEAM_NAMES = [seam.name for seam in seams.SEAMS]
 
 
 def test_what_budgets_need_are_seams() -> None:
-    assert {seam_status.PARTICIPANT, seam_status.TOOL_CALLS} <= set(SEAM_NAMES)
+    assert {seams._PARTICIPANT, seams._TOOL_CALLS} <= set(seams.SEAMS)
 
 
 @pytest.mark.parametrize("name", SEAM_NAMES)
@@ -197,10 +197,10 @@ def of_another_kind(original: Any) -> Any:
     return made
 
 
-async def test_a_budget_that_could_not_bite_is_not_applied(
+async def test_a_budget_that_cannot_be_enforced_is_not_applied(
     plugin: Plugin, orchestrator: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(seam_status.seams, seam_status.TOOL_CALLS, "gone")
+    monkeypatch.setitem(seams._status, seams._TOOL_CALLS.name, "gone")
     plugin.plan = TeamPlan(tool_budget=3)
     assert outcomes(await run_team(orchestrator, make_team("researcher"))) == [("m0", True, 0)]
     assert plugin.run.plan_asked.is_empty

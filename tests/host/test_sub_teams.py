@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from victor_autotune_plugin import failsafe
-from victor_autotune_plugin._host.translation import check_plan, plan_as_used
-from victor_autotune_plugin._model.plan import MemberSpec, TeamPlan, TeamSpec
+from victor_autotune_plugin._host.translation import check_plan
+from victor_autotune_plugin._model.plan import MemberSpec, TeamPlan, TeamSpec, plan_as_used
 from victor_autotune_plugin.errors import PlanError
 from victor_autotune_plugin.hookspecs import RunStart, hookimpl
 from victor_autotune_testing.realvictor import (
@@ -195,7 +195,7 @@ async def test_a_group_that_breaks_as_a_whole_leaves_the_others_their_results(
     assert result.member_results["m1"].error == "broken"
 
 
-async def test_budgets_bite_across_groups(plugin: Plugin, orchestrator: Any, scripted: ScriptedModel) -> None:
+async def test_budgets_are_enforced_across_groups(plugin: Plugin, orchestrator: Any, scripted: ScriptedModel) -> None:
     scripted.script = scripts.with_tools(1, 4)
     plugin.plan = TeamPlan(sub_teams=TWO_PAIRS.sub_teams, tool_budget=9, member_budgets={"m2": 1})
     result = await run_config(orchestrator)

@@ -1,8 +1,9 @@
-"""The only room that knows Victor: where it is intercepted, and how its objects and ours translate.
+"""The only room that knows Victor: where it is intercepted, and how its objects and the plugin's values translate.
 
-- `seams` wraps Victor's public methods, and takes the wrappers out again;
-- `interception` is what the wrappers do: the way of a run, start to finish;
-- `translation` turns Victor's objects into our values and a plan into Victor's arguments;
-- `meters` measures what members do, and `limits` makes budgets and deadlines bite;
+- `seams` wraps Victor's public methods, and removes the wrappers again;
+- `interception` is the way of a run, start to finish;
+- `call_context` knows in which workflow and step a run happens;
+- `calls` reads the two calls that every run passes, and `translation` turns a plan into Victor's arguments;
+- `meters` measures what members do, and `limits` enforces budgets and deadlines;
 - `workflows` loads and runs workflow files with team steps.
 """

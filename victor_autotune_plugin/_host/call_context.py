@@ -1,17 +1,25 @@
 """Where in Victor a team run happens: in which workflow, as which step, under which timeout.
 
-The coordinator, where every run passes, knows none of this; the layers above it do. Each of them leaves what it
-knows in a `ContextVar` on the way down.
+The coordinator, where every run passes, knows none of this; the layers above it do. The wrappers here, in wrapt's form,
+are put on those layers, and leave what each knows in a `ContextVar` on the way down.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import aclosing, contextmanager
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, Final
 
 from attrs import evolve, frozen
+
+from .. import failsafe
+
+_MOST_WORKFLOWS: Final = 1000
+
+_metadata: dict[str, Mapping[str, Any]] = {}
+"""The `metadata.autotune` of workflows that were compiled in this process, by name; a compiled graph has none."""
 
 
 @frozen
@@ -23,7 +31,7 @@ class Place:
         metadata: The workflow's own `metadata.autotune`, or None.
         team_id: Id of the team step, graph node or configured team, or None.
         step_timeout: The team step's own timeout in seconds, or None.
-        lifted: Whether that timeout was taken off the step, so that it has to be enforced by the plugin.
+        lifted: Whether that timeout was taken off the step, so that the plugin has to enforce it.
     """
 
     workflow: str | None = None
@@ -42,19 +50,11 @@ def here() -> Place:
 
 
 @contextmanager
-def inside(**known: Any) -> Iterator[Place]:
-    """Add what a layer knows to the current place, for a block.
-
-    Args:
-        **known: Attributes of `Place`.
-
-    Yields:
-        The new place.
-    """
-    place = evolve(_place.get(), **known)
-    token = _place.set(place)
+def inside(place: Place | None = None, **known: Any) -> Iterator[None]:
+    """Set the current place for a block, or add attributes to it."""
+    token = _place.set(place or evolve(_place.get(), **known))
     try:
-        yield place
+        yield
     finally:
         _place.reset(token)
 
@@ -62,3 +62,98 @@ def inside(**known: Any) -> Iterator[Place]:
 def inside_run() -> Any:
     """Enter a team run: what named it must not name the runs inside it."""
     return inside(team_id=None, step_timeout=None, lifted=False)
+
+
+async def graph_node(wrapped: Callable[..., Any], node: Any, args: Any, kwargs: Any) -> Any:
+    """Run a graph node; one that is a coordinator names its team."""
+    if not hasattr(node.func, "execute_team_config"):
+        return await wrapped(*args, **kwargs)
+    with inside(team_id=str(node.id)):
+        return await wrapped(*args, **kwargs)
+
+
+async def resolved_team(wrapped: Callable[..., Any], _instance: Any, args: Any, kwargs: Any) -> Any:
+    """Run a configured team under its name."""
+    with inside(team_id=getattr(kwargs.get("resolved_plan"), "team_name", None)):
+        return await wrapped(*args, **kwargs)
+
+
+async def execute_workflow(wrapped: Callable[..., Any], _executor: Any, args: Any, kwargs: Any) -> Any:
+    """Run a workflow under its name and with its metadata."""
+    with inside(**_named(args, kwargs)):
+        return await wrapped(*args, **kwargs)
+
+
+async def stream_workflow(wrapped: Callable[..., Any], _executor: Any, args: Any, kwargs: Any) -> Any:
+    """Do what `execute_workflow` does, for each step that is streamed."""
+    named = _named(args, kwargs)
+    async with aclosing(wrapped(*args, **kwargs)) as steps:
+        while True:
+            with inside(**named):
+                try:
+                    step = await anext(steps)
+                except StopAsyncIteration:
+                    return
+            yield step
+
+
+def _named(args: Any, kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    workflow = args[0] if args else kwargs.get("workflow")
+    metadata = getattr(workflow, "metadata", None)
+    return {
+        "workflow": getattr(workflow, "name", None),
+        "metadata": metadata.get("autotune") if isinstance(metadata, Mapping) else None,
+    }
+
+
+def compile_definition(wrapped: Callable[..., Any], _compiler: Any, args: Any, kwargs: Any) -> Any:
+    """Keep the metadata of a workflow that is compiled."""
+    with failsafe.guard("reading of a workflow's metadata"):
+        definition = args[0] if args else kwargs["definition"]
+        remember_metadata(definition.name, definition.metadata)
+    return wrapped(*args, **kwargs)
+
+
+def remember_metadata(workflow: str, metadata: Any) -> None:
+    """Keep the `autotune` part of a workflow's metadata."""
+    own = metadata.get("autotune") if isinstance(metadata, Mapping) else None
+    _metadata.pop(workflow, None)
+    if own is not None and len(_metadata) < _MOST_WORKFLOWS:
+        _metadata[workflow] = own
+
+
+async def team_step(wrapped: Callable[..., Any], step: Any, args: Any, kwargs: Any) -> Any:
+    """Run a team step under its name; where a plan may set another timeout, without its own."""
+    place, runs = here(), step
+    with failsafe.guard("reading of a team step"):
+        state = args[1] if len(args) > 1 else kwargs.get("graph_state", {})
+        place, runs = _placed(place, step, state)
+    with inside(place):
+        if runs is step:
+            return await wrapped(*args, **kwargs)
+        return await wrapped.__func__(runs, *args, **kwargs)  # type: ignore[attr-defined]
+
+
+def _placed(place: Place, step: Any, state: Any) -> tuple[Place, Any]:
+    """Return the place of a step, and the step to run.
+
+    Victor puts the step's timeout around the coordinator and throws away what members delivered when it passes. Where
+    a plan may set another timeout, it is taken off the step, and enforced where the plan is known.
+    """
+    workflow = place.workflow or (state.get("_workflow_name") if hasattr(state, "get") else None) or None
+    metadata = place.metadata if place.metadata is not None else _metadata.get(workflow or "")
+    timeout = step.config.timeout_seconds or None
+    placed = Place(workflow, metadata, str(step.id), timeout)
+    if timeout is None or not _may_change(placed):
+        return placed, step
+    without_timeout = dataclasses.replace(step, config=dataclasses.replace(step.config, timeout_seconds=None))
+    return evolve(placed, lifted=True), without_timeout
+
+
+def _may_change(place: Place) -> bool:
+    """Return whether the mode of a team lets its plan change."""
+    from .._model.plan import ADHOC_WORKFLOW
+    from .._tuning.runtime import runtime
+
+    settings = runtime().resolver.for_team(place.workflow or ADHOC_WORKFLOW, place.team_id or "", place.metadata)
+    return settings.mode not in ("off", "observe")

@@ -1,4 +1,4 @@
-"""The two calls that every team run of Victor passes, behind one face.
+"""The two calls that every team run of Victor passes, behind one interface.
 
 `UnifiedTeamCoordinator.execute_team_config` takes a `TeamConfig` and returns a `TeamResult`;
 `UnifiedTeamCoordinator.execute_task` takes a task for members that were added before and returns a dict.
@@ -8,22 +8,32 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import hashlib
+import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from attrs import frozen
 
-from .._model.plan import ADHOC_WORKFLOW, TeamPlan, TeamSpec
+from .._model.plan import ADHOC_WORKFLOW, FORMATIONS, MemberSpec, TeamPlan, TeamSpec
 from . import translation
 from .call_context import Place
-from .meters import MemberMeter, RunMeter
+from .meters import RunMeter
+
+_GENERATED_ID: Final = re.compile(r"_[0-9a-f]{8}$")
+_CONTINUATIONS: Final = (
+    "delegate_follow_up_contract",
+    "delegate_merge_contract",
+    "delegate_next_step",
+    "delegate_reentry_contract",
+)
 
 
 @frozen
 class Reading:
-    """What the plugin reads in a result of Victor's.
+    """What the plugin reads in Victor's result of a run.
 
     Attributes:
         success: Whether the team succeeded.
@@ -56,7 +66,7 @@ class TeamCall(ABC):
         self.coordinator = coordinator
         self.place = place
         self.ids: dict[str, str] = {}
-        """Our member ids by Victor's; filled by `spec`."""
+        """Stable member ids by Victor's; filled by `spec`."""
 
     @property
     @abstractmethod
@@ -69,7 +79,7 @@ class TeamCall(ABC):
 
     @abstractmethod
     def call(self) -> Coroutine[Any, Any, Any]:
-        """Call Victor with what the caller gave."""
+        """Call Victor with the caller's arguments."""
 
     @abstractmethod
     def call_with(self, plan: TeamPlan) -> Coroutine[Any, Any, Any]:
@@ -81,7 +91,7 @@ class TeamCall(ABC):
 
     @abstractmethod
     def read(self, result: Any) -> Reading:
-        """Read a result of Victor's."""
+        """Read Victor's result."""
 
     @abstractmethod
     def partial_result(self, meter: RunMeter, formation: str, error: str) -> Any:
@@ -89,8 +99,12 @@ class TeamCall(ABC):
 
     @property
     def is_continuation(self) -> bool:
-        """Whether the run's plan must be kept."""
-        return translation.is_continuation(self.context, getattr(self.coordinator, "_checkpointer", None))
+        """Whether the run continues an earlier one, or can be resumed later: its plan must then stay as it is."""
+        context = self.context
+        if any(context.get(key) for key in _CONTINUATIONS):
+            return True
+        is_saved = getattr(self.coordinator, "_checkpointer", None) is not None
+        return is_saved and bool(context.get("thread_id") or context.get("__thread_id__"))
 
     async def as_configured(self) -> Any:
         """Run the team as if the plugin were not there."""
@@ -99,56 +113,22 @@ class TeamCall(ABC):
         return await self.call()
 
     def _spec(self, name: Any, members: Sequence[Any], declared: Any, config: Any, supervisor: Any) -> TeamSpec:
-        formation = translation.effective_formation(self.context, declared)
-        self.ids = translation.stable_ids(members)
-        specs = [translation.member_spec(member, self.ids[str(member.id)]) for member in members]
+        formation = effective_formation(self.context, declared)
+        self.ids = stable_ids(members)
+        specs = [member_spec(member, self.ids[str(member.id)]) for member in members]
         supervisor_id = None if supervisor is None else self.ids.get(str(supervisor.id))
         return TeamSpec(
             workflow=self.place.workflow or ADHOC_WORKFLOW,
-            team_id=self.place.team_id or translation.stable_name(name, self.ids.values()),
+            team_id=self.place.team_id or stable_name(name, self.ids.values()),
             formation=formation,
-            members=translation.taking_part(specs, formation, self.context, supervisor_id),
+            members=taking_part(specs, formation, self.context, supervisor_id),
             tool_budget=getattr(config, "total_tool_budget", None),
             timeout_seconds=self.place.step_timeout,
             max_iterations=getattr(config, "max_iterations", None),
         )
 
-    def _by_our_id(self, members: Mapping[str, Any], attribute: str) -> dict[str, Any]:
+    def _by_stable_id(self, members: Mapping[str, Any], attribute: str) -> dict[str, Any]:
         return {self.ids.get(str(name), str(name)): getattr(member, attribute) for name, member in members.items()}
-
-    def _member_results(self, meter: RunMeter, error: str) -> dict[str, Any]:
-        from victor.teams.types import MemberResult, normalize_member_execution_result
-
-        victors = {ours: theirs for theirs, ours in self.ids.items()}
-
-        def result_of(member: MemberMeter) -> Any:
-            outcome = member.outcome()
-            member_id = victors.get(outcome.id, outcome.id)
-            if not member.finished:
-                return MemberResult(
-                    member_id=member_id,
-                    success=False,
-                    output="",
-                    error=error if member.executions else f"{error}; it had not started",
-                    tool_calls_used=outcome.tool_calls,
-                    duration_seconds=outcome.duration_seconds,
-                )
-            success, output, failure, metadata, calls, discoveries, seconds = normalize_member_execution_result(
-                member.output
-            )
-            return MemberResult(
-                member_id=member_id,
-                success=success and member.success,
-                output=output,
-                error=failure,
-                metadata=metadata,
-                tool_calls_used=calls or outcome.tool_calls,
-                duration_seconds=outcome.duration_seconds if seconds is None else seconds,
-                discoveries=discoveries,
-            )
-
-        results = [result_of(member) for member in meter.members.values()]
-        return {result.member_id: result for result in results}
 
 
 class ConfigCall(TeamCall):
@@ -174,7 +154,7 @@ class ConfigCall(TeamCall):
         return self._spec(self.config.name, members, self.config.formation, self.config, None)
 
     def call(self) -> Coroutine[Any, Any, Any]:
-        """Call Victor with what the caller gave."""
+        """Call Victor with the caller's arguments."""
         return _call(self.wrapped, self.config, self.participants)
 
     def call_with(self, plan: TeamPlan) -> Coroutine[Any, Any, Any]:
@@ -191,8 +171,8 @@ class ConfigCall(TeamCall):
         return Reading(
             success=bool(result.success),
             error=result.error,
-            member_success=self._by_our_id(result.member_results, "success"),
-            member_errors=self._by_our_id(result.member_results, "error"),
+            member_success=self._by_stable_id(result.member_results, "success"),
+            member_errors=self._by_stable_id(result.member_results, "error"),
             paused=bool(context.get("__awaiting_approval__") or context.get("__awaiting_approvals__")),
         )
 
@@ -200,7 +180,7 @@ class ConfigCall(TeamCall):
         """Return a failed `TeamResult`."""
         from victor.teams.types import TeamResult
 
-        members = self._member_results(meter, error)
+        members = translation.failed_results(meter, self.ids, error)
         return TeamResult(
             success=False,
             final_output=_joined(members),
@@ -234,7 +214,7 @@ class TaskCall(TeamCall):
         return self._spec(name, coordinator.members, coordinator.formation, None, coordinator.supervisor)
 
     def call(self) -> Coroutine[Any, Any, Any]:
-        """Call Victor with what the caller gave."""
+        """Call Victor with the caller's arguments."""
         return self.wrapped(self.task, self._context)
 
     def call_with(self, plan: TeamPlan) -> Coroutine[Any, Any, Any]:
@@ -257,14 +237,14 @@ class TaskCall(TeamCall):
         return Reading(
             success=bool(result.get("success")),
             error=result.get("error"),
-            member_success=self._by_our_id(members, "success"),
-            member_errors=self._by_our_id(members, "error"),
+            member_success=self._by_stable_id(members, "success"),
+            member_errors=self._by_stable_id(members, "error"),
             paused=result.get("status") == "awaiting_approval",
         )
 
     def partial_result(self, meter: RunMeter, formation: str, error: str) -> Any:
         """Return a failed result dict."""
-        members = self._member_results(meter, error)
+        members = translation.failed_results(meter, self.ids, error)
         return {
             "success": False,
             "error": error,
@@ -291,3 +271,85 @@ def _task_arguments(task: Any, context: Any) -> tuple[Any, Any]:
 
 def _joined(members: Mapping[str, Any]) -> str:
     return "\n\n".join(member.output for member in members.values() if member.success and member.output)
+
+
+# --- a team, read with names that stay the same from run to run
+
+
+def stable_ids(members: Sequence[Any]) -> dict[str, str]:
+    """Return a stable id by Victor's id, so that the same member has the same name in every run.
+
+    Victor gives a member without an id one that is new each time, such as `executor_1f0c9a3e`; it is named
+    `executor` here, and the next of its kind `executor-2`.
+    """
+    names: dict[str, str] = {}
+    for member in members:
+        base = name = _GENERATED_ID.sub("", str(member.id)) or "member"
+        number = 1
+        while name in names.values():
+            number += 1
+            name = f"{base}-{number}"
+        names[str(member.id)] = name
+    return names
+
+
+def stable_name(name: Any, member_ids: Iterable[str]) -> str:
+    """Return a name for a team that is the same in every run.
+
+    Args:
+        name: Victor's name of it; empty, or one that Victor made up such as `Team_1f0c9a3e`, names nothing.
+        member_ids: Stable ids of its members, which name a team that has no name.
+    """
+    text = str(name or "")
+    if text and not _GENERATED_ID.search(text):
+        return text
+    return "team-" + hashlib.sha256("\n".join(member_ids).encode()).hexdigest()[:8]
+
+
+def member_spec(member: Any, name: str) -> MemberSpec:
+    """Read the declaration of a member: Victor's `TeamMember`, or any object in its place.
+
+    Args:
+        member: The object; for a `TeamParticipant`, the member that it runs is read.
+        name: The member's stable id.
+    """
+    inner = getattr(member, "member", member)
+    role = getattr(inner, "role", None)
+    budget = getattr(inner, "tool_budget", None)
+    return MemberSpec(
+        id=name,
+        role=str(getattr(role, "value", None) or getattr(role, "name", None) or role or ""),
+        tool_budget=budget if isinstance(budget, int) else None,
+        is_supervisor=bool(getattr(inner, "is_supervisor", False)),
+        formation_role=getattr(inner, "formation_role", None),
+        model=getattr(inner, "model", None) if getattr(inner, "provider", None) else None,
+    )
+
+
+def effective_formation(context: Mapping[str, Any], declared: Any) -> str:
+    """Return the formation that Victor would use: a valid hint in the context wins over the declared one."""
+    hint = next((context[key] for key in translation.HINTS if context.get(key)), None)
+    named = str(hint).strip().lower() if hint is not None else ""
+    return named if named in FORMATIONS else str(getattr(declared, "value", declared))
+
+
+def taking_part(
+    members: Sequence[MemberSpec], formation: str, context: Mapping[str, Any], supervisor_id: str | None
+) -> tuple[MemberSpec, ...]:
+    """Return the members that Victor would run: `max_workers` in the context drops those beyond the first ones.
+
+    A hierarchical team keeps the supervisor that is set on its coordinator.
+    """
+    shared = context.get("shared_state")
+    raw = context.get("max_workers", shared.get("max_workers") if isinstance(shared, Mapping) else None)
+    try:
+        limit = int(raw) if raw is not None else 0
+    except (TypeError, ValueError):
+        limit = 0
+    if limit <= 0 or limit >= len(members):
+        return tuple(members)
+    lead = [member for member in members if member.id == supervisor_id]
+    if formation != "hierarchical" or not lead:
+        return tuple(members[:limit])
+    others = [member for member in members if member.id != supervisor_id]
+    return (*lead, *others[: max(1, limit - 1)])

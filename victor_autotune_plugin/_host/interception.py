@@ -4,7 +4,7 @@
 call ─▶ spec ─▶ hooks choose the plan ─▶ Victor runs it, metered and limited ─▶ record ─▶ hooks ─▶ result
 ```
 
-Everything of ours before and after Victor's part is guarded: if it fails, the team runs as configured and the
+What the plugin does before and after Victor's part is guarded: if it fails, the team runs as configured and the
 fault is reported.
 """
 
@@ -21,13 +21,13 @@ from typing import Any, Final
 from attrs import evolve
 
 from .. import failsafe
-from .._model.plan import TeamPlan
+from .._model.plan import TeamPlan, plan_as_used, planned_members
 from .._model.run import MemberOutcome, TeamRun
 from .._telemetry.spans import member_span, team_run_span
 from .._tuning.runtime import Runtime, runtime
 from ..errors import PlanError
 from ..hookspecs import PlannedRun, RunStart
-from . import seam_status, translation
+from . import seams, translation
 from .call_context import inside_run
 from .calls import Reading, TeamCall
 from .limits import DeadlineExceededError, ToolBudget, with_deadline
@@ -38,14 +38,11 @@ _STEP_TIMEOUT_TOLERANCE: Final = 0.98
 
 
 async def intercept(make_call: Callable[[], TeamCall], original: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
-    """Run a team the plugin's way, or as configured where the plugin has nothing to say or fails.
+    """Run a team under the plan that the hooks choose, or as configured where the plugin is off or fails.
 
     Args:
         make_call: Reads Victor's call.
         original: Makes Victor's call as it came.
-
-    Returns:
-        What Victor returns.
     """
     call: TeamCall | None = None
     run: ActiveRun | None = None
@@ -84,19 +81,12 @@ class ActiveRun:
         plan = planned.plan
         limited = plan.tool_budget is not None or plan.member_budgets
         budget = ToolBudget(plan.tool_budget, dict(plan.member_budgets or ())) if limited else None
-        self._used = translation.plan_as_used(event.spec, plan)
-        self._meter = RunMeter(event.run_id, translation.planned_members(event.spec, plan), call.ids, budget)
+        self._used = plan_as_used(event.spec, plan)
+        self._meter = RunMeter(event.run_id, planned_members(event.spec, plan), call.ids, budget)
 
     @classmethod
     def start(cls, call: TeamCall) -> ActiveRun | None:
-        """Ask the hooks for the plan and prepare Victor's part.
-
-        Args:
-            call: Victor's call.
-
-        Returns:
-            The run, or None when the plugin is off for this team.
-        """
+        """Ask the hooks for the plan and prepare Victor's part; return None when the plugin is off for this team."""
         owner = runtime()
         spec, metadata = call.spec(), call.place.metadata
         settings = owner.settings(spec, metadata)
@@ -192,7 +182,7 @@ class ActiveRun:
     def _finish(
         self, span: Any, *, result: Any = None, error: BaseException | None = None, timed_out: bool = False
     ) -> None:
-        """Make the record and tell the hooks; nothing of it may reach the caller."""
+        """Make the record and tell the hooks; no failure of this may reach the caller."""
         with failsafe.guard("end of a run"):
             reading = self._call.read(result) if error is None else None
             run = self._record(reading, error, timed_out)
@@ -245,23 +235,13 @@ class ActiveRun:
 
 
 def _check_enforceable(plan: TeamPlan) -> None:
-    """Make sure that no knob of a plan would be a placebo in this Victor."""
-    if (plan.tool_budget is not None or plan.member_budgets) and not seam_status.budgets_bite():
+    """Make sure that this Victor can enforce every knob of a plan."""
+    if (plan.tool_budget is not None or plan.member_budgets) and not seams.can_enforce_budgets():
         raise PlanError("this Victor can't enforce tool budgets", hint="victor autotune doctor")
 
 
 async def member_execution(wrapped: Callable[..., Any], member_id: str, args: Any, kwargs: Any) -> Any:
-    """Meter one execution of a member.
-
-    Args:
-        wrapped: The bound method that executes it.
-        member_id: Its id.
-        args: Positional arguments of the call.
-        kwargs: Keyword arguments of the call.
-
-    Returns:
-        What the member returns.
-    """
+    """Meter one execution of a member, by Victor's id of it, and hold its span open."""
     run = current_run.get()
     if run is None:
         return await wrapped(*args, **kwargs)
@@ -293,7 +273,7 @@ async def member_execution(wrapped: Callable[..., Any], member_id: str, args: An
 
 
 def _outcome(meter: MemberMeter, reading: Reading | None) -> MemberOutcome:
-    """Return what was measured, with Victor's own word on success where its result has one."""
+    """Return what was measured, with the success that Victor's result states where it states one."""
     outcome = meter.outcome()
     if reading is None or outcome.id not in reading.member_success:
         return outcome
@@ -315,7 +295,7 @@ def _failure_class(output: Any) -> str | None:
 
 
 def _error_class(text: Any) -> str | None:
-    """Return the class that an error text of Victor's begins with; the text itself is never kept."""
+    """Return the class that an error text begins with; the text itself is never kept."""
     found = _ERROR_CLASS.match(text) if isinstance(text, str) else None
     return found.group().rpartition(".")[2] if found else None
 

@@ -1,8 +1,8 @@
-"""What makes the limits of a plan bite: a tool budget and a deadline.
+"""Enforces the limits of a plan: a tool budget and a deadline.
 
-Victor 0.9.5 enforces neither `tool_budget` nor `TeamConfig.timeout_seconds`. It has the mechanism for budgets, the
-tool pipeline of each sub-agent, and only never feeds it; so the budget that is left is handed to the pipeline
-before each batch, and a call beyond it comes back to the model as Victor's own "Tool budget exhausted" result.
+Victor 0.9.5 enforces neither `tool_budget` nor `TeamConfig.timeout_seconds`. Its mechanism for budgets, the tool
+pipeline of each sub-agent, never gets one; so the plugin gives the pipeline what is left of the budget before each
+batch, and a call beyond it comes back to the model as Victor's own "Tool budget exhausted" result.
 """
 
 from __future__ import annotations
@@ -30,14 +30,9 @@ class ToolBudget:
         self._lock = threading.Lock()
 
     def reserve(self, member_id: str, wanted: int) -> int | None:
-        """Set calls aside for a batch; what it does not use has to be given back by `settle`.
+        """Set calls aside for a batch; return how many it may make, or None when nothing limits it.
 
-        Args:
-            member_id: The member that wants to call tools.
-            wanted: How many calls.
-
-        Returns:
-            How many of them it may make, or None when nothing limits it.
+        What the batch does not use has to be given back by `settle`.
         """
         with self._lock:
             left = [n for n in (self._total, self._members.get(member_id)) if n is not None]
@@ -48,13 +43,7 @@ class ToolBudget:
             return granted
 
     def settle(self, member_id: str, granted: int, used: int) -> None:
-        """Give back what a batch did not use.
-
-        Args:
-            member_id: The member.
-            granted: What `reserve` granted.
-            used: How many calls it really made.
-        """
+        """Give back what a batch did not use of the calls that `reserve` granted."""
         with self._lock:
             self._spend(member_id, used - granted)
 
@@ -70,14 +59,7 @@ class DeadlineExceededError(Exception):
 
 
 async def with_deadline(work: Coroutine[Any, Any, Any], seconds: float) -> Any:
-    """Await work until a deadline.
-
-    Args:
-        work: The team's run.
-        seconds: How long it may take.
-
-    Returns:
-        What the work returns.
+    """Return what the work returns within so many seconds.
 
     Raises:
         DeadlineExceededError: If it takes longer. The work was cancelled, and given `GRACE_SECONDS` to stop.

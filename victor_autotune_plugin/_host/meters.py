@@ -2,19 +2,24 @@
 
 Victor's results hold no tokens and no cost, and their durations are zero, so everything is measured here. A
 `ContextVar` says which member is at work. It reaches whatever the member starts, in any task or thread that
-copies the context, so parallel members are told apart.
+copies the context, so parallel members are told apart. Sub-agents share their parent's provider object, and providers
+may wrap other providers: the variable says who called, too, and only the outermost call counts.
 """
 
 from __future__ import annotations
 
+import inspect
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import aclosing
 from contextvars import ContextVar
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from attrs import frozen
 
+from .. import failsafe
 from .._model.plan import MemberSpec
 from .._model.run import MemberOutcome, TokenUse
 from .limits import ToolBudget
@@ -33,11 +38,7 @@ class ToolGrant:
     shares: tuple[tuple[ToolBudget, str, int], ...]
 
     def settle(self, used: int) -> None:
-        """Give back what the batch did not use.
-
-        Args:
-            used: How many calls it really made.
-        """
+        """Give back what the batch did not use, from the number of calls that it really made."""
         for budget, member_id, calls in self.shares:
             budget.settle(member_id, calls, used)
 
@@ -79,13 +80,7 @@ class MemberMeter:
         self.error_class = None
 
     def stop(self, *, success: bool, error_class: str | None, finished: bool = True) -> None:
-        """Note that an execution of the member ended.
-
-        Args:
-            success: Whether it succeeded.
-            error_class: Class of the error that ended it, or None.
-            finished: False when it was cancelled.
-        """
+        """Note that an execution of the member ended; `finished` is False when it was cancelled."""
         self.running -= 1
         if self.running == 0:
             self._seconds += time.monotonic() - self._since
@@ -94,13 +89,9 @@ class MemberMeter:
         self.error_class = error_class
 
     def count_llm_call(self, model: str, usage: Mapping[str, Any] | None) -> None:
-        """Count a call of the model, for this member and those above it.
-
-        Args:
-            model: Name of the model.
-            usage: Token counts as Victor's providers report them, or None when the call failed.
-        """
-        prompt, completion = _token_counts(usage)
+        """Count a call of the model, for this member and those above it; without `usage`, the call failed."""
+        prompt = _count((usage or {}).get("prompt_tokens"))
+        completion = _count((usage or {}).get("completion_tokens"))
         meter: MemberMeter | None = self
         while meter is not None:
             meter.llm_calls += 1
@@ -110,13 +101,9 @@ class MemberMeter:
             meter = meter.parent
 
     def reserve_tool_calls(self, wanted: int) -> ToolGrant | None:
-        """Set tool calls aside in every budget that covers this member, its own team's and those around it.
+        """Set tool calls aside in every budget that covers this member; return None when no budget limits it.
 
-        Args:
-            wanted: How many calls it wants to make.
-
-        Returns:
-            The grant, or None when no budget limits the member.
+        Its own team has a budget, and so may the teams around it.
         """
         granted, shares = wanted, []
         meter: MemberMeter | None = self
@@ -130,12 +117,7 @@ class MemberMeter:
         return ToolGrant(granted, tuple(shares)) if shares else None
 
     def count_tool_calls(self, ran: int, refused: int) -> None:
-        """Count a batch of tool calls, for this member and those above it.
-
-        Args:
-            ran: Calls that were executed.
-            refused: Calls refused because a budget was spent.
-        """
+        """Count a batch of tool calls, executed and refused by a budget, for this member and those above it."""
         meter: MemberMeter | None = self
         while meter is not None:
             meter.tool_calls += ran
@@ -169,7 +151,7 @@ class RunMeter:
     Args:
         run_id: Unique id of the run.
         members: The members that take part.
-        ids: Our member ids by Victor's.
+        ids: Stable member ids by Victor's.
         budget: The enforced tool budget, or None.
     """
 
@@ -179,7 +161,7 @@ class RunMeter:
         self.run_id = run_id
         self.budget = budget
         self.span: Any = None
-        """The run's open span, for its members' to belong to."""
+        """The run's open span, which its members' spans belong to."""
         self._ids = ids
         self.parent_member = current_member.get()
         self.members = {member.id: MemberMeter(member, self.parent_member, budget) for member in members}
@@ -187,11 +169,7 @@ class RunMeter:
         self._lock = threading.Lock()
 
     def member(self, member_id: str) -> MemberMeter:
-        """Return the meter of a member; one that nobody announced gets one, too.
-
-        Args:
-            member_id: Victor's id of it.
-        """
+        """Return the meter of a member by Victor's id; a member that was not declared gets one, too."""
         member_id = self._ids.get(member_id, member_id)
         with self._lock:
             meter = self.members.get(member_id)
@@ -217,10 +195,87 @@ current_member: ContextVar[MemberMeter | None] = ContextVar("victor_autotune_mem
 """The innermost member that is at work."""
 
 
-def _token_counts(usage: Mapping[str, Any] | None) -> tuple[int, int]:
-    if not usage:
-        return 0, 0
-    return _count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens"))
+_in_model_call: ContextVar[bool] = ContextVar("victor_autotune_in_llm_call", default=False)
+
+_own_budget: WeakKeyDictionary[Any, int] = WeakKeyDictionary()
+"""The budget that a tool pipeline had before a plan narrowed it."""
+
+
+async def chat(wrapped: Callable[..., Any], _provider: Any, args: Any, kwargs: Any) -> Any:
+    """Meter one call of a provider's `chat`; a wrapper in wrapt's form."""
+    meter = current_member.get()
+    if meter is None or _in_model_call.get():
+        return await wrapped(*args, **kwargs)
+    token = _in_model_call.set(True)
+    response = None
+    try:
+        response = await wrapped(*args, **kwargs)
+        return response
+    finally:
+        _in_model_call.reset(token)
+        _count_model_call(meter, kwargs, getattr(response, "usage", None))
+
+
+def stream(wrapped: Callable[..., Any], _provider: Any, args: Any, kwargs: Any) -> Any:
+    """Meter one call of a provider's `stream`, whose chunks pass unchanged; a wrapper in wrapt's form."""
+    chunks = wrapped(*args, **kwargs)
+    meter = current_member.get()
+    if meter is None or _in_model_call.get() or not inspect.isasyncgen(chunks):
+        return chunks
+    return _metered(chunks, meter, kwargs)
+
+
+async def _metered(chunks: Any, meter: MemberMeter, kwargs: Any) -> AsyncIterator[Any]:
+    usage = None
+    try:
+        async with aclosing(chunks) as source:
+            while True:
+                token = _in_model_call.set(True)
+                try:
+                    chunk = await anext(source)
+                except StopAsyncIteration:
+                    return
+                finally:
+                    _in_model_call.reset(token)
+                usage = getattr(chunk, "usage", None) or usage
+                yield chunk
+    finally:
+        _count_model_call(meter, kwargs, usage)
+
+
+def _count_model_call(meter: MemberMeter, kwargs: Any, usage: Any) -> None:
+    with failsafe.guard("metering of a model call"):
+        meter.count_llm_call(str(kwargs.get("model") or ""), usage)
+
+
+async def tool_calls(wrapped: Callable[..., Any], pipeline: Any, args: Any, kwargs: Any) -> Any:
+    """Meter a batch of tool calls, and give Victor's `ToolPipeline` what is left of the member's budget.
+
+    A wrapper in wrapt's form. A call beyond the budget gets Victor's own "Tool budget exhausted" result.
+    """
+    meter = current_member.get()
+    if meter is None:
+        return await wrapped(*args, **kwargs)
+    grant: ToolGrant | None = None
+    before = 0
+    with failsafe.guard("tool budget"):
+        before = pipeline.calls_used
+        calls = args[0] if args else kwargs.get("tool_calls", ())
+        grant = meter.reserve_tool_calls(len(calls))
+        if grant is not None:
+            own = _own_budget.setdefault(pipeline, pipeline.tool_budget)
+            pipeline.set_tool_budget(min(own, before + grant.calls))
+    outcome = None
+    try:
+        outcome = await wrapped(*args, **kwargs)
+        return outcome
+    finally:
+        with failsafe.guard("metering of tool calls"):
+            used = max(0, pipeline.calls_used - before)
+            if grant is not None:
+                grant.settle(used)
+            results = getattr(outcome, "results", ())
+            meter.count_tool_calls(used, sum(getattr(one, "block_source", None) == "tool_budget" for one in results))
 
 
 def _count(value: Any) -> int:

@@ -9,8 +9,7 @@ from __future__ import annotations
 import inspect
 import sys
 import threading
-from collections.abc import Callable, Mapping
-from contextlib import aclosing
+from collections.abc import Callable
 from importlib import import_module
 from typing import Any, Final
 
@@ -18,7 +17,7 @@ import wrapt
 from attrs import frozen
 
 from .. import failsafe
-from . import seam_status
+from . import call_context
 
 Wrapper = Callable[[Callable[..., Any], Any, Any, Any], Any]
 
@@ -49,26 +48,24 @@ class Seam:
         return f"{self.module}.{self.path}"
 
 
-# --- the wrappers; what they need is imported when the first team runs
+# --- the wrappers of runs, members and models; what they need is imported when the first team runs
 
 
 async def _execute_team_config(wrapped: Callable[..., Any], coordinator: Any, args: Any, kwargs: Any) -> Any:
-    from .call_context import here
     from .calls import ConfigCall
     from .interception import intercept
 
     return await intercept(
-        lambda: ConfigCall(wrapped, coordinator, args, kwargs, here()), lambda: wrapped(*args, **kwargs)
+        lambda: ConfigCall(wrapped, coordinator, args, kwargs, call_context.here()), lambda: wrapped(*args, **kwargs)
     )
 
 
 async def _execute_task(wrapped: Callable[..., Any], coordinator: Any, args: Any, kwargs: Any) -> Any:
-    from .call_context import here
     from .calls import TaskCall
     from .interception import intercept
 
     return await intercept(
-        lambda: TaskCall(wrapped, coordinator, args, kwargs, here()), lambda: wrapped(*args, **kwargs)
+        lambda: TaskCall(wrapped, coordinator, args, kwargs, call_context.here()), lambda: wrapped(*args, **kwargs)
     )
 
 
@@ -79,9 +76,9 @@ async def _participant(wrapped: Callable[..., Any], participant: Any, args: Any,
 
 
 async def _tool_calls(wrapped: Callable[..., Any], pipeline: Any, args: Any, kwargs: Any) -> Any:
-    from .toolcalls import execute_tool_calls
+    from .meters import tool_calls
 
-    return await execute_tool_calls(wrapped, pipeline, args, kwargs)
+    return await tool_calls(wrapped, pipeline, args, kwargs)
 
 
 def _provider_init(wrapped: Callable[..., Any], provider: Any, args: Any, kwargs: Any) -> Any:
@@ -89,68 +86,6 @@ def _provider_init(wrapped: Callable[..., Any], provider: Any, args: Any, kwargs
     with failsafe.guard("metering of a provider"):
         meter_provider(type(provider))
     return result
-
-
-async def _team_step(wrapped: Callable[..., Any], step: Any, args: Any, kwargs: Any) -> Any:
-    from .team_step import execute_step
-
-    return await execute_step(wrapped, step, args, kwargs)
-
-
-async def _graph_node(wrapped: Callable[..., Any], node: Any, args: Any, kwargs: Any) -> Any:
-    if not hasattr(node.func, "execute_team_config"):
-        return await wrapped(*args, **kwargs)
-    from .call_context import inside
-
-    with inside(team_id=str(node.id)):
-        return await wrapped(*args, **kwargs)
-
-
-async def _resolved_team(wrapped: Callable[..., Any], _instance: Any, args: Any, kwargs: Any) -> Any:
-    from .call_context import inside
-
-    plan = kwargs.get("resolved_plan")
-    with inside(team_id=getattr(plan, "team_name", None)):
-        return await wrapped(*args, **kwargs)
-
-
-async def _execute_workflow(wrapped: Callable[..., Any], _executor: Any, args: Any, kwargs: Any) -> Any:
-    from .call_context import inside
-
-    with inside(**_named(args, kwargs)):
-        return await wrapped(*args, **kwargs)
-
-
-async def _stream_workflow(wrapped: Callable[..., Any], _executor: Any, args: Any, kwargs: Any) -> Any:
-    from .call_context import inside
-
-    named = _named(args, kwargs)
-    async with aclosing(wrapped(*args, **kwargs)) as steps:
-        while True:
-            with inside(**named):
-                try:
-                    step = await anext(steps)
-                except StopAsyncIteration:
-                    return
-            yield step
-
-
-def _compile_definition(wrapped: Callable[..., Any], _compiler: Any, args: Any, kwargs: Any) -> Any:
-    from .team_step import remember_metadata
-
-    with failsafe.guard("reading of a workflow's metadata"):
-        definition = args[0] if args else kwargs["definition"]
-        remember_metadata(definition.name, definition.metadata)
-    return wrapped(*args, **kwargs)
-
-
-def _named(args: Any, kwargs: Mapping[str, Any]) -> dict[str, Any]:
-    workflow = args[0] if args else kwargs.get("workflow")
-    metadata = getattr(workflow, "metadata", None)
-    return {
-        "workflow": getattr(workflow, "name", None),
-        "metadata": metadata.get("autotune") if isinstance(metadata, Mapping) else None,
-    }
 
 
 _COORDINATOR: Final = "victor.teams.unified_coordinator"
@@ -167,7 +102,7 @@ _TOOL_CALLS: Final = Seam(
     "ToolPipeline.execute_tool_calls",
     ("tool_calls",),
     _tool_calls,
-    "tool calls, and tool budgets that bite",
+    "tool calls, and tool budgets that are enforced",
 )
 
 SEAMS: Final = (
@@ -194,52 +129,54 @@ SEAMS: Final = (
         "victor.framework.workflows.nodes",
         "TeamStep.execute_async",
         ("orchestrator", "graph_state"),
-        _team_step,
+        call_context.team_step,
         "ids and timeouts of team steps",
     ),
     Seam(
         "victor.framework.graph_primitives",
         "Node.execute",
         ("state",),
-        _graph_node,
+        call_context.graph_node,
         "ids of coordinators used as graph nodes",
     ),
     Seam(
         "victor.framework.team_runtime",
         "execute_resolved_team",
         ("resolved_plan",),
-        _resolved_team,
+        call_context.resolved_team,
         "ids of configured teams",
     ),
     Seam(
         "victor.workflows.unified_executor",
         "StateGraphExecutor.execute",
         ("workflow",),
-        _execute_workflow,
+        call_context.execute_workflow,
         "workflow names under StateGraphExecutor",
     ),
     Seam(
         "victor.workflows.unified_executor",
         "StateGraphExecutor.stream",
         ("workflow",),
-        _stream_workflow,
+        call_context.stream_workflow,
         "workflow names under StateGraphExecutor, streamed",
     ),
     Seam(
         "victor.workflows.unified_compiler",
         "UnifiedWorkflowCompiler.compile_definition",
         ("definition",),
-        _compile_definition,
+        call_context.compile_definition,
         "metadata.autotune under UnifiedWorkflowCompiler",
     ),
 )
 
 
-# --- putting them on and taking them off
+# --- installing and removing them
 
 _lock = threading.RLock()
 _active = False
-_taken_out = False
+_uninstalled = False
+_status: dict[str, str] = {}
+"""What was wrong with a seam when it was wrapped, by its name."""
 _announced: set[str] = set()
 _wrapped: list[tuple[Any, str, Any, Any]] = []
 
@@ -249,18 +186,23 @@ def is_active() -> bool:
     return _active
 
 
+def can_enforce_budgets() -> bool:
+    """Return whether tool budgets can be enforced in this Victor."""
+    return _PARTICIPANT.name not in _status and _TOOL_CALLS.name not in _status
+
+
 def install(*, again: bool = True) -> None:
     """Wrap Victor's methods, now or when Victor loads them. Installing twice is the same as once.
 
     Args:
-        again: Whether to do it although `uninstall` was called. Victor registers its plugins anew for every sub-agent,
-            and that must not bring back what somebody took out.
+        again: Whether to do it although `uninstall` was called. Victor registers its plugins again for every sub-agent,
+            and that must not undo an `uninstall`.
     """
-    global _active, _taken_out
+    global _active, _uninstalled
     with _lock:
-        if _active or (_taken_out and not again):
+        if _active or (_uninstalled and not again):
             return
-        _active, _taken_out = True, False
+        _active, _uninstalled = True, False
         for module in dict.fromkeys(seam.module for seam in SEAMS):
             if module in sys.modules:
                 _wrap_module(sys.modules[module])
@@ -270,15 +212,15 @@ def install(*, again: bool = True) -> None:
 
 
 def uninstall() -> None:
-    """Take every wrapper out again. One that somebody else wrapped in turn stays, and does nothing."""
-    global _active, _taken_out
+    """Remove every wrapper. One that another library has wrapped since stays, and does nothing."""
+    global _active, _uninstalled
     with _lock:
-        _active, _taken_out = False, True
+        _active, _uninstalled = False, True
         for parent, attribute, original, wrapper in reversed(_wrapped):
             if vars(parent).get(attribute) is wrapper:
                 setattr(parent, attribute, original)
         _wrapped.clear()
-        seam_status.seams.clear()
+        _status.clear()
 
 
 def health() -> dict[str, str | None]:
@@ -292,7 +234,7 @@ def health() -> dict[str, str | None]:
     found: dict[str, str | None] = {_COORDINATOR + ".UnifiedTeamCoordinator": _coordinator_fault()}
     for seam in SEAMS:
         try:
-            found[seam.name] = seam_status.seams.get(seam.name) or _fault_of(import_module(seam.module), seam)
+            found[seam.name] = _status.get(seam.name) or _fault_of(import_module(seam.module), seam)
         except Exception as error:
             found[seam.name] = f"{type(error).__name__}: {error}"
     return found
@@ -314,11 +256,9 @@ def _wrap_module(module: Any) -> None:
 
 def _wrap(module: Any, seam: Seam) -> None:
     fault = _fault_of(module, seam)
-    required_fault = fault or next(
-        (seam_status.seams[s.name] for s in SEAMS if s.required and s.name in seam_status.seams), None
-    )
+    required_fault = fault or next((_status[s.name] for s in SEAMS if s.required and s.name in _status), None)
     if fault is not None:
-        seam_status.seams[seam.name] = fault
+        _status[seam.name] = fault
         failsafe.report(f"interception of {seam.name}", LookupError(f"{fault}; without it: no {seam.serves}"))
     if required_fault is None:
         _put_on(module, seam.path, seam.wrapper)
@@ -376,7 +316,7 @@ def meter_provider(provider: type) -> None:
     Args:
         provider: A subclass of Victor's `BaseProvider`.
     """
-    from .usage import chat, stream
+    from .meters import chat, stream
 
     for attribute, wrapper in (("chat", chat), ("stream", stream)):
         owner = next((cls for cls in provider.__mro__ if attribute in vars(cls)), None)

@@ -236,6 +236,43 @@ def feasible_formations(members: Iterable[MemberSpec]) -> tuple[str, ...]:
     return tuple(possible)
 
 
+def planned_formation(spec: TeamSpec, plan: TeamPlan) -> str:
+    """Return the formation that Victor's coordinator runs under a plan; `parallel` for sub-teams."""
+    return "parallel" if plan.sub_teams is not None else plan.formation or spec.formation
+
+
+def plan_as_used(spec: TeamSpec, plan: TeamPlan) -> TeamPlan:
+    """Return every knob as it really runs: with formation and members always set, `parallel` where there are sub-teams.
+
+    A budget or timeout is None where nothing enforces one.
+    """
+    formation = planned_formation(spec, plan)
+    members = [member.id for member in planned_members(spec, plan)]
+    return TeamPlan(
+        formation=formation,
+        members=members,
+        tool_budget=plan.tool_budget,
+        member_budgets=plan.member_budgets,
+        timeout_seconds=plan.timeout_seconds if plan.timeout_seconds is not None else spec.timeout_seconds,
+        sub_teams=plan.sub_teams,
+    )
+
+
+def planned_members(spec: TeamSpec, plan: TeamPlan) -> tuple[MemberSpec, ...]:
+    """Return the members that a plan lets take part, in order; a reflection has only its two sides."""
+    by_id = {member.id: member for member in spec.members}
+    team = [by_id[name] for name in plan.members] if plan.members is not None else list(spec.members)
+    if planned_formation(spec, plan) != "reflection":
+        return tuple(team)
+    sides: list[MemberSpec] = []
+    for wanted in ("generator", "critic"):
+        side = next((member for member in team if member.formation_role == wanted), None)
+        if side is not None:
+            team.remove(side)
+            sides.append(side)
+    return tuple((sides + team)[:2])
+
+
 @lru_cache(maxsize=1024)
 def _fingerprint(spec: TeamSpec) -> str:
     return _digest(spec.to_dict())
