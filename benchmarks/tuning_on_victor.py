@@ -24,9 +24,9 @@ from _victor import Victor, running, sandboxed, team_workflow
 from attrs import frozen
 from rich.progress import Progress
 
+from victor_autotune_plugin._model.experiment import Change, Experiment, TeamState
 from victor_autotune_plugin._model.plan import EMPTY_PLAN, TeamPlan
 from victor_autotune_plugin._model.run import TeamRun
-from victor_autotune_plugin._model.state import Change, Experiment, TeamState
 from victor_autotune_plugin.storage import Store
 from victor_autotune_testing.scripted.teams import TRUE_TEAMS, TrueTeam
 

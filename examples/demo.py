@@ -27,8 +27,8 @@ from victor_autotune_testing.sandbox import victor_sandbox
 from victor_autotune_testing.scripted import Lognormal, ScriptedModel, scripts
 
 if TYPE_CHECKING:
+    from victor_autotune_plugin._model.experiment import Change, Experiment
     from victor_autotune_plugin._model.run import TeamRun
-    from victor_autotune_plugin._model.state import Change, Experiment
     from victor_autotune_plugin.storage import Store
 
 WORKFLOW = Path(__file__).with_name("code_review.yaml")

@@ -32,9 +32,9 @@ import pluggy
 from ._model.run import PlannedRun, RunStart
 
 if TYPE_CHECKING:
+    from ._model.experiment import Change, Experiment
     from ._model.plan import TeamPlan
     from ._model.run import TeamRun
-    from ._model.state import Change, Experiment
 
 __all__ = ["PROJECT", "ChangeSpecs", "PlannedRun", "RunSpecs", "RunStart", "hookimpl", "hookspec"]
 

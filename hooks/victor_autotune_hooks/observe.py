@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from victor_autotune_plugin.hookspecs import hookimpl
 
 if TYPE_CHECKING:
+    from victor_autotune_plugin._model.experiment import Change
     from victor_autotune_plugin._model.run import TeamRun
-    from victor_autotune_plugin._model.state import Change
 
 
 class ObserveHooks:

@@ -11,9 +11,9 @@ from typing import Any
 
 from attrs import evolve
 
+from victor_autotune_plugin._model.experiment import Change, Experiment, TeamState
 from victor_autotune_plugin._model.plan import MemberSpec, TeamPlan, TeamSpec
 from victor_autotune_plugin._model.run import MemberOutcome, TeamRun, TokenUse
-from victor_autotune_plugin._model.state import Change, Experiment, TeamState
 from victor_autotune_plugin._tuning.runtime import Runtime
 from victor_autotune_plugin.hookspecs import PlannedRun, RunStart
 from victor_autotune_plugin.storage import Store

@@ -6,9 +6,9 @@ from typing import Any
 
 from attrs import evolve
 
+from victor_autotune_plugin._model.experiment import Assignment, Change, Experiment
 from victor_autotune_plugin._model.plan import MemberSpec, TeamPlan, TeamSpec
 from victor_autotune_plugin._model.run import MemberOutcome, Observation, PlannedRun, RunStart, TeamRun, TokenUse
-from victor_autotune_plugin._model.state import Assignment, Change, Experiment
 
 SPEC = TeamSpec(
     workflow="release — été",

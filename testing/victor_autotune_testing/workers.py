@@ -11,7 +11,7 @@ from typing import Any
 
 from attrs import evolve
 
-from victor_autotune_plugin._model.state import Assignment
+from victor_autotune_plugin._model.experiment import Assignment
 from victor_autotune_plugin.storage import Store
 from victor_autotune_testing.stored import SPEC, finished, observation, planned, start
 

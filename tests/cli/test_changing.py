@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from victor_autotune_plugin._model.experiment import TeamState
 from victor_autotune_plugin._model.optimization import OptimizationPriority, OptimizationSuggestion
 from victor_autotune_plugin._model.plan import EMPTY_PLAN, TeamPlan
-from victor_autotune_plugin._model.state import TeamState
 from victor_autotune_plugin._tuning.manual import ManualChanges
 from victor_autotune_plugin.storage import Store, default_url
 from victor_autotune_testing.simulated import SPEC, Simulation

@@ -23,7 +23,7 @@ from .conftest import Said
 DIES_IN_A_RUN = """
 import os, sys, time
 from victor_autotune_plugin._model.plan import MemberSpec, TeamSpec
-from victor_autotune_plugin._model.state import RunStart
+from victor_autotune_plugin._model.experiment import RunStart
 from victor_autotune_plugin.storage import Store
 
 with Store.open(sys.argv[1]).transaction() as transaction:

@@ -16,8 +16,8 @@ import pytest
 
 from victor_autotune_plugin._cli import runner
 from victor_autotune_plugin._cli.progress import Screen
+from victor_autotune_plugin._model.experiment import Change
 from victor_autotune_plugin._model.plan import TeamPlan
-from victor_autotune_plugin._model.state import Change
 from victor_autotune_plugin._tuning import runtime as process
 from victor_autotune_plugin.errors import HostError
 from victor_autotune_plugin.hookspecs import PlannedRun, RunStart

@@ -137,7 +137,7 @@ class Changing:
 
 
 def test_a_changed_plan_is_handed_on_and_takes_the_run_out_of_its_experiment() -> None:
-    from victor_autotune_plugin._model.state import Assignment
+    from victor_autotune_plugin._model.experiment import Assignment
 
     hooks = HookManager()
     assigned = Assignment("e1", "test", 0, "treatment", "r1", "r1")

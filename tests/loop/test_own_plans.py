@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from attrs import evolve
 
+from victor_autotune_plugin._model.experiment import TeamState
 from victor_autotune_plugin._model.plan import EMPTY_PLAN, TeamPlan, TeamSpec
-from victor_autotune_plugin._model.state import TeamState
 from victor_autotune_plugin._settings import Limits, Settings
 from victor_autotune_plugin._settings.values import TunerSettings
 from victor_autotune_plugin._tuner import distance

@@ -7,8 +7,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as some
 
+from victor_autotune_plugin._model.experiment import TAKES_BACK, Change
 from victor_autotune_plugin._model.plan import EMPTY_PLAN, TeamPlan
-from victor_autotune_plugin._model.state import TAKES_BACK, Change
 from victor_autotune_plugin._tuning.rollback import in_effect
 
 PLANS = (TeamPlan(formation="parallel"), TeamPlan(tool_budget=30), TeamPlan(timeout_seconds=60.0))

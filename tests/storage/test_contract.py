@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from attrs import evolve
 
+from victor_autotune_plugin._model.experiment import TRANSITIONS, Assignment, TeamState, may_follow
 from victor_autotune_plugin._model.plan import EMPTY_PLAN, TeamPlan
 from victor_autotune_plugin._model.run import Observation, PlannedRun, TeamRun
-from victor_autotune_plugin._model.state import TRANSITIONS, Assignment, TeamState, may_follow
 from victor_autotune_plugin.errors import StaleStateError, StoreError, StoreUnavailableError
 from victor_autotune_plugin.storage import Store
 from victor_autotune_testing.stored import SPEC, TUNED, change, experiment, finished, observation, planned, start

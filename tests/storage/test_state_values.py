@@ -8,7 +8,7 @@ from typing import Any, get_args
 import pytest
 from attrs import evolve
 
-from victor_autotune_plugin._model.state import (
+from victor_autotune_plugin._model.experiment import (
     ENDED,
     TRANSITIONS,
     Assignment,

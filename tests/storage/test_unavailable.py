@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import make_url, text
 
-from victor_autotune_plugin._model.state import Assignment
+from victor_autotune_plugin._model.experiment import Assignment
 from victor_autotune_plugin.errors import StaleStateError, StoreError, StoreUnavailableError
 from victor_autotune_plugin.storage import Store
 from victor_autotune_plugin.storage.location import without_secrets

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from attrs import asdict, evolve, field, frozen
 
+from .._model.experiment import ChangeAction, TeamState
 from .._model.optimization import OptimizationResult, OptimizationSuggestion, current_config
 from .._model.plan import ADHOC_WORKFLOW, EMPTY_PLAN, TeamSpec
-from .._model.state import ChangeAction, TeamState
 from .._tuning.manual import ManualChanges
 from .._tuning.proposals import policy_of
 from ..errors import AutotuneError, PlanError

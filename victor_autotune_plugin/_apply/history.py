@@ -8,8 +8,8 @@ from typing import Any, Final
 
 from attrs import define, field
 
+from .._model.experiment import Change, Experiment
 from .._model.plan import TeamPlan
-from .._model.state import Change, Experiment
 from .._tuning.rollback import in_effect
 
 OPTIMIZATION: Final = "optimization"

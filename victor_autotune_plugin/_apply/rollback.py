@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .._model.state import TAKES_BACK
+from .._model.experiment import TAKES_BACK
 from .._tuning.manual import ManualChanges
 from ..errors import AutotuneError
 
 if TYPE_CHECKING:
-    from .._model.state import Change
+    from .._model.experiment import Change
     from .._tuning.runtime import Runtime
     from .history import Optimization
 

@@ -18,9 +18,9 @@ from typing import Any, Final
 
 from attrs import asdict, evolve, frozen
 
+from .._model.policy import plain
 from ..experiment import ARMS, CONTROL, TREATMENT, Judge, Observation, Policy, Verdict, assign
 from ..experiment.twosample import percentile
-from ..experiment.verdict import plain
 
 FEWEST_RUNS: Final = 10
 """Runs per arm below which nothing is proven."""

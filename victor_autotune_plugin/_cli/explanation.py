@@ -13,8 +13,8 @@ from .facts import TeamFacts, statistics, team_facts
 from .outlook import outlook
 
 if TYPE_CHECKING:
+    from .._model.experiment import Change, TeamState
     from .._model.optimization import OptimizationSuggestion
-    from .._model.state import Change, TeamState
     from ..experiment.fixed_sample import Comparison
     from .session import Session
 

@@ -13,9 +13,9 @@ from .._tuning.evidence import feed, new_judge, new_watch
 from ..experiment.twosample import percentile
 
 if TYPE_CHECKING:
+    from .._model.experiment import Experiment, TeamState
     from .._model.plan import TeamPlan
     from .._model.run import TeamRun
-    from .._model.state import Experiment, TeamState
     from .._settings import Settings
     from ..experiment.fixed_sample import Comparison
     from ..storage import Store

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
     from rich.table import Table
 
+    from .._model.experiment import Change
     from .._model.run import TeamRun
-    from .._model.state import Change
 
 
 def history(

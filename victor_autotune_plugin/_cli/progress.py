@@ -13,7 +13,7 @@ from rich.text import Text
 from . import rendering as show
 
 if TYPE_CHECKING:
-    from .._model.state import Change
+    from .._model.experiment import Change
     from ..hookspecs import PlannedRun, RunStart
 
 

@@ -28,7 +28,7 @@ from .._model.text import who as who
 from ..errors import AutotuneError
 
 if TYPE_CHECKING:
-    from .._model.state import Change
+    from .._model.experiment import Change
 
 STYLES: Final[Mapping[str, str]] = {
     "ok": "green",

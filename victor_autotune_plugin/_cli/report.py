@@ -12,7 +12,7 @@ import typer
 from .options import HERE, Json, Project, Team, TeamName, Workflow, chosen
 
 if TYPE_CHECKING:
-    from .._model.state import TeamState
+    from .._model.experiment import TeamState
     from .._page import ReportedTeam
     from .session import Session
 

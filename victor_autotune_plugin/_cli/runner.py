@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from .._host import seams
 from .._host.workflows import make_orchestrator, read_workflows, run_workflow, settle
+from .._model.experiment import Change
 from .._model.run import TeamRun
-from .._model.state import Change
 from .._tuning import runtime as process
 from .._tuning.runtime import Runtime
 from ..errors import StoreError

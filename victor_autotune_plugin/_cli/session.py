@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import frozen
 
-from .._model.state import TeamState
+from .._model.experiment import TeamState
 from .._tuning.runtime import Runtime
 from .._values.names import did_you_mean
 from ..errors import AutotuneError

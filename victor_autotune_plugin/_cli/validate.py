@@ -28,8 +28,8 @@ from .options import (
 )
 
 if TYPE_CHECKING:
+    from .._model.experiment import TeamState
     from .._model.plan import TeamPlan
-    from .._model.state import TeamState
     from .._settings import Settings
     from .session import Session
 

@@ -8,8 +8,8 @@ from typing import Any, Final, Literal
 
 from attrs import Attribute, asdict, field, frozen
 
+from .experiment import Assignment
 from .plan import EMPTY_PLAN, TeamPlan, TeamSpec
-from .state import Assignment
 
 CONTROL: Final = "control"
 """The arm that runs today's plan."""

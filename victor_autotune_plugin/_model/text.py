@@ -23,8 +23,8 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from .experiment import Change
     from .plan import TeamPlan
-    from .state import Change
 
 DASH: Final = "–"
 """Stands for what is not known or does not apply."""

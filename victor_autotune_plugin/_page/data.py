@@ -7,9 +7,9 @@ from typing import Any
 
 from attrs import field, frozen
 
+from .._model.experiment import Change, Experiment, TeamState
 from .._model.plan import TeamPlan
 from .._model.run import TeamRun
-from .._model.state import Change, Experiment, TeamState
 
 
 @frozen

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from importlib.resources import files
 from typing import Final
 
+from .._model.experiment import Change
 from .._model.plan import TeamSpec
-from .._model.state import Change
 from .._model.text import DASH, count, percent, plan_text, seconds, when, who
 from .charts import durations, effects
 from .data import ReportedExperiment, ReportedTeam

@@ -12,10 +12,10 @@ import numpy as np
 from attrs import frozen
 
 from .._model.plan import TeamPlan
+from .._model.policy import PASS_SHARE
 from ..experiment import Policy
 from ..experiment.boundaries import boundary
 from ..experiment.planning import runs_for
-from ..experiment.policy import PASS_SHARE
 from .model import TeamModel
 from .normal import Floats, cdf, sigmoid
 from .objective import Objective

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
-from .._model.state import TeamState
+from .._model.experiment import TeamState
 from .challengers import Challenge, Challengers
 from .hookmanager import HookManager
 from .proposals import comparable, suggestions

@@ -14,7 +14,7 @@ from .._model.plan import TeamPlan, TeamSpec
 from .tuner_cache import ReadRuns, Tuners
 
 if TYPE_CHECKING:
-    from .._model.state import Experiment, TeamState
+    from .._model.experiment import Experiment, TeamState
     from .._settings import Settings
     from .._tuner import Proposal, TestOutlook
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from attrs import evolve, frozen
 
+from .._model.experiment import Actor, Change, ChangeAction, Experiment, TeamState
 from .._model.plan import TeamPlan
-from .._model.state import Actor, Change, ChangeAction, Experiment, TeamState
 
 if TYPE_CHECKING:
     from .._model.run import TeamRun

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
+from .._model.experiment import Experiment, Phase
 from .._model.run import CONTROL, Observation
-from .._model.state import Experiment, Phase
 
 if TYPE_CHECKING:
     from .._model.run import TeamRun

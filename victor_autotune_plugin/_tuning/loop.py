@@ -24,9 +24,9 @@ from typing import TYPE_CHECKING, Any, Final
 from attrs import evolve
 
 from .. import failsafe
+from .._model.experiment import Assignment, Change, ChangeAction, Experiment, Phase, TeamState
 from .._model.plan import EMPTY_PLAN, TeamSpec
 from .._model.run import PlannedRun, RunStart
-from .._model.state import Assignment, Change, ChangeAction, Experiment, Phase, TeamState
 from ..errors import StoreError
 from .challengers import Challengers
 from .changes import Changes, open_changes

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import evolve
 
+from .._model.experiment import Change, ChangeAction, TeamState
 from .._model.optimization import OptimizationSuggestion
 from .._model.plan import TeamPlan
-from .._model.state import Change, ChangeAction, TeamState
 from ..errors import AutotuneError
 from .changes import Changes, open_changes
 from .proposals import TASK_RUNS, comparable, new_experiment

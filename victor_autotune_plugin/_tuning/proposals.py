@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, Final
 from attrs import asdict
 
 from .. import failsafe
+from .._model.experiment import Experiment, TeamState
 from .._model.optimization import OptimizationSuggestion, current_config
 from .._model.plan import TeamPlan, TeamSpec
-from .._model.state import Experiment, TeamState
 from .evidence import known_tasks
 from .hookmanager import HookManager
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from attrs import evolve
 
+from .._model.experiment import TAKES_BACK, Change, ExperimentStatus
 from .._model.plan import TeamPlan
-from .._model.state import TAKES_BACK, Change, ExperimentStatus
 from ..errors import AutotuneError
 from .changes import Changes
 

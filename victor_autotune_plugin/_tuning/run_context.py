@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from attrs import define, frozen
 
-from .._model.state import Experiment, TeamState
+from .._model.experiment import Experiment, TeamState
 from .changes import Changes
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import evolve
 
-from .._model.state import Experiment, TeamState
+from .._model.experiment import Experiment, TeamState
 from .challengers import Challenge, Challengers
 from .hookmanager import HookManager
 from .proposals import TASK_RUNS, comparable, may_be_retried, new_experiment, suggestions

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from attrs import evolve
 
-from .._model.state import ChangeAction, Experiment
+from .._model.experiment import ChangeAction, Experiment
 from .challengers import Challengers
 from .evidence import Evidence
 from .run_context import Case

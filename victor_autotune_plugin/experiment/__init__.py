@@ -11,17 +11,23 @@ seed of `assign`, so every decision can be replayed from the stored runs.
 
 from __future__ import annotations
 
+from .._model.policy import (
+    ALL_RULES,
+    METRICS,
+    GuardrailEvidence,
+    HarmEvidence,
+    Policy,
+    Verdict,
+    WatchPolicy,
+    WatchVerdict,
+)
 from .._model.run import ARMS, CONTROL, TREATMENT, Observation
 from .assignment import ASSIGNMENT_VERSION, assign, sample_ratio_p_value
-from .degradation import HarmEvidence
-from .guardrails import GuardrailEvidence
 from .judge import Judge
 from .planning import chance_of_proof, improvement_for, log_spread, runs_for
-from .policy import ALL_RULES, METRICS, Policy, WatchPolicy
 from .primary import task_effects
 from .summary import summarise
-from .verdict import Verdict
-from .watch import Watch, WatchVerdict
+from .watch import Watch
 
 __all__ = [
     "ALL_RULES",

@@ -26,13 +26,8 @@ from typing import Final
 
 from attrs import frozen
 
+from .._model.policy import RULES
 from ._boundary_table import NORMAL_SCORES, SCALES, STARTS
-
-RULES: Final = ("balanced", "pocock", "obrien_fleming")
-"""Names of the shapes."""
-
-E_RULES: Final = ("e_logs", "e_ranks")
-"""Names of the rules that need no boundary over time (`eprocess`)."""
 
 BALANCED_KNOTS: Final = ((0.05, 3.42), (0.115, 3.11), (0.165, 3.00), (0.27, 2.90), (0.40, 2.86), (1.0, 2.12))
 """`(t, height)` of the balanced shape; between the knots and before the first it is a power of t."""

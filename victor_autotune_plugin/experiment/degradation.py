@@ -11,48 +11,11 @@ from __future__ import annotations
 import math
 from bisect import insort
 from collections.abc import Sequence
-from typing import Any, Final, Protocol
-
-from attrs import asdict, frozen
+from typing import Final, Protocol
 
 from .._model.run import CONTROL, TREATMENT, Observation
 from .primary import TIMED_OUT, log_value, shift_quantiles
 from .twosample import RankSum, SumStatistic, Tail, excess_z, percentile
-from .verdict import plain
-
-
-@frozen
-class HarmEvidence:
-    """What is known of one harm.
-
-    Attributes:
-        name: One of `policy.HARM_SHARES`.
-        reference: Value that the promoted plan is compared with: a median of the metric, a share, a mean score,
-            or a P95 in seconds. NaN without data.
-        promoted: The promoted plan's value since the promotion.
-        change: Relative rise (metric, P95) or absolute drop (success, score); negative when better.
-        threshold: Change up to which nothing is rolled back.
-        statistic: Standardised evidence against the reference; standard normal without a harm.
-        boundary: Height at which it raises the alarm; infinite while there are too few runs.
-        confirmation: Standardised evidence against the holdback.
-        confirmation_needed: Height at which it confirms.
-        status: `ok`, `alarm` (not confirmed yet), `confirmed`, or `no data`.
-    """
-
-    name: str
-    reference: float
-    promoted: float
-    change: float
-    threshold: float
-    statistic: float
-    boundary: float
-    confirmation: float
-    confirmation_needed: float
-    status: str
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain JSON-able data; numbers that are not finite are None."""
-        return {name: plain(value) for name, value in asdict(self).items()}
 
 
 class Harm(Protocol):

@@ -26,8 +26,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from attrs import frozen
 
+from .._model.policy import E_RULES
 from .._model.run import CONTROL, TREATMENT, Observation
-from .boundaries import E_RULES, NORMAL
+from .boundaries import NORMAL
 from .primary import TIMED_OUT, Effect, adjusted_value, relative_change
 from .twosample import percentile
 

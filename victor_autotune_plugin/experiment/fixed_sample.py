@@ -12,9 +12,9 @@ from typing import Any
 
 from attrs import asdict, frozen
 
+from .._model.policy import plain
 from .boundaries import NORMAL
 from .primary import shift_quantiles
-from .verdict import plain
 
 EXACT_SIZE = 50
 """Up to this sample size, without ties, the Mann-Whitney distribution is exact."""

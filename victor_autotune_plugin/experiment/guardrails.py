@@ -8,13 +8,11 @@ ruled out either: a test passes only when no guardrail is. That costs a test som
 from __future__ import annotations
 
 import math
-from typing import Any, Final
+from typing import Final
 
-from attrs import asdict, frozen
-
+from .._model.policy import FAIL_SHARES, GUARDRAILS, PASS_SHARE, GuardrailEvidence, Policy
 from .._model.run import TREATMENT, Observation
 from .boundaries import NORMAL, Boundary, boundary
-from .policy import FAIL_SHARES, PASS_SHARE, Policy
 from .twosample import SumStatistic, Tail
 
 UNCLEAR_Z: Final = 0.7
@@ -24,41 +22,6 @@ gives nearly 1; as many of them in both arms give nearly 0."""
 UNCLEAR_EXCESS: Final = 0.10
 """Rise of a mean above its margin that is unclear without evidence: few extreme runs make it, and no z-score. Runs that
 timed out are left out of it: they are as many in both arms or the success share and the P95 tell."""
-
-GUARDRAILS: Final = ("success", "score", "p95", "mean", "cost", "tool_calls")
-"""Names, in the order in which they are judged."""
-
-
-@frozen
-class GuardrailEvidence:
-    """What is known of one guardrail.
-
-    Attributes:
-        name: One of `GUARDRAILS`.
-        control: Its value in the control: share, mean score, seconds, US dollars or calls. NaN without data.
-        treatment: Its value in the treatment.
-        change: Harm: absolute drop (success, score) or relative rise (others); negative when better.
-        margin: Change that is tolerated.
-        statistic: Standardised evidence of any harm; standard normal without an effect.
-        boundary: Height at which harm is proven; infinite while there are too few runs.
-        status: `ok`, `unclear`, `harmed` or `no data`.
-    """
-
-    name: str
-    control: float
-    treatment: float
-    change: float
-    margin: float
-    statistic: float
-    boundary: float
-    status: str
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain JSON-able data; numbers that are not finite are None."""
-        return {
-            name: None if isinstance(value, float) and not math.isfinite(value) else value
-            for name, value in asdict(self).items()
-        }
 
 
 class Guardrails:

@@ -6,15 +6,14 @@ import math
 from collections.abc import Mapping
 from typing import Final
 
+from .._model.policy import E_RULES, FAIL_SHARES, PASS_SHARE, Policy, Verdict
 from .._model.run import ARMS, CONTROL, TREATMENT, Observation
 from .assignment import sample_ratio_p_value
-from .boundaries import E_RULES, NORMAL, TABLE_STEP, Boundary, boundary
+from .boundaries import NORMAL, TABLE_STEP, Boundary, boundary
 from .eprocess import EBoundary, PairedPrimary
 from .guardrails import Guardrails
-from .policy import FAIL_SHARES, PASS_SHARE, Policy
 from .primary import Effect, Primary, RankPrimary, ScorePrimary
 from .twosample import information
-from .verdict import Verdict
 from .words import TITLES, amount, change_in_words, effect_in_words, guardrail_in_words, runs_in_words
 
 MISMATCH_P: Final = 0.0005

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from .._model.policy import E_RULES, PASS_SHARE, Policy
 from .._model.run import Observation
-from .boundaries import E_RULES, NORMAL, boundary
+from .boundaries import NORMAL, boundary
 from .eprocess import EBoundary
-from .policy import PASS_SHARE, Policy
 from .primary import TIMED_OUT, log_value
 from .twosample import percentile
 

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
-from attrs import asdict, frozen
-
+from .._model.policy import HARM_SHARES, HarmEvidence, WatchPolicy, WatchVerdict
 from .._model.run import ARMS, CONTROL, TREATMENT, Observation
 from .boundaries import NORMAL, TABLE_STEP, Boundary, boundary
-from .degradation import BelowBaseline, Drop, Harm, HarmEvidence, LostGain, TailRise
-from .policy import HARM_SHARES, WatchPolicy
+from .degradation import BelowBaseline, Drop, Harm, LostGain, TailRise
 from .twosample import information
 from .words import TITLES, amount
 
@@ -32,52 +30,6 @@ PATIENT_RUNS: Final = 18
 
 STRICT_LEVEL: Final = 0.01
 """... and a harm must be confirmed at this level although the holdback is looked at after every run: strictly."""
-
-
-@frozen
-class WatchVerdict:
-    """The state of a watch after some runs since the promotion.
-
-    Attributes:
-        status: `watching`, `settled` or `rolled_back`. Only `watching` can still change.
-        reason: Why, in one plain sentence.
-        harm: The harm that was proven, one of `policy.HARM_SHARES`, or None.
-        runs: Runs since the promotion, by arm; the control is the holdback.
-        detected_at: Number of runs since the promotion, both arms, after which the harm was proven, or None.
-        effect: Change that the harm is about (see `HarmEvidence.change`); without a harm that of the primary metric
-            against the replaced plan. NaN without data.
-        error_rate: Upper bound of the probability of a false rollback over the whole watch, without drift.
-        drift: Whether the replaced plan, too, is worse than it was in the test. That alone is no reason to roll back.
-        wants_control: Whether the next runs should keep the replaced plan, to tell a harm from a drift. A host that
-            can't do so gets the same answer later, from the holdback.
-        evidence: What is known of each harm.
-        ignored: Runs that don't count: `duplicate` indices, and `late`, after the end.
-    """
-
-    status: str
-    reason: str
-    harm: str | None
-    runs: dict[str, int]
-    detected_at: int | None
-    effect: float
-    error_rate: float
-    drift: bool
-    wants_control: bool
-    evidence: tuple[HarmEvidence, ...]
-    ignored: dict[str, int]
-
-    @property
-    def is_final(self) -> bool:
-        """Whether the watch has ended."""
-        return self.status != "watching"
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain JSON-able data; numbers that are not finite are None."""
-        data = asdict(self, recurse=False)
-        data["evidence"] = [item.to_dict() for item in self.evidence]
-        data["runs"], data["ignored"] = dict(self.runs), dict(self.ignored)
-        data["effect"] = self.effect if math.isfinite(self.effect) else None
-        return data
 
 
 class Watch:

@@ -6,9 +6,8 @@ import math
 from collections.abc import Mapping
 from typing import Final
 
+from .._model.policy import E_RULES, GuardrailEvidence
 from .._model.run import ARMS
-from .boundaries import E_RULES
-from .guardrails import GuardrailEvidence
 from .primary import Effect
 
 TITLES: Final = {

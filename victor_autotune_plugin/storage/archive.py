@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Final, Self, get_args
 
 from attrs import frozen
 
+from .._model.experiment import Assignment, Change, Experiment, Phase, TeamState
 from .._model.run import Observation, TeamRun
-from .._model.state import Assignment, Change, Experiment, Phase, TeamState
 from ..errors import AutotuneError
 from .experiment_shape import check_experiment
 from .shapes import CHANGE, RUN, TEAM, Shape, ShapeError

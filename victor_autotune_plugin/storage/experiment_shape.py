@@ -7,11 +7,8 @@ from typing import Any, Final, get_args
 
 from attrs import fields
 
-from .._model.state import ExperimentStatus
-from ..experiment import METRICS, Policy, WatchPolicy
-from ..experiment.degradation import HarmEvidence
-from ..experiment.guardrails import GUARDRAILS, GuardrailEvidence
-from ..experiment.policy import HARM_SHARES
+from .._model.experiment import ExperimentStatus
+from .._model.policy import GUARDRAILS, HARM_SHARES, METRICS, GuardrailEvidence, HarmEvidence, Policy, WatchPolicy
 from .shapes import (
     ARM,
     PHASE,

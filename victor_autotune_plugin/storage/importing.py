@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from attrs import define, evolve
 
+from .._model.experiment import TAKES_BACK, Change, TeamState
 from .._model.run import TeamRun
-from .._model.state import TAKES_BACK, Change, TeamState
 from .archive import ArchiveError, ExperimentRecord, Item
 
 if TYPE_CHECKING:

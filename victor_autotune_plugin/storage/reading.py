@@ -7,8 +7,7 @@ from typing import Any, Final
 
 from sqlalchemy import Select, Table, func, select, tuple_
 
-from .._model.run import Observation, RunStatus, TeamRun
-from .._model.state import (
+from .._model.experiment import (
     Assignment,
     Change,
     Experiment,
@@ -16,6 +15,7 @@ from .._model.state import (
     Phase,
     TeamState,
 )
+from .._model.run import Observation, RunStatus, TeamRun
 from ..failsafe import Fault
 from .connections import Connections
 from .rows import assignment_of, change_of, experiment_of, fault_of, observation_of, team_state

@@ -5,8 +5,8 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any, Final
 
+from .._model.experiment import Assignment, Change, Experiment, Phase, TeamState
 from .._model.run import Observation
-from .._model.state import Assignment, Change, Experiment, Phase, TeamState
 from ..failsafe import Fault
 from .plain import Values, canonical, decode_optional, encode, encode_optional, plan, spec
 

@@ -12,9 +12,9 @@ from typing import Any, Final, get_args
 
 from attrs import NOTHING, fields
 
+from .._model.experiment import Actor, ChangeAction, Phase, TeamState
 from .._model.plan import FORMATIONS, MemberSpec
 from .._model.run import MemberOutcome, TokenUse
-from .._model.state import Actor, ChangeAction, Phase, TeamState
 
 Shape = Callable[[Any, str], None]
 

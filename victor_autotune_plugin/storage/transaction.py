@@ -6,8 +6,8 @@ from typing import Any, Final
 
 from attrs import evolve
 
+from .._model.experiment import Assignment, Change, Experiment, Phase, TeamState, may_follow
 from .._model.run import Observation, PlannedRun, RunStart, TeamRun
-from .._model.state import Assignment, Change, Experiment, Phase, TeamState, may_follow
 from ..errors import AutotuneError, StaleStateError, StoreError
 from .failures import is_duplicate
 from .processes import this_process

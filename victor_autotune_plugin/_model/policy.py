@@ -1,4 +1,4 @@
-"""The rules of a test and of the watch after a promotion, as values that are stored with the experiment."""
+"""The rules of a test and of the watch after a promotion, and what the two say: values stored with the experiment."""
 
 from __future__ import annotations
 
@@ -8,10 +8,14 @@ from typing import Any, Final, TypeVar
 
 from attrs import Attribute, asdict, field, fields, frozen
 
-from .boundaries import E_RULES, RULES
-
 METRICS: Final = ("duration", "cost", "tool_calls", "score")
 """Metrics a test can decide on. More is better for `score`, less for the others."""
+
+RULES: Final = ("balanced", "pocock", "obrien_fleming")
+"""Names of the shapes."""
+
+E_RULES: Final = ("e_logs", "e_ranks")
+"""Names of the rules that need no boundary over time (`eprocess`)."""
 
 ALL_RULES: Final = (*RULES, *E_RULES)
 """Names of the rules."""
@@ -38,6 +42,9 @@ HARM_SHARES: Final[dict[str, float]] = {
     "p95": 0.20,
 }
 """How the watch's alpha is shared by the harms it looks for; adds up to 1."""
+
+GUARDRAILS: Final = ("success", "score", "p95", "mean", "cost", "tool_calls")
+"""Names, in the order in which they are judged."""
 
 MAX_RUNS: Final = 2000
 """Longest test and watch, in runs per arm and in runs: as far as the boundaries were checked."""
@@ -94,8 +101,8 @@ class Policy:
         min_runs_per_arm: Runs in each arm before a test may pass. Harm is looked for from half of it.
         max_runs_per_arm: Runs in each arm after which a test ends without proof.
         metric: Primary metric, one of `METRICS`.
-        rule: What proves an improvement: the shape of a boundary, one of `boundaries.RULES`, or an e-process, one of
-            `boundaries.E_RULES`.
+        rule: What proves an improvement: the shape of a boundary, one of `RULES`, or an e-process, one of
+            `E_RULES`.
         success_margin: Drop of the success share and of the mean score that is tolerated, absolute (0.10 is 10 points).
         success_confidence: One-sided confidence that the drop is within `success_margin`, without which nothing passes.
         p95_margin: Relative rise of the P95 of the duration that is tolerated.
@@ -181,3 +188,170 @@ class WatchPolicy:
             ValueError: For a field that isn't one.
         """
         return _read(cls, data)
+
+
+def plain(value: Any) -> Any:
+    """Return the value, or None for a number that is not finite, which JSON has no word for."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+@frozen
+class GuardrailEvidence:
+    """What is known of one guardrail.
+
+    Attributes:
+        name: One of `GUARDRAILS`.
+        control: Its value in the control: share, mean score, seconds, US dollars or calls. NaN without data.
+        treatment: Its value in the treatment.
+        change: Harm: absolute drop (success, score) or relative rise (others); negative when better.
+        margin: Change that is tolerated.
+        statistic: Standardised evidence of any harm; standard normal without an effect.
+        boundary: Height at which harm is proven; infinite while there are too few runs.
+        status: `ok`, `unclear`, `harmed` or `no data`.
+    """
+
+    name: str
+    control: float
+    treatment: float
+    change: float
+    margin: float
+    statistic: float
+    boundary: float
+    status: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON-able data; numbers that are not finite are None."""
+        return {name: plain(value) for name, value in asdict(self).items()}
+
+
+@frozen
+class Verdict:
+    """The state of a test after some runs. Changes are relative to the control: -0.2 is 20 % less.
+
+    Attributes:
+        status: `running`, `passed`, `failed` or `inconclusive`. Only `running` can still change.
+        reason: Why, in one plain sentence.
+        metric: Primary metric.
+        runs: Runs that count, by arm.
+        effect: Estimated change of the metric; NaN without data.
+        interval: Ends of the interval of the effect. It holds the true change at all looks together with probability
+            1 - `error_rate` at least, and excludes 0 exactly when the primary metric is decided.
+        statistic: Standardised evidence, positive for an improvement.
+        boundary: Height at which an improvement is proven; infinite before the least number of runs.
+        error_rate: Probability, guaranteed, that a test of two equal plans passes or fails.
+        minimum_detectable_effect: Improvement (above 0) that the whole test finds with probability 0.8, or None.
+        runs_needed: Further runs per arm until a pass is expected if the estimate is true, which may be more than the
+            test has; None when the estimate points elsewhere, or the test is decided.
+        guardrails: Evidence of each guardrail.
+        sample_ratio_p_value: p-value of the runs per arm under equal shares.
+        ignored: Runs that don't count: `repeated` task keys, `duplicate` indices, `unmeasured` (no price), and
+            `late`, after the end.
+    """
+
+    status: str
+    reason: str
+    metric: str
+    runs: dict[str, int]
+    effect: float
+    interval: tuple[float, float]
+    statistic: float
+    boundary: float
+    error_rate: float
+    minimum_detectable_effect: float | None
+    runs_needed: int | None
+    guardrails: tuple[GuardrailEvidence, ...]
+    sample_ratio_p_value: float
+    ignored: dict[str, int]
+
+    @property
+    def is_final(self) -> bool:
+        """Whether the test has ended."""
+        return self.status != "running"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON-able data; numbers that are not finite are None."""
+        data = asdict(self, recurse=False)
+        data["guardrails"] = [evidence.to_dict() for evidence in self.guardrails]
+        data["interval"] = [plain(end) for end in self.interval]
+        data["runs"], data["ignored"] = dict(self.runs), dict(self.ignored)
+        return {name: plain(value) for name, value in data.items()}
+
+
+@frozen
+class HarmEvidence:
+    """What is known of one harm.
+
+    Attributes:
+        name: One of `HARM_SHARES`.
+        reference: Value that the promoted plan is compared with: a median of the metric, a share, a mean score,
+            or a P95 in seconds. NaN without data.
+        promoted: The promoted plan's value since the promotion.
+        change: Relative rise (metric, P95) or absolute drop (success, score); negative when better.
+        threshold: Change up to which nothing is rolled back.
+        statistic: Standardised evidence against the reference; standard normal without a harm.
+        boundary: Height at which it raises the alarm; infinite while there are too few runs.
+        confirmation: Standardised evidence against the holdback.
+        confirmation_needed: Height at which it confirms.
+        status: `ok`, `alarm` (not confirmed yet), `confirmed`, or `no data`.
+    """
+
+    name: str
+    reference: float
+    promoted: float
+    change: float
+    threshold: float
+    statistic: float
+    boundary: float
+    confirmation: float
+    confirmation_needed: float
+    status: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON-able data; numbers that are not finite are None."""
+        return {name: plain(value) for name, value in asdict(self).items()}
+
+
+@frozen
+class WatchVerdict:
+    """The state of a watch after some runs since the promotion.
+
+    Attributes:
+        status: `watching`, `settled` or `rolled_back`. Only `watching` can still change.
+        reason: Why, in one plain sentence.
+        harm: The harm that was proven, one of `HARM_SHARES`, or None.
+        runs: Runs since the promotion, by arm; the control is the holdback.
+        detected_at: Number of runs since the promotion, both arms, after which the harm was proven, or None.
+        effect: Change that the harm is about (see `HarmEvidence.change`); without a harm that of the primary metric
+            against the replaced plan. NaN without data.
+        error_rate: Upper bound of the probability of a false rollback over the whole watch, without drift.
+        drift: Whether the replaced plan, too, is worse than it was in the test. That alone is no reason to roll back.
+        wants_control: Whether the next runs should keep the replaced plan, to tell a harm from a drift. A host that
+            can't do so gets the same answer later, from the holdback.
+        evidence: What is known of each harm.
+        ignored: Runs that don't count: `duplicate` indices, and `late`, after the end.
+    """
+
+    status: str
+    reason: str
+    harm: str | None
+    runs: dict[str, int]
+    detected_at: int | None
+    effect: float
+    error_rate: float
+    drift: bool
+    wants_control: bool
+    evidence: tuple[HarmEvidence, ...]
+    ignored: dict[str, int]
+
+    @property
+    def is_final(self) -> bool:
+        """Whether the watch has ended."""
+        return self.status != "watching"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON-able data; numbers that are not finite are None."""
+        data = asdict(self, recurse=False)
+        data["evidence"] = [item.to_dict() for item in self.evidence]
+        data["runs"], data["ignored"] = dict(self.runs), dict(self.ignored)
+        data["effect"] = self.effect if math.isfinite(self.effect) else None
+        return data
