@@ -37,11 +37,11 @@ from _tuner_peers import Peer, Trace, one_rule, optuna_search, random_search, to
 from attrs import evolve
 
 from victor_autotune_plugin._model.plan import EMPTY_PLAN, MemberSpec, TeamPlan, TeamSpec
+from victor_autotune_plugin._model.run import MemberOutcome, TeamRun
 from victor_autotune_plugin._tuner import (
     Objective,
     PlanSpace,
-    Prior,
-    RunFacts,
+    TeamPrior,
     Tuner,
     distance,
     fleet_prior,
@@ -58,7 +58,7 @@ FLEET_TEAMS, FLEET_TESTS, FLEET_RUNS = 30, 8, 12
 """The user's other teams: each compared 8 plans with its own before, 12 runs an arm."""
 
 
-def fleet() -> Prior:
+def fleet() -> TeamPrior:
     """Return the prior that the user's other teams give: each tried some plans near its own before."""
     beliefs = []
     for seed in range(FLEET_SEED, FLEET_SEED + FLEET_TEAMS):
@@ -68,16 +68,16 @@ def fleet() -> Prior:
         near = [plan for plan in space.plans[1:] if distance(world.spec, EMPTY_PLAN, plan) <= 4]
         tuner = Tuner(space)
         for _ in range(10):
-            tuner.observe(RunFacts.of(world.run(EMPTY_PLAN, rng)))
+            tuner.observe(world.run(EMPTY_PLAN, rng))
         for _ in range(FLEET_TESTS):
             plan = near[int(rng.integers(len(near)))]
             for arm in [EMPTY_PLAN, plan] * FLEET_RUNS:
-                tuner.observe(RunFacts.of(world.run(arm, rng)))
+                tuner.observe(world.run(arm, rng))
         beliefs.append(tuner.shared())
     return fleet_prior(beliefs)
 
 
-def misleading(prior: Prior) -> Prior:
+def misleading(prior: TeamPrior) -> TeamPrior:
     """Return a prior that is sure of the contrary: side by side is good for success, so is leaving members out."""
 
     def turned(part: dict[str, tuple[float, float]], names: Sequence[str]) -> dict[str, tuple[float, float]]:
@@ -110,7 +110,7 @@ class Oracle:
 
     watched = outlook
 
-    def observe(self, _: RunFacts) -> None:
+    def observe(self, _: TeamRun) -> None:
         """Learn nothing."""
 
     started = observe
@@ -125,7 +125,7 @@ class Oracle:
         self.live, self._best = to, to
 
 
-def tuned(risk: str, prior: Prior) -> Peer:
+def tuned(risk: str, prior: TeamPrior) -> Peer:
     """Return the tuner as a method to compare."""
 
     def method(world: World, plans: Sequence[TeamPlan], runs: int, seed: int) -> Trace:
@@ -145,7 +145,7 @@ def without_score(method: Peer) -> Peer:
     return played
 
 
-def methods(prior: Prior) -> dict[str, Peer]:
+def methods(prior: TeamPrior) -> dict[str, Peer]:
     """Return every method that can run here."""
     found: dict[str, Peer] = {
         "tuner, risk low": tuned("low", prior),
@@ -224,7 +224,7 @@ def coverage(worlds: int) -> dict[str, float]:
             if number >= 10:
                 _, low, high = tuner.predict_seconds(EMPTY_PLAN)
                 hits.append(low <= run.duration_seconds <= high)
-            tuner.observe(RunFacts.of(run))
+            tuner.observe(run)
         near = [plan for plan in space.plans[1:] if distance(world.spec, EMPTY_PLAN, plan) <= 3]
         some = [near[int(i)] for i in rng.integers(len(near), size=20)]
         truth = world.truth([EMPTY_PLAN, *some], 400)
@@ -245,26 +245,27 @@ def real_coverage(path: Path | None) -> dict[str, float]:
             sets.setdefault(row["set"], []).append(row)
     hits = []
     for rows in sets.values():
-        tuner = Tuner(plan_space(TeamSpec("real", "agent", "sequential", [MemberSpec("agent")])))
+        spec = TeamSpec("real", "agent", "sequential", [MemberSpec("agent")])
+        tuner = Tuner(plan_space(spec))
         for number, row in enumerate(sorted(rows, key=lambda r: r["start_time"])):
             seconds = float(row["duration_seconds"])
             if number >= 10:
                 _, low, high = tuner.predict_seconds(EMPTY_PLAN)
                 hits.append(low <= seconds <= high)
             reward = min(max(float(row["reward"]), 0.0), 1.0)
-            tuner.observe(
-                RunFacts(EMPTY_PLAN, seconds, reward >= 0.5, reward, tool_calls=int(float(row["tool_calls"])))
-            )
+            # Its own time and calls are not told apart from the run's: not finished, it only adds its calls.
+            member = MemberOutcome("agent", tool_calls=int(float(row["tool_calls"])))
+            tuner.observe(TeamRun("", spec, 0.0, seconds, reward >= 0.5, reward, members=[member]))
     return {"next run, real": float(np.mean(hits))}
 
 
 def speed(runs: int, decisions: int) -> dict[str, Any]:
-    """Return the milliseconds of decisions after that many runs, each with a new run before, and the state's size."""
+    """Return the milliseconds of decisions after that many runs, each with a new run before."""
     seed = next(s for s in range(FIRST_SEED, FIRST_SEED + 100) if len(World.make(s).spec.members) >= 7)
     world, rng = World.make(seed), np.random.default_rng(1)
     space = plan_space(world.spec)
     tuner = Tuner(space)
-    made = [RunFacts.of(world.run(space.plans[i % 3], rng)) for i in range(min(runs, 500))]
+    made = [world.run(space.plans[i % 3], rng) for i in range(min(runs, 500))]
     for number in range(runs):
         tuner.observe(made[number % len(made)])
     times = []
@@ -278,7 +279,6 @@ def speed(runs: int, decisions: int) -> dict[str, Any]:
         "plans": len(space.plans),
         "ms median": round(percentile(times, 0.5), 2),
         "ms p99": round(percentile(times, 0.99), 2),
-        "state kB": round(len(json.dumps(tuner.to_dict())) / 1000, 1),
     }
 
 
@@ -288,7 +288,7 @@ def per_second(decisions: int) -> float:
     world, rng = World.make(seed), np.random.default_rng(1)
     tuner = Tuner(plan_space(world.spec))
     for _ in range(20):
-        tuner.observe(RunFacts.of(world.run(EMPTY_PLAN, rng)))
+        tuner.observe(world.run(EMPTY_PLAN, rng))
     began = time.perf_counter()
     for number in range(decisions):
         tuner.propose(number)
@@ -320,10 +320,10 @@ def safety(worlds: int) -> dict[str, int]:
         twins = [Tuner(plan_space(world.spec, limits), Objective(), risk="high") for _ in range(2)]
         rng = np.random.default_rng(seed)
         for number in range(20):
-            facts = RunFacts.of(world.run(EMPTY_PLAN, rng))
+            run = world.run(EMPTY_PLAN, rng)
             answers = []
             for twin in twins:
-                twin.observe(facts)
+                twin.observe(run)
                 answers.append(twin.propose(number))
             asked += 1
             plan = answers[0].plan

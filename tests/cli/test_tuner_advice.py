@@ -44,7 +44,7 @@ def test_the_proposal_is_shown_with_its_reasons(call: Callable[..., Said], obser
         "Prior said",
         f"{chosen['runs_needed']} runs in each arm",
         "Why not another plan",
-        "It passes every gate, but promises less.",
+        "Passes every gate but promises less.",
         "How much each knob matters, changed alone",
     ):
         assert part in said
@@ -66,7 +66,7 @@ def test_looking_at_the_proposal_writes_nothing(call: Callable[..., Said], obser
 def test_why_nothing_is_proposed_is_told(call: Callable[..., Said], observed: Simulation, tmp_path: Path) -> None:
     (tmp_path / ".victor" / "autotune.yaml").write_text("strategies: [team_sizing]\n")
     for command in ("explain", "suggest"):
-        assert "Nothing. The team's members and the limits leave no other plan than today's." in words(call(command))
+        assert "Nothing. The team's members and the limits allow no other plan." in words(call(command))
         proposal = call(command, "--json").data["tuner"]["proposal"]
         assert (proposal["plan"], proposal["chosen"]) == (None, None)
 
@@ -80,7 +80,7 @@ def test_of_an_open_test_it_is_told_what_the_tuner_thinks(
         simulation.run()
     said = words(call("explain"))
     assert "What the tuner says of it" in said
-    assert "after 4 runs of it." in said
+    assert "After 4 runs, " in said
     assert "What the tuner would test next" not in said
     told: dict[str, Any] = call("explain", "--json").data["tuner"]
     assert told["proposal"] is None

@@ -15,7 +15,7 @@ from victor_autotune_plugin._model.optimization import OptimizationPriority, Opt
 from victor_autotune_plugin._model.plan import EMPTY_PLAN, MemberSpec, TeamPlan
 from victor_autotune_plugin._model.run import TeamRun
 from victor_autotune_plugin._settings import STRATEGIES
-from victor_autotune_plugin._tuner import RunFacts, Tuner
+from victor_autotune_plugin._tuner import Tuner
 from victor_autotune_plugin._tuning.advice import Advice, advice
 from victor_autotune_plugin._tuning.challengers import Challengers
 from victor_autotune_plugin._tuning.replay import replay_all
@@ -115,7 +115,7 @@ def test_the_tuner_finds_a_change_that_no_strategy_suggests(start: Start, monkey
 def test_a_hopeless_test_is_stopped_early_and_not_tried_again(start: Start) -> None:
     team = start(truth=slower)
     change = team.run_until("inconclusive")
-    assert change.reason.startswith("Stopped as hopeless. The probability that ")
+    assert change.reason.startswith("Stopped as hopeless. After ")
     assert change.evidence["stop"] is True
     assert change.evidence["outlook"]["runs_behind"] < 10  # the A/B engine decides nothing before
     (first,) = team.experiments()
@@ -177,7 +177,7 @@ def test_a_promotion_that_loses_success_is_given_up_and_replays(start: Start) ->
             break
     change = team.changes()[before]
     assert (change.action, change.plan_before, change.plan_after) == ("rolled_back", promoted, EMPTY_PLAN)
-    assert change.reason.startswith("Given up. The probability that ")
+    assert change.reason.startswith("Given up. After ")
     (experiment,) = team.experiments()
     assert (experiment.status, experiment.watch_verdict) == ("rolled_back", None)
     assert all(one.same for one in replay_all(team.store, team.experiments()))
@@ -297,11 +297,11 @@ def test_others_need_not_wait_while_a_process_learns_from_a_long_history(
     team, learnt = start(seed=2, truth=no_difference, strategies=("tool_budget",)), 0
     observe = Tuner.observe
 
-    def watched(tuner: Tuner, facts: RunFacts) -> None:
+    def watched(tuner: Tuner, run: TeamRun) -> None:
         nonlocal learnt
         with before.store.transaction():  # raises where another process holds the lock
             learnt += 1
-        observe(tuner, facts)
+        observe(tuner, run)
 
     monkeypatch.setattr(Tuner, "observe", watched)
     team.run()
@@ -364,10 +364,10 @@ def test_what_the_process_learnt_of_other_teams_is_the_prior(start: Start, monke
 def test_a_run_that_can_t_be_learnt_from_holds_up_no_other(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     observe = Tuner.observe
 
-    def choosy(self: Tuner, facts: RunFacts) -> None:
-        if facts.duration_seconds == 99:
+    def choosy(self: Tuner, run: TeamRun) -> None:
+        if run.duration_seconds == 99:
             raise ValueError("the figures are impossible")
-        observe(self, facts)
+        observe(self, run)
 
     monkeypatch.setattr(Tuner, "observe", choosy)
     team = start(truth=no_difference, strategies=("tool_budget",))
@@ -472,7 +472,7 @@ def test_advice_says_why_nothing_is_proposed(start: Start) -> None:
     assert proposal is not None
     assert proposal.plan is None
     assert proposal.nothing_because is not None
-    assert "no other plan than today's" in proposal.nothing_because
+    assert "allow no other plan" in proposal.nothing_because
 
 
 def test_with_the_tuner_off_advice_holds_what_the_strategies_suggest(start: Start) -> None:

@@ -1,4 +1,4 @@
-"""The tuner takes no promotion back by chance."""
+"""The tuner rolls no promotion back by chance."""
 
 from __future__ import annotations
 
@@ -6,18 +6,22 @@ import numpy as np
 import pytest
 
 from victor_autotune_plugin._model.plan import EMPTY_PLAN, TeamPlan
-from victor_autotune_plugin._tuner import MemberFacts, RunFacts, Tuner, plan_space
+from victor_autotune_plugin._model.run import MemberOutcome, TeamRun
+from victor_autotune_plugin._tuner import Tuner, plan_space
 from victor_autotune_testing.simulated import SPEC
 
 PARALLEL = TeamPlan(formation="parallel")
 
 
-def made_up(plan: TeamPlan, rng: np.random.Generator, factor: float) -> RunFacts:
+def made_up(plan: TeamPlan, rng: np.random.Generator, factor: float) -> TeamRun:
     """A run that succeeds in nine of ten cases, whatever the plan; its score says no more than that."""
     good = bool(rng.random() < 0.9)
-    members = [MemberFacts(one, float(10 * rng.lognormal(0, 0.5)), 3) for one in SPEC.member_ids]
+    members = [
+        MemberOutcome(one, finished=True, duration_seconds=float(10 * rng.lognormal(0, 0.5)), tool_calls=3)
+        for one in SPEC.member_ids
+    ]
     seconds = float(40 * factor * rng.lognormal(0, 0.5))
-    return RunFacts(plan, seconds, good, float(good), tool_calls=12, members=members)
+    return TeamRun("", SPEC, 0.0, seconds, good, float(good), plan_asked=plan, members=members)
 
 
 def given_up(seed: int, factor: float) -> bool | None:

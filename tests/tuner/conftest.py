@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from victor_autotune_plugin._model.plan import EMPTY_PLAN, MemberSpec, TeamPlan, TeamSpec
-from victor_autotune_plugin._tuner import MemberFacts, RunFacts
+from victor_autotune_plugin._model.run import MemberOutcome, TeamRun
 
-MakeRuns = Callable[..., list[RunFacts]]
+MakeRuns = Callable[..., list[TeamRun]]
 
 
 @pytest.fixture
@@ -32,9 +32,9 @@ def make_runs(spec: TeamSpec) -> MakeRuns:
         slower: float = 1.0,
         score: float = 0.9,
         cost: float | None = 0.1,
-        setting: str = "",
+        model: str = "some model",
         sd: float = 0.3,
-    ) -> list[RunFacts]:
+    ) -> list[TeamRun]:
         rng = np.random.default_rng(seed)
         runs = []
         for _ in range(count):
@@ -43,15 +43,19 @@ def make_runs(spec: TeamSpec) -> MakeRuns:
             total = taken.max() if (plan.formation or spec.formation) == "parallel" else taken.sum()
             graded = float(np.clip(rng.normal(score, 0.1), 0, 1))
             runs.append(
-                RunFacts(
-                    plan,
-                    float(total) * slower,
-                    graded > 0.5,
-                    graded,
-                    tool_calls=3 * len(names),
+                TeamRun(
+                    run_id="",
+                    spec=spec,
+                    started_at=0.0,
+                    duration_seconds=float(total) * slower,
+                    success=graded > 0.5,
+                    score=graded,
+                    plan_asked=plan,
                     cost_usd=cost,
-                    members=[MemberFacts(name, float(t), 3) for name, t in zip(names, taken, strict=True)],
-                    setting=setting,
+                    members=[
+                        MemberOutcome(name, finished=True, duration_seconds=float(t), tool_calls=3, models=(model,))
+                        for name, t in zip(names, taken, strict=True)
+                    ],
                 )
             )
         return runs

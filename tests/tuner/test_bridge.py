@@ -9,9 +9,8 @@ from attrs import evolve
 
 from victor_autotune_plugin._model.optimization import OptimizationPriority, OptimizationSuggestion
 from victor_autotune_plugin._model.plan import EMPTY_PLAN, TeamPlan
-from victor_autotune_plugin._tuner import Objective, Tuner, candidate_of, plan_space, suggestion_of
-from victor_autotune_plugin._tuner.bridge import changes
-from victor_autotune_plugin._tuner.space import shape_of
+from victor_autotune_plugin._tuner import Objective, Tuner, plan_space, rival_of, suggestion_of
+from victor_autotune_plugin._tuner.space import changes, shape_of
 
 PARALLEL = TeamPlan(formation="parallel")
 
@@ -30,8 +29,8 @@ def suggested(**metadata: object) -> OptimizationSuggestion:
     )
 
 
-def test_a_suggestion_becomes_a_candidate_on_top_of_the_live_plan() -> None:
-    made = candidate_of(suggested(metric="duration", interval_percent=[10.0, 30.0]), PARALLEL, Objective())
+def test_a_suggestion_becomes_a_rival_on_top_of_the_live_plan() -> None:
+    made = rival_of(suggested(metric="duration", interval_percent=[10.0, 30.0]), PARALLEL, Objective())
     assert made is not None
     assert made.plan == TeamPlan(formation="parallel", members=("m0", "m1"))
     assert made.source == "team_sizing"
@@ -40,11 +39,11 @@ def test_a_suggestion_becomes_a_candidate_on_top_of_the_live_plan() -> None:
 
 def test_a_gain_in_one_metric_counts_with_its_share() -> None:
     told = suggested(metric="cost", interval_percent=[40.0, 40.0])
-    assert candidate_of(told, EMPTY_PLAN, Objective("duration")) is None
-    mixed = candidate_of(told, EMPTY_PLAN, Objective({"duration": 1.0, "cost": 1.0}))
+    assert rival_of(told, EMPTY_PLAN, Objective("duration")) is None
+    mixed = rival_of(told, EMPTY_PLAN, Objective({"duration": 1.0, "cost": 1.0}))
     assert mixed is not None
     assert mixed.high == pytest.approx(1 - 0.6**0.5)
-    assert candidate_of(suggested(metric="duration"), EMPTY_PLAN, Objective()) is None
+    assert rival_of(suggested(metric="duration"), EMPTY_PLAN, Objective()) is None
 
 
 def test_changes_lead_from_any_plan_to_any_other(spec) -> None:
@@ -57,8 +56,8 @@ def test_changes_lead_from_any_plan_to_any_other(spec) -> None:
 def test_a_proposal_becomes_a_suggestion_that_runs_as_proposed(spec, make_runs) -> None:
     tuner = Tuner(plan_space(spec))
     assert suggestion_of(tuner.propose(), spec, EMPTY_PLAN) is None
-    for facts in make_runs(30):
-        tuner.observe(facts)
+    for run in make_runs(30):
+        tuner.observe(run)
     proposal = tuner.propose()
     made = suggestion_of(proposal, spec, EMPTY_PLAN)
     assert made is not None
@@ -70,10 +69,10 @@ def test_a_proposal_becomes_a_suggestion_that_runs_as_proposed(spec, make_runs) 
 def test_plans_that_run_alike_are_one(spec, make_runs) -> None:
     outright = TeamPlan(formation="sequential", tool_budget=40)
     one, other = Tuner(plan_space(spec)), Tuner(plan_space(spec), live=outright)
-    for facts in make_runs(30):
-        one.observe(facts)
-        other.observe(evolve(facts, plan=outright))
-    assert one.to_dict() == other.to_dict()
+    for run in make_runs(30):
+        one.observe(run)
+        other.observe(evolve(run, plan_asked=outright))
+    assert one.propose().to_dict() == other.propose().to_dict()
     first = one.propose().plan
     assert first is not None
     said = changes(spec, EMPTY_PLAN, first)

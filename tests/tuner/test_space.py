@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from victor_autotune_plugin._model.limits import Limits
 from victor_autotune_plugin._model.plan import EMPTY_PLAN, MemberSpec, TeamPlan, TeamSpec, feasible_formations
 from victor_autotune_plugin._tuner import distance, plan_space
+from victor_autotune_plugin._tuner.plan_table import PlanTable
 from victor_autotune_plugin._tuner.space import MOST_LAYOUTS, shape_of
-from victor_autotune_plugin._tuner.table import PlanTable
 
 
 def test_holds_formations_members_budgets_timeouts_and_sub_teams(spec: TeamSpec) -> None:
@@ -96,8 +96,8 @@ def test_the_number_of_plans_is_bounded() -> None:
 @pytest.mark.parametrize(
     ("plan", "why"),
     [
-        (TeamPlan(members=("m0", "gone")), "'gone' is no member"),
-        (TeamPlan(formation="swarm"), "no formation"),
+        (TeamPlan(members=("m0", "gone")), "no member 'gone'"),
+        (TeamPlan(formation="swarm"), "unknown formation 'swarm'"),
         (TeamPlan(formation="hierarchical", members=("m1", "m2")), "can't form"),
         (TeamPlan(tool_budget=41), "tool budget is looser"),
         (TeamPlan(timeout_seconds=201.0), "timeout is looser"),

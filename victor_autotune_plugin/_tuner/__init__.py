@@ -2,52 +2,48 @@
 
     space = plan_space(spec, settings.limits.crossed_by)           # the plans that may run
     tuner = Tuner(space, Objective("duration"), risk="low")
-    for run in runs:                                               # finished runs, oldest first
-        tuner.observe(RunFacts.of(run))
-    proposal = tuner.propose(seed=7, candidates=[Candidate(plan, 0.1, 0.3, "team_sizing")])
+    for run in runs:                                               # finished TeamRuns, oldest first
+        tuner.observe(run)
+    proposal = tuner.propose(seed=7, rivals=[Rival(plan, 0.1, 0.3, "team_sizing")])
     proposal.plan                                                  # a TeamPlan to test against the live plan, or None
     proposal.nothing_because                                       # then why there is none
     proposal.to_dict()                                             # effect, intervals, P(harm), what was not chosen
 
 The A/B engine (`experiment`) has the last word: the tuner chooses what to test (`propose`), may stop a test that is
 hopeless (`outlook(plan).stop`) and hold back a promotion that is not safe (`.veto`), but promotes nothing. Tell it of
-`started`, `ended`, `rolled_back` and `drifted`. Keep `to_dict` and get it back with `Tuner.restored`. `fleet_prior`
-makes a prior of what was learnt of the user's other teams (`Tuner.shared`).
+`started`, `ended`, `rolled_back` and `drifted`. `fleet_prior` makes a prior of what was learnt of the user's other
+teams (`Tuner.shared`). Nothing of a tuner is stored: it is made from the team's recorded runs.
 
-`candidate_of` makes a candidate of a strategy's suggestion, and `suggestion_of` a suggestion of a proposal. Plans that
-run alike are one plan here, whether a knob is left as configured or set to the configured value.
+`rival_of` makes a rival of a strategy's suggestion, and `suggestion_of` a suggestion of a proposal. Plans that run
+alike are one plan here, whether a knob is left as configured or set to the configured value.
 
 Importing this package imports numpy, so it is imported only when there is something to decide.
 """
 
 from __future__ import annotations
 
-from .bridge import candidate_of, suggestion_of
-from .explanation import Candidate, NotChosen, Outlook, Proposal, Sensitivity, TestOutlook
-from .facts import MemberFacts, RunFacts
-from .objective import Objective
-from .prior import Prior, TeamBelief, fleet_prior, shipped_prior
+from .prior import TeamBelief, TeamPrior, fleet_prior, shipped_prior
+from .proposal import NotChosen, Outlook, Proposal, Rival, Sensitivity, TestOutlook, rival_of, suggestion_of
 from .space import PlanSpace, distance, plan_space
 from .tuner import Tuner
+from .weighing import Objective
 
 __all__ = [
-    "Candidate",
-    "MemberFacts",
     "NotChosen",
     "Objective",
     "Outlook",
     "PlanSpace",
-    "Prior",
     "Proposal",
-    "RunFacts",
+    "Rival",
     "Sensitivity",
     "TeamBelief",
+    "TeamPrior",
     "TestOutlook",
     "Tuner",
-    "candidate_of",
     "distance",
     "fleet_prior",
     "plan_space",
+    "rival_of",
     "shipped_prior",
     "suggestion_of",
 ]

@@ -4,26 +4,42 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from attrs import frozen
 
 from .._model.plan import TeamPlan, TeamSpec
-from . import prior_data
-from .facts import RunFacts
-from .features import DURATION_NAMES, DURATION_WORKLOAD, OUTCOME_NAMES, OUTCOME_WORKLOAD, Rows, features_of
-from .history import Forecast, MemberHistory
-from .normal import Floats, sigmoid
-from .prior import Evidence, Prior, TeamBelief
-from .regression import Belief, LogRegression, OutcomeRegression
-from .slots import SLOTS, belief_of, differences
+from .._model.run import TeamRun
+from .forecast import (
+    DURATION_NAMES,
+    DURATION_WORKLOAD,
+    OUTCOME_NAMES,
+    OUTCOME_WORKLOAD,
+    Forecast,
+    MemberHistory,
+    differences,
+    features_of,
+)
+from .plan_table import Ints, PlanTable
+from .prior import (
+    LAYOUT_ODDS_SD,
+    LAYOUT_SD,
+    NOISE_SD,
+    PLAN_ODDS_SD,
+    PLAN_SD,
+    SLOTS,
+    TASK_SD,
+    Likelihood,
+    TeamBelief,
+    TeamPrior,
+    belief_of,
+)
+from .regression import Belief, Floats, LogRegression, OutcomeRegression, TaskEffects, sigmoid
 from .space import Shape, shape_of
-from .table import Ints, PlanTable
-from .tasks import TaskEffects
 
 NEW_SETTING_SHARE: Final = 0.25
-"""What runs count for after the models, the workflow's definition or another setting changed."""
+"""Weight of the runs before the models or the definition of the workflow changed."""
 
 COST_FLOOR: Final = 1e-6
 
@@ -71,7 +87,7 @@ class TeamModel:
         ValueError: For a prior with other coefficients than the model has.
     """
 
-    def __init__(self, spec: TeamSpec, plans: Sequence[TeamPlan], prior: Prior) -> None:
+    def __init__(self, spec: TeamSpec, plans: Sequence[TeamPlan], prior: TeamPrior) -> None:
         self.spec = spec
         self.prior = prior
         self.table = PlanTable(spec, plans)
@@ -83,56 +99,66 @@ class TeamModel:
         self._workload_variance = 0.0
         self._slots: list[Shape] = []
         if list(prior.duration) != DURATION_NAMES or list(prior.outcome) != OUTCOME_NAMES:
-            raise ValueError("the prior is of another version's model; learn it again with fleet_prior")
+            raise ValueError("the prior has other coefficients than the model; make one with fleet_prior")
         self.metrics = {
-            metric: LogRegression(belief_of(prior.duration, prior_data.LAYOUT_SD, level), prior_data.NOISE_SD)
+            metric: LogRegression(belief_of(prior.duration, LAYOUT_SD, level), NOISE_SD)
             for metric, level in (("duration", None), ("cost", 0.0), ("tool_calls", 1.0))
         }
-        self.outcome = OutcomeRegression(belief_of(prior.outcome, prior_data.LAYOUT_ODDS_SD, None))
-        self.success = OutcomeRegression(belief_of(prior.outcome, prior_data.LAYOUT_ODDS_SD, None))
-        self.tasks = TaskEffects(prior_data.TASK_SD)
+        self.outcome = OutcomeRegression(belief_of(prior.outcome, LAYOUT_ODDS_SD, None))
+        self.success = OutcomeRegression(belief_of(prior.outcome, LAYOUT_ODDS_SD, None))
+        self.tasks = TaskEffects(TASK_SD)
         self._forecast: Forecast | None = None
         self._configured = PlanTable(spec, self.table.plans[:1])
         self._own: dict[TeamPlan, PlanTable] = {}
 
     # --- learning
 
-    def observe(self, facts: RunFacts) -> None:
-        """Take one finished run into account, in constant time."""
-        if self.setting and facts.setting and facts.setting != self.setting:
+    def observe(self, run: TeamRun, plan: TeamPlan) -> None:
+        """Take one finished run into account, in constant time.
+
+        Args:
+            run: The run.
+            plan: The team's plan that runs as the one that the run was asked for.
+
+        Raises:
+            ValueError: For a run with an impossible figure, naming it.
+        """
+        _check(run)
+        setting = _setting(run)
+        if self.setting and setting != self.setting:
             self.discount(NEW_SETTING_SHARE)
-        self.setting = facts.setting or self.setting
-        table, row = self._row(facts.plan)
+        self.setting = setting
+        table, row = self._row(plan)
         if table is None:
             return
         forecast = Forecast(table, self.history)
-        workload = self.history.workload(facts)
-        self._use_slot(facts.plan)
-        features, outcome = self._features(table, forecast, slice(row, row + 1))
-        x, o = self._with_slot(features[0], facts.plan), self._with_slot(outcome[0], facts.plan)
+        workload = self.history.workload(run)
+        self._use_slot(plan)
+        features, outcome = features_of(table, forecast, slice(row, row + 1))
+        x, o = self._with_slot(features[0], plan), self._with_slot(outcome[0], plan)
         x[DURATION_WORKLOAD] = o[OUTCOME_WORKLOAD] = workload
-        self._learn_duration(facts, x, float(forecast.log_seconds[row]))
-        if facts.cost_usd is not None:
+        self._learn_duration(run, x, float(forecast.log_seconds[row]))
+        if run.cost_usd is not None:
             self.priced += 1
-            value = math.log(facts.cost_usd + COST_FLOOR)
+            value = math.log(run.cost_usd + COST_FLOOR)
             self.metrics["cost"].learn(x, value - float(forecast.log_work[row]))
-        self.metrics["tool_calls"].learn(x, math.log(facts.tool_calls + 0.5) - float(forecast.log_calls[row]))
-        self.outcome.learn(o, facts.score)
-        self.success.learn(o, float(facts.success))
-        self.runs[facts.plan] = self.runs.get(facts.plan, 0) + 1
+        self.metrics["tool_calls"].learn(x, math.log(run.tool_calls + 0.5) - float(forecast.log_calls[row]))
+        self.outcome.learn(o, run.score)
+        self.success.learn(o, float(run.success))
+        self.runs[plan] = self.runs.get(plan, 0) + 1
         self.total += 1
         self._workload_variance += (workload**2 - self._workload_variance) / self.total
-        if self.history.add(facts):
+        if self.history.add(run):
             self._forecast = None
 
-    def _learn_duration(self, facts: RunFacts, features: Floats, offset: float) -> None:
+    def _learn_duration(self, run: TeamRun, features: Floats, offset: float) -> None:
         regression = self.metrics["duration"]
-        effect, variance = self.tasks.of(facts.task_key)
-        value = math.log(max(facts.duration_seconds, 1e-3)) - offset - effect
+        effect, variance = self.tasks.of(run.task_key)
+        value = math.log(max(run.duration_seconds, 1e-3)) - offset - effect
         expected, _ = regression.belief.of(features)
-        regression.learn(features, value, known=variance, censored=facts.timed_out)
-        if not facts.timed_out:
-            self.tasks.learn(facts.task_key, value + effect - expected, regression.variance)
+        regression.learn(features, value, known=variance, censored=run.timed_out)
+        if not run.timed_out:
+            self.tasks.learn(run.task_key, value + effect - expected, regression.variance)
 
     def discount(self, share: float) -> None:
         """Let what was learnt so far count for a share of what it did; counts of runs stay.
@@ -170,11 +196,11 @@ class TeamModel:
         else:
             forecast, here = Forecast(table, self.history), 0
         both = np.append(chosen, here)
-        features, outcome = self._features(table, forecast, both)
+        features, outcome = features_of(table, forecast, both)
         slots = self._slots_of(table, both)
         logs: dict[str, Floats] = {}
         sds: dict[str, Floats] = {}
-        offsets = {"duration": forecast.log_seconds, "cost": forecast.log_work, "tool_calls": forecast.log_calls}
+        offsets = _offsets(forecast)
         changed = (table.layout[chosen] != table.layout[here]).astype(np.float64)
         untested = changed * ((slots[:-1] < 0).astype(np.float64) + float(slots[-1] < 0))
         relative = differences(features, slots)
@@ -183,11 +209,11 @@ class TeamModel:
                 continue
             mean, variance = self.metrics[metric].belief.of_all(relative)
             offset = offsets[metric]
-            own = prior_data.LAYOUT_SD**2 * untested + 2 * prior_data.PLAN_SD**2
+            own = LAYOUT_SD**2 * untested + 2 * PLAN_SD**2
             logs[metric] = mean + offset[chosen] - offset[here]
             sds[metric] = np.sqrt(variance + own + changed * forecast.variance[chosen] + _LEAST)
         mean, variance = self.outcome.belief.of_all(differences(outcome, slots))
-        own = prior_data.LAYOUT_ODDS_SD**2 * untested + 2 * prior_data.PLAN_ODDS_SD**2
+        own = LAYOUT_ODDS_SD**2 * untested + 2 * PLAN_ODDS_SD**2
         logs["score"], sds["score"] = mean, np.sqrt(variance + own + _LEAST)
         # The graded outcome tells of differences with less noise, success alone tells the level.
         level, _ = self.success.belief.of(self._with_slot(outcome[-1], live))
@@ -201,16 +227,10 @@ class TeamModel:
         Raises:
             KeyError: For a plan that the team can't run.
         """
-        table, row = self._row(plan)
-        if table is None:
-            raise KeyError(plan.describe())
-        forecast = Forecast(table, self.history)
-        features, _ = self._features(table, forecast, slice(row, row + 1))
-        regression = self.metrics["duration"]
-        mean, variance = regression.belief.of(self._with_slot(features[0], plan))
+        mean, variance = self._level("duration", plan)
         variance += self.noise_variance("duration") + self.tasks.variance_of_new
-        variance += 0.0 if shape_of(self.spec, plan).layout in self._slots else prior_data.LAYOUT_SD**2
-        return mean + float(forecast.log_seconds[row]), math.sqrt(variance)
+        variance += 0.0 if shape_of(self.spec, plan).layout in self._slots else LAYOUT_SD**2
+        return mean, math.sqrt(variance)
 
     def noise_variance(self, metric: str) -> float:
         """Return the variance of a metric's logarithm between runs of one plan, of which the workload is not known."""
@@ -225,26 +245,26 @@ class TeamModel:
             metric: `duration`, `cost` or `tool_calls`.
             plan: The plan.
         """
+        return self._level(metric, plan)[0]
+
+    def _level(self, metric: str, plan: TeamPlan) -> tuple[float, float]:
+        """Return the mean logarithm of a metric under a plan, and the variance of that mean."""
         table, row = self._row(plan)
         if table is None:
             raise KeyError(plan.describe())
         forecast = Forecast(table, self.history)
-        features, _ = self._features(table, forecast, slice(row, row + 1))
-        offset = {"duration": forecast.log_seconds, "cost": forecast.log_work, "tool_calls": forecast.log_calls}[metric]
-        mean, _ = self.metrics[metric].belief.of(self._with_slot(features[0], plan))
-        return mean + float(offset[row])
+        features, _ = features_of(table, forecast, slice(row, row + 1))
+        mean, variance = self.metrics[metric].belief.of(self._with_slot(features[0], plan))
+        return mean + float(_offsets(forecast)[metric][row]), variance
 
     def shared(self) -> TeamBelief:
         """Return what was learnt as another team's prior can use it."""
         return TeamBelief(
-            Evidence.between(self.prior.duration, self.metrics["duration"].belief),
-            Evidence.between(self.prior.outcome, self.outcome.belief),
+            Likelihood.between(self.prior.duration, self.metrics["duration"].belief),
+            Likelihood.between(self.prior.outcome, self.outcome.belief),
         )
 
     # --- plans
-
-    def _features(self, table: PlanTable, forecast: Forecast, rows: Rows) -> tuple[Floats, Floats]:
-        return features_of(table, forecast, rows)
 
     def _row(self, plan: TeamPlan) -> tuple[PlanTable | None, int]:
         """Return a small table with the plan as configured and this one, and the row: cheaper than the whole table."""
@@ -295,46 +315,22 @@ class TeamModel:
                 of_layout[found] = number
         return of_layout[table.layout[rows]]
 
-    # --- keeping
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return the belief as JSON-able data of at most 100 kB; `load` takes it over bit for bit."""
-        return {
-            "names": [list(self.prior.duration), list(self.prior.outcome)],
-            "metrics": {name: regression.to_dict() for name, regression in self.metrics.items()},
-            "outcome": self.outcome.to_dict(),
-            "success": self.success.to_dict(),
-            "tasks": self.tasks.to_dict(),
-            "history": self.history.to_dict(),
-            "runs": [[plan.to_dict(), count] for plan, count in self.runs.items()],
-            "slots": [layout.to_dict() for layout in self._slots],
-            "total": self.total,
-            "priced": self.priced,
-            "workload variance": self._workload_variance,
-            "setting": self.setting,
-        }
+def _offsets(forecast: Forecast) -> dict[str, Floats]:
+    """Return by metric what the plans are predicted to take, in logarithms, shape (p,) each."""
+    return {"duration": forecast.log_seconds, "cost": forecast.log_work, "tool_calls": forecast.log_calls}
 
-    def load(self, data: Mapping[str, Any]) -> None:
-        """Take over what `to_dict` wrote.
 
-        Raises:
-            ValueError: If it is damaged, of another team, or of another version's model.
-            KeyError: The same.
-            TypeError: The same.
-        """
-        if data["names"] != [list(self.prior.duration), list(self.prior.outcome)]:
-            raise ValueError("the state is of another version's model")
-        slots = [Shape.from_dict(layout) for layout in data["slots"]]
-        if len(slots) > SLOTS:
-            raise ValueError("the state is of another version's model")
-        for name, regression in self.metrics.items():
-            regression.load(data["metrics"][name])
-        self.outcome.load(data["outcome"])
-        self.success.load(data["success"])
-        self.tasks.load(data["tasks"])
-        self.history.load(data["history"])
-        self.runs = {TeamPlan.from_dict(plan): int(count) for plan, count in data["runs"]}
-        self._workload_variance = float(data["workload variance"])
-        self.priced = int(data["priced"])
-        self._slots, self.total, self.setting = slots, int(data["total"]), str(data["setting"])
-        self._forecast = None
+def _setting(run: TeamRun) -> str:
+    """Return a name of what results depend on besides the plan: the definition of the team, and its models."""
+    models = {model for member in run.members for model in member.models}
+    return " ".join([run.spec.fingerprint(), *sorted(models)])
+
+
+def _check(run: TeamRun) -> None:
+    for name in ("duration_seconds", "cost_usd"):
+        value = getattr(run, name)
+        if value is not None and not (math.isfinite(value) and value >= 0):
+            raise ValueError(f"{name} must be a finite number from 0, not {value!r}")
+    if not 0 <= run.score <= 1:
+        raise ValueError(f"score must be a number from 0 to 1, not {run.score!r}")

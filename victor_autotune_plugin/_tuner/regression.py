@@ -2,19 +2,21 @@
 
 The belief about the coefficients is normal, and every observation is a rank-one update of its mean and covariance
 (a Kalman filter without dynamics). What is not normal is brought to it: a timeout by the first two moments of the
-truncated normal, a slow outlier by its weight under Student's t, a fractional outcome by one Newton step.
+truncated normal, a slow outlier by its weight under Student's t, a fractional outcome by one Newton step. How slow
+single tasks are is learnt beside the regression, as random effects.
+
+The standard normal distribution on arrays is here, too: numpy has none, and scipy is slow to import.
 """
 
 from __future__ import annotations
 
-import base64
 import math
-from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
-from .normal import Floats, hazard
+Floats = NDArray[np.float64]
 
 TAIL_DF: Final = 5.0
 """Degrees of freedom of Student's t for log durations: a run that is several times too slow hardly counts."""
@@ -22,7 +24,46 @@ TAIL_DF: Final = 5.0
 ONE_THREAD: Final = 250_000
 """Multiplications below which OpenBLAS multiplies matrices in one thread."""
 
+MOST_TASKS: Final = 256
+"""Tasks that are remembered; the one that was seen longest ago makes room."""
+
 _LEAST_VARIANCE: Final = 1e-4
+
+_ERF = (0.254829592, -0.284496736, 1.421413741, -1.453152027, 1.061405429)
+
+
+def cdf(x: Floats | float) -> Floats:
+    """Return P(Z <= x) to within 2e-7 (Abramowitz and Stegun 7.1.26)."""
+    scaled = np.abs(np.asarray(x, dtype=np.float64)) / np.sqrt(2.0)
+    t = 1.0 / (1.0 + 0.3275911 * scaled)
+    poly = t * (_ERF[0] + t * (_ERF[1] + t * (_ERF[2] + t * (_ERF[3] + t * _ERF[4]))))
+    half = 0.5 * poly * np.exp(-scaled * scaled)
+    return np.where(np.asarray(x) < 0, half, 1.0 - half)
+
+
+def pdf(x: Floats | float) -> Floats:
+    """Return the density at x."""
+    values = np.asarray(x, dtype=np.float64)
+    return np.asarray(np.exp(-0.5 * values * values) / np.sqrt(2 * np.pi))
+
+
+def hazard(x: float) -> float:
+    """Return E[Z | Z > x], the inverse Mills ratio; its asymptote far out, where the tail can't be computed."""
+    if x > 5:
+        return x + 1 / x - 2 / x**3
+    return float(pdf(x)) / float(cdf(-x))
+
+
+def mean_below_zero(mean: Floats, sd: Floats) -> Floats:
+    """Return E[min(0, X)] for X ~ N(mean, sd^2)."""
+    spread = np.maximum(sd, 1e-9)
+    z = mean / spread
+    return mean * cdf(-z) - spread * pdf(z)
+
+
+def sigmoid(x: Floats | float) -> Floats:
+    """Return the logistic function."""
+    return np.asarray(1.0 / (1.0 + np.exp(-np.clip(x, -40, 40))))
 
 
 class Belief:
@@ -49,7 +90,7 @@ class Belief:
         """
         direction = self.covariance @ features
         self.mean += direction * shift
-        # Scaled like this the product is symmetric to the bit, so that a stored half of it is the whole.
+        # Scaled like this, the product is symmetric to the bit, and the covariance stays so.
         scaled = direction * math.sqrt(max(shrink, 0.0))
         self.covariance -= np.outer(scaled, scaled)
 
@@ -88,26 +129,6 @@ class Belief:
         self.covariance = np.asarray((inverse + inverse.T) / 2, dtype=np.float64)
         self.mean = self.covariance @ weighted
 
-    def to_dict(self) -> dict[str, str]:
-        """Return the belief as JSON-able text, exact to the bit. The prior is not in it."""
-        lower = self.covariance[np.tril_indices(len(self.mean))]
-        return {"mean": packed(self.mean), "covariance": packed(lower)}
-
-    def load(self, data: Mapping[str, Any]) -> None:
-        """Take over what `to_dict` wrote.
-
-        Raises:
-            ValueError: If it is not a belief of this many coefficients.
-        """
-        size = len(self.mean)
-        mean, lower = unpacked(data["mean"], size), unpacked(data["covariance"], size * (size + 1) // 2)
-        covariance: Floats = np.zeros((size, size))
-        covariance[np.tril_indices(size)] = lower
-        covariance = covariance + np.tril(covariance, -1).T
-        if not (np.isfinite(mean).all() and np.isfinite(covariance).all() and (np.diag(covariance) >= 0).all()):
-            raise ValueError("the belief is not finite, or has a negative variance")
-        self.mean, self.covariance = mean, covariance
-
 
 class LogRegression:
     """Regression of a positive quantity's logarithm with slow outliers and censoring.
@@ -122,9 +143,9 @@ class LogRegression:
         self.belief = belief
         self.weight = weight
         self.variance = sd**2
-        self._prior = sd**2, weight
+        self._least_weight = weight
 
-    def learn(self, features: Floats, value: float, *, known: float = 0.0, censored: bool = False) -> float:
+    def learn(self, features: Floats, value: float, *, known: float = 0.0, censored: bool = False) -> None:
         """Take one run into account.
 
         Args:
@@ -132,9 +153,6 @@ class LogRegression:
             value: The logarithm, less any offset; of a run that was cut off, the logarithm at which it was.
             known: Variance of `value` besides the noise, such as that of its task's effect.
             censored: Whether the true value is above `value`.
-
-        Returns:
-            The residual before learning, in standard deviations of its prediction.
         """
         mean, spread = self.belief.of(features)
         noise = self.variance + known
@@ -143,7 +161,7 @@ class LogRegression:
             scale = math.sqrt(noise + spread)
             excess = hazard(z)
             self.belief.move(features, excess / scale, excess * (excess - z) / (noise + spread))
-            return max(z, 0.0)
+            return
         # An outlier counts as if its noise were larger; only the slow side has a long tail.
         outlying = (TAIL_DF + 1) / (TAIL_DF + z * z) if z > 0 else 1.0
         outlying = min(outlying, 1.0)
@@ -154,21 +172,11 @@ class LogRegression:
         share = (TAIL_DF + 1) / (TAIL_DF + z * z)
         self.variance += (share * residual - self.variance) / self.weight
         self.variance = max(self.variance, _LEAST_VARIANCE)
-        return z
 
     def discount(self, share: float) -> None:
         """Let what was learnt count for a share of what it did."""
         self.belief.discount(share)
-        self.weight = max(share * self.weight, self._prior[1])
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return JSON-able data."""
-        return {**self.belief.to_dict(), "variance": self.variance, "weight": self.weight}
-
-    def load(self, data: Mapping[str, Any]) -> None:
-        """Take over what `to_dict` wrote; raises `ValueError` when it is not that."""
-        self.belief.load(data)
-        self.variance, self.weight = positive(data["variance"]), positive(data["weight"])
+        self.weight = max(share * self.weight, self._least_weight)
 
 
 class OutcomeRegression:
@@ -186,7 +194,7 @@ class OutcomeRegression:
         self.belief = belief
         self.dispersion = dispersion
         self.weight = weight
-        self._prior = dispersion, weight
+        self._least_weight = weight
 
     def learn(self, features: Floats, value: float) -> None:
         """Take one run into account: `features` of shape (d,) and its outcome in [0, 1]."""
@@ -205,33 +213,43 @@ class OutcomeRegression:
     def discount(self, share: float) -> None:
         """Let what was learnt count for a share of what it did."""
         self.belief.discount(share)
-        self.weight = max(share * self.weight, self._prior[1])
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return JSON-able data."""
-        return {**self.belief.to_dict(), "dispersion": self.dispersion, "weight": self.weight}
-
-    def load(self, data: Mapping[str, Any]) -> None:
-        """Take over what `to_dict` wrote; raises `ValueError` when it is not that."""
-        self.belief.load(data)
-        self.dispersion, self.weight = positive(data["dispersion"]), positive(data["weight"])
+        self.weight = max(share * self.weight, self._least_weight)
 
 
-def packed(values: Floats) -> str:
-    """Return float64 values as base64 text, little-endian."""
-    return base64.b64encode(np.ascontiguousarray(values, dtype="<f8").tobytes()).decode()
+class TaskEffects:
+    """Log duration of single tasks, each a normal belief of its own.
 
+    Args:
+        sd: Standard deviation between tasks.
+    """
 
-def unpacked(text: Any, size: int) -> Floats:
-    """Return what `packed` wrote; raises `ValueError` when it is not `size` values."""
-    values = np.frombuffer(base64.b64decode(str(text), validate=True), dtype="<f8").astype(np.float64)
-    if len(values) != size:
-        raise ValueError(f"{len(values)} values where {size} belong")
-    return values
+    def __init__(self, sd: float) -> None:
+        self._variance = sd**2
+        self._beliefs: dict[str, tuple[float, float]] = {}
 
+    @property
+    def variance_of_new(self) -> float:
+        """Variance of a task that was never seen, where tasks have keys; without keys the noise has it in it."""
+        return self._variance if self._beliefs else 0.0
 
-def positive(value: Any) -> float:
-    """Return a finite number above 0; raises `ValueError` for anything else."""
-    if not isinstance(value, int | float) or not math.isfinite(value) or value <= 0:
-        raise ValueError(f"{value!r} is no number above 0")
-    return float(value)
+    def of(self, key: str | None) -> tuple[float, float]:
+        """Return mean and variance of a task's effect; zeros without a key, when the noise has it in it."""
+        if key is None:
+            return 0.0, 0.0
+        return self._beliefs.get(key, (0.0, self._variance))
+
+    def learn(self, key: str | None, residual: float, noise: float) -> None:
+        """Take a run of a task into account.
+
+        Args:
+            key: The task, or None.
+            residual: Log duration less what the plan explains.
+            noise: Its variance besides the task's effect.
+        """
+        if key is None or not math.isfinite(residual):
+            return
+        mean, variance = self._beliefs.pop(key, (0.0, self._variance))
+        gain = variance / (variance + noise)
+        self._beliefs[key] = mean + gain * (residual - mean), variance * (1 - gain)
+        if len(self._beliefs) > MOST_TASKS:
+            self._beliefs.pop(next(iter(self._beliefs)))

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import combinations
 from typing import Any, Final
 
-from attrs import asdict, field, frozen
+from attrs import field, frozen
 
 from .._model.plan import EMPTY_PLAN, FORMATIONS, MemberSpec, TeamPlan, TeamSpec, feasible_formations
 
 Crossed = Callable[[TeamPlan], Sequence[Any]]
-"""Names the limits that a plan crosses, as `Limits.crossed_by` of the settings does; empty when none."""
+"""Names the limits that a plan crosses, as `Limits.crossed_by` does; empty when none."""
 
 SUB_TEAMS: Final = "sub_teams"
 """Takes the place of a formation's name where a plan groups the members."""
@@ -50,24 +50,6 @@ class Shape:
     def layout(self) -> Shape:
         """Who works with whom and in what order: the knobs without budgets and timeout."""
         return Shape(self.formation, self.members, self.groups)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return JSON-able data; `from_dict` reads it back."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Shape:
-        """Read what `to_dict` wrote, tuples being lists.
-
-        Raises:
-            TypeError: If it is not that.
-        """
-        tuples = {
-            "members": tuple(data["members"]),
-            "groups": tuple(tuple(group) for group in data["groups"]),
-            "member_budgets": tuple((str(member), int(budget)) for member, budget in data["member_budgets"]),
-        }
-        return cls(**{**data, **tuples})
 
 
 def shape_of(spec: TeamSpec, plan: TeamPlan) -> Shape:
@@ -114,6 +96,24 @@ def distance(spec: TeamSpec, one: TeamPlan, other: TeamPlan) -> int:
     )
 
 
+def changes(spec: TeamSpec, live: TeamPlan, plan: TeamPlan) -> TeamPlan:
+    """Return the knobs in which a plan differs from the live one, each said outright.
+
+    `live.merged(changes(spec, live, plan))` runs as `plan` does, also where that goes back to what is configured.
+    """
+    now, then = shape_of(spec, live), shape_of(spec, plan)
+    grouped = then.formation == SUB_TEAMS
+    reshaped = (now.formation, now.groups) != (then.formation, then.groups)
+    return TeamPlan(
+        formation=then.formation if reshaped and not grouped else None,
+        members=then.members if now.members != then.members else None,
+        tool_budget=then.tool_budget if now.tool_budget != then.tool_budget else None,
+        member_budgets=then.member_budgets if now.member_budgets != then.member_budgets else None,
+        timeout_seconds=then.timeout_seconds if now.timeout_seconds != then.timeout_seconds else None,
+        sub_teams=then.groups if reshaped and grouped else None,
+    )
+
+
 def _plans(values: Iterable[TeamPlan]) -> tuple[TeamPlan, ...]:
     return tuple(values)
 
@@ -151,7 +151,7 @@ class PlanSpace:
         if _looser(shape.timeout_seconds, now.timeout_seconds):
             return "the timeout is looser than today's"
         if _looser_members(spec, shape, now):
-            return "a member's tool budget is looser than today's, and no budget of the team holds it"
+            return "a member's tool budget is looser than today's, and the team has no budget that caps it"
         crossed = self.crossed_by(plan)
         if crossed:
             first = crossed[0]
@@ -164,7 +164,7 @@ class PlanSpace:
         known = {member.id: member for member in self.spec.members}
         unknown = [member for member in shape.members if member not in known]
         if unknown:
-            return f"{unknown[0]!r} is no member of the team"
+            return f"the team has no member {unknown[0]!r}"
         if plan.sub_teams is not None and plan.formation is not None:
             return "sub-teams and a formation exclude each other"
         if len(set(shape.members)) < len(shape.members):
@@ -178,7 +178,7 @@ class PlanSpace:
             return f"a budget is set for {strangers[0]!r}, who does not take part"
         team = [known[member] for member in shape.members]
         if shape.formation not in (*FORMATIONS, SUB_TEAMS):
-            return f"{shape.formation!r} is no formation of Victor's"
+            return f"unknown formation {shape.formation!r}"
         if shape.formation != SUB_TEAMS and not _can_form(shape.formation, team):
             return f"these members can't form a {shape.formation} team"
         return None

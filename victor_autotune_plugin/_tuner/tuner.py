@@ -2,29 +2,24 @@
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Iterable
+from typing import Final
 
-from attrs import asdict, evolve, frozen
+from attrs import evolve, frozen
 
 from .._model.plan import EMPTY_PLAN, TeamPlan
-from .explanation import Candidate, Proposal, TestOutlook
-from .facts import RunFacts
+from .._model.run import TeamRun
+from .choice import judge_test, propose
 from .model import TeamModel
-from .objective import Objective
-from .prior import Prior, TeamBelief, shipped_prior
-from .proposals import judge_test, propose
-from .risk import RISKS, Search
+from .prior import TeamBelief, TeamPrior, shipped_prior
+from .proposal import Proposal, Rival, TestOutlook
+from .search import RISKS, Search
 from .space import PlanSpace, shape_of
-from .weighing import Z90, noise_variance
-
-STATE_VERSION: Final = 2
-"""Changes whenever a state of before can't be taken over."""
+from .weighing import Z90, Objective, noise_variance
 
 DRIFT_SHARE: Final = 0.25
-"""What runs count for after a drift was found."""
+"""Weight of runs before a detected drift."""
 
 
 @frozen
@@ -55,21 +50,19 @@ class Tuner:
         prior: What is believed before the first run; None for the shipped prior.
         risk: `low`, `medium` or `high`.
         live: The plan that runs today.
-        tried: Plans that were tested before and are not to be tested again.
 
     Raises:
-        ValueError: For an unknown risk, or a prior of another version's model.
+        ValueError: For an unknown risk, or a prior with other coefficients than the model.
     """
 
     def __init__(
         self,
         space: PlanSpace,
         objective: Objective | None = None,
-        prior: Prior | None = None,
+        prior: TeamPrior | None = None,
         *,
         risk: str = "low",
         live: TeamPlan = EMPTY_PLAN,
-        tried: Iterable[TeamPlan] = (),
     ) -> None:
         if risk not in RISKS:
             raise ValueError(f"risk must be one of {', '.join(RISKS)}, not {risk!r}")
@@ -81,35 +74,37 @@ class Tuner:
         self._prior = prior or shipped_prior()
         self._model = TeamModel(space.spec, space.plans, self._prior)
         self._fresh: TeamModel | None = None
-        self._tried: dict[TeamPlan, None] = dict.fromkeys(map(self._own, tried))
+        self._tried: set[TeamPlan] = set()
         self._surprise, self._tests, self._exposed = 0.0, 0, 0.0
         self._open: dict[TeamPlan, OpenTest] = {}
 
-    def observe(self, facts: RunFacts) -> None:
-        """Take one finished run into account, in constant time."""
-        plan = self._own(facts.plan)
+    def observe(self, run: TeamRun) -> None:
+        """Take one finished run into account, in constant time. Leave out cancelled runs: they tell nothing.
+
+        Raises:
+            ValueError: For a run with an impossible figure, naming it.
+        """
+        plan = self._own(run.plan_asked)
+        self._model.observe(run, plan)
         test = self._open.get(plan)
         if test is not None:
             self._open[plan] = evolve(test, runs=test.runs + 1)
-        self._model.observe(facts if plan == facts.plan else evolve(facts, plan=plan))
 
-    def propose(
-        self, seed: int = 0, candidates: Iterable[Candidate] = (), without: Iterable[TeamPlan] = ()
-    ) -> Proposal:
+    def propose(self, seed: int = 0, rivals: Iterable[Rival] = (), without: Iterable[TeamPlan] = ()) -> Proposal:
         """Return the plan to test next, or why there is none.
 
         Args:
             seed: Of the draw; only risk `high` draws.
-            candidates: Plans from elsewhere, such as the strategies'; they compete with the tuner's own.
+            rivals: Plans that strategies suggest; they compete with the tuner's own.
             without: Plans that are not to be tested now, besides those tested before.
         """
-        known = [evolve(candidate, plan=self._own(candidate.plan)) for candidate in candidates]
+        known = [evolve(rival, plan=self._own(rival.plan)) for rival in rivals]
         search = self._search()
         search = evolve(search, tried=search.tried | set(map(self._own, without)))
         return propose(self._model, search, known, seed)
 
     def started(self, challenger: TeamPlan) -> None:
-        """Take note that a test of a plan against the live one began, and what was expected of it."""
+        """Note that a test of a plan against the live one began, and what was expected of it."""
         challenger = self._own(challenger)
         outlook = self.outlook(challenger).outlook
         gain, low = -math.log1p(-outlook.improvement), -math.log1p(-outlook.interval[0])
@@ -128,7 +123,7 @@ class Tuner:
         return judge_test(self._model, evolve(self._search(), live=self._own(replaced)), self.live, promoted=True)
 
     def ended(self, challenger: TeamPlan, *, promoted: bool, effect: float | None = None) -> None:
-        """Take note that a test ended; a plan is tested once.
+        """Note that a test ended; a plan is tested once.
 
         Args:
             challenger: The treatment.
@@ -137,7 +132,7 @@ class Tuner:
                 its next ones less.
         """
         challenger = self._own(challenger)
-        self._tried[challenger] = None
+        self._tried.add(challenger)
         test = self._open.pop(challenger, None)
         if test is not None:
             # What the runs were really worth is known better now than when they were risked.
@@ -148,35 +143,27 @@ class Tuner:
                 self._surprise += (-math.log1p(-effect) - test.gain) ** 2 / (test.sd**2 + noise)
                 self._tests += 1
         if promoted:
-            self._tried[self.live] = None
+            self._tried.add(self.live)
             self.live = challenger
 
     def aborted(self, challenger: TeamPlan) -> None:
-        """Take note that a test was broken off, which says nothing about its plan.
-
-        Args:
-            challenger: The treatment.
-        """
+        """Note that a test was broken off, which says nothing about its plan."""
         self._open.pop(self._own(challenger), None)
 
     def rolled_back(self, to: TeamPlan, from_plan: TeamPlan | None = None) -> None:
-        """Take note that a promotion was taken back; the plan that was is not tested again.
+        """Note that a promotion was rolled back; the promoted plan is not tested again.
 
         Args:
             to: The plan that runs now.
-            from_plan: The plan that was taken back; None for the live one.
+            from_plan: The plan that was rolled back; None for the live one.
         """
         to = self._own(to)
-        self._tried[self.live if from_plan is None else self._own(from_plan)] = None
-        self._tried.pop(to, None)
+        self._tried.add(self.live if from_plan is None else self._own(from_plan))
+        self._tried.discard(to)
         self.live = to
 
     def runs_now(self, plan: TeamPlan) -> None:
-        """Take note of the plan that the team runs today, however it came to that.
-
-        Args:
-            plan: The plan.
-        """
+        """Note the plan that the team runs today, however it came to that."""
         self.live = self._own(plan)
 
     def drifted(self, share: float = DRIFT_SHARE) -> None:
@@ -201,73 +188,6 @@ class Tuner:
         mean, sd = self._model.predict(plan)
         half = 2.015 * sd  # the 95 % point of Student's t with 5 degrees of freedom
         return math.exp(mean), math.exp(mean - half), math.exp(mean + half)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the state as JSON-able data, at most 100 kB."""
-        return {
-            "version": STATE_VERSION,
-            "team": self.space.spec.fingerprint(),
-            "model": self._model.to_dict(),
-            "live": self.live.to_dict(),
-            "tried": [plan.to_dict() for plan in self._tried],
-            "surprise": self._surprise,
-            "tests": self._tests,
-            "exposed": self._exposed,
-            "open": [[plan.to_dict(), asdict(test)] for plan, test in self._open.items()],
-        }
-
-    @classmethod
-    def restored(
-        cls,
-        state: Mapping[str, Any] | str | None,
-        runs: Sequence[RunFacts],
-        space: PlanSpace,
-        objective: Objective | None = None,
-        prior: Prior | None = None,
-        *,
-        risk: str = "low",
-        live: TeamPlan = EMPTY_PLAN,
-        tried: Iterable[TeamPlan] = (),
-    ) -> Tuner:
-        """Return a tuner from a stored state, or from the runs when the state can't be used.
-
-        Args:
-            state: What `to_dict` returned, or its JSON; None when there is none.
-            runs: The team's runs, oldest first; only looked at when the state is damaged, of another definition of the
-                team, or of another version.
-            space: As for `Tuner`.
-            objective: As for `Tuner`.
-            prior: As for `Tuner`; the same that the state was made with.
-            risk: As for `Tuner`.
-            live: The plan that runs today. Where the state says otherwise, its plan was taken back meanwhile.
-            tried: As for `Tuner`; a state knows them itself.
-        """
-        known = list(tried)
-        tuner = cls(space, objective, prior, risk=risk, live=live, tried=known)
-        try:
-            tuner._load(json.loads(state) if isinstance(state, str) else state)
-        except (ValueError, KeyError, TypeError, AttributeError):
-            tuner = cls(space, objective, prior, risk=risk, live=live, tried=known)
-            for facts in runs:
-                tuner.observe(facts)
-            for plan in tuner._tried:
-                tuner._spent_on(plan, tuner._model.runs.get(plan, 0))
-        return tuner
-
-    def _load(self, state: Mapping[str, Any] | None) -> None:
-        if state is None or state["version"] != STATE_VERSION or state["team"] != self.space.spec.fingerprint():
-            raise ValueError("no state, or one of another version or another definition of the team")
-        before = TeamPlan.from_dict(state["live"])
-        self._model.load(state["model"])
-        self._tried.update({TeamPlan.from_dict(plan): None for plan in state["tried"]})
-        if before != self.live:
-            self.rolled_back(self.live, from_plan=before)
-        self._surprise, self._tests, self._exposed = (
-            float(state["surprise"]),
-            int(state["tests"]),
-            float(state["exposed"]),
-        )
-        self._open = {TeamPlan.from_dict(plan): OpenTest(**test) for plan, test in state["open"]}
 
     def _spent_on(self, challenger: TeamPlan, runs: int) -> None:
         """Book runs of a plan that was tested as spent on a worse plan, as likely as it is one."""

@@ -1,4 +1,4 @@
-"""From what is believed of plans to how much they are worth a test."""
+"""What a team is tuned for, and how much of it each plan promises."""
 
 from __future__ import annotations
 
@@ -6,26 +6,64 @@ import math
 from collections.abc import Mapping
 from functools import cache
 from statistics import NormalDist
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
-from attrs import frozen
+from attrs import Attribute, field, frozen
 
 from .._model.plan import TeamPlan
-from .._model.policy import PASS_SHARE
-from ..experiment import Policy
+from .._model.policy import METRICS, PASS_SHARE, Policy
 from ..experiment.boundaries import boundary
 from ..experiment.planning import runs_for
 from .model import TeamModel
-from .normal import Floats, cdf, sigmoid
-from .objective import Objective
-from .table import Ints, PlanTable
+from .plan_table import Ints, PlanTable
+from .regression import Floats, cdf, sigmoid
 
 LOGISTIC_VARIANCE: Final = math.pi**2 / 3
 """Variance of the standard logistic distribution: that of a run's log odds of success."""
 
 Z90: Final = 1.6449
 """Half the width of a 90 % interval, in standard deviations."""
+
+
+def _weights(value: Mapping[str, float] | str) -> dict[str, float]:
+    return {value: 1.0} if isinstance(value, str) else dict(value)
+
+
+def _known(_: object, attribute: Attribute[Any], value: Mapping[str, float]) -> None:
+    wrong = [name for name in value if name not in METRICS]
+    if wrong:
+        raise ValueError(f"{attribute.name}: unknown metric {wrong[0]!r}; choose from {', '.join(METRICS)}")
+    if not value or not all(math.isfinite(w) and w >= 0 for w in value.values()) or not any(value.values()):
+        raise ValueError(f"{attribute.name} must hold a weight above 0, and no negative one")
+
+
+@frozen
+class Objective:
+    """What a team is tuned for.
+
+    The value of a plan is the weighted mean of the logarithms of the metrics, relative to today's plan, so that 20 %
+    off one counts as 20 % off another. The score counts as the log odds of the outcome, negative.
+
+    Attributes:
+        weights: Weight of each of `policy.METRICS`; a name alone for one metric.
+        success_margin: Most that the success share may fall, absolute.
+        minimum_improvement: Relative improvement below which a change is not worth a test.
+        max_cost_usd: Most that a run may cost on average and in 19 of 20 runs, or None.
+        max_p95_seconds: Most that the 95th percentile of the duration may be, or None.
+    """
+
+    weights: Mapping[str, float] = field(factory=lambda: {"duration": 1.0}, converter=_weights, validator=_known)
+    success_margin: float = 0.05
+    minimum_improvement: float = 0.05
+    max_cost_usd: float | None = None
+    max_p95_seconds: float | None = None
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """The weights, adding up to 1."""
+        total = sum(self.weights.values())
+        return {name: weight / total for name, weight in self.weights.items() if weight}
 
 
 @frozen
@@ -81,7 +119,7 @@ def weigh(
     Args:
         model: What is believed of the team.
         rows: Rows of the table.
-        live: The live plan.
+        live: The live plan, in that table.
         objective: What is wanted.
         doubt: Factor on the standard deviations of plans, above 1 when the model's forecasts were off before.
         table: Another table, whose first plan is the live one; None for the team's own.

@@ -105,12 +105,10 @@ class Challengers:
         tried: set[TeamPlan],
         read_runs: ReadRuns,
     ) -> Challenge:
-        from .._tuner import candidate_of, suggestion_of
+        from .._tuner import rival_of, suggestion_of
 
         tuner = self.tuners.of(state, spec, settings, experiments, read_runs)
-        rivals = {
-            plan: rival for plan, one in plans.items() if (rival := candidate_of(one, state.plan, tuner.objective))
-        }
+        rivals = {plan: rival for plan, one in plans.items() if (rival := rival_of(one, state.plan, tuner.objective))}
         seed = int(hashlib.sha256(f"{state.fingerprint}\n{len(experiments)}".encode()).hexdigest()[:8], 16)
         proposal = tuner.propose(seed, rivals.values(), without=tried)
         suggestion = suggestion_of(proposal, spec, state.plan)

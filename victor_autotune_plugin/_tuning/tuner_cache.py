@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from .._model.experiment import Experiment, TeamState
     from .._model.run import TeamRun
     from .._settings import Settings
-    from .._tuner import PlanSpace, RunFacts, TeamBelief, Tuner
+    from .._tuner import PlanSpace, TeamBelief, Tuner
     from .._tuner.space import Shape
 
 MOST_TEAMS: Final = 200
@@ -136,10 +136,8 @@ class _Known:
 
     def tell(self, runs: Iterable[TeamRun], experiments: Iterable[Experiment], metric: str) -> None:
         """Tell the tuner what it does not know yet, in the order in which it happened."""
-        from .._tuner import RunFacts
-
         events: list[tuple[float, str, Callable[[], None]]] = [
-            (run.started_at, run.run_id, partial(self._observe, RunFacts, run)) for run in runs if not run.cancelled
+            (run.started_at, run.run_id, partial(self.tuner.observe, run)) for run in runs if not run.cancelled
         ]
         for one in experiments:
             events += _events(self.tuner, one, metric)
@@ -148,9 +146,6 @@ class _Known:
                 self.told.add(name)
                 with failsafe.guard("learning from a run"):  # one with impossible figures must not hold up the others
                     tell()
-
-    def _observe(self, facts: type[RunFacts], run: TeamRun) -> None:
-        self.tuner.observe(facts.of(run))
 
 
 def _what_for(state: TeamState, settings: Settings) -> tuple[Any, ...]:

@@ -10,7 +10,7 @@ from attrs import define, field
 
 from victor_autotune_plugin._model.plan import TeamPlan
 from victor_autotune_plugin._model.run import TeamRun
-from victor_autotune_plugin._tuner import RunFacts, Tuner
+from victor_autotune_plugin._tuner import Tuner
 from victor_autotune_plugin.experiment import (
     CONTROL,
     TREATMENT,
@@ -104,7 +104,7 @@ class _Loop:
     def run(self, plan: TeamPlan) -> TeamRun:
         """Make a run, which the tuner learns of."""
         made = self.world.run(plan, self.rng)
-        self.tuner.observe(RunFacts.of(made))
+        self.tuner.observe(made)
         self.played.ran.append(plan)
         return made
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._model.plan import FORMATIONS, TeamPlan, TeamSpec
-from .normal import Floats
+from .regression import Floats
 from .space import SUB_TEAMS, Shape, shape_of
 
 KINDS: Final = (*FORMATIONS, SUB_TEAMS)

@@ -1,23 +1,41 @@
-"""What the members of the last runs took, and what each plan would have taken with them."""
+"""What each plan would have taken with what the members took lately, and what the regressions see of it."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final, TypeAlias
 
 import numpy as np
 
-from .facts import RunFacts
-from .normal import Floats, cdf, mean_below_zero
-from .regression import packed, unpacked
-from .table import PlanTable
+from .._model.plan import TeamSpec
+from .._model.run import MemberOutcome, TeamRun
+from .plan_table import CHECKING, KINDS, SIDE_BY_SIDE, Ints, PlanTable
+from .prior import DURATION, OUTCOME, SLOTS, TOPOLOGY
+from .regression import Floats, cdf, mean_below_zero
 
 WINDOW: Final = 64
 """Runs that are kept."""
 
 UNKNOWN_SD: Final = 0.6
 """Log standard deviation of a member's share of the time of which nothing was seen."""
+
+Rows: TypeAlias = Ints | slice
+
+DURATION_NAMES: Final = list(DURATION)
+"""Names of the coefficients of durations, costs and tool calls, in order."""
+
+OUTCOME_NAMES: Final = list(OUTCOME)
+"""Names of the coefficients of outcomes, in order."""
+
+DURATION_WORKLOAD: Final = DURATION_NAMES.index("workload")
+"""Place of the run's own workload, which no plan has."""
+
+OUTCOME_WORKLOAD: Final = OUTCOME_NAMES.index("workload")
+"""The same for outcomes."""
+
+_ORDER = np.array([KINDS.index(name) for name in TOPOLOGY])
+_IS_SIDE = np.array([kind in SIDE_BY_SIDE for kind in KINDS])
+_IS_CHECKING = np.array([kind in CHECKING for kind in KINDS])
 
 
 class MemberHistory:
@@ -40,21 +58,20 @@ class MemberHistory:
         """Runs that are kept."""
         return min(self.runs, WINDOW)
 
-    def add(self, facts: RunFacts) -> bool:
+    def add(self, run: TeamRun) -> bool:
         """Add a run; return whether it told anything of a member that is known."""
-        place = {member: index for index, member in enumerate(self.members)}
-        known = [m for m in facts.members if m.id in place and m.finished and m.seconds > 0]
+        known = [(index, m) for index, m in self._finished(run) if m.duration_seconds > 0]
         if not known:
             return False
         row = self.runs % WINDOW
         self.seconds[row], self.calls[row] = np.nan, np.nan
-        for member in known:
-            self.seconds[row, place[member.id]] = math.log(member.seconds)
-            self.calls[row, place[member.id]] = math.log(member.tool_calls + 0.5)
+        for index, member in known:
+            self.seconds[row, index] = math.log(member.duration_seconds)
+            self.calls[row, index] = _log_wanted(member)
         self.runs += 1
         return True
 
-    def workload(self, facts: RunFacts) -> float:
+    def workload(self, run: TeamRun) -> float:
         """Return by how much the members wanted more tool calls than they usually do, mean log; 0 when unknown.
 
         Hard tasks use more calls, take longer and fail more: this takes the task off a plan's results.
@@ -62,12 +79,14 @@ class MemberHistory:
         if self.size < 2:
             return 0.0
         usual = _means(self.calls[: self.size])
-        place = {member: index for index, member in enumerate(self.members)}
-        excess = [
-            math.log(m.tool_calls + 0.5) - usual[place[m.id]] for m in facts.members if m.id in place and m.finished
-        ]
+        excess = [_log_wanted(member) - usual[index] for index, member in self._finished(run)]
         seen = [value for value in excess if math.isfinite(value)]
         return max(min(sum(seen) / len(seen), 2.0), -2.0) if seen else 0.0
+
+    def _finished(self, run: TeamRun) -> list[tuple[int, MemberOutcome]]:
+        """Return the members that came to an end by themselves: what the others took is only a lower bound."""
+        place = {member: index for index, member in enumerate(self.members)}
+        return [(place[member.id], member) for member in run.members if member.finished and member.id in place]
 
     def filled(self) -> tuple[Floats, Floats]:
         """Return log seconds and log calls of every member in every kept run, shape (runs, n) each."""
@@ -80,26 +99,6 @@ class MemberHistory:
             return np.full(count, 1 / count)
         seconds, calls = (np.exp(values.mean(axis=0)) for values in self.filled())
         return np.asarray((seconds / seconds.sum() + calls / calls.sum()) / 2)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return JSON-able data."""
-        return {
-            "members": list(self.members),
-            "seconds": packed(self.seconds.ravel()),
-            "calls": packed(self.calls.ravel()),
-            "runs": self.runs,
-        }
-
-    def load(self, data: Mapping[str, Any]) -> None:
-        """Take over what `to_dict` wrote; raises `ValueError` when it is not of these members."""
-        if tuple(data["members"]) != self.members:
-            raise ValueError("the history is of other members")
-        if not isinstance(data["runs"], int) or data["runs"] < 0:
-            raise ValueError(f"{data['runs']!r} is no number of runs")
-        shape = self.seconds.shape
-        self.seconds = unpacked(data["seconds"], self.seconds.size).reshape(shape)
-        self.calls = unpacked(data["calls"], self.calls.size).reshape(shape)
-        self.runs = data["runs"]
 
 
 class Forecast:
@@ -142,21 +141,21 @@ class Forecast:
         self.cut: Floats = _cut(room, wanted.std(axis=0)[layout] + 0.1)
         usual = (wanted - wanted[:, layout[0]][:, None]).mean(axis=0) * known
         self.log_calls: Floats = usual[layout] + self.cut - self.cut[0]
-        self.takes = taken.mean(axis=0)[layout] if known else np.full(len(layout), -np.inf)
-        self.takes_sd: Floats = taken.std(axis=0)[layout] + 0.2
         self.left_out: Floats = (1 - table.works @ history.activity())[layout]
-        self._timeout = np.log(table.timeout)
-        self.hurried, self.late = self.deadlines(np.zeros(len(layout)))
-
-    def deadlines(self, slower: Floats) -> tuple[Floats, Floats]:
-        """Return `hurried` and `late` for plans that take longer than predicted, by log `slower`, shape (p,)."""
-        room = self._timeout - self.takes - slower
+        takes = taken.mean(axis=0)[layout] if known else np.full(len(layout), -np.inf)
+        takes_sd: Floats = taken.std(axis=0)[layout] + 0.2
+        room = np.log(table.timeout) - takes
+        self.hurried: Floats = _cut(room, takes_sd)
+        self.late: Floats = np.zeros(len(room))
         finite = np.isfinite(room)
-        if not finite.any():  # as for most teams, which have no timeout: it saves a third of a forecast
-            return np.zeros(len(room)), np.zeros(len(room))
-        with np.errstate(invalid="ignore"):
-            late = np.where(finite, cdf(-room / self.takes_sd), 0.0)
-        return _cut(room, self.takes_sd), late
+        if finite.any():  # most teams have no timeout: it saves a third of a forecast
+            with np.errstate(invalid="ignore"):
+                self.late = np.where(finite, cdf(-room / takes_sd), 0.0)
+
+
+def _log_wanted(member: MemberOutcome) -> float:
+    """Return the logarithm of the tool calls that a member wanted: those that ran and those that were refused."""
+    return math.log(member.tool_calls + member.tool_calls_refused + 0.5)
 
 
 def _cut(room: Floats, sd: Floats) -> Floats:
@@ -182,3 +181,52 @@ def _filled(values: Floats) -> Floats:
     means = np.where(np.isfinite(means), means, np.nanmean(means) if np.isfinite(means).any() else 0.0)
     excess = np.where(seen, values - means, 0.0).sum(axis=1) / np.maximum(seen.sum(axis=1), 1)
     return np.where(seen, values, means + excess[:, None])
+
+
+def features_of(table: PlanTable, forecast: Forecast, rows: Rows) -> tuple[Floats, Floats]:
+    """Return the features of plans for durations and for outcomes, workload 0.
+
+    Args:
+        table: The plans.
+        forecast: What their members make of them.
+        rows: Rows of the table.
+
+    Returns:
+        Shapes (p, number of `DURATION_NAMES`) and (p, number of `OUTCOME_NAMES`).
+    """
+    layout = table.layout[rows]
+    kind, size = table.kind[layout], table.size[layout]
+    is_kind = (kind[:, None] == _ORDER).astype(np.float64)
+    log_size, linear = np.log(size / 3)[:, None], (size / 3 - 1)[:, None]
+    zero, one = np.zeros((len(layout), 1)), np.ones((len(layout), 1))
+    mechanism = forecast.log_seconds[rows][:, None]
+    cut, hurried = forecast.cut[rows][:, None], forecast.hurried[rows][:, None]
+    duration = np.hstack([one, is_kind, is_kind * log_size, is_kind * linear, mechanism, cut, hurried, zero])
+    several = size > 1
+    side = (_IS_SIDE[kind] & several)[:, None].astype(np.float64)
+    checking = (_IS_CHECKING[kind] & several)[:, None].astype(np.float64)
+    left_out, late = forecast.left_out[rows][:, None], forecast.late[rows][:, None]
+    spec = table.spec
+    chosen = 0.5 if spec.formation in SIDE_BY_SIDE else -0.5
+    divides = side * alike_roles(spec), side * chosen
+    outcome = np.hstack([one, side, *divides, checking, is_kind, log_size, left_out, left_out**2, -cut, late, zero])
+    return duration, outcome
+
+
+def alike_roles(spec: TeamSpec) -> float:
+    """Return how alike the members' roles are, from -0.5 (all differ) to 0.5 (all the same), less for a small team.
+
+    The share of members with the commonest role, by Laplace's rule of succession: two of one role tell little.
+    """
+    roles = [member.role for member in spec.members]
+    return max(roles.count(role) for role in roles) / (len(roles) + 1) - 0.5 if len(roles) > 1 else 0.0
+
+
+def differences(features: Floats, slots: Ints) -> Floats:
+    """Return features of all rows but the last, less the last's, with slots, shape (p - 1, d)."""
+    count, size = features.shape
+    full = np.zeros((count, size + SLOTS))
+    full[:, :size] = features
+    tested = np.flatnonzero(slots >= 0)
+    full[tested, size + slots[tested]] = 1.0
+    return np.asarray(full[:-1] - full[-1])

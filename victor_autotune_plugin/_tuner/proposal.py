@@ -1,24 +1,35 @@
-"""What the tuner says and why, as values that turn into plain JSON-able data."""
+"""What the tuner hears from strategies, and what it says and why, as values that turn into plain JSON-able data."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from attrs import asdict, field, frozen
 
-from .._model.plan import TeamPlan
+from .._model.optimization import OptimizationPriority, OptimizationSuggestion, current_config
+from .._model.plan import TeamPlan, TeamSpec
+from .._model.text import interval, percent, plan_text
+from .space import changes
+from .weighing import Objective
+
+SOURCE: Final = "tuner"
+"""Type of the suggestions that are the tuner's own."""
+
+_NARROWER: Final = 1.6449 / 1.96
+"""From a 95 % interval to one of 90 %."""
 
 
 @frozen
-class Candidate:
-    """A plan from somewhere else, such as a strategy, with the improvement that is expected of it there.
+class Rival:
+    """A plan that a strategy suggests, with the improvement that it expects; it competes with the tuner's own plans.
 
     Attributes:
         plan: The plan, merged with the live one.
         low: Lower end of the 90 % interval of the relative improvement of the objective; 0.2 is 20 % better.
         high: Upper end.
-        source: Who says so, such as the strategy's name.
+        source: The strategy's name.
     """
 
     plan: TeamPlan
@@ -55,7 +66,7 @@ class Outlook:
             expected.
         prior_improvement: What was expected before the first run of the team.
         prior_interval: Its 90 % interval.
-        source: Who suggested it: `tuner`, or a candidate's source.
+        source: Who suggested it: `tuner`, or a rival's source.
     """
 
     plan: TeamPlan
@@ -193,3 +204,50 @@ class TestOutlook:
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON-able data."""
         return {"stop": self.stop, "veto": self.veto, "reason": self.reason, "outlook": self.outlook.to_dict()}
+
+
+def rival_of(suggestion: OptimizationSuggestion, live: TeamPlan, objective: Objective) -> Rival | None:
+    """Return a suggestion as a rival of the tuner's own plans, or None when it says nothing of what is wanted.
+
+    A gain in one metric counts with its share of the objective.
+
+    Args:
+        suggestion: A strategy's suggestion with `metric` and `interval_percent` (95 %) in its metadata.
+        live: The plan that runs today.
+        objective: What is wanted.
+    """
+    share = objective.shares.get(str(suggestion.metadata.get("metric", "duration")), 0.0)
+    expected = suggestion.metadata.get("interval_percent")
+    if not share or not expected:
+        return None
+    low, high = (min(max(float(end) / 100, -5.0), 0.95) for end in expected)
+    middle, half = (low + high) / 2, abs(high - low) / 2 * _NARROWER
+    ends = [-math.expm1(share * math.log1p(-min(end, 0.95))) for end in (middle - half, middle + half)]
+    return Rival(live.merged(suggestion.plan), ends[0], ends[1], str(suggestion.type))
+
+
+def suggestion_of(proposal: Proposal, spec: TeamSpec, live: TeamPlan) -> OptimizationSuggestion | None:
+    """Return a proposal as a suggestion, with its explanation in the metadata; None when nothing is proposed.
+
+    Args:
+        proposal: What the tuner proposes.
+        spec: The team as configured.
+        live: The plan that runs today.
+    """
+    chosen = proposal.chosen
+    if chosen is None:
+        return None
+    gain = 100 * chosen.improvement
+    change = changes(spec, live, chosen.plan)
+    wanted = f"{percent(chosen.improvement)} better expected (90 % interval {interval(*chosen.interval)})"
+    return OptimizationSuggestion(
+        type=chosen.source,
+        priority=OptimizationPriority.HIGH if gain >= 20 else OptimizationPriority.MEDIUM,
+        description=f"Run the team with {plan_text(change)}: {wanted}.",
+        current_config=current_config(spec, live),
+        suggested_config=change.to_dict(),
+        expected_improvement=gain,
+        confidence=chosen.p_better,
+        risk_level=chosen.p_harm,
+        metadata={"proposal": proposal.to_dict()},
+    )

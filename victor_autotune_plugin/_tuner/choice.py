@@ -8,19 +8,19 @@ from typing import Final
 import numpy as np
 
 from .._model.plan import TeamPlan
-from .competing import Field, chance_of, compete, gates, value_of
-from .explanation import Candidate, NotChosen, Outlook, Proposal, Sensitivity, TestOutlook
+from .._model.text import count, percent, plan_text
 from .model import TeamModel
-from .risk import Search
+from .plan_table import Ints, PlanTable
+from .proposal import NotChosen, Outlook, Proposal, Rival, Sensitivity, TestOutlook
+from .search import Contenders, Search, chance_of, compete, gates, value_of
 from .space import distance
-from .table import Ints, PlanTable
 from .weighing import Z90, relative, runs_needed, success_after, weigh
 
 TOLD: Final = 3
 """How many plans that were not chosen are told of."""
 
 
-def propose(model: TeamModel, search: Search, candidates: Sequence[Candidate], seed: int) -> Proposal:
+def propose(model: TeamModel, search: Search, rivals: Sequence[Rival], seed: int) -> Proposal:
     """Return the plan that is most worth a test, or why none is.
 
     Among plans that pass the gates of the risk, the one with the largest expected gain of a test: what is gained, times
@@ -29,39 +29,37 @@ def propose(model: TeamModel, search: Search, candidates: Sequence[Candidate], s
     Args:
         model: What is believed of the team.
         search: What else is known.
-        candidates: Plans from elsewhere; they compete with the tuner's own.
+        rivals: Plans from elsewhere; they compete with the tuner's own.
         seed: Of the draw, where plans are drawn.
     """
     if model.total == 0:
-        return Proposal(None, "No run of this team was recorded yet.")
+        return Proposal(None, "No run of this team has been recorded yet.")
     if "cost" in search.objective.shares and not model.priced:
-        return Proposal(None, "Cost is to be improved, but no run has a price yet.")
+        return Proposal(None, "The objective includes cost, but no run has a price yet.")
     if (broken := search.space.cannot_run(search.live)) is not None:
-        return Proposal(None, f"The live plan can't run as it is: {broken}. Roll it back first.")
-    welcome, refused = _welcome(candidates, search)
-    competing = compete(model, search, welcome)
-    if not len(competing.rows):
-        reason = "The team's members and the limits leave no other plan than today's."
+        return Proposal(None, f"The live plan can no longer run: {broken}. Roll it back first.")
+    welcome, refused = _welcome(rivals, search)
+    contenders = compete(model, search, welcome)
+    if not len(contenders.rows):
+        reason = "The team's members and the limits allow no other plan."
         return Proposal(None, reason, tuple(refused))
-    reasons, left = gates(model, competing, search)
-    value = value_of(competing, search.risk, seed)
-    sensitivity = _sensitivity(competing)
+    reasons, left = gates(model, contenders, search)
+    value = value_of(contenders, search.risk, seed)
+    sensitivity = _sensitivity(contenders)
     if not left.any():
-        told = (*refused, *_nearly(competing))
-        return Proposal(None, _nothing(competing, reasons, model), told, reasons, sensitivity)
+        told = (*refused, *_nearly(contenders))
+        return Proposal(None, _nothing(contenders, reasons, model), told, reasons, sensitivity)
     open_places = np.flatnonzero(left)
     ranked = open_places[np.argsort(-value[open_places], kind="stable")]
-    others = [
-        _told(competing, int(place), "It passes every gate, but promises less.") for place in ranked[1 : 1 + TOLD]
-    ]
+    others = [_told(contenders, int(place), "Passes every gate but promises less.") for place in ranked[1 : 1 + TOLD]]
     losers = [
-        _told(competing, place, "A gate rules it out, or another plan promises more.")
-        for place in competing.sources
+        _told(contenders, place, "A gate rules it out, or another plan promises more.")
+        for place in contenders.sources
         if place != ranked[0] and place not in ranked[1 : 1 + TOLD]
     ]
-    best = _outlook(model, search, competing, int(ranked[0]))
+    best = _outlook(model, search, contenders, int(ranked[0]))
     named = {best.plan, *(other.plan for other in (*others, *losers))}
-    nearly = [other for other in _nearly(competing) if other.plan not in named][: TOLD - len(others)]
+    nearly = [other for other in _nearly(contenders) if other.plan not in named][: TOLD - len(others)]
     return Proposal(best, None, (*refused, *others, *losers, *nearly), reasons, sensitivity)
 
 
@@ -77,45 +75,40 @@ def judge_test(model: TeamModel, search: Search, challenger: TeamPlan, *, promot
     table = PlanTable(search.space.spec, [search.live, challenger])
     rows: Ints = np.array([1], dtype=np.int64)
     weights = weigh(model, rows, search.live, search.objective, search.doubt, table)
-    competing = Field(table, 0, rows, weights, chance_of(weights, search.risk, model.runs.get(challenger, 0)), {})
-    outlook = _outlook(model, search, competing, 0)
+    contenders = Contenders(table, 0, rows, weights, chance_of(weights, search.risk, model.runs.get(challenger, 0)), {})
+    outlook = _outlook(model, search, contenders, 0)
     better = float(weights.better()[0])
     kept = outlook.p_success_kept
-    name, after = challenger.describe(), f"after {outlook.runs_behind} runs of it"
+    about = f"After {count(outlook.runs_behind, 'run')}, {plan_text(challenger)} is"
     veto = kept < search.risk.promote
     if promoted:
-        reason = f"The probability that {name} keeps success is {100 * kept:.0f} %, {after}."
-        return TestOutlook(kept < search.risk.keep, veto, reason, outlook)
+        return TestOutlook(kept < search.risk.keep, veto, f"{about} {percent(kept)} likely to keep success.", outlook)
     if outlook.p_pass < search.risk.go_on:
-        reason = (
-            f"The probability that {name} is proven better and safe is down to {100 * outlook.p_pass:.0f} %, {after}; "
-            f"it keeps success with {100 * kept:.0f} %."
-        )
-        return TestOutlook(True, veto, reason, outlook)
+        proven = f"only {percent(outlook.p_pass)} likely to be proven better and safe"
+        return TestOutlook(True, veto, f"{about} {proven}, and {percent(kept)} likely to keep success.", outlook)
     if veto:
-        reason = f"The probability that {name} keeps success is only {100 * kept:.0f} %, {after}."
-        return TestOutlook(False, True, reason, outlook)
-    return TestOutlook(False, False, f"Better and safe with a probability of {100 * better:.0f} %, {after}.", outlook)
+        return TestOutlook(False, True, f"{about} only {percent(kept)} likely to keep success.", outlook)
+    return TestOutlook(False, False, f"{about} {percent(better)} likely to be better and safe.", outlook)
 
 
-def _welcome(candidates: Sequence[Candidate], search: Search) -> tuple[list[Candidate], list[NotChosen]]:
+def _welcome(rivals: Sequence[Rival], search: Search) -> tuple[list[Rival], list[NotChosen]]:
     welcome, refused = [], []
-    for candidate in candidates:
-        reason = search.space.refusal(candidate.plan, search.live)
-        if reason is None and candidate.plan in search.tried:
+    for rival in rivals:
+        reason = search.space.refusal(rival.plan, search.live)
+        if reason is None and rival.plan in search.tried:
             reason = "it was tested before"
-        if reason is None and candidate.plan == search.live:
+        if reason is None and rival.plan == search.live:
             reason = "it is the live plan"
         if reason is None:
-            welcome.append(candidate)
+            welcome.append(rival)
         else:
-            middle = (candidate.low + candidate.high) / 2
-            refused.append(NotChosen(candidate.plan, f"Refused: {reason}.", middle, candidate.source))
+            middle = (rival.low + rival.high) / 2
+            refused.append(NotChosen(rival.plan, f"Refused: {reason}.", middle, rival.source))
     return welcome, refused
 
 
-def _outlook(model: TeamModel, search: Search, competing: Field, place: int) -> Outlook:
-    plan, weights = competing.plan(place), competing.weights
+def _outlook(model: TeamModel, search: Search, contenders: Contenders, place: int) -> Outlook:
+    plan, weights = contenders.plan(place), contenders.weights
     gain, sd = float(weights.gain[place]), float(weights.sd[place])
     two = PlanTable(model.spec, [search.live, plan])
     prior = weigh(search.prior(), np.array([1]), search.live, search.objective, 1.0, two)
@@ -134,46 +127,47 @@ def _outlook(model: TeamModel, search: Search, competing: Field, place: int) -> 
         p_better=float(weights.better()[place]),
         p_success_kept=float(weights.kept[place]),
         p_harm=float(weights.harm[place]),
-        p_pass=float(competing.chance[place]),
+        p_pass=float(contenders.chance[place]),
         runs_behind=model.runs.get(plan, 0),
         runs_of_live=model.runs.get(search.live, 0),
         runs_needed=runs_needed(gain, weights.noise),
         prior_improvement=relative(before),
         prior_interval=(relative(before - Z90 * before_sd), relative(before + Z90 * before_sd)),
-        source=competing.source(place),
+        source=contenders.source(place),
     )
 
 
-def _told(competing: Field, place: int, reason: str) -> NotChosen:
-    improvement = relative(float(competing.weights.gain[place]))
-    return NotChosen(competing.plan(place), reason, improvement, competing.source(place))
+def _told(contenders: Contenders, place: int, reason: str) -> NotChosen:
+    improvement = relative(float(contenders.weights.gain[place]))
+    return NotChosen(contenders.plan(place), reason, improvement, contenders.source(place))
 
 
-def _nearly(competing: Field) -> list[NotChosen]:
+def _nearly(contenders: Contenders) -> list[NotChosen]:
     """Return the most promising plans, whether they pass the gates or not, and how sure they are."""
-    weights = competing.weights
+    weights = contenders.weights
     order = np.argsort(-weights.gain * (1 - weights.harm), kind="stable")
     return [
         _told(
-            competing,
+            contenders,
             int(place),
-            f"Better and safe with a probability of {100 * float(weights.better()[place]):.0f} %, "
-            f"success kept with {100 * float(weights.kept[place]):.0f} %.",
+            f"{percent(float(weights.better()[place]))} likely to be better and safe, "
+            f"{percent(float(weights.kept[place]))} likely to keep success.",
         )
         for place in order[:TOLD]
     ]
 
 
-def _nothing(competing: Field, reasons: dict[str, int], model: TeamModel) -> str:
+def _nothing(contenders: Contenders, reasons: dict[str, int], model: TeamModel) -> str:
     main = max(reasons, key=lambda name: reasons[name])
     return (
-        f"Not enough evidence for any change after {model.total} runs: the likeliest to be better and safe is so with "
-        f"a probability of {100 * float(competing.weights.better().max()):.0f} %. Most plans are ruled out by: {main}."
+        f"Not enough evidence for any change after {count(model.total, 'run')}: the likeliest plan is "
+        f"{percent(float(contenders.weights.better().max()))} likely to be better and safe. Most plans are ruled out: "
+        f"{main}."
     )
 
 
-def _sensitivity(competing: Field) -> tuple[Sensitivity, ...]:
-    table, here, rows = competing.table, competing.here, competing.rows
+def _sensitivity(contenders: Contenders) -> tuple[Sensitivity, ...]:
+    table, here, rows = contenders.table, contenders.here, contenders.rows
     layout = table.layout[rows]
     now = table.layout[here]
     same_members = (table.takes_part[layout] == table.takes_part[now]).all(axis=1)
@@ -189,8 +183,8 @@ def _sensitivity(competing: Field) -> tuple[Sensitivity, ...]:
     for knob, chosen in knobs.items():
         places = np.flatnonzero(chosen)
         if len(places):
-            gains = competing.weights.gain[places]
-            best = competing.plan(int(places[int(gains.argmax())]))
+            gains = contenders.weights.gain[places]
+            best = contenders.plan(int(places[int(gains.argmax())]))
             ends = relative(float(gains.max())), relative(float(gains.min()))
             found.append(Sensitivity(knob, *ends, len(places), best))
     return tuple(found)

@@ -1,0 +1,202 @@
+"""The plans that compete for the next test, weighed, and the gates that the wanted risk sets them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import numpy as np
+from attrs import evolve, frozen
+from numpy.typing import NDArray
+
+from .._model.plan import TeamPlan
+from .model import TeamModel
+from .plan_table import Ints, PlanTable
+from .proposal import Rival
+from .regression import Floats
+from .space import PlanSpace
+from .weighing import Z90, Objective, Weights, p_pass, p_shown_kept, weigh
+
+STOPPED_AFTER: Final = 8
+"""Runs of a challenger after which a harm is usually seen; what a start is expected to spend on a worse plan."""
+
+LEAST_LEFT: Final = 10
+"""Runs in each arm that a test is always thought to have left."""
+
+STRATEGY_DOUBT: Final = 1.5
+"""Factor on the width of the interval that a strategy gives: it is not a posterior."""
+
+
+@frozen
+class Risk:
+    """How bold the tuner is.
+
+    Attributes:
+        knobs: Most knobs that are changed at once.
+        harm: Most probability that the plan is worse or loses success, for a test to start.
+        exposure: Most share of the team's runs that is expected to be spent on worse plans.
+        start: Least probability that a test leads to a promotion, for it to start.
+        go_on: The same, for it to go on.
+        promote: Least probability that success is kept, for a promotion.
+        keep: The same, for a promoted plan to stay. It is asked often, so it is far below `promote`: a plan that was
+            safe to promote must not be rolled back by chance.
+        horizon: Runs in each arm within which a test should prove an improvement.
+        samples: Whether plans are drawn by Thompson sampling instead of taken by what is expected of them.
+    """
+
+    knobs: int
+    harm: float
+    exposure: float
+    start: float
+    go_on: float
+    promote: float
+    keep: float
+    horizon: int
+    samples: bool
+
+
+RISKS: Final = {
+    "low": Risk(3, 0.65, 0.13, 0.06, 0.02, 0.80, 0.10, 80, samples=False),
+    "medium": Risk(4, 0.75, 0.25, 0.05, 0.02, 0.70, 0.07, 80, samples=False),
+    "high": Risk(6, 0.85, 0.40, 0.04, 0.02, 0.60, 0.05, 100, samples=True),
+}
+"""By name. `low` is the default."""
+
+
+@frozen
+class Search:
+    """What a search for the next plan knows besides the model.
+
+    Attributes:
+        space: The plans.
+        live: The plan that runs today.
+        objective: What is wanted.
+        risk: How bold to be.
+        tried: Plans that were tested and are not to be tested again.
+        doubt: See `weighing.weigh`.
+        exposed: Runs that are expected to have been spent on worse plans so far.
+        prior: The same team's model before its first run.
+    """
+
+    space: PlanSpace
+    live: TeamPlan
+    objective: Objective
+    risk: Risk
+    tried: frozenset[TeamPlan]
+    doubt: float
+    exposed: float
+    prior: Callable[[], TeamModel]
+
+    @property
+    def least_gain(self) -> float:
+        """Log improvement below which a change is not worth a test."""
+        return -math.log1p(-self.objective.minimum_improvement)
+
+
+@frozen
+class Contenders:
+    """The plans that compete, weighed. Arrays of shape (p,), one entry for each of `rows`.
+
+    Attributes:
+        table: The plans.
+        here: Row of the live plan.
+        rows: Rows of the plans that compete.
+        weights: What they promise.
+        chance: Probability that a test proves their improvement within the horizon.
+        sources: Who suggested a plan besides the tuner, by place in `rows`.
+    """
+
+    table: PlanTable
+    here: int
+    rows: Ints
+    weights: Weights
+    chance: Floats
+    sources: dict[int, str]
+
+    def plan(self, place: int) -> TeamPlan:
+        """Return the plan at a place of `rows`."""
+        return self.table.plans[int(self.rows[place])]
+
+    def source(self, place: int) -> str:
+        """Return who suggested it."""
+        return self.sources.get(place, "tuner")
+
+
+def compete(model: TeamModel, search: Search, rivals: Sequence[Rival]) -> Contenders:
+    """Weigh every plan that is near enough to the live one, and all rivals."""
+    table, live = model.table, search.live
+    strangers = [rival.plan for rival in rivals if rival.plan not in table.row_of]
+    if strangers or live not in table.row_of:
+        others = [plan for plan in table.plans if plan != live]
+        table = PlanTable(search.space.spec, list(dict.fromkeys([live, *others, *strangers])))
+    here = table.row_of[live]
+    far = table.distance(here)
+    suggested = {table.row_of[rival.plan]: rival for rival in rivals}
+    open_rows = (far > 0) & (far <= search.risk.knobs) & ~table.looser(here)
+    open_rows[list(suggested)] = True
+    rows: Ints = np.flatnonzero(open_rows).astype(np.int64)
+    weights = weigh(model, rows, live, search.objective, search.doubt, None if table is model.table else table)
+    sources: dict[int, str] = {}
+    gain, sd = weights.gain.copy(), weights.sd.copy()
+    for place, row in enumerate(rows.tolist() if suggested else []):
+        if row in suggested:
+            gain[place], sd[place] = _combined(suggested[row], gain[place], sd[place])
+            sources[place] = suggested[row].source
+    weights = evolve(weights, gain=gain, sd=sd)
+    return Contenders(table, here, rows, weights, chance_of(weights, search.risk, 0), sources)
+
+
+def chance_of(weights: Weights, risk: Risk, done: int) -> Floats:
+    """Return the probability that a test leads to a promotion within the horizon, after `done` runs of the plan."""
+    left = max(risk.horizon - done, LEAST_LEFT)
+    return p_pass(weights, done + left) * p_shown_kept(weights, left, risk.promote)
+
+
+def _combined(rival: Rival, gain: float, sd: float) -> tuple[float, float]:
+    """Combine what a strategy expects of a plan with what the model does, by precision."""
+    low, high = -math.log1p(-rival.low), -math.log1p(-rival.high)
+    told, width = (low + high) / 2, max(STRATEGY_DOUBT * (high - low) / (2 * Z90), 0.05)
+    total = 1 / sd**2 + 1 / width**2
+    return (gain / sd**2 + told / width**2) / total, math.sqrt(1 / total)
+
+
+def gates(model: TeamModel, contenders: Contenders, search: Search) -> tuple[dict[str, int], NDArray[np.bool_]]:
+    """Return how many plans each gate rules out, in the order of the gates, and which pass all, shape (p,)."""
+    risk, weights = search.risk, contenders.weights
+    tried = np.zeros(len(contenders.table.plans), dtype=bool)
+    tried[[contenders.table.row_of[plan] for plan in search.tried if plan in contenders.table.row_of]] = True
+    # What a test may spend on a worse plan, from the runs so far and those of the test itself.
+    allowed = risk.exposure * (model.total + 2 * STOPPED_AFTER) - search.exposed
+    passes = {
+        "tested before": ~tried[contenders.rows],
+        "too many knobs at once": contenders.table.distance(contenders.here)[contenders.rows] <= risk.knobs,
+        "over the cost or P95 limit": weights.allowed >= 0.9,
+        "improvement too small": weights.gain >= search.least_gain,
+        "success may not be kept, or it may be slower": weights.harm <= risk.harm,
+        "enough runs were put at risk for now": weights.harm * STOPPED_AFTER <= allowed,
+        "unlikely to be proven better and safe in time": contenders.chance >= risk.start,
+    }
+    left = np.ones(len(contenders.rows), dtype=bool)
+    reasons = {}
+    for name, gate in passes.items():
+        out = int((left & ~gate).sum())
+        if out:
+            reasons[name] = out
+        left &= gate
+    return reasons, left
+
+
+def value_of(contenders: Contenders, risk: Risk, seed: int) -> Floats:
+    """Return what a test of each plan is worth: its expected gain times the chance of a promotion, or a draw of it.
+
+    Args:
+        contenders: The plans.
+        risk: Whether to draw (Thompson sampling).
+        seed: Of the draw.
+    """
+    weights = contenders.weights
+    if not risk.samples:
+        return np.asarray(weights.gain * contenders.chance * (1 - weights.harm))
+    rng = np.random.default_rng(seed)
+    return np.asarray((weights.gain + weights.sd * rng.standard_normal(len(weights.gain))) * weights.kept)
