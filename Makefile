@@ -46,6 +46,10 @@ format: $(READY)  ## Format the code and mend what ruff can mend
 benchmarks: $(READY)  ## Run every benchmark (several minutes on an idle machine)
 	@for script in $(BENCHMARKS); do echo "== $$script"; $(BIN)/python "$$script" || exit 1; done
 
+counts: $(READY)  ## Count modules, lines, names, and the files that a run passes through
+	@$(BIN)/python -m victor_autotune_testing.counts; counted=$$?; \
+		$(BIN)/python -m victor_autotune_testing.way_of_a_run && exit $$counted
+
 package: $(READY)  ## Build wheel and sdist into dist/
 	$(BIN)/python -m build --no-isolation
 
