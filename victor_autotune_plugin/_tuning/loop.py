@@ -24,9 +24,9 @@ from typing import TYPE_CHECKING, Any, Final
 from attrs import evolve
 
 from .. import failsafe
-from .._model.experiment import Assignment, Change, ChangeAction, Experiment, Phase, TeamState
 from .._model.plan import EMPTY_PLAN, TeamSpec
 from .._model.run import PlannedRun, RunStart
+from .._model.experiment import Assignment, Change, ChangeAction, Experiment, Phase, TeamState
 from ..errors import StoreError
 from .challengers import Challengers
 from .changes import Changes, open_changes
@@ -243,55 +243,6 @@ class TuningLoop:
         runs = self._runs_seen.get(key, 0) + 1
         self._runs_seen[key] = runs
         return runs in (1, min_history) or runs % SUGGEST_EVERY == 0
-
-    # --- what a person does
-
-    def roll_back(
-        self, workflow: str, team_id: str, reason: str = "Taken back by hand.", *, change_id: int | None = None
-    ) -> Change:
-        """Take back a promotion exactly, with those made on top of it, and end the experiment that is open.
-
-        While a test is running and no promotion is named, only the test is ended.
-
-        Args:
-            workflow: Workflow name.
-            team_id: Team id.
-            reason: Why, for the history.
-            change_id: Id of the promotion in the history, one of `rollback.in_effect`; None for the latest.
-
-        Returns:
-            The change made.
-
-        Raises:
-            AutotuneError: If there is nothing to take back, or that change is not in effect.
-            StoreError: If the store can't be used.
-        """
-        with self._changes() as changes:
-            return take_back(changes, (workflow, team_id), reason, self._clock(), change_id)
-
-    def set_paused(self, workflow: str, team_id: str, paused: bool) -> TeamState:
-        """Pause the tuning of a team, or resume it.
-
-        While it is paused, runs keep the live plan and no experiment takes part or is judged.
-
-        Args:
-            workflow: Workflow name.
-            team_id: Team id.
-            paused: Whether to pause.
-
-        Returns:
-            The new state; unchanged when it was so before.
-
-        Raises:
-            StoreError: If the store can't be used.
-        """
-        with self._changes() as changes:
-            state = changes.transaction.team(workflow, team_id)
-            if state.paused == paused:
-                return state
-            action: ChangeAction = "paused" if paused else "resumed"
-            after = evolve(state, paused=paused)
-            return changes.apply(after, action, f"{action.capitalize()} by hand.", before=state, actor="person")
 
     def _changes(self) -> AbstractContextManager[Changes]:
         return open_changes(self._recorder, self._hooks, self._clock)

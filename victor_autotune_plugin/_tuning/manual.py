@@ -1,16 +1,17 @@
-"""What a person or a program asks for: put a plan in place, or have it tested on the team's next runs."""
+"""What a person or a program asks for: test a plan on the team's next runs, apply it, roll it back, or pause the tuning."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 from attrs import evolve
 
-from .._model.experiment import Change, ChangeAction, TeamState
 from .._model.optimization import OptimizationSuggestion
 from .._model.plan import TeamPlan
+from .._model.experiment import TAKES_BACK, Change, ChangeAction, ExperimentStatus, TeamState
 from ..errors import AutotuneError
 from .changes import Changes, open_changes
 from .proposals import TASK_RUNS, comparable, new_experiment
@@ -53,7 +54,7 @@ class ManualChanges:
             AutotuneError: A test or a watch is open, or the change changes nothing.
             StoreError: If the store can't be used.
         """
-        with open_changes(self._recorder, self._hooks, self._clock) as changes:
+        with self._changes() as changes:
             state = changes.transaction.team(*key)
             if state.experiment_id is not None:
                 raise AutotuneError(
@@ -99,7 +100,7 @@ class ManualChanges:
             AutotuneError: A watch is open: the plan under it was promoted and is still to be judged.
             StoreError: If the store can't be used.
         """
-        with open_changes(self._recorder, self._hooks, self._clock) as changes:
+        with self._changes() as changes:
             state = changes.transaction.team(*key)
             self._end_test(changes, state)
             return changes.apply_change(
@@ -125,9 +126,83 @@ class ManualChanges:
         Raises:
             StoreError: If the store can't be used.
         """
-        with open_changes(self._recorder, self._hooks, self._clock) as changes:
+        with self._changes() as changes:
             state = changes.transaction.team(*key)
             return changes.apply_change(state, action, reason, before=state, actor="person", evidence=evidence)
+
+    def roll_back(
+        self, workflow: str, team_id: str, reason: str = "Rolled back by hand.", *, change_id: int | None = None
+    ) -> Change:
+        """Roll back a promotion exactly, with those made on top of it, and end the experiment that is open.
+
+        While a test is running and no promotion is named, only the test is ended.
+
+        Args:
+            workflow: Workflow name.
+            team_id: Team id.
+            reason: Why, for the history.
+            change_id: Id of the promotion in the history, one of `in_effect`; None for the latest.
+
+        Returns:
+            The line in the history.
+
+        Raises:
+            AutotuneError: If there is nothing to roll back, or that change is not in effect.
+            StoreError: If the store can't be used.
+        """
+        key = (workflow, team_id)
+        with self._changes() as changes:
+        transaction = changes.transaction
+        state = transaction.team(*key)
+        promoted = in_effect(transaction.changes_of(*key), state.plan)
+        experiment = transaction.experiment(state.experiment_id) if state.experiment_id else None
+        if change_id is not None and change_id not in [change.id for change in promoted]:
+            raise AutotuneError(
+                f"change {change_id} of team {key[1]!r} is not in effect",
+                hint="victor autotune rollback --list shows what can be taken back",
+            )
+        if not promoted and experiment is None:
+            raise AutotuneError(
+                f"team {key[1]!r} of workflow {key[0]!r} has no change to take back",
+                hint="victor autotune history shows what was changed",
+            )
+        if experiment is not None:
+            status: ExperimentStatus = "rolled_back" if experiment.status == "watched" else "aborted"
+            experiment = evolve(experiment, status=status, ended_at=self._clock())
+        if change_id is None:
+            running_only = experiment is not None and experiment.status == "aborted"
+            taken = [] if running_only else promoted[-1:]
+        else:
+            taken = [change for change in promoted if change.id is not None and change.id >= change_id]
+        plan = state.plan if not taken or taken[0].rollback_plan is None else taken[0].rollback_plan
+        return changes.apply_change(
+            evolve(state, plan=plan, experiment_id=None),
+            "rolled_back" if taken else "aborted",
+            reason,
+            before=state,
+            experiment=experiment,
+            actor="person",
+            evidence={TAKES_BACK: [change.id for change in taken]} if taken else None,
+        )
+
+    def set_paused(self, workflow: str, team_id: str, paused: bool) -> TeamState:
+        """Pause the tuning of a team, or resume it; return the new state, unchanged when it was so before.
+
+        While it is paused, runs keep the live plan and no experiment takes part or is judged.
+
+        Raises:
+            StoreError: If the store can't be used.
+        """
+        with self._changes() as changes:
+            state = changes.transaction.team(workflow, team_id)
+            if state.paused == paused:
+                return state
+            action: ChangeAction = "paused" if paused else "resumed"
+            after = evolve(state, paused=paused)
+            return changes.apply(after, action, f"{action.capitalize()} by hand.", before=state, actor="person")
+
+    def _changes(self) -> AbstractContextManager[Changes]:
+        return open_changes(self._recorder, self._hooks, self._clock)
 
     def _end_test(self, changes: Changes, state: TeamState) -> None:
         experiment = changes.transaction.experiment(state.experiment_id) if state.experiment_id else None
@@ -146,3 +221,28 @@ def _changed(state: TeamState, plan: TeamPlan) -> TeamPlan:
     if treatment == state.plan:
         raise AutotuneError(f"the change changes nothing: team {state.team_id!r} runs so already")
     return treatment
+
+
+def in_effect(changes: Sequence[Change], plan: TeamPlan) -> list[Change]:
+    """Return the promotions that led to a team's live plan and were not taken back, oldest first.
+
+    It walks back from the live plan: each promotion led from the plan it replaced to the plan it made. So a history
+    that was imported from elsewhere, or that a changed definition of the team made void, is not in effect.
+
+    Args:
+        changes: The team's history, oldest first.
+        plan: Its live plan.
+    """
+    taken_back = {number for change in changes for number in change.takes_back}
+    chain: list[Change] = []
+    for change in reversed(changes):
+        if (
+            change.action == "promoted"
+            and change.id not in taken_back
+            and change.rollback_plan is not None
+            and change.rollback_plan != change.plan_after  # else it was made elsewhere, and is only noted
+            and change.plan_after == plan
+        ):
+            chain.append(change)
+            plan = change.rollback_plan
+    return chain[::-1]

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
-from .._model.experiment import Assignment, Experiment
 from .._model.run import Observation
+from .._model.experiment import Assignment, Experiment
 from .evidence import feed, new_judge, new_watch
 
 if TYPE_CHECKING:

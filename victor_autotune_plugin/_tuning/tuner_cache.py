@@ -20,8 +20,8 @@ from .._model.optimization import OptimizationType
 from .._model.plan import EMPTY_PLAN, TeamPlan, TeamSpec
 
 if TYPE_CHECKING:
-    from .._model.experiment import Experiment, TeamState
     from .._model.run import TeamRun
+    from .._model.experiment import Experiment, TeamState
     from .._settings import Settings
     from .._tuner import PlanSpace, TeamBelief, Tuner
     from .._tuner.space import Shape

@@ -11,15 +11,29 @@ from typing import TYPE_CHECKING, Any, Final
 from attrs import asdict
 
 from .. import failsafe
-from .._model.experiment import Experiment, TeamState
 from .._model.optimization import OptimizationSuggestion, current_config
 from .._model.plan import TeamPlan, TeamSpec
+from .._model.experiment import Experiment, TeamState
 from .evidence import known_tasks
 from .hookmanager import HookManager
 
 if TYPE_CHECKING:
     from .._model.run import TeamRun
     from .._settings import Settings
+
+EVIDENCE_RUNS: Final = 20
+"""Runs of a plan from which on every built-in strategy has the evidence that it needs.
+
+The most is what tells a useless member from an unlucky one: 16 runs without a success.
+"""
+
+LEAST_CHANCE: Final = 0.10
+"""Probability of a proof below which a test does not start."""
+
+_LEAST_SPREAD: Final = 0.01
+"""Log standard deviation that a metric is always thought to have, however alike the last runs were."""
+
+_URGENT: Final = (OptimizationPriority.CRITICAL, OptimizationPriority.HIGH)
 
 TASK_RUNS: Final = 500
 """How many of a team's last runs tell, when a test starts, how slow each task is."""
@@ -177,3 +191,66 @@ def _watch_policy(settings: Settings, metric: str) -> dict[str, Any]:
         success_drop=test.success_margin,
         p95_rise=test.p95_margin,
     ).to_dict()
+
+
+def reason_to_wait(suggestion: OptimizationSuggestion, runs: Sequence[TeamRun], settings: Settings) -> str | None:
+    """Return why a suggestion is not tested now, or None when nothing speaks against it.
+
+    A test occupies a team for dozens of runs, and the next suggestion waits as long. So one that is not urgent does not
+    start before all strategies could have spoken, and none starts that changes nothing or could hardly be proven with
+    the runs it may have. What a third party's strategy suggests never waits: nobody here knows its evidence.
+
+    Args:
+        suggestion: What a strategy suggests.
+        runs: The team's last comparable runs.
+        settings: The team's settings.
+    """
+    if suggestion.type not in tuple(OptimizationType):
+        return None
+    if suggestion.metadata.get("changes_nothing"):
+        return "no run so far would have come up against it, so there is nothing to prove"
+    if suggestion.priority not in _URGENT and len(runs) < EVIDENCE_RUNS:
+        return f"it is not urgent, and after {EVIDENCE_RUNS} runs of this plan something better may show"
+    chance = _chance(suggestion, runs, settings)
+    if chance is not None and chance < LEAST_CHANCE:
+        most = settings.experiment.max_runs_per_arm
+        return f"{most} runs in each arm would prove it with a probability of {100 * chance:.0f} % only"
+    return None
+
+
+def _chance(suggestion: OptimizationSuggestion, runs: Sequence[TeamRun], settings: Settings) -> float | None:
+    """Return the probability that a test proves what is suggested; None where that can't be told."""
+    from ..experiment import METRICS, Policy, chance_of_proof, log_spread
+
+    metric, interval = suggestion.metadata.get("metric"), suggestion.metadata.get("interval_percent")
+    if metric not in METRICS or metric == "score" or not interval:
+        return None
+    low, high = sorted(min(float(end) / 100, 0.99) for end in interval)
+    try:
+        spread = max(log_spread(metric, observed(runs)), _LEAST_SPREAD)
+    except ValueError:  # too few runs with a value
+        return None
+    return chance_of_proof(low, high, spread, Policy.from_dict(policy_of(settings, metric)))
+
+
+def known_tasks(metric: str, runs: Sequence[TeamRun]) -> dict[str, float]:
+    """Return the log effect of each task on a metric, from a team's runs before a test.
+
+    Args:
+        metric: Primary metric of the test. Nothing is taken off a score.
+        runs: Finished runs under one plan, in any order.
+    """
+    from ..experiment import task_effects
+
+    if metric == "score":
+        return {}
+    return task_effects(metric, observed(run for run in runs if run.task_key is not None))
+
+
+def observed(runs: Iterable[TeamRun]) -> list[Observation]:
+    """Return what the experiment engine sees of runs outside a test, all of them as control.
+
+    Args:
+        runs: Finished runs under one plan.
+    """
+    return [Observation.of(run, index=index, arm=CONTROL) for index, run in enumerate(runs)]

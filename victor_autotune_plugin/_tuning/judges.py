@@ -1,28 +1,78 @@
-"""What follows from the evidence of an open experiment: promote, reject, give up, settle, or take back.
+"""Judges the open experiment of a team: promote, reject, give up, settle, or roll back.
 
-The A/B engine and its watch decide. The tuner, which knows more than the runs of one test, may only end what they have
-not decided yet, or hold a promotion back.
+Each judge is fed from the store. The A/B engine and its watch decide. The tuner, which knows more than the runs of one
+test, may only end what they have not decided yet, or hold a promotion back.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from attrs import evolve
 
-from .._model.experiment import ChangeAction, Experiment
-from .challengers import Challengers
-from .evidence import Evidence
-from .run_context import Case
+from .._model.run import Observation
+from .._model.experiment import ChangeAction, Experiment, Phase
+from .changes import Changes, RunContext
+from .next_test import Challengers
 
 if TYPE_CHECKING:
     from .._model.run import TeamRun
     from .._settings import Settings
     from .._tuner import TestOutlook
+    from ..experiment import Judge, Watch
+
+_MOST_JUDGES: Final = 1000
 
 OUTLOOK_EVERY: Final = 5
 """After how many runs of an experiment the tuner is asked for its outlook."""
+
+
+class Judges:
+    """Keeps a judge for each open experiment of the process.
+
+    A judge is a function of the observations in the order of the store, so every process that shares the store
+    comes to the same verdict, and one that starts anew replays it. While a transaction feeds a judge, it is not kept:
+    what it has seen there may never be committed, and then it is made anew from what was.
+    """
+
+    def __init__(self) -> None:
+        self._judges: dict[tuple[str, Phase], tuple[Any, int]] = {}
+        self._lock = threading.Lock()
+
+    def judge(self, changes: Changes, experiment: Experiment) -> Judge:
+        """Return the judge of a test, up to date."""
+        judge: Judge = self._fed(changes, experiment, "test", lambda: new_judge(experiment))
+        return judge
+
+    def watch(self, changes: Changes, experiment: Experiment) -> Watch:
+        """Return the watch over a promoted plan, up to date."""
+        watch: Watch = self._fed(
+            changes,
+            experiment,
+            "watch",
+            lambda: new_watch(experiment, changes.transaction.observations(experiment.id, "test")),
+        )
+        return watch
+
+    def _fed(self, changes: Changes, experiment: Experiment, phase: Phase, make: Callable[[], Any]) -> Any:
+        key = (experiment.id, phase)
+        with self._lock:
+            judge, seen = self._judges.pop(key, (None, 0))
+        if judge is None:
+            judge = make()
+        if not judge.is_final:
+            seen = feed(judge, changes.transaction.observations(experiment.id, phase, seen)) or seen
+        changes.once_durable.append(partial(self._keep, key, judge, seen))
+        return judge
+
+    def _keep(self, key: tuple[str, Phase], judge: Any, seen: int) -> None:
+        with self._lock:
+            self._judges[key] = judge, seen
+            if len(self._judges) > _MOST_JUDGES:
+                self._judges.pop(next(iter(self._judges)))
 
 
 class Verdicts:
@@ -172,3 +222,49 @@ def _crosses_cost_cap(run: TeamRun, experiment: Experiment, settings: Settings) 
     cap = settings.limits.max_cost_usd_per_run
     over = cap is not None and run.cost_usd is not None and run.cost_usd > cap
     return over and run.experiment_id == experiment.id and run.arm == "treatment"
+
+
+def feed(judge: Judge | Watch, observations: Sequence[Observation]) -> int:
+    """Let a judge see observations until it has decided.
+
+    What comes after the decision is no part of it, so that the verdict does not depend on when it is asked for.
+
+    Args:
+        judge: A test's judge, or a watch.
+        observations: The observations that follow those it has seen, in order.
+
+    Returns:
+        The order of the last one it saw, or 0 when it saw none.
+    """
+    seen = 0
+    for observation in observations:
+        if judge.is_final:
+            break
+        judge.observe(observation)
+        seen = observation.order
+    return seen
+
+
+def new_judge(experiment: Experiment) -> Judge:
+    """Return the judge of an experiment's test that has seen no run yet.
+
+    Args:
+        experiment: The experiment: its policy, and what was known of the tasks before.
+    """
+    from ..experiment import Judge, Policy
+
+    return Judge(Policy.from_dict(experiment.policy), task_effects=experiment.task_effects)
+
+
+def new_watch(experiment: Experiment, test: Sequence[Observation]) -> Watch:
+    """Return a watch over an experiment's promoted plan that has seen no run yet.
+
+    Args:
+        experiment: The experiment.
+        test: All observations of its test, in order. Those that decided it are what the watch compares with.
+    """
+    from ..experiment import Watch, WatchPolicy
+
+    last = feed(new_judge(experiment), test)
+    reference = [observation for observation in test if observation.order <= last]
+    return Watch(WatchPolicy.from_dict(experiment.watch_policy), reference=reference)

@@ -1,0 +1,340 @@
+"""What to test next on a team: strategies suggest, the tuner weighs their plans and its own, and the best becomes a test."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+from attrs import evolve, frozen
+
+from .. import failsafe
+from .._model.optimization import OptimizationSuggestion, OptimizationType
+from .._model.plan import TeamPlan, TeamSpec
+from .._model.experiment import Experiment, TeamState
+from .changes import RunContext
+from .hookmanager import HookManager
+from .suggestions import TASK_RUNS, comparable, may_be_retried, new_experiment, reason_to_wait, suggestions
+from .tuner_cache import ReadRuns, TunerCache
+
+if TYPE_CHECKING:
+    from .._model.run import TeamRun
+    from .._settings import Settings
+    from .._tuner import Proposal, TestOutlook
+    from ..storage import Store
+
+HISTORY_RUNS: Final = 50
+"""How many of a team's last runs a suggestion is made from, and after how many an aborted test may be repeated."""
+
+
+@frozen
+class Challenge:
+    """What to test next, or why nothing.
+
+    Attributes:
+        suggestion: The change, or None.
+        treatment: The plan with the change, or None.
+        proposal: What the tuner says about it and about the others; None where the tuner is off or failed.
+        suggested: What the strategies suggest, best first, tested before or not.
+        waiting: Those among them that are not tested now, each with the reason.
+    """
+
+    suggestion: OptimizationSuggestion | None = None
+    treatment: TeamPlan | None = None
+    proposal: Proposal | None = None
+    suggested: tuple[OptimizationSuggestion, ...] = ()
+    waiting: tuple[tuple[OptimizationSuggestion, str], ...] = ()
+
+    def waits_because(self, suggestion: OptimizationSuggestion) -> str | None:
+        """Return why a suggestion is not tested now, or None when it does not wait."""
+        return next((reason for one, reason in self.waiting if one is suggestion), None)
+
+    def behind(self, treatment: TeamPlan, live: TeamPlan) -> OptimizationSuggestion | None:
+        """Return the suggestion that leads from the live plan to a treatment, or None when none does."""
+        if self.suggestion is not None and treatment == self.treatment:
+            return self.suggestion
+        return next((one for one in self.suggested if live.merged(one.plan).id == treatment.id), None)
+
+
+class Challengers:
+    """Chooses the challengers of a process's teams.
+
+    Attributes:
+        tuners: The tuners that weigh them.
+    """
+
+    def __init__(self) -> None:
+        self.tuners = Tuners()
+
+    def choose(
+        self,
+        state: TeamState,
+        spec: TeamSpec,
+        settings: Settings,
+        suggested: Sequence[OptimizationSuggestion],
+        experiments: Sequence[Experiment],
+        tried: Iterable[TeamPlan],
+        read_runs: ReadRuns,
+    ) -> Challenge:
+        """Choose what to test next.
+
+        Suggestions about the metric that the team is tuned for compete in the tuner with its own plans. What improves
+        another metric, and what a third party's strategy suggests, is tested when nothing of those is worth it, in the
+        order given. With the tuner off, the first suggestion that was not tried is chosen.
+
+        Args:
+            state: The team's state.
+            spec: The team as configured.
+            settings: Its settings.
+            suggested: What the strategies suggest, best first.
+            experiments: All its experiments, oldest first.
+            tried: Treatments that are not to be tested now.
+            read_runs: Reads its runs, enough to learn from.
+        """
+        gone = set(tried)
+        plans: dict[TeamPlan, OptimizationSuggestion] = {}
+        for suggestion in suggested:
+            treatment = state.plan.merged(suggestion.plan)
+            if treatment not in gone and treatment != state.plan and not settings.limits.crossed_by(treatment):
+                plans.setdefault(treatment, suggestion)
+        challenge = _first(plans)
+        if settings.tuner.risk != "off":
+            with failsafe.guard("choice of a challenger"):
+                challenge = self._weighed(state, spec, settings, plans, experiments, gone, read_runs)
+        return evolve(challenge, suggested=tuple(suggested))
+
+    def _weighed(
+        self,
+        state: TeamState,
+        spec: TeamSpec,
+        settings: Settings,
+        plans: Mapping[TeamPlan, OptimizationSuggestion],
+        experiments: Sequence[Experiment],
+        tried: set[TeamPlan],
+        read_runs: ReadRuns,
+    ) -> Challenge:
+        from .._tuner import rival_of, suggestion_of
+
+        tuner = self.tuners.of(state, spec, settings, experiments, read_runs)
+        rivals = {plan: rival for plan, one in plans.items() if (rival := rival_of(one, state.plan, tuner.objective))}
+        seed = int(hashlib.sha256(f"{state.fingerprint}\n{len(experiments)}".encode()).hexdigest()[:8], 16)
+        proposal = tuner.propose(seed, rivals.values(), without=tried)
+        suggestion = suggestion_of(proposal, spec, state.plan)
+        treatment = None if suggestion is None else state.plan.merged(suggestion.plan)
+        if suggestion is None or treatment is None or treatment in tried:
+            built_in = tuple(OptimizationType)
+            others = {plan: one for plan, one in plans.items() if plan not in rivals or one.type not in built_in}
+            return evolve(_first(others), proposal=proposal)
+        suggested = plans.get(treatment)
+        if suggested is not None:  # keeps what it claims, and the metric that decides its test
+            suggestion = evolve(suggested, metadata={**suggested.metadata, **suggestion.metadata})
+        return Challenge(suggestion, treatment, proposal)
+
+    def outlook(
+        self,
+        state: TeamState,
+        spec: TeamSpec,
+        settings: Settings,
+        experiments: Sequence[Experiment],
+        test: Experiment,
+        read_runs: ReadRuns,
+    ) -> TestOutlook | None:
+        """Return what the tuner says of a running test or a watched promotion; None when it is off or failed.
+
+        Args:
+            state: As for `choose`.
+            spec: As for `choose`.
+            settings: As for `choose`.
+            experiments: As for `choose`.
+            test: The experiment.
+            read_runs: As for `choose`.
+        """
+        if settings.tuner.risk == "off" or test.policy["metric"] != settings.experiment.metric:
+            return None
+        with failsafe.guard("outlook of a test"):
+            tuner = self.tuners.of(state, spec, settings, experiments, read_runs)
+            return tuner.watched(test.control) if test.status == "watched" else tuner.outlook(test.treatment)
+        return None
+
+
+def _first(plans: Mapping[TeamPlan, OptimizationSuggestion]) -> Challenge:
+    for plan, suggestion in plans.items():
+        return Challenge(suggestion, plan)
+    return Challenge()
+
+
+class Starting:
+    """Starts the tests of a process's teams.
+
+    Args:
+        challengers: The tuners of the process.
+        hooks: Are asked for further strategies.
+        clock: Unix seconds.
+    """
+
+    def __init__(self, challengers: Challengers, hooks: HookManager, clock: Callable[[], float]) -> None:
+        self._challengers = challengers
+        self._hooks = hooks
+        self._clock = clock
+
+    def start(self, case: Case) -> None:
+        """Start a test of the best change that was not tried before, if there is one.
+
+        Until it is approved it is a draft, which takes part in nothing and can be looked at.
+
+        Args:
+            case: The run after which it is looked for; the team has no open experiment.
+        """
+        changes, state, approval = case.changes, case.state, case.approval
+        least = case.settings.experiment.min_history
+        runs = comparable(case.read_runs(max(HISTORY_RUNS, least)), state)
+        if len(runs) < least:
+            return
+        experiments = case.experiments()
+        chosen = draft = self._standing_draft(case, experiments)
+        why: OptimizationSuggestion | None = None
+        if draft is None or approval.given:
+            others = [one for one in experiments if one is not draft]
+            challenge = next_challenge(
+                self._challengers, state, case.run.spec, case.settings, self._hooks, others, runs, case.read_runs
+            )
+            chosen = draft or self._new_draft(case, challenge, len(experiments))
+            why = None if chosen is None else challenge.behind(chosen.treatment, state.plan)
+        if chosen is None:
+            return
+        if approval.given:
+            after, started = evolve(state, experiment_id=chosen.id), evolve(chosen, status="running")
+            evidence = None if why is None else why.to_dict()
+            changes.apply(after, "started", chosen.description, before=state, experiment=started, evidence=evidence)
+        elif approval.by is None:
+            if draft is None:
+                changes.transaction.save_experiment(chosen)
+            approval.asked = chosen, "start"
+        else:
+            refused = evolve(chosen, status="aborted", ended_at=self._clock())
+            reason = f"The hook of {approval.by!r} did not approve the test."
+            changes.apply(state, "aborted", reason, before=state, experiment=refused, actor="person")
+
+    def _standing_draft(self, case: Case, experiments: Sequence[Experiment]) -> Experiment | None:
+        """Return the draft that waits for its approval; abort those that the team has grown out of."""
+        state, limits = case.state, case.settings.limits
+        standing = None
+        others = {one.treatment.id for one in experiments if one.status not in ("draft", "aborted")}
+        for draft in experiments:
+            if draft.status != "draft":
+                continue
+            holds = draft.fingerprint == state.fingerprint and draft.control == state.plan
+            if holds and draft.treatment.id not in others and not limits.crossed_by(draft.treatment):
+                standing = draft
+            else:
+                case.changes.transaction.save_experiment(evolve(draft, status="aborted", ended_at=self._clock()))
+        return standing
+
+    def _new_draft(self, case: Case, challenge: Challenge, number: int) -> Experiment | None:
+        """Return a new draft of the test of a challenger, or None without one."""
+        suggestion, treatment = challenge.suggestion, challenge.treatment
+        if suggestion is None or treatment is None or case.settings.limits.crossed_by(treatment):
+            return None
+        known = comparable(case.read_runs(TASK_RUNS), case.state)
+        test = new_experiment(case.state, number, treatment, suggestion, case.settings, self._clock(), known)
+        return evolve(test, status="draft")
+
+
+def next_challenge(
+    challengers: Challengers,
+    state: TeamState,
+    spec: TeamSpec,
+    settings: Settings,
+    hooks: HookManager,
+    experiments: Sequence[Experiment],
+    runs: Sequence[TeamRun],
+    read_runs: ReadRuns,
+) -> Challenge:
+    """Return what to test next on a team, or why nothing.
+
+    Args:
+        challengers: The tuners of the process.
+        state: The team's state.
+        spec: The team as configured.
+        settings: Its settings.
+        hooks: Are asked for further strategies.
+        experiments: All its experiments, oldest first.
+        runs: Its last comparable runs, newest first; what the strategies suggest is drawn from `HISTORY_RUNS` of them.
+        read_runs: Reads its runs, enough for the tuner to learn from.
+    """
+    tried = [
+        experiment.treatment
+        for experiment in experiments
+        if experiment.fingerprint == state.fingerprint and not may_be_retried(experiment, runs, HISTORY_RUNS)
+    ]
+    latest = runs[:HISTORY_RUNS]
+    suggested = suggestions(spec, state.plan, latest, settings, hooks)
+    reasons = [reason_to_wait(one, latest, settings) for one in suggested]
+    ready = [one for one, reason in zip(suggested, reasons, strict=True) if reason is None]
+    waiting = [(one, reason) for one, reason in zip(suggested, reasons, strict=True) if reason is not None]
+    challenge = challengers.choose(state, spec, settings, ready, experiments, tried, read_runs)
+    return evolve(challenge, suggested=tuple(suggested), waiting=tuple(waiting))
+
+
+@frozen
+class Advice:
+    """What is to be said of a team's next test, or of the one that is open.
+
+    Attributes:
+        challenge: What would be tested next; while an experiment is open, or the settings fix the plan, only what the
+            strategies suggest.
+        outlook: What the tuner says of the open experiment, or None.
+        compared: Number of runs that the suggestions are made from.
+    """
+
+    challenge: Challenge
+    outlook: TestOutlook | None = None
+    compared: int = 0
+
+    @property
+    def proposal(self) -> Proposal | None:
+        """What the tuner proposes and why not more; None where it was not asked, is off, or failed."""
+        return self.challenge.proposal
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what the tuner says as plain JSON-able data."""
+        return {
+            "proposal": None if self.proposal is None else self.proposal.to_dict(),
+            "outlook": None if self.outlook is None else self.outlook.to_dict(),
+        }
+
+
+def advice(store: Store, state: TeamState, settings: Settings, hooks: HookManager) -> Advice:
+    """Return what the loop would do next with a team, from what is stored; nothing is written.
+
+    The tuner is made anew from the team's runs. What a process has learnt of other teams, its prior, is not in it.
+
+    Args:
+        store: The store.
+        state: The team's state.
+        settings: Its settings.
+        hooks: Are asked for further strategies.
+
+    Raises:
+        StoreError: If the store can't be used.
+    """
+
+    def read_runs(limit: int) -> Sequence[TeamRun]:
+        return list(store.finished_runs(*state.key, limit=limit))
+
+    spec = state.spec
+    if spec is None:
+        return Advice(Challenge())
+    runs = comparable(read_runs(HISTORY_RUNS), state)
+    experiments = store.experiments(*state.key)[::-1]
+    challengers = Challengers()
+    open_now = next((one for one in experiments if one.id == state.experiment_id and one.is_open), None)
+    if open_now is None and settings.plan is None:
+        others = [one for one in experiments if one.status != "draft"]  # a draft may still be what is proposed
+        challenge = next_challenge(challengers, state, spec, settings, hooks, others, runs, read_runs)
+        return Advice(challenge, None, len(runs))
+    suggested = Challenge(suggested=tuple(suggestions(spec, state.plan, runs, settings, hooks)))
+    outlook = None
+    if open_now is not None:
+        outlook = challengers.outlook(state, spec, settings, experiments, open_now, read_runs)
+    return Advice(suggested, outlook, len(runs))
