@@ -25,21 +25,38 @@ Wrappers (`wrapper=True`) are not supported. They run inside the user's team run
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import pluggy
 
-from ._model.run import PlannedRun, RunStart
+from ._model.experiment import Change, Experiment
+from ._model.plan import TeamPlan, TeamSpec
+from ._model.run import PlannedRun, RunStart, TeamRun
 
-if TYPE_CHECKING:
-    from ._model.experiment import Change, Experiment
-    from ._model.plan import TeamPlan
-    from ._model.run import TeamRun
-
-__all__ = ["PROJECT", "ChangeSpecs", "PlannedRun", "RunSpecs", "RunStart", "hookimpl", "hookspec"]
+__all__ = [
+    "Change",
+    "ChangeSpecs",
+    "Experiment",
+    "PlannedRun",
+    "RunSpecs",
+    "RunStart",
+    "TeamPlan",
+    "TeamRun",
+    "TeamSpec",
+    "hookimpl",
+]
 
 PROJECT: Final = "victor_autotune"
 """pluggy project name, and the entry point group."""
+
+DEPRECATED: Final = {
+    "experiment_started": "experiment_started goes with 0.3: implement plan_changed, change.action == 'started'",
+    "experiment_decided": "experiment_decided goes with 0.3: implement plan_changed, change.action in "
+    "('promoted', 'failed', 'inconclusive', 'aborted')",
+    "plan_promoted": "plan_promoted goes with 0.3: implement plan_changed, change.action == 'promoted'",
+    "plan_rolled_back": "plan_rolled_back goes with 0.3: implement plan_changed, change.action == 'rolled_back'",
+}
+"""Hooks that still work in this version, by name: what to implement instead."""
 
 hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)
@@ -61,15 +78,17 @@ class RunSpecs:
     def plan_team_run(self, event: RunStart) -> PlannedRun | None:
         """Choose the plan of a run.
 
-        The built-in implementation asks the loop. An implementation with `tryfirst=True` can answer
-        before it and so take over the choice for the teams it cares about.
+        The built-in implementation asks the tuning loop. An implementation with `tryfirst=True` answers before it, and
+        so can choose for the teams it cares about.
 
         Args:
             event: The run that is about to start.
 
         Returns:
-            The plan, or None to leave the choice to the next implementation. No answer at all means that the
-            run stays as configured and is not recorded.
+            The plan, or None to leave the choice to the next implementation. Without any answer the run stays as
+            configured and is not recorded.
+
+        .. versionadded:: 0.1
         """
 
     @hookspec
@@ -84,6 +103,8 @@ class RunSpecs:
 
         Returns:
             Another plan, or None to keep it.
+
+        .. versionadded:: 0.1
         """
 
     @hookspec
@@ -93,6 +114,8 @@ class RunSpecs:
         Args:
             event: The run.
             planned: Its final plan.
+
+        .. versionadded:: 0.1
         """
 
     @hookspec(firstresult=True)
@@ -106,6 +129,8 @@ class RunSpecs:
 
         Returns:
             A score in [0, 1], or None to leave it to the next implementation.
+
+        .. versionadded:: 0.1
         """
 
     @hookspec(firstresult=True)
@@ -119,17 +144,21 @@ class RunSpecs:
 
         Returns:
             US dollars, or None to leave it to the next implementation.
+
+        .. versionadded:: 0.1
         """
 
     @hookspec
     def after_team_run(self, run: TeamRun) -> None:
         """Be told that a run finished; its record, score and cost are final.
 
-        The built-in implementations write the run and what follows from it, in one transaction and before those are
-        called that are not `tryfirst`, and count it in the metrics.
+        The built-in implementations write the run and what follows from it, in one transaction and before the
+        implementations that are not `tryfirst` are called, and count it in the metrics.
 
         Args:
             run: The finished run.
+
+        .. versionadded:: 0.1
         """
 
 
@@ -142,6 +171,8 @@ class ChangeSpecs:
 
         Returns:
             Instances of subclasses of `victor_autotune_plugin.strategies.OptimizationStrategy`.
+
+        .. versionadded:: 0.1
         """
 
     @hookspec(firstresult=True)
@@ -155,40 +186,50 @@ class ChangeSpecs:
         Returns:
             True to approve, False to reject, None to leave it to the next implementation. Without an answer the
             change waits.
+
+        .. versionadded:: 0.1
         """
 
     @hookspec
+    def plan_changed(self, change: Change, experiment: Experiment | None) -> None:
+        """Be told of every line of a team's history, once it is committed.
+
+        Args:
+            change: The line. Its `action` says what happened: `started`, `promoted`, `failed`, `inconclusive`,
+                `rolled_back`, `settled`, `aborted`, `paused` or `resumed`.
+            experiment: The experiment behind it, or None, as for a plan that a person applied.
+
+        .. versionadded:: 0.2
+        """
+
+    @hookspec(warn_on_impl=DeprecationWarning(DEPRECATED["experiment_started"]))
     def experiment_started(self, experiment: Experiment, change: Change) -> None:
         """Be told that an A/B test started.
 
-        Args:
-            experiment: The experiment.
-            change: The line it adds to the team's history.
+        .. versionadded:: 0.1
+        .. deprecated:: 0.2 Implement `plan_changed`.
         """
 
-    @hookspec
+    @hookspec(warn_on_impl=DeprecationWarning(DEPRECATED["experiment_decided"]))
     def experiment_decided(self, experiment: Experiment, change: Change) -> None:
-        """Be told that an A/B test ended: passed, failed, inconclusive or aborted.
+        """Be told that an A/B test ended: promoted, failed, inconclusive or aborted.
 
-        Args:
-            experiment: The experiment, with its verdict.
-            change: The line it adds to the team's history.
+        .. versionadded:: 0.1
+        .. deprecated:: 0.2 Implement `plan_changed`.
         """
 
-    @hookspec
+    @hookspec(warn_on_impl=DeprecationWarning(DEPRECATED["plan_promoted"]))
     def plan_promoted(self, experiment: Experiment, change: Change) -> None:
         """Be told that a proven plan is now the team's plan.
 
-        Args:
-            experiment: The experiment that proved it.
-            change: The line it adds to the team's history.
+        .. versionadded:: 0.1
+        .. deprecated:: 0.2 Implement `plan_changed`.
         """
 
-    @hookspec
+    @hookspec(warn_on_impl=DeprecationWarning(DEPRECATED["plan_rolled_back"]))
     def plan_rolled_back(self, experiment: Experiment, change: Change) -> None:
-        """Be told that a promoted plan was taken back.
+        """Be told that a promoted plan was rolled back.
 
-        Args:
-            experiment: The experiment that had promoted it.
-            change: The line it adds to the team's history.
+        .. versionadded:: 0.1
+        .. deprecated:: 0.2 Implement `plan_changed`.
         """

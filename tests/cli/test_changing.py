@@ -47,7 +47,7 @@ def test_nothing_to_take_back_is_an_error(call: Callable[..., Said], project: Ca
     project("failed")
     said = call("rollback", "team")
     assert said.code == 2
-    assert "no change to take back" in said.err
+    assert "no change to roll back" in said.err
 
 
 def test_pause_and_resume(call: Callable[..., Said], project: Callable[[str], None], tmp_path: Path) -> None:
@@ -94,7 +94,7 @@ def test_a_chosen_change_goes_with_those_made_after_it(
     simulation.run()
     manual = ManualChanges(simulation.runtime.recorder, simulation.runtime.hooks)
     for plan in (TeamPlan(formation="parallel"), TeamPlan(tool_budget=30), TeamPlan(timeout_seconds=60.0)):
-        manual.put_in_place(SPEC.key, plan, "By hand.", evidence={})
+        manual.apply(SPEC.key, plan, "By hand.", evidence={})
     said = call("rollback", "team", "--index", "3")
     assert said.code == 2
     assert "Choose from 0 to 2" in said.err
@@ -111,7 +111,7 @@ def test_a_chosen_change_ends_a_running_test_and_the_latest_does_not(
     simulation = simulate(**{"experiment.min_history": 1000})
     simulation.run()
     manual = ManualChanges(simulation.runtime.recorder, simulation.runtime.hooks)
-    manual.put_in_place(SPEC.key, TeamPlan(tool_budget=30), "By hand.", evidence={})
+    manual.apply(SPEC.key, TeamPlan(tool_budget=30), "By hand.", evidence={})
     suggestion = OptimizationSuggestion(
         "x", OptimizationPriority.LOW, "Try.", {}, {"formation": "parallel"}, 9, 0.9, 0.1
     )

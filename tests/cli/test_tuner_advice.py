@@ -120,6 +120,6 @@ def test_what_waits_is_told_with_the_reason(
     call: Callable[..., Said], observed: Simulation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert call("explain", "--json").data["suggestions"][0]["waits_because"] is None
-    monkeypatch.setattr("victor_autotune_plugin._tuning.starting.reason_to_wait", lambda *_: "something is missing")
+    monkeypatch.setattr("victor_autotune_plugin._tuning.next_test.reason_to_wait", lambda *_: "something is missing")
     assert "(formation_selection). It waits: something is missing." in words(call("explain"))
     assert call("explain", "--json").data["suggestions"][0]["waits_because"] == "something is missing"

@@ -126,7 +126,7 @@ for _hook, _names in {
     "score_team_run": "run",
     "price_team_run": "run",
     "after_team_run": "run",
-    "experiment_started": "experiment, change",
+    "plan_changed": "change, experiment",
 }.items():
     _raising(_hook, _names)
 
@@ -156,7 +156,7 @@ PATCHED = {
     "plan check raising": "victor_autotune_plugin._host.translation.check_plan",
     "translation raising": "victor_autotune_plugin._host.translation.configure",
     "assignment raising": "victor_autotune_plugin.experiment.assign",
-    "statistics raising": "victor_autotune_plugin._tuning.evidence.feed",
+    "statistics raising": "victor_autotune_plugin._tuning.judges.feed",
     "observation raising": "victor_autotune_plugin.experiment.Judge.observe",
     "analysis raising": "victor_autotune_plugin._analysis.analyzer.analyze",
     "strategy raising": "victor_autotune_plugin.strategies.FormationSelectionStrategy.suggest",

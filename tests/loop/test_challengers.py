@@ -16,10 +16,9 @@ from victor_autotune_plugin._model.plan import EMPTY_PLAN, MemberSpec, TeamPlan
 from victor_autotune_plugin._model.run import TeamRun
 from victor_autotune_plugin._settings import STRATEGIES
 from victor_autotune_plugin._tuner import Tuner
-from victor_autotune_plugin._tuning.advice import Advice, advice
-from victor_autotune_plugin._tuning.challengers import Challengers
+from victor_autotune_plugin._tuning.next_test import Advice, Challengers, advice
 from victor_autotune_plugin._tuning.replay import replay_all
-from victor_autotune_plugin._tuning.tuner_cache import Tuners
+from victor_autotune_plugin._tuning.tuner_cache import TunerCache
 from victor_autotune_testing.simulated import SPEC, Simulation, no_difference
 
 from .test_loop import Approver
@@ -56,8 +55,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
 
 def suggesting(monkeypatch: pytest.MonkeyPatch, *suggestions: OptimizationSuggestion) -> None:
     """Let the strategies suggest this, whatever the runs say."""
-    for module in ("starting", "advice"):
-        monkeypatch.setattr(f"victor_autotune_plugin._tuning.{module}.suggestions", lambda *_: list(suggestions))
+    monkeypatch.setattr("victor_autotune_plugin._tuning.next_test.suggestions", lambda *_: list(suggestions))
 
 
 def suggestion(kind: str, change: TeamPlan, **metadata: object) -> OptimizationSuggestion:
@@ -239,7 +237,7 @@ def test_what_the_tuner_thinks_more_of_comes_before_what_was_suggested(
 def test_an_aborted_test_gives_way_to_another_and_may_be_tried_again(start: Start) -> None:
     team = start(truth=no_difference, **{"experiment.max_runs_per_arm": 12})
     team.run_until("started")
-    team.runtime.loop.roll_back(*SPEC.key)
+    team.runtime.manual.roll_back(*SPEC.key)
     (aborted,) = team.experiments()
     team.run_until("started", most=30)
     assert team.experiments()[0].treatment != aborted.treatment
@@ -271,7 +269,7 @@ def test_another_definition_starts_the_tuner_anew(start: Start) -> None:
 
 def kept(team: Simulation) -> Tuner:
     """The tuner that the process keeps of its team."""
-    ((_, known),) = team.runtime.loop._starting._challengers.tuners._known.items()
+    ((_, known),) = team.runtime.loop._starter._challengers.tuners._known.items()
     return known.tuner
 
 
@@ -326,14 +324,14 @@ def test_the_same_history_gives_the_same_proposal(start: Start) -> None:
 
     fresh = proposed(Challengers())
     assert proposed(Challengers()) == fresh
-    assert proposed(team.runtime.loop._starting._challengers) == fresh  # which learnt it run by run
+    assert proposed(team.runtime.loop._starter._challengers) == fresh  # which learnt it run by run
 
 
 def test_a_tuner_made_after_a_promotion_knows_what_was_expected_of_it(start: Start) -> None:
     team = start()
     team.run_until("promoted")
     state, settings = team.state(), team.runtime.settings(team.spec)
-    tuner = Tuners().of(
+    tuner = TunerCache().of(
         state,
         team.spec,
         settings,

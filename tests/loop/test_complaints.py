@@ -11,9 +11,9 @@ from attrs import evolve
 
 from victor_autotune_plugin import failsafe
 from victor_autotune_plugin._model.plan import EMPTY_PLAN, TeamPlan
-from victor_autotune_plugin._tuning.starting import HISTORY_RUNS
+from victor_autotune_plugin._tuning.next_test import HISTORY_RUNS
 from victor_autotune_plugin.errors import AutotuneError, StoreUnavailableError
-from victor_autotune_plugin.hookspecs import RunStart, hookimpl
+from victor_autotune_plugin.hookspecs import Change, RunStart, hookimpl
 from victor_autotune_plugin.storage.transaction import Transaction
 from victor_autotune_testing.simulated import SPEC, Simulation, by_formation, no_difference
 
@@ -43,7 +43,7 @@ def test_abort_ignored_after_full_promotion(tmp_path: Path) -> None:
     team = Simulation(tmp_path, **{"watch.max_runs": 20})
     team.run_until("settled")
     assert team.start()[1].plan == PARALLEL
-    team.runtime.loop.roll_back(*SPEC.key)
+    team.runtime.manual.roll_back(*SPEC.key)
     assert [team.run().plan_asked for _ in range(20)] == [EMPTY_PLAN] * 20
     team.close()
 
@@ -54,8 +54,8 @@ def test_abort_with_nothing_in_progress_harms_the_stable_version(tmp_path: Path)
         team.run()
     before = team.state()
     for _ in range(3):
-        with pytest.raises(AutotuneError, match="no change to take back"):
-            team.runtime.loop.roll_back(*SPEC.key)
+        with pytest.raises(AutotuneError, match="no change to roll back"):
+            team.runtime.manual.roll_back(*SPEC.key)
     assert (team.state(), team.changes()) == (before, [])
     assert team.run().plan_asked == EMPTY_PLAN
     team.close()
@@ -65,7 +65,7 @@ def test_cannot_retry_after_an_abort(team: Simulation) -> None:
     team.run_until("started")
     for _ in range(7):
         team.run()
-    team.runtime.loop.roll_back(*SPEC.key)
+    team.runtime.manual.roll_back(*SPEC.key)
     assert team.experiments()[0].status == "aborted"
     for _ in range(HISTORY_RUNS - 1):
         team.run()
@@ -160,8 +160,9 @@ class Watcher:
         self.live: list[TeamPlan] = []
 
     @hookimpl
-    def plan_promoted(self) -> None:
-        self.live.append(self.team.state().plan)
+    def plan_changed(self, change: Change) -> None:
+        if change.action == "promoted":
+            self.live.append(self.team.state().plan)
 
 
 def test_success_reported_while_the_old_config_is_still_live(team: Simulation) -> None:

@@ -15,7 +15,7 @@ from victor_autotune_plugin._model.plan import EMPTY_PLAN, TeamPlan
 from victor_autotune_plugin._model.run import TokenUse
 from victor_autotune_plugin._tuning.hookmanager import HookManager
 from victor_autotune_plugin.errors import AutotuneError
-from victor_autotune_plugin.hookspecs import hookimpl
+from victor_autotune_plugin.hookspecs import DEPRECATED, Change, Experiment, hookimpl
 from victor_autotune_testing.simulated import SPEC, Simulation, by_formation, no_difference
 
 PARALLEL = TeamPlan(formation="parallel")
@@ -138,17 +138,17 @@ def test_without_a_watch_a_promotion_is_settled_at_once(tmp_path: Path) -> None:
 
 def test_a_person_takes_back_exactly_the_plan_before(team: Simulation) -> None:
     promoted_team(team)
-    change = team.runtime.loop.roll_back(*SPEC.key)
+    change = team.runtime.manual.roll_back(*SPEC.key)
     assert (change.action, change.actor, change.plan_after) == ("rolled_back", "person", EMPTY_PLAN)
     assert team.start()[1].plan == EMPTY_PLAN
     assert team.experiments()[0].status == "rolled_back"
-    with pytest.raises(AutotuneError, match="no change to take back"):
-        team.runtime.loop.roll_back(*SPEC.key)
+    with pytest.raises(AutotuneError, match="no change to roll back"):
+        team.runtime.manual.roll_back(*SPEC.key)
 
 
 def test_taking_back_during_a_test_ends_the_test_and_keeps_the_live_plan(team: Simulation) -> None:
     team.run_until("started")
-    change = team.runtime.loop.roll_back(*SPEC.key)
+    change = team.runtime.manual.roll_back(*SPEC.key)
     assert (change.action, change.plan_before, change.plan_after) == ("aborted", EMPTY_PLAN, EMPTY_PLAN)
     assert team.start()[1].assignment is None
 
@@ -157,17 +157,17 @@ def test_nothing_to_take_back_is_an_error_that_changes_nothing(team: Simulation)
     team.run()
     before = team.state()
     with pytest.raises(AutotuneError, match="victor autotune history"):
-        team.runtime.loop.roll_back(*SPEC.key)
+        team.runtime.manual.roll_back(*SPEC.key)
     assert team.state() == before
 
 
 def test_a_paused_team_takes_part_in_nothing_until_it_is_resumed(team: Simulation) -> None:
     team.run_until("started")
     team.run()
-    team.runtime.loop.set_paused(*SPEC.key, True)
+    team.runtime.manual.set_paused(*SPEC.key, True)
     assert [team.run().arm for _ in range(60)] == [None] * 60
     assert [change.action for change in team.changes()] == ["started", "paused"]
-    team.runtime.loop.set_paused(*SPEC.key, False)
+    team.runtime.manual.set_paused(*SPEC.key, False)
     team.run_until("promoted")
 
 
@@ -175,11 +175,11 @@ def test_a_watch_that_was_paused_goes_on_where_it_was(team: Simulation) -> None:
     promoted_team(team)
     for _ in range(5):
         team.run()
-    team.runtime.loop.set_paused(*SPEC.key, True)
+    team.runtime.manual.set_paused(*SPEC.key, True)
     team.truth = lambda plan, members: by_formation(plan, members) * (12 if plan.formation else 1)
     assert {team.run().arm for _ in range(40)} == {None}
     assert team.state().plan == PARALLEL
-    team.runtime.loop.set_paused(*SPEC.key, False)
+    team.runtime.manual.set_paused(*SPEC.key, False)
     change = team.run_until("rolled_back", most=60)
     seen = team.store.observations(team.experiments()[0].id, "watch")
     assert len(seen) == sum(change.evidence["runs"].values())
@@ -189,7 +189,7 @@ def test_a_watch_that_was_paused_goes_on_where_it_was(team: Simulation) -> None:
 def test_pausing_and_resuming_twice_is_like_once(team: Simulation) -> None:
     team.run()
     for paused in (True, True, False, False):
-        assert team.runtime.loop.set_paused(*SPEC.key, paused).paused is paused
+        assert team.runtime.manual.set_paused(*SPEC.key, paused).paused is paused
     assert [change.action for change in team.changes()] == ["paused", "resumed"]
 
 
@@ -406,17 +406,54 @@ class Teller:
         self.told.append(("plan_rolled_back", change.action))  # type: ignore[attr-defined]
 
 
-def test_hooks_are_told_of_every_change(team: Simulation) -> None:
+def test_the_hooks_of_the_first_version_are_told_as_before_and_deprecated(
+    team: Simulation, caplog: pytest.LogCaptureFixture
+) -> None:
     teller = Teller()
-    team.runtime.hooks.register(teller, "teller")
+    with pytest.warns(DeprecationWarning, match="plan_changed") as warned:
+        team.runtime.hooks.register(teller, "teller")
+    assert len(warned) == 4
+    (message,) = [one for one in caplog.messages if "'teller'" in one]
+    assert all(hook in message for hook in DEPRECATED)
     promoted_team(team)
-    team.runtime.loop.roll_back(*SPEC.key)
+    team.runtime.manual.roll_back(*SPEC.key)
     assert teller.told == [
         ("experiment_started", "started"),
         ("experiment_decided", "promoted"),
         ("plan_promoted", "promoted"),
         ("plan_rolled_back", "rolled_back"),
     ]
+
+
+class Historian:
+    """Writes down every line of the history."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[Change, Experiment | None]] = []
+
+    @hookimpl
+    def plan_changed(self, change: Change, experiment: Experiment | None) -> None:
+        self.told.append((change, experiment))
+
+
+def test_one_event_tells_of_every_line_of_the_history(team: Simulation) -> None:
+    historian = Historian()
+    team.runtime.hooks.register(historian, "historian")
+    promoted_team(team)
+    team.runtime.manual.roll_back(*SPEC.key)
+    team.runtime.manual.set_paused(*SPEC.key, True)
+    team.runtime.manual.set_paused(*SPEC.key, False)
+    team.runtime.manual.apply(SPEC.key, TeamPlan(tool_budget=9), "By hand.", evidence={})
+    assert [change.action for change, _ in historian.told] == [
+        "started",
+        "promoted",
+        "rolled_back",
+        "paused",
+        "resumed",
+        "promoted",
+    ]
+    assert [change for change, _ in historian.told] == team.changes()
+    assert [experiment is None for _, experiment in historian.told] == [False, False, False, True, True, True]
 
 
 class Changer:

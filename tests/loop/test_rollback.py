@@ -9,7 +9,7 @@ from hypothesis import strategies as some
 
 from victor_autotune_plugin._model.experiment import TAKES_BACK, Change
 from victor_autotune_plugin._model.plan import EMPTY_PLAN, TeamPlan
-from victor_autotune_plugin._tuning.rollback import in_effect
+from victor_autotune_plugin._tuning.manual import in_effect
 
 PLANS = (TeamPlan(formation="parallel"), TeamPlan(tool_budget=30), TeamPlan(timeout_seconds=60.0))
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from attrs import evolve
 
-from victor_autotune_plugin._tuning.evidence import known_tasks
 from victor_autotune_plugin._tuning.replay import replay_all
+from victor_autotune_plugin._tuning.suggestions import known_tasks
 from victor_autotune_testing.simulated import SPEC, Simulation
 
 TASKS = [f"ticket-{n}" for n in range(60)]

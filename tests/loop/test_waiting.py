@@ -15,8 +15,8 @@ from victor_autotune_plugin._model.plan import MemberSpec, TeamPlan
 from victor_autotune_plugin._model.run import MemberOutcome, TeamRun
 from victor_autotune_plugin._settings import Settings
 from victor_autotune_plugin._settings.values import ExperimentSettings
-from victor_autotune_plugin._tuning.advice import advice
-from victor_autotune_plugin._tuning.waiting import EVIDENCE_RUNS, reason_to_wait
+from victor_autotune_plugin._tuning.next_test import advice
+from victor_autotune_plugin._tuning.suggestions import EVIDENCE_RUNS, reason_to_wait
 from victor_autotune_testing.simulated import SPEC, Simulation
 
 FLAKY = evolve(SPEC, formation="parallel", members=[MemberSpec(name, "researcher", tool_budget=15) for name in "abcd"])
@@ -132,7 +132,7 @@ def test_where_the_chance_can_t_be_told_nothing_is_held_against_it(
 
 def test_advice_says_what_waits_and_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     small = suggested(6, metric="tool_calls")
-    monkeypatch.setattr("victor_autotune_plugin._tuning.starting.suggestions", lambda *_: [small])
+    monkeypatch.setattr("victor_autotune_plugin._tuning.next_test.suggestions", lambda *_: [small])
     team = Simulation(tmp_path, mode="suggest")
     for _ in range(10):
         team.run()

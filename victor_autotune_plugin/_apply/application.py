@@ -14,7 +14,7 @@ from .._model.experiment import ChangeAction, TeamState
 from .._model.optimization import OptimizationResult, OptimizationSuggestion, current_config
 from .._model.plan import ADHOC_WORKFLOW, EMPTY_PLAN, TeamSpec
 from .._tuning.manual import ManualChanges
-from .._tuning.proposals import policy_of
+from .._tuning.suggestions import policy_of
 from ..errors import AutotuneError, PlanError
 from .history import FILE, OPTIMIZATION, ROLLBACK_CONFIG, VALIDATION
 
@@ -194,7 +194,7 @@ class Application:
         else:
             message = self._live_message(f"The live plan of team {self._team.state.team_id!r} is changed.")
         proven = None if trial is None else trial.improvement_percent
-        self._manual.put_in_place(self._team.state.key, plan, reason, evidence=evidence, improvement_percent=proven)
+        self._manual.apply(self._team.state.key, plan, reason, evidence=evidence, improvement_percent=proven)
         return self._result(True, status, trial, message=message)
 
     def start_test(self) -> OptimizationResult:

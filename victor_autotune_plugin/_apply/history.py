@@ -10,7 +10,7 @@ from attrs import define, field
 
 from .._model.experiment import Change, Experiment
 from .._model.plan import TeamPlan
-from .._tuning.rollback import in_effect
+from .._tuning.manual import in_effect
 
 OPTIMIZATION: Final = "optimization"
 """Key in a change's evidence: the suggestion, as plain data."""

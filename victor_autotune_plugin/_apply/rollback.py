@@ -52,7 +52,7 @@ def take_back(runtime: Runtime, one: Optimization, reason: str) -> Change:
             hint="See what can be taken back: victor autotune rollback --list",
         )
     if not one.is_noted:
-        return runtime.loop.roll_back(one.workflow, one.team_id, reason, change_id=one.change_id)
+        return runtime.manual.roll_back(one.workflow, one.team_id, reason, change_id=one.change_id)
     if one.file is not None:
         _restore(one.file)
     manual = ManualChanges(runtime.recorder, runtime.hooks)

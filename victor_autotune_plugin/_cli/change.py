@@ -27,7 +27,7 @@ def _set_paused(team_id: str | None, project: Path, workflow: str | None, *, pau
 
     with opened(project) as session:
         before = session.team(team_id, workflow)
-        after = session.runtime.loop.set_paused(*before.key, paused)
+        after = session.runtime.manual.set_paused(*before.key, paused)
     if as_json:
         show.write_json({"changed": before.paused != paused, "team": after.to_dict()})
         return

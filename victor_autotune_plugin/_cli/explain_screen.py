@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, Final
 
-from .._tuning.starting import HISTORY_RUNS
+from .._tuning.next_test import HISTORY_RUNS
 from ..experiment.words import TITLES, evidence_in_words
 from . import rendering as show
 from .tuner_screen import print_advice

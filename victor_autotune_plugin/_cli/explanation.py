@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import asdict, frozen
 
 from .._settings import Price
-from .._tuning.advice import Advice, advice
+from .._tuning.next_test import Advice, advice
 from .facts import TeamFacts, statistics, team_facts
 from .outlook import outlook
 

@@ -9,7 +9,7 @@ from zlib import crc32
 
 from attrs import field, frozen
 
-from .._tuning.evidence import feed, new_judge, new_watch
+from .._tuning.judges import feed, new_judge, new_watch
 from ..experiment.twosample import percentile
 
 if TYPE_CHECKING:

@@ -66,7 +66,7 @@ def rollback(
         wanted = _wanted(found, index, everything=everything)
         testing = state.experiment_id in {one.id for one in experiments.values() if one.status in ("draft", "running")}
         if not wanted or (testing and index is None and not everything):
-            changes = [session.runtime.loop.roll_back(*key, reason)]
+            changes = [session.runtime.manual.roll_back(*key, reason)]
         else:
             noted = [one for one in wanted if one.is_noted]
             changes = [take_back(session.runtime, one, reason) for one in noted]

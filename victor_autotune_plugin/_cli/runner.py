@@ -111,20 +111,7 @@ class _Listener(TeamsListener):
         self._screen.started(event, planned)
 
     @hookimpl
-    def experiment_started(self, change: Change) -> None:
-        self._screen.changed(change)
-
-    @hookimpl
-    def experiment_decided(self, change: Change) -> None:
-        if change.action != "promoted":
-            self._screen.changed(change)
-
-    @hookimpl
-    def plan_promoted(self, change: Change) -> None:
-        self._screen.changed(change)
-
-    @hookimpl
-    def plan_rolled_back(self, change: Change) -> None:
+    def plan_changed(self, change: Change) -> None:
         self._screen.changed(change)
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from .._api.autotuner import PerformanceAutotuner
     from .._model.optimization import OptimizationSuggestion
-    from .._tuning.advice import Advice
+    from .._tuning.next_test import Advice
 
 
 def suggest(
@@ -80,7 +80,7 @@ def suggest(
 
 def _advice(project: Path, workflow: str, team_id: str) -> Advice | None:
     """Return what the tuner says of a recorded team."""
-    from .._tuning.advice import advice
+    from .._tuning.next_test import advice
     from .session import opened
 
     with opened(project) as session:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from .._apply.trial import Trial
-from .._tuning.proposals import policy_of
+from .._tuning.suggestions import policy_of
 from .._values.files import write_text
 from ..experiment import METRICS, Policy
 from . import rendering as show

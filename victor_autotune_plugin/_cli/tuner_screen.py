@@ -8,7 +8,7 @@ from . import rendering as show
 
 if TYPE_CHECKING:
     from .._tuner import Outlook, Proposal
-    from .._tuning.advice import Advice
+    from .._tuning.next_test import Advice
 
 _KNOBS: Final = {"tool_budget": "tool budget", "timeout_seconds": "timeout"}
 """Names of knobs for people, where they differ."""

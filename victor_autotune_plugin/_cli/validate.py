@@ -128,8 +128,8 @@ def _plan(session: Session, state: TeamState, settings: Settings, *, suggested: 
     Raises:
         AutotuneError: If there is none.
     """
-    from .._tuning.proposals import comparable, suggestions
-    from .._tuning.starting import HISTORY_RUNS
+    from .._tuning.next_test import HISTORY_RUNS
+    from .._tuning.suggestions import comparable, suggestions
 
     store = session.store
     assert store is not None

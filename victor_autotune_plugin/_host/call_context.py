@@ -10,11 +10,14 @@ import dataclasses
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import aclosing, contextmanager
 from contextvars import ContextVar
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from attrs import evolve, frozen
 
 from .. import failsafe
+
+if TYPE_CHECKING:
+    from .._settings import Settings
 
 _MOST_WORKFLOWS: Final = 1000
 
@@ -32,6 +35,7 @@ class Place:
         team_id: Id of the team step, graph node or configured team, or None.
         step_timeout: The team step's own timeout in seconds, or None.
         lifted: Whether that timeout was taken off the step, so that the plugin has to enforce it.
+        settings: The team's settings where a layer has looked them up, or None.
     """
 
     workflow: str | None = None
@@ -39,6 +43,7 @@ class Place:
     team_id: str | None = None
     step_timeout: float | None = None
     lifted: bool = False
+    settings: Settings | None = None
 
 
 _place: ContextVar[Place] = ContextVar("victor_autotune_place", default=Place())  # noqa: B039 - frozen
@@ -52,7 +57,7 @@ def here() -> Place:
 @contextmanager
 def inside(place: Place | None = None, **known: Any) -> Iterator[None]:
     """Set the current place for a block, or add attributes to it."""
-    token = _place.set(place or evolve(_place.get(), **known))
+    token = _place.set(place or evolve(_place.get(), **{"settings": None, **known}))
     try:
         yield
     finally:
@@ -144,16 +149,17 @@ def _placed(place: Place, step: Any, state: Any) -> tuple[Place, Any]:
     metadata = place.metadata if place.metadata is not None else _metadata.get(workflow or "")
     timeout = step.config.timeout_seconds or None
     placed = Place(workflow, metadata, str(step.id), timeout)
-    if timeout is None or not _may_change(placed):
+    if timeout is None:
+        return placed, step
+    placed = evolve(placed, settings=_settings_of(placed))
+    if placed.settings is None or placed.settings.mode in ("off", "observe"):
         return placed, step
     without_timeout = dataclasses.replace(step, config=dataclasses.replace(step.config, timeout_seconds=None))
     return evolve(placed, lifted=True), without_timeout
 
 
-def _may_change(place: Place) -> bool:
-    """Return whether the mode of a team lets its plan change."""
+def _settings_of(place: Place) -> Settings:
     from .._model.plan import ADHOC_WORKFLOW
     from .._tuning.runtime import runtime
 
-    settings = runtime().resolver.for_team(place.workflow or ADHOC_WORKFLOW, place.team_id or "", place.metadata)
-    return settings.mode not in ("off", "observe")
+    return runtime().resolver.for_team(place.workflow or ADHOC_WORKFLOW, place.team_id or "", place.metadata)

@@ -16,12 +16,12 @@ import re
 import time
 import uuid
 from collections.abc import Callable, Coroutine
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from attrs import evolve
 
 from .. import failsafe
-from .._model.plan import TeamPlan, plan_as_used, planned_members
+from .._model.plan import TeamPlan, TeamSpec, plan_as_used, planned_members
 from .._model.run import MemberOutcome, TeamRun
 from .._telemetry.spans import member_span, team_run_span
 from .._tuning.runtime import Runtime, runtime
@@ -32,6 +32,9 @@ from .call_context import inside_run
 from .calls import Reading, TeamCall
 from .limits import DeadlineExceededError, ToolBudget, with_deadline
 from .meters import MemberMeter, RunMeter, current_member, current_run
+
+if TYPE_CHECKING:
+    from .._settings import Settings
 
 _ERROR_CLASS: Final = re.compile(r"[A-Za-z_][\w.]*(?:Error|Exception|Timeout|Interrupt|Exit)\b")
 _STEP_TIMEOUT_TOLERANCE: Final = 0.98
@@ -89,7 +92,7 @@ class ActiveRun:
         """Ask the hooks for the plan and prepare Victor's part; return None when the plugin is off for this team."""
         owner = runtime()
         spec, metadata = call.spec(), call.place.metadata
-        settings = owner.settings(spec, metadata)
+        settings = call.place.settings or owner.settings(spec, metadata)
         if settings.mode == "off":
             return None
         outer = current_run.get()
@@ -101,6 +104,7 @@ class ActiveRun:
             parent_id=None if outer is None else outer.run_id,
             task_key=_task_key(call, settings.task_key),
             metadata=metadata,
+            settings=settings,
         )
         planned = PlannedRun(mode=settings.mode) if call.is_continuation else owner.hooks.plan(event)
         if planned is None:
@@ -109,8 +113,7 @@ class ActiveRun:
         if not planned.plan.is_empty:
             with failsafe.guard("translation of a plan"):
                 translation.check_plan(spec, planned.plan)
-                _check_enforceable(planned.plan)
-                owner.check_limits(spec, planned.plan, metadata)
+                _check_enforceable(spec, planned.plan, settings)
                 work = call.call_with(planned.plan)
             if work is None:
                 planned = PlannedRun(mode=planned.mode)
@@ -234,10 +237,12 @@ class ActiveRun:
         )
 
 
-def _check_enforceable(plan: TeamPlan) -> None:
-    """Make sure that this Victor can enforce every knob of a plan."""
+def _check_enforceable(spec: TeamSpec, plan: TeamPlan, settings: Settings) -> None:
+    """Make sure that this Victor can enforce a plan, and that it crosses no hard limit, whoever made it."""
     if (plan.tool_budget is not None or plan.member_budgets) and not seams.can_enforce_budgets():
         raise PlanError("this Victor can't enforce tool budgets", hint="victor autotune doctor")
+    for _, limit, text in settings.limits.crossed_by(plan):
+        raise PlanError(text, where=f"{spec.workflow}/{spec.team_id}", hint=f"Change the plan, or limits.{limit}.")
 
 
 async def member_execution(wrapped: Callable[..., Any], member_id: str, args: Any, kwargs: Any) -> Any:

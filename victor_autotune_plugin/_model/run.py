@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from attrs import Attribute, asdict, field, frozen
 
 from .experiment import Assignment
 from .plan import EMPTY_PLAN, TeamPlan, TeamSpec
+
+if TYPE_CHECKING:
+    from .._settings import Settings
 
 CONTROL: Final = "control"
 """The arm that runs today's plan."""
@@ -34,6 +37,7 @@ class RunStart:
 
     Attributes:
         metadata: The workflow's own `metadata.autotune`, or None. It is not stored.
+        settings: The team's settings, resolved once for the run, or None where no host did. They are not stored.
     """
 
     run_id: str
@@ -43,6 +47,7 @@ class RunStart:
     parent_id: str | None = None
     task_key: str | None = None
     metadata: Any = None
+    settings: Settings | None = field(default=None, eq=False, repr=False)
 
 
 @frozen

@@ -1,10 +1,9 @@
-"""The loop that tunes a team: plan a run, judge it, change the plan, and what explains each change.
+"""The loop that tunes a team: plan a run, judge it, change the plan, and explain each change.
 
-`tuning` is its face: the plan of a run, and what follows from a finished one (`case`). `starting` says what to test
-next, from what strategies suggest (`proposals`) and the tuner weighs (`challengers`, `tuners`); `verdicts` judges what
-is open, with judges fed from the store (`evidence`). `changes` makes one change as one transaction; `manual` and
-`rollback` do what a person asks for. `replay` decides again from the record, and `advice` says what would be tested
-next.
+- `runtime` holds the settings, store, hooks and loop of a process; `hookmanager` calls hooks, `recorder` writes runs;
+- `loop` is the entry: the plan of a run, and what follows from a finished one;
+- `next_test` chooses what to test, from what strategies suggest (`suggestions`) and the tuner weighs (`tuner_cache`);
+- `judges` judges the open experiment, from the store;
+- `changes` makes one change as one transaction, `manual` those that a person asks for;
+- `replay` decides again from the record.
 """
-
-from __future__ import annotations

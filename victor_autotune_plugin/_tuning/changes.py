@@ -1,43 +1,27 @@
-"""A change of a team's plan: the state, the experiment and the line in the history change together or not at all."""
+"""A change of a team's plan: the state, the experiment and the line in the history change together or not at all.
+
+And the finished run that a change follows from, with the approval that it may need.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Final
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any
 
-from attrs import evolve, frozen
+from attrs import define, evolve, frozen
 
-from .._model.plan import TeamPlan
 from .._model.experiment import Actor, Change, ChangeAction, Experiment, TeamState
+from .._model.plan import TeamPlan
 
 if TYPE_CHECKING:
     from .._model.run import TeamRun
+    from .._settings import Settings
     from ..storage import Transaction
     from .hookmanager import HookManager
     from .recorder import Recorder
-
-_TELLS: Final[Mapping[str, tuple[str, ...]]] = {
-    "started": ("experiment_started",),
-    "promoted": ("experiment_decided", "plan_promoted"),
-    "failed": ("experiment_decided",),
-    "inconclusive": ("experiment_decided",),
-    "aborted": ("experiment_decided",),
-    "rolled_back": ("plan_rolled_back",),
-}
-
-
-@frozen
-class Told:
-    """A change to tell the hooks about once it is committed.
-
-    Attributes:
-        experiment: The experiment behind it, or None.
-        change: The line in the history.
-    """
-
-    experiment: Experiment | None
-    change: Change
+    from .tuner_cache import ReadRuns
 
 
 class Changes:
@@ -50,7 +34,8 @@ class Changes:
 
     def __init__(self, transaction: Transaction, clock: Callable[[], float]) -> None:
         self.transaction = transaction
-        self.told: list[Told] = []
+        self.made: list[tuple[Change, Experiment | None]] = []
+        """The lines added to the history, each with the experiment behind it, for the hooks."""
         self.once_durable: list[Callable[[], None]] = []
         """What to call when the transaction is committed; when it is not, nothing of it may be remembered."""
         self._clock = clock
@@ -94,7 +79,7 @@ class Changes:
             evidence=dict(evidence or {}),
         )
         change = evolve(change, id=self.transaction.add_change(change))
-        self.told.append(Told(experiment, change))
+        self.made.append((change, experiment))
         return change
 
 
@@ -102,39 +87,29 @@ class Changes:
 def open_changes(
     recorder: Recorder, hooks: HookManager, clock: Callable[[], float], finished: TeamRun | None = None
 ) -> Iterator[Changes]:
-    """Open a transaction that tells the hooks of its changes once it is committed.
+    """Open a transaction; once it is committed, its changes are told to the hook `plan_changed`.
 
-    Args:
-        recorder: Gives the transaction.
-        hooks: Are told.
-        clock: Unix seconds.
-        finished: A finished run to be written in it, before the changes that follow from it; written even if those
-            fail. None for no run.
-
-    Yields:
-        The changes to make.
+    A finished run is written in it before the changes that follow from it, and is written even if those fail.
 
     Raises:
-        StoreError: If the store can't be used; then nothing has changed and nobody is told.
+        StoreError: If the store can't be used; then nothing has changed and no hook is called.
     """
     with recorder.transaction() if finished is None else recorder.finishing(finished) as transaction:
         changes = Changes(transaction, clock)
         yield changes
     for keep in changes.once_durable:
         keep()
-    for told in changes.told:
-        for hook in _TELLS.get(told.change.action, ()):
-            if told.experiment is not None:
-                hooks.tell(hook, experiment=told.experiment, change=told.change)
+    for change, experiment in changes.made:
+        hooks.plan_changed(change, experiment)
 
 
 @define
 class Approval:
-    """Whether a change may be made, and if nobody was asked yet, what to ask.
+    """Whether a change may be made, and what to ask as long as there is no answer.
 
     Attributes:
         given: Whether it is approved.
-        by: Who answered, or None before anybody was asked.
+        by: Who answered, or None before the hook was called.
         asked: The experiment and its step that wait for an answer.
     """
 
@@ -144,7 +119,7 @@ class Approval:
 
 
 @frozen
-class Case:
+class RunContext:
     """A finished run, inside the transaction that the conclusions from it are drawn in.
 
     Attributes:

@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib.metadata import entry_points
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final
 
 import pluggy
 from attrs import evolve, frozen
 
 from .. import failsafe
 from .._model.plan import TeamPlan
-from ..hookspecs import PROJECT, ChangeSpecs, PlannedRun, RunSpecs, RunStart
+from ..hookspecs import DEPRECATED, PROJECT, ChangeSpecs, PlannedRun, RunSpecs, RunStart
+
+if TYPE_CHECKING:
+    from .._model.experiment import Change, Experiment
+
+_OLD_HOOKS: Final[Mapping[str, tuple[str, ...]]] = {
+    "started": ("experiment_started",),
+    "promoted": ("experiment_decided", "plan_promoted"),
+    "failed": ("experiment_decided",),
+    "inconclusive": ("experiment_decided",),
+    "aborted": ("experiment_decided",),
+    "rolled_back": ("plan_rolled_back",),
+}
+"""The hooks of 0.1 that each action of a change still calls where it has an experiment; they go with 0.3."""
 
 
 @frozen
@@ -47,18 +60,23 @@ class HookManager:
             pluggy.PluginValidationError: If it implements a hook that does not exist, takes arguments that the
                 hook does not have, or is a wrapper.
         """
-        self._manager.register(plugin, name)
         try:
+            self._manager.register(plugin, name)
             for caller in self._manager.get_hookcallers(plugin) or []:
                 if any(impl.plugin is plugin and (impl.wrapper or impl.hookwrapper) for impl in caller.get_hookimpls()):
                     raise pluggy.PluginValidationError(plugin, f"hook {caller.name!r}: wrappers are not supported")
             self._manager.check_pending()
-        except pluggy.PluginValidationError:
-            self._manager.unregister(plugin)
+        except (pluggy.PluginValidationError, DeprecationWarning):  # the warning, where warnings are errors
+            if self._manager.is_registered(plugin):
+                self._manager.unregister(plugin)
             raise
+        old = [caller.name for caller in self._manager.get_hookcallers(plugin) or [] if caller.name in DEPRECATED]
+        if old:  # Python shows the warning of the specification to few
+            texts = "; ".join(DEPRECATED[hook] for hook in old)
+            failsafe.logger.warning("autotune: hooks of %r are deprecated: %s", name, texts)
 
     def load_entry_points(self) -> None:
-        """Register what the installed packages offer under the entry point group; a broken one is reported."""
+        """Register the hook packages that are installed; a broken one is reported."""
         for entry in entry_points(group=PROJECT):
             if self._manager.has_plugin(entry.name):
                 continue
@@ -95,15 +113,14 @@ class HookManager:
         for _ in self.answers(hook, **arguments):
             pass
 
+    def plan_changed(self, change: Change, experiment: Experiment | None) -> None:
+        """Tell of a line that was added to a team's history."""
+        self.tell("plan_changed", change=change, experiment=experiment)
+        for hook in _OLD_HOOKS.get(change.action, ()) if experiment is not None else ():
+            self.tell(hook, change=change, experiment=experiment)
+
     def plan(self, event: RunStart) -> PlannedRun | None:
-        """Ask for the plan of a run, and let `before_team_run` change it.
-
-        Args:
-            event: The run that is about to start.
-
-        Returns:
-            The plan, or None when nobody answered and the run is none of the plugin's business.
-        """
+        """Ask for the plan of a run, and let `before_team_run` change it; None when no implementation answered."""
         planned: PlannedRun | None = None
         for implementation in self._implementations("plan_team_run"):
             planned = self._ask("plan_team_run", implementation, {"event": event}, PlannedRun)

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from attrs import evolve
 
-from .._model.run import Observation
 from .._model.experiment import ChangeAction, Experiment, Phase
+from .._model.run import Observation
 from .changes import Changes, RunContext
 from .next_test import Challengers
 
@@ -84,79 +84,79 @@ class Verdicts:
         clock: Unix seconds.
     """
 
-    def __init__(self, evidence: Evidence, challengers: Challengers, clock: Callable[[], float]) -> None:
-        self._evidence = evidence
+    def __init__(self, evidence: Judges, challengers: Challengers, clock: Callable[[], float]) -> None:
+        self._all_judges = evidence
         self._challengers = challengers
         self._clock = clock
 
-    def conclude(self, case: Case, experiment: Experiment) -> None:
+    def conclude(self, context: RunContext, experiment: Experiment) -> None:
         """Draw the conclusions from a finished run for the experiment that is open.
 
         Args:
-            case: The run.
+            context: The run.
             experiment: The experiment; nothing follows for one that is neither tested nor watched.
         """
-        if _crosses_cost_cap(case.run, experiment, case.settings):
-            self._stop_for_cost(case, experiment)
+        if _crosses_cost_cap(context.run, experiment, context.settings):
+            self._stop_for_cost(context, experiment)
         elif experiment.status == "running":
-            self._judge_test(case, experiment)
+            self._judge_test(context, experiment)
         elif experiment.status == "watched":
-            self._judge_watch(case, experiment)
+            self._judge_watch(context, experiment)
 
-    def _judge_test(self, case: Case, experiment: Experiment) -> None:
-        judge = self._evidence.judge(case.changes, experiment)
+    def _judge_test(self, context: RunContext, experiment: Experiment) -> None:
+        judge = self._all_judges.judge(context.changes, experiment)
         passed = judge.is_final and judge.verdict().status == "passed"
-        outlook = self._outlook(case, experiment, passed=passed) if passed or not judge.is_final else None
-        if outlook is not None and (outlook.stop or (outlook.veto and self._is_full(case, experiment))):
-            self._give_up(case, experiment, outlook, passed=passed)
+        outlook = self._outlook(context, experiment, passed=passed) if passed or not judge.is_final else None
+        if outlook is not None and (outlook.stop or (outlook.veto and self._is_full(context, experiment))):
+            self._give_up(context, experiment, outlook, passed=passed)
         elif passed and (outlook is None or not outlook.veto):
-            self._promote(case, experiment, judge.verdict())
+            self._promote(context, experiment, judge.verdict())
         elif judge.is_final and not passed:
-            self._reject(case, experiment, judge.verdict())
+            self._reject(context, experiment, judge.verdict())
 
-    def _outlook(self, case: Case, experiment: Experiment, *, passed: bool = False) -> TestOutlook | None:
+    def _outlook(self, context: RunContext, experiment: Experiment, *, passed: bool = False) -> TestOutlook | None:
         """Return what the tuner says: now and then, since a look costs milliseconds, and whenever a test has passed.
 
         None when it was not asked, is off, or failed.
         """
-        run = case.run
+        run = context.run
         due = run.experiment_id == experiment.id and run.index is not None and (run.index + 1) % OUTLOOK_EVERY == 0
         if not (due or passed):
             return None
         return self._challengers.outlook(
-            case.state, run.spec, case.settings, case.experiments(), experiment, case.read_runs
+            context.state, run.spec, context.settings, context.experiments(), experiment, context.read_runs
         )
 
     @staticmethod
-    def _is_full(case: Case, experiment: Experiment) -> bool:
+    def _is_full(context: RunContext, experiment: Experiment) -> bool:
         """Return whether a test had as many runs as it may have; what is unclear then stays so."""
         most: int = experiment.policy["max_runs_per_arm"]
-        return case.changes.transaction.next_index(experiment.id, "test") >= 2 * most
+        return context.changes.transaction.next_index(experiment.id, "test") >= 2 * most
 
-    def _give_up(self, case: Case, experiment: Experiment, outlook: TestOutlook, *, passed: bool) -> None:
+    def _give_up(self, context: RunContext, experiment: Experiment, outlook: TestOutlook, *, passed: bool) -> None:
         """End a test that is not worth going on with, by what the tuner says."""
         now = self._clock()
         reason = f"{'Passed, and not promoted' if passed else 'Stopped as hopeless'}. {outlook.reason}"
         ended = evolve(experiment, status="inconclusive", decided_at=now, ended_at=now)
-        after = evolve(case.state, experiment_id=None)
-        case.changes.apply(
-            after, "inconclusive", reason, before=case.state, experiment=ended, evidence=outlook.to_dict()
+        after = evolve(context.state, experiment_id=None)
+        context.changes.apply(
+            after, "inconclusive", reason, before=context.state, experiment=ended, evidence=outlook.to_dict()
         )
 
-    def _reject(self, case: Case, experiment: Experiment, verdict: Any) -> None:
+    def _reject(self, context: RunContext, experiment: Experiment, verdict: Any) -> None:
         now, evidence = self._clock(), verdict.to_dict()
         failed = verdict.status == "failed"
         action: ChangeAction = "failed" if failed else "inconclusive"
         decided = evolve(experiment, verdict=evidence, decided_at=now)
         ended = evolve(decided, status="failed" if failed else "inconclusive", ended_at=now)
-        after = evolve(case.state, experiment_id=None)
-        case.changes.apply(after, action, verdict.reason, before=case.state, experiment=ended, evidence=evidence)
+        after = evolve(context.state, experiment_id=None)
+        context.changes.apply(after, action, verdict.reason, before=context.state, experiment=ended, evidence=evidence)
 
-    def _promote(self, case: Case, experiment: Experiment, verdict: Any) -> None:
+    def _promote(self, context: RunContext, experiment: Experiment, verdict: Any) -> None:
         """Make the plan of a test that passed the live one; ask for it first where a person has to approve."""
         now, evidence = self._clock(), verdict.to_dict()
         decided = evolve(experiment, verdict=evidence, decided_at=now)
-        changes, state, approval = case.changes, case.state, case.approval
+        changes, state, approval = context.changes, context.state, context.approval
         if not approval.given:
             if approval.by is None:
                 approval.asked = decided, "promote"
@@ -168,7 +168,7 @@ class Verdicts:
             return
         watched = evolve(decided, status="watched", promoted_at=now)
         after = evolve(state, plan=experiment.treatment)
-        if not case.settings.watch.enabled:
+        if not context.settings.watch.enabled:
             changes.transaction.save_experiment(watched)
             watched = evolve(watched, status="settled", ended_at=now)
             after = evolve(after, experiment_id=None)
@@ -183,12 +183,12 @@ class Verdicts:
             improvement_percent=100 * verdict.effect * (1 if experiment.policy["metric"] == "score" else -1),
         )
 
-    def _judge_watch(self, case: Case, experiment: Experiment) -> None:
-        watch = self._evidence.watch(case.changes, experiment)
+    def _judge_watch(self, context: RunContext, experiment: Experiment) -> None:
+        watch = self._all_judges.watch(context.changes, experiment)
         if not watch.is_final:
-            outlook = self._outlook(case, experiment)
+            outlook = self._outlook(context, experiment)
             if outlook is not None and outlook.stop:
-                self._take_back(case, experiment, outlook)
+                self._take_back(context, experiment, outlook)
             return
         verdict = watch.verdict()
         evidence = verdict.to_dict()
@@ -197,25 +197,25 @@ class Verdicts:
         ended = evolve(
             experiment, watch_verdict=evidence, status="rolled_back" if harmed else "settled", ended_at=self._clock()
         )
-        after = evolve(case.state, experiment_id=None, plan=experiment.control if harmed else case.state.plan)
-        case.changes.apply(after, action, verdict.reason, before=case.state, experiment=ended, evidence=evidence)
+        after = evolve(context.state, experiment_id=None, plan=experiment.control if harmed else context.state.plan)
+        context.changes.apply(after, action, verdict.reason, before=context.state, experiment=ended, evidence=evidence)
 
-    def _take_back(self, case: Case, experiment: Experiment, outlook: TestOutlook) -> None:
+    def _take_back(self, context: RunContext, experiment: Experiment, outlook: TestOutlook) -> None:
         """Take back a promotion that the tuner is nearly sure loses success, before the watch has proven it."""
         ended = evolve(experiment, status="rolled_back", ended_at=self._clock())
-        after = evolve(case.state, experiment_id=None, plan=experiment.control)
+        after = evolve(context.state, experiment_id=None, plan=experiment.control)
         reason, evidence = f"Given up. {outlook.reason}", outlook.to_dict()
-        case.changes.apply(after, "rolled_back", reason, before=case.state, experiment=ended, evidence=evidence)
+        context.changes.apply(after, "rolled_back", reason, before=context.state, experiment=ended, evidence=evidence)
 
-    def _stop_for_cost(self, case: Case, experiment: Experiment) -> None:
+    def _stop_for_cost(self, context: RunContext, experiment: Experiment) -> None:
         """End a plan that crossed the cost cap; one run is enough, since the cap is a hard limit."""
-        cap, cost, state = case.settings.limits.max_cost_usd_per_run, case.run.cost_usd, case.state
+        cap, cost, state = context.settings.limits.max_cost_usd_per_run, context.run.cost_usd, context.state
         reason = f"A run of the changed plan cost {cost:.4f} USD, more than limits.max_cost_usd_per_run, {cap:g}."
         watched = experiment.status == "watched"
         ended = evolve(experiment, status="rolled_back" if watched else "failed", ended_at=self._clock())
         after = evolve(state, experiment_id=None, plan=experiment.control if watched else state.plan)
         action: ChangeAction = "rolled_back" if watched else "failed"
-        case.changes.apply(after, action, reason, before=state, experiment=ended, evidence={"cost_usd": cost})
+        context.changes.apply(after, action, reason, before=state, experiment=ended, evidence={"cost_usd": cost})
 
 
 def _crosses_cost_cap(run: TeamRun, experiment: Experiment, settings: Settings) -> bool:

@@ -24,21 +24,17 @@ from typing import TYPE_CHECKING, Any, Final
 from attrs import evolve
 
 from .. import failsafe
+from .._model.experiment import Assignment, Experiment, Phase, TeamState
 from .._model.plan import EMPTY_PLAN, TeamSpec
 from .._model.run import PlannedRun, RunStart
-from .._model.experiment import Assignment, Change, ChangeAction, Experiment, Phase, TeamState
 from ..errors import StoreError
-from .challengers import Challengers
-from .changes import Changes, open_changes
-from .evidence import Evidence
+from .changes import Approval, Changes, RunContext, open_changes
 from .hookmanager import HookManager
-from .proposals import comparable, load_strategies
+from .judges import Judges, Verdicts
+from .next_test import Challengers, Starter
 from .recorder import Recorder
-from .rollback import take_back
-from .run_context import Approval, Case
-from .starting import Starting
+from .suggestions import comparable, load_strategies
 from .tuner_cache import LEARN_RUNS
-from .verdicts import Verdicts
 
 if TYPE_CHECKING:
     from .._model.run import TeamRun
@@ -50,13 +46,17 @@ SUGGEST_EVERY: Final = 5
 _TESTING: Final = ("approve", "auto")
 """The modes in which runs take part in experiments."""
 
+_MOST_STARTED: Final = 10_000
+"""Runs whose settings are kept until they end; the oldest go first, as those that never end."""
+
 
 class TuningLoop:
-    """Chooses plans, runs experiments, promotes and takes back.
+    """Chooses plans, runs experiments, promotes and rolls back.
 
     Args:
-        settings: Gives the settings of a team; its second argument is the workflow's own `metadata.autotune`.
-        recorder: Gives transactions of the store.
+        settings: Resolves a team's settings, for runs that start without; its second argument is the workflow's own
+            `metadata.autotune`.
+        recorder: Opens transactions of the store.
         hooks: Are asked for approval and strategies, and told of changes.
         clock: Unix seconds.
     """
@@ -72,27 +72,19 @@ class TuningLoop:
         self._recorder = recorder
         self._hooks = hooks
         self._clock = clock
-        self._evidence = Evidence()
+        self._judges = Judges()
         self._challengers = Challengers()
-        self._verdicts = Verdicts(self._evidence, self._challengers, clock)
-        self._starting = Starting(self._challengers, hooks, clock)
-        self._metadata: dict[tuple[str, str], Any] = {}
+        self._verdicts = Verdicts(self._judges, self._challengers, clock)
+        self._starter = Starter(self._challengers, hooks, clock)
+        self._started: dict[str, Settings] = {}
         self._states: dict[tuple[str, str], TeamState] = {}
         self._runs_seen: dict[tuple[str, str], int] = {}
 
     # --- before a run
 
     def plan(self, event: RunStart) -> PlannedRun:
-        """Choose the plan of a run.
-
-        Args:
-            event: The run that is about to start.
-
-        Returns:
-            The plan. If the store can't be used, the run stays as configured.
-        """
-        settings = self._settings(event.spec, event.metadata)
-        self._metadata[event.spec.key] = event.metadata
+        """Choose the plan of a run; if the store can't be used, the run stays as configured."""
+        settings = self._settings_of(event)
         if settings.mode == "observe":
             return PlannedRun(mode=settings.mode)
         if settings.plan is not None:
@@ -105,6 +97,15 @@ class TuningLoop:
         except StoreError as error:
             failsafe.report("choice of a plan", error)
             return PlannedRun(mode=settings.mode)
+
+    def started(self, event: RunStart) -> None:
+        """Keep the settings of a run that starts, for its judgement."""
+        self._started[event.run_id] = self._settings_of(event)
+        if len(self._started) > _MOST_STARTED:
+            del self._started[next(iter(self._started))]
+
+    def _settings_of(self, event: RunStart) -> Settings:
+        return event.settings or self._settings(event.spec, event.metadata)
 
     def _planned(self, changes: Changes, event: RunStart, settings: Settings) -> PlannedRun:
         """Return the plan of a run, which is to be written in the same transaction."""
@@ -121,13 +122,13 @@ class TuningLoop:
         return PlannedRun(plan, settings.mode, assignment, source, is_recorded=True)
 
     def _assigned(self, changes: Changes, experiment: Experiment, event: RunStart) -> Assignment:
-        """Return the place of a run in the open phase of an experiment; a task keeps its arm."""
+        """Return the assignment of a run in the open phase of an experiment; a task keeps its arm."""
         from ..experiment import CONTROL, TREATMENT, assign
 
         transaction = changes.transaction
         phase: Phase = "watch" if experiment.status == "watched" else "test"
         unit = event.task_key or event.run_id
-        # A run without a task is a unit of its own, which nobody has assigned.
+        # A run without a task is a unit of its own, which has no assignment yet.
         known = transaction.assignment_of_unit(experiment.id, phase, unit) if event.task_key else None
         if known is not None:
             return known
@@ -137,14 +138,14 @@ class TuningLoop:
             holdback = float(experiment.watch_policy["holdback"])
             weights = {CONTROL: holdback, TREATMENT: 1 - holdback}
         arm = assign(f"{experiment.seed}:{phase}", index, weights)
-        if phase == "watch" and self._evidence.watch(changes, experiment).wants_control:
+        if phase == "watch" and self._judges.watch(changes, experiment).wants_control:
             arm = CONTROL
         assignment = Assignment(experiment.id, phase, index, arm, unit, event.run_id)
         transaction.add_assignment(assignment)
         return assignment
 
     def _kept_up(self, changes: Changes, spec: TeamSpec) -> TeamState:
-        """Return the state of a team; what was learnt of another definition of it no longer holds."""
+        """Return the state of a team, reset where the team's definition has changed."""
         state = changes.transaction.team(*spec.key)
         fingerprint = spec.fingerprint()
         if state.fingerprint == fingerprint:
@@ -163,25 +164,18 @@ class TuningLoop:
 
     # --- after a run
 
-    def finished(self, run: TeamRun) -> None:
-        """Write a finished run, and draw the conclusions from it: promote, reject, roll back, or start a test.
+    def judge(self, run: TeamRun) -> None:
+        """Draw the conclusions from a finished run that the recorder has: promote, reject, roll back, or start a test.
 
-        Args:
-            run: The run. It is written even if the conclusions fail.
+        They are written in one transaction with the run.
 
         Raises:
-            StoreError: If the store can't be used; the run waits in memory, and the next one's judgement catches up.
+            StoreError: If the store can't be used; the judgement after the next run catches up.
         """
-        try:
-            settings = self._settings_to_judge_by(run)
-            if settings is not None:
-                self._learn_ahead(run, settings)
-        except Exception:
-            self._recorder.finished(run)
-            raise
+        settings = self._settings_to_judge_by(run)
         if settings is None:
-            self._recorder.finished(run)
             return
+        self._learn_ahead(run, settings)
         approval = Approval() if settings.mode == "approve" else Approval(given=True)
         with open_changes(self._recorder, self._hooks, self._clock, run) as changes:
             self._conclude(changes, run, settings, approval)
@@ -195,7 +189,7 @@ class TuningLoop:
 
     def _settings_to_judge_by(self, run: TeamRun) -> Settings | None:
         """Return the team's settings, or None when nothing follows from the run."""
-        settings = self._settings(run.spec, self._metadata.get(run.spec.key))
+        settings = self._started.pop(run.run_id, None) or self._settings(run.spec, None)
         if settings.mode not in _TESTING or settings.plan is not None or run.cancelled:
             return None
         if run.experiment_id is None and not self._is_due(run.spec.key, settings.experiment.min_history):
@@ -207,14 +201,14 @@ class TuningLoop:
         if state.paused or state.fingerprint != run.spec.fingerprint():
             return
         experiment = changes.transaction.experiment(state.experiment_id) if state.experiment_id else None
-        case = Case(changes, state, run, settings, approval)
+        context = RunContext(changes, state, run, settings, approval)
         if experiment is None:
-            self._starting.start(case)
+            self._starter.start(context)
         else:
-            self._verdicts.conclude(case, experiment)
+            self._verdicts.conclude(context, experiment)
 
     def _learn_ahead(self, run: TeamRun, settings: Settings) -> None:
-        """Make the team's tuner before the transaction that asks it, where it is not there yet.
+        """Make the team's tuner, where there is none yet, before the transaction that asks it.
 
         To import it and to learn from hundreds of runs takes longer than other processes wait for the store's lock, so
         the run is written before.
@@ -225,7 +219,7 @@ class TuningLoop:
         tuners = self._challengers.tuners
         if tuners.has(state, settings):
             return
-        self._recorder.finished(run)
+        self._recorder.flush()
         with self._recorder.transaction() as transaction:
             experiments, runs = transaction.experiments_of(*state.key), transaction.runs_of(*state.key, LEARN_RUNS)
         if state.experiment_id is None and len(comparable(runs, state)) < settings.experiment.min_history:

@@ -1,4 +1,4 @@
-"""What a person or a program asks for: test a plan on the team's next runs, apply it, roll it back, or pause the tuning."""
+"""What a person or a program asks for: test a plan on a team's runs, apply it, roll it back, or pause the tuning."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import evolve
 
+from .._model.experiment import TAKES_BACK, Change, ChangeAction, ExperimentStatus, TeamState
 from .._model.optimization import OptimizationSuggestion
 from .._model.plan import TeamPlan
-from .._model.experiment import TAKES_BACK, Change, ChangeAction, ExperimentStatus, TeamState
 from ..errors import AutotuneError
 from .changes import Changes, open_changes
-from .proposals import TASK_RUNS, comparable, new_experiment
+from .suggestions import TASK_RUNS, comparable, new_experiment
 
 if TYPE_CHECKING:
     from .._settings import Settings
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 
 
 class ManualChanges:
-    """Changes of a team's plan that somebody asks for; each is one transaction of the store.
+    """Changes of a team's plan that a person or a program asks for; each is one transaction of the store.
 
     Args:
-        recorder: Gives the transaction.
+        recorder: Opens the transaction.
         hooks: Are told of the change.
         clock: Unix seconds.
     """
@@ -45,7 +45,7 @@ class ManualChanges:
             key: `(workflow, team_id)`.
             suggestion: The change to test.
             settings: The team's settings.
-            evidence: What belongs into the history beside it.
+            evidence: What the history keeps beside it.
 
         Returns:
             The line in the history.
@@ -75,7 +75,7 @@ class ManualChanges:
                 evidence={**suggestion.to_dict(), **evidence},
             )
 
-    def put_in_place(
+    def apply(
         self,
         key: tuple[str, str],
         plan: TeamPlan,
@@ -88,10 +88,10 @@ class ManualChanges:
 
         Args:
             key: `(workflow, team_id)`.
-            plan: The knobs to change; empty where the change is made elsewhere, such as in a file, and is only noted.
+            plan: The knobs to change; empty where the change was made elsewhere, such as in a file, and is only noted.
             reason: Why, for the history.
             evidence: What it rests on, and what restores the state before.
-            improvement_percent: Improvement that was proven, or None.
+            improvement_percent: Proven improvement, or None.
 
         Returns:
             The line in the history.
@@ -116,12 +116,6 @@ class ManualChanges:
 
     def note(self, key: tuple[str, str], action: ChangeAction, reason: str, *, evidence: Mapping[str, Any]) -> Change:
         """Add a line to a team's history; its plan and its test stay.
-
-        Args:
-            key: `(workflow, team_id)`.
-            action: What happened.
-            reason: Why.
-            evidence: What it rests on.
 
         Raises:
             StoreError: If the store can't be used.
@@ -152,38 +146,38 @@ class ManualChanges:
         """
         key = (workflow, team_id)
         with self._changes() as changes:
-        transaction = changes.transaction
-        state = transaction.team(*key)
-        promoted = in_effect(transaction.changes_of(*key), state.plan)
-        experiment = transaction.experiment(state.experiment_id) if state.experiment_id else None
-        if change_id is not None and change_id not in [change.id for change in promoted]:
-            raise AutotuneError(
-                f"change {change_id} of team {key[1]!r} is not in effect",
-                hint="victor autotune rollback --list shows what can be taken back",
+            transaction = changes.transaction
+            state = transaction.team(*key)
+            promoted = in_effect(transaction.changes_of(*key), state.plan)
+            experiment = transaction.experiment(state.experiment_id) if state.experiment_id else None
+            if change_id is not None and change_id not in [change.id for change in promoted]:
+                raise AutotuneError(
+                    f"change {change_id} of team {key[1]!r} is not in effect",
+                    hint="victor autotune rollback --list shows what can be rolled back",
+                )
+            if not promoted and experiment is None:
+                raise AutotuneError(
+                    f"team {key[1]!r} of workflow {key[0]!r} has no change to roll back",
+                    hint="victor autotune history shows what was changed",
+                )
+            if experiment is not None:
+                status: ExperimentStatus = "rolled_back" if experiment.status == "watched" else "aborted"
+                experiment = evolve(experiment, status=status, ended_at=self._clock())
+            if change_id is None:
+                running_only = experiment is not None and experiment.status == "aborted"
+                taken = [] if running_only else promoted[-1:]
+            else:
+                taken = [change for change in promoted if change.id is not None and change.id >= change_id]
+            plan = state.plan if not taken or taken[0].rollback_plan is None else taken[0].rollback_plan
+            return changes.apply_change(
+                evolve(state, plan=plan, experiment_id=None),
+                "rolled_back" if taken else "aborted",
+                reason,
+                before=state,
+                experiment=experiment,
+                actor="person",
+                evidence={TAKES_BACK: [change.id for change in taken]} if taken else None,
             )
-        if not promoted and experiment is None:
-            raise AutotuneError(
-                f"team {key[1]!r} of workflow {key[0]!r} has no change to take back",
-                hint="victor autotune history shows what was changed",
-            )
-        if experiment is not None:
-            status: ExperimentStatus = "rolled_back" if experiment.status == "watched" else "aborted"
-            experiment = evolve(experiment, status=status, ended_at=self._clock())
-        if change_id is None:
-            running_only = experiment is not None and experiment.status == "aborted"
-            taken = [] if running_only else promoted[-1:]
-        else:
-            taken = [change for change in promoted if change.id is not None and change.id >= change_id]
-        plan = state.plan if not taken or taken[0].rollback_plan is None else taken[0].rollback_plan
-        return changes.apply_change(
-            evolve(state, plan=plan, experiment_id=None),
-            "rolled_back" if taken else "aborted",
-            reason,
-            before=state,
-            experiment=experiment,
-            actor="person",
-            evidence={TAKES_BACK: [change.id for change in taken]} if taken else None,
-        )
 
     def set_paused(self, workflow: str, team_id: str, paused: bool) -> TeamState:
         """Pause the tuning of a team, or resume it; return the new state, unchanged when it was so before.
@@ -211,7 +205,7 @@ class ManualChanges:
         if experiment.status == "watched":
             raise AutotuneError(
                 f"the promotion of experiment {experiment.id} of team {state.team_id!r} is still watched",
-                hint="Wait for the end of the watch, or take it back: victor autotune rollback",
+                hint="Wait for the end of the watch, or roll it back: victor autotune rollback",
             )
         changes.transaction.save_experiment(evolve(experiment, status="aborted", ended_at=self._clock()))
 
@@ -219,15 +213,15 @@ class ManualChanges:
 def _changed(state: TeamState, plan: TeamPlan) -> TeamPlan:
     treatment = state.plan.merged(plan)
     if treatment == state.plan:
-        raise AutotuneError(f"the change changes nothing: team {state.team_id!r} runs so already")
+        raise AutotuneError(f"the change changes nothing: team {state.team_id!r} already runs this plan")
     return treatment
 
 
 def in_effect(changes: Sequence[Change], plan: TeamPlan) -> list[Change]:
-    """Return the promotions that led to a team's live plan and were not taken back, oldest first.
+    """Return the promotions that led to a team's live plan and were not rolled back, oldest first.
 
     It walks back from the live plan: each promotion led from the plan it replaced to the plan it made. So a history
-    that was imported from elsewhere, or that a changed definition of the team made void, is not in effect.
+    that was imported, or that a changed definition of the team made void, is not in effect.
 
     Args:
         changes: The team's history, oldest first.

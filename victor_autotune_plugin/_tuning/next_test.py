@@ -1,4 +1,4 @@
-"""What to test next on a team: strategies suggest, the tuner weighs their plans and its own, and the best becomes a test."""
+"""What to test next on a team: strategies suggest, the tuner weighs their plans and its own, the best gets a test."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, Final
 from attrs import evolve, frozen
 
 from .. import failsafe
+from .._model.experiment import Experiment, TeamState
 from .._model.optimization import OptimizationSuggestion, OptimizationType
 from .._model.plan import TeamPlan, TeamSpec
-from .._model.experiment import Experiment, TeamState
 from .changes import RunContext
 from .hookmanager import HookManager
 from .suggestions import TASK_RUNS, comparable, may_be_retried, new_experiment, reason_to_wait, suggestions
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ..storage import Store
 
 HISTORY_RUNS: Final = 50
-"""How many of a team's last runs a suggestion is made from, and after how many an aborted test may be repeated."""
+"""How many of a team's last runs suggestions use, and after how many an aborted test may be repeated."""
 
 
 @frozen
@@ -64,7 +64,7 @@ class Challengers:
     """
 
     def __init__(self) -> None:
-        self.tuners = Tuners()
+        self.tuners = TunerCache()
 
     def choose(
         self,
@@ -163,7 +163,7 @@ def _first(plans: Mapping[TeamPlan, OptimizationSuggestion]) -> Challenge:
     return Challenge()
 
 
-class Starting:
+class Starter:
     """Starts the tests of a process's teams.
 
     Args:
@@ -177,28 +177,35 @@ class Starting:
         self._hooks = hooks
         self._clock = clock
 
-    def start(self, case: Case) -> None:
+    def start(self, context: RunContext) -> None:
         """Start a test of the best change that was not tried before, if there is one.
 
         Until it is approved it is a draft, which takes part in nothing and can be looked at.
 
         Args:
-            case: The run after which it is looked for; the team has no open experiment.
+            context: The run after which it is looked for; the team has no open experiment.
         """
-        changes, state, approval = case.changes, case.state, case.approval
-        least = case.settings.experiment.min_history
-        runs = comparable(case.read_runs(max(HISTORY_RUNS, least)), state)
+        changes, state, approval = context.changes, context.state, context.approval
+        least = context.settings.experiment.min_history
+        runs = comparable(context.read_runs(max(HISTORY_RUNS, least)), state)
         if len(runs) < least:
             return
-        experiments = case.experiments()
-        chosen = draft = self._standing_draft(case, experiments)
+        experiments = context.experiments()
+        chosen = draft = self._standing_draft(context, experiments)
         why: OptimizationSuggestion | None = None
         if draft is None or approval.given:
             others = [one for one in experiments if one is not draft]
             challenge = next_challenge(
-                self._challengers, state, case.run.spec, case.settings, self._hooks, others, runs, case.read_runs
+                self._challengers,
+                state,
+                context.run.spec,
+                context.settings,
+                self._hooks,
+                others,
+                runs,
+                context.read_runs,
             )
-            chosen = draft or self._new_draft(case, challenge, len(experiments))
+            chosen = draft or self._new_draft(context, challenge, len(experiments))
             why = None if chosen is None else challenge.behind(chosen.treatment, state.plan)
         if chosen is None:
             return
@@ -215,9 +222,9 @@ class Starting:
             reason = f"The hook of {approval.by!r} did not approve the test."
             changes.apply(state, "aborted", reason, before=state, experiment=refused, actor="person")
 
-    def _standing_draft(self, case: Case, experiments: Sequence[Experiment]) -> Experiment | None:
-        """Return the draft that waits for its approval; abort those that the team has grown out of."""
-        state, limits = case.state, case.settings.limits
+    def _standing_draft(self, context: RunContext, experiments: Sequence[Experiment]) -> Experiment | None:
+        """Return the draft that waits for its approval; abort those that no longer fit the team."""
+        state, limits = context.state, context.settings.limits
         standing = None
         others = {one.treatment.id for one in experiments if one.status not in ("draft", "aborted")}
         for draft in experiments:
@@ -227,16 +234,16 @@ class Starting:
             if holds and draft.treatment.id not in others and not limits.crossed_by(draft.treatment):
                 standing = draft
             else:
-                case.changes.transaction.save_experiment(evolve(draft, status="aborted", ended_at=self._clock()))
+                context.changes.transaction.save_experiment(evolve(draft, status="aborted", ended_at=self._clock()))
         return standing
 
-    def _new_draft(self, case: Case, challenge: Challenge, number: int) -> Experiment | None:
+    def _new_draft(self, context: RunContext, challenge: Challenge, number: int) -> Experiment | None:
         """Return a new draft of the test of a challenger, or None without one."""
         suggestion, treatment = challenge.suggestion, challenge.treatment
-        if suggestion is None or treatment is None or case.settings.limits.crossed_by(treatment):
+        if suggestion is None or treatment is None or context.settings.limits.crossed_by(treatment):
             return None
-        known = comparable(case.read_runs(TASK_RUNS), case.state)
-        test = new_experiment(case.state, number, treatment, suggestion, case.settings, self._clock(), known)
+        known = comparable(context.read_runs(TASK_RUNS), context.state)
+        test = new_experiment(context.state, number, treatment, suggestion, context.settings, self._clock(), known)
         return evolve(test, status="draft")
 
 
@@ -278,7 +285,7 @@ def next_challenge(
 
 @frozen
 class Advice:
-    """What is to be said of a team's next test, or of the one that is open.
+    """What to say about a team's next test, or the one that is open.
 
     Attributes:
         challenge: What would be tested next; while an experiment is open, or the settings fix the plan, only what the
@@ -307,13 +314,7 @@ class Advice:
 def advice(store: Store, state: TeamState, settings: Settings, hooks: HookManager) -> Advice:
     """Return what the loop would do next with a team, from what is stored; nothing is written.
 
-    The tuner is made anew from the team's runs. What a process has learnt of other teams, its prior, is not in it.
-
-    Args:
-        store: The store.
-        state: The team's state.
-        settings: Its settings.
-        hooks: Are asked for further strategies.
+    The tuner learns from the team's runs only; what a process has learnt of other teams, its prior, is not in it.
 
     Raises:
         StoreError: If the store can't be used.

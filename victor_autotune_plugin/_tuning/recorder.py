@@ -47,6 +47,11 @@ class Recorder:
         self._known_faults: dict[tuple[str, str], int] = {}
         atexit.register(self.close)
 
+    @property
+    def is_ready(self) -> bool:
+        """Whether the store is to be used now: it did not fail a moment ago."""
+        return self._clock() >= self._not_before
+
     @contextmanager
     def transaction(self) -> Iterator[Transaction]:
         """Open a transaction, unless the store failed a moment ago.
@@ -57,7 +62,7 @@ class Recorder:
         Raises:
             StoreUnavailableError: If the store can't be used now.
         """
-        if self._clock() < self._not_before:
+        if not self.is_ready:
             raise StoreUnavailableError("the store failed a moment ago and is left alone for a while")
         try:
             with self._opened().transaction() as transaction:
@@ -67,11 +72,7 @@ class Recorder:
             raise
 
     def started(self, start: RunStart, planned: PlannedRun) -> None:
-        """Note that a run started, so that it is missed if its process dies.
-
-        Args:
-            start: The run.
-            planned: Its plan.
+        """Write that a run started, so that it is missed if its process dies.
 
         Raises:
             StoreUnavailableError: If it could not be written; the finished run will be, all the same.
@@ -79,51 +80,40 @@ class Recorder:
         with self.transaction() as transaction:
             transaction.start_run(start, planned)
 
+    def finished(self, run: TeamRun) -> None:
+        """Take in a finished run; `finishing` writes it with what follows from it, or else `flush` does."""
+        self._waiting.append(run)
+
     @contextmanager
     def finishing(self, run: TeamRun) -> Iterator[Transaction]:
-        """Open a transaction that writes a finished run, for what follows from the run to be written with it.
+        """Open a transaction that writes a finished run first, so that what follows from it is written with it.
 
-        What waited is written before, by itself. When the transaction fails, in the block or at its end, the run is
-        written without what followed, or waits.
-
-        Args:
-            run: The run.
-
-        Yields:
-            The transaction, in which the run is written.
+        What waited longer is written before, by itself. When the transaction fails, in the block or at its end, the run
+        is written without what followed, or waits.
 
         Raises:
             StoreUnavailableError: If the store can't be used now.
             StoreError: If the run has impossible figures.
         """
+        with self._lock, suppress(ValueError):  # `flush` of another run may have written it
+            self._waiting.remove(run)
         try:
             self.flush()
             with self.transaction() as transaction:
                 _write(transaction, run)
                 yield transaction
         except BaseException:
+            self.finished(run)
             with suppress(StoreError):  # the first failure tells more
-                self.finished(run)
+                self.flush()
             raise
-
-    def finished(self, run: TeamRun) -> None:
-        """Write a finished run, and what waited before it.
-
-        Args:
-            run: The run.
-
-        Raises:
-            StoreUnavailableError: If it could not be written; it waits in memory.
-        """
-        self._waiting.append(run)
-        self.flush()
 
     def flush(self) -> None:
         """Write what waits.
 
         Raises:
             StoreUnavailableError: If the store can't be used now; everything still waits.
-            StoreError: If a run has impossible figures. It is left out, so that it holds nothing up.
+            StoreError: If a run has impossible figures. It is left out, so that it does not block the others.
         """
         with self._lock:
             while self._waiting:

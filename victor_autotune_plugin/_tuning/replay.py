@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
-from .._model.run import Observation
 from .._model.experiment import Assignment, Experiment
-from .evidence import feed, new_judge, new_watch
+from .._model.run import Observation
+from .judges import feed, new_judge, new_watch
 
 if TYPE_CHECKING:
     from ..storage import Store

@@ -1,4 +1,4 @@
-"""The process's one set of working parts, made when the first team runs."""
+"""The settings, store, hooks and tuning loop of this process, made when the first team runs."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from .. import failsafe
 from .._settings import Settings, SettingsResolver
-from ..errors import PlanError
 from .hookmanager import HookManager
 from .loop import TuningLoop
+from .manual import ManualChanges
 from .recorder import Recorder
 
 if TYPE_CHECKING:
-    from .._model.plan import TeamPlan, TeamSpec
+    from .._model.plan import TeamSpec
     from ..storage import Store
 
 
@@ -40,6 +40,7 @@ class Runtime:
         self._book = self._load_settings()
         self.recorder = Recorder(self.open_store)
         self.loop = TuningLoop(self.settings, self.recorder, self.hooks)
+        self.manual = ManualChanges(self.recorder, self.hooks)
         self._register_hooks()
 
     @property
@@ -75,7 +76,7 @@ class Runtime:
     def open_existing_store(self) -> Store | None:
         """Open the store that the settings name, or return None while its file does not exist.
 
-        For whoever only looks, and so must not create one.
+        For commands that only read, and so must not create one.
 
         Raises:
             StoreError: If there is one that can't be used.
@@ -85,20 +86,6 @@ class Runtime:
 
         file = target_of(self.resolver.database_url or default_url(self.project), 0.2).file
         return None if file is not None and not file.exists() else self.open_store()
-
-    def check_limits(self, spec: TeamSpec, plan: TeamPlan, metadata: Mapping[str, Any] | None) -> None:
-        """Make sure that a plan crosses none of a team's hard limits, whoever made it.
-
-        Args:
-            spec: The team.
-            plan: The plan.
-            metadata: The workflow's own `metadata.autotune`, or None.
-
-        Raises:
-            PlanError: If it does; the message names the limit.
-        """
-        for _, limit, text in self.settings(spec, metadata).limits.crossed_by(plan):
-            raise PlanError(text, where=f"{spec.workflow}/{spec.team_id}", hint=f"Change the plan, or limits.{limit}.")
 
     def close(self) -> None:
         """Write what waits and close the store."""
@@ -138,7 +125,7 @@ def use(replacement: Runtime | None) -> Runtime | None:
     """Replace the process's runtime.
 
     Args:
-        replacement: The new one, or None to have it made anew at the next run.
+        replacement: The new one, or None to make one at the next run.
 
     Returns:
         The one before, still open, or None.

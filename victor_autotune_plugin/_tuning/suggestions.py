@@ -1,20 +1,20 @@
-"""What to test next: from a team's latest runs to suggestions, and from a suggestion to an experiment."""
+"""From a team's latest runs to suggestions, which of them are worth a test now, and the experiment that tests one."""
 
 from __future__ import annotations
 
 import hashlib
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Final
 
 from attrs import asdict
 
 from .. import failsafe
-from .._model.optimization import OptimizationSuggestion, current_config
-from .._model.plan import TeamPlan, TeamSpec
 from .._model.experiment import Experiment, TeamState
-from .evidence import known_tasks
+from .._model.optimization import OptimizationPriority, OptimizationSuggestion, OptimizationType, current_config
+from .._model.plan import TeamPlan, TeamSpec
+from .._model.run import CONTROL, Observation
 from .hookmanager import HookManager
 
 if TYPE_CHECKING:
@@ -22,16 +22,16 @@ if TYPE_CHECKING:
     from .._settings import Settings
 
 EVIDENCE_RUNS: Final = 20
-"""Runs of a plan from which on every built-in strategy has the evidence that it needs.
+"""Runs of a plan after which every built-in strategy has the evidence that it needs.
 
-The most is what tells a useless member from an unlucky one: 16 runs without a success.
+Telling a useless member from an unlucky one takes the most: 16 runs without a success.
 """
 
 LEAST_CHANCE: Final = 0.10
 """Probability of a proof below which a test does not start."""
 
 _LEAST_SPREAD: Final = 0.01
-"""Log standard deviation that a metric is always thought to have, however alike the last runs were."""
+"""Least log standard deviation of a metric, however alike the last runs were."""
 
 _URGENT: Final = (OptimizationPriority.CRITICAL, OptimizationPriority.HIGH)
 
@@ -58,7 +58,7 @@ def comparable(runs: Sequence[TeamRun], state: TeamState) -> list[TeamRun]:
 
 
 def may_be_retried(experiment: Experiment, runs: Sequence[TeamRun], after: int) -> bool:
-    """Return whether a change may be tested again: its test was aborted, which proves nothing, and that is a while ago.
+    """Return whether a change may be tested again: its test was aborted a while ago, which proved nothing.
 
     Args:
         experiment: The experiment that tested it.
@@ -125,7 +125,7 @@ def new_experiment(
     now: float,
     runs: Sequence[TeamRun] = (),
 ) -> Experiment:
-    """Return an experiment that puts a suggestion to the proof.
+    """Return an experiment that tests a suggestion.
 
     It is decided by the metric that the suggestion claims to improve, by the settings' where it claims none; the others
     are guardrails in any case. Its seed follows from the team, its definition, the treatment and the number: the same
@@ -194,16 +194,11 @@ def _watch_policy(settings: Settings, metric: str) -> dict[str, Any]:
 
 
 def reason_to_wait(suggestion: OptimizationSuggestion, runs: Sequence[TeamRun], settings: Settings) -> str | None:
-    """Return why a suggestion is not tested now, or None when nothing speaks against it.
+    """Return why a suggestion is not tested now, given the team's last comparable runs, or None for no reason.
 
     A test occupies a team for dozens of runs, and the next suggestion waits as long. So one that is not urgent does not
-    start before all strategies could have spoken, and none starts that changes nothing or could hardly be proven with
-    the runs it may have. What a third party's strategy suggests never waits: nobody here knows its evidence.
-
-    Args:
-        suggestion: What a strategy suggests.
-        runs: The team's last comparable runs.
-        settings: The team's settings.
+    start before every strategy has enough runs, and none starts that changes nothing or could hardly be proven with
+    the runs it may have. What a third party's strategy suggests never waits: its evidence is not known here.
     """
     if suggestion.type not in tuple(OptimizationType):
         return None

@@ -20,8 +20,8 @@ from .._model.optimization import OptimizationType
 from .._model.plan import EMPTY_PLAN, TeamPlan, TeamSpec
 
 if TYPE_CHECKING:
-    from .._model.run import TeamRun
     from .._model.experiment import Experiment, TeamState
+    from .._model.run import TeamRun
     from .._settings import Settings
     from .._tuner import PlanSpace, TeamBelief, Tuner
     from .._tuner.space import Shape
@@ -61,7 +61,7 @@ ReadRuns = Callable[[int], Sequence["TeamRun"]]
 """Reads so many of a team's finished runs from the store, newest first."""
 
 
-class Tuners:
+class TunerCache:
     """Keeps the tuners of a process's teams."""
 
     def __init__(self) -> None:
