@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import asyncio
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from victor_autotune_plugin import failsafe
-from victor_autotune_plugin._host import seams
+from victor_autotune_plugin._host import limits, seams
+from victor_autotune_plugin._host.meters import RunMeter, current_run
 from victor_autotune_plugin._model.plan import EMPTY_PLAN, TeamPlan
 from victor_autotune_plugin._model.run import TeamRun
 from victor_autotune_plugin._tuning import runtime
 from victor_autotune_plugin._tuning.runtime import Runtime
 from victor_autotune_plugin.hookspecs import PlannedRun, RunStart, hookimpl
+from victor_autotune_testing.realvictor import until
 
 
 class Plugin:
@@ -55,6 +59,30 @@ class Plugin:
         records = list(self.runtime.recorder._opened().runs())
         assert all(record.status == "finished" for record in records)
         return records[::-1]
+
+
+@pytest.fixture
+def deadline_passes(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[RunMeter], bool]], list[float]]:
+    """Let deadlines pass when something has happened instead of after their seconds, which a busy machine may miss.
+
+    Called with the condition, it returns the seconds of the deadlines that have been asked for.
+    """
+
+    def when(condition: Callable[[RunMeter], bool]) -> list[float]:
+        asked: list[float] = []
+
+        async def wait(tasks: Any, *, timeout: float | None = None) -> Any:  # noqa: ASYNC109 - as asyncio has it
+            meter = current_run.get()
+            if meter is None or timeout in (None, limits.GRACE_SECONDS):
+                return await asyncio.wait(tasks, timeout=timeout)
+            asked.append(timeout)
+            await until(lambda: condition(meter), 60)
+            return await asyncio.wait(tasks, timeout=0)
+
+        monkeypatch.setattr(limits, "asyncio", SimpleNamespace(**{**vars(asyncio), "wait": wait}))
+        return asked
+
+    return when
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import sqlite3
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -230,9 +229,7 @@ async def test_the_result_is_what_it_would_have_been_and_the_log_says_so_once(
         injected = FAULTS[name](tmp_path, patch)
         if injected is not None:
             undo.enter_context(injected)
-        begun = time.monotonic()
         assert await run_twice(orchestrator, scripted) == expected
-        assert time.monotonic() - begun < 10
         ours = [message for message in caplog.messages if message.startswith("autotune: ")]
         assert ours or name in HARMLESS
         assert len(ours) == len(set(ours))

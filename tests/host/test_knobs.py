@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from typing import Any
 
 import pytest
@@ -39,7 +38,13 @@ SHAPES: dict[str, tuple[list[str], int]] = {
 }
 
 
-def slow(scripted: ScriptedModel, seconds: float = 0.3) -> None:
+def script_for(formation: str) -> Script:
+    """Return a script under which members that a formation runs at the same time wait for one another."""
+    roles, most = SHAPES[formation]
+    return scripts.succeed_at_once(0.1) if most == 1 else scripts.meeting(most, roles=roles[-most:])
+
+
+def slow(scripted: ScriptedModel, seconds: float) -> None:
     scripted.script = scripts.succeed_at_once(latency=seconds)
 
 
@@ -65,7 +70,7 @@ async def run_added_members(orchestrator: Any, formation: str) -> None:
 async def test_a_planned_formation_is_the_one_that_runs(
     plugin: Plugin, orchestrator: Any, scripted: ScriptedModel, formation: str, run: Any
 ) -> None:
-    slow(scripted)
+    scripted.script = script_for(formation)
     plugin.plan = TeamPlan(formation=formation)
     await run(orchestrator, "parallel" if formation == "sequential" else "sequential")
     roles, most = SHAPES[formation]
@@ -81,7 +86,7 @@ async def test_a_planned_formation_is_the_one_that_runs(
 async def test_a_hint_in_the_context_does_not_overrule_the_plan(
     plugin: Plugin, orchestrator: Any, scripted: ScriptedModel
 ) -> None:
-    slow(scripted)
+    scripted.script = script_for("parallel")
     plugin.plan = TeamPlan(formation="parallel")
     team = make_team(*TRIO, formation="parallel", shared_context={"formation_hint": "sequential"})
     await run_team(orchestrator, team)
@@ -172,13 +177,13 @@ async def test_a_budget_never_gives_a_member_more_than_victor_would(
 
 @pytest.mark.parametrize("run", [run_config, run_step, run_added_members])
 async def test_a_deadline_ends_the_team_in_time(
-    plugin: Plugin, orchestrator: Any, scripted: ScriptedModel, run: Any
+    plugin: Plugin, orchestrator: Any, scripted: ScriptedModel, deadline_passes: Any, run: Any
 ) -> None:
-    scripted.script = scripts.by_role({"researcher": 30, "reviewer": 30})
+    scripted.script = scripts.by_role({"researcher": 600, "reviewer": 600})
+    asked = deadline_passes(lambda meter: meter.members["m0"].finished and scripted.in_flight == 2)
     plugin.plan = TeamPlan(timeout_seconds=2.5)
-    begun = time.monotonic()
     await run(orchestrator, "parallel")
-    assert 2.5 <= time.monotonic() - begun < 8.0
+    assert asked == [2.5]
     assert (plugin.run.success, plugin.run.timed_out, plugin.run.error_class) == (False, True, "TimeoutError")
     assert [(m.id, m.finished, m.success) for m in plugin.run.members] == [
         ("m0", True, True),
@@ -189,9 +194,10 @@ async def test_a_deadline_ends_the_team_in_time(
 
 
 async def test_members_that_finished_before_the_deadline_keep_their_results(
-    plugin: Plugin, orchestrator: Any, scripted: ScriptedModel
+    plugin: Plugin, orchestrator: Any, scripted: ScriptedModel, deadline_passes: Any
 ) -> None:
-    scripted.script = scripts.by_role({"researcher": 30})
+    scripted.script = scripts.by_role({"researcher": 600})
+    deadline_passes(lambda meter: meter.members["m0"].finished and scripted.in_flight == 1)
     plugin.plan = TeamPlan(timeout_seconds=2.5)
     result = await run_team(orchestrator, make_team("planner", "researcher", formation="parallel"))
     assert not result.success
@@ -218,7 +224,7 @@ async def test_a_planned_deadline_may_be_later_than_the_steps_own(
     plugin: Plugin, orchestrator: Any, scripted: ScriptedModel
 ) -> None:
     slow(scripted, 1.5)
-    plugin.plan = TeamPlan(timeout_seconds=10)
+    plugin.plan = TeamPlan(timeout_seconds=120)
     workflow = make_workflow(make_step("planner", name="step", timeout_seconds=0.5))
     result = await run_workflow(orchestrator, workflow)
     assert result.node_results["step"].success is True
@@ -296,6 +302,6 @@ async def test_several_teams_at_once_have_deadlines_of_their_own(
     plugin: Plugin, orchestrator: Any, scripted: ScriptedModel
 ) -> None:
     slow(scripted, 0.2)
-    plugin.plan = TeamPlan(timeout_seconds=5)
+    plugin.plan = TeamPlan(timeout_seconds=60)
     await asyncio.gather(*(run_team(orchestrator, make_team("planner", name=f"t{n}")) for n in range(4)))
     assert [run.success for run in plugin.runs] == [True] * 4

@@ -2,25 +2,63 @@
 
 from __future__ import annotations
 
+import time
+from random import Random
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from victor_autotune_plugin._host import interception, meters
 from victor_autotune_plugin._model.plan import EMPTY_PLAN, TeamPlan
 from victor_autotune_testing.realvictor import make_step, make_workflow, run_workflow
-from victor_autotune_testing.scripted import Lognormal, ScriptedModel, max_in_flight, scripts
+from victor_autotune_testing.scripted import Rule, Script, ScriptedModel, max_in_flight, scripts
 
 from .conftest import Plugin
 
-HEALTHY = scripts.succeed_at_once(Lognormal(median=0.12, sigma=0.2), seed=3)
-CROWDED = scripts.crowded(HEALTHY, free=1, slowdown=6.0)
+
+def script(wait_seconds: float) -> Script:
+    """Return a script under which three calls are answered when they have met, and a lonely one after a while."""
+    return Script([Rule("answer", latency=wait_seconds, together=3, answer=scripts.SATISFIED_ANSWER)])
+
+
+class Clock:
+    """Tells how long Victor's calls of the model take on an idle machine, however busy this one is.
+
+    Attributes:
+        beside: Seconds that a call adds that arrives while another one is in flight.
+    """
+
+    def __init__(self, model: ScriptedModel) -> None:
+        self.beside = 0.05
+        self._model = model
+        self._random = Random(3)
+        self._seen = 0
+        self._seconds = 0.0
+
+    def monotonic(self) -> float:
+        new = self._model.calls[self._seen :]
+        self._seen += len(new)
+        self._seconds += sum(
+            self._random.lognormvariate(0, 0.2) * (1.0 if call.in_flight == 1 else self.beside) for call in new
+        )
+        return self._seconds
+
+
+@pytest.fixture
+def clock(scripted: ScriptedModel, monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """The clock that runs and members are timed with."""
+    made = Clock(scripted)
+    for module in (interception, meters):
+        monkeypatch.setattr(module, "time", SimpleNamespace(**{**vars(time), "monotonic": made.monotonic}))
+    return made
 
 
 @pytest.mark.parametrize("plugin_settings", [{"mode": "auto", "experiment.min_history": 3}], ids=["auto"])
 async def test_a_team_is_tuned_and_a_plan_that_turns_bad_is_taken_back(
-    plugin: Plugin, orchestrator: Any, scripted: ScriptedModel
+    plugin: Plugin, orchestrator: Any, scripted: ScriptedModel, clock: Clock
 ) -> None:
-    scripted.script = HEALTHY
+    scripted.script = script(0.06)
     step = make_step("researcher", "planner", "reviewer", formation="sequential", name="step")
     workflow = make_workflow(step, name="flow")
     store = plugin.runtime.recorder._opened()
@@ -39,16 +77,17 @@ async def test_a_team_is_tuned_and_a_plan_that_turns_bad_is_taken_back(
     promoted = await run_until("promoted", 80)
     assert promoted.plan_after == TeamPlan(formation="parallel")
     assert promoted.improvement_percent > 5
-    scripted.clear()
+    scripted.script = script(5.0)  # time enough to meet, on any machine
+    before = len(scripted.calls)
     assert (await run_workflow(orchestrator, workflow)).success
-    assert max_in_flight(scripted.calls) in (1, 3)
     arm = plugin.runs[-1].arm
-    assert max_in_flight(scripted.calls) == (3 if arm == "treatment" else 1)
-    scripted.script = CROWDED
+    assert max_in_flight(scripted.calls[before:]) == (3 if arm == "treatment" else 1)
+    scripted.script = script(0.06)
+    clock.beside = 6.0
     rolled_back = await run_until("rolled_back", 60)
     assert rolled_back.plan_after == EMPTY_PLAN
-    scripted.clear()
+    before = len(scripted.calls)
     await run_workflow(orchestrator, workflow)
-    assert max_in_flight(scripted.calls) == 1
+    assert max_in_flight(scripted.calls[before:]) == 1
     assert plugin.runs[-1].plan_asked == EMPTY_PLAN
     assert plugin.stored == plugin.runs

@@ -231,6 +231,14 @@ def test_many_calls_are_in_flight_at_once(model: ScriptedModel) -> None:
     assert sorted(call.in_flight for call in model.calls) == list(range(1, 25))
 
 
+def test_calls_can_wait_for_one_another(model: ScriptedModel) -> None:
+    model.script = scripts.meeting(3)
+    with ThreadPoolExecutor(3) as pool:
+        assert list(pool.map(lambda _: ask(model), range(3))) == [200] * 3
+    assert max_in_flight(model.calls) == 3
+    assert max(call.seconds for call in model.calls) < 20  # as they would take alone
+
+
 def test_a_call_takes_the_latency_of_its_rule(model: ScriptedModel) -> None:
     model.script = scripts.succeed_at_once(0.05)
     assert ask(model) == 200

@@ -104,7 +104,7 @@ async def test_tool_calls_beyond_the_budget_are_counted_as_refused(orchestrator:
 
 
 async def test_a_parallel_team_calls_at_the_same_time(orchestrator: Any, scripted: ScriptedModel) -> None:
-    scripted.script = scripts.succeed_at_once(0.5)
+    scripted.script = scripts.meeting(3)
     result = await run_team(orchestrator, make_team("planner", "researcher", "reviewer"))
     assert result.success
     assert max_in_flight(scripted.calls) == 3

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
@@ -109,27 +108,34 @@ def test_intervals_hold_the_next_run_as_often_as_they_say() -> None:
     assert 0.85 <= np.mean(hits) <= 0.95
 
 
-def test_a_decision_takes_no_longer_after_many_runs() -> None:
+def test_a_decision_does_no_more_after_many_runs() -> None:
     world, rng = World.make(1), np.random.default_rng(1)
     tuner = Tuner(plan_space(world.spec))
     runs = [world.run(EMPTY_PLAN, rng) for _ in range(50)]
 
-    def milliseconds() -> float:
-        times = []
-        for number in range(30):
-            began = time.process_time()
-            tuner.observe(runs[number])
-            tuner.propose(number)
-            times.append(1000 * (time.process_time() - began))
-        return float(np.median(times))
+    def calls() -> int:
+        made = 0
+
+        def note(_frame: object, event: str, _argument: object) -> None:
+            nonlocal made
+            made += event in ("call", "c_call")
+
+        before = sys.getprofile()
+        sys.setprofile(note)
+        try:
+            for number in range(5):
+                tuner.observe(runs[number])
+                tuner.propose(number)
+        finally:
+            sys.setprofile(before)
+        return made
 
     for number in range(100):
         tuner.observe(runs[number % 50])
-    early = milliseconds()
+    early = calls()
     for number in range(2000):
         tuner.observe(runs[number % 50])
-    assert milliseconds() < 2 * early + 1
-    assert early < 25  # milliseconds of one processor, with room for a slow one; the benchmark has the figures
+    assert calls() <= 1.2 * early
 
 
 def test_victors_start_does_not_import_the_tuner() -> None:

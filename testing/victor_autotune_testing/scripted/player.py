@@ -53,7 +53,7 @@ class Player:
         tools = rule.tool_turn(call.turn)
         tool_calls = _tool_calls(*tools) if tools else ()
         text = "" if tools else rule.answer
-        return Reply(rule.name, seconds, 200, text, tool_calls, prompt_tokens, completion_tokens, None)
+        return Reply(rule.name, seconds, 200, text, tool_calls, prompt_tokens, completion_tokens, None, rule.together)
 
 
 class _Matcher:

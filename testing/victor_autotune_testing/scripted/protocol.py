@@ -74,6 +74,7 @@ class Reply:
         prompt_tokens: Reported prompt tokens.
         completion_tokens: Reported completion tokens.
         retry_after: Seconds for the `Retry-After` header, or None.
+        together: Calls in flight that end the waiting before its time, or None.
     """
 
     rule: str
@@ -84,6 +85,7 @@ class Reply:
     prompt_tokens: int
     completion_tokens: int
     retry_after: float | None
+    together: int | None = None
 
 
 def read_conversation(body: Any) -> Conversation:

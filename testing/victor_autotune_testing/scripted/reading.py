@@ -22,7 +22,7 @@ T = TypeVar("T")
 A = TypeVar("A", bound=AttrsInstance)
 
 _CONDITIONS: Final = ("role", "goal", "prompt", "model", "turn", "in_flight", "refused")
-_RULE_KEYS: Final = ("name", "when", "latency", "crowding", "tokens", "tools", "answer", "failures")
+_RULE_KEYS: Final = ("name", "when", "latency", "together", "crowding", "tokens", "tools", "answer", "failures")
 _EXAMPLE: Final = "an example with every key: python -m victor_autotune_testing.scripted --example"
 
 
@@ -81,7 +81,7 @@ class _Reader:
     def _rule(self, data: Any, line: str) -> Rule:
         self._mapping(data, line, "a rule")
         self._known(data, _RULE_KEYS)
-        fields = self._picked(data, "name", "answer")
+        fields = self._picked(data, "name", "together", "answer")
         when = self._mapping(data.get("when", {}), self._line(data, "when"), "'when'")
         self._known(when, _CONDITIONS)
         fields |= dict(when)

@@ -170,6 +170,8 @@ class Rule:
         in_flight: Least number of calls in flight when this one arrives, this one included.
         refused: Least number of new tool results that say that the tool budget is exhausted.
         latency: Seconds until the answer.
+        together: Answer before the latency is over, as soon as so many calls are in flight, this one included. So calls
+            that are made at the same time meet, however slow the machine is.
         crowding: How the latency grows with the calls in flight, or None.
         prompt_tokens: Reported prompt tokens.
         completion_tokens: Reported completion tokens.
@@ -187,6 +189,7 @@ class Rule:
     in_flight: int | None = field(default=None, validator=optional(_count(1)))
     refused: int | None = field(default=None, validator=optional(_count(1)))
     latency: Distribution = field(default=Constant(0.0), converter=as_distribution)
+    together: int | None = field(default=None, validator=optional(_count(1)))
     crowding: Crowding | None = None
     prompt_tokens: Distribution = field(default=Constant(100), converter=as_distribution)
     completion_tokens: Distribution = field(default=Constant(20), converter=as_distribution)

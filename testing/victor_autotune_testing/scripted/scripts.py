@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from attrs import evolve
 
@@ -26,6 +26,20 @@ def succeed_at_once(latency: float | Distribution = 0.0, *, seed: int = 0) -> Sc
         seed: Seed of everything random.
     """
     return Script([Rule("answer", latency=latency, answer=SATISFIED_ANSWER)], seed=seed)
+
+
+def meeting(calls: int, *, roles: Iterable[str] = ()) -> Script:
+    """Return a script under which members that work at the same time are in flight at the same time.
+
+    A call is answered when so many are in flight, or after 20 s. Members succeed in one call.
+
+    Args:
+        calls: Number of calls that meet.
+        roles: Roles that wait for one another; the others answer at once. Empty for all.
+    """
+    meets = [Rule(role, role=role, latency=20.0, together=calls, answer=SATISFIED_ANSWER) for role in roles]
+    others = Rule("others", answer=SATISFIED_ANSWER)
+    return Script([*meets, others if meets else evolve(others, latency=20.0, together=calls)])
 
 
 def with_tools(turns: int, calls: int = 1, *, latency: float | Distribution = 0.0, seed: int = 0) -> Script:

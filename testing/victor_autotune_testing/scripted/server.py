@@ -239,6 +239,7 @@ class _Service:
         self.in_flight = 0
         self._keep_bodies = keep_bodies
         self._answered = 0
+        self._meetings: list[tuple[int, asyncio.Future[None]]] = []
 
     async def answer(self, request: web.Request) -> web.Response:
         """Answer a request."""
@@ -266,10 +267,13 @@ class _Service:
         started = time.monotonic()
         self.in_flight += 1
         in_flight = self.in_flight
+        for least, met in self._meetings:
+            if in_flight >= least and not met.done():
+                met.set_result(None)
         reply = self.player.play(conversation, in_flight)
         status = GONE
         try:
-            if reply.seconds == 0 or not (await asyncio.wait({self.closing}, timeout=reply.seconds))[0]:
+            if reply.seconds == 0 or await self._waited(reply):
                 status = reply.status
         finally:
             self.in_flight -= 1
@@ -297,6 +301,22 @@ class _Service:
                 request.transport.abort()
             return web.Response()
         return self._response(reply, conversation.model, stream=bool(body.get("stream")))
+
+    async def _waited(self, reply: Reply) -> bool:
+        """Wait until it is time for the answer, and return False if the server closes before."""
+        waiting = {self.closing}
+        if reply.together is not None:
+            if self.in_flight >= reply.together:
+                return True
+            meeting = (reply.together, asyncio.get_running_loop().create_future())
+            self._meetings.append(meeting)
+            waiting.add(meeting[1])
+        try:
+            await asyncio.wait(waiting, timeout=reply.seconds, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            if reply.together is not None:
+                self._meetings.remove(meeting)
+        return not self.closing.done()
 
     def _response(self, reply: Reply, model: str, *, stream: bool) -> web.Response:
         if reply.status != 200:
