@@ -17,6 +17,8 @@ from victor_autotune_testing.realvictor import workflow_yaml
 from victor_autotune_testing.sandbox import Sandbox
 from victor_autotune_testing.scripted import ScriptedModel, scripts
 
+pytestmark = pytest.mark.victor
+
 Process = Callable[..., subprocess.CompletedProcess[str]]
 MODEL = ("--provider", "openai", "--model", "scripted")
 

@@ -42,6 +42,7 @@ STARTED = r"started by auto: Run the team (in formation parallel|with formation=
         ("read_history.py", [], [STARTED, r"^as configured: \d+ runs, median", r'^  "status": "running"']),
     ],
 )
+@pytest.mark.victor
 def test_an_example_runs(script: str, arguments: list[str], shown: list[str]) -> None:
     done = subprocess.run(
         [sys.executable, EXAMPLES / script, *arguments], capture_output=True, text=True, timeout=120, check=False

@@ -17,6 +17,8 @@ from attrs import evolve
 
 from victor_autotune_plugin.experiment import Policy, WatchPolicy
 
+pytestmark = pytest.mark.slow
+
 BENCHMARK = Path(__file__).resolve().parents[2] / "benchmarks" / "experiment_error_rates.py"
 
 

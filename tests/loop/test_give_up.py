@@ -10,6 +10,8 @@ from victor_autotune_plugin._model.run import MemberOutcome, TeamRun
 from victor_autotune_plugin._tuner import Tuner, plan_space
 from victor_autotune_testing.simulated import SPEC
 
+pytestmark = pytest.mark.slow
+
 PARALLEL = TeamPlan(formation="parallel")
 
 

@@ -138,6 +138,7 @@ def kill_and_go_on(folder: Path, points: Iterable[int], total: int) -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs fork")
+@pytest.mark.slow
 def test_a_process_killed_at_any_statement_leaves_a_loop_that_goes_on(tmp_path: Path) -> None:
     first = tmp_path / "whole"
     first.mkdir()

@@ -55,6 +55,7 @@ IN_A_PROCESS = """
 """
 
 
+@pytest.mark.victor
 def test_victor_runs_quietly_and_never_touches_the_real_home(tmp_path: Path) -> None:
     real, work = tmp_path / "real", tmp_path / "work"
     real.mkdir()
@@ -85,6 +86,7 @@ def test_all_tests_run_in_a_sandbox(sandbox: Sandbox) -> None:
     assert (sandbox.project / NOTES).exists()
 
 
+@pytest.mark.victor
 def test_a_second_home_is_refused_once_victor_is_imported(sandbox: Sandbox, tmp_path: Path) -> None:
     import victor.teams  # noqa: F401
 

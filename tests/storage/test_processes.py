@@ -39,6 +39,7 @@ def _assert_nothing_is_lost(store: Store, runs: int) -> None:
 
 
 @pytest.mark.parametrize(("processes", "runs"), [(8, 100)])
+@pytest.mark.slow
 def test_eight_processes_at_once_lose_nothing_and_see_no_lock_error(
     store: Store, url: str, processes: int, runs: int
 ) -> None:

@@ -8,6 +8,7 @@ import math
 import random
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -130,6 +131,7 @@ def check(one: OptimizationSuggestion, config: dict[str, Any], facts: list[RunFa
 
 @settings(max_examples=400, deadline=None, derandomize=True)
 @given(seed=st.integers(0, 10**9))
+@pytest.mark.slow
 def test_every_suggestion_can_run_and_keeps_to_the_limits(seed: int) -> None:
     rng = random.Random(seed)
     ids = rng.sample(NAMES, rng.randint(1, len(NAMES)))

@@ -14,6 +14,8 @@ from victor_autotune_plugin._tuner import Tuner, plan_space
 from victor_autotune_testing.simulation import World
 from victor_autotune_testing.simulation.play import play
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def worlds():
