@@ -53,7 +53,7 @@ class Victor:
         Raises:
             SystemExit: The plugin made no record, or another one than it was told to.
         """
-        from victor_autotune_plugin._host.workflows import run_workflow
+        from victor_autotune_plugin import run_workflow
 
         self.plan = plan
         before = len(self.runs)
@@ -71,7 +71,7 @@ class Victor:
         self._orchestrator.provider._rate_limit_suppressed_until_monotonic = None
 
     async def _start(self) -> None:
-        from victor_autotune_plugin._host.workflows import make_orchestrator
+        from victor_autotune_plugin import make_orchestrator
 
         self._orchestrator = await make_orchestrator("openai", MODEL, None)
 
@@ -100,8 +100,8 @@ async def running(victor: Victor) -> AsyncIterator[Any]:
     Yields:
         The plugin's runtime.
     """
+    from victor_autotune_plugin import settle
     from victor_autotune_plugin._host import seams
-    from victor_autotune_plugin._host.workflows import settle
     from victor_autotune_plugin._tuning import runtime
     from victor_autotune_plugin._tuning.runtime import Runtime
 

@@ -102,7 +102,7 @@ def new_runtime(risk: str) -> Runtime:
 
 async def measure(pairs: int, seed: int) -> list[Measured]:
     """Run the pairs of all scenes."""
-    from victor_autotune_plugin._host.workflows import make_orchestrator, settle
+    from victor_autotune_plugin import make_orchestrator, settle
 
     orchestrator = await make_orchestrator("openai", "scripted", None)
     measured = [await measure_scene(scene, risk, orchestrator, pairs, seed) for scene, risk in SCENES.items()]

@@ -40,7 +40,7 @@ class Victor:
 
     async def run(self, file: str, times: int = 1) -> None:
         """Run the workflow of a file beside this one; it stands for `victor autotune run FILE --runs TIMES`."""
-        from victor_autotune_plugin._host.workflows import read_workflows, run_workflow
+        from victor_autotune_plugin import read_workflows, run_workflow
 
         workflow = read_workflows(Path(shutil.copy(HERE / file, self.project))).workflow(None)
         for _ in range(times):
@@ -56,7 +56,7 @@ def play(story: Callable[[Victor], Awaitable[None]], script: Script | None = Non
     """
 
     async def whole(project: Path) -> None:
-        from victor_autotune_plugin._host.workflows import make_orchestrator, settle
+        from victor_autotune_plugin import make_orchestrator, settle
 
         await story(Victor(project, await make_orchestrator("openai", "scripted", None)))
         await settle()

@@ -77,7 +77,7 @@ class Demo:
         Returns:
             The change, or None if it did not come.
         """
-        from victor_autotune_plugin._host.workflows import run_workflow
+        from victor_autotune_plugin import run_workflow
 
         task = self._progress.add_task(label, total=None if action else most, note="")
         seen = len(self._changes())
@@ -160,8 +160,8 @@ async def tell(model: ScriptedModel, project: Path) -> int:
     """
     shutil.copy(WORKFLOW, project)
     console.print("Starting Victor …")
+    from victor_autotune_plugin import make_orchestrator, read_workflows, settle
     from victor_autotune_plugin._host import seams
-    from victor_autotune_plugin._host.workflows import make_orchestrator, read_workflows, settle
     from victor_autotune_plugin._tuning.runtime import runtime
 
     orchestrator = await make_orchestrator("openai", "scripted", None)

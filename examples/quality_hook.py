@@ -13,8 +13,7 @@ from __future__ import annotations
 
 from _victor import Victor, install_hooks, play
 
-from victor_autotune_plugin._model.run import TeamRun
-from victor_autotune_plugin.hookspecs import hookimpl
+from victor_autotune_plugin.hookspecs import TeamRun, hookimpl
 from victor_autotune_plugin.storage import Store, default_url
 from victor_autotune_testing.scripted import scripts
 

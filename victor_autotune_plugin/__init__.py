@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from ._api.analyzer import PerformanceAnalyzer
     from ._api.autotuner import PerformanceAutotuner
+    from ._host.workflows import make_orchestrator, read_workflows, run_workflow, settle
     from ._model.optimization import (
         OptimizationPriority,
         OptimizationResult,
@@ -46,7 +47,12 @@ __all__ = [
     "TimeoutTuningStrategy",
     "ToolBudgetStrategy",
     "__version__",
+    "health",
     "install",
+    "make_orchestrator",
+    "read_workflows",
+    "run_workflow",
+    "settle",
     "uninstall",
 ]
 
@@ -65,6 +71,10 @@ _HOMES: Final = {
     "TeamSizingStrategy": ".strategies",
     "TimeoutTuningStrategy": ".strategies",
     "ToolBudgetStrategy": ".strategies",
+    "make_orchestrator": "._host.workflows",
+    "read_workflows": "._host.workflows",
+    "run_workflow": "._host.workflows",
+    "settle": "._host.workflows",
 }
 """Module of each public name that is loaded on first use."""
 
@@ -73,7 +83,9 @@ def install() -> None:
     """Intercept Victor's team runs in this process.
 
     Victor does it by itself when it loads its plugins; call this where a program uses Victor's coordinators without
-    an agent of Victor's. Installing twice is the same as once.
+    an agent of Victor. Installing twice is the same as once.
+
+    .. versionadded:: 0.1
     """
     from ._host import seams
 
@@ -81,7 +93,10 @@ def install() -> None:
 
 
 def uninstall() -> None:
-    """Take the interception out again until `install` is called, and write and close what is open."""
+    """Remove the interception until `install` is called, and write and close what is open.
+
+    .. versionadded:: 0.1
+    """
     from ._host import seams
     from ._tuning import runtime
 
@@ -89,6 +104,20 @@ def uninstall() -> None:
     before = runtime.use(None)
     if before is not None:
         before.close()
+
+
+def health() -> dict[str, Any]:
+    """Tell whether team runs are intercepted as they should be.
+
+    Returns:
+        `healthy` and `active`; `seams` by name, with what is wrong with each, None where nothing is; `broken`, those
+        with a fault; and the `faults` of this process.
+
+    .. versionadded:: 0.2
+    """
+    from .plugin import plugin
+
+    return plugin.health_check()
 
 
 def __getattr__(name: str) -> Any:

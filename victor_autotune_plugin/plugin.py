@@ -19,11 +19,7 @@ class AutotunePlugin:
         return NAME
 
     def register(self, context: Any) -> None:
-        """Intercept team runs and add `victor autotune`. Victor calls it several times in a process.
-
-        Args:
-            context: Victor's registration context.
-        """
+        """Intercept team runs and add `victor autotune`. Victor calls it several times in a process."""
         from ._host.seams import install
 
         install(again=False)
@@ -41,7 +37,7 @@ class AutotunePlugin:
         """Do nothing: the plugin is active from `register` on."""
 
     def on_deactivate(self) -> None:
-        """Write what waits in memory."""
+        """Write what waits in memory, and close the store."""
         from ._tuning import runtime
 
         before = runtime.use(None)
@@ -56,11 +52,7 @@ class AutotunePlugin:
         self.on_deactivate()
 
     def health_check(self) -> dict[str, Any]:
-        """Tell whether runs are intercepted as they should be.
-
-        Returns:
-            `healthy`; `seams` with what is wrong with each, None where nothing is; and the `faults` of this process.
-        """
+        """Return what `victor_autotune_plugin.health` documents."""
         from . import failsafe
         from ._host import seams
 

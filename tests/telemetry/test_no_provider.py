@@ -93,7 +93,7 @@ def test_without_the_opentelemetry_packages_runs_go_on():
         logging.disable()
         sys.modules["opentelemetry"] = None
         one_run()
-        from victor_autotune_plugin import faults
+        from victor_autotune_plugin import failsafe
         assert {fault.error.partition(":")[0] for fault in failsafe.seen()} == {"ModuleNotFoundError"}
     """)
 

@@ -1,7 +1,7 @@
 """Loads workflow files with team steps, which Victor 0.9.5 can run but not read, and runs them.
 
 Victor's YAML loader knows no node of type `team`. So each team step is read here, Victor reads the rest with a
-stand-in in its place, and then the step takes the stand-in's place.
+placeholder, and then the step replaces the placeholder.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class WorkflowFile:
             name: Its name, or None when the file holds only one.
 
         Raises:
-            WorkflowError: If there is none of that name, or no name and several workflows.
+            WorkflowError: If no workflow has that name, or if there are several and no name is given.
         """
         if name is None and len(self.workflows) == 1:
             return next(iter(self.workflows.values()))
@@ -55,17 +55,13 @@ class WorkflowFile:
 
 
 def read_workflows(path: Path) -> WorkflowFile:
-    """Read a workflow file.
-
-    Args:
-        path: A YAML file in Victor's form, with nodes of `type: team`.
-
-    Returns:
-        Its workflows that have a team step.
+    """Read the workflows of a YAML file in Victor's form that have a team step, a node of `type: team`.
 
     Raises:
         WorkflowError: If the file can't be used; the message names file, line and hint.
-        HostError: If Victor's loader is not as it was.
+        HostError: If this Victor's loader can't be used.
+
+    .. versionadded:: 0.1
     """
     data = load(read_text(path).text, path)
     steps: dict[str, list[TeamStep]] = {}
@@ -100,7 +96,7 @@ def _definition(path: Path, name: str, body: Any, teams: list[Any]) -> Any:
     copied = plain(body)
     for node in copied["nodes"]:
         if isinstance(node, dict) and node.get("type") == "team":
-            stand_in = {"id": node.get("id"), "type": "agent", "role": "executor", "goal": "stand-in"}
+            stand_in = {"id": node.get("id"), "type": "agent", "role": "executor", "goal": "placeholder"}
             following = {"next": node["next"]} if "next" in node else {}
             node.clear()
             node.update(stand_in, **following)
@@ -130,18 +126,17 @@ def _team_step(kind: type, node: Mapping[str, Any], next_nodes: list[str]) -> An
 
 
 async def make_orchestrator(provider: str | None, model: str | None, base_url: str | None) -> Any:
-    """Create a real orchestrator of Victor's for the members of teams.
+    """Create one of Victor's orchestrators, which the members of teams run on.
 
     Args:
         provider: Victor's name of the provider, or None for the profile's.
         model: Model name, or None for the profile's.
         base_url: Endpoint of the provider, or None for the profile's.
 
-    Returns:
-        The orchestrator.
-
     Raises:
         HostError: If Victor can't create it; the message is Victor's.
+
+    .. versionadded:: 0.1
     """
     from victor.framework import Agent
     from victor.framework.session_config import ProviderOverrideConfig, SessionConfig
@@ -163,15 +158,14 @@ async def make_orchestrator(provider: str | None, model: str | None, base_url: s
 
 
 async def run_workflow(definition: Any, orchestrator: Any, context: Mapping[str, Any]) -> Any:
-    """Run a workflow once.
+    """Run a workflow once and return Victor's `ExecutorResult`.
 
     Args:
-        definition: Victor's `WorkflowDefinition`.
+        definition: Victor's `WorkflowDefinition`, such as `read_workflows(path).workflow(name)`.
         orchestrator: Victor's orchestrator.
         context: Initial state.
 
-    Returns:
-        Victor's `ExecutorResult`.
+    .. versionadded:: 0.1
     """
     from victor.workflows.unified_executor import StateGraphExecutor
 
@@ -184,6 +178,8 @@ async def settle() -> None:
     Otherwise the loop may never end: under Python 3.11 the dispatcher (`InMemoryEventBackend._dispatch_loop`) loses its
     cancellation when an event arrives in the same moment, and `asyncio.run` waits for it for ever. Victor's bus is not
     disconnected: it would connect again in the next loop, and spin there, since its queue belongs to the first.
+
+    .. versionadded:: 0.1
     """
     while True:
         running = [one for one in asyncio.all_tasks() if _coroutine_name(one).endswith("._dispatch_loop")]
