@@ -40,11 +40,11 @@ def suggestion_for(team: FaultyTeam, runs: Sequence[TeamRun], call_seconds: floa
     Raises:
         SystemExit: It suggests nothing.
     """
-    from victor_autotune_plugin._analysis import RunFacts, analyze
+    from victor_autotune_plugin._analysis import analyze
     from victor_autotune_plugin.strategies import BUILT_IN, rank
 
     spec = runs[-1].spec
-    facts = [RunFacts.from_run(run) for run in runs]
+    facts = list(runs)
     insights = analyze(facts, spec=spec, baseline_metrics=team.baseline_metrics(call_seconds))
     found = rank(BUILT_IN, insights, current_config(spec, EMPTY_PLAN), names=[team.strategy])
     if not found:

@@ -11,7 +11,7 @@ from attrs import evolve
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from victor_autotune_plugin._analysis import RunFacts, RunHistory, analyze, analyze_all, summary
+from victor_autotune_plugin._analysis import RunHistory, RunRow, analyze, analyze_all, summary
 from victor_autotune_plugin._model.optimization import PerformanceInsight
 from victor_autotune_plugin._model.plan import MemberSpec, TeamSpec
 from victor_autotune_plugin.errors import MetricsError
@@ -19,7 +19,7 @@ from victor_autotune_plugin.strategies import BUILT_IN, rank
 from victor_autotune_testing.made_runs import member, run, runs, team_run
 
 
-def found(facts: list[RunFacts], **options: Any) -> dict[str, PerformanceInsight]:
+def found(facts: list[RunRow], **options: Any) -> dict[str, PerformanceInsight]:
     return {insight.bottleneck: insight for insight in analyze(facts, **options)}
 
 
@@ -135,7 +135,7 @@ def test_clocks_that_go_backwards_change_nothing() -> None:
 # --- formation
 
 
-def four(rng: random.Random, number: int, formation: str = "sequential", **changes: Any) -> RunFacts:
+def four(rng: random.Random, number: int, formation: str = "sequential", **changes: Any) -> RunRow:
     return team_run(number, [member(name, rng.lognormvariate(0, 0.4)) for name in "abcd"], formation, **changes)
 
 
@@ -412,7 +412,7 @@ extremes = st.sampled_from([0.0, 1e-9, 1.0, 40.0, 1e9])
 @given(
     facts=st.lists(
         st.builds(
-            RunFacts,
+            RunRow,
             team_id=st.just("team"),
             formation=st.sampled_from(["sequential", "parallel", "reflection", "sub_teams"]),
             member_count=st.sampled_from([0, 1, 3, 9, 100_000]),
@@ -443,7 +443,7 @@ extremes = st.sampled_from([0.0, 1e-9, 1.0, 40.0, 1e9])
     ),
     copies=st.sampled_from([1, 1, 10]),
 )
-def test_whatever_the_runs_the_analysis_answers_in_finite_numbers(facts: list[RunFacts], copies: int) -> None:
+def test_whatever_the_runs_the_analysis_answers_in_finite_numbers(facts: list[RunRow], copies: int) -> None:
     many = facts * copies
     for insight in analyze(many):
         assert 0 <= insight.severity <= 1

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from victor_autotune_plugin._analysis import RunFacts, analyze
+from victor_autotune_plugin._analysis import analyze
 from victor_autotune_plugin._model.optimization import current_config
 from victor_autotune_plugin._model.plan import EMPTY_PLAN, TeamPlan
 from victor_autotune_plugin._model.run import TeamRun
@@ -60,7 +60,7 @@ class Trial:
         """Run the team untuned, and return the plan that its strategy suggests."""
         untuned = [(await self.run(goals[number % len(goals)]))[0] for number in range(runs)]
         spec = untuned[-1].spec
-        facts = [RunFacts.from_run(run) for run in untuned]
+        facts = list(untuned)
         insights = analyze(facts, spec=spec, baseline_metrics=self.team.baseline_metrics(self.call_seconds))
         found = rank(BUILT_IN, insights, current_config(spec, EMPTY_PLAN), names=[self.team.strategy])
         assert found, [insight.bottleneck for insight in insights]

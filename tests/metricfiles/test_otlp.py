@@ -12,7 +12,7 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from victor_autotune_plugin._analysis import RunFacts
+from victor_autotune_plugin._analysis import RunRow
 from victor_autotune_plugin._metricfiles import read_history, read_runs
 from victor_autotune_plugin._model.plan import MemberSpec, TeamPlan, TeamSpec
 from victor_autotune_plugin._model.run import MemberOutcome, TeamRun
@@ -77,10 +77,10 @@ def request(spans: Sequence[ReadableSpan]) -> dict[str, Any]:
     return {"resourceSpans": [{"scopeSpans": [{"scope": {"name": "x"}, "spans": plain}]}]}
 
 
-def expected(run: TeamRun, timestamp: float) -> RunFacts:
-    facts = RunFacts.from_run(run)
-    return RunFacts(
-        **{name: getattr(facts, name) for name in RunFacts.__slots__ if name[0] != "_"} | {"timestamp": timestamp}
+def expected(run: TeamRun, timestamp: float) -> RunRow:
+    facts = RunRow.of(run)
+    return RunRow(
+        **{name: getattr(facts, name) for name in RunRow.__slots__ if name[0] != "_"} | {"timestamp": timestamp}
     )
 
 
@@ -143,5 +143,5 @@ def test_traces_without_the_plugins_spans_hold_no_runs(traces: Path) -> None:
 
 def test_broken_traces_are_refused(traces: Path) -> None:
     traces.write_text('{"resourceSpans": [')
-    with pytest.raises(MetricsError, match="is no JSON"):
+    with pytest.raises(MetricsError, match="is not JSON"):
         list(read_runs(traces))

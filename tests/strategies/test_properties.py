@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from victor_autotune_plugin._analysis import RunFacts, analyze
+from victor_autotune_plugin._analysis import RunRow, analyze
 from victor_autotune_plugin._host.translation import check_plan
 from victor_autotune_plugin._model.limits import Limits
 from victor_autotune_plugin._model.optimization import OptimizationSuggestion
@@ -24,7 +24,7 @@ NAMES = ("planner", "web_coder", "web_reviewer", "api_coder", "api_reviewer", "t
 ROLES = ("", "researcher", "executor", "reviewer")
 
 
-def some_runs(rng: random.Random, ids: list[str], formation: str) -> list[RunFacts]:
+def some_runs(rng: random.Random, ids: list[str], formation: str) -> list[RunRow]:
     """Runs with whatever may be wrong with a team, each with some probability."""
     slow, busy, failing = (rng.choice([0.3, 1, 30]), rng.choice([1, 10]), rng.choice([0, 0.3, 0.9]))
     bad, idle = rng.choice(ids), rng.choice([*ids, None])
@@ -98,7 +98,7 @@ def some_config(rng: random.Random, ids: list[str]) -> dict[str, Any]:
     return config
 
 
-def check(one: OptimizationSuggestion, config: dict[str, Any], facts: list[RunFacts]) -> None:
+def check(one: OptimizationSuggestion, config: dict[str, Any], facts: list[RunRow]) -> None:
     read = read_config(config)
     spec = TeamSpec(
         "flow", "team", read.formation or "sequential", read.members, read.tool_budget, read.timeout_seconds

@@ -1,10 +1,9 @@
 """From recorded runs to insights. Pure: values in, values out.
 
-    history = RunHistory(RunFacts.from_run(run) for run in runs)   # or metricfiles.read_history(path)
+    history = RunHistory(team_runs)                      # or _metricfiles.read_history(path).history
     insights = analyze(history)                                    # of its only team; else analyze(history, key=…)
 
-- `RunFacts`: one run. `RunFacts.from_run(team_run)` makes it from a recorded run.
-- `RunHistory`: runs of any number of teams in compact columns; `add(run)`, `extend(runs)`, `teams`.
+- `RunHistory`: `TeamRun`s or `RunRow`s of any number of teams in compact columns; `extend(runs)`, `teams`.
 - `analyze(history, key=…, spec=…, formation=…, baseline_metrics=…)`: the insights of one team, worst first.
 - `analyze_all(history, baseline_metrics=…)`: those of every team, by key.
 - `summary(history, key)`: the figures of a team: mean, P95, success share, tool calls, cost, by formation.
@@ -18,20 +17,20 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from .facts import SUB_TEAMS, RunFacts
+from .._model.plan import SUB_TEAMS
 
 if TYPE_CHECKING:
     from .analyzer import analyze, analyze_all
     from .baselines import DEFAULT_BASELINES
-    from .history import RunHistory
+    from .run_history import RunHistory, RunRow
+    from .run_table import TeamKey, TeamTable
     from .summaries import summary
-    from .tables import TeamKey, TeamTable
 
 __all__ = [
     "DEFAULT_BASELINES",
     "SUB_TEAMS",
-    "RunFacts",
     "RunHistory",
+    "RunRow",
     "TeamKey",
     "TeamTable",
     "analyze",
@@ -41,9 +40,10 @@ __all__ = [
 
 _HOMES = {
     "DEFAULT_BASELINES": ".baselines",
-    "RunHistory": ".history",
-    "TeamKey": ".tables",
-    "TeamTable": ".tables",
+    "RunHistory": ".run_history",
+    "RunRow": ".run_history",
+    "TeamKey": ".run_table",
+    "TeamTable": ".run_table",
     "analyze": ".analyzer",
     "analyze_all": ".analyzer",
     "summary": ".summaries",

@@ -6,23 +6,23 @@ from collections.abc import Iterable, Mapping
 
 from .._model.optimization import Bottleneck, PerformanceInsight
 from .._model.plan import TeamSpec
+from .._model.run import TeamRun
 from .._values.names import did_you_mean, listed
 from ..errors import MetricsError
 from .baselines import Baselines
-from .facts import RunFacts
 from .formations import FleetGains, fleet_gains, formation_insight
-from .history import RunHistory
 from .limits import budget_insight, timeout_insight
 from .members import member_insight
+from .run_history import RunHistory, RunRow
+from .run_table import TeamKey
 from .shape import oversized_insight, serial_insight
-from .tables import TeamKey
 from .workflow import workflow_insights
 
 _SLOW = (Bottleneck.SLOW_EXECUTION, Bottleneck.HIGH_LATENCY_OUTLIERS)
 
 
 def analyze(
-    runs: RunHistory | Iterable[RunFacts],
+    runs: RunHistory | Iterable[TeamRun | RunRow],
     key: TeamKey | None = None,
     *,
     spec: TeamSpec | None = None,
@@ -74,7 +74,7 @@ def analyze(
 
 
 def analyze_all(
-    runs: RunHistory | Iterable[RunFacts], *, baseline_metrics: Mapping[str, float] | None = None
+    runs: RunHistory | Iterable[TeamRun | RunRow], *, baseline_metrics: Mapping[str, float] | None = None
 ) -> dict[TeamKey, list[PerformanceInsight]]:
     """Find out what is wrong with every team.
 

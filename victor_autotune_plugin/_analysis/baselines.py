@@ -11,7 +11,7 @@ from attrs import frozen
 
 from ..errors import MetricsError
 from .estimates import Contrast, contrast
-from .tables import Flags, Floats, TeamTable
+from .run_table import Flags, Floats, TeamTable
 
 DEFAULT_BASELINES: Final[Mapping[str, float]] = {
     "duration_seconds": 30.0,
@@ -94,6 +94,8 @@ class Baselines:
         self._table = table
         self._has_history = runs - latest >= MIN_REFERENCE
         self._recent: Flags = np.arange(runs) >= (runs - latest if self._has_history else 0)
+        self._latest = table.where(self._recent)
+        self._earlier = table.where(~self._recent)
 
     def has_own(self, name: str) -> bool:
         """Return whether a figure is compared with the team's own history."""
@@ -101,7 +103,7 @@ class Baselines:
 
     def current(self, name: str) -> TeamTable:
         """Return the runs that a figure is about: the latest where they are compared with earlier ones, else all."""
-        return self._table.where(self._recent) if self.has_own(name) else self._table
+        return self._latest if self.has_own(name) else self._table
 
     def of(self, name: str, values: Floats, figure: Callable[[TeamTable], float]) -> Baseline:
         """Return the baseline of a figure.
@@ -114,9 +116,8 @@ class Baselines:
         if not self.has_own(name):
             source = GIVEN if name in self.given else DEFAULT
             return Baseline({**DEFAULT_BASELINES, **self.given}[name], source)
-        earlier = self._table.where(~self._recent)
         difference = contrast(values, self._recent, self._table.task)
-        return Baseline(figure(earlier), OWN, len(earlier), difference)
+        return Baseline(figure(self._earlier), OWN, len(self._earlier), difference)
 
 
 def _checked(given: Mapping[str, float]) -> dict[str, float]:

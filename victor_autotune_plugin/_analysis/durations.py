@@ -8,7 +8,7 @@ from typing import Any, Final
 import numpy as np
 
 from .predictions import Seconds
-from .tables import Floats, TeamTable
+from .run_table import Floats, TeamTable
 
 MOST_ROWS: Final = 200
 """As many of the latest runs go into a prediction."""

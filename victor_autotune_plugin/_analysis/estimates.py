@@ -10,7 +10,7 @@ import numpy as np
 from attrs import frozen
 
 from .intervals import Z_975, Estimate, t_975
-from .tables import Codes, Flags, Floats
+from .run_table import Codes, Flags, Floats
 
 MIN_TASKS: Final = 8
 """Tasks with several runs from which on a typical task is told from a hard one."""

@@ -9,7 +9,7 @@ import numpy as np
 from .._model.optimization import Bottleneck, PerformanceInsight
 from .baselines import DEFAULT_BASELINES
 from .estimates import contrast, share_of
-from .tables import TeamTable
+from .run_table import TeamTable
 from .workflow import budget_evidence, last_known, timing_evidence
 
 _TOLERATED: Final = 1 - DEFAULT_BASELINES["success_rate"]

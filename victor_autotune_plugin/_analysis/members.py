@@ -12,7 +12,7 @@ import numpy as np
 from .._model.optimization import Bottleneck, PerformanceInsight
 from .durations import as_evidence, usable_rows
 from .estimates import contrast, share_of
-from .tables import Codes, MemberTable, TeamTable
+from .run_table import Codes, MemberTable, TeamTable
 
 MIN_RUNS: Final = 5
 """Runs in which a member took part from which on it is judged."""

@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TypeAlias
 
-from .facts import SUB_TEAMS
+from .._model.plan import SUB_TEAMS
 from .intervals import Estimate, mean_estimate
 
 Seconds: TypeAlias = Mapping[str, float]

@@ -11,7 +11,7 @@ from .durations import as_evidence, usable_rows
 from .estimates import contrast
 from .intervals import mean_estimate
 from .members import member_figures
-from .tables import TeamTable
+from .run_table import TeamTable
 
 _MOST_MEMBERS: Final = 7
 _SECONDS_PER_MEMBER: Final = 30.0

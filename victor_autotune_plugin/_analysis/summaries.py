@@ -8,9 +8,9 @@ import numpy as np
 
 from .analyzer import team_key
 from .estimates import mean_of, p95_of, share_of
-from .history import RunHistory
 from .members import member_figures
-from .tables import TeamKey, TeamTable
+from .run_history import RunHistory
+from .run_table import TeamKey, TeamTable
 
 
 def summary(history: RunHistory, key: TeamKey | str | None = None) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import numpy as np
 from .._model.optimization import Bottleneck, PerformanceInsight
 from .baselines import OWN, Baseline, Baselines
 from .estimates import capped_gains, mean_of, p95, p95_of, share_of, typical
-from .tables import Floats, TeamTable
+from .run_table import Floats, TeamTable
 
 _SLOW, _TAIL, _SUCCESS, _TOOLS = 1.2, 1.5, 0.9, 1.5
 """How far from its baseline a figure may be, as a factor of it."""

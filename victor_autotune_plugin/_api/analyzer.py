@@ -16,7 +16,7 @@ from .._model.run import TeamRun
 from ..errors import MetricsError
 
 if TYPE_CHECKING:
-    from .._analysis import RunFacts, RunHistory, TeamKey
+    from .._analysis import RunHistory, RunRow, TeamKey
     from .._analysis.formations import FleetGains
     from .._analysis.intervals import Estimate
     from .._model.optimization import PerformanceInsight
@@ -27,7 +27,7 @@ class PerformanceAnalyzer:
     """Collects runs and finds the bottlenecks of teams.
 
     Args:
-        metrics_history: Runs: mappings with the fields of a metrics file, recorded `TeamRun`s, or `RunFacts`.
+        metrics_history: Runs: mappings with the fields of a metrics file, or recorded `TeamRun`s.
         baseline_metrics: What figures are compared with, by name: `duration_seconds` (mean), `p95_duration_seconds`,
             `success_rate`, `tool_calls`. What is absent is the team's own history where it is long enough, else the
             defaults (30 s, 60 s, 0.95, 15).
@@ -44,7 +44,7 @@ class PerformanceAnalyzer:
 
     def __init__(
         self,
-        metrics_history: Iterable[Mapping[str, Any] | TeamRun | RunFacts] | None = None,
+        metrics_history: Iterable[Mapping[str, Any] | TeamRun | RunRow] | None = None,
         baseline_metrics: Mapping[str, float] | None = None,
         benchmark_data: Mapping[str, Any] | None = None,
     ) -> None:
@@ -68,7 +68,7 @@ class PerformanceAnalyzer:
         """The teams by `(workflow, team_id)`, each with its number of runs."""
         return self._history.teams
 
-    def add_runs(self, runs: Iterable[Mapping[str, Any] | TeamRun | RunFacts]) -> int:
+    def add_runs(self, runs: Iterable[Mapping[str, Any] | TeamRun | RunRow]) -> int:
         """Take in runs.
 
         Args:
@@ -81,7 +81,7 @@ class PerformanceAnalyzer:
             MetricsError: If one can't be used; the message names its number and field. Those before it are kept.
         """
         before = len(self._history)
-        self._history.extend(_facts(runs))
+        self._history.extend(_rows(runs))
         return len(self._history) - before
 
     def load_metrics_from_file(self, path: str | Path, *, skip_bad: bool = False) -> int:
@@ -216,22 +216,15 @@ class PerformanceAnalyzer:
         return found[0] if found else None
 
 
-def _facts(runs: Iterable[Mapping[str, Any] | TeamRun | RunFacts]) -> Iterator[RunFacts]:
-    from .._analysis import RunFacts
-    from .._metricfiles.fields import facts_of
-    from .._metricfiles.values import WrongFieldError
+def _rows(runs: Iterable[Mapping[str, Any] | TeamRun | RunRow]) -> Iterator[TeamRun | RunRow]:
+    from .._metricfiles.row_fields import run_of_row
+    from .._values.nodes import WrongValueError
 
     for number, run in enumerate(runs):
-        if isinstance(run, RunFacts):
-            yield run
-        elif isinstance(run, TeamRun):
-            yield RunFacts.from_run(run)
-        else:
-            try:
-                yield facts_of(run)
-            except WrongFieldError as wrong:
-                text = f"{wrong.name}: {wrong}" if wrong.name else str(wrong)
-                raise MetricsError(text, where=f"run {number}", hint=wrong.hint) from None
+        try:
+            yield run_of_row(run) if isinstance(run, Mapping) else run
+        except WrongValueError as wrong:
+            raise MetricsError(wrong.message, where=f"run {number}", hint=wrong.hint) from None
 
 
 def _gains(benchmark: Mapping[str, Any]) -> dict[tuple[str, str], Estimate]:

@@ -9,42 +9,36 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Final, TextIO
+from typing import Any, Final, TextIO
 
 from attrs import evolve
 
-from .._analysis.facts import RunFacts
+from .._analysis.run_history import RunRow
 from .._model.run import MemberOutcome
 from .._telemetry import conventions as names
+from .._values.nodes import WrongValueError
 from ..errors import MetricsError
-from .fields import facts_of
-from .values import WrongFieldError
-
-if TYPE_CHECKING:
-    from .reading import RunReader
+from .row_fields import BadRows, run_of_row
 
 _REQUEST_KEYS: Final = ("resourceSpans", "resource_spans")
+_EXPORT_AGAIN: Final = "Export the traces again."
 
 
 def is_otlp(text: str) -> bool:
-    """Return whether a file that begins so holds OTLP traces.
-
-    Args:
-        text: The beginning of the file, of some thousand characters.
-    """
+    """Return whether a file that begins so holds OTLP traces."""
     return any(f'"{key}"' in text[:200] for key in _REQUEST_KEYS)
 
 
-def runs_of_traces(file: TextIO, reader: RunReader) -> Iterator[RunFacts]:
+def runs_of_traces(file: TextIO, bad: BadRows) -> Iterator[RunRow]:
     """Give the runs of OTLP traces; spans of others are passed over.
 
     Args:
         file: The file at its beginning.
-        reader: Says what happens with a bad span, and names the file.
+        bad: Takes bad spans.
     """
     waiting: dict[str, tuple[int, dict[str, Any]]] = {}
     members: dict[str, list[MemberOutcome]] = {}
-    for line, span in _spans(file, reader):
+    for line, span in _spans(file, bad):
         found = {str(one.get("key")): _value(one.get("value")) for one in _list(span, "attributes")}
         run_id = found.get(names.RUN_ID)
         if not isinstance(run_id, str):
@@ -57,17 +51,16 @@ def runs_of_traces(file: TextIO, reader: RunReader) -> Iterator[RunFacts]:
         else:
             continue
         if run_id in waiting and len(members.get(run_id, ())) >= waiting[run_id][1].get("member_count", 0):
-            yield from _run(*waiting.pop(run_id), members.pop(run_id, []), reader)
+            yield from _run(*waiting.pop(run_id), members.pop(run_id, []), bad)
     for run_id, (line, row) in waiting.items():
-        yield from _run(line, row, members.pop(run_id, []), reader)
+        yield from _run(line, row, members.pop(run_id, []), bad)
 
 
-def _run(line: int, row: dict[str, Any], members: list[MemberOutcome], reader: RunReader) -> Iterator[RunFacts]:
+def _run(line: int, row: dict[str, Any], members: list[MemberOutcome], bad: BadRows) -> Iterator[RunRow]:
     try:
-        run = facts_of(row)
-    except WrongFieldError as wrong:
-        problem = f"span of run {row['run_id'][:40]!r}: {wrong.name}: {wrong.message}"
-        reader.bad(MetricsError(problem, where=f"{reader.name}:{line}", hint=wrong.hint))
+        run = run_of_row(row)
+    except WrongValueError as wrong:
+        bad.add(line, f"span of run {row['run_id'][:40]!r}: {wrong.message}", wrong.hint)
         return
     # A member that ran several times has one span for each, of which the last one holds the totals.
     last = {member.id: member for member in members}
@@ -75,15 +68,15 @@ def _run(line: int, row: dict[str, Any], members: list[MemberOutcome], reader: R
     yield evolve(run, members=[last[name] for name in order], extra={})
 
 
-def _spans(file: TextIO, reader: RunReader) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    for line, request in _requests(file, reader):
+def _spans(file: TextIO, bad: BadRows) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    for line, request in _requests(file, bad):
         for resource in _list(request, *_REQUEST_KEYS):
             for scope in _list(resource, "scopeSpans", "scope_spans"):
                 for span in _list(scope, "spans"):
                     yield line, span
 
 
-def _requests(file: TextIO, reader: RunReader) -> Iterator[tuple[int, Any]]:
+def _requests(file: TextIO, bad: BadRows) -> Iterator[tuple[int, Any]]:
     """Give the requests: one a line, or one that goes over several lines."""
     first = file.readline()
     try:
@@ -92,16 +85,14 @@ def _requests(file: TextIO, reader: RunReader) -> Iterator[tuple[int, Any]]:
         try:
             yield 1, json.loads(first + file.read())
         except (ValueError, RecursionError) as error:
-            raise MetricsError(f"is no JSON: {error}", where=reader.name, hint="Export the traces again.") from None
+            raise MetricsError(f"is not JSON: {error}", where=bad.source, hint=_EXPORT_AGAIN) from None
         return
     for line, text in enumerate(file, start=2):
         if text.strip():
             try:
                 yield line, json.loads(text)
             except (ValueError, RecursionError) as error:
-                reader.bad(
-                    MetricsError(f"is no JSON: {error}", where=f"{reader.name}:{line}", hint="Export the traces again.")
-                )
+                bad.add(line, f"is not JSON: {error}", _EXPORT_AGAIN)
 
 
 def _list(data: Any, *keys: str) -> list[Mapping[str, Any]]:

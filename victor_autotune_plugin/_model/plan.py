@@ -13,6 +13,9 @@ from attrs import field, frozen
 FORMATIONS: Final = ("sequential", "parallel", "pipeline", "hierarchical", "consensus", "reflection")
 """Victor's formations, by the value of its `TeamFormation` enum."""
 
+SUB_TEAMS: Final = "sub_teams"
+"""Stands as the formation of a run whose members worked in sub-teams."""
+
 ADHOC_WORKFLOW: Final = "adhoc"
 """Workflow name of team runs that no workflow started."""
 

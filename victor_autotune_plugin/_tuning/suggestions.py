@@ -94,10 +94,10 @@ def suggestions(
         Suggestions with at least the wanted improvement and a confidence of 0.6, by priority and then by expected
         improvement times confidence. In mode `auto`, those that only a person may allow are not among them.
     """
-    from .._analysis import RunFacts, RunHistory, analyze
+    from .._analysis import RunHistory, analyze
     from ..strategies import BUILT_IN, rank
 
-    history = RunHistory(RunFacts.from_run(run) for run in runs)
+    history = RunHistory(runs)
     used = plan.formation or spec.formation
     insights = analyze(history, spec=spec, formation=None if plan.sub_teams else used) if len(history) else []
     config = {**current_config(spec, plan), "limits": asdict(settings.limits)}

@@ -1,7 +1,13 @@
-"""From a file to its rows, each with the line it begins in, without ever holding the whole file."""
+"""From a file to its rows, each with the line it begins in, without ever holding the whole file.
+
+JSON is read in blocks of whole rows. A `Decode` is tried on each block first, which is the fast way; a block that it
+does not take is decoded row by row, with the line of whatever is wrong.
+"""
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import re
 from collections.abc import Callable, Iterator
@@ -9,12 +15,14 @@ from typing import Any, Final, TextIO
 
 from attrs import frozen
 
+from .._values.nodes import WrongValueError
 from ..errors import MetricsError
 
 _CHUNK: Final = 1 << 20
 """Characters that are read at a time."""
 
-BATCH: Final = 8192
+_BATCH: Final = 8192
+"""Rows of a CSV that are given at a time."""
 
 _GUESSES: Final = 2
 
@@ -26,6 +34,10 @@ _scan: Final[Callable[[str, int], tuple[Any, int]]] = json.JSONDecoder().scan_on
 
 _SPACE: Final = re.compile(r"[ \t\r\n]*")
 _SEPARATOR: Final = re.compile(r"[ \t\r\n]*,[ \t\r\n]*")
+_BROKEN: Final = (StopIteration, json.JSONDecodeError, RecursionError)
+
+Decode = Callable[[str, bool], bool]
+"""Takes in the text of whole rows, a JSON list or, if the flag is set, JSON Lines; returns False if it can't."""
 
 
 @frozen
@@ -33,7 +45,7 @@ class Batch:
     """Some rows of a file.
 
     Attributes:
-        rows: Their values; a `BrokenRow` where the text can't be decoded.
+        rows: Their values; a `WrongValueError` in place of a row that can't be decoded.
         line: Gives the line, from 1, in which the row of an index begins. It is asked for only where a row is wrong.
     """
 
@@ -41,26 +53,20 @@ class Batch:
     line: Callable[[int], int]
 
 
-class BrokenRow:
-    """Stands for a row that can't be decoded.
-
-    Args:
-        message: What is wrong with it.
-    """
-
-    def __init__(self, message: str) -> None:
-        self.message = message
+def _takes_nothing(_text: str, _is_lines: bool) -> bool:
+    return False
 
 
-def json_list(file: TextIO, name: str) -> Iterator[Batch]:
-    """Give the elements of a JSON list.
+def json_list(file: TextIO, name: str, decode: Decode = _takes_nothing) -> Iterator[Batch]:
+    """Give the elements of a JSON list that `decode` does not take.
 
     Args:
         file: A text file at its beginning.
         name: Its name for errors.
+        decode: Is offered each block first.
 
     Raises:
-        MetricsError: It is no JSON from some line on; what came before was given.
+        MetricsError: It is not JSON from some line on; what came before was given.
     """
     buffer, line = file.read(_CHUNK), 1
     place = _after_space(buffer, _after_space(buffer, 0) + 1)  # the bracket
@@ -68,15 +74,16 @@ def json_list(file: TextIO, name: str) -> Iterator[Batch]:
         _nothing_after(file, buffer[place + 1 :], name, line + buffer.count("\n", 0, place))
         return
     while True:
-        many = _many(buffer, place)
+        many = _many(buffer, place, decode)
         if many is not None:
             rows, end = many
-            yield Batch(rows, _lines_of(buffer, place, line))
+            if rows:
+                yield Batch(rows, _lines_of(buffer, place, line))
             line += buffer.count("\n", 0, end)
             buffer, place = buffer[end:] + file.read(_CHUNK), 0
             continue
         rows, _, end, error = _elements(buffer, place)
-        if rows:
+        if rows and not (error is None and decode(f"[{buffer[place:end]}]", False)):
             yield Batch(rows, _lines_of(buffer, place, line))
         line += buffer.count("\n", 0, end)
         if error is None:
@@ -85,7 +92,7 @@ def json_list(file: TextIO, name: str) -> Iterator[Batch]:
         more = file.read(_CHUNK) if len(buffer) - end < LONGEST_ROW else ""
         if not more:
             raise MetricsError(
-                f"is no JSON list from here on: {_message(error)}",
+                f"is not a JSON list from here on: {_message(error)}",
                 where=f"{name}:{line}",
                 hint="Write runs with commas between them and a bracket at the end; the file may be cut off.",
             )
@@ -93,8 +100,8 @@ def json_list(file: TextIO, name: str) -> Iterator[Batch]:
         place = _after_space(buffer, 0)
 
 
-def _many(buffer: str, place: int) -> tuple[list[Any], int] | None:
-    """Decode as many elements as the text holds whole with one call of the decoder, which is faster than one by one.
+def _many(buffer: str, place: int, decode: Decode) -> tuple[list[Any], int] | None:
+    """Decode as many elements as the text holds whole with one call of a decoder, which is faster than one by one.
 
     Where the last whole element ends is guessed from what stands between the first two. A wrong guess, such as one
     inside a text or a nested list, does not decode.
@@ -102,13 +109,15 @@ def _many(buffer: str, place: int) -> tuple[list[Any], int] | None:
     Args:
         buffer: Text.
         place: Where an element begins.
+        decode: Is offered the elements first.
 
     Returns:
-        The elements, and where the next one begins; None where the guess fails or there is none.
+        The elements, none where `decode` took them, and where the next one begins; None where the guess fails or there
+        is none.
     """
     try:
         _, end = _scan(buffer, place)
-    except (StopIteration, json.JSONDecodeError, RecursionError):
+    except _BROKEN:
         return None
     match = _SEPARATOR.match(buffer, end)
     if match is None or buffer[end - 1] != "}" or not buffer.startswith("{", match.end()):
@@ -119,9 +128,12 @@ def _many(buffer: str, place: int) -> tuple[list[Any], int] | None:
         last = buffer.rfind(between, place, last)
         if last < 0:
             return None
+        text = f"[{buffer[place : last + 1]}]"
+        if decode(text, False):
+            return [], last + len(between) - 1
         try:
-            rows, _ = _scan(f"[{buffer[place : last + 1]}]", 0)
-        except (StopIteration, json.JSONDecodeError, RecursionError):
+            rows, _ = _scan(text, 0)
+        except _BROKEN:
             continue
         return rows, last + len(between) - 1
     return None
@@ -140,16 +152,9 @@ def _elements(buffer: str, place: int) -> tuple[list[Any], list[int], int, Excep
     """
     rows: list[Any] = []
     starts: list[int] = []
-    separator = ", "
     try:
         while True:
-            # Space before an element is only here where two separators differ.
             value, end = _scan(buffer, place)
-            if buffer.startswith(separator, end) and buffer[end + len(separator) : end + len(separator) + 1].strip():
-                rows.append(value)
-                starts.append(place)
-                place = end + len(separator)
-                continue
             match = _SEPARATOR.match(buffer, end)
             closing = _after_space(buffer, end)
             if match is None and not buffer.startswith("]", closing):
@@ -160,8 +165,8 @@ def _elements(buffer: str, place: int) -> tuple[list[Any], list[int], int, Excep
             starts.append(place)
             if match is None:
                 return rows, starts, closing, None
-            separator, place = match.group(), match.end()
-    except (StopIteration, json.JSONDecodeError, RecursionError) as error:
+            place = match.end()
+    except _BROKEN as error:
         return rows, starts, place, error
 
 
@@ -169,33 +174,91 @@ def _lines_of(text: str, place: int, line: int) -> Callable[[int], int]:
     return lambda index: line + text.count("\n", 0, _elements(text, place)[1][index])
 
 
-def json_lines(file: TextIO) -> Iterator[Batch]:
-    """Give the values of JSON Lines; empty lines are passed over.
+def json_lines(file: TextIO, decode: Decode = _takes_nothing) -> Iterator[Batch]:
+    """Give the values of JSON Lines that `decode` does not take; empty lines are passed over.
 
     Args:
         file: A text file at its beginning.
+        decode: Is offered each block first.
     """
+    before = 0
+    while block := file.read(_CHUNK) + file.readline(LONGEST_ROW):
+        if not decode(block, True):
+            rows: list[Any] = []
+            lines: list[int] = []
+            for number, text in enumerate(io.StringIO(block, newline=""), start=before + 1):
+                start = _after_space(text, 0)
+                if start < len(text):
+                    rows.append(_line(text, start))
+                    lines.append(number)
+            if rows:
+                yield Batch(rows, lines.__getitem__)
+        before += block.count("\n") + block.count("\r") - block.count("\r\n")
+
+
+def _line(text: str, start: int) -> Any:
+    try:
+        value, end = _scan(text, start)
+    except _BROKEN as error:
+        return _broken(_message(error))
+    return _broken(f"goes on after its end: {text[end : end + 20]!r}") if text[end:].strip() else value
+
+
+def csv_rows(file: TextIO, name: str, plain: frozenset[str]) -> Iterator[Batch]:
+    """Give the rows of a CSV with a header, as mappings; an empty cell is absent, and one that holds JSON is decoded.
+
+    Args:
+        file: A text file at its beginning, opened with `newline=""`.
+        name: Its name for errors.
+        plain: Columns that are left as text.
+
+    Raises:
+        MetricsError: The header names a column twice, or the text is not a CSV.
+    """
+    csv.field_size_limit(LONGEST_ROW)
+    reader = csv.reader(file, strict=True)
     rows: list[Any] = []
     lines: list[int] = []
-    number = 0
-    while text := file.readline(LONGEST_ROW):
-        number += 1
-        start = 0 if text[0] == "{" else _after_space(text, 0)
-        if start == len(text):
-            continue
-        try:
-            value, end = _scan(text, start)
-            if text[end:] != "\n" and text[end:].strip():
-                value = BrokenRow(f"goes on after its end: {text[end : end + 20]!r}")
-        except (StopIteration, json.JSONDecodeError, RecursionError) as error:
-            value = BrokenRow(_message(error))
-        rows.append(value)
-        lines.append(number)
-        if len(rows) == BATCH:
-            yield Batch(rows, lines.__getitem__)
-            rows, lines = [], []
+    line = 1
+    try:
+        columns = [column.strip() for column in next(reader, [])]
+        twice = [column for column in columns if columns.count(column) > 1]
+        if twice:
+            hint = "Give every column its own name."
+            raise MetricsError(f"the column {twice[0]!r} is there twice", where=f"{name}:1", hint=hint)
+        line = reader.line_num + 1
+        for cells in reader:
+            if len(cells) == len(columns):
+                row = {column: cell for column, cell in zip(columns, cells, strict=True) if cell != ""}
+                rows.append({column: cell if column in plain else _decoded(cell) for column, cell in row.items()})
+                lines.append(line)
+            elif cells:
+                rows.append(_broken(f"has {len(cells)} cells, and the header has {len(columns)}"))
+                lines.append(line)
+            line = reader.line_num + 1
+            if len(rows) >= _BATCH:
+                yield Batch(rows, lines.__getitem__)
+                rows, lines = [], []
+    except csv.Error as error:
+        hint = "Quote cells with quotes."
+        raise MetricsError(f"is not a CSV: {error}", where=f"{name}:{line}", hint=hint) from None
     if rows:
         yield Batch(rows, lines.__getitem__)
+
+
+def _decoded(cell: str) -> Any:
+    try:
+        return json.loads(cell, parse_constant=_refuse)
+    except (ValueError, RecursionError):
+        return cell
+
+
+def _refuse(constant: str) -> Any:
+    raise ValueError(constant)
+
+
+def _broken(message: str) -> WrongValueError:
+    return WrongValueError(message, "Correct the line, or skip bad rows with --skip-bad.")
 
 
 def _after_space(text: str, place: int) -> int:

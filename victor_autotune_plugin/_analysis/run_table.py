@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 from attrs import frozen
@@ -14,33 +14,20 @@ Codes: TypeAlias = NDArray[np.int64]
 Flags: TypeAlias = NDArray[np.bool_]
 TeamKey: TypeAlias = tuple[str, str]
 
-RUN_COLUMNS: Final[Mapping[str, str]] = {
-    "duration": "d",
-    "score": "d",
-    "tool_calls": "d",
-    "timestamp": "d",
-    "cost": "d",
-    "tokens": "d",
-    "tool_budget": "d",
-    "timeout": "d",
-    "success": "b",
-    "timed_out": "b",
-    "size": "i",
-    "team": "i",
-    "formation": "i",
-    "task": "i",
+RUN_COLUMNS: Final[Mapping[str, Any]] = {
+    **dict.fromkeys(
+        ("duration", "score", "tool_calls", "timestamp", "cost", "tokens", "tool_budget", "timeout"), np.float64
+    ),
+    **dict.fromkeys(("success", "timed_out"), np.bool_),
+    **dict.fromkeys(("size", "team", "formation", "task"), np.int32),
 }
-"""Name and type code (of `array`) of each column. In those of type `d`, NaN is what is not known; task -1 is none."""
+"""Name and type of each column. NaN stands for what is not known, task -1 for none."""
 
-MEMBER_COLUMNS: Final[Mapping[str, str]] = {
-    "run": "q",
-    "member": "i",
-    "duration": "d",
-    "tool_calls": "d",
-    "refused": "d",
-    "tokens": "d",
-    "success": "b",
-    "finished": "b",
+MEMBER_COLUMNS: Final[Mapping[str, Any]] = {
+    "run": np.int64,
+    "member": np.int32,
+    **dict.fromkeys(("duration", "tool_calls", "refused", "tokens"), np.float64),
+    **dict.fromkeys(("success", "finished"), np.bool_),
 }
 
 
@@ -120,16 +107,16 @@ class TeamTable:
         return self.formations[int(self.formation[-1])]
 
     def where(self, chosen: Flags) -> TeamTable:
-        """Return the table of the runs that are chosen.
-
-        Args:
-            chosen: Whether to keep each run.
-        """
+        """Return the table of the runs that are chosen."""
         if chosen.all():
             return self
+        rows = np.flatnonzero(chosen)
+        whole = len(rows) > 0 and rows[-1] - rows[0] + 1 == len(rows)
+        # A part in one piece is a view, which takes neither time nor memory.
+        part = slice(rows[0], rows[-1] + 1) if whole else rows
         place = np.cumsum(chosen) - 1
         members = [_chosen_runs(member, chosen, place) for member in self.members]
-        columns = {name: getattr(self, name)[chosen] for name in RUN_COLUMNS if name != "team"}
+        columns = {name: getattr(self, name)[part] for name in RUN_COLUMNS if name != "team"}
         return TeamTable(
             self.key, **columns, formations=self.formations, members=tuple(m for m in members if len(m.run))
         )

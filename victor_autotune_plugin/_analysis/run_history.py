@@ -1,0 +1,356 @@
+"""Runs in compact columns: a million of them in about a hundred megabytes, fed run by run or in batches.
+
+The columns of all teams stand in the same arrays; `RunHistory.table` cuts out one team's as numpy arrays in the order
+of time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from typing import Any, Final
+
+import numpy as np
+from attrs import Factory, field, frozen
+from numpy.typing import NDArray
+
+from .._model.plan import SUB_TEAMS
+from .._model.run import MemberOutcome, TeamRun
+from .run_table import MEMBER_COLUMNS, RUN_COLUMNS, Floats, MemberTable, TeamKey, TeamTable
+
+_BATCH: Final = 1000
+_UNKNOWN: Final[Mapping[Any, Any]] = {np.float64: np.nan, np.int32: -1, np.bool_: False}
+_FIELD_OF: Final = {
+    "duration": "duration_seconds",
+    "size": "member_count",
+    "cost": "cost_usd",
+    "timeout": "timeout_seconds",
+    **{name: name for name in ("score", "tool_calls", "timestamp", "tool_budget", "success", "timed_out")},
+}
+"""Field of `RunRow` that a column holds."""
+
+_NUMBERS: Final = (*_FIELD_OF.values(), "input_tokens", "output_tokens")
+
+
+def _outcomes(values: Iterable[MemberOutcome]) -> tuple[MemberOutcome, ...]:
+    return tuple(values)
+
+
+@frozen
+class RunRow:
+    """One run as a row of the history: what a row of a metrics file says, and what is analysed of a recorded run.
+
+    Attributes:
+        team_id: The team.
+        formation: One of Victor's formations, or `SUB_TEAMS`.
+        member_count: Members that took part.
+        success: Whether the team succeeded.
+        duration_seconds: Seconds from start to finish.
+        tool_calls: Tool calls that ran, all members.
+        timestamp: Unix time of the start, seconds.
+        workflow: Workflow name, empty when it is not known.
+        score: Graded outcome in [0, 1]; without one, 1 for a success and 0 for a failure.
+        cost_usd: Cost in US dollars, or None.
+        input_tokens: Prompt tokens, or None when they were not counted.
+        output_tokens: Completion tokens, or None.
+        timed_out: Whether a deadline ended it.
+        cancelled: Whether it was cancelled from outside. Such runs are left out of every figure.
+        error_class: Class of the error that ended it, or None.
+        task_key: Key that is equal for the same task, or None.
+        tool_budget: Tool calls the team was allowed, where that was enforced, else None.
+        timeout_seconds: Deadline that was enforced, or None.
+        members: What each member did, in order; empty when it is not known.
+        run_id: Unique id, or None.
+        extra: Further fields of a metrics file, as they were.
+    """
+
+    team_id: str
+    formation: str
+    member_count: int
+    success: bool
+    duration_seconds: float
+    tool_calls: int
+    timestamp: float
+    workflow: str = ""
+    score: float = field(default=Factory(lambda self: 1.0 if self.success else 0.0, takes_self=True))
+    cost_usd: float | None = None
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    timed_out: bool = False
+    cancelled: bool = False
+    error_class: str | None = None
+    task_key: str | None = None
+    tool_budget: int | None = None
+    timeout_seconds: float | None = None
+    members: tuple[MemberOutcome, ...] = field(default=(), converter=_outcomes)
+    run_id: str | None = None
+    extra: Mapping[str, Any] = field(factory=dict)
+
+    @classmethod
+    def of(cls, run: TeamRun) -> RunRow:
+        """Return the row of a recorded run."""
+        used = run.plan_used
+        same = ["success", "duration_seconds", "tool_calls", "score", "cost_usd", "input_tokens", "output_tokens"]
+        same += ("timed_out", "cancelled", "error_class", "task_key", "members", "run_id")
+        return cls(
+            team_id=run.spec.team_id,
+            formation=SUB_TEAMS if used.sub_teams else used.formation or run.spec.formation,
+            member_count=len(run.members) or len(used.members or run.spec.members),
+            timestamp=run.started_at,
+            workflow=run.spec.workflow,
+            tool_budget=used.tool_budget,
+            timeout_seconds=used.timeout_seconds,
+            **{name: getattr(run, name) for name in same},
+        )
+
+
+class RunHistory:
+    """Collects runs of any number of teams.
+
+    Args:
+        runs: Runs to begin with, in any order.
+    """
+
+    def __init__(self, runs: Iterable[TeamRun | RunRow] = ()) -> None:
+        self._count = 0
+        self._columns = _Columns(RUN_COLUMNS)
+        self._member_columns = _Columns(MEMBER_COLUMNS)
+        self._teams: dict[TeamKey, int] = {}
+        self._formations: dict[str, int] = {}
+        self._tasks: dict[tuple[int, str], int] = {}
+        self._members: dict[tuple[int, str], int] = {}
+        self._team_members: dict[int, dict[int, MemberOutcome]] = {}
+        self._counts: dict[TeamKey, int] | None = None
+        self._is_sorted = True
+        self.extend(runs)
+
+    def __len__(self) -> int:
+        return self._count
+
+    @property
+    def teams(self) -> dict[TeamKey, int]:
+        """The teams, in the order in which they first appeared, each with its number of runs."""
+        if self._counts is None:
+            counts = np.bincount(self._columns.whole("team"), minlength=len(self._teams))
+            self._counts = dict(zip(self._teams, counts.tolist(), strict=True))
+        return dict(self._counts)
+
+    @property
+    def formations(self) -> tuple[str, ...]:
+        """Names of the formations, by the number in the column `formation`."""
+        return tuple(self._formations)
+
+    def extend(self, runs: Iterable[TeamRun | RunRow]) -> None:
+        """Take in runs in any order; cancelled ones are left out."""
+        left = iter(runs)
+        while batch := list(islice(left, _BATCH)):
+            rows = [RunRow.of(run) if isinstance(run, TeamRun) else run for run in batch if not run.cancelled]
+            first = len(self)
+            teams = self.add_columns(
+                [row.team_id for row in rows],
+                [row.formation for row in rows],
+                workflows=[row.workflow for row in rows],
+                tasks=[row.task_key for row in rows],
+                **{name: np.array([getattr(row, name) for row in rows], dtype=np.float64) for name in _NUMBERS},
+            )
+            places = zip(range(first, first + len(rows)), teams.tolist(), rows, strict=True)
+            self._add_members([(number, team, member) for number, team, row in places for member in row.members])
+
+    def add_columns(
+        self,
+        team_ids: Sequence[str],
+        formations: Sequence[str],
+        *,
+        workflows: Sequence[str | None] | None = None,
+        tasks: Sequence[str | None] | None = None,
+        **numbers: Floats,
+    ) -> NDArray[np.int32]:
+        """Take in a batch of runs without their members.
+
+        Args:
+            team_ids: Team of each run.
+            formations: Formation of each run.
+            workflows: Workflow of each run, or None when none is known.
+            tasks: Task key of each run, or None when none has one.
+            numbers: The other fields of `RunRow`, in their units; NaN, or a column that is absent, is not known.
+
+        Returns:
+            The number of each run's team.
+        """
+        if workflows is None:
+            teams = _codes(self._teams, team_ids, lambda name: ("", name))
+        else:
+            teams = _codes(self._teams, [(flow or "", name) for flow, name in zip(workflows, team_ids, strict=True)])
+        success = numbers["success"]
+        score = numbers.get("score", success)
+        columns: dict[str, Any] = {
+            **{column: numbers[name] for column, name in _FIELD_OF.items() if name in numbers},
+            "score": np.where(np.isnan(score), success, score),
+            "tokens": _tokens(numbers.get("input_tokens"), numbers.get("output_tokens")),
+            "team": teams,
+            "formation": _codes(self._formations, formations),
+            "task": None if tasks is None else _task_codes(self._tasks, teams.tolist(), tasks),
+        }
+        # A flag that is not known is not set.
+        flags = {name: np.nan_to_num(columns[name]) for name in ("timed_out",) if columns.get(name) is not None}
+        self._columns.add(len(teams), {**columns, **flags})
+        self._count += len(teams)
+        self._counts, self._is_sorted = None, False
+        return teams
+
+    def table(self, key: TeamKey) -> TeamTable:
+        """Return the runs of one team in the order of time.
+
+        Args:
+            key: `(workflow, team_id)`.
+
+        Raises:
+            KeyError: There is no run of such a team.
+        """
+        columns = self.columns(key, [name for name in RUN_COLUMNS if name != "team"])
+        members = tuple(self._member_tables(self._teams[key]))
+        return TeamTable(key, **columns, formations=self.formations, members=members)
+
+    def columns(self, key: TeamKey, names: Iterable[str]) -> dict[str, NDArray[Any]]:
+        """Return some columns of one team's runs, in the order of time.
+
+        Args:
+            key: `(workflow, team_id)`.
+            names: Names of `RUN_COLUMNS`.
+
+        Raises:
+            KeyError: There is no run of such a team.
+        """
+        self._sort()
+        first, last = self._columns.range("team", self._teams[key])
+        return {name: self._columns.part(name, first, last) for name in names}
+
+    def _sort(self) -> None:
+        """Put the runs in the order of teams and time, so that those of a team stand together."""
+        if self._is_sorted:
+            return
+        order = np.lexsort((self._columns.whole("timestamp"), self._columns.whole("team")))
+        self._columns.sort(order)
+        if len(self._member_columns):
+            place = np.empty_like(order)
+            place[order] = np.arange(len(order))
+            runs = place[self._member_columns.whole("run")]
+            self._member_columns.replace("run", runs)
+            self._member_columns.sort(np.lexsort((runs, self._member_columns.whole("member"))))
+        self._is_sorted = True
+
+    def _add_members(self, outcomes: Sequence[tuple[int, int, MemberOutcome]]) -> None:
+        """Take in what members did: number of the run, number of the team, and the outcome."""
+        if not outcomes:
+            return
+        codes = _codes(self._members, [(team, member.id) for _, team, member in outcomes])
+        for code, (_, team, member) in zip(codes.tolist(), outcomes, strict=True):
+            self._team_members.setdefault(team, {})[code] = member
+        members = [member for _, _, member in outcomes]
+        columns: dict[str, Any] = {
+            "run": [number for number, _, _ in outcomes],
+            "member": codes,
+            "duration": [member.duration_seconds for member in members],
+            "tool_calls": [member.tool_calls for member in members],
+            "refused": [member.tool_calls_refused for member in members],
+            "tokens": [member.input_tokens + member.output_tokens for member in members],
+            "success": [member.success for member in members],
+            "finished": [member.finished for member in members],
+        }
+        self._member_columns.add(len(members), columns)
+
+    def _member_tables(self, team: int) -> Iterator[MemberTable]:
+        """Give the tables of a team's members, with runs counted from the team's first."""
+        first_run, _ = self._columns.range("team", team)
+        for code, member in self._team_members.get(team, {}).items():
+            first, last = self._member_columns.range("member", code)
+            columns = {
+                name: self._member_columns.part(name, first, last) for name in MEMBER_COLUMNS if name != "member"
+            }
+            yield MemberTable(member.id, member.role, **{**columns, "run": columns["run"] - first_run})
+
+
+class _Columns:
+    """Columns that grow by batches; one of which nothing is known takes no room.
+
+    Args:
+        types: Type of each.
+    """
+
+    def __init__(self, types: Mapping[str, Any]) -> None:
+        self._types = types
+        self._parts: dict[str, list[NDArray[Any]]] = {name: [] for name in types}
+        self._count = 0
+
+    def __len__(self) -> int:
+        return self._count
+
+    def add(self, count: int, values: Mapping[str, Any]) -> None:
+        """Add a batch of rows; a column that is absent or None is not known."""
+        for name, parts in self._parts.items():
+            column = values.get(name)
+            if column is not None and (parts or self._count == 0):
+                parts.append(np.asarray(column).astype(self._types[name], copy=False))
+            elif column is not None:
+                parts.extend([self._unknown(name, self._count), np.asarray(column).astype(self._types[name])])
+            elif parts:
+                parts.append(self._unknown(name, count))
+        self._count += count
+
+    def whole(self, name: str) -> NDArray[Any]:
+        """Return a column."""
+        parts = self._parts[name]
+        if len(parts) != 1:
+            parts[:] = [np.concatenate(parts) if parts else self._unknown(name, self._count)]
+        return parts[0]
+
+    def part(self, name: str, first: int, last: int) -> NDArray[Any]:
+        """Return some rows of a column; whole numbers have 64 bits."""
+        if not self._parts[name]:
+            return self._unknown(name, last - first)
+        kind = self._types[name]
+        return self.whole(name)[first:last].astype(np.int64 if kind is np.int32 else kind, copy=False)
+
+    def range(self, name: str, value: int) -> tuple[int, int]:
+        """Return where the rows begin and end that have a value in a column that is sorted."""
+        column = self.whole(name)
+        # A plain integer would make numpy convert the column.
+        first, last = np.searchsorted(column, np.array([value, value + 1], dtype=column.dtype))
+        return int(first), int(last)
+
+    def sort(self, order: NDArray[Any]) -> None:
+        """Put the rows in another order."""
+        for name, parts in self._parts.items():
+            if parts:
+                self.replace(name, self.whole(name)[order])
+
+    def replace(self, name: str, column: NDArray[Any]) -> None:
+        """Put another column in the place of one."""
+        self._parts[name][:] = [column]
+
+    def _unknown(self, name: str, count: int) -> NDArray[Any]:
+        kind = self._types[name]
+        return np.full(count, _UNKNOWN.get(kind, 0), dtype=kind)
+
+
+def _itself(value: Any) -> Any:
+    return value
+
+
+def _codes(numbers: dict[Any, int], values: Sequence[Any], key: Callable[[Any], Any] = _itself) -> NDArray[np.int32]:
+    """Return the number of each value; a new one gets the next."""
+    codes = {value: numbers.setdefault(key(value), len(numbers)) for value in dict.fromkeys(values)}
+    return np.fromiter(map(codes.__getitem__, values), dtype=np.int32, count=len(values))
+
+
+def _task_codes(numbers: dict[Any, int], teams: Sequence[int], tasks: Sequence[str | None]) -> NDArray[np.int32]:
+    known = np.array([task is not None for task in tasks], dtype=np.bool_)
+    codes = np.full(len(tasks), -1, dtype=np.int32)
+    codes[known] = _codes(numbers, [pair for pair in zip(teams, tasks, strict=True) if pair[1] is not None])
+    return codes
+
+
+def _tokens(sent: Floats | None, received: Floats | None) -> Floats | None:
+    if sent is None or received is None:
+        return received if sent is None else sent
+    return np.where(np.isnan(sent), received, sent + np.nan_to_num(received))

@@ -1,0 +1,134 @@
+"""The fast way from the text of a metrics file to a `RunHistory`: msgspec decodes whole blocks, numpy checks columns.
+
+A block in which anything is out of the ordinary (a missing field, text for a number, members, a value out of range) is
+not taken and goes the way of single rows, so that both ways take and refuse the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from json import JSONDecoder
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+import numpy as np
+
+from .._values.fields import Choice, Flag, Number
+from .row_fields import FIELDS, LAST_SECOND, LONGEST_NAME, MEMBERS, Moment, RowField
+
+if TYPE_CHECKING:
+    import msgspec
+
+    from .._analysis.run_history import RunHistory
+    from .._analysis.run_table import Floats
+
+_BESIDE: Final = (MEMBERS, "spec")
+"""Rows with these have more in them than single values."""
+
+
+class TypedRows:
+    """Takes in blocks of rows whose fields have single values of the usual types.
+
+    Args:
+        history: Where the runs go.
+    """
+
+    def __init__(self, history: RunHistory) -> None:
+        self._history = history
+        self._keys: set[str] = set()
+        self._decoders: tuple[msgspec.json.Decoder[Any], msgspec.json.Decoder[list[Any]]] | None = None
+        self._fields: list[RowField] = []
+
+    def decode(self, text: str, is_lines: bool) -> bool:
+        """Take in the rows of a JSON list or of JSON Lines, or return False."""
+        from msgspec import MsgspecError
+
+        if self._decoders is None:
+            try:
+                self.learn([JSONDecoder().raw_decode(text, 0 if is_lines else 1)[0]])
+            except (ValueError, RecursionError):
+                return False
+        assert self._decoders is not None
+        of_one, of_list = self._decoders
+        try:
+            rows = of_one.decode_lines(text) if is_lines else of_list.decode(text)
+        except (MsgspecError, RecursionError, UnicodeError):
+            return False
+        return self._take(rows)
+
+    def learn(self, rows: Collection[object]) -> None:
+        """Expect the fields of these rows in those to come; only they are read, which saves half the time."""
+        from msgspec import defstruct, json
+
+        found = {key for row in rows if isinstance(row, dict) for key, value in row.items() if value is not None}
+        if self._decoders is not None and found <= self._keys:
+            return
+        self._keys |= found
+        self._fields = []
+        members: list[Any] = []
+        names = {}
+        for one in FIELDS:
+            spelling = next((key for key in one.keys if key in self._keys), one.keys[0] if one.required else None)
+            if spelling is not None:
+                self._fields.append(one)
+                names[one.name] = spelling
+                members.append((one.name, _type_of(one)) if one.required else (one.name, _type_of(one) | None, None))
+            # A row may have null there, or nothing.
+            others = [key for key in one.keys if key != spelling]
+            members += [(f"other_{key}", None, None) for key in others]
+            names.update({f"other_{key}": key for key in others})
+        members += [(key, None, None) for key in _BESIDE]
+        members.sort(key=len)  # those without a default come first
+        row = defstruct("Row", members, rename=names, gc=False)
+        self._decoders = json.Decoder(row), json.Decoder(list[row])  # type: ignore[valid-type]
+
+    def _take(self, rows: Sequence[Any]) -> bool:
+        if not rows:
+            return True
+        numbers: dict[str, Floats] = {}
+        texts: dict[str, list[Any]] = {}
+        for one in self._fields:
+            found = map(attrgetter(one.name), rows)
+            if isinstance(one.kind, Number | Moment | Flag):
+                # None becomes NaN, which no JSON has that msgspec takes.
+                required = one.required
+                column = np.fromiter(found, np.float64, len(rows)) if required else np.array([*found], np.float64)
+                if not _in_range(one, column):
+                    return False
+                numbers[one.name] = column
+                continue
+            values = list(found)
+            if isinstance(one.kind, Choice) or all(
+                name is None or (name.strip() and len(name) <= LONGEST_NAME) for name in set(values)
+            ):
+                texts[one.name] = values
+            else:
+                return False
+        if np.any(numbers.pop("cancelled", np.zeros(1)) == 1):
+            return False
+        self._history.add_columns(
+            texts["team_id"],
+            texts["formation"],
+            workflows=texts.get("workflow"),
+            tasks=texts.get("task_key"),
+            **numbers,
+        )
+        return True
+
+
+def _type_of(one: RowField) -> Any:
+    if isinstance(one.kind, Choice):
+        return Literal[one.kind.options]
+    if isinstance(one.kind, Flag):
+        return bool
+    return float if isinstance(one.kind, Number | Moment) else str
+
+
+def _in_range(one: RowField, column: Floats) -> bool:
+    kind = one.kind
+    if isinstance(kind, Flag):
+        return True
+    low, high = (kind.low, kind.high) if isinstance(kind, Number) else (0, LAST_SECOND)
+    if np.fmin.reduce(column) < low or np.fmax.reduce(column) > high:
+        return False
+    return not (isinstance(kind, Number) and kind.whole and np.fmax.reduce(column - np.floor(column)) > 0)
