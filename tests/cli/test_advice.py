@@ -128,7 +128,7 @@ def test_bad_rows_are_named_or_skipped(call: Callable[..., Said], tmp_path: Path
     options = ["--dry-run"] if command == "apply" else []
     said = call(command, "--metrics", "bad.jsonl", *options)
     assert said.code == 2
-    assert "error: bad.jsonl:2: success: is 'maybe'" in said.err
+    assert "error: bad.jsonl:2: success: 'maybe' is neither true nor false" in said.err
     assert said.out == ""
     said = call(command, "--metrics", "bad.jsonl", "--skip-bad", *options)
     assert said.code == 0, said.err

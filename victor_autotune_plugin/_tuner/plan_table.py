@@ -9,9 +9,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from .._model.plan import FORMATIONS, TeamPlan, TeamSpec
+from .._model.plan import FORMATIONS, SUB_TEAMS, TeamPlan, TeamSpec
 from .regression import Floats
-from .space import SUB_TEAMS, Shape, shape_of
+from .space import Shape, shape_of
 
 KINDS: Final = (*FORMATIONS, SUB_TEAMS)
 """What the first knob can be."""

@@ -8,13 +8,10 @@ from typing import Any, Final
 
 from attrs import field, frozen
 
-from .._model.plan import EMPTY_PLAN, FORMATIONS, MemberSpec, TeamPlan, TeamSpec, feasible_formations
+from .._model.plan import EMPTY_PLAN, FORMATIONS, SUB_TEAMS, MemberSpec, TeamPlan, TeamSpec, feasible_formations
 
 Crossed = Callable[[TeamPlan], Sequence[Any]]
 """Names the limits that a plan crosses, as `Limits.crossed_by` does; empty when none."""
-
-SUB_TEAMS: Final = "sub_teams"
-"""Takes the place of a formation's name where a plan groups the members."""
 
 BUDGET_SHARES: Final = (1.0, 0.65)
 """Tool budgets that are tried, as shares of today's: SPEC.md asks for about 30 to 40 % less."""
