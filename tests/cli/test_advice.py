@@ -140,7 +140,7 @@ def test_bad_rows_are_named_or_skipped(call: Callable[..., Said], tmp_path: Path
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        (b"hello", "is no metrics file"),
+        (b"hello", "is not a metrics file"),
         (b"[1, 2]", "m.json:1: 1 is not a run"),
         (b'[{"team_id": "a"}]', "m.json:1: "),
         (b"\xff\xfe\x00", "is not UTF-8"),

@@ -7,8 +7,8 @@ import math
 import numpy as np
 from attrs import evolve
 
-from victor_autotune_plugin._model.plan import EMPTY_PLAN, FORMATIONS, MemberSpec, TeamSpec
-from victor_autotune_plugin._tuner.space import SUB_TEAMS, shape_of
+from victor_autotune_plugin._model.plan import EMPTY_PLAN, FORMATIONS, SUB_TEAMS, MemberSpec, TeamSpec
+from victor_autotune_plugin._tuner.space import shape_of
 
 from .draws import MOST_CHECKS, Draws, Floats
 from .world import (

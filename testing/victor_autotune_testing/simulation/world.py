@@ -9,9 +9,16 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from attrs import field, frozen
 
-from victor_autotune_plugin._model.plan import FORMATIONS, MemberSpec, TeamPlan, TeamSpec, feasible_formations
+from victor_autotune_plugin._model.plan import (
+    FORMATIONS,
+    SUB_TEAMS,
+    MemberSpec,
+    TeamPlan,
+    TeamSpec,
+    feasible_formations,
+)
 from victor_autotune_plugin._model.run import MemberOutcome, TeamRun
-from victor_autotune_plugin._tuner.space import SUB_TEAMS, Shape, plan_space, shape_of
+from victor_autotune_plugin._tuner.space import Shape, plan_space, shape_of
 
 from .draws import Draws, Floats
 
