@@ -9,10 +9,18 @@ import os
 import platform
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
+
+WIDTH: Final = 80
+_MOST_WRAPPED: Final = 24
+"""A first column that is longer wraps."""
+_BORDER: Final = 3
+"""Columns that a border and the space on both sides of a value take."""
 
 
 def parser(description: str) -> argparse.ArgumentParser:
@@ -47,24 +55,57 @@ def show(
     note: str = "",
     only_json: Sequence[str] = (),
 ) -> None:
-    """Print rows as a table and as JSON.
+    """Print rows as a table of at most 80 columns, and as JSON.
+
+    Nothing is cut: the first column wraps, and columns that find no room follow in a further table.
 
     Args:
         title: Title of the table.
-        rows: One mapping a row; the first one's keys are the columns.
+        rows: One mapping a row; the first one's keys are the columns, and its first key says what a row is about.
         json_file: Where to write the JSON, too, or None.
         note: A line under the table.
-        only_json: Columns that the table has no room for.
+        only_json: Columns that the table leaves out.
     """
-    table = Table(title=title, caption=note or None)
-    columns = [column for column in rows[0] if column not in only_json]
-    for column in columns:
-        table.add_column(column)
-    for row in rows:
-        table.add_row(*(str(row[column]) for column in columns))
-    Console().print(table)
+    console = Console(width=WIDTH)
+    blocks = _blocks(rows, [column for column in rows[0] if column not in only_json])
+    console.print(Text(title, style="bold"))
+    for columns in blocks:
+        table = Table()
+        for place, column in enumerate(columns):
+            table.add_column(
+                column,
+                justify="left" if place == 0 else "right",
+                width=_width(column, rows, wraps=place == 0),
+            )
+        for row in rows:
+            table.add_row(*(escape(str(row[column])) for column in columns))
+        console.print(table)
+    console.print(Text(note))
     figures = {"title": title, "python": platform.python_version(), "rows": [dict(row) for row in rows]}
     text = json.dumps(figures)
     print(text)
     if json_file is not None:
         json_file.write_text(text + "\n", encoding="utf-8")
+
+
+def _width(column: str, rows: Sequence[Mapping[str, Any]], *, wraps: bool) -> int:
+    """Return the columns that a column of the table needs: its longest word, and its values uncut unless they wrap."""
+    cells = [str(row[column]) for row in rows]
+    longest = max(len(word) for text in [column, *(cells if wraps else ())] for word in text.split() or [""])
+    values = max(map(len, cells))
+    return max(longest, min(values, _MOST_WRAPPED) if wraps else values)
+
+
+def _blocks(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> list[list[str]]:
+    """Return the columns of each table, the first one in all of them."""
+    first, *others = columns
+    start = 1 + _width(first, rows, wraps=True) + _BORDER
+    blocks, used = [[first]], start
+    for column in others:
+        width = _width(column, rows, wraps=False) + _BORDER
+        if used + width > WIDTH and len(blocks[-1]) > 1:
+            blocks.append([first])
+            used = start
+        blocks[-1].append(column)
+        used += width
+    return blocks

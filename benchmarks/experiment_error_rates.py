@@ -26,6 +26,7 @@ from attrs import evolve, field, frozen
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks._peers import PEERS, decide
+from benchmarks._report import show
 from benchmarks._worlds import Real, Tasks, World, choose, find_real, read_real, read_tasks
 from victor_autotune_plugin.experiment import (
     ALL_RULES,
@@ -296,10 +297,8 @@ def cases(real: bool) -> list[Case]:
 def run(
     chosen: list[Case], null_repetitions: int, other_repetitions: int, processes: int, data: Real
 ) -> list[dict[str, Any]]:
-    """Simulate the cases and print a line for each."""
+    """Simulate the cases, and say on standard error how far it is."""
     rows = []
-    peers = "".join(f"{name[:6]:>7}" for name in ("naive", "fixed", "peeked", "sequen", "mSPRT"))
-    print(f"{'case':<44}{'reps':>6}{'passed %':>14}{'failed':>7}{'median':>7}{'80 %':>6}{peers}{'s':>6}")
     with ProcessPoolExecutor(processes) as pool:
         for number, case in enumerate(chosen):
             begin = time.perf_counter()
@@ -312,20 +311,28 @@ def run(
             results = [result for chunk in pool.map(_chunk, jobs) for result in chunk]
             row = summarise(case, results)
             rows.append(row)
-            print(line(row, time.perf_counter() - begin), flush=True)
+            seconds = time.perf_counter() - begin
+            print(f"{number + 1} of {len(chosen)}: {case.name}, {seconds:.0f} s", file=sys.stderr, flush=True)
     return rows
 
 
-def line(row: dict[str, Any], seconds: float) -> str:
-    """Return the table's line of one case."""
-    runs = [("-" if row[name] is None else f"{row[name]:.0f}") for name in ("median_runs", "runs_80")]
-    if "passed" in row:
-        peers = "".join(f"{row[peer]:>7.1f}" for peer in PEERS)
-        middle = f"{row['passed']:>7.2f} ±{row['passed_error']:<4.2f}{row['failed']:>8.2f}"
-    else:
-        peers = " " * 7 * len(PEERS)
-        middle = f"{row['rolled_back']:>7.2f} ±{row['rolled_back_error']:<4.2f}{'back':>8}"
-    return f"{row['case']:<44}{row['repetitions']:>6}{middle}{runs[0]:>7}{runs[1]:>6}{peers}{seconds:>6.0f}"
+def shown(row: dict[str, Any]) -> dict[str, Any]:
+    """Return the table's row of one case."""
+    tests = "passed" in row
+    name = "passed" if tests else "rolled_back"
+    return {
+        "case": row["case"],
+        "reps": row["repetitions"],
+        "passed %": f"{row[name]:.2f} ±{row[f'{name}_error']:.2f}{'' if tests else ' back'}",
+        "failed %": f"{row['failed']:.2f}" if tests else "",
+        "median runs": _whole(row["median_runs"]),
+        "80 % by": _whole(row["runs_80"]),
+        **{peer.replace("_", " "): f"{row[peer]:.1f}" if tests else "" for peer in PEERS},
+    }
+
+
+def _whole(value: float | None) -> str:
+    return "-" if value is None else f"{value:.0f}"
 
 
 def reached(case: Case, row: dict[str, Any]) -> list[dict[str, Any]]:
@@ -362,25 +369,29 @@ def covered(row: dict[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def print_covariates(row: dict[str, Any]) -> None:
-    """Print by how much known tasks shorten tests."""
-    for name in ("plain", "adjusted"):
-        power = f"{row[f'{name}_passed']:.1f} ±{row[f'{name}_passed_error']:.1f} % passed"
-        shown = [row[f"{name}_{figure}"] for figure in ("median", "runs_80")]
-        runs = "median {}, 80 % by {} runs per arm".format(
-            *("-" if value is None else f"{value:.0f}" for value in shown)
-        )
-        print(f"{row['case']:<44}{row['repetitions']:>6}  {name:<9} {power}, {runs}")
+def shown_covariates(row: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the table's rows of by how much known tasks shorten tests."""
+    return [
+        {
+            "case": f"{row['case']}, {name}",
+            "reps": row["repetitions"],
+            "passed %": f"{row[f'{name}_passed']:.1f} ±{row[f'{name}_passed_error']:.1f}",
+            "median runs": _whole(row[f"{name}_median"]),
+            "80 % by": _whole(row[f"{name}_runs_80"]),
+        }
+        for name in ("plain", "adjusted")
+    ]
 
 
-def print_reached(found: list[dict[str, Any]]) -> None:
-    """Print which figures were reached."""
-    print(f"\n{'to reach':<60}{'measured':>16}  wanted")
-    for one in found:
-        measured = "-" if one["measured"] is None else f"{one['measured']:.2f}"
-        error = "" if one["error"] is None else f" ±{one['error']:.2f}"
-        what = f"{one['case']}: {one['figure'].replace('_', ' ')}"
-        print(f"{what:<60}{measured + error:>16}  {one['wanted']:<14}{'' if one['met'] else 'NOT MET'}")
+def shown_figure(one: dict[str, Any]) -> dict[str, Any]:
+    """Return the table's row of one figure that was to be reached."""
+    error = "" if one["error"] is None else f" ±{one['error']:.2f}"
+    return {
+        "to reach": f"{one['case']}: {one['figure'].replace('_', ' ')}",
+        "measured": "-" if one["measured"] is None else f"{one['measured']:.2f}{error}",
+        "wanted": one["wanted"],
+        "met": "yes" if one["met"] else "NO",
+    }
 
 
 def main() -> None:
@@ -400,18 +411,24 @@ def main() -> None:
     data, only = read_real(path), arguments.only
     if not data:
         print("No real runs given (--data agent_runs.csv): their cases are left out.")
-    print("Peers: share of tests in which each sees a difference on the same runs, looking as `_peers` says.")
     chosen = [case for case in cases(bool(data)) if only in case.name or (only == "to reach" and case.wanted)]
     rows = run(chosen, nulls, others, arguments.processes, data)
     figures = [figure for case, row in zip(chosen, rows, strict=True) for figure in reached(case, row)]
+    if rows:
+        note = "peers: share of tests in which each sees a difference on the same runs, looking as `_peers` says"
+        show("Verdicts of tests, and rollbacks of promotions", [shown(row) for row in rows], None, note)
+    known: list[dict[str, Any]] = []
     tasks = read_tasks(path)
     for gain in (0.2, 0.3) if tasks and only in "covariates to reach" else ():
         rows.append(compare_covariates(tasks, others // 2, gain))
-        print_covariates(rows[-1])
+        known += shown_covariates(rows[-1])
     for sigma in (0.5, 0.7, 1.0) if only in "coverage to reach" else ():
         rows.append(cover(nulls, sigma))
         figures += covered(rows[-1])
-    print_reached(figures)
+    if known:
+        show("Tests with what is known of their tasks", known, None)
+    if figures:
+        show("Figures to reach", [shown_figure(one) for one in figures], None)
     if arguments.json:
         arguments.json.write_text(json.dumps({"rows": rows, "to_reach": figures}, indent=2) + "\n")
 

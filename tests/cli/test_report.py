@@ -14,7 +14,7 @@ import pytest
 from victor_autotune_plugin.storage import Store, default_url
 
 from .conftest import Said
-from .test_errors import HOSTILE
+from victor_autotune_testing.made_runs import HOSTILE_NAMES
 
 VOID = {"meta", "br"}
 FETCHING = {"script", "link", "img", "iframe", "object", "embed", "base", "form", "image", "use"}
@@ -107,7 +107,7 @@ def test_light_and_dark_define_the_same_colours(
     assert {name.strip("()") for name in re.findall(r"var(\(--\w+\))", text)} <= light
 
 
-@pytest.mark.parametrize("name", [*HOSTILE, "</style><script>alert(1)</script>", '"><img src=x onerror=alert(1)>'])
+@pytest.mark.parametrize("name", [*HOSTILE_NAMES, "</style><script>alert(1)</script>", '"><img src=x onerror=alert(1)>'])
 def test_hostile_names_stay_text(
     call: Callable[..., Said], simulate: Callable[..., Any], tmp_path: Path, name: str
 ) -> None:
