@@ -23,11 +23,12 @@ from .conftest import Said
 DIES_IN_A_RUN = """
 import os, sys, time
 from victor_autotune_plugin._model.plan import MemberSpec, TeamSpec
-from victor_autotune_plugin._model.experiment import RunStart
+from victor_autotune_plugin._model.run import PlannedRun, RunStart
 from victor_autotune_plugin.storage import Store
 
 with Store.open(sys.argv[1]).transaction() as transaction:
-    transaction.start_run(RunStart("gone", TeamSpec("flow", "team", "parallel", [MemberSpec("a")]), time.time()))
+    start = RunStart("gone", TeamSpec("flow", "team", "parallel", [MemberSpec("a")]), time.time())
+    transaction.start_run(start, PlannedRun())
 os._exit(1)
 """
 

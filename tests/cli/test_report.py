@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from victor_autotune_plugin.storage import Store, default_url
+from victor_autotune_testing.made_runs import HOSTILE_NAMES
 
 from .conftest import Said
-from victor_autotune_testing.made_runs import HOSTILE_NAMES
 
 VOID = {"meta", "br"}
 FETCHING = {"script", "link", "img", "iframe", "object", "embed", "base", "form", "image", "use"}
@@ -107,7 +107,9 @@ def test_light_and_dark_define_the_same_colours(
     assert {name.strip("()") for name in re.findall(r"var(\(--\w+\))", text)} <= light
 
 
-@pytest.mark.parametrize("name", [*HOSTILE_NAMES, "</style><script>alert(1)</script>", '"><img src=x onerror=alert(1)>'])
+@pytest.mark.parametrize(
+    "name", [*HOSTILE_NAMES, "</style><script>alert(1)</script>", '"><img src=x onerror=alert(1)>']
+)
 def test_hostile_names_stay_text(
     call: Callable[..., Said], simulate: Callable[..., Any], tmp_path: Path, name: str
 ) -> None:

@@ -230,7 +230,7 @@ def test_an_agent_that_victor_cannot_create(
     said = call("run", "flow.yaml", "--json")
     assert said.code == 2
     assert said.data["error"] == {
-        "message": "Victor could not create an agent", "where": None, "hint": "check --model",
+        "message": "Victor could not create an agent", "where": None, "hint": "check --model", "mend": "check --model",
     }  # fmt: skip
 
 
