@@ -13,7 +13,7 @@ from victor_autotune_plugin._host.workflows import read_workflows
 from victor_autotune_plugin.configfiles import read_team_config
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-STARTED = r"started by auto: Run the team (in formation parallel|with formation=parallel)"
+STARTED = r"started by auto: Run the team (in formation parallel|with formation[ =]parallel)"
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,8 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from victor_autotune_plugin._telemetry import providers
+from victor_autotune_plugin._telemetry.spans import _tracer as get_tracer
+from victor_autotune_testing import providers
 from victor_autotune_testing.realvictor import (
     make_members,
     make_step,
@@ -62,7 +63,7 @@ async def test_spans_of_the_application_nest_around_and_inside(
 ) -> None:
     from victor.teams import TeamParticipant, UnifiedTeamCoordinator
 
-    tracer = providers.tracer()
+    tracer = get_tracer()
     assert tracer is not None
 
     async def own(task: str, context: dict[str, Any]) -> str:

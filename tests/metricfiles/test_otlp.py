@@ -16,9 +16,9 @@ from victor_autotune_plugin._analysis import RunRow
 from victor_autotune_plugin._metricfiles import read_history, read_runs
 from victor_autotune_plugin._model.plan import MemberSpec, TeamPlan, TeamSpec
 from victor_autotune_plugin._model.run import MemberOutcome, TeamRun
-from victor_autotune_plugin._telemetry import providers
 from victor_autotune_plugin._telemetry.spans import member_span, team_run_span
 from victor_autotune_plugin.errors import MetricsError
+from victor_autotune_testing import providers
 
 SPEC = TeamSpec(
     "review", "reviewers", "sequential", [MemberSpec("scout", "researcher"), MemberSpec("judge", "reviewer")]

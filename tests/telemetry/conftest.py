@@ -16,7 +16,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from victor_autotune_plugin import failsafe
 from victor_autotune_plugin._model.plan import MemberSpec, TeamPlan, TeamSpec
 from victor_autotune_plugin._model.run import MemberOutcome, TeamRun
-from victor_autotune_plugin._telemetry import providers
+from victor_autotune_testing import providers
 
 
 class Telemetry:

@@ -17,9 +17,9 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_ON, Sampler
 
 from victor_autotune_plugin import failsafe
 from victor_autotune_plugin._model.plan import EMPTY_PLAN
-from victor_autotune_plugin._telemetry import providers
 from victor_autotune_plugin._telemetry.metrics import record_change, record_run
 from victor_autotune_plugin._telemetry.spans import member_span, team_run_span
+from victor_autotune_testing import providers
 
 
 class BrokenError(Exception):

@@ -15,9 +15,9 @@ from opentelemetry import trace
 
 from victor_autotune_plugin import failsafe
 from victor_autotune_plugin._model.plan import EMPTY_PLAN
-from victor_autotune_plugin._telemetry import providers
 from victor_autotune_plugin._telemetry.metrics import record_run
 from victor_autotune_plugin._telemetry.spans import member_span, team_run_span
+from victor_autotune_testing import providers
 
 ROOT = Path(__file__).parents[2]
 
@@ -25,7 +25,7 @@ PREAMBLE = """
     import sys
     from victor_autotune_plugin._model.plan import EMPTY_PLAN, TeamSpec
     from victor_autotune_plugin._model.run import TeamRun
-    from victor_autotune_plugin._telemetry import conventions, labels, metrics, providers, spans
+    from victor_autotune_plugin._telemetry import conventions, labels, metrics, spans
     assert not [name for name in sys.modules if name.startswith("opentelemetry")], "imported too early"
     spec = TeamSpec("review", "reviewers", "sequential", ())
     run = TeamRun("r", spec, 0.0, 1.0, True, 1.0)

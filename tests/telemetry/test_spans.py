@@ -15,8 +15,8 @@ from opentelemetry.trace import SpanKind, StatusCode
 from victor_autotune_plugin import failsafe
 from victor_autotune_plugin._model.plan import EMPTY_PLAN, TeamPlan, TeamSpec
 from victor_autotune_plugin._model.run import MemberOutcome
-from victor_autotune_plugin._telemetry import providers
 from victor_autotune_plugin._telemetry.spans import TeamRunSpan, member_span, team_run_span
+from victor_autotune_testing import providers
 
 
 def open_run(spec: TeamSpec, run_id: str = "run-1", **changes: Any) -> TeamRunSpan:

@@ -2,17 +2,21 @@
 
 Names under `gen_ai.` follow the OpenTelemetry semantic conventions for generative AI, which are still in
 development: their release 0.1.0, and, for the name of a workflow, also release 1.41.0 of the general conventions,
-where it was `gen_ai.workflow.name`. Names under `victor.autotune.` are our own. `docs/telemetry.md` explains each.
+where it was `gen_ai.workflow.name`. Names under `victor.autotune.` are the plugin's. `docs/telemetry.md` explains each.
 """
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Final
 
 from attrs import frozen
 
 SCOPE: Final = "victor_autotune_plugin"
 """Name of the instrumentation scope of all spans and metrics."""
+
+NO_PROVIDERS: Final = ("opentelemetry.trace", "opentelemetry.metrics")
+"""Modules of the API's own providers, which keep nothing and stand in while the application has set none."""
 
 # Attributes of the semantic conventions.
 OPERATION: Final = "gen_ai.operation.name"
@@ -26,7 +30,7 @@ ERROR_TYPE: Final = "error.type"
 EXPERIMENT: Final = "feature_flag.key"
 ARM: Final = "feature_flag.result.variant"
 
-# Attributes of our own.
+# Attributes of the plugin.
 RUN_ID: Final = "victor.autotune.run.id"
 PARENT_RUN_ID: Final = "victor.autotune.run.parent_id"
 NESTED: Final = "victor.autotune.run.nested"
@@ -107,9 +111,7 @@ TIMEOUTS: Final = Metric("victor.autotune.timeouts", "{run}", "Team runs that a 
 REFUSALS: Final = Metric(
     "victor.autotune.refusals", "{tool_call}", "Tool calls refused because a tool budget was spent."
 )
-CHANGES: Final = Metric(
-    "victor.autotune.changes", "{change}", "Changes of plans: experiments started and ended, promotions, rollbacks."
-)
+CHANGES: Final = Metric("victor.autotune.changes", "{change}", "Lines added to the histories of teams, by action.")
 
 METRICS: Final = (
     DURATION,
@@ -126,3 +128,14 @@ METRICS: Final = (
     CHANGES,
 )
 """All metrics."""
+
+
+@cache
+def scope_version() -> str | None:
+    """Return the version of the instrumentation scope."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("victor-autotune-plugin")
+    except PackageNotFoundError:
+        return None

@@ -23,39 +23,22 @@ def stable_name(name: str, otherwise: str = "unnamed") -> str:
     Victor gives members without an id one such as `executor_1f0c9a3e`, new each time. In a metric or a span name
     each would be a series of its own.
 
-    Args:
-        name: Id or name of a workflow, team or member.
-        otherwise: What to return when nothing else is left of it.
-
     Returns:
-        The name without a trailing UUID or run of 8 to 32 hex digits, at most 120 characters.
+        The name without a trailing UUID or run of 8 to 32 hex digits, at most 120 characters; `otherwise` when nothing
+        is left.
     """
     return _GENERATED.sub("", name)[:_LONGEST_NAME] or otherwise
 
 
 def error_type(error_class: str | None) -> str:
-    """Return a value for `error.type`.
-
-    Args:
-        error_class: Class of an error, or None when it is not known.
-
-    Returns:
-        The class, or `_OTHER` for anything that is not the name of a class: a message could hold a prompt.
-    """
+    """Return a value for `error.type`: `_OTHER` unless it is the name of a class, since a message may hold a prompt."""
     if error_class is not None and _CLASS_NAME.fullmatch(error_class):
         return error_class
     return names.OTHER_ERROR
 
 
 def run_outcome(run: TeamRun) -> tuple[str, str | None]:
-    """Return how a team run ended.
-
-    Args:
-        run: The run.
-
-    Returns:
-        Outcome, and the error type if it is a failure or a timeout.
-    """
+    """Return the outcome of a team run, and the error type of a failure or a timeout."""
     if run.cancelled:
         return names.CANCELLED, None
     if run.timed_out:
@@ -66,14 +49,7 @@ def run_outcome(run: TeamRun) -> tuple[str, str | None]:
 
 
 def member_outcome(member: MemberOutcome) -> tuple[str, str | None]:
-    """Return how a member ended.
-
-    Args:
-        member: The member.
-
-    Returns:
-        Outcome, and the error type if it is a failure.
-    """
+    """Return the outcome of a member, and the error type of a failure."""
     if not member.finished:
         return names.UNFINISHED, None
     if member.success:
@@ -82,11 +58,7 @@ def member_outcome(member: MemberOutcome) -> tuple[str, str | None]:
 
 
 def run_attributes(run: TeamRun) -> dict[str, Any]:
-    """Return what a finished run adds to its span; not its task key, which may be made of the task's text.
-
-    Args:
-        run: The run.
-    """
+    """Return what a finished run adds to its span; not its task key, which may be made of the task's text."""
     plan = run.plan_used
     attributes: dict[str, Any] = {
         names.ELAPSED: run.duration_seconds,
@@ -112,11 +84,7 @@ def run_attributes(run: TeamRun) -> dict[str, Any]:
 
 
 def member_attributes(member: MemberOutcome) -> dict[str, Any]:
-    """Return what a member's outcome adds to its span.
-
-    Args:
-        member: The outcome.
-    """
+    """Return what a member's outcome adds to its span."""
     attributes: dict[str, Any] = {
         names.ELAPSED: member.duration_seconds,
         names.TOOL_CALLS: member.tool_calls,

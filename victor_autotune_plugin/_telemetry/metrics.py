@@ -6,23 +6,60 @@ combination is a time series: no run ids, and names without their generated part
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import Any, TypeAlias
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from .. import failsafe
 from .._model.run import MemberOutcome, TeamRun
 from . import conventions as names
-from . import labels, providers
+from . import labels
+
+if TYPE_CHECKING:
+    from opentelemetry.metrics import Meter, MeterProvider
+    from opentelemetry.util.types import Attributes
 
 _Measurement: TypeAlias = tuple[names.Metric, float, dict[str, Any]]
+_Recorders: TypeAlias = Mapping[str, "Callable[[float, Attributes], None]"]
+
+_lock = threading.Lock()
+_known: tuple[MeterProvider, _Recorders] | None = None
+"""The provider that was asked last, and what records one measurement with it, by metric name."""
+
+
+def meter_provider() -> MeterProvider:
+    """Return the provider that the application has set."""
+    from opentelemetry import metrics
+
+    return metrics.get_meter_provider()
+
+
+def _recorders() -> _Recorders:
+    """Return what records measurements, by metric name; empty while no provider is set."""
+    global _known
+    provider = meter_provider()
+    if type(provider).__module__.startswith(names.NO_PROVIDERS):
+        return {}
+    known = _known
+    if known is None or known[0] is not provider:
+        with _lock:
+            known = _known
+            if known is None or known[0] is not provider:
+                meter = provider.get_meter(names.SCOPE, names.scope_version())
+                known = _known = (provider, {metric.name: _recorder(meter, metric) for metric in names.METRICS})
+    return known[1]
+
+
+def _recorder(meter: Meter, metric: names.Metric) -> Callable[[float, Attributes], None]:
+    if metric.buckets is None:
+        return meter.create_counter(metric.name, metric.unit, metric.description).add
+    return meter.create_histogram(
+        metric.name, metric.unit, metric.description, explicit_bucket_boundaries_advisory=metric.buckets
+    ).record
 
 
 def record_run(run: TeamRun) -> None:
-    """Record the metrics of a finished run and of its members.
-
-    Args:
-        run: The run; its score and cost are final.
-    """
+    """Record the metrics of a finished run, whose score and cost are final, and of its members."""
     try:
         _record(_run_measurements(run))
     except Exception as error:
@@ -30,13 +67,7 @@ def record_run(run: TeamRun) -> None:
 
 
 def record_change(action: str, workflow: str, team_id: str) -> None:
-    """Count a change of a team's plan.
-
-    Args:
-        action: What happened, such as `started`, `promoted` or `rolled_back`.
-        workflow: Workflow name.
-        team_id: Team id.
-    """
+    """Count a line of a team's history by its action, such as `started`, `promoted` or `rolled_back`."""
     try:
         attributes = {
             names.CHANGE_ACTION: action,
@@ -49,7 +80,7 @@ def record_change(action: str, workflow: str, team_id: str) -> None:
 
 
 def _record(measurements: Iterable[_Measurement]) -> None:
-    recorders = providers.recorders()
+    recorders = _recorders()
     if not recorders:
         return
     for metric, value, attributes in measurements:

@@ -15,19 +15,42 @@ from .. import failsafe
 from .._model.plan import TeamPlan, TeamSpec
 from .._model.run import MemberOutcome, TeamRun
 from . import conventions as names
-from . import labels, providers
+from . import labels
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context
-    from opentelemetry.trace import Span
+    from opentelemetry.trace import Span, Tracer, TracerProvider
 
 _Ending: TypeAlias = tuple[str, str | None, Mapping[str, Any]]
 
 _SHARED: Final = (names.WORKFLOW, names.TEAM_ID, names.MODE, names.EXPERIMENT, names.ARM)
 
 
+_known: tuple[TracerProvider, Tracer] | None = None
+"""The provider that was asked last, and its tracer."""
+
+
+def tracer_provider() -> TracerProvider:
+    """Return the provider that the application has set."""
+    from opentelemetry import trace
+
+    return trace.get_tracer_provider()
+
+
+def _tracer() -> Tracer | None:
+    """Return the tracer of the provider that is set now, or None while none is set."""
+    global _known
+    provider = tracer_provider()
+    if type(provider).__module__.startswith(names.NO_PROVIDERS):
+        return None
+    known = _known
+    if known is None or known[0] is not provider:
+        known = _known = (provider, provider.get_tracer(names.SCOPE, names.scope_version()))
+    return known[1]
+
+
 class _CurrentSpan:
-    """A span that is current while its block runs. Whatever fails in it goes to `faults`."""
+    """A span that is current while its block runs. Whatever fails in it is reported to `failsafe`."""
 
     where = "telemetry.span"
     stopped = names.CANCELLED
@@ -40,7 +63,7 @@ class _CurrentSpan:
 
     @property
     def is_open(self) -> bool:
-        """Whether somebody listens, so that it is worth telling how it ended."""
+        """Whether the span exists, so that it is worth telling how it ended."""
         return self._span is not None
 
     def __enter__(self) -> Self:
@@ -66,7 +89,7 @@ class _CurrentSpan:
 
     def _open(self) -> None:
         name, self._attributes = self._identity()
-        tracer = providers.tracer()
+        tracer = _tracer()
         if tracer is None:
             return
         from opentelemetry import context, trace
@@ -91,7 +114,7 @@ class _CurrentSpan:
         try:
             from opentelemetry import context, trace
 
-            # A coroutine that is closed, rather than run to its end, leaves from a foreign context, where our
+            # A coroutine that is closed, rather than run to its end, leaves from a foreign context, where the
             # token means nothing.
             if not isinstance(error, GeneratorExit) or trace.get_current_span() is span:
                 context.detach(token)
@@ -159,11 +182,7 @@ class TeamRunSpan(_CurrentSpan):
         self._parent_run_id = parent_run_id
 
     def finish(self, run: TeamRun) -> None:
-        """Add the outcome of the run, inside the block.
-
-        Args:
-            run: The finished run. Neither its error message nor its task key is used.
-        """
+        """Add the outcome of the run, inside the block. Neither its error message nor its task key is used."""
         self._finish(lambda: (*labels.run_outcome(run), labels.run_attributes(run)))
 
     def _identity(self) -> tuple[str, dict[str, Any]]:
@@ -208,11 +227,7 @@ class MemberSpan(_CurrentSpan):
         self._team = team
 
     def finish(self, outcome: MemberOutcome) -> None:
-        """Add the outcome of the member, inside the block.
-
-        Args:
-            outcome: What it did; totals over its executions if it runs several times.
-        """
+        """Add the outcome of the member, inside the block: totals over its executions if it runs several times."""
         self._finish(lambda: (*labels.member_outcome(outcome), labels.member_attributes(outcome)))
 
     def _identity(self) -> tuple[str, dict[str, Any]]:
@@ -250,15 +265,6 @@ def team_run_span(
     """Return a context manager that holds a span open around a team run.
 
     Open it around the awaited call, in one coroutine: `with team_run_span(...) as span: ...; span.finish(run)`.
-
-    Args:
-        spec: The team as configured.
-        run_id: Id of the run.
-        mode: Mode of the workflow.
-        plan: What is changed about the team.
-        experiment_id: Experiment that the run takes part in, or None.
-        arm: Its arm, or None.
-        parent_run_id: Run id of the team run around this one, or None.
     """
     return TeamRunSpan(spec, run_id, mode, plan, experiment_id, arm, parent_run_id)
 
