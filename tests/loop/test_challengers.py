@@ -18,7 +18,7 @@ from victor_autotune_plugin._settings import STRATEGIES
 from victor_autotune_plugin._tuner import Tuner
 from victor_autotune_plugin._tuning.next_test import Advice, Challengers, advice
 from victor_autotune_plugin._tuning.replay import replay_all
-from victor_autotune_plugin._tuning.tuner_cache import TunerCache
+from victor_autotune_plugin._tuning.tuner_cache import TeamRecord, TunerCache
 from victor_autotune_testing.simulated import SPEC, Simulation, no_difference
 
 from .test_loop import Approver
@@ -318,7 +318,7 @@ def test_the_same_history_gives_the_same_proposal(start: Start) -> None:
         return list(store.finished_runs(*SPEC.key, limit=limit))
 
     def proposed(challengers: Challengers) -> object:
-        challenge = challengers.choose(state, SPEC, settings, [], experiments, [], read)
+        challenge = challengers.choose(TeamRecord(state, SPEC, settings, experiments, read), [], [])
         assert challenge.proposal is not None
         return challenge.proposal.to_dict()
 
@@ -331,13 +331,14 @@ def test_a_tuner_made_after_a_promotion_knows_what_was_expected_of_it(start: Sta
     team = start()
     team.run_until("promoted")
     state, settings = team.state(), team.runtime.settings(team.spec)
-    tuner = TunerCache().of(
+    record = TeamRecord(
         state,
         team.spec,
         settings,
         team.experiments(),
         lambda limit: list(team.store.finished_runs(*SPEC.key, limit=limit)),
     )
+    tuner = TunerCache().of(record)
     assert tuner.live == state.plan
     assert tuner.doubt < 1.5  # the test measured about what was expected, so it was no surprise
 

@@ -13,7 +13,7 @@ from victor_autotune_plugin._model.plan import EMPTY_PLAN, TeamPlan, TeamSpec
 from victor_autotune_plugin._settings import Limits, Settings
 from victor_autotune_plugin._settings.values import TunerSettings
 from victor_autotune_plugin._tuner import distance
-from victor_autotune_plugin._tuning.tuner_cache import TunerCache
+from victor_autotune_plugin._tuning.tuner_cache import TeamRecord, TunerCache
 from victor_autotune_testing.simulated import SPEC
 
 PARALLEL = TeamPlan(formation="parallel")
@@ -23,7 +23,7 @@ def own_plans(live: TeamPlan = EMPTY_PLAN, spec: TeamSpec = SPEC, **settings: An
     risk = settings.pop("risk", "low")
     made = Settings(mode="auto", tuner=TunerSettings(risk=risk), **settings)
     state = TeamState(*spec.key, plan=live, fingerprint=spec.fingerprint(), spec=spec)
-    tuner = TunerCache().of(state, spec, made, [], lambda _: [])
+    tuner = TunerCache().of(TeamRecord(state, spec, made, [], lambda _: []))
     assert tuner.live == live or distance(spec, tuner.live, live) == 0
     return tuner.space.plans
 

@@ -14,6 +14,7 @@ from attrs import define, evolve, frozen
 
 from .._model.experiment import Actor, Change, ChangeAction, Experiment, TeamState
 from .._model.plan import TeamPlan
+from .tuner_cache import TeamRecord
 
 if TYPE_CHECKING:
     from .._model.run import TeamRun
@@ -141,9 +142,11 @@ class RunContext:
         """Reads the team's last runs, newest first; what was read in the transaction is not read again."""
         return _remembering(partial(self.changes.transaction.runs_of, *self.state.key))
 
-    def experiments(self) -> Sequence[Experiment]:
-        """Return all experiments of the team, oldest first."""
-        return self.changes.transaction.experiments_of(*self.state.key)
+    @cached_property
+    def team(self) -> TeamRecord:
+        """What the settings and the store say of the team."""
+        experiments = self.changes.transaction.experiments_of(*self.state.key)
+        return TeamRecord(self.state, self.run.spec, self.settings, experiments, self.read_runs)
 
 
 def _remembering(read: ReadRuns) -> ReadRuns:

@@ -34,8 +34,8 @@ class Judges:
     """Keeps a judge for each open experiment of the process.
 
     A judge is a function of the observations in the order of the store, so every process that shares the store
-    comes to the same verdict, and one that starts anew replays it. While a transaction feeds a judge, it is not kept:
-    what it has seen there may never be committed, and then it is made anew from what was.
+    comes to the same verdict, and a new one replays it. While a transaction feeds a judge, it is not kept: what it has
+    seen there may never be committed, and then a new one is made from what was.
     """
 
     def __init__(self) -> None:
@@ -79,23 +79,18 @@ class Verdicts:
     """Judges the open experiment of a team.
 
     Args:
-        evidence: The judges of the process.
+        judges: The judges of the process.
         challengers: The tuners of the process.
         clock: Unix seconds.
     """
 
-    def __init__(self, evidence: Judges, challengers: Challengers, clock: Callable[[], float]) -> None:
-        self._all_judges = evidence
+    def __init__(self, judges: Judges, challengers: Challengers, clock: Callable[[], float]) -> None:
+        self._judges = judges
         self._challengers = challengers
         self._clock = clock
 
     def conclude(self, context: RunContext, experiment: Experiment) -> None:
-        """Draw the conclusions from a finished run for the experiment that is open.
-
-        Args:
-            context: The run.
-            experiment: The experiment; nothing follows for one that is neither tested nor watched.
-        """
+        """Draw the conclusions from a finished run for an experiment that is tested or watched."""
         if _crosses_cost_cap(context.run, experiment, context.settings):
             self._stop_for_cost(context, experiment)
         elif experiment.status == "running":
@@ -104,7 +99,7 @@ class Verdicts:
             self._judge_watch(context, experiment)
 
     def _judge_test(self, context: RunContext, experiment: Experiment) -> None:
-        judge = self._all_judges.judge(context.changes, experiment)
+        judge = self._judges.judge(context.changes, experiment)
         passed = judge.is_final and judge.verdict().status == "passed"
         outlook = self._outlook(context, experiment, passed=passed) if passed or not judge.is_final else None
         if outlook is not None and (outlook.stop or (outlook.veto and self._is_full(context, experiment))):
@@ -123,18 +118,16 @@ class Verdicts:
         due = run.experiment_id == experiment.id and run.index is not None and (run.index + 1) % OUTLOOK_EVERY == 0
         if not (due or passed):
             return None
-        return self._challengers.outlook(
-            context.state, run.spec, context.settings, context.experiments(), experiment, context.read_runs
-        )
+        return self._challengers.outlook(context.team, experiment)
 
     @staticmethod
     def _is_full(context: RunContext, experiment: Experiment) -> bool:
-        """Return whether a test had as many runs as it may have; what is unclear then stays so."""
+        """Return whether a test has used all its runs; what is unclear then stays so."""
         most: int = experiment.policy["max_runs_per_arm"]
         return context.changes.transaction.next_index(experiment.id, "test") >= 2 * most
 
     def _give_up(self, context: RunContext, experiment: Experiment, outlook: TestOutlook, *, passed: bool) -> None:
-        """End a test that is not worth going on with, by what the tuner says."""
+        """End a test that the tuner thinks is not worth more runs."""
         now = self._clock()
         reason = f"{'Passed, and not promoted' if passed else 'Stopped as hopeless'}. {outlook.reason}"
         ended = evolve(experiment, status="inconclusive", decided_at=now, ended_at=now)
@@ -153,7 +146,7 @@ class Verdicts:
         context.changes.apply(after, action, verdict.reason, before=context.state, experiment=ended, evidence=evidence)
 
     def _promote(self, context: RunContext, experiment: Experiment, verdict: Any) -> None:
-        """Make the plan of a test that passed the live one; ask for it first where a person has to approve."""
+        """Promote the plan of a test that passed; ask first where a person has to approve."""
         now, evidence = self._clock(), verdict.to_dict()
         decided = evolve(experiment, verdict=evidence, decided_at=now)
         changes, state, approval = context.changes, context.state, context.approval
@@ -184,11 +177,11 @@ class Verdicts:
         )
 
     def _judge_watch(self, context: RunContext, experiment: Experiment) -> None:
-        watch = self._all_judges.watch(context.changes, experiment)
+        watch = self._judges.watch(context.changes, experiment)
         if not watch.is_final:
             outlook = self._outlook(context, experiment)
             if outlook is not None and outlook.stop:
-                self._take_back(context, experiment, outlook)
+                self._roll_back(context, experiment, outlook)
             return
         verdict = watch.verdict()
         evidence = verdict.to_dict()
@@ -200,8 +193,8 @@ class Verdicts:
         after = evolve(context.state, experiment_id=None, plan=experiment.control if harmed else context.state.plan)
         context.changes.apply(after, action, verdict.reason, before=context.state, experiment=ended, evidence=evidence)
 
-    def _take_back(self, context: RunContext, experiment: Experiment, outlook: TestOutlook) -> None:
-        """Take back a promotion that the tuner is nearly sure loses success, before the watch has proven it."""
+    def _roll_back(self, context: RunContext, experiment: Experiment, outlook: TestOutlook) -> None:
+        """Roll back a promotion that the tuner is nearly sure loses success, before the watch has proven it."""
         ended = evolve(experiment, status="rolled_back", ended_at=self._clock())
         after = evolve(context.state, experiment_id=None, plan=experiment.control)
         reason, evidence = f"Given up. {outlook.reason}", outlook.to_dict()

@@ -34,7 +34,7 @@ from .judges import Judges, Verdicts
 from .next_test import Challengers, Starter
 from .recorder import Recorder
 from .suggestions import comparable, load_strategies
-from .tuner_cache import LEARN_RUNS
+from .tuner_cache import LEARN_RUNS, TeamRecord
 
 if TYPE_CHECKING:
     from .._model.run import TeamRun
@@ -226,7 +226,7 @@ class TuningLoop:
             return
         with failsafe.guard("learning from past runs"):
             load_strategies()
-            tuners.of(state, run.spec, settings, experiments, lambda most: runs[:most])
+            tuners.of(TeamRecord(state, run.spec, settings, experiments, lambda most: runs[:most]))
 
     def _is_due(self, key: tuple[str, str], min_history: int) -> bool:
         """Count a run outside an experiment, and say whether it is time to look for something to test.

@@ -11,11 +11,11 @@ from attrs import evolve, frozen
 from .. import failsafe
 from .._model.experiment import Experiment, TeamState
 from .._model.optimization import OptimizationSuggestion, OptimizationType
-from .._model.plan import TeamPlan, TeamSpec
+from .._model.plan import TeamPlan
 from .changes import RunContext
 from .hookmanager import HookManager
 from .suggestions import TASK_RUNS, comparable, may_be_retried, new_experiment, reason_to_wait, suggestions
-from .tuner_cache import ReadRuns, TunerCache
+from .tuner_cache import TeamRecord, TunerCache
 
 if TYPE_CHECKING:
     from .._model.run import TeamRun
@@ -67,14 +67,7 @@ class Challengers:
         self.tuners = TunerCache()
 
     def choose(
-        self,
-        state: TeamState,
-        spec: TeamSpec,
-        settings: Settings,
-        suggested: Sequence[OptimizationSuggestion],
-        experiments: Sequence[Experiment],
-        tried: Iterable[TeamPlan],
-        read_runs: ReadRuns,
+        self, team: TeamRecord, suggested: Sequence[OptimizationSuggestion], tried: Iterable[TeamPlan]
     ) -> Challenge:
         """Choose what to test next.
 
@@ -83,14 +76,11 @@ class Challengers:
         order given. With the tuner off, the first suggestion that was not tried is chosen.
 
         Args:
-            state: The team's state.
-            spec: The team as configured.
-            settings: Its settings.
+            team: The team.
             suggested: What the strategies suggest, best first.
-            experiments: All its experiments, oldest first.
             tried: Treatments that are not to be tested now.
-            read_runs: Reads its runs, enough to learn from.
         """
+        state, settings = team.state, team.settings
         gone = set(tried)
         plans: dict[TeamPlan, OptimizationSuggestion] = {}
         for suggestion in suggested:
@@ -100,26 +90,19 @@ class Challengers:
         challenge = _first(plans)
         if settings.tuner.risk != "off":
             with failsafe.guard("choice of a challenger"):
-                challenge = self._weighed(state, spec, settings, plans, experiments, gone, read_runs)
+                challenge = self._weighed(team, plans, gone)
         return evolve(challenge, suggested=tuple(suggested))
 
     def _weighed(
-        self,
-        state: TeamState,
-        spec: TeamSpec,
-        settings: Settings,
-        plans: Mapping[TeamPlan, OptimizationSuggestion],
-        experiments: Sequence[Experiment],
-        tried: set[TeamPlan],
-        read_runs: ReadRuns,
+        self, team: TeamRecord, plans: Mapping[TeamPlan, OptimizationSuggestion], tried: set[TeamPlan]
     ) -> Challenge:
         from .._tuner import rival_of, suggestion_of
 
-        tuner = self.tuners.of(state, spec, settings, experiments, read_runs)
+        state, tuner = team.state, self.tuners.of(team)
         rivals = {plan: rival for plan, one in plans.items() if (rival := rival_of(one, state.plan, tuner.objective))}
-        seed = int(hashlib.sha256(f"{state.fingerprint}\n{len(experiments)}".encode()).hexdigest()[:8], 16)
+        seed = int(hashlib.sha256(f"{state.fingerprint}\n{len(team.experiments)}".encode()).hexdigest()[:8], 16)
         proposal = tuner.propose(seed, rivals.values(), without=tried)
-        suggestion = suggestion_of(proposal, spec, state.plan)
+        suggestion = suggestion_of(proposal, team.spec, state.plan)
         treatment = None if suggestion is None else state.plan.merged(suggestion.plan)
         if suggestion is None or treatment is None or treatment in tried:
             built_in = tuple(OptimizationType)
@@ -130,29 +113,13 @@ class Challengers:
             suggestion = evolve(suggested, metadata={**suggested.metadata, **suggestion.metadata})
         return Challenge(suggestion, treatment, proposal)
 
-    def outlook(
-        self,
-        state: TeamState,
-        spec: TeamSpec,
-        settings: Settings,
-        experiments: Sequence[Experiment],
-        test: Experiment,
-        read_runs: ReadRuns,
-    ) -> TestOutlook | None:
-        """Return what the tuner says of a running test or a watched promotion; None when it is off or failed.
-
-        Args:
-            state: As for `choose`.
-            spec: As for `choose`.
-            settings: As for `choose`.
-            experiments: As for `choose`.
-            test: The experiment.
-            read_runs: As for `choose`.
-        """
+    def outlook(self, team: TeamRecord, test: Experiment) -> TestOutlook | None:
+        """Return what the tuner says of a running test or a watched promotion; None when it is off or failed."""
+        settings = team.settings
         if settings.tuner.risk == "off" or test.policy["metric"] != settings.experiment.metric:
             return None
         with failsafe.guard("outlook of a test"):
-            tuner = self.tuners.of(state, spec, settings, experiments, read_runs)
+            tuner = self.tuners.of(team)
             return tuner.watched(test.control) if test.status == "watched" else tuner.outlook(test.treatment)
         return None
 
@@ -190,21 +157,13 @@ class Starter:
         runs = comparable(context.read_runs(max(HISTORY_RUNS, least)), state)
         if len(runs) < least:
             return
-        experiments = context.experiments()
+        experiments = context.team.experiments
         chosen = draft = self._standing_draft(context, experiments)
         why: OptimizationSuggestion | None = None
         if draft is None or approval.given:
             others = [one for one in experiments if one is not draft]
-            challenge = next_challenge(
-                self._challengers,
-                state,
-                context.run.spec,
-                context.settings,
-                self._hooks,
-                others,
-                runs,
-                context.read_runs,
-            )
+            team = evolve(context.team, experiments=others)
+            challenge = next_challenge(self._challengers, team, self._hooks, runs)
             chosen = draft or self._new_draft(context, challenge, len(experiments))
             why = None if chosen is None else challenge.behind(chosen.treatment, state.plan)
         if chosen is None:
@@ -248,38 +207,28 @@ class Starter:
 
 
 def next_challenge(
-    challengers: Challengers,
-    state: TeamState,
-    spec: TeamSpec,
-    settings: Settings,
-    hooks: HookManager,
-    experiments: Sequence[Experiment],
-    runs: Sequence[TeamRun],
-    read_runs: ReadRuns,
+    challengers: Challengers, team: TeamRecord, hooks: HookManager, runs: Sequence[TeamRun]
 ) -> Challenge:
     """Return what to test next on a team, or why nothing.
 
     Args:
         challengers: The tuners of the process.
-        state: The team's state.
-        spec: The team as configured.
-        settings: Its settings.
+        team: The team.
         hooks: Are asked for further strategies.
-        experiments: All its experiments, oldest first.
-        runs: Its last comparable runs, newest first; what the strategies suggest is drawn from `HISTORY_RUNS` of them.
-        read_runs: Reads its runs, enough for the tuner to learn from.
+        runs: Its last comparable runs, newest first; the strategies see `HISTORY_RUNS` of them.
     """
+    state, settings = team.state, team.settings
     tried = [
         experiment.treatment
-        for experiment in experiments
+        for experiment in team.experiments
         if experiment.fingerprint == state.fingerprint and not may_be_retried(experiment, runs, HISTORY_RUNS)
     ]
     latest = runs[:HISTORY_RUNS]
-    suggested = suggestions(spec, state.plan, latest, settings, hooks)
+    suggested = suggestions(team.spec, state.plan, latest, settings, hooks)
     reasons = [reason_to_wait(one, latest, settings) for one in suggested]
     ready = [one for one, reason in zip(suggested, reasons, strict=True) if reason is None]
     waiting = [(one, reason) for one, reason in zip(suggested, reasons, strict=True) if reason is not None]
-    challenge = challengers.choose(state, spec, settings, ready, experiments, tried, read_runs)
+    challenge = challengers.choose(team, ready, tried)
     return evolve(challenge, suggested=tuple(suggested), waiting=tuple(waiting))
 
 
@@ -332,10 +281,11 @@ def advice(store: Store, state: TeamState, settings: Settings, hooks: HookManage
     open_now = next((one for one in experiments if one.id == state.experiment_id and one.is_open), None)
     if open_now is None and settings.plan is None:
         others = [one for one in experiments if one.status != "draft"]  # a draft may still be what is proposed
-        challenge = next_challenge(challengers, state, spec, settings, hooks, others, runs, read_runs)
+        team = TeamRecord(state, spec, settings, others, read_runs)
+        challenge = next_challenge(challengers, team, hooks, runs)
         return Advice(challenge, None, len(runs))
     suggested = Challenge(suggested=tuple(suggestions(spec, state.plan, runs, settings, hooks)))
     outlook = None
     if open_now is not None:
-        outlook = challengers.outlook(state, spec, settings, experiments, open_now, read_runs)
+        outlook = challengers.outlook(TeamRecord(state, spec, settings, experiments, read_runs), open_now)
     return Advice(suggested, outlook, len(runs))

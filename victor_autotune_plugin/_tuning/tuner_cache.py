@@ -1,7 +1,7 @@
 """The tuners of a process's teams, each up to date with what its team's runs and tests say.
 
-The tuner (`tuner/`) is a model of one team. It is made from the team's recorded runs when it is first needed, and then
-follows the runs one by one; nothing of it is stored, so there is no state that could be damaged or out of date.
+The tuner (`_tuner/`) is a model of one team. It is made from the team's recorded runs when it is first needed, and then
+follows the runs one by one; nothing of it is stored, so no state can be damaged or out of date.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from functools import partial
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final
 
-from attrs import define, evolve, field
+from attrs import define, evolve, field, frozen
 
 from .. import failsafe
 from .._model.optimization import OptimizationType
@@ -37,7 +37,7 @@ _KNOBS: Final[Mapping[str, tuple[str, ...]]] = {
     "timeout_seconds": (OptimizationType.TIMEOUT_TUNING,),
     "sub_teams": (OptimizationType.PARALLELIZATION,),
 }
-"""The strategies that may change a knob; where none of them is in the settings, the tuner leaves it alone, too."""
+"""The strategies that may change a knob; where the settings name none of them, the tuner leaves it alone, too."""
 
 _LEFT_TO_STRATEGIES: Final[Mapping[str, frozenset[str]]] = {
     "low": frozenset({"members", "member_budgets", "tool_budget", "timeout_seconds"}),
@@ -61,6 +61,25 @@ ReadRuns = Callable[[int], Sequence["TeamRun"]]
 """Reads so many of a team's finished runs from the store, newest first."""
 
 
+@frozen
+class TeamRecord:
+    """What the settings and the store say of a team.
+
+    Attributes:
+        state: Its state.
+        spec: The team as configured.
+        settings: Its settings.
+        experiments: Its experiments, oldest first.
+        read_runs: Reads its runs.
+    """
+
+    state: TeamState
+    spec: TeamSpec
+    settings: Settings
+    experiments: Sequence[Experiment]
+    read_runs: ReadRuns
+
+
 class TunerCache:
     """Keeps the tuners of a process's teams."""
 
@@ -69,46 +88,28 @@ class TunerCache:
         self._lock = threading.Lock()
 
     def has(self, state: TeamState, settings: Settings) -> bool:
-        """Return whether the tuner of a team is there, so that `of` has only the latest runs to learn from.
-
-        Args:
-            state: The team's state.
-            settings: Its settings.
-        """
+        """Return whether the tuner of a team is there, so that `of` has only the latest runs to learn from."""
         known = self._known.get(state.key)
         return known is not None and known.made_for == _what_for(state, settings)
 
-    def of(
-        self,
-        state: TeamState,
-        spec: TeamSpec,
-        settings: Settings,
-        experiments: Sequence[Experiment],
-        read_runs: ReadRuns,
-    ) -> Tuner:
+    def of(self, team: TeamRecord) -> Tuner:
         """Return the tuner of a team, up to date.
 
-        It is made anew for another definition, other settings, and another live plan, which its own plans start from.
+        A new one is made for another definition, other settings, and another live plan, which its own plans start from.
         What was learnt of the process's other teams is its prior.
-
-        Args:
-            state: The team's state.
-            spec: The team as configured.
-            settings: Its settings.
-            experiments: All its experiments, oldest first.
-            read_runs: Reads its runs.
         """
+        state, settings = team.state, team.settings
         made_for = _what_for(state, settings)
         with self._lock:
             known = self._known.pop(state.key, None)
             if known is None or known.made_for != made_for:
-                known = _Known(made_for, _new_tuner(spec, settings, state.plan, self._learnt()))
-            runs = [] if known.is_new else read_runs(NEW_RUNS)
+                known = _Known(made_for, _new_tuner(team.spec, settings, state.plan, self._learnt()))
+            runs = [] if known.is_new else team.read_runs(NEW_RUNS)
             if not any(run.run_id in known.told for run in runs):
-                runs = read_runs(LEARN_RUNS)
+                runs = team.read_runs(LEARN_RUNS)
             known.tell(
                 (run for run in runs if run.spec.fingerprint() == state.fingerprint),
-                (one for one in experiments if one.fingerprint == state.fingerprint),
+                (one for one in team.experiments if one.fingerprint == state.fingerprint),
                 settings.experiment.metric,
             )
             known.tuner.runs_now(state.plan)  # a person may have changed it without an experiment
