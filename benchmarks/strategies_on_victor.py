@@ -41,7 +41,8 @@ def suggestion_for(team: FaultyTeam, runs: Sequence[TeamRun], call_seconds: floa
         SystemExit: It suggests nothing.
     """
     from victor_autotune_plugin._analysis import analyze
-    from victor_autotune_plugin.strategies import BUILT_IN, rank
+    from victor_autotune_plugin.strategies import BUILT_IN
+    from victor_autotune_plugin.strategies.base import rank
 
     spec = runs[-1].spec
     facts = list(runs)

@@ -15,7 +15,8 @@ from victor_autotune_plugin._analysis import RunHistory, RunRow, analyze, analyz
 from victor_autotune_plugin._model.optimization import PerformanceInsight
 from victor_autotune_plugin._model.plan import MemberSpec, TeamSpec
 from victor_autotune_plugin.errors import MetricsError
-from victor_autotune_plugin.strategies import BUILT_IN, rank
+from victor_autotune_plugin.strategies import BUILT_IN
+from victor_autotune_plugin.strategies.base import rank
 from victor_autotune_testing.made_runs import member, run, runs, team_run
 
 

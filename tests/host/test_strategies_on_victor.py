@@ -16,7 +16,8 @@ from victor_autotune_plugin._analysis import analyze
 from victor_autotune_plugin._model.optimization import current_config
 from victor_autotune_plugin._model.plan import EMPTY_PLAN, TeamPlan
 from victor_autotune_plugin._model.run import TeamRun
-from victor_autotune_plugin.strategies import BUILT_IN, rank
+from victor_autotune_plugin.strategies import BUILT_IN
+from victor_autotune_plugin.strategies.base import rank
 from victor_autotune_testing.realvictor import make_step, make_workflow, run_workflow
 from victor_autotune_testing.scripted import MODEL, Call, ScriptedModel, max_in_flight
 from victor_autotune_testing.scripted.teams import FAULTY_TEAMS, GOAL, HARD_GOAL, FaultyTeam

@@ -17,7 +17,9 @@ from victor_autotune_plugin._host.translation import check_plan
 from victor_autotune_plugin._model.limits import Limits
 from victor_autotune_plugin._model.optimization import OptimizationSuggestion
 from victor_autotune_plugin._model.plan import FORMATIONS, MemberSpec, TeamSpec, feasible_formations
-from victor_autotune_plugin.strategies import BUILT_IN, rank, read_config
+from victor_autotune_plugin.strategies import BUILT_IN
+from victor_autotune_plugin.strategies.base import rank
+from victor_autotune_plugin.strategies.config import read_config
 from victor_autotune_testing.made_runs import member, team_run
 
 NAMES = ("planner", "web_coder", "web_reviewer", "api_coder", "api_reviewer", "tester", "scout", "m7", "m8")

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
+from attrs import evolve
 
 from victor_autotune_plugin._analysis import RunRow, analyze
-from victor_autotune_plugin._model.optimization import OptimizationSuggestion
-from victor_autotune_plugin._model.plan import EMPTY_PLAN, TeamPlan
+from victor_autotune_plugin._model.limits import Limits
+from victor_autotune_plugin._model.optimization import OptimizationPriority, OptimizationSuggestion, PerformanceInsight
+from victor_autotune_plugin._model.plan import EMPTY_PLAN, MemberSpec, TeamPlan, TeamSpec
 from victor_autotune_plugin.errors import PlanError
-from victor_autotune_plugin.strategies import BUILT_IN, rank, read_config, with_change
+from victor_autotune_plugin.strategies import BUILT_IN
+from victor_autotune_plugin.strategies.base import OptimizationStrategy, rank
+from victor_autotune_plugin.strategies.config import TeamConfig, read_config, with_change
 from victor_autotune_testing.made_runs import member, run, team_run
 
 
@@ -313,7 +318,7 @@ def test_independent_members_are_left_to_formation_selection_and_one_chain_alone
         ({"formation": "paralel"}, "Did you mean `parallel`"),
         ({"members": ["a", "a"]}, "given twice"),
         ({"members": ["a", "b"], "member_count": 3}, "member_count: is 3, but members has 2"),
-        ({"members": "abc"}, "is no list"),
+        ({"members": "abc"}, "is not a list"),
         ({"members": [{"role": "coder"}]}, "has no id"),
         ({"member_count": 0}, "from 1"),
         ({"tool_budget": -1}, "tool_budget"),
@@ -365,3 +370,37 @@ def test_suggestions_are_sorted_and_narrowed() -> None:
     assert all(s.confidence >= 0.6 for s in rank(BUILT_IN, insights, config))
     assert all(s.risk_level <= 0.2 for s in rank(BUILT_IN, insights, config, max_risk=0.2, min_confidence=0))
     assert {s.type for s in rank(BUILT_IN, insights, config, names=["team_sizing"])} == {"team_sizing"}
+
+
+class Asked(OptimizationStrategy):
+    """A third party's strategy that remembers what it was given."""
+
+    given: Any = None
+
+    def suggest(
+        self, insights: Sequence[PerformanceInsight], current_config: Mapping[str, Any]
+    ) -> list[OptimizationSuggestion]:
+        self.given = current_config
+        return []
+
+
+def test_a_third_partys_strategy_gets_a_plain_mapping_that_reads_back_the_same() -> None:
+    asked = Asked()
+    spec = TeamSpec("flow", "team", "sequential", [MemberSpec("a", tool_budget=3), MemberSpec("b")], 20, 60.0)
+    config = TeamConfig.of(spec, TeamPlan(members=["b"], tool_budget=9), Limits(min_members=1, max_tool_budget=30))
+    rank([asked], [], config)
+    assert type(asked.given) is dict
+    assert [one["id"] for one in asked.given["member_specs"]] == ["a", "b"]
+    assert evolve(read_config(asked.given), configured=spec.members) == config
+    rank([asked], [], {"formation": "parallel", "own": 1})
+    assert asked.given == {"formation": "parallel", "own": 1}
+
+
+def test_what_a_suggestion_says_is_read_once_and_shown_as_it_was_given() -> None:
+    given = {"metric": "cost", "interval_percent": [1, 5], "needs_person": True, "changes_nothing": "?", "left": [1]}
+    made = OptimizationSuggestion("own", OptimizationPriority.LOW, "x", {}, {}, 3.0, 0.9, 0.1, given)
+    assert (made.metadata.metric, made.metadata.interval_percent) == ("cost", (1.0, 5.0))
+    assert (made.metadata.needs_person, made.metadata.changes_nothing) == (True, None)
+    assert made.to_dict()["metadata"] == given
+    assert made.metadata["left"] == [1]
+    assert OptimizationSuggestion("own", OptimizationPriority.LOW, "x", {}, {}, 3.0, 0.9, 0.1).metadata == {}

@@ -116,7 +116,7 @@ class PerformanceAutotuner:
             PlanError: If a value of the config can't be used.
             AutotuneError: If several workflows have such a team and none is named.
         """
-        from ..strategies import rank
+        from ..strategies.base import rank
 
         with self._looking() as store:
             team = self._team(store, team_id, workflow)

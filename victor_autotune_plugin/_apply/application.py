@@ -230,7 +230,7 @@ class Application:
         from .runners import observed
         from .trial import Trial
 
-        metric = self._suggestion.metadata.get("metric")
+        metric = self._suggestion.metadata.metric
         policy = Policy.from_dict(policy_of(self._team.settings, metric if metric in METRICS else None))
         trial = Trial(policy, seed=self._seed(), runs_per_arm=runs_per_arm or policy.max_runs_per_arm)
         configs = {CONTROL: dict(self._target.config)}

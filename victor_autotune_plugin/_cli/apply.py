@@ -126,7 +126,7 @@ class _Application:
         """Apply all of them that need no person's word; with a test, the first."""
         for number, one in enumerate(found, 1):
             why = self._obstacle(one)
-            if why is None and one.metadata.get("needs_person") and not self._dry_run:
+            if why is None and one.metadata.needs_person and not self._dry_run:
                 why = "It loosens a limit, so only a person may allow it: use --interactive."
             self._show(number, one)
             if why is None:

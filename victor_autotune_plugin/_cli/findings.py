@@ -72,16 +72,16 @@ def print_suggestion(number: int, suggestion: OptimizationSuggestion) -> None:
     _line(console, show.text(expectation(suggestion)))
     for knob, before, after in differences(suggestion):
         _line(console, show.text(f"{knob}: {before} → {after}"))
-    if suggestion.metadata.get("needs_person"):
+    if suggestion.metadata.needs_person:
         _line(console, show.text("It loosens a limit, so only a person may allow it.", "yellow"))
     console.print()
 
 
 def expectation(suggestion: OptimizationSuggestion) -> str:
     """Return what a suggestion is expected to bring, in a sentence."""
-    interval = suggestion.metadata.get("interval_percent")
+    interval = suggestion.metadata.interval_percent
     bounds = "" if not interval else f" ({interval[0]:+.0f} % to {interval[1]:+.0f} %)"
-    metric = suggestion.metadata.get("metric")
+    metric = suggestion.metadata.metric
     of = "" if not metric else f" of the {str(metric).replace('_', ' ')}"
     gain = suggestion.expected_improvement
     return f"Expected improvement{of}: {gain:+.0f} %{bounds}, confidence {suggestion.confidence:.2f}"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from enum import StrEnum
 from typing import Any, Final
 
@@ -57,6 +58,82 @@ def _kind(name: str) -> str:
     return next((kind for kind in OptimizationType if kind == name), str(name))
 
 
+@frozen(eq=False)
+class Evidence(Mapping[str, Any]):
+    """Numbers behind an insight or a suggestion: attributes for this process, and the mapping that they are in JSON.
+
+    A subclass is an attrs class; a field of it whose metadata say `left_out` is not in the mapping while it is None.
+    """
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON-able data."""
+        data = {}
+        for one in fields(type(self)):
+            value = getattr(self, one.name)
+            if value is not None or not one.metadata.get("left_out"):
+                data[one.name] = plain(value)
+        return data
+
+    def __getitem__(self, key: str) -> Any:
+        return self.to_dict()[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.to_dict())
+
+    def __len__(self) -> int:
+        return len(self.to_dict())
+
+
+def plain(value: Any) -> Any:
+    """Return evidence, alone or in mappings and lists, as JSON-able data."""
+    if isinstance(value, Evidence):
+        return value.to_dict()
+    if isinstance(value, Mapping):
+        return {key: plain(item) for key, item in value.items()}
+    return [plain(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+@frozen(eq=False)
+class SuggestionMetadata(Evidence):
+    """What a strategy says of its suggestion. What is None it did not say.
+
+    Attributes:
+        metric: What the change is expected to improve; a test decides by it.
+        interval_percent: 95 % interval of the expected improvement.
+        needs_person: Whether it loosens a limit, which only a person may allow.
+        changes_nothing: Whether no run so far would have been different.
+        further: Everything else, by name.
+    """
+
+    metric: str | None = None
+    interval_percent: tuple[float, float] | None = None
+    needs_person: bool | None = None
+    changes_nothing: bool | None = None
+    further: Mapping[str, Any] = field(factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON-able data, with what is `further` beside the rest."""
+        known = {name: getattr(self, name) for name in _SAID if getattr(self, name) is not None}
+        return {name: plain(value) for name, value in {**known, **self.further}.items()}
+
+
+_SAID: Final = ("metric", "interval_percent", "needs_person", "changes_nothing")
+
+
+def _metadata(given: Mapping[str, Any]) -> SuggestionMetadata:
+    """Read what a strategy, perhaps of a third party, says; what is not as it should be stays in `further`."""
+    if isinstance(given, SuggestionMetadata):
+        return given
+    known: dict[str, Any] = {name: given[name] for name in _SAID[2:] if isinstance(given.get(name), bool)}
+    if isinstance(given.get("metric"), str):
+        known["metric"] = given["metric"]
+    interval = given.get("interval_percent")
+    if isinstance(interval, list | tuple) and len(interval) == 2:
+        with suppress(TypeError, ValueError):
+            known["interval_percent"] = (float(interval[0]), float(interval[1]))
+    return SuggestionMetadata(**known, further={name: given[name] for name in given if name not in known})
+
+
 @frozen
 class PerformanceInsight:
     """Something that the runs of a team show.
@@ -91,7 +168,7 @@ class PerformanceInsight:
             "impact_magnitude": self.impact_magnitude,
             "recommendation": self.recommendation,
             "affected_components": list(self.affected_components),
-            "evidence": dict(self.evidence),
+            "evidence": plain(self.evidence),
         }
 
 
@@ -109,7 +186,7 @@ class OptimizationSuggestion:
         expected_improvement: Expected gain in percent of the metric.
         confidence: 0 to 1.
         risk_level: 0 to 1.
-        metadata: Numbers behind it, JSON-able.
+        metadata: Numbers behind it, JSON-able; any mapping may be given.
     """
 
     type: str = field(converter=_kind)
@@ -120,7 +197,7 @@ class OptimizationSuggestion:
     expected_improvement: float
     confidence: float
     risk_level: float
-    metadata: Mapping[str, Any] = field(factory=dict)
+    metadata: SuggestionMetadata = field(factory=SuggestionMetadata, converter=_metadata)
 
     @property
     def plan(self) -> TeamPlan:
@@ -138,7 +215,7 @@ class OptimizationSuggestion:
             "expected_improvement": self.expected_improvement,
             "confidence": self.confidence,
             "risk_level": self.risk_level,
-            "metadata": dict(self.metadata),
+            "metadata": self.metadata.to_dict(),
         }
 
 

@@ -216,8 +216,8 @@ def rival_of(suggestion: OptimizationSuggestion, live: TeamPlan, objective: Obje
         live: The plan that runs today.
         objective: What is wanted.
     """
-    share = objective.shares.get(str(suggestion.metadata.get("metric", "duration")), 0.0)
-    expected = suggestion.metadata.get("interval_percent")
+    share = objective.shares.get(suggestion.metadata.metric or "duration", 0.0)
+    expected = suggestion.metadata.interval_percent
     if not share or not expected:
         return None
     low, high = (min(max(float(end) / 100, -5.0), 0.95) for end in expected)

@@ -12,7 +12,7 @@ from attrs import asdict
 
 from .. import failsafe
 from .._model.experiment import Experiment, TeamState
-from .._model.optimization import OptimizationPriority, OptimizationSuggestion, OptimizationType, current_config
+from .._model.optimization import OptimizationPriority, OptimizationSuggestion, OptimizationType
 from .._model.plan import TeamPlan, TeamSpec
 from .._model.run import CONTROL, Observation
 from .hookmanager import HookManager
@@ -95,25 +95,26 @@ def suggestions(
         improvement times confidence. In mode `auto`, those that only a person may allow are not among them.
     """
     from .._analysis import RunHistory, analyze
-    from ..strategies import BUILT_IN, rank
+    from ..strategies import BUILT_IN
+    from ..strategies.base import rank
+    from ..strategies.config import TeamConfig
 
     history = RunHistory(runs)
     used = plan.formation or spec.formation
     insights = analyze(history, spec=spec, formation=None if plan.sub_teams else used) if len(history) else []
-    config = {**current_config(spec, plan), "limits": asdict(settings.limits)}
     strategies = [*BUILT_IN]
     for answer in hooks.answers("add_strategies"):
         strategies.extend(answer.value)
     found = rank(
         strategies,
         insights,
-        config,
+        TeamConfig.of(spec, plan, settings.limits),
         names=settings.strategies,
         min_improvement=100 * settings.experiment.minimum_improvement,
         guard=failsafe.guard,
     )
     # In mode `auto` nobody would be asked.
-    return [one for one in found if settings.mode != "auto" or not one.metadata.get("needs_person")]
+    return [one for one in found if settings.mode != "auto" or not one.metadata.needs_person]
 
 
 def new_experiment(
@@ -142,7 +143,7 @@ def new_experiment(
     """
     from ..experiment import ASSIGNMENT_VERSION, METRICS
 
-    claimed = suggestion.metadata.get("metric")
+    claimed = suggestion.metadata.metric
     metric = claimed if claimed in METRICS else settings.experiment.metric
     origin = f"{state.workflow}\n{state.team_id}\n{state.fingerprint}\n{treatment.id}\n{number}"
     return Experiment(
@@ -202,7 +203,7 @@ def reason_to_wait(suggestion: OptimizationSuggestion, runs: Sequence[TeamRun], 
     """
     if suggestion.type not in tuple(OptimizationType):
         return None
-    if suggestion.metadata.get("changes_nothing"):
+    if suggestion.metadata.changes_nothing:
         return "no run so far would have come up against it, so there is nothing to prove"
     if suggestion.priority not in _URGENT and len(runs) < EVIDENCE_RUNS:
         return f"it is not urgent, and after {EVIDENCE_RUNS} runs of this plan something better may show"
@@ -217,7 +218,7 @@ def _chance(suggestion: OptimizationSuggestion, runs: Sequence[TeamRun], setting
     """Return the probability that a test proves what is suggested; None where that can't be told."""
     from ..experiment import METRICS, Policy, chance_of_proof, log_spread
 
-    metric, interval = suggestion.metadata.get("metric"), suggestion.metadata.get("interval_percent")
+    metric, interval = suggestion.metadata.metric, suggestion.metadata.interval_percent
     if metric not in METRICS or metric == "score" or not interval:
         return None
     low, high = sorted(min(float(end) / 100, 0.99) for end in interval)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from attrs import field, frozen
+from attrs import asdict, field, fields, frozen
 
-from .._model.plan import FORMATIONS, MemberSpec, feasible_formations
+from .._model.limits import Limits
+from .._model.plan import FORMATIONS, MemberSpec, TeamPlan, TeamSpec, feasible_formations
 from .._values.names import did_you_mean
 from ..errors import PlanError
 
@@ -16,36 +18,6 @@ BUDGET_KEYS: Final = ("tool_budget", "total_tool_budget")
 _NAMELESS_FORMATIONS: Final = ("sequential", "parallel", "pipeline", "consensus")
 """What a team can form of which only the number of members is known: nobody is known to lead it, or to be its
 critic."""
-
-
-@frozen
-class Bounds:
-    """The limits that no suggestion crosses, by the names of the settings; None means no limit."""
-
-    formations: tuple[str, ...] = FORMATIONS
-    min_members: int = 1
-    max_members: int | None = None
-    protected_members: tuple[str, ...] = ()
-    min_tool_budget: int | None = None
-    max_tool_budget: int | None = None
-    min_timeout_seconds: float | None = None
-    max_timeout_seconds: float | None = None
-
-    def allows_budget(self, calls: int) -> bool:
-        """Return whether a team's tool budget is within the limits."""
-        return _within(calls, self.min_tool_budget, self.max_tool_budget)
-
-    def allows_timeout(self, seconds: float) -> bool:
-        """Return whether a deadline is within the limits."""
-        return _within(seconds, self.min_timeout_seconds, self.max_timeout_seconds)
-
-    def allows_members(self, ids: Sequence[str]) -> bool:
-        """Return whether these members may be the team."""
-        return self.allows_size(len(ids)) and all(name in ids for name in self.protected_members)
-
-    def allows_size(self, size: int) -> bool:
-        """Return whether a team may have so many members."""
-        return _within(size, max(1, self.min_members, len(self.protected_members)), self.max_members)
 
 
 @frozen
@@ -61,7 +33,8 @@ class TeamConfig:
         timeout_seconds: Deadline, or None.
         sub_teams: Groups that run side by side, or None.
         depends_on: By member, whose work it needs; only as far as the config says so.
-        bounds: Limits.
+        limits: What no suggestion crosses.
+        configured: All members of the team, also those who do not take part; empty when only the latter are known.
     """
 
     formation: str | None = None
@@ -72,7 +45,26 @@ class TeamConfig:
     timeout_seconds: float | None = None
     sub_teams: tuple[tuple[str, ...], ...] | None = None
     depends_on: Mapping[str, tuple[str, ...]] = field(factory=dict)
-    bounds: Bounds = field(factory=Bounds)
+    limits: Limits = field(factory=Limits)
+    configured: tuple[MemberSpec, ...] = ()
+
+    @classmethod
+    def of(cls, spec: TeamSpec, plan: TeamPlan, limits: Limits | None = None) -> TeamConfig:
+        """Return the config of a team under its live plan."""
+        by_id = {member.id: member for member in spec.members}
+        members = tuple(by_id.get(name, MemberSpec(name)) for name in plan.members or by_id)
+        budgets = {member.id: member.tool_budget for member in members if member.tool_budget is not None}
+        return cls(
+            formation=plan.formation or spec.formation,
+            members=members,
+            member_count=len(members) or None,
+            tool_budget=spec.tool_budget if plan.tool_budget is None else plan.tool_budget,
+            member_budgets={**budgets, **dict(plan.member_budgets or ())},
+            timeout_seconds=spec.timeout_seconds if plan.timeout_seconds is None else plan.timeout_seconds,
+            sub_teams=plan.sub_teams,
+            limits=limits or Limits(),
+            configured=spec.members,
+        )
 
     @property
     def ids(self) -> tuple[str, ...]:
@@ -94,6 +86,19 @@ class TeamConfig:
             return _NAMELESS_FORMATIONS
         kept = set(self.ids if ids is None else ids)
         return feasible_formations(member for member in self.members if member.id in kept)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the mapping that `read_config` reads: the knobs, `member_specs`, `depends_on` and `limits`."""
+        depends_on = {name: list(needed) for name, needed in self.depends_on.items()}
+        return {
+            "formation": self.formation,
+            **self.knobs(),
+            "tool_budget": self.tool_budget,
+            "timeout_seconds": self.timeout_seconds,
+            "member_specs": [asdict(member) for member in self.configured or self.members],
+            **({"depends_on": depends_on} if depends_on else {}),
+            "limits": asdict(self.limits),
+        }
 
     def knobs(self) -> dict[str, Any]:
         """Return the knobs that are set, as `TeamPlan.to_dict` writes them, or `member_count` for the nameless."""
@@ -133,7 +138,7 @@ def read_config(config: Mapping[str, Any]) -> TeamConfig:
     ids = [member.id for member in members]
     if len(set(ids)) != len(ids):
         twice = next(name for name in ids if ids.count(name) > 1)
-        raise PlanError(f"members: {twice!r} is given twice", hint="Give every member an id of its own.")
+        raise PlanError(f"members: {twice!r} is given twice", hint="Give every member its own id.")
     counted = ("member_count", "members") if is_count(config.get("members")) else ("member_count",)
     count = _number(config, counted, whole=True, least=1)
     if members and count is not None and count != len(members):
@@ -153,7 +158,7 @@ def read_config(config: Mapping[str, Any]) -> TeamConfig:
         timeout_seconds=_number(config, ("timeout_seconds",), above=True),
         sub_teams=None if groups is None else tuple(_strings(group) for group in groups),
         depends_on=depends,
-        bounds=_bounds(config.get("limits") or {}),
+        limits=_limits(config.get("limits") or {}),
     )
 
 
@@ -162,7 +167,7 @@ def _entries(config: Mapping[str, Any], details: Mapping[str, Mapping[str, Any]]
     if given is None or is_count(given):
         return []
     if isinstance(given, str) or not isinstance(given, Sequence):
-        raise PlanError("members: is no list", hint="Write a list of ids, or of mappings with an id.")
+        raise PlanError("members: is not a list", hint="Write a list of ids, or of mappings with an id.")
     entries = []
     for item in given:
         entry = dict(item) if isinstance(item, Mapping) else {"id": item}
@@ -213,12 +218,12 @@ def _number(
     return float(value)
 
 
-def _bounds(limits: Mapping[str, Any]) -> Bounds:
-    known = {name: limits[name] for name in Bounds.__annotations__ if limits.get(name) is not None}
+def _limits(given: Mapping[str, Any]) -> Limits:
+    known = {one.name: given[one.name] for one in fields(Limits) if given.get(one.name) is not None}
     for name in ("formations", "protected_members"):
         if name in known:
             known[name] = _strings(known[name])
-    return Bounds(**known)
+    return Limits(**known)
 
 
 def _strings(values: Any) -> tuple[str, ...]:
@@ -230,5 +235,55 @@ def is_count(members: Any) -> bool:
     return isinstance(members, int) and not isinstance(members, bool)
 
 
-def _within(value: float, low: float | None, high: float | None) -> bool:
-    return (low is None or value >= low) and (high is None or value <= high)
+def with_change(config: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a config with knobs changed, under the keys and in the forms that it has.
+
+    Args:
+        config: The config; it is not touched.
+        change: Knobs in the form of `TeamPlan.to_dict`, and whatever else a third party's strategy wants to set.
+    """
+    changed = copy.deepcopy(dict(config))
+    for knob, value in copy.deepcopy(dict(change)).items():
+        if knob == "formation":
+            changed[_key(changed, FORMATION_KEYS)] = value
+            changed.pop("sub_teams", None)
+        elif knob == "sub_teams":
+            changed[knob] = value
+            for key in FORMATION_KEYS:
+                changed.pop(key, None)
+        elif knob == "tool_budget":
+            changed[_key(changed, BUDGET_KEYS)] = value
+        elif knob == "members":
+            _keep_members(changed, [str(name) for name in value])
+        elif knob == "member_budgets":
+            _set_budgets(changed, value)
+        elif knob == "member_count" and "member_count" not in changed and is_count(changed.get("members")):
+            changed["members"] = value
+        else:
+            changed[knob] = value
+    return changed
+
+
+def _keep_members(config: dict[str, Any], ids: list[str]) -> None:
+    given = config.get("members")
+    by_id = {_id_of(item): item for item in given} if isinstance(given, list | tuple) else {}
+    config["members"] = [by_id.get(name, name) for name in ids]
+    if "member_count" in config:
+        config["member_count"] = len(ids)
+
+
+def _set_budgets(config: dict[str, Any], budgets: Mapping[str, int]) -> None:
+    rest = dict(budgets)
+    for item in config.get("members") or ():
+        if isinstance(item, dict) and _id_of(item) in rest:
+            item["tool_budget"] = rest.pop(_id_of(item))
+    if rest:
+        config["member_budgets"] = {**(config.get("member_budgets") or {}), **rest}
+
+
+def _key(config: Mapping[str, Any], keys: tuple[str, ...]) -> str:
+    return next((key for key in keys if key in config), keys[0])
+
+
+def _id_of(item: Any) -> str:
+    return str(item.get("id", item.get("name"))) if isinstance(item, Mapping) else str(item)

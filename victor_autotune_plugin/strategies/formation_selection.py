@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Final
 
 from .._analysis.intervals import Estimate
 from .._model.optimization import Bottleneck, OptimizationSuggestion, OptimizationType, PerformanceInsight
 from .bare import completed
-from .base import OptimizationStrategy
-from .config import TeamConfig, read_config
+from .base import BuiltInStrategy
+from .config import TeamConfig
 from .judgement import Prior, suggestion
 
 _PRIOR: Final = Prior(20, 50, model_error=8)
@@ -17,7 +17,7 @@ _SIDE_BY_SIDE: Final = ("parallel", "consensus")
 _TRUST: Final = {"own runs": 0.95, "members' times": 0.9, "other teams": 0.8}
 
 
-class FormationSelectionStrategy(OptimizationStrategy):
+class FormationSelectionStrategy(BuiltInStrategy):
     """Suggests the formation that the analysis expects to be faster; medium risk.
 
     Members that need each other's work (`depends_on`) are not put side by side; where they are and the team fails, the
@@ -27,11 +27,8 @@ class FormationSelectionStrategy(OptimizationStrategy):
     name = OptimizationType.FORMATION_SELECTION.value
     risk_level = 0.4
 
-    def suggest(
-        self, insights: Sequence[PerformanceInsight], current_config: Mapping[str, Any]
-    ) -> list[OptimizationSuggestion]:
+    def suggest_for(self, insights: Sequence[PerformanceInsight], config: TeamConfig) -> list[OptimizationSuggestion]:
         """Suggest the best formation of an insight that the members can form and the limits allow."""
-        config = read_config(current_config)
         if config.sub_teams is not None:
             return []
         fails = next((one for one in insights if one.bottleneck == Bottleneck.LOW_SUCCESS_RATE), None)
@@ -94,4 +91,4 @@ class FormationSelectionStrategy(OptimizationStrategy):
 
     @staticmethod
     def _can_run(formation: str, config: TeamConfig) -> bool:
-        return formation in config.bounds.formations and formation in config.feasible()
+        return formation in config.limits.formations and formation in config.feasible()

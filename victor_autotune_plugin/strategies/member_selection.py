@@ -10,8 +10,8 @@ from .._analysis.intervals import Estimate
 from .._analysis.predictions import gain, in_formation, rows_of, without
 from .._model.optimization import Bottleneck, OptimizationSuggestion, OptimizationType, PerformanceInsight
 from .bare import completed
-from .base import OptimizationStrategy
-from .config import TeamConfig, read_config
+from .base import BuiltInStrategy
+from .config import TeamConfig
 from .judgement import Prior, suggestion
 
 _PRIOR: Final = Prior(10, 30, model_error=6)
@@ -19,7 +19,7 @@ _STRONG: Final = 1.5
 _WEAK: Final = 0.8
 
 
-class MemberSelectionStrategy(OptimizationStrategy):
+class MemberSelectionStrategy(BuiltInStrategy):
     """Suggests to leave out useless and idle members, and another division of the tool calls; medium risk.
 
     A weak member keeps at least the calls that its successful runs needed, and a budget smaller than what the runs used
@@ -29,11 +29,8 @@ class MemberSelectionStrategy(OptimizationStrategy):
     name = OptimizationType.MEMBER_SELECTION.value
     risk_level = 0.4
 
-    def suggest(
-        self, insights: Sequence[PerformanceInsight], current_config: Mapping[str, Any]
-    ) -> list[OptimizationSuggestion]:
+    def suggest_for(self, insights: Sequence[PerformanceInsight], config: TeamConfig) -> list[OptimizationSuggestion]:
         """Suggest a selection and a division for each insight about members."""
-        config = read_config(current_config)
         if not config.members or config.sub_teams is not None:
             return []
         found: list[OptimizationSuggestion | None] = []
@@ -49,7 +46,7 @@ class MemberSelectionStrategy(OptimizationStrategy):
             return None
         gone = _can_go([*evidence["useless"], *evidence["idle"]], config, formation)
         kept = [name for name in config.ids if name not in gone]
-        if not gone or not config.bounds.allows_members(kept) or formation not in config.feasible(kept):
+        if not gone or not config.limits.allows_members(kept) or formation not in config.feasible(kept):
             return None
         rows, now = rows_of(evidence["member_durations"]), in_formation(formation, config.lead)
         faster = gain(rows, now, without(gone, now)) if rows else None
@@ -88,7 +85,7 @@ class MemberSelectionStrategy(OptimizationStrategy):
                 budgets[name] = min(budgets[name], config.member_budgets[name])
         for name in short:
             budgets[name] = math.floor(_STRONG * budgets[name])
-        most = config.bounds.max_tool_budget
+        most = config.limits.max_tool_budget
         changed = {name for name, calls in budgets.items() if calls != config.member_budgets.get(name)}
         if not changed or (most is not None and any(calls > most for calls in budgets.values())):
             return None
@@ -99,7 +96,7 @@ class MemberSelectionStrategy(OptimizationStrategy):
             total = config.tool_budget
             if total is None and all(name in config.member_budgets for name in config.ids):
                 total = sum(config.member_budgets[name] for name in config.ids)
-            if total is None or not config.bounds.allows_budget(total):
+            if total is None or not config.limits.allows_budget(total):
                 return None  # without a total, more for one would be more for the team, which only a person may allow
             change["tool_budget"] = total
         data = _unblocked(figures, short) if short else _saved(figures, weak)
@@ -122,7 +119,7 @@ class MemberSelectionStrategy(OptimizationStrategy):
 
 def _can_go(names: Sequence[str], config: TeamConfig, formation: str) -> list[str]:
     """Return which of the members may be left out, in order of the team."""
-    wanted = set(names) - set(config.bounds.protected_members)
+    wanted = set(names) - set(config.limits.protected_members)
     if formation == "hierarchical" and config.lead is not None:
         wanted.discard(config.lead)
     for member in config.ids:

@@ -10,14 +10,14 @@ from .._analysis.intervals import Estimate
 from .._analysis.predictions import gain, in_formation, rows_of, without
 from .._model.optimization import Bottleneck, OptimizationSuggestion, OptimizationType, PerformanceInsight
 from .bare import completed
-from .base import OptimizationStrategy
-from .config import TeamConfig, read_config
+from .base import BuiltInStrategy
+from .config import TeamConfig
 from .judgement import Prior, suggestion
 
 _PRIOR: Final = Prior(10, 20, model_error=8)
 
 
-class TeamSizingStrategy(OptimizationStrategy):
+class TeamSizingStrategy(BuiltInStrategy):
     """Suggests to leave out members that add least where a team is past the point of diminishing returns; low risk.
 
     Protected members stay, and so do the supervisor of a hierarchical formation, members whose work others need, and
@@ -27,11 +27,8 @@ class TeamSizingStrategy(OptimizationStrategy):
     name = OptimizationType.TEAM_SIZING.value
     risk_level = 0.2
 
-    def suggest(
-        self, insights: Sequence[PerformanceInsight], current_config: Mapping[str, Any]
-    ) -> list[OptimizationSuggestion]:
+    def suggest_for(self, insights: Sequence[PerformanceInsight], config: TeamConfig) -> list[OptimizationSuggestion]:
         """Suggest a smaller team; by names where they are known, else by number."""
-        config = read_config(current_config)
         found = [
             self._smaller(completed(one), config) for one in insights if one.bottleneck == Bottleneck.OVERSIZED_TEAM
         ]
@@ -44,20 +41,20 @@ class TeamSizingStrategy(OptimizationStrategy):
         if formation == "reflection" or config.sub_teams is not None:
             return None
         target = _target(size)
-        most = config.bounds.max_members
+        most = config.limits.max_members
         if most is not None:
             target = min(target, most)
-        target = max(target, config.bounds.min_members)
+        target = max(target, config.limits.min_members)
         gone: list[str] = []
         change: dict[str, Any] = {}
         if config.members:
             gone = _least(config, evidence["members"], formation, size - target)
             kept = [name for name in config.ids if name not in gone]
-            if not gone or not config.bounds.allows_members(kept) or formation not in config.feasible(kept):
+            if not gone or not config.limits.allows_members(kept) or formation not in config.feasible(kept):
                 return None
             change["members"], target = kept, len(kept)
         else:
-            if target >= size or not config.bounds.allows_size(target):
+            if target >= size or not config.limits.allows_size(target):
                 return None
             change["member_count"] = target
         who = f": {', '.join(gone)} add{'s' if len(gone) == 1 else ''} least" if gone else ""
@@ -92,7 +89,7 @@ def _least(config: TeamConfig, figures: Mapping[str, Any], formation: str, count
         free = [
             member
             for member in left
-            if member.id not in config.bounds.protected_members
+            if member.id not in config.limits.protected_members
             and member.id not in needed
             and not (formation == "hierarchical" and member.is_supervisor)
         ]

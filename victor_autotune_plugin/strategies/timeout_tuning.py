@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Final
 
 from .._analysis.intervals import Estimate
 from .._model.optimization import Bottleneck, OptimizationSuggestion, OptimizationType, PerformanceInsight
 from .bare import completed
-from .base import OptimizationStrategy
-from .config import TeamConfig, read_config
+from .base import BuiltInStrategy
+from .config import TeamConfig
 from .judgement import Prior, suggestion
 
 _PRIOR: Final = Prior(5, 10, model_error=3)
@@ -18,7 +18,7 @@ _ABOVE: Final = 1.2
 _MIN_RUNS: Final = 5
 
 
-class TimeoutTuningStrategy(OptimizationStrategy):
+class TimeoutTuningStrategy(BuiltInStrategy):
     """Suggests a deadline where the tail is slow; very low risk.
 
     A longer one than now, where the deadline ends sound runs, is suggested for a person to allow.
@@ -27,11 +27,8 @@ class TimeoutTuningStrategy(OptimizationStrategy):
     name = OptimizationType.TIMEOUT_TUNING.value
     risk_level = 0.1
 
-    def suggest(
-        self, insights: Sequence[PerformanceInsight], current_config: Mapping[str, Any]
-    ) -> list[OptimizationSuggestion]:
+    def suggest_for(self, insights: Sequence[PerformanceInsight], config: TeamConfig) -> list[OptimizationSuggestion]:
         """Suggest a deadline for each insight about slow or ended runs."""
-        config = read_config(current_config)
         found: list[OptimizationSuggestion | None] = []
         for insight in insights:
             if insight.bottleneck == Bottleneck.HIGH_LATENCY_OUTLIERS:
@@ -46,9 +43,9 @@ class TimeoutTuningStrategy(OptimizationStrategy):
             usual = {**insight.evidence["p95_seconds"], "runs": 0}
         elif usual is None or usual["runs"] < _MIN_RUNS:
             return None
-        timeout = max(_seconds(_ABOVE * usual["value"]), config.bounds.min_timeout_seconds or 0.0)
+        timeout = max(_seconds(_ABOVE * usual["value"]), config.limits.min_timeout_seconds or 0.0)
         now = _in_force(insight, config)
-        if (now is not None and timeout >= now) or not config.bounds.allows_timeout(timeout):
+        if (now is not None and timeout >= now) or not config.limits.allows_timeout(timeout):
             return None
         saved = next((one for one in insight.evidence["saved_by_timeout"] if one["cap"] >= timeout * 0.999), None)
         data = Estimate(0.0, 0.0, 0.0, usual["runs"]) if usual["runs"] else None
@@ -75,7 +72,7 @@ class TimeoutTuningStrategy(OptimizationStrategy):
         if "needed_seconds" not in evidence:
             return None
         timeout, now = _seconds(evidence["needed_seconds"]), _in_force(insight, config)
-        if now is None or timeout <= now or not config.bounds.allows_timeout(timeout):
+        if now is None or timeout <= now or not config.limits.allows_timeout(timeout):
             return None
         ended = evidence["timed_out_share"]["value"]
         most = 100 * ended / max(1 - ended, 0.01)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
 from .._analysis.intervals import Estimate
 from .._model.optimization import Bottleneck, OptimizationSuggestion, OptimizationType, PerformanceInsight
 from .bare import completed
-from .base import OptimizationStrategy
-from .config import TeamConfig, read_config
+from .base import BuiltInStrategy
+from .config import TeamConfig
 from .judgement import Prior, suggestion
 
 _PRIOR: Final = Prior(5, 15, model_error=5)
@@ -20,7 +20,7 @@ _SMALLER: Final = 0.65
 _LARGER: Final = 1.5
 
 
-class ToolBudgetStrategy(OptimizationStrategy):
+class ToolBudgetStrategy(BuiltInStrategy):
     """Suggests a smaller budget where tool calls are far above the baseline; low risk.
 
     It is never below the most that a successful run needed. A larger one, where runs fail for want of calls, is
@@ -30,11 +30,8 @@ class ToolBudgetStrategy(OptimizationStrategy):
     name = OptimizationType.TOOL_BUDGET.value
     risk_level = 0.2
 
-    def suggest(
-        self, insights: Sequence[PerformanceInsight], current_config: Mapping[str, Any]
-    ) -> list[OptimizationSuggestion]:
+    def suggest_for(self, insights: Sequence[PerformanceInsight], config: TeamConfig) -> list[OptimizationSuggestion]:
         """Suggest a budget for each insight about tool calls."""
-        config = read_config(current_config)
         found: list[OptimizationSuggestion | None] = []
         for insight in insights:
             if insight.bottleneck == Bottleneck.EXCESSIVE_TOOL_USAGE:
@@ -51,8 +48,8 @@ class ToolBudgetStrategy(OptimizationStrategy):
         in_force = config.tool_budget if config.tool_budget is not None else evidence["tool_budget"]
         used = evidence["most_tool_calls"]
         start = used if in_force is None else in_force
-        budget = max(math.ceil(_SMALLER * start), math.ceil(needed or 0), config.bounds.min_tool_budget or 0)
-        if budget >= start or not config.bounds.allows_budget(budget):
+        budget = max(math.ceil(_SMALLER * start), math.ceil(needed or 0), config.limits.min_tool_budget or 0)
+        if budget >= start or not config.limits.allows_budget(budget):
             return None
         saved = next((entry for entry in evidence["saved_by_budget"] if entry["cap"] >= budget), None)
         data = None if needed is None else Estimate(0.0, 0.0, 0.0, evidence["runs"])
@@ -88,10 +85,10 @@ class ToolBudgetStrategy(OptimizationStrategy):
                 for name, calls in config.member_budgets.items()
             }
         budgets = [change.get("tool_budget"), *change.get("member_budgets", {}).values()]
-        most = config.bounds.max_tool_budget
+        most = config.limits.max_tool_budget
         if not change or any(calls is not None and most is not None and calls > most for calls in budgets):
             return None
-        if in_force is not None and not config.bounds.allows_budget(change["tool_budget"]):
+        if in_force is not None and not config.limits.allows_budget(change["tool_budget"]):
             return None
         return suggestion(
             self.name,
