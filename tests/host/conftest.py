@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from victor_autotune_plugin import failsafe
-from victor_autotune_plugin._host import limits, seams
+from victor_autotune_plugin._host import enforcement, seams
 from victor_autotune_plugin._host.meters import RunMeter, current_run
 from victor_autotune_plugin._model.plan import EMPTY_PLAN, TeamPlan
 from victor_autotune_plugin._model.run import TeamRun
@@ -73,13 +73,13 @@ def deadline_passes(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[RunM
 
         async def wait(tasks: Any, *, timeout: float | None = None) -> Any:  # noqa: ASYNC109 - as asyncio has it
             meter = current_run.get()
-            if meter is None or timeout in (None, limits.GRACE_SECONDS):
+            if meter is None or timeout in (None, enforcement.GRACE_SECONDS):
                 return await asyncio.wait(tasks, timeout=timeout)
             asked.append(timeout)
             await until(lambda: condition(meter), 60)
             return await asyncio.wait(tasks, timeout=0)
 
-        monkeypatch.setattr(limits, "asyncio", SimpleNamespace(**{**vars(asyncio), "wait": wait}))
+        monkeypatch.setattr(enforcement, "asyncio", SimpleNamespace(**{**vars(asyncio), "wait": wait}))
         return asked
 
     return when

@@ -1,7 +1,7 @@
 """Where in Victor a team run happens: in which workflow, as which step, under which timeout.
 
-The coordinator, where every run passes, knows none of this; the layers above it do. The wrappers here, in wrapt's form,
-are put on those layers, and leave what each knows in a `ContextVar` on the way down.
+The coordinator, where every run passes, knows none of this; the layers above it do. The functions here, in wrapt's
+form, wrap those layers, and leave what each knows in a `ContextVar` on the way down.
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ from ..hookspecs import PlannedRun, RunStart
 from . import seams, translation
 from .call_context import inside_run
 from .calls import Reading, TeamCall
-from .limits import DeadlineExceededError, ToolBudget, with_deadline
+from .enforcement import DeadlineExceededError, ToolBudget, with_deadline
 from .meters import MemberMeter, RunMeter, current_member, current_run
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ from attrs import frozen
 from .. import failsafe
 from .._model.plan import MemberSpec
 from .._model.run import MemberOutcome, TokenUse
-from .limits import ToolBudget
+from .enforcement import ToolBudget
 
 
 @frozen

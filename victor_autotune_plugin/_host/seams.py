@@ -1,6 +1,6 @@
 """Where Victor is intercepted: public methods, wrapped when Victor loads their module, and unwrapped again.
 
-Installing costs nothing at Victor's start: a wrapper is put on a method only when Victor itself imports the
+Installing costs nothing at Victor's start: a method is wrapped only when Victor itself imports the
 module that holds it. A seam that is missing or has another signature is left alone and shows up in `health`.
 """
 

@@ -10,7 +10,7 @@ suggestion ──▶ draft ──approved──▶ running ──passed──▶
 A draft waits for its approval, which in mode `auto` is given at once. A person may abort or pause at every point.
 
 Every step of it is one transaction of the store: what a team's next run gets, the experiment's status and the
-line in the history change together or not at all, whoever else shares the store. A run takes two: its
+line in the history change together or not at all, whatever other process shares the store. A run takes two: its
 plan and its start, its end and what follows from it.
 """
 
@@ -78,6 +78,8 @@ class TuningLoop:
         self._starter = Starter(self._challengers, hooks, clock)
         self._started: dict[str, Settings] = {}
         self._states: dict[tuple[str, str], TeamState] = {}
+        self._learnt: dict[tuple[str, str], tuple[Any, ...]] = {}
+        """What the tuner of each team was made for."""
         self._runs_seen: dict[tuple[str, str], int] = {}
 
     # --- before a run
@@ -216,8 +218,8 @@ class TuningLoop:
         state = self._states.get(run.spec.key)
         if state is None or state.paused or settings.tuner.risk == "off":
             return
-        tuners = self._challengers.tuners
-        if tuners.has(state, settings):
+        made_for = (state.fingerprint, state.plan, settings)
+        if self._learnt.get(state.key) == made_for:
             return
         self._recorder.flush()
         with self._recorder.transaction() as transaction:
@@ -226,7 +228,8 @@ class TuningLoop:
             return
         with failsafe.guard("learning from past runs"):
             load_strategies()
-            tuners.of(TeamRecord(state, run.spec, settings, experiments, lambda most: runs[:most]))
+            self._challengers.tuners.of(TeamRecord(state, run.spec, settings, experiments, lambda most: runs[:most]))
+            self._learnt[state.key] = made_for
 
     def _is_due(self, key: tuple[str, str], min_history: int) -> bool:
         """Count a run outside an experiment, and say whether it is time to look for something to test.

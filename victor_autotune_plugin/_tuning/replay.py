@@ -1,4 +1,4 @@
-"""Replays what was decided from what is stored, to show that the record explains the decision."""
+"""Replays decisions from the store, to show that the record explains them."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 @frozen
 class Replay:
-    """What came of replaying an experiment.
+    """The result of replaying an experiment.
 
     Attributes:
         experiment: The experiment.
         observations: How many observations were replayed, both phases.
-        differences: What came out differently, by what it is: `(stored, replayed)`. Empty when nothing did.
+        differences: `(stored, replayed)` of everything that differs, by its name.
     """
 
     experiment: Experiment
@@ -31,7 +31,7 @@ class Replay:
 
     @property
     def same(self) -> bool:
-        """Whether everything came out bit for bit as it is stored."""
+        """Whether the replay equals the record, bit for bit."""
         return not self.differences
 
     def to_dict(self) -> dict[str, Any]:
@@ -54,16 +54,9 @@ def replay(
     watch: Sequence[Observation],
     assignments: Sequence[Assignment],
 ) -> Replay:
-    """Replay an experiment: its assignment from the seed, its verdicts from the observations.
+    """Replay an experiment: its assignment from the seed, its verdicts from the observations of both phases.
 
-    Args:
-        experiment: The experiment, with the verdicts that were stored.
-        test: The observations of its test, in their order.
-        watch: The observations of its watch, in their order.
-        assignments: Its assignments.
-
-    Returns:
-        What came of it. An arm of the watch may be `control` against the seed: the watch asks for such runs.
+    An arm of the watch may be `control` against the seed: the watch asks for such runs.
     """
     from ..experiment import ASSIGNMENT_VERSION, CONTROL, TREATMENT, assign
 
@@ -91,10 +84,6 @@ def replay(
 
 def replay_all(store: Store, experiments: Sequence[Experiment]) -> list[Replay]:
     """Replay experiments from a store.
-
-    Args:
-        store: The store.
-        experiments: Which ones.
 
     Raises:
         StoreError: If the store can't be used.

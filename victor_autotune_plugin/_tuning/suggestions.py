@@ -113,7 +113,7 @@ def suggestions(
         min_improvement=100 * settings.experiment.minimum_improvement,
         guard=failsafe.guard,
     )
-    # In mode `auto` nobody would be asked.
+    # In mode `auto` no person is asked.
     return [one for one in found if settings.mode != "auto" or not one.metadata.needs_person]
 
 

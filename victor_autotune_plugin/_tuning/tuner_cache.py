@@ -87,11 +87,6 @@ class TunerCache:
         self._known: OrderedDict[tuple[str, str], _Known] = OrderedDict()
         self._lock = threading.Lock()
 
-    def has(self, state: TeamState, settings: Settings) -> bool:
-        """Return whether the tuner of a team is there, so that `of` has only the latest runs to learn from."""
-        known = self._known.get(state.key)
-        return known is not None and known.made_for == _what_for(state, settings)
-
     def of(self, team: TeamRecord) -> Tuner:
         """Return the tuner of a team, up to date.
 
@@ -195,7 +190,7 @@ def _own_plans(spec: TeamSpec, settings: Settings, live: TeamPlan) -> PlanSpace:
 
     They start from the live plan: its budgets and its timeout hold where they say nothing else. A knob whose strategies
     are not in the settings, or that is left to them at this risk, stays as it is. Where that is so of the members,
-    nobody is left idle in a reflection, either.
+    a reflection leaves none of them idle, either.
     """
     from .._tuner import PlanSpace, plan_space
     from .._tuner.space import shape_of
