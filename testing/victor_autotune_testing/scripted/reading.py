@@ -9,11 +9,9 @@ from typing import Any, Final, TypeVar
 
 from attrs import AttrsInstance
 from attrs import fields as fields_of
-from ruamel.yaml import YAML
-from ruamel.yaml.comments import CommentedBase
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from victor_autotune_plugin._values.names import did_you_mean
+from victor_autotune_plugin._values.nodes import Items, Node, Scalar, Table, WrongValueError
 
 from .distributions import Constant, Distribution, Lognormal, Tailed, Uniform
 from .script import Crowding, Failure, Rule, Script, ScriptError, ToolTurns
@@ -27,10 +25,7 @@ _EXAMPLE: Final = "an example with every key: python -m victor_autotune_testing.
 
 
 def load_script(path: str | Path) -> Script:
-    """Read a script from a file.
-
-    Args:
-        path: YAML or JSON.
+    """Read a script from a YAML or JSON file.
 
     Raises:
         ScriptError: The file can't be read, or holds no script; it names the line and the hint.
@@ -54,128 +49,126 @@ def read_script(text: str, *, where: str = "script") -> Script:
     Raises:
         ScriptError: The text holds no script; it names the line and the hint.
     """
+    from victor_autotune_plugin._values.yaml_tree import parse
+
     try:
-        data = YAML(typ="rt").load(text)
-    except YAMLError as error:
-        mark = error.problem_mark if isinstance(error, MarkedYAMLError) else None
-        problem = (error.problem if isinstance(error, MarkedYAMLError) else None) or str(error).splitlines()[0]
-        line = f"{where}:{mark.line + 1}" if mark else where
-        raise ScriptError(f"this is neither YAML nor JSON: {problem}", where=line, hint="hint the syntax") from error
-    return _Reader(where).script(data)
+        return _script(parse(text, where), where)
+    except WrongValueError as error:
+        raise ScriptError(error.message, where=error.where or where, hint=error.hint) from error
 
 
-class _Reader:
-    def __init__(self, where: str) -> None:
-        self._where = where
-
-    def script(self, data: Any) -> Script:
-        if isinstance(data, list):
-            data = {"rules": data}
-        if not isinstance(data, Mapping):
-            raise ScriptError("this is no script", where=self._where, hint="write a list of rules under 'rules:'")
-        self._known(data, ("seed", "rules"))
-        rules = [self._rule(one, self._line(data.get("rules"), i)) for i, one in enumerate(self._list(data, "rules"))]
-        lines = {"seed": self._line(data, "seed")}
-        return self._make(lambda: Script(rules, **self._picked(data, "seed")), self._where, lines)
-
-    def _rule(self, data: Any, line: str) -> Rule:
-        self._mapping(data, line, "a rule")
-        self._known(data, _RULE_KEYS)
-        fields = self._picked(data, "name", "together", "answer")
-        when = self._mapping(data.get("when", {}), self._line(data, "when"), "'when'")
-        self._known(when, _CONDITIONS)
-        fields |= dict(when)
-        if "latency" in data:
-            fields["latency"] = self._distribution(data, "latency")
-        if "crowding" in data:
-            fields["crowding"] = self._plain(Crowding, data["crowding"], self._line(data, "crowding"), "'crowding'")
-        if "tokens" in data:
-            tokens = self._mapping(data["tokens"], self._line(data, "tokens"), "'tokens'")
-            self._known(tokens, ("prompt", "completion"))
-            fields |= {f"{key}_tokens": self._distribution(tokens, key) for key in tokens}
-        for key, cls in (("tools", ToolTurns), ("failures", Failure)):
-            several = self._list(data, key)
-            fields[key] = [
-                self._plain(cls, one, self._line(data[key], i), f"an entry of '{key}'") for i, one in enumerate(several)
-            ]
-        lines = {name: self._line(data, name) for name in data}
-        lines |= {name: self._line(when, name) for name in when}
-        return self._make(lambda: Rule(**fields), line, lines)
-
-    def _distribution(self, data: Mapping[str, Any], key: str) -> Distribution:
-        value, line = data[key], self._line(data, key)
-        if isinstance(value, int | float):
-            return self._make(lambda: Constant(value), line, {}, key)
-        self._mapping(value, line, f"'{key}'")
-        self._known(value, ("low", "high", "median", "sigma", "tail"))
-        body = {name: value[name] for name in value if name != "tail"}
-        kinds: dict[frozenset[str], Callable[..., Distribution]] = {
-            frozenset(("low", "high")): Uniform,
-            frozenset(("median", "sigma")): Lognormal,
-        }
-        kind = kinds.get(frozenset(body))
-        if kind is None:
-            hint = "write a number, or {low: 0.1, high: 0.3}, or {median: 0.2, sigma: 0.5}"
-            raise ScriptError(f"'{key}' is no distribution", where=line, hint=hint)
-        distribution = self._make(lambda: kind(**body), line, {}, key)
-        if "tail" not in value:
-            return distribution
-        tail = self._mapping(value["tail"], self._line(value, "tail"), "'tail'")
-        self._known(tail, ("probability", "factor"))
-        return self._make(lambda: Tailed(distribution, **tail), self._line(value, "tail"), {}, "tail")
-
-    def _plain(self, cls: type[A], data: Any, line: str, what: str) -> A:
-        self._mapping(data, line, what)
-        names = tuple(field.name for field in fields_of(cls))
-        self._known(data, names)
-        lines = {name: self._line(data, name) for name in data}
-        return self._make(lambda: cls(**{name: _bare(data[name]) for name in data}), line, lines)
-
-    def _make(
-        self, make: Callable[[], T], line: str, lines: Mapping[str, str] = MappingProxyType({}), what: str = ""
-    ) -> T:
-        """Make a value; what is wrong with it is said with the line of the field that the message begins with."""
-        try:
-            return make()
-        except (TypeError, ValueError) as error:
-            message = str(error)
-            where = lines.get(message.partition(" ")[0], line)
-            raise ScriptError(f"{what}: {message}" if what else message, where=where, hint=_EXAMPLE) from error
-
-    def _known(self, data: Mapping[str, Any], names: tuple[str, ...]) -> None:
-        for key in data:
-            if key not in names:
-                hint = did_you_mean(key, names)
-                raise ScriptError(f"unknown key '{key}'", where=self._line(data, key), hint=hint)
-
-    def _mapping(self, data: Any, line: str, what: str) -> Mapping[str, Any]:
-        if not isinstance(data, Mapping):
-            message = f"{what} must be a mapping, not {_bare(data)!r}"
-            raise ScriptError(message, where=line, hint="write 'key: value' pairs")
-        return data
-
-    def _list(self, data: Mapping[str, Any], key: str) -> list[Any]:
-        value = data.get(key, [])
-        if not isinstance(value, list):
-            hint = "begin each entry with '- '"
-            raise ScriptError(f"'{key}' must be a list", where=self._line(data, key), hint=hint)
-        return value
-
-    @staticmethod
-    def _picked(data: Mapping[str, Any], *names: str) -> dict[str, Any]:
-        return {name: data[name] for name in names if name in data}
-
-    def _line(self, data: Any, key: Any) -> str:
-        """Return `file:line` of a key of a mapping or of an entry of a list, as far as it is known."""
-        if not isinstance(data, CommentedBase) or data.lc.data is None or key not in data.lc.data:
-            return self._where
-        return f"{self._where}:{data.lc.data[key][0] + 1}"
+def _script(tree: Node | None, where: str) -> Script:
+    if isinstance(tree, Items):
+        tree = Table(((Scalar("rules", tree.where), tree),), tree.where)
+    if not isinstance(tree, Table):
+        raise WrongValueError("this is not a script", "write a list of rules under 'rules:'", where)
+    data = _Fields(tree, "a script", ("seed", "rules"))
+    rules = [_rule(one) for one in data.items("rules")]
+    return _make(lambda: Script(rules, **data.plain("seed")), where, data.places)
 
 
-def _bare(data: Any) -> Any:
-    """Return plain Python data instead of the classes that keep a YAML file's comments."""
-    if isinstance(data, Mapping):
-        return {str(key): _bare(value) for key, value in data.items()}
-    if isinstance(data, list):
-        return [_bare(one) for one in data]
-    return data
+class _Fields:
+    """A mapping of a script.
+
+    Attributes:
+        places: Where each key stands.
+
+    Raises:
+        WrongValueError: It is not a mapping, or has a key that is not known or comes twice.
+    """
+
+    def __init__(self, node: Node, what: str, known: tuple[str, ...]) -> None:
+        if not isinstance(node, Table):
+            raise WrongValueError(
+                f"{what} must be a mapping, not {_plain(node)!r}", "write 'key: value' pairs", node.where
+            )
+        self.where = node.where
+        self.places: dict[str, str] = {}
+        self._nodes: dict[str, Node] = {}
+        for key, value in node.pairs:
+            name = str(key.value)
+            if name not in known:
+                raise WrongValueError(f"unknown key '{name}'", did_you_mean(name, known), key.where)
+            if name in self._nodes:
+                raise WrongValueError(f"duplicate key '{name}'", "keep one of them", key.where)
+            self._nodes[name], self.places[name] = value, key.where
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._nodes
+
+    def __getitem__(self, key: str) -> Node:
+        return self._nodes[key]
+
+    def plain(self, *keys: str) -> dict[str, Any]:
+        """Return the values of the keys that are there; without keys, of all."""
+        return {key: _plain(self._nodes[key]) for key in keys or self._nodes if key in self._nodes}
+
+    def items(self, key: str) -> tuple[Node, ...]:
+        """Return the entries of a list, none when it is not there."""
+        node = self._nodes.get(key, Items((), self.where))
+        if not isinstance(node, Items):
+            raise WrongValueError(f"'{key}' must be a list", "begin each entry with '- '", self.places[key])
+        return node.items
+
+
+def _rule(node: Node) -> Rule:
+    data = _Fields(node, "a rule", _RULE_KEYS)
+    fields = data.plain("name", "together", "answer")
+    lines = dict(data.places)
+    if "when" in data:
+        when = _Fields(data["when"], "'when'", _CONDITIONS)
+        fields |= when.plain()
+        lines |= when.places
+    if "latency" in data:
+        fields["latency"] = _distribution(data, "latency")
+    if "crowding" in data:
+        fields["crowding"] = _instance(Crowding, data["crowding"], "'crowding'")
+    if "tokens" in data:
+        tokens = _Fields(data["tokens"], "'tokens'", ("prompt", "completion"))
+        fields |= {f"{key}_tokens": _distribution(tokens, key) for key in tokens.places}
+    for key, cls in (("tools", ToolTurns), ("failures", Failure)):
+        fields[key] = [_instance(cls, one, f"an entry of '{key}'") for one in data.items(key)]
+    return _make(lambda: Rule(**fields), data.where, lines)
+
+
+def _distribution(data: _Fields, key: str) -> Distribution:
+    node, line = data[key], data.places[key]
+    if isinstance(node, Scalar) and isinstance(node.value, int | float):
+        number = node.value
+        return _make(lambda: Constant(number), line, what=key)
+    value = _Fields(node, f"'{key}'", ("low", "high", "median", "sigma", "tail"))
+    body = {name: one for name, one in value.plain().items() if name != "tail"}
+    kinds: dict[frozenset[str], Callable[..., Distribution]] = {
+        frozenset(("low", "high")): Uniform,
+        frozenset(("median", "sigma")): Lognormal,
+    }
+    kind = kinds.get(frozenset(body))
+    if kind is None:
+        hint = "write a number, or {low: 0.1, high: 0.3}, or {median: 0.2, sigma: 0.5}"
+        raise WrongValueError(f"'{key}' is not a distribution", hint, line)
+    distribution = _make(lambda: kind(**body), line, what=key)
+    if "tail" not in value:
+        return distribution
+    tail = _Fields(value["tail"], "'tail'", ("probability", "factor"))
+    return _make(lambda: Tailed(distribution, **tail.plain()), tail.where, what="tail")
+
+
+def _instance(cls: type[A], node: Node, what: str) -> A:
+    data = _Fields(node, what, tuple(field.name for field in fields_of(cls)))
+    return _make(lambda: cls(**data.plain()), data.where, data.places)
+
+
+def _make(make: Callable[[], T], line: str, lines: Mapping[str, str] = MappingProxyType({}), what: str = "") -> T:
+    """Make a value; an error names the line of the field that its message begins with."""
+    try:
+        return make()
+    except (TypeError, ValueError) as error:
+        message = str(error)
+        where = lines.get(message.partition(" ")[0], line)
+        raise WrongValueError(f"{what}: {message}" if what else message, _EXAMPLE, where) from error
+
+
+def _plain(node: Node) -> Any:
+    if isinstance(node, Table):
+        return {str(key.value): _plain(value) for key, value in node.pairs}
+    return [_plain(one) for one in node.items] if isinstance(node, Items) else node.value

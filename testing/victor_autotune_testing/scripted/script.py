@@ -71,7 +71,7 @@ def _pattern(_instance: object, attribute: Attribute[Any], value: object) -> Non
     try:
         compile_pattern(value)
     except re.error as error:
-        raise ValueError(f"{attribute.name} is no regular expression: {error}") from error
+        raise ValueError(f"{attribute.name} is not a regular expression: {error}") from error
 
 
 def compile_pattern(text: str) -> re.Pattern[str]:
