@@ -52,7 +52,7 @@ _MOVING: Final = (
     "TEST_MODE",
 )
 _API_KEY: Final = "sandbox"
-_QUIET: Final = ("victor", "sandhi_gateway")
+_QUIET: Final = ("victor", "sandhi_gateway", "alembic")
 
 
 @frozen
