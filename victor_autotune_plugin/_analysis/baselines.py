@@ -9,6 +9,7 @@ from typing import Any, Final
 import numpy as np
 from attrs import frozen
 
+from .._model.optimization import Evidence
 from ..errors import MetricsError
 from .estimates import Contrast, contrast
 from .run_table import Flags, Floats, TeamTable
@@ -46,8 +47,8 @@ MIN_RECENT: Final = 20
 """Latest runs that are compared with it."""
 
 
-@frozen
-class Baseline:
+@frozen(eq=False)
+class Baseline(Evidence):
     """What a figure is compared with.
 
     Attributes:
@@ -64,7 +65,7 @@ class Baseline:
     difference: Contrast | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain JSON-able data for an insight's evidence."""
+        """Return plain JSON-able data."""
         data: dict[str, Any] = {"value": self.value, "source": self.source, "runs": self.runs}
         if self.difference is not None:
             data["difference"] = self.difference.difference

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from attrs import frozen
 
+from .insight_evidence import CappedGain
 from .intervals import Z_975, Estimate, t_975
 from .run_table import Codes, Flags, Floats
 
@@ -31,6 +32,11 @@ class Contrast:
     standard_error: float
     runs: int
     within_tasks: bool
+
+    @property
+    def estimate(self) -> Estimate:
+        """The difference with its 95 % interval."""
+        return Estimate(self.difference, self.low, self.high, self.runs)
 
     @property
     def low(self) -> float:
@@ -153,7 +159,7 @@ def _within_tasks(values: Floats, chosen: Flags, task: Codes, smaller: int) -> C
     return Contrast(difference, math.sqrt(residual / float(weight.sum())), runs, within_tasks=True)
 
 
-def capped_gains(values: Floats, caps: Iterable[float]) -> list[dict[str, Any]]:
+def capped_gains(values: Floats, caps: Iterable[float]) -> tuple[CappedGain, ...]:
     """Return how much less the sum of the values would be if none exceeded a cap.
 
     Args:
@@ -161,15 +167,16 @@ def capped_gains(values: Floats, caps: Iterable[float]) -> list[dict[str, Any]]:
         caps: The caps, in the same unit.
 
     Returns:
-        For each cap, `{"cap": …, "value": percent, "interval": [low, high], "runs": n}`; the interval is that of a
-        ratio of means (Cochran, Sampling Techniques, section 6.4).
+        The gain of each cap, in percent; the interval is that of a ratio of means (Cochran, Sampling Techniques,
+        section 6.4).
     """
-    mean, runs, gains = float(values.mean()), len(values), []
+    mean, runs = float(values.mean()), len(values)
+    gains = []
     for cap in caps:
         kept = np.minimum(values, cap)
         ratio = float(kept.mean()) / mean if mean > 0 else 1.0
         error = float(np.std(kept - ratio * values)) / (math.sqrt(runs) * mean) if mean > 0 else 0.0
         half = t_975(runs - 1) * error
-        gain = Estimate(100 * (1 - ratio), 100 * (1 - ratio - half), 100 * (1 - ratio + half), runs)
-        gains.append({"cap": cap, **gain.to_dict()})
-    return gains
+        low, high = 100 * (1 - ratio - half), 100 * (1 - ratio + half)
+        gains.append(CappedGain(value=100 * (1 - ratio), low=low, high=high, runs=runs, cap=cap))
+    return tuple(gains)

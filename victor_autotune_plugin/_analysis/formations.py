@@ -8,12 +8,12 @@ from itertools import permutations
 from typing import Final
 
 import numpy as np
-from attrs import frozen
 
 from .._model.optimization import Bottleneck, PerformanceInsight
 from .._model.plan import MemberSpec, feasible_formations
 from .durations import as_evidence, usable_rows
 from .estimates import Contrast, contrast
+from .insight_evidence import FormationEvidence, FormationGain
 from .intervals import Estimate, mean_estimate
 from .predictions import Seconds, comparable, gain, in_formation
 from .run_history import RunHistory
@@ -36,21 +36,6 @@ _WORSE_SUCCESS: Final = -0.05
 _PRIORS: Final = {("sequential", "parallel"), ("pipeline", "parallel"), ("consensus", "parallel")}
 _PRIOR_GAIN: Final = Estimate(35.0, 20.0, 50.0, 0)
 """Expected of a better formation by the strategy's range, where nothing at all was measured."""
-
-
-@frozen
-class Candidate:
-    """A formation that may be better.
-
-    Attributes:
-        formation: The formation.
-        gain: Less time, in percent.
-        source: One of `OWN_RUNS`, `MEMBER_TIMES`, `OTHER_TEAMS`, `PRIOR`.
-    """
-
-    formation: str
-    gain: Estimate
-    source: str
 
 
 def formation_insight(
@@ -86,24 +71,24 @@ def formation_insight(
         return None
     best = candidates[0]
     now = float(under.duration[under.success].mean() if under.success.any() else under.duration.mean())
-    then = now * (1 - best.gain.value / 100)
+    then = now * (1 - best.value / 100)
     return PerformanceInsight(
         bottleneck=Bottleneck.SUBOPTIMAL_FORMATION.value + used,
         severity=min(1.0, (now - then) / then) if then > 0 else 1.0,
         current_value=now,
         baseline_value=then,
-        impact_magnitude=min(1.0, best.gain.value / 100),
+        impact_magnitude=min(1.0, best.value / 100),
         recommendation=f"Run the members in formation {best.formation} instead of {used}.",
         affected_components=["formation"],
-        evidence={
-            "formation": best.formation,
-            "gain_percent": best.gain.value,
-            "gain_interval_percent": [best.gain.low, best.gain.high],
-            "runs": best.gain.runs,
-            "source": best.source,
-            "candidates": [{"formation": c.formation, "source": c.source, **c.gain.to_dict()} for c in candidates],
-            "member_durations": as_evidence(rows),
-        },
+        evidence=FormationEvidence(
+            formation=best.formation,
+            gain_percent=best.value,
+            gain_interval_percent=(best.low, best.high),
+            runs=best.runs,
+            source=best.source,
+            candidates=candidates,
+            member_durations=as_evidence(rows),
+        ),
     )
 
 
@@ -177,7 +162,7 @@ def _candidates(
     members: Sequence[MemberSpec] | None,
     fleet: FleetGains,
     is_slow: bool,
-) -> list[Candidate]:
+) -> list[FormationGain]:
     size = int(under.size[-1])
     if members is None:
         feasible: tuple[str, ...] = ("sequential", "parallel", "pipeline", "consensus")
@@ -194,20 +179,26 @@ def _candidates(
             continue
         own = runs.difference(used, other)
         if own is not None:
-            measured = _percent(Estimate(own.difference, own.low, own.high, own.runs))
-            found.append(Candidate(other, measured, OWN_RUNS))
+            measured = _percent(own.estimate)
+            found.append(_gain(other, measured, OWN_RUNS))
             continue
         if len(rows) > 1 and comparable(used) and other in _PREDICTABLE:
             predicted = gain(rows, in_formation(used, lead), in_formation(other, lead))
             if predicted is not None:
-                found.append(Candidate(other, predicted, MEMBER_TIMES))
+                found.append(_gain(other, predicted, MEMBER_TIMES))
                 continue
         if (used, other) in fleet:
-            found.append(Candidate(other, fleet[used, other], OTHER_TEAMS))
+            found.append(_gain(other, fleet[used, other], OTHER_TEAMS))
         elif is_slow and size > 1 and (used, other) in _PRIORS and not rows:
-            found.append(Candidate(other, _PRIOR_GAIN, PRIOR))
+            found.append(_gain(other, _PRIOR_GAIN, PRIOR))
     # Sorting is stable, so of two that are equally fast the simpler one comes first.
-    return sorted((c for c in found if c.gain.value > 0), key=lambda c: -c.gain.value)
+    return sorted((one for one in found if one.value > 0), key=lambda one: -one.value)
+
+
+def _gain(formation: str, gain: Estimate, source: str) -> FormationGain:
+    return FormationGain(
+        value=gain.value, low=gain.low, high=gain.high, runs=gain.runs, formation=formation, source=source
+    )
 
 
 def _percent(difference: Estimate) -> Estimate:

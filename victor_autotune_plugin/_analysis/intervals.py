@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from statistics import fmean
 from typing import Any, Final
 
 from attrs import frozen
+
+from .._model.optimization import Evidence
 
 _T_975: Final = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)
 """0.975 quantiles of Student's t for 1 to 10 degrees of freedom."""
@@ -16,8 +18,8 @@ Z_975: Final = 1.959964
 """0.975 quantile of the normal distribution."""
 
 
-@frozen
-class Estimate:
+@frozen(eq=False)
+class Estimate(Evidence):
     """A number with its 95 % interval.
 
     Attributes:
@@ -38,14 +40,10 @@ class Estimate:
         return (self.high - self.low) / (2 * Z_975)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain JSON-able data; `from_dict` reads it back."""
-        return {"value": self.value, "interval": [self.low, self.high], "runs": self.runs}
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Estimate:
-        """Read what `to_dict` wrote."""
-        low, high = data["interval"]
-        return cls(float(data["value"]), float(low), float(high), int(data["runs"]))
+        """Return plain JSON-able data."""
+        data = super().to_dict()
+        data["interval"] = [data.pop("low"), data.pop("high")]
+        return data
 
 
 def t_975(freedom: int) -> float:

@@ -8,7 +8,8 @@ import numpy as np
 
 from .._model.optimization import Bottleneck, PerformanceInsight
 from .baselines import DEFAULT_BASELINES
-from .estimates import contrast, share_of
+from .estimates import contrast, p95_of, share_of
+from .insight_evidence import SpentBudgetEvidence, TimeoutEvidence
 from .run_table import TeamTable
 from .workflow import budget_evidence, last_known, timing_evidence
 
@@ -58,16 +59,14 @@ def budget_insight(table: TeamTable) -> PerformanceInsight | None:
             "fail: a larger budget is for a person to allow."
         ),
         affected_components=short or ["tool_budget"],
-        evidence={
-            "spent_share": share.to_dict(),
-            "failing_share": failing.to_dict(),
-            "refused_calls_per_run": float(refused[spent].mean()),
-            "within_tasks": difference is not None and difference.within_tasks,
-            "difference": None
-            if difference is None
-            else {"value": difference.difference, "interval": [difference.low, difference.high]},
+        evidence=SpentBudgetEvidence(
+            spent_share=share,
+            failing_share=failing,
+            refused_calls_per_run=float(refused[spent].mean()),
+            within_tasks=difference is not None and difference.within_tasks,
+            difference=None if difference is None else difference.estimate,
             **budget_evidence(table),
-        },
+        ),
     )
 
 
@@ -87,8 +86,7 @@ def timeout_insight(table: TeamTable) -> PerformanceInsight | None:
     good = under.duration[under.success]
     if under.timed_out.sum() < 2 or timed_out.value <= _TOLERATED or len(good) < 2:
         return None
-    evidence = timing_evidence(under)
-    needed = 1.2 * evidence["p95_success_seconds"]["value"]
+    needed = 1.2 * p95_of(good).value
     limit = timeout if timeout is not None else float(under.duration[under.timed_out].min())
     if needed <= limit:
         return None
@@ -103,5 +101,5 @@ def timeout_insight(table: TeamTable) -> PerformanceInsight | None:
             f"{needed / 1.2:.3g} s: a longer deadline is for a person to allow."
         ),
         affected_components=["timeout_seconds"],
-        evidence={**evidence, "needed_seconds": needed},
+        evidence=TimeoutEvidence(needed_seconds=needed, **timing_evidence(under)),
     )

@@ -12,6 +12,7 @@ import numpy as np
 from .._model.optimization import Bottleneck, PerformanceInsight
 from .durations import as_evidence, usable_rows
 from .estimates import contrast, share_of
+from .insight_evidence import MemberEvidence, MemberFigures
 from .run_table import Codes, MemberTable, TeamTable
 
 MIN_RUNS: Final = 5
@@ -27,17 +28,14 @@ _IDLE: Final = 0.1
 """A member that writes less than this factor of what the others write on average, and calls no tool, is idle."""
 
 
-def member_figures(table: TeamTable) -> dict[str, dict[str, Any]]:
+def member_figures(table: TeamTable) -> dict[str, MemberFigures]:
     """Return the figures of each member.
 
     Args:
         table: The team's runs.
 
     Returns:
-        By member id: role, runs, success share with interval, mean seconds, mean tool calls, most tool calls in a run
-        that it and the team succeeded in, share of runs with refused calls, share of the team's tokens and of its
-        tool calls, and the contribution: how much more often the team succeeds when the member does, within tasks
-        where possible (None where it can't be told).
+        By member id.
     """
     tokens, calls = (
         _totals(table, [getattr(member, name) for member in table.members]) for name in ("tokens", "tool_calls")
@@ -55,29 +53,29 @@ def member_insight(table: TeamTable) -> PerformanceInsight | None:
         The insight, with every member's figures in `evidence["members"]`, and who is `weak`, `useless`, `idle` or
         `strong`; None when nobody stands out.
     """
-    figures = {name: one for name, one in member_figures(table).items() if one["runs"] >= MIN_RUNS}
+    figures = {name: one for name, one in member_figures(table).items() if one.runs >= MIN_RUNS}
     if len(figures) < 2:
         return None
     weak, useless, idle = _weak(figures), [], []
     worst = (0.0, 1.0, 1.0)
     sound = [one for name, one in figures.items() if name not in weak]
-    usual = math.fsum(one["success_rate"]["value"] for one in sound) / len(sound)
+    usual = math.fsum(one.success_rate.value for one in sound) / len(sound)
     for name, one in figures.items():
-        mine = one["success_rate"]
+        mine = one.success_rate
         if name in weak:
-            worst = max(worst, (1 - mine["value"] / usual, mine["value"], usual))
-            if mine["interval"][1] < _USELESS:
+            worst = max(worst, (1 - mine.value / usual, mine.value, usual))
+            if mine.high < _USELESS:
                 useless.append(name)
-        others = [other["mean_tokens"] for key, other in figures.items() if key != name]
+        others = [other.mean_tokens for key, other in figures.items() if key != name]
         usual_tokens = math.fsum(others) / len(others)
-        if one["most_tool_calls"] == 0 and usual_tokens > 0 and one["mean_tokens"] < _IDLE * usual_tokens:
+        if one.most_tool_calls == 0 and usual_tokens > 0 and one.mean_tokens < _IDLE * usual_tokens:
             idle.append(name)
-            worst = max(worst, (1 - one["mean_tokens"] / usual_tokens, one["mean_tokens"], usual_tokens))
+            worst = max(worst, (1 - one.mean_tokens / usual_tokens, one.mean_tokens, usual_tokens))
     if not weak and not idle:
         return None
     stand_out = list(dict.fromkeys([*weak, *idle]))
-    average = math.fsum(one["success_rate"]["value"] for one in figures.values()) / len(figures)
-    strong = [n for n, one in figures.items() if n not in stand_out and one["success_rate"]["value"] >= average]
+    average = math.fsum(one.success_rate.value for one in figures.values()) / len(figures)
+    strong = [n for n, one in figures.items() if n not in stand_out and one.success_rate.value >= average]
     severity, current, baseline = worst
     rows, _ = usable_rows(table, despite=useless)
     return PerformanceInsight(
@@ -91,33 +89,33 @@ def member_insight(table: TeamTable) -> PerformanceInsight | None:
             "tool calls to those who succeed, or leave out who adds nothing."
         ),
         affected_components=stand_out,
-        evidence={
-            "weak": weak,
-            "useless": useless,
-            "idle": idle,
-            "strong": strong,
-            "members": figures,
-            "runs": len(table),
-            "formation": table.latest_formation,
-            "cost_is_known": bool(np.isfinite(table.cost).mean() >= 0.9),
-            "member_durations": as_evidence(rows),
-        },
+        evidence=MemberEvidence(
+            weak=weak,
+            useless=useless,
+            idle=idle,
+            strong=strong,
+            members=figures,
+            runs=len(table),
+            formation=table.latest_formation,
+            cost_is_known=bool(np.isfinite(table.cost).mean() >= 0.9),
+            member_durations=as_evidence(rows),
+        ),
     )
 
 
-def _weak(figures: Mapping[str, Mapping[str, Any]]) -> list[str]:
+def _weak(figures: Mapping[str, MemberFigures]) -> list[str]:
     """Return the members that fail more often than the others, in order of the team.
 
     From the worst on, each is compared with those that are left, until one is not worse: so two weak members do not
     hide each other.
     """
-    left = sorted(figures, key=lambda name: figures[name]["success_rate"]["value"])
+    left = sorted(figures, key=lambda name: figures[name].success_rate.value)
     weak = set()
     while len(left) > 1:
         name, *rest = left
         others = [figures[other] for other in rest]
-        usual = math.fsum(other["success_rate"]["value"] for other in others) / len(others)
-        mine = figures[name]["success_rate"]["value"]
+        usual = math.fsum(other.success_rate.value for other in others) / len(others)
+        mine = figures[name].success_rate.value
         if mine >= _WEAK * usual or not _is_worse(figures[name], others, len(figures)):
             break
         weak.add(name)
@@ -125,38 +123,38 @@ def _weak(figures: Mapping[str, Mapping[str, Any]]) -> list[str]:
     return [name for name in figures if name in weak]
 
 
-def _is_worse(mine: Mapping[str, Any], others: Sequence[Mapping[str, Any]], members: int) -> bool:
+def _is_worse(mine: MemberFigures, others: Sequence[MemberFigures], members: int) -> bool:
     """Return whether a member succeeds less often than the others, at 5 % for all members together.
 
     Two shares are compared with their pooled variance (Fleiss, Statistical Methods for Rates and Proportions, section
     3.1), and the level is divided by the number of members (Bonferroni).
     """
-    runs = [one["runs"] for one in others]
-    succeeded = math.fsum(one["runs"] * one["success_rate"]["value"] for one in others)
-    own, usual = mine["success_rate"]["value"], succeeded / sum(runs)
-    pooled = (mine["runs"] * own + succeeded) / (mine["runs"] + sum(runs))
-    error = math.sqrt(pooled * (1 - pooled) * (1 / mine["runs"] + 1 / sum(runs)))
+    runs = [one.runs for one in others]
+    succeeded = math.fsum(one.runs * one.success_rate.value for one in others)
+    own, usual = mine.success_rate.value, succeeded / sum(runs)
+    pooled = (mine.runs * own + succeeded) / (mine.runs + sum(runs))
+    error = math.sqrt(pooled * (1 - pooled) * (1 / mine.runs + 1 / sum(runs)))
     return error > 0 and (usual - own) / error > NormalDist().inv_cdf(1 - 0.05 / members)
 
 
-def _figures(table: TeamTable, member: MemberTable, tokens: Codes, calls: Codes) -> dict[str, Any]:
+def _figures(table: TeamTable, member: MemberTable, tokens: Codes, calls: Codes) -> MemberFigures:
     team_success = table.success[member.run]
     needed = member.tool_calls[member.success & team_success]
     contribution = contrast(team_success.astype(np.float64), member.success, table.task[member.run])
-    return {
-        "role": member.role,
-        "runs": len(member.run),
-        "success_rate": share_of(member.success).to_dict(),
-        "mean_seconds": float(member.duration.mean()),
-        "mean_tool_calls": float(member.tool_calls.mean()),
-        "mean_tokens": float(member.tokens.mean()),
-        "most_tool_calls": float(member.tool_calls.max()),
-        "needed_tool_calls": float(needed.max()) if len(needed) else None,
-        "refused_share": float((member.refused > 0).mean()),
-        "token_share": _share(member.tokens, tokens[member.run]),
-        "tool_call_share": _share(member.tool_calls, calls[member.run]),
-        "contribution": None if contribution is None else contribution.difference,
-    }
+    return MemberFigures(
+        role=member.role,
+        runs=len(member.run),
+        success_rate=share_of(member.success),
+        mean_seconds=float(member.duration.mean()),
+        mean_tool_calls=float(member.tool_calls.mean()),
+        mean_tokens=float(member.tokens.mean()),
+        most_tool_calls=float(member.tool_calls.max()),
+        needed_tool_calls=float(needed.max()) if len(needed) else None,
+        refused_share=float((member.refused > 0).mean()),
+        token_share=_share(member.tokens, tokens[member.run]),
+        tool_call_share=_share(member.tool_calls, calls[member.run]),
+        contribution=None if contribution is None else contribution.difference,
+    )
 
 
 def _totals(table: TeamTable, columns: list[Any]) -> Any:

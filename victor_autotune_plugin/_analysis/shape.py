@@ -9,6 +9,7 @@ import numpy as np
 from .._model.optimization import Bottleneck, PerformanceInsight
 from .durations import as_evidence, usable_rows
 from .estimates import contrast
+from .insight_evidence import SerialEvidence, SizeEffect, SizeEvidence
 from .intervals import mean_estimate
 from .members import member_figures
 from .run_table import TeamTable
@@ -52,17 +53,17 @@ def oversized_insight(table: TeamTable) -> PerformanceInsight | None:
         impact_magnitude=max(0.0, 1 - baseline / current),
         recommendation=f"{reason[0].upper()}{reason[1:]} is past the point where more help: 3 to 5 usually do.",
         affected_components=["members"],
-        evidence={
-            "size": size,
-            "seconds_per_member": per_member,
-            "runs": len(under),
-            "formation": table.latest_formation,
-            "members": member_figures(under),
-            "member_durations": as_evidence(rows),
-            "smaller_sizes": None
+        evidence=SizeEvidence(
+            size=size,
+            seconds_per_member=per_member,
+            runs=len(under),
+            formation=table.latest_formation,
+            members=member_figures(under),
+            member_durations=as_evidence(rows),
+            smaller_sizes=None
             if found is None
-            else {"log_difference": found.difference, "interval": [found.low, found.high], "runs": found.runs},
-        },
+            else SizeEffect(log_difference=found.difference, interval=(found.low, found.high), runs=found.runs),
+        ),
     )
 
 
@@ -104,12 +105,12 @@ def serial_insight(table: TeamTable, formation: str | None = None) -> Performanc
         impact_magnitude=1 - then / now,
         recommendation="The members work one after another: let those who do not need each other work side by side.",
         affected_components=["formation", "sub_teams"],
-        evidence={
-            "formation": used,
-            "runs": len(rows),
-            "overlap": 1 - min(1.0, sum(serial) / total) if total else 0.0,
-            "side_by_side_percent": gains.to_dict(),
-            "members": {member.id: {"role": member.role} for member in under.members},
-            "member_durations": as_evidence(rows),
-        },
+        evidence=SerialEvidence(
+            formation=used,
+            runs=len(rows),
+            overlap=1 - min(1.0, sum(serial) / total) if total else 0.0,
+            side_by_side_percent=gains,
+            members={member.id: {"role": member.role} for member in under.members},
+            member_durations=as_evidence(rows),
+        ),
     )

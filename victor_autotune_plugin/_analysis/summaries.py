@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from .._model.optimization import plain
 from .analyzer import team_key
 from .estimates import mean_of, p95_of, share_of
 from .members import member_figures
@@ -37,7 +38,7 @@ def summary(history: RunHistory, key: TeamKey | str | None = None) -> dict[str, 
         "last": float(table.timestamp[-1]),
         "figures": figures(table),
         "formations": {table.formations[code]: figures(table.where(table.formation == code)) for code in codes},
-        "members": member_figures(table),
+        "members": plain(member_figures(table)),
     }
 
 

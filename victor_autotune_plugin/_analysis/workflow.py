@@ -10,6 +10,7 @@ import numpy as np
 from .._model.optimization import Bottleneck, PerformanceInsight
 from .baselines import OWN, Baseline, Baselines
 from .estimates import capped_gains, mean_of, p95, p95_of, share_of, typical
+from .insight_evidence import SlowEvidence, SuccessEvidence, TailEvidence, ToolUseEvidence
 from .run_table import Floats, TeamTable
 
 _SLOW, _TAIL, _SUCCESS, _TOOLS = 1.2, 1.5, 0.9, 1.5
@@ -49,12 +50,12 @@ def timing_evidence(table: TeamTable) -> dict[str, Any]:
     evidence: dict[str, Any] = {
         "runs": len(table),
         "timeout_seconds": last_known(table.timeout),
-        "timed_out_share": share_of(table.timed_out).to_dict(),
+        "timed_out_share": share_of(table.timed_out),
     }
     good = table.duration[table.success]
     if len(good) > 1:
         needed = p95_of(good)
-        evidence["p95_success_seconds"] = needed.to_dict()
+        evidence["p95_success_seconds"] = needed
         caps = [1.2 * needed.value * factor for factor in (1.0, 1.25, 1.5, 2.0, 3.0)]
         evidence["saved_by_timeout"] = capped_gains(table.duration, caps)
     return evidence
@@ -79,7 +80,7 @@ def budget_evidence(table: TeamTable, history: TeamTable | None = None) -> dict[
         "runs": len(table),
         "tool_budget": last_known(table.tool_budget),
         "needed_tool_calls": needed,
-        "mean_tool_calls": mean_of(table.tool_calls).to_dict(),
+        "mean_tool_calls": mean_of(table.tool_calls),
         "most_tool_calls": most,
         "cost_is_known": bool(np.isfinite(table.cost).mean() >= 0.9),
         "saved_by_budget": capped_gains(table.tool_calls, caps),
@@ -110,12 +111,9 @@ def _slow(table: TeamTable, baselines: Baselines) -> PerformanceInsight | None:
             "formation, and at members that can work side by side or be left out."
         ),
         affected_components=["formation", "members"],
-        evidence={
-            "mean_seconds": mean_of(current.duration).to_dict(),
-            "tasks": tasks,
-            "baseline": baseline.to_dict(),
-            **timing_evidence(current),
-        },
+        evidence=SlowEvidence(
+            mean_seconds=mean_of(current.duration), tasks=tasks, baseline=baseline, **timing_evidence(current)
+        ),
     )
 
 
@@ -139,7 +137,7 @@ def _tail(table: TeamTable, baselines: Baselines) -> PerformanceInsight | None:
             "end hanging runs by a deadline."
         ),
         affected_components=["timeout_seconds"],
-        evidence={"p95_seconds": tail.to_dict(), "baseline": baseline.to_dict(), **timing_evidence(current)},
+        evidence=TailEvidence(p95_seconds=tail, baseline=baseline, **timing_evidence(current)),
     )
 
 
@@ -163,14 +161,14 @@ def _failing(table: TeamTable, baselines: Baselines) -> PerformanceInsight | Non
             "members that fail, and at budgets and deadlines that are too tight."
         ),
         affected_components=["members", "tool_budget", "timeout_seconds"],
-        evidence={
-            "success_rate": share_of(current.success).to_dict(),
-            "timed_out_share": share_of(current.timed_out).to_dict(),
-            "tasks": tasks,
-            "formation": table.latest_formation,
-            "runs": len(current),
-            "baseline": baseline.to_dict(),
-        },
+        evidence=SuccessEvidence(
+            success_rate=share_of(current.success),
+            timed_out_share=share_of(current.timed_out),
+            tasks=tasks,
+            formation=table.latest_formation,
+            runs=len(current),
+            baseline=baseline,
+        ),
     )
 
 
@@ -193,7 +191,7 @@ def _tool_calls(table: TeamTable, baselines: Baselines) -> PerformanceInsight | 
             "team a budget no larger than what successful runs needed."
         ),
         affected_components=["tool_budget"],
-        evidence={"tasks": tasks, "baseline": baseline.to_dict(), **budget_evidence(current, table)},
+        evidence=ToolUseEvidence(tasks=tasks, baseline=baseline, **budget_evidence(current, table)),
     )
 
 

@@ -124,8 +124,7 @@ def _amount(bottleneck: str, value: float) -> str:
 
 
 def _baseline(insight: PerformanceInsight) -> str:
-    baseline = insight.evidence.get("baseline")
-    source = baseline.get("source") if isinstance(baseline, Mapping) else None
+    source = getattr(getattr(insight.evidence, "baseline", None), "source", None)
     if source == "own history":
         return "before (own history)"
     if source == "given":

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from .._analysis.intervals import Estimate
+from .._analysis.insight_evidence import FormationEvidence, evidence_in
 from .._model.optimization import Bottleneck, OptimizationSuggestion, OptimizationType, PerformanceInsight
-from .bare import completed
 from .base import BuiltInStrategy
 from .config import TeamConfig
 from .judgement import Prior, suggestion
@@ -36,16 +35,16 @@ class FormationSelectionStrategy(BuiltInStrategy):
         for insight in insights:
             used = insight.bottleneck.removeprefix(Bottleneck.SUBOPTIMAL_FORMATION)
             if used != insight.bottleneck and config.formation in (None, used):
-                found += self._faster(completed(insight), used, config, fails is not None)
+                found += self._faster(insight, used, config, fails is not None)
         if fails is not None:
-            found += self._in_order(completed(fails), config)
+            found += self._in_order(fails, config)
         return found
 
     def _faster(
         self, insight: PerformanceInsight, used: str, config: TeamConfig, fails: bool
     ) -> list[OptimizationSuggestion]:
-        for candidate in insight.evidence["candidates"]:
-            formation, source = candidate["formation"], candidate["source"]
+        for candidate in evidence_in(insight, FormationEvidence).candidates:
+            formation, source = candidate.formation, candidate.source
             if formation == used or not self._can_run(formation, config):
                 continue
             if formation in _SIDE_BY_SIDE and config.depends_on:
@@ -62,10 +61,10 @@ class FormationSelectionStrategy(BuiltInStrategy):
                     f"Run the team in formation {formation} instead of {used}.",
                     metric="duration",
                     prior=_PRIOR,
-                    data=Estimate.from_dict(candidate) if candidate["runs"] else None,
+                    data=candidate if candidate.runs else None,
                     most=_TRUST.get(source, 0.8),
                     source=source,
-                    runs=candidate["runs"],
+                    runs=candidate.runs,
                 )
             ]
         return []

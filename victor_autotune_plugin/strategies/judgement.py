@@ -9,7 +9,7 @@ from typing import Any, Final
 from attrs import frozen
 
 from .._analysis.intervals import Z_975, Estimate
-from .._model.optimization import OptimizationPriority, OptimizationSuggestion, PerformanceInsight
+from .._model.optimization import OptimizationPriority, OptimizationSuggestion, PerformanceInsight, SuggestionMetadata
 from .config import TeamConfig
 
 _UNMEASURED: Final = 0.65
@@ -97,7 +97,8 @@ def suggestion(
     most: float = 0.9,
     bounded: bool = False,
     needs_person: bool = False,
-    **metadata: Any,
+    changes_nothing: bool | None = None,
+    **further: Any,
 ) -> OptimizationSuggestion:
     """Return a suggestion with everything that follows from the gain that the data speak of.
 
@@ -114,7 +115,8 @@ def suggestion(
         most: As for `confidence`.
         bounded: Whether the data say between what the gain lies, whatever such a change usually brings.
         needs_person: Whether it loosens a limit, which only a person may.
-        metadata: Further numbers.
+        changes_nothing: Whether no run so far would have been different.
+        further: Further numbers for the metadata.
     """
     gain = data if bounded and data is not None else expected(prior, data)
     return OptimizationSuggestion(
@@ -126,14 +128,17 @@ def suggestion(
         expected_improvement=gain.value,
         confidence=confidence(gain, most=most),
         risk_level=risk,
-        metadata={
-            "metric": metric,
-            "interval_percent": [gain.low, gain.high],
-            "prior_percent": [prior.low, prior.high],
-            "data_percent": None if data is None else data.to_dict(),
-            "insight": insight.bottleneck,
-            "severity": insight.severity,
-            "needs_person": needs_person,
-            **metadata,
-        },
+        metadata=SuggestionMetadata(
+            metric=metric,
+            interval_percent=(gain.low, gain.high),
+            needs_person=needs_person,
+            changes_nothing=changes_nothing,
+            further={
+                "prior_percent": [prior.low, prior.high],
+                "data_percent": data,
+                "insight": insight.bottleneck,
+                "severity": insight.severity,
+                **further,
+            },
+        ),
     )

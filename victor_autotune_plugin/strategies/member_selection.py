@@ -6,10 +6,10 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from .._analysis.insight_evidence import MemberEvidence, MemberFigures, evidence_in
 from .._analysis.intervals import Estimate
 from .._analysis.predictions import gain, in_formation, rows_of, without
 from .._model.optimization import Bottleneck, OptimizationSuggestion, OptimizationType, PerformanceInsight
-from .bare import completed
 from .base import BuiltInStrategy
 from .config import TeamConfig
 from .judgement import Prior, suggestion
@@ -36,24 +36,24 @@ class MemberSelectionStrategy(BuiltInStrategy):
         found: list[OptimizationSuggestion | None] = []
         for insight in insights:
             if insight.bottleneck == Bottleneck.UNDERPERFORMING_MEMBER:
-                found += [self._left_out(completed(insight), config), self._divided(completed(insight), config)]
+                found += [self._left_out(insight, config), self._divided(insight, config)]
         return [one for one in found if one is not None]
 
     def _left_out(self, insight: PerformanceInsight, config: TeamConfig) -> OptimizationSuggestion | None:
-        evidence = insight.evidence
-        formation = config.formation or evidence["formation"]
+        evidence = evidence_in(insight, MemberEvidence)
+        formation = config.formation or evidence.formation
         if formation == "reflection":
             return None
-        gone = _can_go([*evidence["useless"], *evidence["idle"]], config, formation)
+        gone = _can_go([*evidence.useless, *evidence.idle], config, formation)
         kept = [name for name in config.ids if name not in gone]
         if not gone or not config.limits.allows_members(kept) or formation not in config.feasible(kept):
             return None
-        rows, now = rows_of(evidence["member_durations"]), in_formation(formation, config.lead)
+        rows, now = rows_of(evidence.member_durations), in_formation(formation, config.lead)
         faster = gain(rows, now, without(gone, now)) if rows else None
         gains = {"duration": faster} if faster is not None else {}
-        gains["cost" if evidence["cost_is_known"] else "tool_calls"] = _cheaper(evidence, gone)
+        gains["cost" if evidence.cost_is_known else "tool_calls"] = _cheaper(evidence, gone)
         metric = max(gains, key=lambda name: gains[name].value)
-        if evidence["runs"] and gains[metric].value <= 0:
+        if evidence.runs and gains[metric].value <= 0:
             return None  # nothing would be saved
         return suggestion(
             self.name,
@@ -66,21 +66,22 @@ class MemberSelectionStrategy(BuiltInStrategy):
             prior=_PRIOR,
             data=gains[metric],
             left_out=gone,
-            gains={name: one.to_dict() for name, one in gains.items()},
-            runs=evidence["runs"],
+            gains=gains,
+            runs=evidence.runs,
         )
 
     def _divided(self, insight: PerformanceInsight, config: TeamConfig) -> OptimizationSuggestion | None:
-        evidence, figures = insight.evidence, insight.evidence["members"]
-        weak = [name for name in evidence["weak"] if name in config.ids and name not in evidence["useless"]]
-        short = [n for n in evidence["strong"] if n in config.member_budgets and figures[n]["refused_share"] > 0]
+        evidence = evidence_in(insight, MemberEvidence)
+        figures = evidence.members
+        weak = [name for name in evidence.weak if name in config.ids and name not in evidence.useless]
+        short = [n for n in evidence.strong if n in config.member_budgets and figures[n].refused_share > 0]
         budgets = dict(config.member_budgets)
         for name in weak:
-            used = figures[name]["most_tool_calls"]
+            used = figures[name].most_tool_calls
             before = budgets.get(name, used)
             if before < used:
                 continue
-            budgets[name] = max(math.ceil(_WEAK * before), math.ceil(figures[name]["needed_tool_calls"] or 0), 1)
+            budgets[name] = max(math.ceil(_WEAK * before), math.ceil(figures[name].needed_tool_calls or 0), 1)
             if name in config.member_budgets:
                 budgets[name] = min(budgets[name], config.member_budgets[name])
         for name in short:
@@ -89,8 +90,8 @@ class MemberSelectionStrategy(BuiltInStrategy):
         changed = {name for name, calls in budgets.items() if calls != config.member_budgets.get(name)}
         if not changed or (most is not None and any(calls > most for calls in budgets.values())):
             return None
-        if not short and not any(budgets[name] < figures[name]["most_tool_calls"] for name in weak):
-            return None  # nobody would come up against the smaller budget, so nothing would change
+        if not short and not any(budgets[name] < figures[name].most_tool_calls for name in weak):
+            return None  # no run would reach the smaller budget, so nothing would change
         change: dict[str, Any] = {"member_budgets": budgets}
         if short:
             total = config.tool_budget
@@ -106,14 +107,14 @@ class MemberSelectionStrategy(BuiltInStrategy):
             insight,
             config,
             change,
-            "Divide the tool calls anew: "
+            "Divide the tool calls differently: "
             + ", ".join(f"{name} gets {budgets[name]}" for name in sorted(changed))
             + ".",
-            metric="score" if short else "cost" if evidence["cost_is_known"] else "tool_calls",
+            metric="score" if short else "cost" if evidence.cost_is_known else "tool_calls",
             prior=_PRIOR,
             data=data,
             bounded=True,
-            runs=evidence["runs"],
+            runs=evidence.runs,
         )
 
 
@@ -128,28 +129,28 @@ def _can_go(names: Sequence[str], config: TeamConfig, formation: str) -> list[st
     return [name for name in config.ids if name in wanted]
 
 
-def _cheaper(evidence: Mapping[str, Any], gone: Sequence[str]) -> Estimate:
+def _cheaper(evidence: MemberEvidence, gone: Sequence[str]) -> Estimate:
     """Return the members' share of the team's tokens, or of its tool calls where the cost is not known, in percent.
 
     Shares of sums have no interval of their own here; the strategy's model error stands for it.
     """
-    kind = "token_share" if evidence["cost_is_known"] else "tool_call_share"
-    share = 100 * math.fsum(evidence["members"][name][kind] for name in gone if name in evidence["members"])
-    return Estimate(share, share, share, evidence["runs"])
+    figures = [evidence.members[name] for name in gone if name in evidence.members]
+    share = 100 * math.fsum(one.token_share if evidence.cost_is_known else one.tool_call_share for one in figures)
+    return Estimate(share, share, share, evidence.runs)
 
 
-def _saved(figures: Mapping[str, Any], weak: Sequence[str]) -> Estimate:
+def _saved(figures: Mapping[str, MemberFigures], weak: Sequence[str]) -> Estimate:
     """Return what a fifth less for the weak saves at most, in percent of the team's calls; all from nothing to that."""
-    most = 100 * (1 - _WEAK) * math.fsum(figures[name]["tool_call_share"] for name in weak)
-    return _up_to(most, min(figures[name]["runs"] for name in weak))
+    most = 100 * (1 - _WEAK) * math.fsum(figures[name].tool_call_share for name in weak)
+    return _up_to(most, min(figures[name].runs for name in weak))
 
 
-def _unblocked(figures: Mapping[str, Any], short: Sequence[str]) -> Estimate:
+def _unblocked(figures: Mapping[str, MemberFigures], short: Sequence[str]) -> Estimate:
     """Return what the score gains at most if strong members never fail for want of calls; all from nothing to that."""
-    lost = [figures[n]["refused_share"] * (1 - figures[n]["success_rate"]["value"]) for n in short]
-    score = math.fsum(one["success_rate"]["value"] for one in figures.values())
+    lost = [figures[n].refused_share * (1 - figures[n].success_rate.value) for n in short]
+    score = math.fsum(one.success_rate.value for one in figures.values())
     most = 100 * math.fsum(lost) / score if score else 0.0
-    return _up_to(most, min(figures[name]["runs"] for name in short))
+    return _up_to(most, min(figures[name].runs for name in short))
 
 
 def _up_to(most: float, runs: int) -> Estimate:

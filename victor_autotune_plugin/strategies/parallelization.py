@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Final
 
+from .._analysis.insight_evidence import SerialEvidence, evidence_in
 from .._analysis.intervals import Estimate
 from .._analysis.predictions import Seconds, gain, in_formation, in_groups, rows_of
 from .._model.optimization import Bottleneck, OptimizationSuggestion, OptimizationType, PerformanceInsight
 from .._model.plan import MemberSpec
-from .bare import completed
 from .base import BuiltInStrategy
 from .config import TeamConfig
 from .judgement import Prior, suggestion
@@ -51,22 +51,19 @@ class ParallelizationStrategy(BuiltInStrategy):
             return []
         if "parallel" not in config.limits.formations or not config.limits.allows_members(config.ids):
             return []
-        found = [
-            self._divided(completed(one), config)
-            for one in insights
-            if one.bottleneck == Bottleneck.SERIAL_INDEPENDENT_WORK
-        ]
+        found = [self._divided(one, config) for one in insights if one.bottleneck == Bottleneck.SERIAL_INDEPENDENT_WORK]
         return [one for one in found if one is not None]
 
     def _divided(self, insight: PerformanceInsight, config: TeamConfig) -> OptimizationSuggestion | None:
+        evidence = evidence_in(insight, SerialEvidence)
         units, source = chains(config)
         independent = all(len(unit) == 1 for unit in units)
         if len(units) < 2 or independent:
             return None
-        rows = [row for row in rows_of(insight.evidence["member_durations"]) if set(row) >= set(config.ids)]
+        rows = [row for row in rows_of(evidence.member_durations) if set(row) >= set(config.ids)]
         if len(rows) < 2:
             return None
-        groups, data = _best(units, rows, config.formation or insight.evidence["formation"])
+        groups, data = _best(units, rows, config.formation or evidence.formation)
         if data is None:
             return None
         return suggestion(
@@ -82,7 +79,7 @@ class ParallelizationStrategy(BuiltInStrategy):
             most=0.9 if source == DECLARED else 0.8,
             dependencies=source,
             chains=[list(unit) for unit in units if len(unit) > 1],
-            runs=insight.evidence["runs"],
+            runs=evidence.runs,
         )
 
 

@@ -6,10 +6,10 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from .._analysis.insight_evidence import MemberFigures, SizeEvidence, evidence_in
 from .._analysis.intervals import Estimate
 from .._analysis.predictions import gain, in_formation, rows_of, without
 from .._model.optimization import Bottleneck, OptimizationSuggestion, OptimizationType, PerformanceInsight
-from .bare import completed
 from .base import BuiltInStrategy
 from .config import TeamConfig
 from .judgement import Prior, suggestion
@@ -29,15 +29,13 @@ class TeamSizingStrategy(BuiltInStrategy):
 
     def suggest_for(self, insights: Sequence[PerformanceInsight], config: TeamConfig) -> list[OptimizationSuggestion]:
         """Suggest a smaller team; by names where they are known, else by number."""
-        found = [
-            self._smaller(completed(one), config) for one in insights if one.bottleneck == Bottleneck.OVERSIZED_TEAM
-        ]
+        found = [self._smaller(one, config) for one in insights if one.bottleneck == Bottleneck.OVERSIZED_TEAM]
         return [one for one in found if one is not None]
 
     def _smaller(self, insight: PerformanceInsight, config: TeamConfig) -> OptimizationSuggestion | None:
-        evidence = insight.evidence
-        formation = config.formation or evidence["formation"]
-        size = config.member_count or evidence["size"]
+        evidence = evidence_in(insight, SizeEvidence)
+        formation = config.formation or evidence.formation
+        size = config.member_count or evidence.size
         if formation == "reflection" or config.sub_teams is not None:
             return None
         target = _target(size)
@@ -48,7 +46,7 @@ class TeamSizingStrategy(BuiltInStrategy):
         gone: list[str] = []
         change: dict[str, Any] = {}
         if config.members:
-            gone = _least(config, evidence["members"], formation, size - target)
+            gone = _least(config, evidence.members, formation, size - target)
             kept = [name for name in config.ids if name not in gone]
             if not gone or not config.limits.allows_members(kept) or formation not in config.feasible(kept):
                 return None
@@ -69,7 +67,7 @@ class TeamSizingStrategy(BuiltInStrategy):
             prior=_PRIOR,
             data=_measured(evidence) or _predicted(evidence, formation, config.lead, gone),
             left_out=gone,
-            runs=evidence["runs"],
+            runs=evidence.runs,
         )
 
 
@@ -79,7 +77,7 @@ def _target(size: int) -> int:
     return 5 if size > 5 else min(size, 3)
 
 
-def _least(config: TeamConfig, figures: Mapping[str, Any], formation: str, count: int) -> list[str]:
+def _least(config: TeamConfig, figures: Mapping[str, MemberFigures], formation: str, count: int) -> list[str]:
     """Return who is left out: one after another, whoever adds least to those who are still there."""
     left = list(config.members)
     gone: list[str] = []
@@ -102,24 +100,24 @@ def _least(config: TeamConfig, figures: Mapping[str, Any], formation: str, count
     return gone
 
 
-def _worth(figures: Mapping[str, Any] | None) -> float:
+def _worth(figures: MemberFigures | None) -> float:
     """Return what a member adds: its success share, and how much the team's success hangs on it."""
     if figures is None:
         return 0.0
-    return float(figures["success_rate"]["value"]) + float(figures["contribution"] or 0.0)
+    return figures.success_rate.value + (figures.contribution or 0.0)
 
 
-def _measured(evidence: Mapping[str, Any]) -> Estimate | None:
+def _measured(evidence: SizeEvidence) -> Estimate | None:
     """Return what the team itself gained with fewer members, in percent."""
-    found = evidence["smaller_sizes"]
+    found = evidence.smaller_sizes
     if found is None:
         return None
-    low, high = found["interval"]
-    value, least, most = (100 * (1 - math.exp(min(x, 50.0))) for x in (found["log_difference"], high, low))
-    return Estimate(value, least, most, found["runs"])
+    low, high = found.interval
+    value, least, most = (100 * (1 - math.exp(min(x, 50.0))) for x in (found.log_difference, high, low))
+    return Estimate(value, least, most, found.runs)
 
 
-def _predicted(evidence: Mapping[str, Any], formation: str, lead: str | None, gone: list[str]) -> Estimate | None:
-    rows = rows_of(evidence["member_durations"])
+def _predicted(evidence: SizeEvidence, formation: str, lead: str | None, gone: list[str]) -> Estimate | None:
+    rows = rows_of(evidence.member_durations)
     now = in_formation(formation, lead)
     return gain(rows, now, without(gone, now)) if gone and rows else None

@@ -6,9 +6,11 @@ import math
 from collections.abc import Sequence
 from typing import Final
 
+from attrs import evolve
+
+from .._analysis.insight_evidence import TailEvidence, TimeoutEvidence, TimingEvidence, evidence_in
 from .._analysis.intervals import Estimate
 from .._model.optimization import Bottleneck, OptimizationSuggestion, OptimizationType, PerformanceInsight
-from .bare import completed
 from .base import BuiltInStrategy
 from .config import TeamConfig
 from .judgement import Prior, suggestion
@@ -32,25 +34,27 @@ class TimeoutTuningStrategy(BuiltInStrategy):
         found: list[OptimizationSuggestion | None] = []
         for insight in insights:
             if insight.bottleneck == Bottleneck.HIGH_LATENCY_OUTLIERS:
-                found.append(self._shorter(completed(insight), config))
+                found.append(self._shorter(insight, config))
             elif insight.bottleneck == Bottleneck.TIMEOUTS_TOO_TIGHT:
-                found.append(self._longer(completed(insight), config))
+                found.append(self._longer(insight, config))
         return [one for one in found if one is not None]
 
     def _shorter(self, insight: PerformanceInsight, config: TeamConfig) -> OptimizationSuggestion | None:
-        usual = insight.evidence.get("p95_success_seconds")
-        if not insight.evidence["runs"]:
-            usual = {**insight.evidence["p95_seconds"], "runs": 0}
-        elif usual is None or usual["runs"] < _MIN_RUNS:
+        evidence = evidence_in(insight, TailEvidence)
+        usual = evidence.p95_success_seconds
+        if not evidence.runs:
+            usual = evolve(evidence.p95_seconds, runs=0)
+        elif usual is None or usual.runs < _MIN_RUNS:
             return None
-        timeout = max(_seconds(_ABOVE * usual["value"]), config.limits.min_timeout_seconds or 0.0)
-        now = _in_force(insight, config)
+        assert usual is not None
+        timeout = max(_seconds(_ABOVE * usual.value), config.limits.min_timeout_seconds or 0.0)
+        now = _in_force(evidence, config)
         if (now is not None and timeout >= now) or not config.limits.allows_timeout(timeout):
             return None
-        saved = next((one for one in insight.evidence["saved_by_timeout"] if one["cap"] >= timeout * 0.999), None)
-        data = Estimate(0.0, 0.0, 0.0, usual["runs"]) if usual["runs"] else None
+        saved = next((one for one in evidence.saved_by_timeout if one.cap >= timeout * 0.999), None)
+        data: Estimate | None = Estimate(0.0, 0.0, 0.0, usual.runs) if usual.runs else None
         if saved is not None:
-            data = Estimate.from_dict(saved)
+            data = saved
         before = "without a deadline" if now is None else f"until {now:g} s"
         return suggestion(
             self.name,
@@ -63,18 +67,18 @@ class TimeoutTuningStrategy(BuiltInStrategy):
             metric="duration",
             prior=_PRIOR,
             data=data,
-            p95_success_seconds=usual["value"],
-            runs=usual["runs"],
+            p95_success_seconds=usual.value,
+            runs=usual.runs,
         )
 
     def _longer(self, insight: PerformanceInsight, config: TeamConfig) -> OptimizationSuggestion | None:
-        evidence = insight.evidence
-        if "needed_seconds" not in evidence:
+        evidence = evidence_in(insight, TimeoutEvidence)
+        if evidence.needed_seconds is None:
             return None
-        timeout, now = _seconds(evidence["needed_seconds"]), _in_force(insight, config)
+        timeout, now = _seconds(evidence.needed_seconds), _in_force(evidence, config)
         if now is None or timeout <= now or not config.limits.allows_timeout(timeout):
             return None
-        ended = evidence["timed_out_share"]["value"]
+        ended = evidence.timed_out_share.value
         most = 100 * ended / max(1 - ended, 0.01)
         return suggestion(
             self.name,
@@ -86,15 +90,14 @@ class TimeoutTuningStrategy(BuiltInStrategy):
             metric="score",
             prior=_PRIOR,
             # All that is known is that between none and all of the ended runs would have succeeded.
-            data=Estimate(most / 2, 0.0, most, evidence["runs"]),
+            data=Estimate(most / 2, 0.0, most, evidence.runs),
             needs_person=True,
-            runs=evidence["runs"],
+            runs=evidence.runs,
         )
 
 
-def _in_force(insight: PerformanceInsight, config: TeamConfig) -> float | None:
-    known: float | None = insight.evidence.get("timeout_seconds")
-    return config.timeout_seconds if config.timeout_seconds is not None else known
+def _in_force(evidence: TimingEvidence, config: TeamConfig) -> float | None:
+    return config.timeout_seconds if config.timeout_seconds is not None else evidence.timeout_seconds
 
 
 def _seconds(value: float) -> float:

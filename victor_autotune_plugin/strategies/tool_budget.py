@@ -6,9 +6,9 @@ import math
 from collections.abc import Sequence
 from typing import Any, Final
 
+from .._analysis.insight_evidence import SpentBudgetEvidence, ToolUseEvidence, evidence_in
 from .._analysis.intervals import Estimate
 from .._model.optimization import Bottleneck, OptimizationSuggestion, OptimizationType, PerformanceInsight
-from .bare import completed
 from .base import BuiltInStrategy
 from .config import TeamConfig
 from .judgement import Prior, suggestion
@@ -35,26 +35,26 @@ class ToolBudgetStrategy(BuiltInStrategy):
         found: list[OptimizationSuggestion | None] = []
         for insight in insights:
             if insight.bottleneck == Bottleneck.EXCESSIVE_TOOL_USAGE:
-                found.append(self._smaller(completed(insight), config))
+                found.append(self._smaller(insight, config))
             elif insight.bottleneck == Bottleneck.UNDERSIZED_BUDGET:
-                found.append(self._larger(completed(insight), config))
+                found.append(self._larger(insight, config))
         return [one for one in found if one is not None]
 
     def _smaller(self, insight: PerformanceInsight, config: TeamConfig) -> OptimizationSuggestion | None:
-        evidence = insight.evidence
-        needed = evidence["needed_tool_calls"]
-        if needed is None and evidence["runs"]:
+        evidence = evidence_in(insight, ToolUseEvidence)
+        needed = evidence.needed_tool_calls
+        if needed is None and evidence.runs:
             return None  # no run succeeded
-        in_force = config.tool_budget if config.tool_budget is not None else evidence["tool_budget"]
-        used = evidence["most_tool_calls"]
+        in_force = config.tool_budget if config.tool_budget is not None else evidence.tool_budget
+        used = evidence.most_tool_calls
         start = used if in_force is None else in_force
         budget = max(math.ceil(_SMALLER * start), math.ceil(needed or 0), config.limits.min_tool_budget or 0)
         if budget >= start or not config.limits.allows_budget(budget):
             return None
-        saved = next((entry for entry in evidence["saved_by_budget"] if entry["cap"] >= budget), None)
-        data = None if needed is None else Estimate(0.0, 0.0, 0.0, evidence["runs"])
+        saved = next((entry for entry in evidence.saved_by_budget if entry.cap >= budget), None)
+        data: Estimate | None = None if needed is None else Estimate(0.0, 0.0, 0.0, evidence.runs)
         if saved is not None:
-            data = Estimate.from_dict(saved)
+            data = saved
         now = "without a budget" if in_force is None else f"with a budget of {in_force:g}"
         enough = "" if needed is None else f", and no successful run needed more than {needed:g}"
         return suggestion(
@@ -64,17 +64,17 @@ class ToolBudgetStrategy(BuiltInStrategy):
             config,
             {"tool_budget": budget},
             f"Give the team {budget} tool calls; now it runs {now}{enough}.",
-            metric="cost" if evidence["cost_is_known"] else "tool_calls",
+            metric="cost" if evidence.cost_is_known else "tool_calls",
             prior=_PRIOR,
             data=data,
             needed_tool_calls=needed,
-            changes_nothing=evidence["runs"] > 0 and budget >= used,
-            runs=evidence["runs"],
+            changes_nothing=evidence.runs > 0 and budget >= used,
+            runs=evidence.runs,
         )
 
     def _larger(self, insight: PerformanceInsight, config: TeamConfig) -> OptimizationSuggestion | None:
-        evidence = insight.evidence
-        in_force = config.tool_budget if config.tool_budget is not None else evidence["tool_budget"]
+        evidence = evidence_in(insight, SpentBudgetEvidence)
+        in_force = config.tool_budget if config.tool_budget is not None else evidence.tool_budget
         change: dict[str, Any] = {}
         if in_force is not None:
             change["tool_budget"] = math.ceil(_LARGER * in_force)
@@ -99,20 +99,17 @@ class ToolBudgetStrategy(BuiltInStrategy):
             "Allow half as many tool calls more: runs that spend their budget fail more often.",
             metric="score",
             prior=_PRIOR,
-            data=self._recovered(insight),
+            data=self._recovered(evidence, insight.baseline_value),
             needs_person=True,
-            runs=evidence["runs"],
+            runs=evidence.runs,
         )
 
     @staticmethod
-    def _recovered(insight: PerformanceInsight) -> Estimate | None:
+    def _recovered(evidence: SpentBudgetEvidence, others: float) -> Estimate | None:
         """Return how much more would succeed if runs that spend their budget failed no more often than the others."""
-        share, difference = insight.evidence["spent_share"], insight.evidence["difference"]
-        failing = insight.evidence["failing_share"]["value"]
-        others = insight.baseline_value
-        success = 1 - share["value"] * failing - (1 - share["value"]) * others
+        share, difference, failing = evidence.spent_share, evidence.difference, evidence.failing_share.value
+        success = 1 - share.value * failing - (1 - share.value) * others
         if difference is None or success <= 0:
             return None
-        scale = 100 * share["value"] / success
-        low, high = difference["interval"]
-        return Estimate(scale * difference["value"], scale * low, scale * high, share["runs"])
+        scale = 100 * share.value / success
+        return Estimate(scale * difference.value, scale * difference.low, scale * difference.high, share.runs)
