@@ -49,3 +49,16 @@ def test_no_test_imports_from_another_rooms_tests() -> None:
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("tests")
     ]
     assert borrowed == []
+
+
+def test_no_test_measures_time() -> None:
+    """A machine under load is slow at times; figures of time belong to the benchmarks."""
+    clocks = {"perf_counter", "perf_counter_ns", "process_time", "thread_time"}
+    measuring = [
+        f"{file}:{node.lineno}"
+        for file in (ROOT / "tests").rglob("*.py")
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Attribute | ast.Name)
+        and (node.attr if isinstance(node, ast.Attribute) else node.id) in clocks
+    ]
+    assert measuring == []
