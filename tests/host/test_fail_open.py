@@ -157,7 +157,7 @@ PATCHED = {
     "assignment raising": "victor_autotune_plugin.experiment.assign",
     "statistics raising": "victor_autotune_plugin._tuning.judges.feed",
     "observation raising": "victor_autotune_plugin.experiment.Judge.observe",
-    "analysis raising": "victor_autotune_plugin._analysis.analyzer.analyze",
+    "analysis raising": "victor_autotune_plugin._analysis.bottlenecks.analyze",
     "strategy raising": "victor_autotune_plugin.strategies.FormationSelectionStrategy.suggest",
     "metrics raising": "victor_autotune_plugin._telemetry.metrics.record_run",
     "span of a run raising at its end": "victor_autotune_plugin._telemetry.spans.TeamRunSpan.finish",

@@ -20,11 +20,10 @@ from typing import TYPE_CHECKING, Any
 from .._model.plan import SUB_TEAMS
 
 if TYPE_CHECKING:
-    from .analyzer import analyze, analyze_all
-    from .baselines import DEFAULT_BASELINES
+    from .bottlenecks import analyze, analyze_all, summary
+    from .estimates import DEFAULT_BASELINES
     from .run_history import RunHistory, RunRow
     from .run_table import TeamKey, TeamTable
-    from .summaries import summary
 
 __all__ = [
     "DEFAULT_BASELINES",
@@ -39,14 +38,14 @@ __all__ = [
 ]
 
 _HOMES = {
-    "DEFAULT_BASELINES": ".baselines",
+    "DEFAULT_BASELINES": ".estimates",
     "RunHistory": ".run_history",
     "RunRow": ".run_history",
     "TeamKey": ".run_table",
     "TeamTable": ".run_table",
-    "analyze": ".analyzer",
-    "analyze_all": ".analyzer",
-    "summary": ".summaries",
+    "analyze": ".bottlenecks",
+    "analyze_all": ".bottlenecks",
+    "summary": ".bottlenecks",
 }
 
 

@@ -11,13 +11,11 @@ import numpy as np
 
 from .._model.optimization import Bottleneck, PerformanceInsight
 from .._model.plan import MemberSpec, feasible_formations
-from .durations import as_evidence, usable_rows
 from .estimates import Contrast, contrast
-from .insight_evidence import FormationEvidence, FormationGain
-from .intervals import Estimate, mean_estimate
+from .insight_evidence import Estimate, FormationEvidence, FormationGain, mean_estimate
 from .predictions import Seconds, comparable, gain, in_formation
 from .run_history import RunHistory
-from .run_table import Codes, Flags, Floats, TeamTable
+from .run_table import Codes, Flags, Floats, TeamTable, as_evidence, usable_rows
 
 OWN_RUNS, MEMBER_TIMES, OTHER_TEAMS, PRIOR = "own runs", "members' times", "other teams", "prior"
 """Where a gain is from, the best source first."""

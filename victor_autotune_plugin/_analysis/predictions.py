@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TypeAlias
 
 from .._model.plan import SUB_TEAMS
-from .intervals import Estimate, mean_estimate
+from .insight_evidence import Estimate, mean_estimate
 
 Seconds: TypeAlias = Mapping[str, float]
 """What each member took in one run, by id."""
@@ -66,12 +66,7 @@ def in_groups(groups: Iterable[Iterable[str]]) -> Shape:
 
 
 def without(members: Iterable[str], shape: Shape) -> Shape:
-    """Return the time of a team that some members no longer belong to.
-
-    Args:
-        members: Ids of those who are left out.
-        shape: The shape of the rest.
-    """
+    """Return the time of a team that some members no longer belong to."""
     gone = frozenset(members)
     return lambda seconds: shape({name: value for name, value in seconds.items() if name not in gone})
 
@@ -81,11 +76,6 @@ def gain(rows: Sequence[Seconds], now: Shape, then: Shape) -> Estimate | None:
 
     Two predictions are compared, and not a prediction with the measured time, or shapes that amount to the same
     would look better than each other by what Victor itself takes.
-
-    Args:
-        rows: Members' seconds of past runs.
-        now: The present shape.
-        then: The other one.
 
     Returns:
         The mean over runs with its interval; None with fewer than two runs, or when a run can't be told.

@@ -201,9 +201,6 @@ class RunHistory:
     def table(self, key: TeamKey) -> TeamTable:
         """Return the runs of one team in the order of time.
 
-        Args:
-            key: `(workflow, team_id)`.
-
         Raises:
             KeyError: There is no run of such a team.
         """
@@ -213,10 +210,6 @@ class RunHistory:
 
     def columns(self, key: TeamKey, names: Iterable[str]) -> dict[str, NDArray[Any]]:
         """Return some columns of one team's runs, in the order of time.
-
-        Args:
-            key: `(workflow, team_id)`.
-            names: Names of `RUN_COLUMNS`.
 
         Raises:
             KeyError: There is no run of such a team.

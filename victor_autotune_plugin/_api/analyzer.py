@@ -18,7 +18,7 @@ from ..errors import MetricsError
 if TYPE_CHECKING:
     from .._analysis import RunHistory, RunRow, TeamKey
     from .._analysis.formations import FleetGains
-    from .._analysis.intervals import Estimate
+    from .._analysis.insight_evidence import Estimate
     from .._model.optimization import PerformanceInsight
     from .._model.plan import TeamSpec
 
@@ -208,7 +208,7 @@ class PerformanceAnalyzer:
         Raises:
             MetricsError: If several teams are meant.
         """
-        from .._analysis.analyzer import team_key
+        from .._analysis.bottlenecks import team_key
 
         found = [key for key in self.teams if workflow in (None, key[0]) and team_id in (None, key[1])]
         if len(found) > 1:
@@ -229,7 +229,7 @@ def _rows(runs: Iterable[Mapping[str, Any] | TeamRun | RunRow]) -> Iterator[Team
 
 def _gains(benchmark: Mapping[str, Any]) -> dict[tuple[str, str], Estimate]:
     """Return what formations gain over each other by a benchmark, in percent; no run of ours stands behind it."""
-    from .._analysis.intervals import Estimate
+    from .._analysis.insight_evidence import Estimate
 
     seconds = {name: _seconds(name, value) for name, value in benchmark.items()}
     gains = {

@@ -104,7 +104,7 @@ def from_store(session: Session, team_id: str | None, workflow: str | None) -> S
 def _chosen(analyzer: PerformanceAnalyzer, team_id: str | None, workflow: str | None) -> tuple[TeamKey, ...]:
     found = tuple(key for key in analyzer.teams if workflow in (None, key[0]) and team_id in (None, key[1]))
     if not found and team_id is not None:
-        from .._analysis.analyzer import team_key
+        from .._analysis.bottlenecks import team_key
 
         team_key(analyzer.metrics_history, team_id)  # says which there are
     if not found and workflow is not None:

@@ -33,7 +33,7 @@ def runs_of_traces(file: TextIO, bad: BadRows) -> Iterator[RunRow]:
     """Give the runs of OTLP traces; spans of others are passed over.
 
     Args:
-        file: The file at its beginning.
+        file: A text file at its beginning.
         bad: Takes bad spans.
     """
     waiting: dict[str, tuple[int, dict[str, Any]]] = {}

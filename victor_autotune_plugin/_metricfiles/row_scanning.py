@@ -142,10 +142,6 @@ def _many(buffer: str, place: int, decode: Decode) -> tuple[list[Any], int] | No
 def _elements(buffer: str, place: int) -> tuple[list[Any], list[int], int, Exception | None]:
     """Decode the elements of a list as far as the text goes.
 
-    Args:
-        buffer: Text.
-        place: Where an element begins.
-
     Returns:
         The elements; where each begins; where the closing bracket is or else the first element that is not complete;
         and what is wrong there, None at the closing bracket.
@@ -208,8 +204,8 @@ def csv_rows(file: TextIO, name: str, plain: frozenset[str]) -> Iterator[Batch]:
     """Give the rows of a CSV with a header, as mappings; an empty cell is absent, and one that holds JSON is decoded.
 
     Args:
-        file: A text file at its beginning, opened with `newline=""`.
         name: Its name for errors.
+        file: A text file at its beginning, opened with `newline=""`.
         plain: Columns that are left as text.
 
     Raises:

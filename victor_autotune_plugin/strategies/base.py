@@ -48,12 +48,7 @@ class OptimizationStrategy(ABC):
         """
 
     def apply(self, config: Mapping[str, Any], suggestion: OptimizationSuggestion) -> dict[str, Any]:
-        """Return a config with the suggestion applied, under the keys that the config has.
-
-        Args:
-            config: A config; it is not touched.
-            suggestion: A suggestion of this strategy.
-        """
+        """Return a config with the suggestion applied, under the keys that the config has."""
         return with_change(config, suggestion.suggested_config)
 
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from attrs import frozen
 
-from .._analysis.intervals import Z_975, Estimate
+from .._analysis.insight_evidence import Z_975, Estimate
 from .._model.optimization import OptimizationPriority, OptimizationSuggestion, PerformanceInsight, SuggestionMetadata
 from .config import TeamConfig
 
@@ -70,12 +70,7 @@ def confidence(gain: Estimate, *, most: float = 0.9) -> float:
 
 
 def priority(insight: PerformanceInsight, gain: float) -> OptimizationPriority:
-    """Return how urgent a change is.
-
-    Args:
-        insight: What it mends.
-        gain: Expected gain, percent.
-    """
+    """Return how urgent a change is."""
     if insight.severity >= 0.8 and gain >= 30:
         return OptimizationPriority.CRITICAL
     if gain >= 20 or (insight.severity >= 0.8 and gain >= 10):
@@ -103,12 +98,12 @@ def suggestion(
     """Return a suggestion with everything that follows from the gain that the data speak of.
 
     Args:
+        change: The knobs to change.
+        config: The team's config.
+        description: The change in one sentence.
+        insight: The insight that it answers.
         name: Name of the strategy.
         risk: Its risk, 0 to 1.
-        insight: What is mended.
-        config: The team's config.
-        change: The knobs to change.
-        description: The change in one sentence.
         metric: What is expected to improve: `duration`, `score`, `cost` or `tool_calls`. A test decides by it.
         prior: What such a change usually brings.
         data: What the runs say, in percent of the metric.
@@ -135,7 +130,7 @@ def suggestion(
             changes_nothing=changes_nothing,
             further={
                 "prior_percent": [prior.low, prior.high],
-                "data_percent": data,
+                "data_percent": None if data is None else Estimate(data.value, data.low, data.high, data.runs),
                 "insight": insight.bottleneck,
                 "severity": insight.severity,
                 **further,

@@ -6,8 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from .._analysis.insight_evidence import MemberEvidence, MemberFigures, evidence_in
-from .._analysis.intervals import Estimate
+from .._analysis.insight_evidence import Estimate, MemberEvidence, MemberFigures, evidence_in
 from .._analysis.predictions import gain, in_formation, rows_of, without
 from .._model.optimization import Bottleneck, OptimizationSuggestion, OptimizationType, PerformanceInsight
 from .base import BuiltInStrategy

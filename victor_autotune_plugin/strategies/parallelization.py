@@ -7,8 +7,7 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Final
 
-from .._analysis.insight_evidence import SerialEvidence, evidence_in
-from .._analysis.intervals import Estimate
+from .._analysis.insight_evidence import Estimate, SerialEvidence, evidence_in
 from .._analysis.predictions import Seconds, gain, in_formation, in_groups, rows_of
 from .._model.optimization import Bottleneck, OptimizationSuggestion, OptimizationType, PerformanceInsight
 from .._model.plan import MemberSpec
@@ -105,9 +104,6 @@ def chains(config: TeamConfig) -> tuple[list[tuple[str, ...]], str]:
     Without `depends_on`, members of different stages (plan, research, make, review, test) are taken to need each other,
     unless both have names that say they work on different things, such as `frontend_coder` and `backend_reviewer`.
     Members of one stage, and of none, are taken to be independent.
-
-    Args:
-        config: The team's config.
     """
     declared = bool(config.depends_on)
     group = {name: name for name in config.ids}

@@ -8,8 +8,7 @@ from typing import Final
 
 from attrs import evolve
 
-from .._analysis.insight_evidence import TailEvidence, TimeoutEvidence, TimingEvidence, evidence_in
-from .._analysis.intervals import Estimate
+from .._analysis.insight_evidence import Estimate, TailEvidence, TimeoutEvidence, TimingEvidence, evidence_in
 from .._model.optimization import Bottleneck, OptimizationSuggestion, OptimizationType, PerformanceInsight
 from .base import BuiltInStrategy
 from .config import TeamConfig

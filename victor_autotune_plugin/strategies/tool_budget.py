@@ -6,8 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any, Final
 
-from .._analysis.insight_evidence import SpentBudgetEvidence, ToolUseEvidence, evidence_in
-from .._analysis.intervals import Estimate
+from .._analysis.insight_evidence import Estimate, SpentBudgetEvidence, ToolUseEvidence, evidence_in
 from .._model.optimization import Bottleneck, OptimizationSuggestion, OptimizationType, PerformanceInsight
 from .base import BuiltInStrategy
 from .config import TeamConfig

@@ -1,22 +1,23 @@
-"""All detectors over the runs of one team, or of every team."""
+"""All detectors over the runs of one team, or of every team; and the figures of a team for people."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
-from .._model.optimization import Bottleneck, PerformanceInsight
+import numpy as np
+
+from .._model.optimization import Bottleneck, PerformanceInsight, plain
 from .._model.plan import TeamSpec
 from .._model.run import TeamRun
 from .._values.names import did_you_mean, listed
 from ..errors import MetricsError
-from .baselines import Baselines
+from .estimates import Baselines, mean_of, p95_of, share_of
 from .formations import FleetGains, fleet_gains, formation_insight
-from .limits import budget_insight, timeout_insight
-from .members import member_insight
+from .levels import budget_insight, timeout_insight, workflow_insights
+from .members import member_figures, member_insight, oversized_insight, serial_insight
 from .run_history import RunHistory, RunRow
-from .run_table import TeamKey
-from .shape import oversized_insight, serial_insight
-from .workflow import workflow_insights
+from .run_table import TeamKey, TeamTable
 
 _SLOW = (Bottleneck.SLOW_EXECUTION, Bottleneck.HIGH_LATENCY_OUTLIERS)
 
@@ -125,3 +126,49 @@ def team_key(history: RunHistory, key: TeamKey | str | None) -> TeamKey:
 
 def _shown(team: TeamKey) -> str:
     return f"{team[0]}/{team[1]}" if team[0] else repr(team[1])
+
+
+def summary(history: RunHistory, key: TeamKey | str | None = None) -> dict[str, Any]:
+    """Return the figures of a team, each with its 95 % interval.
+
+    Args:
+        history: Runs.
+        key: The team; None for the only one.
+
+    Returns:
+        `runs`, `first` and `last` (Unix seconds), `figures` of all runs, `formations` with the figures of each, and
+        `members`.
+
+    Raises:
+        MetricsError: There is no such team, or several.
+    """
+    table = history.table(team_key(history, key))
+    codes = [code for code in range(len(table.formations)) if (table.formation == code).any()]
+    return {
+        "workflow": table.key[0],
+        "team_id": table.key[1],
+        "runs": len(table),
+        "first": float(table.timestamp[0]),
+        "last": float(table.timestamp[-1]),
+        "figures": figures(table),
+        "formations": {table.formations[code]: figures(table.where(table.formation == code)) for code in codes},
+        "members": plain(member_figures(table)),
+    }
+
+
+def figures(table: TeamTable) -> dict[str, Any]:
+    """Return the figures of runs; `cost_usd` and `tokens` are there where all of the runs tell them."""
+    data = {
+        "duration_seconds": mean_of(table.duration).to_dict(),
+        "median_duration_seconds": float(np.median(table.duration)),
+        "p95_duration_seconds": p95_of(table.duration).to_dict(),
+        "success_rate": share_of(table.success).to_dict(),
+        "score": mean_of(table.score).to_dict(),
+        "tool_calls": mean_of(table.tool_calls).to_dict(),
+        "timed_out_share": share_of(table.timed_out).to_dict(),
+        "members": float(table.size.mean()),
+    }
+    for name, column in (("cost_usd", table.cost), ("tokens", table.tokens)):
+        if np.isfinite(column).all():
+            data[name] = mean_of(column).to_dict()
+    return data

@@ -1,16 +1,34 @@
-"""The figures of a team as a whole: duration, its tail, success, tool calls."""
+"""The figures of a team as a whole and its limits: duration, its tail, success, tool calls, budgets, deadlines."""
 
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
 from .._model.optimization import Bottleneck, PerformanceInsight
-from .baselines import OWN, Baseline, Baselines
-from .estimates import capped_gains, mean_of, p95, p95_of, share_of, typical
-from .insight_evidence import SlowEvidence, SuccessEvidence, TailEvidence, ToolUseEvidence
+from .estimates import (
+    DEFAULT_BASELINES,
+    OWN,
+    Baseline,
+    Baselines,
+    capped_gains,
+    contrast,
+    mean_of,
+    p95,
+    p95_of,
+    share_of,
+    typical,
+)
+from .insight_evidence import (
+    SlowEvidence,
+    SpentBudgetEvidence,
+    SuccessEvidence,
+    TailEvidence,
+    TimeoutEvidence,
+    ToolUseEvidence,
+)
 from .run_table import Floats, TeamTable
 
 _SLOW, _TAIL, _SUCCESS, _TOOLS = 1.2, 1.5, 0.9, 1.5
@@ -21,12 +39,7 @@ _TOOL_WEIGHT = 0.6
 
 
 def workflow_insights(table: TeamTable, baselines: Baselines) -> list[PerformanceInsight]:
-    """Compare a team's figures with their baselines.
-
-    Args:
-        table: The team's runs.
-        baselines: What they are compared with.
-    """
+    """Compare a team's figures with their baselines."""
     found = [
         _slow(table, baselines),
         _tail(table, baselines),
@@ -38,9 +51,6 @@ def workflow_insights(table: TeamTable, baselines: Baselines) -> list[Performanc
 
 def timing_evidence(table: TeamTable) -> dict[str, Any]:
     """Return what a deadline is chosen from.
-
-    Args:
-        table: The runs.
 
     Returns:
         Successful runs' P95 with its interval, the deadline in force and the share of runs that it ended, and what
@@ -65,7 +75,7 @@ def budget_evidence(table: TeamTable, history: TeamTable | None = None) -> dict[
     """Return what a tool budget is chosen from.
 
     Args:
-        table: The runs.
+        table: The team's runs.
         history: Earlier runs too, whose need counts as well; None for no others.
 
     Returns:
@@ -218,3 +228,89 @@ def _is_proven(baseline: Baseline, worse: int) -> bool:
 def _words(baseline: Baseline) -> str:
     what = {OWN: "what this team did before", "given": "the given baseline"}.get(baseline.source, "the usual")
     return f"{what} ({baseline.value:.3g})"
+
+
+_TOLERATED: Final = 1 - DEFAULT_BASELINES["success_rate"]
+"""Share of runs that may fail for whatever reason."""
+
+_FEW: Final = 5
+
+
+def budget_insight(table: TeamTable) -> PerformanceInsight | None:
+    """Find out whether runs that spend their tool budget fail for it.
+
+    Returns:
+        The insight when runs with refused calls, or with as many calls as allowed, fail more often than the others
+        (than 5 % where there are no others), within tasks where possible; None when they don't, or there are fewer
+        than 5.
+    """
+    spent = table.tool_calls >= np.where(np.isfinite(table.tool_budget), table.tool_budget, np.inf)
+    refused = np.zeros(len(table))
+    short = []
+    for member in table.members:
+        np.add.at(refused, member.run, member.refused)
+        if (member.refused > 0).mean() > _TOLERATED:
+            short.append(member.id)
+    spent |= refused > 0
+    if spent.sum() < _FEW:
+        return None
+    failed = ~table.success
+    failing = share_of(failed[spent])
+    others = max(float(failed[~spent].mean()) if (~spent).any() else 0.0, _TOLERATED)
+    difference = contrast(failed.astype(np.float64), spent, table.task)
+    proven = difference.low > 0 if difference is not None else failing.low > others
+    if failing.value <= others or not proven:
+        return None
+    share = share_of(spent)
+    return PerformanceInsight(
+        bottleneck=Bottleneck.UNDERSIZED_BUDGET.value,
+        severity=min(1.0, failing.value / others - 1),
+        current_value=failing.value,
+        baseline_value=others,
+        impact_magnitude=share.value,
+        recommendation=(
+            f"{100 * share.value:.0f} % of the runs spend their tool budget, and {100 * failing.value:.0f} % of those "
+            "fail: a larger budget is for a person to allow."
+        ),
+        affected_components=short or ["tool_budget"],
+        evidence=SpentBudgetEvidence(
+            spent_share=share,
+            failing_share=failing,
+            refused_calls_per_run=float(refused[spent].mean()),
+            within_tasks=difference is not None and difference.within_tasks,
+            difference=None if difference is None else difference.estimate,
+            **budget_evidence(table),
+        ),
+    )
+
+
+def timeout_insight(table: TeamTable) -> PerformanceInsight | None:
+    """Find out whether the deadline ends runs that were on their way to succeed.
+
+    Returns:
+        The insight when more runs time out than may fail at all (5 %), and the deadline is less than a fifth above the
+        P95 of successful runs; None otherwise.
+    """
+    timeout = last_known(table.timeout)
+    under = table if timeout is None else table.where(table.timeout == timeout)
+    timed_out = share_of(under.timed_out)
+    good = under.duration[under.success]
+    if under.timed_out.sum() < 2 or timed_out.value <= _TOLERATED or len(good) < 2:
+        return None
+    needed = 1.2 * p95_of(good).value
+    limit = timeout if timeout is not None else float(under.duration[under.timed_out].min())
+    if needed <= limit:
+        return None
+    return PerformanceInsight(
+        bottleneck=Bottleneck.TIMEOUTS_TOO_TIGHT.value,
+        severity=min(1.0, timed_out.value / _TOLERATED - 1),
+        current_value=timed_out.value,
+        baseline_value=_TOLERATED,
+        impact_magnitude=timed_out.value,
+        recommendation=(
+            f"{100 * timed_out.value:.0f} % of the runs are ended after {limit:.3g} s, and successful ones need up to "
+            f"{needed / 1.2:.3g} s: a longer deadline is for a person to allow."
+        ),
+        affected_components=["timeout_seconds"],
+        evidence=TimeoutEvidence(needed_seconds=needed, **timing_evidence(under)),
+    )
