@@ -9,7 +9,7 @@ import sys
 import psutil
 import pytest
 
-from victor_autotune_plugin.storage import Store, processes
+from victor_autotune_plugin.storage import Store, connections
 from victor_autotune_testing.stored import finished, planned, start
 
 
@@ -22,7 +22,7 @@ def other() -> subprocess.Popen[bytes]:
 
 
 def _start_in(store: Store, monkeypatch: pytest.MonkeyPatch, pid: int, started_at: float, host: str = "") -> None:
-    where = {"host": host or processes.host(), "pid": pid, "process_started_at": started_at}
+    where = {"host": host or connections.host(), "pid": pid, "process_started_at": started_at}
     with monkeypatch.context() as patch:
         patch.setattr("victor_autotune_plugin.storage.transaction.this_process", lambda: where)
         with store.transaction() as transaction:
@@ -58,18 +58,18 @@ def test_a_zombie_is_dead() -> None:
     child = subprocess.Popen([sys.executable, "-c", "pass"])
     started_at = psutil.Process(child.pid).create_time()
     os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
-    assert not processes.is_alive(child.pid, started_at)
+    assert not connections.is_alive(child.pid, started_at)
     child.wait()
-    assert not processes.is_alive(child.pid, started_at)
+    assert not connections.is_alive(child.pid, started_at)
 
 
 def test_a_process_that_may_not_be_looked_at_counts_as_alive(monkeypatch: pytest.MonkeyPatch) -> None:
     def denied(pid: int) -> None:
         raise psutil.AccessDenied(pid)
 
-    processes.this_process()
+    connections.this_process()
     monkeypatch.setattr(psutil, "Process", denied)
-    assert processes.is_alive(1, 0.0)
+    assert connections.is_alive(1, 0.0)
 
 
 def test_a_lost_run_that_ends_nevertheless_is_finished(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,27 +1,41 @@
-"""One session a thread, across forks, lost servers, and files that were deleted."""
+"""Sessions: one a thread, across forks, lost servers, and deleted files; and which process they belong to."""
 
 from __future__ import annotations
 
 import os
+import platform
 import threading
 import time
 import weakref
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import Engine, create_engine
+import psutil
+from sqlalchemy import Connection, Engine, create_engine
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 from sqlalchemy.sql import Executable
 
 from ..errors import StoreUnavailableError
+from .failures import explain, is_busy
 from .location import prepare_file
-from .opening import identity, open_session
-from .session import Session
+from .rows import Values
+from .session import Session, waits
 from .statements import statements
 from .target import Target
 
 _POLL_SECONDS: Final = 0.001
+
+_CHECKPOINT_PAGES: Final = 4000
+# A checkpoint costs some milliseconds, and about 15 pages are written a run: with SQLite's own 1000 pages more than
+# one run in a hundred would pay for one.
+
+_CLOCK_TOLERANCE_SECONDS: Final = 1.0
+# A process's start time is counted from the boot, so two readers of it differ by the clock's adjustment in between.
+
+_this: Values | None = None
 
 
 class Connections:
@@ -182,3 +196,84 @@ def _before_fork() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(before=_before_fork)
+
+
+def open_session(engine: Engine, target: Target, patience: float) -> Session:
+    """Open a connection and set it up.
+
+    Raises:
+        StoreUnavailableError: The database can't be used.
+    """
+    tries = waits(max(patience, 1.0))
+    while True:
+        connection: Connection | None = None
+        try:
+            connection = engine.connect()
+            connection.detach()  # the pool would roll back and close it behind our back, also in a forked child
+            for statement in target.first_statements:
+                connection.exec_driver_sql(statement)
+            if target.backend == "sqlite":
+                _use_wal(connection)
+            return Session(connection, target, patience, identity(target.file))
+        except DBAPIError as error:
+            if connection is not None:
+                connection.close()
+            if not (is_busy(error.orig) and next(tries, False)):
+                raise explain(error.orig, target.shown, target.file, patience) from error
+
+
+def identity(file: Path | None) -> tuple[int, int] | None:
+    """Return what tells a file from another one that takes its place, or None without a file."""
+    if file is None:
+        return None
+    try:
+        status = file.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def _use_wal(connection: Connection) -> None:
+    try:
+        mode = connection.exec_driver_sql("PRAGMA journal_mode=WAL").scalar()
+    except DBAPIError as error:
+        if is_busy(error.orig):
+            raise
+        return  # opened read-only: reading works, and writing says what is wrong
+    if mode == "wal":  # without it (some network file systems) SQLite's safer defaults stay
+        for pragma in ("synchronous=NORMAL", f"wal_autocheckpoint={_CHECKPOINT_PAGES}", "journal_size_limit=16777216"):
+            connection.exec_driver_sql(f"PRAGMA {pragma}")
+
+
+def host() -> str:
+    """Return the name of this host."""
+    return platform.node() or "localhost"
+
+
+def this_process() -> Values:
+    """Return the columns that say which process this is: `host`, `pid`, `process_started_at` (Unix seconds)."""
+    global _this
+    pid = os.getpid()
+    if _this is None or _this["pid"] != pid:
+        _this = {"host": host(), "pid": pid, "process_started_at": psutil.Process(pid).create_time()}
+    return _this
+
+
+def is_alive(pid: int, started_at: float) -> bool:
+    """Return whether a process of this host still lives.
+
+    Args:
+        pid: Its id.
+        started_at: When it started, as `this_process` says it: a later process of the same id is another one.
+    """
+    this = this_process()
+    if pid == this["pid"]:
+        return bool(started_at == this["process_started_at"])
+    try:
+        process = psutil.Process(pid)
+        same = abs(process.create_time() - started_at) <= _CLOCK_TOLERANCE_SECONDS
+        return same and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+    except psutil.AccessDenied:
+        return True

@@ -18,8 +18,7 @@ from .._model.experiment import (
 from .._model.run import Observation, RunStatus, TeamRun
 from ..failsafe import Fault
 from .connections import Connections
-from .rows import assignment_of, change_of, experiment_of, fault_of, observation_of, team_state
-from .run_rows import team_run
+from .rows import assignment_of, change_of, experiment_of, fault_of, observation_of, team_run, team_state
 from .schema import OBSERVED, assignment, change, experiment, fault, run, team
 
 _PAGE: Final = 500

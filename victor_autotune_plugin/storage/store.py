@@ -7,9 +7,8 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
 
-from .connections import Connections
+from .connections import Connections, host, is_alive
 from .migrate import ensure_schema
-from .processes import host, is_alive
 from .reading import Reader
 from .target import target_of
 from .transaction import Transaction

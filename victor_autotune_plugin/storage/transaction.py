@@ -9,8 +9,8 @@ from attrs import evolve
 from .._model.experiment import Assignment, Change, Experiment, Phase, TeamState, may_follow
 from .._model.run import Observation, PlannedRun, RunStart, TeamRun
 from ..errors import AutotuneError, StaleStateError, StoreError
+from .connections import this_process
 from .failures import is_duplicate
-from .processes import this_process
 from .rows import (
     assignment_of,
     assignment_values,
@@ -22,10 +22,13 @@ from .rows import (
     observation_of,
     observation_values,
     remembered_experiment,
+    remembered_run,
     remembered_team,
+    run_values,
+    start_values,
     team_values,
+    unknown_run_values,
 )
-from .run_rows import remembered_run, run_values, start_values, unknown_run_values
 from .session import Session
 from .statements import PROGRESS, Statements
 
