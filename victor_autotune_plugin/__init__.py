@@ -8,6 +8,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
+from ._deprecated import install_finder
+
 if TYPE_CHECKING:
     from ._api.analyzer import PerformanceAnalyzer
     from ._api.autotuner import PerformanceAutotuner
@@ -77,6 +79,9 @@ _HOMES: Final = {
     "settle": "._host.workflows",
 }
 """Module of each public name that is loaded on first use."""
+
+
+install_finder()
 
 
 def install() -> None:
