@@ -30,16 +30,17 @@ demo: $(READY)  ## Watch a team get tuned: A/B test, promotion, regression, roll
 test: lint  ## Run everything that CI runs
 	$(PYTEST)
 
-lint: $(READY)  ## Check style, types and the layers
+lint: $(READY)  ## Check style, types, the layers, and the English
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m victor_autotune_testing.prose
 
 pytest: $(READY)  ## Run the tests that need no real Victor and no patience
 	$(PYTEST) -m "not victor and not slow"
 
-format: $(READY)  ## Format the code and mend what ruff can mend
+format: $(READY)  ## Format the code and fix what ruff can fix
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
 
