@@ -15,7 +15,7 @@ from typing import Any
 
 from _victor import Victor, install_hooks, play
 
-from victor_autotune_plugin._model.optimization import (
+from victor_autotune_plugin import (
     OptimizationPriority,
     OptimizationSuggestion,
     PerformanceInsight,

@@ -10,15 +10,28 @@ AutotuneError                    anything the plugin tells a person; exit code 2
 ├── StoreError                   the store can't be used
 │   ├── StoreUnavailableError    unreachable, locked, full, or read-only
 │   ├── StoreVersionError        written by a newer version of the plugin
-│   └── StaleStateError          somebody else changed the state in between; read it again
+│   └── StaleStateError          another process changed the state meanwhile; read it again
 └── HostError                    Victor is missing, or not as it was
 ```
 
 Inside a team run none of them reaches the user's code: the run goes on as configured and the fault is
-reported by `faults`.
+reported by `failsafe`.
 """
 
 from __future__ import annotations
+
+__all__ = [
+    "AutotuneError",
+    "HostError",
+    "MetricsError",
+    "PlanError",
+    "SettingsError",
+    "StaleStateError",
+    "StoreError",
+    "StoreUnavailableError",
+    "StoreVersionError",
+    "WorkflowError",
+]
 
 
 class AutotuneError(Exception):
@@ -70,7 +83,7 @@ class StoreVersionError(StoreError):
 
 
 class StaleStateError(StoreError):
-    """Somebody else changed the state in between; read it again and repeat."""
+    """Another process changed the state meanwhile; read it again and repeat."""
 
 
 class HostError(AutotuneError):
