@@ -27,8 +27,7 @@ from victor_autotune_testing.sandbox import victor_sandbox
 from victor_autotune_testing.scripted import Lognormal, ScriptedModel, scripts
 
 if TYPE_CHECKING:
-    from victor_autotune_plugin._model.experiment import Change, Experiment
-    from victor_autotune_plugin._model.run import TeamRun
+    from victor_autotune_plugin.hookspecs import Change, Experiment, TeamRun
     from victor_autotune_plugin.storage import Store
 
 WORKFLOW = Path(__file__).with_name("code_review.yaml")
@@ -160,16 +159,15 @@ async def tell(model: ScriptedModel, project: Path) -> int:
     """
     shutil.copy(WORKFLOW, project)
     console.print("Starting Victor …")
-    from victor_autotune_plugin import make_orchestrator, read_workflows, settle
-    from victor_autotune_plugin._host import seams
-    from victor_autotune_plugin._tuning.runtime import runtime
+    from victor_autotune_plugin import health, make_orchestrator, read_workflows, settle
+    from victor_autotune_plugin.storage import Store, default_url
 
     orchestrator = await make_orchestrator("openai", "scripted", None)
-    if not seams.is_active():
+    if not health()["active"]:
         console.print("Victor did not load the plugin. Is it installed in this environment?", style="red")
         return 1
     definition = read_workflows(project / WORKFLOW.name).workflow(None)
-    store = runtime().open_store()
+    store = Store.open(default_url(project))
     columns = (
         SpinnerColumn(),
         TextColumn("{task.description}"),
