@@ -15,8 +15,8 @@ from attrs import evolve
 
 from .._model.experiment import ChangeAction, Experiment, Phase
 from .._model.run import Observation
-from .changes import Changes, RunContext
-from .next_test import Challengers
+from .next_test import Challengers, RunContext
+from .recorder import Changes
 
 if TYPE_CHECKING:
     from .._model.run import TeamRun

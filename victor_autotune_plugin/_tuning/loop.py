@@ -28,11 +28,10 @@ from .._model.experiment import Assignment, Experiment, Phase, TeamState
 from .._model.plan import EMPTY_PLAN, TeamSpec
 from .._model.run import PlannedRun, RunStart
 from ..errors import StoreError
-from .changes import Approval, Changes, RunContext, open_changes
 from .hookmanager import HookManager
 from .judges import Judges, Verdicts
-from .next_test import Challengers, Starter
-from .recorder import Recorder
+from .next_test import Approval, Challengers, RunContext, Starter
+from .recorder import Changes, Recorder, open_changes
 from .suggestions import comparable, load_strategies
 from .tuner_cache import LEARN_RUNS, TeamRecord
 

@@ -13,13 +13,12 @@ from .._model.experiment import TAKES_BACK, Change, ChangeAction, ExperimentStat
 from .._model.optimization import OptimizationSuggestion
 from .._model.plan import TeamPlan
 from ..errors import AutotuneError
-from .changes import Changes, open_changes
+from .recorder import Changes, Recorder, open_changes
 from .suggestions import TASK_RUNS, comparable, new_experiment
 
 if TYPE_CHECKING:
     from .._settings import Settings
     from .hookmanager import HookManager
-    from .recorder import Recorder
 
 
 class ManualChanges:

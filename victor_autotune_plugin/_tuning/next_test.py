@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Final
 
-from attrs import evolve, frozen
+from attrs import define, evolve, frozen
 
 from .. import failsafe
 from .._model.experiment import Experiment, TeamState
 from .._model.optimization import OptimizationSuggestion, OptimizationType
 from .._model.plan import TeamPlan
-from .changes import RunContext
 from .hookmanager import HookManager
+from .recorder import Changes
 from .suggestions import TASK_RUNS, comparable, may_be_retried, new_experiment, reason_to_wait, suggestions
-from .tuner_cache import TeamRecord, TunerCache
+from .tuner_cache import ReadRuns, TeamRecord, TunerCache
 
 if TYPE_CHECKING:
     from .._model.run import TeamRun
@@ -25,6 +26,64 @@ if TYPE_CHECKING:
 
 HISTORY_RUNS: Final = 50
 """How many of a team's last runs suggestions use, and after how many an aborted test may be repeated."""
+
+
+@define
+class Approval:
+    """Whether a change may be made, and what to ask as long as there is no answer.
+
+    Attributes:
+        given: Whether it is approved.
+        by: Who answered, or None before the hook was called.
+        asked: The experiment and its step that wait for an answer.
+    """
+
+    given: bool = False
+    by: str | None = None
+    asked: tuple[Experiment, str] | None = None
+
+
+@frozen
+class RunContext:
+    """A finished run, inside the transaction that the conclusions from it are drawn in.
+
+    Attributes:
+        changes: The transaction, and the changes made in it.
+        state: The team's state.
+        run: The run.
+        settings: The team's settings.
+        approval: Whether a change may follow.
+    """
+
+    changes: Changes
+    state: TeamState
+    run: TeamRun
+    settings: Settings
+    approval: Approval
+
+    @cached_property
+    def read_runs(self) -> ReadRuns:
+        """Reads the team's last runs, newest first; what was read in the transaction is not read again."""
+        return _remembering(partial(self.changes.transaction.runs_of, *self.state.key))
+
+    @cached_property
+    def team(self) -> TeamRecord:
+        """What the settings and the store say of the team."""
+        experiments = self.changes.transaction.experiments_of(*self.state.key)
+        return TeamRecord(self.state, self.run.spec, self.settings, experiments, self.read_runs)
+
+
+def _remembering(read: ReadRuns) -> ReadRuns:
+    known: Sequence[TeamRun] = ()
+    most = 0
+
+    def read_or_recall(limit: int) -> Sequence[TeamRun]:
+        nonlocal known, most
+        if limit > most:
+            known, most = read(limit), limit
+        return known[:limit]
+
+    return read_or_recall
 
 
 @frozen

@@ -1,7 +1,8 @@
-"""Puts runs into the store without ever making a run wait for it.
+"""Writes runs, and changes of teams' plans, to the store, without ever making a run wait for it.
 
-A store that is locked, full or gone is tried again only after a pause; until then what finished is kept in memory
-and written with the next success, or at the end of the process.
+A store that is locked, full or gone is tried again only after a pause; until then finished runs are kept in memory
+and written with the next success, or at the end of the process. In a change, the team's state, the experiment and the
+line in the history change together or not at all.
 """
 
 from __future__ import annotations
@@ -10,17 +11,22 @@ import atexit
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
+
+from attrs import evolve
 
 from .. import failsafe
+from .._model.experiment import Actor, Change, ChangeAction, Experiment, TeamState
+from .._model.plan import TeamPlan
 from .._model.run import Observation
 from ..errors import StoreError, StoreUnavailableError, StoreVersionError
 
 if TYPE_CHECKING:
     from .._model.run import PlannedRun, RunStart, TeamRun
     from ..storage import Store, Transaction
+    from .hookmanager import HookManager
 
 PAUSE_SECONDS: Final = 5.0
 """How long a store that failed is left alone."""
@@ -168,3 +174,82 @@ def _write(transaction: Transaction, run: TeamRun) -> None:
     except ValueError as error:
         raise StoreError(f"the observation of run {run.run_id} can't be stored: {error}") from error
     transaction.add_observation(run.experiment_id, "watch" if run.phase == "watch" else "test", observation)
+
+
+class Changes:
+    """One transaction, and the changes to a team's plan made in it.
+
+    Args:
+        transaction: The transaction.
+        clock: Unix seconds.
+    """
+
+    def __init__(self, transaction: Transaction, clock: Callable[[], float]) -> None:
+        self.transaction = transaction
+        self.made: list[tuple[Change, Experiment | None]] = []
+        """The lines added to the history, each with the experiment behind it, for the hooks."""
+        self.once_durable: list[Callable[[], None]] = []
+        """What to call when the transaction is committed; when it is not, nothing of it may be remembered."""
+        self._clock = clock
+
+    def apply(self, after: TeamState, action: ChangeAction, reason: str, **details: Any) -> TeamState:
+        """Save a team's new state, the experiment behind it, and the line in the history; return the saved state."""
+        self.apply_change(after, action, reason, **details)
+        return self.transaction.team(*after.key)
+
+    def apply_change(
+        self,
+        after: TeamState,
+        action: ChangeAction,
+        reason: str,
+        *,
+        before: TeamState,
+        experiment: Experiment | None = None,
+        actor: Actor = "auto",
+        evidence: Mapping[str, Any] | None = None,
+        rollback_plan: TeamPlan | None = None,
+        improvement_percent: float | None = None,
+    ) -> Change:
+        """Do what `apply` does; return the line in the history."""
+        now = self._clock()
+        if experiment is not None:
+            self.transaction.save_experiment(experiment)
+        self.transaction.save_team(evolve(after, updated_at=now))
+        change = Change(
+            id=None,
+            at=now,
+            workflow=after.workflow,
+            team_id=after.team_id,
+            action=action,
+            actor=actor,
+            reason=reason,
+            experiment_id=None if experiment is None else experiment.id,
+            plan_before=before.plan,
+            plan_after=after.plan,
+            rollback_plan=rollback_plan,
+            improvement_percent=improvement_percent,
+            evidence=dict(evidence or {}),
+        )
+        change = evolve(change, id=self.transaction.add_change(change))
+        self.made.append((change, experiment))
+        return change
+
+
+@contextmanager
+def open_changes(
+    recorder: Recorder, hooks: HookManager, clock: Callable[[], float], finished: TeamRun | None = None
+) -> Iterator[Changes]:
+    """Open a transaction; once it is committed, its changes are told to the hook `plan_changed`.
+
+    A finished run is written in it before the changes that follow from it, and is written even if those fail.
+
+    Raises:
+        StoreError: If the store can't be used; then nothing has changed and no hook is called.
+    """
+    with recorder.transaction() if finished is None else recorder.finishing(finished) as transaction:
+        changes = Changes(transaction, clock)
+        yield changes
+    for keep in changes.once_durable:
+        keep()
+    for change, experiment in changes.made:
+        hooks.plan_changed(change, experiment)
