@@ -8,6 +8,7 @@ from itertools import permutations
 from typing import Final
 
 import numpy as np
+from attrs import evolve
 
 from .._model.optimization import Bottleneck, PerformanceInsight
 from .._model.plan import MemberSpec, feasible_formations
@@ -131,6 +132,7 @@ class _Runs:
         self._log = np.log(np.maximum(duration, 1e-3))
         self._success = success.astype(np.float64)
         self._task = task
+        self._compared: dict[tuple[str, str], tuple[Contrast | None, Contrast | None]] = {}
 
     @property
     def present(self) -> list[str]:
@@ -144,12 +146,21 @@ class _Runs:
         """
         if used not in self.present or other not in self.present:
             return None
-        rows = np.concatenate([self._rows[used], self._rows[other]])
-        chosen = np.arange(len(rows)) >= len(self._rows[used])
-        success = contrast(self._success[rows], chosen, self._task[rows])
-        if success is None or success.difference < _WORSE_SUCCESS:
+        first, second = sorted((used, other))
+        if (first, second) not in self._compared:
+            rows = np.concatenate([self._rows[first], self._rows[second]])
+            chosen = np.arange(len(rows)) >= len(self._rows[first])
+            logs, successes = (
+                contrast(values[rows], chosen, self._task[rows]) for values in (self._log, self._success)
+            )
+            self._compared[first, second] = logs, successes
+        logs, successes = self._compared[first, second]
+        if logs is None or successes is None:
             return None
-        return contrast(self._log[rows], chosen, self._task[rows])
+        sign = 1 if used == first else -1
+        if sign * successes.difference < _WORSE_SUCCESS:
+            return None
+        return evolve(logs, difference=sign * logs.difference)
 
 
 def _candidates(

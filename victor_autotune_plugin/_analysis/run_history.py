@@ -222,7 +222,13 @@ class RunHistory:
         """Put the runs in the order of teams and time, so that those of a team stand together."""
         if self._is_sorted:
             return
-        order = np.lexsort((self._columns.whole("timestamp"), self._columns.whole("team")))
+        teams, times = self._columns.whole("team"), self._columns.whole("timestamp")
+        if bool((times[1:] >= times[:-1]).all()):
+            # Of 16-bit numbers numpy's stable sort is a radix sort, ten times as fast.
+            small = len(self._teams) < 1 << 15
+            order = np.argsort(teams.astype(np.int16) if small else teams, kind="stable")
+        else:
+            order = np.lexsort((times, teams))
         self._columns.sort(order)
         if len(self._member_columns):
             place = np.empty_like(order)

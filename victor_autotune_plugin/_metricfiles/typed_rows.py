@@ -14,13 +14,17 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import numpy as np
 
 from .._values.fields import Choice, Flag, Number
-from .row_fields import FIELDS, LAST_SECOND, LONGEST_NAME, MEMBERS, Moment, RowField
+from .row_fields import FIELDS, LAST_SECOND, LONGEST_NAME, MEMBERS, PLAIN_KEYS, Moment, RowField
 
 if TYPE_CHECKING:
     import msgspec
 
     from .._analysis.run_history import RunHistory
     from .._analysis.run_table import Floats
+
+_MOST_KEYS: Final = 200
+_ESCAPED: Final = frozenset('"\\')
+"""Characters that keys have escaped in JSON."""
 
 _BESIDE: Final = (MEMBERS, "spec")
 """Rows with these have more in them than single values."""
@@ -38,17 +42,21 @@ class TypedRows:
         self._keys: set[str] = set()
         self._decoders: tuple[msgspec.json.Decoder[Any], msgspec.json.Decoder[list[Any]]] | None = None
         self._fields: list[RowField] = []
+        self._is_usable = True
 
     def decode(self, text: str, is_lines: bool) -> bool:
         """Take in the rows of a JSON list or of JSON Lines, or return False."""
         from msgspec import MsgspecError
 
+        if not self._is_usable:
+            return False
         if self._decoders is None:
             try:
                 self.learn([JSONDecoder().raw_decode(text, 0 if is_lines else 1)[0]])
             except (ValueError, RecursionError):
                 return False
-        assert self._decoders is not None
+        if self._decoders is None:
+            return False
         of_one, of_list = self._decoders
         try:
             rows = of_one.decode_lines(text) if is_lines else of_list.decode(text)
@@ -57,29 +65,34 @@ class TypedRows:
         return self._take(rows)
 
     def learn(self, rows: Collection[object]) -> None:
-        """Expect the fields of these rows in those to come; only they are read, which saves half the time."""
-        from msgspec import defstruct, json
+        """Expect the keys of these rows; a row with another key is not taken, so that none is overlooked."""
+        from msgspec import Raw, defstruct, json
 
-        found = {key for row in rows if isinstance(row, dict) for key, value in row.items() if value is not None}
+        found = {str(key) for row in rows if isinstance(row, dict) for key in row}
         if self._decoders is not None and found <= self._keys:
             return
         self._keys |= found
+        if len(self._keys) > _MOST_KEYS or any(set(key) & _ESCAPED or not key.isprintable() for key in self._keys):
+            self._is_usable = False
+            return
         self._fields = []
         members: list[Any] = []
         names = {}
+        rest = set(self._keys)
         for one in FIELDS:
             spelling = next((key for key in one.keys if key in self._keys), one.keys[0] if one.required else None)
             if spelling is not None:
+                rest.discard(spelling)
                 self._fields.append(one)
                 names[one.name] = spelling
                 members.append((one.name, _type_of(one)) if one.required else (one.name, _type_of(one) | None, None))
-            # A row may have null there, or nothing.
-            others = [key for key in one.keys if key != spelling]
-            members += [(f"other_{key}", None, None) for key in others]
-            names.update({f"other_{key}": key for key in others})
-        members += [(key, None, None) for key in _BESIDE]
+        for place, key in enumerate(sorted(rest)):
+            name = f"further_{place}"
+            names[name] = key
+            # What a field is called besides, and what is more than a single value, may only be null.
+            members.append((name, None if key in PLAIN_KEYS or key in _BESIDE else Raw, None))
         members.sort(key=len)  # those without a default come first
-        row = defstruct("Row", members, rename=names, gc=False)
+        row = defstruct("Row", members, rename=names, gc=False, forbid_unknown_fields=True)
         self._decoders = json.Decoder(row), json.Decoder(list[row])  # type: ignore[valid-type]
 
     def _take(self, rows: Sequence[Any]) -> bool:
@@ -88,16 +101,19 @@ class TypedRows:
         numbers: dict[str, Floats] = {}
         texts: dict[str, list[Any]] = {}
         for one in self._fields:
-            found = map(attrgetter(one.name), rows)
+            values = list(map(attrgetter(one.name), rows))
             if isinstance(one.kind, Number | Moment | Flag):
                 # None becomes NaN, which no JSON has that msgspec takes.
-                required = one.required
-                column = np.fromiter(found, np.float64, len(rows)) if required else np.array([*found], np.float64)
+                if not one.required:
+                    column = np.array(values, np.float64)
+                elif isinstance(one.kind, Flag):
+                    column = np.fromiter(values, np.bool_, len(rows)).astype(np.float64)
+                else:
+                    column = np.fromiter(values, np.float64, len(rows))
                 if not _in_range(one, column):
                     return False
                 numbers[one.name] = column
                 continue
-            values = list(found)
             if isinstance(one.kind, Choice) or all(
                 name is None or (name.strip() and len(name) <= LONGEST_NAME) for name in set(values)
             ):
