@@ -44,7 +44,7 @@ def member_insight(table: TeamTable) -> PerformanceInsight | None:
 
     Returns:
         The insight, with every member's figures in `evidence["members"]`, and who is `weak`, `useless`, `idle` or
-        `strong`; None when nobody stands out.
+        `strong`; None when no member stands out.
     """
     figures = {name: one for name, one in member_figures(table).items() if one.runs >= MIN_RUNS}
     if len(figures) < 2:

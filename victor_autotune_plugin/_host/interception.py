@@ -238,7 +238,7 @@ class ActiveRun:
 
 
 def _check_enforceable(spec: TeamSpec, plan: TeamPlan, settings: Settings) -> None:
-    """Make sure that this Victor can enforce a plan, and that it crosses no hard limit, whoever made it."""
+    """Make sure that this Victor can enforce a plan, and that it crosses no hard limit, whichever hook made it."""
     if (plan.tool_budget is not None or plan.member_budgets) and not seams.can_enforce_budgets():
         raise PlanError("this Victor can't enforce tool budgets", hint="victor autotune doctor")
     for _, limit, text in settings.limits.crossed_by(plan):

@@ -113,7 +113,7 @@ def _many(buffer: str, place: int, decode: Decode) -> tuple[list[Any], int] | No
 
     Returns:
         The elements, none where `decode` took them, and where the next one begins; None where the guess fails or there
-        is none.
+        is missing.
     """
     try:
         _, end = _scan(buffer, place)

@@ -40,7 +40,7 @@ ENDED: Final = frozenset(status for status, following in TRANSITIONS.items() if 
 
 
 TAKES_BACK: Final = "takes_back"
-"""Key in a rollback's evidence: the ids of the changes that it took back."""
+"""Key in a rollback's evidence: the ids of the changes that it rolled back."""
 
 
 def may_follow(status: str, following: str) -> bool:
@@ -198,7 +198,7 @@ class Change(_Plain):
         experiment_id: Experiment it belongs to, or None.
         plan_before: The live plan before.
         plan_after: The live plan after.
-        rollback_plan: The plan that takes the change back exactly, or None when there is nothing to take back.
+        rollback_plan: The plan that undoes the change exactly, or None when there is nothing to undo.
         improvement_percent: Proven improvement in percent, or None.
         evidence: What it rests on, as plain data.
     """
@@ -219,7 +219,7 @@ class Change(_Plain):
 
     @property
     def takes_back(self) -> tuple[int, ...]:
-        """Ids of the changes that it took back."""
+        """Ids of the changes that it rolled back."""
         return tuple(self.evidence.get(TAKES_BACK, ()))
 
     @classmethod

@@ -226,7 +226,7 @@ EMPTY_PLAN: Final = TeamPlan()
 def feasible_formations(members: Iterable[MemberSpec]) -> tuple[str, ...]:
     """Return the formations that these members can form, in the order of `FORMATIONS`.
 
-    Hierarchical needs exactly one supervisor and somebody to lead; reflection needs a generator and a critic,
+    Hierarchical needs exactly one supervisor and a member to lead; reflection needs a generator and a critic,
     which Victor binds by `formation_role` and otherwise by position.
     """
     team = tuple(members)

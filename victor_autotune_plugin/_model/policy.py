@@ -161,7 +161,7 @@ class WatchPolicy:
         success_drop: Drop of the success share or mean score below which nothing is rolled back, absolute.
         p95_rise: Relative rise of the P95 of the duration below which it alone is no reason.
         confirm_level: One-sided level at which runs of the replaced plan from the same time must confirm a harm of
-            the metric or the P95, so that a drift of both arms is none.
+            the metric or the P95, so that a drift of both arms is no harm.
         confirm_success_level: The same for success and score.
         max_probes: Runs of the replaced plan that the watch may ask for to tell a harm from a drift.
     """

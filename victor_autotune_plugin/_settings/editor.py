@@ -1,6 +1,6 @@
 """The JSON Schema of settings files, for editors, made of the same keys and kinds that read them.
 
-The package ships it as `autotune.schema.json`; `python -m victor_autotune_plugin._settings.editor` writes it anew.
+The package ships it as `autotune.schema.json`; `python -m victor_autotune_plugin._settings.editor` writes it again.
 """
 
 from __future__ import annotations

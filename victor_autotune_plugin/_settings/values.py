@@ -61,7 +61,7 @@ class WatchSettings:
     """How a promoted change is watched.
 
     Attributes:
-        enabled: Whether a change is taken back automatically.
+        enabled: Whether a change is rolled back automatically.
         holdback: Share of runs that keep the replaced plan, to compare with.
         alpha: Most false rollbacks, as a share of changes that do no harm.
         max_runs: Runs after which the watch ends and the change is settled.

@@ -160,7 +160,7 @@ def _nearly(contenders: Contenders) -> list[NotChosen]:
 def _nothing(contenders: Contenders, reasons: dict[str, int], model: TeamModel) -> str:
     main = max(reasons, key=lambda name: reasons[name])
     return (
-        f"Not enough evidence for any change after {count(model.total, 'run')}: the likeliest plan is "
+        f"Not enough evidence for any change after {count(model.total, 'run')}: the best candidate is "
         f"{percent(float(contenders.weights.better().max()))} likely to be better and safe. Most plans are ruled out: "
         f"{main}."
     )

@@ -78,7 +78,7 @@ OUTCOME: Final[dict[str, tuple[float, float, str]]] = {
     "side by side": (
         (_GAIN + _LOSS) / 2,
         (_GAIN - _LOSS) / math.sqrt(12),
-        "arXiv 2512.08296: +81 % on decomposable, -39 to -70 % on sequential tasks; uniform between",
+        "arXiv 2512.08296: +81 % on decomposable, −39 to −70 % on sequential tasks; uniform between",
     ),
     "alike": (
         (_GAIN - _LOSS) * 0.75,

@@ -255,7 +255,7 @@ def _layouts(spec: TeamSpec) -> tuple[list[TeamPlan], int]:
 
 
 def _groupings(ids: Sequence[str]) -> list[tuple[tuple[str, ...], ...]]:
-    """Two halves, taken in order or in turn, and three groups of six members or more."""
+    """Two halves, taken in order or alternately, and three groups of six members or more."""
     if len(ids) < 3:
         return []
     half = (len(ids) + 1) // 2

@@ -204,13 +204,13 @@ def reason_to_wait(suggestion: OptimizationSuggestion, runs: Sequence[TeamRun], 
     if suggestion.type not in tuple(OptimizationType):
         return None
     if suggestion.metadata.changes_nothing:
-        return "no run so far would have come up against it, so there is nothing to prove"
+        return "no run so far would have reached it, so there is nothing to prove"
     if suggestion.priority not in _URGENT and len(runs) < EVIDENCE_RUNS:
         return f"it is not urgent, and after {EVIDENCE_RUNS} runs of this plan something better may show"
     chance = _chance(suggestion, runs, settings)
     if chance is not None and chance < LEAST_CHANCE:
         most = settings.experiment.max_runs_per_arm
-        return f"{most} runs in each arm would prove it with a probability of {100 * chance:.0f} % only"
+        return f"{most} runs in each arm are only {100 * chance:.0f} % likely to prove it"
     return None
 
 

@@ -28,7 +28,7 @@ class TextFile:
 
     Attributes:
         path: The file, or a link to it, as it was named.
-        data: Its bytes, by which a later writer sees whether somebody else changed it meanwhile.
+        data: Its bytes, by which a later writer sees whether another program changed it meanwhile.
         text: Its text with its own line ends, without a byte order mark.
     """
 
@@ -85,7 +85,7 @@ def read_text(path: Path) -> TextFile:
 
 
 def write_atomically(path: Path, data: bytes, *, backup: bool = False) -> Path | None:
-    """Give a file new contents: whoever reads it, also after a crash, finds the old ones or the new ones whole.
+    """Give a file new contents: a reader, also after a crash, finds the old ones or the new ones whole.
 
     Args:
         path: The file, which keeps its mode and owner; or a link, whose target is written. A new file may be read

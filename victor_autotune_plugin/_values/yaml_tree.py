@@ -34,7 +34,7 @@ def parse(text: str, shown: str) -> Node | None:
         lines = text.splitlines()
         tab = line <= len(lines) and "\t" in lines[line - 1][: len(lines[line - 1]) - len(lines[line - 1].lstrip())]
         message = "; ".join(part for part in (error.context, error.problem) if part)
-        hint = _SPACES if tab or "'\\t'" in message else "Mend the line, or the one before it."
+        hint = _SPACES if tab or "'\\t'" in message else "Fix the line, or the one before it."
         raise WrongValueError(f"this is not YAML: {message}", hint, f"{shown}:{line}") from error
     except YAMLError as error:
         raise WrongValueError(
@@ -69,7 +69,7 @@ class _Tree:
         self._open: set[int] = set()
 
     def node(self, node: YamlNode) -> Node:
-        """Return a node of ours."""
+        """Return our own node."""
         known = self._known.get(id(node))
         if known is not None:
             return known

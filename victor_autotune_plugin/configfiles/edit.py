@@ -52,7 +52,7 @@ class Editor:
             after: Keys of the same mapping behind which a new one is put, the best first; else it comes last.
 
         Raises:
-            WorkflowError: It would change another place, too, or what holds it is no mapping.
+            WorkflowError: It would change another place, too, or what holds it is not a mapping.
         """
         parents, rest = self._walk(path)
         key, node = parents[-1]

@@ -1,7 +1,7 @@
 """Fixed-sample statistics for reports: what two samples say when they are looked at once.
 
-They describe; they don't decide. Whoever looks at them after every run and stops when they please is wrong in a third
-of all A/A tests: `Judge` decides. scipy is imported when a function needs it.
+They describe; they don't decide. Looking at them after every run and stopping at will is wrong in a third of
+all A/A tests: `Judge` decides. scipy is imported when a function needs it.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ from sqlalchemy.sql import ClauseElement
 from .schema import assignment, change, experiment, fault, run, team
 
 _IDENTITY_OF_RUN: Final = {"run_id", "workflow", "team_id", "started_at", "host", "pid", "process_started_at"}
-"""What never changes of a run. To set it again all the same would write two indexes anew."""
+"""What never changes of a run. To set it again all the same would write two indexes again."""
 
 _FINISHED: Final[Any] = literal_column("'finished'")
 _RUNNING: Final[Any] = literal_column("'running'")

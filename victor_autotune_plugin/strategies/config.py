@@ -16,7 +16,7 @@ from ..errors import PlanError
 FORMATION_KEYS: Final = ("formation", "team_formation")
 BUDGET_KEYS: Final = ("tool_budget", "total_tool_budget")
 _NAMELESS_FORMATIONS: Final = ("sequential", "parallel", "pipeline", "consensus")
-"""What a team can form of which only the number of members is known: nobody is known to lead it, or to be its
+"""What a team can form of which only the number of members is known: no member is known to lead it, or to be its
 critic."""
 
 

@@ -77,7 +77,7 @@ def _target(size: int) -> int:
 
 
 def _least(config: TeamConfig, figures: Mapping[str, MemberFigures], formation: str, count: int) -> list[str]:
-    """Return who is left out: one after another, whoever adds least to those who are still there."""
+    """Return who is left out: one after another, the member that adds least to those that remain."""
     left = list(config.members)
     gone: list[str] = []
     while len(gone) < count:
