@@ -34,6 +34,12 @@ __all__ = [
 ]
 
 
+def _warn_of_mend(what: str) -> None:
+    import warnings
+
+    warnings.warn(f"{what} goes in 0.3: it is called hint", DeprecationWarning, stacklevel=3)
+
+
 class AutotuneError(Exception):
     """Something is wrong, and the message says what, where, and how to fix it.
 
@@ -41,13 +47,24 @@ class AutotuneError(Exception):
         message: What is wrong.
         where: File, `file:line`, option, or variable that holds it.
         hint: What to do about it: the command, or the nearest valid value.
+        mend: What 0.1 called the hint; goes in 0.3.
     """
 
-    def __init__(self, message: str, *, where: str | None = None, hint: str | None = None) -> None:
+    def __init__(
+        self, message: str, *, where: str | None = None, hint: str | None = None, mend: str | None = None
+    ) -> None:
         super().__init__(message)
+        if mend is not None:
+            _warn_of_mend("AutotuneError(mend=…)")
         self.message = message
         self.where = where
-        self.hint = hint
+        self.hint = mend if hint is None else hint
+
+    @property
+    def mend(self) -> str | None:
+        """What 0.1 called the hint; goes in 0.3."""
+        _warn_of_mend("AutotuneError.mend")
+        return self.hint
 
     def __str__(self) -> str:
         text = f"{self.where}: {self.message}" if self.where else self.message

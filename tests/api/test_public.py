@@ -145,3 +145,13 @@ def test_strategies_suggest_from_insights_alone() -> None:
         (suggestion,) = strategy.suggest([insight], {})
         assert knob in suggestion.suggested_config
         assert suggestion.type == strategy.name
+
+
+def test_the_hint_of_an_error_can_still_be_called_mend() -> None:
+    from victor_autotune_plugin.errors import PlanError
+
+    with pytest.warns(DeprecationWarning, match="it is called hint"):
+        error = PlanError("is wrong", mend="Write it right.")
+    assert error.hint == "Write it right."
+    with pytest.warns(DeprecationWarning, match="it is called hint"):
+        assert error.mend == error.hint

@@ -363,7 +363,7 @@ def test_taking_all_back_restores_the_file(call: Callable[..., Said], tmp_path: 
     said = call("rollback", "code_review_team", "--all")
     assert said.code == 0, said.err
     assert (tmp_path / "team.yaml").read_text() == original
-    assert "nothing to take back" in call("rollback", "code_review_team", "--list").out
+    assert "nothing to roll back" in call("rollback", "code_review_team", "--list").out
 
 
 def test_what_can_t_be_applied_ends_with_1(call: Callable[..., Said], recorded: Simulation, tmp_path: Path) -> None:
@@ -388,7 +388,7 @@ def test_what_can_t_be_applied_ends_with_1(call: Callable[..., Said], recorded: 
     ("options", "told"),
     [
         (["--interactive", "--auto"], "exclude each other"),
-        (["--interactive", "--json"], "--json asks nothing"),
+        (["--interactive", "--json"], "--json can't ask"),
         (["--auto", "--config", "nope.yaml"], "nope.yaml"),
     ],
 )
@@ -409,12 +409,12 @@ def test_the_example_s_metrics_are_what_the_script_makes() -> None:
 def test_ctrl_c_while_a_file_is_read(
     call: Callable[..., Said], metrics: Path, monkeypatch: pytest.MonkeyPatch, command: str
 ) -> None:
-    from victor_autotune_plugin._cli import sources
+    from victor_autotune_plugin import PerformanceAnalyzer
 
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(sources.PerformanceAnalyzer, "load_metrics_from_file", interrupted)
+    monkeypatch.setattr(PerformanceAnalyzer, "load_metrics_from_file", interrupted)
     said = call(command, "--metrics", "metrics.json", *(["--auto"] if command == "apply" else []))
     assert (said.code, said.out) == (130, "")
 

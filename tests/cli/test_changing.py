@@ -27,7 +27,7 @@ def test_rollback_takes_back_the_promoted_plan(
     assert not state(tmp_path).plan.is_empty
     said = call("rollback", "team", "--reason", "answers got shorter")
     assert said.code == 0
-    assert said.out == "team (flow): The last change is taken back. The plan is now: as configured.\n"
+    assert said.out == "team (flow): The last change is rolled back. The plan is now: as configured.\n"
     assert state(tmp_path).plan == EMPTY_PLAN
     last = call("history", "--json").data["changes"][0]
     assert (last["action"], last["actor"], last["reason"]) == ("rolled_back", "person", "answers got shorter")
@@ -80,11 +80,11 @@ def test_what_is_in_effect_can_be_listed(
     assert "Run the team in formation parallel" in words
     assert "passed, " in words
     (listed,) = call("rollback", "team", "--list", "--json").data["changes"]
-    assert (listed["index"], listed["in_effect"], listed["validation_status"]) == (0, True, "passed")
+    assert (listed["index"], listed["in_effect"], listed["validation_status"]) == (-1, True, "passed")
     assert state(tmp_path) == before
     assert call("rollback", "team", "--all").code == 0
     assert state(tmp_path).plan == EMPTY_PLAN
-    assert "nothing to take back" in call("rollback", "team", "--list").out
+    assert "nothing to roll back" in call("rollback", "team", "--list").out
 
 
 def test_a_chosen_change_goes_with_those_made_after_it(
@@ -95,14 +95,37 @@ def test_a_chosen_change_goes_with_those_made_after_it(
     manual = ManualChanges(simulation.runtime.recorder, simulation.runtime.hooks)
     for plan in (TeamPlan(formation="parallel"), TeamPlan(tool_budget=30), TeamPlan(timeout_seconds=60.0)):
         manual.apply(SPEC.key, plan, "By hand.", evidence={})
-    said = call("rollback", "team", "--index", "3")
-    assert said.code == 2
-    assert "Choose from 0 to 2" in said.err
-    said = call("rollback", "team", "--index", "1", "--json")
+    for wrong in ("3", "-4"):
+        said = call("rollback", "team", "--index", wrong)
+        assert said.code == 2
+        assert f"there is no change {wrong}" in said.err
+        assert "Choose from -1 (the latest) to -3 (the oldest)" in said.err
+    said = call("rollback", "team", "--index", "-2", "--json")
     assert said.data["change"]["action"] == "rolled_back"
     assert state(tmp_path).plan == TeamPlan(formation="parallel")
-    assert [one["index"] for one in call("rollback", "team", "--list", "--json").data["changes"]] == [0]
-    assert "The last change is taken back. The plan is now: as configured." in call("rollback", "team").out
+    assert [one["index"] for one in call("rollback", "team", "--list", "--json").data["changes"]] == [-1]
+    assert "The last change is rolled back. The plan is now: as configured." in call("rollback", "team").out
+
+
+def test_a_number_that_meant_another_change_in_0_1_is_an_error(
+    call: Callable[..., Said], simulate: Callable[..., Simulation], tmp_path: Path
+) -> None:
+    simulation = simulate(**{"experiment.min_history": 1000})
+    simulation.run()
+    manual = ManualChanges(simulation.runtime.recorder, simulation.runtime.hooks)
+    plans = TeamPlan(formation="parallel"), TeamPlan(tool_budget=30), TeamPlan(timeout_seconds=60.0)
+    for plan in plans:
+        manual.apply(SPEC.key, plan, "By hand.", evidence={})
+    before = state(tmp_path)
+    for number, meant, means in (("0", "-1", "-3"), ("2", "-3", "-1")):
+        said = call("rollback", "team", "--index", number)
+        assert said.code == 2
+        assert f"{number} meant {meant} in 0.1, and means {means} now" in said.err
+    assert state(tmp_path) == before
+    said = call("rollback", "team", "--index", "1")  # the middle one, either way
+    assert said.out == "team (flow): The last 2 changes are rolled back. The plan is now: formation parallel.\n"
+    assert call("rollback", "team", "--index", "0").code == 0  # the only one, either way
+    assert state(tmp_path).plan == EMPTY_PLAN
 
 
 def test_a_chosen_change_ends_a_running_test_and_the_latest_does_not(
@@ -128,4 +151,3 @@ def test_choices_exclude_each_other(call: Callable[..., Said], project: Callable
     said = call("rollback", "team", "--list", "--all")
     assert said.code == 2
     assert "Give only one of them." in said.err
-    assert "x>=0" in call("rollback", "team", "--index", "-1").err

@@ -131,7 +131,7 @@ def test_a_team_that_is_known_keeps_its_plan_and_its_test(
     assert "note: 1 open experiment left out" in said.err
     with Store.open(default_url(folder)) as store:
         assert (store.teams(), store.experiments()) == before
-    assert "nothing to take back" in call("rollback", "team", "--list", "--project", str(folder)).out
+    assert "nothing to roll back" in call("rollback", "team", "--list", "--project", str(folder)).out
 
 
 def test_an_ended_experiment_joins_those_of_a_known_team(
@@ -157,7 +157,7 @@ def test_a_history_of_version_1_can_still_be_imported(
     folder = elsewhere(tmp_path)
     said = call("import", str(exported), "--project", str(folder))
     assert said.out == f"Imported {runs_in(exported)} runs, 3 changes, 0 experiments and 0 teams.\n"
-    assert "nothing to take back" in call("rollback", "team", "--list", "--project", str(folder)).out
+    assert "nothing to roll back" in call("rollback", "team", "--list", "--project", str(folder)).out
 
 
 @pytest.mark.parametrize(

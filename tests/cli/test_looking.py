@@ -138,13 +138,13 @@ def test_history_of_runs(call: Callable[..., Said], simulate: Callable[..., Simu
     ("state", "told"),
     [
         ("testing", ("Open experiment", "running", "No runs yet", "It may pass from 10 runs in each arm on")),
-        ("watched", ("promoted by itself", "Open experiment", "is taken back as soon as harm is proven", "settled")),
+        ("watched", ("promoted by itself", "Open experiment", "is rolled back as soon as harm is proven", "settled")),
         (
             "failed",
             ("no change was promoted", "Last experiment", "failed", "proven after", "A test starts when a strategy"),
         ),
         ("inconclusive", ("Last experiment", "inconclusive", "would have found an improvement of", "without proof")),
-        ("rolled_back", ("rolled back by itself", "Watch says", "proven after", "promoted before, and taken back")),
+        ("rolled_back", ("rolled back by itself", "Watch says", "proven after", "promoted before, and rolled back")),
     ],
 )
 def test_explain_tells_the_plan_its_source_the_test_and_what_comes_next(
@@ -290,7 +290,7 @@ def test_explain_shows_the_e_value_of_a_test_by_an_e_process(
     simulation.run_until("promoted")
     said = words(call("explain"))
     assert "e-value = " in said
-    assert "boundary 22.2; a test of equal plans" in said
+    assert "boundary 22.2; the risk of a wrong decision between equal plans is" in said
     assert "z =" not in said
 
 

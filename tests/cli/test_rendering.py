@@ -122,7 +122,7 @@ def test_a_sentence_is_one_line_for_programs_and_broken_for_eyes(monkeypatch: py
 
 
 def test_a_narrow_screen_breaks_no_word_of_a_heading() -> None:
-    table = show.table("Guardrail", "Worse by", "Tolerated", right=())
+    table = show.table("Guardrail", "Worse by", "Tolerated")
     table.add_row("success share of all the runs", "+10 points in the mean", "+10 points")
     console = Console(file=io.StringIO(), width=40)
     console.print(table)

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from victor_autotune_plugin._cli import runner
-from victor_autotune_plugin._cli.progress import Screen
+from victor_autotune_plugin._cli.progress import RunsScreen
 from victor_autotune_plugin._model.experiment import Change
 from victor_autotune_plugin._model.plan import TeamPlan
 from victor_autotune_plugin._tuning import runtime as process
@@ -291,11 +291,11 @@ def test_the_bar_shows_how_far_it_is_the_plan_and_the_verdict(monkeypatch: pytes
     terminal = _Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
     event = RunStart("r1", SPEC, 0.0)
-    with Screen("flow\x1b[2J", 3, bar=True) as screen:
+    with RunsScreen("flow\x1b[2J", 3, bar=True) as screen:
         assert screen.drawn
         screen.ready()
         screen.started(event, PlannedRun(TeamPlan(formation="parallel"), "auto"))
-        screen.ended(1, 1.5, "broken", "")
+        screen.ended(1, 1.5, "broken")
         screen.judged("No proof yet after 7 + 8 runs.")
         screen.changed(Change(None, 0.0, "flow", "team", "promoted", "auto", "It is faster."))
     shown = terminal.getvalue()
@@ -316,7 +316,7 @@ def test_no_bar_where_none_is_wanted_or_possible(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("TERM", "xterm")
     err = stream()
     monkeypatch.setattr(sys, "stderr", err)
-    with Screen("flow", 3, bar=stream is not _Terminal) as screen:
+    with RunsScreen("flow", 3, bar=stream is not _Terminal) as screen:
         assert not screen.drawn
-        screen.ended(1, 1.5, None, ", team control: as configured")
+        screen.ended(1, 1.5, None, plans=", team control: as configured")
     assert "run 1 of 3: ok, 1.50 s, team control: as configured" in err.getvalue()

@@ -69,7 +69,7 @@ def test_a_benchmark_ends_as_soon_as_it_is_decided(
     assert said.code == 0, said.err
     words = " ".join(said.out.split())
     assert "passed: The duration is" in words
-    assert "Effect on the duration: -" in words
+    assert "Effect on the duration: −" in words
     for part in ("before", "after", "100 %", "95 % interval"):
         assert part in words
     names = [definition.name for definition in victor.definitions]
@@ -147,7 +147,7 @@ def test_ctrl_c_tells_what_was_done(
     [
         (["--before", "a.yaml"], "--after"),
         (["--before", "a.yaml", "--after", "nope.yaml"], "No such file"),
-        (["--before", "a.yaml", "--after", "b.yaml", "--metric", "speed"], "'speed' is no metric"),
+        (["--before", "a.yaml", "--after", "b.yaml", "--metric", "speed"], "unknown metric 'speed'"),
         (["--before", "a.yaml", "--after", "b.yaml", "--workflow", "old"], "no workflow 'old'"),
         (["--before", "a.yaml", "--after", "b.yaml", "--runs", "0"], "x>=1"),
     ],

@@ -1,4 +1,4 @@
-"""`PerformanceAutotuner`: suggest, apply, test, and take back, from Python.
+"""`PerformanceAutotuner`: suggest, apply, test and roll back, from Python.
 
     autotuner = PerformanceAutotuner()                                   # the store of the current project
     suggestions = autotuner.suggest_optimizations("review_team")
@@ -20,15 +20,16 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from .._apply.application import Application, KnownTeam, Target, known_team, limits_of
-from .._apply.history import Optimization, optimizations
-from .._apply.rollback import take_back
+from attrs import asdict
+
+from .._apply.application import Application, ConfigTarget, KnownTeam, known_team, take_back
+from .._apply.optimizations import Optimization, recorded
 from .._model.optimization import OptimizationResult, OptimizationSuggestion, PerformanceInsight
 from ..errors import AutotuneError
 from .analyzer import PerformanceAnalyzer
 
 if TYPE_CHECKING:
-    from .._apply.runners import Runner
+    from .._apply.trial import Runner
     from .._tuning.runtime import Runtime
     from ..storage import Store
     from ..strategies import OptimizationStrategy
@@ -41,7 +42,7 @@ _ANALYZED_RUNS: Final = 10_000
 
 
 class PerformanceAutotuner:
-    """Suggests, applies, tests and takes back changes of teams.
+    """Suggests, applies, tests and rolls back changes of teams.
 
     Args:
         analyzer: Holds the runs to make suggestions from; None for the runs that the project's store has recorded.
@@ -49,8 +50,8 @@ class PerformanceAutotuner:
             far as the settings allow them.
         ab_test_threshold: Least improvement, in percent, that a test must prove. 5.0 stands for what the settings say,
             which is 5 % unless they say otherwise.
-        enable_auto_rollback: Whether a change that a test promoted is watched and taken back by itself. True leaves it
-            to the settings, which do unless they say otherwise.
+        enable_auto_rollback: Whether a change that a test promoted is watched, and rolled back if it turns worse. True
+            leaves it to the settings, which do unless they say otherwise.
         project: Folder whose settings and store are used; None for the one that Victor works on, or the current one.
         database_url: Store to use instead of the project's.
         workflow: Workflow of the teams, where several have a team of the same id.
@@ -121,7 +122,7 @@ class PerformanceAutotuner:
         with self._looking() as store:
             team = self._team(store, team_id, workflow)
             insights = self._insights(store, team, current_config)
-        config = {"limits": limits_of(team.settings), **(team.config if current_config is None else current_config)}
+        config = {"limits": asdict(team.settings.limits), **(team.config if current_config is None else current_config)}
         chosen, names = self._chosen(team)
         wanted = names if strategies is None else tuple(strategies)
         risk = self._max_risk if max_risk is None else max_risk
@@ -141,13 +142,13 @@ class PerformanceAutotuner:
     ) -> OptimizationResult:
         """Apply the first of some suggestions. The others can follow when it is decided: a test proves one change.
 
-        - With A/B testing and a `runner`, the test is run to its verdict now, and the change put in place if it passed.
+        - With A/B testing and a `runner`, the test is run to its verdict now, and the change applied if it passed.
         - With A/B testing alone, the test is started: the team's next runs decide it, in this process or another.
           Until then `validation_status` is `inconclusive`, and `get_optimization_history` tells what came of it.
-        - Without A/B testing the change is put in place at once; `validation_status` is `skipped`.
+        - Without A/B testing the change is applied at once; `validation_status` is `skipped`.
         - A dry run checks everything and changes nothing.
 
-        Where a change is put in place: in the file, if `workflow_config` is one (comments and order are kept, with a
+        Where a change is applied: in the file, if `workflow_config` is one (comments and order are kept, with a
         backup); else in the team's live plan. A config that was given as a mapping is not touched: the changed one is
         the result's `applied_config`, and `rollback_config` is what was before.
 
@@ -174,7 +175,7 @@ class PerformanceAutotuner:
         try:
             with self._looking() as store:
                 team = self._team(store, team_id, workflow)
-            target = Target.of(workflow_config, team, chosen.current_config)
+            target = ConfigTarget.of(workflow_config, team, chosen.current_config)
             changed = self._strategy_of(chosen, team).apply(target.config, chosen)
             application = Application(self._runtime, team, chosen, target, changed)
             application.check()
@@ -200,9 +201,9 @@ class PerformanceAutotuner:
         rollback_index: int = -1,
         *,
         workflow: str | None = None,
-        reason: str = "Taken back by hand.",
+        reason: str = "Rolled back by hand.",
     ) -> bool:
-        """Take an optimization back exactly, with those that were put in place on top of it.
+        """Roll an optimization back exactly, with those that were applied on top of it.
 
         Args:
             team_id: The team.
@@ -211,10 +212,10 @@ class PerformanceAutotuner:
             reason: Why, for the history.
 
         Returns:
-            Whether it was taken back; False when there is no such one.
+            Whether it was rolled back; False when there is none of this number.
 
         Raises:
-            AutotuneError: If it can't be taken back: its file was changed since, or the store can't be used.
+            AutotuneError: If it can't be rolled back: its file was changed since, or the store can't be used.
         """
         active = [one for one in self._history(team_id, workflow) if one.in_effect]
         try:
@@ -273,22 +274,7 @@ class PerformanceAutotuner:
 
     def _history(self, team_id: str | None, workflow: str | None) -> list[Optimization]:
         with self._looking() as store:
-            if store is None:
-                return []
-            only = workflow or self._workflow
-            changes = store.changes(only, team_id)
-            experiments = {one.id: one for one in store.experiments(only, team_id)}
-            plans = {state.key: state.plan for state in store.teams()}
-        found: list[Optimization] = []
-        for key in dict.fromkeys((change.workflow, change.team_id) for change in changes):
-            own = [change for change in changes if (change.workflow, change.team_id) == key]
-            if key in plans:
-                found += optimizations(own, experiments, plans[key])
-            else:
-                from .._model.plan import EMPTY_PLAN
-
-                found += optimizations(own, experiments, EMPTY_PLAN)
-        return sorted(found, key=lambda one: one.started_at)
+            return [] if store is None else recorded(store, workflow or self._workflow, team_id)
 
     def _insights(
         self, store: Store | None, team: KnownTeam, config: Mapping[str, Any] | None

@@ -1,4 +1,4 @@
-"""Applies one suggestion to one team: in its config, its file, and its live plan, with a test or without."""
+"""Applies one suggestion to one team, in its config, its file or its live plan, tested or not; and rolls it back."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from attrs import asdict, evolve, field, frozen
+from attrs import evolve, field, frozen
 
-from .._model.experiment import ChangeAction, TeamState
+from .._model.experiment import TAKES_BACK, ChangeAction, TeamState
 from .._model.optimization import OptimizationResult, OptimizationSuggestion, current_config
 from .._model.plan import ADHOC_WORKFLOW, EMPTY_PLAN, TeamSpec
 from .._tuning.manual import ManualChanges
 from .._tuning.suggestions import policy_of
 from ..errors import AutotuneError, PlanError
-from .history import FILE, OPTIMIZATION, ROLLBACK_CONFIG, VALIDATION
+from .optimizations import FILE, OPTIMIZATION, ROLLBACK_CONFIG, VALIDATION, Optimization
 
 if TYPE_CHECKING:
+    from .._model.experiment import Change
     from .._settings import Settings
     from .._tuning.runtime import Runtime
     from ..configfiles import TeamConfigFile
     from ..storage import Store
-    from .runners import Runner
-    from .trial import TrialResult
+    from .trial import Runner, TrialResult
 
 _ACTIVE: Final = ("suggest", "approve", "auto")
 """The modes in which a live plan is used."""
@@ -84,7 +84,7 @@ def known_team(runtime: Runtime, store: Store | None, team_id: str, workflow: st
 
 
 @frozen
-class Target:
+class ConfigTarget:
     """What a change is applied to.
 
     Attributes:
@@ -96,7 +96,9 @@ class Target:
     file: TeamConfigFile | None = None
 
     @classmethod
-    def of(cls, given: Mapping[str, Any] | str | Path | None, team: KnownTeam, suggested: Mapping[str, Any]) -> Target:
+    def of(
+        cls, given: Mapping[str, Any] | str | Path | None, team: KnownTeam, suggested: Mapping[str, Any]
+    ) -> ConfigTarget:
         """Return what the caller means.
 
         Args:
@@ -137,7 +139,7 @@ class Application:
         runtime: Runtime,
         team: KnownTeam,
         suggestion: OptimizationSuggestion,
-        target: Target,
+        target: ConfigTarget,
         changed: Mapping[str, Any],
     ) -> None:
         self._runtime = runtime
@@ -185,9 +187,7 @@ class Application:
         evidence = self._evidence(status, trial)
         file, plan = self._target.file, self._suggestion.plan
         if file is not None:
-            from .rollback import written_file
-
-            evidence[FILE] = written_file(file.path, file.write(self._suggestion.suggested_config))
+            evidence[FILE] = _written(file.path, file.write(self._suggestion.suggested_config))
             plan, reason = EMPTY_PLAN, f"{reason} Written into {file.path}."
             backup = evidence[FILE]["backup"]
             message = f"{file.path} says so already." if backup is None else f"Written into {file.path}, with a backup."
@@ -227,8 +227,7 @@ class Application:
             AutotuneError: If what the runner returns can't be used, or the change can't be made.
         """
         from ..experiment import CONTROL, METRICS, Policy
-        from .runners import observed
-        from .trial import Trial
+        from .trial import Trial, observed
 
         metric = self._suggestion.metadata.metric
         policy = Policy.from_dict(policy_of(self._team.settings, metric if metric in METRICS else None))
@@ -290,10 +289,61 @@ class Application:
         )
 
 
-def limits_of(settings: Settings) -> dict[str, Any]:
-    """Return a team's hard limits as a config holds them.
+def _written(path: Path, backup: Path | None) -> dict[str, Any]:
+    """Return what a change of a file leaves in the history, for rolling it back; `backup` is None where it fitted."""
+    return {
+        "path": str(path.absolute()),
+        "backup": None if backup is None else str(backup.absolute()),
+        "sha256": _digest(path),
+    }
+
+
+def take_back(runtime: Runtime, one: Optimization, reason: str) -> Change:
+    """Roll an optimization back exactly: the live plan, or the file that it was written into.
 
     Args:
-        settings: Its settings.
+        runtime: The project.
+        one: An optimization that is in effect. With a live plan those that were applied after it go, too.
+        reason: Why, for the history.
+
+    Returns:
+        The line in the history.
+
+    Raises:
+        AutotuneError: It is not in effect, or its file was changed since, or has no backup any more.
+        StoreError: If the store can't be used.
     """
-    return asdict(settings.limits)
+    if not one.in_effect or one.change_id is None:
+        raise AutotuneError(
+            f"{one.optimization.get('description') or 'the change'!s} is not in effect",
+            hint="See what can be rolled back: victor autotune rollback --list",
+        )
+    if not one.is_noted:
+        return runtime.manual.roll_back(one.workflow, one.team_id, reason, change_id=one.change_id)
+    if one.file is not None:
+        _restore(one.file)
+    manual = ManualChanges(runtime.recorder, runtime.hooks)
+    key = one.workflow, one.team_id
+    return manual.note(key, "rolled_back", reason, evidence={TAKES_BACK: [one.change_id]})
+
+
+def _restore(file: Mapping[str, Any]) -> None:
+    from ..configfiles import restore
+
+    path, backup = Path(file["path"]), file["backup"]
+    if backup is None:
+        return
+    hint = f"The file as it was before the change is {backup}."
+    try:
+        same = _digest(path) == file["sha256"]
+    except OSError as error:
+        raise AutotuneError(f"can't be read: {error.strerror}", where=str(path), hint=hint) from error
+    if not same:
+        raise AutotuneError("was changed since the optimization was written", where=str(path), hint=hint)
+    if not Path(backup).exists():
+        raise AutotuneError("the backup is gone", where=backup, hint="Roll the change back by hand.")
+    restore(Path(backup))
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -2,14 +2,30 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
+from rich.console import Console
+from rich.text import Text
+
+from .._model.optimization import Bottleneck
+from . import rendering as show
 from .options import HERE, Json, Metrics, Output, Project, SkipBad, Team, TeamName, Workflow, chosen
+from .project import from_file, from_store, opened
 
 if TYPE_CHECKING:
     from .._analysis import TeamKey
     from .._model.optimization import PerformanceInsight
-    from .sources import Source
+    from .project import RunSource
+
+_CELLS: Final = 10
+_SECONDS: Final = (Bottleneck.SLOW_EXECUTION, Bottleneck.HIGH_LATENCY_OUTLIERS, Bottleneck.SERIAL_INDEPENDENT_WORK)
+_SHARES: Final = (Bottleneck.LOW_SUCCESS_RATE, Bottleneck.UNDERSIZED_BUDGET, Bottleneck.UNDERPERFORMING_MEMBER,
+                  Bottleneck.TIMEOUTS_TOO_TIGHT)  # fmt: skip
+_BASELINES: Final = {
+    "own history": "before (own history)",
+    "given": "baseline (given)",
+    "default": "baseline (default)",
+}
 
 
 def analyze(
@@ -30,21 +46,14 @@ def analyze(
     A baseline is the team's own history where that is long enough (50 runs
     and 20 newer ones), else a default.
     """
-    from .._values.files import write_text
-    from . import rendering as show
-
     found = _found(metrics, project, workflow, chosen(name, team), skip_bad=skip_bad)
     data = {"teams": [_data(source, key, insights) for source, key, insights in found]}
-    if output is not None:
-        write_text(output, show.json_text(data))
-    if as_json:
-        show.write_json(data)
-    elif not found and metrics is not None:
+    if show.answered(data, output, as_json=as_json):
+        return
+    if not found and metrics is not None:
         show.say(f"{metrics} holds no runs{' that can be used' if skip_bad else ''}.")
     elif not found:
-        show.say(
-            "Nothing was recorded here yet. Run a workflow (victor autotune run WORKFLOW.yaml), or give --metrics."
-        )
+        show.say(f"{show.NOTHING_YET}; or give --metrics")
     else:
         for source, key, insights in found:
             _print(source, key, insights)
@@ -52,10 +61,7 @@ def analyze(
 
 def _found(
     metrics: Any, project: Any, workflow: str | None, team_id: str | None, *, skip_bad: bool
-) -> list[tuple[Source, TeamKey, list[PerformanceInsight]]]:
-    from .session import opened
-    from .sources import from_file, from_store
-
+) -> list[tuple[RunSource, TeamKey, list[PerformanceInsight]]]:
     if metrics is not None:
         source = from_file(metrics, team_id, workflow, skip_bad=skip_bad)
         return [(source, key, _insights(source, key)) for key in source.keys]
@@ -65,11 +71,11 @@ def _found(
         return [(source, key, _insights(source, key, spec=specs.get(key))) for key in source.keys]
 
 
-def _insights(source: Source, key: TeamKey, **known: Any) -> list[PerformanceInsight]:
+def _insights(source: RunSource, key: TeamKey, **known: Any) -> list[PerformanceInsight]:
     return source.analyzer.analyze_team_workflow(key[1], workflow=key[0], **known)
 
 
-def _data(source: Source, key: TeamKey, insights: list[PerformanceInsight]) -> dict[str, Any]:
+def _data(source: RunSource, key: TeamKey, insights: list[PerformanceInsight]) -> dict[str, Any]:
     summary = source.analyzer.summary(key[1], workflow=key[0])
     return {
         "workflow": key[0],
@@ -79,10 +85,7 @@ def _data(source: Source, key: TeamKey, insights: list[PerformanceInsight]) -> d
     }
 
 
-def _print(source: Source, key: TeamKey, insights: list[PerformanceInsight]) -> None:
-    from . import rendering as show
-    from .findings import print_insight
-
+def _print(source: RunSource, key: TeamKey, insights: list[PerformanceInsight]) -> None:
     summary = source.analyzer.summary(key[1], workflow=key[0])
     assert summary is not None
     figures = summary["figures"]
@@ -93,7 +96,7 @@ def _print(source: Source, key: TeamKey, insights: list[PerformanceInsight]) -> 
         f"{show.count(summary['runs'], 'run')}: mean {show.seconds(figures['duration_seconds']['value'])}, "
         f"P95 {show.seconds(figures['p95_duration_seconds']['value'])}, "
         f"success {show.percent(figures['success_rate']['value'])}, "
-        f"{figures['tool_calls']['value']:.1f} tool calls, {figures['members']:.3g} members."
+        f"{show.number(figures['tool_calls']['value'], 1)} tool calls, {show.rounded(figures['members'])} members."
     )
     if not insights:
         show.say("Nothing stands out.")
@@ -103,4 +106,32 @@ def _print(source: Source, key: TeamKey, insights: list[PerformanceInsight]) -> 
     show.say(f"{show.count(len(insights), 'issue')}{order}:")
     show.blank()
     for number, insight in enumerate(insights, 1):
-        print_insight(number, insight)
+        _print_insight(number, insight)
+
+
+def _print_insight(number: int, insight: PerformanceInsight) -> None:
+    title = insight.bottleneck.replace("_", " ").capitalize()
+    show.say(Text(f"{number}. ").append(show.clean(title), "bold"))
+    head = Text("Severity ").append_text(_bar(insight.severity, show.out())).append(f" {insight.severity:.2f}")
+    show.say(head.append(f"   Impact {insight.impact_magnitude:.2f}"), indent=3)
+    now, usual = (_amount(insight.bottleneck, value) for value in (insight.current_value, insight.baseline_value))
+    source = getattr(getattr(insight.evidence, "baseline", None), "source", None)
+    show.say(f"Now {now}, {_BASELINES.get(str(source), 'against')} {usual}", indent=3)
+    show.say(insight.recommendation, indent=3)
+    if insight.affected_components:
+        show.say(f"Concerns: {', '.join(insight.affected_components)}", "dim", indent=3)
+    show.blank()
+
+
+def _bar(share: float, console: Console) -> Text:
+    """Return a bar of ten cells for a share from 0 to 1, in ASCII where the terminal shows nothing else."""
+    full, empty = ("#", ".") if console.options.ascii_only else ("█", "░")
+    cells = max(0, min(_CELLS, round(share * _CELLS)))
+    style = "red" if share >= 0.7 else "yellow" if share >= 0.4 else "green"
+    return Text("[").append(full * cells, style).append(empty * (_CELLS - cells)).append("]")
+
+
+def _amount(bottleneck: str, value: float) -> str:
+    if bottleneck in _SECONDS or bottleneck.startswith(Bottleneck.SUBOPTIMAL_FORMATION.value):
+        return show.seconds(value)
+    return show.percent(value) if bottleneck in _SHARES else show.rounded(value)

@@ -1,7 +1,7 @@
 """`app`, which Victor adds as `victor autotune`, and `main`, the console script `victor-autotune`.
 
-Victor turns the whole tree of commands into click's at every start, so the commands themselves are only loaded when one
-of them, or the list of them, is asked for.
+Victor turns the whole tree of commands into click's at every start, so a command is loaded only when it, or the list
+of all, is asked for.
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ class LazyGroup(TyperGroup):
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         """Return the names of the commands, in the order of the help."""
-        return list(self._loaded())
+        from .commands import COMMANDS
+
+        return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         """Return a command, or None when there is none of this name."""
-        return self._loaded().get(cmd_name)
+        from .commands import COMMANDS
 
-    def _loaded(self) -> dict[str, click.Command]:
-        if not self.commands:
-            from .commands import app as commands
-
-            group = typer.main.get_group(commands)
-            self.commands = dict(group.commands)
-        return dict(self.commands)
+        # For an unknown name all are loaded: the near one is searched among them.
+        for name in [cmd_name] if cmd_name in COMMANDS else COMMANDS:
+            if name not in self.commands:
+                self.commands[name] = COMMANDS[name].load(name)
+        return self.commands.get(cmd_name)
 
 
 app = typer.Typer(name="autotune", help=_HELP, cls=LazyGroup, no_args_is_help=True, add_completion=False)

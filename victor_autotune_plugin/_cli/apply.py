@@ -1,4 +1,4 @@
-"""`apply`: make suggested changes, with a person's word on each, or by itself; tested or at once."""
+"""`apply`: make suggested changes, asking a person about each or not, tested or at once."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from ..errors import AutotuneError
+from . import rendering as show
 from .command import ExitCode
 from .options import (
     HERE,
@@ -24,7 +25,7 @@ from .options import (
     Workflow,
     chosen,
 )
-from .suggest import Asked
+from .suggest import Asked, print_suggestion
 
 if TYPE_CHECKING:
     from .._model.optimization import OptimizationResult, OptimizationSuggestion
@@ -59,51 +60,46 @@ def apply(
 
     A file keeps its comments and order, and a backup of it is kept. With
     --ab-test nothing is changed before a test on the team's next runs has
-    passed. Each change is taken back exactly by `rollback`.
+    passed. `rollback` undoes each change exactly.
 
     Without --interactive, --auto or --dry-run it asks, if there is a
     terminal to ask on.
 
     Exit code 1 if a change could not be made.
     """
-    from .._values.files import write_text
-    from . import rendering as show
-
     asks = interactive or (not auto and not dry_run and sys.stdin.isatty())
     if interactive and auto:
         raise AutotuneError("--interactive and --auto exclude each other", hint="Give only one of them.")
     if not (asks or auto or dry_run):
-        raise AutotuneError("nobody can be asked here", where="apply", hint="Add --auto, --interactive or --dry-run.")
+        raise AutotuneError(
+            "there is no terminal to ask on", where="apply", hint="Add --auto, --interactive or --dry-run."
+        )
     if as_json and asks:
-        raise AutotuneError("--json asks nothing", where="--json", hint="Add --auto or --dry-run.")
+        raise AutotuneError("--json can't ask", where="--json", hint="Add --auto or --dry-run.")
     asked = Asked(metrics, config, project, workflow, chosen(name, team), max_risk, strategies, skip_bad)
     with asked:
         found = asked.suggestions()
-        application = _Application(asked, ab_test=ab_test, dry_run=dry_run, as_json=as_json)
+        applier = _Applier(asked, ab_test=ab_test, dry_run=dry_run, as_json=as_json)
         if not as_json:
             show.say(asked.title(found))
             show.blank()
         if asks:
-            application.ask(found)
+            applier.ask(found)
         else:
-            application.all(found)
+            applier.all(found)
     data = {
         "workflow": asked.workflow,
         "team_id": asked.team_id,
-        "results": [one.to_dict() for one in application.results],
-        "left_out": application.left_out,
+        "results": [one.to_dict() for one in applier.results],
+        "left_out": applier.left_out,
     }
-    if output is not None:
-        write_text(output, show.json_text(data))
-    if as_json:
-        show.write_json(data)
-    elif found:
-        show.say(application.summary())
-    if any(not one.success for one in application.results):
+    if not show.answered(data, output, as_json=as_json) and found:
+        show.say(applier.summary())
+    if any(not one.success for one in applier.results):
         raise typer.Exit(ExitCode.BAD)
 
 
-class _Application:
+class _Applier:
     """Applies suggestions one after the other, no knob twice.
 
     Args:
@@ -152,28 +148,24 @@ class _Application:
 
     def summary(self) -> str:
         """Return what was done, in a sentence."""
-        from . import rendering as show
-
         done = sum(one.success for one in self.results)
         failed = len(self.results) - done
         verb = "would be made" if self._dry_run else "tested now" if self._ab_test else "made"
         said = f"{show.count(done, 'change')} {verb}"
         said += f", {failed} failed" if failed else ""
         if done and not self._dry_run:
-            said += "; see victor autotune history, and take back with victor autotune rollback"
+            said += "; see victor autotune history, and undo with victor autotune rollback"
         return f"{said}."
 
     def _obstacle(self, one: OptimizationSuggestion) -> str | None:
         """Return why a suggestion can't follow those that were applied, or None."""
         if self._ab_test and not self._dry_run and any(result.success for result in self.results):
-            return "One test at a time: it can follow when the first is decided."
+            return "One test at a time: it can follow once the first is decided."
         if self._knobs & _knobs(one):
-            return "It changes what another suggestion changed already."
+            return "It changes what another suggestion has already changed."
         return None
 
     def _apply(self, one: OptimizationSuggestion) -> None:
-        from . import rendering as show
-
         asked = self._asked
         result = asked.autotuner.apply_optimizations_sync(
             asked.team_id, [one], asked.config, self._ab_test, self._dry_run
@@ -183,27 +175,21 @@ class _Application:
             self._knobs |= _knobs(one)
         if not self._quiet:
             said = result.message if result.success else f"Failed: {result.error}"
-            show.say(f"   {said}", "" if result.success else "red")
+            show.say(said, "" if result.success else "red", indent=3)
             show.blank()
 
     def _leave_out(self, one: OptimizationSuggestion, why: str) -> None:
-        from . import rendering as show
-
         self.left_out.append({"description": one.description, "reason": why})
         if not self._quiet:
-            show.say(f"   Left out. {why}", "yellow")
+            show.say(f"Left out. {why}", "yellow", indent=3)
             show.blank()
 
     def _show(self, number: int, one: OptimizationSuggestion) -> None:
         if not self._quiet:
-            from .findings import print_suggestion
-
             print_suggestion(number, one)
 
     def _answer(self, number: int, one: OptimizationSuggestion) -> str:
-        """Ask until the answer is one; the end of the input means quit."""
-        from . import rendering as show
-
+        """Ask until there is an answer; the end of the input means quit."""
         console = show.err()
         while True:
             console.print(f"Apply suggestion {number}? (y)es, (n)o, (v)iew, (q)uit [n]: ", end="")
@@ -228,14 +214,12 @@ def _knobs(one: OptimizationSuggestion) -> set[str]:
 
 def _view(one: OptimizationSuggestion) -> None:
     """Show everything that stands behind a suggestion."""
-    from . import rendering as show
-
     show.out().print(show.pairs([(key, _short(value)) for key, value in one.metadata.items()]))
 
 
 def _short(value: object) -> str:
     if isinstance(value, float):
-        return f"{value:.4g}"
+        return show.rounded(value)
     if isinstance(value, list | tuple):
         return ", ".join(map(_short, value))
     if isinstance(value, dict):

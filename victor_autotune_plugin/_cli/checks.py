@@ -1,4 +1,4 @@
-"""What `doctor` looks at. No check raises, and none changes anything but an older store's schema, as every command."""
+"""What `doctor` checks. No check raises, and none changes anything but the schema of a store from an older version."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ class Check:
     hint: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain JSON-able data."""
-        return asdict(self)
+        """Return plain JSON-able data; `mend` is what 0.1 called the hint, and goes in 0.3."""
+        return asdict(self) | {"mend": self.hint}
 
 
 def examine(project: Path) -> list[Check]:
@@ -126,9 +126,11 @@ def _settings(project: Path, resolver: list[SettingsResolver]) -> Iterator[Check
         resolver.append(SettingsResolver.load(project))
     except SettingsError as error:
         where = "" if error.where is None else f"{error.where}: "
-        yield Check("settings", BAD, f"{where}{error.message}", error.hint or "Mend the settings as told.")
+        yield Check(
+            "settings", BAD, f"{where}{error.message}", error.hint or "Correct the settings as the message says."
+        )
         return
-    yield Check("settings", OK, ", ".join(found) if found else f"none found, so defaults hold (file: {files[-1]})")
+    yield Check("settings", OK, ", ".join(found) if found else f"none found, so defaults apply (file: {files[-1]})")
 
 
 def _no_store() -> Iterator[Check]:
@@ -164,7 +166,7 @@ def _contents(store: Store, shown: str, file: Path | None) -> Iterator[Check]:
     for fault in store.faults():
         fresh = now - fault.last_at < FRESH_SECONDS
         seen = f"{fault.error} ({show.count(fault.count, 'time')}, last {show.when(fault.last_at)})"
-        hint = "Runs go on without it. Mend the cause; a day after the last one it no longer counts."
+        hint = "Runs go on without it. Remove the cause; a day after the last one it no longer counts."
         yield Check(f"fault in {fault.where}", BAD if fresh else WARN, seen, hint if fresh else None)
 
 

@@ -35,19 +35,21 @@ class ExitCode(IntEnum):
 class Command(TyperCommand):
     """A command whose errors are told in one way: as text on stderr, or with `--json` as an object on stdout.
 
-    Its epilog holds examples, a line each, in which `{prog}` stands for the command as it was called.
+    Its epilog holds examples, a line each, in which `{prog}` stands for the command as it was called; its last line
+    says since when it is there.
     """
 
     def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the help, with examples that fit the program's name."""
-        examples = self.epilog
-        if examples is not None:
-            lines = ["Examples:" if "\n" in examples else "Example:", *examples.splitlines()]
+        epilog = self.epilog
+        if epilog is not None:
+            *examples, since = epilog.splitlines()
+            lines = ["Examples:" if len(examples) > 1 else "Example:", *examples, since]
             self.epilog = "\n\n".join(lines).replace("{prog}", ctx.command_path)
         try:
             super().format_help(ctx, formatter)
         finally:
-            self.epilog = examples
+            self.epilog = epilog
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Read the arguments; what is wrong with them is told as JSON if that was asked for."""

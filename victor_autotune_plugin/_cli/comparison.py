@@ -19,16 +19,16 @@ from ..errors import PlanError
 from ..experiment import CONTROL, Observation
 from ..hookspecs import PlannedRun, RunStart, hookimpl
 from . import console, runner
-from .job import WorkflowRun
+from .progress import RunsScreen
+from .runner import WorkflowRun
 
 if TYPE_CHECKING:
     from .._apply.trial import Trial
     from .._tuning.runtime import Runtime
-    from .trial_screen import TrialScreen
 
 
 @frozen
-class Version:
+class WorkflowVersion:
     """One of the two versions.
 
     Attributes:
@@ -43,7 +43,7 @@ class Version:
 
 
 @define
-class Comparison:
+class VersionComparison:
     """Two versions, and how to run them.
 
     Attributes:
@@ -60,8 +60,8 @@ class Comparison:
         interrupted: Whether Ctrl-C stopped it.
     """
 
-    control: Version
-    treatment: Version
+    control: WorkflowVersion
+    treatment: WorkflowVersion
     trial: Trial
     mode: str = "observe"
     provider: str | None = None
@@ -72,15 +72,15 @@ class Comparison:
     runs: list[tuple[str, WorkflowRun]] = field(factory=list)
     interrupted: bool = False
 
-    def version(self, arm: str) -> Version:
+    def version(self, arm: str) -> WorkflowVersion:
         """Return the version of an arm."""
         return self.control if arm == CONTROL else self.treatment
 
 
-_version: ContextVar[Version | None] = ContextVar("victor_autotune_cli_version", default=None)
+_version: ContextVar[WorkflowVersion | None] = ContextVar("victor_autotune_cli_version", default=None)
 
 
-class _Plans(runner.TeamsListener):
+class _VersionPlans(runner.TeamsListener):
     """Hooks that give a team the plan of the version that runs, before the tuning loop is asked."""
 
     def __init__(self, mode: str) -> None:
@@ -94,7 +94,7 @@ class _Plans(runner.TeamsListener):
         return PlannedRun(version.plans.get(event.spec.team_id, EMPTY_PLAN), self._mode, source=version.name)
 
 
-def run_comparison(comparison: Comparison, runtime: Runtime, screen: TrialScreen) -> None:
+def run_comparison(comparison: VersionComparison, runtime: Runtime, screen: RunsScreen) -> None:
     """Run a comparison to its verdict, to its last run, or until Ctrl-C.
 
     Args:
@@ -109,7 +109,7 @@ def run_comparison(comparison: Comparison, runtime: Runtime, screen: TrialScreen
     before = process.use(runtime)
     try:
         seams.install()
-        runtime.hooks.register(_Plans(comparison.mode), "autotune.comparison")
+        runtime.hooks.register(_VersionPlans(comparison.mode), "autotune.comparison")
         with screen, contextlib.redirect_stdout(sys.stderr):
             try:
                 asyncio.run(_run(comparison, screen))
@@ -119,7 +119,7 @@ def run_comparison(comparison: Comparison, runtime: Runtime, screen: TrialScreen
         process.use(before)
 
 
-async def _run(comparison: Comparison, screen: TrialScreen) -> None:
+async def _run(comparison: VersionComparison, screen: RunsScreen) -> None:
     orchestrator = await make_orchestrator(comparison.provider, comparison.model, comparison.base_url)
     try:
         with contextlib.nullcontext() if comparison.verbose else console.owned():
@@ -130,7 +130,7 @@ async def _run(comparison: Comparison, screen: TrialScreen) -> None:
         await runner.release(orchestrator)
 
 
-async def _one(comparison: Comparison, orchestrator: Any, arm: str, screen: TrialScreen) -> None:
+async def _one(comparison: VersionComparison, orchestrator: Any, arm: str, screen: RunsScreen) -> None:
     trial, version = comparison.trial, comparison.version(arm)
     index = trial.next_index
     _version.set(version)
@@ -138,10 +138,11 @@ async def _one(comparison: Comparison, orchestrator: Any, arm: str, screen: Tria
     _check_plans(version, run)
     comparison.runs.append((version.name, run))
     trial.observe(_observation(run, arm, index))
-    screen.ended(run, version.name, trial.reason)
+    screen.ended(run.number, run.duration_seconds, run.error, version=version.name)
+    screen.judged(trial.reason)
 
 
-def _check_plans(version: Version, run: WorkflowRun) -> None:
+def _check_plans(version: WorkflowVersion, run: WorkflowRun) -> None:
     """Make sure that the version's plans were used: a plan that does not fit is left out, and the team runs without."""
     for team in run.teams:
         plan = version.plans.get(team.spec.team_id, EMPTY_PLAN)

@@ -1,16 +1,16 @@
-"""`doctor`: is everything as it should be, and if not, what mends it."""
+"""`doctor`: is everything as it should be, and if not, what to do about it."""
 
 from __future__ import annotations
 
 import typer
 
+from . import rendering as show
 from .command import ExitCode
 from .options import HERE, Json, Project
 
 
 def doctor(project: Project = HERE, as_json: Json = False) -> None:
     """Check Victor, settings, store, hook packages and telemetry; exit code 1 if something is wrong."""
-    from . import rendering as show
     from .checks import BAD, examine
 
     checks = examine(project)

@@ -1,28 +1,88 @@
-"""`export` and `import`: all that is known of the teams as JSON Lines, to keep or to carry to another store."""
+"""`report`, `export` and `import`: all that is known of the teams, as a page to read, or to keep or carry elsewhere."""
 
 from __future__ import annotations
 
 import contextlib
 import sys
+import time
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, Final
 
 import typer
 
 from ..errors import AutotuneError
+from . import rendering as show
 from .options import HERE, Json, Project, Team, TeamName, Workflow, chosen
+from .progress import tracked
+from .project import opened
+from .status import team_facts, verdicts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from .._model.experiment import TeamState
+    from .._page import ReportedTeam
     from ..storage.archive import Item
-    from .session import Session
+    from .project import OpenProject
 
 _MOST_TOLD: Final = 10
 """Bad lines that are told one by one."""
 
+_REPORTED_RUNS: Final = 300
+_REPORTED_CHANGES: Final = 200
+
 SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Leave out lines that can't be used, and count them.")]
+
+
+def report(
+    name: TeamName = None,
+    project: Project = HERE,
+    workflow: Workflow = None,
+    team: Team = None,
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE.html", help="File to write.")] = Path(
+        "autotune-report.html"
+    ),
+    as_json: Json = False,
+) -> None:
+    """Write an HTML report: teams, plans, experiments with effect and interval, and the history.
+
+    One file that loads nothing, readable by its owner alone (mode 0600).
+    """
+    from .._page import page
+    from .._values.files import write_text
+
+    with opened(project) as session:
+        teams = [_reported(session, state) for state in session.teams(workflow, chosen(name, team))]
+    title = f"Autotune report of {project.absolute().name}"
+    write_text(output, page(teams, title=title, at=time.time()))
+    if as_json:
+        experiments = sum(len(one.experiments) for one in teams)
+        show.write_json({"file": str(output), "teams": len(teams), "experiments": experiments})
+    else:
+        show.say(f"{output}: {show.count(len(teams), 'team')}.")
+        if not teams:
+            show.note(show.NOTHING_YET)
+
+
+def _reported(session: OpenProject, state: TeamState) -> ReportedTeam:
+    from .._page import ReportedExperiment, ReportedTeam
+
+    store = session.store
+    assert store is not None
+    facts = team_facts(session, state)
+    return ReportedTeam(
+        state=state,
+        plan=facts.plan,
+        mode=facts.mode,
+        runs=[*store.finished_runs(*state.key, limit=_REPORTED_RUNS)][::-1],
+        success_rate=facts.figures.success_rate,
+        median_seconds=facts.figures.median_seconds,
+        p95_seconds=facts.figures.p95_seconds,
+        experiments=[ReportedExperiment(one, *verdicts(store, one)) for one in store.experiments(*state.key)],
+        changes=[*islice(reversed(store.changes(*state.key)), _REPORTED_CHANGES)],
+    )
 
 
 def export(
@@ -44,8 +104,6 @@ def export(
     """
     from .._values.files import written
     from ..storage import archive
-    from . import rendering as show
-    from .session import opened
 
     team_id = chosen(name, team)
     with opened(project) as session:
@@ -70,7 +128,7 @@ def export(
         show.say(f"{output}: {_counted(counts)}.")
 
 
-def _items(session: Session, workflow: str | None, team_id: str | None) -> dict[str, Iterable[Item]]:
+def _items(session: OpenProject, workflow: str | None, team_id: str | None) -> dict[str, Iterable[Item]]:
     """Return what there is to export by its kind, in the order in which it must be imported."""
     from ..storage.archive import ExperimentRecord
 
@@ -90,11 +148,8 @@ def _items(session: Session, workflow: str | None, team_id: str | None) -> dict[
 
 def _counted(counts: Mapping[str, int]) -> str:
     """Return how many there are of each kind, in words."""
-    from . import rendering as show
-
     kinds = ("run", "change", "experiment", "team")
-    *most, last = [show.count(counts[f"{kind}s"], kind) for kind in kinds]
-    return f"{', '.join(most)} and {last}"
+    return show.listed(show.count(counts[f"{kind}s"], kind) for kind in kinds)
 
 
 def import_(
@@ -113,9 +168,6 @@ def import_(
     from attrs import asdict
 
     from ..storage import archive, importing
-    from . import rendering as show
-    from .reading import tracked
-    from .session import opened
 
     bad: list[archive.ArchiveError] | None = [] if skip_bad else None
     with _opened(file) as source, opened(project) as session:

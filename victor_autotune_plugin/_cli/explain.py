@@ -1,13 +1,26 @@
-"""`explain`: which plan a team runs with, and why."""
+"""`explain`: which plan a team runs with, why, and what would change it."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from attrs import asdict, frozen
 
+from . import rendering as show
 from .options import HERE, Json, Project, Team, TeamName, Workflow, chosen
+from .project import opened
+from .status import TeamFacts, statistics, team_facts
+
+if TYPE_CHECKING:
+    from .._model.experiment import Change, TeamState
+    from .._model.optimization import OptimizationSuggestion
+    from .._settings import Settings
+    from .._tuning.next_test import Advice
+    from ..experiment.fixed_sample import Comparison
+    from .project import OpenProject
 
 
 def explain(
@@ -26,15 +39,204 @@ def explain(
     as_json: Json = False,
 ) -> None:
     """Explain a team's plan: where it came from, what its test shows, what comes next, and every setting."""
-    from . import rendering as show
-    from .explanation import explanation
-    from .session import opened
-
     with opened(project) as session:
-        found = explanation(session, session.team(chosen(name, team), workflow), file)
+        found = _explanation(session, session.team(chosen(name, team), workflow), file)
     if as_json:
         show.write_json(found.to_dict())
     else:
         from .explain_screen import print_explanation
 
         print_explanation(found)
+
+
+@frozen
+class Explanation:
+    """Which plan a team runs with, and why.
+
+    Attributes:
+        facts: What is known of the team.
+        source: The change that gave it its live plan, or None when none did.
+        ending: The change that ended the last experiment, or None while one is open.
+        statistics: The runs of the experiment's test by fixed-sample methods, as if they were looked at once.
+        outlook: What would change the decision, sentence by sentence.
+        advice: What the tuner says, and the runs that it and the strategies go by.
+        suggestions: What the strategies suggest, best first, each with the status of the experiment that tried it
+            before, or None, and why it is not tested now, or None.
+        settings: `(key, value, source)` of every setting.
+        note: A remark on where the settings come from, or None.
+    """
+
+    facts: TeamFacts
+    source: Change | None
+    ending: Change | None
+    statistics: list[Comparison]
+    outlook: list[str]
+    advice: Advice
+    suggestions: list[tuple[OptimizationSuggestion, str | None, str | None]]
+    settings: tuple[tuple[str, object, str], ...]
+    note: str | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON-able data."""
+        experiment = self.facts.experiment
+        return {
+            "team": self.facts.to_dict() | {"experiment": None if experiment is None else experiment.to_dict()},
+            "configured": None if self.facts.state.spec is None else self.facts.state.spec.to_dict(),
+            "plan_from": None if self.source is None else self.source.to_dict(),
+            "ended_by": None if self.ending is None else self.ending.to_dict(),
+            "verdict": self.facts.verdict,
+            "watch_verdict": self.facts.watch,
+            "statistics": [one.to_dict() for one in self.statistics],
+            "outlook": self.outlook,
+            "tuner": self.advice.to_dict(),
+            "suggestions": [
+                one.to_dict() | {"tested_before": tested, "waits_because": waits}
+                for one, tested, waits in self.suggestions
+            ],
+            "settings": [
+                {"key": key, "value": _plain(value), "source": source} for key, value, source in self.settings
+            ],
+        }
+
+
+def _explanation(session: OpenProject, state: TeamState, file: Path | None = None) -> Explanation:
+    """Gather what explains a team's plan.
+
+    Args:
+        session: Its project.
+        state: The team's state.
+        file: Its workflow's file, for the settings in it, or None.
+
+    Raises:
+        WorkflowError: If the file can't be used.
+        SettingsError: If the settings in it are wrong.
+    """
+    from .._tuning.next_test import advice
+
+    store, runtime = session.store, session.runtime
+    assert store is not None
+    metadata, source = (None, None) if file is None else _metadata(file, state.workflow)
+    settings = runtime.resolver.for_team(*state.key, metadata, source)
+    facts = team_facts(session, state, settings=settings)
+    changes = store.changes(*state.key)
+    advised = advice(store, state, settings, runtime.hooks)
+    tried = {
+        experiment.treatment.id: experiment.status
+        for experiment in reversed(store.experiments(*state.key))
+        if experiment.fingerprint == state.fingerprint
+    }
+    note = None
+    if file is None and facts.figures.runs and facts.mode != settings.mode:
+        note = (
+            f"the last run had mode {facts.mode}; the workflow's own metadata.autotune may say so. "
+            "Name its file to see its settings, too: --file WORKFLOW.yaml"
+        )
+    ended = facts.experiment.id if facts.experiment is not None and facts.experiment.has_ended else None
+    return Explanation(
+        facts=facts,
+        source=next((change for change in reversed(changes) if change.plan_before != change.plan_after), None),
+        ending=next((change for change in reversed(changes) if change.experiment_id == ended), None) if ended else None,
+        statistics=[] if facts.experiment is None else statistics(store, facts.experiment),
+        outlook=_outlook(facts, settings),
+        advice=advised,
+        suggestions=[
+            (one, tried.get(state.plan.merged(one.plan).id), advised.challenge.waits_because(one))
+            for one in advised.challenge.suggested
+        ],
+        settings=runtime.resolver.explain(*state.key, metadata, source),
+        note=note,
+    )
+
+
+def _metadata(file: Path, workflow: str) -> tuple[Any, str | None]:
+    from .._host.workflows import read_workflows
+
+    read = read_workflows(file)
+    metadata = (read.workflow(workflow).metadata or {}).get("autotune")
+    return metadata, f"{file}:{read.lines[workflow]}" if workflow in read.lines else None
+
+
+def _plain(value: object) -> object:
+    from .._settings import Price
+
+    return asdict(value) if isinstance(value, Price) else value
+
+
+def _outlook(facts: TeamFacts, settings: Settings) -> list[str]:
+    """Say in sentences, at least one, what would change the decision about a team."""
+    team = facts.state.team_id
+    experiment = facts.experiment if facts.experiment is not None and facts.experiment.is_open else None
+    if facts.state.paused:
+        return [f"The tuning is paused: nothing is tested or judged until `victor autotune resume {team}`."]
+    if settings.plan is not None:
+        return ["The settings fix the plan, so nothing is tuned. Take `plan` out of them to have it tuned."]
+    if facts.mode not in ("approve", "auto"):
+        stays = " The open test waits." if experiment is not None else ""
+        return [f"In mode {facts.mode} nothing is tested.{stays} Set `mode: auto` (or `approve`) to test changes."]
+    if experiment is None:
+        return [*_closed(facts, settings)]
+    if experiment.status == "watched":
+        return [*_watched(experiment.watch_policy, facts.watch or {})]
+    return [*_running(experiment.policy, facts.verdict or {})]
+
+
+def _running(policy: Mapping[str, Any], verdict: Mapping[str, Any]) -> Iterator[str]:
+    from ..experiment.words import evidence_in_words
+
+    runs = verdict["runs"]
+    least, most = policy["min_runs_per_arm"], policy["max_runs_per_arm"]
+    if min(runs.values()) < least:
+        yield (
+            f"It may pass from {least} runs in each arm on; there are {runs['control']} of the control and "
+            f"{runs['treatment']} of the treatment."
+        )
+    boundary = verdict["boundary"]
+    if boundary is not None:
+        now = evidence_in_words(policy.get("rule", ""), verdict["statistic"], boundary)
+        yield (
+            f"It passes when the evidence reaches its boundary (now {now}), with an estimated improvement of at least "
+            f"{show.percent(policy['minimum_improvement'])} and every guardrail clear."
+        )
+    if verdict["runs_needed"] is not None:
+        more = show.count(verdict["runs_needed"], "more run")
+        yield f"If the estimate is true, that takes about {more} in each arm."
+    unclear = [
+        show.TITLES[guardrail["name"]] for guardrail in verdict["guardrails"] if guardrail["status"] == "unclear"
+    ]
+    if unclear:
+        yield f"It can't pass until harm is ruled out for: {', '.join(unclear)}."
+    yield "It fails as soon as harm is proven, in the metric or in a guardrail."
+    yield f"It ends without proof after {most} runs in each arm, or earlier if a pass becomes very unlikely."
+
+
+def _watched(policy: Mapping[str, Any], verdict: Mapping[str, Any]) -> Iterator[str]:
+    yield (
+        "The plan is rolled back as soon as harm is proven: worse than the plan it replaced, success down by more "
+        f"than {show.points(policy['success_drop']).lstrip('+')}, or P95 up by more than "
+        f"{show.percent(policy['p95_rise'])}."
+    )
+    seen = sum(verdict["runs"].values())
+    yield f"It is settled after {policy['max_runs']} runs without that; there are {seen}."
+    if verdict.get("drift"):
+        yield "The replaced plan is slower than in the test, too. That is a drift, and no reason to roll back."
+
+
+def _closed(facts: TeamFacts, settings: Settings) -> Iterator[str]:
+    verdict = facts.verdict or {}
+    if facts.experiment is not None and facts.experiment.status == "draft":
+        yield (
+            "A test waits for an approval: a hook `approve_change` gives it, or set `mode: auto`, and it starts: "
+            f"{facts.experiment.description}"
+        )
+        return
+    if facts.experiment is not None and facts.experiment.status == "inconclusive":
+        detectable, needed = verdict.get("minimum_detectable_effect"), verdict.get("runs_needed")
+        if detectable is not None:
+            yield f"The last test would have found an improvement of {show.percent(detectable)} with probability 0.8."
+        if needed is not None:
+            more = show.count(needed, "more run")
+            yield f"If its estimate is true, a proof takes about {more} in each arm (see `max_runs_per_arm`)."
+    least = settings.experiment.min_history
+    if facts.figures.runs < least:
+        yield f"A first test may start after {show.count(least, 'run')}; there are {facts.figures.runs}."
+    yield "A test starts when a strategy suggests a change that was not tested before."

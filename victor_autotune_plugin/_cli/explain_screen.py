@@ -1,4 +1,4 @@
-"""What `explain` shows."""
+"""What `explain` shows, and what the tuner says, which `suggest` shows, too."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ import math
 from typing import TYPE_CHECKING, Any, Final
 
 from .._tuning.next_test import HISTORY_RUNS
-from ..experiment.words import TITLES, evidence_in_words
+from ..experiment.words import evidence_in_words
 from . import rendering as show
-from .tuner_screen import print_advice
 
 if TYPE_CHECKING:
     from .._model.optimization import OptimizationSuggestion
-    from .explanation import Explanation
+    from .._tuner import Outlook, Proposal
+    from .._tuning.next_test import Advice
+    from .explain import Explanation
 
 _TESTED: Final = {
     "draft": "Its test waits for an approval.",
@@ -21,10 +22,14 @@ _TESTED: Final = {
     "settled": "It was tested before, and passed.",
     "failed": "It was tested before, and failed.",
     "inconclusive": "It was tested before, without proof.",
-    "rolled_back": "It was promoted before, and taken back.",
+    "rolled_back": "It was promoted before, and rolled back.",
     "aborted": f"Its test was aborted; it may be tested again {HISTORY_RUNS} runs after that.",
 }
 """What became of a suggestion that an experiment tried, by the experiment's status."""
+
+
+_KNOBS: Final = {"tool_budget": "tool budget", "timeout_seconds": "timeout"}
+"""Names of knobs for people, where they differ."""
 
 
 def print_explanation(found: Explanation) -> None:
@@ -78,7 +83,7 @@ def _suggestion(suggestion: OptimizationSuggestion, tested: str | None, waits: s
     if tested is not None:
         after = f" {_TESTED.get(tested, 'It was tested before.')}"
     return (
-        f"{suggestion.description} Expected: {suggestion.expected_improvement:.0f} % better, confidence "
+        f"{suggestion.description} Expected: {show.percent(suggestion.expected_improvement / 100)} better, confidence "
         f"{suggestion.confidence:.2f}, risk {suggestion.risk_level:.2f} ({suggestion.type}).{after}"
     )
 
@@ -101,9 +106,9 @@ def _print_experiment(found: Explanation) -> None:
         ("Test says", verdict["reason"]),
         ("Runs", f"{runs['control']} control, {runs['treatment']} treatment"),
         (
-            f"Effect on {TITLES[verdict['metric']]}",
-            f"{_change(verdict['effect'])}, "
-            + ("no interval yet" if None in (low, high) else f"interval {_change(low)} to {_change(high)}"),
+            f"Effect on {show.TITLES[verdict['metric']]}",
+            f"{show.change(verdict['effect'])}, "
+            + ("no interval yet" if None in (low, high) else f"interval {show.interval(low, high)}"),
         ),
         ("Evidence", _evidence(experiment.policy.get("rule", ""), verdict)),
     ]
@@ -115,13 +120,11 @@ def _print_experiment(found: Explanation) -> None:
         said = [one["reason"] for one in (verdict, found.facts.watch) if one is not None]
         rows.append(("Ended", show.step(found.ending, why=found.ending.reason not in said)))
     console.print(show.pairs(rows))
-    table = show.table(
-        "Guardrail", "Control", "Treatment", "Worse by", "Tolerated", "Status", right=("Control", "Treatment")
-    )
+    table = show.table("Guardrail", ">Control", ">Treatment", "Worse by", "Tolerated", "Status")
     for guardrail in verdict["guardrails"]:
         name = guardrail["name"]
         table.add_row(
-            show.text(TITLES[name]),
+            show.text(show.TITLES[name]),
             _measured(name, guardrail["control"]),
             _measured(name, guardrail["treatment"]),
             _worse(name, guardrail["change"]),
@@ -132,34 +135,26 @@ def _print_experiment(found: Explanation) -> None:
     _print_statistics(found)
 
 
-_EFFECT_SIZES: Final = {"mann-whitney": "P(faster) {:.2f}", "two proportions": "h {:+.2f}"}
-"""How a method's effect size is shown; Hedges' g for the others."""
+_EFFECT_SIZES: Final = {"mann-whitney": "P(faster)", "two proportions": "h"}
+"""What a method's effect size is called; Hedges' g for the others."""
 
 
 def _print_statistics(found: Explanation) -> None:
     """Print the runs by the methods that readers know; they describe, and the sequential test decides."""
     if not found.statistics:
         return
-    table = show.table("As if looked at once", "Change", "95 % interval", "p", "Effect size", right=("Change", "p"))
+    table = show.table("As if looked at once", ">Change", "95 % interval", ">p", "Effect size")
     for one in found.statistics:
-        absolute = one.method in ("welch", "two proportions")
-        change, low, high = (_amount(value, absolute) for value in (one.estimate, one.low, one.high))
-        what = f"{one.method} of success" if one.method == "two proportions" else one.method
-        size = _EFFECT_SIZES.get(one.method, "g {:+.2f}").format(one.effect_size)
+        shown = show.signed if one.method in ("welch", "two proportions") else show.change
+        name = _EFFECT_SIZES.get(one.method, "g")
         table.add_row(
-            show.text(what),
-            change,
-            f"{low} to {high}",
-            show.DASH if math.isnan(one.p_value) else f"{one.p_value:.2g}",
-            size.replace("-", "−"),
+            show.text(f"{one.method} of success" if one.method == "two proportions" else one.method),
+            shown(one.estimate),
+            " to ".join("unbounded" if math.isinf(end) else shown(end) for end in (one.low, one.high)),
+            show.text(show.rounded(one.p_value)),
+            f"{name} {show.number(one.effect_size) if name == 'P(faster)' else show.signed(one.effect_size)}",
         )
     show.out().print(table)
-
-
-def _amount(value: float, absolute: bool) -> str:
-    if math.isinf(value):
-        return "unbounded"
-    return f"{value:+.2f}".replace("-", "−") if absolute else _change(value)
 
 
 def _evidence(rule: str, verdict: Any) -> str:
@@ -167,14 +162,10 @@ def _evidence(rule: str, verdict: Any) -> str:
     height = evidence_in_words(rule, verdict["statistic"], boundary) + (", no boundary yet" if boundary is None else "")
     ignored = ", ".join(f"{number} {name}" for name, number in verdict["ignored"].items() if number)
     return (
-        f"{height}; a test of equal plans is decided wrongly with probability "
-        f"{show.percent(verdict['error_rate'])} at most, although every run is looked at; "
-        f"shares of the arms: p = {mismatch:.2g}" + (f"; not counted: {ignored}" if ignored else "")
+        f"{height}; the risk of a wrong decision between equal plans is "
+        f"{show.percent(verdict['error_rate'])} at most, however often it is looked at; "
+        f"shares of the arms: p = {show.rounded(mismatch)}" + (f"; not counted: {ignored}" if ignored else "")
     )
-
-
-def _change(effect: float | None) -> str:
-    return "unknown" if effect is None else f"{100 * effect:+.0f} %".replace("-", "−")
 
 
 def _measured(name: str, value: float | None) -> str:
@@ -184,22 +175,87 @@ def _measured(name: str, value: float | None) -> str:
         return show.seconds(value)
     if name == "success":
         return show.percent(value)
-    return f"{value:.4f} $" if name == "cost" else f"{value:.2f}"
+    return show.usd(value) if name == "cost" else show.number(value)
 
 
 def _worse(name: str, change: float | None) -> str:
     if change is None:
-        return "–"
-    if name in ("success", "score"):
-        return f"{100 * change:+.0f} points".replace("-", "−")
-    return _change(change)
+        return show.DASH
+    return show.points(change) if name in ("success", "score") else show.change(change)
 
 
 def _value(value: object) -> str:
     if value is None:
-        return "–"
+        return show.DASH
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, list | tuple):
         return ", ".join(str(item) for item in value) or "none"
     return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def print_advice(advice: Advice) -> None:
+    """Print what the tuner says of a team; nothing where it was not asked, is off, or failed."""
+    console = show.out()
+    if advice.outlook is not None:
+        console.print("What the tuner says of it", style="bold")
+        console.print(show.text(advice.outlook.reason))
+        console.print(show.pairs(_rows(advice.outlook.outlook)))
+        console.print()
+    if advice.proposal is not None:
+        _print_proposal(advice.proposal)
+
+
+def _print_proposal(proposal: Proposal) -> None:
+    """Print what the tuner would test next, or why nothing, and why not the other plans."""
+    console = show.out()
+    console.print("What the tuner would test next", style="bold")
+    chosen = proposal.chosen
+    if chosen is None:
+        console.print(show.text(f"Nothing. {proposal.nothing_because}"))
+    else:
+        rows = [("Plan", show.plan_text(chosen.plan)), *_rows(chosen), ("Suggested by", chosen.source)]
+        console.print(show.pairs(rows))
+    if proposal.reasons:
+        ruled_out = ", ".join(f"{reason} ({number})" for reason, number in proposal.reasons.items())
+        console.print(show.text(f"Plans ruled out: {ruled_out}."))
+    console.print()
+    if proposal.not_chosen:
+        console.print("Why not another plan", style="bold")
+        table = show.table("Plan", ">Expected", "From", "Why not")
+        for other in proposal.not_chosen:
+            expected = show.DASH if other.improvement is None else show.change(other.improvement)
+            table.add_row(
+                show.text(show.plan_text(other.plan)), expected, show.text(other.source), show.text(other.reason)
+            )
+        console.print(table)
+    if proposal.sensitivity:
+        console.print("How much each knob matters, changed alone", style="bold")
+        table = show.table("Knob", ">Best", ">Worst", ">Settings", "Best setting")
+        for knob in proposal.sensitivity:
+            name, plan = _KNOBS.get(knob.knob, knob.knob), show.text(show.plan_text(knob.best_plan))
+            table.add_row(name, show.change(knob.best), show.change(knob.worst), str(knob.settings), plan)
+        console.print(table)
+
+
+def _rows(outlook: Outlook) -> list[tuple[str, object]]:
+    needed = "unknown: no improvement is expected"
+    if outlook.runs_needed is not None:
+        needed = f"{show.count(outlook.runs_needed, 'run')} in each arm, for a proof with probability 80 %"
+    return [
+        ("Improvement", f"{show.change(outlook.improvement)} expected, {_interval(outlook.interval)}"),
+        ("P(better)", f"{show.percent(outlook.p_better)}; P(harm) {show.percent(outlook.p_harm)}"),
+        (
+            "Success",
+            f"{show.points(outlook.success_change)} ({show.points(outlook.success_interval[0])} to "
+            f"{show.points(outlook.success_interval[1])}), kept with {show.percent(outlook.p_success_kept)}",
+        ),
+        ("Rests on", f"{show.count(outlook.runs_behind, 'run')} of it, {outlook.runs_of_live} of the plan it replaces"),
+        ("Prior said", f"{show.change(outlook.prior_improvement)}, {_interval(outlook.prior_interval)}"),
+        ("Needs", needed),
+        ("P(promotion)", f"{show.percent(outlook.p_pass)} that a test proves it better and safe in time"),
+    ]
+
+
+def _interval(ends: tuple[float, float]) -> str:
+    return f"90 % interval {show.interval(*ends)}"

@@ -1,13 +1,16 @@
-"""`init`: a settings file to start from, for the workflows that a project has."""
+"""`init`: a settings file to start from, for a project's workflows; `schema`: what editors check settings by."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from attrs import frozen
+from attrs import evolve, frozen
 
+from ..errors import AutotuneError
+from . import rendering as show
 from .options import HERE, Json, Project
 
 if TYPE_CHECKING:
@@ -80,8 +83,6 @@ def init(
     say so in it. An editor checks and explains the keys while you type, by
     the schema that is put beside the file.
     """
-    from . import rendering as show
-
     begun = _begun(project)
     if not dry_run:
         begun = _written(begun, force=force)
@@ -100,8 +101,6 @@ def init(
 
 
 def _begun(project: Path) -> Begun:
-    import os
-
     from .._settings import FILE_NAME, victor_dir_name
     from .._settings.editor import SCHEMA_FILE
     from ..configfiles.discovery import Found, find_teams
@@ -116,11 +115,8 @@ def _begun(project: Path) -> Begun:
 
 
 def _written(begun: Begun, *, force: bool) -> Begun:
-    from attrs import evolve
-
     from .._settings.editor import schema_text
     from .._values.files import write_atomically
-    from ..errors import AutotuneError
 
     file = begun.file
     if file.exists() and not force:
@@ -135,3 +131,38 @@ def _written(begun: Begun, *, force: bool) -> Begun:
     except OSError as error:
         raise AutotuneError(f"can't be written: {error.strerror}", where=str(file)) from error
     return evolve(begun, written=True, backup=backup)
+
+
+def schema(
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write it to this file.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Print the JSON Schema of settings files, with the strategies that installed packages add.
+
+    In VS Code and other editors that speak to yaml-language-server, this
+    first line of a settings file makes them check and complete it:
+    # yaml-language-server: $schema=autotune.schema.json
+    """
+    from .._settings import STRATEGIES
+    from .._settings.editor import schema_text
+    from .._tuning.hookmanager import HookManager
+
+    hooks = HookManager()
+    hooks.load_entry_points()
+    offered = [strategy.name for answer in hooks.answers("add_strategies") for strategy in answer.value]
+    text = schema_text(dict.fromkeys((*STRATEGIES, *offered)))
+    if output is None:
+        typer.echo(text, nl=False)
+        return
+    from .._values.files import write_atomically
+
+    try:
+        write_atomically(output, text.encode())
+    except OSError as error:
+        raise AutotuneError(f"can't be written: {error.strerror}", where=str(output)) from error
+    if as_json:
+        show.write_json({"written": str(output)})
+    else:
+        show.say(f"Wrote {output}.")

@@ -1,7 +1,7 @@
-"""What the screens show: consoles, tables, numbers and times in words, and names that can't do harm.
+"""Where results go: consoles, tables, sentences, JSON and files.
 
-Names of workflows, teams and members are anybody's, so control characters in them are shown as escapes, and nothing
-is read as markup.
+A name of a workflow, team or member may hold anything, so its control characters are shown as escapes, and nothing is
+read as markup.
 """
 
 from __future__ import annotations
@@ -10,19 +10,30 @@ import json
 import math
 import sys
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
 from .._model.text import DASH as DASH
+from .._model.text import TITLES as TITLES
+from .._model.text import change as change
 from .._model.text import clean as clean
 from .._model.text import count as count
+from .._model.text import interval as interval
+from .._model.text import listed as listed
+from .._model.text import number as number
 from .._model.text import percent as percent
 from .._model.text import plan_text as plan_text
+from .._model.text import points as points
+from .._model.text import rounded as rounded
 from .._model.text import seconds as seconds
+from .._model.text import signed as signed
+from .._model.text import usd as usd
 from .._model.text import when as when
 from .._model.text import who as who
 from ..errors import AutotuneError
@@ -48,6 +59,8 @@ STYLES: Final[Mapping[str, str]] = {
     "watched": "cyan",
 }
 """Colours of words; others have none."""
+
+NOTHING_YET: Final = "Nothing was recorded here yet. Run a workflow: victor autotune run WORKFLOW.yaml"
 
 _LONGEST_NAME: Final = 60
 
@@ -89,16 +102,15 @@ def lines(*values: object) -> Text:
     return Text("\n").join([first, *(Text(line.plain, style="dim") for line in rest)])
 
 
-def table(*columns: str, right: Iterable[str] = ()) -> Table:
+def table(*columns: str) -> Table:
     """Return an empty table that folds long cells instead of cutting them, and breaks no word of a heading.
 
     Args:
-        *columns: Headings.
-        right: Headings of the columns with numbers.
+        *columns: Headings; one that begins with `>` is of a column of numbers.
     """
     made = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
-    for heading in columns:
-        numbers = heading in right
+    for column in columns:
+        numbers, heading = column.startswith(">"), column.removeprefix(">")
         made.add_column(
             heading,
             justify="right" if numbers else "left",
@@ -129,9 +141,9 @@ def bullets(sentences: Iterable[str]) -> Table:
     return made
 
 
-def say(message: object, style: str = "") -> None:
+def say(message: object, style: str = "", *, indent: int = 0) -> None:
     """Print a sentence of a result to stdout."""
-    _sentence(out(), message if isinstance(message, Text) else text(message, style))
+    _sentence(out(), message if isinstance(message, Text) else text(message, style), indent)
 
 
 def blank() -> None:
@@ -145,20 +157,38 @@ def note(message: object) -> None:
     _sentence(err(), Text("note: ", style="yellow").append(clean(message, keep_lines=True), style="none"))
 
 
-def _sentence(console: Console, shown: Text) -> None:
+def _sentence(console: Console, shown: Text, indent: int = 0) -> None:
     """Print a text; it is broken into lines for eyes only, so that a program finds it in one."""
-    console.print(shown, soft_wrap=not console.is_terminal)
+    if console.is_terminal:
+        console.print(Padding(shown, (0, 0, 0, indent)) if indent else shown)
+    else:
+        console.print(Text(" " * indent).append_text(shown), soft_wrap=True)
 
 
 def write_json(data: object) -> None:
-    """Write plain data as JSON to stdout. ASCII only, so that any terminal and pipe takes it."""
+    """Write data as JSON to stdout. ASCII only, so that any terminal and pipe takes it."""
     sys.stdout.write(json_text(data))
     sys.stdout.flush()
 
 
 def json_text(data: object) -> str:
-    """Return plain data as JSON of several lines; numbers that are not finite become null."""
+    """Return data as JSON of several lines; numbers that are not finite become null."""
     return json.dumps(_finite(data), indent=2, allow_nan=False) + "\n"
+
+
+def answered(data: object, output: Path | None, *, as_json: bool) -> bool:
+    """Write a result as JSON to the file of `--output` and, with `--json`, to stdout.
+
+    Returns:
+        Whether that is the whole answer; a person is told nothing more then.
+    """
+    if output is not None:
+        from .._values.files import write_text
+
+        write_text(output, json_text(data))
+    if as_json:
+        write_json(data)
+    return as_json
 
 
 def write_error(error: AutotuneError, *, as_json: bool) -> None:
@@ -179,7 +209,7 @@ def _finite(value: object) -> Any:
     return value
 
 
-def step(change: Change, *, why: bool = True) -> str:
+def step(made: Change, *, why: bool = True) -> str:
     """Return a change in one sentence: what, who, when, and if wanted why."""
-    said = f"{change.action.replace('_', ' ')} {who(change)}, {when(change.at)}"
-    return f"{said}: {change.reason}" if why else said
+    said = f"{made.action.replace('_', ' ')} {who(made)}, {when(made.at)}"
+    return f"{said}: {made.reason}" if why else said

@@ -1,4 +1,4 @@
-"""Runs a workflow many times on one orchestrator of Victor's, and keeps what became of each run."""
+"""Runs a workflow many times on one orchestrator of Victor's, and keeps what each run came to."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from attrs import define, field, frozen
+
 from .._host import seams
 from .._host.workflows import make_orchestrator, read_workflows, run_workflow, settle
 from .._model.experiment import Change
@@ -22,16 +24,124 @@ from ..errors import StoreError
 from ..hookspecs import PlannedRun, RunStart, hookimpl
 from . import console
 from . import rendering as show
-from .definitions import team_steps
-from .facts import verdicts
-from .job import Job, Outcome, WorkflowRun
-from .progress import Screen
+from .progress import RunsScreen
+from .status import verdicts
 
 if TYPE_CHECKING:
+    from .._settings import Settings
     from ..storage import Store
 
 _ERROR_LENGTH: Final = 200
 _PATIENCE_SECONDS: Final = 5.0
+
+
+@frozen
+class Job:
+    """What to run.
+
+    Attributes:
+        file: Workflow file.
+        workflow: Name of the workflow, or None when the file holds only one.
+        runs: How often.
+        concurrency: How many at the same time.
+        provider: Victor's name of the provider, or None for the profile's.
+        model: Model name, or None for the profile's.
+        base_url: Endpoint, or None for the provider's.
+        context: Initial state of each run.
+        verbose: Whether Victor may write to the screen.
+    """
+
+    file: Path
+    workflow: str | None
+    runs: int
+    concurrency: int
+    provider: str | None
+    model: str | None
+    base_url: str | None
+    context: Mapping[str, Any]
+    verbose: bool = False
+
+
+@frozen
+class WorkflowRun:
+    """What one run of the workflow came to.
+
+    Attributes:
+        number: From 1.
+        duration_seconds: Wall-clock seconds.
+        error: Why it failed, or None.
+        teams: The team runs in it, those inside of others included, in the order of their ends.
+    """
+
+    number: int
+    duration_seconds: float
+    error: str | None
+    teams: tuple[TeamRun, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON-able data."""
+        return {
+            "number": self.number,
+            "success": self.error is None,
+            "duration_seconds": self.duration_seconds,
+            "error": self.error,
+            "teams": [team.to_dict() for team in self.teams],
+        }
+
+
+@define
+class Outcome:
+    """What a job came to.
+
+    Attributes:
+        workflow: Name of the workflow.
+        settings: Settings of its team steps by id, the workflow's own metadata included.
+        wanted: How many runs were asked for.
+        runs: Those that finished, in that order.
+        seconds: Seconds from the start of the first run to the end of the last.
+        interrupted: Whether Ctrl-C stopped it.
+    """
+
+    workflow: str
+    settings: Mapping[str, Settings]
+    wanted: int
+    runs: list[WorkflowRun] = field(factory=list)
+    seconds: float = 0.0
+    interrupted: bool = False
+
+    @property
+    def off(self) -> bool:
+        """Whether the plugin is off for all its teams."""
+        return all(settings.mode == "off" for settings in self.settings.values())
+
+    @property
+    def failed(self) -> int:
+        """Number of runs that failed."""
+        return len(self.failures())
+
+    def failures(self) -> list[WorkflowRun]:
+        """Return the runs that failed."""
+        return [run for run in self.runs if run.error is not None]
+
+    def teams(self) -> list[tuple[str, str]]:
+        """Return the keys of the teams that ran, in order."""
+        return list(dict.fromkeys(team.spec.key for run in self.runs for team in run.teams))
+
+    def team_runs(self, key: tuple[str, str]) -> list[TeamRun]:
+        """Return the runs of one team, newest first."""
+        return [team for run in reversed(self.runs) for team in reversed(run.teams) if team.spec.key == key]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON-able data."""
+        return {
+            "workflow": self.workflow,
+            "runs_wanted": self.wanted,
+            "runs_done": len(self.runs),
+            "runs_failed": self.failed,
+            "interrupted": self.interrupted,
+            "seconds": self.seconds,
+            "runs": [run.to_dict() for run in self.runs],
+        }
 
 
 def run_job(job: Job, project: Path, mode: str | None, *, on_screen: bool) -> Outcome:
@@ -56,10 +166,10 @@ def run_job(job: Job, project: Path, mode: str | None, *, on_screen: bool) -> Ou
         definition, outcome = _prepared(job, runtime)
         with (
             contextlib.nullcontext() if outcome.off else runtime.open_store() as store,
-            Screen(outcome.workflow, job.runs, bar=on_screen) as screen,
+            RunsScreen(outcome.workflow, job.runs, bar=on_screen) as screen,
         ):
-            runtime.hooks.register(_Listener(screen), "autotune.cli")
-            runner = _Runner(job, definition, outcome, screen, store)
+            runtime.hooks.register(_ScreenListener(screen), "autotune.cli")
+            runner = _JobRunner(job, definition, outcome, screen, store)
             # What Victor and its tools print would end up in the result.
             with contextlib.redirect_stdout(sys.stderr):
                 try:
@@ -86,6 +196,11 @@ def _prepared(job: Job, runtime: Runtime) -> tuple[Any, Outcome]:
     return definition, Outcome(definition.name, settings, job.runs)
 
 
+def team_steps(definition: Any) -> list[str]:
+    """Return the ids of the team steps of Victor's `WorkflowDefinition`, in order."""
+    return [node_id for node_id, node in definition.nodes.items() if hasattr(node, "team_formation")]
+
+
 _teams: ContextVar[list[TeamRun] | None] = ContextVar("victor_autotune_cli_teams", default=None)
 
 
@@ -100,10 +215,10 @@ class TeamsListener:
             teams.append(run)
 
 
-class _Listener(TeamsListener):
+class _ScreenListener(TeamsListener):
     """Hooks that tell the screen, too, what happens."""
 
-    def __init__(self, screen: Screen) -> None:
+    def __init__(self, screen: RunsScreen) -> None:
         self._screen = screen
 
     @hookimpl
@@ -115,8 +230,8 @@ class _Listener(TeamsListener):
         self._screen.changed(change)
 
 
-class _Runner:
-    def __init__(self, job: Job, definition: Any, outcome: Outcome, screen: Screen, store: Store | None) -> None:
+class _JobRunner:
+    def __init__(self, job: Job, definition: Any, outcome: Outcome, screen: RunsScreen, store: Store | None) -> None:
         self._job = job
         self._definition = definition
         self._outcome = outcome
@@ -161,7 +276,7 @@ class _Runner:
             if self._stopped:
                 return
             self._outcome.runs.append(run)
-            self._screen.ended(run.number, run.duration_seconds, run.error, _plans(run))
+            self._screen.ended(run.number, run.duration_seconds, run.error, plans=_plans(run))
             if self._store is not None and self._screen.drawn:
                 with contextlib.suppress(StoreError):
                     self._show_verdict(self._store, run)

@@ -1,47 +1,260 @@
-"""`status`: one row for each team."""
+"""`status`, and what is known of a team, which `run`, `explain` and `report` show, too."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from statistics import median
+from typing import TYPE_CHECKING, Any, Final
+from zlib import crc32
+
+from attrs import field, frozen
+
+from . import rendering as show
 from .options import HERE, Json, Project, Team, TeamName, Workflow, chosen
+from .project import opened
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+    from .._model.experiment import Experiment, TeamState
+    from .._model.plan import TeamPlan
+    from .._model.run import TeamRun
+    from .._settings import Settings
+    from ..experiment.fixed_sample import Comparison
+    from ..storage import Store
+    from .project import OpenProject
+
+MOST_RUNS: Final = 1_000
+"""How many of a team's last runs its figures are made from."""
+
+
+@frozen
+class RunFigures:
+    """Figures of a team's last finished runs, at most `MOST_RUNS`; cancelled ones don't count.
+
+    Attributes:
+        runs: Number of runs.
+        succeeded: How many succeeded.
+        durations: Seconds, ascending.
+    """
+
+    runs: int = 0
+    succeeded: int = 0
+    durations: list[float] = field(factory=list)
+
+    @classmethod
+    def of(cls, runs: Sequence[TeamRun]) -> RunFigures:
+        """Return the figures of some runs."""
+        counted = [run for run in runs if not run.cancelled]
+        return cls(len(counted), sum(run.success for run in counted), sorted(run.duration_seconds for run in counted))
+
+    @property
+    def success_rate(self) -> float | None:
+        """Share of runs that succeeded, or None without runs."""
+        return self.succeeded / self.runs if self.runs else None
+
+    @property
+    def median_seconds(self) -> float | None:
+        """Median duration in seconds, or None without runs."""
+        return median(self.durations) if self.durations else None
+
+    @property
+    def p95_seconds(self) -> float | None:
+        """95th percentile of the duration in seconds by the nearest-rank rule, or None without runs."""
+        from ..experiment.twosample import percentile
+
+        return percentile(self.durations, 0.95) if self.durations else None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON-able data."""
+        return {
+            "runs": self.runs,
+            "succeeded": self.succeeded,
+            "success_rate": self.success_rate,
+            "median_seconds": self.median_seconds,
+            "p95_seconds": self.p95_seconds,
+        }
+
+
+@frozen
+class TeamFacts:
+    """What is known of a team.
+
+    Attributes:
+        state: Its state.
+        mode: Mode of its last run, since the workflow's own metadata count; that of the settings without a run.
+        plan: The plan of its next run outside a test: its live plan, or the one that the settings fix.
+        fixed: Whether the settings fix the plan.
+        figures: Its runs.
+        experiment: The open experiment, else the last one, or None.
+        verdict: The test's verdict of that experiment as plain data; of an open one as of now.
+        watch: The watch's verdict of that experiment, likewise, or None without a promotion.
+        decided: The last experiment that passed or ended, or None.
+    """
+
+    state: TeamState
+    mode: str
+    plan: TeamPlan
+    fixed: bool
+    figures: RunFigures
+    experiment: Experiment | None
+    verdict: Mapping[str, Any] | None
+    watch: Mapping[str, Any] | None
+    decided: Experiment | None
+
+    def experiment_cell(self) -> Text:
+        """Return where the open experiment is, and what the last verdict was, in a few words."""
+        now = "none open"
+        if self.experiment is not None and self.experiment.is_open:
+            watched = self.experiment.status == "watched"
+            runs = ((self.watch if watched else self.verdict) or {}).get("runs", {})
+            now = f"{'watching' if watched else 'testing'} {runs.get('control', 0)} + {runs.get('treatment', 0)}"
+        last = self.verdict_text()
+        return show.lines(now, None if last is None else f"last: {last}")
+
+    def verdict_text(self) -> str | None:
+        """Return the last verdict in a word, or None without one."""
+        if self.decided is None:
+            return None
+        if self.decided.status == "rolled_back":
+            return "rolled back"
+        return "passed" if self.decided.status in ("watched", "settled") else self.decided.status
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON-able data."""
+        experiment, decided = self.experiment, self.decided
+        opened = None
+        if experiment is not None and experiment.is_open:
+            opened = {
+                "id": experiment.id,
+                "status": experiment.status,
+                "strategy": experiment.strategy,
+                "description": experiment.description,
+                "control": experiment.control.to_dict(),
+                "treatment": experiment.treatment.to_dict(),
+                "verdict": self.verdict,
+                "watch_verdict": self.watch,
+            }
+        last = None
+        if decided is not None:
+            said = decided.watch_verdict or decided.verdict or {}
+            last = {
+                "experiment_id": decided.id,
+                "verdict": (decided.verdict or {}).get("status"),
+                "status": decided.status,
+                "at": decided.ended_at or decided.decided_at,
+                "reason": said.get("reason"),
+            }
+        return {
+            "workflow": self.state.workflow,
+            "team_id": self.state.team_id,
+            "mode": self.mode,
+            "paused": self.state.paused,
+            "plan": self.plan.to_dict(),
+            "plan_fixed": self.fixed,
+            "experiment": opened,
+            "last_verdict": last,
+            **self.figures.to_dict(),
+        }
+
+
+def team_facts(
+    session: OpenProject, state: TeamState, runs: Sequence[TeamRun] | None = None, settings: Settings | None = None
+) -> TeamFacts:
+    """Gather what is known of a team.
+
+    Args:
+        session: Its project; it has a store, since it knows the team.
+        state: The team's state.
+        runs: Runs to take the figures of, newest first; None for the last `MOST_RUNS`.
+        settings: Its settings; None for those without its workflow's own metadata.
+    """
+    store = session.store
+    assert store is not None
+    if runs is None:
+        runs = list(store.finished_runs(*state.key, limit=MOST_RUNS))
+    if settings is None:
+        settings = session.runtime.resolver.for_team(*state.key)
+    mode = runs[0].mode if runs else settings.mode
+    fixed = None if mode in ("off", "observe") else settings.plan
+    experiments = store.experiments(*state.key)
+    experiment = store.experiment(state.experiment_id) if state.experiment_id is not None else None
+    experiment = experiment or next(iter(experiments), None)
+    verdict, watch = (None, None) if experiment is None else verdicts(store, experiment)
+    decided = next((one for one in experiments if one.has_ended or one.status == "watched"), None)
+    return TeamFacts(
+        state=state,
+        mode=mode,
+        plan=state.plan if fixed is None else fixed,
+        fixed=fixed is not None,
+        figures=RunFigures.of(runs),
+        experiment=experiment,
+        verdict=verdict,
+        watch=watch,
+        decided=decided,
+    )
+
+
+def statistics(store: Store, experiment: Experiment) -> list[Comparison]:
+    """Return the fixed-sample statistics of the runs that an experiment's test was decided on, or has so far.
+
+    Args:
+        store: The store.
+        experiment: The experiment.
+    """
+    from .._tuning.judges import feed, new_judge
+    from ..experiment import summarise
+
+    judge = new_judge(experiment)
+    feed(judge, store.observations(experiment.id, "test"))
+    return summarise(experiment.policy["metric"], judge.counted, seed=crc32(experiment.seed.encode()))
+
+
+def verdicts(store: Store, experiment: Experiment) -> tuple[Mapping[str, Any], Mapping[str, Any] | None]:
+    """Return what the test and the watch of an experiment say now, as plain data.
+
+    A verdict that is stored stands; an open test or watch is replayed from its observations.
+
+    Args:
+        store: The store.
+        experiment: The experiment.
+
+    Returns:
+        The test's verdict, and the watch's or None without a promotion.
+    """
+    from .._tuning.judges import feed, new_judge, new_watch
+
+    verdict, watched = experiment.verdict, experiment.watch_verdict
+    if verdict is None:
+        judge = new_judge(experiment)
+        feed(judge, store.observations(experiment.id, "test"))
+        verdict = judge.verdict().to_dict()
+    if watched is None and experiment.status == "watched":
+        watch = new_watch(experiment, store.observations(experiment.id, "test"))
+        feed(watch, store.observations(experiment.id, "watch"))
+        watched = watch.verdict().to_dict()
+    return verdict, watched
 
 
 def status(
-    name: TeamName = None,
-    project: Project = HERE,
-    workflow: Workflow = None,
-    team: Team = None,
-    as_json: Json = False,
+    name: TeamName = None, project: Project = HERE, workflow: Workflow = None, team: Team = None, as_json: Json = False
 ) -> None:
     """Show every team that was recorded, or one: its plan, its test, and how it does."""
-    from . import rendering as show
-    from .facts import team_facts
-    from .session import opened
-
     with opened(project) as session:
         facts = [team_facts(session, state) for state in session.teams(workflow, chosen(name, team))]
     if as_json:
         show.write_json({"teams": [one.to_dict() for one in facts]})
         return
     if not facts:
-        show.say("Nothing was recorded here yet. Run a workflow: victor autotune run WORKFLOW.yaml")
+        show.say(show.NOTHING_YET)
         return
-    table = show.table(
-        "Team",
-        "Mode",
-        "Live plan",
-        "Experiment",
-        "Runs",
-        "Success",
-        "Median",
-        right=("Runs", "Success", "Median"),
-    )
+    table = show.table("Team", "Mode", "Live plan", "Experiment", ">Runs", ">Success", ">Median")
     for one in facts:
-        verdict = one.verdict_text()
         table.add_row(
             show.lines(show.name(one.state.team_id), show.name(one.state.workflow)),
             show.lines(one.mode, "paused" if one.state.paused else None),
             show.text(show.plan_text(one.plan)),
-            show.lines(one.experiment_text() or "none open", None if verdict is None else f"last: {verdict}"),
+            one.experiment_cell(),
             str(one.figures.runs),
             show.percent(one.figures.success_rate),
             show.seconds(one.figures.median_seconds),

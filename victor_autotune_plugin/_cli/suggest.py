@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Self
 
+from rich.text import Text
+
+from . import rendering as show
 from .options import (
     HERE,
     ConfigFile,
@@ -19,13 +24,16 @@ from .options import (
     Workflow,
     chosen,
 )
+from .project import from_file, from_store, opened
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    from .._api.autotuner import PerformanceAutotuner
+    from .._analysis import TeamKey
+    from .._api.analyzer import PerformanceAnalyzer
     from .._model.optimization import OptimizationSuggestion
     from .._tuning.next_test import Advice
+
+_RISKS: Final = ((0.15, "very low"), (0.3, "low"), (0.5, "medium"), (1.0, "high"))
+_PRIORITY_STYLES: Final = {"critical": "bold red", "high": "red", "medium": "yellow", "low": ""}
 
 
 def suggest(
@@ -48,11 +56,6 @@ def suggest(
     where they don't; the interval is wide then. For a recorded team it also
     says what the tuner would test next, unless the suggestions are narrowed.
     """
-    from .._values.files import write_text
-    from . import rendering as show
-    from .findings import print_suggestion
-    from .tuner_screen import print_advice
-
     asked = Asked(metrics, config, project, workflow, chosen(name, team), max_risk, strategies, skip_bad)
     with asked:
         found = asked.suggestions()
@@ -65,23 +68,21 @@ def suggest(
             "suggestions": [one.to_dict() for one in found],
             "tuner": None if advised is None else advised.to_dict(),
         }
-        if output is not None:
-            write_text(output, show.json_text(data))
-        if as_json:
-            show.write_json(data)
+        if show.answered(data, output, as_json=as_json):
             return
         show.say(asked.title(found))
         show.blank()
         for number, one in enumerate(found, 1):
             print_suggestion(number, one)
         if advised is not None:
+            from .explain_screen import print_advice
+
             print_advice(advised)
 
 
 def _advice(project: Path, workflow: str, team_id: str) -> Advice | None:
     """Return what the tuner says of a recorded team."""
     from .._tuning.next_test import advice
-    from .session import opened
 
     with opened(project) as session:
         if session.store is None:
@@ -116,9 +117,9 @@ class Asked:
 
     def __init__(
         self,
-        metrics: Any,
-        config: Any,
-        project: Any,
+        metrics: Path | None,
+        config: Path | None,
+        project: Path,
         workflow: str | None,
         team_id: str | None,
         max_risk: float | None,
@@ -141,7 +142,7 @@ class Asked:
         if not self.workflow and self._file is not None:
             self.workflow = self._file.workflow or ""
         self.runs = analyzer.teams.get(key, 0)
-        self.autotuner: PerformanceAutotuner = PerformanceAutotuner(
+        self.autotuner = PerformanceAutotuner(
             analyzer=analyzer,
             strategies=names,
             project=project,
@@ -150,10 +151,9 @@ class Asked:
         )
 
     @staticmethod
-    def _runs(metrics: Any, project: Any, workflow: str | None, team_id: str | None, *, skip_bad: bool) -> Any:
-        from .session import opened
-        from .sources import from_file, from_store
-
+    def _runs(
+        metrics: Path | None, project: Path, workflow: str | None, team_id: str | None, *, skip_bad: bool
+    ) -> tuple[PerformanceAnalyzer, TeamKey]:
         if metrics is not None:
             source = from_file(metrics, team_id, workflow, skip_bad=skip_bad)
         else:
@@ -161,7 +161,7 @@ class Asked:
                 source = from_store(session, team_id, workflow)
         return source.analyzer, source.one()
 
-    def __enter__(self) -> Asked:
+    def __enter__(self) -> Self:
         """Return it, to be closed at the end of the block."""
         return self
 
@@ -176,11 +176,47 @@ class Asked:
 
     def title(self, found: list[OptimizationSuggestion]) -> str:
         """Return the line above the suggestions."""
-        from . import rendering as show
-
         where = f" ({self.workflow})" if self.workflow else ""
         runs = show.count(self.runs, "run")
         if not found:
             return f"{self.team_id}{where}: {runs}, and nothing to suggest."
         order = ", the best first" if len(found) > 1 else ""
         return f"{self.team_id}{where}: {runs}, {show.count(len(found), 'suggestion')}{order}:"
+
+
+def print_suggestion(number: int, suggestion: OptimizationSuggestion) -> None:
+    """Print a suggestion and its number, from 1, with every knob before and after."""
+    show.say(Text(f"{number}. ").append(show.clean(suggestion.description), "bold"))
+    priority = str(suggestion.priority.value)
+    kind = Text(show.clean(suggestion.type)).append(", priority ").append(priority, _PRIORITY_STYLES[priority])
+    risk = next((word for most, word in _RISKS if suggestion.risk_level <= most), "high")
+    show.say(kind.append(f", risk {suggestion.risk_level:.2f} ({risk})"), indent=3)
+    show.say(_expectation(suggestion), indent=3)
+    now = suggestion.current_config
+    if suggestion.suggested_config.get("sub_teams") is not None and "formation" in now:
+        now = {**now, "sub_teams": f"{now['formation']}, all together"}
+    for knob, after in suggestion.suggested_config.items():
+        show.say(f"{knob}: {_value(now.get(knob))} → {_value(after)}", indent=3)
+    if suggestion.metadata.needs_person:
+        show.say("It loosens a limit, so only a person may allow it.", "yellow", indent=3)
+    show.blank()
+
+
+def _expectation(suggestion: OptimizationSuggestion) -> str:
+    ends = suggestion.metadata.interval_percent
+    bounds = f" ({show.interval(ends[0] / 100, ends[1] / 100)})" if ends else ""
+    metric = suggestion.metadata.metric
+    of = "" if not metric else f" of the {str(metric).replace('_', ' ')}"
+    gain = show.change(suggestion.expected_improvement / 100)
+    return f"Expected improvement{of}: {gain}{bounds}, confidence {suggestion.confidence:.2f}"
+
+
+def _value(value: Any) -> str:
+    if value is None:
+        return "not set"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {item}" for key, item in value.items())
+    if isinstance(value, list | tuple):
+        nested = [f"({', '.join(map(str, one))})" if isinstance(one, list | tuple) else str(one) for one in value]
+        return ", ".join(nested)
+    return f"{value:g}" if isinstance(value, float) else str(value)

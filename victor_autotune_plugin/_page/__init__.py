@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .data import ReportedExperiment, ReportedTeam
 from .page import page
+from .reported import ReportedExperiment, ReportedTeam
 
 __all__ = ["ReportedExperiment", "ReportedTeam", "page"]

@@ -7,11 +7,10 @@ from importlib.resources import files
 from typing import Final
 
 from .._model.experiment import Change
-from .._model.plan import TeamSpec
-from .._model.text import DASH, count, percent, plan_text, seconds, when, who
-from .charts import durations, effects
-from .data import ReportedExperiment, ReportedTeam
-from .elements import Child, Element, element, table, to_html
+from .._model.plan import TeamPlan, TeamSpec
+from .._model.text import DASH, change, count, interval, percent, plan_text, rounded, seconds, when, who
+from .drawing import Child, Element, durations, effects, element, table, to_html
+from .reported import ReportedExperiment, ReportedTeam
 
 _POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'"
 """The page may load nothing and run nothing, whatever a name in it tries."""
@@ -106,7 +105,7 @@ def _configured(spec: TeamSpec) -> str:
     if spec.tool_budget is not None:
         parts.append(f"tool budget {spec.tool_budget}")
     if spec.timeout_seconds is not None:
-        parts.append(f"timeout {spec.timeout_seconds:g} s")
+        parts.append(f"timeout {rounded(spec.timeout_seconds)} s")
     return ", ".join(parts)
 
 
@@ -123,9 +122,7 @@ def _experiments(experiments: Sequence[ReportedExperiment]) -> Element:
                     "span",
                     experiment.description,
                     element("br"),
-                    element(
-                        "span", f"{plan_text(experiment.control)} → {plan_text(experiment.treatment)}", class_="dim"
-                    ),
+                    element("span", _plans(experiment.control, experiment.treatment), class_="dim"),
                 ),
                 _word(experiment.status),
                 f"{runs.get('control', 0)} + {runs.get('treatment', 0)}",
@@ -137,29 +134,32 @@ def _experiments(experiments: Sequence[ReportedExperiment]) -> Element:
 
 
 def _effect(one: ReportedExperiment) -> Element:
-    effect, interval = one.verdict.get("effect"), one.verdict.get("interval") or (None, None)
+    effect, ends = one.verdict.get("effect"), one.verdict.get("interval") or (None, None)
     if effect is None:
         return element("span", DASH)
-    low, high = ("∞" if end is None else f"{100 * end:+.0f} %" for end in interval)
     metric = str(one.verdict.get("metric", "")).replace("_", " ")
-    bounds = element("span", f"{metric}, {low} to {high}", class_="dim")
-    return element("span", f"{100 * effect:+.0f} %", element("br"), bounds)
+    bounds = element("span", f"{metric}, {interval(*ends)}", class_="dim")
+    return element("span", change(effect), element("br"), bounds)
 
 
 def _history(changes: Sequence[Change]) -> Element:
     rows: list[list[Child]] = [
         [
-            when(change.at),
-            element("span", _word(change.action), element("br"), element("span", who(change), class_="dim")),
-            DASH if change.improvement_percent is None else f"{change.improvement_percent:.0f} %",
-            change.reason,
+            when(one.at),
+            element("span", _word(one.action), element("br"), element("span", who(one), class_="dim")),
+            DASH if one.improvement_percent is None else percent(one.improvement_percent / 100),
+            one.reason,
             DASH
-            if change.plan_before == change.plan_after
-            else f"{plan_text(change.plan_before)} → {plan_text(change.plan_after)}",
+            if one.plan_before == one.plan_after
+            else f"{plan_text(one.plan_before)} → {plan_text(one.plan_after)}",
         ]
-        for change in changes
+        for one in changes
     ]
     return table(["When", "What", "Improvement", "Why", "Plan"], rows, numbers={"Improvement"})
+
+
+def _plans(before: TeamPlan, after: TeamPlan) -> str:
+    return f"{plan_text(before)} → {plan_text(after)}"
 
 
 def _word(value: str) -> Element:

@@ -1,15 +1,22 @@
-"""The report's drawings, as inline SVG whose colours follow the page."""
+"""HTML and SVG elements, and the drawings of the report made of them.
+
+Texts and attribute values are escaped when the tree is written, so no name can become markup. The standard library's
+`ElementTree` is enough for that: a tree has no text that could be left unescaped, so a template engine adds nothing.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
 from typing import Final
+from xml.etree import ElementTree
 
 from .._model.run import TeamRun
-from .._model.text import seconds
-from .data import ReportedExperiment
-from .elements import Element, element
+from .._model.text import change, clean, seconds
+from .reported import ReportedExperiment
+
+Element = ElementTree.Element
+Child = Element | str | None
 
 _WIDTH: Final = 720
 _LEFT: Final = 64
@@ -18,12 +25,62 @@ _WIDEST_EFFECT: Final = 2.0
 """Relative change at which the effect chart ends; an interval that goes on has an arrow."""
 
 
-def durations(runs: Sequence[TeamRun]) -> Element:
-    """Draw how long runs took, oldest at the left, on a logarithmic scale; each plan has its own sign.
+def element(tag: str, *children: Child, **attributes: object) -> Element:
+    """Return an element.
 
     Args:
-        runs: Runs, oldest first; at least one.
+        tag: Its name.
+        *children: Elements and texts in order; texts are cleaned of control characters, None is left out.
+        **attributes: Its attributes; a trailing underscore is dropped (`class_`), others become hyphens, and None is
+            left out.
     """
+    made = Element(tag)
+    for name, value in attributes.items():
+        if value is not None:
+            made.set(name.rstrip("_").replace("_", "-"), clean(value))
+    last: Element | None = None
+    for child in children:
+        if child is None:
+            continue
+        if isinstance(child, str):
+            shown = clean(child)
+            if last is None:
+                made.text = (made.text or "") + shown
+            else:
+                last.tail = (last.tail or "") + shown
+        else:
+            made.append(child)
+            last = child
+    return made
+
+
+def table(headings: list[str], rows: list[list[Child]], *, numbers: set[str] | None = None) -> Element:
+    """Return a table that scrolls sideways where it is too wide.
+
+    Args:
+        headings: Headings of the columns.
+        rows: Cells.
+        numbers: Headings of the columns that hold numbers.
+    """
+    right = numbers or set()
+    kinds = ["number" if heading in right else None for heading in headings]
+    head = element(
+        "tr", *[element("th", text, class_=kind, scope="col") for text, kind in zip(headings, kinds, strict=True)]
+    )
+    body = [
+        element("tr", *[element("td", cell, class_=kind) for cell, kind in zip(row, kinds, strict=True)])
+        for row in rows
+    ]
+    return element("div", element("table", element("thead", head), element("tbody", *body)), class_="scroll")
+
+
+def to_html(root: Element) -> str:
+    """Return a whole document as text."""
+    return "<!DOCTYPE html>\n" + ElementTree.tostring(root, encoding="unicode", method="html") + "\n"
+
+
+def durations(runs: Sequence[TeamRun]) -> Element:
+    """Draw how long runs took, oldest at the left, on a logarithmic scale; there is at least one run."""
     height, top, bottom = 180, 12, 24
     logs = [math.log10(max(run.duration_seconds, 1e-3)) for run in runs]
     low, high = min(logs), max(logs)
@@ -60,14 +117,7 @@ def _point(run: TeamRun, x: float, y: float) -> Element:
 
 
 def effects(experiments: Sequence[ReportedExperiment]) -> Element | None:
-    """Draw the effect of each experiment with its interval, beside a line at no change.
-
-    Args:
-        experiments: The experiments, in the order of the rows.
-
-    Returns:
-        The drawing, or None when none has an estimate.
-    """
+    """Draw the effect of each experiment with its interval, beside a line at no change; None without an estimate."""
     known = [one for one in experiments if one.verdict.get("effect") is not None]
     if not known:
         return None
@@ -82,7 +132,7 @@ def effects(experiments: Sequence[ReportedExperiment]) -> Element | None:
 
     rows = [_effect(one, top + row * (index + 0.5), x, most) for index, one in enumerate(known)]
     marks = [
-        element("text", f"{100 * share:+.0f} %", x=x(share), y=height - 6, text_anchor="middle", class_="label")
+        element("text", change(share), x=x(share), y=height - 6, text_anchor="middle", class_="label")
         for share in (-most, 0.0, most)
     ]
     zero = element("line", x1=middle, x2=middle, y1=top, y2=height - 22, class_="zero")

@@ -1,20 +1,24 @@
-"""`history`: what was changed, or what was run."""
+"""`history`: what was changed, or what was run; `replay`: decide again from the record, and compare."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from collections.abc import Mapping, Sequence
+from itertools import islice
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.table import Table
+from rich.text import Text
 
+from . import rendering as show
+from .command import ExitCode
 from .options import HERE, Json, Project, Team, TeamName, Workflow, chosen
+from .project import opened
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from rich.table import Table
-
     from .._model.experiment import Change
     from .._model.run import TeamRun
+    from .._tuning.replay import Replay
 
 
 def history(
@@ -27,11 +31,6 @@ def history(
     as_json: Json = False,
 ) -> None:
     """List the changes to the teams' plans, newest first: what, who, why, and the plan before and after."""
-    from itertools import islice
-
-    from . import rendering as show
-    from .session import opened
-
     team_id = chosen(name, team)
     with opened(project) as session:
         session.teams(workflow, team_id)
@@ -53,10 +52,8 @@ def history(
         show.out().print(_runs(found_runs) if runs else _changes(latest, {one.id: one for one in changes}))
 
 
-def _changes(changes: list[Change], known: Mapping[int | None, Change]) -> Table:
+def _changes(changes: Sequence[Change], known: Mapping[int | None, Change]) -> Table:
     """Return the table of some changes; `known` holds them and those before them, by id."""
-    from . import rendering as show
-
     table = show.table("When", "Team", "What", "Why, and the plan")
     for change in changes:
         improvement = change.improvement_percent
@@ -70,25 +67,15 @@ def _changes(changes: list[Change], known: Mapping[int | None, Change]) -> Table
             show.lines(
                 show.word(change.action),
                 show.who(change),
-                None if improvement is None else f"{improvement:.0f} % better",
+                None if improvement is None else f"{show.change(improvement / 100)} better",
             ),
             show.lines(change.reason, plans, *(f"takes back: {reason}" for reason in taken)),
         )
     return table
 
 
-def _runs(runs: list[TeamRun]) -> Table:
-    from . import rendering as show
-
-    table = show.table(
-        "Started",
-        "Team",
-        "Outcome",
-        "Duration",
-        "Calls",
-        "Plan",
-        right=("Duration", "Calls"),
-    )
+def _runs(runs: Sequence[TeamRun]) -> Table:
+    table = show.table("Started", "Team", "Outcome", ">Duration", ">Calls", "Plan")
     for run in runs:
         finished = run.status == "finished"
         arm = None if run.arm is None else f"{run.arm} of {run.experiment_id}"
@@ -103,9 +90,7 @@ def _runs(runs: list[TeamRun]) -> Table:
     return table
 
 
-def _outcome(run: TeamRun) -> Any:
-    from . import rendering as show
-
+def _outcome(run: TeamRun) -> Text:
     if run.status != "finished":
         return show.word(run.status, "warn")
     if run.cancelled:
@@ -113,3 +98,46 @@ def _outcome(run: TeamRun) -> Any:
     if run.success:
         return show.word("ok")
     return show.lines(show.word("timed out" if run.timed_out else "failed", "failed"), run.error_class)
+
+
+def replay(
+    name: TeamName = None, project: Project = HERE, workflow: Workflow = None, team: Team = None, as_json: Json = False
+) -> None:
+    """Decide every experiment again from its stored record: seed, observations and policy.
+
+    Exit code 1 if an arm or a verdict differs from what is stored.
+    """
+    from .._tuning.replay import replay_all
+
+    team_id = chosen(name, team)
+    with opened(project) as session:
+        session.teams(workflow, team_id)
+        store = session.store
+        found = [] if store is None else replay_all(store, store.experiments(workflow, team_id))
+    if as_json:
+        show.write_json({"replays": [one.to_dict() for one in found]})
+    elif not found:
+        show.say("No experiments yet.")
+    else:
+        show.out().print(_replays(found))
+    if not all(one.same for one in found):
+        raise typer.Exit(ExitCode.BAD)
+
+
+def _replays(found: Sequence[Replay]) -> Table:
+    table = show.table("Experiment", "Team", "Status", ">Observations", "Replay")
+    for one in found:
+        experiment = one.experiment
+        outcome = (
+            show.word("same")
+            if one.same
+            else show.lines(show.word("differs", "failed"), *(show.name(what) for what in one.differences))
+        )
+        table.add_row(
+            show.name(experiment.id),
+            show.lines(show.name(experiment.team_id), show.name(experiment.workflow)),
+            show.word(experiment.status),
+            str(one.observations),
+            outcome,
+        )
+    return table

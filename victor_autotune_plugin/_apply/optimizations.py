@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from attrs import define, field
 
 from .._model.experiment import Change, Experiment
-from .._model.plan import TeamPlan
+from .._model.plan import EMPTY_PLAN, TeamPlan
 from .._tuning.manual import in_effect
+
+if TYPE_CHECKING:
+    from ..storage import Store
 
 OPTIMIZATION: Final = "optimization"
 """Key in a change's evidence: the suggestion, as plain data."""
@@ -99,6 +102,18 @@ class Optimization:
             "actor": self.actor,
             "experiment_id": self.experiment_id,
         }
+
+
+def recorded(store: Store, workflow: str | None = None, team_id: str | None = None) -> list[Optimization]:
+    """Return the optimizations of the teams of a store, or of those named, oldest first."""
+    changes = store.changes(workflow, team_id)
+    experiments = {one.id: one for one in store.experiments(workflow, team_id)}
+    plans = {state.key: state.plan for state in store.teams()}
+    found: list[Optimization] = []
+    for key in dict.fromkeys((change.workflow, change.team_id) for change in changes):
+        own = [change for change in changes if (change.workflow, change.team_id) == key]
+        found += optimizations(own, experiments, plans.get(key, EMPTY_PLAN))
+    return sorted(found, key=lambda one: one.started_at)
 
 
 def optimizations(

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..errors import StoreError
+from . import rendering as show
 from .command import ExitCode
-from .context import initial_context
 from .options import (
     HERE,
     BaseUrl,
@@ -22,11 +23,13 @@ from .options import (
     Verbose,
     WhichWorkflow,
     WorkflowFile,
+    initial_context,
 )
+from .project import opened
+from .status import TeamFacts, team_facts
 
 if TYPE_CHECKING:
-    from .facts import TeamFacts
-    from .job import Outcome
+    from .runner import Outcome
 
 
 def run(
@@ -56,9 +59,7 @@ def run(
     Ctrl-C stops the runs that are under way; those that have finished stay
     recorded.
     """
-    from . import rendering as show
-    from .job import Job
-    from .runner import run_job
+    from .runner import Job, run_job
 
     initial = initial_context(context, values or [])
     job = Job(file, workflow, runs, concurrency, provider, model, base_url, initial, verbose)
@@ -78,11 +79,6 @@ def run(
 
 def _facts(outcome: Outcome, project: Path, mode: str | None) -> list[TeamFacts]:
     """Return how the teams that ran stand now; what was run is told even if the store is gone meanwhile."""
-    from ..errors import StoreError
-    from . import rendering as show
-    from .facts import team_facts
-    from .session import opened
-
     ran = outcome.teams()
     try:
         if ran:
@@ -98,21 +94,9 @@ def _facts(outcome: Outcome, project: Path, mode: str | None) -> list[TeamFacts]
 
 
 def _print(outcome: Outcome, facts: Sequence[TeamFacts]) -> None:
-    from . import rendering as show
-
     if facts:
-        table = show.table(
-            "Team",
-            "Runs",
-            "Success",
-            "Median",
-            "P95",
-            "Plan now",
-            "Experiment",
-            right=("Runs", "Success", "Median", "P95"),
-        )
+        table = show.table("Team", ">Runs", ">Success", ">Median", ">P95", "Plan now", "Experiment")
         for one in facts:
-            verdict = one.verdict_text()
             table.add_row(
                 show.name(one.state.team_id),
                 str(one.figures.runs),
@@ -120,7 +104,7 @@ def _print(outcome: Outcome, facts: Sequence[TeamFacts]) -> None:
                 show.seconds(one.figures.median_seconds),
                 show.seconds(one.figures.p95_seconds),
                 show.text(show.plan_text(one.plan)),
-                show.lines(one.experiment_text() or "none open", None if verdict is None else f"last: {verdict}"),
+                one.experiment_cell(),
             )
         show.out().print(table)
     for failed in outcome.failures():

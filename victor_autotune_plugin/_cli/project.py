@@ -1,0 +1,231 @@
+"""What a command works with: a project's settings, its store if there is one, the team that was named, and its runs."""
+
+from __future__ import annotations
+
+import contextlib
+import shlex
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from attrs import frozen
+
+from .._model.experiment import TeamState
+from .._values.names import did_you_mean
+from ..errors import AutotuneError
+from . import rendering as show
+from .progress import reading
+
+if TYPE_CHECKING:
+    from .._analysis import TeamKey
+    from .._api.analyzer import PerformanceAnalyzer
+    from .._tuning.runtime import Runtime
+    from ..storage import Store
+
+SCANNED_RUNS: Final = 5_000
+"""How many of the newest runs are searched for teams that were never tuned."""
+
+MOST_RUNS: Final = 100_000
+"""How many of the newest recorded runs `analyze`, `suggest` and `apply` look at."""
+
+
+@frozen
+class OpenProject:
+    """A project, opened for one command.
+
+    Attributes:
+        runtime: Its settings, hooks and tuning loop.
+        store: Its store, or None while nothing was recorded. A command that only looks must not create one.
+    """
+
+    runtime: Runtime
+    store: Store | None
+
+    def teams(self, workflow: str | None = None, team_id: str | None = None) -> list[TeamState]:
+        """Return the teams that the store knows.
+
+        Args:
+            workflow: Only of this workflow.
+            team_id: Only with this id.
+
+        Raises:
+            AutotuneError: If a name is given and there is none such.
+        """
+        known = self._known()
+        found = [state for state in known if workflow in (None, state.workflow) and team_id in (None, state.team_id)]
+        if not found and (workflow is not None or team_id is not None):
+            raise self._unknown(known, workflow, team_id)
+        return found
+
+    def team(self, team_id: str | None, workflow: str | None) -> TeamState:
+        """Return the one team that is meant.
+
+        Args:
+            team_id: Its id, or None when the store knows only one team.
+            workflow: Its workflow, needed when several have a team of this id.
+
+        Raises:
+            AutotuneError: If there is none, or more than one.
+        """
+        found = self.teams(workflow, team_id)
+        if not found:
+            raise self._unknown([], workflow, team_id)
+        if len(found) == 1:
+            return found[0]
+        if team_id is None:
+            names = ", ".join(dict.fromkeys(show.clean(state.team_id) for state in found))
+            raise AutotuneError("there are several teams", where="TEAM", hint=f"Name one of: {names}.")
+        choices = " or ".join(f"--workflow {shlex.quote(show.clean(state.workflow))}" for state in found)
+        raise AutotuneError(f"several workflows have a team {team_id!r}", where="TEAM", hint=f"Add {choices}.")
+
+    def _known(self) -> list[TeamState]:
+        """Return the teams with a state, and those that were only observed, by workflow and id."""
+        if self.store is None:
+            return []
+        states = {state.key: state for state in self.store.teams()}
+        for record in self.store.runs(limit=SCANNED_RUNS):
+            spec = record.spec
+            if spec.key not in states:
+                states[spec.key] = TeamState(*spec.key, fingerprint=spec.fingerprint(), spec=spec)
+        return [states[key] for key in sorted(states)]
+
+    def _unknown(self, known: list[TeamState], workflow: str | None, team_id: str | None) -> AutotuneError:
+        look = "List what was recorded: victor autotune status"
+        if not known:
+            folder = self.runtime.project.absolute()
+            return AutotuneError(
+                f"nothing was recorded in {folder} yet",
+                where="TEAM" if workflow is None else "--workflow",
+                hint="Run a workflow (victor autotune run WORKFLOW.yaml), or name its folder with --project.",
+            )
+        workflows = [state.workflow for state in known]
+        if workflow is not None and workflow not in workflows:
+            return AutotuneError(
+                f"no workflow {workflow!r} was recorded",
+                where="--workflow",
+                hint=did_you_mean(workflow, workflows, look),
+            )
+        teams = [state.team_id for state in known if workflow in (None, state.workflow)]
+        whose = "" if workflow is None else f" of workflow {workflow!r}"
+        return AutotuneError(
+            f"no team {team_id!r}{whose} was recorded", where="TEAM", hint=did_you_mean(team_id or "", teams, look)
+        )
+
+
+@contextlib.contextmanager
+def opened(project: Path, overrides: Mapping[str, object] | None = None) -> Iterator[OpenProject]:
+    """Open a project for the time of a block.
+
+    Args:
+        project: Its folder.
+        overrides: Settings from options, by dotted key.
+
+    Raises:
+        SettingsError: If the settings are wrong.
+        StoreError: If there is a store that can't be used.
+    """
+    from .._tuning.runtime import Runtime
+
+    runtime = Runtime(project, overrides=overrides)
+    try:
+        store = runtime.open_existing_store()
+        if store is None:
+            yield OpenProject(runtime, None)
+            return
+        with store:
+            yield OpenProject(runtime, store)
+    finally:
+        runtime.close()
+
+
+@frozen
+class RunSource:
+    """Runs to look at.
+
+    Attributes:
+        analyzer: The runs.
+        name: Where they are from, for people.
+        hint: How to come by runs where there are none.
+        keys: The teams that are meant, `(workflow, team_id)`; the workflow of a metrics file may be empty.
+    """
+
+    analyzer: PerformanceAnalyzer
+    name: str
+    hint: str
+    keys: tuple[TeamKey, ...]
+
+    def one(self) -> TeamKey:
+        """Return the one team that is meant.
+
+        Raises:
+            AutotuneError: If there is none, or more than one.
+        """
+        if len(self.keys) == 1:
+            return self.keys[0]
+        if not self.keys:
+            raise AutotuneError(f"{self.name} holds no runs", hint=self.hint)
+        names = ", ".join(dict.fromkeys(show.clean(key[1]) for key in self.keys[:10]))
+        more = f" and {len(self.keys) - 10} more" if len(self.keys) > 10 else ""
+        raise AutotuneError("there are several teams", where="TEAM", hint=f"Name one of: {names}{more}.")
+
+
+def from_file(path: Path, team_id: str | None, workflow: str | None, *, skip_bad: bool) -> RunSource:
+    """Read a metrics file; on a terminal a remark on stderr tells that a long one is being read.
+
+    Args:
+        path: The file.
+        team_id: Only this team.
+        workflow: Only this workflow.
+        skip_bad: Whether bad rows are left out; how many is told on stderr.
+
+    Raises:
+        MetricsError: If it can't be used.
+        AutotuneError: If it holds no such team.
+    """
+    from .._api.analyzer import PerformanceAnalyzer
+
+    analyzer = PerformanceAnalyzer()
+    with reading(path):
+        analyzer.load_metrics_from_file(path, skip_bad=skip_bad)
+    if analyzer.skipped:
+        show.note(f"{show.count(analyzer.skipped, 'bad row')} left out; the first: {analyzer.problems[0]}")
+    hint = "Name another file, or leave out --metrics to look at what was recorded."
+    return RunSource(analyzer, str(path), hint, _named(analyzer, team_id, workflow))
+
+
+def from_store(session: OpenProject, team_id: str | None, workflow: str | None) -> RunSource:
+    """Return the runs that a project recorded: of each team those of its definition as it is now.
+
+    Args:
+        session: The project.
+        team_id: Only this team.
+        workflow: Only this workflow.
+
+    Raises:
+        AutotuneError: If there is no such team.
+        StoreError: If the store can't be read.
+    """
+    states = session.teams(workflow, team_id)
+    from .._api.analyzer import PerformanceAnalyzer
+
+    analyzer = PerformanceAnalyzer()
+    if session.store is not None:
+        latest = {state.key: state.fingerprint for state in states}
+        analyzer.add_runs(
+            run
+            for run in session.store.finished_runs(workflow, team_id, limit=MOST_RUNS)
+            if latest.get(run.spec.key) in (None, run.spec.fingerprint())
+        )
+    hint = "Run a workflow (victor autotune run WORKFLOW.yaml), or give --metrics FILE."
+    return RunSource(analyzer, "the store", hint, tuple(sorted(analyzer.teams)))
+
+
+def _named(analyzer: PerformanceAnalyzer, team_id: str | None, workflow: str | None) -> tuple[TeamKey, ...]:
+    found = tuple(key for key in analyzer.teams if workflow in (None, key[0]) and team_id in (None, key[1]))
+    if not found and team_id is not None:
+        from .._analysis.bottlenecks import team_key
+
+        team_key(analyzer.metrics_history, team_id)  # says which there are
+    if not found and workflow is not None:
+        raise AutotuneError(f"there is no run of workflow {workflow!r}", where="--workflow")
+    return found
