@@ -83,12 +83,17 @@ class Tracer:
 
     def _note(self, frame: FrameType, event: str, _argument: object) -> None:
         file = frame.f_code.co_filename
-        if event != "call" or not file.startswith(_PREFIXES):
+        if event != "call" or not file.startswith(_PREFIXES) or _is_import(frame.f_back):
             return
         thread = threading.get_ident()
         self._files.setdefault(file)
         self._changes += self._last.get(thread, file) != file
         self._last[thread] = file
+
+
+def _is_import(caller: FrameType | None) -> bool:
+    """Return whether Python's import system makes a call: of a module's body, or of a finder."""
+    return caller is not None and caller.f_code.co_filename.startswith("<frozen importlib")
 
 
 async def ways(orchestrator: Any, project: Path) -> dict[str, Way]:

@@ -14,9 +14,8 @@ from hypothesis import strategies as st
 
 from victor_autotune_plugin._analysis import RunRow, analyze
 from victor_autotune_plugin._host.translation import check_plan
-from victor_autotune_plugin._model.limits import Limits
 from victor_autotune_plugin._model.optimization import OptimizationSuggestion
-from victor_autotune_plugin._model.plan import FORMATIONS, MemberSpec, TeamSpec, feasible_formations
+from victor_autotune_plugin._model.plan import FORMATIONS, Limits, MemberSpec, TeamSpec, feasible_formations
 from victor_autotune_plugin.strategies import BUILT_IN
 from victor_autotune_plugin.strategies.base import rank
 from victor_autotune_plugin.strategies.config import read_config

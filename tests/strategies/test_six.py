@@ -10,9 +10,8 @@ import pytest
 from attrs import evolve
 
 from victor_autotune_plugin._analysis import RunRow, analyze
-from victor_autotune_plugin._model.limits import Limits
 from victor_autotune_plugin._model.optimization import OptimizationPriority, OptimizationSuggestion, PerformanceInsight
-from victor_autotune_plugin._model.plan import EMPTY_PLAN, MemberSpec, TeamPlan, TeamSpec
+from victor_autotune_plugin._model.plan import EMPTY_PLAN, Limits, MemberSpec, TeamPlan, TeamSpec
 from victor_autotune_plugin.errors import PlanError
 from victor_autotune_plugin.strategies import BUILT_IN
 from victor_autotune_plugin.strategies.base import OptimizationStrategy, rank

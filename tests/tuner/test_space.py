@@ -7,8 +7,7 @@ from attrs import evolve
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from victor_autotune_plugin._model.limits import Limits
-from victor_autotune_plugin._model.plan import EMPTY_PLAN, MemberSpec, TeamPlan, TeamSpec, feasible_formations
+from victor_autotune_plugin._model.plan import EMPTY_PLAN, Limits, MemberSpec, TeamPlan, TeamSpec, feasible_formations
 from victor_autotune_plugin._tuner import distance, plan_space
 from victor_autotune_plugin._tuner.plan_table import PlanTable
 from victor_autotune_plugin._tuner.space import MOST_LAYOUTS, shape_of

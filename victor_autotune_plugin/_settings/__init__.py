@@ -7,7 +7,7 @@ beats its workflow's, and that beats the top's. Each key is merged on its own. `
 
 from __future__ import annotations
 
-from .._model.limits import Limits
+from .._model.plan import Limits
 from .._values.nodes import PlacedMapping
 from .own import own_settings
 from .prices import Price

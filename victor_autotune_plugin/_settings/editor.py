@@ -13,8 +13,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final
 
-from .._model.limits import Limits
-from .._model.plan import TeamPlan
+from .._model.plan import Limits, TeamPlan
 from .._values.fields import Kind
 from .merge import value_of
 from .prices import Price

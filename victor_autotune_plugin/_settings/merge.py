@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from .._model.limits import Limits
-from .._model.plan import TeamPlan
+from .._model.plan import Limits, TeamPlan
 from .._values.nodes import Entry
 from .schema import Layer, Scope
 from .values import ExperimentSettings, Settings, TunerSettings, WatchSettings

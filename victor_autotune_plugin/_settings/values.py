@@ -7,9 +7,8 @@ from typing import Final
 
 from attrs import Factory, field, frozen
 
-from .._model.limits import Limits
 from .._model.optimization import OptimizationType
-from .._model.plan import TeamPlan
+from .._model.plan import Limits, TeamPlan
 
 MODES: Final = ("off", "observe", "suggest", "approve", "auto")
 """From least to most that the plugin does by itself."""

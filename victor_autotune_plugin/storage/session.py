@@ -10,17 +10,17 @@ from __future__ import annotations
 import os
 import random
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections import namedtuple
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Dialect, Select
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.sql import Executable
+from sqlalchemy.sql import ClauseElement, Executable
 
 from ..errors import StoreError
 from .failures import explain, is_busy
-from .statements import Statement
 from .target import Target
 
 _T = TypeVar("_T")
@@ -48,6 +48,39 @@ def waits(patience: float) -> Iterator[bool]:
         pause = _LONGEST_WAIT_SECONDS / (1.0 + waited / _GROWN_IMPATIENT_SECONDS)
         time.sleep(max(_SHORTEST_WAIT_SECONDS, pause) * _random.uniform(0.5, 1.0))
         yield True
+
+
+class Statement:
+    """A compiled statement.
+
+    Args:
+        statement: The statement.
+        dialect: The database's dialect.
+        columns: The columns that an insert or update sets.
+
+    Attributes:
+        sql: Its text for the driver.
+    """
+
+    def __init__(self, statement: ClauseElement, dialect: Dialect, columns: Iterable[str] | None = None) -> None:
+        compiled: Any = statement.compile(dialect=dialect, column_keys=None if columns is None else list(columns))
+        self.sql: str = compiled.string
+        self._names: list[str] | None = compiled.positiontup
+        self._fixed = {name: value for name, value in compiled.params.items() if value is not None}
+        self._row: Any = None
+        if isinstance(statement, Select):
+            make: Any = namedtuple
+            self._row = make("Row", [column.name for column in statement.selected_columns])._make
+
+    def bind(self, values: Mapping[str, Any]) -> Any:
+        """Return the values as the driver takes them: in the order of the text, or by name."""
+        if self._fixed:
+            values = {**self._fixed, **values}
+        return values if self._names is None else [values[name] for name in self._names]
+
+    def rows(self, found: Iterable[Any]) -> list[Any]:
+        """Return what a query found as named tuples."""
+        return [self._row(row) for row in found]
 
 
 class Session:

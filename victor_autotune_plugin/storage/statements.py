@@ -6,15 +6,13 @@ transaction, and with several processes that start together each would wait for 
 
 from __future__ import annotations
 
-from collections import namedtuple
-from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import Any, Final
 
-from sqlalchemy import Dialect, Select, Table, and_, bindparam, case, func, literal_column, select, update
-from sqlalchemy.sql import ClauseElement
+from sqlalchemy import Dialect, Table, and_, bindparam, case, func, literal_column, select, update
 
 from .schema import assignment, change, experiment, fault, run, team
+from .session import Statement
 
 _IDENTITY_OF_RUN: Final = {"run_id", "workflow", "team_id", "started_at", "host", "pid", "process_started_at"}
 """What never changes of a run. To set it again all the same would write two indexes again."""
@@ -44,39 +42,6 @@ _OBSERVATION: Final = (
     *("timed_out", "task_key"),
 )
 """The columns that an observation is made of: once it has its order, they never change."""
-
-
-class Statement:
-    """A compiled statement.
-
-    Args:
-        statement: The statement.
-        dialect: The database's dialect.
-        columns: The columns that an insert or update sets.
-
-    Attributes:
-        sql: Its text for the driver.
-    """
-
-    def __init__(self, statement: ClauseElement, dialect: Dialect, columns: Iterable[str] | None = None) -> None:
-        compiled: Any = statement.compile(dialect=dialect, column_keys=None if columns is None else list(columns))
-        self.sql: str = compiled.string
-        self._names: list[str] | None = compiled.positiontup
-        self._fixed = {name: value for name, value in compiled.params.items() if value is not None}
-        self._row: Any = None
-        if isinstance(statement, Select):
-            make: Any = namedtuple
-            self._row = make("Row", [column.name for column in statement.selected_columns])._make
-
-    def bind(self, values: Mapping[str, Any]) -> Any:
-        """Return the values as the driver takes them: in the order of the text, or by name."""
-        if self._fixed:
-            values = {**self._fixed, **values}
-        return values if self._names is None else [values[name] for name in self._names]
-
-    def rows(self, found: Iterable[Any]) -> list[Any]:
-        """Return what a query found as named tuples."""
-        return [self._row(row) for row in found]
 
 
 class Statements:

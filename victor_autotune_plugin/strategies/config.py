@@ -8,8 +8,7 @@ from typing import Any, Final
 
 from attrs import asdict, field, fields, frozen
 
-from .._model.limits import Limits
-from .._model.plan import FORMATIONS, MemberSpec, TeamPlan, TeamSpec, feasible_formations
+from .._model.plan import FORMATIONS, Limits, MemberSpec, TeamPlan, TeamSpec, feasible_formations
 from .._values.names import did_you_mean
 from ..errors import PlanError
 
