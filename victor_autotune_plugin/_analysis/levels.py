@@ -8,6 +8,7 @@ from typing import Any, Final
 import numpy as np
 
 from .._model.optimization import Bottleneck, PerformanceInsight
+from .._model.text import percent, seconds
 from .estimates import (
     DEFAULT_BASELINES,
     OWN,
@@ -117,7 +118,7 @@ def _slow(table: TeamTable, baselines: Baselines) -> PerformanceInsight | None:
         baseline_value=baseline.value,
         impact_magnitude=1 - baseline.value / level,
         recommendation=(
-            f"A run takes {level:.3g} s on average, {100 * excess:.0f} % above {_words(baseline)}: look at the "
+            f"A run takes {seconds(level)} on average, {percent(excess)} above {_words(baseline)}: look at the "
             "formation, and at members that can work side by side or be left out."
         ),
         affected_components=["formation", "members"],
@@ -143,8 +144,8 @@ def _tail(table: TeamTable, baselines: Baselines) -> PerformanceInsight | None:
         baseline_value=baseline.value,
         impact_magnitude=1 - baseline.value / tail.value,
         recommendation=(
-            f"One run in twenty takes more than {tail.value:.3g} s, {100 * excess:.0f} % above {_words(baseline)}: "
-            "end hanging runs by a deadline."
+            f"One run in twenty takes more than {seconds(tail.value)}, {percent(excess)} above {_words(baseline)}: "
+            "set a deadline that ends hanging runs."
         ),
         affected_components=["timeout_seconds"],
         evidence=TailEvidence(p95_seconds=tail, baseline=baseline, **timing_evidence(current)),
@@ -167,7 +168,7 @@ def _failing(table: TeamTable, baselines: Baselines) -> PerformanceInsight | Non
         baseline_value=baseline.value,
         impact_magnitude=min(1.0, 1 - level),
         recommendation=(
-            f"{100 * level:.0f} % of the runs succeed, {100 * shortfall:.0f} % below {_words(baseline)}: look at the "
+            f"{percent(level)} of the runs succeed, {percent(shortfall)} below {_words(baseline)}: look at the "
             "members that fail, and at budgets and deadlines that are too tight."
         ),
         affected_components=["members", "tool_budget", "timeout_seconds"],
@@ -197,7 +198,7 @@ def _tool_calls(table: TeamTable, baselines: Baselines) -> PerformanceInsight | 
         baseline_value=baseline.value,
         impact_magnitude=min(1.0, _TOOL_WEIGHT * (1 - baseline.value / level)),
         recommendation=(
-            f"A run makes {level:.3g} tool calls on average, {100 * excess:.0f} % above {_words(baseline)}: give the "
+            f"A run makes {level:.3g} tool calls on average, {percent(excess)} above {_words(baseline)}: give the "
             "team a budget no larger than what successful runs needed."
         ),
         affected_components=["tool_budget"],
@@ -269,7 +270,7 @@ def budget_insight(table: TeamTable) -> PerformanceInsight | None:
         baseline_value=others,
         impact_magnitude=share.value,
         recommendation=(
-            f"{100 * share.value:.0f} % of the runs spend their tool budget, and {100 * failing.value:.0f} % of those "
+            f"{percent(share.value)} of the runs spend their tool budget, and {percent(failing.value)} of those "
             "fail: a larger budget is for a person to allow."
         ),
         affected_components=short or ["tool_budget"],
@@ -308,8 +309,8 @@ def timeout_insight(table: TeamTable) -> PerformanceInsight | None:
         baseline_value=_TOLERATED,
         impact_magnitude=timed_out.value,
         recommendation=(
-            f"{100 * timed_out.value:.0f} % of the runs are ended after {limit:.3g} s, and successful ones need up to "
-            f"{needed / 1.2:.3g} s: a longer deadline is for a person to allow."
+            f"{percent(timed_out.value)} of the runs are ended after {seconds(limit)}, and successful ones need up to "
+            f"{seconds(needed / 1.2)}: a longer deadline is for a person to allow."
         ),
         affected_components=["timeout_seconds"],
         evidence=TimeoutEvidence(needed_seconds=needed, **timing_evidence(under)),

@@ -10,6 +10,7 @@ from attrs import evolve
 
 from .._analysis.insight_evidence import Estimate, TailEvidence, TimeoutEvidence, TimingEvidence, evidence_in
 from .._model.optimization import Bottleneck, OptimizationSuggestion, OptimizationType, PerformanceInsight
+from .._model.text import percent
 from .base import BuiltInStrategy
 from .config import TeamConfig
 from .judgement import Prior, suggestion
@@ -85,7 +86,7 @@ class TimeoutTuningStrategy(BuiltInStrategy):
             insight,
             config,
             {"timeout_seconds": timeout},
-            f"Let a run take {timeout:g} s instead of {now:g} s: the deadline ends {100 * ended:.0f} % of the runs.",
+            f"Let a run take {timeout:g} s instead of {now:g} s: the deadline ends {percent(ended)} of the runs.",
             metric="score",
             prior=_PRIOR,
             # All that is known is that between none and all of the ended runs would have succeeded.
