@@ -116,7 +116,8 @@ def test_what_changes_nothing_is_not_tested(runs: list[TeamRun]) -> None:
 def test_what_can_hardly_be_proven_with_the_runs_of_a_test_does_not_start(runs: list[TeamRun]) -> None:
     reason = reason_to_wait(suggested(6), runs, with_runs(20))
     assert reason is not None
-    assert reason.startswith("20 runs in each arm are only ") and reason.endswith(" % likely to prove it")
+    assert reason.startswith("20 runs in each arm are only ")
+    assert reason.endswith(" % likely to prove it")
     assert reason_to_wait(suggested(6, "high"), runs, with_runs(20)) is not None
     assert reason_to_wait(suggested(6), runs, with_runs(1000)) is None
     assert reason_to_wait(suggested(50), runs, with_runs(20)) is None
