@@ -35,6 +35,7 @@ lint: $(READY)  ## Check style, types, the layers, and the English
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m victor_autotune_testing.prose
 
 pytest: $(READY)  ## Run the tests that need no real Victor and no patience
 	$(PYTEST) -m "not victor and not slow"

@@ -18,7 +18,7 @@ experiment: {min_history: 3}      # for all: runs recorded before the first test
 tuner: {risk: medium}             # tests start sooner than with low, the default
 workflows:
   code_review:
-    mode: auto                    # tests, promotes and takes back by itself
+    mode: auto                    # tests, promotes and rolls back by itself
     limits: {protected_members: [security]}
   release_notes:
     mode: auto

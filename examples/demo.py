@@ -1,4 +1,4 @@
-"""The main job in a few minutes: a real Victor workflow is tuned, the change proven, and a bad turn taken back.
+"""The main job in a few minutes: a real Victor workflow is tuned, the change proven, and later rolled back.
 
     make demo
 

@@ -352,7 +352,7 @@ def test_the_history_tells_what_was_taken_back_in_a_file(call: Callable[..., Sai
     call("apply", *EXAMPLE, "--config", "team.yaml", "--auto", "--strategies", "tool_budget")
     call("rollback", "code_review_team")
     shown = " ".join(call("history", "--limit", "1").out.split())
-    assert "takes back: Give the team 33" in shown.replace("by a person ", "").replace("code_review_team ", "")
+    assert "undoes: Give the team 33" in shown.replace("by a person ", "").replace("code_review_team ", "")
 
 
 def test_taking_all_back_restores_the_file(call: Callable[..., Said], tmp_path: Path) -> None:

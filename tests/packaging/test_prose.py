@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from victor_autotune_testing.prose import Rule, check_files, check_text, main, read_rules
+from victor_autotune_testing.prose import ROOT, Rule, check_files, check_text, main, read_rules
 
-RULES, _ = read_rules()
+RULES, FILES = read_rules()
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.bad)
@@ -34,3 +34,9 @@ def test_strings_of_a_module_are_read_and_comments_are_not(tmp_path: Path) -> No
     module = tmp_path / "module.py"
     module.write_text('"""Done anew."""\n\n# done anew\nname = 3\nsaid = f"{name} done anew"\n')
     assert [finding.where for finding in check_files([module], RULES)] == [f"{module}:1", f"{module}:5"]
+
+
+def test_the_project_keeps_to_its_rules() -> None:
+    paths = [path for pattern in FILES["read"] for path in ROOT.glob(pattern) if path.name not in FILES["skip"]]
+    assert len(paths) > 100
+    assert [str(finding) for finding in check_files(paths, RULES)] == []

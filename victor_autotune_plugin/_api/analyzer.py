@@ -228,7 +228,7 @@ def _rows(runs: Iterable[Mapping[str, Any] | TeamRun | RunRow]) -> Iterator[Team
 
 
 def _gains(benchmark: Mapping[str, Any]) -> dict[tuple[str, str], Estimate]:
-    """Return what formations gain over each other by a benchmark, in percent; no run of ours stands behind it."""
+    """Return what formations gain over each other by a benchmark, in percent; no recorded run stands behind it."""
     from .._analysis.insight_evidence import Estimate
 
     seconds = {name: _seconds(name, value) for name, value in benchmark.items()}

@@ -43,12 +43,12 @@ class Optimization:
         workflow: Workflow name.
         team_id: Team id.
         optimization: The suggestion, as `OptimizationSuggestion.to_dict` writes it as far as it is known.
-        started_at: Unix time when it was started or put in place.
+        started_at: Unix time when it was started or applied.
         at: Unix time of what last happened to it.
         validation_status: `running`, `passed`, `failed`, `inconclusive` or `skipped`.
-        success: Whether it was put in place.
-        in_effect: Whether it is in place now.
-        rolled_back: Whether it was taken back.
+        success: Whether it was applied.
+        in_effect: Whether it is in effect now.
+        rolled_back: Whether it was rolled back.
         improvement_percentage: Measured improvement in percent; 0.0 where nothing was proven.
         before_metrics: Figures of the control's runs; empty where nothing was measured.
         after_metrics: Figures of the treatment's runs.

@@ -1,4 +1,4 @@
-"""A test that is run to its verdict here and now: two ways to do the same, in turn, until the evidence decides.
+"""A test that is run to its verdict here and now: two ways to do the same, alternately, until the evidence decides.
 
     trial = Trial(Policy(), seed="any text", runs_per_arm=50)
     while (arm := trial.next_arm) is not None:
@@ -148,7 +148,7 @@ class TrialResult:
 
 
 class Trial:
-    """A test of two arms that are run in turn.
+    """A test of two arms that run alternately.
 
     Args:
         policy: How it decides; its longest test is replaced by `runs_per_arm`.

@@ -1,4 +1,4 @@
-"""`benchmark` and `validate`: two versions of a workflow run in turn, until it is proven which is better."""
+"""`benchmark` and `validate`: two versions of a workflow run alternately, until it is proven which is better."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def benchmark(
     output: Output = None,
     as_json: Json = False,
 ) -> None:
-    """Run two workflow files in turn, as they are written, until it is proven which is better.
+    """Run two workflow files alternately, as they are written, until it is proven which is better.
 
     Runs come in pairs of random order, and the test looks after every run:
     its verdict is wrong in at most 5 % of comparisons of equal files. Below
@@ -131,7 +131,7 @@ def validate(
     output: Output = None,
     as_json: Json = False,
 ) -> None:
-    """Run a team with its live plan and as configured in turn, until it is proven whether the plan is better.
+    """Run a team alternately with its live plan and as configured, until it is proven whether the plan is better.
 
     A plan that the settings fix counts as the live one. Without a live plan
     the plan under test is validated, or else the best suggestion. Runs come

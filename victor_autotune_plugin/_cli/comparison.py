@@ -1,4 +1,4 @@
-"""Runs two versions of a workflow on real Victor in turn, until the experiment engine decides between them."""
+"""Runs two versions of a workflow on real Victor alternately, until the experiment engine decides between them."""
 
 from __future__ import annotations
 

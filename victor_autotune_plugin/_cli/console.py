@@ -35,7 +35,7 @@ def prepared(*, verbose: bool) -> Iterator[None]:
 
 @contextmanager
 def owned() -> Iterator[None]:
-    """Tell Victor that somebody else owns the screen, so that it does not print each refused and failed tool call."""
+    """Tell Victor that the plugin owns the screen, so that it does not print each refused and failed tool call."""
     from rich.console import Console
 
     victors = sys.modules.get("victor.runtime.live_console")

@@ -25,7 +25,7 @@ _TESTED: Final = {
     "rolled_back": "It was promoted before, and rolled back.",
     "aborted": f"Its test was aborted; it may be tested again {HISTORY_RUNS} runs after that.",
 }
-"""What became of a suggestion that an experiment tried, by the experiment's status."""
+"""What happened to a suggestion that an experiment tried, by the experiment's status."""
 
 
 _KNOBS: Final = {"tool_budget": "tool budget", "timeout_seconds": "timeout"}

@@ -69,7 +69,7 @@ def _changes(changes: Sequence[Change], known: Mapping[int | None, Change]) -> T
                 show.who(change),
                 None if improvement is None else f"{show.change(improvement / 100)} better",
             ),
-            show.lines(change.reason, plans, *(f"takes back: {reason}" for reason in taken)),
+            show.lines(change.reason, plans, *(f"undoes: {reason}" for reason in taken)),
         )
     return table
 
