@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from victor_autotune_plugin._analysis import RunHistory, RunRow, analyze, analyze_all, summary
+from victor_autotune_plugin._analysis.insight_evidence import FormationEvidence, SizeEvidence, evidence_in
 from victor_autotune_plugin._model.optimization import PerformanceInsight
 from victor_autotune_plugin._model.plan import MemberSpec, TeamSpec
 from victor_autotune_plugin.errors import MetricsError
@@ -453,3 +454,28 @@ def test_whatever_the_runs_the_analysis_answers_in_finite_numbers(facts: list[Ru
     rank(BUILT_IN, analyze(many), {"formation": "sequential", "members": list("abcd")}, min_confidence=0)
     if facts:
         json.dumps(summary(RunHistory(many)), allow_nan=False)
+
+
+def test_evidence_is_a_value_inside_and_a_mapping_outside() -> None:
+    rng = random.Random(1)
+    insight = found([four(rng, n) for n in range(20)])["suboptimal_formation_sequential"]
+    evidence = evidence_in(insight, FormationEvidence)
+    assert evidence is insight.evidence
+    best = evidence.candidates[0]
+    assert insight.evidence["candidates"][0] == {
+        "value": best.value,
+        "interval": [best.low, best.high],
+        "runs": best.runs,
+        "formation": "parallel",
+        "source": "members' times",
+    }
+    by_hand = evolve(insight, evidence=json.loads(json.dumps(insight.to_dict()["evidence"])))
+    assert evidence_in(by_hand, FormationEvidence).to_dict() == evidence.to_dict()
+
+
+def test_evidence_made_by_hand_that_can_not_be_used_is_refused() -> None:
+    insight = PerformanceInsight("oversized_team", 1.0, 9.0, 7.0, 0.5, "x", evidence={"members": {"a": 3}})
+    with pytest.raises(MetricsError, match="evidence: ") as caught:
+        evidence_in(insight, SizeEvidence)
+    assert caught.value.where == "insight 'oversized_team'"
+    assert evidence_in(evolve(insight, evidence={}), SizeEvidence).size == 9

@@ -287,6 +287,14 @@ rows_of_files = st.fixed_dictionaries(
 )
 
 
+def test_a_key_that_comes_later_is_not_overlooked(tmp_path: Path) -> None:
+    rows: list[dict[str, Any]] = [{**ROW, "a\u2028": 1} for _ in range(9)] + [{**ROW, "score": 0.25, "workflow": "w"}]
+    for path in (as_list(tmp_path, *rows), wrote(tmp_path, "\n".join(map(json.dumps, rows)), "x.jsonl")):
+        history = read_history(path).history
+        assert history.teams == {("", "review"): 9, ("w", "review"): 1}
+        assert history.columns(("w", "review"), ["score"])["score"].tolist() == [0.25]
+
+
 def cell(row: dict[str, Any], key: str) -> object:
     """What stands in a CSV: other fields than the known ones are JSON."""
     return json.dumps(row[key]) if key in ("note", "weight") and key in row else row.get(key, "")
