@@ -67,7 +67,7 @@ def _changes(changes: Sequence[Change], known: Mapping[int | None, Change]) -> T
             show.lines(
                 show.word(change.action),
                 show.who(change),
-                None if improvement is None else f"{show.change(improvement / 100)} better",
+                None if improvement is None else f"{show.percent(improvement / 100)} better",
             ),
             show.lines(change.reason, plans, *(f"undoes: {reason}" for reason in taken)),
         )
