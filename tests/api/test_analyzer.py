@@ -104,7 +104,7 @@ def test_several_teams_need_a_name(metrics: list[dict[str, Any]]) -> None:
 def test_baselines_of_the_caller_count(metrics: list[dict[str, Any]]) -> None:
     found = PerformanceAnalyzer(metrics, baseline_metrics={"avg_duration": 200.0}).analyze_team_workflow("review")
     assert "slow_execution" not in [insight.bottleneck for insight in found]
-    with pytest.raises(MetricsError, match="'speed' is no figure"):
+    with pytest.raises(MetricsError, match="'speed' is not a known figure"):
         PerformanceAnalyzer(metrics, baseline_metrics={"speed": 1.0}).analyze_team_workflow("review")
 
 

@@ -118,7 +118,7 @@ def test_strategies_and_risk_narrow_the_suggestions(metrics: list[dict[str, Any]
             "review", config
         )
     }
-    with pytest.raises(AutotuneError, match="'tool_budgets' is no strategy"):
+    with pytest.raises(AutotuneError, match="unknown strategy 'tool_budgets'"):
         PerformanceAutotuner(analyzer, strategies=["tool_budgets"]).suggest_optimizations("review", config)
 
 

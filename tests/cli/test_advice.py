@@ -209,7 +209,7 @@ def test_suggestions_can_be_narrowed(call: Callable[..., Said]) -> None:
     assert {one["type"] for one in said.data["suggestions"]} <= {"tool_budget", "team_sizing"}
     said = call("suggest", *EXAMPLE, "--strategies", "tool_budgets")
     assert said.code == 2
-    assert "'tool_budgets' is no strategy" in said.err
+    assert "unknown strategy 'tool_budgets'" in said.err
     assert "x<=1" in call("suggest", *EXAMPLE, "--max-risk", "2").err
 
 
@@ -424,7 +424,7 @@ def test_a_name_that_is_no_text(call: Callable[..., Said], tmp_path: Path) -> No
     assert call("analyze", "--metrics", "m.json").code == 0
     said = call("apply", "--metrics", "m.json", "--auto")
     assert said.code == 2
-    assert "is no name of a team" in said.err
+    assert "is not a team name" in said.err
 
 
 def test_colours_are_for_terminals_that_want_them(

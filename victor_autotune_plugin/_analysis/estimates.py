@@ -250,7 +250,7 @@ class Baselines:
     ones, it is what the team did earlier, and the latest fifth of the runs is compared with it. Else the constants.
 
     Raises:
-        MetricsError: A name is not known, or a value is no positive number.
+        MetricsError: A name is not known, or a value is not a positive number.
     """
 
     def __init__(self, table: TeamTable, given: Mapping[str, float] | None = None) -> None:
@@ -292,7 +292,7 @@ def _checked(given: Mapping[str, float]) -> dict[str, float]:
         known = _ALIASES.get(name, name)
         if known not in DEFAULT_BASELINES:
             raise MetricsError(
-                f"baseline_metrics: {name!r} is no figure", hint=f"Known: {', '.join(DEFAULT_BASELINES)}."
+                f"baseline_metrics: {name!r} is not a known figure", hint=f"Known: {', '.join(DEFAULT_BASELINES)}."
             )
         number: object = value  # callers without types give anything
         if isinstance(number, bool) or not isinstance(number, int | float) or not 0 < number < math.inf:

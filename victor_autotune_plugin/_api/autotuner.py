@@ -312,7 +312,7 @@ class PerformanceAutotuner:
             named = [strategy for strategy in offered if strategy.name == one]
             if not named:
                 names = ", ".join(dict.fromkeys(strategy.name for strategy in offered))
-                raise AutotuneError(f"{one!r} is no strategy", where="strategies", hint=f"Known: {names}.")
+                raise AutotuneError(f"unknown strategy {one!r}", where="strategies", hint=f"Known: {names}.")
             chosen += named
         return chosen, None
 

@@ -65,7 +65,7 @@ def known_team(runtime: Runtime, store: Store | None, team_id: str, workflow: st
     try:
         team_id.encode()
     except UnicodeEncodeError as error:
-        raise AutotuneError(f"{team_id!a} is no name of a team: it is not text") from error
+        raise AutotuneError(f"{team_id!a} is not a team name: it is not text") from error
     states = [] if store is None else [one for one in store.teams() if one.team_id == team_id]
     found = [one for one in states if workflow in (None, one.workflow)]
     if len(found) > 1:

@@ -201,7 +201,7 @@ class OptimizationSuggestion:
 
     @property
     def plan(self) -> TeamPlan:
-        """The suggested knobs as a plan; what is no knob of a plan, such as `member_count`, is not in it."""
+        """The suggested knobs as a plan; what is not a knob of a plan, such as `member_count`, is not in it."""
         return TeamPlan.from_dict({name: self.suggested_config[name] for name in _KNOBS & self.suggested_config.keys()})
 
     def to_dict(self) -> dict[str, Any]:

@@ -86,7 +86,7 @@ def _read(cls: type[P], data: Mapping[str, Any]) -> P:
     names = {attribute.name for attribute in fields(cls)}  # type: ignore[arg-type]
     unknown = sorted(set(data) - names)
     if unknown:
-        raise ValueError(f"{unknown[0]} is no field of {cls.__name__}; it has {', '.join(sorted(names))}")
+        raise ValueError(f"{unknown[0]} is not a field of {cls.__name__}; it has {', '.join(sorted(names))}")
     return cls(**data)
 
 

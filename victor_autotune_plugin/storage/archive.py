@@ -161,9 +161,9 @@ def _check_header(line: bytes, where: str) -> None:
     try:
         data = _json(line, where)
     except ArchiveError as error:
-        raise ArchiveError(f"is no header of a history: {error.message}", where=where, hint=hint) from error
+        raise ArchiveError(f"is not an autotune archive: {error.message}", where=where, hint=hint) from error
     if not isinstance(data, dict) or data.get("victor_autotune") != KIND:
-        raise ArchiveError("is no header of a history", where=where, hint=hint)
+        raise ArchiveError("is not an autotune archive", where=where, hint=hint)
     found = data.get("version")
     if isinstance(found, bool) or found not in READABLE:
         raise ArchiveError(
