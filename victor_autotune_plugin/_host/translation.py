@@ -48,7 +48,7 @@ def check_plan(spec: TeamSpec, plan: TeamPlan) -> None:
         )
     if plan.sub_teams is not None:
         _check_sub_teams(spec, plan, [member.id for member in team])
-    for name, calls in plan.member_budgets or ():
+    for name, calls in (plan.member_budgets or {}).items():
         if name not in known:
             raise PlanError(f"member_budgets: {name} not in team {spec.team_id!r}", hint=_one_of(known))
         if calls < 0:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final, Literal, Self
+from typing import Any, Final, Literal, TypeVar
 
-from attrs import field, fields_dict, frozen
+from attrs import field, frozen
 
 from .plan import EMPTY_PLAN, TeamPlan, TeamSpec
+from .policy import Policy, Verdict, WatchPolicy, WatchVerdict
+from .quantities import HOLDS, Arm, Count, Name, UnixTime
+
+_T = TypeVar("_T")
 
 ExperimentStatus = Literal["draft", "running", "failed", "inconclusive", "aborted", "watched", "settled", "rolled_back"]
 """Where an experiment is. One that passed is promoted at once, and so is `watched`."""
@@ -58,35 +62,28 @@ def may_follow(status: str, following: str) -> bool:
     return following in TRANSITIONS[status] or following == status
 
 
-def _plan(value: TeamPlan | Mapping[str, Any]) -> TeamPlan:
-    return value if isinstance(value, TeamPlan) else TeamPlan.from_dict(value)
+def _policy(value: Policy | Mapping[str, Any]) -> Policy:
+    return value if isinstance(value, Policy) else _read(Policy, value)
 
 
-def _optional_plan(value: TeamPlan | Mapping[str, Any] | None) -> TeamPlan | None:
-    return None if value is None else _plan(value)
+def _watch_policy(value: WatchPolicy | Mapping[str, Any]) -> WatchPolicy:
+    return value if isinstance(value, WatchPolicy) else _read(WatchPolicy, value)
 
 
-def _spec(value: TeamSpec | Mapping[str, Any]) -> TeamSpec:
-    return value if isinstance(value, TeamSpec) else TeamSpec.from_dict(value)
+def _read(kind: type[_T], value: Any) -> _T:
+    from .converter import from_plain
 
-
-def _optional_spec(value: TeamSpec | Mapping[str, Any] | None) -> TeamSpec | None:
-    return None if value is None else _spec(value)
+    return from_plain(kind, value)
 
 
 @frozen
 class _Plain:
-    """Plain data and back; the fields' converters read nested plans and specs."""
-
     def to_dict(self) -> dict[str, Any]:
-        """Return plain JSON-able data; `from_dict` reads it back."""
-        data = {name: getattr(self, name) for name in fields_dict(type(self))}
-        return {name: value.to_dict() if hasattr(value, "to_dict") else value for name, value in data.items()}
+        """Return plain JSON-able data."""
+        from .converter import to_plain
 
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        """Read what `to_dict` wrote. Keys that this version does not know are ignored."""
-        return cls(**{name: data[name] for name in fields_dict(cls) if name in data})
+        plain: dict[str, Any] = to_plain(self)
+        return plain
 
 
 @frozen
@@ -107,13 +104,13 @@ class TeamState(_Plain):
 
     workflow: str
     team_id: str
-    version: int = 0
-    plan: TeamPlan = field(default=EMPTY_PLAN, converter=_plan)
+    version: Count = 0
+    plan: TeamPlan = EMPTY_PLAN
     fingerprint: str | None = None
-    spec: TeamSpec | None = field(default=None, converter=_optional_spec)
+    spec: TeamSpec | None = None
     experiment_id: str | None = None
     paused: bool = False
-    updated_at: float = 0.0
+    updated_at: UnixTime = 0.0
 
     @property
     def key(self) -> tuple[str, str]:
@@ -136,8 +133,8 @@ class Experiment(_Plain):
         treatment: The challenger plan.
         seed: Seed of the assignment.
         assignment_version: Name of the assignment's algorithm.
-        policy: Policy of the test, as plain data.
-        watch_policy: Policy of the watch, as plain data.
+        policy: Policy of the test.
+        watch_policy: Policy of the watch.
         status: Where it is.
         created_at: Unix time, seconds.
         decided_at: Unix time of the test's verdict, or None.
@@ -150,25 +147,25 @@ class Experiment(_Plain):
             task is known. The test takes it off, so the verdict is replayed from it, too.
     """
 
-    id: str
+    id: Name
     workflow: str
     team_id: str
     fingerprint: str
     strategy: str
     description: str
-    control: TeamPlan = field(converter=_plan)
-    treatment: TeamPlan = field(converter=_plan)
+    control: TeamPlan
+    treatment: TeamPlan
     seed: str
     assignment_version: str
-    policy: Mapping[str, Any]
-    watch_policy: Mapping[str, Any]
+    policy: Policy = field(converter=_policy)
+    watch_policy: WatchPolicy = field(converter=_watch_policy)
     status: ExperimentStatus
-    created_at: float
-    decided_at: float | None = None
-    promoted_at: float | None = None
-    ended_at: float | None = None
-    verdict: Mapping[str, Any] | None = None
-    watch_verdict: Mapping[str, Any] | None = None
+    created_at: UnixTime
+    decided_at: UnixTime | None = None
+    promoted_at: UnixTime | None = None
+    ended_at: UnixTime | None = None
+    verdict: Mapping[str, Any] | None = field(default=None, metadata={HOLDS: Verdict})
+    watch_verdict: Mapping[str, Any] | None = field(default=None, metadata={HOLDS: WatchVerdict})
     code_version: str = ""
     task_effects: Mapping[str, float] = field(factory=dict)
 
@@ -203,17 +200,17 @@ class Change(_Plain):
         evidence: What it rests on, as plain data.
     """
 
-    id: int | None
-    at: float
+    id: Count | None
+    at: UnixTime
     workflow: str
     team_id: str
     action: ChangeAction
     actor: Actor
     reason: str
     experiment_id: str | None = None
-    plan_before: TeamPlan = field(default=EMPTY_PLAN, converter=_plan)
-    plan_after: TeamPlan = field(default=EMPTY_PLAN, converter=_plan)
-    rollback_plan: TeamPlan | None = field(default=None, converter=_optional_plan)
+    plan_before: TeamPlan = EMPTY_PLAN
+    plan_after: TeamPlan = EMPTY_PLAN
+    rollback_plan: TeamPlan | None = None
     improvement_percent: float | None = None
     evidence: Mapping[str, Any] = field(factory=dict)
 
@@ -221,11 +218,6 @@ class Change(_Plain):
     def takes_back(self) -> tuple[int, ...]:
         """Ids of the changes that it rolled back."""
         return tuple(self.evidence.get(TAKES_BACK, ()))
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        """Read what `to_dict` wrote, also by 0.1.0, which called a failed test `rejected`."""
-        return super().from_dict({**data, "action": "failed"} if data["action"] == "rejected" else data)
 
 
 @frozen
@@ -243,7 +235,7 @@ class Assignment(_Plain):
 
     experiment_id: str
     phase: Phase
-    index: int
-    arm: str
-    unit: str
-    run_id: str
+    index: Count
+    arm: Arm
+    unit: Name
+    run_id: Name

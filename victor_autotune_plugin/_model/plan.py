@@ -6,12 +6,17 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 from attrs import field, frozen
 
+from .quantities import Count, Name, NotEmpty, OneOf, Seconds
+
 FORMATIONS: Final = ("sequential", "parallel", "pipeline", "hierarchical", "consensus", "reflection")
 """Victor's formations, by the value of its `TeamFormation` enum."""
+
+Formation = Annotated[str, OneOf(FORMATIONS)]
+"""One of `FORMATIONS`."""
 
 SUB_TEAMS: Final = "sub_teams"
 """Stands as the formation of a run whose members worked in sub-teams."""
@@ -28,11 +33,22 @@ def _groups(groups: Iterable[Iterable[str]] | None) -> tuple[tuple[str, ...], ..
     return None if groups is None else tuple(tuple(group) for group in groups)
 
 
-def _budgets(value: Mapping[str, int] | Iterable[tuple[str, int]] | None) -> tuple[tuple[str, int], ...] | None:
+def _budgets(value: Mapping[str, int] | Iterable[tuple[str, int]] | None) -> Mapping[str, int] | None:
     if value is None:
         return None
     pairs = value.items() if isinstance(value, Mapping) else value
-    return tuple(sorted((str(name), int(budget)) for name, budget in pairs))
+    return {str(name): int(budget) for name, budget in sorted(pairs)}
+
+
+def _pairs(value: Mapping[str, int] | None) -> tuple[tuple[str, int], ...] | None:
+    return None if value is None else tuple(sorted(value.items()))
+
+
+def _to_plain(value: object) -> dict[str, Any]:
+    from .converter import to_plain
+
+    plain: dict[str, Any] = to_plain(value)
+    return plain
 
 
 @frozen
@@ -48,9 +64,9 @@ class MemberSpec:
         model: Model override, or None for the team's model.
     """
 
-    id: str
+    id: Name
     role: str = ""
-    tool_budget: int | None = None
+    tool_budget: Count | None = None
     is_supervisor: bool = False
     formation_role: str | None = None
     model: str | None = None
@@ -60,7 +76,7 @@ def _specs(values: Iterable[MemberSpec]) -> tuple[MemberSpec, ...]:
     return tuple(values)
 
 
-@frozen(cache_hash=True)
+@frozen
 class TeamSpec:
     """A team as Victor was about to run it, before the plugin changes anything.
 
@@ -76,11 +92,11 @@ class TeamSpec:
 
     workflow: str
     team_id: str
-    formation: str
+    formation: Formation
     members: tuple[MemberSpec, ...] = field(converter=_specs)
-    tool_budget: int | None = None
-    timeout_seconds: float | None = None
-    max_iterations: int | None = None
+    tool_budget: Count | None = None
+    timeout_seconds: Seconds | None = None
+    max_iterations: Count | None = None
 
     @property
     def member_ids(self) -> tuple[str, ...]:
@@ -100,34 +116,11 @@ class TeamSpec:
         return _fingerprint(self)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain JSON-able data; `from_dict` reads it back."""
-        return {
-            "workflow": self.workflow,
-            "team_id": self.team_id,
-            "formation": self.formation,
-            "members": [
-                {
-                    "id": m.id,
-                    "role": m.role,
-                    "tool_budget": m.tool_budget,
-                    "is_supervisor": m.is_supervisor,
-                    "formation_role": m.formation_role,
-                    "model": m.model,
-                }
-                for m in self.members
-            ],
-            "tool_budget": self.tool_budget,
-            "timeout_seconds": self.timeout_seconds,
-            "max_iterations": self.max_iterations,
-        }
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> TeamSpec:
-        """Read what `to_dict` wrote."""
-        return cls(**{**data, "members": [MemberSpec(**member) for member in data["members"]]})
+        """Return plain JSON-able data."""
+        return _to_plain(self)
 
 
-@frozen(cache_hash=True)
+@frozen
 class TeamPlan:
     """What to change about a team's runs. A knob that is None stays as the workflow declares it.
 
@@ -135,18 +128,20 @@ class TeamPlan:
         formation: One of `FORMATIONS`.
         members: Ids of the members that take part, in order.
         tool_budget: Tool calls of the whole team; enforced.
-        member_budgets: `(member id, tool calls)` pairs, sorted by id; enforced. Accepts a mapping.
+        member_budgets: Tool calls by member id; enforced. Accepts pairs, too.
         timeout_seconds: Deadline of the whole team in seconds; enforced.
         sub_teams: Groups of ids of members; the groups run side by side, the members of one group one after another.
             Together they are the members that take part, each once. Not together with a formation.
     """
 
-    formation: str | None = None
-    members: tuple[str, ...] | None = field(default=None, converter=_members)
-    tool_budget: int | None = None
-    member_budgets: tuple[tuple[str, int], ...] | None = field(default=None, converter=_budgets)
-    timeout_seconds: float | None = None
-    sub_teams: tuple[tuple[str, ...], ...] | None = field(default=None, converter=_groups)
+    formation: Formation | None = None
+    members: Annotated[tuple[Name, ...], NotEmpty()] | None = field(default=None, converter=_members)
+    tool_budget: Count | None = None
+    member_budgets: Mapping[str, Count] | None = field(default=None, converter=_budgets, eq=_pairs)
+    timeout_seconds: Seconds | None = None
+    sub_teams: Annotated[tuple[Annotated[tuple[Name, ...], NotEmpty()], ...], NotEmpty()] | None = field(
+        default=None, converter=_groups
+    )
 
     @property
     def is_empty(self) -> bool:
@@ -159,25 +154,12 @@ class TeamPlan:
         return _digest(self.to_dict())
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain JSON-able data with only the knobs that are set; `from_dict` reads it back."""
-        data: dict[str, Any] = {}
-        if self.formation is not None:
-            data["formation"] = self.formation
-        if self.members is not None:
-            data["members"] = list(self.members)
-        if self.tool_budget is not None:
-            data["tool_budget"] = self.tool_budget
-        if self.member_budgets is not None:
-            data["member_budgets"] = dict(self.member_budgets)
-        if self.timeout_seconds is not None:
-            data["timeout_seconds"] = self.timeout_seconds
-        if self.sub_teams is not None:
-            data["sub_teams"] = [list(group) for group in self.sub_teams]
-        return data
+        """Return plain JSON-able data with only the knobs that are set."""
+        return _to_plain(self)
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> TeamPlan:
-        """Read what `to_dict` wrote."""
+        """Return the plan with the knobs that are given."""
         return cls(**data)
 
     def merged(self, other: TeamPlan) -> TeamPlan:
@@ -211,7 +193,7 @@ class TeamPlan:
         if self.tool_budget is not None:
             parts.append(f"tool_budget={self.tool_budget}")
         if self.member_budgets is not None:
-            parts.append("member_budgets=" + "/".join(f"{name}:{n}" for name, n in self.member_budgets))
+            parts.append("member_budgets=" + "/".join(f"{name}:{n}" for name, n in sorted(self.member_budgets.items())))
         if self.timeout_seconds is not None:
             parts.append(f"timeout={self.timeout_seconds:g}s")
         if self.sub_teams is not None:
@@ -338,7 +320,7 @@ class Limits:
         if plan.members is None and plan.sub_teams is not None:
             crossed += self._crossed_by_members("sub_teams", [name for group in plan.sub_teams for name in group])
         budgets = [("tool_budget", plan.tool_budget, self.min_tool_budget)]
-        budgets += [("member_budgets", budget, None) for _, budget in plan.member_budgets or ()]
+        budgets += [("member_budgets", budget, None) for budget in (plan.member_budgets or {}).values()]
         for knob, budget, least in budgets:
             crossed += _outside(knob, budget, "tool_budget", least, self.max_tool_budget)
         low, high = self.min_timeout_seconds, self.max_timeout_seconds

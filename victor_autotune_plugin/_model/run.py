@@ -8,20 +8,12 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from attrs import Attribute, asdict, field, frozen
 
-from .experiment import Assignment
+from .experiment import Assignment, Phase
 from .plan import EMPTY_PLAN, TeamPlan, TeamSpec
+from .quantities import ARMS, CONTROL, TREATMENT, Arm, Count, Dollars, Name, Seconds, Share, UnixTime
 
 if TYPE_CHECKING:
     from .._settings import Settings
-
-CONTROL: Final = "control"
-"""The arm that runs today's plan."""
-
-TREATMENT: Final = "treatment"
-"""The arm that runs the changed plan."""
-
-ARMS: Final = (CONTROL, TREATMENT)
-"""Arms of a test."""
 
 RunStatus = Literal["running", "finished", "lost"]
 """Where a run is. `lost`: its process died before the run ended."""
@@ -98,16 +90,16 @@ class MemberOutcome:
         error_class: Class of the error that ended it, or None.
     """
 
-    id: str
+    id: Name
     role: str = ""
     success: bool = False
     finished: bool = False
-    duration_seconds: float = 0.0
-    tool_calls: int = 0
-    tool_calls_refused: int = 0
-    llm_calls: int = 0
-    input_tokens: int = 0
-    output_tokens: int = 0
+    duration_seconds: Seconds = 0.0
+    tool_calls: Count = 0
+    tool_calls_refused: Count = 0
+    llm_calls: Count = 0
+    input_tokens: Count = 0
+    output_tokens: Count = 0
     models: tuple[str, ...] = field(default=(), converter=_names)
     error_class: str | None = None
 
@@ -123,8 +115,8 @@ class TokenUse:
     """
 
     model: str
-    input_tokens: int = 0
-    output_tokens: int = 0
+    input_tokens: Count = 0
+    output_tokens: Count = 0
 
 
 def _outcomes(values: Iterable[MemberOutcome]) -> tuple[MemberOutcome, ...]:
@@ -167,12 +159,12 @@ class TeamRun:
         status: Where the run is; everywhere but in the store it has finished.
     """
 
-    run_id: str
+    run_id: Name
     spec: TeamSpec
-    started_at: float
-    duration_seconds: float
+    started_at: UnixTime
+    duration_seconds: Seconds
     success: bool
-    score: float
+    score: Share
     entry: str = "config"
     parent_id: str | None = None
     task_key: str | None = None
@@ -180,13 +172,13 @@ class TeamRun:
     plan_asked: TeamPlan = EMPTY_PLAN
     plan_used: TeamPlan = EMPTY_PLAN
     experiment_id: str | None = None
-    arm: str | None = None
-    phase: str | None = None
-    index: int | None = None
+    arm: Arm | None = None
+    phase: Phase | None = None
+    index: Count | None = None
     timed_out: bool = False
     cancelled: bool = False
     error_class: str | None = None
-    cost_usd: float | None = None
+    cost_usd: Dollars | None = None
     members: tuple[MemberOutcome, ...] = field(default=(), converter=_outcomes)
     tokens: tuple[TokenUse, ...] = field(default=(), converter=_uses)
     status: RunStatus = field(default="finished", kw_only=True)
@@ -212,87 +204,23 @@ class TeamRun:
         return sum(member.output_tokens for member in self.members)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain JSON-able data with the totals included; `from_dict` reads it back.
+        """Return plain JSON-able data with the totals included.
 
         Of a run that has not finished it is what was known when it started.
         """
-        if self.status != "finished":
-            return {
-                "run_id": self.run_id,
-                "spec": self.spec.to_dict(),
-                "started_at": self.started_at,
-                "entry": self.entry,
-                "parent_id": self.parent_id,
-                "task_key": self.task_key,
-                "mode": self.mode,
-                "plan_asked": self.plan_asked.to_dict(),
-                "experiment_id": self.experiment_id,
-                "arm": self.arm,
-            }
-        return {
-            "run_id": self.run_id,
-            "workflow": self.spec.workflow,
-            "team_id": self.spec.team_id,
-            "spec": self.spec.to_dict(),
-            "started_at": self.started_at,
-            "duration_seconds": self.duration_seconds,
-            "success": self.success,
-            "score": self.score,
-            "entry": self.entry,
-            "parent_id": self.parent_id,
-            "task_key": self.task_key,
-            "mode": self.mode,
-            "plan_asked": self.plan_asked.to_dict(),
-            "plan_used": self.plan_used.to_dict(),
-            "experiment_id": self.experiment_id,
-            "arm": self.arm,
-            "phase": self.phase,
-            "index": self.index,
-            "timed_out": self.timed_out,
-            "cancelled": self.cancelled,
-            "error_class": self.error_class,
-            "cost_usd": self.cost_usd,
-            "tool_calls": self.tool_calls,
-            "llm_calls": self.llm_calls,
-            "input_tokens": self.input_tokens,
-            "output_tokens": self.output_tokens,
-            "members": [asdict(member) for member in self.members],
-            "tokens": [asdict(use) for use in self.tokens],
-        }
+        from .converter import to_plain
 
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> TeamRun:
-        """Read what `to_dict` wrote. Keys that this version does not know are ignored."""
-        plain = {
-            name: data[name]
-            for name in (
-                "run_id",
-                "started_at",
-                "duration_seconds",
-                "success",
-                "score",
-                "entry",
-                "parent_id",
-                "task_key",
-                "mode",
-                "experiment_id",
-                "arm",
-                "phase",
-                "index",
-                "timed_out",
-                "cancelled",
-                "error_class",
-                "cost_usd",
-            )
-        }
-        return cls(
-            spec=TeamSpec.from_dict(data["spec"]),
-            plan_asked=TeamPlan.from_dict(data["plan_asked"]),
-            plan_used=TeamPlan.from_dict(data["plan_used"]),
-            members=[MemberOutcome(**member) for member in data["members"]],
-            tokens=[TokenUse(**use) for use in data["tokens"]],
-            **plain,
-        )
+        data: dict[str, Any] = to_plain(self)
+        del data["status"]
+        if self.status != "finished":
+            return {name: data[name] for name in _KNOWN_AT_THE_START}
+        totals = {name: getattr(self, name) for name in ("tool_calls", "llm_calls", "input_tokens", "output_tokens")}
+        return {**data, "workflow": self.spec.workflow, "team_id": self.spec.team_id, **totals}
+
+
+_KNOWN_AT_THE_START: Final = (
+    *("run_id", "spec", "started_at", "entry", "parent_id", "task_key", "mode", "plan_asked", "experiment_id", "arm"),
+)
 
 
 def _is_number(value: object) -> bool:
@@ -349,13 +277,13 @@ class Observation:
             the store, growing with gaps; 0 before.
     """
 
-    index: int = field(validator=_count)
-    arm: str = field(validator=_arm)
-    duration_seconds: float = field(validator=_not_negative)
+    index: Count = field(validator=_count)
+    arm: Arm = field(validator=_arm)
+    duration_seconds: Seconds = field(validator=_not_negative)
     success: bool = field(validator=_flag)
-    score: float = field(validator=_share)
-    cost_usd: float | None = field(default=None, validator=_cost)
-    tool_calls: int = field(default=0, validator=_count)
+    score: Share = field(validator=_share)
+    cost_usd: Dollars | None = field(default=None, validator=_cost)
+    tool_calls: Count = field(default=0, validator=_count)
     timed_out: bool = field(default=False, validator=_flag)
     task_key: str | None = None
     run_id: str = ""
@@ -387,10 +315,5 @@ class Observation:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain JSON-able data; `from_dict` reads it back."""
+        """Return plain JSON-able data."""
         return asdict(self)
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Observation:
-        """Read what `to_dict` wrote."""
-        return cls(**data)

@@ -44,7 +44,7 @@ def contradictions(settings: Settings, entries: Mapping[str, Entry]) -> Iterator
         yield _problem(entries, f"plan.{knob}", f"limits.{limit}", f"plan.{text}")
     if plan.sub_teams is not None:
         yield from _sub_teams(entries, plan)
-    for member, _ in plan.member_budgets or ():
+    for member in plan.member_budgets or ():
         if plan.members is not None and member not in plan.members:
             text = f"plan.member_budgets names {member}, whom plan.members leaves out"
             yield _problem(entries, "plan.member_budgets", "plan.members", text)

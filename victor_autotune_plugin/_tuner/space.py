@@ -63,7 +63,7 @@ def shape_of(spec: TeamSpec, plan: TeamPlan) -> Shape:
         members=members or spec.member_ids,
         groups=groups,
         tool_budget=spec.tool_budget if plan.tool_budget is None else plan.tool_budget,
-        member_budgets=plan.member_budgets or (),
+        member_budgets=tuple(sorted((plan.member_budgets or {}).items())),
         timeout_seconds=spec.timeout_seconds if plan.timeout_seconds is None else plan.timeout_seconds,
     )
 

@@ -212,7 +212,7 @@ def _from_live(plan: TeamPlan, live: TeamPlan, now: Shape, spec: TeamSpec) -> Te
     """Return a plan with what the live one says of budgets, timeout and order where it says nothing of them."""
     taking_part = set(plan.members or spec.member_ids)
     same = taking_part == set(now.members)
-    budgets = tuple(pair for pair in live.member_budgets or () if pair[0] in taking_part)
+    budgets = {name: calls for name, calls in (live.member_budgets or {}).items() if name in taking_part}
     return evolve(
         plan,
         members=live.members if same and not plan.sub_teams else plan.members,

@@ -87,7 +87,7 @@ def _is_own(knob: str, value: object) -> bool:
 
 
 def _know_members(spec: TeamSpec, change: TeamPlan) -> None:
-    named = [*(change.members or ()), *(name for name, _ in change.member_budgets or ())]
+    named = [*(change.members or ()), *(change.member_budgets or ())]
     named += [name for group in change.sub_teams or () for name in group]
     unknown = next((name for name in named if name not in spec.member_ids), None)
     if unknown is not None:
@@ -99,7 +99,7 @@ def _without_leavers(plan: TeamPlan, changed: Mapping[str, Any]) -> TeamPlan:
     """Return a plan without the budgets that it has from before for members who leave now."""
     if "members" not in changed or "member_budgets" in changed or plan.member_budgets is None:
         return plan
-    kept = {name: calls for name, calls in plan.member_budgets if name in changed["members"]}
+    kept = {name: calls for name, calls in plan.member_budgets.items() if name in changed["members"]}
     return evolve(plan, member_budgets=kept or None)
 
 
