@@ -132,7 +132,7 @@ def _evidence(experiment: Experiment, promoted: Change, rolled_back: Change, run
     table.add_row("verdict of the test", f"passed after {sum(verdict['runs'].values())} runs")
     table.add_row("", promoted.reason)
     table.add_row("effect on the duration", f"{verdict['effect']:+.0%}, 95 % interval {low:+.0%} to {high:+.0%}")
-    table.add_row("guarantee", f"at most {experiment.policy['alpha']:.0%} wrong verdicts, looking after every run")
+    table.add_row("guarantee", f"at most {experiment.policy.alpha:.0%} wrong verdicts, looking after every run")
     table.add_row("rollback", rolled_back.reason)
     table.add_row("time of detection", f"{runs} runs, {seconds:.0f} s after the regression began")
     table.add_row("live plan now", rolled_back.plan_after.describe())

@@ -9,6 +9,7 @@ import math
 import pytest
 from attrs import evolve
 
+from victor_autotune_plugin._model.converter import from_plain
 from victor_autotune_plugin._model.policy import E_RULES
 from victor_autotune_plugin.experiment import Judge, Observation, Policy, assign
 from victor_autotune_plugin.experiment.eprocess import LARGEST, EBoundary, PairedPrimary, Wealth
@@ -150,7 +151,7 @@ def test_the_same_runs_give_the_same_verdict_bit_for_bit(rule, make_runs):
     for run in runs:
         asked.observe(run)
         asked.verdict()
-        silent.observe(Observation.from_dict(json.loads(json.dumps(run.to_dict()))))
+        silent.observe(from_plain(Observation, json.loads(json.dumps(run.to_dict()))))
     assert json.dumps(asked.verdict().to_dict()) == json.dumps(silent.verdict().to_dict())
 
 

@@ -7,6 +7,7 @@ import random
 import pytest
 from attrs import evolve
 
+from victor_autotune_plugin._model.converter import from_plain
 from victor_autotune_plugin.experiment import Judge, Observation, Policy, task_effects
 
 
@@ -177,7 +178,7 @@ def test_a_verdict_does_not_depend_on_how_often_it_is_asked_for(make_runs):
             asked.verdict()
             silent.observe(run)
         assert asked.verdict() == silent.verdict()
-        replayed = decide([Observation.from_dict(json.loads(json.dumps(run.to_dict()))) for run in runs])
+        replayed = decide([from_plain(Observation, json.loads(json.dumps(run.to_dict()))) for run in runs])
         assert json.dumps(replayed.to_dict()) == json.dumps(silent.verdict().to_dict())
 
 

@@ -6,6 +6,7 @@ import math
 import pytest
 from attrs import evolve
 
+from victor_autotune_plugin._model.converter import from_plain
 from victor_autotune_plugin.experiment import Observation, Watch, WatchPolicy
 
 HOLDBACK = {"control": 0.1, "treatment": 0.9}
@@ -168,7 +169,7 @@ def test_a_watch_replays_bit_for_bit_however_often_it_was_asked(make_runs):
     for run in runs:
         asked.observe(run)
         asked.verdict()
-        silent.observe(Observation.from_dict(json.loads(json.dumps(run.to_dict()))))
+        silent.observe(from_plain(Observation, json.loads(json.dumps(run.to_dict()))))
     assert json.dumps(asked.verdict().to_dict()) == json.dumps(silent.verdict().to_dict())
 
 

@@ -204,7 +204,7 @@ def test_a_suggestion_for_another_metric_is_tested_when_the_tuner_has_nothing_be
     team = start(strategies=("tool_budget",))
     team.run_until("started")
     (experiment,) = team.experiments()
-    assert (experiment.strategy, experiment.policy["metric"]) == ("tool_budget", "tool_calls")
+    assert (experiment.strategy, experiment.policy.metric) == ("tool_budget", "tool_calls")
     for _ in range(20):
         assert team.experiments()[-1].status == "running"  # the tuner knows nothing of this metric, and lets it alone
         team.run()

@@ -548,7 +548,7 @@ def test_a_test_decides_by_the_metric_that_is_claimed_and_loosens_nothing_by_its
     team = Simulation(tmp_path, with_entry_points=True)
     for _ in range(8):
         team.run()
-    policies = [(one.policy["metric"], one.watch_policy["metric"]) for one in team.experiments()]
+    policies = [(one.policy.metric, one.watch_policy.metric) for one in team.experiments()]
     assert policies == ([] if needs_person else [("score", "score")])
     team.close()
 
@@ -556,7 +556,7 @@ def test_a_test_decides_by_the_metric_that_is_claimed_and_loosens_nothing_by_its
 def test_the_built_in_strategies_test_the_duration_first(team: Simulation) -> None:
     team.run_until("started")
     (experiment,) = team.experiments()
-    assert (experiment.strategy, experiment.policy["metric"]) == ("formation_selection", "duration")
+    assert (experiment.strategy, experiment.policy.metric) == ("formation_selection", "duration")
 
 
 def test_faults_are_kept_for_the_doctor(team: Simulation) -> None:

@@ -192,7 +192,7 @@ def test_csv_with_a_short_row_a_double_column_or_an_open_quote(tmp_path: Path) -
 
 def test_members_of_a_row_are_checked(tmp_path: Path) -> None:
     members = [{"id": "a", "success": True, "duration_seconds": 3}, {"id": "b", "duration_seconds": -2}]
-    with pytest.raises(MetricsError, match=r"members\[1\].duration_seconds: -2 is out of range"):
+    with pytest.raises(MetricsError, match=r"members\[1\].duration_seconds: -2.0 is out of range"):
         list(read_runs(as_list(tmp_path, {**ROW, "members": members})))
     with pytest.raises(MetricsError, match="names a member twice"):
         list(read_runs(as_list(tmp_path, {**ROW, "members": [{"id": "a"}, {"id": "a"}]})))
@@ -206,7 +206,7 @@ def test_runs_that_the_plugin_recorded_are_read_and_checked_too(tmp_path: Path) 
     assert facts == RunRow.of(recorded)
     (loaded,) = read_history(as_list(tmp_path, recorded.to_dict())).history.table(spec.key).members
     assert loaded.duration.tolist() == [2.0]
-    with pytest.raises(MetricsError, match="duration_seconds: -2 is out of range"):
+    with pytest.raises(MetricsError, match="duration_seconds: -2.0 is out of range"):
         list(read_runs(as_list(tmp_path, {**recorded.to_dict(), "duration_seconds": -2})))
     with pytest.raises(MetricsError, match="spec: the run is not as the plugin writes one"):
         list(read_runs(as_list(tmp_path, {**recorded.to_dict(), "spec": 3})))

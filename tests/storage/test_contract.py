@@ -184,7 +184,7 @@ class TestExperiments:
             transaction.save_experiment(evolve(ended, verdict={"b": [1, 2]}))
 
     @pytest.mark.parametrize(
-        "changes", [{"seed": "other"}, {"policy": {"alpha": 0.5}}, {"treatment": EMPTY_PLAN}, {"code_version": "9"}]
+        "changes", [{"seed": "other"}, {"policy": {"alpha": 0.01}}, {"treatment": EMPTY_PLAN}, {"code_version": "9"}]
     )
     def test_what_a_decision_is_replayed_from_never_changes(self, store: Store, changes: dict[str, Any]) -> None:
         with store.transaction() as transaction:

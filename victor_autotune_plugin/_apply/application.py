@@ -226,11 +226,11 @@ class Application:
         Raises:
             AutotuneError: If what the runner returns can't be used, or the change can't be made.
         """
-        from ..experiment import CONTROL, METRICS, Policy
+        from ..experiment import CONTROL, METRICS
         from .trial import Trial, observed
 
         metric = self._suggestion.metadata.metric
-        policy = Policy.from_dict(policy_of(self._team.settings, metric if metric in METRICS else None))
+        policy = policy_of(self._team.settings, metric if metric in METRICS else None)
         trial = Trial(policy, seed=self._seed(), runs_per_arm=runs_per_arm or policy.max_runs_per_arm)
         configs = {CONTROL: dict(self._target.config)}
         while (arm := trial.next_arm) is not None:

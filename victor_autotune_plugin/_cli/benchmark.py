@@ -254,10 +254,9 @@ def _new_trial(settings: Settings, runs: int, *names: object) -> Trial:
     """
     from .._apply.trial import Trial
     from .._tuning.suggestions import policy_of
-    from ..experiment import Policy
 
     seed = hashlib.sha256("\n".join(map(str, names)).encode("utf-8", "surrogatepass")).hexdigest()[:16]
-    return Trial(Policy.from_dict(policy_of(settings)), seed=seed, runs_per_arm=runs)
+    return Trial(policy_of(settings), seed=seed, runs_per_arm=runs)
 
 
 def _new_screen(title: str, runs: int, *, as_json: bool) -> RunsScreen:

@@ -17,6 +17,7 @@ from .status import TeamFacts, statistics, team_facts
 if TYPE_CHECKING:
     from .._model.experiment import Change, TeamState
     from .._model.optimization import OptimizationSuggestion
+    from .._model.policy import Policy, WatchPolicy
     from .._settings import Settings
     from .._tuning.next_test import Advice
     from ..experiment.fixed_sample import Comparison
@@ -180,11 +181,11 @@ def _outlook(facts: TeamFacts, settings: Settings) -> list[str]:
     return [*_running(experiment.policy, facts.verdict or {})]
 
 
-def _running(policy: Mapping[str, Any], verdict: Mapping[str, Any]) -> Iterator[str]:
+def _running(policy: Policy, verdict: Mapping[str, Any]) -> Iterator[str]:
     from ..experiment.words import evidence_in_words
 
     runs = verdict["runs"]
-    least, most = policy["min_runs_per_arm"], policy["max_runs_per_arm"]
+    least, most = policy.min_runs_per_arm, policy.max_runs_per_arm
     if min(runs.values()) < least:
         yield (
             f"It may pass from {least} runs in each arm on; there are {runs['control']} of the control and "
@@ -192,10 +193,10 @@ def _running(policy: Mapping[str, Any], verdict: Mapping[str, Any]) -> Iterator[
         )
     boundary = verdict["boundary"]
     if boundary is not None:
-        now = evidence_in_words(policy.get("rule", ""), verdict["statistic"], boundary)
+        now = evidence_in_words(policy.rule, verdict["statistic"], boundary)
         yield (
             f"It passes when the evidence reaches its boundary (now {now}), with an estimated improvement of at least "
-            f"{show.percent(policy['minimum_improvement'])} and every guardrail clear."
+            f"{show.percent(policy.minimum_improvement)} and every guardrail clear."
         )
     if verdict["runs_needed"] is not None:
         more = show.count(verdict["runs_needed"], "more run")
@@ -209,14 +210,14 @@ def _running(policy: Mapping[str, Any], verdict: Mapping[str, Any]) -> Iterator[
     yield f"It ends without proof after {most} runs in each arm, or earlier if a pass becomes very unlikely."
 
 
-def _watched(policy: Mapping[str, Any], verdict: Mapping[str, Any]) -> Iterator[str]:
+def _watched(policy: WatchPolicy, verdict: Mapping[str, Any]) -> Iterator[str]:
     yield (
         "The plan is rolled back as soon as harm is proven: worse than the plan it replaced, success down by more "
-        f"than {show.points(policy['success_drop']).lstrip('+')}, or P95 up by more than "
-        f"{show.percent(policy['p95_rise'])}."
+        f"than {show.points(policy.success_drop).lstrip('+')}, or P95 up by more than "
+        f"{show.percent(policy.p95_rise)}."
     )
     seen = sum(verdict["runs"].values())
-    yield f"It is settled after {policy['max_runs']} runs without that; there are {seen}."
+    yield f"It is settled after {policy.max_runs} runs without that; there are {seen}."
     if verdict.get("drift"):
         yield "The replaced plan is slower than in the test, too. That is a drift, and no reason to roll back."
 

@@ -110,7 +110,7 @@ def _print_experiment(found: Explanation) -> None:
             f"{show.change(verdict['effect'])}, "
             + ("no interval yet" if None in (low, high) else f"interval {show.interval(low, high)}"),
         ),
-        ("Evidence", _evidence(experiment.policy.get("rule", ""), verdict)),
+        ("Evidence", _evidence(experiment.policy.rule, verdict)),
     ]
     if found.facts.watch is not None:
         seen = found.facts.watch["runs"]

@@ -207,7 +207,7 @@ def statistics(store: Store, experiment: Experiment) -> list[Comparison]:
 
     judge = new_judge(experiment)
     feed(judge, store.observations(experiment.id, "test"))
-    return summarise(experiment.policy["metric"], judge.counted, seed=crc32(experiment.seed.encode()))
+    return summarise(experiment.policy.metric, judge.counted, seed=crc32(experiment.seed.encode()))
 
 
 def verdicts(store: Store, experiment: Experiment) -> tuple[Mapping[str, Any], Mapping[str, Any] | None]:

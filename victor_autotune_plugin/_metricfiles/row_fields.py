@@ -245,9 +245,11 @@ def _members(value: object) -> list[MemberOutcome]:
 
 def _recorded(row: Mapping[str, Any]) -> dict[str, Any]:
     """Return a run that the plugin recorded as a row whose values are checked like any other's."""
+    from .._model import converter
+
     try:
-        run = RunRow.of(TeamRun.from_dict(row))
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        run = RunRow.of(converter.from_plain(TeamRun, row))
+    except converter.PlainDataError as error:
         what = f"spec: the run is not as the plugin writes one ({type(error).__name__})"
         raise WrongValueError(what, "Export it again.") from None
     members = [{name: getattr(member, name) for name in _MEMBER_FIELDS} for member in run.members]

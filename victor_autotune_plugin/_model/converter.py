@@ -1,7 +1,7 @@
 """The one way between values and plain data: what store rows, archives and `--json` hold.
 
-`msgspec` reads plain data into attrs classes. It is strict about types, ignores keys that a newer version wrote, gives a
-missing key its default, and runs the classes' validators. It runs no attrs converters, so the types of the model's
+`msgspec` reads plain data into attrs classes. It is strict about types, ignores keys that a newer version wrote, gives
+a missing key its default, and runs the classes' validators. It runs no attrs converters, so the types of the model's
 fields are those that it makes. Import this on first use: it loads msgspec.
 """
 
@@ -11,15 +11,18 @@ import types
 from collections.abc import Iterable, Mapping
 from enum import Enum
 from functools import cache
+from math import isfinite
 from typing import Annotated, Any, Final, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 from attrs import NOTHING, fields, fields_dict, has
 
 from .plan import TeamPlan
-from .quantities import HOLDS, NotEmpty, OneOf, Within
+from .quantities import NotEmpty, OneOf, Within
 
 _T = TypeVar("_T")
+
+_PLAIN: Final = frozenset({str, int, float, bool, type(None)})
 
 _LONGEST_SHOWN: Final = 40
 
@@ -45,18 +48,21 @@ def to_plain(value: Any) -> Any:
         value: A value of the model, a collection of them, or what JSON has already. Scalars and arrays of numpy, which
             evidence may hold, become numbers and lists.
     """
-    if isinstance(value, str | int | float | None) and not isinstance(value, Enum):
-        return value.item() if hasattr(value, "item") else value
+    if type(value) in _PLAIN:
+        return value
     if isinstance(value, TeamPlan):
         return {name: to_plain(knob) for name in _names(TeamPlan) if (knob := getattr(value, name)) is not None}
-    if has(type(value)):
-        return {name: to_plain(getattr(value, name)) for name in _names(type(value))}
+    kind: Any = type(value)
+    if has(kind):
+        return {name: to_plain(getattr(value, name)) for name in _names(kind)}
     if isinstance(value, Mapping):
         return {str(key): to_plain(item) for key, item in value.items()}
     if isinstance(value, Enum):
         return to_plain(value.value)
     if hasattr(value, "tolist"):
         return value.tolist()
+    if isinstance(value, str | int | float):  # a subclass of them
+        return value
     if isinstance(value, Iterable):
         return [to_plain(item) for item in value]
     raise TypeError(f"{type(value).__qualname__} is not plain data")
@@ -81,7 +87,7 @@ def from_plain(kind: type[_T], data: Any, at: str = "") -> _T:
 
 
 def check(kind: Any, data: Any, at: str = "") -> None:
-    """Make sure that plain data which somebody else wrote is a value's, the bounds of its numbers included.
+    """Make sure that plain data of another program is a value's, the bounds of its numbers included.
 
     Args:
         kind: As for `from_plain`.
@@ -119,10 +125,8 @@ def _check_fields(cls: type, data: Mapping[str, Any], at: str) -> None:
         if one.name not in data:
             if one.default is NOTHING:
                 raise PlainDataError(path, "is missing")
-        elif HOLDS not in one.metadata:
+        else:
             check(hints[one.name], data[one.name], path)
-        elif data[one.name] is not None:
-            check(one.metadata[HOLDS], data[one.name], path)
     if any(one.validator is not None for one in fields(cls)):
         try:
             msgspec.convert(data, cls)
@@ -159,7 +163,7 @@ def _check_bounds(base: Any, bounds: list[Any], data: Any, at: str) -> None:
                 continue
             check(base, data, at)
             if not bound.low <= data <= bound.high:
-                limits = f"at least {bound.low:g}" if bound.high == float("inf") else f"from {bound.low:g} to {bound.high:g}"
+                limits = f"from {bound.low:g} to {bound.high:g}" if isfinite(bound.high) else f"at least {bound.low:g}"
                 raise PlainDataError(at, f"must be {limits}, not {_shown(data)}")
 
 
@@ -204,5 +208,5 @@ def _hints(cls: type) -> dict[str, Any]:
 
 
 @cache
-def _names(cls: type) -> tuple[str, ...]:
+def _names(cls: Any) -> tuple[str, ...]:
     return tuple(fields_dict(cls))

@@ -8,8 +8,8 @@ from typing import Any, Final, Literal, TypeVar
 from attrs import field, frozen
 
 from .plan import EMPTY_PLAN, TeamPlan, TeamSpec
-from .policy import Policy, Verdict, WatchPolicy, WatchVerdict
-from .quantities import HOLDS, Arm, Count, Name, UnixTime
+from .policy import Policy, WatchPolicy
+from .quantities import Arm, Count, Name, UnixTime
 
 _T = TypeVar("_T")
 
@@ -164,8 +164,8 @@ class Experiment(_Plain):
     decided_at: UnixTime | None = None
     promoted_at: UnixTime | None = None
     ended_at: UnixTime | None = None
-    verdict: Mapping[str, Any] | None = field(default=None, metadata={HOLDS: Verdict})
-    watch_verdict: Mapping[str, Any] | None = field(default=None, metadata={HOLDS: WatchVerdict})
+    verdict: Mapping[str, Any] | None = None
+    watch_verdict: Mapping[str, Any] | None = None
     code_version: str = ""
     task_effects: Mapping[str, float] = field(factory=dict)
 

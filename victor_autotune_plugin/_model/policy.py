@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any, Final, TypeVar
+from typing import Annotated, Any, Final
 
-from attrs import Attribute, asdict, field, fields, frozen
+from attrs import Attribute, asdict, field, frozen
+
+from .quantities import Count, Figure, OneOf, Share, Within
 
 METRICS: Final = ("duration", "cost", "tool_calls", "score")
 """Metrics a test can decide on. More is better for `score`, less for the others."""
@@ -49,8 +50,6 @@ GUARDRAILS: Final = ("success", "score", "p95", "mean", "cost", "tool_calls")
 MAX_RUNS: Final = 2000
 """Longest test and watch, in runs per arm and in runs: as far as the boundaries were checked."""
 
-P = TypeVar("P")
-
 
 def _within(low: float, high: float) -> Any:
     def check(_: object, attribute: Attribute[Any], value: Any) -> None:
@@ -80,14 +79,6 @@ def _one_of(names: tuple[str, ...]) -> Any:
 def _flag(_: object, attribute: Attribute[Any], value: Any) -> None:
     if not isinstance(value, bool):
         raise ValueError(f"{attribute.name} must be True or False, not {value!r}")
-
-
-def _read(cls: type[P], data: Mapping[str, Any]) -> P:
-    names = {attribute.name for attribute in fields(cls)}  # type: ignore[arg-type]
-    unknown = sorted(set(data) - names)
-    if unknown:
-        raise ValueError(f"{unknown[0]} is not a field of {cls.__name__}; it has {', '.join(sorted(names))}")
-    return cls(**data)
 
 
 @frozen
@@ -135,17 +126,8 @@ class Policy:
             )
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain JSON-able data; `from_dict` reads it back."""
+        """Return plain JSON-able data."""
         return asdict(self)
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Policy:
-        """Read what `to_dict` wrote; fields that are absent have their defaults.
-
-        Raises:
-            ValueError: For a field that isn't one.
-        """
-        return _read(cls, data)
 
 
 @frozen
@@ -177,17 +159,8 @@ class WatchPolicy:
     max_probes: int = field(default=20, validator=_integer(0, MAX_RUNS))
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain JSON-able data; `from_dict` reads it back."""
+        """Return plain JSON-able data."""
         return asdict(self)
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> WatchPolicy:
-        """Read what `to_dict` wrote; fields that are absent have their defaults.
-
-        Raises:
-            ValueError: For a field that isn't one.
-        """
-        return _read(cls, data)
 
 
 def plain(value: Any) -> Any:
@@ -210,13 +183,13 @@ class GuardrailEvidence:
         status: `ok`, `unclear`, `harmed` or `no data`.
     """
 
-    name: str
-    control: float
-    treatment: float
-    change: float
-    margin: float
-    statistic: float
-    boundary: float
+    name: Annotated[str, OneOf(GUARDRAILS)]
+    control: Figure
+    treatment: Figure
+    change: Figure
+    margin: Figure
+    statistic: Figure
+    boundary: Figure
     status: str
 
     def to_dict(self) -> dict[str, Any]:
@@ -250,18 +223,18 @@ class Verdict:
 
     status: str
     reason: str
-    metric: str
-    runs: dict[str, int]
-    effect: float
-    interval: tuple[float, float]
-    statistic: float
-    boundary: float
-    error_rate: float
-    minimum_detectable_effect: float | None
-    runs_needed: int | None
+    metric: Annotated[str, OneOf(METRICS)]
+    runs: dict[str, Count]
+    effect: Figure
+    interval: tuple[Figure, Figure]
+    statistic: Annotated[float, Within()]
+    boundary: Figure
+    error_rate: Share
+    minimum_detectable_effect: Figure | None
+    runs_needed: Count | None
     guardrails: tuple[GuardrailEvidence, ...]
-    sample_ratio_p_value: float
-    ignored: dict[str, int]
+    sample_ratio_p_value: Share
+    ignored: dict[str, Count]
 
     @property
     def is_final(self) -> bool:
@@ -295,15 +268,15 @@ class HarmEvidence:
         status: `ok`, `alarm` (not confirmed yet), `confirmed`, or `no data`.
     """
 
-    name: str
-    reference: float
-    promoted: float
-    change: float
-    threshold: float
-    statistic: float
-    boundary: float
-    confirmation: float
-    confirmation_needed: float
+    name: Annotated[str, OneOf(tuple(HARM_SHARES))]
+    reference: Figure
+    promoted: Figure
+    change: Figure
+    threshold: Figure
+    statistic: Figure
+    boundary: Figure
+    confirmation: Figure
+    confirmation_needed: Figure
     status: str
 
     def to_dict(self) -> dict[str, Any]:
@@ -334,14 +307,14 @@ class WatchVerdict:
     status: str
     reason: str
     harm: str | None
-    runs: dict[str, int]
-    detected_at: int | None
-    effect: float
-    error_rate: float
+    runs: dict[str, Count]
+    detected_at: Count | None
+    effect: Figure
+    error_rate: Share
     drift: bool
     wants_control: bool
     evidence: tuple[HarmEvidence, ...]
-    ignored: dict[str, int]
+    ignored: dict[str, Count]
 
     @property
     def is_final(self) -> bool:

@@ -1,4 +1,4 @@
-"""Types of fields that say what a number may be. Their bounds are checked where data comes from elsewhere (`converter`)."""
+"""Types of fields that say what a value may be. `converter` checks it in data that another program wrote."""
 
 from __future__ import annotations
 
@@ -52,9 +52,6 @@ ARMS: Final = (CONTROL, TREATMENT)
 
 Arm = Annotated[str, OneOf(ARMS)]
 """One of `ARMS`."""
-
-HOLDS: Final = "holds"
-"""Key in the metadata of a field that keeps plain data: the class whose plain data it is."""
 
 Count = Annotated[int, Within(0, _LARGEST_WHOLE)]
 """A whole number from 0."""

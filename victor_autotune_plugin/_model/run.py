@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from attrs import Attribute, asdict, field, frozen
 
 from .experiment import Assignment, Phase
 from .plan import EMPTY_PLAN, TeamPlan, TeamSpec
-from .quantities import ARMS, CONTROL, TREATMENT, Arm, Count, Dollars, Name, Seconds, Share, UnixTime
+from .quantities import ARMS as ARMS
+from .quantities import CONTROL as CONTROL
+from .quantities import TREATMENT as TREATMENT
+from .quantities import Arm, Count, Dollars, Name, Seconds, Share, UnixTime
 
 if TYPE_CHECKING:
     from .._settings import Settings

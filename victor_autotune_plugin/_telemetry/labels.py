@@ -77,7 +77,9 @@ def run_attributes(run: TeamRun) -> dict[str, Any]:
     if plan.tool_budget is not None:
         attributes[names.PLAN_TOOL_BUDGET] = plan.tool_budget
     if plan.member_budgets is not None:
-        attributes[names.PLAN_MEMBER_BUDGETS] = [f"{name}:{calls}" for name, calls in sorted(plan.member_budgets.items())]
+        attributes[names.PLAN_MEMBER_BUDGETS] = [
+            f"{name}:{calls}" for name, calls in sorted(plan.member_budgets.items())
+        ]
     if plan.timeout_seconds is not None:
         attributes[names.PLAN_TIMEOUT] = float(plan.timeout_seconds)
     return attributes

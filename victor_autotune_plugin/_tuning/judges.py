@@ -123,7 +123,7 @@ class Verdicts:
     @staticmethod
     def _is_full(context: RunContext, experiment: Experiment) -> bool:
         """Return whether a test has used all its runs; what is unclear then stays so."""
-        most: int = experiment.policy["max_runs_per_arm"]
+        most = experiment.policy.max_runs_per_arm
         return context.changes.transaction.next_index(experiment.id, "test") >= 2 * most
 
     def _give_up(self, context: RunContext, experiment: Experiment, outlook: TestOutlook, *, passed: bool) -> None:
@@ -173,7 +173,7 @@ class Verdicts:
             experiment=watched,
             evidence=evidence,
             rollback_plan=experiment.control,
-            improvement_percent=100 * verdict.effect * (1 if experiment.policy["metric"] == "score" else -1),
+            improvement_percent=100 * verdict.effect * (1 if experiment.policy.metric == "score" else -1),
         )
 
     def _judge_watch(self, context: RunContext, experiment: Experiment) -> None:
@@ -244,9 +244,9 @@ def new_judge(experiment: Experiment) -> Judge:
     Args:
         experiment: The experiment: its policy, and what was known of the tasks before.
     """
-    from ..experiment import Judge, Policy
+    from ..experiment import Judge
 
-    return Judge(Policy.from_dict(experiment.policy), task_effects=experiment.task_effects)
+    return Judge(experiment.policy, task_effects=experiment.task_effects)
 
 
 def new_watch(experiment: Experiment, test: Sequence[Observation]) -> Watch:
@@ -256,8 +256,8 @@ def new_watch(experiment: Experiment, test: Sequence[Observation]) -> Watch:
         experiment: The experiment.
         test: All observations of its test, in order. Those that decided it are what the watch compares with.
     """
-    from ..experiment import Watch, WatchPolicy
+    from ..experiment import Watch
 
     last = feed(new_judge(experiment), test)
     reference = [observation for observation in test if observation.order <= last]
-    return Watch(WatchPolicy.from_dict(experiment.watch_policy), reference=reference)
+    return Watch(experiment.watch_policy, reference=reference)

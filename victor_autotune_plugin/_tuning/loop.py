@@ -136,7 +136,7 @@ class TuningLoop:
         index = transaction.next_index(experiment.id, phase)
         weights = None
         if phase == "watch":
-            holdback = float(experiment.watch_policy["holdback"])
+            holdback = experiment.watch_policy.holdback
             weights = {CONTROL: holdback, TREATMENT: 1 - holdback}
         arm = assign(f"{experiment.seed}:{phase}", index, weights)
         if phase == "watch" and self._judges.watch(changes, experiment).wants_control:

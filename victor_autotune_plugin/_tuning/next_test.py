@@ -175,7 +175,7 @@ class Challengers:
     def outlook(self, team: TeamRecord, test: Experiment) -> TestOutlook | None:
         """Return what the tuner says of a running test or a watched promotion; None when it is off or failed."""
         settings = team.settings
-        if settings.tuner.risk == "off" or test.policy["metric"] != settings.experiment.metric:
+        if settings.tuner.risk == "off" or test.policy.metric != settings.experiment.metric:
             return None
         with failsafe.guard("outlook of a test"):
             tuner = self.tuners.of(team)

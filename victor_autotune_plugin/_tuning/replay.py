@@ -62,7 +62,7 @@ def replay(
 
     differences: dict[str, tuple[Any, Any]] = {}
     if experiment.assignment_version == ASSIGNMENT_VERSION:
-        holdback = float(experiment.watch_policy["holdback"])
+        holdback = experiment.watch_policy.holdback
         for one in assignments:
             weights = {CONTROL: holdback, TREATMENT: 1 - holdback} if one.phase == "watch" else None
             arm = assign(f"{experiment.seed}:{one.phase}", one.index, weights)

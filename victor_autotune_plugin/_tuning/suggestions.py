@@ -6,7 +6,7 @@ import hashlib
 import uuid
 from collections.abc import Iterable, Sequence
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from attrs import asdict
 
@@ -14,6 +14,7 @@ from .. import failsafe
 from .._model.experiment import Experiment, TeamState
 from .._model.optimization import OptimizationPriority, OptimizationSuggestion, OptimizationType
 from .._model.plan import TeamPlan, TeamSpec
+from .._model.policy import Policy, WatchPolicy
 from .._model.run import CONTROL, Observation
 from .hookmanager import HookManager
 
@@ -166,23 +167,19 @@ def new_experiment(
     )
 
 
-def policy_of(settings: Settings, metric: str | None = None) -> dict[str, Any]:
-    """Return the policy that a team's settings give its tests, as plain data.
+def policy_of(settings: Settings, metric: str | None = None) -> Policy:
+    """Return the policy that a team's settings give its tests.
 
     Args:
         settings: The settings.
         metric: What decides; None for the settings'.
     """
-    from ..experiment import Policy
-
     wanted = asdict(settings.experiment)
     del wanted["min_history"]
-    return Policy(**{**wanted, "metric": metric or wanted["metric"]}).to_dict()
+    return Policy(**{**wanted, "metric": metric or wanted["metric"]})
 
 
-def _watch_policy(settings: Settings, metric: str) -> dict[str, Any]:
-    from ..experiment import WatchPolicy
-
+def _watch_policy(settings: Settings, metric: str) -> WatchPolicy:
     watch, test = settings.watch, settings.experiment
     return WatchPolicy(
         alpha=watch.alpha,
@@ -191,7 +188,7 @@ def _watch_policy(settings: Settings, metric: str) -> dict[str, Any]:
         max_runs=watch.max_runs,
         success_drop=test.success_margin,
         p95_rise=test.p95_margin,
-    ).to_dict()
+    )
 
 
 def reason_to_wait(suggestion: OptimizationSuggestion, runs: Sequence[TeamRun], settings: Settings) -> str | None:
@@ -216,7 +213,7 @@ def reason_to_wait(suggestion: OptimizationSuggestion, runs: Sequence[TeamRun], 
 
 def _chance(suggestion: OptimizationSuggestion, runs: Sequence[TeamRun], settings: Settings) -> float | None:
     """Return the probability that a test proves what is suggested; None where that can't be told."""
-    from ..experiment import METRICS, Policy, chance_of_proof, log_spread
+    from ..experiment import METRICS, chance_of_proof, log_spread
 
     metric, interval = suggestion.metadata.metric, suggestion.metadata.interval_percent
     if metric not in METRICS or metric == "score" or not interval:
@@ -226,7 +223,7 @@ def _chance(suggestion: OptimizationSuggestion, runs: Sequence[TeamRun], setting
         spread = max(log_spread(metric, observed(runs)), _LEAST_SPREAD)
     except ValueError:  # too few runs with a value
         return None
-    return chance_of_proof(low, high, spread, Policy.from_dict(policy_of(settings, metric)))
+    return chance_of_proof(low, high, spread, policy_of(settings, metric))
 
 
 def known_tasks(metric: str, runs: Sequence[TeamRun]) -> dict[str, float]:

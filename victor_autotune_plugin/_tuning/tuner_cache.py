@@ -165,7 +165,7 @@ def _events(tuner: Tuner, one: Experiment, metric: str) -> Iterator[tuple[float,
         yield ended, f"{one.id} aborted", partial(tuner.aborted, one.treatment)
         return
     promoted = one.promoted_at is not None
-    effect = (one.verdict or {}).get("effect") if one.policy["metric"] == metric != "score" else None
+    effect = (one.verdict or {}).get("effect") if one.policy.metric == metric != "score" else None
     gain = None if effect is None else -effect
     end = partial(tuner.ended, one.treatment, promoted=promoted, effect=gain)
     yield ended, f"{one.id} decided", partial(against_control, end)

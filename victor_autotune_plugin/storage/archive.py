@@ -8,16 +8,17 @@ the kind of what it holds: a `run`, a `change`, an `experiment` with all that it
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Self, get_args
 
 from attrs import frozen
 
-from .._model.experiment import Assignment, Change, Experiment, Phase, TeamState
+from .._model.converter import PlainDataError, check, from_plain
+from .._model.experiment import TAKES_BACK, Assignment, Change, Experiment, Phase, TeamState
+from .._model.policy import Verdict, WatchVerdict
+from .._model.quantities import Count, Name
 from .._model.run import Observation, TeamRun
 from ..errors import AutotuneError
-from .experiment_shape import check_experiment
-from .shapes import CHANGE, RUN, TEAM, Shape, ShapeError
 
 if TYPE_CHECKING:
     from . import Store
@@ -73,31 +74,72 @@ class ExperimentRecord:
         }
 
     @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        """Read what `to_dict` wrote."""
-        owner = {"experiment_id": data["id"]}
+    def read(cls, data: Mapping[str, Any]) -> Self:
+        """Read what `to_dict` wrote.
+
+        Raises:
+            PlainDataError: At the first field that is not as it should be, or does not fit the others.
+        """
+        assignments = [{**one, "experiment_id": data["id"]} for one in _listed(data, "assignments")]
+        _check_assignments(assignments)
+        observations = _listed(data, "observations")
+        _check_observations(observations, assignments)
         return cls(
-            Experiment.from_dict(data),
-            tuple(Assignment.from_dict({**one, **owner}) for one in data["assignments"]),
+            from_plain(Experiment, data),
+            from_plain(tuple[Assignment, ...], assignments),
             {
-                phase: tuple(
-                    Observation.from_dict(_without(one, "phase"))
-                    for one in data["observations"]
-                    if one["phase"] == phase
-                )
+                phase: tuple(from_plain(Observation, one) for one in observations if one["phase"] == phase)
                 for phase in get_args(Phase)
             },
         )
 
 
+def _listed(data: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
+    if name not in data:
+        raise PlainDataError(name, "is missing")
+    check(tuple[Mapping[str, Any], ...], data[name], name)
+    found: list[Mapping[str, Any]] = data[name]
+    return found
+
+
+def _check_assignments(assignments: Sequence[Mapping[str, Any]]) -> None:
+    check(tuple[Assignment, ...], assignments, "assignments")
+    nexts = dict.fromkeys(get_args(Phase), 0)
+    units: set[tuple[str, str]] = set()
+    for number, one in enumerate(assignments):
+        here = f"assignments[{number}]"
+        if one["index"] != nexts[one["phase"]]:
+            expected = f"must be {nexts[one['phase']]}, the next of its phase, not {one['index']}"
+            raise PlainDataError(f"{here}.index", expected)
+        if (one["phase"], one["unit"]) in units:
+            raise PlainDataError(f"{here}.unit", "was assigned before")
+        nexts[one["phase"]] += 1
+        units.add((one["phase"], one["unit"]))
+
+
+def _check_observations(observations: Sequence[Mapping[str, Any]], assignments: Sequence[Mapping[str, Any]]) -> None:
+    assigned = {(one["phase"], one["index"]) for one in assignments}
+    runs: set[str] = set()
+    for number, one in enumerate(observations):
+        here = f"observations[{number}]"
+        for name, kind in (("phase", Phase), ("run_id", Name)):
+            check(kind, one.get(name), f"{here}.{name}")
+        check(Observation, one, here)
+        if (one["phase"], one["index"]) not in assigned:
+            raise PlainDataError(f"{here}.index", f"{one['index']} is not among the assignments")
+        if one["run_id"] in runs:
+            raise PlainDataError(f"{here}.run_id", "was observed before")
+        runs.add(one["run_id"])
+
+
 Item = TeamRun | Change | ExperimentRecord | TeamState
 """What a line holds."""
 
-_KINDS: Final[Mapping[str, tuple[type[Item], Shape]]] = {
-    "run": (TeamRun, RUN),
-    "change": (Change, CHANGE),
-    "experiment": (ExperimentRecord, check_experiment),
-    "team": (TeamState, TEAM),
+_KINDS: Final[Mapping[str, type[Item]]] = {
+    "run": TeamRun,
+    "change": Change,
+    "experiment": ExperimentRecord,
+    "team": TeamState,
 }
 
 
@@ -117,7 +159,7 @@ def to_line(item: Item | Mapping[str, Any]) -> str:
     if isinstance(item, Mapping):
         data: Mapping[str, Any] = item
     else:
-        data = {next(kind for kind, (cls, _) in _KINDS.items() if isinstance(item, cls)): item.to_dict()}
+        data = {next(kind for kind, cls in _KINDS.items() if isinstance(item, cls)): item.to_dict()}
     return json.dumps(data, separators=(",", ":"), ensure_ascii=True) + "\n"
 
 
@@ -179,12 +221,25 @@ def _item(line: bytes, where: str) -> Item:
         kinds = ", ".join(f'{{"{kind}": …}}' for kind in _KINDS)
         raise ArchiveError(f"must hold one of {kinds}", where=where)
     ((kind, values),) = data.items()
-    cls, check = _KINDS[kind]
     try:
-        check(values, "")
-        return cls.from_dict(values)
-    except ShapeError as error:
+        return _read(_KINDS[kind], values)
+    except PlainDataError as error:
         raise ArchiveError(error.message, where=f"{where}:{error.field or kind}") from error
+
+
+def _read(cls: type[Item], values: Any) -> Item:
+    if cls is ExperimentRecord:
+        check(Experiment, values)
+        check(Verdict | None, values.get("verdict"), "verdict")
+        check(WatchVerdict | None, values.get("watch_verdict"), "watch_verdict")
+        return ExperimentRecord.read(values)
+    if cls is Change and isinstance(values, Mapping):
+        # 0.1.0 called a failed test rejected
+        values = {"id": None, **values} | ({"action": "failed"} if values.get("action") == "rejected" else {})
+    check(cls, values)
+    if cls is Change and TAKES_BACK in values.get("evidence", {}):
+        check(tuple[Count, ...], values["evidence"][TAKES_BACK], f"evidence.{TAKES_BACK}")
+    return from_plain(cls, values)
 
 
 def _without(data: Mapping[str, Any], *names: str) -> dict[str, Any]:

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
-from attrs import fields_dict
-
+from .._model.converter import from_plain, to_plain
 from .._model.experiment import Assignment, Change, Experiment, Phase, TeamState
 from .._model.plan import TeamPlan, TeamSpec
 from .._model.run import MemberOutcome, Observation, PlannedRun, RunStart, TeamRun, TokenUse
@@ -25,24 +24,12 @@ Values = dict[str, Any]
 
 _MOST_TEXTS: Final = 512
 
-_T = TypeVar("_T", MemberOutcome, TokenUse)
-
-_KNOWN: Final[dict[type, tuple[str, ...]]] = {kind: tuple(fields_dict(kind)) for kind in (MemberOutcome, TokenUse)}
-
 _MOST_RUNS: Final = 1000
 
 _MOST_TEAMS: Final = 100
 
 
-def _plain(value: Any) -> Any:
-    if hasattr(value, "tolist"):  # numpy's scalars and arrays, which evidence may hold
-        return value.tolist()
-    if isinstance(value, Mapping):
-        return dict(value)
-    raise TypeError(f"{type(value).__qualname__} is not plain data")
-
-
-encode: Final = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, default=_plain).encode
+encode: Final = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, default=to_plain).encode
 """Plain data as text."""
 
 decode: Final = json.loads
@@ -67,13 +54,13 @@ def canonical(text: str | None) -> str | None:
 @lru_cache(maxsize=_MOST_TEXTS)
 def plan(text: str) -> TeamPlan:
     """Read a plan; the runs of a team share a few, so their texts are remembered."""
-    return TeamPlan.from_dict(decode(text))
+    return from_plain(TeamPlan, decode(text))
 
 
 @lru_cache(maxsize=_MOST_TEXTS)
 def spec(text: str) -> TeamSpec:
     """Read the definition of a team; remembered like plans."""
-    return TeamSpec.from_dict(decode(text))
+    return from_plain(TeamSpec, decode(text))
 
 
 @lru_cache(maxsize=_MOST_TEXTS)
@@ -147,15 +134,16 @@ def experiment_values(experiment: Experiment) -> Values:
     return {**values, **{name: encode_optional(values[name]) for name in _EXPERIMENT_JSON}}
 
 
+def _columns(row: Any, texts: Sequence[str]) -> Values:
+    """Return a row by column name, with these columns decoded. SQLAlchemy's names are a subclass of text."""
+    values = {str(name): value for name, value in row._asdict().items()}
+    return {**values, **{name: decode_optional(values[name]) for name in texts}}
+
+
 def experiment_of(row: Any) -> Experiment:
     """Read the row of an experiment."""
-    values = row._asdict()
-    for name in _EXPERIMENT_PLANS:
-        values[name] = plan(values[name])
-    for name in _EXPERIMENT_DATA:
-        values[name] = decode_optional(values[name])
-    values["task_effects"] = values["task_effects"] or {}
-    return Experiment.from_dict(values)
+    values = _columns(row, _EXPERIMENT_JSON)
+    return from_plain(Experiment, {**values, "task_effects": values["task_effects"] or {}})
 
 
 remembered_experiment: Final = lru_cache(maxsize=_MOST_TEAMS)(experiment_of)
@@ -163,13 +151,13 @@ remembered_experiment: Final = lru_cache(maxsize=_MOST_TEAMS)(experiment_of)
 
 
 def changed_columns(row: Any, values: Values) -> list[str]:
-    """Return the columns of an experiment in which its row differs from new values; the order of keys is no difference.
+    """Return the columns of an experiment in which its row says something else than new values.
 
     Args:
-        row: The row as stored.
+        row: The row as stored, maybe by a version that wrote fewer or other keys.
         values: What `experiment_values` returned.
     """
-    stored = row._asdict()
+    stored = experiment_values(experiment_of(row))
     return [
         name
         for name, value in values.items()
@@ -189,8 +177,7 @@ def change_values(change: Change) -> Values:
 
 def change_of(row: Any) -> Change:
     """Read the row of a change."""
-    values = row._asdict()
-    return Change.from_dict({**values, **{name: decode_optional(values[name]) for name in _CHANGE_JSON}})
+    return from_plain(Change, _columns(row, _CHANGE_JSON))
 
 
 def assignment_values(assignment: Assignment) -> Values:
@@ -250,16 +237,6 @@ def fault_of(row: Any) -> Fault:
 
 
 # --- runs
-
-
-def _list(kind: type[_T], text: str) -> list[_T]:
-    known = _KNOWN[kind]
-    return [kind(**{name: item[name] for name in known if name in item}) for item in decode(text)]
-
-
-def _text(items: Sequence[MemberOutcome | TokenUse]) -> str:
-    # `asdict` takes twice as long, and this is done after every run
-    return encode([{name: getattr(item, name) for name in _KNOWN[type(item)]} for item in items])
 
 
 def start_values(start: RunStart, planned: PlannedRun, process: Values) -> Values:
@@ -322,8 +299,8 @@ def run_values(run: TeamRun, process: Values) -> Values:
         "cancelled": run.cancelled,
         "error_class": run.error_class,
         "cost_usd": None if run.cost_usd is None else at_least_zero("cost_usd", run.cost_usd, what),
-        "members": _text(run.members),
-        "tokens": _text(run.tokens),
+        "members": encode(to_plain(run.members)),
+        "tokens": encode(to_plain(run.tokens)),
         "tool_calls": run.tool_calls,
     }
 
@@ -367,8 +344,8 @@ def team_run(row: Any) -> TeamRun:
         cancelled=bool(row.cancelled),
         error_class=row.error_class,
         cost_usd=row.cost_usd,
-        members=_list(MemberOutcome, row.members or "[]"),
-        tokens=_list(TokenUse, row.tokens or "[]"),
+        members=from_plain(tuple[MemberOutcome, ...], decode(row.members or "[]")),
+        tokens=from_plain(tuple[TokenUse, ...], decode(row.tokens or "[]")),
         status=row.status,
     )
 
