@@ -206,7 +206,7 @@ def test_runs_that_the_plugin_recorded_are_read_and_checked_too(tmp_path: Path) 
     assert facts == RunRow.of(recorded)
     (loaded,) = read_history(as_list(tmp_path, recorded.to_dict())).history.table(spec.key).members
     assert loaded.duration.tolist() == [2.0]
-    with pytest.raises(MetricsError, match="duration_seconds: -2.0 is out of range"):
+    with pytest.raises(MetricsError, match=r"duration_seconds: -2\.0 is out of range"):
         list(read_runs(as_list(tmp_path, {**recorded.to_dict(), "duration_seconds": -2})))
     with pytest.raises(MetricsError, match="spec: the run is not as the plugin writes one"):
         list(read_runs(as_list(tmp_path, {**recorded.to_dict(), "spec": 3})))
