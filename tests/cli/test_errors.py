@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from victor_autotune_plugin.storage.schema import VERSION_TABLE
+from victor_autotune_plugin.storage.tables import VERSION_TABLE
 from victor_autotune_testing.made_runs import HOSTILE_NAMES
 from victor_autotune_testing.realvictor import workflow_yaml
 

@@ -18,7 +18,7 @@ from sqlalchemy import inspect, text
 from victor_autotune_plugin.errors import StoreVersionError
 from victor_autotune_plugin.storage import Store
 from victor_autotune_plugin.storage.migrate import MIGRATIONS
-from victor_autotune_plugin.storage.schema import HEAD, VERSION_TABLE, metadata
+from victor_autotune_plugin.storage.tables import HEAD, VERSION_TABLE, metadata
 from victor_autotune_testing.stored import planned, start
 
 

@@ -17,8 +17,7 @@ from .._tuning.hookmanager import HookManager
 from ..errors import AutotuneError, SettingsError, StoreError
 from ..hookspecs import PROJECT
 from ..storage import Store, default_url
-from ..storage.location import without_secrets
-from ..storage.target import target_of
+from ..storage.location import target_of, without_secrets
 from . import rendering as show
 
 OK: Final = "ok"

@@ -82,7 +82,7 @@ class Runtime:
             StoreError: If there is one that can't be used.
         """
         from ..storage import default_url
-        from ..storage.target import target_of
+        from ..storage.location import target_of
 
         file = target_of(self.resolver.database_url or default_url(self.project), 0.2).file
         return None if file is not None and not file.exists() else self.open_store()

@@ -20,11 +20,10 @@ from sqlalchemy.sql import Executable
 
 from ..errors import StoreUnavailableError
 from .failures import explain, is_busy
-from .location import prepare_file
+from .location import DatabaseTarget, prepare_file
 from .rows import Values
 from .session import Session, waits
 from .statements import statements
-from .target import Target
 
 _POLL_SECONDS: Final = 0.001
 
@@ -51,7 +50,7 @@ class Connections:
         on_open: Called with this object in the thread of a new session, before it is used.
     """
 
-    def __init__(self, target: Target, patience: float, on_open: Callable[[Connections], None]) -> None:
+    def __init__(self, target: DatabaseTarget, patience: float, on_open: Callable[[Connections], None]) -> None:
         self.target = target
         self.statements = statements(target.backend)
         self._patience = patience
@@ -198,7 +197,7 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(before=_before_fork)
 
 
-def open_session(engine: Engine, target: Target, patience: float) -> Session:
+def open_session(engine: Engine, target: DatabaseTarget, patience: float) -> Session:
     """Open a connection and set it up.
 
     Raises:

@@ -1,21 +1,33 @@
-"""Where a store is: its default place, its file, and its URL without secrets."""
+"""Where a store is: its default place, its file, its URL without secrets, and the database behind a URL."""
 
 from __future__ import annotations
 
 import os
 import re
 import stat
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
+from attrs import field, frozen
+
 from ..errors import StoreUnavailableError
+
+if TYPE_CHECKING:
+    from sqlalchemy import URL
 
 FILE_NAME: Final = "autotune.db"
 """Name of the database file in Victor's folder of a project."""
 
 _SECRET: Final = re.compile(r"(?i)([?&](?:password|sslpassword|passfile)=)[^&]*")
+
+
+_EXAMPLES: Final = "Write sqlite:////path/to/autotune.db or postgresql+psycopg://user@host/database."
+_POSTGRES_NAMES: Final = ("postgres", "postgresql", "postgresql+psycopg")
+_CONNECT_TIMEOUT_SECONDS: Final = 3
+_STATEMENT_TIMEOUT_SECONDS: Final = 30
 
 
 def default_url(project_dir: Path) -> str:
@@ -95,3 +107,78 @@ def _create_folder(folder: Path) -> None:
         _create_folder(folder.parent)
         with suppress(FileExistsError):  # another process was quicker; if it is a file, creating in it will say so
             folder.mkdir(mode=0o700)
+
+
+@frozen
+class DatabaseTarget:
+    """The database behind a URL.
+
+    Attributes:
+        url: The URL for SQLAlchemy, with its driver.
+        backend: `sqlite` or `postgresql`.
+        shown: The URL for people, without secrets.
+        file: The database file, or None when it is not a plain file.
+        connect_args: Arguments of the driver.
+        first_statements: What a new connection is told first.
+    """
+
+    url: URL
+    backend: str
+    shown: str
+    file: Path | None = None
+    connect_args: Mapping[str, Any] = field(factory=dict)
+    first_statements: tuple[str, ...] = ()
+
+
+def target_of(url: str, patience: float) -> DatabaseTarget:
+    """Read a database URL.
+
+    Args:
+        url: `sqlite:///…` or `postgresql+psycopg://…`.
+        patience: How long a statement waits for a lock, in seconds.
+
+    Raises:
+        StoreUnavailableError: It is no URL, of no database that the store knows, or its driver is missing.
+    """
+    from sqlalchemy import make_url
+    from sqlalchemy.exc import ArgumentError
+
+    shown = without_secrets(url)
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError) as error:
+        raise StoreUnavailableError("this is not a database URL", where=shown, hint=_EXAMPLES) from error
+    if parsed.drivername in ("sqlite", "sqlite+pysqlite"):
+        return _sqlite(parsed, shown)
+    if parsed.drivername in _POSTGRES_NAMES:
+        return _postgres(parsed.set(drivername="postgresql+psycopg"), shown, patience)
+    raise StoreUnavailableError(f"the store does not know {parsed.drivername!r}", where=shown, hint=_EXAMPLES)
+
+
+def _sqlite(url: URL, shown: str) -> DatabaseTarget:
+    database = url.database or ""
+    if not database or ":memory:" in database or url.query.get("mode") == "memory":
+        raise StoreUnavailableError(
+            "a store in memory can't be shared by threads and processes", where=shown, hint="Name a file: " + _EXAMPLES
+        )
+    file = file_of(database)
+    if file is not None:
+        url = url.set(database=str(file))
+    # The store waits for locks itself, and closes a thread's connection from another thread.
+    return DatabaseTarget(url, "sqlite", shown, file, {"timeout": 0, "check_same_thread": False})
+
+
+def _postgres(url: URL, shown: str, patience: float) -> DatabaseTarget:
+    try:
+        import psycopg  # noqa: F401
+    except ImportError as error:
+        raise StoreUnavailableError(
+            "the driver of PostgreSQL is missing", where=shown, hint="pip install 'victor-autotune-plugin[postgres]'"
+        ) from error
+    arguments = {} if "connect_timeout" in url.query else {"connect_timeout": _CONNECT_TIMEOUT_SECONDS}
+    first = (
+        f"SET lock_timeout = {max(1, round(patience * 1000))}",
+        f"SET statement_timeout = {_STATEMENT_TIMEOUT_SECONDS * 1000}",
+        "SET application_name = 'victor-autotune'",
+    )
+    return DatabaseTarget(url, "postgresql", shown, None, arguments, first)

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, text
 
 from ..errors import StoreUnavailableError, StoreVersionError
 from .connections import Connections
-from .schema import HEAD, VERSION_TABLE
+from .tables import HEAD, VERSION_TABLE
 
 MIGRATIONS: Final = Path(__file__).parent / "migrations"
 """Alembic's script location."""

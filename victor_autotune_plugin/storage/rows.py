@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from .._model.converter import from_plain, to_plain
 from .._model.experiment import Assignment, Change, Experiment, Phase, TeamState
@@ -17,10 +17,12 @@ from .._model.plan import TeamPlan, TeamSpec
 from .._model.run import MemberOutcome, Observation, PlannedRun, RunStart, TeamRun, TokenUse
 from ..errors import StoreError
 from ..failsafe import Fault
-from .schema import OBSERVED
+from .tables import OBSERVED
 
 Values = dict[str, Any]
 """A row by column name."""
+
+_T = TypeVar("_T")
 
 _MOST_TEXTS: Final = 512
 
@@ -34,16 +36,6 @@ encode: Final = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, defa
 
 decode: Final = json.loads
 """Text as plain data."""
-
-
-def encode_optional(value: Any) -> str | None:
-    """Return plain data as text, and None as None."""
-    return None if value is None else encode(value)
-
-
-def decode_optional(text: str | None) -> Any:
-    """Return text as plain data, and None as None."""
-    return None if text is None else decode(text)
 
 
 def canonical(text: str | None) -> str | None:
@@ -87,63 +79,54 @@ def at_least_zero(name: str, value: float, what: str) -> float:
 
 # --- teams, experiments, changes, faults
 
+_JSON: Final[Mapping[type, frozenset[str]]] = {
+    TeamState: frozenset({"plan", "spec"}),
+    Experiment: frozenset(
+        {"control", "treatment", "policy", "watch_policy", "verdict", "watch_verdict", "task_effects"}
+    ),
+    Change: frozenset({"plan_before", "plan_after", "rollback_plan", "evidence"}),
+}
+"""The columns that hold JSON, by what the row is."""
+
+
+def _values(value: TeamState | Experiment | Change) -> Values:
+    columns = _JSON[type(value)]
+    return {
+        name: encode(plain) if name in columns and plain is not None else plain
+        for name, plain in to_plain(value).items()
+    }
+
+
+def _value(kind: type[_T], row: Any, **others: Any) -> _T:
+    # SQLAlchemy's names are a subclass of text, which msgspec takes for no key
+    values = {str(name): value for name, value in row._asdict().items()} | others
+    texts = {name: decode(values[name]) for name in _JSON[kind] if values[name] is not None}
+    return from_plain(kind, values | texts)
+
 
 def team_values(state: TeamState) -> Values:
     """Return the row of a team; its version is the one it gets by being saved."""
-    return {
-        "workflow": state.workflow,
-        "team_id": state.team_id,
-        "version": state.version + 1,
-        "plan": encode(state.plan.to_dict()),
-        "fingerprint": state.fingerprint,
-        "spec": None if state.spec is None else encode(state.spec.to_dict()),
-        "experiment_id": state.experiment_id,
-        "paused": state.paused,
-        "updated_at": state.updated_at,
-    }
+    return {**_values(state), "version": state.version + 1}
 
 
 def team_state(row: Any) -> TeamState:
     """Read the row of a team."""
-    return TeamState(
-        workflow=row.workflow,
-        team_id=row.team_id,
-        version=row.version,
-        plan=plan(row.plan),
-        fingerprint=row.fingerprint,
-        spec=None if row.spec is None else spec(row.spec),
-        experiment_id=row.experiment_id,
-        paused=bool(row.paused),
-        updated_at=row.updated_at,
-    )
+    return _value(TeamState, row, paused=bool(row.paused))
 
 
 remembered_team: Final = lru_cache(maxsize=_MOST_TEAMS)(team_state)
 """`team_state` for a row that is read again and again: twice a run, and it seldom changes."""
 
 
-_EXPERIMENT_PLANS: Final = ("control", "treatment")
-_EXPERIMENT_DATA: Final = ("policy", "watch_policy", "verdict", "watch_verdict", "task_effects")
-_EXPERIMENT_JSON: Final = (*_EXPERIMENT_PLANS, *_EXPERIMENT_DATA)
-
-
 def experiment_values(experiment: Experiment) -> Values:
     """Return the row of an experiment."""
-    values = experiment.to_dict()
-    values["task_effects"] = values["task_effects"] or None
-    return {**values, **{name: encode_optional(values[name]) for name in _EXPERIMENT_JSON}}
-
-
-def _columns(row: Any, texts: Sequence[str]) -> Values:
-    """Return a row by column name, with these columns decoded. SQLAlchemy's names are a subclass of text."""
-    values = {str(name): value for name, value in row._asdict().items()}
-    return {**values, **{name: decode_optional(values[name]) for name in texts}}
+    values = _values(experiment)
+    return values if experiment.task_effects else {**values, "task_effects": None}
 
 
 def experiment_of(row: Any) -> Experiment:
     """Read the row of an experiment."""
-    values = _columns(row, _EXPERIMENT_JSON)
-    return from_plain(Experiment, {**values, "task_effects": values["task_effects"] or {}})
+    return _value(Experiment, row, task_effects=row.task_effects or "{}")
 
 
 remembered_experiment: Final = lru_cache(maxsize=_MOST_TEAMS)(experiment_of)
@@ -158,38 +141,30 @@ def changed_columns(row: Any, values: Values) -> list[str]:
         values: What `experiment_values` returned.
     """
     stored = experiment_values(experiment_of(row))
+    texts = _JSON[Experiment]
     return [
         name
         for name, value in values.items()
-        if stored[name] != value and (name not in _EXPERIMENT_JSON or canonical(stored[name]) != canonical(value))
+        if stored[name] != value and (name not in texts or canonical(stored[name]) != canonical(value))
     ]
-
-
-_CHANGE_JSON: Final = ("plan_before", "plan_after", "rollback_plan", "evidence")
 
 
 def change_values(change: Change) -> Values:
     """Return the row of a change, without its id: the store gives it."""
-    values = change.to_dict()
+    values = _values(change)
     del values["id"]
-    return {**values, **{name: encode_optional(values[name]) for name in _CHANGE_JSON}}
+    return values
 
 
 def change_of(row: Any) -> Change:
     """Read the row of a change."""
-    return from_plain(Change, _columns(row, _CHANGE_JSON))
+    return _value(Change, row)
 
 
 def assignment_values(assignment: Assignment) -> Values:
     """Return the row of an assignment."""
-    return {
-        "experiment_id": assignment.experiment_id,
-        "phase": assignment.phase,
-        "position": assignment.index,
-        "arm": assignment.arm,
-        "unit": assignment.unit,
-        "run_id": assignment.run_id,
-    }
+    values: Values = to_plain(assignment)
+    return {"position": values.pop("index"), **values}
 
 
 def assignment_of(row: Any) -> Assignment:
@@ -199,19 +174,9 @@ def assignment_of(row: Any) -> Assignment:
 
 def observation_values(experiment_id: str, phase: Phase, observation: Observation) -> Values:
     """Return the columns of a run that its observation is made of."""
-    return {
-        "experiment_id": experiment_id,
-        "phase": phase,
-        "position": observation.index,
-        "arm": observation.arm,
-        "duration_seconds": observation.duration_seconds,
-        "success": observation.success,
-        "score": observation.score,
-        "cost_usd": observation.cost_usd,
-        "tool_calls": observation.tool_calls,
-        "timed_out": observation.timed_out,
-        "task_key": observation.task_key,
-    }
+    values: Values = to_plain(observation)
+    del values["order"], values["run_id"]
+    return {"experiment_id": experiment_id, "phase": phase, "position": values.pop("index"), **values}
 
 
 def observation_of(row: Any) -> Observation:

@@ -21,7 +21,7 @@ from sqlalchemy.sql import ClauseElement, Executable
 
 from ..errors import StoreError
 from .failures import explain, is_busy
-from .target import Target
+from .location import DatabaseTarget
 
 _T = TypeVar("_T")
 
@@ -98,7 +98,7 @@ class Session:
     """
 
     def __init__(
-        self, connection: Connection, target: Target, patience: float, identity: tuple[int, int] | None
+        self, connection: Connection, target: DatabaseTarget, patience: float, identity: tuple[int, int] | None
     ) -> None:
         self.connection = connection
         self.pid = os.getpid()

@@ -11,8 +11,8 @@ from typing import Any, Final
 
 from sqlalchemy import Dialect, Table, and_, bindparam, case, func, literal_column, select, update
 
-from .schema import assignment, change, experiment, fault, run, team
 from .session import Statement
+from .tables import assignment, change, experiment, fault, run, team
 
 _IDENTITY_OF_RUN: Final = {"run_id", "workflow", "team_id", "started_at", "host", "pid", "process_started_at"}
 """What never changes of a run. To set it again all the same would write two indexes again."""

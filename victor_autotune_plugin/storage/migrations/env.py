@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from alembic import context
 
-from victor_autotune_plugin.storage.schema import VERSION_TABLE, metadata
+from victor_autotune_plugin.storage.tables import VERSION_TABLE, metadata
 
 context.configure(
     connection=context.config.attributes["connection"],
