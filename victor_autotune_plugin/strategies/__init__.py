@@ -1,4 +1,4 @@
-"""From insights to suggestions, one file a strategy. Pure: values in, values out.
+"""From insights to suggestions. Pure: values in, values out.
 
     suggestions = rank(BUILT_IN, insights, TeamConfig.of(spec, plan, limits))      # or {"formation": …, "members": …}
     changed = strategy.apply(config, suggestion)          # or with_change(config, suggestion.suggested_config)
@@ -13,13 +13,10 @@ strategies of others may.
 
 from __future__ import annotations
 
+from .arrangement import FormationSelectionStrategy, ParallelizationStrategy
 from .base import OptimizationStrategy
-from .formation_selection import FormationSelectionStrategy
-from .member_selection import MemberSelectionStrategy
-from .parallelization import ParallelizationStrategy
-from .team_sizing import TeamSizingStrategy
-from .timeout_tuning import TimeoutTuningStrategy
-from .tool_budget import ToolBudgetStrategy
+from .budget_and_deadline import TimeoutTuningStrategy, ToolBudgetStrategy
+from .member_choice import MemberSelectionStrategy, TeamSizingStrategy
 
 BUILT_IN: tuple[OptimizationStrategy, ...] = (
     TeamSizingStrategy(),

@@ -7,8 +7,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Final
 
-from .._model.optimization import OptimizationPriority, OptimizationSuggestion, PerformanceInsight
+from .._analysis.insight_evidence import Estimate
+from .._model.optimization import OptimizationPriority, OptimizationSuggestion, PerformanceInsight, SuggestionMetadata
 from .config import TeamConfig, read_config, with_change
+from .judgement import Prior, confidence, expected, priority
 
 MIN_CONFIDENCE: Final = 0.6
 """Below it a suggestion is left out."""
@@ -53,7 +55,15 @@ class OptimizationStrategy(ABC):
 
 
 class BuiltInStrategy(OptimizationStrategy):
-    """A strategy that takes the config as it is in this process."""
+    """A strategy that takes the config as it is in this process, and answers one insight after another.
+
+    Attributes:
+        risk_level: Risk of its changes, 0 to 1.
+        prior: What they usually bring.
+    """
+
+    risk_level: float
+    prior: Prior
 
     def suggest(
         self, insights: Sequence[PerformanceInsight], current_config: Mapping[str, Any]
@@ -61,9 +71,70 @@ class BuiltInStrategy(OptimizationStrategy):
         """Suggest changes of a config in any form."""
         return self.suggest_for(insights, read_config(current_config))
 
-    @abstractmethod
     def suggest_for(self, insights: Sequence[PerformanceInsight], config: TeamConfig) -> list[OptimizationSuggestion]:
         """Suggest changes."""
+        return [one for insight in insights for one in self.answers(insight, config, insights) if one is not None]
+
+    @abstractmethod
+    def answers(
+        self, insight: PerformanceInsight, config: TeamConfig, insights: Sequence[PerformanceInsight], /
+    ) -> Iterable[OptimizationSuggestion | None]:
+        """Give a suggestion, or None, for each way to answer an insight, one of all these about the team."""
+
+    def suggestion(
+        self,
+        insight: PerformanceInsight,
+        config: TeamConfig,
+        change: Mapping[str, Any],
+        description: str,
+        *,
+        metric: str,
+        data: Estimate | None,
+        most: float = 0.9,
+        bounded: bool = False,
+        needs_person: bool = False,
+        changes_nothing: bool | None = None,
+        **further: Any,
+    ) -> OptimizationSuggestion:
+        """Return a suggestion with everything that follows from the gain that the data speak of.
+
+        Args:
+            insight: The insight that it answers.
+            config: The team's config.
+            change: The knobs to change.
+            description: The change in one sentence.
+            metric: What is expected to improve: `duration`, `score`, `cost` or `tool_calls`. A test decides by it.
+            data: What the runs say, in percent of the metric.
+            most: As for `confidence`.
+            bounded: Whether the data say between what the gain lies, whatever such a change usually brings.
+            needs_person: Whether it loosens a limit, which only a person may.
+            changes_nothing: Whether no run so far would have been different.
+            further: Further numbers for the metadata.
+        """
+        gain = data if bounded and data is not None else expected(self.prior, data)
+        return OptimizationSuggestion(
+            type=self.name,
+            priority=priority(insight, gain.value),
+            description=description,
+            current_config=config.knobs(),
+            suggested_config=dict(change),
+            expected_improvement=gain.value,
+            confidence=confidence(gain, most=most),
+            risk_level=self.risk_level,
+            metadata=SuggestionMetadata(
+                metric=metric,
+                interval_percent=(gain.low, gain.high),
+                needs_person=needs_person,
+                changes_nothing=changes_nothing,
+                further={
+                    "prior_percent": [self.prior.low, self.prior.high],
+                    "data_percent": None if data is None else Estimate(data.value, data.low, data.high, data.runs),
+                    "insight": insight.bottleneck,
+                    "severity": insight.severity,
+                    **further,
+                },
+            ),
+        )
 
 
 def rank(

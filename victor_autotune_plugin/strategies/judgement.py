@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 from attrs import frozen
 
 from .._analysis.insight_evidence import Z_975, Estimate
-from .._model.optimization import OptimizationPriority, OptimizationSuggestion, PerformanceInsight, SuggestionMetadata
-from .config import TeamConfig
+from .._model.optimization import OptimizationPriority, PerformanceInsight
 
 _UNMEASURED: Final = 0.65
 """Confidence of what no run of this team speaks for: enough to be shown and tested."""
@@ -41,9 +39,6 @@ def expected(prior: Prior, data: Estimate | None) -> Estimate:
     Args:
         prior: What such a change usually brings.
         data: What the team's runs say, in percent, or None when they say nothing.
-
-    Returns:
-        The posterior mean with its central 95 % interval.
     """
     mean, variance = (prior.low + prior.high) / 2, ((prior.high - prior.low) / 2) ** 2
     runs = 0
@@ -76,64 +71,3 @@ def priority(insight: PerformanceInsight, gain: float) -> OptimizationPriority:
     if gain >= 20 or (insight.severity >= 0.8 and gain >= 10):
         return OptimizationPriority.HIGH
     return OptimizationPriority.MEDIUM if gain >= 8 else OptimizationPriority.LOW
-
-
-def suggestion(
-    name: str,
-    risk: float,
-    insight: PerformanceInsight,
-    config: TeamConfig,
-    change: Mapping[str, Any],
-    description: str,
-    *,
-    metric: str,
-    prior: Prior,
-    data: Estimate | None,
-    most: float = 0.9,
-    bounded: bool = False,
-    needs_person: bool = False,
-    changes_nothing: bool | None = None,
-    **further: Any,
-) -> OptimizationSuggestion:
-    """Return a suggestion with everything that follows from the gain that the data speak of.
-
-    Args:
-        change: The knobs to change.
-        config: The team's config.
-        description: The change in one sentence.
-        insight: The insight that it answers.
-        name: Name of the strategy.
-        risk: Its risk, 0 to 1.
-        metric: What is expected to improve: `duration`, `score`, `cost` or `tool_calls`. A test decides by it.
-        prior: What such a change usually brings.
-        data: What the runs say, in percent of the metric.
-        most: As for `confidence`.
-        bounded: Whether the data say between what the gain lies, whatever such a change usually brings.
-        needs_person: Whether it loosens a limit, which only a person may.
-        changes_nothing: Whether no run so far would have been different.
-        further: Further numbers for the metadata.
-    """
-    gain = data if bounded and data is not None else expected(prior, data)
-    return OptimizationSuggestion(
-        type=name,
-        priority=priority(insight, gain.value),
-        description=description,
-        current_config=config.knobs(),
-        suggested_config=dict(change),
-        expected_improvement=gain.value,
-        confidence=confidence(gain, most=most),
-        risk_level=risk,
-        metadata=SuggestionMetadata(
-            metric=metric,
-            interval_percent=(gain.low, gain.high),
-            needs_person=needs_person,
-            changes_nothing=changes_nothing,
-            further={
-                "prior_percent": [prior.low, prior.high],
-                "data_percent": None if data is None else Estimate(data.value, data.low, data.high, data.runs),
-                "insight": insight.bottleneck,
-                "severity": insight.severity,
-                **further,
-            },
-        ),
-    )

@@ -1,21 +1,90 @@
-"""Sub-teams side by side, where the whole team in parallel would tear apart what belongs in order."""
+"""How members work together: in a faster formation, or in sub-teams side by side that keep what belongs in order."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from statistics import fmean
 from typing import Final
 
-from .._analysis.insight_evidence import Estimate, SerialEvidence, evidence_in
+from .._analysis.insight_evidence import Estimate, FormationEvidence, SerialEvidence, evidence_in
 from .._analysis.predictions import Seconds, gain, in_formation, in_groups, rows_of
 from .._model.optimization import Bottleneck, OptimizationSuggestion, OptimizationType, PerformanceInsight
 from .._model.plan import MemberSpec
 from .base import BuiltInStrategy
 from .config import TeamConfig
-from .judgement import Prior, suggestion
+from .judgement import Prior
 
-_PRIOR: Final = Prior(30, 50, model_error=8)
+_SIDE_BY_SIDE: Final = ("parallel", "consensus")
+_TRUST: Final = {"own runs": 0.95, "members' times": 0.9, "other teams": 0.8}
+
+
+class FormationSelectionStrategy(BuiltInStrategy):
+    """Suggests the formation that the analysis expects to be faster; medium risk.
+
+    Members that need each other's work (`depends_on`) are not put side by side; where they are and the team fails, the
+    sequential formation is suggested.
+    """
+
+    name = OptimizationType.FORMATION_SELECTION.value
+    risk_level = 0.4
+    prior = Prior(20, 50, model_error=8)
+
+    def answers(
+        self, insight: PerformanceInsight, config: TeamConfig, insights: Sequence[PerformanceInsight], /
+    ) -> Iterator[OptimizationSuggestion]:
+        """Give the best formation that members can form and limits allow, or one in order where they fail."""
+        used = insight.bottleneck.removeprefix(Bottleneck.SUBOPTIMAL_FORMATION)
+        if config.sub_teams is not None:
+            return
+        if insight.bottleneck == Bottleneck.LOW_SUCCESS_RATE:
+            yield from self._in_order(insight, config)
+        elif used != insight.bottleneck and config.formation in (None, used):
+            fails = any(one.bottleneck == Bottleneck.LOW_SUCCESS_RATE for one in insights)
+            yield from islice(self._faster(insight, used, config, fails), 1)
+
+    def _faster(
+        self, insight: PerformanceInsight, used: str, config: TeamConfig, fails: bool
+    ) -> Iterator[OptimizationSuggestion]:
+        for candidate in evidence_in(insight, FormationEvidence).candidates:
+            formation, source = candidate.formation, candidate.source
+            if formation == used or not self._can_run(formation, config):
+                continue
+            if formation in _SIDE_BY_SIDE and config.depends_on:
+                continue
+            if used == "consensus" and fails and source != "own runs":
+                continue  # the consensus may be what keeps a failing team from failing more often
+            yield self.suggestion(
+                insight,
+                config,
+                {"formation": formation},
+                f"Run the team in formation {formation} instead of {used}.",
+                metric="duration",
+                data=candidate if candidate.runs else None,
+                most=_TRUST.get(source, 0.8),
+                source=source,
+                runs=candidate.runs,
+            )
+
+    def _in_order(self, insight: PerformanceInsight, config: TeamConfig) -> Iterator[OptimizationSuggestion]:
+        if config.formation in _SIDE_BY_SIDE and config.depends_on and self._can_run("sequential", config):
+            yield self.suggestion(
+                insight,
+                config,
+                {"formation": "sequential"},
+                f"Run the team in formation sequential instead of {config.formation}: members need each other's work.",
+                metric="score",
+                data=None,
+                source="prior",
+                runs=0,
+            )
+
+    @staticmethod
+    def _can_run(formation: str, config: TeamConfig) -> bool:
+        return formation in config.limits.formations and formation in config.feasible()
+
+
 _NEARLY: Final = 2.0
 """Percentage points that a further group must gain to be worth it."""
 
@@ -41,17 +110,21 @@ class ParallelizationStrategy(BuiltInStrategy):
 
     name = OptimizationType.PARALLELIZATION.value
     risk_level = 0.7
+    prior = Prior(30, 50, model_error=8)
 
-    def suggest_for(self, insights: Sequence[PerformanceInsight], config: TeamConfig) -> list[OptimizationSuggestion]:
-        """Suggest a division for each insight about work that waits without need."""
-        if config.sub_teams is not None or len(config.members) < 3:
-            return []
-        if config.formation not in (None, "sequential", "pipeline"):
-            return []
-        if "parallel" not in config.limits.formations or not config.limits.allows_members(config.ids):
-            return []
-        found = [self._divided(one, config) for one in insights if one.bottleneck == Bottleneck.SERIAL_INDEPENDENT_WORK]
-        return [one for one in found if one is not None]
+    def answers(
+        self, insight: PerformanceInsight, config: TeamConfig, _: Sequence[PerformanceInsight], /
+    ) -> Iterator[OptimizationSuggestion | None]:
+        """Give a division for an insight about work that waits without need."""
+        in_order = config.formation in (None, "sequential", "pipeline") and config.sub_teams is None
+        allowed = "parallel" in config.limits.formations and config.limits.allows_members(config.ids)
+        if (
+            insight.bottleneck == Bottleneck.SERIAL_INDEPENDENT_WORK
+            and len(config.members) > 2
+            and in_order
+            and allowed
+        ):
+            yield self._divided(insight, config)
 
     def _divided(self, insight: PerformanceInsight, config: TeamConfig) -> OptimizationSuggestion | None:
         evidence = evidence_in(insight, SerialEvidence)
@@ -65,15 +138,12 @@ class ParallelizationStrategy(BuiltInStrategy):
         groups, data = _best(units, rows, config.formation or evidence.formation)
         if data is None:
             return None
-        return suggestion(
-            self.name,
-            self.risk_level,
+        return self.suggestion(
             insight,
             config,
             {"sub_teams": [list(group) for group in groups]},
             f"Let {len(groups)} sub-teams work side by side: {' | '.join(', '.join(group) for group in groups)}.",
             metric="duration",
-            prior=_PRIOR,
             data=data,
             most=0.9 if source == DECLARED else 0.8,
             dependencies=source,
