@@ -6,7 +6,6 @@ import random
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from victor_autotune_plugin._analysis import RunRow
 from victor_autotune_plugin._model.run import MemberOutcome
 
 HOSTILE_NAMES: Final = (
@@ -19,7 +18,7 @@ HOSTILE_NAMES: Final = (
 """Names of teams and workflows that a careless screen, path or statement would choke on."""
 
 
-def run(number: int = 0, **changes: Any) -> RunRow:
+def run(number: int = 0, **changes: Any) -> dict[str, Any]:
     """A run of no member in particular that nothing is wrong with."""
     usual: dict[str, Any] = {
         "team_id": "team",
@@ -31,10 +30,10 @@ def run(number: int = 0, **changes: Any) -> RunRow:
         "timestamp": 1_760_000_000.0 + 60 * number,
         "workflow": "flow",
     }
-    return RunRow(**{**usual, **changes})
+    return {**usual, **changes}
 
 
-def runs(count: int, make: Callable[[random.Random, int], dict[str, Any]], seed: int = 1) -> list[RunRow]:
+def runs(count: int, make: Callable[[random.Random, int], dict[str, Any]], seed: int = 1) -> list[dict[str, Any]]:
     """Runs whose fields a function of a random generator and the run's number says."""
     rng = random.Random(seed)
     return [run(number, **make(rng, number)) for number in range(count)]
@@ -53,7 +52,9 @@ def member(name: str, seconds: float = 3.0, **changes: Any) -> MemberOutcome:
     return MemberOutcome(name, duration_seconds=seconds, **{**usual, **changes})
 
 
-def team_run(number: int, members: Sequence[MemberOutcome], formation: str = "sequential", **changes: Any) -> RunRow:
+def team_run(
+    number: int, members: Sequence[MemberOutcome], formation: str = "sequential", **changes: Any
+) -> dict[str, Any]:
     """A run that takes what its members take in its formation."""
     seconds = [one.duration_seconds for one in members]
     fields = {

@@ -11,7 +11,7 @@ from attrs import evolve
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from victor_autotune_plugin._analysis import RunHistory, RunRow, analyze, analyze_all, summary
+from victor_autotune_plugin._analysis import RunHistory, analyze, analyze_all, summary
 from victor_autotune_plugin._analysis.insight_evidence import FormationEvidence, SizeEvidence, evidence_in
 from victor_autotune_plugin._model.optimization import PerformanceInsight
 from victor_autotune_plugin._model.plan import MemberSpec, TeamSpec
@@ -21,7 +21,7 @@ from victor_autotune_plugin.strategies.base import rank
 from victor_autotune_testing.made_runs import member, run, runs, team_run
 
 
-def found(facts: list[RunRow], **options: Any) -> dict[str, PerformanceInsight]:
+def found(facts: list[dict[str, Any]], **options: Any) -> dict[str, PerformanceInsight]:
     return {insight.bottleneck: insight for insight in analyze(facts, **options)}
 
 
@@ -80,7 +80,7 @@ def test_with_enough_history_a_team_is_compared_with_itself() -> None:
     steady = [run(n, duration_seconds=rng.lognormvariate(4.3, 0.2)) for n in range(100)]
     assert "slow_execution" not in found(steady)
     slower = [
-        evolve(one, duration_seconds=one.duration_seconds * (2 if n >= 80 else 1)) for n, one in enumerate(steady)
+        {**one, "duration_seconds": one["duration_seconds"] * (2 if n >= 80 else 1)} for n, one in enumerate(steady)
     ]
     insight = found(slower)["slow_execution"]
     assert insight.evidence["baseline"]["source"] == "own history"
@@ -111,7 +111,7 @@ def test_a_recent_run_of_hard_tasks_is_no_fault_of_the_plan() -> None:
     facts = runs(100, make)
     names = {"slow_execution", "excessive_tool_usage", "low_success_rate"}
     assert not names & set(found(facts))
-    blind = found([evolve(one, task_key=None) for one in facts])
+    blind = found([{**one, "task_key": None} for one in facts])
     assert names <= set(blind)
 
 
@@ -122,8 +122,8 @@ def test_a_few_hard_tasks_do_not_make_a_typical_run_slow() -> None:
 
     facts = runs(40, make)
     assert "excessive_tool_usage" not in found(facts)
-    assert "excessive_tool_usage" in found([evolve(one, task_key=None) for one in facts])
-    everywhere = [evolve(one, tool_calls=one.tool_calls + 30) for one in facts]
+    assert "excessive_tool_usage" in found([{**one, "task_key": None} for one in facts])
+    everywhere = [{**one, "tool_calls": one["tool_calls"] + 30} for one in facts]
     assert "excessive_tool_usage" in found(everywhere)
 
 
@@ -137,7 +137,7 @@ def test_clocks_that_go_backwards_change_nothing() -> None:
 # --- formation
 
 
-def four(rng: random.Random, number: int, formation: str = "sequential", **changes: Any) -> RunRow:
+def four(rng: random.Random, number: int, formation: str = "sequential", **changes: Any) -> dict[str, Any]:
     return team_run(number, [member(name, rng.lognormvariate(0, 0.4)) for name in "abcd"], formation, **changes)
 
 
@@ -148,8 +148,8 @@ def test_members_times_speak_for_parallel_and_say_how_much() -> None:
     low, high = insight.evidence["gain_interval_percent"]
     assert low < insight.evidence["gain_percent"] < high
     then = insight.evidence["gain_percent"]
-    parallel = [max(one.duration_seconds for one in four(rng, n).members) for n in range(2000)]
-    serial = [sum(one.duration_seconds for one in four(rng, n).members) for n in range(2000)]
+    parallel = [max(one.duration_seconds for one in four(rng, n)["members"]) for n in range(2000)]
+    serial = [sum(one.duration_seconds for one in four(rng, n)["members"]) for n in range(2000)]
     assert then == pytest.approx(100 * (1 - sum(parallel) / sum(serial)), abs=5)
     assert "suboptimal_formation_parallel" not in found([four(rng, n, "parallel") for n in range(20)])
 
@@ -181,7 +181,7 @@ def test_a_faster_formation_that_fails_more_is_not_better() -> None:
     facts = [run(n, duration_seconds=20.0 + n % 3) for n in range(20)]
     facts += [run(n, formation="parallel", duration_seconds=5.0 + n % 3, success=n % 3 > 0) for n in range(20, 40)]
     assert "suboptimal_formation_sequential" not in found(facts, formation="sequential")
-    sound = [evolve(one, success=True) for one in facts]
+    sound = [{**one, "success": True} for one in facts]
     own = found(sound, formation="sequential")["suboptimal_formation_sequential"].evidence
     assert (own["formation"], own["source"]) == ("parallel", "own runs")
 
@@ -414,7 +414,7 @@ extremes = st.sampled_from([0.0, 1e-9, 1.0, 40.0, 1e9])
 @given(
     facts=st.lists(
         st.builds(
-            RunRow,
+            dict,
             team_id=st.just("team"),
             formation=st.sampled_from(["sequential", "parallel", "reflection", "sub_teams"]),
             member_count=st.sampled_from([0, 1, 3, 9, 100_000]),
@@ -445,7 +445,7 @@ extremes = st.sampled_from([0.0, 1e-9, 1.0, 40.0, 1e9])
     ),
     copies=st.sampled_from([1, 1, 10]),
 )
-def test_whatever_the_runs_the_analysis_answers_in_finite_numbers(facts: list[RunRow], copies: int) -> None:
+def test_whatever_the_runs_the_analysis_answers_in_finite_numbers(facts: list[dict[str, Any]], copies: int) -> None:
     many = facts * copies
     for insight in analyze(many):
         assert 0 <= insight.severity <= 1

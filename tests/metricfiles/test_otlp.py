@@ -12,7 +12,7 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from victor_autotune_plugin._analysis import RunRow
+from victor_autotune_plugin._analysis import row_of
 from victor_autotune_plugin._metricfiles import read_history, read_runs
 from victor_autotune_plugin._model.plan import MemberSpec, TeamPlan, TeamSpec
 from victor_autotune_plugin._model.run import MemberOutcome, TeamRun
@@ -77,11 +77,8 @@ def request(spans: Sequence[ReadableSpan]) -> dict[str, Any]:
     return {"resourceSpans": [{"scopeSpans": [{"scope": {"name": "x"}, "spans": plain}]}]}
 
 
-def expected(run: TeamRun, timestamp: float) -> RunRow:
-    facts = RunRow.of(run)
-    return RunRow(
-        **{name: getattr(facts, name) for name in RunRow.__slots__ if name[0] != "_"} | {"timestamp": timestamp}
-    )
+def expected(run: TeamRun, timestamp: float) -> dict[str, Any]:
+    return {**row_of(run), "timestamp": timestamp}
 
 
 @pytest.fixture
@@ -98,10 +95,10 @@ def test_spans_become_the_runs_they_were(traces: Path, indent: int | None) -> No
     ]
     traces.write_text(json.dumps(request(spans_of(runs)), indent=indent))
     found = list(read_runs(traces))
-    assert [one.run_id for one in found] == ["run-1", "run-2", "run-3"]
-    assert all(one.timestamp > 1.7e9 for one in found)
+    assert [one["run_id"] for one in found] == ["run-1", "run-2", "run-3"]
+    assert all(one["timestamp"] > 1.7e9 for one in found)
     assert found[0] == expected(runs[0], found[0].timestamp)
-    assert [(one.success, one.timed_out, one.error_class) for one in found] == [
+    assert [(one["success"], one["timed_out"], one.get("error_class")) for one in found] == [
         (True, False, None),
         (False, True, "timeout"),
         (False, False, "OSError"),
@@ -115,9 +112,9 @@ def test_members_may_come_in_other_lines_than_their_run(traces: Path) -> None:
     runs = [a_run(number) for number in range(5)]
     spans = spans_of(runs)
     traces.write_text("\n".join(json.dumps(request([span])) for span in reversed(spans)))
-    found = {one.run_id: one for one in read_runs(traces)}
+    found = {one["run_id"]: one for one in read_runs(traces)}
     assert len(found) == 5
-    assert all([m.id for m in one.members] == ["scout", "judge"] for one in found.values())
+    assert all([m.id for m in one["members"]] == ["scout", "judge"] for one in found.values())
 
 
 def test_a_run_that_never_ended_is_a_bad_row(traces: Path) -> None:
@@ -131,7 +128,7 @@ def test_a_run_that_never_ended_is_a_bad_row(traces: Path) -> None:
         list(read_runs(traces))
     assert caught.value.where == f"{traces}:1"
     reader = read_runs(traces, skip_bad=True)
-    assert [one.run_id for one in reader] == ["run-2"]
+    assert [one["run_id"] for one in reader] == ["run-2"]
     assert reader.skipped == 1
 
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from victor_autotune_plugin._analysis import RunHistory, RunRow
+from victor_autotune_plugin._analysis import RunHistory, row_of
 from victor_autotune_plugin._analysis.run_table import RUN_COLUMNS
 from victor_autotune_plugin._metricfiles import read_history, read_runs, row_scanning, run_reader
 from victor_autotune_plugin._model.plan import MemberSpec, TeamPlan, TeamSpec
@@ -59,14 +59,19 @@ def test_the_four_forms_hold_the_same_runs(tmp_path: Path) -> None:
         wrote(tmp_path, "\ufeff" + "\r\n".join([header, *lines]), "runs.csv"),
     ]
     assert [list(read_runs(path)) for path in files] == [list(read_runs(files[0]))] * 3
-    assert [run.duration_seconds for run in read_runs(files[0])] == [0.0, 1.0, 2.0]
+    assert [run["duration_seconds"] for run in read_runs(files[0])] == [0.0, 1.0, 2.0]
 
 
 def test_a_date_is_a_timestamp_and_unknown_fields_are_kept(tmp_path: Path) -> None:
     path = as_list(tmp_path, {**ROW, "timestamp": "2026-01-31T12:00:00Z", "branch": {"name": "main"}})
     (run,) = read_runs(path)
-    assert run.timestamp == 1769860800.0
-    assert run.extra == {"branch": {"name": "main"}}
+    assert run["timestamp"] == 1769860800.0
+    assert {**ROW, **run} == {
+        **ROW,
+        "timestamp": 1769860800.0,
+        "tool_calls": ROW["total_tool_calls"],
+        "branch": {"name": "main"},
+    }
 
 
 @pytest.mark.parametrize(
@@ -171,7 +176,7 @@ def test_no_runs_are_no_error(tmp_path: Path, text: str) -> None:
 
 def test_hostile_names_are_kept_and_shown_harmlessly(tmp_path: Path) -> None:
     path = as_list(tmp_path, *({**ROW, "team_id": name} for name in HOSTILE))
-    assert [run.team_id for run in read_runs(path)] == HOSTILE
+    assert [run["team_id"] for run in read_runs(path)] == HOSTILE
     assert [key[1] for key in read_history(path).history.teams] == HOSTILE
     with pytest.raises(MetricsError) as caught:
         list(read_runs(as_list(tmp_path, {**ROW, "formation": "\x1b[2J"})))
@@ -203,7 +208,7 @@ def test_runs_that_the_plugin_recorded_are_read_and_checked_too(tmp_path: Path) 
     outcomes = [MemberOutcome("a", success=True, finished=True, duration_seconds=2.0)]
     recorded = TeamRun("1", spec, 1.7e9, 2.5, True, 1.0, members=outcomes, plan_used=TeamPlan(members=["a"]))
     (facts,) = read_runs(as_list(tmp_path, recorded.to_dict()))
-    assert facts == RunRow.of(recorded)
+    assert facts == row_of(recorded)
     (loaded,) = read_history(as_list(tmp_path, recorded.to_dict())).history.table(spec.key).members
     assert loaded.duration.tolist() == [2.0]
     with pytest.raises(MetricsError, match=r"duration_seconds: -2\.0 is out of range"):
@@ -249,7 +254,7 @@ def test_the_fast_way_reads_what_the_slow_way_reads(
         patch.setattr(row_scanning, "_CHUNK", chunk)
         slow = list(read_runs(path))
         fast = read_history(path).history
-    assert [run.duration_seconds for run in slow] == [row["duration_seconds"] for row in rows]
+    assert [run["duration_seconds"] for run in slow] == [row["duration_seconds"] for row in rows]
     assert columns(fast) == columns(RunHistory(slow))
     assert columns(read_history(lines).history) == columns(fast)
 
@@ -322,7 +327,6 @@ def test_every_field_of_a_row_is_read_as_it_was_and_unknown_ones_are_kept(
         assert len(read) == len(rows)
         for run, row in zip(read, rows, strict=True):
             known = {"total_tool_calls": "tool_calls"}
-            assert all(getattr(run, known.get(key, key)) == row[key] for key in row if key not in ("note", "weight"))
-            assert run.extra == {key: row[key] for key in ("note", "weight") if key in row}
+            assert run == {known.get(key, key): value for key, value in row.items()}
 
     check()

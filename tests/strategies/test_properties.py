@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from victor_autotune_plugin._analysis import RunRow, analyze
+from victor_autotune_plugin._analysis import analyze
 from victor_autotune_plugin._host.translation import check_plan
 from victor_autotune_plugin._model.optimization import OptimizationSuggestion
 from victor_autotune_plugin._model.plan import FORMATIONS, Limits, MemberSpec, TeamSpec, feasible_formations
@@ -25,7 +25,7 @@ NAMES = ("planner", "web_coder", "web_reviewer", "api_coder", "api_reviewer", "t
 ROLES = ("", "researcher", "executor", "reviewer")
 
 
-def some_runs(rng: random.Random, ids: list[str], formation: str) -> list[RunRow]:
+def some_runs(rng: random.Random, ids: list[str], formation: str) -> list[dict[str, Any]]:
     """Runs with whatever may be wrong with a team, each with some probability."""
     slow, busy, failing = (rng.choice([0.3, 1, 30]), rng.choice([1, 10]), rng.choice([0, 0.3, 0.9]))
     bad, idle = rng.choice(ids), rng.choice([*ids, None])
@@ -99,7 +99,7 @@ def some_config(rng: random.Random, ids: list[str]) -> dict[str, Any]:
     return config
 
 
-def check(one: OptimizationSuggestion, config: dict[str, Any], facts: list[RunRow]) -> None:
+def check(one: OptimizationSuggestion, config: dict[str, Any], facts: list[dict[str, Any]]) -> None:
     read = read_config(config)
     spec = TeamSpec(
         "flow", "team", read.formation or "sequential", read.members, read.tool_budget, read.timeout_seconds
@@ -117,7 +117,7 @@ def check(one: OptimizationSuggestion, config: dict[str, Any], facts: list[RunRo
         assert len(plan.sub_teams) > 1
     needs_person = one.metadata["needs_person"]
     if plan.tool_budget is not None and "member_budgets" not in one.suggested_config and not needs_person:
-        assert plan.tool_budget >= max(run.tool_calls for run in facts if run.success)
+        assert plan.tool_budget >= max(run["tool_calls"] for run in facts if run["success"])
     if plan.tool_budget is not None and read.tool_budget is not None and not needs_person:
         assert plan.tool_budget <= read.tool_budget
     if plan.timeout_seconds is not None and read.timeout_seconds is not None and not needs_person:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from attrs import evolve
 
-from victor_autotune_plugin._analysis import RunRow, analyze
+from victor_autotune_plugin._analysis import analyze
 from victor_autotune_plugin._model.optimization import OptimizationPriority, OptimizationSuggestion, PerformanceInsight
 from victor_autotune_plugin._model.plan import EMPTY_PLAN, Limits, MemberSpec, TeamPlan, TeamSpec
 from victor_autotune_plugin.errors import PlanError
@@ -19,12 +19,14 @@ from victor_autotune_plugin.strategies.config import TeamConfig, read_config, wi
 from victor_autotune_testing.made_runs import member, run, team_run
 
 
-def suggested(facts: list[RunRow], config: dict[str, Any], name: str, **options: Any) -> list[OptimizationSuggestion]:
+def suggested(
+    facts: list[dict[str, Any]], config: dict[str, Any], name: str, **options: Any
+) -> list[OptimizationSuggestion]:
     insights = analyze(facts, formation=read_config(config).formation)
     return rank(BUILT_IN, insights, config, names=[name], **options)
 
 
-def serial(names: str = "abcd", formation: str = "sequential", count: int = 30) -> list[RunRow]:
+def serial(names: str = "abcd", formation: str = "sequential", count: int = 30) -> list[dict[str, Any]]:
     rng = random.Random(1)
     return [team_run(n, [member(m, rng.lognormvariate(1, 0.3)) for m in names], formation) for n in range(count)]
 
@@ -151,7 +153,7 @@ def test_a_larger_budget_needs_a_person() -> None:
 # --- timeout
 
 
-def tail(timeout: float | None = None) -> list[RunRow]:
+def tail(timeout: float | None = None) -> list[dict[str, Any]]:
     return [
         run(n, duration_seconds=400.0 if n % 10 == 0 else 20.0 + n % 7, success=n % 10 > 0, timeout_seconds=timeout)
         for n in range(60)
@@ -184,7 +186,7 @@ def test_a_longer_deadline_needs_a_person() -> None:
 # --- member selection
 
 
-def weak_team() -> list[RunRow]:
+def weak_team() -> list[dict[str, Any]]:
     rng = random.Random(4)
     return [
         team_run(
@@ -209,7 +211,7 @@ def test_a_useless_member_is_left_out_unless_it_is_protected_or_needed() -> None
         assert all("members" not in s.suggested_config for s in held)
 
 
-def never_successful(seconds: float, calls: int = 3) -> list[RunRow]:
+def never_successful(seconds: float, calls: int = 3) -> list[dict[str, Any]]:
     """Runs that all fail because of one member."""
     useless = member("useless", seconds, tool_calls=calls, success=False)
     return [team_run(n, [member("a", 3.0), member("b", 2.0), useless], "parallel", success=False) for n in range(20)]
@@ -248,7 +250,7 @@ def test_calls_go_from_the_weak_to_the_strong_and_the_total_stays() -> None:
     assert all("member_budgets" not in s.suggested_config for s in suggested(weak_team(), capped, "member_selection"))
 
 
-def with_a_weak_member(calls: int) -> list[RunRow]:
+def with_a_weak_member(calls: int) -> list[dict[str, Any]]:
     """Runs in which one member mostly fails, with so many tool calls."""
     good = [member(name, 3.0, tool_calls=20) for name in ("a", "b", "c")]
     weak = [member("weak", 3.0, tool_calls=5 if n % 3 == 0 else calls, success=n % 3 == 0) for n in range(60)]

@@ -3,7 +3,7 @@
     history = RunHistory(team_runs)                      # or _metricfiles.read_history(path).history
     insights = analyze(history)                                    # of its only team; else analyze(history, key=…)
 
-- `RunHistory`: `TeamRun`s or `RunRow`s of any number of teams in compact columns; `extend(runs)`, `teams`.
+- `RunHistory`: `TeamRun`s or `Row`s of any number of teams in compact columns; `extend(runs)`, `teams`.
 - `analyze(history, key=…, spec=…, formation=…, baseline_metrics=…)`: the insights of one team, worst first.
 - `analyze_all(history, baseline_metrics=…)`: those of every team, by key.
 - `summary(history, key)`: the figures of a team: mean, P95, success share, tool calls, cost, by formation.
@@ -22,25 +22,27 @@ from .._model.plan import SUB_TEAMS
 if TYPE_CHECKING:
     from .bottlenecks import analyze, analyze_all, summary
     from .estimates import DEFAULT_BASELINES
-    from .run_history import RunHistory, RunRow
+    from .run_history import Row, RunHistory, row_of
     from .run_table import TeamKey, TeamTable
 
 __all__ = [
     "DEFAULT_BASELINES",
     "SUB_TEAMS",
+    "Row",
     "RunHistory",
-    "RunRow",
     "TeamKey",
     "TeamTable",
     "analyze",
     "analyze_all",
+    "row_of",
     "summary",
 ]
 
 _HOMES = {
     "DEFAULT_BASELINES": ".estimates",
     "RunHistory": ".run_history",
-    "RunRow": ".run_history",
+    "Row": ".run_history",
+    "row_of": ".run_history",
     "TeamKey": ".run_table",
     "TeamTable": ".run_table",
     "analyze": ".bottlenecks",

@@ -16,14 +16,14 @@ from .estimates import Baselines, mean_of, p95_of, share_of
 from .formations import FleetGains, fleet_gains, formation_insight
 from .levels import budget_insight, timeout_insight, workflow_insights
 from .members import member_figures, member_insight, oversized_insight, serial_insight
-from .run_history import RunHistory, RunRow
+from .run_history import Row, RunHistory
 from .run_table import TeamKey, TeamTable
 
 _SLOW = (Bottleneck.SLOW_EXECUTION, Bottleneck.HIGH_LATENCY_OUTLIERS)
 
 
 def analyze(
-    runs: RunHistory | Iterable[TeamRun | RunRow],
+    runs: RunHistory | Iterable[TeamRun | Row],
     key: TeamKey | None = None,
     *,
     spec: TeamSpec | None = None,
@@ -75,7 +75,7 @@ def analyze(
 
 
 def analyze_all(
-    runs: RunHistory | Iterable[TeamRun | RunRow], *, baseline_metrics: Mapping[str, float] | None = None
+    runs: RunHistory | Iterable[TeamRun | Row], *, baseline_metrics: Mapping[str, float] | None = None
 ) -> dict[TeamKey, list[PerformanceInsight]]:
     """Find out what is wrong with every team.
 

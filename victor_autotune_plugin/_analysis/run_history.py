@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import numpy as np
-from attrs import Factory, field, frozen
 from numpy.typing import NDArray
 
 from .._model.plan import SUB_TEAMS
@@ -27,81 +26,31 @@ _FIELD_OF: Final = {
     "timeout": "timeout_seconds",
     **{name: name for name in ("score", "tool_calls", "timestamp", "tool_budget", "success", "timed_out")},
 }
-"""Field of `RunRow` that a column holds."""
+"""Field of a metrics file that a column holds."""
 
 _NUMBERS: Final = (*_FIELD_OF.values(), "input_tokens", "output_tokens")
 
 
-def _outcomes(values: Iterable[MemberOutcome]) -> tuple[MemberOutcome, ...]:
-    return tuple(values)
+Row: TypeAlias = Mapping[str, Any]
+"""A run by the fields of a metrics file (`_metricfiles.row_fields`), read; what is absent or None is not known."""
 
 
-@frozen
-class RunRow:
-    """One run as a row of the history: what a row of a metrics file says, and what is analysed of a recorded run.
-
-    Attributes:
-        team_id: The team.
-        formation: One of Victor's formations, or `SUB_TEAMS`.
-        member_count: Members that took part.
-        success: Whether the team succeeded.
-        duration_seconds: Seconds from start to finish.
-        tool_calls: Tool calls that ran, all members.
-        timestamp: Unix time of the start, seconds.
-        workflow: Workflow name, empty when it is not known.
-        score: Graded outcome in [0, 1]; without one, 1 for a success and 0 for a failure.
-        cost_usd: Cost in US dollars, or None.
-        input_tokens: Prompt tokens, or None when they were not counted.
-        output_tokens: Completion tokens, or None.
-        timed_out: Whether a deadline ended it.
-        cancelled: Whether it was cancelled from outside. Such runs are left out of every figure.
-        error_class: Class of the error that ended it, or None.
-        task_key: Key that is equal for the same task, or None.
-        tool_budget: Tool calls the team was allowed, where that was enforced, else None.
-        timeout_seconds: Deadline that was enforced, or None.
-        members: What each member did, in order; empty when it is not known.
-        run_id: Unique id, or None.
-        extra: Further fields of a metrics file, as they were.
-    """
-
-    team_id: str
-    formation: str
-    member_count: int
-    success: bool
-    duration_seconds: float
-    tool_calls: int
-    timestamp: float
-    workflow: str = ""
-    score: float = field(default=Factory(lambda self: 1.0 if self.success else 0.0, takes_self=True))
-    cost_usd: float | None = None
-    input_tokens: int | None = None
-    output_tokens: int | None = None
-    timed_out: bool = False
-    cancelled: bool = False
-    error_class: str | None = None
-    task_key: str | None = None
-    tool_budget: int | None = None
-    timeout_seconds: float | None = None
-    members: tuple[MemberOutcome, ...] = field(default=(), converter=_outcomes)
-    run_id: str | None = None
-    extra: Mapping[str, Any] = field(factory=dict)
-
-    @classmethod
-    def of(cls, run: TeamRun) -> RunRow:
-        """Return the row of a recorded run."""
-        used = run.plan_used
-        same = ["success", "duration_seconds", "tool_calls", "score", "cost_usd", "input_tokens", "output_tokens"]
-        same += ("timed_out", "cancelled", "error_class", "task_key", "members", "run_id")
-        return cls(
-            team_id=run.spec.team_id,
-            formation=SUB_TEAMS if used.sub_teams else used.formation or run.spec.formation,
-            member_count=len(run.members) or len(used.members or run.spec.members),
-            timestamp=run.started_at,
-            workflow=run.spec.workflow,
-            tool_budget=used.tool_budget,
-            timeout_seconds=used.timeout_seconds,
-            **{name: getattr(run, name) for name in same},
-        )
+def row_of(run: TeamRun) -> dict[str, Any]:
+    """Return a recorded run by the fields of a metrics file."""
+    used = run.plan_used
+    same = ["success", "duration_seconds", "tool_calls", "score", "cost_usd", "input_tokens", "output_tokens"]
+    same += ("timed_out", "cancelled", "error_class", "task_key", "members", "run_id")
+    row = {
+        "team_id": run.spec.team_id,
+        "formation": SUB_TEAMS if used.sub_teams else used.formation or run.spec.formation,
+        "member_count": len(run.members) or len(used.members or run.spec.members),
+        "timestamp": run.started_at,
+        "workflow": run.spec.workflow,
+        "tool_budget": used.tool_budget,
+        "timeout_seconds": used.timeout_seconds,
+        **{name: getattr(run, name) for name in same},
+    }
+    return {name: value for name, value in row.items() if value is not None}
 
 
 class RunHistory:
@@ -111,7 +60,7 @@ class RunHistory:
         runs: Runs to begin with, in any order.
     """
 
-    def __init__(self, runs: Iterable[TeamRun | RunRow] = ()) -> None:
+    def __init__(self, runs: Iterable[TeamRun | Row] = ()) -> None:
         self._count = 0
         self._columns = _Columns(RUN_COLUMNS)
         self._member_columns = _Columns(MEMBER_COLUMNS)
@@ -140,21 +89,24 @@ class RunHistory:
         """Names of the formations, by the number in the column `formation`."""
         return tuple(self._formations)
 
-    def extend(self, runs: Iterable[TeamRun | RunRow]) -> None:
+    def extend(self, runs: Iterable[TeamRun | Row]) -> None:
         """Take in runs in any order; cancelled ones are left out."""
         left = iter(runs)
         while batch := list(islice(left, _BATCH)):
-            rows = [RunRow.of(run) if isinstance(run, TeamRun) else run for run in batch if not run.cancelled]
+            rows = [row_of(run) if isinstance(run, TeamRun) else run for run in batch]
+            rows = [row for row in rows if not row.get("cancelled")]
             first = len(self)
             teams = self.add_columns(
-                [row.team_id for row in rows],
-                [row.formation for row in rows],
-                workflows=[row.workflow for row in rows],
-                tasks=[row.task_key for row in rows],
-                **{name: np.array([getattr(row, name) for row in rows], dtype=np.float64) for name in _NUMBERS},
+                [row["team_id"] for row in rows],
+                [row["formation"] for row in rows],
+                workflows=[row.get("workflow") for row in rows],
+                tasks=[row.get("task_key") for row in rows],
+                **{name: np.array([row.get(name) for row in rows], dtype=np.float64) for name in _NUMBERS},
             )
             places = zip(range(first, first + len(rows)), teams.tolist(), rows, strict=True)
-            self._add_members([(number, team, member) for number, team, row in places for member in row.members])
+            self._add_members(
+                [(number, team, member) for number, team, row in places for member in row.get("members", ())]
+            )
 
     def add_columns(
         self,
@@ -172,7 +124,7 @@ class RunHistory:
             formations: Formation of each run.
             workflows: Workflow of each run, or None when none is known.
             tasks: Task key of each run, or None when none has one.
-            numbers: The other fields of `RunRow`, in their units; NaN, or a column that is absent, is not known.
+            numbers: The other fields, in their units; NaN, or a column that is absent, is not known.
 
         Returns:
             The number of each run's team.

@@ -16,7 +16,7 @@ from .._model.run import TeamRun
 from ..errors import MetricsError
 
 if TYPE_CHECKING:
-    from .._analysis import RunHistory, RunRow, TeamKey
+    from .._analysis import Row, RunHistory, TeamKey
     from .._analysis.formations import FleetGains
     from .._analysis.insight_evidence import Estimate
     from .._model.optimization import PerformanceInsight
@@ -44,7 +44,7 @@ class PerformanceAnalyzer:
 
     def __init__(
         self,
-        metrics_history: Iterable[Mapping[str, Any] | TeamRun | RunRow] | None = None,
+        metrics_history: Iterable[Row | TeamRun] | None = None,
         baseline_metrics: Mapping[str, float] | None = None,
         benchmark_data: Mapping[str, Any] | None = None,
     ) -> None:
@@ -68,7 +68,7 @@ class PerformanceAnalyzer:
         """The teams by `(workflow, team_id)`, each with its number of runs."""
         return self._history.teams
 
-    def add_runs(self, runs: Iterable[Mapping[str, Any] | TeamRun | RunRow]) -> int:
+    def add_runs(self, runs: Iterable[Row | TeamRun]) -> int:
         """Take in runs.
 
         Args:
@@ -216,7 +216,7 @@ class PerformanceAnalyzer:
         return found[0] if found else None
 
 
-def _rows(runs: Iterable[Mapping[str, Any] | TeamRun | RunRow]) -> Iterator[TeamRun | RunRow]:
+def _rows(runs: Iterable[Row | TeamRun]) -> Iterator[Row | TeamRun]:
     from .._metricfiles.row_fields import run_of_row
     from .._values.nodes import WrongValueError
 

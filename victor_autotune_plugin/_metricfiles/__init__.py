@@ -1,6 +1,6 @@
 """Metrics files: runs from JSON lists, JSON Lines, CSV and OTLP JSON traces.
 
-    for run in read_runs("metrics.json"): …                # `RunRow`s, one by one; MetricsError names file, line, field
+    for run in read_runs("metrics.json"): …                # mappings, one by one; MetricsError names file, line, field
     history = read_history("metrics.json").history         # all of them in compact columns, the fast way
 
 Both take `skip_bad=True`, and tell what they skipped in `skipped` and `problems`.

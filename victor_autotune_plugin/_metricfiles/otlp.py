@@ -11,9 +11,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, TextIO
 
-from attrs import evolve
-
-from .._analysis.run_history import RunRow
+from .._analysis.run_history import Row
 from .._model.run import MemberOutcome
 from .._telemetry import conventions as names
 from .._values.nodes import WrongValueError
@@ -29,7 +27,7 @@ def is_otlp(text: str) -> bool:
     return any(f'"{key}"' in text[:200] for key in _REQUEST_KEYS)
 
 
-def runs_of_traces(file: TextIO, bad: BadRows) -> Iterator[RunRow]:
+def runs_of_traces(file: TextIO, bad: BadRows) -> Iterator[Row]:
     """Give the runs of OTLP traces; spans of others are passed over.
 
     Args:
@@ -56,7 +54,8 @@ def runs_of_traces(file: TextIO, bad: BadRows) -> Iterator[RunRow]:
         yield from _run(line, row, members.pop(run_id, []), bad)
 
 
-def _run(line: int, row: dict[str, Any], members: list[MemberOutcome], bad: BadRows) -> Iterator[RunRow]:
+def _run(line: int, row: dict[str, Any], members: list[MemberOutcome], bad: BadRows) -> Iterator[Row]:
+    order = row.pop("order")
     try:
         run = run_of_row(row)
     except WrongValueError as wrong:
@@ -64,8 +63,8 @@ def _run(line: int, row: dict[str, Any], members: list[MemberOutcome], bad: BadR
         return
     # A member that ran several times has one span for each, of which the last one holds the totals.
     last = {member.id: member for member in members}
-    order = [name for name in row["order"] if name in last] + [name for name in last if name not in row["order"]]
-    yield evolve(run, members=[last[name] for name in order], extra={})
+    names_in_order = [name for name in order if name in last] + [name for name in last if name not in order]
+    yield {**run, "members": tuple(last[name] for name in names_in_order)}
 
 
 def _spans(file: TextIO, bad: BadRows) -> Iterator[tuple[int, Mapping[str, Any]]]:

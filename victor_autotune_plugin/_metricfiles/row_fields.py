@@ -1,4 +1,4 @@
-"""The fields of a run in a metrics file: their names, what each accepts, and the `RunRow` that they make."""
+"""The fields of a run in a metrics file: their names, what each accepts, and the row that they make."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from attrs import frozen
+from attrs import asdict, frozen
 
-from .._analysis.run_history import RunRow
+from .._analysis.run_history import row_of
 from .._model.plan import FORMATIONS, SUB_TEAMS
 from .._model.run import MemberOutcome, TeamRun
 from .._model.text import clean
@@ -84,7 +84,7 @@ class RowField:
     """A field of a run.
 
     Attributes:
-        name: Attribute of `RunRow`.
+        name: Its name here.
         kind: What it accepts.
         keys: Its names in files; of several that a row has, the first counts.
         required: Whether every run has it.
@@ -165,14 +165,14 @@ class BadRows:
             self.problems.append(problem)
 
 
-def run_of_row(row: object) -> RunRow:
-    """Return the run that a row describes.
+def run_of_row(row: object) -> dict[str, Any]:
+    """Return a run by the names of `FIELDS`, read.
 
     A row that the plugin exported as a whole (with `spec` and `plan_used`) is read as such.
 
     Args:
-        row: A mapping by the keys of `FIELDS`, and `members`; a None counts as absent. What else is in it is kept in
-            `extra`.
+        row: A mapping by the keys of `FIELDS`, and `members`; a None counts as absent. What else is in it is kept
+            as it is.
 
     Raises:
         WrongValueError: A field is missing or wrong; the message begins with its name.
@@ -191,8 +191,7 @@ def run_of_row(row: object) -> RunRow:
             raise WrongValueError(f"{one.keys[0]}: is missing", f"Every run needs it. {_hint(one.kind)}")
     if row.get(MEMBERS) is not None:
         values["members"] = _members(row[MEMBERS])
-    extra = {key: value for key, value in row.items() if key not in PLAIN_KEYS and key != MEMBERS}
-    return RunRow(**values, extra=extra)
+    return values | {key: value for key, value in row.items() if key not in PLAIN_KEYS and key != MEMBERS}
 
 
 def _read(kind: Kind, key: str, value: object) -> Any:
@@ -216,7 +215,7 @@ def _hint(kind: Kind) -> str:
     return ""
 
 
-def _members(value: object) -> list[MemberOutcome]:
+def _members(value: object) -> tuple[MemberOutcome, ...]:
     if not isinstance(value, list):
         raise WrongValueError(f"{MEMBERS}: {show(from_plain(value, ''))} is not a list", "Write a list of members.")
     members = []
@@ -240,7 +239,7 @@ def _members(value: object) -> list[MemberOutcome]:
         members.append(MemberOutcome(**known, models=models or ()))
     if len({member.id for member in members}) != len(members):
         raise WrongValueError(f"{MEMBERS}: names a member twice", "Give every member its own id.")
-    return members
+    return tuple(members)
 
 
 def _recorded(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -248,11 +247,8 @@ def _recorded(row: Mapping[str, Any]) -> dict[str, Any]:
     from .._model import converter
 
     try:
-        run = RunRow.of(converter.from_plain(TeamRun, row))
+        run = row_of(converter.from_plain(TeamRun, row))
     except converter.PlainDataError as error:
         what = f"spec: the run is not as the plugin writes one ({type(error).__name__})"
         raise WrongValueError(what, "Export it again.") from None
-    members = [{name: getattr(member, name) for name in _MEMBER_FIELDS} for member in run.members]
-    for entry, member in zip(members, run.members, strict=True):
-        entry["models"] = list(member.models)
-    return {**{one.keys[0]: getattr(run, one.name) for one in FIELDS}, MEMBERS: members}
+    return {**run, MEMBERS: [asdict(member) for member in run[MEMBERS]]}

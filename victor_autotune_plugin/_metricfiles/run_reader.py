@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TextIO
 
-from .._analysis.run_history import RunHistory, RunRow
+from .._analysis.run_history import Row, RunHistory
 from .._values.nodes import Scalar, WrongValueError, show
 from ..errors import MetricsError
 from .otlp import is_otlp, runs_of_traces
@@ -46,10 +46,10 @@ class RunReader:
         """What was wrong with the first of them, as the error would have said it."""
         return self._bad.problems
 
-    def __iter__(self) -> Iterator[RunRow]:
+    def __iter__(self) -> Iterator[Row]:
         return self._runs
 
-    def __next__(self) -> RunRow:
+    def __next__(self) -> Row:
         return next(self._runs)
 
     def fill(self) -> None:
@@ -59,7 +59,7 @@ class RunReader:
         for runs in self._read(TypedRows(self.history)):
             self.history.extend(runs)
 
-    def _read(self, typed: TypedRows | None) -> Iterator[Iterator[RunRow]]:
+    def _read(self, typed: TypedRows | None) -> Iterator[Iterator[Row]]:
         """Give the runs of the file by batches, without the blocks that `typed` takes in."""
         with self._opened() as (file, form):
             if form == _OTLP:
@@ -76,7 +76,7 @@ class RunReader:
             return json_list(file, self._bad.source, **options)
         return json_lines(file, **options) if form == _JSON_LINES else csv_rows(file, self._bad.source, PLAIN_KEYS)
 
-    def _runs_of(self, batch: Batch) -> Iterator[RunRow]:
+    def _runs_of(self, batch: Batch) -> Iterator[Row]:
         for index, row in enumerate(batch.rows):
             try:
                 if isinstance(row, WrongValueError):
@@ -124,8 +124,8 @@ def read_runs(path: str | Path, *, skip_bad: bool = False) -> RunReader:
         skip_bad: Whether bad rows are skipped and counted (`RunReader.skipped`).
 
     Returns:
-        An iterator of `RunRow`, in the order of the file. It raises `MetricsError` with file, line, field and hint at
-        the first bad row, and where the file can't be read at all.
+        An iterator of mappings by the names of `row_fields.FIELDS` and of what else a row holds, in the file's order.
+        It raises `MetricsError` with file, line, field and hint at the first bad row, and where the file can't be read.
     """
     return RunReader(path, skip_bad=skip_bad)
 
