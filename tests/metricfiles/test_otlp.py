@@ -97,7 +97,7 @@ def test_spans_become_the_runs_they_were(traces: Path, indent: int | None) -> No
     found = list(read_runs(traces))
     assert [one["run_id"] for one in found] == ["run-1", "run-2", "run-3"]
     assert all(one["timestamp"] > 1.7e9 for one in found)
-    assert found[0] == expected(runs[0], found[0].timestamp)
+    assert found[0] == expected(runs[0], found[0]["timestamp"])
     assert [(one["success"], one["timed_out"], one.get("error_class")) for one in found] == [
         (True, False, None),
         (False, True, "timeout"),

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from attrs import asdict, frozen
+from attrs import frozen
 
 from .._analysis.run_history import row_of
 from .._model.plan import FORMATIONS, SUB_TEAMS
@@ -251,4 +251,4 @@ def _recorded(row: Mapping[str, Any]) -> dict[str, Any]:
     except converter.PlainDataError as error:
         what = f"spec: the run is not as the plugin writes one ({type(error).__name__})"
         raise WrongValueError(what, "Export it again.") from None
-    return {**run, MEMBERS: [asdict(member) for member in run[MEMBERS]]}
+    return {**run, MEMBERS: converter.to_plain(run[MEMBERS])}
