@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from .._model.optimization import Bottleneck, PerformanceInsight, plain
+from .._model.converter import to_plain
+from .._model.optimization import Bottleneck, PerformanceInsight
 from .._model.plan import TeamSpec
 from .._model.run import TeamRun
 from .._values.names import did_you_mean, listed
@@ -152,7 +153,7 @@ def summary(history: RunHistory, key: TeamKey | str | None = None) -> dict[str, 
         "last": float(table.timestamp[-1]),
         "figures": figures(table),
         "formations": {table.formations[code]: figures(table.where(table.formation == code)) for code in codes},
-        "members": plain(member_figures(table)),
+        "members": to_plain(member_figures(table)),
     }
 
 

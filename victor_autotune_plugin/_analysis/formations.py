@@ -85,7 +85,7 @@ def formation_insight(
             gain_interval_percent=(best.low, best.high),
             runs=best.runs,
             source=best.source,
-            candidates=candidates,
+            candidates=tuple(candidates),
             member_durations=as_evidence(rows),
         ),
     )

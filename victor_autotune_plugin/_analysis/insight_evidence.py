@@ -8,11 +8,14 @@ a change usually brings is all that can be expected.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from inspect import isclass
 from statistics import fmean
-from typing import Any, Final, TypeVar
+from types import UnionType
+from typing import Any, Final, TypeVar, get_args, get_origin, get_type_hints
 
-from attrs import field, fields, frozen
+from attrs import field, frozen
 
 from .._model.optimization import Bottleneck, Evidence, PerformanceInsight
 from ..errors import MetricsError
@@ -76,36 +79,27 @@ def mean_estimate(values: Sequence[float]) -> Estimate:
 Found = TypeVar("Found", bound=Evidence)
 
 
-def _made(kind: type[Any], value: Any) -> Any:
-    """Return a value of evidence, also from a mapping that was made by hand."""
+_hints = cache(get_type_hints)
+
+
+def _made(kind: Any, value: Any) -> Any:
+    """Return a value of a type that evidence has, also from data that were made by hand."""
+    inner = get_args(kind)
     if value is None or isinstance(value, Evidence):
         return value
-    given = dict(value)
-    names = {one.name for one in fields(kind)}
-    if "low" in names:
+    if get_origin(kind) is UnionType:
+        return _made(inner[0], value)
+    if get_origin(kind) is tuple and inner[-1] is Ellipsis:
+        return tuple(_made(inner[0], item) for item in value)
+    if get_origin(kind) is Mapping:
+        return {name: _made(inner[1], item) for name, item in value.items()}
+    if not isclass(kind) or not issubclass(kind, Evidence) or kind is Evidence:
+        return value
+    given, hints = dict(value), _hints(kind)
+    if "low" in hints:
         low, high = given.pop("interval", (given["value"], given["value"]))
         given = {"runs": 0, **given, "low": low, "high": high}
-    return kind(**{name: item for name, item in given.items() if name in names})
-
-
-def _estimate(value: Any) -> Any:
-    return _made(Estimate, value)
-
-
-def _capped(values: Iterable[Any]) -> tuple[CappedGain, ...]:
-    return tuple(_made(CappedGain, value) for value in values)
-
-
-def _formations(values: Iterable[Any]) -> tuple[FormationGain, ...]:
-    return tuple(_made(FormationGain, value) for value in values)
-
-
-def _figures(values: Mapping[str, Any]) -> dict[str, MemberFigures]:
-    return {name: _made(MemberFigures, value) for name, value in values.items()}
-
-
-def _effect(value: Any) -> Any:
-    return _made(SizeEffect, value)
+    return kind(**{name: _made(hints[name], item) for name, item in given.items() if name in hints})
 
 
 _NOTHING: Final = Estimate(0.0, 0.0, 0.0, 0)
@@ -145,24 +139,17 @@ class MemberFigures(Evidence):
     """The figures of a member.
 
     Attributes:
-        role: Its role, empty when it has none.
-        runs: Runs in which it took part.
-        success_rate: Share of them in which it succeeded.
-        mean_seconds: Mean seconds.
-        mean_tool_calls: Mean tool calls.
-        mean_tokens: Mean tokens, both ways.
-        most_tool_calls: Most tool calls in a run.
+        mean_tokens: Both ways.
         needed_tool_calls: Most tool calls in a run that it and the team succeeded in, or None without one.
         refused_share: Share of runs with refused calls.
-        token_share: Its share of the team's tokens.
-        tool_call_share: Its share of the team's tool calls.
+        token_share: Its share of the team's tokens; `tool_call_share` likewise.
         contribution: How much more often the team succeeds when the member does, within tasks where possible; None
             where it can't be told.
     """
 
     role: str = ""
     runs: int = 0
-    success_rate: Estimate = field(default=_NOTHING, converter=_estimate)
+    success_rate: Estimate = _NOTHING
     mean_seconds: float = 0.0
     mean_tool_calls: float = 0.0
     mean_tokens: float = 0.0
@@ -182,8 +169,8 @@ MemberSeconds = Mapping[str, list[float | None]]
 class SuccessEvidence(Evidence):
     """Behind `low_success_rate`."""
 
-    success_rate: Estimate = field(default=_NOTHING, converter=_estimate)
-    timed_out_share: Estimate = field(default=_NOTHING, converter=_estimate)
+    success_rate: Estimate = _NOTHING
+    timed_out_share: Estimate = _NOTHING
     tasks: int = 0
     formation: str = "parallel"
     runs: int = 0
@@ -196,16 +183,16 @@ class TimingEvidence(Evidence):
 
     runs: int = 0
     timeout_seconds: float | None = None
-    timed_out_share: Estimate = field(default=_NOTHING, converter=_estimate)
-    p95_success_seconds: Estimate | None = field(default=None, converter=_estimate, metadata={"left_out": True})
-    saved_by_timeout: tuple[CappedGain, ...] = field(default=(), converter=_capped)
+    timed_out_share: Estimate = _NOTHING
+    p95_success_seconds: Estimate | None = field(default=None, metadata={"left_out": True})
+    saved_by_timeout: tuple[CappedGain, ...] = ()
 
 
 @frozen(eq=False, kw_only=True)
 class SlowEvidence(TimingEvidence):
     """Behind `slow_execution`."""
 
-    mean_seconds: Estimate = field(default=_NOTHING, converter=_estimate)
+    mean_seconds: Estimate = _NOTHING
     tasks: int = 0
     baseline: Evidence | None = None
 
@@ -214,7 +201,7 @@ class SlowEvidence(TimingEvidence):
 class TailEvidence(TimingEvidence):
     """Behind `high_latency_outliers`."""
 
-    p95_seconds: Estimate = field(default=_NOTHING, converter=_estimate)
+    p95_seconds: Estimate = _NOTHING
     baseline: Evidence | None = None
 
 
@@ -232,10 +219,10 @@ class BudgetEvidence(Evidence):
     runs: int = 0
     tool_budget: float | None = None
     needed_tool_calls: float | None = None
-    mean_tool_calls: Estimate = field(default=_NOTHING, converter=_estimate)
+    mean_tool_calls: Estimate = _NOTHING
     most_tool_calls: float = 0.0
     cost_is_known: bool = False
-    saved_by_budget: tuple[CappedGain, ...] = field(default=(), converter=_capped)
+    saved_by_budget: tuple[CappedGain, ...] = ()
 
 
 @frozen(eq=False, kw_only=True)
@@ -250,11 +237,11 @@ class ToolUseEvidence(BudgetEvidence):
 class SpentBudgetEvidence(BudgetEvidence):
     """Behind `undersized_budget`; `difference` is how much more often runs fail that spend their budget."""
 
-    spent_share: Estimate = field(default=_NOTHING, converter=_estimate)
-    failing_share: Estimate = field(default=_NOTHING, converter=_estimate)
+    spent_share: Estimate = _NOTHING
+    failing_share: Estimate = _NOTHING
     refused_calls_per_run: float = 0.0
     within_tasks: bool = False
-    difference: Estimate | None = field(default=None, converter=_estimate)
+    difference: Estimate | None = None
 
 
 @frozen(eq=False, kw_only=True)
@@ -266,7 +253,7 @@ class FormationEvidence(Evidence):
     gain_interval_percent: tuple[float, float] = (0.0, 0.0)
     runs: int = 0
     source: str = "prior"
-    candidates: tuple[FormationGain, ...] = field(default=(), converter=_formations)
+    candidates: tuple[FormationGain, ...] = ()
     member_durations: MemberSeconds = field(factory=dict)
 
 
@@ -278,9 +265,9 @@ class SizeEvidence(Evidence):
     seconds_per_member: float = 0.0
     runs: int = 0
     formation: str = "parallel"
-    members: Mapping[str, MemberFigures] = field(factory=dict, converter=_figures)
+    members: Mapping[str, MemberFigures] = field(factory=dict)
     member_durations: MemberSeconds = field(factory=dict)
-    smaller_sizes: SizeEffect | None = field(default=None, converter=_effect)
+    smaller_sizes: SizeEffect | None = None
 
 
 @frozen(eq=False, kw_only=True)
@@ -290,7 +277,7 @@ class SerialEvidence(Evidence):
     formation: str = "sequential"
     runs: int = 0
     overlap: float = 0.0
-    side_by_side_percent: Estimate = field(default=_NOTHING, converter=_estimate)
+    side_by_side_percent: Estimate = _NOTHING
     members: Mapping[str, Mapping[str, str]] = field(factory=dict)
     member_durations: MemberSeconds = field(factory=dict)
 
@@ -303,7 +290,7 @@ class MemberEvidence(Evidence):
     useless: list[str] = field(factory=list)
     idle: list[str] = field(factory=list)
     strong: list[str] = field(factory=list)
-    members: Mapping[str, MemberFigures] = field(factory=dict, converter=_figures)
+    members: Mapping[str, MemberFigures] = field(factory=dict)
     runs: int = 0
     formation: str = "parallel"
     cost_is_known: bool = False
@@ -335,9 +322,9 @@ def evidence_in(insight: PerformanceInsight, kind: type[Found]) -> Found:
         ]
     elif insight.bottleneck in _BY_HAND:
         known = _BY_HAND[insight.bottleneck](insight)
-    names = {one.name for one in fields(kind)}
     try:
-        return kind(**{**known, **{name: value for name, value in given.items() if name in names}})
+        found: Found = _made(kind, {**known, **given})
     except (TypeError, ValueError, KeyError, AttributeError) as error:
         hint = "Leave out what is not known."
         raise MetricsError(f"evidence: {error}", where=f"insight {insight.bottleneck!r}", hint=hint) from None
+    return found

@@ -52,11 +52,11 @@ def to_plain(value: Any) -> Any:
         return value
     if isinstance(value, TeamPlan):
         return {name: to_plain(knob) for name in _names(TeamPlan) if (knob := getattr(value, name)) is not None}
+    if isinstance(value, Mapping):  # evidence, too, which is both and says itself what it is as data
+        return {str(key): to_plain(item) for key, item in value.items()}
     kind: Any = type(value)
     if has(kind):
         return {name: to_plain(getattr(value, name)) for name in _names(kind)}
-    if isinstance(value, Mapping):
-        return {str(key): to_plain(item) for key, item in value.items()}
     if isinstance(value, Enum):
         return to_plain(value.value)
     if hasattr(value, "tolist"):

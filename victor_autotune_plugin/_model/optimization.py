@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import ItemsView, Iterable, Iterator, Mapping
 from contextlib import suppress
 from enum import StrEnum
 from typing import Any, Final
@@ -62,17 +62,15 @@ def _kind(name: str) -> str:
 class Evidence(Mapping[str, Any]):
     """Numbers behind an insight or a suggestion: attributes for this process, and the mapping that they are in JSON.
 
-    A subclass is an attrs class; a field of it whose metadata say `left_out` is not in the mapping while it is None.
+    A subclass is an attrs class; a field of it with metadata (`left_out`) is not in the mapping while it is None.
     """
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON-able data."""
-        data = {}
-        for one in fields(type(self)):
-            value = getattr(self, one.name)
-            if value is not None or not one.metadata.get("left_out"):
-                data[one.name] = plain(value)
-        return data
+        from .converter import to_plain
+
+        shown = (one for one in fields(type(self)) if not (one.metadata and getattr(self, one.name) is None))
+        return {one.name: to_plain(getattr(self, one.name)) for one in shown}
 
     def __getitem__(self, key: str) -> Any:
         return self.to_dict()[key]
@@ -83,14 +81,9 @@ class Evidence(Mapping[str, Any]):
     def __len__(self) -> int:
         return len(self.to_dict())
 
-
-def plain(value: Any) -> Any:
-    """Return evidence, alone or in mappings and lists, as JSON-able data."""
-    if isinstance(value, Evidence):
-        return value.to_dict()
-    if isinstance(value, Mapping):
-        return {key: plain(item) for key, item in value.items()}
-    return [plain(item) for item in value] if isinstance(value, list | tuple) else value
+    def items(self) -> ItemsView[str, Any]:
+        """Return the mapping's items, made once for all of them."""
+        return self.to_dict().items()
 
 
 @frozen(eq=False)
@@ -113,8 +106,11 @@ class SuggestionMetadata(Evidence):
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON-able data, with what is `further` beside the rest."""
+        from .converter import to_plain
+
         known = {name: getattr(self, name) for name in _SAID if getattr(self, name) is not None}
-        return {name: plain(value) for name, value in {**known, **self.further}.items()}
+        data: dict[str, Any] = to_plain({**known, **self.further})
+        return data
 
 
 _SAID: Final = ("metric", "interval_percent", "needs_person", "changes_nothing")
@@ -160,16 +156,10 @@ class PerformanceInsight:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON-able data."""
-        return {
-            "bottleneck": self.bottleneck,
-            "severity": self.severity,
-            "current_value": self.current_value,
-            "baseline_value": self.baseline_value,
-            "impact_magnitude": self.impact_magnitude,
-            "recommendation": self.recommendation,
-            "affected_components": list(self.affected_components),
-            "evidence": plain(self.evidence),
-        }
+        from .converter import to_plain
+
+        data: dict[str, Any] = to_plain(self)
+        return data
 
 
 @frozen
@@ -206,17 +196,10 @@ class OptimizationSuggestion:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON-able data."""
-        return {
-            "type": str(self.type),
-            "priority": self.priority.value,
-            "description": self.description,
-            "current_config": dict(self.current_config),
-            "suggested_config": dict(self.suggested_config),
-            "expected_improvement": self.expected_improvement,
-            "confidence": self.confidence,
-            "risk_level": self.risk_level,
-            "metadata": self.metadata.to_dict(),
-        }
+        from .converter import to_plain
+
+        data: dict[str, Any] = to_plain(self)
+        return data
 
 
 @frozen
@@ -252,19 +235,10 @@ class OptimizationResult:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON-able data."""
-        return {
-            "success": self.success,
-            "team_id": self.team_id,
-            "optimization": None if self.optimization is None else self.optimization.to_dict(),
-            "before_metrics": dict(self.before_metrics),
-            "after_metrics": dict(self.after_metrics),
-            "improvement_percentage": self.improvement_percentage,
-            "validation_status": self.validation_status,
-            "rollback_config": dict(self.rollback_config),
-            "error": self.error,
-            "applied_config": dict(self.applied_config),
-            "message": self.message,
-        }
+        from .converter import to_plain
+
+        data: dict[str, Any] = to_plain(self)
+        return data
 
 
 def current_config(spec: TeamSpec, plan: TeamPlan) -> dict[str, Any]:
