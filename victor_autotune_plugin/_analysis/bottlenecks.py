@@ -80,10 +80,6 @@ def analyze_all(
 ) -> dict[TeamKey, list[PerformanceInsight]]:
     """Find out what is wrong with every team.
 
-    Args:
-        runs: Runs of any number of teams.
-        baseline_metrics: As for `analyze`.
-
     Returns:
         Each team's insights, in the order in which the teams first appeared.
 
@@ -97,11 +93,7 @@ def analyze_all(
 
 
 def team_key(history: RunHistory, key: TeamKey | str | None) -> TeamKey:
-    """Return which team is meant.
-
-    Args:
-        history: Runs.
-        key: `(workflow, team_id)`, a team id alone where only one workflow has such a team, or None for the only team.
+    """Return which team is meant: by its key, by an id that only one workflow has, or by None for the only team.
 
     Raises:
         MetricsError: No team is, or several are; the message names the nearest.
@@ -131,10 +123,6 @@ def _shown(team: TeamKey) -> str:
 
 def summary(history: RunHistory, key: TeamKey | str | None = None) -> dict[str, Any]:
     """Return the figures of a team, each with its 95 % interval.
-
-    Args:
-        history: Runs.
-        key: The team; None for the only one.
 
     Returns:
         `runs`, `first` and `last` (Unix seconds), `figures` of all runs, `formations` with the figures of each, and

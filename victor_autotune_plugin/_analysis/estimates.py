@@ -20,19 +20,12 @@ MIN_TASKS: Final = 8
 
 @frozen
 class Contrast:
-    """How much higher the mean of one group of runs is than that of another.
-
-    Attributes:
-        difference: Difference of the means.
-        standard_error: Its standard error.
-        runs: Runs of the smaller group that went into it.
-        within_tasks: Whether runs of the same task were compared, so that difficulty cancels out.
-    """
+    """How much higher the mean of one group of runs is than that of another."""
 
     difference: float
     standard_error: float
-    runs: int
-    within_tasks: bool
+    runs: int  # of the smaller group
+    within_tasks: bool  # runs of the same task were compared, so that difficulty cancels out
 
     @property
     def estimate(self) -> Estimate:
@@ -89,11 +82,7 @@ def typical(values: Floats, task: Codes) -> tuple[float, int]:
     """Return the level of a typical task: the interquartile mean over tasks of each one's mean.
 
     Hard tasks use more tools and fail more whatever the plan is; being few, they fall into an outer quarter and are
-    set aside. Without task keys, or with fewer than `MIN_TASKS` that ran more than once, it is the plain mean.
-
-    Args:
-        values: One value a run.
-        task: Number of each run's task, -1 for none.
+    set aside. Without task keys (-1), or with fewer than `MIN_TASKS` that ran more than once, it is the plain mean.
 
     Returns:
         The level, and the number of tasks that it is made of, 0 for the plain mean.
@@ -110,15 +99,10 @@ def typical(values: Floats, task: Codes) -> tuple[float, int]:
 
 
 def contrast(values: Floats, chosen: Flags, task: Codes) -> Contrast | None:
-    """Compare the mean of chosen runs with that of the others, within tasks where the tasks allow it.
+    """Compare the mean of chosen runs with that of the others, within tasks (-1 for none) where they allow it.
 
     Within tasks it is the least-squares estimate with an effect for each task: the differences inside a task,
     weighted by `n1 * n0 / (n1 + n0)`. Otherwise Welch's comparison.
-
-    Args:
-        values: One value a run.
-        chosen: Whether a run is in the first group.
-        task: Number of each run's task, -1 for none.
 
     Returns:
         First group minus second, or None when a group has fewer than two runs.
@@ -161,11 +145,7 @@ def _within_tasks(values: Floats, chosen: Flags, task: Codes, smaller: int) -> C
 
 
 def capped_gains(values: Floats, caps: Iterable[float]) -> tuple[CappedGain, ...]:
-    """Return how much less the sum of the values would be if none exceeded a cap.
-
-    Args:
-        values: One value a run: seconds or calls.
-        caps: The caps, in the same unit.
+    """Return how much less the sum of the values would be if none exceeded a cap in the same unit.
 
     Returns:
         The gain of each cap, in percent; the interval is that of a ratio of means (Cochran, Sampling Techniques,
@@ -272,13 +252,7 @@ class Baselines:
         return self._latest if self.has_own(name) else self._table
 
     def of(self, name: str, values: Floats, figure: Callable[[TeamTable], float]) -> Baseline:
-        """Return the baseline of a figure.
-
-        Args:
-            name: One of `DEFAULT_BASELINES`.
-            values: One value for each run of the whole table, whose mean the figure is about.
-            figure: The figure, such as the mean duration, of some runs.
-        """
+        """Return the baseline of a figure, whose mean is that of one value for each run of the whole table."""
         if not self.has_own(name):
             source = GIVEN if name in self.given else DEFAULT
             return Baseline({**DEFAULT_BASELINES, **self.given}[name], source)

@@ -94,10 +94,6 @@ def formation_insight(
 def fleet_gains(history: RunHistory, *, besides: tuple[str, str] | None = None) -> dict[tuple[str, str], Estimate]:
     """Return what teams that ran two formations gained by the one over the other, in percent.
 
-    Args:
-        history: Runs of many teams.
-        besides: Key of a team that is left out.
-
     Returns:
         By (from, to), the mean over teams with its interval, for pairs that at least two teams ran.
     """
@@ -115,15 +111,7 @@ def fleet_gains(history: RunHistory, *, besides: tuple[str, str] | None = None) 
 
 
 class _Runs:
-    """Runs of one team in several formations, to compare them.
-
-    Args:
-        formations: Names of formations.
-        formation: Index in `formations` of each run.
-        duration: Seconds.
-        success: Whether it succeeded.
-        task: Number of the task, -1 for none.
-    """
+    """Runs of one team in several formations, to compare them."""
 
     def __init__(
         self, formations: tuple[str, ...], formation: Codes, duration: Floats, success: Flags, task: Codes

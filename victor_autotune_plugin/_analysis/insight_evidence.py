@@ -56,14 +56,11 @@ class Estimate(Evidence):
 
 
 def t_975(freedom: int) -> float:
-    """Return the 0.975 quantile of Student's t.
-
-    Args:
-        freedom: Degrees of freedom; from 11 on, Fisher's expansion is used, which is right to three digits.
-    """
+    """Return the 0.975 quantile of Student's t."""
     if freedom <= len(_T_975):
         return _T_975[max(freedom, 1) - 1]
     z = Z_975
+    # Fisher's expansion, right to three digits
     return z + (z**3 + z) / (4 * freedom) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * freedom**2)
 
 

@@ -219,10 +219,6 @@ def oversized_insight(table: TeamTable) -> PerformanceInsight | None:
 def serial_insight(table: TeamTable, formation: str | None = None) -> PerformanceInsight | None:
     """Find out whether members who could work side by side work one after another.
 
-    Args:
-        table: The team's runs.
-        formation: The formation in use; None for that of the latest run.
-
     Returns:
         The insight for three members or more in a sequential formation or a pipeline whose times add up to the team's;
         its baseline is the longest member. None otherwise, or with fewer than two runs that tell.

@@ -28,12 +28,7 @@ Shape: TypeAlias = Callable[[Seconds], float | None]
 
 
 def in_formation(formation: str, lead: str | None = None) -> Shape:
-    """Return the time of a team in a formation.
-
-    Args:
-        formation: One of Victor's formations.
-        lead: Id of the supervisor, for a hierarchical one.
-    """
+    """Return the time of a team in a formation."""
 
     def predict(seconds: Seconds) -> float | None:
         if not seconds:
@@ -50,11 +45,7 @@ def in_formation(formation: str, lead: str | None = None) -> Shape:
 
 
 def in_groups(groups: Iterable[Iterable[str]]) -> Shape:
-    """Return the time of a team in sub-teams that run side by side.
-
-    Args:
-        groups: Ids of the members of each sub-team, who work one after another.
-    """
+    """Return the time of a team in sub-teams that run side by side."""
     kept = [tuple(group) for group in groups]
 
     def predict(seconds: Seconds) -> float | None:
@@ -90,11 +81,7 @@ def gain(rows: Sequence[Seconds], now: Shape, then: Shape) -> Estimate | None:
 
 
 def rows_of(durations: Mapping[str, Sequence[float | None]]) -> list[dict[str, float]]:
-    """Return the runs that `member_durations` in an insight's evidence holds.
-
-    Args:
-        durations: By member, seconds of each run, None where it took no part.
-    """
+    """Return the runs that `member_durations` in an insight's evidence holds."""
     names = list(durations)
     return [
         {name: float(value) for name, value in zip(names, run, strict=True) if value is not None}

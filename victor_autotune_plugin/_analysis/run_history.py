@@ -54,11 +54,7 @@ def row_of(run: TeamRun) -> dict[str, Any]:
 
 
 class RunHistory:
-    """Collects runs of any number of teams.
-
-    Args:
-        runs: Runs to begin with, in any order.
-    """
+    """Collects runs of any number of teams."""
 
     def __init__(self, runs: Iterable[TeamRun | Row] = ()) -> None:
         self._count = 0
@@ -222,11 +218,7 @@ class RunHistory:
 
 
 class _Columns:
-    """Columns that grow by batches; one of which nothing is known takes no room.
-
-    Args:
-        types: Type of each.
-    """
+    """Columns that grow by batches; one of which nothing is known takes no room."""
 
     def __init__(self, types: Mapping[str, Any]) -> None:
         self._types = types

@@ -35,27 +35,15 @@ MEMBER_COLUMNS: Final[Mapping[str, Any]] = {
 
 @frozen
 class MemberTable:
-    """What one member did in a team's runs; one entry for each run in which it took part, in the order of time.
-
-    Attributes:
-        id: The member.
-        role: Its role, empty when it has none.
-        run: Index of the run in the team's `TeamTable`.
-        duration: Seconds.
-        tool_calls: Tool calls that ran.
-        refused: Tool calls that were refused.
-        tokens: Tokens, both ways.
-        success: Whether it succeeded.
-        finished: Whether it came to an end.
-    """
+    """What one member did in a team's runs; one entry for each run in which it took part, in the order of time."""
 
     id: str
     role: str
-    run: Codes
-    duration: Floats
+    run: Codes  # index in the team's `TeamTable`
+    duration: Floats  # seconds
     tool_calls: Floats
     refused: Floats
-    tokens: Floats
+    tokens: Floats  # both ways
     success: Flags
     finished: Flags
 
@@ -164,11 +152,7 @@ def usable_rows(table: TeamTable, despite: Collection[str] = ()) -> tuple[list[d
 
 
 def as_evidence(rows: Sequence[Seconds]) -> dict[str, list[float | None]]:
-    """Return rows by member, for an insight's evidence; `predictions.rows_of` reads it back.
-
-    Args:
-        rows: Members' seconds of each run; the latest 50 are taken.
-    """
+    """Return the latest 50 rows by member, for an insight's evidence; `predictions.rows_of` reads it back."""
     latest = rows[-_ROWS_IN_EVIDENCE:]
     names: dict[str, Any] = {name: None for row in latest for name in row}
     return {name: [row.get(name) for row in latest] for name in names}

@@ -28,12 +28,7 @@ def is_otlp(text: str) -> bool:
 
 
 def runs_of_traces(file: TextIO, bad: BadRows) -> Iterator[Row]:
-    """Give the runs of OTLP traces; spans of others are passed over.
-
-    Args:
-        file: A text file at its beginning.
-        bad: Takes bad spans.
-    """
+    """Give the runs of OTLP traces; spans of others are passed over."""
     waiting: dict[str, tuple[int, dict[str, Any]]] = {}
     members: dict[str, list[MemberOutcome]] = {}
     for line, span in _spans(file, bad):

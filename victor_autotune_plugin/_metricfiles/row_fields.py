@@ -138,12 +138,7 @@ _MEMBER_FIELDS: Final[Mapping[str, Kind]] = {
 
 
 class BadRows:
-    """Counts bad rows that are skipped, or raises what is wrong with the first.
-
-    Args:
-        source: Name of the file for errors.
-        skip: Whether to skip them.
-    """
+    """Counts bad rows that are skipped, or raises what is wrong with the first."""
 
     def __init__(self, source: str, *, skip: bool) -> None:
         self.source = source

@@ -60,11 +60,6 @@ def _takes_nothing(_text: str, _is_lines: bool) -> bool:
 def json_list(file: TextIO, name: str, decode: Decode = _takes_nothing) -> Iterator[Batch]:
     """Give the elements of a JSON list that `decode` does not take.
 
-    Args:
-        file: A text file at its beginning.
-        name: Its name for errors.
-        decode: Is offered each block first.
-
     Raises:
         MetricsError: It is not JSON from some line on; what came before was given.
     """
@@ -105,11 +100,6 @@ def _many(buffer: str, place: int, decode: Decode) -> tuple[list[Any], int] | No
 
     Where the last whole element ends is guessed from what stands between the first two. A wrong guess, such as one
     inside a text or a nested list, does not decode.
-
-    Args:
-        buffer: Text.
-        place: Where an element begins.
-        decode: Is offered the elements first.
 
     Returns:
         The elements, none where `decode` took them, and where the next one begins; None where the guess fails or there
@@ -171,12 +161,7 @@ def _lines_of(text: str, place: int, line: int) -> Callable[[int], int]:
 
 
 def json_lines(file: TextIO, decode: Decode = _takes_nothing) -> Iterator[Batch]:
-    """Give the values of JSON Lines that `decode` does not take; empty lines are passed over.
-
-    Args:
-        file: A text file at its beginning.
-        decode: Is offered each block first.
-    """
+    """Give the values of JSON Lines that `decode` does not take; empty lines are passed over."""
     before = 0
     while block := file.read(_CHUNK) + file.readline(LONGEST_ROW):
         if not decode(block, True):
@@ -202,11 +187,6 @@ def _line(text: str, start: int) -> Any:
 
 def csv_rows(file: TextIO, name: str, plain: frozenset[str]) -> Iterator[Batch]:
     """Give the rows of a CSV with a header, as mappings; an empty cell is absent, and one that holds JSON is decoded.
-
-    Args:
-        name: Its name for errors.
-        file: A text file at its beginning, opened with `newline=""`.
-        plain: Columns that are left as text.
 
     Raises:
         MetricsError: The header names a column twice, or the text is not a CSV.

@@ -31,11 +31,7 @@ _BESIDE: Final = (MEMBERS, "spec")
 
 
 class TypedRows:
-    """Takes in blocks of rows whose fields have single values of the usual types.
-
-    Args:
-        history: Where the runs go.
-    """
+    """Takes in blocks of rows whose fields have single values of the usual types."""
 
     def __init__(self, history: RunHistory) -> None:
         self._history = history

@@ -12,9 +12,8 @@ from .._analysis.insight_evidence import Estimate, FormationEvidence, SerialEvid
 from .._analysis.predictions import Seconds, gain, in_formation, in_groups, rows_of
 from .._model.optimization import Bottleneck, OptimizationSuggestion, OptimizationType, PerformanceInsight
 from .._model.plan import MemberSpec
-from .base import BuiltInStrategy
+from .base import BuiltInStrategy, Prior
 from .config import TeamConfig
-from .judgement import Prior
 
 _SIDE_BY_SIDE: Final = ("parallel", "consensus")
 _TRUST: Final = {"own runs": 0.95, "members' times": 0.9, "other teams": 0.8}
@@ -203,11 +202,6 @@ def packed(units: Sequence[tuple[str, ...]], seconds: Mapping[str, float], group
     """Divide units among groups so that the groups take about the same time: the longest first, each to the emptiest.
 
     At most 4/3 of the best possible (Graham 1969, Bounds on multiprocessing timing anomalies).
-
-    Args:
-        units: Members that stay together, in order.
-        seconds: What each member takes.
-        groups: Number of groups, at most as many as units.
     """
     bins: list[tuple[float, list[tuple[str, ...]]]] = [(0.0, []) for _ in range(groups)]
     for unit in sorted(units, key=lambda one: -sum(seconds[name] for name in one)):

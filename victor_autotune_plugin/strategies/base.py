@@ -1,19 +1,24 @@
-"""What a strategy is, and all strategies' suggestions in one list, the best first."""
+"""What a strategy is, how much its change is expected to bring, and all suggestions in one list, the best first."""
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Final
 
-from .._analysis.insight_evidence import Estimate
+from attrs import frozen
+
+from .._analysis.insight_evidence import Z_975, Estimate
 from .._model.optimization import OptimizationPriority, OptimizationSuggestion, PerformanceInsight, SuggestionMetadata
 from .config import TeamConfig, read_config, with_change
-from .judgement import Prior, confidence, expected, priority
 
 MIN_CONFIDENCE: Final = 0.6
 """Below it a suggestion is left out."""
+
+_UNMEASURED: Final = 0.65
+"""Confidence of what no run of this team speaks for: enough to be shown and tested."""
 
 _ORDER: Final = tuple(OptimizationPriority)
 
@@ -52,6 +57,56 @@ class OptimizationStrategy(ABC):
     def apply(self, config: Mapping[str, Any], suggestion: OptimizationSuggestion) -> dict[str, Any]:
         """Return a config with the suggestion applied, under the keys that the config has."""
         return with_change(config, suggestion.suggested_config)
+
+
+@frozen
+class Prior:
+    """What a strategy usually brings, and how well its gain can be told from past runs.
+
+    Attributes:
+        low: Lower end of the usual gain, percent.
+        high: Upper end; low to high is taken as one standard deviation around the middle.
+        model_error: Standard deviation, in percentage points, of what a perfectly known prediction is still wrong by,
+            since agents behave differently under another plan.
+    """
+
+    low: float
+    high: float
+    model_error: float
+
+
+def expected(prior: Prior, data: Estimate | None) -> Estimate:
+    """Return the expected gain: the data's, drawn toward the prior by their precisions.
+
+    Both are taken as normal, so the mean is weighted by the inverse variances (Gelman et al., Bayesian Data Analysis,
+    section 2.5).
+    """
+    mean, variance = (prior.low + prior.high) / 2, ((prior.high - prior.low) / 2) ** 2
+    runs = 0
+    if data is not None:
+        seen = data.standard_deviation**2 + prior.model_error**2
+        weight = variance / (variance + seen)
+        mean, variance = mean + weight * (data.value - mean), variance * (1 - weight)
+        runs = data.runs
+    half = Z_975 * math.sqrt(variance)
+    return Estimate(mean, mean - half, mean + half, runs)
+
+
+def confidence(gain: Estimate, *, most: float = 0.9) -> float:
+    """Return how sure a gain is: the probability that it is one, times how far so few runs can be trusted."""
+    deviation = gain.standard_deviation
+    better = 0.5 * (1 + math.erf(gain.value / (deviation * math.sqrt(2)))) if deviation else float(gain.value > 0)
+    trust = max(0.0, most - 0.6 / gain.runs) if gain.runs else _UNMEASURED
+    return trust * better
+
+
+def priority(insight: PerformanceInsight, gain: float) -> OptimizationPriority:
+    """Return how urgent a change is."""
+    if insight.severity >= 0.8 and gain >= 30:
+        return OptimizationPriority.CRITICAL
+    if gain >= 20 or (insight.severity >= 0.8 and gain >= 10):
+        return OptimizationPriority.HIGH
+    return OptimizationPriority.MEDIUM if gain >= 8 else OptimizationPriority.LOW
 
 
 class BuiltInStrategy(OptimizationStrategy):

@@ -19,9 +19,8 @@ from .._analysis.insight_evidence import (
 )
 from .._model.optimization import Bottleneck, OptimizationSuggestion, OptimizationType, PerformanceInsight
 from .._model.text import percent
-from .base import BuiltInStrategy
+from .base import BuiltInStrategy, Prior
 from .config import TeamConfig
-from .judgement import Prior
 
 _SMALLER: Final = 0.65
 """Of the budget in force, between 30 and 40 % less."""

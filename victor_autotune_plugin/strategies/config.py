@@ -76,11 +76,7 @@ class TeamConfig:
         return next((member.id for member in self.members if member.is_supervisor), None)
 
     def feasible(self, ids: Iterable[str] | None = None) -> tuple[str, ...]:
-        """Return the formations that members can form.
-
-        Args:
-            ids: The members; None for all.
-        """
+        """Return the formations that members can form."""
         if not self.members:
             return _NAMELESS_FORMATIONS
         kept = set(self.ids if ids is None else ids)

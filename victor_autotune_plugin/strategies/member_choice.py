@@ -9,9 +9,8 @@ from typing import Any, Final
 from .._analysis.insight_evidence import Estimate, MemberEvidence, MemberFigures, SizeEvidence, evidence_in
 from .._analysis.predictions import gain, in_formation, rows_of, without
 from .._model.optimization import Bottleneck, OptimizationSuggestion, OptimizationType, PerformanceInsight
-from .base import BuiltInStrategy
+from .base import BuiltInStrategy, Prior
 from .config import TeamConfig
-from .judgement import Prior
 
 
 class TeamSizingStrategy(BuiltInStrategy):
