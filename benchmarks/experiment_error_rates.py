@@ -28,16 +28,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks._peers import PEERS, decide
 from benchmarks._report import show
 from benchmarks._worlds import Real, Tasks, World, choose, find_real, read_real, read_tasks
-from victor_autotune_plugin.experiment import (
-    ALL_RULES,
-    Judge,
-    Observation,
-    Policy,
-    Watch,
-    WatchPolicy,
-    assign,
-    task_effects,
-)
+from victor_autotune_plugin._model.policy import ALL_RULES
+from victor_autotune_plugin.experiment import Judge, Observation, Policy, Watch, WatchPolicy, assign, task_effects
 from victor_autotune_plugin.experiment.fixed_sample import bootstrap_ratio, mann_whitney, welch
 
 Wanted = dict[str, float]

@@ -16,7 +16,8 @@ from _report import parser, percentile, show
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from victor_autotune_plugin.experiment import ALL_RULES, Judge, Observation, Policy, Watch, WatchPolicy, assign
+from victor_autotune_plugin._model.policy import ALL_RULES
+from victor_autotune_plugin.experiment import Judge, Observation, Policy, Watch, WatchPolicy, assign
 
 NO_END = {"futility": False, "minimum_improvement": 1.0}
 """Policy that keeps a test open, so that its last runs are measured."""

@@ -29,8 +29,9 @@ if not (ROOM / "_boundary_table.py").exists():  # the module that reads the tabl
     empty.NORMAL_SCORES, empty.STARTS, empty.SCALES = (), (), {}  # type: ignore[attr-defined]
     sys.modules[empty.__name__] = empty
 
+from victor_autotune_plugin._model.policy import RULES  # noqa: E402
 from victor_autotune_plugin.experiment._boundary_table import SCALES  # noqa: E402
-from victor_autotune_plugin.experiment.boundaries import RULES, shape  # noqa: E402
+from victor_autotune_plugin.experiment.boundaries import shape  # noqa: E402
 
 NORMAL_SCORES = tuple(round(1.0 + 0.25 * k, 2) for k in range(14))
 STARTS = (0.005, 0.01, 0.02, 0.035, 0.05, 0.1, 0.2, 0.35, 0.5, 0.7, 0.9, 1.0)

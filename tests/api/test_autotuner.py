@@ -267,7 +267,7 @@ async def test_the_threshold_must_be_proven(recorded: Callable[..., Simulation],
         "team", [change(formation="parallel")], config, runner=timed(0.5), runs_per_arm=30
     )
     assert result.validation_status == "inconclusive"
-    assert "below the 90 % asked for" in result.message
+    assert "an improvement of 90 % is ruled out" in result.message
     with pytest.raises(SettingsError, match="minimum_improvement"):
         PerformanceAutotuner(ab_test_threshold=500.0)
 

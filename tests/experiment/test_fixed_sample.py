@@ -7,6 +7,7 @@ import pytest
 from scipy import stats
 
 from victor_autotune_plugin.experiment import Policy
+from victor_autotune_plugin.experiment.design import chance_of_proof, improvement_for, log_spread, runs_for
 from victor_autotune_plugin.experiment.fixed_sample import (
     bootstrap_ratio,
     mann_whitney,
@@ -14,7 +15,6 @@ from victor_autotune_plugin.experiment.fixed_sample import (
     two_proportions,
     welch,
 )
-from victor_autotune_plugin.experiment.planning import chance_of_proof, improvement_for, log_spread, runs_for
 
 # Student's sleep data (1908), as in R's `sleep`
 SLEEP = [0.7, -1.6, -0.2, -1.2, -0.1, 3.4, 3.7, 0.8, 0.0, 2.0], [1.9, 0.8, 1.1, 0.1, -0.1, 4.4, 5.5, 1.6, 4.6, 3.4]

@@ -76,7 +76,7 @@ def test_an_improvement_below_the_threshold_does_not_pass(make_runs):
     assert decide(runs).status == "passed"
     verdict = decide(runs, Policy(minimum_improvement=0.2))
     assert verdict.status == "inconclusive"
-    assert "below the 20 % asked for" in verdict.reason
+    assert "an improvement of 20 % is ruled out" in verdict.reason
 
 
 def test_two_equal_plans_end_early_without_proof(make_runs):

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from victor_autotune_plugin.experiment.boundaries import RULES, boundary, shape
+from victor_autotune_plugin._model.policy import RULES
+from victor_autotune_plugin.experiment.boundaries import boundary, shape
 from victor_autotune_plugin.experiment.primary import shift_quantiles, task_effects
 from victor_autotune_plugin.experiment.twosample import RankSum, SumStatistic, Tail, percentile, share_z
 

@@ -6,7 +6,8 @@ import math
 import pytest
 
 from victor_autotune_plugin._model.converter import from_plain
-from victor_autotune_plugin.experiment import ALL_RULES, METRICS, Observation, Policy, WatchPolicy
+from victor_autotune_plugin._model.policy import ALL_RULES, METRICS
+from victor_autotune_plugin.experiment import Observation, Policy, WatchPolicy
 
 GOOD = {"index": 0, "arm": "control", "duration_seconds": 1.0, "success": True, "score": 1.0}
 

@@ -226,7 +226,8 @@ class Application:
         Raises:
             AutotuneError: If what the runner returns can't be used, or the change can't be made.
         """
-        from ..experiment import CONTROL, METRICS
+        from .._model.policy import METRICS
+        from .._model.run import CONTROL
         from .trial import Trial, observed
 
         metric = self._suggestion.metadata.metric

@@ -21,8 +21,9 @@ from typing import Any, Final
 from attrs import asdict, evolve, frozen
 
 from .._model.policy import plain
+from .._model.run import ARMS, CONTROL, TREATMENT
 from ..errors import AutotuneError
-from ..experiment import ARMS, CONTROL, TREATMENT, Judge, Observation, Policy, Verdict, assign
+from ..experiment import Judge, Observation, Policy, Verdict, assign
 from ..experiment.twosample import percentile
 
 FEWEST_RUNS: Final = 10
@@ -127,7 +128,7 @@ class TrialResult:
         Returns:
             What `experiment.fixed.Comparison` holds, for each method that these runs are enough for.
         """
-        from ..experiment.summary import summarise
+        from ..experiment.fixed_sample import summarise
 
         found = summarise(self.verdict.metric, self.observations, seed=int(self.seed, 16) % 2**32)
         return [{key: plain(value) for key, value in asdict(one).items()} for one in found]

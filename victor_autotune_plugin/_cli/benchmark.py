@@ -234,7 +234,7 @@ def _overrides(metric: str | None, threshold: float | None) -> dict[str, object]
     Raises:
         AutotuneError: For an unknown metric.
     """
-    from ..experiment import METRICS
+    from .._model.policy import METRICS
 
     if metric is not None and metric not in METRICS:
         raise AutotuneError(f"unknown metric {metric!r}", where="--metric", hint=f"Known: {', '.join(METRICS)}.")

@@ -14,9 +14,10 @@ from attrs import define, field, frozen
 from .._host import seams
 from .._host.workflows import make_orchestrator
 from .._model.plan import EMPTY_PLAN, TeamPlan
+from .._model.run import CONTROL
 from .._tuning import runtime as process
 from ..errors import PlanError
-from ..experiment import CONTROL, Observation
+from ..experiment import Observation
 from ..hookspecs import PlannedRun, RunStart, hookimpl
 from . import console, runner
 from .progress import RunsScreen

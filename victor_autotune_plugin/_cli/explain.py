@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from .._model.policy import Policy, WatchPolicy
     from .._settings import Settings
     from .._tuning.next_test import Advice
-    from ..experiment.fixed_sample import Comparison
+    from ..experiment.fixed_sample import SampleComparison
     from .project import OpenProject
 
 
@@ -70,7 +70,7 @@ class Explanation:
     facts: TeamFacts
     source: Change | None
     ending: Change | None
-    statistics: list[Comparison]
+    statistics: list[SampleComparison]
     outlook: list[str]
     advice: Advice
     suggestions: list[tuple[OptimizationSuggestion, str | None, str | None]]
@@ -182,7 +182,7 @@ def _outlook(facts: TeamFacts, settings: Settings) -> list[str]:
 
 
 def _running(policy: Policy, verdict: Mapping[str, Any]) -> Iterator[str]:
-    from ..experiment.words import evidence_in_words
+    from .._model.text import evidence
 
     runs = verdict["runs"]
     least, most = policy.min_runs_per_arm, policy.max_runs_per_arm
@@ -193,7 +193,7 @@ def _running(policy: Policy, verdict: Mapping[str, Any]) -> Iterator[str]:
         )
     boundary = verdict["boundary"]
     if boundary is not None:
-        now = evidence_in_words(policy.rule, verdict["statistic"], boundary)
+        now = evidence(policy.rule, verdict["statistic"], boundary)
         yield (
             f"It passes when the evidence reaches its boundary (now {now}), with an estimated improvement of at least "
             f"{show.percent(policy.minimum_improvement)} and every guardrail clear."

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, Final
 
+from .._model.text import evidence
 from .._tuning.next_test import HISTORY_RUNS
-from ..experiment.words import evidence_in_words
 from . import rendering as show
 
 if TYPE_CHECKING:
@@ -159,7 +159,7 @@ def _print_statistics(found: Explanation) -> None:
 
 def _evidence(rule: str, verdict: Any) -> str:
     boundary, mismatch = verdict["boundary"], verdict["sample_ratio_p_value"]
-    height = evidence_in_words(rule, verdict["statistic"], boundary) + (", no boundary yet" if boundary is None else "")
+    height = evidence(rule, verdict["statistic"], boundary) + (", no boundary yet" if boundary is None else "")
     ignored = ", ".join(f"{number} {name}" for name, number in verdict["ignored"].items() if number)
     return (
         f"{height}; the risk of a wrong decision between equal plans is "

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from .._model.plan import TeamPlan
     from .._model.run import TeamRun
     from .._settings import Settings
-    from ..experiment.fixed_sample import Comparison
+    from ..experiment.fixed_sample import SampleComparison
     from ..storage import Store
     from .project import OpenProject
 
@@ -195,7 +195,7 @@ def team_facts(
     )
 
 
-def statistics(store: Store, experiment: Experiment) -> list[Comparison]:
+def statistics(store: Store, experiment: Experiment) -> list[SampleComparison]:
     """Return the fixed-sample statistics of the runs that an experiment's test was decided on, or has so far.
 
     Args:

@@ -5,6 +5,8 @@
 | `percent(0.25)`, `percent(0.054)` | `25 %`, `5.4 %`: one decimal below 10 %, none from there on |
 | `change(-0.55)`, `points(-0.01)` | `−55 %`, `−1 point`: always with a sign, `0 %` has none |
 | `interval(-1.0, -0.11)` | `−100 % to −11 %` |
+| `amount(0.25)` | `25 %`, and words for what is infinite or unknown |
+| `evidence("balanced", 2.1, 2.95)` | `z = 2.10, boundary 2.95` |
 | `number(-0.5)`, `signed(0.5)` | `−0.50`, `+0.50` |
 | `rounded(0.01234)` | `0.0123` |
 | `seconds(0.78)`, `seconds(80)` | `0.78 s`, `80.0 s`; from 100 s on `2 min 05 s` |
@@ -21,6 +23,8 @@ import math
 import unicodedata
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
+
+from .policy import E_RULES
 
 if TYPE_CHECKING:
     from .experiment import Change
@@ -76,6 +80,27 @@ def change(share: float | None) -> str:
 def interval(low: float | None, high: float | None) -> str:
     """Return the interval of a relative change: `−100 % to −11 %`; None is unbounded."""
     return f"{'unbounded' if low is None else change(low)} to {'unbounded' if high is None else change(high)}"
+
+
+def amount(share: float) -> str:
+    """Return the size of a change in a sentence: `0.25` is `25 %`, infinity `an unbounded amount`."""
+    if math.isnan(share):
+        return "an unknown amount"
+    return "an unbounded amount" if math.isinf(share) else percent(abs(share))
+
+
+def evidence(rule: str, statistic: float, boundary: float | None) -> str:
+    """Return how far the evidence is: `z = 2.10, boundary 2.95`, or for an e-process its e-value.
+
+    Args:
+        rule: One of `policy.ALL_RULES`.
+        statistic: As in the verdict.
+        boundary: As in the verdict; None before there is one.
+    """
+    name, figures = "z", [number(value) for value in (statistic, boundary) if value is not None]
+    if rule in E_RULES:
+        name, figures = "e-value", [rounded(math.exp(value)) for value in (statistic, boundary) if value is not None]
+    return f"{name} = {', boundary '.join(figures)}"
 
 
 def points(share: float | None) -> str:

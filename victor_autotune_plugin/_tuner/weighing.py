@@ -14,7 +14,7 @@ from attrs import Attribute, field, frozen
 from .._model.plan import TeamPlan
 from .._model.policy import METRICS, PASS_SHARE, Policy
 from ..experiment.boundaries import boundary
-from ..experiment.planning import runs_for
+from ..experiment.design import runs_for
 from .model import TeamModel
 from .plan_table import Ints, PlanTable
 from .regression import Floats, cdf, sigmoid

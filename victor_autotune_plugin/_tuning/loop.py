@@ -124,7 +124,8 @@ class TuningLoop:
 
     def _assigned(self, changes: Changes, experiment: Experiment, event: RunStart) -> Assignment:
         """Return the assignment of a run in the open phase of an experiment; a task keeps its arm."""
-        from ..experiment import CONTROL, TREATMENT, assign
+        from .._model.run import CONTROL, TREATMENT
+        from ..experiment import assign
 
         transaction = changes.transaction
         phase: Phase = "watch" if experiment.status == "watched" else "test"

@@ -58,7 +58,8 @@ def replay(
 
     An arm of the watch may be `control` against the seed: the watch asks for such runs.
     """
-    from ..experiment import ASSIGNMENT_VERSION, CONTROL, TREATMENT, assign
+    from .._model.run import CONTROL, TREATMENT
+    from ..experiment import ASSIGNMENT_VERSION, assign
 
     differences: dict[str, tuple[Any, Any]] = {}
     if experiment.assignment_version == ASSIGNMENT_VERSION:
@@ -72,14 +73,19 @@ def replay(
         differences["assignment_version"] = experiment.assignment_version, ASSIGNMENT_VERSION
     judge = new_judge(experiment)
     feed(judge, test)
-    if experiment.verdict is not None and judge.verdict().to_dict() != experiment.verdict:
+    if experiment.verdict is not None and _differ(experiment.verdict, judge.verdict().to_dict()):
         differences["verdict"] = dict(experiment.verdict), judge.verdict().to_dict()
     if experiment.watch_verdict is not None:
         watcher = new_watch(experiment, test)
         feed(watcher, watch)
-        if watcher.verdict().to_dict() != experiment.watch_verdict:
+        if _differ(experiment.watch_verdict, watcher.verdict().to_dict()):
             differences["watch verdict"] = dict(experiment.watch_verdict), watcher.verdict().to_dict()
     return Replay(experiment, len(test) + len(watch), differences)
+
+
+def _differ(stored: Mapping[str, Any], made: Mapping[str, Any]) -> bool:
+    """Whether two verdicts differ in anything but the sentence, which another version may word in another way."""
+    return {**stored, "reason": None} != {**made, "reason": None}
 
 
 def replay_all(store: Store, experiments: Sequence[Experiment]) -> list[Replay]:

@@ -14,7 +14,7 @@ from .. import failsafe
 from .._model.experiment import Experiment, TeamState
 from .._model.optimization import OptimizationPriority, OptimizationSuggestion, OptimizationType
 from .._model.plan import TeamPlan, TeamSpec
-from .._model.policy import Policy, WatchPolicy
+from .._model.policy import METRICS, Policy, WatchPolicy
 from .._model.run import CONTROL, Observation
 from .hookmanager import HookManager
 
@@ -142,7 +142,8 @@ def new_experiment(
         now: Unix time, seconds.
         runs: Finished runs under the live plan, which tell how slow each task is.
     """
-    from ..experiment import ASSIGNMENT_VERSION, METRICS
+    from .._model.policy import METRICS
+    from ..experiment import ASSIGNMENT_VERSION
 
     claimed = suggestion.metadata.metric
     metric = claimed if claimed in METRICS else settings.experiment.metric
@@ -213,7 +214,7 @@ def reason_to_wait(suggestion: OptimizationSuggestion, runs: Sequence[TeamRun], 
 
 def _chance(suggestion: OptimizationSuggestion, runs: Sequence[TeamRun], settings: Settings) -> float | None:
     """Return the probability that a test proves what is suggested; None where that can't be told."""
-    from ..experiment import METRICS, chance_of_proof, log_spread
+    from ..experiment import chance_of_proof, log_spread
 
     metric, interval = suggestion.metadata.metric, suggestion.metadata.interval_percent
     if metric not in METRICS or metric == "score" or not interval:

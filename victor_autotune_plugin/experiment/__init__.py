@@ -11,33 +11,24 @@ seed of `assign`, so every decision can be replayed from the stored runs.
 
 from __future__ import annotations
 
-from .._model.policy import (
-    ALL_RULES,
-    METRICS,
-    GuardrailEvidence,
-    HarmEvidence,
-    Policy,
-    Verdict,
-    WatchPolicy,
-    WatchVerdict,
+from .._model.policy import Policy, Verdict, WatchPolicy, WatchVerdict
+from .._model.run import Observation
+from .design import (
+    ASSIGNMENT_VERSION,
+    assign,
+    chance_of_proof,
+    improvement_for,
+    log_spread,
+    runs_for,
+    sample_ratio_p_value,
 )
-from .._model.run import ARMS, CONTROL, TREATMENT, Observation
-from .assignment import ASSIGNMENT_VERSION, assign, sample_ratio_p_value
+from .fixed_sample import summarise
 from .judge import Judge
-from .planning import chance_of_proof, improvement_for, log_spread, runs_for
 from .primary import task_effects
-from .summary import summarise
 from .watch import Watch
 
 __all__ = [
-    "ALL_RULES",
-    "ARMS",
     "ASSIGNMENT_VERSION",
-    "CONTROL",
-    "METRICS",
-    "TREATMENT",
-    "GuardrailEvidence",
-    "HarmEvidence",
     "Judge",
     "Observation",
     "Policy",

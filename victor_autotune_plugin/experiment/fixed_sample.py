@@ -7,21 +7,29 @@ all A/A tests: `Judge` decides. scipy is imported when a function needs it.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, Final
 
 from attrs import asdict, frozen
 
 from .._model.policy import plain
+from .._model.run import ARMS, CONTROL, TREATMENT, Observation
 from .boundaries import NORMAL
 from .primary import shift_quantiles
 
 EXACT_SIZE = 50
 """Up to this sample size, without ties, the Mann-Whitney distribution is exact."""
 
+_VALUES: Final[dict[str, Callable[[Observation], float | None]]] = {
+    "duration": lambda run: run.duration_seconds,
+    "cost": lambda run: run.cost_usd,
+    "tool_calls": lambda run: float(run.tool_calls),
+    "score": lambda run: run.score,
+}
+
 
 @frozen
-class Comparison:
+class SampleComparison:
     """Two samples compared.
 
     Attributes:
@@ -51,7 +59,7 @@ class Comparison:
 
 def welch(
     control: Sequence[float], treatment: Sequence[float], *, logs: bool = False, confidence: float = 0.95
-) -> Comparison:
+) -> SampleComparison:
     """Compare two means by Welch's t-test.
 
     Args:
@@ -85,13 +93,13 @@ def welch(
         p = 2 * float(stats.t.sf(abs(t), df))
     size = _hedges(difference, x, y, var_x, var_y)
     if logs:
-        return Comparison(
+        return SampleComparison(
             "welch on logs", math.expm1(difference), math.expm1(low), math.expm1(high), confidence, t, p, size
         )
-    return Comparison("welch", difference, low, high, confidence, t, p, size)
+    return SampleComparison("welch", difference, low, high, confidence, t, p, size)
 
 
-def mann_whitney(control: Sequence[float], treatment: Sequence[float], *, confidence: float = 0.95) -> Comparison:
+def mann_whitney(control: Sequence[float], treatment: Sequence[float], *, confidence: float = 0.95) -> SampleComparison:
     """Compare two samples of positive values by ranks.
 
     Returns:
@@ -117,7 +125,7 @@ def mann_whitney(control: Sequence[float], treatment: Sequence[float], *, confid
     take = m * n + 1 - rank if rank >= 1 else math.inf
     logs = [math.log(value) for value in x], [math.log(value) for value in y]
     shift, low, high = shift_quantiles(*logs, take, take)
-    return Comparison(
+    return SampleComparison(
         "mann-whitney",
         math.expm1(shift),
         math.expm1(low) if math.isfinite(low) else -1.0,
@@ -136,7 +144,7 @@ def bootstrap_ratio(
     seed: int,
     draws: int = 4000,
     confidence: float = 0.95,
-) -> Comparison:
+) -> SampleComparison:
     """Return the relative change of the geometric mean with a bootstrap-t interval.
 
     The studentised bootstrap on logarithms (Efron and Tibshirani 1993, section 12.5) holds its level at ten values
@@ -171,7 +179,7 @@ def bootstrap_ratio(
         low, high = difference - float(above) * error, difference - float(below) * error
     size = _hedges(difference, x.tolist(), y.tolist(), float(x.var(ddof=1)), float(y.var(ddof=1)))
     ends = math.expm1(difference), math.expm1(low), math.expm1(high)
-    return Comparison("bootstrap-t on logs", *ends, confidence, math.nan, math.nan, size)
+    return SampleComparison("bootstrap-t on logs", *ends, confidence, math.nan, math.nan, size)
 
 
 def two_proportions(
@@ -181,7 +189,7 @@ def two_proportions(
     runs_treatment: int,
     *,
     confidence: float = 0.95,
-) -> Comparison:
+) -> SampleComparison:
     """Compare two success shares.
 
     Returns:
@@ -203,7 +211,7 @@ def two_proportions(
     pooled = (successes_control + successes_treatment) / (runs_control + runs_treatment)
     error = math.sqrt(pooled * (1 - pooled) * (1 / runs_control + 1 / runs_treatment))
     statistic = (q - p) / error if error else 0.0
-    return Comparison(
+    return SampleComparison(
         "two proportions",
         q - p,
         q - p - math.hypot(q - low_q, high_p - p),
@@ -215,7 +223,9 @@ def two_proportions(
     )
 
 
-def relative_lift(control: Sequence[float], treatment: Sequence[float], *, confidence: float = 0.95) -> Comparison:
+def relative_lift(
+    control: Sequence[float], treatment: Sequence[float], *, confidence: float = 0.95
+) -> SampleComparison:
     """Return the relative change of the arithmetic mean with Fieller's interval (1954).
 
     The interval is unbounded when the control's mean is not clearly above 0. Heavy tails make it wide and, below
@@ -242,7 +252,57 @@ def relative_lift(control: Sequence[float], treatment: Sequence[float], *, confi
         half = t / mean_x * math.sqrt(max(vy * (1 - g) + ratio * ratio * vx, 0.0))
         low, high = max((ratio - half) / (1 - g), 0.0) - 1, (ratio + half) / (1 - g) - 1
     size = _hedges(mean_y - mean_x, x, y, var_x, var_y)
-    return Comparison("relative lift", ratio - 1, low, high, confidence, math.nan, math.nan, size)
+    return SampleComparison("relative lift", ratio - 1, low, high, confidence, math.nan, math.nan, size)
+
+
+def summarise(
+    metric: str, runs: Sequence[Observation], *, seed: int, confidence: float = 0.95
+) -> list[SampleComparison]:
+    """Compare the arms of a test once, by each fixed-sample method that its data allow.
+
+    The intervals hold their level when they are looked at once, after a number of runs that was fixed before. So they
+    describe a test and never decide it. A run that timed out counts with the time until its deadline.
+
+    Args:
+        metric: Primary metric, one of `policy.METRICS`.
+        runs: The runs that count (`Judge.counted`).
+        seed: Seed of the bootstrap.
+        confidence: Level of the intervals.
+
+    Returns:
+        Of the metric: Welch's t-test, that on logarithms, Mann-Whitney, bootstrap-t, relative lift; and two
+        proportions of the success. A method that needs more runs or positive values is left out.
+
+    Raises:
+        ValueError: For another metric.
+    """
+    if metric not in _VALUES:
+        raise ValueError(f"metric must be one of {', '.join(_VALUES)}, not {metric!r}")
+    read = _VALUES[metric]
+    values = {arm: [v for run in runs if run.arm == arm and (v := read(run)) is not None] for arm in ARMS}
+    x, y = values[CONTROL], values[TREATMENT]
+    hits = {arm: [run.success for run in runs if run.arm == arm] for arm in ARMS}
+    methods: list[Callable[[], SampleComparison]] = [
+        lambda: welch(x, y, confidence=confidence),
+        lambda: welch(x, y, logs=True, confidence=confidence),
+        lambda: mann_whitney(x, y, confidence=confidence),
+        lambda: bootstrap_ratio(x, y, seed=seed, confidence=confidence),
+        lambda: relative_lift(x, y, confidence=confidence),
+        lambda: two_proportions(
+            sum(hits[CONTROL]),
+            len(hits[CONTROL]),
+            sum(hits[TREATMENT]),
+            len(hits[TREATMENT]),
+            confidence=confidence,
+        ),
+    ]
+    found = []
+    for method in methods:
+        try:
+            found.append(method())
+        except ValueError:  # too few values for it, or a value that has no logarithm
+            continue
+    return found
 
 
 def _checked(name: str, values: Sequence[float], least: int, positive: bool) -> list[float]:

@@ -8,13 +8,13 @@ from typing import Final
 
 from .._model.policy import E_RULES, FAIL_SHARES, PASS_SHARE, Policy, Verdict
 from .._model.run import ARMS, CONTROL, TREATMENT, Observation
-from .assignment import sample_ratio_p_value
+from .._model.text import TITLES, amount, interval, number, percent, points
 from .boundaries import NORMAL, TABLE_STEP, Boundary, boundary
+from .design import sample_ratio_p_value
 from .eprocess import EBoundary, PairedPrimary
 from .guardrails import Guardrails
 from .primary import Effect, Primary, RankPrimary, ScorePrimary
 from .twosample import information
-from .words import TITLES, amount, change_in_words, effect_in_words, guardrail_in_words, runs_in_words
 
 MISMATCH_P: Final = 0.0005
 """Below this p-value of the runs per arm nothing is decided."""
@@ -29,8 +29,8 @@ SAFETY_Z: Final = 1.645
 """A test stops, undecided, when the success share fell by more than its margin with this standardised excess."""
 
 PRECISE_EVERY: Final = 20
-"""After every so many runs it is asked whether the whole interval misses the improvement asked for: the interval costs
-more than the evidence."""
+"""After every so many runs the whole interval is held against the improvement asked for: it costs more than the
+evidence."""
 
 HARM_HORIZON: Final = 0.5
 """A test is not given up while a harm is expected to be proven within this share of its information."""
@@ -140,14 +140,14 @@ class Judge:
         """Decide, or say why not yet."""
         least = min(self._runs.values())
         if least < self._harm_runs:
-            self._reason = f"Too few runs to judge: {runs_in_words(self._runs)}."
+            self._reason = f"Too few runs to judge: {self._count()}."
             return
         t, z = self._share, self._primary.z
         harm = self._harm(t, z)
         if harm is not None:
             self._close("failed", harm)
         elif least < self._policy.min_runs_per_arm:
-            self._reason = f"Too few runs to judge: {runs_in_words(self._runs)}."
+            self._reason = f"Too few runs to judge: {self._count()}."
         elif self._policy.futility and (reason := self._too_small(t)) is not None:
             self._close("inconclusive", reason)
         elif z >= self._pass.at(t):
@@ -155,52 +155,51 @@ class Judge:
         elif self._policy.futility and (reason := self._futile(t, self._primary.normal)) is not None:
             self._close("inconclusive", reason)
         else:
-            self._reason = f"No proof yet after {runs_in_words(self._runs)}."
+            self._reason = f"No proof yet after {self._count()}."
 
     def _harm(self, t: float, z: float) -> str | None:
         if -z >= self._fail.at(t):
-            words = effect_in_words(self._policy.metric, self._effect(t))
-            return f"The {words}, proven after {runs_in_words(self._runs)}."
+            return f"The {self._tell(self._effect(t))}, proven after {self._count()}."
         name = self._guardrails.harmed(t)
         if name is None:
             return None
-        evidence = next(item for item in self._guardrails.evidence(t) if item.name == name)
-        return f"{guardrail_in_words(evidence)}, proven after {runs_in_words(self._runs)}."
+        harmed = next(item for item in self._guardrails.evidence(t) if item.name == name)
+        if name in ("success", "score"):
+            rise = f"fell from {number(harmed.control)} to {number(harmed.treatment)}"
+        else:
+            rise = f"rose by {amount(harmed.change)}"
+        return f"The {TITLES[name]} {rise}, proven after {self._count()}."
 
     def _try_to_pass(self, t: float) -> None:
         improvement, least = self._primary.improvement(), self._policy.minimum_improvement
         if not improvement >= least:
             self._reason = (
-                f"An improvement is proven, but its estimate of {amount(improvement)} is below the "
-                f"{amount(least)} asked for."
+                f"An improvement is proven, but its estimate of {amount(improvement)} is below the required "
+                f"{percent(least)}."
             )
         elif (name := self._guardrails.unclear()) is not None:
-            self._reason = f"An improvement is proven, but harm to {TITLES[name]} is not ruled out yet."
+            self._reason = f"An improvement is proven, but harm to the {TITLES[name]} is not ruled out yet."
         elif self._mismatch() < MISMATCH_P:
             self._reason = f"An improvement shows, but the runs per arm don't match the plan: {self._counts()}."
         else:
-            words = effect_in_words(self._policy.metric, self._effect(t))
-            self._status, self._reason = (
-                "passed",
-                f"The {words}, proven after {runs_in_words(self._runs)}, and no guardrail is harmed.",
-            )
+            told = self._tell(self._effect(t))
+            self._status = "passed"
+            self._reason = f"The {told}, proven after {self._count()}, and no guardrail is harmed."
 
     def _futile(self, t: float, z: float) -> str | None:
         """Return why the test will hardly pass any more, or None (conditional power; Jennison and Turnbull 2000)."""
         drop, excess = self._guardrails.success_drop()
         if excess >= SAFETY_Z:
-            return (
-                f"Stopped for safety: the success share is {100 * drop:.0f} points lower, probably more than the "
-                f"margin, after {runs_in_words(self._runs)}."
-            )
+            fell = points(drop).removeprefix("+")
+            return f"Stopped for safety after {self._count()}: the success share fell by {fell}, probably too much."
         if t >= 1 or (z < 0 and t * (self._fail.normal(t) / z) ** 2 <= HARM_HORIZON):
             return None
         hope = (z + HOPE_Z) / math.sqrt(t)
         needed = (self._pass.normal(1.0) - z * math.sqrt(t) - hope * (1 - t)) / math.sqrt(1 - t)
         if needed <= HOPELESS_Z:
             return None
-        looks = change_in_words(self._policy.metric, self._primary.effect(math.inf, math.inf).estimate)
-        return f"Ended early after {runs_in_words(self._runs)}: a pass has become very unlikely; the {looks}, unproven."
+        looks = _compared(self._policy.metric, self._primary.effect(math.inf, math.inf).estimate)
+        return f"Ended early after {self._count()}: the {looks}, not proven, and a pass has become very unlikely."
 
     def _too_small(self, t: float) -> str | None:
         """Return why no improvement that passes is left in the interval, which holds at all looks together, or None.
@@ -213,20 +212,17 @@ class Judge:
         best = effect.high if self._policy.metric == "score" else -effect.low
         if not best < least:
             return None
-        looks = change_in_words(self._policy.metric, effect.estimate)
-        return (
-            f"Ended early after {runs_in_words(self._runs)}: the {looks}, and what the runs leave possible is below "
-            f"the {amount(least)} asked for."
-        )
+        looks = _compared(self._policy.metric, effect.estimate)
+        return f"Ended early after {self._count()}: the {looks}; an improvement of {percent(least)} is ruled out."
 
     def _end(self) -> None:
         if not all(self._runs.values()):
             empty = next(arm for arm in ARMS if not self._runs[arm])
             self._close("inconclusive", f"Ended without a measured run in {empty}.")
         elif self._reason.startswith("An improvement"):
-            self._close("inconclusive", f"Ended after {runs_in_words(self._runs)}. {self._reason}")
+            self._close("inconclusive", f"Ended after {self._count()}. {self._reason}")
         else:
-            self._close("inconclusive", f"Ended after {runs_in_words(self._runs)} without proof.")
+            self._close("inconclusive", f"Ended after {self._count()} without proof.")
 
     def _close(self, status: str, reason: str) -> None:
         if status == "failed" and self._mismatch() < MISMATCH_P:
@@ -238,6 +234,14 @@ class Judge:
 
     def _counts(self) -> str:
         return " and ".join(f"{self._runs[arm]} {arm}" for arm in ARMS)
+
+    def _count(self) -> str:
+        """Return the runs per arm: `23 + 24 runs`."""
+        return f"{' + '.join(str(self._runs[arm]) for arm in ARMS)} runs"
+
+    def _tell(self, effect: Effect) -> str:
+        """Return a change with its interval: `duration is 32 % lower (interval −45 % to −12 %)`."""
+        return f"{_compared(self._policy.metric, effect.estimate)} (interval {interval(effect.low, effect.high)})"
 
     def _effect(self, t: float) -> Effect:
         return self._primary.effect(self._pass.at(t), self._fail.at(t))
@@ -287,3 +291,8 @@ class Judge:
                 if z * math.sqrt(runs / now) >= self._pass.normal(runs / most):
                     return max(math.ceil(runs - now), 1)
         return max(math.ceil(now * ((self._pass.normal(1.0) + POWER_Z) / z) ** 2 - now), 1)
+
+
+def _compared(metric: str, change: float) -> str:
+    """Return a change of a metric: `duration is 32 % lower`."""
+    return f"{TITLES[metric]} is {amount(change)} {'higher' if change > 0 else 'lower'}"

@@ -8,10 +8,10 @@ from typing import Final
 
 from .._model.policy import HARM_SHARES, HarmEvidence, WatchPolicy, WatchVerdict
 from .._model.run import ARMS, CONTROL, TREATMENT, Observation
+from .._model.text import TITLES, amount, count, number
 from .boundaries import NORMAL, TABLE_STEP, Boundary, boundary
 from .degradation import BelowBaseline, Drop, Harm, LostGain, TailRise
 from .twosample import information
-from .words import TITLES, amount
 
 FIRST_LOOK: Final = 3
 """Runs of the promoted plan before the first look."""
@@ -107,7 +107,7 @@ class Watch:
         self._look()
         if self._status == "watching" and len(self._indices) >= self._policy.max_runs:
             self._status, self._wants_control = "settled", False
-            self._reason = f"No harm in {len(self._indices)} runs since the promotion."
+            self._reason = f"No harm in {count(len(self._indices), 'run')} since the promotion."
 
     def verdict(self) -> WatchVerdict:
         """Return the verdict after the runs so far."""
@@ -171,31 +171,32 @@ class Watch:
             self._status, self._harm, self._detected_at = "rolled_back", proven, len(self._indices)
             self._reason, self._wants_control = self._tell(proven), False
             return
-        held = self._runs[CONTROL]
         if not alarms:
             self._wants_control = False
-            self._reason = f"No harm in {len(self._indices)} runs since the promotion."
+            self._reason = f"No harm in {count(len(self._indices), 'run')} since the promotion."
             if self._drift():
-                self._reason += " The replaced plan is worse than in the test, too: a drift."
+                self._reason += " The replaced plan, too, is worse than in the test: a drift."
             return
         drifting = self._drift()
         self._wants_control = self._probes < self._policy.max_probes
         title = _title(alarms[0], self._policy.metric)
         if drifting:
-            self._reason = f"Worse {title} in both arms: a drift, which is no reason to roll back."
+            self._reason = f"The {title} is worse in both arms: a drift, not a reason to roll back."
         else:
-            self._reason = f"Worse {title} than in the test; {held} runs of the replaced plan don't confirm it yet."
+            held = count(self._runs[CONTROL], "run")
+            self._reason = f"The {title} is worse than in the test, not yet confirmed by {held} of the replaced plan."
 
     def _tell(self, name: str) -> str:
         before, now, change = self._harms[name].values()
-        after = f"after {len(self._indices)} runs since the promotion, {self._runs[CONTROL]} of the replaced plan"
+        seen = count(len(self._indices), "run")
+        after = f"after {seen} since the promotion, {self._runs[CONTROL]} of the replaced plan"
         if name in ("success", "score"):
-            return f"The {TITLES[name]} fell from {before:.2f} to {now:.2f}, proven {after}."
+            return f"The {TITLES[name]} fell from {number(before)} to {number(now)}, proven {after}."
         title, direction = _title(name, self._policy.metric), "lower" if self._policy.metric == "score" else "higher"
         if name == "p95":
             return f"The {title} is {amount(change)} higher than the replaced plan's, proven {after}."
         whose = "than in the test, and the gain is gone" if name == "lost_gain" else "than the replaced plan's"
-        return f"The {title} is {amount(abs(change))} {direction} {whose}, proven {after}."
+        return f"The {title} is {amount(change)} {direction} {whose}, proven {after}."
 
     def _evidence(self, name: str) -> HarmEvidence:
         harm = self._harms[name]

@@ -9,18 +9,9 @@ import numpy as np
 from attrs import define, field
 
 from victor_autotune_plugin._model.plan import TeamPlan
-from victor_autotune_plugin._model.run import TeamRun
+from victor_autotune_plugin._model.run import CONTROL, TREATMENT, TeamRun
 from victor_autotune_plugin._tuner import Tuner
-from victor_autotune_plugin.experiment import (
-    CONTROL,
-    TREATMENT,
-    Judge,
-    Observation,
-    Policy,
-    Watch,
-    WatchPolicy,
-    assign,
-)
+from victor_autotune_plugin.experiment import Judge, Observation, Policy, Watch, WatchPolicy, assign
 
 from .world import World
 

@@ -1,13 +1,20 @@
-"""Which arm a run belongs to: permuted blocks from a seed, the same on every machine."""
+"""The design of a test: which arm a run belongs to, the same on every machine, and how many runs it will take."""
 
 from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from functools import lru_cache
 from typing import Final
+
+from .._model.policy import E_RULES, PASS_SHARE, Policy
+from .._model.run import Observation
+from .boundaries import NORMAL, boundary
+from .eprocess import EBoundary
+from .primary import TIMED_OUT, log_value
+from .twosample import percentile
 
 ASSIGNMENT_VERSION: Final = "sha256-blocks-1"
 """Name of the rule below. It changes whenever the same seed would give another sequence of arms."""
@@ -16,6 +23,9 @@ MAX_BLOCK: Final = 1000
 """Longest block. Weights that need a longer one are refused."""
 
 _PAIR: Final = (("control", Fraction(1, 2)), ("treatment", Fraction(1, 2)))
+
+RANK_EFFICIENCY = 3 / math.pi
+"""Information of a rank test of normal values, relative to the t-test (Hodges and Lehmann 1956)."""
 
 
 def assign(seed: str, index: int, weights: Mapping[str, float] | None = None) -> str:
@@ -112,3 +122,89 @@ def _chi_square_tail(x: float, df: int) -> float:
     for k in range(3 if df % 2 else 4, df + 1, 2):
         tail += math.exp((k / 2 - 1) * math.log(x / 2) - x / 2 - math.lgamma(k / 2))
     return min(1.0, tail)
+
+
+def log_spread(metric: str, runs: Sequence[Observation]) -> float:
+    """Return the standard deviation of the metric's logarithm, from the quartiles, so that timeouts don't count.
+
+    Args:
+        metric: `duration`, `cost` or `tool_calls`.
+        runs: Earlier runs of one plan.
+
+    Raises:
+        ValueError: For fewer than eight runs with a value, or another metric.
+    """
+    if metric not in ("duration", "cost", "tool_calls"):
+        raise ValueError(f"metric must be duration, cost or tool_calls, not {metric!r}")
+    values = sorted(v for run in runs if (v := log_value(metric, run)) is not None and v != TIMED_OUT)
+    if len(values) < 8:
+        raise ValueError(f"runs: {len(values)} have a value; at least 8 are needed")
+    return (percentile(values, 0.75) - percentile(values, 0.25)) / (2 * NORMAL.inv_cdf(0.75))
+
+
+def runs_for(improvement: float, spread: float, policy: Policy | None = None, *, power: float = 0.8) -> int:
+    """Return the runs per arm within which a test proves an improvement with a probability.
+
+    It is a little more than simulation finds, since early stops are not counted.
+
+    Args:
+        improvement: True relative improvement, in (0, 1): 0.2 is 20 % less.
+        spread: Standard deviation of the log metric, as from `log_spread`.
+        policy: Rules of the test; its `max_runs_per_arm` is not applied.
+        power: Probability.
+
+    Raises:
+        ValueError: For values out of range.
+    """
+    if not 0 < improvement < 1:
+        raise ValueError(f"improvement must be between 0 and 1, not {improvement!r}")
+    _check(spread, power)
+    policy = policy or Policy()
+    shift = -math.log1p(-improvement)
+    return max(math.ceil(2 * (_drift(policy, power) * spread / shift) ** 2 / RANK_EFFICIENCY), policy.min_runs_per_arm)
+
+
+def improvement_for(spread: float, policy: Policy | None = None, *, power: float = 0.8) -> float:
+    """Return the relative improvement that a whole test finds with a probability; arguments as for `runs_for`."""
+    _check(spread, power)
+    policy = policy or Policy()
+    shift = _drift(policy, power) * spread * math.sqrt(2 / (policy.max_runs_per_arm * RANK_EFFICIENCY))
+    return -math.expm1(-shift)
+
+
+def chance_of_proof(low: float, high: float, spread: float, policy: Policy | None = None) -> float:
+    """Return the probability that a whole test proves an improvement that is itself uncertain.
+
+    It is the power of the test, averaged over a normal log improvement (assurance; O'Hagan, Stevens and Campbell 2005).
+
+    Args:
+        low: Lower end of the 95 % interval of the relative improvement; 0.2 is 20 % less, negative is more.
+        high: Upper end of it, below 1.
+        spread: Standard deviation of the log metric, as from `log_spread`.
+        policy: Rules of the test.
+
+    Raises:
+        ValueError: For values out of range.
+    """
+    if not low <= high < 1:
+        raise ValueError(f"low and high must be ascending and below 1, not {low!r} and {high!r}")
+    _check(spread, 0.5)
+    policy = policy or Policy()
+    least, most = -math.log1p(-low), -math.log1p(-high)
+    deviation = (most - least) / (2 * NORMAL.inv_cdf(0.975))
+    scale = math.sqrt(policy.max_runs_per_arm * RANK_EFFICIENCY / 2) / spread
+    excess = scale * (least + most) / 2 - _drift(policy, 0.5)
+    return NORMAL.cdf(excess / math.sqrt(1 + (scale * deviation) ** 2))
+
+
+def _drift(policy: Policy, power: float) -> float:
+    start, alpha = policy.min_runs_per_arm / policy.max_runs_per_arm, policy.alpha * PASS_SHARE
+    limits = EBoundary(alpha, start) if policy.rule in E_RULES else boundary(policy.rule, alpha, start)
+    return limits.normal(1.0) + NORMAL.inv_cdf(power)
+
+
+def _check(spread: float, power: float) -> None:
+    if not (math.isfinite(spread) and spread > 0):
+        raise ValueError(f"spread must be above 0, not {spread!r}")
+    if not 0.5 <= power < 1:
+        raise ValueError(f"power must be from 0.5 to below 1, not {power!r}")
