@@ -79,7 +79,7 @@ def main() -> None:
         }
         for name, times in measured.items()
     ]
-    note = f"{chosen.runs:,} runs of {chosen.teams} teams, {size:.0f} MB; wanted: below 400 MB, and faster"
+    note = f"{chosen.runs:,} runs of {chosen.teams} teams, {size:.0f} MB; wanted: ≥ 3 times as fast, ≤ 200 MB"
     show("Analysis of a metrics file", rows, chosen.json, note)
 
 

@@ -330,3 +330,31 @@ def test_every_field_of_a_row_is_read_as_it_was_and_unknown_ones_are_kept(
             assert run == {known.get(key, key): value for key, value in row.items()}
 
     check()
+
+
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_a_bad_row_after_blocks_that_were_taken_whole_is_named_by_its_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mark: str
+) -> None:
+    monkeypatch.setattr(row_scanning, "_CHUNK", 1000)
+    rows = [{**ROW, "duration_seconds": float(n), "note": "é"} for n in range(50)]
+    path = tmp_path / "metrics.json"
+
+    def write(*, ending: str = "") -> None:
+        body = ",\n".join(json.dumps(row, ensure_ascii=False) for row in rows)
+        path.write_text(f"{mark}[\n{body}\n]{ending}", encoding="utf-8")
+
+    write()
+    assert read_history(path).history.table(("", ROW["team_id"])).duration.tolist() == [float(n) for n in range(50)]
+    write(ending="\n!")
+    with pytest.raises(MetricsError, match=r":53: there is '!' after the end"):
+        read_history(path)
+    rows[40]["success"] = "perhaps"
+    write()
+    with pytest.raises(MetricsError, match=r":42: success"):
+        read_history(path)
+    skipping = read_history(path, skip_bad=True)
+    assert (len(skipping.history), skipping.skipped) == (49, 1)
+    path.write_bytes(path.read_bytes().replace("é".encode(), b"\xe9"))
+    with pytest.raises(MetricsError, match="is not UTF-8"):
+        read_history(path)

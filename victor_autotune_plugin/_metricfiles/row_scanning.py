@@ -33,6 +33,8 @@ LONGEST_ROW: Final = 16 << 20
 _scan: Final[Callable[[str, int], tuple[Any, int]]] = json.JSONDecoder().scan_once  # type: ignore[attr-defined]
 
 _SPACE: Final = re.compile(r"[ \t\r\n]*")
+_BEGIN: Final = re.compile(rb"(?:\xef\xbb\xbf)?[ \t\r\n]*\[[ \t\r\n]*(?=\{)")
+_BETWEEN: Final = re.compile(rb"\}[ \t\r\n]*,[ \t\r\n]*\{")
 _SEPARATOR: Final = re.compile(r"[ \t\r\n]*,[ \t\r\n]*")
 _BROKEN: Final = (StopIteration, json.JSONDecodeError, RecursionError)
 
@@ -57,13 +59,46 @@ def _takes_nothing(_text: str, _is_lines: bool) -> bool:
     return False
 
 
-def json_list(file: TextIO, name: str, decode: Decode = _takes_nothing) -> Iterator[Batch]:
+def take_blocks(file: Any, decode: Callable[[memoryview], bool]) -> tuple[int, int]:
+    """Offer the blocks of a JSON list as bytes, none of them copied, until one is not taken or the list nearly ends.
+
+    Blocks are divided where the first two rows seem to be: a wrong guess is not taken.
+
+    Returns:
+        Where the first row begins that was not taken, in bytes, and its line; 0 and 1 if none was.
+    """
+    buffer = bytearray(2 * _CHUNK)
+    view = memoryview(buffer)
+    filled = file.readinto(view)
+    begin, guess = _BEGIN.match(buffer), _BETWEEN.search(buffer, 0, filled)
+    if begin is None or guess is None:
+        return 0, 1
+    between = bytes(guess.group())  # the match looks into the buffer, which changes
+    place, offset, line = begin.end(), 0, 1
+    while (last := buffer.rfind(between, place, filled)) >= 0:
+        end = last + len(between) - 1
+        lines = buffer.count(b"\n", 0, end)
+        buffer[place - 1], buffer[last + 1] = b"[]"
+        if not decode(view[place - 1 : last + 2]):
+            break
+        offset, line = offset + end, line + lines
+        # The byte before the next row stays, for its bracket.
+        kept = filled - end
+        view[1 : kept + 1] = view[end:filled]
+        place, offset = 1, offset - 1
+        filled = kept + 1 + file.readinto(view[kept + 1 :])
+    return offset + (place if offset else 0), line
+
+
+def json_list(
+    file: TextIO, name: str, decode: Decode = _takes_nothing, *, line: int = 1, is_inside: bool = False
+) -> Iterator[Batch]:
     """Give the elements of a JSON list that `decode` does not take.
 
     Raises:
         MetricsError: It is not JSON from some line on; what came before was given.
     """
-    buffer, line = file.read(_CHUNK), 1
+    buffer = ("[" if is_inside else "") + file.read(_CHUNK)
     place = _after_space(buffer, _after_space(buffer, 0) + 1)  # the bracket
     if buffer.startswith("]", place):
         _nothing_after(file, buffer[place + 1 :], name, line + buffer.count("\n", 0, place))

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import TextIOWrapper
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, TextIO
+from typing import TYPE_CHECKING, Any, Final, TextIO
 
 from .._analysis.run_history import Row, RunHistory
 from .._values.nodes import Scalar, WrongValueError, show
 from ..errors import MetricsError
 from .otlp import is_otlp, runs_of_traces
 from .row_fields import PLAIN_KEYS, BadRows, run_of_row
-from .row_scanning import Batch, csv_rows, json_lines, json_list
+from .row_scanning import Batch, csv_rows, json_lines, json_list, take_blocks
 
 if TYPE_CHECKING:
     from .typed_rows import TypedRows
@@ -70,9 +71,13 @@ class RunReader:
                     typed.learn(batch.rows)
                 yield self._runs_of(batch)
 
-    def _batches(self, file: TextIO, form: str, typed: TypedRows | None) -> Iterator[Batch]:
-        options = {} if typed is None else {"decode": typed.decode}
+    def _batches(self, file: TextIOWrapper, form: str, typed: TypedRows | None) -> Iterator[Batch]:
+        options: dict[str, Any] = {} if typed is None else {"decode": typed.decode}
         if form == _JSON_LIST:
+            if typed is not None:
+                taken, options["line"] = take_blocks(file.buffer, typed.decode)
+                file.seek(taken)
+                options["is_inside"] = taken > 0
             return json_list(file, self._bad.source, **options)
         return json_lines(file, **options) if form == _JSON_LINES else csv_rows(file, self._bad.source, PLAIN_KEYS)
 
@@ -88,7 +93,7 @@ class RunReader:
                 yield run
 
     @contextmanager
-    def _opened(self) -> Iterator[tuple[TextIO, str]]:
+    def _opened(self) -> Iterator[tuple[TextIOWrapper, str]]:
         """Hold the file open, at its beginning, and tell its form; what goes wrong with it is a `MetricsError`."""
         where = self._bad.source
         try:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import numpy as np
 
 from .._values.fields import Choice, Flag, Number
-from .row_fields import FIELDS, LAST_SECOND, LONGEST_NAME, MEMBERS, PLAIN_KEYS, Moment, RowField
+from .row_fields import FIELDS, LAST_SECOND, LONGEST_NAME, MEMBERS, PLAIN_KEYS, Moment, Name, RowField
 
 if TYPE_CHECKING:
     import msgspec
@@ -39,18 +39,22 @@ class TypedRows:
         self._decoders: tuple[msgspec.json.Decoder[Any], msgspec.json.Decoder[list[Any]]] | None = None
         self._fields: list[RowField] = []
         self._is_usable = True
+        self._keeps_raw = False
 
-    def decode(self, text: str, is_lines: bool) -> bool:
+    def decode(self, text: str | memoryview, is_lines: bool = False) -> bool:
         """Take in the rows of a JSON list or of JSON Lines, or return False."""
         from msgspec import MsgspecError
 
         if not self._is_usable:
             return False
-        if self._decoders is None:
-            try:
-                self.learn([JSONDecoder().raw_decode(text, 0 if is_lines else 1)[0]])
-            except (ValueError, RecursionError):
-                return False
+        try:
+            if self._decoders is None:
+                first = text if isinstance(text, str) else str(text, "utf-8")
+                self.learn([JSONDecoder().raw_decode(first, 0 if is_lines else 1)[0]])
+            if self._keeps_raw and not isinstance(text, str):
+                str(text, "utf-8")  # what is kept as it is has not been checked by the decoder
+        except (ValueError, RecursionError):
+            return False
         if self._decoders is None:
             return False
         of_one, of_list = self._decoders
@@ -84,6 +88,7 @@ class TypedRows:
                 members.append((one.name, _type_of(one)) if one.required else (one.name, _type_of(one) | None, None))
         for place, key in enumerate(sorted(rest)):
             name = f"further_{place}"
+            self._keeps_raw = True
             names[name] = key
             # What a field is called besides, and what is more than a single value, may only be null.
             members.append((name, None if key in PLAIN_KEYS or key in _BESIDE else Raw, None))
@@ -97,24 +102,21 @@ class TypedRows:
         numbers: dict[str, Floats] = {}
         texts: dict[str, list[Any]] = {}
         for one in self._fields:
-            values = list(map(attrgetter(one.name), rows))
+            values = map(attrgetter(one.name), rows)
             if isinstance(one.kind, Number | Moment | Flag):
                 # None becomes NaN, which no JSON has that msgspec takes.
                 if not one.required:
-                    column = np.array(values, np.float64)
-                elif isinstance(one.kind, Flag):
-                    column = np.fromiter(values, np.bool_, len(rows)).astype(np.float64)
+                    column = np.array(list(values), np.float64)
                 else:
-                    column = np.fromiter(values, np.float64, len(rows))
+                    column = np.fromiter(values, np.bool_ if isinstance(one.kind, Flag) else np.float64, len(rows))
                 if not _in_range(one, column):
                     return False
                 numbers[one.name] = column
                 continue
-            if isinstance(one.kind, Choice) or all(
-                name is None or (name.strip() and len(name) <= LONGEST_NAME) for name in set(values)
+            texts[one.name] = list(values)
+            if isinstance(one.kind, Name) and not all(
+                name is None or (name.strip() and len(name) <= LONGEST_NAME) for name in set(texts[one.name])
             ):
-                texts[one.name] = values
-            else:
                 return False
         if np.any(numbers.pop("cancelled", np.zeros(1)) == 1):
             return False
