@@ -16,9 +16,8 @@ from hypothesis import strategies as st
 
 from victor_autotune_plugin._model.plan import MemberSpec, TeamSpec
 from victor_autotune_plugin._settings import FILE_NAME, Settings, SettingsResolver
-from victor_autotune_plugin._settings.editor import SCHEMA_FILE, shipped
-from victor_autotune_plugin.configfiles.discovery import FoundTeam, find_teams
-from victor_autotune_plugin.configfiles.starting import starting_text
+from victor_autotune_plugin._settings.keys import SCHEMA_FILE, shipped
+from victor_autotune_plugin.configfiles.discovery import FoundTeam, find_teams, starting_text
 from victor_autotune_testing.realvictor import workflow_yaml
 
 from .conftest import Said

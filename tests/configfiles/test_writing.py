@@ -338,11 +338,11 @@ def test_a_step_never_keeps_a_formation_that_its_members_cannot_form(tmp_path: P
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        (TeamPlan(members=["style", "nobody"]), ("has no member 'nobody'", "one of: security, style, tests")),
+        (TeamPlan(members=["style", "nobody"]), ("has no member 'nobody'", "Known here: security, style, tests.")),
         (TeamPlan(member_budgets={"nobody": 1}), ("has no member 'nobody'",)),
         (TeamPlan(members=[]), ("needs at least one member",)),
         (TeamPlan(members=["style", "style"]), ("each once",)),
-        (TeamPlan(formation="hierarchical"), ("can't form 'hierarchical'", "one of: sequential")),
+        (TeamPlan(formation="hierarchical"), ("can't form 'hierarchical'", "It can form: sequential, parallel")),
         (TeamPlan(formation="reflection", members=["style"]), ("can't form 'reflection'",)),
         ({"formation": "ring"}, ("'ring' is not a known formation",)),
         ({"formaton": "parallel"}, ("unknown key 'formaton'", "`formation`?")),

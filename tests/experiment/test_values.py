@@ -70,7 +70,8 @@ def test_observations_survive_json():
 
 
 def test_the_settings_name_the_rules_and_metrics_that_there_are():
-    from victor_autotune_plugin._settings import values
+    from victor_autotune_plugin._settings.team_settings import METRICS as SETTINGS_METRICS
+    from victor_autotune_plugin._settings.team_settings import RULES
 
-    assert values.RULES == ALL_RULES
-    assert set(values.METRICS) == set(METRICS)
+    assert RULES == ALL_RULES
+    assert set(SETTINGS_METRICS) == set(METRICS)

@@ -11,7 +11,7 @@ from attrs import evolve
 from victor_autotune_plugin._model.experiment import TeamState
 from victor_autotune_plugin._model.plan import EMPTY_PLAN, TeamPlan, TeamSpec
 from victor_autotune_plugin._settings import Limits, Settings
-from victor_autotune_plugin._settings.values import TunerSettings
+from victor_autotune_plugin._settings.team_settings import TunerSettings
 from victor_autotune_plugin._tuner import distance
 from victor_autotune_plugin._tuning.tuner_cache import TeamRecord, TunerCache
 from victor_autotune_testing.simulated import SPEC

@@ -14,7 +14,7 @@ from victor_autotune_plugin._model.optimization import OptimizationPriority, Opt
 from victor_autotune_plugin._model.plan import MemberSpec, TeamPlan
 from victor_autotune_plugin._model.run import MemberOutcome, TeamRun
 from victor_autotune_plugin._settings import Settings
-from victor_autotune_plugin._settings.values import ExperimentSettings
+from victor_autotune_plugin._settings.team_settings import ExperimentSettings
 from victor_autotune_plugin._tuning.next_test import advice
 from victor_autotune_plugin._tuning.suggestions import EVIDENCE_RUNS, reason_to_wait
 from victor_autotune_testing.simulated import SPEC, Simulation

@@ -8,8 +8,9 @@ from typing import Any
 import jsonschema
 import pytest
 
-from victor_autotune_plugin._settings import editor
-from victor_autotune_plugin._settings.schema import TOP_ONLY, Reader, leaves
+from victor_autotune_plugin._settings import keys as editor
+from victor_autotune_plugin._settings.keys import TOP_ONLY, leaves
+from victor_autotune_plugin._settings.layers import SourceReader
 from victor_autotune_plugin._values.nodes import from_plain
 
 VALUES: list[Any] = [
@@ -54,7 +55,7 @@ BAD: list[Any] = [
 
 def is_read(document: Any) -> bool:
     """Whether the plugin reads a document."""
-    return not Reader(leaves()).top(from_plain(document, "here")).problems
+    return not SourceReader(leaves()).top(from_plain(document, "here")).problems
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +67,7 @@ def validator() -> Any:
 def test_the_shipped_schema_is_made_of_the_keys_that_there_are() -> None:
     path = Path(editor.__file__).with_name(editor.SCHEMA_FILE)
     assert path.read_text(encoding="utf-8") == editor.schema_text(), (
-        "write it anew: python -m victor_autotune_plugin._settings.editor"
+        "write it again: victor-autotune schema --output victor_autotune_plugin/_settings/autotune.schema.json"
     )
 
 

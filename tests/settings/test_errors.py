@@ -419,7 +419,7 @@ def test_a_file_that_is_not_text_is_told_with_the_line(sources) -> None:
 
 def test_control_characters_are_told(sources) -> None:
     sources.project_file("mode: au\x00to")
-    assert ".victor/autotune.yaml: this is not YAML: " in sources.error()
+    assert ".victor/autotune.yaml:1: this is not YAML: " in sources.error()
 
 
 def test_a_file_that_is_nested_beyond_reason_is_told(sources) -> None:
@@ -430,13 +430,13 @@ def test_a_file_that_is_nested_beyond_reason_is_told(sources) -> None:
 def test_aliases_of_aliases_do_not_blow_up(sources) -> None:
     doubled = "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 40))
     sources.project_file(f"a0: &a0 [1]\n{doubled}")
-    assert sources.error().startswith("40 things are wrong")
+    assert sources.error().startswith(".victor/autotune.yaml: its aliases make this huge\n")
 
 
 def test_a_folder_in_place_of_the_file_is_told(sources) -> None:
     sources.project_file("").unlink()
     (sources.project / ".victor" / "autotune.yaml").mkdir()
-    assert sources.error().startswith(".victor/autotune.yaml: this is not a file\n  Move it away: mv ")
+    assert sources.error().startswith(".victor/autotune.yaml: this is a folder\n  Move it away: mv ")
 
 
 def test_a_file_far_too_large_is_not_parsed(sources) -> None:

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from victor_autotune_plugin._settings import METRICS, MODES, STRATEGIES, SettingsResolver
-from victor_autotune_plugin._settings.merge import build, value_of
-from victor_autotune_plugin._settings.sources import variable
+from victor_autotune_plugin._settings.layers import variable
+from victor_autotune_plugin._settings.merge import build
 from victor_autotune_plugin.errors import SettingsError
 
 # Ranges are chosen so that no two values contradict each other.
@@ -77,8 +77,8 @@ def test_each_key_is_merged_on_its_own(user, project, metadata, environ, overrid
     for key in VALUES:
         by_precedence = (*user[0], *project[0], *metadata, environ, given_options)
         setting = [level[key] for level in by_precedence if key in level]
-        expected = setting[-1] if setting else value_of(DEFAULTS, key)
-        actual = value_of(result, key)
+        expected = setting[-1] if setting else DEFAULTS.value(key)
+        actual = result.value(key)
         assert (list(actual) if isinstance(actual, tuple) else actual) == (
             list(expected) if isinstance(expected, tuple) else expected
         ), key

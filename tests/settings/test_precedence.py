@@ -13,8 +13,8 @@ from victor_autotune_plugin._settings import (
     SettingsResolver,
     TunerSettings,
 )
-from victor_autotune_plugin._settings.schema import leaves
-from victor_autotune_plugin._settings.sources import variable
+from victor_autotune_plugin._settings.keys import leaves
+from victor_autotune_plugin._settings.layers import variable
 from victor_autotune_plugin.errors import SettingsError
 
 LEVELS = ["default", "user", "project", "metadata", "environment", "option"]

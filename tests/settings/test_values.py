@@ -5,8 +5,8 @@ from attrs import fields
 
 from victor_autotune_plugin._model.plan import EMPTY_PLAN, TeamPlan
 from victor_autotune_plugin._settings import ExperimentSettings, Limits, Price, Settings, TunerSettings, WatchSettings
-from victor_autotune_plugin._settings.prices import find_price
-from victor_autotune_plugin._settings.schema import leaves
+from victor_autotune_plugin._settings.keys import leaves
+from victor_autotune_plugin._settings.team_settings import find_price
 
 LIMITS = Limits(
     formations=("sequential", "parallel"),

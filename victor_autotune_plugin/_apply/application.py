@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from .._model.experiment import Change
     from .._settings import Settings
     from .._tuning.runtime import Runtime
-    from ..configfiles import TeamConfigFile
+    from ..configfiles.team import TeamConfigFile
     from ..storage import Store
     from .trial import Runner, TrialResult
 

@@ -102,9 +102,8 @@ def init(
 
 def _begun(project: Path) -> Begun:
     from .._settings import FILE_NAME, victor_dir_name
-    from .._settings.editor import SCHEMA_FILE
-    from ..configfiles.discovery import Found, find_teams
-    from ..configfiles.starting import starting_text
+    from .._settings.keys import SCHEMA_FILE
+    from ..configfiles.discovery import Found, find_teams, starting_text
 
     folder = victor_dir_name(os.environ)
     found = find_teams(project, folder)
@@ -115,7 +114,8 @@ def _begun(project: Path) -> Begun:
 
 
 def _written(begun: Begun, *, force: bool) -> Begun:
-    from .._settings.editor import schema_text
+
+    from .._settings.keys import schema_text
     from .._values.files import write_atomically
 
     file = begun.file
@@ -146,7 +146,7 @@ def schema(
     # yaml-language-server: $schema=autotune.schema.json
     """
     from .._settings import STRATEGIES
-    from .._settings.editor import schema_text
+    from .._settings.keys import schema_text
     from .._tuning.hookmanager import HookManager
 
     hooks = HookManager()

@@ -13,9 +13,10 @@ from typing import Any
 
 from attrs import frozen
 
-from .._values.document import line_of, load, plain, with_places
-from .._values.files import read_text
-from ..configfiles.steps import BUDGET_KEYS, FORMATION_KEYS, STEP_KEYS, TeamStep, check_step, no_team_step, team_steps
+from .._model.plan import TeamSpec
+from .._values.nodes import placed
+from .._values.yaml_tree import load
+from ..configfiles.declarations import STEP_KEYS, TeamStep, no_team_step, step_spec, team_steps
 from ..errors import HostError, WorkflowError
 
 
@@ -63,26 +64,25 @@ def read_workflows(path: Path) -> WorkflowFile:
 
     .. versionadded:: 0.1
     """
-    data = load(read_text(path).text, path)
+    _, root = load(path)
     steps: dict[str, list[TeamStep]] = {}
-    for step in team_steps(path, data):
+    for step in team_steps(root):
         steps.setdefault(step.workflow, []).append(step)
     if not steps:
         raise no_team_step(path)
     found: dict[str, Any] = {}
     lines: dict[str, int] = {}
     for name, teams in steps.items():
-        body = teams[0].body
-        found[name] = _definition(path, name, body, [step.node for step in teams])
-        metadata = body.get("metadata")
-        if isinstance(metadata, Mapping) and "autotune" in metadata:
-            lines[name] = line_of(metadata, "autotune")
+        found[name] = _definition(path, name, teams)
+        own = teams[0].own_settings
+        if own is not None:
+            lines[name] = int(own[1].rpartition(":")[2])
             # The same as Victor read, with the lines that `explain` and errors show.
-            found[name].metadata["autotune"] = with_places(metadata["autotune"], path)
+            found[name].metadata["autotune"] = placed(own[0])
     return WorkflowFile(path, found, lines)
 
 
-def _definition(path: Path, name: str, body: Any, teams: list[Any]) -> Any:
+def _definition(path: Path, name: str, steps: list[TeamStep]) -> Any:
     try:
         from victor.workflows.definition import TeamStepWorkflow
         from victor.workflows.yaml_loader import YAMLWorkflowConfig, YAMLWorkflowError, load_workflow_from_yaml
@@ -90,36 +90,32 @@ def _definition(path: Path, name: str, body: Any, teams: list[Any]) -> Any:
         raise HostError(f"this Victor can't load workflows: {error}", hint="victor autotune doctor") from error
     import yaml
 
-    for node in teams:
-        check_step(path, name, node)
-    by_id = {str(node["id"]): node for node in teams}
-    copied = plain(body)
-    for node in copied["nodes"]:
-        if isinstance(node, dict) and node.get("type") == "team":
-            stand_in = {"id": node.get("id"), "type": "agent", "role": "executor", "goal": "placeholder"}
-            following = {"next": node["next"]} if "next" in node else {}
-            node.clear()
-            node.update(stand_in, **following)
-    text = yaml.safe_dump({"workflows": {name: copied}}, sort_keys=False)
+    specs = [step_spec(step) for step in steps]
+    body = steps[0].body.plain()
+    for step in steps:
+        node = body["nodes"][step.number]
+        stand_in = {"id": node["id"], "type": "agent", "role": "executor", "goal": "stand-in"}
+        body["nodes"][step.number] = stand_in | ({"next": node["next"]} if "next" in node else {})
+    text = yaml.safe_dump({"workflows": {name: body}}, sort_keys=False)
     try:
         definition = load_workflow_from_yaml(text, name, YAMLWorkflowConfig(base_dir=path.parent))
     except YAMLWorkflowError as error:
         raise WorkflowError(f"workflow {name!r}: {error}", where=str(path)) from error
-    for node_id, node in by_id.items():
-        definition.nodes[node_id] = _team_step(TeamStepWorkflow, plain(node), definition.nodes[node_id].next_nodes)
+    for step, spec in zip(steps, specs, strict=True):
+        following = definition.nodes[spec.team_id].next_nodes
+        definition.nodes[spec.team_id] = _team_step(TeamStepWorkflow, spec, step.node.plain(), following)
     return definition
 
 
-def _team_step(kind: type, node: Mapping[str, Any], next_nodes: list[str]) -> Any:
+def _team_step(kind: type, spec: TeamSpec, node: Mapping[str, Any], next_nodes: list[str]) -> Any:
     options = {key: node[key] for key in STEP_KEYS if key in node}
-    options.setdefault("name", str(node["id"]))
-    budget = next((node[key] for key in BUDGET_KEYS if node.get(key) is not None), None)
-    if budget is not None:
-        options["total_tool_budget"] = budget
+    options.setdefault("name", spec.team_id)
+    if spec.tool_budget is not None:
+        options["total_tool_budget"] = spec.tool_budget
     return kind(
-        id=str(node["id"]),
+        id=spec.team_id,
         next_nodes=list(next_nodes),
-        team_formation=next((str(node[key]) for key in FORMATION_KEYS if key in node), "sequential"),
+        team_formation=spec.formation,
         members=[dict(member) for member in node["members"]],
         **options,
     )

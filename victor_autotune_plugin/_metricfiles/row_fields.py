@@ -24,7 +24,7 @@ _PROBLEMS_KEPT: Final = 20
 
 
 @frozen
-class Name:
+class Name(Kind):
     """Text of at most `LONGEST_NAME` characters. They are kept as they are, and made safe when shown."""
 
     may_be_empty: bool = False
@@ -37,17 +37,13 @@ class Name:
         hint = "Write text." if self.may_be_empty else "Write text that is not empty."
         raise WrongValueError(f"{show(node)} is not {'text' if self.may_be_empty else 'a name'}", hint, node.where)
 
-    def parse(self, text: str) -> object:
-        """Return the text as it is."""
-        return text
-
-    def schema(self) -> dict[str, object]:
+    def schema(self) -> dict[str, Any]:
         """Return text, empty or not."""
         return {"type": "string", "minLength": 0 if self.may_be_empty else 1, "maxLength": LONGEST_NAME}
 
 
 @frozen
-class Moment:
+class Moment(Kind):
     """Unix seconds, or a date and time of ISO 8601 (UTC where it names no zone)."""
 
     def read(self, node: Node) -> float:
@@ -68,7 +64,7 @@ class Moment:
         """Return the number that the text says, or the text."""
         return Number(0, LAST_SECOND).parse(text)
 
-    def schema(self) -> dict[str, object]:
+    def schema(self) -> dict[str, Any]:
         """Return a number or text."""
         return {"type": ["number", "string"]}
 

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 from .._model.plan import Limits
 from .._values.nodes import PlacedMapping
-from .own import own_settings
-from .prices import Price
+from .layers import FILE_NAME, victor_dir_name
+from .merge import own_settings
 from .resolver import SettingsResolver
-from .sources import FILE_NAME, victor_dir_name
-from .values import METRICS, MODES, STRATEGIES, ExperimentSettings, Settings, TunerSettings, WatchSettings
+from .team_settings import METRICS, MODES, STRATEGIES, ExperimentSettings, Price, Settings, TunerSettings, WatchSettings
 
 __all__ = [
     "FILE_NAME",

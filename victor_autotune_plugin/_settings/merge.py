@@ -1,14 +1,23 @@
-"""Many layers become one team's settings."""
+"""Many layers become one team's settings, whose values must not contradict each other."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from .._model.plan import Limits, TeamPlan
-from .._values.nodes import Entry
-from .schema import Layer, Scope
-from .values import ExperimentSettings, Settings, TunerSettings, WatchSettings
+from .._values.fields import NameList, Text
+from .._values.nodes import from_plain
+from .keys import leaves
+from .layers import Entry, Layer, Problem, Scope, SourceReader, raise_if_any
+from .team_settings import STRATEGIES, ExperimentSettings, Settings, TunerSettings, WatchSettings
+
+_ORDERED = (
+    ("limits.min_members", "limits.max_members"),
+    ("limits.min_tool_budget", "limits.max_tool_budget"),
+    ("limits.min_timeout_seconds", "limits.max_timeout_seconds"),
+    ("experiment.min_runs_per_arm", "experiment.max_runs_per_arm"),
+)
 
 
 def merge(layers: Iterable[Layer], workflow: str, team_id: str, kinds: Iterable[str]) -> dict[str, Entry]:
@@ -18,7 +27,7 @@ def merge(layers: Iterable[Layer], workflow: str, team_id: str, kinds: Iterable[
         layers: What each source sets, the weakest first.
         workflow: Workflow name.
         team_id: Team id.
-        kinds: The dotted keys that there are.
+        kinds: All dotted keys.
 
     Returns:
         The values that are not defaults, by dotted key.
@@ -37,12 +46,7 @@ def merge(layers: Iterable[Layer], workflow: str, team_id: str, kinds: Iterable[
 
 
 def build(entries: Mapping[str, Entry], strategies: tuple[str, ...]) -> Settings:
-    """Make a team's settings of its merged values.
-
-    Args:
-        entries: What `merge` returns.
-        strategies: Names of all strategies, which are the default.
-    """
+    """Return a team's settings from its merged values; by default it uses all strategies."""
 
     def section(name: str) -> dict[str, Any]:
         prefix = f"{name}."
@@ -60,13 +64,69 @@ def build(entries: Mapping[str, Entry], strategies: tuple[str, ...]) -> Settings
     )
 
 
-def value_of(settings: Settings, key: str) -> object:
-    """Return the value of a dotted key.
+def contradictions(settings: Settings, entries: Mapping[str, Entry]) -> Iterator[tuple[tuple[str, str], Problem]]:
+    """Give the contradictions in the settings of a team, each as the two keys and the problem."""
+    for low, high in _ORDERED:
+        least, most = settings.value(low), settings.value(high)
+        if isinstance(least, int | float) and isinstance(most, int | float) and least > most:
+            yield _problem(entries, low, high, f"{low} is {least:g}, more than {high}, which is {most:g}")
+    limits, plan = settings.limits, settings.plan
+    protected = len(limits.protected_members)
+    if limits.max_members is not None and protected > limits.max_members:
+        low, high = "limits.protected_members", "limits.max_members"
+        yield _problem(
+            entries, low, high, f"{low} has {protected} members, more than {high}, which is {limits.max_members}"
+        )
+    if plan is None:
+        return
+    for knob, limit, text in limits.crossed_by(plan):
+        yield _problem(entries, f"plan.{knob}", f"limits.{limit}", f"plan.{text}")
+    if plan.sub_teams is not None:
+        yield from _sub_teams(entries, plan)
+    for member in plan.member_budgets or ():
+        if plan.members is not None and member not in plan.members:
+            text = f"plan.member_budgets names {member}, whom plan.members leaves out"
+            yield _problem(entries, "plan.member_budgets", "plan.members", text)
+
+
+def _sub_teams(entries: Mapping[str, Entry], plan: TeamPlan) -> Iterator[tuple[tuple[str, str], Problem]]:
+    groups, formation, members = "plan.sub_teams", "plan.formation", "plan.members"
+    named = {name for group in plan.sub_teams or () for name in group}
+    if plan.formation is not None:
+        text = f"{groups} and {formation} are both set, and sub-teams take the place of a formation"
+        yield _problem(entries, groups, formation, text)
+    for member in plan.members or ():
+        if member not in named:
+            yield _problem(entries, groups, members, f"{groups} has no place for {member}, whom {members} names")
+    if plan.members is not None:
+        for member in sorted(named.difference(plan.members)):
+            yield _problem(entries, groups, members, f"{groups} names {member}, whom {members} leaves out")
+
+
+def _problem(entries: Mapping[str, Entry], key: str, other: str, text: str) -> tuple[tuple[str, str], Problem]:
+    places = [entries[name].where for name in (key, other) if name in entries]
+    also = f" ({places[1]})" if len(places) == 2 and places[1] != places[0] else ""
+    default = "" if len(places) == 2 else " by default"
+    return (key, other), Problem(places[0], "", f"{text}{default}{also}", f"Change `{key}` or `{other}`.")
+
+
+def own_settings(workflow: str, team_id: str, metadata: object, where: str) -> Settings:
+    """Return the settings that a workflow's own metadata gives a team; what it does not set is the default.
 
     Args:
-        settings: A team's settings.
-        key: The key, such as `limits.max_members`.
+        workflow: Workflow name.
+        team_id: Team id.
+        metadata: The `metadata.autotune`, or None. Its strategies may be anybody's.
+        where: Where it stands.
+
+    Raises:
+        SettingsError: It is wrong.
     """
-    section, _, name = key.partition(".")
-    value = getattr(settings, section)
-    return getattr(value, name, None) if name else value
+    kinds = {**leaves(), "strategies": NameList(Text())}
+    layer = SourceReader(kinds).scope(from_plain(metadata, where), (workflow,), "metadata.autotune")
+    entries = merge([layer], workflow, team_id, kinds)
+    settings = build(entries, STRATEGIES)
+    problems = list(layer.problems)
+    problems += [problem for keys, problem in contradictions(settings, entries) if layer.failed.isdisjoint(keys)]
+    raise_if_any(problems)
+    return settings

@@ -11,14 +11,22 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from .._values.fields import Kind
-from .._values.nodes import Entry, from_plain, raise_if_any
+from .._values.nodes import from_plain
 from ..errors import SettingsError
-from .consistency import contradictions
-from .merge import build, merge, value_of
-from .prices import Price, find_price
-from .schema import DATABASE_URL, Layer, Reader, leaves
-from .sources import FILE_NAME, from_environ, from_overrides, read_file, victor_dir_name
-from .values import STRATEGIES, Settings
+from .keys import DATABASE_URL, leaves
+from .layers import (
+    FILE_NAME,
+    Entry,
+    Layer,
+    SourceReader,
+    from_environ,
+    from_file,
+    from_overrides,
+    raise_if_any,
+    victor_dir_name,
+)
+from .merge import build, contradictions, merge
+from .team_settings import STRATEGIES, Price, Settings, find_price
 
 SECONDS_BETWEEN_LOOKS: Final = 1.0
 """How often at most `SettingsResolver.changed` looks at the files."""
@@ -39,16 +47,7 @@ class SettingsResolver:
         looks: dict[Path, tuple[int, ...] | None],
         arguments: dict[str, Any],
     ) -> None:
-        """Take what `load` read.
-
-        Args:
-            kinds: What each key accepts.
-            strategies: Names of all strategies.
-            files: The files' layers, the weakest first.
-            forced: Layers of environment and options, the weakest first.
-            looks: What each file looked like before it was read; None when it was missing.
-            arguments: Arguments of `load`.
-        """
+        """Take what `load` read: layers are the weakest first, `looks` is what each file looked like before."""
         self._kinds = kinds
         self._strategies = strategies
         self._files = files
@@ -88,9 +87,6 @@ class SettingsResolver:
             overrides: Values of command-line options by dotted key; None sets nothing.
             extra_strategies: Names of strategies that third parties brought.
 
-        Returns:
-            The book.
-
         Raises:
             SettingsError: Something in a source is wrong; the message tells all of it.
         """
@@ -101,10 +97,7 @@ class SettingsResolver:
         looks: dict[Path, tuple[int, ...] | None] = {}
         for path, shown in _places(Path(project), home, variables):
             looks[path] = _look(path)
-            tree, problems = read_file(path, shown)
-            layer = Layer() if tree is None else Reader(kinds).top(tree)
-            layer.problems.extend(problems)
-            files.append(layer)
+            files.append(from_file(path, shown, kinds))
         forced = [from_environ(variables, kinds), from_overrides(overrides or {}, kinds)]
         arguments = {
             "project": project,
@@ -113,12 +106,12 @@ class SettingsResolver:
             "overrides": overrides,
             "extra_strategies": strategies,
         }
-        book = cls(kinds=kinds, strategies=strategies, files=files, forced=forced, looks=looks, arguments=arguments)
-        book._check()
-        return book
+        resolver = cls(kinds=kinds, strategies=strategies, files=files, forced=forced, looks=looks, arguments=arguments)
+        resolver._check()
+        return resolver
 
     def reload(self) -> SettingsResolver:
-        """Return a new book from the same sources as they are now.
+        """Return a new resolver from the same sources as they are now.
 
         Raises:
             SettingsError: As in `load`.
@@ -147,11 +140,7 @@ class SettingsResolver:
         return MappingProxyType(self._prices)
 
     def price_of(self, model: str) -> Price | None:
-        """Return the price of a model, or None when none is set.
-
-        Args:
-            model: Model name as it was called.
-        """
+        """Return the price of a model by the name it was called by, or None when none is set."""
         return find_price(self._prices, model)
 
     def for_team(
@@ -168,9 +157,6 @@ class SettingsResolver:
             team_id: Team id.
             metadata: The workflow's own `metadata.autotune`, or None.
             metadata_source: Where that stands, for errors and `explain`.
-
-        Returns:
-            The settings.
 
         Raises:
             SettingsError: The metadata is wrong, or contradicts the other sources.
@@ -197,13 +183,7 @@ class SettingsResolver:
         metadata: Mapping[str, object] | None = None,
         metadata_source: str | None = None,
     ) -> tuple[tuple[str, object, str], ...]:
-        """Return every value that holds for a team, and its source.
-
-        Args:
-            workflow: As in `for_team`.
-            team_id: As in `for_team`.
-            metadata: As in `for_team`.
-            metadata_source: As in `for_team`.
+        """Return every value that holds for a team, and its source; the arguments are those of `for_team`.
 
         Returns:
             `(dotted key, value, source)` of each; the source is `default`, `file:line`, `env VARIABLE`,
@@ -217,7 +197,7 @@ class SettingsResolver:
         rows: list[tuple[str, object, str]] = []
         for key in self._kinds:
             source = entries[key].where if key in entries else "default"
-            rows.append((key, value_of(settings, key), source))
+            rows.append((key, settings.value(key), source))
         url = self.database_url
         if url is not None:
             from ..storage.location import without_secrets
@@ -236,7 +216,7 @@ class SettingsResolver:
             node = from_plain(metadata, where)
         except RecursionError as error:
             raise SettingsError("this refers to itself", where=where, hint="Take the alias (`*name`) out.") from error
-        return Reader(self._kinds).scope(node, (workflow,), "")
+        return SourceReader(self._kinds).scope(node, (workflow,), "")
 
     def _entries(self, workflow: str, team_id: str, own: Layer) -> dict[str, Entry]:
         return merge((*self._files, own, *self._forced), workflow, team_id, self._kinds)

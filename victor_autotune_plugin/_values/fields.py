@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Protocol, cast
+from typing import Any, cast
 
 from attrs import frozen
 
 from .names import did_you_mean
-from .nodes import Items, Node, Scalar, Table, WrongValueError, show
+from .nodes import Items, Node, Scalar, Table, WrongValueError, from_plain, is_null, show
+
+_NAME = {"pattern": r"\S"}
 
 
-class Kind(Protocol):
+class Kind(ABC):
     """What a key accepts."""
 
-    def read(self, node: Node) -> object:
+    @abstractmethod
+    def read(self, node: Node) -> Any:
         """Return the value of a node.
 
         Raises:
@@ -24,39 +28,50 @@ class Kind(Protocol):
 
     def parse(self, text: str) -> object:
         """Return the plain value that a text (of a variable or an option) stands for; `read` then checks it."""
+        return text
 
-    def schema(self) -> dict[str, object]:
+    @abstractmethod
+    def schema(self) -> dict[str, Any]:
         """Return the JSON Schema (draft 7) that accepts what `read` accepts."""
 
 
+def read_value(kind: Kind, value: object, where: str = "") -> Any:
+    """Return what a kind makes of plain Python data.
+
+    Raises:
+        WrongValueError: It is not of the kind.
+    """
+    return kind.read(from_plain(value, where))
+
+
 @frozen
-class Choice:
-    """One of some names."""
+class Choice(Kind):
+    """One of some names.
+
+    Attributes:
+        what: What they name, for the error.
+        options: The names.
+    """
 
     what: str
     options: tuple[str, ...]
 
     def read(self, node: Node) -> str:
         """Return the name."""
-        if isinstance(node, Scalar):
-            if node.value is False and "off" in self.options:
-                return "off"  # YAML 1.1, which Victor reads its workflows with, takes the word `off` for false
-            if isinstance(node.value, str) and node.value in self.options:
-                return node.value
-        known = node.value if isinstance(node, Scalar) else ""
-        raise WrongValueError(f"{show(node)} is not a known {self.what}", did_you_mean(known, self.options), node.where)
+        value = node.value if isinstance(node, Scalar) else None
+        if value is False and "off" in self.options:
+            return "off"  # YAML 1.1, which Victor reads its workflows with, takes the word `off` for false
+        if isinstance(value, str) and value in self.options:
+            return value
+        raise WrongValueError(f"{show(node)} is not a known {self.what}", did_you_mean(value, self.options), node.where)
 
-    def parse(self, text: str) -> object:
-        """Return the text as it is."""
-        return text
-
-    def schema(self) -> dict[str, object]:
+    def schema(self) -> dict[str, Any]:
         """Return an enumeration."""
         return {"enum": [*self.options, *([False] if "off" in self.options else [])]}
 
 
 @frozen
-class Number:
+class Number(Kind):
     """A finite number, or a whole one, between bounds.
 
     Attributes:
@@ -67,8 +82,8 @@ class Number:
         whole: Whether it must be an integer.
     """
 
-    low: float
-    high: float
+    low: float = -math.inf
+    high: float = math.inf
     above: bool = False
     below: bool = False
     whole: bool = False
@@ -76,18 +91,18 @@ class Number:
     @property
     def words(self) -> str:
         """What it accepts, in words."""
-        noun = "a whole number" if self.whole else "a number"
         low = f"above {self.low:g}" if self.above else f"of at least {self.low:.12g}"
-        return f"{noun} {low} and {'below' if self.below else 'at most'} {self.high:.12g}"
+        high = f"{'below' if self.below else 'at most'} {self.high:.12g}"
+        bounds = [words for words, bound in ((low, self.low), (high, self.high)) if math.isfinite(bound)]
+        return " ".join(["a whole number" if self.whole else "a number", " and ".join(bounds)]).strip()
 
     def read(self, node: Node) -> float:
         """Return the number; an int if it must be whole, else a float."""
         value = node.value if isinstance(node, Scalar) else None
         hint = f"Write {self.words}."
         if isinstance(value, str) and isinstance(self.parse(value), int | float):
-            raise WrongValueError(
-                f"{show(node)} is text, not a number", f"Write it without quotes: {self.parse(value)}.", node.where
-            )
+            hint = f"Write it without quotes: {self.parse(value)}."
+            raise WrongValueError(f"{show(node)} is text, not a number", hint, node.where)
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise WrongValueError(f"{show(node)} is not a number", hint, node.where)
         if isinstance(value, float) and not math.isfinite(value):
@@ -109,17 +124,18 @@ class Number:
                 continue
         return text
 
-    def schema(self) -> dict[str, object]:
+    def schema(self) -> dict[str, Any]:
         """Return a number with its bounds."""
-        return {
-            "type": "integer" if self.whole else "number",
+        bounds = {
             "exclusiveMinimum" if self.above else "minimum": self.low,
             "exclusiveMaximum" if self.below else "maximum": self.high,
         }
+        finite = {name: bound for name, bound in bounds.items() if math.isfinite(bound)}
+        return {"type": "integer" if self.whole else "number", **finite}
 
 
 @frozen
-class Flag:
+class Flag(Kind):
     """True or false."""
 
     def read(self, node: Node) -> bool:
@@ -135,34 +151,37 @@ class Flag:
             return True
         return False if word in ("false", "0", "no", "off") else text
 
-    def schema(self) -> dict[str, object]:
+    def schema(self) -> dict[str, Any]:
         """Return the type."""
         return {"type": "boolean"}
 
 
 @frozen
-class Text:
-    """Text that is not empty."""
+class Text(Kind):
+    """Text.
+
+    Attributes:
+        may_be_empty: Whether it may be empty, or blank.
+    """
+
+    may_be_empty: bool = False
 
     def read(self, node: Node) -> str:
         """Return the text."""
-        if isinstance(node, Scalar) and isinstance(node.value, str) and node.value.strip():
-            return node.value
-        quoted = isinstance(node, Scalar) and node.value not in (None, "") and not isinstance(node.value, str)
+        value = node.value if isinstance(node, Scalar) else None
+        if isinstance(value, str) and (self.may_be_empty or value.strip()):
+            return value
+        quoted = isinstance(node, Scalar) and value is not None and not isinstance(value, str)
         hint = f"Put it in quotes: '{show(node)}'." if quoted else "Write some text."
         raise WrongValueError(f"{show(node)} is not text", hint, node.where)
 
-    def parse(self, text: str) -> object:
-        """Return the text as it is."""
-        return text
-
-    def schema(self) -> dict[str, object]:
-        """Return text with at least one character that is no space."""
-        return {"type": "string", "pattern": r"\S"}
+    def schema(self) -> dict[str, Any]:
+        """Return text, with at least one character that is not a space unless it may be empty."""
+        return {"type": "string"} if self.may_be_empty else {"type": "string", **_NAME}
 
 
 @frozen
-class Url:
+class Url(Kind):
     """A database URL. It may hold a password, so errors don't show it."""
 
     def read(self, node: Node) -> str:
@@ -170,22 +189,16 @@ class Url:
         url = node.value.strip() if isinstance(node, Scalar) and isinstance(node.value, str) else ""
         if url.partition("://")[0] and "://" in url:
             return url
-        hint = (
-            "Write one such as sqlite:///runs.db or postgresql+psycopg://user@host/database, or null for the default."
-        )
-        raise WrongValueError("this is not a database URL", hint, node.where)
+        hint = "such as sqlite:///runs.db or postgresql+psycopg://user@host/database, or null for the default."
+        raise WrongValueError("this is not a database URL", f"Write one {hint}", node.where)
 
-    def parse(self, text: str) -> object:
-        """Return the text as it is."""
-        return text
-
-    def schema(self) -> dict[str, object]:
+    def schema(self) -> dict[str, Any]:
         """Return text with a scheme."""
         return {"type": "string", "pattern": r"^\s*(?!://)\S[\s\S]*?://"}
 
 
 @frozen
-class NameList:
+class NameList(Kind):
     """A list of different names.
 
     Attributes:
@@ -199,10 +212,8 @@ class NameList:
     def read(self, node: Node) -> tuple[str, ...]:
         """Return the names in order."""
         if not isinstance(node, Items):
-            hint = (
-                f"Write a list: [{node.value}]." if isinstance(node, Scalar) and node.value else "Write a list: [a, b]."
-            )
-            raise WrongValueError(f"{show(node)} is not a list", hint, node.where)
+            example = node.value if isinstance(node, Scalar) and node.value else "a, b"
+            raise WrongValueError(f"{show(node)} is not a list", f"Write a list: [{example}].", node.where)
         names: list[str] = []
         for item in node.items:
             name = self.of.read(item)
@@ -217,29 +228,29 @@ class NameList:
         """Return the names that stand between commas."""
         return [name.strip() for name in text.split(",") if name.strip()]
 
-    def schema(self) -> dict[str, object]:
+    def schema(self) -> dict[str, Any]:
         """Return a list of different items."""
         return {"type": "array", "items": self.of.schema(), "minItems": self.least, "uniqueItems": True}
 
 
 @frozen
-class Groups:
+class Groups(Kind):
     """A list of lists of names; no name is in two of them."""
 
     def read(self, node: Node) -> tuple[tuple[str, ...], ...]:
         """Return the groups in order."""
+        hint = "Write a list of lists: [[a, b], [c]]."
         if not isinstance(node, Items):
-            raise WrongValueError(f"{show(node)} is not a list", "Write a list of lists: [[a, b], [c]].", node.where)
+            raise WrongValueError(f"{show(node)} is not a list", hint, node.where)
         groups: list[tuple[str, ...]] = []
         for item in node.items:
             if not isinstance(item, Items):
-                hint = "Write a list of lists: [[a, b], [c]]."
                 raise WrongValueError(f"{show(item)} in it is not a list", hint, item.where)
             group = NameList(Text(), least=1).read(item)
             twice = [name for name in group if any(name in other for other in groups)]
             if twice:
-                hint = "Leave it out of one of them."
-                raise WrongValueError(f"'{twice[0]}' is in two of the lists", hint, item.where)
+                message = f"'{twice[0]}' is in two of the lists"
+                raise WrongValueError(message, "Leave it out of one of them.", item.where)
             groups.append(group)
         if not groups:
             raise WrongValueError("the list is empty", "Name at least one group, or leave the key out.", node.where)
@@ -249,14 +260,14 @@ class Groups:
         """Return the groups that stand between bars, each with its names between commas: `a,b|c`."""
         return [NameList(Text()).parse(group) for group in text.split("|")]
 
-    def schema(self) -> dict[str, object]:
+    def schema(self) -> dict[str, Any]:
         """Return a list of lists; that no name is in two of them is beyond JSON Schema."""
         return {"type": "array", "items": NameList(Text(), least=1).schema(), "minItems": 1}
 
 
 @frozen
-class Numbers:
-    """A number for each of some names.
+class Numbers(Kind):
+    """A mapping of names to numbers.
 
     Attributes:
         of: What each number must be.
@@ -287,33 +298,88 @@ class Numbers:
             return text
         return {name.strip(): self.of.parse(number) for name, _, number in pairs}
 
-    def schema(self) -> dict[str, object]:
+    def schema(self) -> dict[str, Any]:
         """Return a mapping that is not empty."""
         return {
             "type": "object",
-            "propertyNames": {"pattern": r"\S"} if isinstance(self.names, Text) else self.names.schema(),
+            "propertyNames": _NAME if isinstance(self.names, Text) else self.names.schema(),
             "additionalProperties": self.of.schema(),
             "minProperties": 1,
         }
 
 
 @frozen
-class OrNone:
+class OrNone(Kind):
     """Something, or null for none."""
 
     of: Kind
 
-    def read(self, node: Node) -> object:
+    def read(self, node: Node) -> Any:
         """Return the value or None."""
-        return None if isinstance(node, Scalar) and node.value is None else self.of.read(node)
+        return None if is_null(node) else self.of.read(node)
 
     def parse(self, text: str) -> object:
         """Return None for `null` and `none`, else what the text says."""
         return None if text.strip().lower() in ("null", "none") else self.of.parse(text)
 
-    def schema(self) -> dict[str, object]:
+    def schema(self) -> dict[str, Any]:
         """Return the other kind's, or null."""
         inner = self.of.schema()
         if "enum" in inner:
             return {"enum": [*cast("list[object]", inner["enum"]), None]}
         return inner | {"type": [inner["type"], "null"]}
+
+
+@frozen
+class Anything(Kind):
+    """Data that is not looked into.
+
+    Attributes:
+        table: Whether it must be a mapping.
+    """
+
+    table: bool = False
+
+    def read(self, node: Node) -> Any:
+        """Return it as plain Python data."""
+        if self.table and not isinstance(node, Table):
+            raise WrongValueError(f"{show(node)} is not a mapping", "Write `key: value` pairs.", node.where)
+        return node.plain()
+
+    def schema(self) -> dict[str, Any]:
+        """Return what accepts it."""
+        return {"type": "object"} if self.table else {}
+
+
+@frozen
+class Record(Kind):
+    """A mapping with known keys; one that says null is left out.
+
+    Attributes:
+        kinds: What each key accepts.
+    """
+
+    kinds: Mapping[str, Kind]
+
+    def read(self, node: Node) -> dict[str, Any]:
+        """Return the values by key, in the order of the mapping."""
+        if not isinstance(node, Table):
+            hint = f"Write keys under it: {', '.join(self.kinds)}."
+            raise WrongValueError(f"{show(node)} is not a mapping", hint, node.where)
+        values: dict[str, Any] = {}
+        for key, value in node.pairs:
+            name = str(key.value)
+            if name not in self.kinds:
+                raise WrongValueError(f"unknown key '{name}'", did_you_mean(name, self.kinds), key.where)
+            if is_null(value):
+                continue
+            try:
+                values[name] = self.kinds[name].read(value)
+            except WrongValueError as wrong:
+                raise WrongValueError(f"{name}: {wrong.message}", wrong.hint, wrong.where) from wrong
+        return values
+
+    def schema(self) -> dict[str, Any]:
+        """Return a mapping with these keys."""
+        properties = {key: kind.schema() for key, kind in self.kinds.items()}
+        return {"type": "object", "properties": properties, "additionalProperties": False}

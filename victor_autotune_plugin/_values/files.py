@@ -1,4 +1,4 @@
-"""Text files read whole, replaced whole or not at all, with a backup beside them."""
+"""Text files read whole, and every file that the plugin writes for people: whole or not at all, with a backup."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from typing import BinaryIO, Final, TextIO
 from attrs import frozen
 
 from ..errors import AutotuneError, WorkflowError
+from .nodes import WrongValueError
 
 _MOST_BYTES: Final = 1_000_000
 _BOM: Final = b"\xef\xbb\xbf"
@@ -60,28 +61,36 @@ class TextFile:
             raise WorkflowError(f"can't be written: {error.strerror}", where=str(self.path)) from error
 
 
-def read_text(path: Path) -> TextFile:
+def read_text(path: Path, shown: str | None = None, instead: str = "Name a YAML or JSON file.") -> TextFile:
     """Read a text file.
 
+    Args:
+        path: The file.
+        shown: What errors call it; None for its path.
+        instead: What to do when it is not a file.
+
     Raises:
-        WorkflowError: It can't be read, or is no UTF-8 text; the message says how to fix it.
+        WrongValueError: It can't be read, or is not UTF-8 text.
     """
+    shown = shown or str(path)
     try:
         found = path.stat()
         if not stat.S_ISREG(found.st_mode):
             what = "a folder" if stat.S_ISDIR(found.st_mode) else "not a file"
-            raise WorkflowError(f"is {what}", where=str(path), hint="Name a YAML or JSON file.")
+            raise WrongValueError(f"this is {what}", instead, shown)
         if found.st_size > _MOST_BYTES:
-            hint = f"A configuration has at most {_MOST_BYTES:,}; is it the right file?"
-            raise WorkflowError(f"has {found.st_size:,} bytes", where=str(path), hint=hint)
+            hint = f"At most {_MOST_BYTES:,} are read; is it the right file?"
+            raise WrongValueError(f"the file has {found.st_size:,} bytes", hint, shown)
         data = path.read_bytes()
     except OSError as error:
-        raise WorkflowError(f"can't be read: {error.strerror}", where=str(path)) from error
+        missing = isinstance(error, FileNotFoundError | NotADirectoryError)
+        hint = instead if missing else f"Make it a file that you may read: ls -l {path}"
+        raise WrongValueError(f"the file can't be read: {error.strerror}", hint, shown) from error
     try:
         return TextFile(path, data, data.removeprefix(_BOM).decode())
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        raise WorkflowError("is not UTF-8 text", where=f"{path}:{line}", hint="Save it as UTF-8.") from error
+        raise WrongValueError("this is not UTF-8 text", "Save the file as UTF-8.", f"{shown}:{line}") from error
 
 
 def write_atomically(path: Path, data: bytes, *, backup: bool = False) -> Path | None:

@@ -1,15 +1,45 @@
-"""Values as a source gave them, each with where it stands; and what is wrong with them."""
+"""What people write, as a tree whose parts know where they stand, and the error that a part of it is wrong."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Final
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final, TypeVar
 
 from attrs import frozen
 
-from ..errors import SettingsError
+from ..errors import AutotuneError
 
 _HUGE: Final = 10**18
+_LONGEST: Final = 60
+
+E = TypeVar("E", bound=AutotuneError)
+
+
+class WrongValueError(Exception):
+    """A value is not of its kind.
+
+    Args:
+        message: What is wrong.
+        hint: What to do about it.
+        where: Where the value stands, or None when only the caller knows.
+    """
+
+    def __init__(self, message: str, hint: str, where: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        self.where = where
+
+    def told(self, error: type[E], key: str = "", where: str | None = None) -> E:
+        """Return it as an error for people.
+
+        Args:
+            error: The class of the error.
+            key: Key that holds the value, put in front of the message.
+            where: Where the value stands if it does not know itself.
+        """
+        message = f"{key}: {self.message}" if key else self.message
+        return error(message, where=self.where or where, hint=self.hint)
 
 
 @frozen
@@ -17,12 +47,18 @@ class Scalar:
     """One plain value.
 
     Attributes:
-        value: Text, number, true or false, or None.
-        where: Source of the value for people, such as `.victor/autotune.yaml:12`.
+        value: Text, number, true or false, or None. A point in time is text.
+        where: Where it stands, for people, such as `.victor/autotune.yaml:12`.
+        moment: The point in time that YAML takes the text for, or None.
     """
 
     value: object
     where: str
+    moment: object = None
+
+    def plain(self) -> Any:
+        """Return it as plain Python data."""
+        return self.value if self.moment is None else self.moment
 
 
 @frozen
@@ -32,6 +68,10 @@ class Items:
     items: tuple[Node, ...]
     where: str
 
+    def plain(self) -> list[Any]:
+        """Return it as plain Python data."""
+        return [item.plain() for item in self.items]
+
 
 @frozen
 class Table:
@@ -40,47 +80,32 @@ class Table:
     pairs: tuple[tuple[Scalar, Node], ...]
     where: str
 
+    def __iter__(self) -> Iterator[str]:
+        return (str(key.value) for key, _ in self.pairs)
+
+    def __contains__(self, key: object) -> bool:
+        return any(name == key for name in self)
+
+    def get(self, key: str) -> Node | None:
+        """Return the value of a key, or None when the key is missing or says `null`."""
+        found = next((value for name, value in self.pairs if str(name.value) == key), None)
+        return None if found is None or is_null(found) else found
+
+    def value(self, key: str) -> Any:
+        """Return the value of a key as plain Python data, or None."""
+        found = self.get(key)
+        return None if found is None else found.plain()
+
+    def where_of(self, key: str) -> str:
+        """Return where a key stands, or the table itself when the key is missing."""
+        return next((name.where for name, _ in self.pairs if str(name.value) == key), self.where)
+
+    def plain(self) -> dict[str, Any]:
+        """Return it as plain Python data."""
+        return {str(key.value): value.plain() for key, value in self.pairs}
+
 
 Node = Scalar | Items | Table
-
-
-@frozen
-class Entry:
-    """A checked value and its source."""
-
-    value: object
-    where: str
-
-
-@frozen
-class Problem:
-    """Something that is wrong in a source.
-
-    Attributes:
-        where: File and line, variable, or option.
-        key: Dotted path of the key, empty for the source as a whole.
-        message: What is wrong.
-        hint: What to do about it.
-    """
-
-    where: str
-    key: str
-    message: str
-    hint: str
-
-    def text(self) -> str:
-        """Return the message with the key in front."""
-        return f"{self.key}: {self.message}" if self.key else self.message
-
-
-class WrongValueError(Exception):
-    """A value is not of its kind; the caller knows where it stands and turns this into a `Problem`."""
-
-    def __init__(self, message: str, hint: str, where: str | None = None) -> None:
-        super().__init__(message)
-        self.message = message
-        self.hint = hint
-        self.where = where
 
 
 class PlacedMapping(dict[str, object]):
@@ -96,12 +121,14 @@ class PlacedMapping(dict[str, object]):
 
 
 def from_plain(value: object, where: str) -> Node:
-    """Return plain Python data (of a mapping in memory) as nodes.
+    """Return plain Python data as nodes; what is a node already stays as it is.
 
     Args:
         value: Mappings, lists and scalars.
         where: Where all of it stands, apart from what a `PlacedMapping` knows better.
     """
+    if isinstance(value, Scalar | Items | Table):
+        return value
     if isinstance(value, Mapping):
         places = value.places if isinstance(value, PlacedMapping) else {}
         pairs = ((str(key), item, places.get(key, where)) for key, item in value.items())
@@ -111,35 +138,34 @@ def from_plain(value: object, where: str) -> Node:
     return Scalar(value, where)
 
 
-def show(node: Node) -> str:
-    """Return a value in few words, for an error."""
+def placed(node: Node) -> Any:
+    """Return a node as plain Python data whose mappings remember where their keys stand."""
     if isinstance(node, Table):
+        values = {str(key.value): placed(value) for key, value in node.pairs}
+        return PlacedMapping(values, {str(key.value): key.where for key, _ in node.pairs})
+    return [placed(item) for item in node.items] if isinstance(node, Items) else node.plain()
+
+
+def is_null(node: Node) -> bool:
+    """Whether a node says `null`, or nothing at all."""
+    return isinstance(node, Scalar) and node.value is None
+
+
+def show(value: object) -> str:
+    """Return a node or plain data in few characters that are safe to print, for an error."""
+    if isinstance(value, Scalar):
+        value = value.value
+    if isinstance(value, Table | Mapping):
         return "a mapping"
-    if isinstance(node, Items):
+    if isinstance(value, Items | list | tuple):
         return "a list"
-    if node.value is None:
+    if value is None:
         return "nothing"
-    if isinstance(node.value, bool):
-        return "true" if node.value else "false"
-    if isinstance(node.value, int) and abs(node.value) > _HUGE:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int) and abs(value) > _HUGE:
         return "a huge number"  # Python refuses to print the largest
-    text = f"'{node.value}'" if isinstance(node.value, str) else str(node.value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
-
-
-def raise_if_any(problems: Sequence[Problem]) -> None:
-    """Raise one error that tells all problems, in the order found, each once.
-
-    Args:
-        problems: What is wrong; may be empty.
-
-    Raises:
-        SettingsError: There is at least one.
-    """
-    unique = list(dict.fromkeys(problems))
-    if not unique:
-        return
-    if len(unique) == 1:
-        raise SettingsError(unique[0].text(), where=unique[0].where, hint=unique[0].hint)
-    each = [str(SettingsError(problem.text(), where=problem.where, hint=problem.hint)) for problem in unique]
-    raise SettingsError("\n".join([f"{len(unique)} things are wrong in the settings", *each]))
+    text = str(value)
+    if isinstance(value, str):
+        text = f"'{value}'" if value.isprintable() else ascii(value)
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."

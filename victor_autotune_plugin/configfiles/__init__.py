@@ -7,7 +7,6 @@ replaces single values; every other character, comments included, stays as it wa
 from __future__ import annotations
 
 from .._values.files import restore
-from .placement import Placement
-from .team import TeamConfigFile, read_team_config
+from .team import read_team_config
 
-__all__ = ["Placement", "TeamConfigFile", "read_team_config", "restore"]
+__all__ = ["read_team_config", "restore"]

@@ -32,7 +32,7 @@ class Editor:
     """A text that is changed value by value. Every method leaves it whole, or raises and leaves it as it was.
 
     Args:
-        text: YAML that `document.load` accepted.
+        text: YAML that `yaml_tree.load` accepted.
         shown: Name of the file, for errors.
         as_json: Whether it is JSON, so that names need quotes.
     """

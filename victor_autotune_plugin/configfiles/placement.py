@@ -1,15 +1,18 @@
-"""Where each knob of a change belongs in a workflow file, so that it has effect there."""
+"""Where each knob of a change belongs in a file, so that it takes effect there."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from attrs import evolve, frozen
 
 from .._model.plan import TeamPlan, TeamSpec, feasible_formations
 from .._settings import Settings
+from .._values.names import did_you_mean
 from ..errors import PlanError
+from .declarations import check_formation
 
 NOT_READ_BY_VICTOR = ("reflection",)
 """Formations that Victor 0.9.5 runs as sequential when a workflow file names them."""
@@ -80,6 +83,29 @@ def placed(spec: TeamSpec, settings: Settings, change: TeamPlan) -> Placement:
     return Placement(own, plan, tuple(_notes(settings, plan)))
 
 
+def placed_plain(path: Path, config: Mapping[str, Any], change: TeamPlan, member_count: int | None) -> Placement:
+    """Say what of a change has to be written into a plain file with a configuration.
+
+    Raises:
+        PlanError: It names a member that the file does not have.
+    """
+    wanted = change.to_dict()
+    known = [_name(member) for member in config.get("members", ())]
+    unknown = next((name for name in wanted.get("members", ()) if known and name not in known), None)
+    if unknown is not None:
+        raise PlanError(f"the team has no member {unknown!r}", where=str(path), hint=did_you_mean(unknown, known))
+    if member_count is not None and not known:
+        wanted["member_count"] = member_count
+    now = {**config, "members": known} if known else dict(config)
+    own = {key: value for key, value in wanted.items() if value != now.get(key)}
+    for key, other in (("formation", "sub_teams"), ("sub_teams", "formation")):
+        if key in own and config.get(other) is not None and other not in own:
+            own[other] = None
+    members = [member for member in config.get("members", ()) if _name(member) in wanted.get("members", known)]
+    check_formation({**config, **own, "members": members} if members else {**config, **own})
+    return Placement(own, {})
+
+
 def _is_own(knob: str, value: object) -> bool:
     """Whether a step has a key for a knob, and Victor reads this value as what it says."""
     keys = ("formation", "members", "tool_budget", "timeout_seconds")
@@ -91,7 +117,7 @@ def _know_members(spec: TeamSpec, change: TeamPlan) -> None:
     named += [name for group in change.sub_teams or () for name in group]
     unknown = next((name for name in named if name not in spec.member_ids), None)
     if unknown is not None:
-        hint = f"one of: {', '.join(spec.member_ids)}"
+        hint = did_you_mean(unknown, spec.member_ids)
         raise PlanError(f"team {spec.team_id!r} has no member {unknown!r}", hint=hint)
 
 
@@ -113,11 +139,11 @@ def _check(spec: TeamSpec, settings: Settings, plan: TeamPlan, declared: str) ->
     if plan.sub_teams is not None:
         in_groups = [name for group in plan.sub_teams for name in group]
         if sorted(in_groups) != sorted(members):
-            hint = f"put each of {', '.join(members)} into one group"
+            hint = f"Put each of {', '.join(members)} into one group"
             raise PlanError("sub_teams: the groups don't hold each member once", where=where, hint=hint)
     for formation in (plan.formation or declared, declared):
         if formation not in feasible_formations(team):
-            hint = f"one of: {', '.join(feasible_formations(team))}"
+            hint = f"It can form: {', '.join(feasible_formations(team))}"
             raise PlanError(f"formation: these members can't form {formation!r}", where=where, hint=hint)
     for _, limit, text in settings.limits.crossed_by(plan):
         raise PlanError(text, where=where, hint=f"Change the plan, or limits.{limit}.")
@@ -132,3 +158,7 @@ def _notes(settings: Settings, plan: Mapping[str, Any]) -> list[str]:
     if settings.mode in ("off", "observe"):
         notes.append(f"it takes effect in the modes suggest, approve and auto; the file says {settings.mode}")
     return notes
+
+
+def _name(member: Any) -> str:
+    return str(member["id"] if isinstance(member, Mapping) else member)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -11,14 +10,23 @@ from attrs import frozen
 
 from .._model.plan import TeamPlan, TeamSpec
 from .._settings import Settings, own_settings
-from .._values.document import line_of, load, plain, with_places
-from .._values.files import TextFile, read_text
+from .._values.files import TextFile
 from .._values.names import did_you_mean
+from .._values.nodes import Table
+from .._values.yaml_tree import load, mapping
 from ..errors import WorkflowError
+from .declarations import (
+    BUDGET_KEYS,
+    FORMATION_KEYS,
+    TeamStep,
+    is_plain,
+    no_team_step,
+    read_plain,
+    step_spec,
+    team_steps,
+)
 from .edit import Editor
-from .placement import Placement, placed
-from .plainfile import is_plain, placed_plain, read_plain
-from .steps import BUDGET_KEYS, FORMATION_KEYS, TeamStep, no_team_step, step_spec, team_steps
+from .placement import Placement, placed, placed_plain
 
 _ALIASES: Final = {"team_formation": "formation", "total_tool_budget": "tool_budget"}
 _KNOBS: Final = ("formation", "members", "tool_budget", "member_budgets", "timeout_seconds", "sub_teams")
@@ -47,7 +55,7 @@ class TeamConfigFile:
     spec: TeamSpec | None
     settings: Settings
     _file: TextFile
-    _data: Any
+    _root: Table
     _step: TeamStep | None
 
     def placement(self, change: TeamPlan | Mapping[str, Any]) -> Placement:
@@ -78,7 +86,7 @@ class TeamConfigFile:
         """
         placement = self.placement(change)
         editor = Editor(self._file.text, str(self.path), as_json=self.path.suffix == ".json")
-        expected = copy.deepcopy(plain(self._data))
+        expected = self._root.plain()
         self._write_own(editor, expected, placement)
         for knob, value in placement.plan.items():
             _set(editor, expected, (*self._plan_path(), knob), value)
@@ -124,12 +132,12 @@ class TeamConfigFile:
 
     def _write_own(self, editor: Editor, expected: Any, placement: Placement) -> None:
         path = () if self._step is None else self._step.path
-        node = self._data if self._step is None else self._step.node
+        node = self._root if self._step is None else self._step.node
         for key, value in placement.own.items():
             names = {"formation": FORMATION_KEYS, "tool_budget": BUDGET_KEYS}.get(key, (key,))
             name = next((name for name in names if name in node), names[0] if self._step else key)
             if key == "members" and name in node:
-                ids = [one["id"] if isinstance(one, Mapping) else one for one in node["members"]]
+                ids = [one["id"] if isinstance(one, Mapping) else one for one in node.value(name)]
                 order = [ids.index(member) for member in value]
                 editor.arrange((*path, name), order)
                 members = _at(expected, (*path, name))
@@ -157,22 +165,19 @@ def read_team_config(path: Path, team_id: str | None = None, workflow: str | Non
         SettingsError: The workflow's own metadata is wrong.
     """
     path = Path(path)
-    file = read_text(path)
-    data = load(file.text, path)
-    if is_plain(data):
-        config, name = read_plain(path, data)
+    file, root = load(path)
+    if is_plain(root):
+        config, name = read_plain(root)
         if workflow is not None or (team_id is not None and name is not None and name != team_id):
             asked = workflow if workflow is not None else team_id
             raise WorkflowError(f"is the configuration of one team, not of {asked!r}", where=str(path))
-        return TeamConfigFile(path, None, name or team_id, config, None, Settings(), file, data, None)
-    step = _chosen(path, list(team_steps(path, data)), team_id, workflow)
-    spec = step_spec(path, step)
-    metadata = step.body.get("metadata")
-    own = metadata.get("autotune") if isinstance(metadata, Mapping) else None
-    where = f"{path}:{line_of(metadata, 'autotune')}" if own is not None else str(path)
-    settings = own_settings(step.workflow, step.team_id, with_places(own, path), where)
+        return TeamConfigFile(path, None, name or team_id, config, None, Settings(), file, root, None)
+    step = _chosen(path, list(team_steps(root)), team_id, workflow)
+    spec = step_spec(step)
+    own, where = step.own_settings or (None, str(path))
+    settings = own_settings(step.workflow, step.team_id, own, where)
     config = _config(spec, step, settings.plan or TeamPlan())
-    return TeamConfigFile(path, step.workflow, step.team_id, config, spec, settings, file, data, step)
+    return TeamConfigFile(path, step.workflow, step.team_id, config, spec, settings, file, root, step)
 
 
 def _chosen(path: Path, steps: list[TeamStep], team_id: str | None, workflow: str | None) -> TeamStep:
@@ -190,7 +195,7 @@ def _chosen(path: Path, steps: list[TeamStep], team_id: str | None, workflow: st
 
 def _config(spec: TeamSpec, step: TeamStep, plan: TeamPlan) -> dict[str, Any]:
     """Return what a step and the plan fixed for it say together."""
-    members = {str(member["id"]): plain(member) for member in step.node["members"]}
+    members = {str(member["id"]): member for member in step.node.value("members")}
     names = plan.members if plan.members is not None else spec.member_ids
     config: dict[str, Any] = {
         "formation": spec.formation,
@@ -218,7 +223,7 @@ def _set(editor: Editor, expected: Any, path: tuple[str | int, ...], value: Any)
 
 def _holds(text: str, path: Path, expected: Any) -> bool:
     try:
-        return bool(plain(load(text, path)) == expected)
+        return bool(mapping(text, str(path)).plain() == expected)
     except WorkflowError:
         return False
 

@@ -1,8 +1,9 @@
-"""The settings of one team as values."""
+"""The settings of one team, and what models cost, as values."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from fnmatch import fnmatchcase
 from typing import Final
 
 from attrs import Factory, field, frozen
@@ -112,3 +113,42 @@ class Settings:
     tuner: TunerSettings = field(default=Factory(TunerSettings))
     task_key: str | None = None
     plan: TeamPlan | None = None
+
+    def value(self, key: str) -> object:
+        """Return the value of a dotted key, such as `limits.max_members`."""
+        section, _, name = key.partition(".")
+        value = getattr(self, section)
+        return getattr(value, name, None) if name else value
+
+
+@frozen
+class Price:
+    """The price of a model.
+
+    Attributes:
+        input_per_million_usd: US dollars for a million prompt tokens.
+        output_per_million_usd: US dollars for a million completion tokens.
+    """
+
+    input_per_million_usd: float
+    output_per_million_usd: float
+
+    def cost_usd(self, input_tokens: int, output_tokens: int) -> float:
+        """Return what a use of the model costs, US dollars."""
+        return (input_tokens * self.input_per_million_usd + output_tokens * self.output_per_million_usd) / 1e6
+
+
+def find_price(prices: Mapping[str, Price], model: str) -> Price | None:
+    """Return the price of a model: its own name's first, else that of the most specific pattern, else None.
+
+    Args:
+        prices: Prices by model name or shell pattern (`gpt-*`).
+        model: Model name as it was called.
+    """
+    exact = prices.get(model)
+    if exact is not None:
+        return exact
+    # The pattern with the most literal characters is the most specific; the name makes the choice the same everywhere.
+    fitting = (pattern for pattern in prices if fnmatchcase(model, pattern))
+    best = min(fitting, key=lambda pattern: (-sum(char not in "*?" for char in pattern), pattern), default=None)
+    return None if best is None else prices[best]

@@ -1,24 +1,92 @@
-"""The JSON Schema of settings files, for editors, made of the same keys and kinds that read them.
+"""The keys of the settings: what each accepts, and the JSON Schema of it for editors.
 
-The package ships it as `autotune.schema.json`; `python -m victor_autotune_plugin._settings.editor` writes it again.
+The package ships the schema as `autotune.schema.json`; `victor-autotune schema --output …` writes it.
 """
 
 from __future__ import annotations
 
-import inspect
 import json
-import re
 from collections.abc import Iterable, Mapping
-from importlib.resources import files
-from pathlib import Path
 from typing import Any, Final
 
-from .._model.plan import Limits, TeamPlan
-from .._values.fields import Kind
-from .merge import value_of
-from .prices import Price
-from .schema import DATABASE_URL, DATABASE_URL_KIND, PRICE_KEYS, PRICE_KIND, leaves
-from .values import STRATEGIES, ExperimentSettings, Settings, TunerSettings, WatchSettings
+from .._model.plan import FORMATIONS, Limits, TeamPlan
+from .._values.fields import Choice, Flag, Groups, Kind, NameList, Number, Numbers, OrNone, Text, Url
+from .team_settings import (
+    METRICS,
+    MODES,
+    RISKS,
+    RULES,
+    STRATEGIES,
+    ExperimentSettings,
+    Price,
+    Settings,
+    TunerSettings,
+    WatchSettings,
+)
+
+_MOST_SECONDS: Final = 30 * 86_400
+_MOST_RUNS: Final = 100_000
+_MEMBERS: Final = Number(1, 1_000, whole=True)
+_CALLS: Final = Number(0, 1_000_000, whole=True)
+_SECONDS: Final = Number(0, _MOST_SECONDS, above=True)
+_RUNS: Final = Number(10, 2_000, whole=True)
+_ALPHA: Final = Number(0.005, 0.15)
+PRICE_KIND: Final = Number(0, 1_000_000)
+
+DATABASE_URL: Final = "database_url"
+TOP_ONLY: Final = (DATABASE_URL, "prices", "workflows")
+"""Keys that stand only at the top of a file."""
+
+PRICE_KEYS: Final = ("input_per_million_usd", "output_per_million_usd")
+
+
+def leaves(strategies: Iterable[str] = STRATEGIES) -> dict[str, Kind]:
+    """Return the keys that may stand at the top, per workflow and per team, by dotted path, in order.
+
+    Args:
+        strategies: Names of all strategies, those of third parties included.
+    """
+    return {
+        "mode": Choice("mode", MODES),
+        "strategies": NameList(Choice("strategy", tuple(strategies))),
+        "limits.formations": NameList(Choice("formation", FORMATIONS), least=1),
+        "limits.min_members": _MEMBERS,
+        "limits.max_members": OrNone(_MEMBERS),
+        "limits.protected_members": NameList(Text()),
+        "limits.min_tool_budget": OrNone(_CALLS),
+        "limits.max_tool_budget": OrNone(_CALLS),
+        "limits.min_timeout_seconds": OrNone(_SECONDS),
+        "limits.max_timeout_seconds": OrNone(_SECONDS),
+        "limits.max_cost_usd_per_run": OrNone(Number(0, 1_000_000, above=True)),
+        "experiment.metric": Choice("metric", METRICS),
+        "experiment.rule": Choice("rule", RULES),
+        "experiment.alpha": _ALPHA,
+        "experiment.minimum_improvement": Number(0, 1, below=True),
+        "experiment.min_runs_per_arm": _RUNS,
+        "experiment.max_runs_per_arm": _RUNS,
+        "experiment.success_margin": Number(0, 1, above=True, below=True),
+        "experiment.p95_margin": Number(0, 100, above=True),
+        "experiment.cost_margin": Number(0, 100, above=True),
+        "experiment.min_history": Number(0, _MOST_RUNS, whole=True),
+        "watch.enabled": Flag(),
+        "watch.holdback": Number(0, 0.5, above=True),
+        "watch.alpha": _ALPHA,
+        "watch.max_runs": _RUNS,
+        "tuner.risk": Choice("risk", RISKS),
+        "tuner.weights": OrNone(Numbers(Number(0, 1_000, above=True), Choice("metric", METRICS))),
+        "tuner.max_p95_seconds": OrNone(_SECONDS),
+        "task_key": OrNone(Text()),
+        "plan.formation": OrNone(Choice("formation", FORMATIONS)),
+        "plan.members": OrNone(NameList(Text(), least=1)),
+        "plan.tool_budget": OrNone(_CALLS),
+        "plan.member_budgets": OrNone(Numbers(_CALLS)),
+        "plan.timeout_seconds": OrNone(_SECONDS),
+        "plan.sub_teams": OrNone(Groups()),
+    }
+
+
+DATABASE_URL_KIND: Final = OrNone(Url())
+
 
 SCHEMA_FILE: Final = "autotune.schema.json"
 """Name of the shipped schema, and of the copy that `init` puts beside a settings file."""
@@ -46,10 +114,10 @@ def schema(strategies: Iterable[str] = STRATEGIES) -> dict[str, Any]:
     that a whole number must be written without a decimal point.
 
     Args:
-        strategies: Names of the strategies that there are, those of third parties included.
+        strategies: As in `leaves`.
     """
     kinds = leaves(strategies)
-    settings = {name: {"$ref": f"#/definitions/{name}"} for name in _level(kinds, "")}
+    settings = {name: {"$ref": f"#/definitions/{name}"} for name in level(kinds, "")}
     team = _table(settings)
     workflow = _table({**settings, "teams": _named({"$ref": "#/definitions/team"}, _WORDS["teams"])})
     top = {
@@ -78,6 +146,8 @@ def schema_text(strategies: Iterable[str] = STRATEGIES) -> str:
 
 def shipped() -> dict[str, Any]:
     """Return the schema that the package ships."""
+    from importlib.resources import files
+
     data: dict[str, Any] = json.loads(files(__package__).joinpath(SCHEMA_FILE).read_text(encoding="utf-8"))
     return data
 
@@ -87,13 +157,13 @@ def _definition(kinds: Mapping[str, Kind], name: str) -> dict[str, Any]:
     if name in kinds:
         return kinds[name].schema() | _hints(name, words[name])
     inner = _attributes(_SECTIONS[name])
-    keys = _level(kinds, f"{name}.")
+    keys = level(kinds, f"{name}.")
     properties = {key: kinds[f"{name}.{key}"].schema() | _hints(f"{name}.{key}", inner[key]) for key in keys}
     return _table(properties) | {"description": words[name]}
 
 
 def _hints(key: str, description: str) -> dict[str, Any]:
-    default = value_of(Settings(), key)
+    default = Settings().value(key)
     return {"description": description, "default": list(default) if isinstance(default, tuple) else default}
 
 
@@ -113,13 +183,18 @@ def _named(value: Mapping[str, Any], description: str) -> dict[str, Any]:
     return {**table, "description": description}
 
 
-def _level(kinds: Iterable[str], prefix: str) -> tuple[str, ...]:
+def level(kinds: Iterable[str], prefix: str) -> tuple[str, ...]:
+    """Return the names of the keys and sections right below a prefix, in order."""
     below = (key.removeprefix(prefix) for key in kinds if key.startswith(prefix))
     return tuple(dict.fromkeys(key.partition(".")[0] for key in below))
 
 
 def _attributes(kind: type) -> dict[str, str]:
     """Return what the docstring of a class says about each attribute."""
+    # Imported here, since only the schema needs them.
+    import inspect
+    import re
+
     _, _, listed = (inspect.getdoc(kind) or "").partition("Attributes:\n")
     found = re.findall(r"^    (\w+): (.*(?:\n {8,}.*)*)", listed, re.MULTILINE)
     return {name: _readable(" ".join(words.split())) for name, words in found}
@@ -127,9 +202,7 @@ def _attributes(kind: type) -> dict[str, str]:
 
 def _readable(words: str) -> str:
     """Return words of a docstring without names of Python's: one of `METRICS` is one of the metrics."""
+    import re
+
     named = re.sub(r"ne of `([A-Z]+)`", lambda found: f"ne of the {found[1].lower()}", words)
     return named.replace("`", "")
-
-
-if __name__ == "__main__":
-    Path(str(files(__package__).joinpath(SCHEMA_FILE))).write_text(schema_text(), encoding="utf-8")

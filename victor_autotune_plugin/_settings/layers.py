@@ -1,84 +1,72 @@
-"""The keys that there are and what each accepts; reading one source's tree by them."""
+"""What each source sets: files, environment variables, options, and a workflow's own metadata, checked key by key."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Final, cast
 
 from attrs import field, frozen
 
-from .._model.plan import FORMATIONS
-from .._values.fields import Choice, Flag, Groups, Kind, NameList, Number, Numbers, OrNone, Text, Url
+from .._values.fields import Kind
 from .._values.names import did_you_mean
-from .._values.nodes import Entry, Node, Problem, Scalar, Table, WrongValueError, show
-from .prices import Price
-from .values import METRICS, MODES, RISKS, RULES, STRATEGIES
+from .._values.nodes import Node, Table, WrongValueError, from_plain, is_null, show
+from ..errors import SettingsError
+from .keys import DATABASE_URL, DATABASE_URL_KIND, PRICE_KEYS, PRICE_KIND, TOP_ONLY, level
+from .team_settings import Price
+
+FILE_NAME: Final = "autotune.yaml"
+"""Name of the settings file in Victor's folder of a project or of the user."""
+
+PREFIX: Final = "VICTOR_AUTOTUNE_"
+"""What the plugin's environment variables begin with."""
 
 Scope = tuple[str, ...]
 """`()` for all teams, `(workflow,)`, or `(workflow, team id)`."""
 
-_MOST_SECONDS: Final = 30 * 86_400
-_MOST_RUNS: Final = 100_000
-_MEMBERS: Final = Number(1, 1_000, whole=True)
-_CALLS: Final = Number(0, 1_000_000, whole=True)
-_SECONDS: Final = Number(0, _MOST_SECONDS, above=True)
-_RUNS: Final = Number(10, 2_000, whole=True)
-_ALPHA: Final = Number(0.005, 0.15)
-PRICE_KIND: Final = Number(0, 1_000_000)
 
-DATABASE_URL: Final = "database_url"
-TOP_ONLY: Final = (DATABASE_URL, "prices", "workflows")
-"""Keys that stand only at the top of a file."""
+@frozen
+class Entry:
+    """A checked value and where it stands."""
 
-PRICE_KEYS: Final = ("input_per_million_usd", "output_per_million_usd")
+    value: object
+    where: str
 
 
-def leaves(strategies: Iterable[str] = STRATEGIES) -> dict[str, Kind]:
-    """Return the keys that may stand at the top, per workflow and per team, by dotted path, in order.
+@frozen
+class Problem:
+    """Something that is wrong in a source.
 
-    Args:
-        strategies: Names of the strategies that there are.
+    Attributes:
+        where: File and line, variable, or option.
+        key: Dotted path of the key, empty for the source as a whole.
+        message: What is wrong.
+        hint: What to do about it.
     """
-    return {
-        "mode": Choice("mode", MODES),
-        "strategies": NameList(Choice("strategy", tuple(strategies))),
-        "limits.formations": NameList(Choice("formation", FORMATIONS), least=1),
-        "limits.min_members": _MEMBERS,
-        "limits.max_members": OrNone(_MEMBERS),
-        "limits.protected_members": NameList(Text()),
-        "limits.min_tool_budget": OrNone(_CALLS),
-        "limits.max_tool_budget": OrNone(_CALLS),
-        "limits.min_timeout_seconds": OrNone(_SECONDS),
-        "limits.max_timeout_seconds": OrNone(_SECONDS),
-        "limits.max_cost_usd_per_run": OrNone(Number(0, 1_000_000, above=True)),
-        "experiment.metric": Choice("metric", METRICS),
-        "experiment.rule": Choice("rule", RULES),
-        "experiment.alpha": _ALPHA,
-        "experiment.minimum_improvement": Number(0, 1, below=True),
-        "experiment.min_runs_per_arm": _RUNS,
-        "experiment.max_runs_per_arm": _RUNS,
-        "experiment.success_margin": Number(0, 1, above=True, below=True),
-        "experiment.p95_margin": Number(0, 100, above=True),
-        "experiment.cost_margin": Number(0, 100, above=True),
-        "experiment.min_history": Number(0, _MOST_RUNS, whole=True),
-        "watch.enabled": Flag(),
-        "watch.holdback": Number(0, 0.5, above=True),
-        "watch.alpha": _ALPHA,
-        "watch.max_runs": _RUNS,
-        "tuner.risk": Choice("risk", RISKS),
-        "tuner.weights": OrNone(Numbers(Number(0, 1_000, above=True), Choice("metric", METRICS))),
-        "tuner.max_p95_seconds": OrNone(_SECONDS),
-        "task_key": OrNone(Text()),
-        "plan.formation": OrNone(Choice("formation", FORMATIONS)),
-        "plan.members": OrNone(NameList(Text(), least=1)),
-        "plan.tool_budget": OrNone(_CALLS),
-        "plan.member_budgets": OrNone(Numbers(_CALLS)),
-        "plan.timeout_seconds": OrNone(_SECONDS),
-        "plan.sub_teams": OrNone(Groups()),
-    }
+
+    where: str
+    key: str
+    message: str
+    hint: str
+
+    @property
+    def error(self) -> SettingsError:
+        """The error that tells it, with the key in front."""
+        message = f"{self.key}: {self.message}" if self.key else self.message
+        return SettingsError(message, where=self.where, hint=self.hint)
 
 
-DATABASE_URL_KIND: Final = OrNone(Url())
+def raise_if_any(problems: Sequence[Problem]) -> None:
+    """Raise one error that tells all problems, in the order found, each once.
+
+    Raises:
+        SettingsError: There is at least one.
+    """
+    errors = [problem.error for problem in dict.fromkeys(problems)]
+    if len(errors) == 1:
+        raise errors[0]
+    if errors:
+        raise SettingsError("\n".join([f"{len(errors)} things are wrong in the settings", *map(str, errors)]))
 
 
 @frozen
@@ -120,7 +108,7 @@ class Layer:
 
 
 @frozen
-class Reader:
+class SourceReader:
     """Reads the tree of one source into a `Layer`.
 
     Attributes:
@@ -133,7 +121,7 @@ class Reader:
 
     def top(self, root: Node) -> Layer:
         """Read a whole file."""
-        for key, path, node in self._pairs(root, "", (*self._level(""), *TOP_ONLY)):
+        for key, path, node in self._pairs(root, "", (*level(self.kinds, ""), *TOP_ONLY)):
             if key == "workflows":
                 for name, place, workflow in self._pairs(node, path, None):
                     self.scope(workflow, (name,), place)
@@ -152,10 +140,10 @@ class Reader:
         Args:
             root: Its mapping.
             scope: Whom it is for.
-            path: Dotted path of the mapping, empty for that of the whole source.
+            path: Dotted path of the mapping, for errors.
         """
         of_workflow = len(scope) == 1
-        known = (*self._level(""), "teams") if of_workflow else self._level("")
+        known = (*level(self.kinds, ""), "teams") if of_workflow else level(self.kinds, "")
         for key, place, node in self._pairs(root, path, known):
             if key == "teams" and of_workflow:
                 for team, inner, settings in self._pairs(node, place, None):
@@ -168,10 +156,10 @@ class Reader:
         kind = self.kinds.get(key)
         if kind is not None:
             self.layer.put(scope, key, kind, node, path)
-        elif key == "plan" and _is_null(node):
+        elif key == "plan" and is_null(node):
             self.layer.scopes.setdefault(scope, {})[key] = Entry(None, node.where)
         else:
-            for name, place, inner in self._pairs(node, path, self._level(f"{key}.")):
+            for name, place, inner in self._pairs(node, path, level(self.kinds, f"{key}.")):
                 self.layer.put(scope, f"{key}.{name}", self.kinds[f"{key}.{name}"], inner, place)
 
     def _price(self, model: str, node: Node, path: str) -> None:
@@ -181,17 +169,12 @@ class Reader:
         self.layer.problems.extend(read.problems)
         numbers = {name: entry.value for name, entry in read.get(()).items()}
         missing = [name for name in PRICE_KEYS if name not in numbers and name not in read.failed]
-        if missing and (isinstance(node, Table) or _is_null(node)):
+        if missing and (isinstance(node, Table) or is_null(node)):
             hint = f"Add {' and '.join(missing)} (US dollars for a million tokens)."
             self.layer.problems.append(Problem(node.where, path, "the price is not complete", hint))
         elif len(numbers) == len(PRICE_KEYS):
             price = Price(**cast("dict[str, float]", numbers))
             self.layer.scopes.setdefault((), {})[f"prices.{model}"] = Entry(price, node.where)
-
-    def _level(self, prefix: str) -> tuple[str, ...]:
-        """Names of the keys and sections right below a prefix, in order."""
-        below = (key[len(prefix) :] for key in self.kinds if key.startswith(prefix))
-        return tuple(dict.fromkeys(key.partition(".")[0] for key in below))
 
     def _pairs(self, node: Node, path: str, known: tuple[str, ...] | None) -> Iterable[tuple[str, str, Node]]:
         """Give `(key, dotted path, value)` of a mapping's sound pairs, and note what is wrong with the others.
@@ -202,7 +185,7 @@ class Reader:
             known: Keys that it may have, or None for any name.
         """
         prefix = f"{path}." if path else ""
-        if _is_null(node):
+        if is_null(node):
             return
         if not isinstance(node, Table):
             hint = f"Write keys under it: {', '.join(known or ('names, each with its settings',))}."
@@ -235,5 +218,82 @@ class Reader:
         return did_you_mean(name, known)
 
 
-def _is_null(node: Node) -> bool:
-    return isinstance(node, Scalar) and node.value is None
+def victor_dir_name(environ: Mapping[str, str]) -> str:
+    """Return the name of Victor's folder: `.victor`, or what `VICTOR_DIR_NAME` says.
+
+    Like Victor, it ignores a name that leads to another place.
+    """
+    name = environ.get("VICTOR_DIR_NAME", "").strip()
+    return ".victor" if not name or ".." in name or "/" in name or "\\" in name else name
+
+
+def variable(key: str) -> str:
+    """Return the environment variable of a dotted key."""
+    return PREFIX + key.upper().replace(".", "__")
+
+
+def option(key: str) -> str:
+    """Return the command-line option of a dotted key."""
+    return "--" + key.replace("_", "-").replace(".", "-")
+
+
+def from_environ(environ: Mapping[str, str], kinds: Mapping[str, Kind]) -> Layer:
+    """Return what environment variables set, for all teams. An empty variable sets nothing."""
+    layer = Layer()
+    for_all = {**kinds, DATABASE_URL: DATABASE_URL_KIND}
+    keys = {variable(key): key for key in for_all}
+    for name in sorted(environ):
+        text = environ[name]
+        if not name.startswith(PREFIX) or not text.strip():
+            continue
+        where = f"env {name}"
+        if name in keys:
+            _put(layer, keys[name], for_all[keys[name]], text, where)
+        else:
+            hint = did_you_mean(name, keys) + f" Or unset it: unset {name}."
+            layer.problems.append(Problem(where, "", "this variable is not known", hint))
+    return layer
+
+
+def from_overrides(overrides: Mapping[str, object], kinds: Mapping[str, Kind]) -> Layer:
+    """Return what command-line options set, for all teams. An option that is None sets nothing.
+
+    Args:
+        overrides: Values by dotted key; text is read as in an environment variable.
+        kinds: What `leaves` gives.
+    """
+    layer = Layer()
+    for_all = {**kinds, DATABASE_URL: DATABASE_URL_KIND}
+    for key, value in overrides.items():
+        where = f"option {option(key)}"
+        if key not in for_all and value is not None:
+            layer.problems.append(Problem(where, key, "this key is not known", did_you_mean(key, for_all)))
+        elif value is not None:
+            _put(layer, key, for_all[key], value, where)
+    return layer
+
+
+def _put(layer: Layer, key: str, kind: Kind, value: object, where: str) -> None:
+    plain = kind.parse(value.strip()) if isinstance(value, str) else value
+    layer.put((), key, kind, from_plain(plain, where), key)
+
+
+def from_file(path: Path, shown: str, kinds: Mapping[str, Kind]) -> Layer:
+    """Return what a settings file sets, nothing when it is missing or empty. Errors call it what `shown` says."""
+    reader = SourceReader(kinds)
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return reader.layer
+    except OSError:
+        pass  # reading it tells what is wrong
+    # Imported here, since a start without a settings file should not pay for it.
+    from .._values.files import read_text
+    from .._values.yaml_tree import parse
+
+    try:
+        tree = parse(read_text(path, shown, f"Move it away: mv {path} {path}.old").text, shown)
+    except WrongValueError as wrong:
+        reader.layer.problems.append(Problem(wrong.where or shown, "", wrong.message, wrong.hint))
+        return reader.layer
+    return reader.layer if tree is None else reader.top(tree)
