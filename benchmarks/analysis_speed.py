@@ -38,7 +38,7 @@ for team, runs in teams.items():
 """
 
 _OURS: Final = """
-from victor_autotune_plugin._analysis import analyze_all
+from victor_autotune_plugin._analysis.bottlenecks import analyze_all
 from victor_autotune_plugin._metricfiles import read_history
 found = analyze_all(read_history(path).history)
 """

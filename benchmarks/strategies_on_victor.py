@@ -40,7 +40,7 @@ def suggestion_for(team: FaultyTeam, runs: Sequence[TeamRun], call_seconds: floa
     Raises:
         SystemExit: It suggests nothing.
     """
-    from victor_autotune_plugin._analysis import analyze
+    from victor_autotune_plugin._analysis.bottlenecks import analyze
     from victor_autotune_plugin.strategies import BUILT_IN
     from victor_autotune_plugin.strategies.base import rank
 

@@ -11,8 +11,9 @@ from attrs import evolve
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from victor_autotune_plugin._analysis import RunHistory, analyze, analyze_all, summary
+from victor_autotune_plugin._analysis.bottlenecks import analyze, analyze_all, summary
 from victor_autotune_plugin._analysis.insight_evidence import FormationEvidence, SizeEvidence, evidence_in
+from victor_autotune_plugin._analysis.run_history import RunHistory
 from victor_autotune_plugin._model.optimization import PerformanceInsight
 from victor_autotune_plugin._model.plan import MemberSpec, TeamSpec
 from victor_autotune_plugin.errors import MetricsError

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from victor_autotune_plugin._analysis import analyze
+from victor_autotune_plugin._analysis.bottlenecks import analyze
 from victor_autotune_plugin._model.optimization import current_config
 from victor_autotune_plugin._model.plan import EMPTY_PLAN, TeamPlan
 from victor_autotune_plugin._model.run import TeamRun

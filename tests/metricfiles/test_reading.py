@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from victor_autotune_plugin._analysis import RunHistory, row_of
+from victor_autotune_plugin._analysis.run_history import RunHistory, row_of
 from victor_autotune_plugin._analysis.run_table import RUN_COLUMNS
 from victor_autotune_plugin._metricfiles import read_history, read_runs, row_scanning, run_reader
 from victor_autotune_plugin._model.plan import MemberSpec, TeamPlan, TeamSpec

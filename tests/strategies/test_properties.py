@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from victor_autotune_plugin._analysis import analyze
+from victor_autotune_plugin._analysis.bottlenecks import analyze
 from victor_autotune_plugin._host.translation import check_plan
 from victor_autotune_plugin._model.optimization import OptimizationSuggestion
 from victor_autotune_plugin._model.plan import FORMATIONS, Limits, MemberSpec, TeamSpec, feasible_formations

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from attrs import evolve
 
-from victor_autotune_plugin._analysis import analyze
+from victor_autotune_plugin._analysis.bottlenecks import analyze
 from victor_autotune_plugin._model.optimization import OptimizationPriority, OptimizationSuggestion, PerformanceInsight
 from victor_autotune_plugin._model.plan import EMPTY_PLAN, Limits, MemberSpec, TeamPlan, TeamSpec
 from victor_autotune_plugin.errors import PlanError

@@ -16,9 +16,10 @@ from .._model.run import TeamRun
 from ..errors import MetricsError
 
 if TYPE_CHECKING:
-    from .._analysis import Row, RunHistory, TeamKey
     from .._analysis.formations import FleetGains
     from .._analysis.insight_evidence import Estimate
+    from .._analysis.run_history import Row, RunHistory
+    from .._analysis.run_table import TeamKey
     from .._model.optimization import PerformanceInsight
     from .._model.plan import TeamSpec
 
@@ -48,7 +49,7 @@ class PerformanceAnalyzer:
         baseline_metrics: Mapping[str, float] | None = None,
         benchmark_data: Mapping[str, Any] | None = None,
     ) -> None:
-        from .._analysis import RunHistory
+        from .._analysis.run_history import RunHistory
 
         self._history = RunHistory()
         self._baselines = baseline_metrics
@@ -157,7 +158,7 @@ class PerformanceAnalyzer:
         Raises:
             MetricsError: If several teams are meant.
         """
-        from .._analysis import analyze
+        from .._analysis.bottlenecks import analyze
 
         key = self.find(team_id, workflow)
         if key is None:
@@ -193,7 +194,7 @@ class PerformanceAnalyzer:
         Raises:
             MetricsError: If several teams are meant.
         """
-        from .._analysis import summary
+        from .._analysis.bottlenecks import summary
 
         key = self.find(team_id, workflow)
         return None if key is None else summary(self._history, key)

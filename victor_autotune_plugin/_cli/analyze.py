@@ -13,7 +13,7 @@ from .options import HERE, Json, Metrics, Output, Project, SkipBad, Team, TeamNa
 from .project import from_file, from_store, opened
 
 if TYPE_CHECKING:
-    from .._analysis import TeamKey
+    from .._analysis.run_table import TeamKey
     from .._model.optimization import PerformanceInsight
     from .project import RunSource
 

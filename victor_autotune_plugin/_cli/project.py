@@ -17,7 +17,7 @@ from . import rendering as show
 from .progress import reading
 
 if TYPE_CHECKING:
-    from .._analysis import TeamKey
+    from .._analysis.run_table import TeamKey
     from .._api.analyzer import PerformanceAnalyzer
     from .._tuning.runtime import Runtime
     from ..storage import Store

@@ -27,7 +27,7 @@ from .options import (
 from .project import from_file, from_store, opened
 
 if TYPE_CHECKING:
-    from .._analysis import TeamKey
+    from .._analysis.run_table import TeamKey
     from .._api.analyzer import PerformanceAnalyzer
     from .._model.optimization import OptimizationSuggestion
     from .._tuning.next_test import Advice

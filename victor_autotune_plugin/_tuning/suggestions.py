@@ -74,7 +74,7 @@ def may_be_retried(experiment: Experiment, runs: Sequence[TeamRun], after: int) 
 def load_strategies() -> None:
     """Import what suggestions are made with, so that it is not done while the store is locked."""
     from .. import strategies
-    from .._analysis import analyze
+    from .._analysis.bottlenecks import analyze
 
     del strategies, analyze
 
@@ -95,7 +95,8 @@ def suggestions(
         Suggestions with at least the wanted improvement and a confidence of 0.6, by priority and then by expected
         improvement times confidence. In mode `auto`, those that only a person may allow are not among them.
     """
-    from .._analysis import RunHistory, analyze
+    from .._analysis.bottlenecks import analyze
+    from .._analysis.run_history import RunHistory
     from ..strategies import BUILT_IN
     from ..strategies.base import rank
     from ..strategies.config import TeamConfig
