@@ -198,20 +198,12 @@ MIN_RECENT: Final = 20
 
 @frozen(eq=False)
 class Baseline(Evidence):
-    """What a figure is compared with.
-
-    Attributes:
-        value: The baseline.
-        source: `GIVEN`, `OWN` or `DEFAULT`.
-        runs: Runs behind it, 0 unless it is the team's own.
-        difference: How much higher the mean of the latest runs is than that of the earlier ones, with its standard
-            error, within tasks where possible; None unless the baseline is the team's own.
-    """
+    """What a figure is compared with."""
 
     value: float
-    source: str
-    runs: int = 0
-    difference: Contrast | None = None
+    source: str  # `GIVEN`, `OWN` or `DEFAULT`
+    runs: int = 0  # behind it, 0 unless it is the team's own
+    difference: Contrast | None = None  # latest minus earlier runs; None unless it is the team's own
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON-able data."""

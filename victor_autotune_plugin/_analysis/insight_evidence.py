@@ -29,14 +29,7 @@ Z_975: Final = 1.959964
 
 @frozen(eq=False)
 class Estimate(Evidence):
-    """A number with its 95 % interval.
-
-    Attributes:
-        value: The number.
-        low: Lower end.
-        high: Upper end.
-        runs: Runs behind it.
-    """
+    """A number with its 95 % interval."""
 
     value: float
     low: float
@@ -111,15 +104,10 @@ class CappedGain(Estimate):
 
 @frozen(eq=False, kw_only=True)
 class FormationGain(Estimate):
-    """A formation that may be faster, and by how much, in percent.
-
-    Attributes:
-        formation: The formation.
-        source: Where the gain is from, such as `own runs`.
-    """
+    """A formation that may be faster, and by how much, in percent."""
 
     formation: str
-    source: str
+    source: str  # where the gain is from, such as `own runs`
 
 
 @frozen(eq=False, kw_only=True)

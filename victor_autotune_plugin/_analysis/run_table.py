@@ -50,42 +50,24 @@ class MemberTable:
 
 @frozen
 class TeamTable:
-    """The runs of one team in the order of time, as columns of the same length.
-
-    Attributes:
-        duration: Seconds.
-        score: In [0, 1].
-        tool_calls: Calls that ran.
-        timestamp: Unix seconds, ascending.
-        cost: US dollars, NaN where not known.
-        tokens: Both ways, NaN where not known.
-        tool_budget: Calls allowed, NaN where nothing was enforced.
-        timeout: Deadline in seconds, NaN without one.
-        success: Whether the team succeeded.
-        timed_out: Whether a deadline ended it.
-        size: Members that took part.
-        formation: Index in `formations`.
-        task: Number of the task, -1 without a task key.
-        formations: Names of formations.
-        members: What each member did, in the order in which they first appeared; empty when it is not known.
-    """
+    """The runs of one team in the order of time, as columns of the same length."""
 
     key: TeamKey
-    duration: Floats
-    score: Floats
+    duration: Floats  # seconds
+    score: Floats  # in [0, 1]
     tool_calls: Floats
-    timestamp: Floats
-    cost: Floats
-    tokens: Floats
-    tool_budget: Floats
-    timeout: Floats
+    timestamp: Floats  # Unix seconds, ascending
+    cost: Floats  # US dollars, NaN where not known
+    tokens: Floats  # both ways, NaN where not known
+    tool_budget: Floats  # calls allowed, NaN where nothing was enforced
+    timeout: Floats  # deadline in seconds, NaN without one
     success: Flags
-    timed_out: Flags
-    size: Codes
-    formation: Codes
-    task: Codes
+    timed_out: Flags  # a deadline ended it
+    size: Codes  # members that took part
+    formation: Codes  # index in `formations`
+    task: Codes  # number of the task, -1 without a task key
     formations: tuple[str, ...]
-    members: tuple[MemberTable, ...] = ()
+    members: tuple[MemberTable, ...] = ()  # in the order in which they first appeared; empty when not known
 
     def __len__(self) -> int:
         return len(self.duration)

@@ -77,19 +77,12 @@ _NAME: Final = Name()
 
 @frozen
 class RowField:
-    """A field of a run.
-
-    Attributes:
-        name: Its name here.
-        kind: What it accepts.
-        keys: Its names in files; of several that a row has, the first counts.
-        required: Whether every run has it.
-    """
+    """A field of a run."""
 
     name: str
-    kind: Kind
-    keys: tuple[str, ...]
-    required: bool = False
+    kind: Kind  # what it accepts
+    keys: tuple[str, ...]  # its names in files; of several that a row has, the first counts
+    required: bool = False  # whether every run has it
 
 
 FIELDS: Final = (

@@ -44,14 +44,10 @@ Decode = Callable[[str, bool], bool]
 
 @frozen
 class Batch:
-    """Some rows of a file.
+    """Some rows of a file."""
 
-    Attributes:
-        rows: Their values; a `WrongValueError` in place of a row that can't be decoded.
-        line: Gives the line, from 1, in which the row of an index begins. It is asked for only where a row is wrong.
-    """
-
-    rows: list[Any]
+    rows: list[Any]  # a `WrongValueError` in place of a row that can't be decoded
+    # gives the line, from 1, in which the row of an index begins; asked for only where a row is wrong
     line: Callable[[int], int]
 
 

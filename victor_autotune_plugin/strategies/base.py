@@ -61,17 +61,11 @@ class OptimizationStrategy(ABC):
 
 @frozen
 class Prior:
-    """What a strategy usually brings, and how well its gain can be told from past runs.
+    """What a strategy usually brings, and how well its gain can be told from past runs."""
 
-    Attributes:
-        low: Lower end of the usual gain, percent.
-        high: Upper end; low to high is taken as one standard deviation around the middle.
-        model_error: Standard deviation, in percentage points, of what a perfectly known prediction is still wrong by,
-            since agents behave differently under another plan.
-    """
-
-    low: float
+    low: float  # usual gain, percent; low to high is one standard deviation around the middle
     high: float
+    # Deviation, in percentage points, of a perfectly known prediction: agents behave differently under another plan.
     model_error: float
 
 

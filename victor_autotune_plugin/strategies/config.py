@@ -21,31 +21,19 @@ critic."""
 
 @frozen
 class TeamConfig:
-    """A config in one form.
-
-    Attributes:
-        formation: One of Victor's formations, or None when the config names none.
-        members: Who takes part, in order; empty when only their number is known.
-        member_count: How many take part, or None when not even that is known.
-        tool_budget: Tool calls of the team, or None.
-        member_budgets: Tool calls by member, of those that have a budget.
-        timeout_seconds: Deadline, or None.
-        sub_teams: Groups that run side by side, or None.
-        depends_on: By member, whose work it needs; only as far as the config says so.
-        limits: What no suggestion crosses.
-        configured: All members of the team, also those who do not take part; empty when only the latter are known.
-    """
+    """A config in one form."""
 
     formation: str | None = None
-    members: tuple[MemberSpec, ...] = ()
-    member_count: int | None = None
-    tool_budget: int | None = None
-    member_budgets: Mapping[str, int] = field(factory=dict)
-    timeout_seconds: float | None = None
-    sub_teams: tuple[tuple[str, ...], ...] | None = None
+    members: tuple[MemberSpec, ...] = ()  # who takes part, in order; empty when only their number is known
+    member_count: int | None = None  # None when not even that is known
+    tool_budget: int | None = None  # calls of the team
+    member_budgets: Mapping[str, int] = field(factory=dict)  # of the members that have one
+    timeout_seconds: float | None = None  # deadline
+    sub_teams: tuple[tuple[str, ...], ...] | None = None  # groups that run side by side
+    # by member, whose work it needs; only as far as the config says so
     depends_on: Mapping[str, tuple[str, ...]] = field(factory=dict)
-    limits: Limits = field(factory=Limits)
-    configured: tuple[MemberSpec, ...] = ()
+    limits: Limits = field(factory=Limits)  # what no suggestion crosses
+    configured: tuple[MemberSpec, ...] = ()  # also members that take no part; empty when not known
 
     @classmethod
     def of(cls, spec: TeamSpec, plan: TeamPlan, limits: Limits | None = None) -> TeamConfig:
