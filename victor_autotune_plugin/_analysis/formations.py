@@ -45,15 +45,10 @@ def formation_insight(
     fleet: FleetGains | None = None,
     is_slow: bool = False,
 ) -> PerformanceInsight | None:
-    """Find out whether the formation of a team wastes time.
+    """Find out whether the formation of a team, or else that of its latest run, wastes time.
 
-    Args:
-        table: The team's runs.
-        members: The members as configured, or None when they are not known: then nothing needs a supervisor or a
-            critic.
-        formation: The formation in use; None for that of the latest run.
-        fleet: What other teams gained.
-        is_slow: Whether the team is slow; without, nothing is suggested that only a prior speaks for.
+    Without the members as configured, nothing needs a supervisor or a critic. Unless the team is slow, nothing is
+    suggested that only a prior speaks for.
 
     Returns:
         The insight, with the better formations in `evidence["candidates"]`, best first, each with its gain in

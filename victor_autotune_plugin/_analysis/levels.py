@@ -73,11 +73,7 @@ def timing_evidence(table: TeamTable) -> dict[str, Any]:
 
 
 def budget_evidence(table: TeamTable, history: TeamTable | None = None) -> dict[str, Any]:
-    """Return what a tool budget is chosen from.
-
-    Args:
-        table: The team's runs.
-        history: Earlier runs too, whose need counts as well; None for no others.
+    """Return what a tool budget is chosen from; the need of earlier runs, in `history`, counts as well.
 
     Returns:
         The most tool calls that a successful run needed, mean and most of all runs, the budget in force, and what

@@ -113,17 +113,9 @@ class RunHistory:
         tasks: Sequence[str | None] | None = None,
         **numbers: Floats,
     ) -> NDArray[np.int32]:
-        """Take in a batch of runs without their members.
+        """Take in a batch of runs without their members, and return the number of each run's team.
 
-        Args:
-            team_ids: Team of each run.
-            formations: Formation of each run.
-            workflows: Workflow of each run, or None when none is known.
-            tasks: Task key of each run, or None when none has one.
-            numbers: The other fields, in their units; NaN, or a column that is absent, is not known.
-
-        Returns:
-            The number of each run's team.
+        The `numbers` are the other fields, in their units; NaN, or a column that is absent, is not known.
         """
         if workflows is None:
             teams = _codes(self._teams, team_ids, lambda name: ("", name))

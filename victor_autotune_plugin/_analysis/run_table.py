@@ -108,9 +108,7 @@ _ROWS_IN_EVIDENCE: Final = 50
 def usable_rows(table: TeamTable, despite: Collection[str] = ()) -> tuple[list[dict[str, float]], Floats]:
     """Return members' seconds of the latest runs that succeeded and in which every member finished.
 
-    Args:
-        table: The team's runs.
-        despite: Ids of members whose failure is no matter: a run also counts when all the others succeeded.
+    The failure of members in `despite` is no matter: a run also counts when all the others succeeded.
 
     Returns:
         Seconds by member of each such run, at most `MOST_ROWS`, in the order of time; and what the team took.
