@@ -266,8 +266,8 @@ def budget_insight(table: TeamTable) -> PerformanceInsight | None:
         baseline_value=others,
         impact_magnitude=share.value,
         recommendation=(
-            f"{percent(share.value)} of the runs spend their tool budget, and {percent(failing.value)} of those "
-            "fail: a larger budget is for a person to allow."
+            f"{percent(share.value)} of the runs use up their tool budget, and {percent(failing.value)} of those "
+            "fail. Only a person may allow a larger budget."
         ),
         affected_components=short or ["tool_budget"],
         evidence=SpentBudgetEvidence(
@@ -305,8 +305,8 @@ def timeout_insight(table: TeamTable) -> PerformanceInsight | None:
         baseline_value=_TOLERATED,
         impact_magnitude=timed_out.value,
         recommendation=(
-            f"{percent(timed_out.value)} of the runs are ended after {seconds(limit)}, and successful ones need up to "
-            f"{seconds(needed / 1.2)}: a longer deadline is for a person to allow."
+            f"The deadline of {seconds(limit)} ends {percent(timed_out.value)} of the runs, and successful ones need "
+            f"up to {seconds(needed / 1.2)}. Only a person may allow a longer deadline."
         ),
         affected_components=["timeout_seconds"],
         evidence=TimeoutEvidence(needed_seconds=needed, **timing_evidence(under)),

@@ -79,7 +79,7 @@ def member_insight(table: TeamTable) -> PerformanceInsight | None:
         impact_magnitude=len(stand_out) / len(figures),
         recommendation=(
             f"{_list(stand_out)} contribute{'s' if len(stand_out) == 1 else ''} less than the other members: shift "
-            "tool calls to those who succeed, or leave out who adds nothing."
+            "tool calls to those who succeed, or leave out those who add nothing."
         ),
         affected_components=stand_out,
         evidence=MemberEvidence(
@@ -200,7 +200,7 @@ def oversized_insight(table: TeamTable) -> PerformanceInsight | None:
         current_value=current,
         baseline_value=baseline,
         impact_magnitude=max(0.0, 1 - baseline / current),
-        recommendation=f"{reason[0].upper()}{reason[1:]} is past the point where more help: 3 to 5 usually do.",
+        recommendation=f"{reason} is more than usually pays off: 3 to 5 members are enough for most teams.",
         affected_components=["members"],
         evidence=SizeEvidence(
             size=size,

@@ -99,7 +99,7 @@ class ToolBudgetStrategy(BuiltInStrategy):
             insight,
             config,
             change,
-            "Allow half as many tool calls more: runs that spend their budget fail more often.",
+            "Allow 50 % more tool calls: runs that use up their budget fail more often.",
             metric="score",
             data=self._recovered(evidence, insight.baseline_value),
             needs_person=True,
