@@ -67,6 +67,7 @@ class SettingsResolver:
             for key, entry in self._price_entries.items()
             if isinstance(entry.value, Price)
         }
+        self._price_of: dict[str, Price | None] = {}
 
     @classmethod
     def load(
@@ -141,7 +142,9 @@ class SettingsResolver:
 
     def price_of(self, model: str) -> Price | None:
         """Return the price of a model by the name it was called by, or None when none is set."""
-        return find_price(self._prices, model)
+        if model not in self._price_of:
+            self._price_of[model] = find_price(self._prices, model)
+        return self._price_of[model]
 
     def for_team(
         self,
