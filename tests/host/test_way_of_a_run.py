@@ -12,7 +12,6 @@ from victor_autotune_testing.scripted import ScriptedModel, scripts
 from victor_autotune_testing.way_of_a_run import BOUNDS, ways
 
 
-@pytest.mark.xfail(strict=False, reason="the rooms that a run passes through are still being merged")
 async def test_a_run_passes_through_few_files(
     orchestrator: Any, scripted: ScriptedModel, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
