@@ -35,7 +35,6 @@ def analyze(
     """Find out what is wrong with a team.
 
     Args:
-        runs: Runs, of other teams too.
         key: `(workflow, team_id)` of the team; None for the only one there is.
         spec: The team as configured, where it is known: tells which formations its members can form.
         formation: The formation in use; None for that of the latest run.

@@ -89,7 +89,6 @@ class PerformanceAnalyzer:
         """Take in the runs of a metrics file: a JSON list, JSON Lines, CSV, or OTLP JSON traces of this plugin.
 
         Args:
-            path: The file.
             skip_bad: Whether rows that can't be used are left out and counted in `skipped`.
 
         Returns:

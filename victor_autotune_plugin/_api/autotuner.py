@@ -102,7 +102,6 @@ class PerformanceAutotuner:
         """Suggest changes.
 
         Args:
-            team_id: The team.
             current_config: Its config: any of `formation` (or `team_formation`), `members` or `member_count`,
                 `tool_budget` (or `total_tool_budget`), `timeout_seconds`; None for what the store knows.
             workflow: Its workflow; None for that of the constructor, or the only one with such a team.
@@ -153,8 +152,6 @@ class PerformanceAutotuner:
         the result's `applied_config`, and `rollback_config` is what was before.
 
         Args:
-            team_id: The team.
-            optimizations: Suggestions, the best first.
             workflow_config: The team's config, or the YAML or JSON file that holds it; None for what the store knows.
             enable_ab_testing: Whether a test decides.
             dry_run: Whether to change nothing.
@@ -206,10 +203,8 @@ class PerformanceAutotuner:
         """Roll an optimization back exactly, with those that were applied on top of it.
 
         Args:
-            team_id: The team.
             rollback_index: Which one of those that are in effect, oldest first; -1 is the latest, 0 the oldest.
             workflow: The team's workflow; None for that of the constructor, or the only one with such a team.
-            reason: Why, for the history.
 
         Returns:
             Whether it was rolled back; False when there is none of this number.

@@ -54,9 +54,7 @@ def known_team(runtime: Runtime, store: Store | None, team_id: str, workflow: st
     """Find a team.
 
     Args:
-        runtime: The project.
         store: Its store, or None while there is none.
-        team_id: The team's id.
         workflow: Its workflow, needed when several have a team of this id.
 
     Raises:
@@ -103,7 +101,6 @@ class ConfigTarget:
 
         Args:
             given: A config, a file that holds one, or None for what is known of the team.
-            team: The team.
             suggested: The config that a suggestion was made for, where nothing else is known.
 
         Raises:
@@ -124,15 +121,7 @@ class ConfigTarget:
 
 
 class Application:
-    """One suggestion on its way into a team's plan.
-
-    Args:
-        runtime: The project.
-        team: The team.
-        suggestion: The change.
-        target: What it is applied to.
-        changed: The config with the change.
-    """
+    """One suggestion on its way into a team's plan."""
 
     def __init__(
         self,
@@ -303,9 +292,7 @@ def take_back(runtime: Runtime, one: Optimization, reason: str) -> Change:
     """Roll an optimization back exactly: the live plan, or the file that it was written into.
 
     Args:
-        runtime: The project.
         one: An optimization that is in effect. With a live plan those that were applied after it go, too.
-        reason: Why, for the history.
 
     Returns:
         The line in the history.

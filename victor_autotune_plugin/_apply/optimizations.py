@@ -123,8 +123,6 @@ def optimizations(
 
     Args:
         changes: Its history, oldest first.
-        experiments: Its experiments by id.
-        plan: Its live plan.
     """
     found: dict[str, Optimization] = {}
     by_change: dict[int | None, Optimization] = {}

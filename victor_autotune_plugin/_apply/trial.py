@@ -218,7 +218,6 @@ async def observed(
             success. What it does not tell is measured (the duration) or follows from the success (the score). If it
             raises, the run failed.
         config: The config; it gets a copy of its own.
-        arm: The run's arm.
         index: Its number in the trial.
         clock: Monotonic seconds.
 

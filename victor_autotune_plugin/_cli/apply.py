@@ -103,7 +103,6 @@ class _Applier:
     """Applies suggestions one after the other, no knob twice.
 
     Args:
-        asked: What to apply to.
         ab_test: Whether a test decides.
         dry_run: Whether to change nothing.
         as_json: Whether nothing is printed.

@@ -248,8 +248,6 @@ def _new_trial(settings: Settings, runs: int, *names: object) -> Trial:
     """Return a trial by a team's settings.
 
     Args:
-        settings: The settings.
-        runs: Most runs of each version.
         *names: What is compared; equal names give an equal order of the runs.
     """
     from .._apply.trial import Trial
@@ -268,7 +266,6 @@ def _tell(comparison: VersionComparison, extra: Mapping[str, Any], output: Path 
     """Tell the result of a comparison, and end with its exit code.
 
     Args:
-        comparison: A comparison that was run.
         extra: What else belongs in the JSON.
         output: File to write the JSON to, or None.
         as_json: Whether JSON goes to stdout.

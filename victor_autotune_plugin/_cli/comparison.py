@@ -101,7 +101,6 @@ def run_comparison(comparison: VersionComparison, runtime: Runtime, screen: Runs
     Args:
         comparison: What to run; it is filled.
         runtime: Settings and store in mode `observe`, so that nothing else changes a plan. It stays open.
-        screen: Shows how far it is.
 
     Raises:
         PlanError: If a plan does not fit the team, so that nothing would be compared.

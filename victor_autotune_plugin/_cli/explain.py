@@ -104,8 +104,6 @@ def _explanation(session: OpenProject, state: TeamState, file: Path | None = Non
     """Gather what explains a team's plan.
 
     Args:
-        session: Its project.
-        state: The team's state.
         file: Its workflow's file, for the settings in it, or None.
 
     Raises:

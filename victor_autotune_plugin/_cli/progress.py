@@ -35,7 +35,6 @@ class RunsScreen:
     """Shows how far the runs are and what is known of them: a bar on a terminal, a line for each run elsewhere.
 
     Args:
-        title: What is run.
         runs: How many runs there will be.
         bar: Whether to draw a bar if stderr is a terminal.
         may_end_early: Whether there may be fewer.
@@ -93,7 +92,6 @@ class RunsScreen:
 
         Args:
             number: Its number, from 1.
-            seconds: How long it took.
             error: Why it failed, or None.
             version: Which version ran, if there are several.
             plans: Arms and plans of its teams, as the end of a sentence.
@@ -123,8 +121,6 @@ def tracked(lines: Iterable[bytes], title: str, size: int) -> Iterator[bytes]:
     """Yield the lines of a file; on a terminal a bar shows how far the reading is.
 
     Args:
-        lines: The lines.
-        title: What is being done.
         size: How many bytes there are.
     """
     console = show.err()

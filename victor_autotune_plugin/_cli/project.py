@@ -173,7 +173,6 @@ def from_file(path: Path, team_id: str | None, workflow: str | None, *, skip_bad
     """Read a metrics file; on a terminal a remark on stderr tells that a long one is being read.
 
     Args:
-        path: The file.
         team_id: Only this team.
         workflow: Only this workflow.
         skip_bad: Whether bad rows are left out; how many is told on stderr.
@@ -197,7 +196,6 @@ def from_store(session: OpenProject, team_id: str | None, workflow: str | None) 
     """Return the runs that a project recorded: of each team those of its definition as it is now.
 
     Args:
-        session: The project.
         team_id: Only this team.
         workflow: Only this workflow.
 

@@ -148,7 +148,6 @@ def run_job(job: Job, project: Path, mode: str | None, *, on_screen: bool) -> Ou
     """Run a job to its end, or until Ctrl-C.
 
     Args:
-        job: What to run.
         project: Folder whose settings and store are used.
         mode: Mode that overrides the settings, or None.
         on_screen: Whether a progress bar may be drawn on stderr, if that is a terminal; plain lines otherwise.
@@ -294,7 +293,6 @@ async def run_once(definition: Any, orchestrator: Any, context: Mapping[str, Any
 
     Args:
         definition: Victor's `WorkflowDefinition`.
-        orchestrator: Victor's orchestrator.
         context: Initial state; the run gets a copy.
         number: Number of the run, from 1.
 

@@ -165,7 +165,6 @@ def team_facts(
 
     Args:
         session: Its project; it has a store, since it knows the team.
-        state: The team's state.
         runs: Runs to take the figures of, newest first; None for the last `MOST_RUNS`.
         settings: Its settings; None for those without its workflow's own metadata.
     """
@@ -196,12 +195,7 @@ def team_facts(
 
 
 def statistics(store: Store, experiment: Experiment) -> list[SampleComparison]:
-    """Return the fixed-sample statistics of the runs that an experiment's test was decided on, or has so far.
-
-    Args:
-        store: The store.
-        experiment: The experiment.
-    """
+    """Return the fixed-sample statistics of the runs that an experiment's test was decided on, or has so far."""
     from .._tuning.judges import feed, new_judge
     from ..experiment import summarise
 
@@ -214,10 +208,6 @@ def verdicts(store: Store, experiment: Experiment) -> tuple[Mapping[str, Any], M
     """Return what the test and the watch of an experiment say now, as plain data.
 
     A verdict that is stored stands; an open test or watch is replayed from its observations.
-
-    Args:
-        store: The store.
-        experiment: The experiment.
 
     Returns:
         The test's verdict, and the watch's or None without a promotion.

@@ -56,7 +56,6 @@ class TeamCall(ABC):
     Args:
         wrapped: The bound method that was called.
         coordinator: The coordinator it is bound to.
-        place: Where the call happens.
     """
 
     entry: str
@@ -311,7 +310,6 @@ def member_spec(member: Any, name: str) -> MemberSpec:
 
     Args:
         member: The object; for a `TeamParticipant`, the member that it runs is read.
-        name: The member's stable id.
     """
     inner = getattr(member, "member", member)
     role = getattr(inner, "role", None)

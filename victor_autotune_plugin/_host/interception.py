@@ -44,7 +44,6 @@ async def intercept(make_call: Callable[[], TeamCall], original: Callable[[], Co
     """Run a team under the plan that the hooks choose, or as configured where the plugin is off or fails.
 
     Args:
-        make_call: Reads Victor's call.
         original: Makes Victor's call as it came.
     """
     call: TeamCall | None = None
@@ -61,11 +60,7 @@ class ActiveRun:
     """A team run from its start to its record.
 
     Args:
-        owner: The process's runtime.
-        call: Victor's call.
         event: What the hooks were told at the start.
-        planned: The plan they chose.
-        work: Victor's part, not yet started.
     """
 
     def __init__(

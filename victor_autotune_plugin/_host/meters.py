@@ -47,7 +47,6 @@ class MemberMeter:
     """Counts what one member does in one run. Nested team runs inside the member count for it, too.
 
     Args:
-        spec: The member.
         parent: The meter of the member whose work the run is part of, or None.
         budget: The enforced tool budget of the run, or None.
     """
@@ -149,9 +148,6 @@ class RunMeter:
     """Holds the member meters of one run.
 
     Args:
-        run_id: Unique id of the run.
-        members: The members that take part.
-        ids: Stable member ids by Victor's.
         budget: The enforced tool budget, or None.
     """
 

@@ -41,7 +41,6 @@ class SideBySide(BaseFormationStrategy):  # type: ignore[misc]  # Victor ships n
         """Run all groups.
 
         Args:
-            agents: Victor's participants.
             context: Victor's `TeamContext`. Each group works on a copy of its shared state; afterwards what they wrote
                 is in it, that of the later group where two wrote the same, as after a parallel formation.
             task: The message that each member gets.

@@ -86,7 +86,6 @@ def configure(
     Args:
         config: Victor's `TeamConfig`; it is not touched.
         participants: Pre-built members given beside it, or None.
-        ids: Stable member ids by Victor's.
         plan: A plan that `check_plan` accepted.
 
     Returns:
@@ -175,8 +174,6 @@ def failed_results(meter: RunMeter, ids: Mapping[str, str], error: str) -> dict[
 
     Args:
         meter: What was measured. Members that had finished keep their success and their output.
-        ids: Stable member ids by Victor's.
-        error: Why the run ended.
     """
     from victor.teams.types import MemberResult, normalize_member_execution_result
 

@@ -158,8 +158,6 @@ async def run_workflow(definition: Any, orchestrator: Any, context: Mapping[str,
 
     Args:
         definition: Victor's `WorkflowDefinition`, such as `read_workflows(path).workflow(name)`.
-        orchestrator: Victor's orchestrator.
-        context: Initial state.
 
     .. versionadded:: 0.1
     """

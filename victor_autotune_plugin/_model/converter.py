@@ -32,7 +32,6 @@ class PlainDataError(ValueError):
 
     Args:
         field: Its path, such as `members[2].duration_seconds`; empty for the value itself.
-        message: What is wrong.
     """
 
     def __init__(self, field: str, message: str) -> None:
@@ -90,8 +89,6 @@ def check(kind: Any, data: Any, at: str = "") -> None:
     """Make sure that plain data of another program is a value's, the bounds of its numbers included.
 
     Args:
-        kind: As for `from_plain`.
-        data: The data.
         at: Path to the data, for errors.
 
     Raises:

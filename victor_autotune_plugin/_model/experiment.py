@@ -52,10 +52,6 @@ def may_follow(status: str, following: str) -> bool:
 
     Staying is allowed, so that a transition can be written twice.
 
-    Args:
-        status: Where it is.
-        following: Where it should go.
-
     Raises:
         KeyError: `status` is no `ExperimentStatus`.
     """

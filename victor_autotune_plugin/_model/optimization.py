@@ -246,10 +246,6 @@ def current_config(spec: TeamSpec, plan: TeamPlan) -> dict[str, Any]:
 
     Beside the knobs, `member_specs` tells of every configured member what its workflow declares: id, role, tool
     budget, and what it may be in a formation.
-
-    Args:
-        spec: The team as configured.
-        plan: Its live plan.
     """
     return {
         "formation": spec.formation,

@@ -297,7 +297,6 @@ class Observation:
         """Return what an experiment sees of a run.
 
         Args:
-            run: The finished run.
             index: Its number in place of the one it was assigned.
             arm: Its arm in place of the one it was assigned.
 

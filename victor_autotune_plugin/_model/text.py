@@ -52,7 +52,6 @@ def clean(value: object, *, keep_lines: bool = False) -> str:
     r"""Return a text without characters that steer a terminal: they are shown as escapes, such as `\x1b`.
 
     Args:
-        value: The text.
         keep_lines: Whether line breaks stay.
     """
     return "".join(
@@ -94,7 +93,6 @@ def evidence(rule: str, statistic: float, boundary: float | None) -> str:
 
     Args:
         rule: One of `policy.ALL_RULES`.
-        statistic: As in the verdict.
         boundary: As in the verdict; None before there is one.
     """
     name, figures = "z", [number(value) for value in (statistic, boundary) if value is not None]

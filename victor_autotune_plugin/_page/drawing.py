@@ -29,7 +29,6 @@ def element(tag: str, *children: Child, **attributes: object) -> Element:
     """Return an element.
 
     Args:
-        tag: Its name.
         *children: Elements and texts in order; texts are cleaned of control characters, None is left out.
         **attributes: Its attributes; a trailing underscore is dropped (`class_`), others become hyphens, and None is
             left out.
@@ -58,8 +57,6 @@ def table(headings: list[str], rows: list[list[Child]], *, numbers: set[str] | N
     """Return a table that scrolls sideways where it is too wide.
 
     Args:
-        headings: Headings of the columns.
-        rows: Cells.
         numbers: Headings of the columns that hold numbers.
     """
     right = numbers or set()

@@ -34,7 +34,6 @@ def page(teams: Sequence[ReportedTeam], *, title: str, at: float) -> str:
 
     Args:
         teams: The teams, in the order of the report.
-        title: What it is about.
         at: When it is made, Unix seconds.
     """
     head = element(

@@ -92,10 +92,6 @@ class Layer:
         """Check a value and keep it, or what is wrong with it.
 
         Args:
-            scope: For whom it is set.
-            key: Dotted key in that scope.
-            kind: What the key accepts.
-            node: The value.
             path: Dotted path from the top of the source, for the error.
         """
         try:
@@ -138,8 +134,6 @@ class SourceReader:
         """Read what is set for one workflow, or for one team.
 
         Args:
-            root: Its mapping.
-            scope: Whom it is for.
             path: Dotted path of the mapping, for errors.
         """
         of_workflow = len(scope) == 1
@@ -181,7 +175,6 @@ class SourceReader:
 
         Args:
             node: What should be a mapping; null counts as an empty one.
-            path: Dotted path of the mapping.
             known: Keys that it may have, or None for any name.
         """
         prefix = f"{path}." if path else ""

@@ -25,9 +25,6 @@ def merge(layers: Iterable[Layer], workflow: str, team_id: str, kinds: Iterable[
 
     Args:
         layers: What each source sets, the weakest first.
-        workflow: Workflow name.
-        team_id: Team id.
-        kinds: All dotted keys.
 
     Returns:
         The values that are not defaults, by dotted key.
@@ -114,10 +111,7 @@ def own_settings(workflow: str, team_id: str, metadata: object, where: str) -> S
     """Return the settings that a workflow's own metadata gives a team; what it does not set is the default.
 
     Args:
-        workflow: Workflow name.
-        team_id: Team id.
         metadata: The `metadata.autotune`, or None. Its strategies may be anybody's.
-        where: Where it stands.
 
     Raises:
         SettingsError: It is wrong.

@@ -156,8 +156,6 @@ class SettingsResolver:
         """Return the settings of a team. Asking again with equal arguments costs a few microseconds at most.
 
         Args:
-            workflow: Workflow name.
-            team_id: Team id.
             metadata: The workflow's own `metadata.autotune`, or None.
             metadata_source: Where that stands, for errors and `explain`.
 

@@ -273,8 +273,6 @@ def member_span(member_id: str, role: str = "", *, team: TeamRunSpan | None = No
     """Return a context manager that holds a span open around one execution of a member.
 
     Args:
-        member_id: Id of the member.
-        role: Its role, or empty.
         team: Span of its team's run. It is the parent where no span is current, as in a thread that was started
             without a copy of the context.
     """

@@ -28,7 +28,6 @@ def propose(model: TeamModel, search: Search, rivals: Sequence[Rival], seed: int
 
     Args:
         model: What is believed of the team.
-        search: What else is known.
         rivals: Plans from elsewhere; they compete with the tuner's own.
         seed: Of the draw, where plans are drawn.
     """
@@ -69,7 +68,6 @@ def judge_test(model: TeamModel, search: Search, challenger: TeamPlan, *, promot
     Args:
         model: What is believed of the team, the test's runs included.
         search: What else is known; its live plan is the control.
-        challenger: The treatment.
         promoted: Whether it was promoted already and is being watched: then only lost success stops it.
     """
     table = PlanTable(search.space.spec, [search.live, challenger])

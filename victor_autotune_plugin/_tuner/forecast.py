@@ -187,9 +187,7 @@ def features_of(table: PlanTable, forecast: Forecast, rows: Rows) -> tuple[Float
     """Return the features of plans for durations and for outcomes, workload 0.
 
     Args:
-        table: The plans.
         forecast: What their members make of them.
-        rows: Rows of the table.
 
     Returns:
         Shapes (p, number of `DURATION_NAMES`) and (p, number of `OUTCOME_NAMES`).

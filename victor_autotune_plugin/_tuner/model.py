@@ -68,7 +68,6 @@ class TeamModel:
     """The belief about one team.
 
     Args:
-        spec: The team as configured.
         plans: The plans that may be proposed, the one as configured first.
         prior: What is believed before the first run.
 
@@ -117,7 +116,6 @@ class TeamModel:
         """Take one finished run into account, in constant time.
 
         Args:
-            run: The run.
             plan: The team's plan that runs as the one that the run was asked for.
 
         Raises:
@@ -185,7 +183,6 @@ class TeamModel:
 
         Args:
             rows: Rows of the table, shape (p,).
-            live: The plan to compare with.
             metrics: Names of metrics; the score is always among the result.
             table: Another table, whose first plan is the live one; None for the team's own.
         """
@@ -243,7 +240,6 @@ class TeamModel:
 
         Args:
             metric: `duration`, `cost` or `tool_calls`.
-            plan: The plan.
         """
         return self._level(metric, plan)[0]
 

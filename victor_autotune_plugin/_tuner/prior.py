@@ -44,7 +44,6 @@ def multiple(topology: str, size: float) -> float:
 
     Args:
         topology: A key of `OVERHEAD`.
-        size: Members of the team.
     """
     growth: float = ((size + 0.5) ** 1.72 - 1.5**1.72) / (3.5**1.72 - 1.5**1.72)
     return 1 + OVERHEAD[topology] * growth / size

@@ -213,8 +213,6 @@ def rival_of(suggestion: OptimizationSuggestion, live: TeamPlan, objective: Obje
 
     Args:
         suggestion: A strategy's suggestion with `metric` and `interval_percent` (95 %) in its metadata.
-        live: The plan that runs today.
-        objective: What is wanted.
     """
     share = objective.shares.get(suggestion.metadata.metric or "duration", 0.0)
     expected = suggestion.metadata.interval_percent
@@ -227,13 +225,7 @@ def rival_of(suggestion: OptimizationSuggestion, live: TeamPlan, objective: Obje
 
 
 def suggestion_of(proposal: Proposal, spec: TeamSpec, live: TeamPlan) -> OptimizationSuggestion | None:
-    """Return a proposal as a suggestion, with its explanation in the metadata; None when nothing is proposed.
-
-    Args:
-        proposal: What the tuner proposes.
-        spec: The team as configured.
-        live: The plan that runs today.
-    """
+    """Return a proposal as a suggestion, with its explanation in the metadata; None when nothing is proposed."""
     chosen = proposal.chosen
     if chosen is None:
         return None

@@ -134,7 +134,6 @@ class LogRegression:
     """Regression of a positive quantity's logarithm with slow outliers and censoring.
 
     Args:
-        belief: Prior of the coefficients.
         sd: Prior guess of the noise's standard deviation.
         weight: How many runs the guess counts for.
     """
@@ -185,7 +184,6 @@ class OutcomeRegression:
     The dispersion is learnt: a graded outcome varies less than a binary one of the same mean and so tells more.
 
     Args:
-        belief: Prior of the coefficients.
         dispersion: Prior guess of the variance over that of a binary outcome.
         weight: How many runs the guess counts for.
     """
@@ -217,11 +215,7 @@ class OutcomeRegression:
 
 
 class TaskEffects:
-    """Log duration of single tasks, each a normal belief of its own.
-
-    Args:
-        sd: Standard deviation between tasks.
-    """
+    """Log duration of single tasks, each a normal belief of its own."""
 
     def __init__(self, sd: float) -> None:
         self._variance = sd**2

@@ -191,9 +191,7 @@ def value_of(contenders: Contenders, risk: Risk, seed: int) -> Floats:
     """Return what a test of each plan is worth: its expected gain times the chance of a promotion, or a draw of it.
 
     Args:
-        contenders: The plans.
         risk: Whether to draw (Thompson sampling).
-        seed: Of the draw.
     """
     weights = contenders.weights
     if not risk.samples:

@@ -50,12 +50,7 @@ class Shape:
 
 
 def shape_of(spec: TeamSpec, plan: TeamPlan) -> Shape:
-    """Return every knob of a plan as it would run.
-
-    Args:
-        spec: The team as configured.
-        plan: Changes to it.
-    """
+    """Return every knob of a plan as it would run."""
     groups = plan.sub_teams or ()
     members = plan.members if plan.members is not None else tuple(m for group in groups for m in group)
     return Shape(
@@ -135,7 +130,6 @@ class PlanSpace:
         """Return why a plan may not be proposed, or None when it may.
 
         Args:
-            plan: The plan.
             live: The plan that the team runs today; nothing looser than it is proposed.
         """
         spec = self.spec
@@ -194,7 +188,6 @@ def plan_space(
     run or crosses a limit is not among them; the plan as configured always is, since it is what runs anyway.
 
     Args:
-        spec: The team as configured.
         crossed_by: Names the limits that a plan crosses (`Limits.crossed_by`); None without limits.
         usual_tool_calls: What a budget is set to where the team has none, such as the most that a successful run used.
         usual_timeout: What a timeout is set to where the team has none, seconds, such as the P95 of successful

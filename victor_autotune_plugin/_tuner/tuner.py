@@ -46,10 +46,8 @@ class Tuner:
 
     Args:
         space: The plans that the team may run.
-        objective: What it is tuned for.
         prior: What is believed before the first run; None for the shipped prior.
         risk: `low`, `medium` or `high`.
-        live: The plan that runs today.
 
     Raises:
         ValueError: For an unknown risk, or a prior with other coefficients than the model.
@@ -115,18 +113,13 @@ class Tuner:
         return judge_test(self._model, self._search(), self._own(challenger))
 
     def watched(self, replaced: TeamPlan) -> TestOutlook:
-        """Return whether the live plan, which was promoted, should stay.
-
-        Args:
-            replaced: The plan that it replaced.
-        """
+        """Return whether the live plan, which was promoted, should stay."""
         return judge_test(self._model, evolve(self._search(), live=self._own(replaced)), self.live, promoted=True)
 
     def ended(self, challenger: TeamPlan, *, promoted: bool, effect: float | None = None) -> None:
         """Note that a test ended; a plan is tested once.
 
         Args:
-            challenger: The treatment.
             promoted: Whether it is the live plan now.
             effect: Relative improvement that the test measured, or None. A model whose forecasts turn out wrong trusts
                 its next ones less.
@@ -154,7 +147,6 @@ class Tuner:
         """Note that a promotion was rolled back; the promoted plan is not tested again.
 
         Args:
-            to: The plan that runs now.
             from_plan: The plan that was rolled back; None for the live one.
         """
         to = self._own(to)

@@ -118,9 +118,7 @@ def weigh(
 
     Args:
         model: What is believed of the team.
-        rows: Rows of the table.
         live: The live plan, in that table.
-        objective: What is wanted.
         doubt: Factor on the standard deviations of plans, above 1 when the model's forecasts were off before.
         table: Another table, whose first plan is the live one; None for the team's own.
     """
@@ -198,11 +196,6 @@ def p_shown_kept(weights: Weights, runs: int, sure: float) -> Floats:
 
     The belief before the runs tells how the belief after them is distributed (pre-posterior analysis; Raiffa and
     Schlaifer 1961). A run tells of the log odds with the variance of the logistic distribution.
-
-    Args:
-        weights: What plans promise.
-        runs: Further runs in each arm.
-        sure: Probability that is asked for.
     """
     before = weights.odds_sd**2
     after = 1 / (1 / before + runs / (2 * LOGISTIC_VARIANCE))

@@ -92,10 +92,6 @@ class HookManager:
 
         Lazy: stop iterating and the rest is not called.
 
-        Args:
-            hook: Name of the hook.
-            **arguments: Its arguments.
-
         Yields:
             What each returned, unless None.
         """

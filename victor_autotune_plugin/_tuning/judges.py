@@ -79,8 +79,6 @@ class Verdicts:
     """Judges the open experiment of a team.
 
     Args:
-        judges: The judges of the process.
-        challengers: The tuners of the process.
         clock: Unix seconds.
     """
 
@@ -253,7 +251,6 @@ def new_watch(experiment: Experiment, test: Sequence[Observation]) -> Watch:
     """Return a watch over an experiment's promoted plan that has seen no run yet.
 
     Args:
-        experiment: The experiment.
         test: All observations of its test, in order. Those that decided it are what the watch compares with.
     """
     from ..experiment import Watch

@@ -55,7 +55,6 @@ class TuningLoop:
     Args:
         settings: Resolves a team's settings, for runs that start without; its second argument is the workflow's own
             `metadata.autotune`.
-        recorder: Opens transactions of the store.
         hooks: Are asked for approval and strategies, and told of changes.
         clock: Unix seconds.
     """

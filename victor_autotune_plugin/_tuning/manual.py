@@ -25,7 +25,6 @@ class ManualChanges:
     """Changes of a team's plan that a person or a program asks for; each is one transaction of the store.
 
     Args:
-        recorder: Opens the transaction.
         hooks: Are told of the change.
         clock: Unix seconds.
     """
@@ -42,8 +41,6 @@ class ManualChanges:
 
         Args:
             key: `(workflow, team_id)`.
-            suggestion: The change to test.
-            settings: The team's settings.
             evidence: What the history keeps beside it.
 
         Returns:
@@ -88,7 +85,6 @@ class ManualChanges:
         Args:
             key: `(workflow, team_id)`.
             plan: The knobs to change; empty where the change was made elsewhere, such as in a file, and is only noted.
-            reason: Why, for the history.
             evidence: What it rests on, and what restores the state before.
             improvement_percent: Proven improvement, or None.
 
@@ -131,9 +127,6 @@ class ManualChanges:
         While a test is running and no promotion is named, only the test is ended.
 
         Args:
-            workflow: Workflow name.
-            team_id: Team id.
-            reason: Why, for the history.
             change_id: Id of the promotion in the history, one of `in_effect`; None for the latest.
 
         Returns:
@@ -224,7 +217,6 @@ def in_effect(changes: Sequence[Change], plan: TeamPlan) -> list[Change]:
 
     Args:
         changes: The team's history, oldest first.
-        plan: Its live plan.
     """
     taken_back = {number for change in changes for number in change.takes_back}
     chain: list[Change] = []

@@ -135,7 +135,6 @@ class Challengers:
         order given. With the tuner off, the first suggestion that was not tried is chosen.
 
         Args:
-            team: The team.
             suggested: What the strategies suggest, best first.
             tried: Treatments that are not to be tested now.
         """
@@ -193,8 +192,6 @@ class Starter:
     """Starts the tests of a process's teams.
 
     Args:
-        challengers: The tuners of the process.
-        hooks: Are asked for further strategies.
         clock: Unix seconds.
     """
 
@@ -271,9 +268,6 @@ def next_challenge(
     """Return what to test next on a team, or why nothing.
 
     Args:
-        challengers: The tuners of the process.
-        team: The team.
-        hooks: Are asked for further strategies.
         runs: Its last comparable runs, newest first; the strategies see `HISTORY_RUNS` of them.
     """
     state, settings = team.state, team.settings

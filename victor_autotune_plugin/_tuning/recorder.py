@@ -180,7 +180,6 @@ class Changes:
     """One transaction, and the changes to a team's plan made in it.
 
     Args:
-        transaction: The transaction.
         clock: Unix seconds.
     """
 

@@ -55,7 +55,6 @@ class Runtime:
         """Return the settings of a team.
 
         Args:
-            spec: The team.
             metadata: The workflow's own `metadata.autotune`, or None.
 
         Raises:

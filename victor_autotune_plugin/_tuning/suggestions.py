@@ -45,7 +45,6 @@ def comparable(runs: Sequence[TeamRun], state: TeamState) -> list[TeamRun]:
 
     Args:
         runs: Its finished runs, newest first.
-        state: Its state.
     """
     latest = []
     for run in runs:
@@ -62,7 +61,6 @@ def may_be_retried(experiment: Experiment, runs: Sequence[TeamRun], after: int) 
     """Return whether a change may be tested again: its test was aborted a while ago, which proved nothing.
 
     Args:
-        experiment: The experiment that tested it.
         runs: The team's last comparable runs, newest first.
         after: How many of them must have started since.
     """
@@ -83,13 +81,6 @@ def suggestions(
     spec: TeamSpec, plan: TeamPlan, runs: Sequence[TeamRun], settings: Settings, hooks: HookManager
 ) -> list[OptimizationSuggestion]:
     """Return what the strategies suggest for a team, best first.
-
-    Args:
-        spec: The team as configured.
-        plan: Its live plan.
-        runs: Finished runs under that plan.
-        settings: The team's settings.
-        hooks: Are asked for further strategies.
 
     Returns:
         Suggestions with at least the wanted improvement and a confidence of 0.6, by priority and then by expected
@@ -137,9 +128,6 @@ def new_experiment(
     Args:
         state: The team's state; its live plan is the control.
         number: How many experiments the team had before.
-        treatment: The challenger plan.
-        suggestion: Why.
-        settings: The team's settings.
         now: Unix time, seconds.
         runs: Finished runs under the live plan, which tell how slow each task is.
     """
@@ -173,7 +161,6 @@ def policy_of(settings: Settings, metric: str | None = None) -> Policy:
     """Return the policy that a team's settings give its tests.
 
     Args:
-        settings: The settings.
         metric: What decides; None for the settings'.
     """
     wanted = asdict(settings.experiment)
@@ -243,9 +230,5 @@ def known_tasks(metric: str, runs: Sequence[TeamRun]) -> dict[str, float]:
 
 
 def observed(runs: Iterable[TeamRun]) -> list[Observation]:
-    """Return what the experiment engine sees of runs outside a test, all of them as control.
-
-    Args:
-        runs: Finished runs under one plan.
-    """
+    """Return what the experiment engine sees of runs outside a test, all of them as control."""
     return [Observation.of(run, index=index, arm=CONTROL) for index, run in enumerate(runs)]

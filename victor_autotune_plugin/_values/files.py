@@ -65,7 +65,6 @@ def read_text(path: Path, shown: str | None = None, instead: str = "Name a YAML 
     """Read a text file.
 
     Args:
-        path: The file.
         shown: What errors call it; None for its path.
         instead: What to do when it is not a file.
 
@@ -99,7 +98,6 @@ def write_atomically(path: Path, data: bytes, *, backup: bool = False) -> Path |
     Args:
         path: The file, which keeps its mode and owner; or a link, whose target is written. A new file may be read
             and written by its owner alone.
-        data: The contents.
         backup: Whether to keep a file that is there beside it, with `.bak` after its name, or `.bak-2` and so on.
 
     Returns:
@@ -126,7 +124,6 @@ def written(path: Path, *, where: str | None = None, error: type[AutotuneError] 
     Args:
         path: The file; one that exists is replaced. Either way its owner alone may read it then.
         where: What errors call the file, such as `--output runs.json`.
-        error: What to raise.
 
     Yields:
         The open file, UTF-8, whose line ends stay as they are written.
@@ -167,7 +164,6 @@ def _replacement(target: Path, *, private: bool) -> Iterator[BinaryIO]:
     """Open new contents of a file, which replace it when the block ends without an error.
 
     Args:
-        target: The file, no link.
         private: Whether its owner alone may read it then; else a file that is there keeps its mode and owner.
     """
     if target.exists() and not os.access(target, os.W_OK):  # a replacement would not ask

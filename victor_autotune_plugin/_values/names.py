@@ -16,8 +16,6 @@ def nearest(word: object, known: Iterable[str], *, cutoff: float = 0.5) -> str |
     """Return the known name that is most like a word, in upper or lower case, or None when none is like it.
 
     Args:
-        word: The unknown name.
-        known: The known ones.
         cutoff: How similar they must be, 0 to 1.
     """
     # Imported here, since only errors need it.
@@ -32,8 +30,6 @@ def did_you_mean(word: object, known: Iterable[str], otherwise: str | None = Non
     """Return how to fix an unknown name: the nearest known one, and the known ones or other advice.
 
     Args:
-        word: The unknown name.
-        known: The known ones.
         otherwise: Advice to give instead of the list of known names.
     """
     names = list(known)

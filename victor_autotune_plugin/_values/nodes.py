@@ -19,8 +19,6 @@ class WrongValueError(Exception):
     """A value is not of its kind.
 
     Args:
-        message: What is wrong.
-        hint: What to do about it.
         where: Where the value stands, or None when only the caller knows.
     """
 
@@ -34,7 +32,6 @@ class WrongValueError(Exception):
         """Return it as an error for people.
 
         Args:
-            error: The class of the error.
             key: Key that holds the value, put in front of the message.
             where: Where the value stands if it does not know itself.
         """
@@ -124,7 +121,6 @@ def from_plain(value: object, where: str) -> Node:
     """Return plain Python data as nodes; what is a node already stays as it is.
 
     Args:
-        value: Mappings, lists and scalars.
         where: Where all of it stands, apart from what a `PlacedMapping` knows better.
     """
     if isinstance(value, Scalar | Items | Table):

@@ -25,7 +25,6 @@ def load(path: Path, shown: Path | None = None) -> tuple[TextFile, Table]:
     """Read a YAML or JSON file that holds a mapping.
 
     Args:
-        path: The file.
         shown: What errors call it; None for its path.
 
     Raises:
@@ -58,7 +57,6 @@ def parse(text: str, shown: str, *, unique_keys: bool = False) -> Node | None:
     """Return the tree of a YAML 1.2 document, or None when it holds nothing.
 
     Args:
-        text: The document.
         shown: Name of the file, for people.
         unique_keys: Whether a key that is given twice is an error; else it is in its `Table` twice.
 
