@@ -131,8 +131,10 @@ def _evidence(experiment: Experiment, promoted: Change, rolled_back: Change, run
     low, high = verdict["interval"]
     table.add_row("verdict of the test", f"passed after {sum(verdict['runs'].values())} runs")
     table.add_row("", promoted.reason)
-    table.add_row("effect on the duration", f"{verdict['effect']:+.0%}, 95 % interval {low:+.0%} to {high:+.0%}")
-    table.add_row("guarantee", f"at most {experiment.policy.alpha:.0%} wrong verdicts, looking after every run")
+    table.add_row(
+        "effect on the duration", f"{percent(verdict['effect'])}, 95 % interval {percent(low)} to {percent(high)}"
+    )
+    table.add_row("guarantee", f"at most {percent(experiment.policy.alpha)} wrong verdicts, looking after every run")
     table.add_row("rollback", rolled_back.reason)
     table.add_row("time of detection", f"{runs} runs, {seconds:.0f} s after the regression began")
     table.add_row("live plan now", rolled_back.plan_after.describe())
@@ -143,8 +145,13 @@ def _median(runs: Sequence[TeamRun]) -> str:
     return f"{median(run.duration_seconds for run in runs):.2f} s" if runs else "—"
 
 
+def percent(share: float) -> str:
+    """Return a share as the plugin's own screens show it, with a minus sign and a space."""
+    return f"{100 * share:.0f} %".replace("-", "−")
+
+
 def _success(runs: Sequence[TeamRun]) -> str:
-    return f"{sum(run.success for run in runs) / len(runs):.0%}" if runs else "—"
+    return percent(sum(run.success for run in runs) / len(runs)) if runs else "—"
 
 
 async def tell(model: ScriptedModel, project: Path) -> int:

@@ -321,7 +321,7 @@ def test_independent_members_are_left_to_formation_selection_and_one_chain_alone
         ({"members": ["a", "b"], "member_count": 3}, "member_count: is 3, but members has 2"),
         ({"members": "abc"}, "is not a list"),
         ({"members": [{"role": "coder"}]}, "has no id"),
-        ({"member_count": 0}, "from 1"),
+        ({"member_count": 0}, "at least 1"),
         ({"tool_budget": -1}, "tool_budget"),
         ({"tool_budget": True}, "tool_budget"),
         ({"timeout_seconds": float("nan")}, "timeout_seconds"),

@@ -9,11 +9,14 @@ from typing import Any, Final
 from attrs import asdict, field, fields, frozen
 
 from .._model.plan import FORMATIONS, Limits, MemberSpec, TeamPlan, TeamSpec, feasible_formations
-from .._values.names import did_you_mean
+from .._values.fields import Choice, Kind, Number, read_value
+from .._values.nodes import WrongValueError
 from ..errors import PlanError
 
 FORMATION_KEYS: Final = ("formation", "team_formation")
 BUDGET_KEYS: Final = ("tool_budget", "total_tool_budget")
+_MOST: Final = 10**12
+_CALLS: Final = Number(0, _MOST, whole=True)
 _NAMELESS_FORMATIONS: Final = ("sequential", "parallel", "pipeline", "consensus")
 """What a team can form of which only the number of members is known: no member is known to lead it, or to be its
 critic."""
@@ -123,14 +126,14 @@ def read_config(config: Mapping[str, Any]) -> TeamConfig:
         twice = next(name for name in ids if ids.count(name) > 1)
         raise PlanError(f"members: {twice!r} is given twice", hint="Give every member its own id.")
     counted = ("member_count", "members") if is_count(config.get("members")) else ("member_count",)
-    count = _number(config, counted, whole=True, least=1)
+    count = _number(config, counted, Number(1, _MOST, whole=True))
     if members and count is not None and count != len(members):
         raise PlanError(f"member_count: is {count:g}, but members has {len(members)}", hint="Leave out member_count.")
     depends = {str(name): _strings(needed) for name, needed in (config.get("depends_on") or {}).items()}
     depends.update({str(e["id"]): _strings(e["depends_on"]) for e in entries if e.get("depends_on")})
     budgets = {member.id: member.tool_budget for member in members if member.tool_budget is not None}
     budgets.update({str(name): int(calls) for name, calls in (config.get("member_budgets") or {}).items()})
-    total = _number(config, BUDGET_KEYS, whole=True)
+    total = _number(config, BUDGET_KEYS, _CALLS)
     groups = config.get("sub_teams")
     return TeamConfig(
         formation=_formation(config),
@@ -138,7 +141,7 @@ def read_config(config: Mapping[str, Any]) -> TeamConfig:
         member_count=len(members) or (None if count is None else int(count)),
         tool_budget=None if total is None else int(total),
         member_budgets=budgets,
-        timeout_seconds=_number(config, ("timeout_seconds",), above=True),
+        timeout_seconds=_number(config, ("timeout_seconds",), Number(0, _MOST, above=True)),
         sub_teams=None if groups is None else tuple(_strings(group) for group in groups),
         depends_on=depends,
         limits=_limits(config.get("limits") or {}),
@@ -164,7 +167,7 @@ def _entries(config: Mapping[str, Any], details: Mapping[str, Mapping[str, Any]]
 
 
 def _member(entry: Mapping[str, Any]) -> MemberSpec:
-    budget = _number(entry, ("tool_budget",), whole=True)
+    budget = _number(entry, ("tool_budget",), _CALLS)
     role = entry.get("formation_role")
     return MemberSpec(
         id=entry["id"],
@@ -180,25 +183,22 @@ def _formation(config: Mapping[str, Any]) -> str | None:
     value = next((config[key] for key in FORMATION_KEYS if config.get(key) is not None), None)
     if value is None:
         return None
-    name = str(getattr(value, "value", value)).strip().lower()
-    if name not in FORMATIONS:
-        raise PlanError(f"formation: {name[:60]!r} is not a known formation", hint=did_you_mean(name, FORMATIONS))
+    name: str = _read(Choice("formation", FORMATIONS), str(getattr(value, "value", value)).strip().lower(), "formation")
     return name
 
 
-def _number(
-    config: Mapping[str, Any], keys: tuple[str, ...], *, whole: bool = False, above: bool = False, least: float = 0
-) -> float | None:
+def _number(config: Mapping[str, Any], keys: tuple[str, ...], kind: Number) -> float | None:
     key, value = next(((k, config[k]) for k in keys if config.get(k) is not None), (keys[0], None))
-    if value is None:
-        return None
-    wrong = isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= 1e12
-    if wrong or value < least or (above and value <= 0) or (whole and value != int(value)):
-        kind = "a whole number" if whole else "a number"
-        raise PlanError(
-            f"{key}: is {str(value)[:60]!r}", hint=f"Write {kind} {'above 0' if above else f'from {least:g}'}."
-        )
-    return float(value)
+    if kind.whole and isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return None if value is None else float(_read(kind, value, key))
+
+
+def _read(kind: Kind, value: object, key: str) -> Any:
+    try:
+        return read_value(kind, value)
+    except WrongValueError as error:
+        raise error.told(PlanError, key) from None
 
 
 def _limits(given: Mapping[str, Any]) -> Limits:
