@@ -82,3 +82,16 @@ def test_a_record_that_was_changed_is_noticed(team: Simulation) -> None:
     assert set(replay(experiment, test, watch, swapped).differences) == {"arm of test 0"}
     reseeded = evolve(experiment, seed="0")
     assert any(what.startswith("arm of") for what in replay(reseeded, test, watch, assignments).differences)
+
+
+def test_a_verdict_replays_whatever_its_sentence_and_not_with_another_figure(team: Simulation) -> None:
+    team.run_until("promoted")
+    (experiment,) = team.experiments()
+    assert experiment.verdict is not None
+
+    def replayed(**changes: object) -> bool:
+        changed = evolve(experiment, verdict={**experiment.verdict, **changes})
+        return replay(changed, team.store.observations(experiment.id, "test"), (), ()).same
+
+    assert replayed(reason="Worded by another version.")
+    assert not replayed(effect=0.0)
