@@ -98,13 +98,7 @@ def one_rule(world: World, plans: Sequence[TeamPlan], runs: int, seed: int, arm_
         made = world.run(plan, rng)
         trace.ran.append(plan)
         trace.live.append(live)
-        return Observation(
-            index=len(trace.ran) - 1,
-            arm="control" if plan == live else "treatment",
-            duration_seconds=made.duration_seconds,
-            success=made.success,
-            score=made.score,
-        )
+        return Observation.of(made, index=len(trace.ran) - 1, arm="control" if plan == live else "treatment")
 
     while len(trace.ran) < runs:
         rule = next((p for p in _rules(world, live, rng) if p in known and p not in tried and p != live), None)

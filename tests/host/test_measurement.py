@@ -146,7 +146,7 @@ async def test_a_price_table_gives_the_cost(plugin: Plugin, orchestrator: Any, s
     folder.mkdir(exist_ok=True)
     price = {"input_per_million_usd": 2, "output_per_million_usd": 10}
     (folder / "autotune.yaml").write_text(json.dumps({"prices": {"scripted": price}}))
-    plugin.runtime._book = plugin.runtime._book.reload()
+    plugin.runtime._resolver = plugin.runtime._resolver.reload()
     scripted.script = script()
     await run_team(orchestrator, make_team(*ROLES))
     run = plugin.run

@@ -75,7 +75,7 @@ def trial(plugin: Plugin, orchestrator: Any, scripted: ScriptedModel) -> Any:
     folder.mkdir(exist_ok=True)
     price = {"input_per_million_usd": 2, "output_per_million_usd": 10}
     (folder / "autotune.yaml").write_text(json.dumps({"prices": {MODEL: price}}))
-    plugin.runtime._book = plugin.runtime._book.reload()
+    plugin.runtime._resolver = plugin.runtime._resolver.reload()
 
     def start(strategy: str, call_seconds: float = 0.1) -> Trial:
         return Trial(strategy, plugin, orchestrator, scripted, call_seconds)

@@ -320,7 +320,7 @@ async def test_a_person_fixes_sub_teams_in_the_settings(
     folder = plugin.runtime.project / ".victor"
     folder.mkdir(exist_ok=True)
     (folder / "autotune.yaml").write_text("plan: {sub_teams: [[m0, m1], [m2, m3]]}")
-    plugin.runtime._book = plugin.runtime._book.reload()
+    plugin.runtime._resolver = plugin.runtime._resolver.reload()
     scripted.script = scripts.meeting(2)
     await run_step(orchestrator)
     assert max_in_flight(scripted.calls) == 2

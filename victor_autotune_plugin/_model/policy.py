@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final
 
 from attrs import Attribute, asdict, field, frozen
 
-from .quantities import Count, Figure, OneOf, Share, Within
+from .quantities import Count, Figure, OneOf, Share, Within, is_flag
 
 METRICS: Final = ("duration", "cost", "tool_calls", "score")
 """Metrics a test can decide on. More is better for `score`, less for the others."""
@@ -76,11 +76,6 @@ def _one_of(names: tuple[str, ...]) -> Any:
     return check
 
 
-def _flag(_: object, attribute: Attribute[Any], value: Any) -> None:
-    if not isinstance(value, bool):
-        raise ValueError(f"{attribute.name} must be True or False, not {value!r}")
-
-
 @frozen
 class Policy:
     """How a test decides.
@@ -116,7 +111,7 @@ class Policy:
     mean_margin: float = field(default=0.10, validator=_within(0, 100))
     cost_margin: float = field(default=0.25, validator=_within(0, 100))
     tool_calls_margin: float = field(default=0.50, validator=_within(0, 100))
-    futility: bool = field(default=True, validator=_flag)
+    futility: bool = field(default=True, validator=is_flag)
 
     def __attrs_post_init__(self) -> None:
         if self.max_runs_per_arm < self.min_runs_per_arm:

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
-from attrs import frozen
+from attrs import Attribute, frozen
 
 _LARGEST_WHOLE: Final = 2**31 - 1
 """The largest whole number that every database holds."""
+
+
+def is_flag(_: object, attribute: Attribute[Any], value: Any) -> None:
+    """Accept true and false only; a validator of attrs."""
+    if not isinstance(value, bool):
+        raise ValueError(f"{attribute.name} must be True or False, not {value!r}")
 
 
 @frozen

@@ -13,7 +13,7 @@ from .plan import EMPTY_PLAN, TeamPlan, TeamSpec
 from .quantities import ARMS as ARMS
 from .quantities import CONTROL as CONTROL
 from .quantities import TREATMENT as TREATMENT
-from .quantities import Arm, Count, Dollars, Name, Seconds, Share, UnixTime
+from .quantities import Arm, Count, Dollars, Name, Seconds, Share, UnixTime, is_flag
 
 if TYPE_CHECKING:
     from .._settings import Settings
@@ -250,11 +250,6 @@ def _count(_: object, attribute: Attribute[Any], value: Any) -> None:
         raise ValueError(f"{attribute.name} must be an integer from 0, not {value!r}")
 
 
-def _flag(_: object, attribute: Attribute[Any], value: Any) -> None:
-    if not isinstance(value, bool):
-        raise ValueError(f"{attribute.name} must be True or False, not {value!r}")
-
-
 def _arm(_: object, attribute: Attribute[Any], value: Any) -> None:
     if value not in ARMS:
         raise ValueError(f"{attribute.name} must be one of {', '.join(ARMS)}, not {value!r}")
@@ -283,11 +278,11 @@ class Observation:
     index: Count = field(validator=_count)
     arm: Arm = field(validator=_arm)
     duration_seconds: Seconds = field(validator=_not_negative)
-    success: bool = field(validator=_flag)
+    success: bool = field(validator=is_flag)
     score: Share = field(validator=_share)
     cost_usd: Dollars | None = field(default=None, validator=_cost)
     tool_calls: Count = field(default=0, validator=_count)
-    timed_out: bool = field(default=False, validator=_flag)
+    timed_out: bool = field(default=False, validator=is_flag)
     task_key: str | None = None
     run_id: str = ""
     order: int = 0

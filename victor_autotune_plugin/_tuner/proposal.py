@@ -14,9 +14,6 @@ from .._model.text import interval, percent, plan_text
 from .space import changes
 from .weighing import Objective
 
-SOURCE: Final = "tuner"
-"""Type of the suggestions that are the tuner's own."""
-
 _NARROWER: Final = 1.6449 / 1.96
 """From a 95 % interval to one of 90 %."""
 

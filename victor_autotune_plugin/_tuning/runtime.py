@@ -37,7 +37,7 @@ class Runtime:
         self.hooks = HookManager()
         if with_entry_points:
             self.hooks.load_entry_points()
-        self._book = self._load_settings()
+        self._resolver = self._load_settings()
         self.recorder = Recorder(self.open_store)
         self.loop = TuningLoop(self.settings, self.recorder, self.hooks)
         self.manual = ManualChanges(self.recorder, self.hooks)
@@ -46,10 +46,10 @@ class Runtime:
     @property
     def resolver(self) -> SettingsResolver:
         """The settings, read again when their files changed; while an edited file is wrong, the last good ones."""
-        if self._book.changed():
+        if self._resolver.changed():
             with failsafe.guard("reading of edited settings"):
-                self._book = self._load_settings()
-        return self._book
+                self._resolver = self._load_settings()
+        return self._resolver
 
     def settings(self, spec: TeamSpec, metadata: Mapping[str, Any] | None = None) -> Settings:
         """Return the settings of a team.

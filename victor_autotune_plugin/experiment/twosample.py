@@ -8,16 +8,12 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left, bisect_right, insort
-from typing import Final
 
 from attrs import define, field
 
-PERCENTILE_RULE: Final = "nearest-rank"
-"""Percentiles are the ceil(q n)-th smallest value (rule 1 of Hyndman and Fan 1996)."""
-
 
 def percentile(ordered: list[float], q: float) -> float:
-    """Return the `q` quantile of ascending values by the nearest-rank rule; NaN without values."""
+    """Return the `q` quantile of ascending values by rule 1 of Hyndman and Fan (1996); NaN without values."""
     return ordered[max(math.ceil(q * len(ordered) - 1e-9), 1) - 1] if ordered else math.nan
 
 

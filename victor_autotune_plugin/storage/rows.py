@@ -135,14 +135,14 @@ remembered_experiment: Final = lru_cache(maxsize=_MOST_TEAMS)(experiment_of)
 """`experiment_of` for a row that is read again and again, as that of an open experiment is twice a run."""
 
 
-def changed_columns(row: Any, values: Values) -> list[str]:
-    """Return the columns of an experiment in which its row says something else than new values.
+def changed_columns(before: Experiment, values: Values) -> list[str]:
+    """Return the columns in which an experiment, as it is stored, differs from new values.
 
     Args:
-        row: The row as stored, maybe by a version that wrote fewer or other keys.
-        values: What `experiment_values` returned.
+        before: The experiment as it was read, maybe from a row that another version wrote with fewer or other keys.
+        values: What `experiment_values` returned of the new one.
     """
-    stored = experiment_values(experiment_of(row))
+    stored = experiment_values(before)
     texts = _JSON[Experiment]
     return [
         name

@@ -105,7 +105,7 @@ class Transaction:
             self._write(self._sql.insert_experiment, values)
             return
         stored = experiment_of(rows[0])
-        changed = changed_columns(rows[0], values)
+        changed = changed_columns(stored, values)
         if not changed:
             return
         if stored.has_ended or not may_follow(stored.status, experiment.status):

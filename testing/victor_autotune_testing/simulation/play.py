@@ -119,7 +119,7 @@ class _Loop:
         while verdict == "running" and not self.is_over:
             arm = assign(f"{seed}:test", len(seen))
             made = self.run(challenger if arm == TREATMENT else control)
-            seen.append(_observed(made, len(seen), arm))
+            seen.append(Observation.of(made, index=len(seen), arm=arm))
             judge.observe(seen[-1])
             verdict = self._verdict(judge, challenger, len(seen))
             self.played.live.append(challenger if verdict == "passed" else control)
@@ -143,7 +143,7 @@ class _Loop:
         stays = True
         while stays and not watch.is_final and not self.is_over:
             arm = CONTROL if watch.wants_control else assign(f"{seed}:watch", index, weights)
-            watch.observe(_observed(self.run(promoted if arm == TREATMENT else replaced), index, arm))
+            watch.observe(Observation.of(self.run(promoted if arm == TREATMENT else replaced), index=index, arm=arm))
             index += 1
             stays = not (watch.is_final and watch.verdict().status == "rolled_back")
             if index % OUTLOOK_EVERY == 0:
@@ -152,17 +152,3 @@ class _Loop:
                 self.tuner.rolled_back(replaced)
                 self.played.rollbacks.append(promoted)
             self.played.live.append(self.tuner.live)
-
-
-def _observed(run: TeamRun, index: int, arm: str) -> Observation:
-    return Observation(
-        index=index,
-        arm=arm,
-        duration_seconds=run.duration_seconds,
-        success=run.success,
-        score=run.score,
-        cost_usd=run.cost_usd,
-        tool_calls=run.tool_calls,
-        timed_out=run.timed_out,
-        task_key=run.task_key,
-    )
