@@ -129,8 +129,8 @@ def effects(experiments: Sequence[ReportedExperiment]) -> Element | None:
 
     rows = [_effect(one, top + row * (index + 0.5), x, most) for index, one in enumerate(known)]
     marks = [
-        element("text", change(share), x=x(share), y=height - 6, text_anchor="middle", class_="label")
-        for share in (-most, 0.0, most)
+        element("text", change(share), x=x(share), y=height - 6, text_anchor=anchor, class_="label")
+        for share, anchor in ((-most, "start"), (0.0, "middle"), (most, "end"))
     ]
     zero = element("line", x1=middle, x2=middle, y1=top, y2=height - 22, class_="zero")
     title = element("title", "Effect of each experiment with its interval")
