@@ -96,6 +96,8 @@ class TeamState(_Plain):
         experiment_id: The open experiment, tested or watched, or None.
         paused: Whether a person paused the tuning of the team.
         updated_at: Unix time of the last change, seconds.
+        wants_control: Whether the watch over the live plan asks for control runs now.
+        revision: Revision of the store at which it was saved; 0 when it never was.
     """
 
     workflow: str
@@ -107,6 +109,8 @@ class TeamState(_Plain):
     experiment_id: str | None = None
     paused: bool = False
     updated_at: UnixTime = 0.0
+    wants_control: bool = False
+    revision: Count = 0
 
     @property
     def key(self) -> tuple[str, str]:
@@ -218,20 +222,19 @@ class Change(_Plain):
 
 @frozen
 class Assignment(_Plain):
-    """The arm that a unit got in one phase of an experiment.
+    """The place of a run in one phase of an experiment.
 
     Attributes:
         experiment_id: The experiment.
         phase: Its phase.
-        index: Place in the assignment sequence, from 0 without gaps.
         arm: `control` or `treatment`.
-        unit: What is assigned: the task key, or the run id when there is none.
-        run_id: The first run of the unit.
+        stream: Name of the sequence of arms that the run is from: a numbered slot of the store, one of a file, or
+            a task's own.
+        index: Place in the stream, from 0.
     """
 
     experiment_id: str
     phase: Phase
-    index: Count
     arm: Arm
-    unit: Name
-    run_id: Name
+    stream: str
+    index: Count

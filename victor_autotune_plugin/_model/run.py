@@ -18,8 +18,9 @@ from .quantities import Arm, Count, Dollars, Name, Seconds, Share, UnixTime, is_
 if TYPE_CHECKING:
     from .._settings import Settings
 
-RunStatus = Literal["running", "finished", "lost"]
-"""Where a run is. `lost`: its process died before the run ended."""
+RunStatus = Literal["running", "finished", "lost", "late"]
+"""Where a run is. `lost`: its process fell silent before the run ended. `late`: it ended after all, with all figures
+recorded, but had been marked as lost and stays so for its experiment."""
 
 
 def _names(values: Iterable[str]) -> tuple[str, ...]:
@@ -54,14 +55,12 @@ class PlannedRun:
         mode: The mode of the workflow: `observe`, `suggest`, `approve` or `auto`.
         assignment: The run's place in an experiment, or None outside one.
         source: Who chose the plan: `configured`, `settings`, `live`, `experiment`, `watch`, or a hook's name.
-        is_recorded: Whether the store knows already that the run starts with this plan.
     """
 
     plan: TeamPlan = EMPTY_PLAN
     mode: str = "observe"
     assignment: Assignment | None = None
     source: str = "configured"
-    is_recorded: bool = False
 
     @property
     def experiment_id(self) -> str | None:
@@ -152,7 +151,8 @@ class TeamRun:
         experiment_id: Experiment that the run took part in, or None.
         arm: Its arm, `control` or `treatment`, or None.
         phase: Phase of the experiment it was assigned in, `test` or `watch`, or None.
-        index: Place of its unit in that phase's assignment sequence, or None.
+        stream: Stream of arms it was assigned from, or None.
+        index: Place in that stream, or None.
         timed_out: Whether a deadline ended it.
         cancelled: Whether it was cancelled from outside.
         error_class: Class of the error that ended it, or None.
@@ -160,6 +160,7 @@ class TeamRun:
         members: Outcomes in the order of the plan that was used.
         tokens: Token use by model.
         status: Where the run is; everywhere but in the store it has finished.
+        number: Place among the team's finished runs, given by the store; None before.
     """
 
     run_id: Name
@@ -185,6 +186,8 @@ class TeamRun:
     members: tuple[MemberOutcome, ...] = field(default=(), converter=_outcomes)
     tokens: tuple[TokenUse, ...] = field(default=(), converter=_uses)
     status: RunStatus = field(default="finished", kw_only=True)
+    stream: str | None = field(default=None, kw_only=True)
+    number: int | None = field(default=None, kw_only=True, eq=False)
 
     @property
     def tool_calls(self) -> int:
@@ -214,8 +217,8 @@ class TeamRun:
         from .converter import to_plain
 
         data: dict[str, Any] = to_plain(self)
-        del data["status"]
-        if self.status != "finished":
+        del data["status"], data["number"]
+        if self.status in ("running", "lost"):
             return {name: data[name] for name in _KNOWN_AT_THE_START}
         totals = {name: getattr(self, name) for name in ("tool_calls", "llm_calls", "input_tokens", "output_tokens")}
         return {**data, "workflow": self.spec.workflow, "team_id": self.spec.team_id, **totals}
@@ -260,7 +263,7 @@ class Observation:
     """What an experiment sees of one finished run. Impossible values raise `ValueError` naming the field.
 
     Attributes:
-        index: Number of the run within the experiment, from 0, unique. Runs may be observed in any order of it.
+        index: Place in its stream of arms, from 0; unique within the stream. Runs may be observed in any order of it.
         arm: `control` or `treatment`.
         duration_seconds: Wall-clock seconds.
         success: Whether the run succeeded.
@@ -273,6 +276,7 @@ class Observation:
         run_id: The run; empty for one that no store knows.
         order: Place among the observations of its experiment, in the order in which they became complete: given by
             the store, growing with gaps; 0 before.
+        stream: The stream of arms that its arm is from; empty in experiments of 0.1, which had one.
     """
 
     index: Count = field(validator=_count)
@@ -286,6 +290,7 @@ class Observation:
     task_key: str | None = None
     run_id: str = ""
     order: int = 0
+    stream: str = ""
 
     @classmethod
     def of(cls, run: TeamRun, *, index: int | None = None, arm: str | None = None) -> Observation:
@@ -309,6 +314,7 @@ class Observation:
             timed_out=run.timed_out,
             task_key=run.task_key,
             run_id=run.run_id,
+            stream=run.stream or "",
         )
 
     def to_dict(self) -> dict[str, Any]:

@@ -142,7 +142,7 @@ class PairedPrimary:
         self._ranked = rule == "e_ranks"
         self._metric = metric
         self._task_effects = task_effects or {}
-        self._waiting: dict[int, tuple[str, float]] = {}
+        self._waiting: dict[tuple[str, int], tuple[str, float]] = {}
         self._differences: list[float] = []
         self._spreads: list[float] = []
         self._ordered: list[float] = []
@@ -157,9 +157,10 @@ class PairedPrimary:
         if observation.arm == CONTROL:
             self._control_total += observation.score
             self._controls += 1
-        other = self._waiting.pop(observation.index // 2, None)
+        pair = observation.stream, observation.index // 2
+        other = self._waiting.pop(pair, None)
         if other is None:
-            self._waiting[observation.index // 2] = observation.arm, value
+            self._waiting[pair] = observation.arm, value
         elif other[0] != observation.arm:
             self._settle(other[1] - value if observation.arm == TREATMENT else value - other[1])
         return True

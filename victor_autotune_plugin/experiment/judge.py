@@ -74,7 +74,7 @@ class Judge:
         self._guardrails = Guardrails(policy, first_harm, step)
         self._runs = dict.fromkeys(ARMS, 0)
         self._ignored = {"repeated": 0, "duplicate": 0, "unmeasured": 0, "late": 0}
-        self._indices: set[int] = set()
+        self._places: set[tuple[str, int]] = set()
         self._keys: set[str] = set()
         self._counted: list[Observation] = []
         self._status, self._reason = "running", "No runs yet."
@@ -90,10 +90,10 @@ class Judge:
         if self._status != "running":
             self._ignored["late"] += 1
             return
-        if observation.index in self._indices:
+        if (observation.stream, observation.index) in self._places:
             self._ignored["duplicate"] += 1
             return
-        self._indices.add(observation.index)
+        self._places.add((observation.stream, observation.index))
         if observation.task_key is not None and observation.task_key in self._keys:
             self._ignored["repeated"] += 1
         elif not self._primary.add(observation):
@@ -133,7 +133,7 @@ class Judge:
         most = self._policy.max_runs_per_arm
         counted = self._runs[CONTROL] + self._runs[TREATMENT] + self._ignored["unmeasured"]
         return (
-            min(self._runs.values()) >= most or counted >= 2 * most or len(self._indices) >= 2 * most * REPEATED_LIMIT
+            min(self._runs.values()) >= most or counted >= 2 * most or len(self._places) >= 2 * most * REPEATED_LIMIT
         )
 
     def _look(self) -> None:

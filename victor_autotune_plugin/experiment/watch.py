@@ -69,7 +69,7 @@ class Watch:
         }
         self._runs = dict.fromkeys(ARMS, 0)
         self._ignored = {"duplicate": 0, "late": 0}
-        self._indices: set[int] = set()
+        self._places: set[tuple[str, int]] = set()
         self._status, self._reason = "watching", "No runs since the promotion yet."
         self._harm: str | None = None
         self._detected_at: int | None = None
@@ -96,18 +96,18 @@ class Watch:
         if self._status != "watching":
             self._ignored["late"] += 1
             return
-        if observation.index in self._indices:
+        if (observation.stream, observation.index) in self._places:
             self._ignored["duplicate"] += 1
             return
-        self._indices.add(observation.index)
+        self._places.add((observation.stream, observation.index))
         self._probes += self._wants_control and observation.arm == CONTROL
         self._runs[observation.arm] += 1
         for harm in self._harms.values():
             harm.add(observation)
         self._look()
-        if self._status == "watching" and len(self._indices) >= self._policy.max_runs:
+        if self._status == "watching" and len(self._places) >= self._policy.max_runs:
             self._status, self._wants_control = "settled", False
-            self._reason = f"No harm in {count(len(self._indices), 'run')} since the promotion."
+            self._reason = f"No harm in {count(len(self._places), 'run')} since the promotion."
 
     def verdict(self) -> WatchVerdict:
         """Return the verdict after the runs so far."""
@@ -168,12 +168,12 @@ class Watch:
         alarms = [name for name, harm in self._harms.items() if harm.statistic >= self._height(name) and harm.exceeds]
         proven = next((name for name in alarms if self._harms[name].confirmation >= self._needed(name)), None)
         if proven is not None:
-            self._status, self._harm, self._detected_at = "rolled_back", proven, len(self._indices)
+            self._status, self._harm, self._detected_at = "rolled_back", proven, len(self._places)
             self._reason, self._wants_control = self._tell(proven), False
             return
         if not alarms:
             self._wants_control = False
-            self._reason = f"No harm in {count(len(self._indices), 'run')} since the promotion."
+            self._reason = f"No harm in {count(len(self._places), 'run')} since the promotion."
             if self._drift():
                 self._reason += " The replaced plan, too, is worse than in the test: a drift."
             return
@@ -188,7 +188,7 @@ class Watch:
 
     def _tell(self, name: str) -> str:
         before, now, change = self._harms[name].values()
-        seen = count(len(self._indices), "run")
+        seen = count(len(self._places), "run")
         after = f"after {seen} since the promotion, {self._runs[CONTROL]} of the replaced plan"
         if name in ("success", "score"):
             return f"The {TITLES[name]} fell from {number(before)} to {number(now)}, proven {after}."
