@@ -30,18 +30,27 @@ _CONNECT_TIMEOUT_SECONDS: Final = 3
 _STATEMENT_TIMEOUT_SECONDS: Final = 30
 
 
-def default_url(project_dir: Path) -> str:
-    """Return the URL of a project's own store: a file in the folder that Victor keeps in the project.
+def victor_folder(project_dir: Path) -> Path:
+    """Return the folder that Victor keeps in a project: `.victor`, or what `VICTOR_DIR_NAME` names.
+
+    Like Victor, a name that leads out of the project is ignored.
 
     Args:
-        project_dir: The project's folder. Victor's folder in it is `.victor`, or what `VICTOR_DIR_NAME` names; like
-            Victor, a name that leads out of the project is ignored.
+        project_dir: The project's folder.
     """
     name = os.environ.get("VICTOR_DIR_NAME", "").strip()
     if not name or ".." in name or "/" in name or "\\" in name:
         name = ".victor"
-    path = Path(project_dir).absolute() / name / FILE_NAME
-    return f"sqlite:///{quote(path.as_posix(), safe='/: +')}"
+    return Path(project_dir).absolute() / name
+
+
+def default_url(project_dir: Path) -> str:
+    """Return the URL of a project's own store: a file in the folder that Victor keeps in the project.
+
+    Args:
+        project_dir: The project's folder.
+    """
+    return f"sqlite:///{quote((victor_folder(project_dir) / FILE_NAME).as_posix(), safe='/: +')}"
 
 
 def without_secrets(url: str) -> str:
@@ -82,7 +91,7 @@ def prepare_file(path: Path, url: str) -> None:
         StoreUnavailableError: It can't be created, or something else is in its place.
     """
     try:
-        _create_folder(path.parent)
+        create_folder(path.parent)
         with suppress(FileExistsError):
             os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
             return
@@ -102,9 +111,10 @@ def prepare_file(path: Path, url: str) -> None:
         )
 
 
-def _create_folder(folder: Path) -> None:
+def create_folder(folder: Path) -> None:
+    """Create a folder with mode 0700, and what is missing above it."""
     if not folder.is_dir():
-        _create_folder(folder.parent)
+        create_folder(folder.parent)
         with suppress(FileExistsError):  # another process was quicker; if it is a file, creating in it will say so
             folder.mkdir(mode=0o700)
 

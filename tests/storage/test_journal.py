@@ -1,0 +1,762 @@
+"""The journal: what was appended is readable, whatever happened to its process; nothing else is read as an entry."""
+
+from __future__ import annotations
+
+import errno
+import multiprocessing
+import os
+import random
+import signal
+import stat
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from attrs import evolve
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from victor_autotune_plugin._model.experiment import Assignment
+from victor_autotune_plugin._model.plan import FORMATIONS, MemberSpec, TeamPlan, TeamSpec
+from victor_autotune_plugin._model.process import ProcessId
+from victor_autotune_plugin._model.run import MemberOutcome, PlannedRun, RunStart, TeamRun, TokenUse
+from victor_autotune_plugin.errors import StoreError, StoreUnavailableError
+from victor_autotune_plugin.storage import journal as module
+from victor_autotune_plugin.storage.journal import (
+    EndEntry,
+    Entry,
+    GradeEntry,
+    Journal,
+    JournalError,
+    JournalFullError,
+    OrphanJournal,
+    StartEntry,
+    encode,
+    orphans,
+    read,
+)
+
+PROCESS = ProcessId("a" * 32, "host", 4321, 1_700_000_000.5)
+OTHER = ProcessId("b" * 32, "host", 4322, 1_700_000_001.5)
+
+SPEC = TeamSpec(
+    "release — été",
+    "review",
+    "sequential",
+    [MemberSpec("lead", "planner", 7, True, None, "big"), MemberSpec("critic", formation_role="critic")],
+    20,
+    90.5,
+    3,
+)
+PLAN = TeamPlan("parallel", ("critic", "lead"), 12, {"lead": 8, "critic": 4}, 0.1 + 0.2)
+START = RunStart("r1", SPEC, 1_700_000_000.123456, "step", "outer", "task-1")
+PLANNED = PlannedRun(PLAN, "auto", Assignment("e1", "test", "treatment", "f12", 4), "experiment")
+RUN = TeamRun(
+    run_id="r1",
+    spec=SPEC,
+    started_at=1_700_000_000.123456,
+    duration_seconds=12.700000000000001,
+    success=True,
+    score=2 / 3,
+    entry="step",
+    parent_id="outer",
+    task_key="task-1",
+    mode="auto",
+    plan_asked=PLAN,
+    plan_used=PLAN,
+    experiment_id="e1",
+    arm="treatment",
+    phase="test",
+    stream="f12",
+    index=4,
+    timed_out=True,
+    error_class="TimeoutError",
+    cost_usd=0.00123,
+    members=[MemberOutcome("critic", "", True, True, 3.25, 4, 1, 5, 1000, 200, ("big", "small"))],
+    tokens=[TokenUse("big", 900, 150)],
+)
+ENTRIES: list[Entry] = [StartEntry(START, PLANNED, PROCESS.id), EndEntry(RUN, 5.0), GradeEntry("r1", 0.25, 1e-9)]
+
+
+def grades(first: int, number: int) -> list[Entry]:
+    return [GradeEntry(f"r{index}", 0.5) for index in range(first, first + number)]
+
+
+def ids(path: Path, after_line: int = 0) -> list[str]:
+    return [entry.run_id for _, entry in read(path, after_line) if isinstance(entry, GradeEntry)]
+
+
+def fail(message: str) -> None:
+    raise AssertionError(message)
+
+
+def taken(folder: Path) -> list[OrphanJournal]:
+    return list(orphans(folder, fail))
+
+
+def written(folder: Path, entries: list[Entry], process: ProcessId = PROCESS) -> Path:
+    journal = Journal(folder, process)
+    journal.append(entries)
+    journal.close()
+    return journal.path
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / ".victor" / "autotune-journal"
+
+
+@pytest.fixture
+def journal(folder: Path) -> Iterator[Journal]:
+    journal = Journal(folder, PROCESS)
+    yield journal
+    journal.close()
+
+
+# --- what is appended is read again
+
+
+def test_entries_are_read_as_they_were_appended(journal: Journal) -> None:
+    assert journal.append(ENTRIES) == 3
+    reading = read(journal.path)
+    assert list(reading) == list(enumerate(ENTRIES, 1))
+    assert (reading.process, reading.damaged, reading.is_newer, reading.is_drained) == (PROCESS, 0, False, True)
+
+
+def test_text_that_was_encoded_before_is_appended_too(journal: Journal) -> None:
+    journal.append([encode(entry) for entry in ENTRIES])
+    assert [entry for _, entry in read(journal.path)] == ENTRIES
+
+
+def test_reading_goes_on_after_a_line(journal: Journal) -> None:
+    journal.append(grades(1, 3))
+    journal.append(grades(4, 2))
+    assert list(read(journal.path, 3)) == [(4, GradeEntry("r4", 0.5)), (5, GradeEntry("r5", 0.5))]
+    assert list(read(journal.path, 5)) == []
+
+
+def test_without_entries_there_is_no_file(journal: Journal, folder: Path) -> None:
+    assert journal.append([]) == 0
+    assert not folder.exists()
+    assert list(read(journal.path)) == []
+    assert taken(folder) == []
+
+
+numbers = st.floats(0, 1e12)
+names = st.text(min_size=1)
+counts = st.integers(0, 2**31 - 1)
+maybe_text = st.none() | st.text()
+plans = st.builds(
+    TeamPlan,
+    formation=st.none() | st.sampled_from(FORMATIONS),
+    members=st.none() | st.lists(names, min_size=1),
+    tool_budget=st.none() | counts,
+    member_budgets=st.none() | st.dictionaries(names, counts),
+    timeout_seconds=st.none() | numbers,
+    sub_teams=st.none() | st.lists(st.lists(names, min_size=1), min_size=1),
+)
+specs = st.builds(
+    TeamSpec,
+    workflow=st.text(),
+    team_id=st.text(),
+    formation=st.sampled_from(FORMATIONS),
+    members=st.lists(st.builds(MemberSpec, id=names, role=st.text(), tool_budget=st.none() | counts)),
+)
+runs = st.builds(
+    TeamRun,
+    run_id=names,
+    spec=specs,
+    started_at=numbers,
+    duration_seconds=numbers,
+    success=st.booleans(),
+    score=st.floats(0, 1),
+    parent_id=maybe_text,
+    task_key=maybe_text,
+    plan_asked=plans,
+    plan_used=plans,
+    experiment_id=maybe_text,
+    arm=st.sampled_from(["control", "treatment", None]),
+    phase=st.sampled_from(["test", "watch", None]),
+    stream=maybe_text,
+    index=st.none() | counts,
+    cancelled=st.booleans(),
+    error_class=maybe_text,
+    cost_usd=st.none() | numbers,
+    members=st.lists(st.builds(MemberOutcome, id=names, duration_seconds=numbers, models=st.lists(st.text()))),
+    tokens=st.lists(st.builds(TokenUse, model=st.text(), input_tokens=counts)),
+)
+assignments = st.builds(
+    Assignment,
+    experiment_id=names,
+    phase=st.sampled_from(["test", "watch"]),
+    arm=st.sampled_from(["control", "treatment"]),
+    stream=st.text(),
+    index=counts,
+)
+starts = st.builds(
+    StartEntry,
+    start=st.builds(
+        RunStart,
+        run_id=names,
+        spec=specs,
+        started_at=numbers,
+        entry=st.text(),
+        parent_id=maybe_text,
+        task_key=maybe_text,
+        metadata=st.none(),
+        settings=st.none(),
+    ),
+    planned=st.builds(PlannedRun, plan=plans, mode=st.text(), assignment=st.none() | assignments, source=st.text()),
+    process=names,
+)
+entries = (
+    starts
+    | st.builds(EndEntry, run=runs, grade_seconds=st.none() | numbers)
+    | st.builds(GradeEntry, run_id=names, score=st.floats(0, 1), cost_usd=st.none() | numbers)
+)
+
+
+@settings(max_examples=60)
+@given(st.lists(entries, min_size=1, max_size=4))
+def test_any_entries_survive(tmp_path_factory: pytest.TempPathFactory, some: list[Entry]) -> None:
+    path = written(tmp_path_factory.mktemp("journal"), some)
+    assert [entry for _, entry in read(path)] == some
+
+
+def test_half_a_character_survives(journal: Journal) -> None:
+    entry = GradeEntry("\ud800", 0.5)
+    journal.append([entry])
+    assert list(read(journal.path)) == [(1, entry)]
+
+
+def test_a_value_that_could_not_be_read_again_is_refused_before_anything_is_written(journal: Journal) -> None:
+    with pytest.raises(StoreError, match="can't be journaled"):
+        journal.append([*grades(1, 1), EndEntry(evolve(RUN, status="unheard of"))])  # type: ignore[arg-type]
+    with pytest.raises(StoreError, match="bytes, more than"):
+        journal.append([GradeEntry("r" * 5_000_000, 0.5)])
+    journal.append(grades(7, 1))
+    assert ids(journal.path) == ["r7"]
+
+
+def test_neither_metadata_nor_settings_are_in_the_file(journal: Journal) -> None:
+    settings: Any = {"api_key": "secret-1"}
+    start = evolve(START, metadata={"prompt": "secret-2"}, settings=settings)
+    journal.append([StartEntry(start, PLANNED, PROCESS.id)])
+    assert b"secret" not in journal.path.read_bytes()
+    assert list(read(journal.path)) == [(1, StartEntry(START, PLANNED, PROCESS.id))]
+
+
+# --- damage
+
+
+def test_a_line_torn_at_any_byte_hides_no_other(folder: Path) -> None:
+    path = written(folder, grades(1, 2))
+    before = path.read_bytes()
+    with path.open("ab") as file:
+        file.write(module._line(3, encode(GradeEntry("r3", 0.5))))
+    whole = path.read_bytes()
+    following = module._line(4, encode(GradeEntry("r4", 0.5)))
+    for length in range(len(before), len(whole)):
+        path.write_bytes(whole[:length] + following)
+        reading = read(path)
+        assert [number for number, _ in reading] == [1, 2, 4]
+        assert reading.damaged == (1 if length > len(before) + 1 else 0)  # a newline alone is not a line
+        path.write_bytes(whole[:length])
+        assert ids(path) == ["r1", "r2"]
+
+
+def test_any_changed_byte_of_a_line_is_noticed(folder: Path) -> None:
+    path = written(folder, grades(1, 3))
+    whole = path.read_bytes()
+    begin = whole.index(b"\n", whole.index(b"r1")) + 1
+    end = whole.index(b"\n", begin)
+    for at in range(begin, end):
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
+        found = ids(path)
+        assert found in (["r1", "r3"], ["r1"])  # a newline in the place of a byte makes two of one
+        assert "r3" in found
+
+
+def test_entries_are_read_without_the_first_line(folder: Path) -> None:
+    path = written(folder, grades(1, 2))
+    path.write_bytes(path.read_bytes().replace(b"journal", b"jurnal!"))
+    reading = read(path)
+    assert [number for number, _ in reading] == [1, 2]
+    assert (reading.process, reading.damaged, reading.is_drained) == (None, 1, True)
+
+
+@pytest.mark.parametrize("garbage", [b"x" * 40_000_000, b"\n" * 3_000_000, os.urandom(2_000_000), b"[" * 9_000_000])
+def test_garbage_is_passed_over_in_bounded_memory(folder: Path, garbage: bytes) -> None:
+    import tracemalloc
+
+    path = written(folder, grades(1, 1))
+    with path.open("ab") as file:
+        file.write(b"\n" + garbage + module._line(2, encode(GradeEntry("r2", 0.5))))
+    del garbage
+    tracemalloc.start()
+    assert ids(path) == ["r1", "r2"]
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 20_000_000
+
+
+def test_a_value_from_deep_nesting_is_damage(folder: Path) -> None:
+    path = written(folder, grades(1, 1))
+    with path.open("ab") as file:
+        file.write(module._line(2, b'{"kind":"grade","run_id":' + b"[" * 200_000) + module._line(3, b"[]"))
+        file.write(module._line(4, b'{"kind":"grade","run_id":"r4","score":' + b"9" * 6000 + b"}"))
+        file.write(module._line(5, encode(GradeEntry("r5", 0.5))))
+    reading = read(path)
+    assert [number for number, _ in reading] == [1, 5]
+    assert reading.damaged == 3
+
+
+def test_a_file_that_is_not_a_journal_is_kept(folder: Path) -> None:
+    folder.mkdir(parents=True)
+    path = folder / "notes.journal"
+    path.write_text("not a journal")
+    path.chmod(0o600)
+    (orphan,) = taken(folder)
+    with orphan:
+        reading = orphan.entries()
+        assert list(reading) == []
+        assert reading.damaged == 1
+        assert not orphan.remove()
+    assert path.exists()
+
+
+@pytest.mark.parametrize(
+    "line", [b'{"kind":"journal","version":2}', b'{"kind":"mood"}'], ids=["another format", "another kind of entry"]
+)
+def test_what_a_newer_version_wrote_is_left_for_it(folder: Path, line: bytes) -> None:
+    path = written(folder, grades(1, 1))
+    with path.open("ab") as file:
+        file.write(module._line(2, line) + module._line(3, encode(GradeEntry("r3", 0.5))))
+    (orphan,) = taken(folder)
+    with orphan:
+        reading = orphan.entries()
+        assert [number for number, _ in reading] == [1]
+        assert reading.is_newer
+        assert not orphan.remove()
+    assert path.exists()
+
+
+# --- bound, full disk, locks
+
+
+def test_it_warns_once_and_is_full_before_anything_is_dropped(folder: Path) -> None:
+    journal = Journal(folder, PROCESS, most_bytes=2000)
+    warned: list[bool] = []
+
+    def fill() -> None:
+        for number in range(1, 100):
+            journal.append(grades(number, 1))
+            warned.append(journal.warns_of_bound())
+
+    with pytest.raises(JournalFullError, match="the journal is full") as caught:
+        fill()
+    assert caught.value.hint
+    assert warned.count(True) == 1
+    assert warned.index(True) < len(warned) - 1
+    assert journal.size <= 2000
+    assert ids(journal.path) == [f"r{number}" for number in range(1, len(warned) + 1)]
+    assert journal.remove(journal.last_line)
+    journal.append(grades(200, 1))  # an empty one has room again
+    assert ids(journal.path) == ["r200"]
+    journal.close()
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO, errno.EROFS, errno.EDQUOT])
+def test_a_failed_write_is_an_error_and_leaves_the_rest_readable(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    journal.append(grades(1, 1))
+    real = os.write
+
+    def half(descriptor: int, data: Any) -> int:
+        if len(data) < 60:
+            raise OSError(number, os.strerror(number))
+        return real(descriptor, data[: len(data) // 2])
+
+    for can_be_cut in (True, False):
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "write", half)
+            if not can_be_cut:
+                patch.setattr(os, "ftruncate", lambda *_: (_ for _ in ()).throw(OSError(number, "still")))
+            with pytest.raises(JournalError, match=os.strerror(number)) as caught:
+                journal.append(grades(2, 1))
+        assert isinstance(caught.value, StoreUnavailableError)
+    journal.append(grades(3, 1))
+    reading = read(journal.path)
+    assert [entry.run_id for _, entry in reading if isinstance(entry, GradeEntry)] == ["r1", "r3"]
+    assert reading.damaged == 1
+
+
+def test_short_writes_are_continued(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = os.write
+    monkeypatch.setattr(os, "write", lambda descriptor, data: real(descriptor, data[:7]))
+    journal.append(ENTRIES)
+    assert [entry for _, entry in read(journal.path)] == ENTRIES
+
+
+def test_an_append_is_one_write(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
+    journal.append(grades(1, 1))
+    real, calls = os.write, []
+    monkeypatch.setattr(os, "write", lambda descriptor, data: calls.append(len(data)) or real(descriptor, data))
+    journal.append(grades(2, 400))
+    assert len(calls) == 1
+
+
+def test_a_real_limit_of_a_file_is_an_error(folder: Path) -> None:
+    script = f"""
+import resource, signal
+from pathlib import Path
+from tests_journal import *
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (3000, resource.RLIM_INFINITY))
+journal = Journal(Path({str(folder)!r}), PROCESS)
+done = 0
+try:
+    while True:
+        journal.append(grades(done + 1, 3))
+        done += 3
+except JournalError as error:
+    assert "File too large" in str(error), error
+resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+journal.append(grades(1000, 1))
+print(done)
+"""
+    done = int(run_script(script))
+    assert done > 3
+    (orphan,) = taken(folder)
+    with orphan:
+        found = [entry.run_id for _, entry in orphan.entries() if isinstance(entry, GradeEntry)]
+    assert found == [*(f"r{number}" for number in range(1, done + 1)), "r1000"]
+
+
+def test_a_file_system_without_locks_is_an_error(
+    journal: Journal, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unsupported(*_: object) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr("fcntl.flock", unsupported)
+    with pytest.raises(JournalError, match=os.strerror(errno.ENOLCK)) as caught:
+        journal.append(grades(1, 1))
+    assert "local disk" in str(caught.value)
+    assert list(folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("fsync", [True, False])
+def test_it_waits_for_the_disk_when_asked(folder: Path, monkeypatch: pytest.MonkeyPatch, fsync: bool) -> None:
+    calls: list[int] = []
+    monkeypatch.setattr(os, "fsync", calls.append)
+    monkeypatch.setattr("fcntl.F_FULLFSYNC", None, raising=False)
+    journal = Journal(folder, PROCESS, fsync=fsync)
+    journal.append(grades(1, 1))
+    assert bool(calls) == fsync
+    journal.close()
+
+
+def test_a_folder_that_can_not_be_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(JournalError):
+        Journal(tmp_path / "file" / "journal", PROCESS).append(grades(1, 1))
+    with pytest.raises(JournalError):
+        Journal(tmp_path / "file", PROCESS).append(grades(1, 1))
+
+
+def test_a_link_in_place_of_the_folder_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "journal").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(JournalError, match="symbolic link"):
+        Journal(tmp_path / "journal", PROCESS).append(grades(1, 1))
+    told: list[str] = []
+    assert list(orphans(tmp_path / "journal", told.append)) == []
+    assert len(told) == 1
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
+def test_a_link_in_place_of_the_file_is_not_followed(journal: Journal, folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "precious").write_text("precious")
+    folder.mkdir(parents=True)
+    journal.path.symlink_to(tmp_path / "precious")
+    with pytest.raises(JournalError, match="symbolic link"):
+        list(read(journal.path))
+    journal.append(grades(1, 1))
+    assert (tmp_path / "precious").read_text() == "precious"
+    assert ids(journal.path) == ["r1"]
+
+
+def test_only_this_user_may_use_folder_and_file(folder: Path) -> None:
+    before = os.umask(0)
+    try:
+        path = written(folder, grades(1, 1))
+    finally:
+        os.umask(before)
+    modes = [stat.S_IMODE(one.stat().st_mode) for one in (path, folder, folder.parent)]
+    assert modes == [0o600, 0o700, 0o700]
+
+
+# --- drained
+
+
+def test_it_is_removed_when_all_of_it_is_drained_and_numbers_go_on(journal: Journal) -> None:
+    journal.append(grades(1, 3))
+    assert not journal.remove(2)
+    assert journal.remove(3)
+    assert not journal.path.exists()
+    assert journal.remove(3)
+    assert journal.append(grades(4, 1)) == 4
+    assert list(read(journal.path, 3)) == [(4, GradeEntry("r4", 0.5))]
+
+
+def test_it_is_not_an_orphan_while_its_owner_lives(journal: Journal, folder: Path) -> None:
+    journal.append(grades(1, 1))
+    assert taken(folder) == []
+    journal.close()
+    (orphan,) = taken(folder)
+    assert taken(folder) == []  # the other taker has it
+    orphan.close()
+    with taken(folder)[0] as orphan:
+        assert orphan.process == PROCESS.id
+
+
+def test_a_file_that_was_deleted_is_made_again(journal: Journal) -> None:
+    journal.append(grades(1, 1))
+    journal.path.unlink()
+    assert journal.append(grades(2, 1)) == 2
+    assert ids(journal.path) == ["r2"]
+
+
+def test_an_orphan_is_removed_only_after_it_was_read(folder: Path) -> None:
+    path = written(folder, grades(1, 3))
+    (orphan,) = taken(folder)
+    with orphan:
+        assert not orphan.remove()
+        reading = orphan.entries(1)
+        assert next(reading)[0] == 2
+        assert not orphan.remove()
+        assert [number for number, _ in reading] == [3]
+        assert orphan.remove()
+    assert not path.exists()
+    assert taken(folder) == []
+
+
+def test_what_is_not_a_journal_of_this_user_is_reported_and_left(folder: Path, tmp_path: Path) -> None:
+    path = written(folder, grades(1, 1))
+    (tmp_path / "elsewhere.journal").write_bytes(path.read_bytes())
+    (folder / "link.journal").symlink_to(tmp_path / "elsewhere.journal")
+    (folder / "folder.journal").mkdir()
+    os.mkfifo(folder / "fifo.journal", 0o600)
+    (folder / "open.journal").write_bytes(path.read_bytes())
+    (folder / "open.journal").chmod(0o644)
+    (folder / "other.txt").write_text("")
+    told: list[str] = []
+    found = list(orphans(folder, told.append))
+    assert [orphan.path.name for orphan in found] == [path.name]
+    assert sorted(Path(line.split()[0]).stem for line in told) == ["fifo", "folder", "link", "open"]
+    found[0].close()
+
+
+def test_a_file_of_another_user_is_reported_and_left(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written(folder, grades(1, 1))
+    user = os.geteuid()
+    monkeypatch.setattr(os, "geteuid", lambda: user + 1)
+    told: list[str] = []
+    assert list(orphans(folder, told.append)) == []
+    assert len(told) == 1
+    assert "another user" in told[0]
+
+
+def test_an_unreadable_file_is_reported(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written(folder, grades(1, 1))
+
+    def denied(*_: object, **__: object) -> int:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr("os.open", denied)
+    told: list[str] = []
+    assert list(orphans(folder, told.append)) == []
+    assert os.strerror(errno.EACCES) in told[0]
+
+
+def test_what_a_process_left_that_died_while_making_its_file_is_removed(folder: Path) -> None:
+    folder.mkdir(parents=True)
+    (folder / "a-1.new").touch(0o600)
+    assert taken(folder) == []
+    assert list(folder.iterdir()) == []
+
+
+# --- processes
+
+
+def run_script(script: str) -> str:
+    here = Path(__file__)
+    load = f"""
+import importlib.util, sys
+spec = importlib.util.spec_from_file_location("tests_journal", {str(here)!r})
+sys.modules["tests_journal"] = module = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(module)
+"""
+    done = subprocess.run([sys.executable, "-c", load + script], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def in_child(work: Callable[[], None]) -> int:
+    """Fork, do the work in the child, and return its exit status."""
+    pid = os.fork()
+    if pid == 0:
+        try:
+            work()
+        except BaseException:
+            import traceback
+
+            traceback.print_exc()
+            os._exit(1)
+        os._exit(0)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def test_a_forked_child_leaves_its_parent_the_journal_and_makes_its_own(journal: Journal, folder: Path) -> None:
+    journal.append(grades(1, 1))
+
+    def child() -> None:
+        with pytest.raises(JournalError, match="forked"):
+            journal.append(grades(2, 1))
+        journal.forget_after_fork()
+        assert taken(folder) == []  # the parent's lock is still there
+        own = Journal(folder, OTHER)
+        own.append(grades(10, 1))
+
+    assert in_child(child) == 0
+    journal.append(grades(2, 1))
+    assert ids(journal.path) == ["r1", "r2"]
+    (orphan,) = taken(folder)
+    with orphan:
+        assert orphan.process == OTHER.id
+        assert [number for number, _ in orphan.entries()] == [1]
+
+
+def test_a_child_that_forgot_does_not_keep_a_dead_parents_lock(folder: Path) -> None:
+    go_read, go_write = os.pipe()
+
+    def parent() -> None:
+        journal = Journal(folder, PROCESS)
+        journal.append(grades(1, 1))
+        if os.fork() == 0:  # it lives until this test closes the pipe
+            os.close(go_write)
+            journal.forget_after_fork()
+            os.write(ready_write, b"x")
+            os.read(go_read, 1)
+            os._exit(0)
+        os.read(ready_read, 1)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    ready_read, ready_write = os.pipe()
+    assert in_child(parent) == -signal.SIGKILL
+    (orphan,) = taken(folder)
+    orphan.close()
+    for descriptor in (go_read, go_write, ready_read, ready_write):
+        os.close(descriptor)
+
+
+def take_all(folder: Path, barrier: Any, answer: Any) -> None:
+    barrier.wait(60)
+    found = list(orphans(folder, fail))
+    answer.put([orphan.process for orphan in found])
+    barrier.wait(60)  # all hold theirs until all have tried
+
+
+def test_exactly_one_of_several_processes_gets_an_orphan(folder: Path) -> None:
+    names = [f"{number:032x}" for number in range(30)]
+    for name in names:
+        written(folder, grades(1, 1), evolve(PROCESS, id=name))
+    context = multiprocessing.get_context("fork")
+    barrier, answer = context.Barrier(3), context.Queue()
+    takers = [context.Process(target=take_all, args=(folder, barrier, answer)) for _ in range(3)]
+    for taker in takers:
+        taker.start()
+    found = [answer.get(timeout=60) for _ in takers]
+    for taker in takers:
+        taker.join()
+    assert sorted(name for some in found for name in some) == names
+
+
+def test_a_file_that_another_process_removed_meanwhile_is_not_taken(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = written(folder, grades(1, 1))
+    real = module.lock
+
+    def drained_meanwhile(descriptor: int) -> bool:
+        path.unlink()
+        return real(descriptor)
+
+    monkeypatch.setattr(module, "lock", drained_meanwhile)
+    assert taken(folder) == []
+
+
+def append_for_ever(folder: Path, process: ProcessId, acknowledged: int) -> None:
+    journal = Journal(folder, process)
+    for number in range(1, 10**9):
+        journal.append([*ENTRIES, GradeEntry(f"r{number}", 0.5)])
+        os.write(acknowledged, b"%d\n" % number)
+
+
+def test_every_append_that_returned_survives_kill_9(folder: Path) -> None:
+    chance = random.Random(10)
+    for trial in range(25):
+        read_end, write_end = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            os.close(read_end)
+            append_for_ever(folder, evolve(PROCESS, id=f"{trial:032x}"), write_end)
+        os.close(write_end)
+        with os.fdopen(read_end, "rb") as answers:
+            lines = [answers.readline() for _ in range(chance.randrange(1, 40))]
+            os.kill(pid, signal.SIGKILL)
+            lines += answers.read().splitlines(keepends=True)
+        os.waitpid(pid, 0)
+        (orphan,) = taken(folder)
+        with orphan:
+            found = [entry.run_id for _, entry in orphan.entries() if isinstance(entry, GradeEntry)][1::2]
+            assert found == [f"r{number}" for number in range(1, len(found) + 1)]
+            assert len(found) >= max(int(line) for line in lines if line.endswith(b"\n"))
+            assert orphan.remove()
+
+
+def test_another_thread_reads_while_the_owner_appends(journal: Journal) -> None:
+    seen: list[int] = []
+    has_ended = threading.Event()
+
+    def follow() -> None:
+        while True:
+            last_round = has_ended.is_set()
+            for number, _ in read(journal.path, seen[-1] if seen else 0):
+                seen.append(number)
+            if last_round:
+                return
+
+    thread = threading.Thread(target=follow)
+    thread.start()
+    for number in range(300):
+        journal.append(grades(number, 3))
+    has_ended.set()
+    thread.join()
+    assert seen == list(range(1, 901))
+
+
+def test_importing_it_loads_nothing_heavy() -> None:
+    script = (
+        "import sys, victor_autotune_plugin.storage.journal, victor_autotune_plugin.storage.snapshot_file,"
+        " victor_autotune_plugin.storage.stream_slots\n"
+        "print(*{name.split('.')[0] for name in sys.modules})"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert not {"sqlalchemy", "alembic", "numpy", "scipy", "sqlite3", "psycopg", "victor"} & set(done.stdout.split())

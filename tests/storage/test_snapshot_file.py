@@ -1,0 +1,1 @@
+"""The snapshot file: what was saved is loaded, or nothing is."""

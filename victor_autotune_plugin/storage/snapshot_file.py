@@ -1,0 +1,164 @@
+"""The last snapshot of a store in a file, from which a new process decides before it reaches the store.
+
+The file is beside the store's own, in the folder that Victor keeps in the project. It is replaced as a whole, so it may
+be on a network file system. What can't be read as a snapshot counts as missing: the store has everything in it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import zlib
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from attrs import evolve, frozen
+
+from .._model.converter import from_plain, to_plain
+from .._model.experiment import Experiment, TeamState
+from ..errors import StoreUnavailableError
+from .location import create_folder, victor_folder
+from .private_files import create, open_existing, write_all
+
+FILE_NAME: Final = "autotune-snapshot.json"
+"""Name of the file in Victor's folder of a project."""
+
+folder_of: Final = victor_folder
+"""The folder of a project that holds the file."""
+
+_MOST_BYTES: Final = 64 * 2**20
+_HEAD: Final = b'{"format":1,"crc32":"%08x","snapshot":'
+_HEAD_LENGTH: Final = len(_HEAD % 0)
+_TAIL: Final = b"}\n"
+_UNFINISHED: Final = ".new"
+_UNFINISHED_SECONDS: Final = 60.0
+
+_encode: Final = json.JSONEncoder(separators=(",", ":"), default=to_plain).encode
+
+
+@frozen
+class SavedSnapshot:
+    """What a process knew of a store.
+
+    Attributes:
+        store_id: Id of the store.
+        revision: Revision of the store at which it holds.
+        taken_at: Unix time at which the store was read, seconds.
+        teams: States of the teams, without their specs.
+        experiments: The open experiments.
+    """
+
+    store_id: str
+    revision: int
+    taken_at: float
+    teams: tuple[TeamState, ...]
+    experiments: tuple[Experiment, ...]
+
+
+def _no_pause() -> None:
+    """Go on at once."""
+
+
+class SnapshotFile:
+    """The snapshot file of a folder.
+
+    Args:
+        folder: The folder, as `folder_of` names it; created with mode 0700.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / FILE_NAME
+
+    def save(
+        self,
+        store_id: str,
+        revision: int,
+        taken_at: float,
+        teams: Sequence[TeamState],
+        experiments: Sequence[Experiment],
+        *,
+        pause: Callable[[], None] = _no_pause,
+    ) -> None:
+        """Replace the file; a reader sees the old one or the new one.
+
+        Args:
+            store_id: Id of the store.
+            revision: Revision of the store at which the rest holds.
+            taken_at: Unix time at which the store was read, seconds.
+            teams: States of the teams; their specs are left out.
+            experiments: The open experiments.
+            pause: Called between two teams or experiments, so that a thread can let others run.
+
+        Raises:
+            StoreUnavailableError: It can't be written; the old file is as it was.
+        """
+        team_texts, experiment_texts = [], []
+        for team in teams:
+            team_texts.append(_encode(evolve(team, spec=None)))
+            pause()
+        for experiment in experiments:
+            experiment_texts.append(_encode(experiment))
+            pause()
+        head = _encode({"store_id": store_id, "revision": revision, "taken_at": taken_at})
+        lists = f'"teams":[{",".join(team_texts)}],"experiments":[{",".join(experiment_texts)}]'
+        body = f"{head[:-1]},{lists}}}".encode()
+        unfinished = self.path.with_name(f"{FILE_NAME}.{os.urandom(4).hex()}{_UNFINISHED}")
+        try:
+            if len(body) > _MOST_BYTES:
+                raise OSError(f"{len(body)} bytes are more than {_MOST_BYTES}")
+            create_folder(self.path.parent)
+            descriptor = create(unfinished)
+            try:
+                write_all(descriptor, _HEAD % zlib.crc32(body) + body + _TAIL)
+                self._remove_unfinished(os.fstat(descriptor).st_mtime)
+            finally:
+                os.close(descriptor)
+            unfinished.rename(self.path)
+        except OSError as error:
+            with suppress(OSError):
+                unfinished.unlink()
+            raise StoreUnavailableError(
+                f"the snapshot can't be saved: {error.strerror or error}",
+                where=str(self.path),
+                hint=f"Make {self.path.parent} a folder that you may write to and that has space left.",
+            ) from error
+
+    def load(self) -> SavedSnapshot | None:
+        """Read the file.
+
+        Returns:
+            The snapshot, or None when there is no file that this user's processes wrote, or when it is damaged, too
+            large, or of another format. It never raises.
+        """
+        try:
+            descriptor = open_existing(self.path)
+            try:
+                data = _read_whole(descriptor)
+            finally:
+                os.close(descriptor)
+            body = data[_HEAD_LENGTH : -len(_TAIL)]
+            if not data.endswith(_TAIL) or data[:_HEAD_LENGTH] != _HEAD % zlib.crc32(body):
+                return None
+            return from_plain(SavedSnapshot, json.loads(body))
+        except Exception:
+            return None
+
+    def _remove_unfinished(self, now: float) -> None:
+        """Remove what killed processes left; `now` is by the clock of the file system, as the files' times are."""
+        for path in self.path.parent.glob(f"{FILE_NAME}.*{_UNFINISHED}"):
+            with suppress(OSError):
+                if now - path.lstat().st_mtime > _UNFINISHED_SECONDS:
+                    path.unlink()
+
+
+def _read_whole(descriptor: int) -> bytes:
+    size = os.fstat(descriptor).st_size
+    if size > _HEAD_LENGTH + _MOST_BYTES + len(_TAIL):
+        raise ValueError("too large")
+    chunks = []
+    while size > 0 and (chunk := os.read(descriptor, size)):
+        chunks.append(chunk)
+        size -= len(chunk)
+    return b"".join(chunks)
