@@ -40,6 +40,8 @@ from victor_autotune_plugin.storage.journal import (
     read,
 )
 
+pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+
 PROCESS = ProcessId("a" * 32, "host", 4321, 1_700_000_000.5)
 OTHER = ProcessId("b" * 32, "host", 4322, 1_700_000_001.5)
 

@@ -151,9 +151,9 @@ def encode(entry: Entry) -> bytes:
         StoreError: It has a value that could not be read again.
     """
     try:
-        text = _encode(_plain(entry))
-        data = json.loads(text)
+        data = _plain(entry)
         _READERS[data["kind"]](data)
+        text = _encode(data)
     except (PlainDataError, TypeError, ValueError, RecursionError) as error:
         raise StoreError(f"a run can't be journaled: {error}") from error
     if len(text) >= _LONGEST_LINE:

@@ -28,7 +28,7 @@ from attrs import define, frozen
 from .._model.converter import from_plain
 from .._model.process import ProcessId
 from .location import create_folder
-from .private_files import create, is_at, lock, open_existing, write_all
+from .private_files import NotPrivateError, create, is_at, lock, open_existing, write_all
 
 FILE_NAME: Final = "autotune-streams.json"
 """Name of the file in Victor's folder of a project."""
@@ -252,13 +252,22 @@ class StreamSlots:
     def _locked(self) -> Iterator[_File | None]:
         create_folder(self.path.parent)
         try:
-            descriptor = create(self.path, os.O_RDWR)
-        except FileExistsError:
             descriptor = open_existing(self.path, os.O_RDWR)
+        except FileNotFoundError:
+            descriptor = self._created()
+        except NotPrivateError:
+            self.path.unlink()
+            descriptor = self._created()
         try:
             yield _File(descriptor) if self._lock(descriptor) else None
         finally:
             os.close(descriptor)
+
+    def _created(self) -> int:
+        try:
+            return create(self.path, os.O_RDWR)
+        except FileExistsError:  # another process was quicker
+            return open_existing(self.path, os.O_RDWR)
 
     def _lock(self, descriptor: int) -> bool:
         for seconds in _WAITS:
@@ -298,7 +307,7 @@ def _slots(data: bytes) -> _Slots:
     try:
         length = int(data[_HEAD_LENGTH - 9 : _HEAD_LENGTH - 1], 16)
         body = body[:length]
-        if data[:_HEAD_LENGTH] != _HEAD % (zlib.crc32(body), length):
+        if len(body) != length or data[:_HEAD_LENGTH] != _HEAD % (zlib.crc32(body), length):
             return {}
         read = from_plain(dict[str, dict[str, list[tuple[str, int, str | None]]]], json.loads(body))
     except (ValueError, RecursionError):
