@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from victor_autotune_plugin._model.plan import TeamPlan
+from victor_autotune_plugin._values import reading
 from victor_autotune_plugin.configfiles import read_team_config
 from victor_autotune_plugin.errors import AutotuneError
 
@@ -180,17 +181,17 @@ def test_what_is_no_file_is_told(tmp_path: Path) -> None:
     with pytest.raises(AutotuneError, match="can't be read: No such file"):
         read_team_config(tmp_path / "nothing.yaml")
     os.mkfifo(tmp_path / "pipe.yaml")
-    with pytest.raises(AutotuneError, match="is not a file"):
+    with pytest.raises(AutotuneError, match="is a pipe, not a file"):
         read_team_config(tmp_path / "pipe.yaml")
 
 
 def test_a_file_that_may_not_be_read_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "f.yaml").write_text(STEP)
 
-    def refuse(path: Path) -> bytes:
+    def refuse(*_: object) -> int:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(Path, "read_bytes", refuse)  # whoever runs the tests may be allowed to read everything
+    monkeypatch.setattr(reading.os, "open", refuse)  # whoever runs the tests may be allowed to read everything
     with pytest.raises(AutotuneError, match="can't be read: Permission denied"):
         read_team_config(tmp_path / "f.yaml")
 

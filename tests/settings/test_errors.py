@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from victor_autotune_plugin._values import reading
 from victor_autotune_plugin.errors import SettingsError
 
 WRONG = [
@@ -447,10 +448,10 @@ def test_a_file_far_too_large_is_not_parsed(sources) -> None:
 def test_a_file_that_may_not_be_read_is_told(sources, monkeypatch: pytest.MonkeyPatch) -> None:
     path = sources.project_file("mode: auto")
 
-    def refuse(self: object) -> bytes:
+    def refuse(*_: object) -> int:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(type(path), "read_bytes", refuse)
+    monkeypatch.setattr(reading.os, "open", refuse)
     problem, hint = sources.error().split("\n")
     assert problem == ".victor/autotune.yaml: the file can't be read: Permission denied"
     assert hint == f"  Make it a file that you may read: ls -l {path}"

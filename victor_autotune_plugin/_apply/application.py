@@ -15,6 +15,8 @@ from .._model.optimization import OptimizationResult, OptimizationSuggestion, cu
 from .._model.plan import ADHOC_WORKFLOW, EMPTY_PLAN, TeamSpec
 from .._tuning.manual import ManualChanges
 from .._tuning.suggestions import policy_of
+from .._values.nodes import WrongValueError
+from .._values.reading import read_bytes
 from ..errors import AutotuneError, PlanError
 from .optimizations import FILE, OPTIMIZATION, ROLLBACK_CONFIG, VALIDATION, Optimization
 
@@ -176,7 +178,8 @@ class Application:
         evidence = self._evidence(status, trial)
         file, plan = self._target.file, self._suggestion.plan
         if file is not None:
-            evidence[FILE] = _written(file.path, file.write(self._suggestion.suggested_config))
+            made = file.write(self._suggestion.suggested_config, project=self._runtime.project)
+            evidence[FILE] = _written(file.path, made)
             plan, reason = EMPTY_PLAN, f"{reason} Written into {file.path}."
             backup = evidence[FILE]["backup"]
             message = f"{file.path} says so already." if backup is None else f"Written into {file.path}, with a backup."
@@ -309,13 +312,13 @@ def take_back(runtime: Runtime, one: Optimization, reason: str) -> Change:
     if not one.is_noted:
         return runtime.manual.roll_back(one.workflow, one.team_id, reason, change_id=one.change_id)
     if one.file is not None:
-        _restore(one.file)
+        _restore(one.file, runtime.project)
     manual = ManualChanges(runtime.recorder, runtime.hooks)
     key = one.workflow, one.team_id
     return manual.note(key, "rolled_back", reason, evidence={TAKES_BACK: [one.change_id]})
 
 
-def _restore(file: Mapping[str, Any]) -> None:
+def _restore(file: Mapping[str, Any], project: Path) -> None:
     from ..configfiles import restore
 
     path, backup = Path(file["path"]), file["backup"]
@@ -330,8 +333,11 @@ def _restore(file: Mapping[str, Any]) -> None:
         raise AutotuneError("was changed since the optimization was written", where=str(path), hint=hint)
     if not Path(backup).exists():
         raise AutotuneError("the backup is gone", where=backup, hint="Roll the change back by hand.")
-    restore(Path(backup))
+    restore(Path(backup), project=project)
 
 
 def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    try:
+        return hashlib.sha256(read_bytes(path)).hexdigest()
+    except WrongValueError as wrong:
+        raise wrong.told(AutotuneError) from wrong

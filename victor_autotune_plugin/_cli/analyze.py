@@ -48,7 +48,7 @@ def analyze(
     """
     found = _found(metrics, project, workflow, chosen(name, team), skip_bad=skip_bad)
     data = {"teams": [_data(source, key, insights) for source, key, insights in found]}
-    if show.answered(data, output, as_json=as_json):
+    if show.answered(data, output, as_json=as_json, project=project):
         return
     if not found and metrics is not None:
         show.say(f"{metrics} holds no runs{' that can be used' if skip_bad else ''}.")

@@ -93,7 +93,7 @@ def apply(
         "results": [one.to_dict() for one in applier.results],
         "left_out": applier.left_out,
     }
-    if not show.answered(data, output, as_json=as_json) and found:
+    if not show.answered(data, output, as_json=as_json, project=project) and found:
         show.say(applier.summary())
     if any(not one.success for one in applier.results):
         raise typer.Exit(ExitCode.BAD)

@@ -100,7 +100,7 @@ def benchmark(
             run_comparison(comparison, runtime, _new_screen("before or after", runs, as_json=as_json))
         finally:
             runtime.close()
-    _tell(comparison, {"before": str(before), "after": str(after)}, output, as_json=as_json)
+    _tell(comparison, {"before": str(before), "after": str(after)}, output, as_json=as_json, project=project)
 
 
 def _first_settings(runtime: Runtime, definition: Any) -> Settings:
@@ -175,7 +175,7 @@ def validate(
     if not as_json:
         show.say(f"{step} ({definition.name}), {name}: {show.plan_text(plan)}")
     extra = {"workflow": definition.name, "team_id": step, "plan": plan.to_dict()}
-    _tell(comparison, extra, output, as_json=as_json)
+    _tell(comparison, extra, output, as_json=as_json, project=project)
 
 
 def _step(definition: Any, team: str | None) -> str:
@@ -262,13 +262,16 @@ def _new_screen(title: str, runs: int, *, as_json: bool) -> RunsScreen:
     return RunsScreen(title, 2 * runs, bar=not as_json, may_end_early=True)
 
 
-def _tell(comparison: VersionComparison, extra: Mapping[str, Any], output: Path | None, *, as_json: bool) -> None:
+def _tell(
+    comparison: VersionComparison, extra: Mapping[str, Any], output: Path | None, *, as_json: bool, project: Path
+) -> None:
     """Tell the result of a comparison, and end with its exit code.
 
     Args:
         extra: What else belongs in the JSON.
         output: File to write the JSON to, or None.
         as_json: Whether JSON goes to stdout.
+        project: The project's folder.
 
     Raises:
         typer.Exit: With 1 when the treatment failed, or no run of a version succeeded; 130 after Ctrl-C.
@@ -285,7 +288,7 @@ def _tell(comparison: VersionComparison, extra: Mapping[str, Any], output: Path 
         "failures": failures,
         "interrupted": comparison.interrupted,
     }
-    if not show.answered(data, output, as_json=as_json):
+    if not show.answered(data, output, as_json=as_json, project=project):
         _print_trial(result, control, treatment)
         for one in failures[:3]:
             show.say(f"run {one['number']} ({one['version']}) failed: {one['error']}", "red")

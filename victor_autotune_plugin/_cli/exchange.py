@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, Final
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, Final, TextIO
 
 import typer
 
@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
 _MOST_TOLD: Final = 10
 """Bad lines that are told one by one."""
+
+_LONGEST_LINE: Final = 64 << 20
+"""Bytes of a line of an archive; one line holds an experiment with all its observations."""
 
 _REPORTED_RUNS: Final = 300
 _REPORTED_CHANGES: Final = 200
@@ -56,7 +59,7 @@ def report(
     with opened(project) as session:
         teams = [_reported(session, state) for state in session.teams(workflow, chosen(name, team))]
     title = f"Autotune report of {project.absolute().name}"
-    write_text(output, page(teams, title=title, at=time.time()))
+    write_text(output, page(teams, title=title, at=time.time()), project=project)
     if as_json:
         experiments = sum(len(one.experiments) for one in teams)
         show.write_json({"file": str(output), "teams": len(teams), "experiments": experiments})
@@ -102,7 +105,6 @@ def export(
     and the teams' live plans; neither prompt nor output. With --json it is one
     object with `header`, `changes`, `runs`, `experiments` and `teams` instead.
     """
-    from .._values.files import written
     from ..storage import archive
 
     team_id = chosen(name, team)
@@ -114,8 +116,7 @@ def export(
             show.write_json({"header": archive.header(), **parts})
             return
         counts = dict.fromkeys(kinds, 0)
-        target = contextlib.nullcontext(sys.stdout) if output is None else written(output, where=f"--output {output}")
-        with target as file:
+        with _to(output, project) as file:
             file.write(archive.to_line(archive.header()))
             for kind, items in kinds.items():
                 for item in items:
@@ -126,6 +127,14 @@ def export(
         show.write_json({"file": str(output), **counts})
     elif output is not None:
         show.say(f"{output}: {_counted(counts)}.")
+
+
+def _to(output: Path | None, project: Path) -> contextlib.AbstractContextManager[TextIO]:
+    from .._values.files import written
+
+    if output is None:
+        return contextlib.nullcontext(sys.stdout)
+    return written(output, where=f"--output {output}", project=project)
 
 
 def _items(session: OpenProject, workflow: str | None, team_id: str | None) -> dict[str, Iterable[Item]]:
@@ -174,7 +183,7 @@ def import_(
         size = source.seek(0, 2)
         for stage in ("checking", "importing"):
             source.seek(0)
-            lines = tracked(source, f"{stage} {file.name}", size)
+            lines = tracked(_lines(source, str(file)), f"{stage} {file.name}", size)
             if stage == "checking":
                 for _ in archive.read(lines, str(file), bad=bad):
                     pass
@@ -215,10 +224,27 @@ def _opened(path: Path) -> Iterator[Any]:
                 shutil.copyfileobj(_stdin(), copy)
                 yield copy
             return
-        with path.open("rb") as file:
-            yield file
+        from .._values.nodes import WrongValueError
+        from .._values.reading import open_file
+
+        try:
+            source = open_file(path, instead="Name a file, or - to read standard input.")
+        except WrongValueError as wrong:
+            raise wrong.told(AutotuneError) from wrong
+        with source:
+            yield source
     except OSError as error:
         raise AutotuneError(f"can't be read: {error.strerror}", where=str(path)) from error
+
+
+def _lines(source: BinaryIO, name: str) -> Iterator[bytes]:
+    from .._values.nodes import WrongValueError
+    from .._values.reading import lines_of
+
+    try:
+        yield from lines_of(source, name, _LONGEST_LINE)
+    except WrongValueError as wrong:
+        raise wrong.told(AutotuneError) from wrong
 
 
 def _stdin() -> BinaryIO:

@@ -85,7 +85,7 @@ def init(
     """
     begun = _begun(project)
     if not dry_run:
-        begun = _written(begun, force=force)
+        begun = _written(begun, project, force=force)
     if as_json:
         show.write_json(begun.to_dict())
         return
@@ -113,10 +113,10 @@ def _begun(project: Path) -> Begun:
     return Begun(project / folder / FILE_NAME, project / folder / SCHEMA_FILE, starting_text(named), found)
 
 
-def _written(begun: Begun, *, force: bool) -> Begun:
-
+def _written(begun: Begun, project: Path, *, force: bool) -> Begun:
     from .._settings.keys import schema_text
-    from .._values.files import write_atomically
+    from .._values.files import unwritten, write_atomically
+    from .._values.links import followed
 
     file = begun.file
     if file.exists() and not force:
@@ -125,11 +125,13 @@ def _written(begun: Begun, *, force: bool) -> Begun:
     if file.parent.exists() and not file.parent.is_dir():
         raise AutotuneError("is not a folder", where=str(file.parent), hint=f"Move it away: mv {file.parent} FILE")
     try:
+        for one in (begun.schema, file):
+            followed(one, project)
         file.parent.mkdir(mode=0o700, exist_ok=True)
-        write_atomically(begun.schema, schema_text().encode())
-        backup = write_atomically(file, begun.text.encode(), backup=True)
+        write_atomically(begun.schema, schema_text().encode(), project=project)
+        backup = write_atomically(file, begun.text.encode(), backup=True, project=project)
     except OSError as error:
-        raise AutotuneError(f"can't be written: {error.strerror}", where=str(file)) from error
+        raise unwritten(error, error.filename or str(file)) from error
     return evolve(begun, written=True, backup=backup)
 
 
@@ -156,12 +158,12 @@ def schema(
     if output is None:
         typer.echo(text, nl=False)
         return
-    from .._values.files import write_atomically
+    from .._values.files import unwritten, write_atomically
 
     try:
         write_atomically(output, text.encode())
     except OSError as error:
-        raise AutotuneError(f"can't be written: {error.strerror}", where=str(output)) from error
+        raise unwritten(error, str(output)) from error
     if as_json:
         show.write_json({"written": str(output)})
     else:

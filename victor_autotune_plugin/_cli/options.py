@@ -125,21 +125,25 @@ def initial_context(file: Path | None, values: Sequence[str]) -> dict[str, Any]:
             raise AutotuneError(f"{value!r} is not KEY=VALUE", where="--set", hint="Write it like: --set path=src")
         try:
             context[key.strip()] = json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             context[key.strip()] = text
     return context
 
 
 def _context_file(file: Path) -> dict[str, Any]:
+    from .._values.files import read_text
+    from .._values.nodes import WrongValueError
+    from .._values.reading import integer
+
     hint = 'Write an object into it, such as {"path": "src"}.'
     try:
-        data = json.loads(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise AutotuneError(f"can't be read: {error.strerror}", where=f"--context {file}") from error
+        data = json.loads(read_text(file, f"--context {file}", "Name a JSON file.").text, parse_int=integer)
+    except WrongValueError as wrong:
+        raise wrong.told(AutotuneError) from wrong
     except json.JSONDecodeError as error:
         raise AutotuneError(f"is not JSON: {error.msg}", where=f"{file}:{error.lineno}", hint=hint) from error
-    except ValueError as error:
-        raise AutotuneError("is not UTF-8 text", where=f"--context {file}", hint=hint) from error
+    except RecursionError as error:
+        raise AutotuneError("is nested too deeply", where=f"--context {file}", hint=hint) from error
     if not isinstance(data, dict):
         raise AutotuneError("is not a JSON object", where=f"{file}:1", hint=hint)
     return data

@@ -176,8 +176,11 @@ def json_text(data: object) -> str:
     return json.dumps(_finite(data), indent=2, allow_nan=False) + "\n"
 
 
-def answered(data: object, output: Path | None, *, as_json: bool) -> bool:
+def answered(data: object, output: Path | None, *, as_json: bool, project: Path | None = None) -> bool:
     """Write a result as JSON to the file of `--output` and, with `--json`, to stdout.
+
+    Args:
+        project: The project's folder, whose links must not lead the result out of it.
 
     Returns:
         Whether that is the whole answer; a person is told nothing more then.
@@ -185,7 +188,7 @@ def answered(data: object, output: Path | None, *, as_json: bool) -> bool:
     if output is not None:
         from .._values.files import write_text
 
-        write_text(output, json_text(data))
+        write_text(output, json_text(data), project=project)
     if as_json:
         write_json(data)
     return as_json

@@ -68,7 +68,7 @@ def suggest(
             "suggestions": [one.to_dict() for one in found],
             "tuner": None if advised is None else advised.to_dict(),
         }
-        if show.answered(data, output, as_json=as_json):
+        if show.answered(data, output, as_json=as_json, project=project):
             return
         show.say(asked.title(found))
         show.blank()

@@ -15,11 +15,15 @@ from .._analysis.run_history import Row
 from .._model.run import MemberOutcome
 from .._telemetry import conventions as names
 from .._values.nodes import WrongValueError
+from .._values.reading import integer
 from ..errors import MetricsError
 from .row_fields import BadRows, run_of_row
 
 _REQUEST_KEYS: Final = ("resourceSpans", "resource_spans")
 _EXPORT_AGAIN: Final = "Export the traces again."
+_EXPORT_BY_LINES: Final = "Export the traces with one request a line, as the collector's file exporter does."
+_MOST_CHARACTERS: Final = 64 << 20
+"""Characters of a request, which is held whole."""
 
 
 def is_otlp(text: str) -> bool:
@@ -72,21 +76,37 @@ def _spans(file: TextIO, bad: BadRows) -> Iterator[tuple[int, Mapping[str, Any]]
 
 def _requests(file: TextIO, bad: BadRows) -> Iterator[tuple[int, Any]]:
     """Give the requests: one a line, or one that goes over several lines."""
-    first = file.readline()
+    first = file.readline(_MOST_CHARACTERS)
     try:
-        yield 1, json.loads(first)
+        yield 1, _decoded(first)
     except ValueError:
+        text = first + file.read(_MOST_CHARACTERS - len(first))
+        if len(text) >= _MOST_CHARACTERS:
+            message = f"has no request within {_MOST_CHARACTERS:,} characters"
+            raise MetricsError(message, where=bad.source, hint=_EXPORT_BY_LINES) from None
         try:
-            yield 1, json.loads(first + file.read())
-        except (ValueError, RecursionError) as error:
+            yield 1, _decoded(text)
+        except ValueError as error:
             raise MetricsError(f"is not JSON: {error}", where=bad.source, hint=_EXPORT_AGAIN) from None
         return
-    for line, text in enumerate(file, start=2):
+    line = 1
+    while text := file.readline(_MOST_CHARACTERS):
+        line += 1
+        if len(text) >= _MOST_CHARACTERS:
+            message = f"has more than {_MOST_CHARACTERS:,} characters"
+            raise MetricsError(message, where=f"{bad.source}:{line}", hint=_EXPORT_BY_LINES)
         if text.strip():
             try:
-                yield line, json.loads(text)
-            except (ValueError, RecursionError) as error:
+                yield line, _decoded(text)
+            except ValueError as error:
                 bad.add(line, f"is not JSON: {error}", _EXPORT_AGAIN)
+
+
+def _decoded(text: str) -> Any:
+    try:
+        return json.loads(text, parse_int=integer)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
 
 
 def _list(data: Any, *keys: str) -> list[Mapping[str, Any]]:
@@ -101,7 +121,7 @@ def _value(value: Any) -> Any:
     if "intValue" in value:
         try:
             return int(value["intValue"])
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             return None
     if "arrayValue" in value:
         return [_value(item) for item in _list(value["arrayValue"], "values")]
@@ -113,7 +133,7 @@ def _row(span: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str, Any]:
     started = span.get("startTimeUnixNano")
     try:
         timestamp = None if started is None else int(started) / 1e9
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         timestamp = None
     taken_part = found.get(names.PLAN_MEMBERS)
     return {

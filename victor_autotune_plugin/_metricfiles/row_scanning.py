@@ -16,6 +16,7 @@ from typing import Any, Final, TextIO
 from attrs import frozen
 
 from .._values.nodes import WrongValueError
+from .._values.reading import LONGEST_LINE, integer
 from ..errors import MetricsError
 
 _CHUNK: Final = 1 << 20
@@ -26,17 +27,19 @@ _BATCH: Final = 8192
 
 _GUESSES: Final = 2
 
-LONGEST_ROW: Final = 16 << 20
+LONGEST_ROW: Final = LONGEST_LINE
 """Characters that one row may have; a row that is broken is given up after as many."""
 
 # What `raw_decode` calls, without its copying of errors: half the time for a small row.
 _scan: Final[Callable[[str, int], tuple[Any, int]]] = json.JSONDecoder().scan_once  # type: ignore[attr-defined]
 
+_scan_slowly: Final[Callable[[str, int], tuple[Any, int]]] = json.JSONDecoder(parse_int=integer).scan_once  # type: ignore[attr-defined]
+
 _SPACE: Final = re.compile(r"[ \t\r\n]*")
 _BEGIN: Final = re.compile(rb"(?:\xef\xbb\xbf)?[ \t\r\n]*\[[ \t\r\n]*(?=\{)")
 _BETWEEN: Final = re.compile(rb"\}[ \t\r\n]*,[ \t\r\n]*\{")
 _SEPARATOR: Final = re.compile(r"[ \t\r\n]*,[ \t\r\n]*")
-_BROKEN: Final = (StopIteration, json.JSONDecodeError, RecursionError)
+_BROKEN: Final = (StopIteration, ValueError, RecursionError)
 
 Decode = Callable[[str, bool], bool]
 """Takes in the text of whole rows, a JSON list or, if the flag is set, JSON Lines; returns False if it can't."""
@@ -171,7 +174,7 @@ def _elements(buffer: str, place: int) -> tuple[list[Any], list[int], int, Excep
     starts: list[int] = []
     try:
         while True:
-            value, end = _scan(buffer, place)
+            value, end = _scan_any(buffer, place)
             match = _SEPARATOR.match(buffer, end)
             closing = _after_space(buffer, end)
             if match is None and not buffer.startswith("]", closing):
@@ -185,6 +188,16 @@ def _elements(buffer: str, place: int) -> tuple[list[Any], list[int], int, Excep
             place = match.end()
     except _BROKEN as error:
         return rows, starts, place, error
+
+
+def _scan_any(text: str, place: int) -> tuple[Any, int]:
+    """Decode a value whose numbers may have more digits than Python reads."""
+    try:
+        return _scan(text, place)
+    except json.JSONDecodeError:
+        raise
+    except ValueError:
+        return _scan_slowly(text, place)
 
 
 def _lines_of(text: str, place: int, line: int) -> Callable[[int], int]:
@@ -209,8 +222,10 @@ def json_lines(file: TextIO, decode: Decode = _takes_nothing) -> Iterator[Batch]
 
 
 def _line(text: str, start: int) -> Any:
+    if len(text) >= LONGEST_ROW:
+        return _broken(f"has more than {LONGEST_ROW:,} characters")
     try:
-        value, end = _scan(text, start)
+        value, end = _scan_any(text, start)
     except _BROKEN as error:
         return _broken(_message(error))
     return _broken(f"goes on after its end: {text[end : end + 20]!r}") if text[end:].strip() else value
@@ -223,7 +238,8 @@ def csv_rows(file: TextIO, name: str, plain: frozenset[str]) -> Iterator[Batch]:
         MetricsError: The header names a column twice, or the text is not a CSV.
     """
     csv.field_size_limit(LONGEST_ROW)
-    reader = csv.reader(file, strict=True)
+    source = _CsvLines(file)
+    reader = csv.reader(source, strict=True)
     rows: list[Any] = []
     lines: list[int] = []
     line = 1
@@ -243,6 +259,7 @@ def csv_rows(file: TextIO, name: str, plain: frozenset[str]) -> Iterator[Batch]:
                 rows.append(_broken(f"has {len(cells)} cells, and the header has {len(columns)}"))
                 lines.append(line)
             line = reader.line_num + 1
+            source.taken = 0
             if len(rows) >= _BATCH:
                 yield Batch(rows, lines.__getitem__)
                 rows, lines = [], []
@@ -253,9 +270,28 @@ def csv_rows(file: TextIO, name: str, plain: frozenset[str]) -> Iterator[Batch]:
         yield Batch(rows, lines.__getitem__)
 
 
+class _CsvLines:
+    """The lines of a file, of which the cells of one row may take up only so much.
+
+    Attributes:
+        taken: Characters of the row so far.
+    """
+
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
+        self.taken = 0
+
+    def __iter__(self) -> Iterator[str]:
+        while line := self._file.readline(LONGEST_ROW):
+            self.taken += len(line)
+            if self.taken >= LONGEST_ROW:
+                raise csv.Error(f"a row has more than {LONGEST_ROW:,} characters")
+            yield line
+
+
 def _decoded(cell: str) -> Any:
     try:
-        return json.loads(cell, parse_constant=_refuse)
+        return json.loads(cell, parse_constant=_refuse, parse_int=integer)
     except (ValueError, RecursionError):
         return cell
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, TextIO
 
 from .._analysis.run_history import Row, RunHistory
 from .._values.nodes import Scalar, WrongValueError, show
+from .._values.reading import open_file
 from ..errors import MetricsError
 from .otlp import is_otlp, runs_of_traces
 from .row_fields import PLAIN_KEYS, BadRows, run_of_row
@@ -89,6 +90,8 @@ class RunReader:
                 run = run_of_row(row)
             except WrongValueError as wrong:
                 self._bad.add(batch.line(index), wrong.message, wrong.hint)
+            except RecursionError:
+                self._bad.add(batch.line(index), "is nested too deeply", "Take some levels out.")
             else:
                 yield run
 
@@ -97,10 +100,13 @@ class RunReader:
         """Hold the file open, at its beginning, and tell its form; what goes wrong with it is a `MetricsError`."""
         where = self._bad.source
         try:
-            with self._path.open(encoding="utf-8-sig", newline="") as file:
+            source = open_file(self._path, where, "Name a file; what a pipe holds must be put into one first.")
+            with TextIOWrapper(source, encoding="utf-8-sig", newline="") as file:
                 form = self._form(file)
                 file.seek(0)
                 yield file, form
+        except WrongValueError as wrong:
+            raise wrong.told(MetricsError) from None
         except UnicodeDecodeError as error:
             raise MetricsError(f"is not UTF-8 text: {error.reason}", where=where, hint="Save it as UTF-8.") from None
         except OSError as error:

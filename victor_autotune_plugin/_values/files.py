@@ -7,6 +7,7 @@ import errno
 import io
 import os
 import re
+import shutil
 import stat
 import tempfile
 from collections.abc import Iterator
@@ -16,9 +17,10 @@ from typing import BinaryIO, Final, TextIO
 from attrs import frozen
 
 from ..errors import AutotuneError, WorkflowError
+from .links import LinkOutError, followed
 from .nodes import WrongValueError
+from .reading import read_bytes
 
-_MOST_BYTES: Final = 1_000_000
 _BOM: Final = b"\xef\xbb\xbf"
 _BACKUP: Final = re.compile(r"\.bak(-\d+)?$")
 
@@ -37,7 +39,7 @@ class TextFile:
     data: bytes
     text: str
 
-    def replace(self, text: str, *, backup: bool) -> Path | None:
+    def replace(self, text: str, *, backup: bool, project: Path | None = None) -> Path | None:
         """Put another text in its place, all of it or nothing.
 
         A link stays a link, and mode and owner of the file stay.
@@ -45,6 +47,7 @@ class TextFile:
         Args:
             text: The new text; a byte order mark is kept.
             backup: Whether to keep the old file beside it.
+            project: As in `write_atomically`.
 
         Returns:
             The backup, or None without one.
@@ -54,11 +57,13 @@ class TextFile:
         """
         mark = _BOM if self.data.startswith(_BOM) else b""
         try:
-            if self.path.read_bytes() != self.data:
+            if read_bytes(self.path) != self.data:
                 raise WorkflowError("was changed meanwhile", where=str(self.path), hint="Read it again, and repeat.")
-            return write_atomically(self.path, mark + text.encode(), backup=backup)
+            return write_atomically(self.path, mark + text.encode(), backup=backup, project=project)
+        except WrongValueError as wrong:
+            raise wrong.told(WorkflowError) from wrong
         except OSError as error:
-            raise WorkflowError(f"can't be written: {error.strerror}", where=str(self.path)) from error
+            raise unwritten(error, str(self.path), error_class=WorkflowError) from error
 
 
 def read_text(path: Path, shown: str | None = None, instead: str = "Name a YAML or JSON file.") -> TextFile:
@@ -69,18 +74,11 @@ def read_text(path: Path, shown: str | None = None, instead: str = "Name a YAML 
         instead: What to do when it is not a file.
 
     Raises:
-        WrongValueError: It can't be read, or is not UTF-8 text.
+        WrongValueError: It can't be read, is not a regular file, too long, or not UTF-8 text.
     """
     shown = shown or str(path)
     try:
-        found = path.stat()
-        if not stat.S_ISREG(found.st_mode):
-            what = "a folder" if stat.S_ISDIR(found.st_mode) else "not a file"
-            raise WrongValueError(f"this is {what}", instead, shown)
-        if found.st_size > _MOST_BYTES:
-            hint = f"At most {_MOST_BYTES:,} are read; is it the right file?"
-            raise WrongValueError(f"the file has {found.st_size:,} bytes", hint, shown)
-        data = path.read_bytes()
+        data = read_bytes(path, shown, instead=instead)
     except OSError as error:
         missing = isinstance(error, FileNotFoundError | NotADirectoryError)
         hint = instead if missing else f"Make it a file that you may read: ls -l {path}"
@@ -92,23 +90,41 @@ def read_text(path: Path, shown: str | None = None, instead: str = "Name a YAML 
         raise WrongValueError("this is not UTF-8 text", "Save the file as UTF-8.", f"{shown}:{line}") from error
 
 
-def write_atomically(path: Path, data: bytes, *, backup: bool = False) -> Path | None:
+def unwritten(
+    error: OSError, where: str, hint: str | None = None, *, error_class: type[AutotuneError] = AutotuneError
+) -> AutotuneError:
+    """Return the error for people that a file can't be written.
+
+    Args:
+        error: Why not.
+        where: What people call the file.
+        hint: What to do, if it is not a link that leads out of the project.
+    """
+    if isinstance(error, LinkOutError):
+        hint = f"If you trust it, write to where it leads; else remove it: rm {error.filename}"
+    return error_class(f"can't be written: {error.strerror}", where=where, hint=hint)
+
+
+def write_atomically(path: Path, data: bytes, *, backup: bool = False, project: Path | None = None) -> Path | None:
     """Give a file new contents: a reader, also after a crash, finds the old ones or the new ones whole.
 
     Args:
         path: The file, which keeps its mode and owner; or a link, whose target is written. A new file may be read
             and written by its owner alone.
         backup: Whether to keep a file that is there beside it, with `.bak` after its name, or `.bak-2` and so on.
+        project: The project's folder, whose links must not lead out of it; the current folder is one, too.
 
     Returns:
         The backup, or None without one.
 
     Raises:
-        OSError: It can't be written, or would change its owner; everything is as it was.
+        OSError: It can't be written, or would change its owner, or a link of the project leads out of it
+            (`LinkOutError`); everything is as it was.
     """
+    target = _target(path, project)
     kept = _keep(path) if backup and path.exists() else None
     try:
-        with _replacement(Path(os.path.realpath(path)), private=False) as file:
+        with _replacement(target, private=False) as file:
             file.write(data)
     except BaseException:
         if kept is not None:
@@ -118,12 +134,13 @@ def write_atomically(path: Path, data: bytes, *, backup: bool = False) -> Path |
 
 
 @contextlib.contextmanager
-def written(path: Path, *, where: str | None = None, error: type[AutotuneError] = AutotuneError) -> Iterator[TextIO]:
+def written(path: Path, *, where: str | None = None, project: Path | None = None) -> Iterator[TextIO]:
     """Open a file for results for the time of a block; it takes its place when the block ends without an error.
 
     Args:
         path: The file; one that exists is replaced. Either way its owner alone may read it then.
         where: What errors call the file, such as `--output runs.json`.
+        project: As in `write_atomically`.
 
     Yields:
         The open file, UTF-8, whose line ends stay as they are written.
@@ -133,30 +150,45 @@ def written(path: Path, *, where: str | None = None, error: type[AutotuneError] 
     """
     where = where or str(path)
     if path.is_dir():
-        raise error("is a folder", where=where, hint="Name a file in it.")
+        raise AutotuneError("is a folder", where=where, hint="Name a file in it.")
     try:
-        with _replacement(Path(os.path.realpath(path)), private=True) as data:
+        with _replacement(_target(path, project), private=True) as data:
             text = io.TextIOWrapper(data, encoding="utf-8", newline="")
             yield text
             text.flush()
     except OSError as problem:
         hint = "Make room, or name a file in a folder that you may write to."
-        raise error(f"can't be written: {problem.strerror}", where=where, hint=hint) from problem
+        raise unwritten(problem, where, hint) from problem
 
 
-def write_text(path: Path, text: str, option: str = "--output") -> None:
+def write_text(path: Path, text: str, option: str = "--output", *, project: Path | None = None) -> None:
     """Write a file of results whole.
 
     Args:
         path: As in `written`.
         text: What it holds.
         option: The option that named it, for the error.
+        project: As in `write_atomically`.
 
     Raises:
         AutotuneError: As in `written`.
     """
-    with written(path, where=f"{option} {path}") as file:
+    with written(path, where=f"{option} {path}", project=project) as file:
         file.write(text)
+
+
+def _target(path: Path, project: Path | None) -> Path:
+    """Return the regular file, or none yet, that a path leads to.
+
+    Raises:
+        OSError: It is something else, or a link of the project leads out of it.
+    """
+    target = followed(path, project)
+    with contextlib.suppress(FileNotFoundError):
+        mode = target.stat().st_mode
+        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+            raise OSError(errno.EINVAL, "it is not a regular file", str(path))
+    return target
 
 
 @contextlib.contextmanager
@@ -192,7 +224,6 @@ def _replacement(target: Path, *, private: bool) -> Iterator[BinaryIO]:
 
 
 def _keep(path: Path) -> Path:
-    data = path.read_bytes()
     number = 1
     while True:
         copy = path.with_name(f"{path.name}.bak" + (f"-{number}" if number > 1 else ""))
@@ -202,9 +233,9 @@ def _keep(path: Path) -> Path:
             number += 1
             continue
         try:
-            with os.fdopen(handle, "wb") as file:
-                os.fchmod(handle, stat.S_IMODE(path.stat().st_mode))
-                file.write(data)
+            with os.fdopen(handle, "wb") as file, path.open("rb") as old:
+                os.fchmod(handle, stat.S_IMODE(os.fstat(old.fileno()).st_mode))
+                shutil.copyfileobj(old, file)
                 file.flush()
                 os.fsync(handle)
         except BaseException:
@@ -213,11 +244,12 @@ def _keep(path: Path) -> Path:
         return copy
 
 
-def restore(backup: Path) -> Path:
+def restore(backup: Path, *, project: Path | None = None) -> Path:
     """Put a backup back in the place of the file that it was made of. The backup stays.
 
     Args:
         backup: What `TeamConfigFile.write` returned.
+        project: The project's folder, whose links must not lead out of it; the current folder is one, too.
 
     Returns:
         The file.
@@ -229,7 +261,9 @@ def restore(backup: Path) -> Path:
         raise WorkflowError("is not a backup", where=str(backup), hint="The name of a backup ends with .bak or .bak-N.")
     path = backup.with_name(_BACKUP.sub("", backup.name))
     try:
-        write_atomically(path, backup.read_bytes())
+        write_atomically(path, read_bytes(backup), project=project)
+    except WrongValueError as wrong:
+        raise wrong.told(WorkflowError) from wrong
     except OSError as error:
-        raise WorkflowError(f"can't be restored: {error.strerror}", where=str(backup)) from error
+        raise unwritten(error, str(path), error_class=WorkflowError) from error
     return path

@@ -118,6 +118,7 @@ class _Tree:
         self._yaml = YAML(typ="safe", pure=True)
         self._known: dict[int, Node] = {}
         self._open: set[int] = set()
+        self._merges = 0
 
     def node(self, node: YamlNode) -> Node:
         """Return our own node."""
@@ -162,8 +163,11 @@ class _Tree:
     def _merged(self, node: Node) -> list[tuple[Scalar, Node]]:
         """Pairs that a merge key (`<<`) brings in; of several mappings the first wins."""
         if isinstance(node, Table):
+            self._merges += 1 + len(node.pairs)
+            if self._merges > _MOST_VALUES:
+                raise WrongValueError("its aliases make this huge", "Write out what they stand for.", node.where)
             return list(node.pairs)
-        if isinstance(node, Items):
+        if isinstance(node, Items) and not any(isinstance(item, Items) for item in node.items):
             return [pair for item in node.items for pair in self._merged(item)]
         raise WrongValueError("`<<` merges mappings only", "Give it an alias of a mapping: `<<: *name`.", node.where)
 

@@ -14,6 +14,8 @@ from attrs import field, frozen
 
 from .._model.plan import TeamSpec
 from .._settings.keys import SCHEMA_FILE, shipped
+from .._values.nodes import WrongValueError
+from .._values.reading import read_bytes
 from .._values.yaml_tree import load
 from ..errors import WorkflowError
 from .declarations import step_spec, team_steps
@@ -24,7 +26,6 @@ MOST_FILES: Final = 5_000
 
 _SKIPPED: Final = frozenset({"node_modules", "site-packages", "__pycache__", "venv", "build", "dist"})
 _TEAM: Final = re.compile(r"""["']?type["']?\s*:\s*["']?team\b""")
-_MOST_BYTES: Final = 1_000_000
 
 _HEAD: Final = f"""\
 # yaml-language-server: $schema={SCHEMA_FILE}
@@ -97,9 +98,9 @@ def find_teams(project: Path, victor_folder: str) -> Found:
             return Found(found, broken, cut=True)
         file = path.relative_to(project)
         try:
-            if path.stat().st_size > _MOST_BYTES or not _TEAM.search(path.read_text("utf-8", errors="replace")):
+            if not _TEAM.search(read_bytes(path).decode("utf-8", errors="replace")):
                 continue
-        except OSError:
+        except (OSError, WrongValueError):
             continue
         try:
             found += _teams(path, file)

@@ -95,12 +95,15 @@ class TeamConfigFile:
             raise WorkflowError("can't be changed without changing more", where=str(self.path), hint=hint)
         return editor.text
 
-    def write(self, change: TeamPlan | Mapping[str, Any], *, backup: bool = True) -> Path | None:
+    def write(
+        self, change: TeamPlan | Mapping[str, Any], *, backup: bool = True, project: Path | None = None
+    ) -> Path | None:
         """Write a change into the file: all of it or nothing, comments and order kept.
 
         Args:
             change: As in `placement`.
             backup: Whether to keep the file as it was beside it.
+            project: The project's folder, whose links must not lead out of it; the current folder is one, too.
 
         Returns:
             The backup, which `restore` puts back; None without one, and when there is nothing to change.
@@ -110,7 +113,7 @@ class TeamConfigFile:
             PlanError: As in `placement`.
         """
         text = self.rendered(change)
-        return None if text == self._file.text else self._file.replace(text, backup=backup)
+        return None if text == self._file.text else self._file.replace(text, backup=backup, project=project)
 
     def _plan(self, change: TeamPlan | Mapping[str, Any]) -> TeamPlan:
         if isinstance(change, TeamPlan):

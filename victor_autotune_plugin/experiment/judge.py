@@ -132,9 +132,7 @@ class Judge:
     def _is_full(self) -> bool:
         most = self._policy.max_runs_per_arm
         counted = self._runs[CONTROL] + self._runs[TREATMENT] + self._ignored["unmeasured"]
-        return (
-            min(self._runs.values()) >= most or counted >= 2 * most or len(self._places) >= 2 * most * REPEATED_LIMIT
-        )
+        return min(self._runs.values()) >= most or counted >= 2 * most or len(self._places) >= 2 * most * REPEATED_LIMIT
 
     def _look(self) -> None:
         """Decide, or say why not yet."""
