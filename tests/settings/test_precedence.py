@@ -96,12 +96,12 @@ def test_metadata_without_a_named_source_is_explained_by_its_workflow(sources) -
 
 
 def test_explain_hides_the_password_of_the_database(sources) -> None:
-    sources.project_file("database_url: postgresql://me:s3cret@host/db")
+    sources.user_file("database_url: postgresql://me:s3cret@host/db")
     book = sources.load()
     assert book.database_url == "postgresql://me:s3cret@host/db"
     rows = {key: (value, source) for key, value, source in book.explain("w", "t")}
     assert "s3cret" not in str(rows)
-    assert rows["database_url"][1] == ".victor/autotune.yaml:1"
+    assert rows["database_url"][1] == "~/.victor/autotune.yaml:1"
 
 
 def test_sub_teams_can_be_set_in_a_file_and_in_the_environment(sources) -> None:

@@ -2,54 +2,32 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Callable, Iterator
 from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, version
 from pathlib import Path
-from typing import Any, Final
-
-from attrs import asdict, frozen
+from typing import Final
 
 from .._host import seams
 from .._settings import FILE_NAME, SettingsResolver, victor_dir_name
+from .._settings.trust import TRUST_COMMAND
 from .._tuning.hookmanager import HookManager
 from ..errors import AutotuneError, SettingsError, StoreError
 from ..hookspecs import PROJECT
 from ..storage import Store, default_url
 from ..storage.location import target_of, without_secrets
 from . import rendering as show
-
-OK: Final = "ok"
-WARN: Final = "warn"
-BAD: Final = "bad"
+from .check import BAD, OK, WARN, Check
+from .permissions import permissions
+from .trust import acting_sources
 
 FRESH_SECONDS: Final = 24 * 3600
 """A remembered fault that is older is shown, but no longer counted as wrong."""
 
 _TESTED: Final = "0.9"
 _ENTRY_POINT: Final = "victor_autotune_plugin.plugin:plugin"
-
-
-@frozen
-class Check:
-    """What was looked at and found.
-
-    Attributes:
-        name: What was looked at.
-        status: `ok`, `warn`: worth knowing, or `bad`: something is wrong.
-        found: What was found.
-        hint: What to do about it, or None.
-    """
-
-    name: str
-    status: str
-    found: str
-    hint: str | None = None
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain JSON-able data; `mend` is what 0.1 called the hint, and goes in 0.3."""
-        return asdict(self) | {"mend": self.hint}
 
 
 def examine(project: Path) -> list[Check]:
@@ -68,6 +46,8 @@ def examine(project: Path) -> list[Check]:
         ("plugin", _plugin),
         ("interception", _seams),
         ("settings", lambda: _settings(project, resolver)),
+        ("trust", lambda: _trust(project, resolver[0]) if resolver else iter(())),
+        ("permissions", lambda: _permissions(project, resolver)),
         ("store", lambda: _store(project, resolver[0]) if resolver else _no_store()),
         ("hooks", _hooks),
         ("telemetry", _telemetry),
@@ -122,7 +102,7 @@ def _settings(project: Path, resolver: list[SettingsResolver]) -> Iterator[Check
     found = [str(file) for file in files if file.exists()]
     found += sorted(f"env {name}" for name in os.environ if name.startswith("VICTOR_AUTOTUNE_"))
     try:
-        resolver.append(SettingsResolver.load(project))
+        resolver.append(SettingsResolver.load(project, log=False))
     except SettingsError as error:
         where = "" if error.where is None else f"{error.where}: "
         yield Check(
@@ -132,14 +112,39 @@ def _settings(project: Path, resolver: list[SettingsResolver]) -> Iterator[Check
     yield Check("settings", OK, ", ".join(found) if found else f"none found, so defaults apply (file: {files[-1]})")
 
 
+def _trust(project: Path, resolver: SettingsResolver) -> Iterator[Check]:
+    trusted = []
+    for source in acting_sources(project, resolver):
+        listed = ", ".join(f"{one.path} ({one.where})" for one in source.settings)
+        if resolver.trust.trusts(project, source):
+            trusted.append(listed)
+        else:
+            yield Check(f"trust in {source.name}", WARN, f"ignored until you trust it: {listed}", TRUST_COMMAND)
+    if trusted:
+        yield Check("trust", OK, f"you trust: {'; '.join(trusted)}")
+    if resolver.trust.problem is not None:
+        hint = f"Put that right, or move it away: mv {resolver.trust.path} {resolver.trust.path}.old"
+        yield Check("trust file", WARN, f"{resolver.trust.path} does not count: {resolver.trust.problem}", hint)
+
+
+def _permissions(project: Path, resolver: list[SettingsResolver]) -> Iterator[Check]:
+    users = file = None
+    if resolver:
+        users = resolver[0].trust.path.parent
+        with contextlib.suppress(StoreError):
+            file = target_of(resolver[0].database_url or default_url(project), 0.2).file
+    yield from permissions(project, users, file)
+
+
 def _no_store() -> Iterator[Check]:
     yield Check("store", WARN, "not looked at, since the settings that name it are wrong")
 
 
 def _store(project: Path, resolver: SettingsResolver) -> Iterator[Check]:
-    url = resolver.database_url or default_url(project)
-    shown = without_secrets(url)
+    shown = "store"
     try:
+        url = resolver.database_url or default_url(project)
+        shown = without_secrets(url)
         file = target_of(url, 0.2).file
         if file is not None and not file.exists():
             yield Check("store", OK, f"{shown}: not there yet; the first run creates it")

@@ -11,7 +11,8 @@ from .options import HERE, Json, Project
 
 def doctor(project: Project = HERE, as_json: Json = False) -> None:
     """Check Victor, settings, store, hook packages and telemetry; exit code 1 if something is wrong."""
-    from .checks import BAD, examine
+    from .check import BAD
+    from .checks import examine
 
     checks = examine(project)
     bad = [check for check in checks if check.status == BAD]

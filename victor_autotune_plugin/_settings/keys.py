@@ -88,6 +88,15 @@ def leaves(strategies: Iterable[str] = STRATEGIES) -> dict[str, Kind]:
 DATABASE_URL_KIND: Final = OrNone(Url())
 
 
+def shown_value(key: str, value: object) -> str:
+    """Return the whole value of a key in one line of JSON, without a password in a database URL."""
+    if key == DATABASE_URL and isinstance(value, str):
+        from ..storage.location import without_secrets
+
+        value = without_secrets(value)
+    return json.dumps(value, ensure_ascii=False, default=str)
+
+
 SCHEMA_FILE: Final = "autotune.schema.json"
 """Name of the shipped schema, and of the copy that `init` puts beside a settings file."""
 

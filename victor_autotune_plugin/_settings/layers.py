@@ -8,7 +8,7 @@ from typing import Final, cast
 
 from attrs import field, frozen
 
-from .._values.fields import Kind
+from .._values.fields import Acting, Kind
 from .._values.names import did_you_mean
 from .._values.nodes import Node, Table, WrongValueError, from_plain, is_null, show
 from ..errors import SettingsError
@@ -27,10 +27,15 @@ Scope = tuple[str, ...]
 
 @frozen
 class Entry:
-    """A checked value and where it stands."""
+    """A checked value and where it stands.
+
+    Attributes:
+        written: The value as it is written, as plain data; only of a key that may make the machine act.
+    """
 
     value: object
     where: str
+    written: object = None
 
 
 @frozen
@@ -100,7 +105,8 @@ class Layer:
             self.failed.add(key)
             self.problems.append(Problem(wrong.where or node.where, path, wrong.message, wrong.hint))
         else:
-            self.scopes.setdefault(scope, {})[key] = Entry(value, node.where)
+            written = node.plain() if key == DATABASE_URL or isinstance(kind, Acting) else None
+            self.scopes.setdefault(scope, {})[key] = Entry(value, node.where, written)
 
 
 @frozen

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from .._model.plan import Limits, TeamPlan
-from .._values.fields import NameList, Text
+from .._values.fields import Acting, NameList, Text
 from .._values.nodes import from_plain
 from .keys import leaves
 from .layers import Entry, Layer, Problem, Scope, SourceReader, raise_if_any
@@ -118,7 +118,9 @@ def own_settings(workflow: str, team_id: str, metadata: object, where: str) -> S
     """
     kinds = {**leaves(), "strategies": NameList(Text())}
     layer = SourceReader(kinds).scope(from_plain(metadata, where), (workflow,), "metadata.autotune")
-    entries = merge([layer], workflow, team_id, kinds)
+    # What acts is not needed of a file that is read to be changed, so nobody has to trust it.
+    counting = [key for key, kind in kinds.items() if not isinstance(kind, Acting)]
+    entries = merge([layer], workflow, team_id, counting)
     settings = build(entries, STRATEGIES)
     problems = list(layer.problems)
     problems += [problem for keys, problem in contradictions(settings, entries) if layer.failed.isdisjoint(keys)]

@@ -10,6 +10,8 @@ from time import monotonic
 from types import MappingProxyType
 from typing import Any, Final
 
+from attrs import frozen
+
 from .._values.fields import Kind
 from .._values.nodes import from_plain
 from ..errors import SettingsError
@@ -27,6 +29,7 @@ from .layers import (
 )
 from .merge import build, contradictions, merge
 from .team_settings import STRATEGIES, Price, Settings, find_price
+from .trust import TRUST_FILE, ActingSource, TrustStore, trusted_part
 
 SECONDS_BETWEEN_LOOKS: Final = 1.0
 """How often at most `SettingsResolver.changed` looks at the files."""
@@ -46,8 +49,14 @@ class SettingsResolver:
         forced: list[Layer],
         looks: dict[Path, tuple[int, ...] | None],
         arguments: dict[str, Any],
+        trust: TrustStore,
+        acting: ActingSource | None,
     ) -> None:
         """Take what `load` read: layers are the weakest first, `looks` is what each file looked like before."""
+        self._project = Path(arguments["project"])
+        self._log: bool = arguments["log"]
+        self._trust = trust
+        self._acting = acting
         self._kinds = kinds
         self._strategies = strategies
         self._files = files
@@ -78,6 +87,7 @@ class SettingsResolver:
         environ: Mapping[str, str] | None = None,
         overrides: Mapping[str, object] | None = None,
         extra_strategies: Iterable[str] = (),
+        log: bool = True,
     ) -> SettingsResolver:
         """Read all sources.
 
@@ -87,6 +97,7 @@ class SettingsResolver:
             environ: Environment variables; by default the process's.
             overrides: Values of command-line options by dotted key; None sets nothing.
             extra_strategies: Names of strategies that third parties brought.
+            log: Whether to log, once a process, what is ignored for want of the user's trust.
 
         Raises:
             SettingsError: Something in a source is wrong; the message tells all of it.
@@ -96,9 +107,19 @@ class SettingsResolver:
         kinds = leaves(strategies)
         files: list[Layer] = []
         looks: dict[Path, tuple[int, ...] | None] = {}
-        for path, shown in _places(Path(project), home, variables):
-            looks[path] = _look(path)
-            files.append(from_file(path, shown, kinds))
+        places = tuple(_places(Path(project), home, variables))
+        keeps_trust = places[0].path.with_name(TRUST_FILE)
+        looks[keeps_trust] = _look(keeps_trust)
+        # A user without a home can't trust anything: the folder is the project's own.
+        has_home = not places[0].is_projects
+        trust = TrustStore.load(keeps_trust) if has_home else TrustStore(keeps_trust, problem="you have no home folder")
+        acting: ActingSource | None = None
+        for place in places:
+            looks[place.path] = _look(place.path)
+            layer = from_file(place.path, place.shown, kinds)
+            if place.is_projects:
+                layer, acting = trusted_part(layer, place.shown, Path(project), kinds, trust, log=log)
+            files.append(layer)
         forced = [from_environ(variables, kinds), from_overrides(overrides or {}, kinds)]
         arguments = {
             "project": project,
@@ -106,8 +127,18 @@ class SettingsResolver:
             "environ": environ,
             "overrides": overrides,
             "extra_strategies": strategies,
+            "log": log,
         }
-        resolver = cls(kinds=kinds, strategies=strategies, files=files, forced=forced, looks=looks, arguments=arguments)
+        resolver = cls(
+            kinds=kinds,
+            strategies=strategies,
+            files=files,
+            forced=forced,
+            looks=looks,
+            arguments=arguments,
+            trust=trust,
+            acting=acting,
+        )
         resolver._check()
         return resolver
 
@@ -134,6 +165,24 @@ class SettingsResolver:
     def database_url(self) -> str | None:
         """URL of the store, or None for the project's own SQLite file."""
         return None if self._url is None or self._url.value is None else str(self._url.value)
+
+    @property
+    def trust(self) -> TrustStore:
+        """What the user trusts."""
+        return self._trust
+
+    @property
+    def acting(self) -> ActingSource | None:
+        """What the project's file sets by which the machine acts, trusted or not, or None."""
+        return self._acting
+
+    def acting_of(self, workflow: str, metadata: object, metadata_source: str | None = None) -> ActingSource | None:
+        """Return what a workflow's own metadata sets by which the machine acts, trusted or not, or None.
+
+        Raises:
+            SettingsError: The metadata refers to itself.
+        """
+        return self._own(workflow, metadata, metadata_source)[1]
 
     @property
     def prices(self) -> Mapping[str, Price]:
@@ -165,7 +214,7 @@ class SettingsResolver:
         known = self._cache.get((workflow, team_id))
         if known is not None and known[0] == metadata:
             return known[1]
-        own = self._own(workflow, metadata, metadata_source)
+        own, _ = self._own(workflow, metadata, metadata_source)
         entries = self._entries(workflow, team_id, own)
         settings = build(entries, self._strategies)
         problems = list(own.problems)
@@ -194,7 +243,7 @@ class SettingsResolver:
             SettingsError: As in `for_team`.
         """
         settings = self.for_team(workflow, team_id, metadata, metadata_source)
-        entries = self._entries(workflow, team_id, self._own(workflow, metadata, metadata_source))
+        entries = self._entries(workflow, team_id, self._own(workflow, metadata, metadata_source)[0])
         rows: list[tuple[str, object, str]] = []
         for key in self._kinds:
             source = entries[key].where if key in entries else "default"
@@ -208,16 +257,17 @@ class SettingsResolver:
         rows.extend((key, entry.value, entry.where) for key, entry in sorted(self._price_entries.items()))
         return tuple(rows)
 
-    def _own(self, workflow: str, metadata: object, source: str | None) -> Layer:
-        """Read a workflow's own metadata."""
+    def _own(self, workflow: str, metadata: object, source: str | None) -> tuple[Layer, ActingSource | None]:
+        """Read a workflow's own metadata: what counts of it, and what acts."""
         if metadata is None:
-            return Layer()
+            return Layer(), None
         where = source or f"workflow {workflow} (metadata.autotune)"
         try:
             node = from_plain(metadata, where)
         except RecursionError as error:
             raise SettingsError("this refers to itself", where=where, hint="Take the alias (`*name`) out.") from error
-        return SourceReader(self._kinds).scope(node, (workflow,), "")
+        layer = SourceReader(self._kinds).scope(node, (workflow,), "")
+        return trusted_part(layer, f"workflow {workflow}", self._project, self._kinds, self._trust, log=self._log)
 
     def _entries(self, workflow: str, team_id: str, own: Layer) -> dict[str, Entry]:
         return merge((*self._files, own, *self._forced), workflow, team_id, self._kinds)
@@ -243,17 +293,34 @@ class SettingsResolver:
                     yield scope[0], scope[1] if len(scope) == 2 else ""
 
 
-def _places(project: Path, home: Path | None, environ: Mapping[str, str]) -> Iterator[tuple[Path, str]]:
-    """Give the settings files and their names for people, the weakest first."""
+@frozen
+class _Place:
+    """A place of a settings file.
+
+    Attributes:
+        path: The file.
+        shown: Its name for people.
+        is_projects: Whether it comes with the project, so that the user need not know what is in it.
+    """
+
+    path: Path
+    shown: str
+    is_projects: bool
+
+
+def _places(project: Path, home: Path | None, environ: Mapping[str, str]) -> Iterator[_Place]:
+    """Give the places of settings files, the weakest first."""
     folder = victor_dir_name(environ)
     own = project / folder / FILE_NAME
     try:
         users = (Path.home() if home is None else home) / folder / FILE_NAME
     except RuntimeError:  # the process has no home
-        users = own
-    if users.absolute() != own.absolute():
-        yield users, f"~/{folder}/{FILE_NAME}"
-    yield own, f"{folder}/{FILE_NAME}"
+        yield _Place(own, f"{folder}/{FILE_NAME}", True)
+        return
+    is_users = users.absolute() == own.absolute()
+    if not is_users:
+        yield _Place(users, f"~/{folder}/{FILE_NAME}", False)
+    yield _Place(own, f"{folder}/{FILE_NAME}", not is_users)
 
 
 def _look(path: Path) -> tuple[int, ...] | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
 from attrs import frozen
@@ -328,6 +328,41 @@ class OrNone(Kind):
         if "enum" in inner:
             return {"enum": [*cast("list[object]", inner["enum"]), None]}
         return inner | {"type": [inner["type"], "null"]}
+
+
+@frozen
+class Acting(Kind):
+    """Something by which the machine acts: from a project's own files it counts only once the user trusts it.
+
+    A key that is given twice anywhere in it is wrong: a person must be shown the one that counts.
+    """
+
+    of: Kind
+
+    def read(self, node: Node) -> Any:
+        """Return the other kind's value."""
+        _check_unique(node)
+        return self.of.read(node)
+
+    def parse(self, text: str) -> object:
+        """Return what the other kind makes of the text."""
+        return self.of.parse(text)
+
+    def schema(self) -> dict[str, Any]:
+        """Return the other kind's."""
+        return self.of.schema()
+
+
+def _check_unique(node: Node) -> None:
+    below: Iterable[Node] = node.items if isinstance(node, Items) else ()
+    if isinstance(node, Table):
+        names = [str(key.value) for key, _ in node.pairs]
+        for number, (key, _) in enumerate(node.pairs):
+            if names[number] in names[:number]:
+                raise WrongValueError(f"'{names[number]}' is given twice", "Leave one of them out.", key.where)
+        below = [value for _, value in node.pairs]
+    for one in below:
+        _check_unique(one)
 
 
 @frozen

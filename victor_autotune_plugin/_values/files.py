@@ -183,7 +183,7 @@ def _target(path: Path, project: Path | None) -> Path:
     Raises:
         OSError: It is something else, or a link of the project leads out of it.
     """
-    target = followed(path, project)
+    target = followed(path, Path(), *([] if project is None else [project]))
     with contextlib.suppress(FileNotFoundError):
         mode = target.stat().st_mode
         if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):

@@ -6,9 +6,14 @@ into the project into one elsewhere. A path that a person names may lead anywher
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 from pathlib import Path
+from typing import Final
+
+SIDE_FILES: Final = ("-wal", "-shm", "-journal")
+"""What SQLite adds to the name of a database file for the files that it writes beside it."""
 
 
 class LinkOutError(PermissionError):
@@ -18,18 +23,20 @@ class LinkOutError(PermissionError):
         super().__init__(errno.EPERM, f"the link {link} leads out of the project, to {target}", str(link))
 
 
-def followed(path: Path, project: Path | None = None) -> Path:
+def followed(path: Path, *projects: Path) -> Path:
     """Return the file that a path leads to, free of links. The file need not exist.
 
     Args:
         path: The path.
-        project: The project's folder. The current folder counts as one, too.
+        projects: Folders whose links must not lead out of them. Those of the user's home are the user's own.
 
     Raises:
         LinkOutError: A link in the project leads out of it.
         OSError: A link leads to itself.
     """
-    folders = {os.path.realpath(folder) for folder in (Path(), project) if folder is not None}
+    folders = {os.path.realpath(folder) for folder in projects}
+    with contextlib.suppress(RuntimeError):  # the process has no home
+        folders.discard(os.path.realpath(Path.home()))
     here = Path(path.absolute().anchor)
     for part in path.absolute().parts[1:]:
         step = here.parent if part == ".." else here / part

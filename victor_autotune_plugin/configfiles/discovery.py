@@ -6,7 +6,7 @@ import os
 import re
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping
-from itertools import groupby
+from itertools import groupby, islice
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,7 +14,7 @@ from attrs import field, frozen
 
 from .._model.plan import TeamSpec
 from .._settings.keys import SCHEMA_FILE, shipped
-from .._values.nodes import WrongValueError
+from .._values.nodes import Node, WrongValueError
 from .._values.reading import read_bytes
 from .._values.yaml_tree import load
 from ..errors import WorkflowError
@@ -97,16 +97,48 @@ def find_teams(project: Path, victor_folder: str) -> Found:
         if looked > MOST_FILES:
             return Found(found, broken, cut=True)
         file = path.relative_to(project)
-        try:
-            if not _TEAM.search(read_bytes(path).decode("utf-8", errors="replace")):
-                continue
-        except (OSError, WrongValueError):
+        if not _TEAM.search(_bytes(path).decode("utf-8", errors="replace")):
             continue
         try:
             found += _teams(path, file)
         except WorkflowError as error:
             broken.append(error)
     return Found(found, broken)
+
+
+def find_own_settings(project: Path, victor_folder: str, also: Iterable[Path] = ()) -> Iterator[tuple[str, Node, str]]:
+    """Give the settings that the project's workflows with team steps hold themselves, in `metadata.autotune`.
+
+    Args:
+        project: Its folder, which is searched as by `find_teams`.
+        victor_folder: As for `find_teams`.
+        also: Further workflow files.
+
+    Yields:
+        Name of the workflow, its settings, and where they stand.
+
+    Raises:
+        WorkflowError: One of the further files can't be used.
+    """
+    files = [(path, path) for path in also]
+    found = islice(_yaml_files(project, victor_folder), MOST_FILES)
+    files += [(path, path.relative_to(project)) for path in found if b"autotune" in _bytes(path)]
+    for path, shown in files:
+        try:
+            steps = list(team_steps(load(path, shown)[1]))
+        except WorkflowError:
+            if path is shown:
+                raise
+            continue
+        own = {step.workflow: step.own_settings for step in steps}
+        yield from ((workflow, *settings) for workflow, settings in own.items() if settings is not None)
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        return read_bytes(path)
+    except (OSError, WrongValueError):
+        return b""
 
 
 def _teams(path: Path, file: Path) -> list[FoundTeam]:

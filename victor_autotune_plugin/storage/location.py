@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 from attrs import field, frozen
 
+from .._values.links import SIDE_FILES, followed
 from ..errors import StoreUnavailableError
 
 if TYPE_CHECKING:
@@ -49,8 +50,26 @@ def default_url(project_dir: Path) -> str:
 
     Args:
         project_dir: The project's folder.
+
+    Raises:
+        StoreUnavailableError: A link of the project leads the file out of it.
     """
-    return f"sqlite:///{quote((victor_folder(project_dir) / FILE_NAME).as_posix(), safe='/: +')}"
+    path = victor_folder(project_dir) / FILE_NAME
+    _check_links(path, project_dir)
+    return f"sqlite:///{quote(path.as_posix(), safe='/: +')}"
+
+
+def _check_links(path: Path, project: Path) -> None:
+    """Check that no link of the project leads the store's files out of it."""
+    try:
+        for suffix in ("", *SIDE_FILES):
+            followed(path.with_name(path.name + suffix), project)
+    except OSError as error:
+        raise StoreUnavailableError(
+            str(error.strerror),
+            where=str(path),
+            hint=f"Remove the link, or set database_url in your own settings (~/{path.parent.name}/autotune.yaml).",
+        ) from error
 
 
 def without_secrets(url: str) -> str:
