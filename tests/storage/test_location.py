@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from victor_autotune_plugin.errors import StoreUnavailableError
 from victor_autotune_plugin.storage import default_url
 
 
@@ -33,3 +34,21 @@ def test_victors_folder_has_the_name_that_victor_gives_it(
 ) -> None:
     monkeypatch.setenv("VICTOR_DIR_NAME", name)
     assert default_url(Path("/p")) == f"sqlite:////p/{folder}/autotune.db"
+
+
+@pytest.mark.parametrize(
+    "name", [".victor", ".victor/autotune.db", ".victor/autotune.db-wal", ".victor/autotune.db-shm"]
+)
+def test_no_link_of_the_project_leads_the_store_out_of_it(tmp_path: Path, name: str) -> None:
+    project = tmp_path / "project"
+    (project / name).parent.mkdir(parents=True)
+    (project / name).symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(StoreUnavailableError, match="leads out of the project"):
+        default_url(project)
+
+
+def test_a_project_may_be_reached_by_a_link_and_hold_links_to_itself(tmp_path: Path) -> None:
+    (tmp_path / "project" / "kept").mkdir(parents=True)
+    (tmp_path / "project" / ".victor").symlink_to("kept")
+    (tmp_path / "link").symlink_to(tmp_path / "project")
+    assert default_url(tmp_path / "link").endswith("/link/.victor/autotune.db")

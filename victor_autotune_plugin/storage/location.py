@@ -38,11 +38,16 @@ def victor_folder(project_dir: Path) -> Path:
 
     Args:
         project_dir: The project's folder.
+
+    Raises:
+        StoreUnavailableError: It is a link that leads out of the project.
     """
     name = os.environ.get("VICTOR_DIR_NAME", "").strip()
     if not name or ".." in name or "/" in name or "\\" in name:
         name = ".victor"
-    return Path(project_dir).absolute() / name
+    folder = Path(project_dir).absolute() / name
+    _check_link(folder, project_dir, folder)
+    return folder
 
 
 def default_url(project_dir: Path) -> str:
@@ -55,20 +60,20 @@ def default_url(project_dir: Path) -> str:
         StoreUnavailableError: A link of the project leads the file out of it.
     """
     path = victor_folder(project_dir) / FILE_NAME
-    _check_links(path, project_dir)
+    for suffix in ("", *SIDE_FILES):
+        _check_link(path.with_name(path.name + suffix), project_dir, path)
     return f"sqlite:///{quote(path.as_posix(), safe='/: +')}"
 
 
-def _check_links(path: Path, project: Path) -> None:
-    """Check that no link of the project leads the store's files out of it."""
+def _check_link(path: Path, project: Path, shown: Path) -> None:
+    """Check that no link of the project leads a file of the plugin's out of it."""
     try:
-        for suffix in ("", *SIDE_FILES):
-            followed(path.with_name(path.name + suffix), project)
+        followed(path, project)
     except OSError as error:
         raise StoreUnavailableError(
             str(error.strerror),
-            where=str(path),
-            hint=f"Remove the link, or set database_url in your own settings (~/{path.parent.name}/autotune.yaml).",
+            where=str(shown),
+            hint="Remove the link, or set database_url in your own settings, ~/.victor/autotune.yaml.",
         ) from error
 
 
