@@ -146,9 +146,9 @@ def test_wrong_options_of_run(
 
 @pytest.mark.parametrize("command", [("status",), ("history", "--runs"), ("run", "flow.yaml"), ("rollback", "team")])
 def test_a_database_that_cannot_be_reached(
-    call: Callable[..., Said], settings: Callable[[str], None], tmp_path: Path, command: tuple[str, ...]
+    call: Callable[..., Said], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, command: tuple[str, ...]
 ) -> None:
-    settings(f"database_url: {NOWHERE}\n")
+    monkeypatch.setenv("VICTOR_AUTOTUNE_DATABASE_URL", NOWHERE)
     (tmp_path / "flow.yaml").write_text(workflow_yaml("researcher"))
     before = written(tmp_path)
     said = call(*command)

@@ -87,13 +87,13 @@ def store_corrupt(project: Path, patch: pytest.MonkeyPatch) -> None:
 
 @fault
 def store_unreachable(project: Path, patch: pytest.MonkeyPatch) -> None:
-    settings(project).write_text(SETTINGS + "database_url: postgresql+psycopg://nobody@127.0.0.1:1/none\n")
+    patch.setenv("VICTOR_AUTOTUNE_DATABASE_URL", "postgresql+psycopg://nobody@127.0.0.1:1/none")
 
 
 @fault
 def store_read_only(project: Path, patch: pytest.MonkeyPatch) -> None:
     # Nobody can create files there, not even root.
-    settings(project).write_text(SETTINGS + "database_url: sqlite:////proc/autotune.db\n")
+    patch.setenv("VICTOR_AUTOTUNE_DATABASE_URL", "sqlite:////proc/autotune.db")
 
 
 @fault
