@@ -119,14 +119,17 @@ def _written(begun: Begun, project: Path, *, force: bool) -> Begun:
     from .._values.links import followed
 
     file = begun.file
+    try:
+        for one in (begun.schema, file):
+            followed(one, project)
+    except OSError as error:
+        raise unwritten(error, str(error.filename)) from error
     if file.exists() and not force:
         hint = "Look at what would be written (--dry-run), or replace the file (--force)."
         raise AutotuneError("is there already", where=str(file), hint=hint)
     if file.parent.exists() and not file.parent.is_dir():
         raise AutotuneError("is not a folder", where=str(file.parent), hint=f"Move it away: mv {file.parent} FILE")
     try:
-        for one in (begun.schema, file):
-            followed(one, project)
         file.parent.mkdir(mode=0o700, exist_ok=True)
         write_atomically(begun.schema, schema_text().encode(), project=project)
         backup = write_atomically(file, begun.text.encode(), backup=True, project=project)
