@@ -384,17 +384,15 @@ def test_a_failed_write_is_an_error_and_leaves_the_rest_readable(
             raise OSError(number, os.strerror(number))
         return real(descriptor, data[: len(data) // 2])
 
-    for can_be_cut in (True, False):
-        with monkeypatch.context() as patch:
-            patch.setattr(os, "write", half)
-            if not can_be_cut:
-                patch.setattr(os, "ftruncate", lambda *_: (_ for _ in ()).throw(OSError(number, "still")))
-            with pytest.raises(JournalError, match=os.strerror(number)) as caught:
-                journal.append(grades(2, 1))
-        assert isinstance(caught.value, StoreUnavailableError)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", half)
+        with pytest.raises(JournalError, match=os.strerror(number)) as caught:
+            journal.append(grades(2, 1))
+    assert isinstance(caught.value, StoreUnavailableError)
+    assert journal.last_line == 1
     journal.append(grades(3, 1))
     reading = read(journal.path)
-    assert [entry.run_id for _, entry in reading if isinstance(entry, GradeEntry)] == ["r1", "r3"]
+    assert list(reading) == [(1, GradeEntry("r1", 0.5)), (3, GradeEntry("r3", 0.5))]
     assert reading.damaged == 1
 
 
@@ -517,6 +515,20 @@ def test_it_is_removed_when_all_of_it_is_drained_and_numbers_go_on(journal: Jour
     assert list(read(journal.path, 3)) == [(4, GradeEntry("r4", 0.5))]
 
 
+def test_a_failed_append_does_not_keep_the_file(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
+    journal.append(grades(1, 1))
+
+    def broken(*_: object) -> int:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", broken)
+        with pytest.raises(JournalError):
+            journal.append(grades(2, 1))
+    assert journal.remove(1)
+    assert not journal.path.exists()
+
+
 def test_it_is_not_an_orphan_while_its_owner_lives(journal: Journal, folder: Path) -> None:
     journal.append(grades(1, 1))
     assert taken(folder) == []
@@ -547,6 +559,18 @@ def test_an_orphan_is_removed_only_after_it_was_read(folder: Path) -> None:
         assert orphan.remove()
     assert not path.exists()
     assert taken(folder) == []
+
+
+def test_an_orphan_that_grows_is_kept(folder: Path) -> None:
+    path = written(folder, grades(1, 1))
+    (orphan,) = taken(folder)
+    with orphan:
+        list(orphan.entries())
+        with path.open("ab") as file:
+            file.write(module._line(2, encode(GradeEntry("r2", 0.5))))
+        assert not orphan.remove()
+        assert [number for number, _ in orphan.entries(1)] == [2]
+        assert orphan.remove()
 
 
 def test_what_is_not_a_journal_of_this_user_is_reported_and_left(folder: Path, tmp_path: Path) -> None:
@@ -666,6 +690,34 @@ def test_a_child_that_forgot_does_not_keep_a_dead_parents_lock(folder: Path) -> 
     orphan.close()
     for descriptor in (go_read, go_write, ready_read, ready_write):
         os.close(descriptor)
+
+
+def test_a_child_forked_meanwhile_keeps_no_lock_of_what_its_parent_closes(journal: Journal, folder: Path) -> None:
+    journal.append(grades(1, 1))
+    written(folder, grades(1, 1), OTHER)
+    (orphan,) = taken(folder)
+    go_read, go_write = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.read(go_read, 1)  # with copies of both descriptors
+        os._exit(0)
+    journal.close()
+    orphan.close()
+    both = taken(folder)
+    assert len(both) == 2
+
+    def child() -> None:  # closes its copies, and unlocks nothing
+        for one in both:
+            one.close()
+        assert taken(folder) == []
+
+    assert in_child(child) == 0
+    for one in both:
+        one.close()
+    os.write(go_write, b"x")
+    os.waitpid(pid, 0)
+    os.close(go_read)
+    os.close(go_write)
 
 
 def take_all(folder: Path, barrier: Any, answer: Any) -> None:

@@ -223,6 +223,25 @@ def test_a_forked_child_does_not_keep_its_parents_slot(make: Callable[[], Stream
     os.close(go_write)
 
 
+def test_a_child_forked_while_the_file_is_locked_does_not_lock_it_for_ever(folder: Path) -> None:
+    go_read, go_write = os.pipe()
+    pids: list[int] = []
+    slots = StreamSlots(folder, patient)
+    live = slots._live
+
+    def fork_now(process: ProcessId) -> None:
+        live(process)
+        pids.append(forked(lambda: os.read(go_read, 1)))
+
+    slots._live = fork_now  # type: ignore[method-assign]
+    slot = taken(slots, 1)
+    assert slots.give_back("e1", "test", slot.name, 1)
+    os.write(go_write, b"x")
+    assert status_of(pids[0]) == 0
+    os.close(go_read)
+    os.close(go_write)
+
+
 # --- many processes
 
 

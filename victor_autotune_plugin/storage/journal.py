@@ -27,7 +27,7 @@ from .._model.process import ProcessId
 from .._model.run import PlannedRun, RunStart, TeamRun
 from ..errors import StoreError, StoreUnavailableError
 from .location import create_folder
-from .private_files import NotPrivateError, create, is_at, lock, open_existing, write_all
+from .private_files import NotPrivateError, create, is_at, lock, open_existing, unlock, write_all
 
 FOLDER_NAME: Final = "autotune-journal"
 """Name of the journals' folder in Victor's folder of a project."""
@@ -171,6 +171,10 @@ class Journal:
 
     The file is made by the first `append`, so a process whose store answers leaves none.
 
+    Attributes:
+        path: The file.
+        last_line: Number of the last line that an `append` returned.
+
     Args:
         folder: Folder of the journals, on a local disk; created with mode 0700. A symbolic link is refused.
         process: This process; a forked child needs an identity and a journal of its own.
@@ -181,6 +185,7 @@ class Journal:
     def __init__(self, folder: Path, process: ProcessId, *, most_bytes: int = MOST_BYTES, fsync: bool = False) -> None:
         self.path = folder / f"{process.id}{_SUFFIX}"
         self.last_line = 0
+        self._number = 0
         self._process = process
         self._most_bytes = most_bytes
         self._fsync = fsync
@@ -217,22 +222,21 @@ class Journal:
             size = os.fstat(descriptor).st_size
         except OSError as error:
             raise self._error(error) from error
-        lines = b"".join(_line(number, text) for number, text in enumerate(texts, self.last_line + 1))
+        lines = b"".join(_line(number, text) for number, text in enumerate(texts, self._number + 1))
         if size + len(lines) > self._most_bytes:
             raise JournalFullError(
                 f"the journal is full: {size} of {self._most_bytes} bytes",
                 where=str(self.path),
                 hint="Make the store answer again, or raise the bound.",
             )
-        self.last_line += len(texts)  # also when writing fails: some of the lines may be there under these numbers
+        self._number += len(texts)  # also when writing fails: some of the lines may be there under these numbers
         try:
             write_all(descriptor, lines)
             if self._fsync:
                 _to_disk(descriptor)
         except OSError as error:
-            with suppress(OSError):
-                os.ftruncate(descriptor, size)
-            raise self._error(error) from error
+            raise self._error(error) from error  # what is there stays: readers rely on a file that only grows
+        self.last_line = self._number
         return self.last_line
 
     def warns_of_bound(self) -> bool:
@@ -270,13 +274,13 @@ class Journal:
         """Close the file, so that another process may drain it."""
         descriptor, self._descriptor = self._descriptor, None
         if descriptor is not None:
-            os.close(descriptor)
+            _close(descriptor, self._pid)
         self._warned = False
 
     def forget_after_fork(self) -> None:
         """Close a forked child's copy of the descriptor, which would keep the lock when the parent dies.
 
-        The parent keeps its lock: it goes with the last copy only, and nothing here unlocks.
+        The parent keeps its lock: closing a copy releases nothing while another one is open.
         """
         self.close()
 
@@ -306,7 +310,7 @@ class Journal:
             if not lock(descriptor):
                 raise FileNotFoundError("another process removed it")
             first = {"kind": "journal", "version": _VERSION, "process": to_plain(self._process)}
-            write_all(descriptor, _line(self.last_line, _encode(first).encode()))
+            write_all(descriptor, _line(self._number, _encode(first).encode()))
             unfinished.rename(self.path)
             if self._fsync:
                 _folder_to_disk(folder)
@@ -331,6 +335,7 @@ class Reading(Iterator[tuple[int, Entry]]):
         damaged: Lines that were passed over: torn, garbage, too long, or of impossible values.
         is_newer: Whether it holds something that only a newer version understands.
         has_ended: Whether everything was read.
+        size: Bytes read so far.
     """
 
     def __init__(self, path: Path, after_line: int = 0) -> None:
@@ -338,6 +343,7 @@ class Reading(Iterator[tuple[int, Entry]]):
         self.damaged = 0
         self.is_newer = False
         self.has_ended = False
+        self.size = 0
         self._path = path
         self._after_line = after_line
         self._last = 0
@@ -365,7 +371,7 @@ class Reading(Iterator[tuple[int, Entry]]):
         except OSError as error:
             raise JournalError(f"the journal can't be read: {_why(error)}", where=str(self._path)) from error
         try:
-            for line in _lines(descriptor):
+            for line in self._lines(descriptor):
                 found = self._entry(line)
                 if self.is_newer:
                     return
@@ -376,6 +382,25 @@ class Reading(Iterator[tuple[int, Entry]]):
             raise JournalError(f"the journal can't be read: {_why(error)}", where=str(self._path)) from error
         finally:
             os.close(descriptor)
+
+    def _lines(self, descriptor: int) -> Iterator[bytes | None]:
+        """Yield what is between newlines, None for what is too long to be a line."""
+        held = bytearray()
+        is_too_long = False
+        while chunk := os.pread(descriptor, _CHUNK, self.size):
+            self.size += len(chunk)
+            pieces = chunk.split(b"\n")
+            for piece in pieces[:-1]:
+                held += piece
+                yield None if is_too_long else bytes(held)
+                held.clear()
+                is_too_long = False
+            held += pieces[-1]
+            if len(held) > _LONGEST_LINE + _CHUNK:
+                is_too_long = True
+                held.clear()
+        if held or is_too_long:
+            yield None if is_too_long else bytes(held)
 
     def _entry(self, line: bytes | None) -> tuple[int, Entry] | None:
         if line == b"":
@@ -430,6 +455,7 @@ class OrphanJournal:
         self.process = path.name.removesuffix(_SUFFIX)
         self.path = path
         self._descriptor: int | None = descriptor
+        self._pid = os.getpid()
         self._reading: Reading | None = None
 
     def __enter__(self) -> OrphanJournal:
@@ -451,7 +477,8 @@ class OrphanJournal:
         """Remove the file when its entries were read to the end.
 
         Returns:
-            Whether it was. It is kept when a newer version has to read it, or when it is not a journal at all.
+            Whether it was. It is kept when a newer version has to read it, when it is not a journal at all, or when it
+            grew meanwhile, as it may where two hosts share a folder but not its locks.
 
         Raises:
             JournalError: It can't be removed.
@@ -459,6 +486,8 @@ class OrphanJournal:
         if self._descriptor is None or self._reading is None or not self._reading.is_drained:
             return False
         try:
+            if os.fstat(self._descriptor).st_size != self._reading.size:
+                return False
             if is_at(self._descriptor, self.path):
                 self.path.unlink()
         except OSError as error:
@@ -467,12 +496,12 @@ class OrphanJournal:
         return True
 
     def close(self) -> None:
-        """Give it up, so that another process may drain it."""
+        """Give it up, so that another process may drain it; a forked child closes its copy alone."""
         descriptor, self._descriptor = self._descriptor, None
         if self._reading is not None:
             self._reading.close()
         if descriptor is not None:
-            os.close(descriptor)
+            _close(descriptor, self._pid)
 
 
 def orphans(folder: Path, report: Callable[[str], None]) -> Iterator[OrphanJournal]:
@@ -525,27 +554,6 @@ def _taken(path: Path) -> int | None:
     return None
 
 
-def _lines(descriptor: int) -> Iterator[bytes | None]:
-    """Yield what is between newlines, None for what is too long to be a line."""
-    held = bytearray()
-    is_too_long = False
-    at = 0
-    while chunk := os.pread(descriptor, _CHUNK, at):
-        at += len(chunk)
-        pieces = chunk.split(b"\n")
-        for piece in pieces[:-1]:
-            held += piece
-            yield None if is_too_long else bytes(held)
-            held.clear()
-            is_too_long = False
-        held += pieces[-1]
-        if len(held) > _LONGEST_LINE + _CHUNK:
-            is_too_long = True
-            held.clear()
-    if held or is_too_long:
-        yield None if is_too_long else bytes(held)
-
-
 def _checked(line: bytes | None) -> tuple[int, bytes]:
     """Return number and text of a line; -1 when it is damaged."""
     checksum, _, rest = (line or b"").partition(b" ")
@@ -553,6 +561,12 @@ def _checked(line: bytes | None) -> tuple[int, bytes]:
     if checksum != b"%08x" % zlib.crc32(rest) or not number.isdigit() or len(number) > _MOST_DIGITS:
         return -1, b""
     return int(number), text
+
+
+def _close(descriptor: int, owner: int) -> None:
+    if os.getpid() == owner:
+        unlock(descriptor)
+    os.close(descriptor)
 
 
 def _why(error: OSError) -> str:

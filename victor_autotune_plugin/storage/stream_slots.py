@@ -28,7 +28,7 @@ from attrs import define, frozen
 from .._model.converter import from_plain
 from .._model.process import ProcessId
 from .location import create_folder
-from .private_files import NotPrivateError, create, is_at, lock, open_existing, write_all
+from .private_files import NotPrivateError, create, is_at, lock, open_existing, unlock, write_all
 
 FILE_NAME: Final = "autotune-streams.json"
 """Name of the file in Victor's folder of a project."""
@@ -90,6 +90,7 @@ class StreamSlots:
         self._owners = folder / OWNERS_NAME
         self._wait = wait
         self._process = ""
+        self._pid = os.getpid()
         self._held: set[tuple[str, str, str]] = set()
         self._descriptor: int | None = None
 
@@ -163,17 +164,15 @@ class StreamSlots:
         descriptor, self._descriptor = self._descriptor, None
         if descriptor is not None:
             with suppress(OSError):
-                if is_at(descriptor, self._own_path()):
+                if self._pid == os.getpid() and is_at(descriptor, self._own_path()):
                     self._own_path().unlink()
             os.close(descriptor)
         self._held.clear()
 
     def forget_after_fork(self) -> None:
         """Close a forked child's copy of the descriptor, which would keep its parent alive for others."""
-        descriptor, self._descriptor = self._descriptor, None
-        if descriptor is not None:
-            os.close(descriptor)
-        self._held.clear()
+        self.close()
+        self._pid = os.getpid()
 
     def _change(self, experiment_id: str, phase: str, name: str, next_index: int, owner: str | None) -> bool:
         if (experiment_id, phase, name) not in self._held:
@@ -258,9 +257,13 @@ class StreamSlots:
         except NotPrivateError:
             self.path.unlink()
             descriptor = self._created()
+        is_locked = False
         try:
-            yield _File(descriptor) if self._lock(descriptor) else None
+            is_locked = self._lock(descriptor)
+            yield _File(descriptor) if is_locked else None
         finally:
+            if is_locked:
+                unlock(descriptor)  # another thread may have forked a child, which has a copy for as long as it lives
             os.close(descriptor)
 
     def _created(self) -> int:
