@@ -699,6 +699,7 @@ def test_a_child_forked_meanwhile_keeps_no_lock_of_what_its_parent_closes(journa
     go_read, go_write = os.pipe()
     pid = os.fork()
     if pid == 0:
+        os.close(go_write)  # so that it ends with this process, too
         os.read(go_read, 1)  # with copies of both descriptors
         os._exit(0)
     journal.close()

@@ -204,6 +204,7 @@ def test_a_forked_child_does_not_keep_its_parents_slot(make: Callable[[], Stream
         read_end, write_end = os.pipe()
 
         def child() -> None:
+            os.close(go_write)  # so that it ends with the test's process, too
             slots.forget_after_fork()
             own = slots.take_slot("e1", "test", BLOCK, identity(2))
             assert own is not None
@@ -231,7 +232,7 @@ def test_a_child_forked_while_the_file_is_locked_does_not_lock_it_for_ever(folde
 
     def fork_now(process: ProcessId) -> None:
         live(process)
-        pids.append(forked(lambda: os.read(go_read, 1)))
+        pids.append(forked(lambda: (os.close(go_write), os.read(go_read, 1))))
 
     slots._live = fork_now  # type: ignore[method-assign]
     slot = taken(slots, 1)
