@@ -317,6 +317,30 @@ def test_a_value_from_deep_nesting_is_damage(folder: Path) -> None:
     assert reading.damaged == 3
 
 
+@pytest.mark.parametrize(
+    ("kind", "changes"),
+    [
+        ("start", {"start": {"run_id": "r1"}}),
+        ("start", {"start": None}),
+        ("start", {"planned": {"plan": {"tool_budget": "many"}}}),
+        ("start", {"process": 7}),
+        ("end", {"run": {"run_id": "r1"}}),
+        ("end", {"grade_seconds": "soon"}),
+        ("grade", {"run_id": None}),
+        ("grade", {"score": "high"}),
+    ],
+)
+def test_a_line_of_impossible_values_is_damage(folder: Path, kind: str, changes: dict[str, Any]) -> None:
+    path = written(folder, grades(1, 1))
+    data = next(found for entry in ENTRIES if (found := module._plain(entry))["kind"] == kind)
+    with path.open("ab") as file:
+        file.write(module._line(2, module._encode(data | changes).encode()))
+        file.write(module._line(3, encode(GradeEntry("r3", 0.5))))
+    reading = read(path)
+    assert [number for number, _ in reading] == [1, 3]
+    assert (reading.damaged, reading.is_newer) == (1, False)
+
+
 def test_a_file_that_is_not_a_journal_is_kept(folder: Path) -> None:
     folder.mkdir(parents=True)
     path = folder / "notes.journal"

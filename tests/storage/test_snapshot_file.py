@@ -148,8 +148,10 @@ def test_what_a_newer_version_adds_is_passed_over(file: SnapshotFile) -> None:
 def test_a_huge_file_is_not_read(file: SnapshotFile, monkeypatch: pytest.MonkeyPatch) -> None:
     save(file)
     os.truncate(file.path, 300 * 2**20)
-    monkeypatch.setattr(os, "read", None)
+    reads: list[int] = []
+    monkeypatch.setattr(os, "read", lambda _, size: reads.append(size) or b"")
     assert file.load() is None
+    assert reads == []
 
 
 @pytest.mark.parametrize("mode", [0o644, 0o620, 0o602, 0o666])

@@ -206,6 +206,7 @@ def test_a_forked_child_does_not_keep_its_parents_slot(make: Callable[[], Stream
         def child() -> None:
             os.close(go_write)  # so that it ends with the test's process, too
             slots.forget_after_fork()
+            assert not slots.give_back("e1", "test", slot.name, 1)
             own = slots.take_slot("e1", "test", BLOCK, identity(2))
             assert own is not None
             assert own.name != slot.name  # the parent lives
@@ -389,6 +390,14 @@ def test_what_is_planted_there_is_neither_followed_nor_waited_for(folder: Path, 
         assert stat.S_IMODE(path.lstat().st_mode) == 0o600
     assert (tmp_path / "precious").read_text() == "precious"
     slots.close()
+
+
+def test_a_link_in_place_of_the_owners_folder_is_not_followed(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    folder.mkdir()
+    (folder / "autotune-streams").symlink_to(tmp_path / "elsewhere")
+    assert StreamSlots(folder).take_slot("e1", "test", BLOCK, PROCESS) is None
+    assert list((tmp_path / "elsewhere").iterdir()) == []
 
 
 def test_only_this_user_may_use_the_files(folder: Path) -> None:

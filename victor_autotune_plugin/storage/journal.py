@@ -17,7 +17,7 @@ import zlib
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypedDict
 
 from attrs import frozen
 
@@ -26,8 +26,7 @@ from .._model.plan import TeamSpec
 from .._model.process import ProcessId
 from .._model.run import PlannedRun, RunStart, TeamRun
 from ..errors import StoreError, StoreUnavailableError
-from .location import create_folder
-from .private_files import NotPrivateError, create, is_at, lock, open_existing, unlock, write_all
+from .private_files import NotPrivateError, create, is_at, lock, make_folder, open_existing, unlock, write_all
 
 FOLDER_NAME: Final = "autotune-journal"
 """Name of the journals' folder in Victor's folder of a project."""
@@ -43,7 +42,6 @@ _LONGEST_LINE: Final = 4 * 2**20  # an entry of a team of 10,000 members; bounds
 _CHUNK: Final = 2**18
 _MOST_DIGITS: Final = 18
 _TRIES: Final = 3
-_STORED_OF_START: Final = ("run_id", "spec", "started_at", "entry", "parent_id", "task_key")
 
 _encode: Final = json.JSONEncoder(separators=(",", ":"), default=to_plain).encode  # ASCII: any text survives
 
@@ -105,7 +103,7 @@ Entry = StartEntry | EndEntry | GradeEntry
 
 def _plain(entry: Entry) -> dict[str, Any]:
     if isinstance(entry, StartEntry):
-        start = {name: to_plain(getattr(entry.start, name)) for name in _STORED_OF_START}
+        start = {name: to_plain(getattr(entry.start, name)) for name in _Start.__annotations__}
         return {"kind": "start", "start": start, "planned": to_plain(entry.planned), "process": entry.process}
     if isinstance(entry, EndEntry):
         run = to_plain(entry.run)
@@ -114,18 +112,16 @@ def _plain(entry: Entry) -> dict[str, Any]:
     return {"kind": "grade", "run_id": entry.run_id, "score": entry.score, "cost_usd": entry.cost_usd}
 
 
-@frozen
-class _Start:
+class _Start(TypedDict):  # an attrs class takes a millisecond of a cold start to make
     run_id: str
     spec: TeamSpec
     started_at: float
-    entry: str = "config"
-    parent_id: str | None = None
-    task_key: str | None = None
+    entry: str
+    parent_id: str | None
+    task_key: str | None
 
 
-@frozen
-class _StartLine:
+class _StartLine(TypedDict):
     start: _Start
     planned: PlannedRun
     process: str
@@ -133,8 +129,7 @@ class _StartLine:
 
 def _start(data: Any) -> StartEntry:
     line = from_plain(_StartLine, data)
-    stored = {name: getattr(line.start, name) for name in _STORED_OF_START}
-    return StartEntry(RunStart(**stored), line.planned, line.process)
+    return StartEntry(RunStart(**line["start"]), line["planned"], line["process"])
 
 
 _READERS: Final[dict[str, Callable[[Any], Entry]]] = {
@@ -290,9 +285,7 @@ class Journal:
                 return self._descriptor
             self.close()  # the folder was emptied; what is appended to a file without a name is lost
         folder = self.path.parent
-        create_folder(folder)
-        if folder.is_symlink():
-            raise NotPrivateError(f"{folder} is a symbolic link")
+        make_folder(folder)
         for tries_left in reversed(range(_TRIES)):
             try:
                 self._descriptor = self._made(folder)

@@ -13,6 +13,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from .location import create_folder
+
 _FLAGS: Final = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
@@ -33,6 +35,18 @@ def wrong_with(status: os.stat_result) -> str | None:
     if stat.S_IMODE(status.st_mode) & 0o077:
         return f"has mode {stat.S_IMODE(status.st_mode):04o}, so others may use it"
     return None
+
+
+def make_folder(folder: Path) -> None:
+    """Create a folder with mode 0700 where it is missing, and what is missing above it.
+
+    Raises:
+        NotPrivateError: It is a symbolic link, which may lead anywhere.
+        OSError: It can't be created.
+    """
+    create_folder(folder)
+    if folder.is_symlink():
+        raise NotPrivateError("the folder is a symbolic link")
 
 
 def open_existing(path: Path, flags: int = os.O_RDONLY) -> int:

@@ -23,12 +23,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
-from attrs import define, frozen
+from attrs import frozen
 
 from .._model.converter import from_plain
 from .._model.process import ProcessId
-from .location import create_folder
-from .private_files import NotPrivateError, create, is_at, lock, open_existing, unlock, write_all
+from .private_files import NotPrivateError, create, is_at, lock, make_folder, open_existing, unlock, write_all
 
 FILE_NAME: Final = "autotune-streams.json"
 """Name of the file in Victor's folder of a project."""
@@ -61,13 +60,15 @@ class Slot:
     end: int
 
 
-@define
 class _Kept:
     """A slot in the file; `next_index` is after what its owner may have used."""
 
-    name: str
-    next_index: int
-    owner: str | None = None
+    __slots__ = ("name", "next_index", "owner")
+
+    def __init__(self, name: str, next_index: int = 0, owner: str | None = None) -> None:
+        self.name = name
+        self.next_index = next_index
+        self.owner = owner
 
 
 _Slots = dict[str, dict[str, list[_Kept]]]
@@ -114,7 +115,7 @@ class StreamSlots:
             if kept is None:
                 if len(slots) >= _MOST_SLOTS:
                     return None
-                kept = _Kept(f"f{os.urandom(8).hex()}", 0)
+                kept = _Kept(f"f{os.urandom(8).hex()}")
                 slots.append(kept)
             self._live(process)
             first = kept.next_index
@@ -211,7 +212,6 @@ class StreamSlots:
                 return
             os.close(self._descriptor)
             self._descriptor = None
-        create_folder(self._owners)
         with suppress(FileNotFoundError):
             self._own_path().unlink()  # of an earlier object of this process
         descriptor = create(self._own_path(), os.O_RDWR)
@@ -249,7 +249,7 @@ class StreamSlots:
 
     @contextmanager
     def _locked(self) -> Iterator[_File | None]:
-        create_folder(self.path.parent)
+        make_folder(self._owners)  # and the one above it
         try:
             descriptor = open_existing(self.path, os.O_RDWR)
         except FileNotFoundError:
