@@ -25,7 +25,7 @@ from victor_autotune_plugin._model.plan import FORMATIONS, MemberSpec, TeamPlan,
 from victor_autotune_plugin._model.process import ProcessId
 from victor_autotune_plugin._model.run import MemberOutcome, PlannedRun, RunStart, TeamRun, TokenUse
 from victor_autotune_plugin.errors import StoreError, StoreUnavailableError
-from victor_autotune_plugin.storage import journal as module
+from victor_autotune_plugin.storage import journal_entries, journal_reading
 from victor_autotune_plugin.storage.journal import (
     EndEntry,
     Entry,
@@ -259,9 +259,9 @@ def test_a_line_torn_at_any_byte_hides_no_other(folder: Path) -> None:
     path = written(folder, grades(1, 2))
     before = path.read_bytes()
     with path.open("ab") as file:
-        file.write(module._line(3, encode(GradeEntry("r3", 0.5))))
+        file.write(journal_entries.line_of(3, encode(GradeEntry("r3", 0.5))))
     whole = path.read_bytes()
-    following = module._line(4, encode(GradeEntry("r4", 0.5)))
+    following = journal_entries.line_of(4, encode(GradeEntry("r4", 0.5)))
     for length in range(len(before), len(whole)):
         path.write_bytes(whole[:length] + following)
         reading = read(path)
@@ -297,7 +297,7 @@ def test_garbage_is_passed_over_in_bounded_memory(folder: Path, garbage: bytes) 
 
     path = written(folder, grades(1, 1))
     with path.open("ab") as file:
-        file.write(b"\n" + garbage + module._line(2, encode(GradeEntry("r2", 0.5))))
+        file.write(b"\n" + garbage + journal_entries.line_of(2, encode(GradeEntry("r2", 0.5))))
     del garbage
     tracemalloc.start()
     assert ids(path) == ["r1", "r2"]
@@ -309,9 +309,12 @@ def test_garbage_is_passed_over_in_bounded_memory(folder: Path, garbage: bytes) 
 def test_a_value_from_deep_nesting_is_damage(folder: Path) -> None:
     path = written(folder, grades(1, 1))
     with path.open("ab") as file:
-        file.write(module._line(2, b'{"kind":"grade","run_id":' + b"[" * 200_000) + module._line(3, b"[]"))
-        file.write(module._line(4, b'{"kind":"grade","run_id":"r4","score":' + b"9" * 6000 + b"}"))
-        file.write(module._line(5, encode(GradeEntry("r5", 0.5))))
+        file.write(
+            journal_entries.line_of(2, b'{"kind":"grade","run_id":' + b"[" * 200_000)
+            + journal_entries.line_of(3, b"[]")
+        )
+        file.write(journal_entries.line_of(4, b'{"kind":"grade","run_id":"r4","score":' + b"9" * 6000 + b"}"))
+        file.write(journal_entries.line_of(5, encode(GradeEntry("r5", 0.5))))
     reading = read(path)
     assert [number for number, _ in reading] == [1, 5]
     assert reading.damaged == 3
@@ -332,10 +335,10 @@ def test_a_value_from_deep_nesting_is_damage(folder: Path) -> None:
 )
 def test_a_line_of_impossible_values_is_damage(folder: Path, kind: str, changes: dict[str, Any]) -> None:
     path = written(folder, grades(1, 1))
-    data = next(found for entry in ENTRIES if (found := module._plain(entry))["kind"] == kind)
+    data = next(found for entry in ENTRIES if (found := journal_entries._plain(entry))["kind"] == kind)
     with path.open("ab") as file:
-        file.write(module._line(2, module._encode(data | changes).encode()))
-        file.write(module._line(3, encode(GradeEntry("r3", 0.5))))
+        file.write(journal_entries.line_of(2, journal_entries._encode(data | changes).encode()))
+        file.write(journal_entries.line_of(3, encode(GradeEntry("r3", 0.5))))
     reading = read(path)
     assert [number for number, _ in reading] == [1, 3]
     assert (reading.damaged, reading.is_newer) == (1, False)
@@ -361,7 +364,7 @@ def test_a_file_that_is_not_a_journal_is_kept(folder: Path) -> None:
 def test_what_a_newer_version_wrote_is_left_for_it(folder: Path, line: bytes) -> None:
     path = written(folder, grades(1, 1))
     with path.open("ab") as file:
-        file.write(module._line(2, line) + module._line(3, encode(GradeEntry("r3", 0.5))))
+        file.write(journal_entries.line_of(2, line) + journal_entries.line_of(3, encode(GradeEntry("r3", 0.5))))
     (orphan,) = taken(folder)
     with orphan:
         reading = orphan.entries()
@@ -591,7 +594,7 @@ def test_an_orphan_that_grows_is_kept(folder: Path) -> None:
     with orphan:
         list(orphan.entries())
         with path.open("ab") as file:
-            file.write(module._line(2, encode(GradeEntry("r2", 0.5))))
+            file.write(journal_entries.line_of(2, encode(GradeEntry("r2", 0.5))))
         assert not orphan.remove()
         assert [number for number, _ in orphan.entries(1)] == [2]
         assert orphan.remove()
@@ -771,13 +774,13 @@ def test_a_file_that_another_process_removed_meanwhile_is_not_taken(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = written(folder, grades(1, 1))
-    real = module.lock
+    real = journal_reading.lock
 
     def drained_meanwhile(descriptor: int) -> bool:
         path.unlink()
         return real(descriptor)
 
-    monkeypatch.setattr(module, "lock", drained_meanwhile)
+    monkeypatch.setattr(journal_reading, "lock", drained_meanwhile)
     assert taken(folder) == []
 
 

@@ -110,6 +110,18 @@ def unlock(descriptor: int) -> None:
         fcntl.flock(descriptor, fcntl.LOCK_UN)
 
 
+def release(descriptor: int, owner: int) -> None:
+    """Close a locked file; unlock it only in the process that locked it, whose pid is `owner`."""
+    if os.getpid() == owner:
+        unlock(descriptor)
+    os.close(descriptor)
+
+
+def why(error: OSError) -> str:
+    """Return what went wrong, for people."""
+    return error.strerror or str(error)
+
+
 def is_at(descriptor: int, path: Path) -> bool:
     """Return whether an open file is still the one at a path."""
     try:

@@ -20,7 +20,7 @@ from .._model.converter import from_plain, to_plain
 from .._model.experiment import Experiment, TeamState
 from ..errors import StoreUnavailableError
 from .location import create_folder, victor_folder
-from .private_files import create, open_existing, write_all
+from .private_files import create, open_existing, why, write_all
 
 FILE_NAME: Final = "autotune-snapshot.json"
 """Name of the file in Victor's folder of a project."""
@@ -120,7 +120,7 @@ class SnapshotFile:
             with suppress(OSError):
                 unfinished.unlink()
             raise StoreUnavailableError(
-                f"the snapshot can't be saved: {error.strerror or error}",
+                f"the snapshot can't be saved: {why(error)}",
                 where=str(self.path),
                 hint=f"Make {self.path.parent} a folder that you may write to and that has space left.",
             ) from error

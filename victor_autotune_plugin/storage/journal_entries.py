@@ -1,0 +1,182 @@
+"""What a journal holds: its entries, and the lines that they are written in.
+
+A line is a newline, a CRC32 of the rest, a number, and an entry as JSON. Entries hold what the store keeps of a run:
+neither prompt nor output, nor settings.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Callable
+from typing import Any, Final, TypedDict
+
+from attrs import frozen
+
+from .._model.converter import PlainDataError, from_plain, to_plain
+from .._model.plan import TeamSpec
+from .._model.process import ProcessId
+from .._model.run import PlannedRun, RunStart, TeamRun
+from ..errors import StoreError, StoreUnavailableError
+
+LONGEST_LINE: Final = 4 * 2**20  # an entry of a team of 10,000 members; bounds what reading garbage takes
+
+_VERSION: Final = 1
+_MOST_DIGITS: Final = 18
+
+_encode: Final = json.JSONEncoder(separators=(",", ":"), default=to_plain).encode  # ASCII: any text survives
+
+
+class NewerEntryError(Exception):
+    """Only a newer version understands the line."""
+
+
+class JournalError(StoreUnavailableError):
+    """The journal can't be used: the disk is full or read-only, or the file system has no locks."""
+
+
+class JournalFullError(JournalError):
+    """The journal has reached its bound; what was to be appended is not in it."""
+
+
+@frozen
+class StartEntry:
+    """A run started.
+
+    Attributes:
+        start: The run, without metadata and settings.
+        planned: Its plan and place in an experiment.
+        process: Id of the process that runs it.
+    """
+
+    start: RunStart
+    planned: PlannedRun
+    process: str
+
+
+@frozen
+class EndEntry:
+    """A run ended.
+
+    Attributes:
+        run: The run.
+        grade_seconds: How long to wait for its grade, or None when it has one.
+    """
+
+    run: TeamRun
+    grade_seconds: float | None = None
+
+
+@frozen
+class GradeEntry:
+    """A run that had ended got its grade.
+
+    Attributes:
+        run_id: The run.
+        score: Graded outcome in [0, 1].
+        cost_usd: Cost in US dollars, or None when no price is known.
+    """
+
+    run_id: str
+    score: float
+    cost_usd: float | None = None
+
+
+Entry = StartEntry | EndEntry | GradeEntry
+"""What a line of a journal says."""
+
+
+def _plain(entry: Entry) -> dict[str, Any]:
+    if isinstance(entry, StartEntry):
+        start = {name: to_plain(getattr(entry.start, name)) for name in _Start.__annotations__}
+        return {"kind": "start", "start": start, "planned": to_plain(entry.planned), "process": entry.process}
+    if isinstance(entry, EndEntry):
+        run = to_plain(entry.run)
+        del run["number"]  # the store gives it
+        return {"kind": "end", "run": run, "grade_seconds": entry.grade_seconds}
+    return {"kind": "grade", "run_id": entry.run_id, "score": entry.score, "cost_usd": entry.cost_usd}
+
+
+class _Start(TypedDict):  # an attrs class takes a millisecond of a cold start to make
+    run_id: str
+    spec: TeamSpec
+    started_at: float
+    entry: str
+    parent_id: str | None
+    task_key: str | None
+
+
+class _StartLine(TypedDict):
+    start: _Start
+    planned: PlannedRun
+    process: str
+
+
+def _start(data: Any) -> StartEntry:
+    line = from_plain(_StartLine, data)
+    return StartEntry(RunStart(**line["start"]), line["planned"], line["process"])
+
+
+_READERS: Final[dict[str, Callable[[Any], Entry]]] = {
+    "start": _start,
+    "end": lambda data: from_plain(EndEntry, data),
+    "grade": lambda data: from_plain(GradeEntry, data),
+}
+
+
+def encode(entry: Entry) -> bytes:
+    """Return an entry as the text of a line.
+
+    Raises:
+        StoreError: It has a value that could not be read again.
+    """
+    try:
+        data = _plain(entry)
+        _READERS[data["kind"]](data)
+        text = _encode(data)
+    except (PlainDataError, TypeError, ValueError, RecursionError) as error:
+        raise StoreError(f"a run can't be journaled: {error}") from error
+    if len(text) >= LONGEST_LINE:
+        raise StoreError(f"a run can't be journaled: it takes {len(text)} bytes, more than {LONGEST_LINE}")
+    return text.encode()
+
+
+def first_text(process: ProcessId) -> bytes:
+    """Return the text of the first line of a process's journal."""
+    return _encode({"kind": "journal", "version": _VERSION, "process": to_plain(process)}).encode()
+
+
+def decode(text: bytes) -> Entry | ProcessId:
+    """Return what the text of a line says: an entry, or in the first line whose journal it is.
+
+    Raises:
+        NewerEntryError: It is of another format, or of another kind.
+        ValueError: It has impossible values.
+    """
+    try:
+        data = json.loads(text)
+        kind = data["kind"]
+        if kind == "journal":
+            if data["version"] != _VERSION:
+                raise NewerEntryError
+            return from_plain(ProcessId, data["process"])
+        if kind not in _READERS:
+            raise NewerEntryError
+        return _READERS[kind](data)
+    except (KeyError, TypeError, RecursionError) as error:
+        raise ValueError(str(error)) from error
+
+
+def line_of(number: int, text: bytes) -> bytes:
+    """Return a line, the newline before it included."""
+    rest = b"%d %b" % (number, text)
+    return b"\n%08x %b" % (zlib.crc32(rest), rest)
+
+
+def checked(line: bytes | None) -> tuple[int, bytes]:
+    """Return number and text of a line; -1 when it is damaged."""
+    checksum, _, rest = (line or b"").partition(b" ")
+    number, _, text = rest.partition(b" ")
+    if checksum != b"%08x" % zlib.crc32(rest) or not number.isdigit() or len(number) > _MOST_DIGITS:
+        return -1, b""
+    return int(number), text
