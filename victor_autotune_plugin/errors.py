@@ -95,12 +95,24 @@ class StoreUnavailableError(StoreError):
     """The store is unreachable, locked, full, or read-only."""
 
 
+class StoreBusyError(StoreUnavailableError):
+    """Another process holds the lock; trying again helps."""
+
+
 class StoreVersionError(StoreError):
     """The store was written by a newer version of the plugin."""
 
 
 class StaleStateError(StoreError):
     """Another process changed the state meanwhile; read it again and repeat."""
+
+
+class LeaseLostError(StaleStateError):
+    """Another process judges the team now."""
+
+
+class HookTimeoutError(AutotuneError):
+    """A hook of a third party took too long."""
 
 
 class HostError(AutotuneError):
