@@ -42,12 +42,13 @@ _lock = threading.Lock()
 _seen: dict[tuple[str, str], Fault] = {}
 
 
-def report(where: str, error: BaseException) -> None:
+def report(where: str, error: BaseException, *, log: bool = True) -> None:
     """Remember a fault, and log it if it is the first of its kind in this process.
 
     Args:
         where: The step that failed.
         error: What it raised.
+        log: False if it is logged already.
     """
     kind = type(error).__qualname__
     text = f"{kind}: {_message(error)}"
@@ -61,11 +62,12 @@ def report(where: str, error: BaseException) -> None:
         if len(_seen) >= _MOST_KINDS:
             return
         _seen[key] = Fault(where, text, 1, now, now)
-    logger.warning(
-        "autotune: %s failed, and the run goes on without it (logged once; see `victor autotune doctor`): %s",
-        where,
-        text,
-    )
+    if log:
+        logger.warning(
+            "autotune: %s failed, and the run goes on without it (logged once; see `victor autotune doctor`): %s",
+            where,
+            text,
+        )
 
 
 def _message(error: BaseException) -> str:

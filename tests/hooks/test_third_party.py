@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 import logging
 import sys
@@ -57,10 +58,18 @@ def test_an_installed_hook_package_is_found_and_used(site: Path) -> None:
     install(site, "their_hooks", PACKAGE, "theirs")
     hooks = HookManager()
     hooks.load_entry_points()
-    answer = hooks.first("score_team_run", run=RUN)
+    answer = hooks.ask("score_team_run", 5.0, run=RUN)
     assert answer is not None
     assert (answer.value, answer.by) == (0.25, "theirs")
     assert "theirs" in hooks.names()
+
+
+def test_a_package_cannot_pass_itself_off_as_built_in(site: Path) -> None:
+    install(site, "their_hooks", PACKAGE, "autotune.theirs")
+    hooks = HookManager()
+    hooks.load_entry_points()
+    assert hooks.names() == ()
+    assert ["are the plugin's own" in fault.error for fault in failsafe.seen()] == [True]
 
 
 def test_a_package_that_cannot_be_imported_is_named_in_the_log_and_left_out(
@@ -109,8 +118,9 @@ def test_a_hook_that_raises_is_skipped_and_named_once_and_the_others_run(
         hooks.register(plugin, name)
     with caplog.at_level(logging.WARNING):
         for _ in range(3):
-            answer = hooks.first("score_team_run", run=RUN)
+            answer = hooks.ask("score_team_run", 5.0, run=RUN)
             hooks.tell("after_team_run", run=RUN)
+            hooks.flush(5.0)
             assert answer is not None
             assert answer.value == 0.75
     assert listening.heard == ["r1"] * 3
@@ -140,11 +150,11 @@ def test_a_changed_plan_is_handed_on_and_takes_the_run_out_of_its_experiment() -
     from victor_autotune_plugin._model.experiment import Assignment
 
     hooks = HookManager()
-    assigned = Assignment("e1", "test", 0, "treatment", "r1", "r1")
+    assigned = Assignment("e1", "test", "treatment", "s1", 0)
     hooks.register(Planning(PlannedRun(TeamPlan(formation="parallel"), "auto", assigned)), "planning")
-    assert hooks.plan(EVENT) == PlannedRun(TeamPlan(formation="parallel"), "auto", assigned)
+    assert asyncio.run(hooks.plan(EVENT)) == PlannedRun(TeamPlan(formation="parallel"), "auto", assigned)
     hooks.register(Changing(TeamPlan(formation="consensus")), "changing")
-    assert hooks.plan(EVENT) == PlannedRun(TeamPlan(formation="consensus"), "auto", None, "changing")
+    assert asyncio.run(hooks.plan(EVENT)) == PlannedRun(TeamPlan(formation="consensus"), "auto", None, "changing")
 
 
 @pytest.mark.parametrize("nonsense", ["parallel", {"formation": "parallel"}, 3])
@@ -152,14 +162,14 @@ def test_an_answer_that_is_no_plan_is_reported_and_ignored(nonsense: object) -> 
     hooks = HookManager()
     hooks.register(Planning(PlannedRun(mode="auto")), "planning")
     hooks.register(Changing(nonsense), "changing")
-    assert hooks.plan(EVENT) == PlannedRun(mode="auto")
+    assert asyncio.run(hooks.plan(EVENT)) == PlannedRun(mode="auto")
     hooks.register(Planning(nonsense), "nonsense")
-    assert hooks.plan(EVENT) == PlannedRun(mode="auto")
+    assert asyncio.run(hooks.plan(EVENT)) == PlannedRun(mode="auto")
     assert {"'changing'" in fault.where or "'nonsense'" in fault.where for fault in failsafe.seen()} == {True}
 
 
 def test_without_a_planner_a_run_is_none_of_the_plugins_business() -> None:
-    assert HookManager().plan(EVENT) is None
+    assert asyncio.run(HookManager().plan(EVENT)) is None
 
 
 class Misspelt:

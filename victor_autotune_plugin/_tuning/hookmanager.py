@@ -7,23 +7,23 @@ threads, with a deadline: one that raises, hangs or answers nonsense costs its o
 from __future__ import annotations
 
 import contextvars
-import inspect
 import math
 import sys
+import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from importlib.metadata import entry_points
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Final
 
 import pluggy
-from attrs import define, evolve, field, frozen
+from attrs import evolve, frozen
 
 from .. import failsafe
-from .._model.plan import TeamPlan
-from ..errors import HookTimeoutError
 from ..hookspecs import DEPRECATED, PROJECT, ChangeSpecs, PlannedRun, RunSpecs, RunStart, TeamRun
-from .threads import HookThreads, Lane
+from .hook_calls import Call, HookStatus, Implementation, Watch, answer_of
+from .threads import Lane
 from .waiting import Signal
 
 if TYPE_CHECKING:
@@ -34,17 +34,6 @@ BUILT_IN: Final = "autotune."
 
 BEHIND_SECONDS: Final = 5.0
 """How long a hook may take that is called behind a run."""
-
-OFF_SECONDS: Final = 300.0
-"""How long a hook is not called that was late twice."""
-
-LATES: Final = 2
-"""How often a hook may be late."""
-
-_ALL: Final = sys.maxsize
-
-HELD_SECONDS: Final = 0.1
-"""By how much a deadline must be missed to say that a hook held the interpreter."""
 
 _OLD_HOOKS: Final[Mapping[str, tuple[str, ...]]] = {
     "started": ("experiment_started",),
@@ -70,90 +59,83 @@ class Answer:
     by: str
 
 
-@define
-class HookStanding:
-    """How one implementation of a third party behaves.
-
-    Attributes:
-        plugin: Name of the plugin that holds it.
-        hook: The hook.
-        calls: How often it was called.
-        lates: How often it was late since it was last off.
-        longest_seconds: Its longest call.
-        off_until: Monotonic seconds until which it is not called; 0 when it is.
-        running_since: Monotonic seconds since which a call that was given up is still running, or None.
-        held_interpreter: How often it kept all other threads from working.
-    """
-
-    plugin: str
-    hook: str
-    calls: int = 0
-    lates: int = 0
-    longest_seconds: float = 0.0
-    off_until: float = 0.0
-    running_since: float | None = None
-    held_interpreter: int = 0
-
-    @property
-    def where(self) -> str:
-        """Its name in faults."""
-        return f"hook {self.hook} of {self.plugin!r}"
-
-    def is_callable(self, now: float) -> bool:
-        """Return whether it may be called: it is not off, and no call of it hangs."""
-        return now >= self.off_until and self.running_since is None
-
-
-@define(eq=False)
 class _Hop:
-    """Implementations that are called one after the other on a hook thread, until one answers.
+    """Implementations that are called one after the other, each on its thread, until enough of them have answered.
 
-    Attributes:
+    Args:
+        seconds: How long each may take.
         most: How many answers are wanted at most.
+        start_by: As in `Call`.
         on_answer: Called with each answer before the next implementation is called.
+        then: Called with the answers in the end.
     """
 
-    hook: str
-    implementations: Sequence[pluggy.HookImpl]
-    arguments: Mapping[str, Any]
-    standing: Callable[[str, pluggy.HookImpl], HookStanding]
-    clock: Callable[[], float]
-    most: int
-    on_answer: Callable[[Answer], None] | None = None
-    answers: list[Answer] = field(factory=list)
-    done: Signal = field(factory=Signal)
-    finished: SimpleQueue[None] = field(factory=SimpleQueue)
-    given_up: bool = False
-    running: HookStanding | None = None
-    since: float = 0.0
+    def __init__(
+        self,
+        hook: str,
+        implementations: Iterable[Implementation],
+        arguments: Mapping[str, Any],
+        seconds: float,
+        context: contextvars.Context,
+        *,
+        most: int = sys.maxsize,
+        start_by: float = math.inf,
+        on_answer: Callable[[Answer], None] | None = None,
+        then: Callable[[list[Answer]], None] | None = None,
+    ) -> None:
+        self.hook = hook
+        self.answers: list[Answer] = []
+        self.done = Signal()
+        self._left = iter(implementations)
+        self._arguments = arguments
+        self._context = context
+        self._seconds = seconds
+        self._most = most
+        self._start_by = start_by
+        self._on_answer = on_answer
+        self._then = then
+        self._given_up = False
+        self._current: tuple[Implementation, Call] | None = None
 
-    def run(self) -> None:
-        """Call them."""
-        try:
-            for implementation in self.implementations:
-                if self.given_up or len(self.answers) >= self.most:
+    def next(self) -> None:
+        """Call the next implementation, or end."""
+        if not self._given_up and len(self.answers) < self._most:
+            for implementation in self._left:
+                # Each gets a copy of its own: one that hangs keeps its context entered.
+                context = self._context.copy()
+
+                def answered(value: Any, by: str = implementation.plugin) -> None:
+                    self._answered(value, by)
+
+                call = Call(self._arguments, context, self._seconds, answered, self._start_by)
+                self._current = implementation, call
+                if implementation.put(call):
                     return
-                self._call(implementation)
-        finally:
-            self.done.set()
-            self.finished.put(None)
+        self.done.set()
+        if self._then is not None:
+            self._then(self.answers)
 
-    def _call(self, implementation: pluggy.HookImpl) -> None:
-        standing = self.standing(self.hook, implementation)
-        standing.calls += 1
-        self.since, self.running = self.clock(), standing
-        try:
-            value = call(self.hook, implementation, self.arguments, BaseException)
-        finally:
-            self.running = None
-            standing.longest_seconds = max(standing.longest_seconds, self.clock() - self.since)
-            if self.given_up:
-                standing.running_since = None
-        if value is not None and not self.given_up:
-            answer = Answer(value, implementation.plugin_name)
-            if self.on_answer is not None:
-                self.on_answer(answer)
+    def expire(self) -> None:
+        """End now, with the answers so far."""
+        self._given_up = True
+        if self._current is not None and not self.done.is_set:
+            implementation, call = self._current
+            implementation.expire(call)
+
+    def give_up(self) -> None:
+        """Drop it: nobody wants the answers any more."""
+        self._given_up = True
+        if self._current is not None:
+            implementation, call = self._current
+            implementation.give_up(call)
+
+    def _answered(self, value: Any, by: str) -> None:
+        if value is not None and not self._given_up:
+            answer = Answer(value, by)
+            if self._on_answer is not None:
+                self._on_answer(answer)
             self.answers.append(answer)
+        self.next()
 
 
 class HookManager:
@@ -170,10 +152,10 @@ class HookManager:
         self._manager = pluggy.PluginManager(PROJECT)
         self._manager.add_hookspecs(RunSpecs)
         self._manager.add_hookspecs(ChangeSpecs)
-        self._standings: dict[tuple[str, str], HookStanding] = {}
-        self._ordered: dict[str, tuple[list[pluggy.HookImpl], list[pluggy.HookImpl]]] = {}
-        self._threads = HookThreads()
-        self._lane = Lane("autotune hooks behind")
+        self._theirs: dict[tuple[str, str], Implementation] = {}
+        self._ordered: dict[str, tuple[list[pluggy.HookImpl], list[Implementation]]] = {}
+        self._watch = Watch(lambda: tuple(self._theirs.values()), clock)
+        self._renew()
 
     # --- registration
 
@@ -211,15 +193,18 @@ class HookManager:
             if self._manager.has_plugin(entry.name):
                 continue
             with failsafe.guard(f"hook package {entry.name!r}"):
+                if entry.name.startswith(BUILT_IN):
+                    raise ValueError(f"names that begin with {BUILT_IN!r} are the plugin's own")
                 self.register(entry.load(), entry.name)
 
     def names(self) -> tuple[str, ...]:
         """Return the names of the registered plugins."""
         return tuple(name for name, plugin in self._manager.list_name_plugin() if plugin is not None)
 
-    def status(self) -> list[HookStanding]:
-        """Return how the implementations of third parties that were called behave."""
-        return sorted(self._standings.values(), key=lambda one: (one.plugin, one.hook))
+    def status(self) -> list[HookStatus]:
+        """Return how the implementations of third parties behave that could have been called so far."""
+        found = [one.status() for one in tuple(self._theirs.values())]
+        return sorted(found, key=lambda one: (one.plugin, one.hook))
 
     # --- on the event loop
 
@@ -229,9 +214,9 @@ class HookManager:
         Third parties' implementations of `plan_team_run` are asked before the built-in one. Without any third party
         nothing is waited for.
         """
-        end = self._clock() + self.hook_seconds
+        start = self._clock()
         planned: PlannedRun | None = None
-        for answer in await self._asked("plan_team_run", {"event": event}, end, most=1):
+        for answer in await self._asked("plan_team_run", {"event": event}, start, most=1):
             planned = answer.value
         if planned is None:
             for answer in self._built_in("plan_team_run", {"event": event}):
@@ -239,9 +224,7 @@ class HookManager:
                 break
         if planned is None:
             return None
-        if not self._of("before_team_run")[1]:
-            return planned
-        arguments = {"event": event, "planned": planned}
+        arguments: dict[str, Any] = {"event": event, "planned": planned}
 
         def change(answer: Answer) -> None:
             """Let the next implementation see what this one made of the plan."""
@@ -249,8 +232,10 @@ class HookManager:
             if answer.value != so_far.plan:
                 arguments["planned"] = evolve(so_far, plan=answer.value, assignment=None, source=answer.by)
 
-        answers = await self._asked("before_team_run", arguments, end, on_answer=change)
-        return arguments["planned"] if answers else planned
+        for answer in await self._asked("before_team_run", arguments, start, on_answer=change):
+            if answer.value != planned.plan:
+                planned = evolve(planned, plan=answer.value, assignment=None, source=answer.by)
+        return planned
 
     def valued(self, run: TeamRun) -> TeamRun:
         """Return a run with the score and the cost that the built-in hooks give it."""
@@ -269,8 +254,7 @@ class HookManager:
     def tell(self, hook: str, **arguments: Any) -> None:
         """Call the built-in implementations of a hook, and have those of third parties called behind."""
         self.tell_built_in(hook, **arguments)
-        if self._of(hook)[1]:
-            self._lane.put(lambda: self._ask_here(hook, BEHIND_SECONDS, arguments))
+        self._tell_behind(hook, arguments, contextvars.copy_context())
 
     @property
     def has_graders(self) -> bool:
@@ -288,17 +272,29 @@ class HookManager:
         if not (told or self.has_graders):
             return
 
-        def behind() -> None:
-            graded = run
-            if self.has_graders:
-                for answer in self._ask_here("score_team_run", BEHIND_SECONDS, {"run": graded}, most=1):
-                    graded = evolve(graded, score=float(answer.value))
-                for answer in self._ask_here("price_team_run", BEHIND_SECONDS, {"run": graded}, most=1):
-                    graded = evolve(graded, cost_usd=float(answer.value))
-                done(graded)
-            self._ask_here("after_team_run", BEHIND_SECONDS, {"run": graded})
+        context = contextvars.copy_context()
 
-        self._lane.put(behind)
+        def scored(answers: list[Answer]) -> None:
+            graded = evolve(run, score=answers[0].value) if answers else run
+            start("price_team_run", graded, lambda answers: priced(graded, answers))
+
+        def priced(graded: TeamRun, answers: list[Answer]) -> None:
+            graded = evolve(graded, cost_usd=answers[0].value) if answers else graded
+            try:
+                if self.has_graders:
+                    with failsafe.guard("grade of a run"):
+                        done(graded)
+                self._tell_behind("after_team_run", {"run": graded}, context)
+            finally:
+                self._count(-1)
+
+        def start(hook: str, graded: TeamRun, then: Callable[[list[Answer]], None]) -> None:
+            theirs, arguments = self._of(hook)[1], {"run": graded}
+            _Hop(hook, theirs, arguments, BEHIND_SECONDS, context, most=1, then=then).next()
+
+        self._count(1)
+        # On a thread of its own from the start, so that `done` never runs on the event loop.
+        self._lane.put(lambda: start("score_team_run", run, scored))
 
     # --- on other threads
 
@@ -322,177 +318,111 @@ class HookManager:
 
     def flush(self, seconds: float) -> None:
         """Wait until what is called behind has been called, at most so many seconds."""
-        self._lane.flush(seconds)
+        with self._lock:
+            if not self._behind:
+                return
+            done: SimpleQueue[None] = SimpleQueue()
+            self._flushing.append(done)
+        with suppress(Empty):
+            done.get(timeout=max(0.0, seconds))
 
     def forget_after_fork(self) -> None:
         """Make new threads in a forked child, which has none of its parent's."""
-        self._threads = HookThreads()
-        self._lane = Lane("autotune hooks behind")
-        for standing in self._standings.values():
-            standing.running_since = None
+        self._renew()
+        self._watch.renew()
+        for implementation in self._theirs.values():
+            implementation.renew()
+
+    def _renew(self) -> None:
+        self._lane = Lane("hooks behind a run")
+        self._lock = threading.Lock()
+        self._behind = 0
+        self._flushing: list[SimpleQueue[None]] = []
 
     # --- how they are called
 
-    def _of(self, hook: str) -> tuple[list[pluggy.HookImpl], list[pluggy.HookImpl]]:
+    def _of(self, hook: str) -> tuple[list[pluggy.HookImpl], list[Implementation]]:
         """Return the built-in implementations and those of third parties, each in pluggy's calling order."""
         known = self._ordered.get(hook)
         if known is None:
             found = list(reversed(getattr(self._manager.hook, hook).get_hookimpls()))
             own = [one for one in found if one.plugin_name.startswith(BUILT_IN)]
-            known = self._ordered[hook] = own, [one for one in found if one not in own]
+            with self._lock:
+                theirs = [self._third_party(hook, one) for one in found if one not in own]
+            known = self._ordered[hook] = own, theirs
+        return known
+
+    def _third_party(self, hook: str, implementation: pluggy.HookImpl) -> Implementation:
+        key = (implementation.plugin_name, hook)
+        known = self._theirs.get(key)
+        if known is None:
+            known = self._theirs[key] = Implementation(hook, implementation, self._clock, self._watch.began)
         return known
 
     def _built_in(self, hook: str, arguments: Mapping[str, Any]) -> Iterator[Answer]:
         for implementation in self._of(hook)[0]:
-            value = call(hook, implementation, arguments, Exception)
+            value = answer_of(hook, implementation, arguments, Exception)
             if value is not None:
                 yield Answer(value, implementation.plugin_name)
+
+    def _tell_behind(self, hook: str, arguments: Mapping[str, Any], context: contextvars.Context) -> None:
+        for implementation in self._of(hook)[1]:
+            self._count(1)
+            call = Call(arguments, context.copy(), BEHIND_SECONDS, lambda _: self._count(-1))
+            if not implementation.put(call):
+                self._count(-1)
 
     async def _asked(
         self,
         hook: str,
         arguments: Mapping[str, Any],
-        end: float,
+        start: float,
         *,
-        most: int = _ALL,
+        most: int = sys.maxsize,
         on_answer: Callable[[Answer], None] | None = None,
     ) -> list[Answer]:
-        hop = self._hop(hook, arguments, most, on_answer)
-        if hop is None:
+        """Ask third parties within what is left of the time that hooks may hold up a run."""
+        theirs = self._of(hook)[1]
+        seconds = self.hook_seconds - (self._clock() - start)
+        if not theirs or seconds <= 0:
             return []
-        seconds = end - self._clock()
+        start_by, context = start + self.hook_seconds / 2, contextvars.copy_context()
+        hop = _Hop(hook, theirs, arguments, seconds, context, most=most, start_by=start_by, on_answer=on_answer)
+        hop.next()
         try:
             in_time = await hop.done.wait(seconds)
         except BaseException:  # the run is cancelled, and so needs no answer
-            hop.given_up = True
+            hop.give_up()
             raise
-        self._judge(hop, in_time, seconds, end)
-        return list(hop.answers) if in_time else []
-
-    def _ask_here(
-        self, hook: str, seconds: float, arguments: Mapping[str, Any], *, most: int = _ALL
-    ) -> list[Answer]:
-        hop = self._hop(hook, arguments, most)
-        if hop is None:
-            return []
-        end = self._clock() + seconds
-        try:
-            hop.finished.get(timeout=seconds)
-            in_time = True
-        except Empty:
-            in_time = hop.done.is_set
-        self._judge(hop, in_time, seconds, end)
+        if not in_time:
+            hop.expire()
         return list(hop.answers)
 
-    def _hop(
-        self,
-        hook: str,
-        arguments: Mapping[str, Any],
-        most: int,
-        on_answer: Callable[[Answer], None] | None = None,
-    ) -> _Hop | None:
+    def _ask_here(
+        self, hook: str, seconds: float, arguments: Mapping[str, Any], *, most: int = sys.maxsize
+    ) -> list[Answer]:
+        """Ask third parties, and wait for them on this thread."""
         theirs = self._of(hook)[1]
         if not theirs:
-            return None
-        now = self._clock()
-        ready = [one for one in theirs if self._standing(hook, one).is_callable(now)]
-        if not ready:
-            return None
-        hop = _Hop(hook, ready, arguments, self._standing, self._clock, most, on_answer)
-        context = contextvars.copy_context()
-        self._threads.run(lambda: context.run(hop.run))
-        return hop
+            return []
+        done: SimpleQueue[None] = SimpleQueue()
+        start_by, context = self._clock() + seconds / 2, contextvars.copy_context()
+        then = lambda _: done.put(None)  # noqa: E731
+        hop = _Hop(hook, theirs, arguments, seconds, context, most=most, start_by=start_by, then=then)
+        hop.next()
+        try:
+            done.get(timeout=seconds)
+        except Empty:
+            hop.expire()
+        except BaseException:  # a Ctrl-C of the user
+            hop.give_up()
+            raise
+        return list(hop.answers)
 
-    def _judge(self, hop: _Hop, in_time: bool, seconds: float, end: float) -> None:
-        """Note who was late."""
-        now = self._clock()
-        late = hop.running
-        if not in_time:
-            hop.given_up = True
-            if late is not None and hop.running is late:
-                late.running_since = hop.since
-                self._strike(late, now - hop.since, seconds, now)
-        if now - end > HELD_SECONDS:
-            # Not even the deadline came in time, so this thread could not run: the hook held the interpreter, or the
-            # machine is overloaded. A hook that is to blame is named more than once.
-            blamed = late or self._standing(hop.hook, hop.implementations[0])
-            blamed.held_interpreter += 1
-            error = HookTimeoutError(
-                f"it kept all threads of the process from working for about {now - end + seconds:.2f} s",
-                hint="A hook must not hold the interpreter lock; let its native code release it.",
-            )
-            failsafe.report(blamed.where, error)
-
-    def _strike(self, standing: HookStanding, took: float, allowed: float, now: float) -> None:
-        standing.lates += 1
-        standing.longest_seconds = max(standing.longest_seconds, took)
-        error = HookTimeoutError(f"it took longer than {allowed:.3g} s (at least {took:.3g} s)")
-        failsafe.report(standing.where, error)
-        if standing.lates >= LATES:
-            standing.lates, standing.off_until = 0, now + OFF_SECONDS
-            failsafe.logger.warning(
-                "autotune: %s was late %d times (%.3g s and more) and is not called for %.0f min",
-                standing.where,
-                LATES,
-                standing.longest_seconds,
-                OFF_SECONDS / 60,
-            )
-
-    def _standing(self, hook: str, implementation: pluggy.HookImpl) -> HookStanding:
-        key = (implementation.plugin_name, hook)
-        standing = self._standings.get(key)
-        if standing is None:
-            standing = self._standings.setdefault(key, HookStanding(*key))
-        return standing
-
-
-def call(
-    hook: str, implementation: pluggy.HookImpl, arguments: Mapping[str, Any], stops: type[BaseException]
-) -> Any:
-    """Call one implementation; return None when it raises, or answers with something that the hook can't take.
-
-    Args:
-        stops: What stops here. On a hook thread everything does, since it can only be the hook's; on the caller's
-            thread a Ctrl-C is the user's.
-    """
-    try:
-        value = implementation.function(*[arguments[name] for name in implementation.argnames])
-        if inspect.iscoroutine(value):
-            value.close()
-            raise TypeError("it must be a plain function, not a coroutine function")
-        if value is not None and hook in _CHECKS:
-            _CHECKS[hook](value)
-    except stops as error:
-        failsafe.report(f"hook {hook} of {implementation.plugin_name!r}", error)
-        return None
-    return value
-
-
-def _kind(kind: type) -> Callable[[Any], None]:
-    def check(value: Any) -> None:
-        if not isinstance(value, kind):
-            raise TypeError(f"it must return a {kind.__name__} or None, not {type(value).__name__}")
-
-    return check
-
-
-def _number(low: float, high: float) -> Callable[[Any], None]:
-    def check(value: Any) -> None:
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise TypeError(f"it must return a number or None, not {type(value).__name__}")
-        if not (math.isfinite(value) and low <= value <= high):
-            limits = f"from {low:g} to {high:g}" if math.isfinite(high) else f"of at least {low:g}"
-            raise ValueError(f"it must return a finite number {limits}, not {value!r}")
-
-    return check
-
-
-_CHECKS: Final[Mapping[str, Callable[[Any], None]]] = {
-    "plan_team_run": _kind(PlannedRun),
-    "before_team_run": _kind(TeamPlan),
-    "score_team_run": _number(0, 1),
-    "price_team_run": _number(0, math.inf),
-    "approve_change": _kind(bool),
-    "add_strategies": _kind(Sequence),
-}
-"""What each hook may answer."""
+    def _count(self, more: int) -> None:
+        """Count what is called behind, and let `flush` go on when nothing is left."""
+        with self._lock:
+            self._behind += more
+            done, self._flushing = ([], self._flushing) if self._behind else (self._flushing, [])
+        for one in done:
+            one.put(None)

@@ -10,7 +10,6 @@ import _thread
 import sys
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from queue import Empty, SimpleQueue
@@ -25,9 +24,6 @@ _PAUSE_SECONDS: Final = 0.00005
 # Long enough that another thread gets the interpreter: after a sleep of 0, this one would take it again at once.
 
 _FAILED_SECONDS: Final = 1.0
-
-_MOST_IDLE: Final = 8
-# Threads that wait for the next job; more are made while more hooks are at work at once, and end again.
 
 
 class Worker:
@@ -120,66 +116,32 @@ def breathing() -> Iterator[None]:
 class Lane:
     """Jobs that are done one after the other on a daemon thread, which is made for the first one.
 
+    One whose job hangs costs this one thread, and never keeps the process from ending.
+
     Args:
-        name: Name of the thread.
+        name: What faults of its jobs are reported under.
     """
 
     def __init__(self, name: str) -> None:
         self._name = name
         self._jobs: SimpleQueue[Callable[[], None]] = SimpleQueue()
-        self._left = 0
         self._started = False
         self._starting = threading.Lock()
 
     def put(self, job: Callable[[], None]) -> None:
-        """Have a job done behind."""
-        with self._starting:
-            self._left += 1
-            if not self._started:
-                self._started = True
-                _thread.start_new_thread(self._run, ())
+        """Have a job done behind; never waits."""
         self._jobs.put(job)
-
-    def flush(self, seconds: float) -> bool:
-        """Wait until all jobs are done, at most so many seconds; return whether they are."""
-        if not self._left:
-            return True
-        done: SimpleQueue[None] = SimpleQueue()
-        self.put(lambda: done.put(None))
-        with suppress(Empty):
-            done.get(timeout=seconds)
-            return True
-        return False
+        with self._starting:
+            if self._started:
+                return
+            self._started = True
+        # `threading.Thread.start` would wait until the thread runs, and an event loop with it.
+        _thread.start_new_thread(self._run, ())
 
     def _run(self) -> None:
         while True:
             job = self._jobs.get()
-            with failsafe.guard(self._name):
+            try:
                 job()
-            with self._starting:
-                self._left -= 1
-
-
-class HookThreads:
-    """Threads for code of third parties: one that hangs is left behind, and another takes its place."""
-
-    def __init__(self) -> None:
-        self._idle: deque[SimpleQueue[Callable[[], None]]] = deque(maxlen=_MOST_IDLE)
-
-    def run(self, job: Callable[[], None]) -> None:
-        """Have a job done on a thread that has nothing else to do."""
-        try:
-            jobs = self._idle.pop()
-        except IndexError:
-            jobs = SimpleQueue()
-            _thread.start_new_thread(self._work, (jobs,))
-        jobs.put(job)
-
-    def _work(self, jobs: SimpleQueue[Callable[[], None]]) -> None:
-        while True:
-            job = jobs.get()
-            with suppress(BaseException):  # a job reports what it catches; what it does not must not end the thread
-                job()
-            if len(self._idle) >= _MOST_IDLE:
-                return
-            self._idle.append(jobs)
+            except BaseException as error:  # no Ctrl-C comes here, and nothing must end the thread
+                failsafe.report(self._name, error)
