@@ -134,7 +134,8 @@ def test_built_in_hooks_are_called_where_the_run_is() -> None:
 
 @pytest.mark.parametrize("hook", ["plan_team_run", "before_team_run"])
 def test_a_run_goes_on_without_a_hook_that_hangs(hook: str, gate: Gate) -> None:
-    hooks = manager(hook_seconds=0.01, **{hook: gate.hold})
+    functions: dict[str, Any] = {hook: gate.hold}
+    hooks = manager(hook_seconds=0.01, **functions)
     assert asyncio.run(hooks.plan(EVENT)) == OWN
     assert state_of(hooks, hook) == "hanging"
     assert wheres() == [f"hook {hook} of 'their_{hook}'"]
@@ -162,7 +163,11 @@ def test_one_that_hangs_costs_one_thread_and_is_called_again_when_it_has_returne
 
 
 def test_a_late_answer_is_dropped(gate: Gate) -> None:
-    hooks = manager(hook_seconds=0.01, plan_team_run=lambda: (gate.hold(), THEIRS)[1])
+    def late() -> PlannedRun:
+        gate.hold()
+        return THEIRS
+
+    hooks = manager(hook_seconds=0.01, plan_team_run=late)
     assert asyncio.run(hooks.plan(EVENT)) == OWN
     gate.set()
     until(lambda: state_of(hooks, "plan_team_run") == "ready")
