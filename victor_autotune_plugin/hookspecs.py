@@ -17,9 +17,13 @@ def score_team_run(run):
 ```
 
 Implementations take any subset of a hook's arguments, are plain functions (hooks are synchronous) and are
-called in pluggy's order: `tryfirst`, then last registered first, then `trylast`. Each is called on its own: one
-that raises is skipped, logged once by name, and shown by `victor autotune doctor`; the others still run.
-Wrappers (`wrapper=True`) are not supported. They run inside the user's team run, so keep them quick.
+called in pluggy's order: `tryfirst`, then last registered first, then `trylast`. Those of third parties come before the
+built-in ones where an answer is wanted. Each is called on its own: one that raises or gives a wrong answer is skipped,
+logged once by name, and shown by `victor autotune doctor`; the others still run. Wrappers (`wrapper=True`) are not
+supported.
+
+Each implementation of a third party is called on a daemon thread of its own, once at a time, with a copy of the run's
+context variables and a deadline. What comes late is dropped; late twice within 5 minutes, and it is off for 5 minutes.
 """
 
 from __future__ import annotations
@@ -78,8 +82,8 @@ class RunSpecs:
     def plan_team_run(self, event: RunStart) -> PlannedRun | None:
         """Choose the plan of a run.
 
-        The built-in implementation asks the tuning loop. An implementation with `tryfirst=True` answers before it, and
-        so can choose for the teams it cares about.
+        The built-in implementation asks the tuning loop. Any other is asked before it, and so can choose for the teams
+        it cares about. The run waits 0.05 s in all for it and for `before_team_run`.
 
         Args:
             event: The run that is about to start.
@@ -95,7 +99,8 @@ class RunSpecs:
     def before_team_run(self, event: RunStart, planned: PlannedRun) -> TeamPlan | None:
         """See the plan of a run, or change it.
 
-        A changed plan takes the run out of its experiment, since the run is no longer a sample of its arm.
+        A changed plan takes the run out of its experiment, since the run is no longer a sample of its arm. The run
+        waits 0.05 s in all for it and for `plan_team_run`.
 
         Args:
             event: The run that is about to start.
@@ -122,13 +127,14 @@ class RunSpecs:
     def score_team_run(self, run: TeamRun) -> float | None:
         """Grade the outcome of a run.
 
-        The built-in implementation, called last, gives the share of members that succeeded.
+        It is asked behind the run, and may take 5 s. The built-in implementation, called last, gives the share of
+        members that succeeded.
 
         Args:
             run: The finished run, with that share as its score.
 
         Returns:
-            A score in [0, 1], or None to leave it to the next implementation.
+            A finite score in [0, 1], or None to leave it to the next implementation.
 
         .. versionadded:: 0.1
         """
@@ -137,13 +143,14 @@ class RunSpecs:
     def price_team_run(self, run: TeamRun) -> float | None:
         """Price a run.
 
-        The built-in implementation, called last, uses the price table of the settings.
+        It is asked behind the run, and may take 5 s. The built-in implementation, called last, uses the price table of
+        the settings.
 
         Args:
             run: The finished run; `run.tokens` holds the token use by model.
 
         Returns:
-            US dollars, or None to leave it to the next implementation.
+            US dollars, finite and at least 0, or None to leave it to the next implementation.
 
         .. versionadded:: 0.1
         """
@@ -152,8 +159,8 @@ class RunSpecs:
     def after_team_run(self, run: TeamRun) -> None:
         """Be told that a run finished; its record, score and cost are final.
 
-        The built-in implementations write the run and what follows from it, in one transaction and before the
-        implementations that are not `tryfirst` are called, and count it in the metrics.
+        Third parties are told behind the run, once it is graded; the built-in implementations hand it to the store's
+        thread and count it in the metrics.
 
         Args:
             run: The finished run.
@@ -177,7 +184,7 @@ class ChangeSpecs:
 
     @hookspec(firstresult=True)
     def approve_change(self, experiment: Experiment, step: str) -> bool | None:
-        """Approve a change in mode `approve`.
+        """Approve a change in mode `approve`, within 30 s.
 
         Args:
             experiment: The change.

@@ -15,6 +15,11 @@ from attrs import evolve
 
 from victor_autotune_plugin._cli import checks
 from victor_autotune_plugin._host import seams
+from victor_autotune_plugin._tuning import runtime
+from victor_autotune_plugin._tuning.hook_calls import HookStatus
+from victor_autotune_plugin._tuning.hookmanager import HookManager
+from victor_autotune_plugin._tuning.runtime import Runtime
+from victor_autotune_plugin.hookspecs import hookimpl
 from victor_autotune_plugin.storage import Store, default_url
 from victor_autotune_testing.simulated import Simulation
 
@@ -174,3 +179,28 @@ def test_a_telemetry_provider_is_named(call: Callable[..., Said], monkeypatch: p
     provider = TracerProvider()
     monkeypatch.setattr(trace, "get_tracer_provider", lambda: provider)
     assert found(call("doctor", "--json"))["traces"]["found"] == "opentelemetry.sdk.trace.TracerProvider"
+
+
+def test_a_hook_that_is_off_is_shown_with_its_times() -> None:
+    status = HookStatus("theirs", "plan_team_run", "off", 9, 2, 0.05, 0.25, 240.0, 0.0)
+    check = checks.hook_check(status)
+    assert (check.name, check.status) == ("hook plan_team_run of 'theirs'", "warn")
+    assert check.found == "off: 9 calls, 2 late, last 0.05 s, longest 0.25 s; off for 4 min 00 s more"
+    ready = checks.hook_check(HookStatus("theirs", "score_team_run", "ready", 1, 0, 0.01, 0.01, 0.0, 0.0))
+    assert (ready.status, ready.hint) == ("ok", None)
+
+
+def test_hooks_that_were_called_in_this_process_are_shown(
+    call: Callable[..., Said], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Scoring:
+        @hookimpl
+        def score_team_run(self) -> float:
+            return 0.5
+
+    owner = Runtime.__new__(Runtime)
+    owner.hooks = HookManager()
+    owner.hooks.register(Scoring(), "theirs")
+    owner.hooks.ask("score_team_run", 20.0)
+    monkeypatch.setattr(runtime, "_runtime", owner)
+    assert found(call("doctor", "--json"))["hook score_team_run of 'theirs'"]["status"] == "ok"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import ctypes
 import logging
 import os
 import threading
@@ -444,3 +445,25 @@ def test_a_hook_that_keeps_all_threads_from_working_is_named() -> None:
     assert f"hook plan_team_run of 'theirs' {HOLDS}" in [fault.where for fault in failsafe.seen()]
     assert implementation.status().held_seconds == pytest.approx(0.25)
     assert implementation.status().held_seconds > HELD_SECONDS
+
+
+def test_a_hook_that_really_holds_the_interpreter_is_named() -> None:
+    sleep = ctypes.PyDLL(None).usleep  # called through `PyDLL`, it keeps the interpreter
+
+    def hold() -> None:
+        sleep(400_000)
+
+    hooks = HookManager(hook_seconds=0.01)
+    hooks.register(BuiltIn(), "autotune.plan")
+    hooks.register(doing("plan_team_run", hold), "theirs")
+    assert asyncio.run(hooks.plan(EVENT)) == OWN
+    where = f"hook plan_team_run of 'theirs' {HOLDS}"
+    until(lambda: where in [fault.where for fault in failsafe.seen()])
+    (status,) = [one for one in hooks.status() if one.hook == "plan_team_run"]
+    assert status.held_seconds > HELD_SECONDS
+
+
+def test_uvloop_works(gate: Gate) -> None:
+    uvloop = pytest.importorskip("uvloop")
+    assert uvloop.run(manager(plan_team_run=lambda: THEIRS).plan(EVENT)) == THEIRS
+    assert uvloop.run(manager(hook_seconds=0.01, plan_team_run=gate.hold).plan(EVENT)) == OWN

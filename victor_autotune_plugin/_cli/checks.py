@@ -13,6 +13,8 @@ from typing import Final
 from .._host import seams
 from .._settings import FILE_NAME, SettingsResolver, victor_dir_name
 from .._settings.trust import TRUST_COMMAND
+from .._tuning import runtime as process
+from .._tuning.hook_calls import HookStatus
 from .._tuning.hookmanager import HookManager
 from ..errors import AutotuneError, SettingsError, StoreError
 from ..hookspecs import PROJECT
@@ -180,6 +182,24 @@ def _hooks() -> Iterator[Check]:
         yield _hook(entry)
     if not found:
         yield Check("hook packages", OK, "none installed")
+    current = process._runtime  # `runtime()` would make one
+    for status in () if current is None else current.hooks.status():
+        yield hook_check(status)
+
+
+def hook_check(status: HookStatus) -> Check:
+    """Return how a hook of a third party behaves in this process."""
+    took = f"last {show.seconds(status.last_seconds)}, longest {show.seconds(status.longest_seconds)}"
+    found = [f"{status.state}: {show.count(status.calls, 'call')}, {status.lates} late, {took}"]
+    if status.off_seconds:
+        found.append(f"off for {show.seconds(status.off_seconds)} more")
+    if status.held_seconds:
+        found.append(f"kept all threads from working for {show.seconds(status.held_seconds)}")
+    name = f"hook {status.hook} of {status.plugin!r}"
+    if status.state == "ready" and not status.held_seconds:
+        return Check(name, OK, found[0])
+    hint = "Make it quicker, or hand its work to a thread of its own; runs go on without it meanwhile."
+    return Check(name, WARN, "; ".join(found), hint)
 
 
 def _hook(entry: EntryPoint) -> Check:

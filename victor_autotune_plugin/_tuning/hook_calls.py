@@ -1,6 +1,6 @@
 """Calls of third parties' hooks: each implementation on a thread of its own, one call at a time, with a deadline.
 
-So one that hangs costs one thread, whoever waits for it. It is not called again until it has returned; what it says
+So one that hangs costs one thread, however many runs wait for it. It is not called again until it has returned; what it says
 then is dropped, and what waited for its turn goes on without it.
 """
 
@@ -155,7 +155,7 @@ class Implementation:
             one.then(None)
 
     def give_up(self, call: Call) -> None:
-        """Take back a call whose answer nobody wants any more, unless it runs: then it may still turn out late."""
+        """Cancel a call that no run needs any more, unless it has begun: then it may still turn out late."""
         with self._lock:
             if call in self._waiting:
                 self._waiting.remove(call)

@@ -1,7 +1,7 @@
 """The plugin's own pluggy manager: finds hook implementations and calls each of them on its own.
 
 The built-in ones (`autotune.*`) read memory and are called where the run is. Those of third parties are called on hook
-threads, with a deadline: one that raises, hangs or answers nonsense costs its own answer, and nobody else's.
+threads, with a deadline: one that raises, hangs or answers nonsense costs its own answer, and no other.
 """
 
 from __future__ import annotations
@@ -123,7 +123,7 @@ class _Hop:
             implementation.expire(call)
 
     def give_up(self) -> None:
-        """Drop it: nobody wants the answers any more."""
+        """Drop it: no run needs the answers any more."""
         self._given_up = True
         if self._current is not None:
             implementation, call = self._current
