@@ -1,7 +1,7 @@
 """Calls of third parties' hooks: each implementation on a thread of its own, one call at a time, with a deadline.
 
-So one that hangs costs one thread, however many runs wait for it. It is not called again until it has returned; what it says
-then is dropped, and what waited for its turn goes on without it.
+So one that hangs costs one thread, however many runs wait for it. It is not called again until it has returned; what it
+says then is dropped, and what waited for its turn goes on without it.
 """
 
 from __future__ import annotations
@@ -111,6 +111,10 @@ class Implementation:
         self._since = self._ended = -math.inf
         self._last_seconds = self._longest_seconds = self._held_seconds = 0.0
         self.renew()
+
+    def is_of(self, implementation: pluggy.HookImpl) -> bool:
+        """Return whether this is that implementation, and not one that was registered under its name before."""
+        return self._implementation is implementation
 
     def renew(self) -> None:
         """Take a new thread and queue, as after a fork, where those of the parent are gone."""

@@ -355,7 +355,7 @@ class HookManager:
     def _third_party(self, hook: str, implementation: pluggy.HookImpl) -> Implementation:
         key = (implementation.plugin_name, hook)
         known = self._theirs.get(key)
-        if known is None:
+        if known is None or not known.is_of(implementation):
             known = self._theirs[key] = Implementation(hook, implementation, self._clock, self._watch.began)
         return known
 
