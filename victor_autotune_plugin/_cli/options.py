@@ -133,15 +133,16 @@ def initial_context(file: Path | None, values: Sequence[str]) -> dict[str, Any]:
 def _context_file(file: Path) -> dict[str, Any]:
     from .._values.files import read_text
     from .._values.nodes import WrongValueError
-    from .._values.reading import integer
 
     hint = 'Write an object into it, such as {"path": "src"}.'
     try:
-        data = json.loads(read_text(file, f"--context {file}", "Name a JSON file.").text, parse_int=integer)
+        data = json.loads(read_text(file, f"--context {file}", "Name a JSON file.").text)
     except WrongValueError as wrong:
         raise wrong.told(AutotuneError) from wrong
     except json.JSONDecodeError as error:
         raise AutotuneError(f"is not JSON: {error.msg}", where=f"{file}:{error.lineno}", hint=hint) from error
+    except ValueError as error:
+        raise AutotuneError("holds a number of too many digits", where=f"--context {file}", hint=hint) from error
     except RecursionError as error:
         raise AutotuneError("is nested too deeply", where=f"--context {file}", hint=hint) from error
     if not isinstance(data, dict):

@@ -21,6 +21,8 @@ FILE_NAME: Final = "autotune.yaml"
 PREFIX: Final = "VICTOR_AUTOTUNE_"
 """What the plugin's environment variables begin with."""
 
+_LONGEST_KEY: Final = 200
+
 Scope = tuple[str, ...]
 """`()` for all teams, `(workflow,)`, or `(workflow, team id)`."""
 
@@ -57,7 +59,8 @@ class Problem:
     @property
     def error(self) -> SettingsError:
         """The error that tells it, with the key in front."""
-        message = f"{self.key}: {self.message}" if self.key else self.message
+        key = self.key if len(self.key) <= _LONGEST_KEY else f"{self.key[:_LONGEST_KEY]}..."
+        message = f"{key}: {self.message}" if key else self.message
         return SettingsError(message, where=self.where, hint=self.hint)
 
 

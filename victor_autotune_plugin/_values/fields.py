@@ -101,7 +101,7 @@ class Number(Kind):
         value = node.value if isinstance(node, Scalar) else None
         hint = f"Write {self.words}."
         if isinstance(value, str) and isinstance(self.parse(value), int | float):
-            hint = f"Write it without quotes: {self.parse(value)}."
+            hint = f"Write it without quotes: {show(self.parse(value))}."
             raise WrongValueError(f"{show(node)} is text, not a number", hint, node.where)
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise WrongValueError(f"{show(node)} is not a number", hint, node.where)
@@ -212,7 +212,7 @@ class NameList(Kind):
     def read(self, node: Node) -> tuple[str, ...]:
         """Return the names in order."""
         if not isinstance(node, Items):
-            example = node.value if isinstance(node, Scalar) and node.value else "a, b"
+            example = show(node.value).strip("'") if isinstance(node, Scalar) and node.value else "a, b"
             raise WrongValueError(f"{show(node)} is not a list", f"Write a list: [{example}].", node.where)
         names: list[str] = []
         for item in node.items:

@@ -11,6 +11,7 @@ from ..errors import AutotuneError
 
 _HUGE: Final = 10**18
 _LONGEST: Final = 60
+_MOST_BITS: Final = 1_000
 
 E = TypeVar("E", bound=AutotuneError)
 
@@ -125,13 +126,24 @@ def from_plain(value: object, where: str) -> Node:
     """
     if isinstance(value, Scalar | Items | Table):
         return value
+    if isinstance(value, int):
+        return Scalar(bounded(value), where)
     if isinstance(value, Mapping):
         places = value.places if isinstance(value, PlacedMapping) else {}
-        pairs = ((str(key), item, places.get(key, where)) for key, item in value.items())
+        pairs = ((_name(key), item, places.get(key, where)) for key, item in value.items())
         return Table(tuple((Scalar(key, place), from_plain(item, place)) for key, item, place in pairs), where)
     if isinstance(value, Sequence) and not isinstance(value, str | bytes):
         return Items(tuple(from_plain(item, where) for item in value), where)
     return Scalar(value, where)
+
+
+def bounded(value: int) -> int:
+    """Return an integer, or in place of one that is beyond all use a smaller one, which Python can write and divide."""
+    return value if value.bit_length() <= _MOST_BITS else (1 if value > 0 else -1) << _MOST_BITS
+
+
+def _name(key: object) -> str:
+    return str(bounded(key) if isinstance(key, int) else key)
 
 
 def placed(node: Node) -> Any:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from .nodes import WrongValueError
+from .nodes import WrongValueError, bounded
 
 MOST_BYTES: Final = 1_000_000
 """Bytes of a file that is read whole: settings, workflows, configs."""
@@ -20,7 +20,7 @@ MOST_BYTES: Final = 1_000_000
 LONGEST_LINE: Final = 16 << 20
 """Bytes or characters of a line of a file that is read line by line."""
 
-_LONGEST_INTEGER: Final = 40
+_MOST_DIGITS: Final = 1_000
 
 
 def open_file(path: Path, shown: str | None = None, instead: str = "Name a regular file.") -> BinaryIO:
@@ -88,12 +88,12 @@ def lines_of(file: BinaryIO, shown: str, most: int = LONGEST_LINE) -> Iterator[b
         yield line
 
 
-def integer(digits: str) -> float:
-    """Return a number of JSON that has no fraction; one beyond all use, which Python may refuse to read, as infinity.
+def integer(digits: str) -> int:
+    """Return an integer of JSON; one beyond all use, which Python may refuse to read, becomes a smaller one.
 
-    Pass it to `json.loads` as `parse_int`, so that a check of the field finds the number and names the field.
+    Pass it to `json.loads` as `parse_int`, so that a check of the field finds it out of range, and names the field.
     """
-    return int(digits) if len(digits) <= _LONGEST_INTEGER else float(digits)
+    return bounded(int(digits[:_MOST_DIGITS]))
 
 
 def _check_regular(mode: int, shown: str, instead: str) -> None:

@@ -13,12 +13,15 @@ from ruamel.yaml.reader import ReaderError
 
 from ..errors import WorkflowError
 from .files import TextFile, read_text
-from .nodes import Items, Node, Scalar, Table, WrongValueError
+from .nodes import Items, Node, Scalar, Table, WrongValueError, bounded
 
 _TAG: Final = "tag:yaml.org,2002:"
 _SPACES: Final = "YAML indents with spaces: put spaces in place of the tab."
 _MOST_VALUES: Final = 200_000
 """How many values a text may have once its aliases are written out."""
+
+_HUGE: Final = f"this holds more than {_MOST_VALUES:,} values once its aliases are written out"
+_SMALLER: Final = "Take values out, or the aliases (`*name`) that repeat them."
 
 
 def load(path: Path, shown: Path | None = None) -> tuple[TextFile, Table]:
@@ -83,7 +86,7 @@ def parse(text: str, shown: str, *, unique_keys: bool = False) -> Node | None:
     except RecursionError as error:
         raise WrongValueError("this is nested too deeply", "Take some levels out.", shown) from error
     if tree is not None and _size(tree, {}) > _MOST_VALUES:
-        raise WrongValueError("its aliases make this huge", "Write out what they stand for.", shown)
+        raise WrongValueError(_HUGE, _SMALLER, shown)
     return tree
 
 
@@ -165,7 +168,7 @@ class _Tree:
         if isinstance(node, Table):
             self._merges += 1 + len(node.pairs)
             if self._merges > _MOST_VALUES:
-                raise WrongValueError("its aliases make this huge", "Write out what they stand for.", node.where)
+                raise WrongValueError(_HUGE, _SMALLER, node.where)
             return list(node.pairs)
         if isinstance(node, Items) and not any(isinstance(item, Items) for item in node.items):
             return [pair for item in node.items for pair in self._merged(item)]
@@ -189,6 +192,8 @@ class _Tree:
             kind = str(node.tag).removeprefix(_TAG)
             message = f"'{node.value[:40]}' can't be read as {kind}"
             raise WrongValueError(message, "Write a plain value.", where) from error
+        if isinstance(value, int):
+            value = bounded(value)
         return Scalar(node.value, where, value) if node.tag == f"{_TAG}timestamp" else Scalar(value, where)
 
     def _where(self, node: YamlNode) -> str:

@@ -18,6 +18,7 @@ from .._model.experiment import TAKES_BACK, Assignment, Change, Experiment, Phas
 from .._model.policy import Verdict, WatchVerdict
 from .._model.quantities import Count, Name
 from .._model.run import Observation, TeamRun
+from .._values.reading import integer
 from ..errors import AutotuneError
 
 if TYPE_CHECKING:
@@ -248,7 +249,7 @@ def _without(data: Mapping[str, Any], *names: str) -> dict[str, Any]:
 
 def _json(line: bytes, where: str) -> Any:
     try:
-        data = json.loads(line)
+        data = json.loads(line, parse_int=integer)
         if b"\\u" in line:
             json.dumps(data, ensure_ascii=False).encode()  # half of a surrogate pair is no text
         return data
