@@ -7,6 +7,8 @@ import contextvars
 import ctypes
 import logging
 import os
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -467,3 +469,33 @@ def test_uvloop_works(gate: Gate) -> None:
     uvloop = pytest.importorskip("uvloop")
     assert uvloop.run(manager(plan_team_run=lambda: THEIRS).plan(EVENT)) == THEIRS
     assert uvloop.run(manager(hook_seconds=0.01, plan_team_run=gate.hold).plan(EVENT)) == OWN
+
+
+HANGS = """
+import asyncio, threading
+from victor_autotune_plugin._model.plan import MemberSpec, TeamSpec
+from victor_autotune_plugin._tuning.hookmanager import HookManager
+from victor_autotune_plugin.hookspecs import RunStart, TeamRun, hookimpl
+
+class Hanging:
+    @hookimpl
+    def plan_team_run(self):
+        threading.Event().wait()
+
+    @hookimpl
+    def after_team_run(self):
+        threading.Event().wait()
+
+spec = TeamSpec("flow", "team", "sequential", [MemberSpec("a")])
+hooks = HookManager()
+hooks.register(Hanging(), "theirs")
+asyncio.run(hooks.plan(RunStart("r1", spec, 1.0)))
+hooks.grade(TeamRun("r1", spec, 1.0, 2.0, True, 0.5), print)
+hooks.flush(0.1)
+"""
+
+
+def test_a_process_ends_although_hooks_hang() -> None:
+    ended = subprocess.run([sys.executable, "-c", HANGS], timeout=SAFETY, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+    assert "hook plan_team_run of 'theirs'" in ended.stderr
