@@ -7,24 +7,24 @@ threads, with a deadline: one that raises, hangs or answers nonsense costs its o
 from __future__ import annotations
 
 import contextvars
-import math
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from importlib.metadata import entry_points
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Final
 
 import pluggy
-from attrs import evolve, frozen
+from attrs import evolve
 
 from .. import failsafe
 from ..hookspecs import DEPRECATED, PROJECT, ChangeSpecs, PlannedRun, RunSpecs, RunStart, TeamRun
-from .hook_calls import Call, HookStatus, Implementation, Watch, answer_of
+from .hook_answers import answer_of
+from .hook_calls import Call, HookStatus, Implementation, Watch
+from .hook_hop import Answer, Hop
 from .threads import Lane
-from .waiting import Signal
 
 if TYPE_CHECKING:
     from .._model.experiment import Change, Experiment
@@ -44,98 +44,6 @@ _OLD_HOOKS: Final[Mapping[str, tuple[str, ...]]] = {
     "rolled_back": ("plan_rolled_back",),
 }
 """The hooks of 0.1 that each action of a change still calls where it has an experiment; they go with 0.3."""
-
-
-@frozen
-class Answer:
-    """What one implementation returned.
-
-    Attributes:
-        value: The value; never None.
-        by: Name of the plugin that holds the implementation.
-    """
-
-    value: Any
-    by: str
-
-
-class _Hop:
-    """Implementations that are called one after the other, each on its thread, until enough of them have answered.
-
-    Args:
-        seconds: How long each may take.
-        most: How many answers are wanted at most.
-        start_by: As in `Call`.
-        on_answer: Called with each answer before the next implementation is called.
-        then: Called with the answers in the end.
-    """
-
-    def __init__(
-        self,
-        hook: str,
-        implementations: Iterable[Implementation],
-        arguments: Mapping[str, Any],
-        seconds: float,
-        context: contextvars.Context,
-        *,
-        most: int = sys.maxsize,
-        start_by: float = math.inf,
-        on_answer: Callable[[Answer], None] | None = None,
-        then: Callable[[list[Answer]], None] | None = None,
-    ) -> None:
-        self.hook = hook
-        self.answers: list[Answer] = []
-        self.done = Signal()
-        self._left = iter(implementations)
-        self._arguments = arguments
-        self._context = context
-        self._seconds = seconds
-        self._most = most
-        self._start_by = start_by
-        self._on_answer = on_answer
-        self._then = then
-        self._given_up = False
-        self._current: tuple[Implementation, Call] | None = None
-
-    def next(self) -> None:
-        """Call the next implementation, or end."""
-        if not self._given_up and len(self.answers) < self._most:
-            for implementation in self._left:
-                # Each gets a copy of its own: one that hangs keeps its context entered.
-                context = self._context.copy()
-
-                def answered(value: Any, by: str = implementation.plugin) -> None:
-                    self._answered(value, by)
-
-                call = Call(self._arguments, context, self._seconds, answered, self._start_by)
-                self._current = implementation, call
-                if implementation.put(call):
-                    return
-        self.done.set()
-        if self._then is not None:
-            self._then(self.answers)
-
-    def expire(self) -> None:
-        """End now, with the answers so far."""
-        self._given_up = True
-        if self._current is not None and not self.done.is_set:
-            implementation, call = self._current
-            implementation.expire(call)
-
-    def give_up(self) -> None:
-        """Drop it: no run needs the answers any more."""
-        self._given_up = True
-        if self._current is not None:
-            implementation, call = self._current
-            implementation.give_up(call)
-
-    def _answered(self, value: Any, by: str) -> None:
-        if value is not None and not self._given_up:
-            answer = Answer(value, by)
-            if self._on_answer is not None:
-                self._on_answer(answer)
-            self.answers.append(answer)
-        self.next()
 
 
 class HookManager:
@@ -290,7 +198,7 @@ class HookManager:
 
         def start(hook: str, graded: TeamRun, then: Callable[[list[Answer]], None]) -> None:
             theirs, arguments = self._of(hook)[1], {"run": graded}
-            _Hop(hook, theirs, arguments, BEHIND_SECONDS, context, most=1, then=then).next()
+            Hop(hook, theirs, arguments, BEHIND_SECONDS, context, most=1, then=then).next()
 
         self._count(1)
         # On a thread of its own from the start, so that `done` never runs on the event loop.
@@ -387,7 +295,7 @@ class HookManager:
         if not theirs or seconds <= 0:
             return []
         start_by, context = start + self.hook_seconds / 2, contextvars.copy_context()
-        hop = _Hop(hook, theirs, arguments, seconds, context, most=most, start_by=start_by, on_answer=on_answer)
+        hop = Hop(hook, theirs, arguments, seconds, context, most=most, start_by=start_by, on_answer=on_answer)
         hop.next()
         try:
             in_time = await hop.done.wait(seconds)
@@ -408,7 +316,7 @@ class HookManager:
         done: SimpleQueue[None] = SimpleQueue()
         start_by, context = self._clock() + seconds / 2, contextvars.copy_context()
         then = lambda _: done.put(None)  # noqa: E731
-        hop = _Hop(hook, theirs, arguments, seconds, context, most=most, start_by=start_by, then=then)
+        hop = Hop(hook, theirs, arguments, seconds, context, most=most, start_by=start_by, then=then)
         hop.next()
         try:
             done.get(timeout=seconds)
