@@ -19,7 +19,7 @@ from attrs import evolve
 from victor_autotune_plugin import failsafe
 from victor_autotune_plugin._model.plan import MemberSpec, TeamPlan, TeamSpec
 from victor_autotune_plugin._model.run import TeamRun
-from victor_autotune_plugin._tuning.hook_calls import HELD_SECONDS, OFF_SECONDS, Implementation, Watch
+from victor_autotune_plugin._tuning.hook_calls import HELD_SECONDS, OFF_SECONDS, HookWatch, Implementation
 from victor_autotune_plugin._tuning.hookmanager import BEHIND_SECONDS, HookManager
 from victor_autotune_plugin.hookspecs import PlannedRun, RunStart, hookimpl
 
@@ -439,7 +439,7 @@ def test_a_hook_that_keeps_all_threads_from_working_is_named() -> None:
     hooks.register(doing("plan_team_run", lambda: None), "theirs")
     (found,) = hooks._manager.hook.plan_team_run.get_hookimpls()
     implementation = Implementation("plan_team_run", found, clock, lambda: None)
-    watch = Watch(lambda: [implementation], clock)
+    watch = HookWatch(lambda: [implementation], clock)
     implementation._since, implementation._ended = clock.now, clock.now + 0.3
     watch._expected = clock.now + 0.05
     clock.now += 0.3

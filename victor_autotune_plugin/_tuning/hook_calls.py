@@ -258,7 +258,7 @@ class Implementation:
             failsafe.report(f"{self.where} (off for {OFF_SECONDS / 60:.0f} min)", HookTimeoutError(told), log=False)
 
 
-class Watch:
+class HookWatch:
     """Ends what is late behind the runs, and finds hooks that keep all other threads from working.
 
     It looks every 50 ms while hooks run and shortly after, and sleeps else. When it comes to look far later than it

@@ -22,7 +22,7 @@ from attrs import evolve
 from .. import failsafe
 from ..hookspecs import DEPRECATED, PROJECT, ChangeSpecs, PlannedRun, RunSpecs, RunStart, TeamRun
 from .hook_answers import answer_of
-from .hook_calls import Call, HookStatus, Implementation, Watch
+from .hook_calls import Call, HookStatus, HookWatch, Implementation
 from .hook_hop import Answer, Hop
 from .threads import Lane
 
@@ -62,7 +62,7 @@ class HookManager:
         self._manager.add_hookspecs(ChangeSpecs)
         self._theirs: dict[tuple[str, str], Implementation] = {}
         self._ordered: dict[str, tuple[list[pluggy.HookImpl], list[Implementation]]] = {}
-        self._watch = Watch(lambda: tuple(self._theirs.values()), clock)
+        self._watch = HookWatch(lambda: tuple(self._theirs.values()), clock)
         self._renew()
 
     # --- registration
