@@ -126,7 +126,7 @@ def test_errors_name_line_problem_and_mend(text: str, where: str, problem: str, 
 
 
 def test_a_file_that_can_not_be_read_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ScriptError, match=r"missing\.yaml: can't be read: No such file"):
+    with pytest.raises(ScriptError, match=r"missing\.yaml: the file can't be read: No such file"):
         load_script(tmp_path / "missing.yaml")
     (tmp_path / "binary").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ScriptError, match="not UTF-8"):

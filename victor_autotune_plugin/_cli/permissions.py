@@ -38,7 +38,7 @@ def permissions(project: Path, users: Path | None, store: Path | None) -> Iterat
             hint = f"chmod {'go' if who == 'everybody' else 'g'}-w {shlex.quote(str(path))}"
             yield Check(f"mode of {path.name}", WARN, f"{path} may be written by {who}", hint)
     if not found:
-        yield Check("permissions", OK, "nobody else may write the settings, the store, or what is kept beside them")
+        yield Check("permissions", OK, "only you may write the settings, the store, and what is kept beside them")
 
 
 def _files(folder: Path, users: Path | None, store: Path | None) -> Iterator[Path]:

@@ -106,7 +106,7 @@ def _agrees() -> bool:
         return typer.confirm("Trust these settings?", default=False, err=True)
     except click.Abort as error:
         hint = "Read what is shown, and add --yes."
-        raise AutotuneError("nobody is there to ask", where="trust", hint=hint) from error
+        raise AutotuneError("no terminal to ask on", where="trust", hint=hint) from error
 
 
 def _save(trusted: TrustStore, project: Path, sources: tuple[ActingSource, ...]) -> None:

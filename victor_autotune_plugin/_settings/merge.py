@@ -118,7 +118,7 @@ def own_settings(workflow: str, team_id: str, metadata: object, where: str) -> S
     """
     kinds = {**leaves(), "strategies": NameList(Text())}
     layer = SourceReader(kinds).scope(from_plain(metadata, where), (workflow,), "metadata.autotune")
-    # What acts is not needed of a file that is read to be changed, so nobody has to trust it.
+    # What acts is not needed of a file that is read to be changed, and needs no trust.
     counting = [key for key, kind in kinds.items() if not isinstance(kind, Acting)]
     entries = merge([layer], workflow, team_id, counting)
     settings = build(entries, STRATEGIES)

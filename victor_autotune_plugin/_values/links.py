@@ -1,6 +1,6 @@
 """Where a path leads that the plugin is about to write: never out of the project by a link that is in it.
 
-Whoever prepares a folder for others, such as a repository to clone, can put links into it. They must not turn a write
+A folder that others prepared, such as a repository to clone, may hold links. They must not turn a write
 into the project into one elsewhere. A path that a person names may lead anywhere by itself.
 """
 

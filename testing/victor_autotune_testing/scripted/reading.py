@@ -30,12 +30,12 @@ def load_script(path: str | Path) -> Script:
     Raises:
         ScriptError: The file can't be read, or holds no script; it names the line and the hint.
     """
-    path = Path(path)
+    from victor_autotune_plugin._values.files import read_text
+
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise ScriptError(f"can't be read: {reason}", where=str(path), hint="name a YAML or JSON file") from error
+        text = read_text(Path(path)).text
+    except WrongValueError as error:
+        raise ScriptError(error.message, where=error.where, hint=error.hint) from error
     return read_script(text, where=str(path))
 
 
