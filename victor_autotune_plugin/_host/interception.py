@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import re
 import time
 import uuid
 from collections.abc import Callable, Coroutine
@@ -22,8 +21,8 @@ from attrs import evolve
 
 from .. import failsafe
 from .._model.plan import TeamPlan, TeamSpec, plan_as_used, planned_members
-from .._model.run import MemberOutcome, TeamRun
-from .._telemetry.spans import member_span, team_run_span
+from .._model.run import TeamRun
+from .._telemetry.spans import team_run_span
 from .._tuning.runtime import Runtime, runtime
 from ..errors import PlanError
 from ..hookspecs import PlannedRun, RunStart
@@ -31,12 +30,12 @@ from . import seams, translation
 from .call_context import inside_run
 from .calls import Reading, TeamCall
 from .enforcement import DeadlineExceededError, ToolBudget, with_deadline
-from .meters import MemberMeter, RunMeter, current_member, current_run
+from .members import error_class_of, member_outcome
+from .meters import RunMeter, current_run
 
 if TYPE_CHECKING:
     from .._settings import Settings
 
-_ERROR_CLASS: Final = re.compile(r"[A-Za-z_][\w.]*(?:Error|Exception|Timeout|Interrupt|Exit)\b")
 _STEP_TIMEOUT_TOLERANCE: Final = 0.98
 
 
@@ -195,7 +194,7 @@ class ActiveRun:
 
     def _record(self, reading: Reading | None, error: BaseException | None, timed_out: bool) -> TeamRun:
         event, planned = self._event, self._planned
-        members = [_outcome(meter, reading) for meter in self._meter.members.values()]
+        members = [member_outcome(meter, reading) for meter in self._meter.members.values()]
         paused = reading is not None and reading.paused
         success = reading is not None and reading.success and not timed_out
         if paused:
@@ -206,7 +205,7 @@ class ActiveRun:
             error_class = None
         else:
             failed = (member.error_class for member in members if member.error_class)
-            error_class = next(failed, None) or _error_class(reading.error if reading else None) or "TeamError"
+            error_class = next(failed, None) or error_class_of(reading.error if reading else None) or "TeamError"
         return TeamRun(
             run_id=event.run_id,
             spec=event.spec,
@@ -238,66 +237,6 @@ def _check_enforceable(spec: TeamSpec, plan: TeamPlan, settings: Settings) -> No
         raise PlanError("this Victor can't enforce tool budgets", hint="victor autotune doctor")
     for _, limit, text in settings.limits.crossed_by(plan):
         raise PlanError(text, where=f"{spec.workflow}/{spec.team_id}", hint=f"Change the plan, or limits.{limit}.")
-
-
-async def member_execution(wrapped: Callable[..., Any], member_id: str, args: Any, kwargs: Any) -> Any:
-    """Meter one execution of a member, by Victor's id of it, and hold its span open."""
-    run = current_run.get()
-    if run is None:
-        return await wrapped(*args, **kwargs)
-    meter = run.member(member_id)
-    if current_member.get() is meter:
-        return await wrapped(*args, **kwargs)
-    token = current_member.set(meter)
-    meter.start()
-    try:
-        with member_span(meter.spec.id, meter.spec.role, team=run.span) as span:
-            try:
-                output = await wrapped(*args, **kwargs)
-            except asyncio.CancelledError:
-                meter.stop(success=False, error_class="CancelledError", finished=False)
-                raise
-            except BaseException as error:
-                meter.stop(success=False, error_class=type(error).__name__)
-                raise
-            else:
-                with failsafe.guard("reading of a member's result"):
-                    meter.output = output
-                meter.stop(success=_succeeded(output), error_class=_failure_class(output))
-                return output
-            finally:
-                if span.is_open:
-                    span.finish(meter.outcome())
-    finally:
-        current_member.reset(token)
-
-
-def _outcome(meter: MemberMeter, reading: Reading | None) -> MemberOutcome:
-    """Return what was measured, with the success that Victor's result states where it states one."""
-    outcome = meter.outcome()
-    if reading is None or outcome.id not in reading.member_success:
-        return outcome
-    success = reading.member_success[outcome.id]
-    error_class = None if success else outcome.error_class or _error_class(reading.member_errors.get(outcome.id))
-    if (success, error_class) == (outcome.success, outcome.error_class):
-        return outcome
-    return evolve(outcome, success=success, error_class=error_class)
-
-
-def _succeeded(output: Any) -> bool:
-    return bool(output.get("success", True)) if isinstance(output, dict) else True
-
-
-def _failure_class(output: Any) -> str | None:
-    if _succeeded(output):
-        return None
-    return _error_class(output.get("error")) or "MemberError"
-
-
-def _error_class(text: Any) -> str | None:
-    """Return the class that an error text begins with; the text itself is never kept."""
-    found = _ERROR_CLASS.match(text) if isinstance(text, str) else None
-    return found.group().rpartition(".")[2] if found else None
 
 
 def _task_key(call: TeamCall, name: str | None) -> str | None:

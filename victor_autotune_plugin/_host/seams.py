@@ -70,7 +70,7 @@ async def _execute_task(wrapped: Callable[..., Any], coordinator: Any, args: Any
 
 
 async def _participant(wrapped: Callable[..., Any], participant: Any, args: Any, kwargs: Any) -> Any:
-    from .interception import member_execution
+    from .members import member_execution
 
     return await member_execution(wrapped, str(participant.id), args, kwargs)
 
