@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import time
 from collections.abc import Callable, Iterator
 from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, version
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
+
+from attrs import asdict, frozen
 
 from .._host import seams
 from .._settings import FILE_NAME, SettingsResolver, victor_dir_name
@@ -21,15 +24,39 @@ from ..hookspecs import PROJECT
 from ..storage import Store, default_url
 from ..storage.location import target_of, without_secrets
 from . import rendering as show
-from .check import BAD, OK, WARN, Check
-from .permissions import permissions
-from .trust import acting_sources
+from .permissions import writable_by_others
+from .trust_command import acting_sources
+
+OK: Final = "ok"
+WARN: Final = "warn"
+BAD: Final = "bad"
 
 FRESH_SECONDS: Final = 24 * 3600
 """A remembered fault that is older is shown, but no longer counted as wrong."""
 
 _TESTED: Final = "0.9"
 _ENTRY_POINT: Final = "victor_autotune_plugin.plugin:plugin"
+
+
+@frozen
+class Check:
+    """What was looked at and found.
+
+    Attributes:
+        name: What was looked at.
+        status: `ok`, `warn`: worth knowing, or `bad`: something is wrong.
+        found: What was found.
+        hint: What to do about it, or None.
+    """
+
+    name: str
+    status: str
+    found: str
+    hint: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON-able data; `mend` is what 0.1 called the hint, and goes in 0.3."""
+        return asdict(self) | {"mend": self.hint}
 
 
 def examine(project: Path) -> list[Check]:
@@ -135,7 +162,12 @@ def _permissions(project: Path, resolver: list[SettingsResolver]) -> Iterator[Ch
         users = resolver[0].trust.path.parent
         with contextlib.suppress(StoreError):
             file = target_of(resolver[0].database_url or default_url(project), 0.2).file
-    yield from permissions(project, users, file)
+    found = list(writable_by_others(project, users, file))
+    for path, who in found:
+        hint = f"chmod {'go' if who == 'everybody' else 'g'}-w {shlex.quote(str(path))}"
+        yield Check(f"mode of {path.name}", WARN, f"{path} may be written by {who}", hint)
+    if not found:
+        yield Check("permissions", OK, "only you may write the settings, the store, and what is kept beside them")
 
 
 def _no_store() -> Iterator[Check]:

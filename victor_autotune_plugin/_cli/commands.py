@@ -86,6 +86,6 @@ COMMANDS: Final = {
     "import": _in("exchange", "{prog} history.jsonl", "{prog} history.jsonl --skip-bad --json"),
     "doctor": _in("doctor", "{prog}", "{prog} --project ~/projects/shop --json"),
     "init": _in("init", "{prog}", "{prog} --dry-run", "{prog} --force --project ~/projects/shop"),
-    "trust": CommandEntry("trust", ("{prog}", "{prog} --yes", "{prog} --list", "{prog} --revoke"), since="0.2"),
+    "trust": CommandEntry("trust_command", ("{prog}", "{prog} --yes", "{prog} --list", "{prog} --revoke"), since="0.2"),
     "schema": _in("init", "{prog}", "{prog} --output .victor/autotune.schema.json"),
 }

@@ -11,8 +11,7 @@ from .options import HERE, Json, Project
 
 def doctor(project: Project = HERE, as_json: Json = False) -> None:
     """Check Victor, settings, store, hook packages and telemetry; exit code 1 if something is wrong."""
-    from .check import BAD
-    from .checks import examine
+    from .checks import BAD, examine
 
     checks = examine(project)
     bad = [check for check in checks if check.status == BAD]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +10,6 @@ from typing import Final
 
 from .._settings import FILE_NAME, victor_dir_name
 from .._values.links import SIDE_FILES
-from .check import OK, WARN, Check
 
 _NAMES: Final = (
     FILE_NAME,
@@ -21,24 +19,18 @@ _NAMES: Final = (
 )
 
 
-def permissions(project: Path, users: Path | None, store: Path | None) -> Iterator[Check]:
-    """Check who may write the folder of Victor in a project, and the plugin's files in it.
+def writable_by_others(project: Path, users: Path | None, store: Path | None) -> Iterator[tuple[Path, str]]:
+    """Give what others may write, and who: the folder of Victor in a project, or one of the plugin's files in it.
 
     Args:
         project: The project's folder.
         users: The user's own folder of Victor, or None if it is not known.
         store: The store's file, or None.
     """
-    folder = project / victor_dir_name(os.environ)
-    found = False
-    for path in dict.fromkeys(_files(folder, users, store)):
+    for path in dict.fromkeys(_files(project / victor_dir_name(os.environ), users, store)):
         who = _who_may_write(path)
         if who is not None:
-            found = True
-            hint = f"chmod {'go' if who == 'everybody' else 'g'}-w {shlex.quote(str(path))}"
-            yield Check(f"mode of {path.name}", WARN, f"{path} may be written by {who}", hint)
-    if not found:
-        yield Check("permissions", OK, "only you may write the settings, the store, and what is kept beside them")
+            yield path, who
 
 
 def _files(folder: Path, users: Path | None, store: Path | None) -> Iterator[Path]:

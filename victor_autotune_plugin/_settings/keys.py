@@ -108,7 +108,8 @@ _SECTIONS: Final = {
     "plan": TeamPlan,
 }
 _WORDS: Final = {
-    DATABASE_URL: "URL of the store that several machines share; by default a SQLite file in the project's folder.",
+    DATABASE_URL: "URL of the store that several machines share; by default a SQLite file in the project's folder. In "
+    "a project's file any other place counts only after victor autotune trust.",
     "prices": "What models cost, by name or by pattern such as gpt-4o*.",
     "workflows": "Settings by workflow, which win over those at the top.",
     "teams": "Settings by id of the team step, which win over the workflow's.",

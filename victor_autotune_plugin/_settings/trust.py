@@ -31,6 +31,7 @@ TRUST_FILE: Final = "autotune-trust.json"
 TRUST_COMMAND: Final = "victor autotune trust"
 _VERSION: Final = 1
 _MOST_BYTES: Final = 4_000_000
+_MOST_TOLD: Final = 1_000
 
 _told: set[tuple[str, str]] = set()
 
@@ -126,6 +127,8 @@ def trusted_part(
     if acting is None or trust.trusts(project, acting):
         return layer, acting
     if log and (acting.name, acting.digest) not in _told:
+        if len(_told) >= _MOST_TOLD:
+            _told.clear()
         _told.add((acting.name, acting.digest))
         logger.warning(
             "autotune: %s is ignored until you trust it: %s",
