@@ -308,6 +308,15 @@ def test_levels_that_python_just_reads(call: Call, tmp_path: Path, kind: str, le
     assert FILES[kind][0] in said.err
 
 
+@pytest.mark.parametrize("kind", ["workflow", "compared workflow", "workflow to trust", "team"])
+@pytest.mark.parametrize("levels", [101, 200, 330, 450])
+def test_levels_that_yaml_just_reads(tell: Callable[[str], str], tmp_path: Path, kind: str, levels: int) -> None:
+    deep = "[" * levels + "]" * levels
+    text = workflow_yaml("researcher", metadata={"x": "deep"}).replace('"deep"', deep)
+    place(tmp_path, kind).write_text(text if kind != "team" else f'{{"formation": "parallel",\n"members": {deep}}}')
+    assert "nested too deeply" in tell(kind)
+
+
 # --- numbers
 
 

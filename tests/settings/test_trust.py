@@ -279,3 +279,10 @@ def test_nothing_is_logged_where_nothing_is_ignored(sources: Sources, caplog: py
     sources.project_file("mode: auto")
     sources.load().for_team("w", "t", {"mode": "off"})
     assert caplog.records == []
+
+
+def test_names_of_a_project_forge_no_line_of_the_log(sources: Sources, caplog: pytest.LogCaptureFixture) -> None:
+    sources.project_file('workflows: {"w\\nCRITICAL: \\e[31mforged": {quality: {command: x}}}')
+    sources.load()
+    (record,) = caplog.records
+    assert record.getMessage().isprintable()

@@ -20,6 +20,7 @@ from typing import Any, Final
 
 from attrs import field, frozen
 
+from .._model.text import clean
 from .._values.fields import Acting, Kind
 from .._values.links import SIDE_FILES, is_inside
 from ..errors import SettingsError
@@ -132,7 +133,7 @@ def trusted_part(
         _told.add((acting.name, acting.digest))
         logger.warning(
             "autotune: %s is ignored until you trust it: %s",
-            ", ".join(f"{one.path} ({one.where})" for one in acting.settings),
+            clean(", ".join(f"{one.path} ({one.where})" for one in acting.settings)),
             TRUST_COMMAND,
         )
     return rest, acting

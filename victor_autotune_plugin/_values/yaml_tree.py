@@ -20,6 +20,8 @@ _SPACES: Final = "YAML indents with spaces: put spaces in place of the tab."
 _MOST_VALUES: Final = 200_000
 """How many values a text may have once its aliases are written out."""
 
+_MOST_LEVELS: Final = 100
+_FLATTER: Final = "Take some levels out."
 _HUGE: Final = f"this holds more than {_MOST_VALUES:,} values once its aliases are written out"
 _SMALLER: Final = "Take values out, or the aliases (`*name`) that repeat them."
 
@@ -84,7 +86,7 @@ def parse(text: str, shown: str, *, unique_keys: bool = False) -> Node | None:
         message = f"this is not YAML: {str(error).splitlines()[0]}"
         raise WrongValueError(message, "Save the file as plain text.", shown) from error
     except RecursionError as error:
-        raise WrongValueError("this is nested too deeply", "Take some levels out.", shown) from error
+        raise WrongValueError("this is nested too deeply", _FLATTER, shown) from error
     if tree is not None and _size(tree, {}) > _MOST_VALUES:
         raise WrongValueError(_HUGE, _SMALLER, shown)
     return tree
@@ -130,6 +132,8 @@ class _Tree:
             return known
         if id(node) in self._open:
             raise WrongValueError("this refers to itself", "Take the alias (`*name`) out.", self._where(node))
+        if len(self._open) >= _MOST_LEVELS:
+            raise WrongValueError("this is nested too deeply", _FLATTER, self._where(node))
         self._open.add(id(node))
         if isinstance(node, MappingNode):
             made: Node = Table(self._pairs(node), self._where(node))
