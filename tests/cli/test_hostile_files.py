@@ -299,7 +299,7 @@ def test_levels_that_python_just_reads(call: Call, tmp_path: Path, kind: str, le
         "JSON Lines": row,
         "CSV": ",".join(ROW) + f'\nreview,sequential,2,true,"{deep}",3,1760000000\n',
         "archive": HEADER + f'{{"run": {{"run_id": {deep}}}}}\n',
-        "context": f"{{}}{deep}",
+        "context": f'{{"a": {deep}}}',
     }[kind]
     place(tmp_path, kind).write_text(text)
     (tmp_path / "sound.yaml").write_text(workflow_yaml("researcher", "planner"))

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 
@@ -93,6 +93,9 @@ Threshold = Annotated[
     ),
 ]
 
+_MOST_LEVELS: Final = 100
+_FLATTER: Final = "Take some levels out."
+
 HERE = Path()
 """Default of `Project`."""
 
@@ -130,6 +133,21 @@ def initial_context(file: Path | None, values: Sequence[str]) -> dict[str, Any]:
     return context
 
 
+def _levels(data: object) -> int:
+    """Return how many mappings and lists are in one another."""
+    levels, found = 0, [data]
+    while found:
+        found = [one for item in found for one in _inside(item)]
+        levels += 1
+    return levels
+
+
+def _inside(item: object) -> Iterable[object]:
+    if isinstance(item, dict):
+        return item.values()
+    return item if isinstance(item, list) else ()
+
+
 def _context_file(file: Path) -> dict[str, Any]:
     from .._values.files import read_text
     from .._values.nodes import WrongValueError
@@ -144,7 +162,9 @@ def _context_file(file: Path) -> dict[str, Any]:
     except ValueError as error:
         raise AutotuneError("holds a number of too many digits", where=f"--context {file}", hint=hint) from error
     except RecursionError as error:
-        raise AutotuneError("is nested too deeply", where=f"--context {file}", hint=hint) from error
+        raise AutotuneError("is nested too deeply", where=f"--context {file}", hint=_FLATTER) from error
+    if _levels(data) > _MOST_LEVELS:
+        raise AutotuneError("is nested too deeply", where=f"--context {file}", hint=_FLATTER)
     if not isinstance(data, dict):
         raise AutotuneError("is not a JSON object", where=f"{file}:1", hint=hint)
     return data
