@@ -50,6 +50,13 @@ def report(where: str, error: BaseException, *, log: bool = True) -> None:
         error: What it raised.
         log: False if it is logged already.
     """
+    try:
+        _report(where, error, log)
+    except Exception:  # a log handler that raises, too little memory or stack: nothing is left to tell it with
+        return
+
+
+def _report(where: str, error: BaseException, log: bool) -> None:
     kind = type(error).__qualname__
     text = f"{kind}: {_message(error)}"
     key = (where, kind)
@@ -74,7 +81,9 @@ def _message(error: BaseException) -> str:
     """Return the first line of an error's message, cut short; an error that can't be shown has none."""
     try:
         return str(error).partition("\n")[0][:_LONGEST_MESSAGE]
-    except Exception:
+    except BaseException as fault:
+        if isinstance(fault, KeyboardInterrupt):
+            raise
         return "(its message can't be shown)"
 
 
@@ -83,19 +92,24 @@ class guard:  # noqa: N801 - reads as a statement
 
     Args:
         where: The step, as in `report`.
+        foreign: Whether the block calls code of the application's, such as a span processor, that may raise anything.
+            Nothing in such a block awaits, so a cancellation that it raises is not the run's.
     """
 
-    __slots__ = ("_where",)
+    __slots__ = ("_foreign", "_where")
 
-    def __init__(self, where: str) -> None:
+    def __init__(self, where: str, *, foreign: bool = False) -> None:
         self._where = where
+        self._foreign = foreign
 
     def __enter__(self) -> None:
         """Start the block."""
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> bool:
-        """Report an `Exception` and go on after the block; let everything else through."""
-        if not isinstance(error, Exception):
+        """Report an `Exception` and go on after the block; let everything else through, Ctrl-C always."""
+        if error is None or isinstance(error, KeyboardInterrupt):
+            return False
+        if not (self._foreign or isinstance(error, Exception)):
             return False
         report(self._where, error)
         return True

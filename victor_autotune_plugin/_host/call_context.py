@@ -6,10 +6,12 @@ form, wrap those layers, and leave what each knows in a `ContextVar` on the way 
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import aclosing, contextmanager
-from contextvars import ContextVar
+from collections.abc import Callable, Mapping
+from contextlib import aclosing, suppress
+from contextvars import ContextVar, Token
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from attrs import evolve, frozen
@@ -54,47 +56,83 @@ def here() -> Place:
     return _place.get()
 
 
-@contextmanager
-def inside(place: Place | None = None, **known: Any) -> Iterator[None]:
-    """Set the current place for a block, or add attributes to it."""
-    token = _place.set(place or evolve(_place.get(), **{"settings": None, **known}))
-    try:
-        yield
-    finally:
-        _place.reset(token)
+class inside:  # noqa: N801 - reads as a statement
+    """Sets the current place for a block. If that fails, the block runs all the same, in the place before.
+
+    Args:
+        make: Returns the place, or what to change in the current one.
+    """
+
+    __slots__ = ("_make", "_token")
+
+    def __init__(self, make: Callable[[], Place | Mapping[str, Any]]) -> None:
+        self._make = make
+        self._token: Token[Place] | None = None
+
+    def __enter__(self) -> None:
+        """Set the place."""
+        with failsafe.guard("reading of a run's place"):
+            made = self._make()
+            place = made if isinstance(made, Place) else evolve(_place.get(), **{"settings": None, **made})
+            self._token = _place.set(place)
+
+    @property
+    def is_set(self) -> bool:
+        """Whether the place is set."""
+        return self._token is not None
+
+    def __exit__(self, *_: object) -> None:
+        """Set the place before it again."""
+        token, self._token = self._token, None
+        if token is None:
+            return
+        with failsafe.guard("end of a run's place"), suppress(ValueError):
+            # A coroutine that is closed ends in a foreign context, where the token means nothing.
+            _place.reset(token)
 
 
 def inside_run() -> Any:
     """Enter a team run: what named it must not name the runs inside it."""
-    return inside(team_id=None, step_timeout=None, lifted=False)
+    return inside(lambda: {"team_id": None, "step_timeout": None, "lifted": False})
+
+
+async def as_it_came(wrapped: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+    """Call Victor as if the plugin were not there, with the timeout that was taken off the step."""
+    place = here()
+    if not place.lifted:
+        return await wrapped(*args, **kwargs)
+    with inside_run():
+        return await asyncio.wait_for(wrapped(*args, **kwargs), place.step_timeout)
 
 
 async def graph_node(wrapped: Callable[..., Any], node: Any, args: Any, kwargs: Any) -> Any:
     """Run a graph node; one that is a coordinator names its team."""
-    if not hasattr(node.func, "execute_team_config"):
+    is_coordinator = False
+    with failsafe.guard("reading of a graph node"):
+        is_coordinator = hasattr(node.func, "execute_team_config")
+    if not is_coordinator:
         return await wrapped(*args, **kwargs)
-    with inside(team_id=str(node.id)):
+    with inside(lambda: {"team_id": str(node.id)}):
         return await wrapped(*args, **kwargs)
 
 
 async def resolved_team(wrapped: Callable[..., Any], _instance: Any, args: Any, kwargs: Any) -> Any:
     """Run a configured team under its name."""
-    with inside(team_id=getattr(kwargs.get("resolved_plan"), "team_name", None)):
+    with inside(lambda: {"team_id": getattr(kwargs.get("resolved_plan"), "team_name", None)}):
         return await wrapped(*args, **kwargs)
 
 
 async def execute_workflow(wrapped: Callable[..., Any], _executor: Any, args: Any, kwargs: Any) -> Any:
     """Run a workflow under its name and with its metadata."""
-    with inside(**_named(args, kwargs)):
+    with inside(lambda: _named(args, kwargs)):
         return await wrapped(*args, **kwargs)
 
 
 async def stream_workflow(wrapped: Callable[..., Any], _executor: Any, args: Any, kwargs: Any) -> Any:
     """Do what `execute_workflow` does, for each step that is streamed."""
-    named = _named(args, kwargs)
     async with aclosing(wrapped(*args, **kwargs)) as steps:
         while True:
-            with inside(**named):
+            with inside(lambda: _named(args, kwargs)):
                 try:
                     step = await anext(steps)
                 except StopAsyncIteration:
@@ -129,14 +167,18 @@ def remember_metadata(workflow: str, metadata: Any) -> None:
 
 async def team_step(wrapped: Callable[..., Any], step: Any, args: Any, kwargs: Any) -> Any:
     """Run a team step under its name; where a plan may set another timeout, without its own."""
-    place, runs = here(), step
+    place, call = here(), wrapped
     with failsafe.guard("reading of a team step"):
         state = args[1] if len(args) > 1 else kwargs.get("graph_state", {})
-        place, runs = _placed(place, step, state)
-    with inside(place):
-        if runs is step:
-            return await wrapped(*args, **kwargs)
-        return await wrapped.__func__(runs, *args, **kwargs)  # type: ignore[attr-defined]
+        found, runs = _placed(place, step, state)
+        if runs is not step:
+            call = partial(wrapped.__func__, runs)  # type: ignore[attr-defined]
+        place = found
+    around = inside(lambda: place)
+    with around:
+        if place.lifted and not around.is_set:
+            call = wrapped  # where nobody would know of the timeout, the step keeps it
+        return await call(*args, **kwargs)
 
 
 def _placed(place: Place, step: Any, state: Any) -> tuple[Place, Any]:

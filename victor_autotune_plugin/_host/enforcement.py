@@ -12,6 +12,8 @@ import threading
 from collections.abc import Coroutine, Mapping
 from typing import Any, Final
 
+from .. import failsafe
+
 GRACE_SECONDS: Final = 2.0
 """How long members that were told to stop at the deadline may take to do so."""
 
@@ -28,6 +30,11 @@ class ToolBudget:
         self._total = total
         self._members = dict(members)
         self._lock = threading.Lock()
+        self._dropped = False
+
+    def drop(self) -> None:
+        """Limit nothing from now on, since the count is no longer right."""
+        self._dropped = True
 
     def reserve(self, member_id: str, wanted: int) -> int | None:
         """Set calls aside for a batch; return how many it may make, or None when nothing limits it.
@@ -36,7 +43,7 @@ class ToolBudget:
         """
         with self._lock:
             left = [n for n in (self._total, self._members.get(member_id)) if n is not None]
-            if not left:
+            if not left or self._dropped:
                 return None
             granted = max(0, min(wanted, *left))
             self._spend(member_id, granted)
@@ -65,18 +72,26 @@ async def with_deadline(work: Coroutine[Any, Any, Any], seconds: float) -> Any:
         DeadlineExceededError: If it takes longer. The work was cancelled, and given `GRACE_SECONDS` to stop.
         asyncio.CancelledError: If the caller is cancelled; the work is cancelled, too, and awaited.
     """
-    task = asyncio.ensure_future(work)
+    task: asyncio.Future[Any] | None = None
+    with failsafe.guard("start of a deadline, which is dropped for this run"):
+        task = asyncio.ensure_future(work)
+    if task is None:
+        return await work
     try:
         done, _ = await asyncio.wait({task}, timeout=seconds)
     except asyncio.CancelledError:
         task.cancel()
         await asyncio.wait({task})
         raise
+    except Exception as error:  # the outcome of the work is in its task, so this is a fault of the waiting
+        failsafe.report("wait for a deadline, which is dropped for this run", error)
+        return await task
     if done:
         return task.result()
     task.cancel()
-    task.add_done_callback(_forget_outcome)
-    await asyncio.wait({task}, timeout=GRACE_SECONDS)
+    with failsafe.guard("end of a deadline"):
+        task.add_done_callback(_forget_outcome)
+        await asyncio.wait({task}, timeout=GRACE_SECONDS)
     raise DeadlineExceededError(f"the team did not finish within {seconds:g} s")
 
 

@@ -13,41 +13,81 @@ from .. import failsafe
 from .._model.run import MemberOutcome
 from .._telemetry.spans import member_span
 from .calls import Reading
-from .meters import MemberMeter, current_member, current_run
+from .meters import MemberMeter, current_member, current_run, leave
 
 _ERROR_CLASS: Final = re.compile(r"[A-Za-z_][\w.]*(?:Error|Exception|Timeout|Interrupt|Exit)\b")
 
 
-async def member_execution(wrapped: Callable[..., Any], member_id: str, args: Any, kwargs: Any) -> Any:
-    """Meter one execution of a member, by Victor's id of it, and hold its span open."""
+async def member_execution(wrapped: Callable[..., Any], participant: Any, args: Any, kwargs: Any) -> Any:
+    """Meter one execution of a member, and hold its span open; a wrapper in wrapt's form."""
     run = current_run.get()
     if run is None:
         return await wrapped(*args, **kwargs)
-    meter = run.member(member_id)
-    if current_member.get() is meter:
+    execution: _Execution | None = None
+    with failsafe.guard("metering of a member, whose limits are dropped"):
+        meter = run.member(str(participant.id))
+        if current_member.get() is not meter:
+            execution = _Execution(meter, run.span)
+    if execution is None:
         return await wrapped(*args, **kwargs)
-    token = current_member.set(meter)
-    meter.start()
+    execution.start()
     try:
-        with member_span(meter.spec.id, meter.spec.role, team=run.span) as span:
-            try:
-                output = await wrapped(*args, **kwargs)
-            except asyncio.CancelledError:
-                meter.stop(success=False, error_class="CancelledError", finished=False)
-                raise
-            except BaseException as error:
-                meter.stop(success=False, error_class=type(error).__name__)
-                raise
-            else:
-                with failsafe.guard("reading of a member's result"):
-                    meter.output = output
-                meter.stop(success=_succeeded(output), error_class=_failure_class(output))
-                return output
-            finally:
+        output = await wrapped(*args, **kwargs)
+    except BaseException as error:
+        execution.end(error=error)
+        raise
+    execution.end(output)
+    return output
+
+
+class _Execution:
+    """One execution of a member. Its metering and its span are guarded, each alone."""
+
+    def __init__(self, meter: MemberMeter, team: Any) -> None:
+        self._meter = meter
+        self._team = team
+        self._span: Any = None
+        self._token: Any = None
+        self._started = False
+
+    def start(self) -> None:
+        """Make the member the current one, and open its span."""
+        meter = self._meter
+        self._token = current_member.set(meter)
+        with failsafe.guard("metering of a member's start"):
+            meter.start()
+            self._started = True
+        with failsafe.guard("span of a member", foreign=True):
+            span = member_span(meter.spec.id, meter.spec.role, team=self._team)
+            span.__enter__()
+            self._span = span
+
+    def end(self, output: Any = None, error: BaseException | None = None) -> None:
+        """Note how it ended, close the span, and make the member around it the current one."""
+        meter, span = self._meter, self._span
+        with failsafe.guard("metering of a member's end"):
+            if error is None:
+                meter.output = output
+            if self._started:
+                self._stop(output, error)
+        if span is not None:
+            with failsafe.guard("span of a member", foreign=True):
                 if span.is_open:
                     span.finish(meter.outcome())
-    finally:
-        current_member.reset(token)
+            with failsafe.guard("span of a member", foreign=True):
+                span.__exit__(None if error is None else type(error), error, None)
+        leave(current_member, self._token)
+
+    def _stop(self, output: Any, error: BaseException | None) -> None:
+        if error is None:
+            success, failure = True, None
+            with failsafe.guard("reading of a member's result"):
+                success, failure = _succeeded(output), _failure_class(output)
+            self._meter.stop(success=success, error_class=failure)
+        else:
+            finished = not isinstance(error, asyncio.CancelledError)
+            name = type(error).__name__ if finished else "CancelledError"
+            self._meter.stop(success=False, error_class=name, finished=finished)
 
 
 def member_outcome(meter: MemberMeter, reading: Reading | None) -> MemberOutcome:

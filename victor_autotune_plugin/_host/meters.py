@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import aclosing
-from contextvars import ContextVar
+from contextvars import ContextVar, Token
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -115,6 +115,14 @@ class MemberMeter:
             meter = meter.parent
         return ToolGrant(granted, tuple(shares)) if shares else None
 
+    def drop_budgets(self) -> None:
+        """Drop every budget that covers this member: what it has used is no longer known."""
+        meter: MemberMeter | None = self
+        while meter is not None:
+            if meter.budget is not None:
+                meter.budget.drop()
+            meter = meter.parent
+
     def count_tool_calls(self, ran: int, refused: int) -> None:
         """Count a batch of tool calls, executed and refused by a budget, for this member and those above it."""
         meter: MemberMeter | None = self
@@ -208,21 +216,22 @@ async def chat(wrapped: Callable[..., Any], _provider: Any, args: Any, kwargs: A
         response = await wrapped(*args, **kwargs)
         return response
     finally:
-        _in_model_call.reset(token)
-        _count_model_call(meter, kwargs, getattr(response, "usage", None))
+        leave(_in_model_call, token)
+        _count_model_call(meter, kwargs, response)
 
 
 def stream(wrapped: Callable[..., Any], _provider: Any, args: Any, kwargs: Any) -> Any:
     """Meter one call of a provider's `stream`, whose chunks pass unchanged; a wrapper in wrapt's form."""
     chunks = wrapped(*args, **kwargs)
-    meter = current_member.get()
-    if meter is None or _in_model_call.get() or not inspect.isasyncgen(chunks):
-        return chunks
-    return _metered(chunks, meter, kwargs)
+    with failsafe.guard("metering of a model's stream"):
+        meter = current_member.get()
+        if meter is not None and not _in_model_call.get() and inspect.isasyncgen(chunks):
+            return _metered(chunks, meter, kwargs)
+    return chunks
 
 
 async def _metered(chunks: Any, meter: MemberMeter, kwargs: Any) -> AsyncIterator[Any]:
-    usage = None
+    last = None
     try:
         async with aclosing(chunks) as source:
             while True:
@@ -232,16 +241,31 @@ async def _metered(chunks: Any, meter: MemberMeter, kwargs: Any) -> AsyncIterato
                 except StopAsyncIteration:
                     return
                 finally:
-                    _in_model_call.reset(token)
-                usage = getattr(chunk, "usage", None) or usage
+                    leave(_in_model_call, token)
+                with failsafe.guard("metering of a model's stream"):
+                    last = chunk if _usage(chunk) else last
                 yield chunk
     finally:
-        _count_model_call(meter, kwargs, usage)
+        _count_model_call(meter, kwargs, last)
 
 
-def _count_model_call(meter: MemberMeter, kwargs: Any, usage: Any) -> None:
+def leave(variable: ContextVar[Any], token: Token[Any]) -> None:
+    """Reset a variable, as far as possible: a coroutine that is closed ends in a foreign context."""
+    with failsafe.guard("end of a metered call"):
+        try:
+            variable.reset(token)
+        except ValueError:  # the token is of another context, which ends with the coroutine
+            return
+
+
+def _usage(response: Any) -> Any:
+    return getattr(response, "usage", None)
+
+
+def _count_model_call(meter: MemberMeter, kwargs: Any, response: Any) -> None:
+    """Count a call of the model; without a response it failed."""
     with failsafe.guard("metering of a model call"):
-        meter.count_llm_call(str(kwargs.get("model") or ""), usage)
+        meter.count_llm_call(str(kwargs.get("model") or ""), _usage(response))
 
 
 async def tool_calls(wrapped: Callable[..., Any], pipeline: Any, args: Any, kwargs: Any) -> Any:
@@ -253,25 +277,46 @@ async def tool_calls(wrapped: Callable[..., Any], pipeline: Any, args: Any, kwar
     if meter is None:
         return await wrapped(*args, **kwargs)
     grant: ToolGrant | None = None
-    before = 0
-    with failsafe.guard("tool budget"):
-        before = pipeline.calls_used
+    before: int | None = None
+    limited = False
+    with failsafe.guard("tool budget, which is dropped for this run"):
+        before = int(pipeline.calls_used)
         calls = args[0] if args else kwargs.get("tool_calls", ())
         grant = meter.reserve_tool_calls(len(calls))
         if grant is not None:
             own = _own_budget.setdefault(pipeline, pipeline.tool_budget)
             pipeline.set_tool_budget(min(own, before + grant.calls))
+        limited = True
+    if grant is None or not limited:
+        _without_limit(meter, pipeline, drop=not limited)
+        grant = None
     outcome = None
     try:
         outcome = await wrapped(*args, **kwargs)
         return outcome
     finally:
+        settled = grant is None
         with failsafe.guard("metering of tool calls"):
-            used = max(0, pipeline.calls_used - before)
+            used = 0 if before is None else max(0, int(pipeline.calls_used) - before)
             if grant is not None:
                 grant.settle(used)
+                settled = True
             results = getattr(outcome, "results", ())
-            meter.count_tool_calls(used, sum(getattr(one, "block_source", None) == "tool_budget" for one in results))
+            refused = sum(getattr(one, "block_source", None) == "tool_budget" for one in results)
+            meter.count_tool_calls(used, refused)
+        if not settled:
+            _without_limit(meter, pipeline, drop=True)
+
+
+def _without_limit(meter: MemberMeter, pipeline: Any, *, drop: bool) -> None:
+    """Give a pipeline its own budget back; with `drop`, limit no more tool calls of the run."""
+    if drop:
+        with failsafe.guard("end of a tool budget"):
+            meter.drop_budgets()
+    with failsafe.guard("return of a tool budget"):
+        own = _own_budget.pop(pipeline, None)
+        if own is not None:
+            pipeline.set_tool_budget(own)
 
 
 def _count(value: Any) -> int:

@@ -52,33 +52,66 @@ class Seam:
 
 
 async def _execute_team_config(wrapped: Callable[..., Any], coordinator: Any, args: Any, kwargs: Any) -> Any:
-    from .calls import ConfigCall
-    from .interception import intercept
-
-    return await intercept(
-        lambda: ConfigCall(wrapped, coordinator, args, kwargs, call_context.here()), lambda: wrapped(*args, **kwargs)
-    )
+    return await _intercepted("ConfigCall", wrapped, coordinator, args, kwargs)
 
 
 async def _execute_task(wrapped: Callable[..., Any], coordinator: Any, args: Any, kwargs: Any) -> Any:
-    from .calls import TaskCall
-    from .interception import intercept
+    return await _intercepted("TaskCall", wrapped, coordinator, args, kwargs)
 
+
+async def _intercepted(kind: str, wrapped: Callable[..., Any], coordinator: Any, args: Any, kwargs: Any) -> Any:
+    intercept: Callable[..., Any] | None = None
+    with failsafe.guard("loading of the way of a run"):
+        from . import calls
+        from .interception import intercept
+
+        make = getattr(calls, kind)
+    if intercept is None:
+        return await call_context.as_it_came(wrapped, args, kwargs)
     return await intercept(
-        lambda: TaskCall(wrapped, coordinator, args, kwargs, call_context.here()), lambda: wrapped(*args, **kwargs)
+        lambda: make(wrapped, coordinator, args, kwargs, call_context.here()),
+        lambda: call_context.as_it_came(wrapped, args, kwargs),
     )
 
 
 async def _participant(wrapped: Callable[..., Any], participant: Any, args: Any, kwargs: Any) -> Any:
-    from .members import member_execution
-
-    return await member_execution(wrapped, str(participant.id), args, kwargs)
+    meter: Callable[..., Any] = _unmetered
+    with failsafe.guard("loading of the meters"):
+        from .members import member_execution as meter
+    return await meter(wrapped, participant, args, kwargs)
 
 
 async def _tool_calls(wrapped: Callable[..., Any], pipeline: Any, args: Any, kwargs: Any) -> Any:
-    from .meters import tool_calls
+    meter: Callable[..., Any] = _unmetered
+    with failsafe.guard("loading of the meters"):
+        from .meters import tool_calls as meter
+    return await meter(wrapped, pipeline, args, kwargs)
 
-    return await tool_calls(wrapped, pipeline, args, kwargs)
+
+async def _unmetered(wrapped: Callable[..., Any], _instance: Any, args: Any, kwargs: Any) -> Any:
+    return await wrapped(*args, **kwargs)
+
+
+_warmed = False
+
+
+def _warm_up(wrapped: Callable[..., Any], _instance: Any, args: Any, kwargs: Any) -> Any:
+    """Have the plugin loaded on a thread, once: a team is near."""
+    global _warmed
+    if not _warmed:
+        _warmed = True
+        with failsafe.guard("early loading"):
+            from .._tuning.threads import start_once
+
+            start_once("autotune warm-up", _load_runtime)
+    return wrapped(*args, **kwargs)
+
+
+def _load_runtime() -> None:
+    with failsafe.guard("early loading"):
+        from .._tuning import runtime
+
+        runtime.warm_up()
 
 
 def _provider_init(wrapped: Callable[..., Any], provider: Any, args: Any, kwargs: Any) -> Any:
@@ -124,6 +157,10 @@ SEAMS: Final = (
     ),
     _PARTICIPANT,
     _TOOL_CALLS,
+    Seam(_COORDINATOR, "UnifiedTeamCoordinator.__init__", (), _warm_up, "early loading when a coordinator is made"),
+    Seam(
+        "victor.framework.agent_factory", "AgentFactory.__init__", (), _warm_up, "early loading when an agent is made"
+    ),
     Seam("victor.providers.base", "BaseProvider.__init__", (), _provider_init, "model calls, tokens and cost"),
     Seam(
         "victor.framework.workflows.nodes",

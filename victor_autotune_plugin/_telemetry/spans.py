@@ -67,10 +67,8 @@ class _CurrentSpan:
         return self._span is not None
 
     def __enter__(self) -> Self:
-        try:
+        with failsafe.guard(f"{self.where}.start", foreign=True):
             self._open()
-        except Exception as error:
-            failsafe.report(f"{self.where}.start", error)
         return self
 
     def __exit__(
@@ -82,10 +80,8 @@ class _CurrentSpan:
         if error is not None and not self._finished:
             self._finish(lambda: self._broken_off(error))
         self._leave(span, error)
-        try:
+        with failsafe.guard(f"{self.where}.end", foreign=True):
             span.end()
-        except Exception as fault:
-            failsafe.report(f"{self.where}.end", fault)
 
     def _open(self) -> None:
         name, self._attributes = self._identity()
@@ -111,22 +107,20 @@ class _CurrentSpan:
         token, self._token = self._token, None
         if token is None:
             return
-        try:
+        with failsafe.guard(f"{self.where}.end", foreign=True):
             from opentelemetry import context, trace
 
             # A coroutine that is closed, rather than run to its end, leaves from a foreign context, where the
             # token means nothing.
             if not isinstance(error, GeneratorExit) or trace.get_current_span() is span:
                 context.detach(token)
-        except Exception as fault:
-            failsafe.report(f"{self.where}.end", fault)
 
     def _finish(self, ending: Callable[[], _Ending]) -> None:
         span = self._span
         if span is None:
             return
         self._finished = True
-        try:
+        with failsafe.guard(f"{self.where}.finish", foreign=True):
             if not span.is_recording():
                 return
             outcome, error_type, attributes = ending()
@@ -136,8 +130,6 @@ class _CurrentSpan:
 
                 span.set_attribute(names.ERROR_TYPE, error_type)
                 span.set_status(Status(StatusCode.ERROR))
-        except Exception as error:
-            failsafe.report(f"{self.where}.finish", error)
 
     def _broken_off(self, error: BaseException) -> _Ending:
         # Only the class: a message could hold a prompt. Cancellation and exit are no `Exception`, and no failure.

@@ -141,3 +141,7 @@ def project_folder() -> Path:
     if victor_settings is not None:
         return Path(victor_settings.get_project_paths().project_root)
     return Path.cwd()
+
+
+def warm_up() -> None:
+    """Have the runtime made behind, unless it is; a team is near."""

@@ -145,3 +145,13 @@ class Lane:
                 job()
             except BaseException as error:  # no Ctrl-C comes here, and nothing must end the thread
                 failsafe.report(self._name, error)
+
+
+def start_once(name: str, job: Callable[[], None]) -> None:
+    """Do a job on a daemon thread of its own. Returns before the thread runs."""
+
+    def run() -> None:
+        with failsafe.guard(name):
+            job()
+
+    _thread.start_new_thread(run, ())  # which, unlike `Thread.start`, waits for nothing
