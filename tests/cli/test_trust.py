@@ -114,7 +114,9 @@ def test_nobody_to_ask_is_no_yes(call: Call, hostile: Path, home: Path) -> None:
 
 
 def test_trusted_listed_changed_and_revoked(call: Call, hostile: Path) -> None:
-    assert call("trust", "--yes").code == 0
+    said = call("trust", "--yes")
+    assert said.code == 0
+    assert "from now on" in said.out
     assert [row["trusted"] for row in call("trust", "--list", "--json").data["projects"]] == [
         [".victor/autotune.yaml", "workflow flow"]
     ]

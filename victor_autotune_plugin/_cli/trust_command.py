@@ -56,10 +56,12 @@ def trust(
     if not as_json:
         _show(project, sources, new)
         if new and not yes and not _agrees():
-            show.say("Nothing is trusted that was not before.")
+            show.say("Nothing new is trusted.")
             raise typer.Exit(ExitCode.BAD)
     if yes or (new and not as_json):
         _save(resolver.trust, project, sources)
+        if new and not as_json:
+            show.say("You trust these settings from now on.")
         new = []
     if as_json:
         listed = [_shown(source, trusted=source not in new) for source in sources]
