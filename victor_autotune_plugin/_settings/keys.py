@@ -43,6 +43,9 @@ PRICE_KEYS: Final = ("input_per_million_usd", "output_per_million_usd")
 def leaves(strategies: Iterable[str] = STRATEGIES) -> dict[str, Kind]:
     """Return the keys that may stand at the top, per workflow and per team, by dotted path, in order.
 
+    The kind of a key by which the machine acts, such as a command or an address, is wrapped in `Acting`: from the files
+    of a project it counts only once the user trusts it (`trust`).
+
     Args:
         strategies: Names of all strategies, those of third parties included.
     """
