@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -56,7 +57,7 @@ def server_url() -> Iterator[str]:
         yield url
     finally:
         if server is not None:
-            server.terminate()
+            server.send_signal(signal.SIGINT)  # does not wait for clients
             try:
                 server.wait(20)
             except subprocess.TimeoutExpired:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from victor_autotune_plugin.storage import Store
+from victor_autotune_plugin.storage import Store, create_schema
 from victor_autotune_testing.postgres import server_url
 
 
@@ -26,7 +26,9 @@ def postgres_url(postgres_server: str) -> Iterator[str]:
     plain = postgres_server.replace("+psycopg", "")
     with psycopg.connect(plain, autocommit=True) as connection:
         connection.execute(f"CREATE SCHEMA {schema}")
-        yield f"{postgres_server}{'&' if '?' in postgres_server else '?'}options=-csearch_path%3D{schema}"
+        url = f"{postgres_server}{'&' if '?' in postgres_server else '?'}options=-csearch_path%3D{schema}"
+        create_schema(url)
+        yield url
         connection.execute(f"DROP SCHEMA {schema} CASCADE")
 
 

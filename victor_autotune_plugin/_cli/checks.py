@@ -161,7 +161,7 @@ def _permissions(project: Path, resolver: list[SettingsResolver]) -> Iterator[Ch
     if resolver:
         users = resolver[0].trust.path.parent
         with contextlib.suppress(StoreError):
-            file = target_of(resolver[0].database_url or default_url(project), 0.2).file
+            file = target_of(resolver[0].database_url or default_url(project)).file
     found = list(writable_by_others(project, users, file))
     for path, who in found:
         hint = f"chmod {'go' if who == 'everybody' else 'g'}-w {shlex.quote(str(path))}"
@@ -179,11 +179,11 @@ def _store(project: Path, resolver: SettingsResolver) -> Iterator[Check]:
     try:
         url = resolver.database_url or default_url(project)
         shown = without_secrets(url)
-        file = target_of(url, 0.2).file
+        file = target_of(url).file
         if file is not None and not file.exists():
             yield Check("store", OK, f"{shown}: not there yet; the first run creates it")
             return
-        with Store.open(url) as store:
+        with Store.open(url, look_only=True) as store:
             # Asks for the right to write, and writes nothing.
             with store.transaction():
                 pass

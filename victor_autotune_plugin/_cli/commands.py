@@ -85,7 +85,7 @@ COMMANDS: Final = {
     "export": _in("exchange", "{prog} --output history.jsonl", "{prog} reviewers | gzip > reviewers.jsonl.gz"),
     "import": _in("exchange", "{prog} history.jsonl", "{prog} history.jsonl --skip-bad --json"),
     "doctor": _in("doctor", "{prog}", "{prog} --project ~/projects/shop --json"),
-    "init": _in("init", "{prog}", "{prog} --dry-run", "{prog} --force --project ~/projects/shop"),
+    "init": _in("init", "{prog}", "{prog} --dry-run", "{prog} --force --project ~/projects/shop", "{prog} --database"),
     "trust": CommandEntry("trust_command", ("{prog}", "{prog} --yes", "{prog} --list", "{prog} --revoke"), since="0.2"),
     "schema": _in("init", "{prog}", "{prog} --output .victor/autotune.schema.json"),
 }

@@ -75,6 +75,9 @@ def init(
         bool, typer.Option("--force", help="Replace a settings file that is there; it is kept as a backup.")
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the file, and write nothing.")] = False,
+    database: Annotated[
+        bool, typer.Option("--database", help="Create or migrate the store's tables, and write no settings file.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Write a commented settings file for the workflows of a project that have team steps.
@@ -82,7 +85,13 @@ def init(
     Every team is observed, as without the file: nothing changes until you
     say so in it. An editor checks and explains the keys while you type, by
     the schema that is put beside the file.
+
+    A shared database (PostgreSQL) gets the plugin's tables by --database,
+    once. A file needs it only to be migrated without running a team.
     """
+    if database:
+        _init_database(project, force=force, dry_run=dry_run, as_json=as_json)
+        return
     begun = _begun(project)
     if not dry_run:
         begun = _written(begun, project, force=force)
@@ -98,6 +107,28 @@ def init(
     show.say(f"Wrote {begun.file} for {teams}, and its schema for editors.")
     if begun.backup is not None:
         show.say(f"The old file is {begun.backup}.")
+
+
+def _init_database(project: Path, *, force: bool, dry_run: bool, as_json: bool) -> None:
+    from .._settings import SettingsResolver
+    from ..storage import create_schema, default_url
+    from ..storage.location import without_secrets
+
+    if force or dry_run:
+        raise AutotuneError(
+            "goes with neither --force nor --dry-run", where="--database", hint="victor autotune init --database"
+        )
+    url = SettingsResolver.load(project).database_url or default_url(project)
+    change = create_schema(url)
+    shown = without_secrets(url)
+    if as_json:
+        show.write_json({"database": shown, "before": change.before, "after": change.after})
+    elif change.before is None:
+        show.say(f"Created the tables (schema {change.after}) in {shown}.")
+    elif change.before == change.after:
+        show.say(f"Nothing to do: {shown} has schema {change.after} already.")
+    else:
+        show.say(f"Migrated {shown} from schema {change.before} to {change.after}.")
 
 
 def _begun(project: Path) -> Begun:

@@ -62,15 +62,18 @@ class Runtime:
         """
         return self.resolver.for_team(spec.workflow, spec.team_id, metadata)
 
-    def open_store(self) -> Store:
+    def open_store(self, *, look_only: bool = False) -> Store:
         """Open the store that the settings name.
+
+        Args:
+            look_only: Whether to leave a database of an older version as it is.
 
         Raises:
             StoreError: If it can't be used.
         """
         from ..storage import Store, default_url
 
-        return Store.open(self.resolver.database_url or default_url(self.project))
+        return Store.open(self.resolver.database_url or default_url(self.project), look_only=look_only)
 
     def open_existing_store(self) -> Store | None:
         """Open the store that the settings name, or return None while its file does not exist.
@@ -83,8 +86,8 @@ class Runtime:
         from ..storage import default_url
         from ..storage.location import target_of
 
-        file = target_of(self.resolver.database_url or default_url(self.project), 0.2).file
-        return None if file is not None and not file.exists() else self.open_store()
+        file = target_of(self.resolver.database_url or default_url(self.project)).file
+        return None if file is not None and not file.exists() else self.open_store(look_only=True)
 
     def close(self) -> None:
         """Write what waits and close the store."""

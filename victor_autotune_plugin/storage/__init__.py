@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 from .location import default_url
 
 if TYPE_CHECKING:
+    from .migrate import SchemaChange, create_schema
     from .store import Store
     from .transaction import Transaction
 
-__all__ = ["Store", "Transaction", "default_url"]
+__all__ = ["SchemaChange", "Store", "Transaction", "create_schema", "default_url"]
 
 
 def __getattr__(name: str) -> Any:
@@ -25,4 +26,8 @@ def __getattr__(name: str) -> Any:
         from .transaction import Transaction
 
         return Transaction
+    if name in ("SchemaChange", "create_schema"):
+        from . import migrate
+
+        return getattr(migrate, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -20,12 +20,14 @@ from sqlalchemy.sql import Executable
 
 from ..errors import StoreUnavailableError
 from .failures import explain, is_busy
-from .location import DatabaseTarget, prepare_file
+from .foreign import refuse_foreign_file, refuse_foreign_tables
+from .location import DatabaseTarget, existing_file, prepare_file
 from .rows import Values
 from .session import Session, waits
 from .statements import statements
 
-_POLL_SECONDS: Final = 0.001
+_FORK_SECONDS: Final = 0.02
+# A fork waits so long for sessions of other threads to become idle.
 
 _CHECKPOINT_PAGES: Final = 4000
 # A checkpoint costs some milliseconds, and about 15 pages are written a run: with SQLite's own 1000 pages more than
@@ -40,7 +42,7 @@ _this: Values | None = None
 class Connections:
     """Gives every thread its own persistent session.
 
-    Safe with several threads and event loops. Before a fork the connections to an SQLite file are closed and both
+    Safe with several threads and event loops. Before a fork idle connections to an SQLite file are closed and both
     processes open their own again: SQLite's locks belong to a process, and a child that inherits a connection believes
     that it holds its parent's. A session is renewed when another file took the place of its own.
 
@@ -48,16 +50,33 @@ class Connections:
         target: The database.
         patience: How long to wait for a lock, in seconds.
         on_open: Called with this object in the thread of a new session, before it is used.
+        deadline: How long a server may take for an answer, in seconds.
+        look_only: Whether an existing database is opened to read: nothing is created or migrated.
+
+    Attributes:
+        look_only: As given.
+        may_create: Whether a shared database may get the plugin's tables.
     """
 
-    def __init__(self, target: DatabaseTarget, patience: float, on_open: Callable[[Connections], None]) -> None:
+    def __init__(
+        self,
+        target: DatabaseTarget,
+        patience: float,
+        on_open: Callable[[Connections], None],
+        *,
+        deadline: float = 5.0,
+        look_only: bool = False,
+        may_create: bool = False,
+    ) -> None:
         self.target = target
         self.statements = statements(target.backend)
+        self.look_only = look_only
+        self.may_create = may_create
         self._patience = patience
+        self._deadline = deadline
         self._on_open = on_open
-        self._engine: Engine = create_engine(
-            target.url, poolclass=NullPool, isolation_level="AUTOCOMMIT", connect_args=target.connect_args
-        )
+        self._engine = _engine(target, deadline)
+        self._own_file: tuple[int, int] | None = None
         self._local = threading.local()
         self._sessions: dict[int, weakref.ref[Session]] = {}
         # Connections of a parent process: to close them would end its session, so they are kept until the exit.
@@ -76,6 +95,7 @@ class Connections:
             session is not None
             and session.pid == os.getpid()
             and not session.is_closed
+            and (session.busy or not session.is_outdated)
             and (session.busy or session.identity == identity(self.target.file))
         ):
             return session
@@ -84,6 +104,7 @@ class Connections:
         try:
             self._on_open(self)
         except BaseException:
+            session.close()
             self._drop()
             raise
         return session
@@ -107,11 +128,12 @@ class Connections:
         self._drop()
         return self.session().execute(statement)
 
-    def begin(self, patience: float | None = None) -> Session:
+    def begin(self, patience: float | None = None, deadline: float | None = None) -> Session:
         """Open a transaction in this thread's session and return the session.
 
         Args:
             patience: How long to wait for the lock, in seconds; None for the usual time.
+            deadline: How long a server may take for a statement of it, in seconds; None for the usual time.
 
         Raises:
             RuntimeError: One is open.
@@ -119,13 +141,13 @@ class Connections:
         """
         session = self.session()
         try:
-            session.begin(patience)
+            session.begin(patience, deadline)
         except StoreUnavailableError:
             if not session.is_lost():
                 raise
             self._drop()
             session = self.session()
-            session.begin(patience)
+            session.begin(patience, deadline)
         return session
 
     def rollback(self, session: Session) -> None:
@@ -140,14 +162,14 @@ class Connections:
                 session.close()
 
     def close_before_fork(self) -> None:
-        """Close the sessions of a file; wait a moment for the transactions of other threads."""
+        """Close the sessions of a file that are idle, or become so in a moment."""
         if self.target.backend != "sqlite":
             return
         own = getattr(self._local, "session", None)
-        deadline = time.monotonic() + self._patience
-        while any(session.busy for session in self._all() if session is not own) and time.monotonic() < deadline:
-            time.sleep(_POLL_SECONDS)
-        self.close()
+        ends = time.monotonic() + _FORK_SECONDS
+        for session in self._all():
+            if not session.is_inherited:
+                session.close_idle(0.0 if session is own else max(0.0, ends - time.monotonic()))
 
     def _all(self) -> list[Session]:
         found = (reference() for reference in list(self._sessions.values()))
@@ -155,6 +177,16 @@ class Connections:
 
     def _drop(self) -> None:
         self._local.__dict__.pop("session", None)
+
+    def _prepare(self, file: Path) -> None:
+        if self.look_only:
+            existing_file(file, self.target.shown)
+        else:
+            prepare_file(file, self.target.shown)
+        found = identity(file)
+        if found != self._own_file:
+            refuse_foreign_file(file, self.target.shown)
+            self._own_file = found
 
     def _open(self) -> Session:
         inherited = self._inherited or any(session.is_inherited for session in self._all())
@@ -165,13 +197,28 @@ class Connections:
                 hint="Start processes by 'spawn', or fork before a team runs.",
             )
         if self.target.file is not None:
-            prepare_file(self.target.file, self.target.shown)
-        session = open_session(self._engine, self.target, self._patience)
+            self._prepare(self.target.file)
+        session = open_session(self._engine, self.target, self._patience, self._deadline, look_only=self.look_only)
         self._local.session = session
         self._sessions[id(session)] = weakref.ref(session)
         weakref.finalize(session, self._sessions.pop, id(session), None)
         weakref.finalize(session, _close_late, session.connection, session.pid, self._inherited)
         return session
+
+
+def _engine(target: DatabaseTarget, deadline: float) -> Engine:
+    if target.backend == "sqlite":
+        return create_engine(
+            target.url, poolclass=NullPool, isolation_level="AUTOCOMMIT", connect_args=target.connect_args
+        )
+    from .deadline import connect
+
+    def create() -> Any:
+        return connect(parameters, deadline)
+
+    engine = create_engine(target.url, poolclass=NullPool, isolation_level="AUTOCOMMIT", creator=create)
+    parameters = {**target.connect_args, **engine.dialect.create_connect_args(target.url)[1]}
+    return engine
 
 
 def _close_late(connection: Any, pid: int, inherited: list[Any]) -> None:
@@ -197,8 +244,17 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(before=_before_fork)
 
 
-def open_session(engine: Engine, target: DatabaseTarget, patience: float) -> Session:
+def open_session(
+    engine: Engine, target: DatabaseTarget, patience: float, deadline: float = 5.0, *, look_only: bool = False
+) -> Session:
     """Open a connection and set it up.
+
+    Args:
+        engine: What connects.
+        target: The database.
+        patience: How long to wait for a lock, in seconds.
+        deadline: How long a server may take for an answer, in seconds.
+        look_only: Whether the file is left in the mode it is in.
 
     Raises:
         StoreUnavailableError: The database can't be used.
@@ -209,11 +265,15 @@ def open_session(engine: Engine, target: DatabaseTarget, patience: float) -> Ses
         try:
             connection = engine.connect()
             connection.detach()  # the pool would roll back and close it behind our back, also in a forked child
-            for statement in target.first_statements:
-                connection.exec_driver_sql(statement)
             if target.backend == "sqlite":
-                _use_wal(connection)
-            return Session(connection, target, patience, identity(target.file))
+                refuse_foreign_tables(connection, target.shown)
+                if not look_only:
+                    _use_wal(connection)
+            return Session(connection, target, patience, identity(target.file), deadline)
+        except StoreUnavailableError:
+            if connection is not None:
+                connection.close()
+            raise
         except DBAPIError as error:
             if connection is not None:
                 connection.close()

@@ -5,10 +5,13 @@ from __future__ import annotations
 import sqlite3
 from pathlib import Path
 
-from ..errors import StoreError, StoreUnavailableError
+from ..errors import StoreBusyError, StoreError, StoreUnavailableError
 
 _BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL}
 _BROKEN = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT}
+
+_CONTENDED = {"40001", "40P01", "55P03"}
+_NO_SUCH_TABLE_OR_COLUMN = {"42P01", "42703"}
 
 # What PostgreSQL says by its SQLSTATE, and what a person does about it.
 _POSTGRES = {
@@ -16,6 +19,7 @@ _POSTGRES = {
     "28000": ("the server refuses the user", "Check the user and the password in the URL."),
     "28P01": ("the server refuses the password", "Check the user and the password in the URL."),
     "3D000": ("the database does not exist", "Create it (createdb), or correct its name in the URL."),
+    "40001": ("another transaction was in the way", "Try again."),
     "40P01": ("another transaction was in the way (deadlock)", "Try again."),
     "42501": ("the user may not do that", "Grant the user the right to create and to write tables in its schema."),
     "53100": ("the server's disk is full", "Free space on the server."),
@@ -34,6 +38,18 @@ def sqlite_code(error: BaseException | None) -> int | None:
 def is_busy(error: BaseException | None) -> bool:
     """Return whether SQLite refused a statement because another connection holds the lock."""
     return sqlite_code(error) in _BUSY
+
+
+def is_late(error: BaseException | None) -> bool:
+    """Return whether the client gave up waiting for the server."""
+    return type(error).__name__ == "DeadlineError"  # the driver of PostgreSQL need not be there
+
+
+def is_schema(error: BaseException | None) -> bool:
+    """Return whether tables or columns are missing, as when another version of the plugin migrated the database."""
+    if isinstance(error, sqlite3.OperationalError):
+        return sqlite_code(error) == sqlite3.SQLITE_ERROR
+    return getattr(error, "sqlstate", None) in _NO_SUCH_TABLE_OR_COLUMN
 
 
 def is_duplicate(error: BaseException | None) -> bool:
@@ -63,7 +79,8 @@ def explain(error: BaseException | None, url: str, file: Path | None, patience: 
     state = getattr(error, "sqlstate", None)
     if state in _POSTGRES:
         message, hint = _POSTGRES[state]
-        return StoreUnavailableError(message, where=url, hint=hint)
+        kind = StoreBusyError if state in _CONTENDED else StoreUnavailableError
+        return kind(message, where=url, hint=hint)
     reason = _first_line(error)
     if state is None or state.startswith(("08", "57P")):
         return StoreUnavailableError(
@@ -85,7 +102,8 @@ def _of_sqlite(error: sqlite3.Error, url: str, place: str, patience: float) -> S
     if code in _BUSY:
         message = f"the store stayed locked by another process for {patience:g} s"
         hint = f"Close the program that holds it (see `fuser {place}`), and try again."
-    elif code == sqlite3.SQLITE_READONLY:
+        return StoreBusyError(message, where=url, hint=hint)
+    if code == sqlite3.SQLITE_READONLY:
         message = "the store is read-only"
         hint = f"Give yourself the right to write to {place} and to its folder, or set another store."
     elif code == sqlite3.SQLITE_FULL:

@@ -27,8 +27,7 @@ _SECRET: Final = re.compile(r"(?i)([?&](?:password|sslpassword|passfile)=)[^&]*"
 
 _EXAMPLES: Final = "Write sqlite:////path/to/autotune.db or postgresql+psycopg://user@host/database."
 _POSTGRES_NAMES: Final = ("postgres", "postgresql", "postgresql+psycopg")
-_CONNECT_TIMEOUT_SECONDS: Final = 3
-_STATEMENT_TIMEOUT_SECONDS: Final = 30
+_ESCAPING: Final = "Write @ as %40 in it, and / as %2F, # as %23, : as %3A, ? as %3F, % as %25."
 
 
 def victor_folder(project_dir: Path) -> Path:
@@ -83,12 +82,10 @@ def without_secrets(url: str) -> str:
     Args:
         url: The URL; it need not be a valid one.
     """
-    before, at, after = url.rpartition("@")
-    if at:
-        scheme, slashes, login = before.rpartition("//")
-        user, colon, _ = login.partition(":")
-        url = f"{scheme}{slashes}{user}{':***' if colon else ''}@{after}"
-    return _SECRET.sub(r"\1***", url)
+    before, at, after = _SECRET.sub(r"\1***", url).rpartition("@")
+    scheme, slashes, login = before.partition("//") if "//" in before else ("", "", before)
+    user, colon, _ = login.partition(":")
+    return f"{scheme}{slashes}{user}{':***' if colon else ''}{at}{after}" if at else after
 
 
 def file_of(database: str | None) -> Path | None:
@@ -115,6 +112,7 @@ def prepare_file(path: Path, url: str) -> None:
         StoreUnavailableError: It can't be created, or something else is in its place.
     """
     try:
+        _check_place(path, url)
         create_folder(path.parent)
         with suppress(FileExistsError):
             os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
@@ -125,14 +123,48 @@ def prepare_file(path: Path, url: str) -> None:
             where=url,
             hint=f"Make {path.parent} a folder that you may write to and that has space left, or set another store.",
         ) from error
+    _check_place(path, url)
+
+
+def _check_place(path: Path, url: str) -> None:
+    """Check that what is in the place of the file, or beside it, can be opened without waiting for anybody."""
+    if not os.path.lexists(path):
+        return
     mode = path.stat().st_mode if path.exists() else 0
     if not stat.S_ISREG(mode):
         kind = "a folder" if stat.S_ISDIR(mode) else "not a file"
+        raise _in_the_way(path, kind, url)
+    real = os.path.realpath(path)
+    for suffix in SIDE_FILES:
+        beside = Path(real + suffix)
+        with suppress(FileNotFoundError):
+            if not stat.S_ISREG(beside.lstat().st_mode):
+                raise _in_the_way(beside, "not a file", url)
+
+
+def _in_the_way(path: Path, kind: str, url: str) -> StoreUnavailableError:
+    return StoreUnavailableError(
+        f"{path} is {kind}, where the store's file should be",
+        where=url,
+        hint=f"Move it away (mv {path} {path}.old), or set another store.",
+    )
+
+
+def existing_file(path: Path, url: str) -> None:
+    """Check that a database file is there and can be opened.
+
+    Args:
+        path: The file.
+        url: The store's URL without secrets, for the error.
+
+    Raises:
+        StoreUnavailableError: It is missing, or something else is in its place.
+    """
+    if not os.path.lexists(path):
         raise StoreUnavailableError(
-            f"{path} is {kind}, where the store's file should be",
-            where=url,
-            hint=f"Move it away (mv {path} {path}.old), or set another store.",
+            "there is no store yet", where=url, hint="Run a team, or create it: victor autotune init --database"
         )
+    _check_place(path, url)
 
 
 def create_folder(folder: Path) -> None:
@@ -153,7 +185,6 @@ class DatabaseTarget:
         shown: The URL for people, without secrets.
         file: The database file, or None when it is not a plain file.
         connect_args: Arguments of the driver.
-        first_statements: What a new connection is told first.
     """
 
     url: URL
@@ -161,15 +192,13 @@ class DatabaseTarget:
     shown: str
     file: Path | None = None
     connect_args: Mapping[str, Any] = field(factory=dict)
-    first_statements: tuple[str, ...] = ()
 
 
-def target_of(url: str, patience: float) -> DatabaseTarget:
+def target_of(url: str) -> DatabaseTarget:
     """Read a database URL.
 
     Args:
         url: `sqlite:///…` or `postgresql+psycopg://…`.
-        patience: How long a statement waits for a lock, in seconds.
 
     Raises:
         StoreUnavailableError: It is no URL, of no database that the store knows, or its driver is missing.
@@ -178,15 +207,33 @@ def target_of(url: str, patience: float) -> DatabaseTarget:
     from sqlalchemy.exc import ArgumentError
 
     shown = without_secrets(url)
+    if _has_bare_at(url):
+        raise StoreUnavailableError(
+            "the password in this database URL holds an unescaped @", where=shown, hint=_ESCAPING
+        )
     try:
         parsed = make_url(url)
-    except (ArgumentError, ValueError) as error:
-        raise StoreUnavailableError("this is not a database URL", where=shown, hint=_EXAMPLES) from error
+    except (ArgumentError, ValueError):
+        # Its text may hold a part of the password.
+        raise StoreUnavailableError("this is not a database URL", where=shown, hint=_EXAMPLES) from None
     if parsed.drivername in ("sqlite", "sqlite+pysqlite"):
         return _sqlite(parsed, shown)
     if parsed.drivername in _POSTGRES_NAMES:
-        return _postgres(parsed.set(drivername="postgresql+psycopg"), shown, patience)
+        return _postgres(parsed.set(drivername="postgresql+psycopg"), shown)
     raise StoreUnavailableError(f"the store does not know {parsed.drivername!r}", where=shown, hint=_EXAMPLES)
+
+
+def _has_bare_at(url: str) -> bool:
+    """Return whether the login of a server's URL holds an @ that does not end it.
+
+    A part of the password would be taken for the host, and go into logs and to name servers.
+    """
+    scheme, slashes, rest = url.partition("://")
+    if not slashes or scheme.startswith("sqlite"):
+        return False
+    login, _, query = rest.partition("?")
+    names = [part.partition("=")[0] for part in query.split("&")]
+    return login.count("@") > 1 or any("@" in name for name in names)
 
 
 def _sqlite(url: URL, shown: str) -> DatabaseTarget:
@@ -202,17 +249,11 @@ def _sqlite(url: URL, shown: str) -> DatabaseTarget:
     return DatabaseTarget(url, "sqlite", shown, file, {"timeout": 0, "check_same_thread": False})
 
 
-def _postgres(url: URL, shown: str, patience: float) -> DatabaseTarget:
+def _postgres(url: URL, shown: str) -> DatabaseTarget:
     try:
         import psycopg  # noqa: F401
     except ImportError as error:
         raise StoreUnavailableError(
             "the driver of PostgreSQL is missing", where=shown, hint="pip install 'victor-autotune-plugin[postgres]'"
         ) from error
-    arguments = {} if "connect_timeout" in url.query else {"connect_timeout": _CONNECT_TIMEOUT_SECONDS}
-    first = (
-        f"SET lock_timeout = {max(1, round(patience * 1000))}",
-        f"SET statement_timeout = {_STATEMENT_TIMEOUT_SECONDS * 1000}",
-        "SET application_name = 'victor-autotune'",
-    )
-    return DatabaseTarget(url, "postgresql", shown, None, arguments, first)
+    return DatabaseTarget(url, "postgresql", shown, None, {"fallback_application_name": "victor-autotune"})

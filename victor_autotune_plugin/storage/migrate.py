@@ -6,16 +6,23 @@ import threading
 from pathlib import Path
 from typing import Final
 
+from attrs import frozen
 from sqlalchemy import Connection, text
 
 from ..errors import StoreUnavailableError, StoreVersionError
 from .connections import Connections
+from .location import target_of
 from .tables import HEAD, VERSION_TABLE
 
 MIGRATIONS: Final = Path(__file__).parent / "migrations"
 """Alembic's script location."""
 
+COMMAND: Final = "victor autotune init --database"
+"""What gives a shared database the plugin's tables."""
+
 _PATIENCE_SECONDS: Final = 30.0
+_DEADLINE_SECONDS: Final = 300.0
+# A statement of a migration may rewrite all runs.
 _LOCK_KEY: Final = 4_802_019_511
 # PostgreSQL's advisory lock that migrations take: any number, always the same.
 
@@ -27,17 +34,70 @@ _READ_VERSION: Final = text(f"SELECT version_num FROM {VERSION_TABLE}")
 _alembic_in_use = threading.Lock()
 
 
+@frozen
+class SchemaChange:
+    """What became of a database's schema.
+
+    Attributes:
+        before: The schema that was there, or None where there was none.
+        after: The schema that is there now.
+    """
+
+    before: str | None
+    after: str
+
+
+def create_schema(url: str) -> SchemaChange:
+    """Give a database the plugin's tables, or bring them to this version's schema: what a person asks for once.
+
+    A shared database gets them by no other way; a file also gets them when a team runs.
+
+    Args:
+        url: As for `Store`.
+
+    Raises:
+        StoreUnavailableError: It can't be reached, created, read or written.
+        StoreVersionError: A newer version of the plugin wrote it.
+    """
+    found: list[str | None] = []
+
+    def ensure(connections: Connections) -> None:
+        found.append(_version(connections))
+        ensure_schema(connections)
+
+    connections = Connections(target_of(url), _PATIENCE_SECONDS, ensure, may_create=True)
+    try:
+        connections.session()
+    finally:
+        connections.close()
+    return SchemaChange(found[0], HEAD)
+
+
 def ensure_schema(connections: Connections) -> None:
     """Migrate the database to `HEAD` when it is older.
 
     Several processes and threads may do so at once: one migrates and the others wait for it.
 
     Raises:
-        StoreVersionError: A newer version of the plugin wrote it.
-        StoreUnavailableError: It can't be used.
+        StoreVersionError: A newer version of the plugin wrote it, or an older one and it must be left as it is.
+        StoreUnavailableError: It can't be used, or is a shared one without the plugin's tables.
     """
-    if _is_current(connections):
+    version = _version(connections)
+    if _is_current(version, connections):
         return
+    shared = connections.target.backend == "postgresql"
+    if version is None and (connections.look_only or (shared and not connections.may_create)):
+        raise StoreUnavailableError(
+            "the database has no tables of the plugin",
+            where=connections.target.shown,
+            hint=f"Create them once: {COMMAND}" + ("" if shared else ", or run a team"),
+        )
+    if connections.look_only:
+        raise StoreVersionError(
+            f"the store has schema {version}, and this version of the plugin works with {HEAD}",
+            where=connections.target.shown,
+            hint=f"Migrate it: {COMMAND}, or run a team",
+        )
     # Alembic keeps its context in module globals, so one migration a process.
     if not _alembic_in_use.acquire(timeout=_PATIENCE_SECONDS):
         raise StoreUnavailableError(
@@ -46,12 +106,11 @@ def ensure_schema(connections: Connections) -> None:
             hint="Stop the program that migrates, and try again.",
         )
     try:
-        session = connections.begin(_PATIENCE_SECONDS)
+        session = connections.begin(_PATIENCE_SECONDS, _DEADLINE_SECONDS)
         try:
-            if connections.target.backend == "postgresql":
-                session.execute(text(f"SET LOCAL lock_timeout = {int(_PATIENCE_SECONDS * 1000)}"))
+            if shared:
                 session.execute(text(f"SELECT pg_advisory_xact_lock({_LOCK_KEY})"))
-            if not _is_current(connections):
+            if not _is_current(_version(connections), connections):
                 session.apply(upgrade)
             session.commit()
         except BaseException:
@@ -77,15 +136,18 @@ def upgrade(connection: Connection, revision: str = "head") -> None:
     command.upgrade(config, revision)
 
 
-def _is_current(connections: Connections) -> bool:
+def _version(connections: Connections) -> str | None:
     if not connections.execute(_HAS_VERSION[connections.target.backend]):
-        return False
+        return None
     found = connections.execute(_READ_VERSION)
-    if not found:
-        return False
-    version: str = found[0].version_num
+    return found[0].version_num if found else None
+
+
+def _is_current(version: str | None, connections: Connections) -> bool:
     if version == HEAD:
         return True
+    if version is None:
+        return False
     if version.isdecimal() and int(version) < int(HEAD):
         return False
     raise StoreVersionError(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import random
+import threading
 import time
 from collections import namedtuple
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -20,7 +21,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql import ClauseElement, Executable
 
 from ..errors import StoreError
-from .failures import explain, is_busy
+from .failures import explain, is_busy, is_late, is_schema
 from .location import DatabaseTarget
 
 _T = TypeVar("_T")
@@ -29,7 +30,8 @@ _LONGEST_WAIT_SECONDS: Final = 0.002
 _SHORTEST_WAIT_SECONDS: Final = 0.0005
 _GROWN_IMPATIENT_SECONDS: Final = 0.02
 
-_BEGIN: Final = {"sqlite": "BEGIN IMMEDIATE", "postgresql": "BEGIN"}
+_SERVER_SHARE: Final = 0.9
+# Of the deadline the server gets so much for a statement: one that still answers then says so, and is kept.
 
 _random: Final = random.Random()  # the user's own sequence of random numbers is not disturbed
 
@@ -91,20 +93,33 @@ class Session:
         target: The database it leads to.
         patience: How long to wait for a lock, in seconds.
         identity: What tells its database file from another one that takes its place, or None without a file.
+        deadline: How long the server may take for a statement, in seconds. It counts on PostgreSQL only.
 
     Attributes:
         pid: The process that opened it.
         busy: Whether a transaction is open.
+        is_outdated: Whether the tables are no longer those that this version knows, so that it must look again.
     """
 
     def __init__(
-        self, connection: Connection, target: DatabaseTarget, patience: float, identity: tuple[int, int] | None
+        self,
+        connection: Connection,
+        target: DatabaseTarget,
+        patience: float,
+        identity: tuple[int, int] | None,
+        deadline: float = 5.0,
     ) -> None:
         self.connection = connection
         self.pid = os.getpid()
         self.identity = identity
         self.busy = False
+        self.is_outdated = False
+        # Held during a statement or transaction: a fork in another thread must not close the connection then.
+        self._in_use = threading.Lock()
+        self._is_held = False
+        self._was_late = False
         self._driver: Any = connection.connection.dbapi_connection
+        self._deadline = deadline
         self._target = target
         self._patience = patience
         self._failed = False
@@ -170,11 +185,12 @@ class Session:
         """
         return int(self._perform(lambda cursor: cursor.rowcount, statement.sql, statement.bind(values)))
 
-    def begin(self, patience: float | None = None) -> None:
+    def begin(self, patience: float | None = None, deadline: float | None = None) -> None:
         """Open a transaction; on SQLite it holds the write lock from here on.
 
         Args:
             patience: How long to wait for the lock, in seconds; None for the usual time.
+            deadline: How long the server may take for a statement of it, in seconds; None for the usual time.
 
         Raises:
             RuntimeError: One is open, which also happens when a transaction is kept across an `await`.
@@ -182,7 +198,13 @@ class Session:
         """
         if self.busy:
             raise RuntimeError("a transaction is open in this thread; end it before the next, and never await in it")
-        self._perform(_nothing, _BEGIN[self._target.backend], patience=patience)
+        self._in_use.acquire()
+        self._is_held = True
+        try:
+            self._perform(_nothing, self._begin(patience, deadline), patience=patience)
+        except BaseException:
+            self._ended()
+            raise
         self.busy = True
 
     def commit(self) -> None:
@@ -193,7 +215,7 @@ class Session:
             StoreError: A statement of it failed before, so there is nothing to keep.
         """
         self._perform(_nothing, "COMMIT")
-        self.busy = False
+        self._ended()
 
     def rollback(self) -> bool:
         """End the transaction without a trace.
@@ -205,13 +227,15 @@ class Session:
             self._driver.execute("ROLLBACK")
         except self._error_class:  # SQLite rolled it back already, or the connection is lost
             return False
-        self.busy = self._failed = False
+        finally:
+            self._failed = False
+            self._ended()
         return True
 
     @property
     def is_closed(self) -> bool:
         """Whether its connection was closed."""
-        return self.connection.closed
+        return self.connection.closed or self._is_broken()
 
     @property
     def is_inherited(self) -> bool:
@@ -219,13 +243,47 @@ class Session:
         return self.pid != os.getpid() and not self.is_closed
 
     def is_lost(self) -> bool:
-        """Return whether the connection to the server broke."""
-        return self._target.backend == "postgresql" and bool(self._driver.closed)
+        """Return whether the connection to the server broke, so that a new one may help.
+
+        Of a server that did not answer in time a new one has to wait as long again.
+        """
+        return self._is_broken() and not self._was_late
 
     def close(self) -> None:
         """Close the connection. Never raises: what is broken needs no closing."""
         with suppress(Exception):
             self.connection.close()
+
+    def close_idle(self, seconds: float) -> bool:
+        """Close the connection if its thread leaves it alone within a time; return whether it did."""
+        if not self._in_use.acquire(timeout=seconds):
+            return False
+        try:
+            self.close()
+        finally:
+            self._in_use.release()
+        return True
+
+    def _begin(self, patience: float | None, deadline: float | None) -> str:
+        """Return the command that opens a transaction: what is set counts inside it only, as a pooler wants it."""
+        if self._target.backend == "sqlite":
+            return "BEGIN IMMEDIATE"
+        lock = self._patience if patience is None else patience
+        seconds = max(self._deadline if deadline is None else deadline, 2.0 * lock)
+        self._driver.seconds = seconds
+        settings = {"lock_timeout": lock, "statement_timeout": seconds * _SERVER_SHARE}
+        return "BEGIN" + "".join(f"; SET LOCAL {name} = {max(1, round(s * 1000))}" for name, s in settings.items())
+
+    def _ended(self) -> None:
+        if self._target.backend == "postgresql":
+            self._driver.seconds = self._deadline
+        self.busy = False
+        if self._is_held:
+            self._is_held = False
+            self._in_use.release()
+
+    def _is_broken(self) -> bool:
+        return self._target.backend == "postgresql" and bool(self._driver.closed)
 
     @property
     def _error_class(self) -> type[Exception]:
@@ -248,6 +306,12 @@ class Session:
                 where=self._target.shown,
                 hint="Leave a transaction when one of its statements fails.",
             )
+        if self._is_held:
+            return self._repeatedly(run, patience)
+        with self._in_use:
+            return self._repeatedly(run, patience)
+
+    def _repeatedly(self, run: Callable[[], _T], patience: float | None) -> _T:
         tries: Iterator[bool] | None = None
         while True:
             try:
@@ -260,6 +324,8 @@ class Session:
 
     def _explained(self, error: BaseException | None, patience: float | None = None) -> StoreError:
         waited = self._patience if patience is None else patience
+        self._was_late = self._was_late or is_late(error)
+        self.is_outdated = self.is_outdated or is_schema(error)
         return explain(error, self._target.shown, self._target.file, waited)
 
 

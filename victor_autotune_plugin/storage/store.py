@@ -78,18 +78,26 @@ class Store:
     Args:
         url: `sqlite:///file` or `postgresql+psycopg://user@host/database`.
         busy_timeout_seconds: How long to wait for a lock, in seconds. It blocks the thread: keep it short.
+        deadline_seconds: How long a server may take for an answer, in seconds; the client itself keeps it.
+        look_only: Whether to open what is there to read, and neither create nor migrate it.
 
     Raises:
         StoreUnavailableError: The URL is wrong, or its driver is missing. The database is not yet opened.
     """
 
-    def __init__(self, url: str, *, busy_timeout_seconds: float = 0.2) -> None:
-        target = target_of(url, busy_timeout_seconds)
+    def __init__(
+        self, url: str, *, busy_timeout_seconds: float = 0.2, deadline_seconds: float = 5.0, look_only: bool = False
+    ) -> None:
+        target = target_of(url)
         self.url = target.shown
-        self._connections = Connections(target, busy_timeout_seconds, ensure_schema)
+        self._connections = Connections(
+            target, busy_timeout_seconds, ensure_schema, deadline=deadline_seconds, look_only=look_only
+        )
 
     @classmethod
-    def open(cls, url: str, *, busy_timeout_seconds: float = 0.2) -> Self:
+    def open(
+        cls, url: str, *, busy_timeout_seconds: float = 0.2, deadline_seconds: float = 5.0, look_only: bool = False
+    ) -> Self:
         """Return a store that is ready: created where it is missing, and migrated to this version's schema.
 
         The file gets mode 0600 and folders that are missing 0700. Several processes may do so at once.
@@ -97,12 +105,16 @@ class Store:
         Args:
             url: As for the class.
             busy_timeout_seconds: As for the class.
+            deadline_seconds: As for the class.
+            look_only: As for the class.
 
         Raises:
             StoreUnavailableError: It can't be reached, created, read or written.
-            StoreVersionError: A newer version of the plugin wrote it.
+            StoreVersionError: A newer version of the plugin wrote it, or an older one and it is only looked at.
         """
-        store = cls(url, busy_timeout_seconds=busy_timeout_seconds)
+        store = cls(
+            url, busy_timeout_seconds=busy_timeout_seconds, deadline_seconds=deadline_seconds, look_only=look_only
+        )
         store._connections.session()
         return store
 
