@@ -76,13 +76,13 @@ def test_the_check_costs_two_statements(store: Store, url: str, monkeypatch: pyt
     from victor_autotune_plugin.storage.session import Session
 
     said: list[str] = []
-    execute = Session.execute
+    read = Session.read
 
-    def listening(self: Session, statement: object) -> object:
-        said.append(str(statement))
-        return execute(self, statement)  # type: ignore[arg-type]
+    def listening(self: Session, sql: str) -> object:
+        said.append(sql)
+        return read(self, sql)
 
-    monkeypatch.setattr(Session, "execute", listening)
+    monkeypatch.setattr(Session, "read", listening)
     Store.open(url).close()
     assert len(said) == 2
 

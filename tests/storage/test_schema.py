@@ -16,7 +16,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import inspect, text
 
 from victor_autotune_plugin.errors import StoreVersionError
-from victor_autotune_plugin.storage import Store
+from victor_autotune_plugin.storage import Store, create_schema
 from victor_autotune_plugin.storage.migrate import MIGRATIONS
 from victor_autotune_plugin.storage.tables import HEAD, VERSION_TABLE, metadata
 from victor_autotune_testing.stored import planned, start
@@ -111,14 +111,15 @@ def test_the_version_is_kept_in_a_table_of_our_own(store: Store) -> None:
     assert [row.version_num for row in found] == [HEAD]
 
 
-def test_other_tables_in_the_same_database_are_left_alone(url: str, store: Store) -> None:
-    connection = store._connections.session().connection
+def test_other_tables_in_a_shared_database_are_left_alone(postgres_url: str, postgres_store: Store) -> None:
+    connection = postgres_store._connections.session().connection
     for name in sorted([*metadata.tables, VERSION_TABLE]):
         connection.exec_driver_sql(f"DROP TABLE {name}")
     connection.exec_driver_sql("CREATE TABLE alembic_version (version_num VARCHAR(32))")
     connection.exec_driver_sql("INSERT INTO alembic_version VALUES ('theirs')")
     connection.exec_driver_sql("CREATE TABLE runs (id INTEGER)")
-    with Store.open(url) as other:
+    create_schema(postgres_url)
+    with Store.open(postgres_url) as other:
         found = other._connections.session().connection
         assert found.exec_driver_sql("SELECT version_num FROM alembic_version").scalars().all() == ["theirs"]
         names = set(inspect(found).get_table_names())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import sqlite3
 import threading
 import time
 import weakref
@@ -185,8 +186,7 @@ class Connections:
             prepare_file(file, self.target.shown)
         found = identity(file)
         if found != self._own_file:
-            refuse_foreign_file(file, self.target.shown)
-            self._own_file = found
+            self._own_file = found if refuse_foreign_file(file, self.target.shown) else None
 
     def _open(self) -> Session:
         inherited = self._inherited or any(session.is_inherited for session in self._all())
@@ -198,7 +198,14 @@ class Connections:
             )
         if self.target.file is not None:
             self._prepare(self.target.file)
-        session = open_session(self._engine, self.target, self._patience, self._deadline, look_only=self.look_only)
+        session = open_session(
+            self._engine,
+            self.target,
+            self._patience,
+            self._deadline,
+            look_only=self.look_only,
+            is_own=self._own_file is not None,
+        )
         self._local.session = session
         self._sessions[id(session)] = weakref.ref(session)
         weakref.finalize(session, self._sessions.pop, id(session), None)
@@ -245,7 +252,13 @@ if hasattr(os, "register_at_fork"):
 
 
 def open_session(
-    engine: Engine, target: DatabaseTarget, patience: float, deadline: float = 5.0, *, look_only: bool = False
+    engine: Engine,
+    target: DatabaseTarget,
+    patience: float,
+    deadline: float = 5.0,
+    *,
+    look_only: bool = False,
+    is_own: bool = False,
 ) -> Session:
     """Open a connection and set it up.
 
@@ -255,6 +268,7 @@ def open_session(
         patience: How long to wait for a lock, in seconds.
         deadline: How long a server may take for an answer, in seconds.
         look_only: Whether the file is left in the mode it is in.
+        is_own: Whether it is known to be a store, and no database of another program.
 
     Raises:
         StoreUnavailableError: The database can't be used.
@@ -266,19 +280,22 @@ def open_session(
             connection = engine.connect()
             connection.detach()  # the pool would roll back and close it behind our back, also in a forked child
             if target.backend == "sqlite":
-                refuse_foreign_tables(connection, target.shown)
+                driver: Any = connection.connection.dbapi_connection
+                if not is_own:
+                    refuse_foreign_tables(driver, target.shown)
                 if not look_only:
-                    _use_wal(connection)
+                    _use_wal(driver)
             return Session(connection, target, patience, identity(target.file), deadline)
         except StoreUnavailableError:
             if connection is not None:
                 connection.close()
             raise
-        except DBAPIError as error:
+        except (DBAPIError, sqlite3.Error) as error:
             if connection is not None:
                 connection.close()
-            if not (is_busy(error.orig) and next(tries, False)):
-                raise explain(error.orig, target.shown, target.file, patience) from error
+            original = error.orig if isinstance(error, DBAPIError) else error
+            if not (is_busy(original) and next(tries, False)):
+                raise explain(original, target.shown, target.file, patience) from error
 
 
 def identity(file: Path | None) -> tuple[int, int] | None:
@@ -292,16 +309,16 @@ def identity(file: Path | None) -> tuple[int, int] | None:
     return status.st_dev, status.st_ino
 
 
-def _use_wal(connection: Connection) -> None:
+def _use_wal(driver: sqlite3.Connection) -> None:
     try:
-        mode = connection.exec_driver_sql("PRAGMA journal_mode=WAL").scalar()
-    except DBAPIError as error:
-        if is_busy(error.orig):
+        mode = driver.execute("PRAGMA journal_mode=WAL").fetchone()[0]
+    except sqlite3.Error as error:
+        if is_busy(error):
             raise
         return  # opened read-only: reading works, and writing says what is wrong
     if mode == "wal":  # without it (some network file systems) SQLite's safer defaults stay
         for pragma in ("synchronous=NORMAL", f"wal_autocheckpoint={_CHECKPOINT_PAGES}", "journal_size_limit=16777216"):
-            connection.exec_driver_sql(f"PRAGMA {pragma}")
+            driver.execute(f"PRAGMA {pragma}")
 
 
 def host() -> str:

@@ -13,8 +13,6 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
 
-from sqlalchemy import Connection
-
 from ..errors import StoreUnavailableError
 from .tables import VERSION_TABLE
 
@@ -23,7 +21,7 @@ _PAUSE_SECONDS: Final = 0.005
 _PATIENCE_SECONDS: Final = 0.1
 
 
-def refuse_foreign_file(file: Path, url: str) -> None:
+def refuse_foreign_file(file: Path, url: str) -> bool:
     """Look into a file without a trace: no byte of it changes, and no `-wal` or `-shm` appears beside it.
 
     Where that can't tell, nothing is refused: `refuse_foreign_tables` looks again.
@@ -32,26 +30,34 @@ def refuse_foreign_file(file: Path, url: str) -> None:
         file: The file.
         url: The store's URL without secrets, for the error.
 
+    Returns:
+        Whether it is a store, so that nobody need look again.
+
     Raises:
         StoreUnavailableError: It has tables, and not that of the plugin's version.
     """
     if file.stat().st_size == 0:
-        return
+        return False
     ends = time.monotonic() + _PATIENCE_SECONDS
-    while _is_foreign(_tables(file)):
+    while _is_foreign(tables := _tables(file)):
         # A process that creates the store may be in the middle of moving it from its log into the file.
         if time.monotonic() >= ends:
             raise _foreign(url)
         time.sleep(_PAUSE_SECONDS)
+    return VERSION_TABLE in tables
 
 
-def refuse_foreign_tables(connection: Connection, url: str) -> None:
+def refuse_foreign_tables(connection: Any, url: str) -> None:
     """Look into a database that is open.
+
+    Args:
+        connection: The driver's connection.
+        url: The store's URL without secrets, for the error.
 
     Raises:
         StoreUnavailableError: It has tables, and not that of the plugin's version.
     """
-    if _is_foreign([row[0] for row in connection.exec_driver_sql(_TABLES)]):
+    if _is_foreign([row[0] for row in connection.execute(_TABLES)]):
         raise _foreign(url)
 
 

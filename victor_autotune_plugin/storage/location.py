@@ -111,8 +111,10 @@ def prepare_file(path: Path, url: str) -> None:
     Raises:
         StoreUnavailableError: It can't be created, or something else is in its place.
     """
-    try:
+    if os.path.lexists(path):
         _check_place(path, url)
+        return
+    try:
         create_folder(path.parent)
         with suppress(FileExistsError):
             os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
@@ -128,18 +130,15 @@ def prepare_file(path: Path, url: str) -> None:
 
 def _check_place(path: Path, url: str) -> None:
     """Check that what is in the place of the file, or beside it, can be opened without waiting for anybody."""
-    if not os.path.lexists(path):
-        return
     mode = path.stat().st_mode if path.exists() else 0
     if not stat.S_ISREG(mode):
         kind = "a folder" if stat.S_ISDIR(mode) else "not a file"
         raise _in_the_way(path, kind, url)
-    real = os.path.realpath(path)
-    for suffix in SIDE_FILES:
-        beside = Path(real + suffix)
+    real = os.path.realpath(path) if path.is_symlink() else str(path)
+    for beside in (real + suffix for suffix in SIDE_FILES):
         with suppress(FileNotFoundError):
-            if not stat.S_ISREG(beside.lstat().st_mode):
-                raise _in_the_way(beside, "not a file", url)
+            if not stat.S_ISREG(os.lstat(beside).st_mode):
+                raise _in_the_way(Path(beside), "not a file", url)
 
 
 def _in_the_way(path: Path, kind: str, url: str) -> StoreUnavailableError:

@@ -27,10 +27,10 @@ _LOCK_KEY: Final = 4_802_019_511
 # PostgreSQL's advisory lock that migrations take: any number, always the same.
 
 _HAS_VERSION: Final = {
-    "sqlite": text(f"SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = '{VERSION_TABLE}'"),
-    "postgresql": text(f"SELECT 1 WHERE to_regclass('{VERSION_TABLE}') IS NOT NULL"),
+    "sqlite": f"SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = '{VERSION_TABLE}'",
+    "postgresql": f"SELECT 1 WHERE to_regclass('{VERSION_TABLE}') IS NOT NULL",
 }
-_READ_VERSION: Final = text(f"SELECT version_num FROM {VERSION_TABLE}")
+_READ_VERSION: Final = f"SELECT version_num FROM {VERSION_TABLE}"
 _alembic_in_use = threading.Lock()
 
 
@@ -137,10 +137,11 @@ def upgrade(connection: Connection, revision: str = "head") -> None:
 
 
 def _version(connections: Connections) -> str | None:
-    if not connections.execute(_HAS_VERSION[connections.target.backend]):
+    session = connections.session()
+    if not session.read(_HAS_VERSION[connections.target.backend]):
         return None
-    found = connections.execute(_READ_VERSION)
-    return found[0].version_num if found else None
+    found = session.read(_READ_VERSION)
+    return found[0][0] if found else None
 
 
 def _is_current(version: str | None, connections: Connections) -> bool:

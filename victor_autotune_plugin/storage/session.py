@@ -144,6 +144,19 @@ class Session:
         except DBAPIError as error:
             raise self._explained(error.orig) from error
 
+    def read(self, sql: str) -> list[Any]:
+        """Return the rows that a query in the driver's words finds, as plain tuples.
+
+        Args:
+            sql: The query, without values.
+
+        Raises:
+            StoreUnavailableError: The database can't be used.
+            StoreError: A statement of the transaction failed before.
+        """
+        found: list[Any] = self._perform(lambda cursor: cursor.fetchall(), sql)
+        return found
+
     def apply(self, change: Callable[[Connection], None]) -> None:
         """Let something work with the connection, and say its failures as all others are said.
 
@@ -154,6 +167,8 @@ class Session:
             StoreUnavailableError: The database can't be used.
         """
         try:
+            if not self.connection.in_transaction():
+                self.connection.begin()  # else what works with it would begin, and commit ours at its end
             change(self.connection)
         except DBAPIError as error:
             raise self._explained(error.orig) from error
