@@ -226,3 +226,37 @@ def test_help_shows_an_example(call: Call, command: str) -> None:
     said = call(command, "--help")
     assert said.code == 0
     assert f"victor autotune {command}" in said.out.partition("Example")[2]
+
+
+class TestTheDatabase:
+    def test_its_tables_are_created_once_and_no_settings_file_is_written(self, call: Call, tmp_path: Path) -> None:
+        first, second = (call("init", "--database", "--project", tmp_path) for _ in range(2))
+        assert (first.code, second.code) == (0, 0)
+        assert "Created the tables" in first.out
+        assert "Nothing to do" in second.out
+        assert [path.name for path in (tmp_path / ".victor").iterdir()] == ["autotune.db"]
+
+    def test_what_was_done_is_said_as_json(self, call: Call, tmp_path: Path) -> None:
+        said = json.loads(call("init", "--database", "--json", "--project", tmp_path).out)
+        assert said["before"] is None
+        assert said["after"].isdecimal()
+        assert said["database"].endswith("autotune.db")
+
+    def test_a_database_of_another_program_is_left_alone(
+        self, call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        import sqlite3
+
+        with sqlite3.connect(tmp_path / "orders.db") as other:
+            other.execute("CREATE TABLE orders (id)")
+        other.close()
+        before = (tmp_path / "orders.db").read_bytes()
+        monkeypatch.setenv("VICTOR_AUTOTUNE_DATABASE_URL", f"sqlite:///{tmp_path}/orders.db")
+        said = call("init", "--database", "--project", tmp_path)
+        assert said.code == 2
+        assert "another program" in said.err
+        assert (tmp_path / "orders.db").read_bytes() == before
+
+    def test_it_goes_with_no_option_about_the_settings_file(self, call: Call, tmp_path: Path) -> None:
+        assert call("init", "--database", "--force", "--project", tmp_path).code == 2
+        assert list(tmp_path.iterdir()) == []
