@@ -157,10 +157,10 @@ class Connections:
             self._drop()
 
     def close(self) -> None:
-        """Close the sessions of all threads that have no transaction open. Their threads open new ones when needed."""
+        """Close the sessions of all threads that are idle. Their threads open new ones when needed."""
         for session in self._all():
-            if not session.is_inherited and not session.busy:
-                session.close()
+            if not session.is_inherited:
+                session.close_idle(0.0)
 
     def close_before_fork(self) -> None:
         """Close the sessions of a file that are idle, or become so in a moment."""
