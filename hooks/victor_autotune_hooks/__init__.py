@@ -1,12 +1,13 @@
-"""The plugin's own behaviour, as pluggy hook implementations; those of a third party stand beside them as equals.
+"""The plugin's own behaviour, as pluggy hook implementations.
+
+They are called on the event loop, and so only read memory and hand over; what takes time is done by threads behind.
+Those of a third party stand beside them, and are called on a thread of their own.
 
 | name | does |
 |---|---|
 | `autotune.plan` | chooses the plan of a run |
-| `autotune.record` | records that a run started, and what it was |
+| `autotune.record` | hands over that a run started, and what it was |
 | `autotune.value` | scores and prices a run that no other implementation scores or prices |
-| `autotune.judge` | judges the open experiment after a run, or starts one |
-| `autotune.flush` | writes a recorded run that was not written by a judgement |
 | `autotune.observe` | counts runs and changes in the OpenTelemetry metrics |
 """
 
@@ -20,24 +21,23 @@ from victor_autotune_plugin.hookspecs import Change, PlannedRun, RunStart, TeamR
 if TYPE_CHECKING:
     from victor_autotune_plugin._settings import SettingsResolver
     from victor_autotune_plugin._tuning.loop import TuningLoop
-    from victor_autotune_plugin._tuning.recorder import Recorder
 
-__all__ = ["FlushHooks", "JudgeHooks", "ObserveHooks", "PlanHooks", "RecordHooks", "ValueHooks", "built_in"]
+__all__ = ["ObserveHooks", "PlanHooks", "RecordHooks", "ValueHooks", "built_in"]
 
 
 def built_in(
-    loop: TuningLoop, recorder: Recorder, resolver: Callable[[], SettingsResolver]
+    loop: Callable[[], TuningLoop], resolver: Callable[[], SettingsResolver]
 ) -> tuple[tuple[str, object], ...]:
     """Return the built-in hooks as `(name, hooks)` pairs, in the order in which they are registered.
 
-    What is registered later is called earlier: a run is recorded, then judged, then flushed if it was not judged.
+    Args:
+        loop: Gives the tuning loop of the process; a forked child has another one.
+        resolver: Gives the current settings, for the price table.
     """
     return (
         ("autotune.observe", ObserveHooks()),
-        ("autotune.flush", FlushHooks(recorder)),
-        ("autotune.judge", JudgeHooks(loop)),
         ("autotune.value", ValueHooks(resolver)),
-        ("autotune.record", RecordHooks(recorder)),
+        ("autotune.record", RecordHooks(loop)),
         ("autotune.plan", PlanHooks(loop)),
     )
 
@@ -45,52 +45,34 @@ def built_in(
 class PlanHooks:
     """Answers `plan_team_run`, unless another implementation did before."""
 
-    def __init__(self, loop: TuningLoop) -> None:
+    def __init__(self, loop: Callable[[], TuningLoop]) -> None:
         self._loop = loop
 
     @hookimpl(trylast=True)
     def plan_team_run(self, event: RunStart) -> PlannedRun:
-        """Return the plan of a run; if the store fails, the run is observed as configured."""
-        return self._loop.plan(event)
+        """Return the plan of a run, from memory."""
+        return self._loop().plan(event)
 
 
 class RecordHooks:
-    """Records runs."""
+    """Hands runs over to the writer."""
 
-    def __init__(self, recorder: Recorder) -> None:
-        self._recorder = recorder
+    def __init__(self, loop: Callable[[], TuningLoop]) -> None:
+        self._loop = loop
 
     @hookimpl(tryfirst=True)
     def team_run_started(self, event: RunStart, planned: PlannedRun) -> None:
-        """Write that the run started, unless that was written with the choice of its plan."""
-        if not planned.is_recorded:
-            self._recorder.started(event, planned)
+        """Hand over that the run starts."""
+        self._loop().started(event, planned)
 
     @hookimpl(tryfirst=True)
     def after_team_run(self, run: TeamRun) -> None:
-        """Take in the finished run, which is written with what is judged after it, or flushed."""
-        self._recorder.finished(run)
-
-
-class FlushHooks:
-    """Writes recorded runs from which no change followed."""
-
-    def __init__(self, recorder: Recorder) -> None:
-        self._recorder = recorder
-
-    @hookimpl(tryfirst=True)
-    def after_team_run(self) -> None:
-        """Write what is not in the store yet; while the store is away, it waits in memory."""
-        if self._recorder.is_ready:
-            self._recorder.flush()
+        """Hand over the finished run; once it is written, it is judged."""
+        self._loop().finished(run)
 
 
 class ValueHooks:
-    """Scores and prices runs.
-
-    Args:
-        resolver: Gives the current settings, for the price table.
-    """
+    """Scores and prices runs."""
 
     def __init__(self, resolver: Callable[[], SettingsResolver]) -> None:
         self._resolver = resolver
@@ -112,23 +94,6 @@ class ValueHooks:
                 return None
             total += price.cost_usd(use.input_tokens, use.output_tokens)
         return total
-
-
-class JudgeHooks:
-    """Lets the experiment of a team decide."""
-
-    def __init__(self, loop: TuningLoop) -> None:
-        self._loop = loop
-
-    @hookimpl(tryfirst=True)
-    def team_run_started(self, event: RunStart) -> None:
-        """Keep the settings that the run starts with; it is judged by them."""
-        self._loop.started(event)
-
-    @hookimpl(tryfirst=True)
-    def after_team_run(self, run: TeamRun) -> None:
-        """Promote, reject, roll back, or start a test, if the observations say so."""
-        self._loop.judge(run)
 
 
 class ObserveHooks:

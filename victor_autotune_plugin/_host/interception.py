@@ -23,8 +23,9 @@ from .. import failsafe
 from .._model.plan import TeamPlan, TeamSpec, plan_as_used, planned_members
 from .._model.run import TeamRun
 from .._telemetry.spans import team_run_span
-from .._tuning.runtime import Runtime, runtime
-from ..errors import PlanError
+from .._tuning.loop import END_SECONDS, START_SECONDS
+from .._tuning.runtime import Runtime, current
+from ..errors import AutotuneError, PlanError
 from ..hookspecs import PlannedRun, RunStart
 from . import seams, translation
 from .call_context import inside_run
@@ -49,7 +50,7 @@ async def intercept(make_call: Callable[[], TeamCall], original: Callable[[], Co
     run: ActiveRun | None = None
     with failsafe.guard("start of a run"):
         call = make_call()
-        run = ActiveRun.start(call)
+        run = await ActiveRun.start(call)
     if run is not None:
         return await run.go()
     return await (call.as_configured() if call is not None else original())
@@ -82,9 +83,11 @@ class ActiveRun:
         self._meter = RunMeter(event.run_id, planned_members(event.spec, plan), call.ids, budget)
 
     @classmethod
-    def start(cls, call: TeamCall) -> ActiveRun | None:
+    async def start(cls, call: TeamCall) -> ActiveRun | None:
         """Ask the hooks for the plan and prepare Victor's part; return None when the plugin is off for this team."""
-        owner = runtime()
+        owner = await current()
+        if owner is None:
+            raise AutotuneError("the settings were not read in time", hint="The first run of a process goes on without")
         spec, metadata = call.spec(), call.place.metadata
         settings = call.place.settings or owner.settings(spec, metadata)
         if settings.mode == "off":
@@ -100,7 +103,10 @@ class ActiveRun:
             metadata=metadata,
             settings=settings,
         )
-        planned = PlannedRun(mode=settings.mode) if call.is_continuation else owner.hooks.plan(event)
+        planned: PlannedRun | None = PlannedRun(mode=settings.mode)
+        if not call.is_continuation:
+            await owner.loop.prepare(event)
+            planned = await owner.hooks.plan(event)
         if planned is None:
             return None
         work: Coroutine[Any, Any, Any] | None = None
@@ -118,7 +124,14 @@ class ActiveRun:
         except BaseException:
             work.close()
             raise
-        owner.hooks.tell("team_run_started", event=event, planned=planned)
+        try:
+            owner.hooks.tell("team_run_started", event=event, planned=planned)
+            if planned.assignment is not None:
+                # An arm that kills its process must have left its start, or it would count for nothing.
+                await owner.loop.durable(event.run_id, START_SECONDS)
+        except BaseException:
+            work.close()
+            raise
         return run
 
     async def go(self) -> Any:
@@ -150,19 +163,19 @@ class ActiveRun:
                 try:
                     result = await self._limited()
                 except DeadlineExceededError as error:
-                    self._finish(span, error=TimeoutError(), timed_out=True)
+                    await self._finish(span, error=TimeoutError(), timed_out=True)
                     if plan.timeout_seconds is None:
                         raise TimeoutError(str(error)) from None
                     return self._call.partial_result(self._meter, str(self._used.formation), f"TimeoutError: {error}")
                 except asyncio.CancelledError as error:
                     limit = self._call.place.step_timeout
                     by_step = limit is not None and self._elapsed() >= limit * _STEP_TIMEOUT_TOLERANCE
-                    self._finish(span, error=TimeoutError() if by_step else error, timed_out=by_step)
+                    await self._finish(span, error=TimeoutError() if by_step else error, timed_out=by_step, waits=False)
                     raise
                 except BaseException as error:
-                    self._finish(span, error=error)
+                    await self._finish(span, error=error, waits=isinstance(error, Exception))
                     raise
-                self._finish(span, result=result)
+                await self._finish(span, result=result)
                 return result
         finally:
             current_run.reset(token)
@@ -176,21 +189,29 @@ class ActiveRun:
     def _elapsed(self) -> float:
         return time.monotonic() - self._meter.started
 
-    def _finish(
-        self, span: Any, *, result: Any = None, error: BaseException | None = None, timed_out: bool = False
+    async def _finish(
+        self,
+        span: Any,
+        *,
+        result: Any = None,
+        error: BaseException | None = None,
+        timed_out: bool = False,
+        waits: bool = True,
     ) -> None:
-        """Make the record and tell the hooks; no failure of this may reach the caller."""
+        """Make the record, tell the hooks, and wait a moment until the record survives the death of the process.
+
+        No failure of this may reach the caller, and a run that is cancelled waits for nothing.
+        """
+        owner, run_id = self._runtime, self._event.run_id
         with failsafe.guard("end of a run"):
             reading = self._call.read(result) if error is None else None
             run = self._record(reading, error, timed_out)
-            graded = self._runtime.hooks.first("score_team_run", run=run)
-            if graded is not None and graded.value != run.score:
-                run = evolve(run, score=min(1.0, max(0.0, float(graded.value))))
-            priced = self._runtime.hooks.first("price_team_run", run=run)
-            if priced is not None:
-                run = evolve(run, cost_usd=float(priced.value))
-            span.finish(run)
-            self._runtime.hooks.tell("after_team_run", run=run)
+            run = owner.hooks.valued(run)
+            with failsafe.guard("span of a run"):
+                span.finish(run)
+            owner.hooks.tell_built_in("after_team_run", run=run)
+            owner.hooks.grade(run, owner.loop.graded)
+            await owner.loop.durable(run_id, END_SECONDS if waits else 0.0)
 
     def _record(self, reading: Reading | None, error: BaseException | None, timed_out: bool) -> TeamRun:
         event, planned = self._event, self._planned
@@ -222,6 +243,7 @@ class ActiveRun:
             experiment_id=planned.experiment_id,
             arm=planned.arm,
             phase=None if planned.assignment is None else planned.assignment.phase,
+            stream=None if planned.assignment is None else planned.assignment.stream,
             index=None if planned.assignment is None else planned.assignment.index,
             timed_out=timed_out,
             cancelled=paused or isinstance(error, asyncio.CancelledError),

@@ -6,9 +6,7 @@ test, may only end what they have not decided yet, or hold a promotion back.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from attrs import evolve
@@ -16,7 +14,7 @@ from attrs import evolve
 from .._model.experiment import ChangeAction, Experiment, Phase
 from .._model.run import Observation
 from .next_test import Challengers, RunContext
-from .recorder import Changes
+from .record import Record
 
 if TYPE_CHECKING:
     from .._model.run import TeamRun
@@ -26,6 +24,8 @@ if TYPE_CHECKING:
 
 _MOST_JUDGES: Final = 1000
 
+PHASES: Final[tuple[Phase, ...]] = ("test", "watch")
+
 OUTLOOK_EVERY: Final = 5
 """After how many runs of an experiment the tuner is asked for its outlook."""
 
@@ -34,45 +34,40 @@ class Judges:
     """Keeps a judge for each open experiment of the process.
 
     A judge is a function of the observations in the order of the store, so every process that shares the store
-    comes to the same verdict, and a new one replays it. While a transaction feeds a judge, it is not kept: what it has
-    seen there may never be committed, and then a new one is made from what was.
+    comes to the same verdict, and a new one replays it.
     """
 
     def __init__(self) -> None:
         self._judges: dict[tuple[str, Phase], tuple[Any, int]] = {}
-        self._lock = threading.Lock()
 
-    def judge(self, changes: Changes, experiment: Experiment) -> Judge:
-        """Return the judge of a test, up to date."""
-        judge: Judge = self._fed(changes, experiment, "test", lambda: new_judge(experiment))
+    def judge(self, record: Record, experiment: Experiment) -> Judge:
+        """Return the judge of a test that has seen what the record holds."""
+        judge: Judge = self._fed(record, experiment, "test", lambda: new_judge(experiment))
         return judge
 
-    def watch(self, changes: Changes, experiment: Experiment) -> Watch:
-        """Return the watch over a promoted plan, up to date."""
+    def watch(self, record: Record, experiment: Experiment) -> Watch:
+        """Return the watch over a promoted plan that has seen what the record holds."""
         watch: Watch = self._fed(
-            changes,
-            experiment,
-            "watch",
-            lambda: new_watch(experiment, changes.transaction.observations(experiment.id, "test")),
+            record, experiment, "watch", lambda: new_watch(experiment, record.observations(experiment.id, "test"))
         )
         return watch
 
-    def _fed(self, changes: Changes, experiment: Experiment, phase: Phase, make: Callable[[], Any]) -> Any:
+    def forget(self, experiment_id: str) -> None:
+        """Forget the judges of an experiment."""
+        for phase in PHASES:
+            self._judges.pop((experiment_id, phase), None)
+
+    def _fed(self, record: Record, experiment: Experiment, phase: Phase, make: Callable[[], Any]) -> Any:
         key = (experiment.id, phase)
-        with self._lock:
-            judge, seen = self._judges.pop(key, (None, 0))
+        judge, seen = self._judges.pop(key, (None, 0))
         if judge is None:
             judge = make()
         if not judge.is_final:
-            seen = feed(judge, changes.transaction.observations(experiment.id, phase, seen)) or seen
-        changes.once_durable.append(partial(self._keep, key, judge, seen))
+            seen = feed(judge, record.observations(experiment.id, phase, seen)) or seen
+        self._judges[key] = judge, seen
+        if len(self._judges) > _MOST_JUDGES:
+            self._judges.pop(next(iter(self._judges)))
         return judge
-
-    def _keep(self, key: tuple[str, Phase], judge: Any, seen: int) -> None:
-        with self._lock:
-            self._judges[key] = judge, seen
-            if len(self._judges) > _MOST_JUDGES:
-                self._judges.pop(next(iter(self._judges)))
 
 
 class Verdicts:
@@ -97,32 +92,33 @@ class Verdicts:
             self._judge_watch(context, experiment)
 
     def _judge_test(self, context: RunContext, experiment: Experiment) -> None:
-        judge = self._judges.judge(context.changes, experiment)
+        judge = self._judges.judge(context.record, experiment)
         passed = judge.is_final and judge.verdict().status == "passed"
-        outlook = self._outlook(context, experiment, passed=passed) if passed or not judge.is_final else None
-        if outlook is not None and (outlook.stop or (outlook.veto and self._is_full(context, experiment))):
+        outlook = None
+        if passed or not judge.is_final:
+            outlook = self._outlook(context, experiment, judge.seen, passed=passed)
+        # What is unclear when a test has used all its runs stays so.
+        is_full = judge.seen >= 2 * experiment.policy.max_runs_per_arm
+        if outlook is not None and (outlook.stop or (outlook.veto and is_full)):
             self._give_up(context, experiment, outlook, passed=passed)
         elif passed and (outlook is None or not outlook.veto):
             self._promote(context, experiment, judge.verdict())
         elif judge.is_final and not passed:
             self._reject(context, experiment, judge.verdict())
 
-    def _outlook(self, context: RunContext, experiment: Experiment, *, passed: bool = False) -> TestOutlook | None:
+    def _outlook(
+        self, context: RunContext, experiment: Experiment, seen: int, *, passed: bool = False
+    ) -> TestOutlook | None:
         """Return what the tuner says: now and then, since a look costs milliseconds, and whenever a test has passed.
 
         None when it was not asked, is off, or failed.
+
+        Args:
+            seen: Observations that the judge has seen.
         """
-        run = context.run
-        due = run.experiment_id == experiment.id and run.index is not None and (run.index + 1) % OUTLOOK_EVERY == 0
-        if not (due or passed):
+        if not passed and (context.run.experiment_id != experiment.id or seen % OUTLOOK_EVERY):
             return None
         return self._challengers.outlook(context.team, experiment)
-
-    @staticmethod
-    def _is_full(context: RunContext, experiment: Experiment) -> bool:
-        """Return whether a test has used all its runs; what is unclear then stays so."""
-        most = experiment.policy.max_runs_per_arm
-        return context.changes.transaction.next_index(experiment.id, "test") >= 2 * most
 
     def _give_up(self, context: RunContext, experiment: Experiment, outlook: TestOutlook, *, passed: bool) -> None:
         """End a test that the tuner thinks is not worth more runs."""
@@ -160,7 +156,7 @@ class Verdicts:
         watched = evolve(decided, status="watched", promoted_at=now)
         after = evolve(state, plan=experiment.treatment)
         if not context.settings.watch.enabled:
-            changes.transaction.save_experiment(watched)
+            changes.save_experiment(watched)
             watched = evolve(watched, status="settled", ended_at=now)
             after = evolve(after, experiment_id=None)
         changes.apply(
@@ -175,11 +171,13 @@ class Verdicts:
         )
 
     def _judge_watch(self, context: RunContext, experiment: Experiment) -> None:
-        watch = self._judges.watch(context.changes, experiment)
+        watch = self._judges.watch(context.record, experiment)
         if not watch.is_final:
-            outlook = self._outlook(context, experiment)
+            outlook = self._outlook(context, experiment, watch.seen)
             if outlook is not None and outlook.stop:
                 self._roll_back(context, experiment, outlook)
+            elif watch.wants_control != context.state.wants_control:
+                context.changes.save_team(evolve(context.state, wants_control=watch.wants_control))
             return
         verdict = watch.verdict()
         evidence = verdict.to_dict()

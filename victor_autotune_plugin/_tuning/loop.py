@@ -1,4 +1,4 @@
-"""The loop: which plan the next run gets, and what follows from a finished one.
+"""The loop of a team's runs: the plan of the next one from memory, and what it was, behind.
 
 ```
 suggestion ──▶ draft ──approved──▶ running ──passed──▶ watched ──no harm──▶ settled
@@ -9,236 +9,250 @@ suggestion ──▶ draft ──approved──▶ running ──passed──▶
 
 A draft waits for its approval, which in mode `auto` is given at once. A person may abort or pause at every point.
 
-Every step of it is one transaction of the store: what a team's next run gets, the experiment's status and the
-line in the history change together or not at all, whatever other process shares the store. A run takes two: its
-plan and its start, its end and what follows from it.
+On the event loop a run only reads memory and hands over what to write. Threads, or a simulator in their place, commit it
+(`store_work`), keep what can't be committed in a journal (`file_work`), and judge it (`judge_work`).
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from random import Random
 from typing import TYPE_CHECKING, Any, Final
 
-from attrs import evolve
+from attrs import frozen
 
 from .. import failsafe
-from .._model.experiment import Assignment, Experiment, Phase, TeamState
-from .._model.plan import EMPTY_PLAN, TeamSpec
-from .._model.run import PlannedRun, RunStart
-from ..errors import StoreError
+from .._model.plan import TeamSpec
+from .._model.process import ProcessId
+from .._model.run import PlannedRun, RunStart, TeamRun
+from ..storage.journal import EndEntry, GradeEntry, Journal, StartEntry
+from ..storage.snapshot_file import SnapshotFile
+from .breaker import CircuitBreaker
+from .file_work import FileWork
 from .hookmanager import HookManager
-from .judges import Judges, Verdicts
-from .next_test import Approval, Challengers, RunContext, Starter
-from .recorder import Changes, Recorder, open_changes
-from .suggestions import comparable, load_strategies
-from .tuner_cache import LEARN_RUNS, TeamRecord
+from .judge_work import JudgeWork
+from .memory import Memory
+from .snapshot import TEST_SECONDS, TESTING, choose, phase_of
+from .store_work import SILENT_SECONDS, SlotRequest, StoreWork
+from .waiting import Signal
+from .writer import END_COMMIT_SECONDS, NEVER, START_COMMIT_SECONDS, Item, WriterCore
 
 if TYPE_CHECKING:
-    from .._model.run import TeamRun
+    from pathlib import Path
+
     from .._settings import Settings
+    from ..storage import Store
 
-SUGGEST_EVERY: Final = 5
-"""A team without an experiment is looked at again after this many runs."""
+START_SECONDS: Final = 0.03
+"""How long a run with an arm waits until its start is durable."""
 
-_TESTING: Final = ("approve", "auto")
-"""The modes in which runs take part in experiments."""
+END_SECONDS: Final = 0.07
+"""How long a result waits until its record is durable: 50 ms for the store, then 20 ms for the journal."""
 
-_MOST_STARTED: Final = 10_000
-"""Runs whose settings are kept until they end; the oldest go first, as those that never end."""
+SLOT_SECONDS: Final = 0.03
+"""How long the first run of a test waits for a stream of arms."""
+
+JOURNALS: Final = "autotune-journal"
+"""Name of the folder of journals, in Victor's folder."""
+
+
+@frozen
+class Options:
+    """What holds for the whole process.
+
+    Attributes:
+        snapshot_ttl: Seconds without a word from the store after which runs take part in no test.
+        silent_seconds: Seconds without a heartbeat after which the runs of a process are lost.
+        journal_bytes: Most bytes of this process's journal.
+        fsync: Whether the journal survives a power failure, at a few milliseconds a run.
+        hook_seconds: Most seconds that hooks of third parties may hold up the start of a run.
+    """
+
+    snapshot_ttl: float = TEST_SECONDS
+    silent_seconds: float = SILENT_SECONDS
+    journal_bytes: int = 64_000_000
+    fsync: bool = False
+    hook_seconds: float = 0.05
 
 
 class TuningLoop:
-    """Chooses plans, runs experiments, promotes and rolls back.
+    """What the hooks of a run call, and the work that threads do behind it.
 
     Args:
         settings: Resolves a team's settings, for runs that start without; its second argument is the workflow's own
             `metadata.autotune`.
-        hooks: Are asked for approval and strategies, and told of changes.
-        clock: Unix seconds.
+        open_store: Opens the store.
+        folder: Victor's folder of the project, for the journal and the snapshot.
+        ready: Set when there is a snapshot of the store.
+        clock: Monotonic seconds.
+        wall_clock: Unix seconds.
     """
 
     def __init__(
         self,
         settings: Callable[[TeamSpec, Any], Settings],
-        recorder: Recorder,
+        open_store: Callable[[], Store],
         hooks: HookManager,
-        clock: Callable[[], float] = time.time,
+        folder: Path,
+        options: Options,
+        ready: Signal,
+        clock: Callable[[], float] = time.monotonic,
+        wall_clock: Callable[[], float] = time.time,
     ) -> None:
+        self.memory = Memory(clock)
+        self.process = ProcessId.new()
+        self.wake_store: Callable[[], None] = _nobody
+        self.wake_files: Callable[[], None] = _nobody
+        self.wake_judge: Callable[[], None] = _nobody
         self._settings = settings
-        self._recorder = recorder
         self._hooks = hooks
+        self._options = options
         self._clock = clock
-        self._judges = Judges()
-        self._challengers = Challengers()
-        self._verdicts = Verdicts(self._judges, self._challengers, clock)
-        self._starter = Starter(self._challengers, hooks, clock)
-        self._started: dict[str, Settings] = {}
-        self._states: dict[tuple[str, str], TeamState] = {}
-        self._learnt: dict[tuple[str, str], tuple[Any, ...]] = {}
-        """What the tuner of each team was made for."""
-        self._runs_seen: dict[tuple[str, str], int] = {}
+        self._items: dict[str, Item] = {}
+        random = Random()  # noqa: S311  # for pauses; the user's own sequence of random numbers is not disturbed
+        self.core = WriterCore(CircuitBreaker(random.random), self._lost)
+        self._journal = journal = Journal(folder / JOURNALS, self.process, most_bytes=options.journal_bytes, fsync=options.fsync)
+        self.files = FileWork(self.core, self.memory, self.process, journal, SnapshotFile(folder), wall_clock)
+        self.store_work = StoreWork(
+            open_store,
+            self.core,
+            self.memory,
+            self.process,
+            journal,
+            folder / JOURNALS,
+            on_commit=self._committed,
+            on_snapshot=self._new_snapshot,
+            remove_journal=self._remove_journal,
+            silent_seconds=options.silent_seconds,
+            ready=ready,
+        )
+        self.judge_work = JudgeWork(
+            lambda: self.store_work.store,
+            self.memory,
+            hooks,
+            self.process.id,
+            on_change=self._changed,
+            wall_clock=wall_clock,
+            breaker=CircuitBreaker(random.random),
+        )
 
-    # --- before a run
+    # --- on the event loop
+
+    async def prepare(self, event: RunStart) -> None:
+        """Get a stream of arms for a run that takes part in a test, if the process has none for it yet."""
+        settings = self._settings_of(event)
+        experiment = self.memory.snapshot.open_experiment(event.spec.key) if settings.mode in TESTING else None
+        if experiment is None or self.memory.streams.has((experiment.id, phase_of(experiment))):
+            return
+        request = SlotRequest.of(experiment)
+        if self.core.store_answers:
+            self.store_work.slot_requests.append(request)
+            self.wake_store()
+        else:
+            self.files.slot_requests.append(request)
+            self.wake_files()
+        await request.served.wait(SLOT_SECONDS)
 
     def plan(self, event: RunStart) -> PlannedRun:
-        """Choose the plan of a run; if the store can't be used, the run stays as configured."""
+        """Choose the plan of a run, from memory."""
+        memory = self.memory
         settings = self._settings_of(event)
-        if settings.mode == "observe":
-            return PlannedRun(mode=settings.mode)
-        if settings.plan is not None:
-            return PlannedRun(settings.plan, settings.mode, source="settings")
-        try:
-            with self._changes() as changes:
-                planned = self._planned(changes, event, settings)
-                changes.transaction.start_run(event, planned)
-            return planned
-        except StoreError as error:
-            failsafe.report("choice of a plan", error)
-            return PlannedRun(mode=settings.mode)
+        memory.remember(event.spec.key, settings)
+        return choose(
+            memory.snapshot, event, settings, memory.age, memory.streams, test_seconds=self._options.snapshot_ttl
+        )
 
-    def started(self, event: RunStart) -> None:
-        """Keep the settings of a run that starts, for its judgement."""
-        self._started[event.run_id] = self._settings_of(event)
-        if len(self._started) > _MOST_STARTED:
-            del self._started[next(iter(self._started))]
+    def started(self, event: RunStart, planned: PlannedRun) -> None:
+        """Hand over that a run starts; the end tells all of it again, but that it had an arm when its process died."""
+        after = NEVER if planned.assignment is None else START_COMMIT_SECONDS
+        self._submit(event.run_id, Item(StartEntry(event, planned), self._clock(), after))
+
+    def finished(self, run: TeamRun) -> None:
+        """Hand over what a run was."""
+        entry = EndEntry(run, awaits_grade=self._hooks.has_graders)
+        self._submit(run.run_id, Item(entry, self._clock(), END_COMMIT_SECONDS))
+
+    async def durable(self, run_id: str, seconds: float) -> None:
+        """Wait until what was handed over last of a run survives the death of the process."""
+        item = self._items.pop(run_id, None)
+        if item is not None:
+            await item.settled.wait(seconds)
+
+    def graded(self, run: TeamRun) -> None:
+        """Hand over the score and the cost of a run, which hooks gave behind it; called by a hook thread."""
+        entry = GradeEntry(run.run_id, run.score, run.cost_usd)
+        self.core.submit(Item(entry, self._clock(), END_COMMIT_SECONDS))
+        self.wake_store()
+        self.wake_files()
+        self.judge_work.touch([run.spec.key])
 
     def _settings_of(self, event: RunStart) -> Settings:
         return event.settings or self._settings(event.spec, event.metadata)
 
-    def _planned(self, changes: Changes, event: RunStart, settings: Settings) -> PlannedRun:
-        """Return the plan of a run, which is to be written in the same transaction."""
-        transaction = changes.transaction
-        state = self._states[event.spec.key] = self._kept_up(changes, event.spec)
-        takes_part = state.experiment_id is not None and not state.paused and settings.mode in _TESTING
-        experiment = transaction.experiment(state.experiment_id) if takes_part and state.experiment_id else None
-        if experiment is None or not experiment.is_open:
-            source = "configured" if state.plan.is_empty else "live"
-            return PlannedRun(state.plan, settings.mode, None, source, is_recorded=True)
-        assignment = self._assigned(changes, experiment, event)
-        plan = experiment.treatment if assignment.arm == "treatment" else experiment.control
-        source = "watch" if assignment.phase == "watch" else "experiment"
-        return PlannedRun(plan, settings.mode, assignment, source, is_recorded=True)
+    def _submit(self, run_id: str, item: Item) -> None:
+        self._items[run_id] = item
+        self.core.submit(item)
+        self.wake_store()
+        if item.journal_after != NEVER:
+            self.wake_files()
 
-    def _assigned(self, changes: Changes, experiment: Experiment, event: RunStart) -> Assignment:
-        """Return the assignment of a run in the open phase of an experiment; a task keeps its arm."""
-        from .._model.run import CONTROL, TREATMENT
-        from ..experiment import assign
+    # --- between the threads
 
-        transaction = changes.transaction
-        phase: Phase = "watch" if experiment.status == "watched" else "test"
-        unit = event.task_key or event.run_id
-        # A run without a task is a unit of its own, which has no assignment yet.
-        known = transaction.assignment_of_unit(experiment.id, phase, unit) if event.task_key else None
-        if known is not None:
-            return known
-        index = transaction.next_index(experiment.id, phase)
-        weights = None
-        if phase == "watch":
-            holdback = experiment.watch_policy.holdback
-            weights = {CONTROL: holdback, TREATMENT: 1 - holdback}
-        arm = assign(f"{experiment.seed}:{phase}", index, weights)
-        if phase == "watch" and self._judges.watch(changes, experiment).wants_control:
-            arm = CONTROL
-        assignment = Assignment(experiment.id, phase, index, arm, unit, event.run_id)
-        transaction.add_assignment(assignment)
-        return assignment
+    def _committed(self, keys: Any) -> None:
+        self.judge_work.touch(keys)
+        self.wake_judge()
 
-    def _kept_up(self, changes: Changes, spec: TeamSpec) -> TeamState:
-        """Return the state of a team, reset where the team's definition has changed."""
-        state = changes.transaction.team(*spec.key)
-        fingerprint = spec.fingerprint()
-        if state.fingerprint == fingerprint:
-            return state
-        known = state.fingerprint is not None
-        fresh = evolve(state, fingerprint=fingerprint, spec=spec)  # keeps what was asked for before its first run
-        if known:
-            fresh = evolve(fresh, plan=EMPTY_PLAN, experiment_id=None)
-        if known and (state.experiment_id is not None or not state.plan.is_empty):
-            experiment = changes.transaction.experiment(state.experiment_id) if state.experiment_id else None
-            if experiment is not None and not experiment.has_ended:
-                experiment = evolve(experiment, status="aborted", ended_at=self._clock())
-            reason = "The definition of the team changed, so what was learnt before no longer holds."
-            return changes.apply(fresh, "aborted", reason, before=state, experiment=experiment)
-        return changes.transaction.save_team(evolve(fresh, updated_at=self._clock()))
+    def _new_snapshot(self, snapshot: Any) -> None:
+        self.files.save_snapshot(snapshot)
+        self.wake_files()
 
-    # --- after a run
+    def _remove_journal(self, last_line: int) -> None:
+        self.files.remove_journal(last_line)
+        self.wake_files()
 
-    def judge(self, run: TeamRun) -> None:
-        """Draw the conclusions from a finished run that the recorder has: promote, reject, roll back, or start a test.
+    def _changed(self) -> None:
+        self.store_work.wants_refresh = True
+        self.wake_store()
 
-        They are written in one transaction with the run.
+    @staticmethod
+    def _lost(count: int) -> None:
+        failsafe.report("runs lost", RunsLostError(f"neither the store nor the journal took {count} records"))
 
-        Raises:
-            StoreError: If the store can't be used; the judgement after the next run catches up.
-        """
-        settings = self._settings_to_judge_by(run)
-        if settings is None:
-            return
-        self._learn_ahead(run, settings)
-        approval = Approval() if settings.mode == "approve" else Approval(given=True)
-        with open_changes(self._recorder, self._hooks, self._clock, run) as changes:
-            self._conclude(changes, run, settings, approval)
-        if approval.asked is None:
-            return
-        experiment, step = approval.asked
-        answer = self._hooks.first("approve_change", experiment=experiment, step=step)
-        if answer is not None:
-            with self._changes() as changes:
-                self._conclude(changes, run, settings, Approval(given=answer.value is True, by=answer.by))
+    # --- in place of the threads
 
-    def _settings_to_judge_by(self, run: TeamRun) -> Settings | None:
-        """Return the team's settings, or None when nothing follows from the run."""
-        settings = self._started.pop(run.run_id, None) or self._settings(run.spec, None)
-        if settings.mode not in _TESTING or settings.plan is not None or run.cancelled:
-            return None
-        if run.experiment_id is None and not self._is_due(run.spec.key, settings.experiment.min_history):
-            return None
-        return settings
+    def run_until_idle(self) -> None:
+        """Do what the threads would do, here and now, until nothing is left; for a simulator."""
+        while True:
+            now = self._clock()
+            self.store_work.step(now)
+            self.files.step(now)
+            self.judge_work.step(now)
+            if self.store_work.is_idle and self.judge_work.is_idle and not self.store_work.wants_refresh:
+                return
 
-    def _conclude(self, changes: Changes, run: TeamRun, settings: Settings, approval: Approval) -> None:
-        state = changes.transaction.team(*run.spec.key)
-        if state.paused or state.fingerprint != run.spec.fingerprint():
-            return
-        experiment = changes.transaction.experiment(state.experiment_id) if state.experiment_id else None
-        context = RunContext(changes, state, run, settings, approval)
-        if experiment is None:
-            self._starter.start(context)
-        else:
-            self._verdicts.conclude(context, experiment)
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is left that the threads could do now: what waits for a store that is away is journaled."""
+        if not self.core.is_settled:
+            return False
+        return self.core.breaker.is_open or (self.store_work.is_idle and self.judge_work.is_idle)
 
-    def _learn_ahead(self, run: TeamRun, settings: Settings) -> None:
-        """Make the team's tuner, where there is none yet, before the transaction that asks it.
+    def forget_after_fork(self) -> None:
+        """Close what a forked child has of its parent's journal, without a trace in it."""
+        self._journal.forget_after_fork()
 
-        To import it and to learn from hundreds of runs takes longer than other processes wait for the store's lock, so
-        the run is written before.
-        """
-        state = self._states.get(run.spec.key)
-        if state is None or state.paused or settings.tuner.risk == "off":
-            return
-        made_for = (state.fingerprint, state.plan, settings)
-        if self._learnt.get(state.key) == made_for:
-            return
-        self._recorder.flush()
-        with self._recorder.transaction() as transaction:
-            experiments, runs = transaction.experiments_of(*state.key), transaction.runs_of(*state.key, LEARN_RUNS)
-        if state.experiment_id is None and len(comparable(runs, state)) < settings.experiment.min_history:
-            return
-        with failsafe.guard("learning from past runs"):
-            load_strategies()
-            self._challengers.tuners.of(TeamRecord(state, run.spec, settings, experiments, lambda most: runs[:most]))
-            self._learnt[state.key] = made_for
+    def close(self) -> None:
+        """Give back what the process holds."""
+        self.files.close()
+        self.store_work.close()
 
-    def _is_due(self, key: tuple[str, str], min_history: int) -> bool:
-        """Count a run outside an experiment, and say whether it is time to look for something to test.
 
-        It is at the first run of the process, since the store may hold a history; when the process has seen enough for
-        one; and now and then.
-        """
-        runs = self._runs_seen.get(key, 0) + 1
-        self._runs_seen[key] = runs
-        return runs in (1, min_history) or runs % SUGGEST_EVERY == 0
+class RunsLostError(Exception):
+    """Records of runs are lost, since the store and the journal failed together."""
 
-    def _changes(self) -> AbstractContextManager[Changes]:
-        return open_changes(self._recorder, self._hooks, self._clock)
+
+def _nobody() -> None:
+    """Wake nobody: a simulator calls the steps itself."""
+
+

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from attrs import evolve
@@ -13,11 +13,12 @@ from .._model.experiment import TAKES_BACK, Change, ChangeAction, ExperimentStat
 from .._model.optimization import OptimizationSuggestion
 from .._model.plan import TeamPlan
 from ..errors import AutotuneError
-from .recorder import Changes, Recorder, open_changes
+from .changes import Changes
 from .suggestions import TASK_RUNS, comparable, new_experiment
 
 if TYPE_CHECKING:
     from .._settings import Settings
+    from ..storage import Store, Transaction
     from .hookmanager import HookManager
 
 
@@ -25,12 +26,15 @@ class ManualChanges:
     """Changes of a team's plan that a person or a program asks for; each is one transaction of the store.
 
     Args:
+        store: Gives the store.
         hooks: Are told of the change.
         clock: Unix seconds.
     """
 
-    def __init__(self, recorder: Recorder, hooks: HookManager, clock: Callable[[], float] = time.time) -> None:
-        self._recorder = recorder
+    def __init__(
+        self, store: Callable[[], Store], hooks: HookManager, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._store = store
         self._hooks = hooks
         self._clock = clock
 
@@ -50,18 +54,18 @@ class ManualChanges:
             AutotuneError: A test or a watch is open, or the change changes nothing.
             StoreError: If the store can't be used.
         """
-        with self._changes() as changes:
-            state = changes.transaction.team(*key)
+        with self._open() as (transaction, changes):
+            state = transaction.team(*key)
             if state.experiment_id is not None:
                 raise AutotuneError(
                     f"experiment {state.experiment_id} of team {key[1]!r} is open",
                     hint="Wait for its end, or end it: victor autotune rollback",
                 )
             treatment = _changed(state, suggestion.plan)
-            number = len(changes.transaction.experiments_of(*key))
-            runs = comparable(changes.transaction.runs_of(*key, TASK_RUNS), state)
+            number = len(transaction.experiments_of(*key))
+            runs = comparable(transaction.runs_of(*key, TASK_RUNS), state)
             experiment = new_experiment(state, number, treatment, suggestion, settings, self._clock(), runs)
-            return changes.apply_change(
+            changes.apply(
                 evolve(state, experiment_id=experiment.id),
                 "started",
                 suggestion.description,
@@ -70,6 +74,7 @@ class ManualChanges:
                 actor="person",
                 evidence={**suggestion.to_dict(), **evidence},
             )
+        return changes.made[-1][0]
 
     def apply(
         self,
@@ -95,10 +100,10 @@ class ManualChanges:
             AutotuneError: A watch is open: the plan under it was promoted and is still to be judged.
             StoreError: If the store can't be used.
         """
-        with self._changes() as changes:
-            state = changes.transaction.team(*key)
-            self._end_test(changes, state)
-            return changes.apply_change(
+        with self._open() as (transaction, changes):
+            state = transaction.team(*key)
+            self._end_test(transaction, changes, state)
+            changes.apply(
                 evolve(state, plan=state.plan.merged(plan), experiment_id=None),
                 "promoted",
                 reason,
@@ -108,6 +113,7 @@ class ManualChanges:
                 rollback_plan=state.plan,
                 improvement_percent=improvement_percent,
             )
+        return changes.made[-1][0]
 
     def note(self, key: tuple[str, str], action: ChangeAction, reason: str, *, evidence: Mapping[str, Any]) -> Change:
         """Add a line to a team's history; its plan and its test stay.
@@ -115,9 +121,10 @@ class ManualChanges:
         Raises:
             StoreError: If the store can't be used.
         """
-        with self._changes() as changes:
-            state = changes.transaction.team(*key)
-            return changes.apply_change(state, action, reason, before=state, actor="person", evidence=evidence)
+        with self._open() as (transaction, changes):
+            state = transaction.team(*key)
+            changes.apply(state, action, reason, before=state, actor="person", evidence=evidence)
+        return changes.made[-1][0]
 
     def roll_back(
         self, workflow: str, team_id: str, reason: str = "Rolled back by hand.", *, change_id: int | None = None
@@ -137,8 +144,7 @@ class ManualChanges:
             StoreError: If the store can't be used.
         """
         key = (workflow, team_id)
-        with self._changes() as changes:
-            transaction = changes.transaction
+        with self._open() as (transaction, changes):
             state = transaction.team(*key)
             promoted = in_effect(transaction.changes_of(*key), state.plan)
             experiment = transaction.experiment(state.experiment_id) if state.experiment_id else None
@@ -161,7 +167,7 @@ class ManualChanges:
             else:
                 taken = [change for change in promoted if change.id is not None and change.id >= change_id]
             plan = state.plan if not taken or taken[0].rollback_plan is None else taken[0].rollback_plan
-            return changes.apply_change(
+            changes.apply(
                 evolve(state, plan=plan, experiment_id=None),
                 "rolled_back" if taken else "aborted",
                 reason,
@@ -170,6 +176,7 @@ class ManualChanges:
                 actor="person",
                 evidence={TAKES_BACK: [change.id for change in taken]} if taken else None,
             )
+        return changes.made[-1][0]
 
     def set_paused(self, workflow: str, team_id: str, paused: bool) -> TeamState:
         """Pause the tuning of a team, or resume it; return the new state, unchanged when it was so before.
@@ -179,19 +186,26 @@ class ManualChanges:
         Raises:
             StoreError: If the store can't be used.
         """
-        with self._changes() as changes:
-            state = changes.transaction.team(workflow, team_id)
+        with self._open() as (transaction, changes):
+            state = transaction.team(workflow, team_id)
             if state.paused == paused:
                 return state
             action: ChangeAction = "paused" if paused else "resumed"
             after = evolve(state, paused=paused)
             return changes.apply(after, action, f"{action.capitalize()} by hand.", before=state, actor="person")
 
-    def _changes(self) -> AbstractContextManager[Changes]:
-        return open_changes(self._recorder, self._hooks, self._clock)
+    @contextmanager
+    def _open(self) -> Iterator[tuple[Transaction, Changes]]:
+        """Open a transaction, which locks the team when it is read; at its end the changes are written, and told."""
+        changes = Changes(self._clock)
+        with self._store().transaction() as transaction:
+            yield transaction, changes
+            changes.write(transaction)
+        for change, experiment in changes.made:
+            self._hooks.plan_changed(change, experiment)
 
-    def _end_test(self, changes: Changes, state: TeamState) -> None:
-        experiment = changes.transaction.experiment(state.experiment_id) if state.experiment_id else None
+    def _end_test(self, transaction: Transaction, changes: Changes, state: TeamState) -> None:
+        experiment = transaction.experiment(state.experiment_id) if state.experiment_id else None
         if experiment is None:
             return
         if experiment.status == "watched":
@@ -199,7 +213,7 @@ class ManualChanges:
                 f"the promotion of experiment {experiment.id} of team {state.team_id!r} is still watched",
                 hint="Wait for the end of the watch, or roll it back: victor autotune rollback",
             )
-        changes.transaction.save_experiment(evolve(experiment, status="aborted", ended_at=self._clock()))
+        changes.save_experiment(evolve(experiment, status="aborted", ended_at=self._clock()))
 
 
 def _changed(state: TeamState, plan: TeamPlan) -> TeamPlan:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import cached_property, partial
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
 from attrs import define, evolve, frozen
@@ -14,7 +14,8 @@ from .._model.experiment import Experiment, TeamState
 from .._model.optimization import OptimizationSuggestion, OptimizationType
 from .._model.plan import TeamPlan
 from .hookmanager import HookManager
-from .recorder import Changes
+from .changes import Changes
+from .record import Record
 from .suggestions import TASK_RUNS, comparable, may_be_retried, new_experiment, reason_to_wait, suggestions
 from .tuner_cache import ReadRuns, TeamRecord, TunerCache
 
@@ -45,16 +46,18 @@ class Approval:
 
 @frozen
 class RunContext:
-    """A finished run, inside the transaction that the conclusions from it are drawn in.
+    """A finished run, and what the conclusions from it are drawn from.
 
     Attributes:
-        changes: The transaction, and the changes made in it.
+        record: What the store holds up to this run.
+        changes: The conclusions.
         state: The team's state.
         run: The run.
         settings: The team's settings.
         approval: Whether a change may follow.
     """
 
+    record: Record
     changes: Changes
     state: TeamState
     run: TeamRun
@@ -62,28 +65,9 @@ class RunContext:
     approval: Approval
 
     @cached_property
-    def read_runs(self) -> ReadRuns:
-        """Reads the team's last runs, newest first; what was read in the transaction is not read again."""
-        return _remembering(partial(self.changes.transaction.runs_of, *self.state.key))
-
-    @cached_property
     def team(self) -> TeamRecord:
         """What the settings and the store say of the team."""
-        experiments = self.changes.transaction.experiments_of(*self.state.key)
-        return TeamRecord(self.state, self.run.spec, self.settings, experiments, self.read_runs)
-
-
-def _remembering(read: ReadRuns) -> ReadRuns:
-    known: Sequence[TeamRun] = ()
-    most = 0
-
-    def read_or_recall(limit: int) -> Sequence[TeamRun]:
-        nonlocal known, most
-        if limit > most:
-            known, most = read(limit), limit
-        return known[:limit]
-
-    return read_or_recall
+        return TeamRecord(self.state, self.run.spec, self.settings, self.record.experiments, self.record.runs)
 
 
 @frozen
@@ -210,7 +194,7 @@ class Starter:
         """
         changes, state, approval = context.changes, context.state, context.approval
         least = context.settings.experiment.min_history
-        runs = comparable(context.read_runs(max(HISTORY_RUNS, least)), state)
+        runs = comparable(context.record.runs(max(HISTORY_RUNS, least)), state)
         if len(runs) < least:
             return
         experiments = context.team.experiments
@@ -230,7 +214,7 @@ class Starter:
             changes.apply(after, "started", chosen.description, before=state, experiment=started, evidence=evidence)
         elif approval.by is None:
             if draft is None:
-                changes.transaction.save_experiment(chosen)
+                changes.save_experiment(chosen)
             approval.asked = chosen, "start"
         else:
             refused = evolve(chosen, status="aborted", ended_at=self._clock())
@@ -249,7 +233,7 @@ class Starter:
             if holds and draft.treatment.id not in others and not limits.crossed_by(draft.treatment):
                 standing = draft
             else:
-                context.changes.transaction.save_experiment(evolve(draft, status="aborted", ended_at=self._clock()))
+                context.changes.save_experiment(evolve(draft, status="aborted", ended_at=self._clock()))
         return standing
 
     def _new_draft(self, context: RunContext, challenge: Challenge, number: int) -> Experiment | None:
@@ -257,7 +241,7 @@ class Starter:
         suggestion, treatment = challenge.suggestion, challenge.treatment
         if suggestion is None or treatment is None or context.settings.limits.crossed_by(treatment):
             return None
-        known = comparable(context.read_runs(TASK_RUNS), context.state)
+        known = comparable(context.record.runs(TASK_RUNS), context.state)
         test = new_experiment(context.state, number, treatment, suggestion, context.settings, self._clock(), known)
         return evolve(test, status="draft")
 

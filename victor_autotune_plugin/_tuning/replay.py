@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
-from .._model.experiment import Assignment, Experiment
+from .._model.experiment import Experiment, Phase
 from .._model.run import Observation
 from .judges import feed, new_judge, new_watch
 
@@ -52,25 +52,13 @@ def replay(
     experiment: Experiment,
     test: Sequence[Observation],
     watch: Sequence[Observation],
-    assignments: Sequence[Assignment],
 ) -> Replay:
     """Replay an experiment: its assignment from the seed, its verdicts from the observations of both phases.
 
     An arm of the watch may be `control` against the seed: the watch asks for such runs.
     """
-    from .._model.run import CONTROL, TREATMENT
-    from ..experiment import ASSIGNMENT_VERSION, assign
-
-    differences: dict[str, tuple[Any, Any]] = {}
-    if experiment.assignment_version == ASSIGNMENT_VERSION:
-        holdback = experiment.watch_policy.holdback
-        for one in assignments:
-            weights = {CONTROL: holdback, TREATMENT: 1 - holdback} if one.phase == "watch" else None
-            arm = assign(f"{experiment.seed}:{one.phase}", one.index, weights)
-            if arm != one.arm and not (one.phase == "watch" and one.arm == CONTROL):
-                differences[f"arm of {one.phase} {one.index}"] = one.arm, arm
-    else:
-        differences["assignment_version"] = experiment.assignment_version, ASSIGNMENT_VERSION
+    differences = dict(_wrong_arms(experiment, "test", test))
+    differences.update(_wrong_arms(experiment, "watch", watch))
     judge = new_judge(experiment)
     feed(judge, test)
     if experiment.verdict is not None and _differ(experiment.verdict, judge.verdict().to_dict()):
@@ -81,6 +69,30 @@ def replay(
         if _differ(experiment.watch_verdict, watcher.verdict().to_dict()):
             differences["watch verdict"] = dict(experiment.watch_verdict), watcher.verdict().to_dict()
     return Replay(experiment, len(test) + len(watch), differences)
+
+
+def _wrong_arms(
+    experiment: Experiment, phase: Phase, observations: Sequence[Observation]
+) -> Iterator[tuple[str, tuple[Any, Any]]]:
+    """Give the arms that do not follow from the seed."""
+    from .._model.run import CONTROL, TREATMENT
+    from ..experiment import ASSIGNMENT_VERSION, assign
+    from ..experiment.design import EARLIER_VERSION, assign_earlier
+
+    version = experiment.assignment_version
+    if version not in (ASSIGNMENT_VERSION, EARLIER_VERSION):
+        yield "assignment_version", (version, ASSIGNMENT_VERSION)
+        return
+    holdback = experiment.watch_policy.holdback
+    weights = {CONTROL: holdback, TREATMENT: 1 - holdback} if phase == "watch" else None
+    seed = f"{experiment.seed}:{phase}"
+    for one in observations:
+        if one.stream or version == ASSIGNMENT_VERSION:
+            arm = assign(seed, one.index, weights, stream=one.stream)
+        else:
+            arm = assign_earlier(seed, one.index, weights)
+        if arm != one.arm and not (phase == "watch" and one.arm == CONTROL):
+            yield f"arm of {phase} {one.stream or 'run'} {one.index}".replace("  ", " "), (one.arm, arm)
 
 
 def _differ(stored: Mapping[str, Any], made: Mapping[str, Any]) -> bool:
@@ -99,7 +111,6 @@ def replay_all(store: Store, experiments: Sequence[Experiment]) -> list[Replay]:
             experiment,
             store.observations(experiment.id, "test"),
             store.observations(experiment.id, "watch"),
-            store.assignments(experiment.id),
         )
         for experiment in experiments
     ]

@@ -1,23 +1,44 @@
-"""The settings, store, hooks and tuning loop of this process, made when the first team runs."""
+"""The settings, store, hooks and tuning loop of this process: made behind, as soon as a team is near."""
 
 from __future__ import annotations
 
+import _thread
+import atexit
+import os
 import sys
 import threading
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
+
+from attrs import define, field
 
 from .. import failsafe
 from .._settings import Settings, SettingsResolver
+from ..storage.snapshot_file import folder_of
 from .hookmanager import HookManager
-from .loop import TuningLoop
+from .loop import Options, TuningLoop
 from .manual import ManualChanges
-from .recorder import Recorder
+from .threads import Worker, breathing
+from .waiting import Signal
 
 if TYPE_CHECKING:
     from .._model.plan import TeamSpec
     from ..storage import Store
+
+FIRST_RUN_SECONDS: Final = 0.25
+"""How long the first run of a process waits for settings and snapshot."""
+
+EXIT_SECONDS: Final = 2.0
+"""How long the end of a process may take longer."""
+
+_POLL_SECONDS: Final = 0.002
+_AGAIN_SECONDS: Final = 1.0
+# Settings that can't be read are read again, since a person may have mended them.
+
+_WRITER_PATIENCE_SECONDS: Final = 2.0
+# The threads can wait for other writers of an SQLite file; what can't wait goes to the journal meanwhile.
 
 
 class Runtime:
@@ -27,29 +48,53 @@ class Runtime:
         project: The project's folder.
         overrides: Settings from the command line, by dotted key.
         with_entry_points: Whether to look for hook packages of third parties.
+        open_store: Opens another store than the one that the settings name.
+        clock: Monotonic seconds.
+        wall_clock: Unix seconds.
     """
 
     def __init__(
-        self, project: Path, *, overrides: Mapping[str, object] | None = None, with_entry_points: bool = True
+        self,
+        project: Path,
+        *,
+        overrides: Mapping[str, object] | None = None,
+        with_entry_points: bool = True,
+        open_store: Callable[[], Store] | None = None,
+        options: Options | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        wall_clock: Callable[[], float] = time.time,
     ) -> None:
         self.project = project
+        self.ready = Signal()
+        """Set when there is a snapshot to decide from, of the store or its file."""
         self._overrides = dict(overrides or {})
-        self.hooks = HookManager()
+        self._open_other = open_store
+        self._options = options or Options()
+        self._clock = clock
+        self._wall_clock = wall_clock
+        self._store: Store | None = None
+        self._workers: tuple[Worker, ...] = ()
+        self._opening = threading.Lock()
+        self.hooks = HookManager(hook_seconds=self._options.hook_seconds)
         if with_entry_points:
             self.hooks.load_entry_points()
         self._resolver = self._load_settings()
-        self.recorder = Recorder(self.open_store)
-        self.loop = TuningLoop(self.settings, self.recorder, self.hooks)
-        self.manual = ManualChanges(self.recorder, self.hooks)
+        self.loop = self._new_loop()
+        self.manual = ManualChanges(self.store, self.hooks, wall_clock)
         self._register_hooks()
+
+    # --- settings
 
     @property
     def resolver(self) -> SettingsResolver:
-        """The settings, read again when their files changed; while an edited file is wrong, the last good ones."""
+        """The settings; while an edited file is wrong, the last good ones."""
+        return self._resolver
+
+    def look_at_settings(self) -> None:
+        """Read the settings again when their files changed. The file thread does so now and then."""
         if self._resolver.changed():
             with failsafe.guard("reading of edited settings"):
                 self._resolver = self._load_settings()
-        return self._resolver
 
     def settings(self, spec: TeamSpec, metadata: Mapping[str, Any] | None = None) -> Settings:
         """Return the settings of a team.
@@ -60,57 +105,149 @@ class Runtime:
         Raises:
             SettingsError: If they are wrong.
         """
-        return self.resolver.for_team(spec.workflow, spec.team_id, metadata)
+        return self._resolver.for_team(spec.workflow, spec.team_id, metadata)
 
-    def open_store(self, *, look_only: bool = False) -> Store:
-        """Open the store that the settings name.
+    def _load_settings(self) -> SettingsResolver:
+        answers = self.hooks.answers("add_strategies")
+        names = [strategy.name for answer in answers for strategy in answer.value]
+        return SettingsResolver.load(self.project, overrides=self._overrides, extra_strategies=names)
 
-        Args:
-            look_only: Whether to leave a database of an older version as it is.
+    # --- the store
+
+    def store(self) -> Store:
+        """Return the store that the settings name, opened at the first call; each thread has its own connection.
 
         Raises:
             StoreError: If it can't be used.
         """
+        if self._store is None:
+            with self._opening:
+                if self._store is None:
+                    self._store = self.open_store()
+        return self._store
+
+    def open_store(self) -> Store:
+        """Open the store that the settings name, anew.
+
+        Raises:
+            StoreError: If it can't be used.
+        """
+        if self._open_other is not None:
+            return self._open_other()
         from ..storage import Store, default_url
 
-        return Store.open(self.resolver.database_url or default_url(self.project), look_only=look_only)
+        url = self._resolver.database_url or default_url(self.project)
+        return Store.open(url, busy_timeout_seconds=_WRITER_PATIENCE_SECONDS, process=self.loop.process)
 
     def open_existing_store(self) -> Store | None:
         """Open the store that the settings name, or return None while its file does not exist.
 
-        For commands that only read, and so must not create one.
+        For commands that only look, and so must neither create nor migrate one.
 
         Raises:
             StoreError: If there is one that can't be used.
         """
-        from ..storage import default_url
+        from ..storage import Store, default_url
         from ..storage.location import target_of
 
-        file = target_of(self.resolver.database_url or default_url(self.project)).file
-        return None if file is not None and not file.exists() else self.open_store(look_only=True)
+        url = self._resolver.database_url or default_url(self.project)
+        file = target_of(url, 0.2).file
+        return None if file is not None and not file.exists() else Store.open(url, look_only=True)
 
-    def close(self) -> None:
-        """Write what waits and close the store."""
-        self.recorder.close()
+    # --- threads
 
-    def _load_settings(self) -> SettingsResolver:
-        offered = [strategy for answer in self.hooks.answers("add_strategies") for strategy in answer.value]
-        names = [strategy.name for strategy in offered]
-        return SettingsResolver.load(self.project, overrides=self._overrides, extra_strategies=names)
+    def start(self) -> None:
+        """Start the threads, unless they run."""
+        if self._workers:
+            return
+        loop = self.loop
+        store = Worker("autotune store", loop.store_work.step, self._clock, at_end=loop.store_work.close)
+        files = Worker("autotune files", self._files_step, self._clock, at_end=loop.files.close)
+        judge = Worker("autotune judge", self._judge_step, self._clock)
+        self._workers = (judge, files, store)
+        loop.wake_store, loop.wake_files, loop.wake_judge = store.wake, files.wake, judge.wake
+        for worker in (files, store, judge):
+            worker.start()
+        atexit.register(self.close)
+
+    def _files_step(self, now: float) -> float | None:
+        if not self.ready.is_set and self.loop.files.load_snapshot():
+            self.ready.set()
+        self.look_at_settings()
+        pause = self.loop.files.step(now)
+        return SettingsResolver.LOOK_SECONDS if pause is None else min(pause, SettingsResolver.LOOK_SECONDS)
+
+    def _judge_step(self, now: float) -> float:
+        with breathing():
+            return self.loop.judge_work.step(now)
+
+    def close(self, seconds: float = EXIT_SECONDS) -> None:
+        """Let the threads end what they are at, at most so many seconds, and close the store."""
+        deadline = time.monotonic() + seconds
+        workers, self._workers = self._workers, ()
+        if workers:
+            atexit.unregister(self.close)
+            self.hooks.flush(seconds)
+            while not self.loop.is_idle and time.monotonic() < deadline:
+                for worker in workers:
+                    worker.wake()
+                time.sleep(_POLL_SECONDS)
+            for worker in workers:
+                worker.stop(deadline - time.monotonic())
+        else:
+            self.loop.close()
+        store, self._store = self._store, None
+        if store is not None:
+            store.close()
+
+    def after_fork(self) -> None:
+        """Work in a forked child: threads, streams, journal and connections are its own, and its parent's stay."""
+        snapshot, age = self.loop.memory.snapshot, self.loop.memory.age
+        self.loop.forget_after_fork()
+        self.hooks.forget_after_fork()
+        self._workers = ()
+        self._opening = threading.Lock()
+        self._store = None
+        self.loop = self._new_loop()
+        self.loop.memory.replace(snapshot, age)
+
+    def _new_loop(self) -> TuningLoop:
+        return TuningLoop(
+            self.settings,
+            self.store,
+            self.hooks,
+            folder_of(self.project),
+            self._options,
+            self.ready,
+            self._clock,
+            self._wall_clock,
+        )
 
     def _register_hooks(self) -> None:
         from victor_autotune_hooks import built_in
 
-        for name, plugin in built_in(self.loop, self.recorder, lambda: self.resolver):
+        for name, plugin in built_in(lambda: self.loop, lambda: self.resolver):
             self.hooks.register(plugin, name)
+
+
+@define(eq=False)
+class _Start:
+    """A runtime that is made and started on a thread of its own."""
+
+    at: float
+    over: Signal = field(factory=Signal)
+    error: Exception | None = None
 
 
 _lock = threading.Lock()
 _runtime: Runtime | None = None
+_start: _Start | None = None
 
 
 def runtime() -> Runtime:
     """Return the process's runtime; the first call makes it, for the project that Victor works on.
+
+    It reads files, so an event loop calls `current` instead.
 
     Raises:
         SettingsError: If the settings are wrong.
@@ -123,6 +260,47 @@ def runtime() -> Runtime:
     return _runtime
 
 
+def warm_up() -> None:
+    """Have the runtime made and started behind, unless it is; a team is near. Costs microseconds."""
+    global _start
+    if _start is not None and (_start.error is None or time.monotonic() - _start.at < _AGAIN_SECONDS):
+        return
+    start = _start = _Start(time.monotonic())
+    _thread.start_new_thread(_make_and_start, (start,))  # which, unlike `Thread.start`, waits for nothing
+
+
+def _make_and_start(start: _Start) -> None:
+    try:
+        runtime().start()
+    except Exception as error:
+        start.error = error
+    finally:
+        start.over.set()
+
+
+async def current() -> Runtime | None:
+    """Return the process's runtime when it is ready; None when that takes too long for a run to wait.
+
+    Raises:
+        SettingsError: If the settings are wrong.
+    """
+    made = _runtime
+    if made is not None and made.ready.is_set and _start is not None:
+        return made
+    loop_time = time.monotonic()
+    warm_up()
+    start = _start
+    if start is None or not await start.over.wait(FIRST_RUN_SECONDS):
+        return None
+    if start.error is not None:
+        raise start.error
+    made = _runtime
+    if made is not None:
+        # Without a snapshot the run goes on as configured, and is recorded.
+        await made.ready.wait(FIRST_RUN_SECONDS - (time.monotonic() - loop_time))
+    return made
+
+
 def use(replacement: Runtime | None) -> Runtime | None:
     """Replace the process's runtime.
 
@@ -132,10 +310,24 @@ def use(replacement: Runtime | None) -> Runtime | None:
     Returns:
         The one before, still open, or None.
     """
-    global _runtime
+    global _runtime, _start
     with _lock:
         before, _runtime = _runtime, replacement
+        _start = None
     return before
+
+
+def _after_fork() -> None:
+    global _lock, _start
+    _lock = threading.Lock()
+    _start = None
+    if _runtime is not None:
+        with failsafe.guard("start of a forked process"):
+            _runtime.after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def project_folder() -> Path:
@@ -144,7 +336,3 @@ def project_folder() -> Path:
     if victor_settings is not None:
         return Path(victor_settings.get_project_paths().project_root)
     return Path.cwd()
-
-
-def warm_up() -> None:
-    """Have the runtime made behind, unless it is; a team is near."""

@@ -34,12 +34,18 @@ class Worker:
         step: Does what is due at a time in monotonic seconds; returns after how many seconds to call it again at the
             latest, or None to wait for a wake-up.
         clock: Monotonic seconds.
+        at_end: Called in the thread before it ends.
     """
 
     def __init__(
-        self, name: str, step: Callable[[float], float | None], clock: Callable[[], float] = time.monotonic
+        self,
+        name: str,
+        step: Callable[[float], float | None],
+        clock: Callable[[], float] = time.monotonic,
+        at_end: Callable[[], None] | None = None,
     ) -> None:
         self._name = name
+        self._at_end = at_end
         self._step = step
         self._clock = clock
         self._wakes: SimpleQueue[None] = SimpleQueue()
@@ -70,12 +76,15 @@ class Worker:
         while not self._stopped:
             self._sleep(pause)
             if self._stopped:
-                return
+                break
             try:
                 pause = self._step(self._clock())
             except Exception as error:  # a step guards what it does; whatever is left must not end the thread
                 failsafe.report(self._name, error)
                 pause = _FAILED_SECONDS
+        if self._at_end is not None:
+            with failsafe.guard(self._name):
+                self._at_end()
 
     def _sleep(self, seconds: float | None) -> None:
         with suppress(Empty):

@@ -16,30 +16,37 @@ from .eprocess import EBoundary
 from .primary import TIMED_OUT, log_value
 from .twosample import percentile
 
-ASSIGNMENT_VERSION: Final = "sha256-blocks-1"
-"""Name of the rule below. It changes whenever the same seed would give another sequence of arms."""
+ASSIGNMENT_VERSION: Final = "shake256-streams-2"
+"""Name of the rule of `assign`. It changes whenever the same seed would give another sequence of arms."""
+
+EARLIER_VERSION: Final = "sha256-blocks-1"
+"""Name of the rule of 0.1, `assign_earlier`: one sequence an experiment."""
 
 MAX_BLOCK: Final = 1000
 """Longest block. Weights that need a longer one are refused."""
 
 _PAIR: Final = (("control", Fraction(1, 2)), ("treatment", Fraction(1, 2)))
 
+_DRAW_BYTES: Final = 8
+# A draw from at most 1000 places by the remainder of 64 bits is uniform but for 1 in 10^16.
+
 RANK_EFFICIENCY = 3 / math.pi
 """Information of a rank test of normal values, relative to the t-test (Hodges and Lehmann 1956)."""
 
 
-def assign(seed: str, index: int, weights: Mapping[str, float] | None = None) -> str:
-    """Return the arm of the unit with number `index` in the experiment with this seed.
+def assign(seed: str, index: int, weights: Mapping[str, float] | None = None, *, stream: str = "") -> str:
+    """Return the arm of the unit at place `index` of a stream of the experiment with this seed.
 
     Units come in blocks of the shortest length in which every arm gets its exact share: pairs for two equal arms,
-    tens for a holdback of 10 %. Within a block the slots, listed by arm name, are ordered by the SHA-256 digest of
-    version, seed, block and slot. So arms are balanced after every block, and the order can't be foreseen
-    (permuted-block randomisation, Zelen 1974).
+    tens for a holdback of 10 %. One digest of seed, stream and block shuffles the block's arms, listed by name. So
+    arms are balanced after every block of a stream, the order can't be foreseen (permuted-block randomisation, Zelen
+    1974), and streams need to know nothing of each other.
 
     Args:
         seed: Any text, stored with the experiment.
-        index: Number of the unit, from 0. A unit is a task key, or a run without one.
+        index: Place of the unit in its stream, from 0.
         weights: Share of each arm, adding up to 1; None for `control` and `treatment` at one half each.
+        stream: Name of the stream.
 
     Raises:
         ValueError: For a negative index, or weights that are negative, don't add up to 1, or need a block of more
@@ -48,15 +55,50 @@ def assign(seed: str, index: int, weights: Mapping[str, float] | None = None) ->
     if index < 0:
         raise ValueError(f"index must not be negative, but is {index}")
     slots = _slots(_PAIR if weights is None else _shares(weights))
+    block, place = divmod(index, len(slots))
+    return _shuffled(slots, seed, stream, block)[place]
+
+
+def block_length(weights: Mapping[str, float] | None = None) -> int:
+    """Return the number of units in a block; `weights` as for `assign`."""
+    return len(_slots(_PAIR if weights is None else _shares(weights)))
+
+
+@lru_cache(maxsize=1024)
+def _shuffled(slots: tuple[str, ...], seed: str, stream: str, block: int) -> tuple[str, ...]:
+    """Return a block's arms in their order (Durstenfeld 1964); a process asks for each of a block in turn."""
+    text = f"{ASSIGNMENT_VERSION}\n{len(seed)}\n{seed}\n{len(stream)}\n{stream}\n{block}"
+    digest = hashlib.shake_256(text.encode()).digest(_DRAW_BYTES * (len(slots) - 1))
+    order = list(slots)
+    for draw, last in enumerate(range(len(slots) - 1, 0, -1)):
+        number = int.from_bytes(digest[_DRAW_BYTES * draw : _DRAW_BYTES * (draw + 1)], "big")
+        chosen = number % (last + 1)
+        order[last], order[chosen] = order[chosen], order[last]
+    return tuple(order)
+
+
+def assign_earlier(seed: str, index: int, weights: Mapping[str, float] | None = None) -> str:
+    """Return the arm by the rule of 0.1, for the replay of its experiments; the arguments are those of `assign`.
+
+    The slots of a block are ordered by the SHA-256 digest of version, seed, block and slot.
+    """
+    if index < 0:
+        raise ValueError(f"index must not be negative, but is {index}")
+    slots = _slots(_PAIR if weights is None else _shares(weights))
     block, position = divmod(index, len(slots))
-    prefix = f"{ASSIGNMENT_VERSION}\n{len(seed)}\n{seed}\n{block}\n"
+    prefix = f"{EARLIER_VERSION}\n{len(seed)}\n{seed}\n{block}\n"
     order = sorted(range(len(slots)), key=lambda slot: hashlib.sha256(f"{prefix}{slot}".encode()).digest())
     return slots[order[position]]
 
 
 def _shares(weights: Mapping[str, float]) -> tuple[tuple[str, Fraction], ...]:
+    return _exact(tuple(sorted(weights.items())))
+
+
+@lru_cache(maxsize=64)
+def _exact(weights: tuple[tuple[str, float], ...]) -> tuple[tuple[str, Fraction], ...]:
     shares = []
-    for arm, weight in sorted(weights.items()):
+    for arm, weight in weights:
         if not 0 <= weight <= 1:
             raise ValueError(f"weights: the share of {arm!r} must be a number from 0 to 1, not {weight!r}")
         share = Fraction(weight).limit_denominator(MAX_BLOCK)
@@ -64,7 +106,7 @@ def _shares(weights: Mapping[str, float]) -> tuple[tuple[str, Fraction], ...]:
             raise ValueError(f"weights: {arm!r} = {weight!r} is no fraction with a denominator up to {MAX_BLOCK}")
         shares.append((arm, share))
     if sum(share for _, share in shares) != 1:
-        raise ValueError(f"weights must add up to 1, not {math.fsum(weights.values())!r}")
+        raise ValueError(f"weights must add up to 1, not {math.fsum(weight for _, weight in weights)!r}")
     return tuple(shares)
 
 

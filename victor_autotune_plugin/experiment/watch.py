@@ -130,6 +130,11 @@ class Watch:
         return self._verdict
 
     @property
+    def seen(self) -> int:
+        """How many runs it has seen, each once."""
+        return len(self._places)
+
+    @property
     def is_final(self) -> bool:
         """Whether the watch has ended; cheaper than asking the verdict."""
         return self._status != "watching"

@@ -1,0 +1,133 @@
+"""What the file thread does: the journal, the snapshot's file, and streams of arms before the store is reached.
+
+It never touches the database, since it is needed exactly when the store thread is stuck there.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+from .. import failsafe
+from ..errors import StoreError
+from ..storage.journal import Journal
+from ..storage.snapshot_file import SnapshotFile
+from .memory import Memory
+from .snapshot import Snapshot
+from .store_work import SlotRequest
+from .streams import Slot
+from .writer import WriterCore
+
+if TYPE_CHECKING:
+    from .._model.process import ProcessId
+
+RETRY_SECONDS: Final = 1.0
+"""How long a journal that failed is left alone."""
+
+
+class FileWork:
+    """The work of the file thread.
+
+    Args:
+        wall_clock: Unix seconds, which a file's age is told by.
+    """
+
+    def __init__(
+        self,
+        core: WriterCore,
+        memory: Memory,
+        process: ProcessId,
+        journal: Journal,
+        snapshot_file: SnapshotFile,
+        wall_clock: Callable[[], float],
+    ) -> None:
+        self.slot_requests: deque[SlotRequest] = deque()
+        self._core = core
+        self._memory = memory
+        self._process = process
+        self._journal = journal
+        self._file = snapshot_file
+        self._wall_clock = wall_clock
+        self._tasks: deque[Callable[[], None]] = deque()
+        self._journal_not_before = float("-inf")
+
+    def load_snapshot(self) -> bool:
+        """Take the snapshot from its file, and return whether there is one."""
+        saved = self._file.load()
+        if saved is None:
+            return False
+        snapshot = Snapshot().updated(saved.store_id, saved.revision, saved.teams, saved.experiments)
+        # A file from the future is as good as one of now; the store is asked in a moment.
+        self._memory.replace(snapshot, max(0.0, self._wall_clock() - saved.taken_at))
+        return True
+
+    def save_snapshot(self, snapshot: Snapshot) -> None:
+        """Have a snapshot left in the file; called by the store thread."""
+
+        def save() -> None:
+            teams, experiments = tuple(snapshot.teams.values()), tuple(snapshot.experiments.values())
+            self._file.save(snapshot.store_id, snapshot.revision, self._wall_clock(), teams, experiments)
+            self._file.keep_only(snapshot.experiments)
+
+        self._tasks.append(save)
+
+    def remove_journal(self, last_line: int) -> None:
+        """Have the journal removed if nothing was added after this line; called by the store thread."""
+
+        def remove() -> None:
+            if self._journal.last_line == last_line:
+                self._journal.remove()
+
+        self._tasks.append(remove)
+
+    def step(self, now: float) -> float | None:
+        """Do what is due.
+
+        Args:
+            now: Monotonic seconds.
+
+        Returns:
+            Seconds after which to call again; None to wait for something new.
+        """
+        self._write_journal(now)
+        while self.slot_requests:
+            with failsafe.guard("taking a stream of arms"):
+                self._serve(self.slot_requests[0])
+            self.slot_requests.popleft().served.set()
+        while self._tasks:
+            with failsafe.guard("files of the snapshot and the journal"):
+                self._tasks[0]()
+            self._tasks.popleft()
+        return self._core.seconds_until_due(now)
+
+    def close(self) -> None:
+        """Give back what came from the file. Raises nothing."""
+        for (experiment_id, phase), slot in self._memory.streams.held().items():
+            if slot.source == "file":
+                with failsafe.guard("giving a stream of arms back"):
+                    self._file.give_back(experiment_id, phase, slot.name, slot.next_index)
+
+    def _write_journal(self, now: float) -> None:
+        items = self._core.due(now)
+        if not items:
+            return
+        if now < self._journal_not_before:
+            self._core.not_journaled(items)
+            return
+        try:
+            last_line = self._journal.append([item.entry for item in items])
+        except StoreError as error:
+            failsafe.report("journal", error)
+            self._journal_not_before = now + RETRY_SECONDS
+            self._core.not_journaled(items)
+            return
+        self._core.journaled(items, last_line)
+
+    def _serve(self, request: SlotRequest) -> None:
+        experiment_id, phase = request.key
+        if self._memory.streams.has(request.key):
+            return
+        taken = self._file.take_slot(experiment_id, phase, request.block, self._process)
+        if taken is not None and not self._memory.streams.hold(request.key, Slot(*taken, "file")):
+            self._file.give_back(experiment_id, phase, *taken)

@@ -1,0 +1,282 @@
+"""What the judge thread does: it takes finished runs in the store's order and draws the conclusions from each.
+
+One process at a time judges a team: it holds a lease, whose number is checked in the transaction that writes a
+conclusion. So what a process decided that lost its lease meanwhile is not written, and the next holder, which reads the
+same runs in the same order, decides the same.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Collection
+from typing import TYPE_CHECKING, Final
+
+from attrs import define, evolve
+
+from .. import failsafe
+from .._model.experiment import TeamState
+from .._model.plan import EMPTY_PLAN, TeamSpec
+from ..errors import LeaseLostError, StaleStateError, StoreBusyError, StoreError
+from .breaker import CircuitBreaker
+from .changes import Changes
+from .hookmanager import HookManager
+from .judges import Judges, Verdicts
+from .memory import Memory
+from .next_test import Approval, Challengers, RunContext, Starter
+from .record import Record
+from .snapshot import TESTING
+from .store_work import BEAT_SECONDS, IDLE_SECONDS, REFRESH_SECONDS
+
+if TYPE_CHECKING:
+    from .._model.run import TeamRun
+    from .._settings import Settings
+    from ..storage import Lease, Store
+
+LEASE_SECONDS: Final = 5.0
+"""How long a judge holds a team without a word, and so how long a dead one holds it."""
+
+PIECE: Final = 50
+"""Most runs that are taken before the lease is renewed."""
+
+SUGGEST_EVERY: Final = 5
+"""A team without an experiment is looked at again after this many runs."""
+
+APPROVAL_SECONDS: Final = 30.0
+"""How long a hook may take to approve a change."""
+
+_TRIES: Final = 3
+# Conclusions that meet a change by a person are drawn again from the new state.
+
+Key = tuple[str, str]
+
+
+@define
+class _Held:
+    """A team that this process judges.
+
+    Attributes:
+        fence: Number of the lease.
+        looked: Whether a test was looked for since the process holds it.
+    """
+
+    fence: int
+    looked: bool = False
+    experiment_id: str | None = None
+
+
+class JudgeWork:
+    """The work of the judge thread.
+
+    Args:
+        store: Gives the store, or None while it is not reached.
+        holder: The process's id.
+        on_change: Called when a team's state has changed.
+        wall_clock: Unix seconds.
+        breaker: Of the judge's own use of the store.
+    """
+
+    def __init__(
+        self,
+        store: Callable[[], Store | None],
+        memory: Memory,
+        hooks: HookManager,
+        holder: str,
+        *,
+        on_change: Callable[[], None],
+        wall_clock: Callable[[], float],
+        breaker: CircuitBreaker,
+    ) -> None:
+        self._store = store
+        self._memory = memory
+        self._hooks = hooks
+        self._holder = holder
+        self._on_change = on_change
+        self._wall_clock = wall_clock
+        self._breaker = breaker
+        self._judges = Judges()
+        self._challengers = Challengers()
+        self._verdicts = Verdicts(self._judges, self._challengers, wall_clock)
+        self._starter = Starter(self._challengers, hooks, wall_clock)
+        self._touched: deque[Key] = deque()
+        self._held: dict[Key, _Held] = {}
+        self._next_poll = 0.0
+
+    def touch(self, keys: Collection[Key]) -> None:
+        """Have teams judged that have new finished runs; called by the store thread."""
+        self._touched.extend(keys)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no team waits to be judged."""
+        return not self._touched
+
+    def step(self, now: float) -> float:
+        """Judge what is due.
+
+        Args:
+            now: Monotonic seconds.
+
+        Returns:
+            Seconds after which to call again at the latest; 0 for at once.
+        """
+        store = self._store()
+        left = self._breaker.seconds_left(now)
+        if store is None or left > 0:
+            return max(left, 0.05)
+        try:
+            if now >= self._next_poll:
+                self._poll(store, now)
+            for key in dict.fromkeys(tuple(self._touched)):
+                while self._touched and self._touched[0] == key:
+                    self._touched.popleft()
+                if self._judge_team(store, key):
+                    self._touched.append(key)
+            self._breaker.succeeded()
+        except StoreBusyError as error:
+            failsafe.report("judgement", error)
+            self._breaker.failed(now)
+        except StoreError as error:
+            failsafe.report("judgement", error)
+            self._breaker.failed(now)
+        if self._touched:
+            return self._breaker.seconds_left(now)
+        return max(0.0, self._next_poll - now)
+
+    def _poll(self, store: Store, now: float) -> None:
+        """Find runs that other processes left: their judge may have died."""
+        active = now - self._memory.last_run_at < IDLE_SECONDS
+        self._next_poll = now + (REFRESH_SECONDS if active else BEAT_SECONDS)
+        keys = tuple(self._memory.settings)
+        if keys:
+            with store.reading() as transaction:
+                self._touched.extend(transaction.untaken(keys))
+
+    def _judge_team(self, store: Store, key: Key) -> bool:
+        """Judge the next runs of a team; return whether there may be more."""
+        settings = self._memory.settings.get(key)
+        if settings is None:
+            return False
+        with store.transaction() as transaction:
+            lease = transaction.take_lease(*key, self._holder, LEASE_SECONDS)
+            runs = []
+            if lease is not None:
+                transaction.number_runs(*key, PIECE)
+                runs = transaction.runs_after(*key, lease.judged, PIECE)
+        if lease is None:
+            self._let_go(key)
+            return False
+        held = self._held.get(key)
+        if held is None or held.fence != lease.fence:
+            self._let_go(key)
+            held = self._held[key] = _Held(lease.fence)
+        try:
+            for run in runs:
+                self._judge_run(store, lease, held, run, settings)
+            if runs:
+                with store.transaction() as transaction:
+                    transaction.check_lease(*key, self._holder, lease.fence)
+                    transaction.save_judged(*key, runs[-1].number)
+        except LeaseLostError:
+            self._let_go(key)
+            return False
+        return len(runs) == PIECE
+
+    def _let_go(self, key: Key) -> None:
+        held = self._held.pop(key, None)
+        if held is not None and held.experiment_id is not None:
+            self._judges.forget(held.experiment_id)
+
+    def _judge_run(self, store: Store, lease: Lease, held: _Held, run: TeamRun, settings: Settings) -> None:
+        """Draw the conclusions from one run: promote, fail, roll back, or start a test."""
+        approval = Approval() if settings.mode == "approve" else Approval(given=True)
+        self._conclude(store, lease, held, run, settings, approval)
+        if approval.asked is None:
+            return
+        experiment, step = approval.asked
+        answer = self._hooks.ask("approve_change", APPROVAL_SECONDS, experiment=experiment, step=step)
+        if answer is None:
+            return
+        key = run.spec.key
+        with store.transaction() as transaction:  # it may have taken longer than the lease lasts
+            again = transaction.take_lease(*key, self._holder, LEASE_SECONDS)
+        if again is None or again.fence != lease.fence:
+            raise LeaseLostError(f"another process judges team {key[1]!r} now")
+        given = Approval(given=answer.value is True, by=answer.by)
+        self._conclude(store, lease, held, run, settings, given)
+
+    def _conclude(
+        self, store: Store, lease: Lease, held: _Held, run: TeamRun, settings: Settings, approval: Approval
+    ) -> None:
+        for _ in range(_TRIES):
+            changes = Changes(self._wall_clock)
+            approval.asked = None
+            try:
+                self._draw_conclusions(Record(store, run.spec.key, run.number), changes, held, run, settings, approval)
+            except StoreError:
+                raise
+            except Exception as error:  # what fails for one run must not hold up the next
+                failsafe.report("judgement of a run", error)
+                return
+            if changes.is_empty:
+                return
+            try:
+                with store.transaction() as transaction:
+                    transaction.check_lease(*run.spec.key, self._holder, lease.fence)
+                    changes.write(transaction)
+                    transaction.save_judged(*run.spec.key, run.number)
+            except LeaseLostError:
+                raise
+            except StaleStateError as error:  # a person changed the team meanwhile
+                failsafe.report("judgement of a run", error)
+                continue
+            self._on_change()
+            for change, experiment in changes.made:
+                self._hooks.plan_changed(change, experiment)
+            return
+
+    def _draw_conclusions(
+        self, record: Record, changes: Changes, held: _Held, run: TeamRun, settings: Settings, approval: Approval
+    ) -> None:
+        if settings.mode == "observe":
+            return
+        state = self._kept_up(record, changes, run.spec)
+        if settings.mode not in TESTING or settings.plan is not None or run.cancelled or state.paused:
+            return
+        experiment = record.experiment(state.experiment_id) if state.experiment_id else None
+        if experiment is None and not self._is_due(held, run, settings):
+            return
+        held.experiment_id = state.experiment_id
+        context = RunContext(record, changes, state, run, settings, approval)
+        if experiment is None:
+            self._starter.start(context)
+        elif run.experiment_id == experiment.id:
+            self._verdicts.conclude(context, experiment)
+
+    def _is_due(self, held: _Held, run: TeamRun, settings: Settings) -> bool:
+        """Return whether it is time to look for something to test.
+
+        It is at the first look, since the store may hold a history; when there are enough runs for one; after each run
+        of an experiment, which may just have ended; and now and then.
+        """
+        first, held.looked = not held.looked, True
+        number = run.number or 0
+        least = settings.experiment.min_history
+        return first or run.experiment_id is not None or number == least or number % SUGGEST_EVERY == 0
+
+    def _kept_up(self, record: Record, changes: Changes, spec: TeamSpec) -> TeamState:
+        """Return the state of a team, reset where the team's definition has changed."""
+        state = record.state
+        fingerprint = spec.fingerprint()
+        if state.fingerprint == fingerprint:
+            return state
+        known = state.fingerprint is not None
+        fresh = evolve(state, fingerprint=fingerprint, spec=spec)  # keeps what was asked for before its first run
+        if known:
+            fresh = evolve(fresh, plan=EMPTY_PLAN, experiment_id=None)
+        if known and (state.experiment_id is not None or not state.plan.is_empty):
+            experiment = record.experiment(state.experiment_id) if state.experiment_id else None
+            if experiment is not None and not experiment.has_ended:
+                experiment = evolve(experiment, status="aborted", ended_at=self._wall_clock())
+            reason = "The definition of the team changed, so what was learnt before no longer holds."
+            return changes.apply(fresh, "aborted", reason, before=state, experiment=experiment)
+        return changes.save_team(fresh)

@@ -1,0 +1,60 @@
+"""What the store holds of a team up to one of its runs: what every conclusion from that run is drawn from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from .._model.experiment import Experiment, Phase, TeamState
+from .._model.run import Observation, TeamRun
+
+if TYPE_CHECKING:
+    from ..storage import Store
+
+
+class Record:
+    """Reads what is known of a team, without a lock.
+
+    What came after the run is left out, so that the conclusions do not depend on when they are drawn.
+
+    Args:
+        up_to: Number of the run; None for all.
+    """
+
+    def __init__(self, store: Store, key: tuple[str, str], up_to: int | None = None) -> None:
+        self._store = store
+        self._key = key
+        self._up_to = up_to
+        self._runs: Sequence[TeamRun] = ()
+        self._most = 0
+
+    @cached_property
+    def state(self) -> TeamState:
+        """The team's state as it is now."""
+        with self._store.reading() as transaction:
+            return transaction.team(*self._key)
+
+    @cached_property
+    def experiments(self) -> Sequence[Experiment]:
+        """The team's experiments, oldest first."""
+        with self._store.reading() as transaction:
+            return transaction.experiments_of(*self._key)
+
+    def experiment(self, experiment_id: str) -> Experiment | None:
+        """Return one of them."""
+        with self._store.reading() as transaction:
+            return transaction.experiment(experiment_id)
+
+    def runs(self, limit: int) -> Sequence[TeamRun]:
+        """Return the team's last finished runs, newest first; what was read is not read again."""
+        if limit > self._most:
+            with self._store.reading() as transaction:
+                self._runs = transaction.runs_of(*self._key, limit, up_to=self._up_to)
+            self._most = limit
+        return self._runs[:limit]
+
+    def observations(self, experiment_id: str, phase: Phase, after_order: int = 0) -> Sequence[Observation]:
+        """Return the observations of a phase of an experiment, in order."""
+        with self._store.reading() as transaction:
+            return transaction.observations(experiment_id, phase, after_order, up_to=self._up_to)

@@ -1,0 +1,129 @@
+"""What a process knows of its teams, and the plan of a run out of it: from memory, without a word to anybody.
+
+A snapshot is a copy of what the store says of live plans and open experiments. It is replaced as a whole when the store
+has something newer, so a run sees one state or the next, and never half of each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final
+
+from attrs import field, frozen
+
+from .._model.experiment import Assignment, Experiment, Phase, TeamState
+from .._model.run import CONTROL, TREATMENT, PlannedRun
+from .streams import Streams
+
+if TYPE_CHECKING:
+    from .._model.run import RunStart
+    from .._settings import Settings
+
+TESTING: Final = ("approve", "auto")
+"""The modes in which runs take part in experiments."""
+
+PLAN_SECONDS: Final = 24 * 3600.0
+"""How long a proven plan is kept while the store does not answer."""
+
+TEST_SECONDS: Final = 600.0
+"""How long runs go on taking part in a test while the store does not answer, by default."""
+
+_Teams = Mapping[tuple[str, str], TeamState]
+
+
+@frozen
+class Snapshot:
+    """Live plans and open experiments, as the store had them at one moment.
+
+    Attributes:
+        store_id: The store it is of; empty for none.
+        revision: The store's revision that it holds.
+        teams: States by `(workflow, team_id)`.
+        experiments: Open experiments by id.
+    """
+
+    store_id: str = ""
+    revision: int = -1
+    teams: _Teams = field(factory=lambda: MappingProxyType({}))
+    experiments: Mapping[str, Experiment] = field(factory=lambda: MappingProxyType({}))
+
+    def updated(
+        self, store_id: str, revision: int, teams: Iterable[TeamState], experiments: Iterable[Experiment]
+    ) -> Snapshot:
+        """Return the snapshot with what changed since its revision; of another store, with nothing else.
+
+        Args:
+            teams: The teams that changed.
+            experiments: Their open experiments.
+        """
+        same = store_id == self.store_id
+        known = {**(self.teams if same else {}), **{state.key: state for state in teams}}
+        found = {**(self.experiments if same else {}), **{one.id: one for one in experiments}}
+        needed = {state.experiment_id for state in known.values()}
+        return Snapshot(
+            store_id,
+            revision,
+            MappingProxyType(known),
+            MappingProxyType({name: one for name, one in found.items() if name in needed and one.is_open}),
+        )
+
+    def open_experiment(self, key: tuple[str, str]) -> Experiment | None:
+        """Return the experiment that a team's next run takes part in, or None."""
+        state = self.teams.get(key)
+        if state is None or state.paused or state.experiment_id is None:
+            return None
+        return self.experiments.get(state.experiment_id)
+
+
+def phase_of(experiment: Experiment) -> Phase:
+    """Return the phase that an open experiment is in."""
+    return "watch" if experiment.status == "watched" else "test"
+
+
+def shares_of(experiment: Experiment) -> dict[str, float] | None:
+    """Return the share of each arm in the open phase of an experiment; None for halves."""
+    if experiment.status != "watched":
+        return None
+    holdback = experiment.watch_policy.holdback
+    return {CONTROL: holdback, TREATMENT: 1 - holdback}
+
+
+def choose(
+    snapshot: Snapshot, event: RunStart, settings: Settings, age: float, streams: Streams, *, test_seconds: float
+) -> PlannedRun:
+    """Choose the plan and the arm of a run.
+
+    Args:
+        age: Seconds since the store last confirmed the snapshot.
+        streams: Where the process is in its streams of arms; the run takes the next place.
+        test_seconds: Age from which the run takes part in no test.
+
+    Returns:
+        The plan. A team whose definition is not the one that the snapshot knows runs as configured.
+    """
+    if settings.mode == "observe":
+        return PlannedRun(mode=settings.mode)
+    if settings.plan is not None:
+        return PlannedRun(settings.plan, settings.mode, source="settings")
+    state = snapshot.teams.get(event.spec.key)
+    # A plan may have been asked for before the team's first run; then the state has no fingerprint yet.
+    if state is None or age > PLAN_SECONDS or state.fingerprint not in (None, event.spec.fingerprint()):
+        return PlannedRun(mode=settings.mode)
+    experiment = snapshot.open_experiment(state.key) if settings.mode in TESTING and age <= test_seconds else None
+    if experiment is None:
+        return PlannedRun(state.plan, settings.mode, None, "configured" if state.plan.is_empty else "live")
+    assignment = _assigned(experiment, state, event, streams)
+    plan = experiment.treatment if assignment.arm == TREATMENT else experiment.control
+    return PlannedRun(plan, settings.mode, assignment, "watch" if assignment.phase == "watch" else "experiment")
+
+
+def _assigned(experiment: Experiment, state: TeamState, event: RunStart, streams: Streams) -> Assignment:
+    from ..experiment import assign
+
+    phase = phase_of(experiment)
+    stream, index = streams.take(experiment.id, phase, event.task_key)
+    arm = assign(f"{experiment.seed}:{phase}", index, shares_of(experiment), stream=stream)
+    if phase == "watch" and state.wants_control:
+        arm = CONTROL
+    return Assignment(experiment.id, phase, arm, stream, index)  # type: ignore[arg-type]  # one of the two names

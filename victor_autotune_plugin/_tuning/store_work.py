@@ -1,0 +1,361 @@
+"""What the store thread does: it commits what was submitted, refreshes the snapshot, and drains journals.
+
+Each step does what is due and says when it wants to be called again. Fresh runs come before everything else, and what
+waits in journals is drained in small pieces between them, so that no run waits for a backlog.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Collection, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from attrs import frozen
+
+from .. import failsafe
+from ..errors import StoreBusyError, StoreError, StoreUnavailableError, StoreVersionError
+from ..storage.journal import EndEntry, Entry, GradeEntry, Journal, OrphanJournal, StartEntry, orphans, read
+from .memory import Memory
+from .snapshot import Snapshot, phase_of, shares_of
+from .streams import Key, Slot
+from .waiting import Signal
+from .writer import WriterCore
+
+if TYPE_CHECKING:
+    from .._model.experiment import Experiment
+    from .._model.process import ProcessId
+    from ..storage import Store, Transaction
+
+REFRESH_SECONDS: Final = 1.0
+"""How often the store is asked for something newer while teams run."""
+
+IDLE_SECONDS: Final = 60.0
+"""After how long without a run the process counts as idle, and asks with the heartbeat only."""
+
+BEAT_SECONDS: Final = 10.0
+"""How often the process says that it lives."""
+
+SILENT_SECONDS: Final = 60.0
+"""After how long without a heartbeat the runs of a process are lost, by default."""
+
+BACKLOG_ROWS: Final = 50
+"""Entries of a journal in one transaction: a few milliseconds, for which a fresh run may have to wait."""
+
+ORPHANS_SECONDS: Final = 30.0
+"""How often journals of dead processes are looked for."""
+
+GRADE_SECONDS: Final = 30.0
+"""How long the judge waits for the grade of a run; a process that dies meanwhile leaves it with the built-in one."""
+
+_VERSION_SECONDS: Final = 60.0
+# A store of a newer version stays so; it is asked again in case a person went back.
+
+
+@frozen
+class SlotRequest:
+    """A run needs a stream of arms.
+
+    Attributes:
+        key: Experiment and phase.
+        block: Length of a block, in runs.
+        served: Set when it has one.
+    """
+
+    key: Key
+    block: int
+    served: Signal
+
+    @classmethod
+    def of(cls, experiment: Experiment) -> SlotRequest:
+        """Return the request for the open phase of an experiment."""
+        from ..experiment import block_length
+
+        return cls((experiment.id, phase_of(experiment)), block_length(shares_of(experiment)), Signal())
+
+
+def write_entry(transaction: Transaction, entry: Entry, process_id: str | None = None) -> None:
+    """Write what an entry says.
+
+    Args:
+        process_id: The process that it is of; None for this one.
+    """
+    if isinstance(entry, EndEntry):
+        grade_seconds = GRADE_SECONDS if entry.awaits_grade else None
+        transaction.finish_run(entry.run, process_id, grade_seconds=grade_seconds)
+    elif isinstance(entry, StartEntry):
+        transaction.start_run(entry.start, entry.planned, process_id)
+    elif isinstance(entry, GradeEntry):
+        transaction.grade_run(entry.run_id, entry.score, entry.cost_usd)
+
+
+class _Backlog:
+    """A journal that is being drained: of a dead process, or this one's own."""
+
+    def __init__(self, process_id: str, entries: Callable[[int], Iterator[tuple[int, Entry]]]) -> None:
+        self.process_id = process_id
+        self._read = entries
+        self._entries: Iterator[tuple[int, Entry]] | None = None
+
+    def drain(self, store: Store) -> bool:
+        """Write the next entries, once, whoever drained the journal before; return whether there may be more."""
+        if self._entries is None:
+            with store.transaction() as transaction:
+                self._entries = self._read(transaction.drained(self.process_id))
+        piece = [entry for entry, _ in zip(self._entries, range(BACKLOG_ROWS), strict=False)]
+        if not piece:
+            self._entries = None
+            return False
+        try:
+            self._write(store, piece)
+        except BaseException:
+            self._entries = None  # read again from what was committed
+            raise
+        return True
+
+    def _write(self, store: Store, piece: Sequence[tuple[int, Entry]]) -> None:
+        try:
+            with store.transaction() as transaction:
+                for _, entry in piece:
+                    write_entry(transaction, entry, self.process_id)
+                transaction.set_drained(self.process_id, piece[-1][0])
+        except (StoreUnavailableError, StoreVersionError):
+            raise
+        except StoreError as error:  # one entry that the store refuses must not hold up the others
+            if len(piece) > 1:
+                for one in piece:
+                    self._write(store, [one])
+                return
+            failsafe.report("draining of a journal", error)
+            with store.transaction() as transaction:
+                transaction.set_drained(self.process_id, piece[-1][0])
+
+
+class StoreWork:
+    """The work of the store thread.
+
+    Args:
+        open_store: Opens the store; called again after a failure to open.
+        journal: This process's journal, which the file thread writes.
+        journals: The folder of all journals.
+        on_commit: Called with the teams of which finished runs were committed.
+        on_snapshot: Called with a new snapshot, to leave it in its file.
+        remove_journal: Has the file thread remove the journal if nothing was added after this line.
+        silent_seconds: After how long without a heartbeat a process's runs are lost.
+        ready: Set when the snapshot has come from the store.
+    """
+
+    def __init__(
+        self,
+        open_store: Callable[[], Store],
+        core: WriterCore,
+        memory: Memory,
+        process: ProcessId,
+        journal: Journal,
+        journals: Path,
+        *,
+        on_commit: Callable[[Collection[tuple[str, str]]], None],
+        on_snapshot: Callable[[Snapshot], None],
+        remove_journal: Callable[[int], None],
+        silent_seconds: float,
+        ready: Signal,
+    ) -> None:
+        self.store: Store | None = None
+        self.slot_requests: deque[SlotRequest] = deque()
+        self.wants_refresh = False
+        self._open = open_store
+        self._core = core
+        self._memory = memory
+        self._process = process
+        self._journal = journal
+        self._journals = journals
+        self._on_commit = on_commit
+        self._on_snapshot = on_snapshot
+        self._remove_journal = remove_journal
+        self._silent_seconds = silent_seconds
+        self._ready = ready
+        self._next_refresh = self._next_beat = self._next_orphans = float("-inf")
+        self._own = _Backlog(process.id, lambda after: read(journal.path, after))
+        self._drained = 0
+        self._orphan: tuple[OrphanJournal, _Backlog] | None = None
+        self._orphans: Iterator[OrphanJournal] = iter(())
+        self._known_faults: dict[tuple[str, str], int] = {}
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is left to commit or to drain."""
+        drained = self._drained >= self._journal.last_line and self._orphan is None
+        return self._core.is_settled and drained and not self.slot_requests
+
+    def step(self, now: float) -> float:
+        """Do what is due.
+
+        Args:
+            now: Monotonic seconds.
+
+        Returns:
+            Seconds after which to call again at the latest; 0 for at once.
+        """
+        left = self._core.breaker.seconds_left(now)
+        if left > 0:
+            return left
+        try:
+            store = self._opened()
+            if now >= self._next_beat:
+                self._beat(store)
+                self._next_beat = now + BEAT_SECONDS
+            self._commit(store, now)
+            self._serve_slots(store)
+            self._refresh(store, now)
+            more = self._drain(store, now)
+        except StoreBusyError as error:  # someone else is writing: no outage, and the journal keeps what can't wait
+            failsafe.report("store", error)
+            return 0.0
+        except StoreVersionError as error:
+            failsafe.report("store", error)
+            self._core.breaker.failed(now + _VERSION_SECONDS)
+            return _VERSION_SECONDS
+        except StoreError as error:
+            failsafe.report("store", error)
+            self._core.breaker.failed(now)
+            return self._core.breaker.seconds_left(now)
+        if more or self._core.has_for_store or self.slot_requests or self.wants_refresh:
+            return 0.0
+        return max(0.0, min(self._next_beat, self._next_refresh) - now)
+
+    def close(self) -> None:
+        """Give back what the process holds, and close the store. Raises nothing."""
+        store, self.store = self.store, None
+        if store is None:
+            return
+        with failsafe.guard("end of the store"):
+            with store.transaction() as transaction:
+                for (experiment_id, phase), slot in self._memory.streams.held().items():
+                    if slot.source == "store":
+                        transaction.give_back_stream(experiment_id, phase, slot.name, slot.next_index)
+                transaction.end_process(self._process.id)
+            store.close()
+
+    def _opened(self) -> Store:
+        if self.store is None:
+            self.store = self._open()
+            self._core.is_connected = True
+        return self.store
+
+    # --- what was submitted
+
+    def _commit(self, store: Store, now: float) -> None:
+        while batch := self._core.take(now):
+            try:
+                with store.transaction() as transaction:
+                    for item in batch:
+                        write_entry(transaction, item.entry)
+            except (StoreUnavailableError, StoreVersionError):
+                self._core.not_committed(batch)
+                raise
+            except StoreError:
+                for item in batch:
+                    self._commit_one(store, item)
+            self._core.committed([item for item in batch if not item.given_up])
+            keys = {item.entry.run.spec.key for item in batch if isinstance(item.entry, EndEntry)}
+            if keys:
+                self._on_commit(keys)
+
+    def _commit_one(self, store: Store, item: Any) -> None:
+        try:
+            with store.transaction() as transaction:
+                write_entry(transaction, item.entry)
+        except (StoreUnavailableError, StoreVersionError):
+            self._core.not_committed([item])
+            raise
+        except StoreError as error:  # impossible figures; it must not hold up the others
+            failsafe.report("writing of a run", error)
+            self._core.refused(item)
+
+    # --- the snapshot
+
+    def _refresh(self, store: Store, now: float) -> None:
+        if now < self._next_refresh and not self.wants_refresh:
+            return
+        self.wants_refresh = False
+        known = self._memory.snapshot
+        found = store.identity()
+        if (found.id, found.revision) == (known.store_id, known.revision):
+            self._memory.confirm()
+        else:
+            after = known.revision if found.id == known.store_id else -1
+            with store.reading() as transaction:
+                teams = transaction.changed_teams(after)
+                needed = [state.experiment_id for state in teams if state.experiment_id is not None]
+                experiments = transaction.open_experiments(needed)
+            snapshot = known.updated(found.id, found.revision, teams, experiments)
+            self._memory.replace(snapshot)
+            self._memory.streams.drop_all_but(snapshot.experiments)
+            self._on_snapshot(snapshot)
+            self._ask_for_slots(snapshot)
+        self._ready.set()
+        active = now - self._memory.last_run_at < IDLE_SECONDS
+        self._next_refresh = now + (REFRESH_SECONDS if active else BEAT_SECONDS)
+
+    def _ask_for_slots(self, snapshot: Snapshot) -> None:
+        """Take streams for the teams that run here, before their next run needs one."""
+        for key in tuple(self._memory.settings):
+            experiment = snapshot.open_experiment(key)
+            if experiment is not None and not self._memory.streams.has((experiment.id, phase_of(experiment))):
+                self.slot_requests.append(SlotRequest.of(experiment))
+        # They are served in the next step, which comes at once, since a request is waiting.
+
+    def _serve_slots(self, store: Store) -> None:
+        while self.slot_requests:
+            request = self.slot_requests[0]
+            experiment_id, phase = request.key
+            streams = self._memory.streams
+            if not streams.has(request.key):
+                with store.transaction() as transaction:
+                    name, index = transaction.take_stream(experiment_id, phase, block=request.block)
+                if not streams.hold(request.key, Slot(name, index, "store")):  # a run took a fresh one meanwhile
+                    with store.transaction() as transaction:
+                        transaction.give_back_stream(experiment_id, phase, name, index)
+            self.slot_requests.popleft()
+            request.served.set()
+
+    # --- the process, and those that died
+
+    def _beat(self, store: Store) -> None:
+        with store.transaction() as transaction:
+            transaction.beat(self._process)
+            lost = transaction.mark_lost(self._silent_seconds)
+            for fault in failsafe.seen():
+                key = (fault.where, fault.error)
+                new = fault.count - self._known_faults.get(key, 0)
+                if new > 0:
+                    transaction.record_fault(fault.where, fault.error, fault.last_at, new)
+                    self._known_faults[key] = fault.count
+        for run_id in lost:
+            failsafe.logger.info("autotune: run %s is marked as lost: its process fell silent before it ended", run_id)
+
+    def _drain(self, store: Store, now: float) -> bool:
+        """Write the next piece of this process's journal, or of a dead one's; return whether there may be more."""
+        last = self._journal.last_line
+        if self._drained < last:
+            if self._own.drain(store):
+                return True
+            self._drained = last
+            self._remove_journal(last)
+        if self._orphan is None:
+            self._orphan = self._next_orphan(now)
+            if self._orphan is None:
+                return False
+        orphan, backlog = self._orphan
+        if not backlog.drain(store):
+            self._orphan = None
+            orphan.remove()
+        return True
+
+    def _next_orphan(self, now: float) -> tuple[OrphanJournal, _Backlog] | None:
+        orphan = next(self._orphans, None)
+        if orphan is None and now >= self._next_orphans:
+            self._next_orphans = now + ORPHANS_SECONDS
+            self._orphans = iter(orphans(self._journals))
+            orphan = next(self._orphans, None)
+        return None if orphan is None else (orphan, _Backlog(orphan.process_id, orphan.entries))

@@ -1,0 +1,106 @@
+"""Where a process is in the sequences of arms that it draws from.
+
+Every process draws from a stream of its own, so that none has to ask another which arm is next. A stream is a numbered
+slot that the store gives, or the file beside the snapshot where the store is not reached yet, and that goes back with
+its index; without both, a fresh one is made up. Blocks are balanced within a stream.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections import OrderedDict
+from collections.abc import Callable, Collection
+from typing import Final
+
+from attrs import define
+
+from .._model.experiment import Phase
+
+MOST_TASKS: Final = 10_000
+"""Tasks of an experiment whose occurrences are remembered; the one not seen for longest goes first."""
+
+Key = tuple[str, Phase]
+"""Experiment id and phase."""
+
+
+def fresh_name() -> str:
+    """Return the name of a stream that nobody else has."""
+    return f"x{uuid.uuid4().hex[:12]}"
+
+
+@define
+class Slot:
+    """A stream that the process holds.
+
+    Attributes:
+        name: Its name.
+        next_index: Place of the next run.
+        source: Who gave it, and so gets it back: `store`, `file`, or `fresh` for nobody.
+    """
+
+    name: str
+    next_index: int = 0
+    source: str = "fresh"
+
+
+class Streams:
+    """The streams of a process, by experiment and phase.
+
+    Args:
+        make_name: Makes up the name of a fresh stream.
+    """
+
+    def __init__(self, make_name: Callable[[], str] = fresh_name) -> None:
+        self._make_name = make_name
+        self._slots: dict[Key, Slot] = {}
+        self._tasks: dict[Key, OrderedDict[str, int]] = {}
+
+    def has(self, key: Key) -> bool:
+        """Return whether the process holds a stream for a phase of an experiment."""
+        return key in self._slots
+
+    def hold(self, key: Key, slot: Slot) -> bool:
+        """Hold a stream from now on; return False, and keep the one there is, where the process has one."""
+        return self._slots.setdefault(key, slot) is slot
+
+    def take(self, experiment_id: str, phase: Phase, task_key: str | None) -> tuple[str, int]:
+        """Return stream and index of the next run.
+
+        A task that comes again has a stream of its own, of its occurrences: so its runs are spread over both arms,
+        whatever else comes between them.
+        """
+        key = experiment_id, phase
+        if task_key is not None:
+            again = self._came_again(key, task_key)
+            if again is not None:
+                return f"task:{task_key}", again
+        slot = self._slots.get(key)
+        if slot is None:
+            slot = self._slots.setdefault(key, Slot(self._make_name()))
+        index = slot.next_index
+        slot.next_index = index + 1
+        return slot.name, index
+
+    def drop_all_but(self, experiment_ids: Collection[str]) -> None:
+        """Forget the streams of experiments that are not open any more."""
+        for held in (self._slots, self._tasks):
+            for key in [key for key in held if key[0] not in experiment_ids]:
+                held.pop(key, None)
+
+    def held(self) -> dict[Key, Slot]:
+        """Return the streams, to give them back."""
+        return dict(self._slots)
+
+    def forget(self) -> None:
+        """Hold nothing any more; in a forked child, the streams stay the parent's."""
+        self._slots.clear()
+        self._tasks.clear()
+
+    def _came_again(self, key: Key, task_key: str) -> int | None:
+        """Count a run of a task; return its place among the repetitions, or None for the first run."""
+        tasks = self._tasks.setdefault(key, OrderedDict())
+        seen = tasks.pop(task_key, -1)
+        tasks[task_key] = seen + 1
+        if len(tasks) > MOST_TASKS:
+            tasks.popitem(last=False)
+        return None if seen < 0 else seen

@@ -1,0 +1,187 @@
+"""The core of the writer: what is to be written, by whom, and when; it has no thread, no I/O and no clock.
+
+```
+run ─▶ submit ─▶ store thread: take ─▶ commit ─▶ committed
+          └────▶ file thread: due (not committed in time) ─▶ journal ─▶ journaled ─▶ drained later
+```
+
+Both threads and the runs share it without a lock: what they share are deques, whose ends are atomic, and marks on items
+that are set once. An item may be committed and journaled both; the store takes each run once.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Final
+
+from attrs import define, field
+
+from .breaker import CircuitBreaker
+from .waiting import Signal
+
+if TYPE_CHECKING:
+    from ..storage.journal import Entry
+
+MOST_ROWS: Final = 500
+"""Most entries in one transaction."""
+
+MOST_IN_MEMORY: Final = 10_000
+"""Most entries that wait in memory when neither store nor journal takes them; the oldest are lost, and counted."""
+
+START_COMMIT_SECONDS: Final = 0.01
+"""After how long a start that a run waits for goes to the journal."""
+
+END_COMMIT_SECONDS: Final = 0.05
+"""After how long the end of a run goes to the journal."""
+
+NEVER: Final = math.inf
+
+
+@define(eq=False)
+class Item:
+    """An entry on its way to the store.
+
+    Attributes:
+        entry: What to write.
+        at: When it was submitted, monotonic seconds.
+        journal_after: Seconds after which it goes to the journal if it is not committed; `NEVER` for what the end of
+            the run tells again.
+        committed: Whether the store has it.
+        line: Its line in the journal, or None.
+        given_up: Whether it is lost: refused by the store, or too much for the memory.
+    """
+
+    entry: Entry
+    at: float
+    journal_after: float
+    committed: bool = False
+    line: int | None = None
+    given_up: bool = False
+    settled: Signal = field(factory=Signal, init=False)
+    """Set when nobody needs to wait for it any more."""
+
+    @property
+    def is_durable(self) -> bool:
+        """Whether it survives the death of the process."""
+        return self.committed or self.line is not None
+
+
+class WriterCore:
+    """What is to be written.
+
+    Args:
+        breaker: Of the store.
+        on_lost: Called with the number of entries that were lost.
+    """
+
+    def __init__(self, breaker: CircuitBreaker, on_lost: Callable[[int], None]) -> None:
+        self.breaker = breaker
+        self.is_connected = False
+        """Whether the store was reached; before, nothing waits for it."""
+        self._on_lost = on_lost
+        self._for_store: deque[Item] = deque()
+        self._for_journal: deque[Item] = deque()
+        self._in_flight = False
+
+    @property
+    def store_answers(self) -> bool:
+        """Whether to count on the store now."""
+        return self.is_connected and not self.breaker.is_open
+
+    @property
+    def has_for_store(self) -> bool:
+        """Whether something waits to be committed."""
+        return bool(self._for_store)
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether everything that was submitted is in the store, in the journal, or given up."""
+        if self._in_flight:
+            return False
+        waiting = (*tuple(self._for_store), *tuple(self._for_journal))
+        return all(item.settled.is_set or item.journal_after == NEVER for item in waiting)
+
+    def submit(self, item: Item) -> None:
+        """Take in an entry; called by runs."""
+        self._for_journal.append(item)
+        self._for_store.append(item)
+
+    # --- the store's side
+
+    def take(self, now: float, most: int = MOST_ROWS) -> list[Item]:
+        """Return the entries to commit next; none while the store is left alone.
+
+        What is in the journal already is not among them: it is drained from there.
+
+        Args:
+            now: Monotonic seconds.
+        """
+        batch: list[Item] = []
+        if self.breaker.seconds_left(now) > 0:
+            return batch
+        while self._for_store and len(batch) < most:
+            item = self._for_store.popleft()
+            if not item.settled.is_set:
+                batch.append(item)
+        self._in_flight = bool(batch)
+        return batch
+
+    def committed(self, batch: Iterable[Item]) -> None:
+        """Note that the store has these."""
+        self.breaker.succeeded()
+        for item in batch:
+            item.committed = True
+            item.settled.set()
+        self._in_flight = False
+
+    def refused(self, item: Item) -> None:
+        """Note that the store will never take this one."""
+        item.given_up = True
+        item.settled.set()
+
+    def not_committed(self, batch: Sequence[Item]) -> None:
+        """Take back what could not be committed; the breaker is told by whoever knows whether that is an outage."""
+        kept = [item for item in batch if item.journal_after != NEVER and not item.settled.is_set]
+        self._for_store.extendleft(reversed(kept))
+        self._in_flight = False
+        lost = 0
+        while len(self._for_store) > MOST_IN_MEMORY:
+            item = self._for_store.popleft()
+            if not item.settled.is_set:
+                lost += 1
+                self.refused(item)
+        if lost:
+            self._on_lost(lost)
+
+    # --- the journal's side
+
+    def due(self, now: float) -> list[Item]:
+        """Return the entries that go to the journal now, since the store did not take them in time."""
+        waiting: list[Item] = []
+        due: list[Item] = []
+        while self._for_journal:
+            item = self._for_journal.popleft()
+            if item.settled.is_set or item.journal_after == NEVER:
+                continue
+            late = now - item.at >= item.journal_after or not self.store_answers
+            (due if late else waiting).append(item)
+        self._for_journal.extendleft(reversed(waiting))
+        return due
+
+    def seconds_until_due(self, now: float) -> float | None:
+        """Return how long until something may be due; None while nothing waits."""
+        if not self._for_journal:
+            return None
+        return max(0.0, min(item.at + item.journal_after for item in tuple(self._for_journal)) - now)
+
+    def journaled(self, items: Sequence[Item], last_line: int) -> None:
+        """Note that these are in the journal, the last of them in this line."""
+        for line, item in enumerate(items, last_line - len(items) + 1):
+            item.line = line
+            item.settled.set()
+
+    def not_journaled(self, items: Sequence[Item]) -> None:
+        """Take back what the journal did not take; it goes on waiting for the store, and is tried again."""
+        self._for_journal.extend(items)
