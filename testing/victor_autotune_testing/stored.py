@@ -31,7 +31,7 @@ TUNED = TeamPlan(
 )
 
 
-ASSIGNED = Assignment("e1", "test", 4, "treatment", "task-1", "r1")
+ASSIGNED = Assignment("e1", "test", "treatment", "0", 4)
 
 
 def start(run_id: str = "r1", **changes: Any) -> RunStart:

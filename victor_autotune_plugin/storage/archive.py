@@ -1,8 +1,9 @@
 """The history as JSON Lines: all that a store knows of its teams, to keep elsewhere or to carry to another store.
 
-The first line is a header, `{"victor_autotune": "history", "version": 2}`. Every other line is an object of one key,
+The first line is a header, `{"victor_autotune": "history", "version": 3}`. Every other line is an object of one key,
 the kind of what it holds: a `run`, a `change`, an `experiment` with all that its verdicts are replayed from, or a
-`team`, its state. Version 1 had runs and changes only. Neither prompt nor output is in it.
+`team`, its state. Version 1 had runs and changes only; experiments of version 2 had their assignments, too, which
+nothing rests on any more. Neither prompt nor output is in it.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, Self, get_args
 from attrs import frozen
 
 from .._model.converter import PlainDataError, check, from_plain
-from .._model.experiment import TAKES_BACK, Assignment, Change, Experiment, Phase, TeamState
+from .._model.experiment import TAKES_BACK, Change, Experiment, Phase, TeamState
 from .._model.policy import Verdict, WatchVerdict
 from .._model.quantities import Count, Name
 from .._model.run import Observation, TeamRun
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
     from . import Store
 
 KIND: Final = "history"
-VERSION: Final = 2
-READABLE: Final = (1, 2)
+VERSION: Final = 3
+READABLE: Final = (1, 2, 3)
 """Versions that can be read."""
 
 
@@ -40,12 +41,10 @@ class ExperimentRecord:
 
     Attributes:
         experiment: The experiment.
-        assignments: Its assignments, by phase and index.
         observations: Its observations by phase, in their order.
     """
 
     experiment: Experiment
-    assignments: tuple[Assignment, ...]
     observations: Mapping[Phase, tuple[Observation, ...]]
 
     @classmethod
@@ -60,13 +59,12 @@ class ExperimentRecord:
             StoreError: If the store can't be used.
         """
         observations = {phase: tuple(store.observations(experiment.id, phase)) for phase in get_args(Phase)}
-        return cls(experiment, tuple(store.assignments(experiment.id)), observations)
+        return cls(experiment, observations)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON-able data; what a store numbers by itself is left out."""
         return {
             **self.experiment.to_dict(),
-            "assignments": [_without(one.to_dict(), "experiment_id") for one in self.assignments],
             "observations": [
                 {"phase": phase, **_without(one.to_dict(), "order")}
                 for phase, observations in self.observations.items()
@@ -81,13 +79,10 @@ class ExperimentRecord:
         Raises:
             PlainDataError: At the first field that is not as it should be, or does not fit the others.
         """
-        assignments = [{**one, "experiment_id": data["id"]} for one in _listed(data, "assignments")]
-        _check_assignments(assignments)
         observations = _listed(data, "observations")
-        _check_observations(observations, assignments)
+        _check_observations(observations)
         return cls(
             from_plain(Experiment, data),
-            from_plain(tuple[Assignment, ...], assignments),
             {
                 phase: tuple(from_plain(Observation, one) for one in observations if one["phase"] == phase)
                 for phase in get_args(Phase)
@@ -103,31 +98,13 @@ def _listed(data: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
     return found
 
 
-def _check_assignments(assignments: Sequence[Mapping[str, Any]]) -> None:
-    check(tuple[Assignment, ...], assignments, "assignments")
-    nexts = dict.fromkeys(get_args(Phase), 0)
-    units: set[tuple[str, str]] = set()
-    for number, one in enumerate(assignments):
-        here = f"assignments[{number}]"
-        if one["index"] != nexts[one["phase"]]:
-            expected = f"must be {nexts[one['phase']]}, the next of its phase, not {one['index']}"
-            raise PlainDataError(f"{here}.index", expected)
-        if (one["phase"], one["unit"]) in units:
-            raise PlainDataError(f"{here}.unit", "was assigned before")
-        nexts[one["phase"]] += 1
-        units.add((one["phase"], one["unit"]))
-
-
-def _check_observations(observations: Sequence[Mapping[str, Any]], assignments: Sequence[Mapping[str, Any]]) -> None:
-    assigned = {(one["phase"], one["index"]) for one in assignments}
+def _check_observations(observations: Sequence[Mapping[str, Any]]) -> None:
     runs: set[str] = set()
     for number, one in enumerate(observations):
         here = f"observations[{number}]"
         for name, kind in (("phase", Phase), ("run_id", Name)):
             check(kind, one.get(name), f"{here}.{name}")
         check(Observation, one, here)
-        if (one["phase"], one["index"]) not in assigned:
-            raise PlainDataError(f"{here}.index", f"{one['index']} is not among the assignments")
         if one["run_id"] in runs:
             raise PlainDataError(f"{here}.run_id", "was observed before")
         runs.add(one["run_id"])

@@ -1,9 +1,8 @@
-"""Sessions: one a thread, across forks, lost servers, and deleted files; and which process they belong to."""
+"""Sessions: one a thread, across forks, lost servers, and deleted files."""
 
 from __future__ import annotations
 
 import os
-import platform
 import sqlite3
 import threading
 import time
@@ -13,7 +12,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
-import psutil
 from sqlalchemy import Connection, Engine, create_engine
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
@@ -23,7 +21,6 @@ from ..errors import StoreUnavailableError
 from .failures import explain, is_busy
 from .foreign import refuse_foreign_file, refuse_foreign_tables
 from .location import DatabaseTarget, existing_file, prepare_file
-from .rows import Values
 from .session import Session, waits
 from .statements import statements
 
@@ -33,11 +30,6 @@ _FORK_SECONDS: Final = 0.02
 _CHECKPOINT_PAGES: Final = 4000
 # A checkpoint costs some milliseconds, and about 15 pages are written a run: with SQLite's own 1000 pages more than
 # one run in a hundred would pay for one.
-
-_CLOCK_TOLERANCE_SECONDS: Final = 1.0
-# A process's start time is counted from the boot, so two readers of it differ by the clock's adjustment in between.
-
-_this: Values | None = None
 
 
 class Connections:
@@ -129,12 +121,13 @@ class Connections:
         self._drop()
         return self.session().execute(statement)
 
-    def begin(self, patience: float | None = None, deadline: float | None = None) -> Session:
+    def begin(self, patience: float | None = None, deadline: float | None = None, *, reads: bool = False) -> Session:
         """Open a transaction in this thread's session and return the session.
 
         Args:
             patience: How long to wait for the lock, in seconds; None for the usual time.
             deadline: How long a server may take for a statement of it, in seconds; None for the usual time.
+            reads: Whether it only reads, and so takes no lock.
 
         Raises:
             RuntimeError: One is open.
@@ -142,13 +135,13 @@ class Connections:
         """
         session = self.session()
         try:
-            session.begin(patience, deadline)
+            session.begin(patience, deadline, reads=reads)
         except StoreUnavailableError:
             if not session.is_lost():
                 raise
             self._drop()
             session = self.session()
-            session.begin(patience, deadline)
+            session.begin(patience, deadline, reads=reads)
         return session
 
     def rollback(self, session: Session) -> None:
@@ -319,37 +312,3 @@ def _use_wal(driver: sqlite3.Connection) -> None:
     if mode == "wal":  # without it (some network file systems) SQLite's safer defaults stay
         for pragma in ("synchronous=NORMAL", f"wal_autocheckpoint={_CHECKPOINT_PAGES}", "journal_size_limit=16777216"):
             driver.execute(f"PRAGMA {pragma}")
-
-
-def host() -> str:
-    """Return the name of this host."""
-    return platform.node() or "localhost"
-
-
-def this_process() -> Values:
-    """Return the columns that say which process this is: `host`, `pid`, `process_started_at` (Unix seconds)."""
-    global _this
-    pid = os.getpid()
-    if _this is None or _this["pid"] != pid:
-        _this = {"host": host(), "pid": pid, "process_started_at": psutil.Process(pid).create_time()}
-    return _this
-
-
-def is_alive(pid: int, started_at: float) -> bool:
-    """Return whether a process of this host still lives.
-
-    Args:
-        pid: Its id.
-        started_at: When it started, as `this_process` says it: a later process of the same id is another one.
-    """
-    this = this_process()
-    if pid == this["pid"]:
-        return bool(started_at == this["process_started_at"])
-    try:
-        process = psutil.Process(pid)
-        same = abs(process.create_time() - started_at) <= _CLOCK_TOLERANCE_SECONDS
-        return same and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
-    except psutil.AccessDenied:
-        return True

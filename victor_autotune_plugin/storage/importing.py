@@ -66,7 +66,7 @@ def write(store: Store, items: Iterable[Item | None]) -> Imported:
     for item in items:
         if item is not None:
             writer.add(item)
-    writer.flush()
+    writer.finish()
     return writer.done
 
 
@@ -87,6 +87,7 @@ class _Writer:
         self._new_ids: dict[int | None, int | None] = {}
         self._batch: list[Item] = []
         self._team: tuple[str, str] | None = None  # of the batch: a transaction is about one team
+        self._teams: set[tuple[str, str]] = set()
 
     def add(self, item: Item) -> None:
         """Add an item; it is written with its batch."""
@@ -105,7 +106,8 @@ class _Writer:
         with self._store.transaction() as transaction:
             for item in self._batch:
                 if isinstance(item, TeamRun):
-                    new = transaction.finish_run(item)
+                    new = transaction.import_run(item)
+                    self._teams.add(item.spec.key)
                     self.done.runs += new
                     self.done.duplicate_runs += not new
                 elif isinstance(item, Change):
@@ -116,6 +118,15 @@ class _Writer:
                     self._state(transaction, item)
         self._batch.clear()
         self._team = None
+
+    def finish(self) -> None:
+        """Write the last batch, and number the runs, oldest first, whatever their order in the archive."""
+        self.flush()
+        for workflow, team_id in sorted(self._teams):
+            numbered = BATCH
+            while numbered == BATCH:
+                with self._store.transaction() as transaction:
+                    numbered = transaction.number_runs(workflow, team_id, BATCH)
 
     def _change(self, transaction: Transaction, change: Change) -> None:
         identity = _identity(change)
@@ -136,8 +147,6 @@ class _Writer:
             self.done.open_experiments += 1
             return
         transaction.save_experiment(experiment)
-        for assignment in record.assignments:
-            transaction.add_assignment(assignment)
         for phase, observations in record.observations.items():
             for observation in observations:
                 transaction.add_observation(experiment.id, phase, observation)

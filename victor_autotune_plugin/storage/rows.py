@@ -14,7 +14,7 @@ from typing import Any, Final, TypeVar
 from msgspec import to_builtins  # for what is written in every run: three times as fast as `to_plain`
 
 from .._model.converter import from_plain, to_plain
-from .._model.experiment import Assignment, Change, Experiment, Phase, TeamState
+from .._model.experiment import Change, Experiment, Phase, TeamState
 from .._model.plan import TeamPlan, TeamSpec
 from .._model.run import MemberOutcome, Observation, PlannedRun, RunStart, TeamRun, TokenUse
 from ..errors import StoreError
@@ -113,7 +113,7 @@ def team_values(state: TeamState) -> Values:
 
 def team_state(row: Any) -> TeamState:
     """Read the row of a team."""
-    return _value(TeamState, row, paused=bool(row.paused))
+    return _value(TeamState, row, paused=bool(row.paused), wants_control=bool(row.wants_control))
 
 
 remembered_team: Final = lru_cache(maxsize=_MOST_TEAMS)(team_state)
@@ -163,27 +163,11 @@ def change_of(row: Any) -> Change:
     return _value(Change, row)
 
 
-def assignment_values(assignment: Assignment) -> Values:
-    """Return the row of an assignment."""
-    return {
-        "experiment_id": assignment.experiment_id,
-        "phase": assignment.phase,
-        "position": assignment.index,
-        "arm": assignment.arm,
-        "unit": assignment.unit,
-        "run_id": assignment.run_id,
-    }
-
-
-def assignment_of(row: Any) -> Assignment:
-    """Read the row of an assignment."""
-    return Assignment(row.experiment_id, row.phase, row.position, row.arm, row.unit, row.run_id)
-
-
 def observation_values(experiment_id: str, phase: Phase, observation: Observation) -> Values:
     """Return the columns of a run that its observation is made of."""
     values: Values = to_builtins(observation)
     del values["order"], values["run_id"]
+    values["stream"] = observation.stream or None
     return {"experiment_id": experiment_id, "phase": phase, "position": values.pop("index"), **values}
 
 
@@ -201,6 +185,7 @@ def observation_of(row: Any) -> Observation:
         task_key=row.task_key,
         run_id=row.run_id,
         order=row.observed,
+        stream=row.stream or "",
     )
 
 
@@ -212,14 +197,9 @@ def fault_of(row: Any) -> Fault:
 # --- runs
 
 
-def start_values(start: RunStart, planned: PlannedRun, process: Values) -> Values:
-    """Return the columns that are known when a run starts.
-
-    Args:
-        start: The run.
-        planned: Its plan.
-        process: The columns that say which process runs it.
-    """
+def start_values(start: RunStart, planned: PlannedRun, process_id: str) -> Values:
+    """Return the columns that are known when a run starts."""
+    assigned = planned.assignment
     return {
         "run_id": start.run_id,
         "workflow": start.spec.workflow,
@@ -234,21 +214,25 @@ def start_values(start: RunStart, planned: PlannedRun, process: Values) -> Value
         "plan_asked": text_of(planned.plan),
         "experiment_id": planned.experiment_id,
         "arm": planned.arm,
-        "phase": None if planned.assignment is None else planned.assignment.phase,
-        "position": None if planned.assignment is None else planned.assignment.index,
-        **process,
+        "phase": None if assigned is None else assigned.phase,
+        "position": None if assigned is None else assigned.index,
+        "stream": None if assigned is None else assigned.stream,
+        "process": process_id,
     }
 
 
-def run_values(run: TeamRun, process: Values) -> Values:
-    """Return the whole row of a finished run; `process` as in `start_values`.
+def run_values(run: TeamRun, process_id: str | None) -> Values:
+    """Return the row of a run that ended, without what the store adds.
+
+    Args:
+        run: The run.
+        process_id: The process that ran it; None for one of another store.
 
     Raises:
         StoreError: Its duration, score or cost is not a finite number of at least 0.
     """
     what = f"run {run.run_id}"
     return {
-        **process,
         "run_id": run.run_id,
         "workflow": run.spec.workflow,
         "team_id": run.spec.team_id,
@@ -264,6 +248,8 @@ def run_values(run: TeamRun, process: Values) -> Values:
         "arm": run.arm,
         "phase": run.phase,
         "position": run.index,
+        "stream": run.stream,
+        "process": process_id,
         "duration_seconds": at_least_zero("duration_seconds", run.duration_seconds, what),
         "success": bool(run.success),
         "score": at_least_zero("score", run.score, what),
@@ -278,10 +264,9 @@ def run_values(run: TeamRun, process: Values) -> Values:
     }
 
 
-def unknown_run_values(run_id: str, workflow: str, team_id: str, process: Values) -> Values:
+def unknown_run_values(run_id: str, workflow: str, team_id: str) -> Values:
     """Return the columns that can't be null of a run that is known by its observation alone."""
     return {
-        **process,
         "run_id": run_id,
         "workflow": workflow,
         "team_id": team_id,
@@ -320,6 +305,8 @@ def team_run(row: Any) -> TeamRun:
         members=from_plain(tuple[MemberOutcome, ...], decode(row.members or "[]")),
         tokens=from_plain(tuple[TokenUse, ...], decode(row.tokens or "[]")),
         status=row.status,
+        stream=row.stream,
+        number=row.number,
     )
 
 

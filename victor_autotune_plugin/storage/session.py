@@ -200,12 +200,13 @@ class Session:
         """
         return int(self._perform(lambda cursor: cursor.rowcount, statement.sql, statement.bind(values)))
 
-    def begin(self, patience: float | None = None, deadline: float | None = None) -> None:
-        """Open a transaction; on SQLite it holds the write lock from here on.
+    def begin(self, patience: float | None = None, deadline: float | None = None, *, reads: bool = False) -> None:
+        """Open a transaction; on SQLite it holds the write lock from here on, unless it only reads.
 
         Args:
             patience: How long to wait for the lock, in seconds; None for the usual time.
             deadline: How long the server may take for a statement of it, in seconds; None for the usual time.
+            reads: Whether it only reads.
 
         Raises:
             RuntimeError: One is open, which also happens when a transaction is kept across an `await`.
@@ -216,7 +217,8 @@ class Session:
         self._in_use.acquire()
         self._is_held = True
         try:
-            self._perform(_nothing, self._begin(patience, deadline), patience=patience)
+            begin = "BEGIN" if reads and self._target.backend == "sqlite" else self._begin(patience, deadline)
+            self._perform(_nothing, begin, patience=patience)
         except BaseException:
             self._ended()
             raise

@@ -9,16 +9,33 @@ from __future__ import annotations
 from functools import cache
 from typing import Any, Final
 
-from sqlalchemy import Dialect, Table, and_, bindparam, case, func, literal_column, select, update
+from sqlalchemy import Dialect, Double, Integer, Table, and_, bindparam, case, func, literal_column, or_, select, update
 
 from .session import Statement
-from .tables import assignment, change, experiment, fault, run, team
+from .tables import change, experiment, fault, lease, process, run, store_row, stream, team
 
-_IDENTITY_OF_RUN: Final = {"run_id", "workflow", "team_id", "started_at", "host", "pid", "process_started_at"}
+_IDENTITY_OF_RUN: Final = {"run_id", "workflow", "team_id", "started_at", "process"}
 """What never changes of a run. To set it again all the same would write two indexes again."""
 
+_GIVEN_BY_STORE: Final = {"observed", "number", "grade_until"}
+"""What the store itself says of a run."""
+
+# Spelt out, so that partial indexes on them are used.
 _FINISHED: Final[Any] = literal_column("'finished'")
 _RUNNING: Final[Any] = literal_column("'running'")
+_LOST: Final[Any] = literal_column("'lost'")
+_LATE: Final[Any] = literal_column("'late'")
+_TRUE: Final[Any] = literal_column("true")
+_NULL: Final[Any] = literal_column("NULL")
+
+_NOW: Final[dict[str, Any]] = {
+    "sqlite": literal_column("((julianday('now') - 2440587.5) * 86400.0)", Double),
+    "postgresql": literal_column("CAST(extract(epoch from clock_timestamp()) AS double precision)", Double),
+}
+"""The database's clock, Unix seconds."""
+
+_CLOCK_JUMP_SECONDS: Final = 60.0
+# A lease that ends later than anybody would ask for was written before the clock was set back.
 
 PROGRESS: Final = ("status", "decided_at", "promoted_at", "ended_at", "verdict", "watch_verdict")
 """What may change of an experiment. Everything else is what its decision is replayed from."""
@@ -26,20 +43,20 @@ PROGRESS: Final = ("status", "decided_at", "promoted_at", "ended_at", "verdict",
 
 START_COLUMNS: Final = (
     *("run_id", "workflow", "team_id", "status", "started_at", "spec", "entry", "parent_id", "task_key", "mode"),
-    *("plan_asked", "experiment_id", "arm", "phase", "position", "host", "pid", "process_started_at"),
+    *("plan_asked", "experiment_id", "arm", "phase", "position", "stream", "process"),
 )
 """The columns of a run that are known when it starts."""
 
 NEEDED_COLUMNS: Final = tuple(column.name for column in run.columns if not column.nullable)
 """The columns of a run that are never null."""
 
-_PLANNED: Final = ("mode", "plan_asked", "experiment_id", "arm", "phase", "position")
+_PLANNED: Final = ("mode", "plan_asked", "experiment_id", "arm", "phase", "position", "stream")
 """Of these, what may change before the team starts."""
 
 
 _OBSERVATION: Final = (
     *("experiment_id", "phase", "position", "arm", "duration_seconds", "success", "score", "cost_usd", "tool_calls"),
-    *("timed_out", "task_key"),
+    *("timed_out", "task_key", "stream"),
 )
 """The columns that an observation is made of: once it has its order, they never change."""
 
@@ -50,23 +67,27 @@ class Statements:
     Args:
         dialect: Its dialect.
         insert: Its `insert`.
+        now: Its clock.
     """
 
-    def __init__(self, dialect: Dialect, insert: Any) -> None:
-        def to(table: Table, statement: Any, *, without: str = "") -> Statement:
-            return Statement(statement, dialect, (name for name in _names(table) if name != without))
+    def __init__(self, dialect: Dialect, insert: Any, now: Any) -> None:
+        def to(table: Table, statement: Any, *without: str) -> Statement:
+            return Statement(statement, dialect, (name for name in _names(table) if name not in without))
 
         # `for update` locks rows; SQLite, whose transactions hold the only write lock, has no such clause.
         self.team = Statement(select(team).where(_is(team, "workflow", "team_id")).with_for_update(), dialect)
-        self.team_of_experiment = Statement(
-            select(team.c.version)
-            .join(experiment, and_(experiment.c.workflow == team.c.workflow, experiment.c.team_id == team.c.team_id))
-            .where(_is(experiment, "id"))
-            .with_for_update(of=team),
+        self.read_team = Statement(select(team).where(_is(team, "workflow", "team_id")), dialect)
+        self.insert_team = to(team, insert(team).on_conflict_do_nothing())
+        self.update_team = to(team, update(team).where(_is(team, "workflow", "team_id", "version")), "revision")
+        self.count_revision = Statement(update(store_row).values(revision=store_row.c.revision + 1), dialect)
+        self.revision = Statement(select(store_row.c.revision), dialect)
+        self.set_revision = Statement(update(team).where(_is(team, "workflow", "team_id")), dialect, ["revision"])
+        self.changed_teams = Statement(
+            select(team)
+            .where(team.c.revision > bindparam("after"), team.c.version > 0)
+            .order_by(team.c.revision, team.c.workflow, team.c.team_id),
             dialect,
         )
-        self.insert_team = to(team, insert(team).on_conflict_do_nothing())
-        self.update_team = to(team, update(team).where(_is(team, "workflow", "team_id", "version")))
 
         self.experiment = Statement(select(experiment).where(_is(experiment, "id")), dialect)
         self.experiments_of = Statement(
@@ -77,11 +98,6 @@ class Statements:
         )
         self.insert_experiment = to(experiment, insert(experiment))
         self.update_experiment = Statement(update(experiment).where(_is(experiment, "id")), dialect, PROGRESS)
-
-        phase = _is(assignment, "experiment_id", "phase")
-        self.assignment = Statement(select(assignment).where(phase, _is(assignment, "unit")), dialect)
-        self.last_position = Statement(select(func.max(assignment.c.position).label("last")).where(phase), dialect)
-        self.insert_assignment = to(assignment, insert(assignment))
 
         start = insert(run)
         self.start_run = Statement(
@@ -94,34 +110,47 @@ class Statements:
             START_COLUMNS,
         )
         finish = insert(run)
-        known_at_the_end = [name for name in _names(run) if name not in (*_IDENTITY_OF_RUN, "observed")]
+        known_at_the_end = [name for name in _names(run) if name not in _IDENTITY_OF_RUN | _GIVEN_BY_STORE]
         kept = {
             name: case((run.c.observed.is_(None), finish.excluded[name]), else_=run.c[name]) for name in _OBSERVATION
         }
         self.finish_run = to(
             run,
-            finish.on_conflict_do_update(
+            finish.values(grade_until=now + bindparam("grade_seconds", type_=Double)).on_conflict_do_update(
                 index_elements=[run.c.run_id],
-                set_={name: finish.excluded[name] for name in known_at_the_end} | kept,
-                where=run.c.status != _FINISHED,
+                set_={name: finish.excluded[name] for name in known_at_the_end}
+                | kept
+                | {
+                    "status": case((run.c.status == _LOST, _LATE), else_=finish.excluded.status),
+                    "grade_until": finish.excluded.grade_until,
+                },
+                where=run.c.status.not_in([_FINISHED, _LATE]),
             ),
-            without="observed",
+            *_GIVEN_BY_STORE,
         )
-        self.finished_runs = Statement(
+        self.grade_run = Statement(
+            update(run)
+            .where(_is(run, "run_id"), run.c.status.in_([_FINISHED, _LATE]), run.c.number.is_(None))
+            .values(grade_until=_NULL),
+            dialect,
+            ["score", "cost_usd"],
+        )
+        self.runs_of = Statement(
             select(run)
-            .where(_is(run, "workflow", "team_id"), run.c.status == _FINISHED)
-            .order_by(run.c.started_at.desc(), run.c.run_id.desc())
+            .where(_is(run, "workflow", "team_id"), run.c.number <= bindparam("up_to"))
+            .order_by(run.c.number.desc())
             .limit(bindparam("most")),
             dialect,
         )
-        # The status is spelt out in these so that the partial index on running runs is used.
-        process = and_(_is(run, "host", "pid", "process_started_at"), run.c.status == _RUNNING)
-        self.running_processes = Statement(
-            select(run.c.pid, run.c.process_started_at).where(_is(run, "host"), run.c.status == _RUNNING).distinct(),
+        self.runs_after = Statement(
+            select(run)
+            .where(_is(run, "workflow", "team_id"), run.c.number > bindparam("after"))
+            .order_by(run.c.number)
+            .limit(bindparam("most")),
             dialect,
         )
-        self.runs_of_process = Statement(select(run.c.run_id).where(process), dialect)
-        self.mark_lost = Statement(update(run).where(process).values(status=literal_column("'lost'")), dialect)
+        self._add_processes(dialect, insert, now)
+        self._add_judging(dialect, insert, now)
 
         others = run.alias()
         following = (
@@ -139,13 +168,17 @@ class Statements:
         )
         self.observations = Statement(
             select(*(run.c[name] for name in ("run_id", "observed", *_OBSERVATION)))
-            .where(_is(run, "experiment_id", "phase"), run.c.observed > bindparam("after"))
+            .where(
+                _is(run, "experiment_id", "phase"),
+                run.c.observed > bindparam("after"),
+                run.c.observed <= bindparam("up_to"),
+            )
             .order_by(run.c.observed),
             dialect,
         )
 
         history = _is(change, "workflow", "team_id")
-        self.insert_change = to(change, insert(change).inline(), without="id")
+        self.insert_change = to(change, insert(change).inline(), "id")
         self.last_change = Statement(select(func.max(change.c.id).label("last")).where(history), dialect)
         self.changes = Statement(select(change).where(history).order_by(change.c.id), dialect)
 
@@ -156,6 +189,134 @@ class Statements:
                 index_elements=[fault.c.place, fault.c.error_class],
                 set_={"times": fault.c.times + happened.excluded.times, "last_at": happened.excluded.last_at},
             ),
+        )
+
+    def _add_processes(self, dialect: Dialect, insert: Any, now: Any) -> None:
+        known = ("id", "host", "pid", "started_at")
+        beat = insert(process).values(beat_at=now)
+        self.beat = Statement(
+            beat.on_conflict_do_update(
+                index_elements=[process.c.id],
+                set_={name: beat.excluded[name] for name in ("host", "pid", "started_at", "beat_at")}
+                | {"ended": False},
+            ),
+            dialect,
+            known,
+        )
+        self.end_process = Statement(update(process).where(_is(process, "id")).values(ended=_TRUE), dialect)
+        lives = and_(
+            process.c.ended.is_not(_TRUE),
+            # A sign of life from the future was written before the clock was set back.
+            process.c.beat_at.between(
+                now - bindparam("silent_seconds", type_=Double), now + bindparam("silent_seconds", type_=Double)
+            ),
+        )
+        self.lost_runs = Statement(
+            select(run.c.run_id)
+            .where(
+                run.c.status == _RUNNING,
+                ~select(process.c.id).where(process.c.id == run.c.process, lives).exists(),
+            )
+            .order_by(run.c.run_id)
+            .with_for_update(of=run),
+            dialect,
+        )
+        self.mark_lost = Statement(
+            update(run).where(_is(run, "run_id"), run.c.status == _RUNNING).values(status=_LOST), dialect
+        )
+        self.drained = Statement(select(process.c.drained).where(_is(process, "id")), dialect)
+        drain = insert(process)
+        self.set_drained = Statement(
+            drain.on_conflict_do_update(
+                index_elements=[process.c.id],
+                set_={"drained": drain.excluded.drained},
+                where=process.c.drained < drain.excluded.drained,
+            ),
+            dialect,
+            (*known, "beat_at", "drained"),
+        )
+
+        slot = _is(stream, "experiment_id", "phase", "name")
+        self.streams = Statement(
+            select(
+                stream.c.name,
+                stream.c.next_index,
+                stream.c.process,
+                select(process.c.id).where(process.c.id == stream.c.process, lives).exists().label("is_taken"),
+            ).where(_is(stream, "experiment_id", "phase")),
+            dialect,
+        )
+        self.insert_stream = Statement(insert(stream).on_conflict_do_nothing(), dialect, _names(stream))
+        self.take_stream = Statement(
+            update(stream).where(slot, func.coalesce(stream.c.process, "") == bindparam("of_process")),
+            dialect,
+            ["process", "next_index"],
+        )
+        further = case((stream.c.next_index < bindparam("index"), bindparam("index")), else_=stream.c.next_index)
+        self.move_stream = Statement(
+            update(stream).where(slot, stream.c.next_index < bindparam("index")).values(next_index=bindparam("index")),
+            dialect,
+        )
+        self.give_back_stream = Statement(
+            update(stream).where(slot, _is(stream, "process")).values(process=_NULL, next_index=further), dialect
+        )
+
+    def _add_judging(self, dialect: Dialect, insert: Any, now: Any) -> None:
+        team_of_lease = _is(lease, "workflow", "team_id")
+        take = insert(lease).values(expires_at=now + bindparam("seconds", type_=Double))
+        self.take_lease = Statement(
+            take.on_conflict_do_update(
+                index_elements=[lease.c.workflow, lease.c.team_id],
+                set_={
+                    "holder": take.excluded.holder,
+                    "fence": case((lease.c.holder == take.excluded.holder, lease.c.fence), else_=lease.c.fence + 1),
+                    "expires_at": take.excluded.expires_at,
+                },
+                where=or_(
+                    lease.c.holder == take.excluded.holder,
+                    lease.c.expires_at <= now,
+                    lease.c.expires_at > take.excluded.expires_at + _CLOCK_JUMP_SECONDS,
+                ),
+            ),
+            dialect,
+            ["workflow", "team_id", "holder", "fence", "judged"],
+        )
+        self.insert_lease = Statement(insert(lease).on_conflict_do_nothing(), dialect, _names(lease))
+        self.lease = Statement(select(lease).where(team_of_lease).with_for_update(), dialect)
+        self.save_judged = Statement(update(lease).where(team_of_lease), dialect, ["judged"])
+        self.give_back_lease = Statement(
+            update(lease).where(team_of_lease, _is(lease, "holder", "fence")), dialect, ["holder", "expires_at"]
+        )
+
+        untaken = and_(
+            _is(run, "workflow", "team_id"),
+            run.c.status == _FINISHED,
+            run.c.number.is_(None),
+            or_(run.c.grade_until.is_(None), run.c.grade_until <= now),
+        )
+        self.untaken = Statement(
+            select(run.c.run_id, run.c.experiment_id, run.c.phase, run.c.cancelled, run.c.process)
+            .where(untaken)
+            .order_by(run.c.started_at, run.c.run_id)
+            .limit(bindparam("most")),
+            dialect,
+        )
+        self.has_untaken = Statement(select(run.c.run_id).where(untaken).limit(1), dialect)
+        self.last_number = Statement(
+            select(func.max(run.c.number).label("last")).where(_is(run, "workflow", "team_id")), dialect
+        )
+        self.last_order = Statement(
+            select(func.max(run.c.observed).label("last")).where(
+                _is(run, "experiment_id"), run.c.observed.is_not(None)
+            ),
+            dialect,
+        )
+        self.number_run = Statement(
+            update(run)
+            .where(_is(run, "run_id"))
+            .values(observed=func.coalesce(run.c.observed, bindparam("order", type_=Integer))),
+            dialect,
+            ["number"],
         )
 
 
@@ -174,9 +335,9 @@ def statements(backend: str) -> Statements:
         from sqlalchemy.dialects import sqlite
         from sqlalchemy.dialects.sqlite import pysqlite
 
-        return Statements(pysqlite.dialect(), sqlite.insert)
+        return Statements(pysqlite.dialect(), sqlite.insert, _NOW["sqlite"])
     from sqlalchemy.dialects import postgresql
     from sqlalchemy.dialects.postgresql import psycopg
 
     dialect: Any = psycopg.dialect
-    return Statements(dialect(), postgresql.insert)
+    return Statements(dialect(), postgresql.insert, _NOW["postgresql"])

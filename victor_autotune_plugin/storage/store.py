@@ -2,24 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final, Self, get_args
 
+from attrs import frozen
 from sqlalchemy import Select, Table, func, select, tuple_
 
-from .._model.experiment import Assignment, Change, Experiment, ExperimentStatus, Phase, TeamState
+from .._model.experiment import Change, Experiment, ExperimentStatus, Phase, TeamState
+from .._model.process import ProcessId
 from .._model.run import Observation, RunStatus, TeamRun
+from ..errors import StoreError
 from ..failsafe import Fault
-from .connections import Connections, host, is_alive
+from .connections import Connections
 from .location import target_of
+from .memory import MemoryConnections
 from .migrate import ensure_schema
-from .rows import assignment_of, change_of, experiment_of, fault_of, observation_of, team_run, team_state
-from .tables import OBSERVED, assignment, change, experiment, fault, run, team
+from .rows import change_of, experiment_of, fault_of, observation_of, team_run, team_state
+from .tables import OBSERVED, change, experiment, fault, run, store_row, team
 from .transaction import Transaction
 
 _PAGE: Final = 500
+
+
+@frozen
+class StoreIdentity:
+    """Which store it is, and what it is at.
+
+    Attributes:
+        id: Unique id (UUID4 hex).
+        revision: Counts how often the state of any team was saved.
+    """
+
+    id: str
+    revision: int
 
 
 class Store:
@@ -41,62 +60,91 @@ class Store:
     **Transactions** (`transaction`). All or nothing: an exception inside, a crash, or a kill leaves no trace, and
     after a normal end all is durable against the death of the process. After a statement that the database refused
     nothing is kept, even if the error was swallowed: every later statement and the end raise `StoreError`. Transactions
-    are short, never contain an `await`, and are about one team. Those that touch the same team happen one after the
-    other: from `team`, `save_experiment`, `add_change`, or for a stored experiment `next_index`, `add_assignment` and
-    `add_observation` on, no other gets past such a call for that team before this one ended. (SQLite: the whole
-    transaction holds the only write lock.) A lock that stays longer than the busy timeout is a `StoreUnavailableError`.
-    A second transaction in the same thread is a `RuntimeError`.
+    are short and never contain an `await`. Those that touch the same team happen one after the other: from `team`,
+    `save_team`, `save_experiment`, `add_change` or `add_observation` on, no other gets past such a call for that team
+    before this one ended, and the same holds for its lease from `take_lease`, `check_lease` or `number_runs` on. Runs
+    lock nothing but their own rows, so a transaction may write those of many teams: to write them in the order of
+    their ids keeps two that write the same runs from waiting for each other. (SQLite: the whole transaction holds the
+    only write lock.) A lock that stays longer than the busy timeout is a `StoreUnavailableError`. A second transaction
+    in the same thread is a `RuntimeError`.
 
     - `team` returns the stored state, or version 0 and nothing set. It creates nothing that `teams` would show.
     - `save_team` writes if the version given is the version stored (0: none is stored), and returns the state with a
-      version greater by 1; otherwise it writes nothing and raises `StaleStateError`.
+      version greater by 1 and the new revision of the store; otherwise it writes nothing and raises `StaleStateError`.
+      Revisions grow in the order of the commits, so that `changed_teams` after the greatest one seen misses none.
     - `save_experiment` writes a new experiment with any status. Of a known one it writes status, times and verdicts; a
       status that may not follow (`model.state.TRANSITIONS`), or any difference once it ended, is a `StaleStateError`;
       a difference in anything else is a `StoreError`. Writing the same again is fine.
-    - `assignment_of_unit`, `next_index`, `add_assignment`: in one transaction, the indexes of every `(experiment,
-      phase)` are 0, 1, 2, … without gap or repetition, and every unit has one. A taken index or unit is a
-      `StaleStateError`.
+    - `experiments_of` returns the experiments of a team, oldest first.
     - `start_run` writes a start; a second start of the same run replaces mode, plan, experiment and arm while the run
       is running, and changes nothing afterwards.
-    - `finish_run` returns True and the run is `finished`, whether it was running, lost, or never started; False, and
-      nothing changes, if it was finished already.
-    - `add_observation` appends one observation a run; for a run that was observed before it changes nothing. Within one
-      experiment the orders that `observations` tells grow in the order of the commits, so that reading after the
-      greatest order seen so far misses none. They may have gaps.
-    - `experiments_of` returns the experiments of a team, oldest first.
-    - `runs_of` returns finished runs only, by `started_at`, newest first.
+    - `finish_run` returns True and the run is `finished`, whether it was running or never started, or `late` if it was
+      lost; False, and nothing changes, if it had ended already.
+    - `grade_run` changes a run that ended as long as it has no number.
+    - `number_runs` numbers the finished runs of a team from 1 in the order of the calls, those of one call by start.
+      It leaves out runs whose late score is still awaited, and late ones. An observation's order is the number of its
+      run. Both grow in the order of the commits, may have gaps, and never change, so that reading after the greatest
+      one seen so far (`runs_after`, `observations`) misses none. Two may number at once.
+    - `add_observation` appends one observation a run behind all of its experiment; for a run that was observed before
+      it changes nothing.
+    - `runs_of` and `runs_after` return numbered runs only, `runs_of` newest first.
+    - `take_stream` gives each stream of an experiment's phase to one process at a time: the lowest that nobody has, at
+      the index after the last; that of a dead process at its next block.
+    - `take_lease` gives a team to one holder at a time. A new holder gets a greater fence; a holder that renews keeps
+      it, even after the lease has expired, as long as no other took it. `check_lease` is about the fence alone.
+    - `mark_lost` marks runs whose process ended, fell silent, or never gave a sign of life (`beat`), wherever it ran;
+      one that writes the start of a run gives one.
+    - `set_drained` never makes the count smaller.
     - `add_change` appends and returns the id, `changes_of` returns them by id, oldest first.
     - `record_fault` keeps one row for each place and class of error, with the first text, the first and the last time,
       and the count. Of errors that are not the plugin's own only the class is kept.
 
+    Leases and signs of life go by the database's clock alone.
+
     **Reading for people** (`runs` to `counts`). Takes no lock, sees what is committed, and reads long histories page by
     page.
 
-    **Lost runs** (`mark_lost_runs`). A run is lost when its process, known by host, pid and start time, is dead and
-    the run has not finished. One that finishes nevertheless becomes `finished`.
-
     Args:
         url: `sqlite:///file` or `postgresql+psycopg://user@host/database`.
-        busy_timeout_seconds: How long to wait for a lock, in seconds. It blocks the thread: keep it short.
+        busy_timeout_seconds: How long to wait for a lock, in seconds. It blocks the thread.
         deadline_seconds: How long a server may take for an answer, in seconds; the client itself keeps it.
         look_only: Whether to open what is there to read, and neither create nor migrate it.
+        process: The process that it belongs to; None for a new identity of this one.
 
     Raises:
         StoreUnavailableError: The URL is wrong, or its driver is missing. The database is not yet opened.
     """
 
     def __init__(
-        self, url: str, *, busy_timeout_seconds: float = 0.2, deadline_seconds: float = 5.0, look_only: bool = False
+        self,
+        url: str,
+        *,
+        busy_timeout_seconds: float = 0.2,
+        deadline_seconds: float = 5.0,
+        look_only: bool = False,
+        process: ProcessId | None = None,
     ) -> None:
-        target = target_of(url)
-        self.url = target.shown
-        self._connections = Connections(
-            target, busy_timeout_seconds, ensure_schema, deadline=deadline_seconds, look_only=look_only
+        connections = Connections(
+            target_of(url), busy_timeout_seconds, ensure_schema, deadline=deadline_seconds, look_only=look_only
         )
+        self._begin_with(connections, process)
+
+    def _begin_with(self, connections: Connections, process: ProcessId | None) -> None:
+        self.url = connections.target.shown
+        self._connections = connections
+        self._process = process
+        self._process_pid = os.getpid()
+        self._introduced: str | None = None
 
     @classmethod
     def open(
-        cls, url: str, *, busy_timeout_seconds: float = 0.2, deadline_seconds: float = 5.0, look_only: bool = False
+        cls,
+        url: str,
+        *,
+        busy_timeout_seconds: float = 0.2,
+        deadline_seconds: float = 5.0,
+        look_only: bool = False,
+        process: ProcessId | None = None,
     ) -> Self:
         """Return a store that is ready: created where it is missing, and migrated to this version's schema.
 
@@ -107,16 +155,48 @@ class Store:
             busy_timeout_seconds: As for the class.
             deadline_seconds: As for the class.
             look_only: As for the class.
+            process: As for the class.
 
         Raises:
             StoreUnavailableError: It can't be reached, created, read or written.
             StoreVersionError: A newer version of the plugin wrote it, or an older one and it is only looked at.
         """
         store = cls(
-            url, busy_timeout_seconds=busy_timeout_seconds, deadline_seconds=deadline_seconds, look_only=look_only
+            url,
+            busy_timeout_seconds=busy_timeout_seconds,
+            deadline_seconds=deadline_seconds,
+            look_only=look_only,
+            process=process,
         )
         store._connections.session()
         return store
+
+    @classmethod
+    def in_memory(cls, clock: Callable[[], float] = time.time, *, process: ProcessId | None = None) -> Self:
+        """Return a new store in memory, for one thread: what a simulation works with.
+
+        Args:
+            clock: The database's clock, Unix seconds.
+            process: As for the class.
+        """
+        store = cls.__new__(cls)
+        store._begin_with(MemoryConnections(clock), process)
+        store._connections.session()
+        return store
+
+    @property
+    def process(self) -> ProcessId:
+        """The process that it belongs to; a forked child gets a new one."""
+        if self._process is None or self._process_pid != os.getpid():
+            self._process, self._process_pid = ProcessId.new(), os.getpid()
+        return self._process
+
+    def identity(self) -> StoreIdentity:
+        """Return which store it is and its revision: one cheap read, to see whether something changed."""
+        rows = self._connections.execute(select(store_row))
+        if not rows:
+            raise StoreError("the store has lost its identity", where=self.url, hint="Restore it from a backup.")
+        return StoreIdentity(rows[0].id, rows[0].revision)
 
     @contextmanager
     def transaction(self) -> Iterator[Transaction]:
@@ -126,39 +206,37 @@ class Store:
             StoreUnavailableError: The store can't be used, or stayed locked longer than the busy timeout.
             RuntimeError: This thread has one open.
         """
-        session = self._connections.begin()
+        process = self.process
+        with self._opened(reads=False) as transaction:
+            yield transaction
+        if transaction.is_introduced:
+            self._introduced = process.id
+
+    @contextmanager
+    def reading(self) -> Iterator[Transaction]:
+        """Open a transaction that only reads, and so takes no lock and waits for nobody.
+
+        Raises:
+            StoreUnavailableError: The store can't be used.
+            RuntimeError: This thread has one open.
+        """
+        with self._opened(reads=True) as transaction:
+            yield transaction
+
+    @contextmanager
+    def _opened(self, *, reads: bool) -> Iterator[Transaction]:
+        process, connections = self.process, self._connections
+        session = connections.begin(reads=reads)
         try:
-            yield Transaction(session, self._connections.statements, self._connections.target.backend)
+            transaction = Transaction(
+                session, connections.statements, connections.target.backend, process, self._introduced == process.id, reads
+            )
+            yield transaction
+            transaction.complete()
             session.commit()
         except BaseException:
-            self._connections.rollback(session)
+            connections.rollback(session)
             raise
-
-    def mark_lost_runs(self) -> tuple[str, ...]:
-        """Mark the runs that a dead process of this host left behind.
-
-        Costs one small query when there are none.
-
-        Returns:
-            Ids of the runs that were marked.
-        """
-        here = host()
-        sql = self._connections.statements
-        processes = self._connections.session().query(sql.running_processes, {"of_host": here})
-        dead = [
-            {"of_host": here, "of_pid": process.pid, "of_process_started_at": process.process_started_at}
-            for process in processes
-            if not is_alive(process.pid, process.process_started_at)
-        ]
-        if not dead:
-            return ()
-        lost: list[str] = []
-        with self.transaction():
-            session = self._connections.session()
-            for process in dead:
-                lost += (row.run_id for row in session.query(sql.runs_of_process, process))
-                session.write(sql.mark_lost, process)
-        return tuple(lost)
 
     # --- reading for people
 
@@ -242,23 +320,14 @@ class Store:
         query = _only(change, workflow, team_id).order_by(change.c.id)
         return [change_of(row) for row in self._connections.execute(query)]
 
-    def observations(self, experiment_id: str, phase: Phase) -> list[Observation]:
-        """Return all observations of a phase of an experiment, in order."""
-        query = (
-            select(run)
-            .where(run.c.experiment_id == experiment_id, run.c.phase == phase, run.c.observed.is_not(None))
-            .order_by(run.c.observed)
+    def observations(self, experiment_id: str, phase: Phase, *, up_to: int | None = None) -> list[Observation]:
+        """Return the observations of a phase of an experiment in order, none after the order `up_to`."""
+        query = select(run).where(
+            run.c.experiment_id == experiment_id, run.c.phase == phase, run.c.observed.is_not(None)
         )
-        return [observation_of(row) for row in self._connections.execute(query)]
-
-    def assignments(self, experiment_id: str) -> list[Assignment]:
-        """Return all assignments of an experiment, by phase and index."""
-        query = (
-            select(assignment)
-            .where(assignment.c.experiment_id == experiment_id)
-            .order_by(assignment.c.phase, assignment.c.position)
-        )
-        return [assignment_of(row) for row in self._connections.execute(query)]
+        if up_to is not None:
+            query = query.where(run.c.observed <= up_to)
+        return [observation_of(row) for row in self._connections.execute(query.order_by(run.c.observed))]
 
     def faults(self) -> list[Fault]:
         """Return the recorded faults, oldest first."""
@@ -269,8 +338,8 @@ class Store:
         """Return how much there is of each.
 
         Returns:
-            `teams`, `runs` and of them `runs_running`, `runs_finished`, `runs_lost`; `experiments` and of them
-            `experiments_open` (running or watched); `assignments`, `observations`, `changes`, `faults`.
+            `teams`, `runs` and of them `runs_running`, `runs_finished`, `runs_lost`, `runs_late`; `experiments` and of them
+            `experiments_open` (running or watched); `observations`, `changes`, `faults`.
         """
         by_status = self._by_status(run)
         by_status.pop(OBSERVED, None)
@@ -278,12 +347,12 @@ class Store:
         counts = {
             "teams": self._count(select(func.count()).select_from(team).where(team.c.version > 0)),
             "runs": sum(by_status.values()),
-            **{f"runs_{status}": by_status.get(status, 0) for status in ("running", "finished", "lost")},
+            **{f"runs_{status}": by_status.get(status, 0) for status in get_args(RunStatus)},
             "experiments": sum(experiments.values()),
             "experiments_open": experiments.get("running", 0) + experiments.get("watched", 0),
         }
         counts["observations"] = self._count(select(func.count(run.c.observed)))
-        tables = {"assignments": assignment, "changes": change, "faults": fault}
+        tables = {"changes": change, "faults": fault}
         return counts | {name: self._count(select(func.count()).select_from(table)) for name, table in tables.items()}
 
     def _count(self, query: Select[Any]) -> int:

@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import Final
 
 from sqlalchemy import (
+    BigInteger,
     Boolean,
     Column,
     Double,
@@ -21,11 +22,11 @@ from sqlalchemy import (
     PrimaryKeyConstraint,
     Table,
     Text,
-    UniqueConstraint,
+    false,
     text,
 )
 
-HEAD: Final = "0003"
+HEAD: Final = "0004"
 """Revision of the newest migration. Revisions are numbers, so a greater one is a newer one."""
 
 VERSION_TABLE: Final = "autotune_alembic_version"
@@ -46,8 +47,22 @@ def _integer(name: str, *, optional: bool = False) -> Column[int]:
     return Column(name, Integer, nullable=optional)
 
 
+def _count(name: str, *, optional: bool = False, start: str | None = None) -> Column[int]:
+    return Column(name, BigInteger, nullable=optional, server_default=None if start is None else text(start))
+
+
 def _flag(name: str) -> Column[bool]:
     return Column(name, Boolean, nullable=False)
+
+
+store_row: Final = Table(
+    "autotune_store",
+    metadata,
+    _text("id"),
+    _count("revision"),
+    PrimaryKeyConstraint("id", name="pk_autotune_store"),
+)
+"""One row: which store this is, and how often the state of any team was saved."""
 
 
 team: Final = Table(
@@ -62,7 +77,10 @@ team: Final = Table(
     _text("experiment_id", optional=True),
     _flag("paused"),
     _number("updated_at"),
+    _count("revision", start="0"),
+    Column("wants_control", Boolean, nullable=False, server_default=false()),
     PrimaryKeyConstraint("workflow", "team_id", name="pk_autotune_team"),
+    Index("ix_autotune_team_revision", "revision"),
     sqlite_with_rowid=False,
 )
 """One row a team: the state that its next run starts from."""
@@ -95,21 +113,6 @@ experiment: Final = Table(
     Index("ix_autotune_experiment_team", "workflow", "team_id", "created_at", "id"),
 )
 
-assignment: Final = Table(
-    "autotune_assignment",
-    metadata,
-    _text("experiment_id"),
-    _text("phase"),
-    _integer("position"),
-    _text("arm"),
-    _text("unit"),
-    _text("run_id"),
-    PrimaryKeyConstraint("experiment_id", "phase", "position", name="pk_autotune_assignment"),
-    UniqueConstraint("experiment_id", "phase", "unit", name="uq_autotune_assignment_unit"),
-    sqlite_with_rowid=False,
-)
-"""Append-only. `position` is the model's `index`."""
-
 run: Final = Table(
     "autotune_run",
     metadata,
@@ -118,9 +121,6 @@ run: Final = Table(
     _text("team_id"),
     _text("status"),
     _number("started_at"),
-    _text("host"),
-    _integer("pid"),
-    _number("process_started_at"),
     _text("spec"),
     _text("entry"),
     _text("parent_id", optional=True),
@@ -143,14 +143,25 @@ run: Final = Table(
     _text("tokens", optional=True),
     _integer("tool_calls", optional=True),
     _integer("observed", optional=True),
+    _text("process", optional=True),
+    _text("stream", optional=True),
+    _count("number", optional=True),
+    _number("grade_until", optional=True),
     PrimaryKeyConstraint("run_id", name="pk_autotune_run"),
     Index("ix_autotune_run_started", "started_at", "run_id"),
     Index("ix_autotune_run_team", "workflow", "team_id", "started_at", "run_id"),
     Index(
         "ix_autotune_run_running",
-        "host",
+        "process",
         sqlite_where=text("status = 'running'"),
         postgresql_where=text("status = 'running'"),
+    ),
+    Index("ix_autotune_run_number", "workflow", "team_id", "number", unique=True),
+    Index(
+        "ix_autotune_run_untaken",
+        *("workflow", "team_id", "started_at", "run_id"),
+        sqlite_where=text("status = 'finished' AND number IS NULL"),
+        postgresql_where=text("status = 'finished' AND number IS NULL"),
     ),
     Index(
         "ix_autotune_run_observed",
@@ -162,12 +173,55 @@ run: Final = Table(
 )
 """One row a run. What is known only at its end is null until then.
 
-`observed` is the `order` of its observation, `position` the `index`. A row of status `OBSERVED` is an observation
-whose run this store never saw: a list of runs leaves it out.
+`number` is its place among the finished runs of its team, null before a judge took it; `grade_until` how long a judge
+waits for its late score. `observed` is the `order` of its observation, `position` the `index`. `process` is null for a
+run that another store or version wrote. A row of status `OBSERVED` is an observation whose run this store never saw: a
+list of runs leaves it out.
 """
 
 OBSERVED: Final = "observed"
 """Status of a run that is known by its observation alone."""
+
+process: Final = Table(
+    "autotune_process",
+    metadata,
+    _text("id"),
+    _text("host"),
+    _integer("pid"),
+    _number("started_at"),
+    _number("beat_at"),
+    Column("drained", Integer, nullable=False, server_default=text("0")),
+    Column("ended", Boolean, nullable=False, server_default=false()),
+    PrimaryKeyConstraint("id", name="pk_autotune_process"),
+)
+"""One row a process. `beat_at` is its last sign of life by the database's clock, `drained` the lines of its journal that
+are stored."""
+
+stream: Final = Table(
+    "autotune_stream",
+    metadata,
+    _text("experiment_id"),
+    _text("phase"),
+    _text("name"),
+    _count("next_index"),
+    _text("process", optional=True),
+    PrimaryKeyConstraint("experiment_id", "phase", "name", name="pk_autotune_stream"),
+)
+"""The streams of arms of an experiment's phase, and which process goes on with each."""
+
+lease: Final = Table(
+    "autotune_lease",
+    metadata,
+    _text("workflow"),
+    _text("team_id"),
+    _text("holder"),
+    _count("fence"),
+    _number("expires_at"),
+    _count("judged", start="0"),
+    PrimaryKeyConstraint("workflow", "team_id", name="pk_autotune_lease"),
+)
+"""Who judges a team, until when by the database's clock. `fence` counts the holders, `judged` is the number of the last
+run that was judged."""
 
 change: Final = Table(
     "autotune_change",

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Final
 
-from attrs import evolve
+from attrs import evolve, frozen
 
-from .._model.experiment import Assignment, Change, Experiment, Phase, TeamState, may_follow
+from .._model.experiment import Change, Experiment, Phase, TeamState, may_follow
+from .._model.process import ProcessId
 from .._model.run import Observation, PlannedRun, RunStart, TeamRun
-from ..errors import AutotuneError, StaleStateError, StoreError
-from .connections import this_process
-from .failures import is_duplicate
+from ..errors import AutotuneError, LeaseLostError, StaleStateError, StoreError
 from .rows import (
-    assignment_of,
-    assignment_values,
+    at_least_zero,
     change_of,
     change_values,
     changed_columns,
@@ -26,13 +25,37 @@ from .rows import (
     remembered_team,
     run_values,
     start_values,
+    team_state,
     team_values,
     unknown_run_values,
 )
 from .session import Session
 from .statements import PROGRESS, Statements
 
+SILENT_SECONDS: Final = 60.0
+"""After so many seconds without a sign of life a process counts as dead."""
+
 _LONGEST_FAULT: Final = 300
+_NO_END: Final = 2**62
+
+TeamKey = tuple[str, str]
+"""`(workflow, team_id)`."""
+
+
+_NOBODY: Final = {"holder": "", "fence": 0, "expires_at": 0.0, "judged": 0}
+
+
+@frozen
+class Lease:
+    """The right to judge a team for a while.
+
+    Attributes:
+        fence: Counts the holders of the team's lease; what its holder writes is checked against it.
+        judged: Number of the last run that was judged.
+    """
+
+    fence: int
+    judged: int
 
 
 class Transaction:
@@ -42,28 +65,45 @@ class Transaction:
         session: The session, with its transaction open.
         statements: What it runs.
         backend: `sqlite` or `postgresql`.
+        process: The process that it belongs to.
+        is_introduced: Whether the store knows that process.
+        reads: Whether it only reads, and so locks nothing.
+
+    Attributes:
+        is_introduced: Whether the store knows the process once this transaction is committed.
     """
 
-    def __init__(self, session: Session, statements: Statements, backend: str) -> None:
+    def __init__(
+        self,
+        session: Session,
+        statements: Statements,
+        backend: str,
+        process: ProcessId,
+        is_introduced: bool,
+        reads: bool = False,
+    ) -> None:
+        self.is_introduced = is_introduced
         self._query = session.query
         self._write = session.write
         self._sql = statements
-        self._locks_rows = backend == "postgresql"
-        self._locked: set[str | None] = set()  # experiments whose team is locked by this transaction
+        self._reads = reads
+        self._locks_rows = backend == "postgresql" and not reads
+        self._process = process
+        self._next_indexes: dict[tuple[str, str, str], int] = {}
+
+    # --- teams and experiments
 
     def team(self, workflow: str, team_id: str) -> TeamState:
         """Return the state of a team and lock the team; version 0 and empty when it was never saved."""
         key = {"of_workflow": workflow, "of_team_id": team_id}
-        rows = self._query(self._sql.team, key)
+        rows = self._query(self._sql.read_team if self._reads else self._sql.team, key)
         if not rows and self._locks_rows:
             self._make_lockable(workflow, team_id)
             rows = self._query(self._sql.team, key)
-        state = remembered_team(rows[0]) if rows else TeamState(workflow, team_id)
-        self._locked.add(state.experiment_id)
-        return state
+        return remembered_team(rows[0]) if rows else TeamState(workflow, team_id)
 
     def save_team(self, state: TeamState) -> TeamState:
-        """Write the state of a team and return it with its new version.
+        """Write the state of a team and return it with its new version and revision.
 
         Raises:
             StaleStateError: It is of another version than the stored one.
@@ -72,19 +112,32 @@ class Transaction:
         of = {"of_workflow": state.workflow, "of_team_id": state.team_id, "of_version": state.version}
         written = self._write(self._sql.update_team, {**values, **of})
         if not written and state.version == 0:
-            written = self._write(self._sql.insert_team, values)
+            written = self._write(self._sql.insert_team, {**values, "revision": 0})
         if not written:
             raise StaleStateError(
                 f"the state of team {state.team_id!r} in workflow {state.workflow!r} changed after version "
                 f"{state.version} was read",
                 hint="Read it again and repeat.",
             )
-        return evolve(state, version=state.version + 1)
+        # Only now: who locks the row of the store before that of a team could wait for one who does the reverse.
+        self._write(self._sql.count_revision, {})
+        revision: int = self._query(self._sql.revision, {})[0].revision
+        self._write(self._sql.set_revision, {**of, "revision": revision})
+        return evolve(state, version=state.version + 1, revision=revision)
+
+    def changed_teams(self, after_revision: int) -> list[TeamState]:
+        """Return the teams that were saved after a revision of the store, by revision."""
+        return [team_state(row) for row in self._query(self._sql.changed_teams, {"after": after_revision})]
 
     def experiment(self, experiment_id: str) -> Experiment | None:
         """Return an experiment, or None when there is none of this id."""
         rows = self._query(self._sql.experiment, {"of_id": experiment_id})
         return remembered_experiment(rows[0]) if rows else None
+
+    def open_experiments(self, ids: Iterable[str]) -> list[Experiment]:
+        """Return those of some experiments that runs take part in."""
+        found = (self.experiment(one) for one in ids)
+        return [one for one in found if one is not None and one.is_open]
 
     def experiments_of(self, workflow: str, team_id: str) -> list[Experiment]:
         """Return the experiments of a team, oldest first."""
@@ -120,65 +173,232 @@ class Transaction:
             raise StoreError(f"experiment {experiment.id} can't change its {', '.join(fixed)}: start a new experiment")
         self._write(self._sql.update_experiment, {"of_id": experiment.id, **values})
 
-    def assignment_of_unit(self, experiment_id: str, phase: Phase, unit: str) -> Assignment | None:
-        """Return what a unit was assigned to, or None."""
-        of = {"of_experiment_id": experiment_id, "of_phase": phase, "of_unit": unit}
-        rows = self._query(self._sql.assignment, of)
-        return assignment_of(rows[0]) if rows else None
+    # --- runs
 
-    def next_index(self, experiment_id: str, phase: Phase) -> int:
-        """Return the index of the next assignment, from 0."""
-        self._lock_team_of(experiment_id)
+    def start_run(self, start: RunStart, planned: PlannedRun, process_id: str | None = None) -> None:
+        """Write that a run started; of one that is running already, only its plan.
+
+        Args:
+            start: The run.
+            planned: Its plan.
+            process_id: The process that runs it; None for this one.
+        """
+        if process_id is None:
+            self._introduce()
+            process_id = self._process.id
+        self._write(self._sql.start_run, start_values(start, planned, process_id))
+        if planned.assignment is not None:
+            one = planned.assignment
+            stream = one.experiment_id, one.phase, one.stream
+            self._next_indexes[stream] = max(one.index + 1, self._next_indexes.get(stream, 0))
+
+    def finish_run(self, run: TeamRun, process_id: str | None = None, grade_seconds: float | None = None) -> bool:
+        """Write what a run was and return True, or False when it had been written before.
+
+        Args:
+            run: The run.
+            process_id: The process that ran it; None for this one.
+            grade_seconds: How long a judge waits for a late score, in seconds; None when there will be none.
+        """
+        values = run_values(run, self._process.id if process_id is None else process_id)
+        return self._write(self._sql.finish_run, {**values, "grade_seconds": grade_seconds}) > 0
+
+    def import_run(self, run: TeamRun) -> bool:
+        """Write a finished run of another store, as `finish_run` does; it is never observed by being numbered."""
+        return self._write(self._sql.finish_run, {**run_values(run, None), "grade_seconds": None}) > 0
+
+    def grade_run(self, run_id: str, score: float, cost_usd: float | None) -> bool:
+        """Write the late score and the cost of a run that ended, and let it be judged.
+
+        Returns:
+            False, and nothing changes, when it was judged by what it had, or has not ended.
+        """
+        what = f"run {run_id}"
+        values = {
+            "of_run_id": run_id,
+            "score": at_least_zero("score", score, what),
+            "cost_usd": None if cost_usd is None else at_least_zero("cost_usd", cost_usd, what),
+        }
+        return self._write(self._sql.grade_run, values) > 0
+
+    def runs_of(self, workflow: str, team_id: str, limit: int, up_to: int | None = None) -> list[TeamRun]:
+        """Return the numbered runs of a team, newest first, at most `limit`, none after the number `up_to`."""
+        of = {"of_workflow": workflow, "of_team_id": team_id, "most": limit}
+        rows = self._query(self._sql.runs_of, {**of, "up_to": _NO_END if up_to is None else up_to})
+        return [remembered_run(row) for row in rows]
+
+    def runs_after(self, workflow: str, team_id: str, number: int, limit: int) -> list[TeamRun]:
+        """Return the runs of a team that follow a number, by number, at most `limit`."""
+        of = {"of_workflow": workflow, "of_team_id": team_id, "after": number, "most": limit}
+        return [remembered_run(row) for row in self._query(self._sql.runs_after, of)]
+
+    # --- streams of arms
+
+    def take_stream(
+        self, experiment_id: str, phase: Phase, *, block: int, silent_seconds: float = SILENT_SECONDS
+    ) -> tuple[str, int]:
+        """Take the lowest free stream of arms for this process.
+
+        Args:
+            experiment_id: The experiment.
+            phase: Its phase.
+            block: Length of a block, at whose boundary the stream of a dead process goes on.
+            silent_seconds: How long a process must have been silent to be dead.
+
+        Returns:
+            The name of the stream, and the index to go on at.
+        """
+        self._introduce()
         of = {"of_experiment_id": experiment_id, "of_phase": phase}
-        last: int | None = self._query(self._sql.last_position, of)[0].last
-        return 0 if last is None else last + 1
+        while True:
+            slots = self._query(self._sql.streams, {**of, "silent_seconds": silent_seconds})
+            numbered = {int(slot.name): slot for slot in slots if slot.name.isdecimal()}
+            for _, slot in sorted(numbered.items()):
+                if slot.is_taken:
+                    continue
+                index = slot.next_index if slot.process is None else -(-slot.next_index // block) * block
+                values = {"process": self._process.id, "next_index": index}
+                seen = {"of_name": slot.name, "of_process": slot.process or ""}
+                if self._write(self._sql.take_stream, {**of, **values, **seen}):
+                    return slot.name, index
+            name = str(max(numbered, default=-1) + 1)
+            new = {"experiment_id": experiment_id, "phase": phase, "name": name, "next_index": 0}
+            if self._write(self._sql.insert_stream, {**new, "process": self._process.id}):
+                return name, 0
 
-    def add_assignment(self, assignment: Assignment) -> None:
-        """Append an assignment.
+    def give_back_stream(self, experiment_id: str, phase: Phase, name: str, next_index: int) -> None:
+        """Let another process go on with a stream; nothing when this process does not hold it any more."""
+        of = {"of_experiment_id": experiment_id, "of_phase": phase, "of_name": name, "of_process": self._process.id}
+        self._write(self._sql.give_back_stream, {**of, "index": next_index})
+
+    # --- processes
+
+    def beat(self, process: ProcessId | None = None) -> None:
+        """Write a sign of life of a process, by the database's clock; None for this one."""
+        of = self._process if process is None else process
+        values = {"id": of.id, "host": of.host, "pid": of.pid, "started_at": of.started_at}
+        self._write(self._sql.beat, values)
+        if of.id == self._process.id:
+            self.is_introduced = True
+
+    def end_process(self, process_id: str) -> None:
+        """Write that a process ended: what it did not finish is lost, and what it took is free."""
+        self._write(self._sql.end_process, {"of_id": process_id})
+
+    def mark_lost(self, silent_seconds: float = SILENT_SECONDS) -> tuple[str, ...]:
+        """Mark the running runs of processes that ended, were never seen, or were silent so long.
+
+        Returns:
+            Ids of the runs that were marked.
+        """
+        rows = self._query(self._sql.lost_runs, {"silent_seconds": silent_seconds})
+        return tuple(row.run_id for row in rows if self._write(self._sql.mark_lost, {"of_run_id": row.run_id}))
+
+    def drained(self, process_id: str) -> int:
+        """Return how many lines of a process's journal are stored."""
+        rows = self._query(self._sql.drained, {"of_id": process_id})
+        return rows[0].drained if rows else 0
+
+    def set_drained(self, process_id: str, line: int) -> None:
+        """Write how many lines of a process's journal are stored; they never become fewer."""
+        unknown = {"host": "", "pid": 0, "started_at": 0.0, "beat_at": 0.0}
+        self._write(self._sql.set_drained, {"id": process_id, "drained": line, **unknown})
+
+    # --- judging
+
+    def take_lease(self, workflow: str, team_id: str, holder: str, seconds: float) -> Lease | None:
+        """Take or renew the lease of a team, or return None while another holds it.
+
+        Args:
+            workflow: Workflow name.
+            team_id: Team step id.
+            holder: Who takes it.
+            seconds: For how long, by the database's clock.
+        """
+        new = {"workflow": workflow, "team_id": team_id, "holder": holder, "fence": 1, "judged": 0}
+        if not self._write(self._sql.take_lease, {**new, "seconds": seconds}):
+            return None
+        row = self._lease(workflow, team_id)
+        return Lease(row.fence, row.judged)
+
+    def check_lease(self, workflow: str, team_id: str, holder: str, fence: int) -> None:
+        """Make sure that a lease is still held, and stays so until the transaction ends.
 
         Raises:
-            StaleStateError: Its index or its unit is taken.
+            LeaseLostError: Another took it.
         """
-        self._lock_team_of(assignment.experiment_id)
-        try:
-            self._write(self._sql.insert_assignment, assignment_values(assignment))
-        except StoreError as error:
-            if not is_duplicate(error.__cause__):
-                raise
-            raise StaleStateError(
-                f"index {assignment.index} or unit {assignment.unit!r} of experiment {assignment.experiment_id} "
-                f"({assignment.phase}) is taken",
-                hint="Ask for the assignment of the unit and for the next index in the same transaction.",
-            ) from error
+        row = self._lease(workflow, team_id)
+        if row is None or (row.holder, row.fence) != (holder, fence):
+            raise LeaseLostError(
+                f"team {team_id!r} in workflow {workflow!r} is judged by another process now",
+                hint="Nothing is lost: the other process judges the same runs.",
+            )
 
-    def start_run(self, start: RunStart, planned: PlannedRun) -> None:
-        """Write that a run started in this process; of one that is running already, only its plan."""
-        self._write(self._sql.start_run, start_values(start, planned, this_process()))
+    def save_judged(self, workflow: str, team_id: str, number: int) -> None:
+        """Write the number of the last run that was judged."""
+        self._write(self._sql.save_judged, {"of_workflow": workflow, "of_team_id": team_id, "judged": number})
 
-    def finish_run(self, run: TeamRun) -> bool:
-        """Write what a run was and return True, or False when it had been written before."""
-        return self._write(self._sql.finish_run, run_values(run, this_process())) > 0
+    def give_back_lease(self, workflow: str, team_id: str, holder: str, fence: int) -> None:
+        """Let another take the lease at once; nothing when it is not held any more."""
+        of = {"of_workflow": workflow, "of_team_id": team_id, "of_holder": holder, "of_fence": fence}
+        self._write(self._sql.give_back_lease, {**of, "holder": "", "expires_at": 0.0})
+
+    def number_runs(self, workflow: str, team_id: str, most: int) -> int:
+        """Give the next numbers of a team to runs that ended, in the order of their starts.
+
+        Runs of an experiment that were not cancelled become its observations.
+
+        Args:
+            workflow: Workflow name.
+            team_id: Team step id.
+            most: At most so many.
+
+        Returns:
+            How many got a number.
+        """
+        of = {"of_workflow": workflow, "of_team_id": team_id}
+        self._write(self._sql.insert_lease, {**_NOBODY, "workflow": workflow, "team_id": team_id})
+        last = self._lease(workflow, team_id).judged  # locks it: numbers are given by one at a time
+        rows = self._query(self._sql.untaken, {**of, "most": most})
+        if not rows:
+            return 0
+        last = max(last, self._query(self._sql.last_number, of)[0].last or 0)
+        for experiment_id in {row.experiment_id for row in rows if row.experiment_id is not None}:
+            orders = self._query(self._sql.last_order, {"of_experiment_id": experiment_id})
+            last = max(last, orders[0].last or 0)
+        for number, row in enumerate(rows, last + 1):
+            takes_part = row.experiment_id and row.phase and row.process is not None and not row.cancelled
+            values = {"of_run_id": row.run_id, "number": number, "order": number if takes_part else None}
+            self._write(self._sql.number_run, values)
+        return len(rows)
+
+    def untaken(self, keys: Iterable[TeamKey]) -> list[TeamKey]:
+        """Return those of some teams that have runs to be numbered."""
+        found = self._sql.has_untaken
+        return [key for key in keys if self._query(found, {"of_workflow": key[0], "of_team_id": key[1]})]
+
+    def observations(
+        self, experiment_id: str, phase: Phase, after_order: int = 0, up_to: int | None = None
+    ) -> list[Observation]:
+        """Return the observations of a phase in order, those after `after_order` and none after `up_to`."""
+        of = {"of_experiment_id": experiment_id, "of_phase": phase, "after": after_order}
+        rows = self._query(self._sql.observations, {**of, "up_to": _NO_END if up_to is None else up_to})
+        return [observation_of(row) for row in rows]
 
     def add_observation(self, experiment_id: str, phase: Phase, observation: Observation) -> None:
-        """Append the observation of a run to those of an experiment; nothing when the run was observed before."""
-        self._lock_team_of(experiment_id)
+        """Append an observation of another store to an experiment; nothing when its run was observed before."""
+        experiment = self.experiment(experiment_id)
+        team = ("", "")
+        if experiment is not None:
+            team = experiment.workflow, experiment.team_id
+            self._lock_team(*team)
         values = observation_values(experiment_id, phase, observation)
         of = {"of_experiment_id": experiment_id, "of_run_id": observation.run_id}
         if not self._write(self._sql.observe_run, {**of, **values}):
-            experiment = self.experiment(experiment_id)
-            team = ("", "") if experiment is None else (experiment.workflow, experiment.team_id)
-            bare = unknown_run_values(observation.run_id, *team, this_process())
+            bare = unknown_run_values(observation.run_id, *team)
             self._write(self._sql.insert_observed, {**of, **bare, **values})
 
-    def observations(self, experiment_id: str, phase: Phase, after_order: int = 0) -> list[Observation]:
-        """Return the observations of a phase in order, those after `after_order`."""
-        of = {"of_experiment_id": experiment_id, "of_phase": phase, "after": after_order}
-        return [observation_of(row) for row in self._query(self._sql.observations, of)]
-
-    def runs_of(self, workflow: str, team_id: str, limit: int) -> list[TeamRun]:
-        """Return the finished runs of a team, newest first, at most `limit`."""
-        of = {"of_workflow": workflow, "of_team_id": team_id, "most": limit}
-        return [remembered_run(row) for row in self._query(self._sql.finished_runs, of)]
+    # --- history and faults
 
     def add_change(self, change: Change) -> int:
         """Append to the history and return the entry's id; the id it carries is ignored."""
@@ -211,15 +431,24 @@ class Transaction:
         values = {"place": where, "error_class": kind, "error": shown, "times": times, "first_at": at, "last_at": at}
         self._write(self._sql.count_fault, values)
 
+    def complete(self) -> None:
+        """Write what is only known at the end of the transaction: how far the streams of the runs got."""
+        for (experiment_id, phase, name), index in sorted(self._next_indexes.items()):
+            of = {"of_experiment_id": experiment_id, "of_phase": phase, "of_name": name}
+            self._write(self._sql.move_stream, {**of, "index": index})
+
     def _lock_team(self, workflow: str, team_id: str) -> None:
         if self._locks_rows:
             self.team(workflow, team_id)
 
-    def _lock_team_of(self, experiment_id: str) -> None:
-        """Make later indexes and orders wait until this transaction has committed its own."""
-        if self._locks_rows and experiment_id not in self._locked:
-            self._query(self._sql.team_of_experiment, {"of_id": experiment_id})
-            self._locked.add(experiment_id)
+    def _lease(self, workflow: str, team_id: str) -> Any:
+        rows = self._query(self._sql.lease, {"of_workflow": workflow, "of_team_id": team_id})
+        return rows[0] if rows else None
+
+    def _introduce(self) -> None:
+        """Make sure that the store knows this process, else all its runs count as lost."""
+        if not self.is_introduced:
+            self.beat()
 
     def _make_lockable(self, workflow: str, team_id: str) -> None:
         """Give a team that was never saved a row to lock: version 0, which counts as never saved."""
