@@ -5,9 +5,9 @@ from __future__ import annotations
 import random
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from attrs import evolve
 
@@ -19,6 +19,7 @@ from victor_autotune_plugin.hookspecs import PlannedRun, RunStart
 from victor_autotune_plugin.storage import Store
 
 SPEC = TeamSpec("flow", "team", "sequential", [MemberSpec(name, "researcher") for name in "abcd"])
+T = TypeVar("T")
 Truth = Callable[[TeamPlan, list[float]], float]
 
 
@@ -30,6 +31,17 @@ def by_formation(plan: TeamPlan, members: list[float]) -> float:
 def no_difference(plan: TeamPlan, members: list[float]) -> float:
     """The truth in which the formation makes no difference."""
     return sum(members)
+
+
+def at_once(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Return what a coroutine returns that waits for nothing."""
+    try:
+        coroutine.send(None)
+    except StopIteration as end:
+        result: T = end.value
+        return result
+    coroutine.close()
+    raise AssertionError("the coroutine waits for something")
 
 
 class Simulation:
@@ -62,13 +74,21 @@ class Simulation:
 
     @property
     def store(self) -> Store:
-        return self.runtime.recorder._opened()
+        return self.runtime.store()
 
     def start(self, task_key: str | None = None) -> tuple[RunStart, PlannedRun]:
+        runtime, loop = self.runtime, self.runtime.loop
+        runtime.look_at_settings()
+        loop.store_work.wants_refresh = True  # a person, or another process, may have changed something
+        loop.run_until_idle()
         event = RunStart(uuid.uuid4().hex, self.spec, time.time(), task_key=task_key)
-        planned = self.runtime.hooks.plan(event)
+        missing = loop.missing_stream(event)
+        if missing is not None:
+            loop.store_work.slot_requests.append(missing)
+            loop.run_until_idle()
+        planned = at_once(runtime.hooks.plan(event))
         assert planned is not None
-        self.runtime.hooks.tell("team_run_started", event=event, planned=planned)
+        runtime.hooks.tell("team_run_started", event=event, planned=planned)
         return event, planned
 
     def finish(self, event: RunStart, planned: PlannedRun, **changes: Any) -> TeamRun:
@@ -92,6 +112,7 @@ class Simulation:
             experiment_id=planned.experiment_id,
             arm=planned.arm,
             phase=None if planned.assignment is None else planned.assignment.phase,
+            stream=None if planned.assignment is None else planned.assignment.stream,
             index=None if planned.assignment is None else planned.assignment.index,
             members=[
                 MemberOutcome(m.id, m.role, good, True, s, 1, 0, 2, 900, 200)
@@ -100,9 +121,11 @@ class Simulation:
             tokens=self.tokens,
         )
         run = evolve(run, **changes)
-        priced = self.runtime.hooks.first("price_team_run", run=run)
-        run = run if priced is None else evolve(run, cost_usd=priced.value)
-        self.runtime.hooks.tell("after_team_run", run=run)
+        run = evolve(self.runtime.hooks.valued(run), score=run.score)
+        self.runtime.hooks.tell_built_in("after_team_run", run=run)
+        self.runtime.hooks.grade(run, self.runtime.loop.graded)
+        self.runtime.hooks.flush(5.0)
+        self.runtime.loop.run_until_idle()
         return run
 
     def run(self, task_key: str | None = None, **changes: Any) -> TeamRun:

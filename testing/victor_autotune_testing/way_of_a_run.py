@@ -127,7 +127,7 @@ async def ways(orchestrator: Any, project: Path) -> dict[str, Way]:
         try:
             await run(Tracer())
             if mode == "auto":
-                (key,) = [state.key for state in owner.recorder._opened().teams()]
+                (key,) = [state.key for state in owner.store().teams()]
                 suggestion = OptimizationSuggestion(
                     OptimizationType.FORMATION_SELECTION,
                     OptimizationPriority.HIGH,
@@ -139,7 +139,7 @@ async def ways(orchestrator: Any, project: Path) -> dict[str, Way]:
                     0.1,
                 )
                 settings = owner.resolver.for_team(*key)
-                ManualChanges(owner.recorder, owner.hooks).start_test(key, suggestion, settings, {})
+                ManualChanges(owner.store, owner.hooks).start_test(key, suggestion, settings, {})
             for _ in range(3):  # both arms ran, so their plans are known as text
                 await run(Tracer())
             await run(tracer := Tracer())

@@ -92,7 +92,7 @@ def test_a_chosen_change_goes_with_those_made_after_it(
 ) -> None:
     simulation = simulate(**{"experiment.min_history": 1000})
     simulation.run()
-    manual = ManualChanges(simulation.runtime.recorder, simulation.runtime.hooks)
+    manual = ManualChanges(simulation.runtime.store, simulation.runtime.hooks)
     for plan in (TeamPlan(formation="parallel"), TeamPlan(tool_budget=30), TeamPlan(timeout_seconds=60.0)):
         manual.apply(SPEC.key, plan, "By hand.", evidence={})
     for wrong in ("3", "-4"):
@@ -112,7 +112,7 @@ def test_a_number_that_meant_another_change_in_0_1_is_an_error(
 ) -> None:
     simulation = simulate(**{"experiment.min_history": 1000})
     simulation.run()
-    manual = ManualChanges(simulation.runtime.recorder, simulation.runtime.hooks)
+    manual = ManualChanges(simulation.runtime.store, simulation.runtime.hooks)
     plans = TeamPlan(formation="parallel"), TeamPlan(tool_budget=30), TeamPlan(timeout_seconds=60.0)
     for plan in plans:
         manual.apply(SPEC.key, plan, "By hand.", evidence={})
@@ -133,7 +133,7 @@ def test_a_chosen_change_ends_a_running_test_and_the_latest_does_not(
 ) -> None:
     simulation = simulate(**{"experiment.min_history": 1000})
     simulation.run()
-    manual = ManualChanges(simulation.runtime.recorder, simulation.runtime.hooks)
+    manual = ManualChanges(simulation.runtime.store, simulation.runtime.hooks)
     manual.apply(SPEC.key, TeamPlan(tool_budget=30), "By hand.", evidence={})
     suggestion = OptimizationSuggestion(
         "x", OptimizationPriority.LOW, "Try.", {}, {"formation": "parallel"}, 9, 0.9, 0.1

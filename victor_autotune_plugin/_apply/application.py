@@ -138,7 +138,7 @@ class Application:
         self._suggestion = suggestion
         self._target = target
         self._changed = dict(changed)
-        self._manual = ManualChanges(runtime.recorder, runtime.hooks)
+        self._manual = ManualChanges(runtime.store, runtime.hooks)
 
     def check(self) -> None:
         """Make sure that the change can be made.
@@ -313,7 +313,7 @@ def take_back(runtime: Runtime, one: Optimization, reason: str) -> Change:
         return runtime.manual.roll_back(one.workflow, one.team_id, reason, change_id=one.change_id)
     if one.file is not None:
         _restore(one.file, runtime.project)
-    manual = ManualChanges(runtime.recorder, runtime.hooks)
+    manual = ManualChanges(runtime.store, runtime.hooks)
     key = one.workflow, one.team_id
     return manual.note(key, "rolled_back", reason, evidence={TAKES_BACK: [one.change_id]})
 

@@ -17,8 +17,6 @@ import uuid
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Final
 
-from attrs import evolve
-
 from .. import failsafe
 from .._model.plan import TeamPlan, TeamSpec, plan_as_used, planned_members
 from .._model.run import TeamRun

@@ -13,6 +13,7 @@ from .. import failsafe
 from ..errors import StoreError
 from ..storage.journal import Journal
 from ..storage.snapshot_file import SnapshotFile
+from ..storage.stream_slots import StreamSlots
 from .memory import Memory
 from .snapshot import Snapshot
 from .store_work import SlotRequest
@@ -40,6 +41,7 @@ class FileWork:
         process: ProcessId,
         journal: Journal,
         snapshot_file: SnapshotFile,
+        slots: StreamSlots,
         wall_clock: Callable[[], float],
     ) -> None:
         self.slot_requests: deque[SlotRequest] = deque()
@@ -48,6 +50,7 @@ class FileWork:
         self._process = process
         self._journal = journal
         self._file = snapshot_file
+        self._slots = slots
         self._wall_clock = wall_clock
         self._tasks: deque[Callable[[], None]] = deque()
         self._journal_not_before = float("-inf")
@@ -68,7 +71,7 @@ class FileWork:
         def save() -> None:
             teams, experiments = tuple(snapshot.teams.values()), tuple(snapshot.experiments.values())
             self._file.save(snapshot.store_id, snapshot.revision, self._wall_clock(), teams, experiments)
-            self._file.keep_only(snapshot.experiments)
+            self._slots.keep_only(frozenset(snapshot.experiments))
 
         self._tasks.append(save)
 
@@ -76,8 +79,7 @@ class FileWork:
         """Have the journal removed if nothing was added after this line; called by the store thread."""
 
         def remove() -> None:
-            if self._journal.last_line == last_line:
-                self._journal.remove()
+            self._journal.remove(last_line)
 
         self._tasks.append(remove)
 
@@ -103,10 +105,15 @@ class FileWork:
 
     def close(self) -> None:
         """Give back what came from the file. Raises nothing."""
-        for (experiment_id, phase), slot in self._memory.streams.held().items():
+        for (experiment_id, phase), slot in self._memory.streams.held():
             if slot.source == "file":
-                with failsafe.guard("giving a stream of arms back"):
-                    self._file.give_back(experiment_id, phase, slot.name, slot.next_index)
+                self._slots.give_back(experiment_id, phase, slot.name, slot.next_index)
+        self._slots.close()
+
+    def forget_after_fork(self) -> None:
+        """Close what a forked child has of its parent's files, without a trace in them."""
+        self._journal.forget_after_fork()
+        self._slots.forget_after_fork()
 
     def _write_journal(self, now: float) -> None:
         items = self._core.due(now)
@@ -126,8 +133,17 @@ class FileWork:
 
     def _serve(self, request: SlotRequest) -> None:
         experiment_id, phase = request.key
-        if self._memory.streams.has(request.key):
+        streams = self._memory.streams
+        if streams.has(request.key):
             return
-        taken = self._file.take_slot(experiment_id, phase, request.block, self._process)
-        if taken is not None and not self._memory.streams.hold(request.key, Slot(*taken, "file")):
-            self._file.give_back(experiment_id, phase, *taken)
+        held = streams.of(request.key)
+        if held is not None and held.source == "file" and held.end is not None:
+            end = held.end + request.block
+            if self._slots.reserve(experiment_id, phase, held.name, end):
+                held.end = end
+                return
+        taken = self._slots.take_slot(experiment_id, phase, request.block, self._process)
+        if taken is not None:
+            slot = Slot(taken.name, taken.next_index, "file", taken.end)
+            if not streams.hold(request.key, slot):
+                self._slots.give_back(experiment_id, phase, slot.name, slot.next_index)

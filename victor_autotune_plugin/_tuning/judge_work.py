@@ -107,8 +107,8 @@ class JudgeWork:
 
     @property
     def is_idle(self) -> bool:
-        """Whether no team waits to be judged."""
-        return not self._touched
+        """Whether no team waits to be judged, or none can be."""
+        return not self._touched or self._breaker.is_open
 
     def step(self, now: float) -> float:
         """Judge what is due.
@@ -175,7 +175,7 @@ class JudgeWork:
             if runs:
                 with store.transaction() as transaction:
                     transaction.check_lease(*key, self._holder, lease.fence)
-                    transaction.save_judged(*key, runs[-1].number)
+                    transaction.save_judged(*key, runs[-1].number or 0)
         except LeaseLostError:
             self._let_go(key)
             return False
@@ -223,7 +223,7 @@ class JudgeWork:
                 with store.transaction() as transaction:
                     transaction.check_lease(*run.spec.key, self._holder, lease.fence)
                     changes.write(transaction)
-                    transaction.save_judged(*run.spec.key, run.number)
+                    transaction.save_judged(*run.spec.key, run.number or 0)
             except LeaseLostError:
                 raise
             except StaleStateError as error:  # a person changed the team meanwhile

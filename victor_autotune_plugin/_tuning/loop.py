@@ -26,8 +26,9 @@ from .. import failsafe
 from .._model.plan import TeamSpec
 from .._model.process import ProcessId
 from .._model.run import PlannedRun, RunStart, TeamRun
-from ..storage.journal import EndEntry, GradeEntry, Journal, StartEntry
+from ..storage.journal import FOLDER_NAME, EndEntry, GradeEntry, Journal, StartEntry
 from ..storage.snapshot_file import SnapshotFile
+from ..storage.stream_slots import StreamSlots
 from .breaker import CircuitBreaker
 from .file_work import FileWork
 from .hookmanager import HookManager
@@ -53,8 +54,10 @@ END_SECONDS: Final = 0.07
 SLOT_SECONDS: Final = 0.03
 """How long the first run of a test waits for a stream of arms."""
 
-JOURNALS: Final = "autotune-journal"
-"""Name of the folder of journals, in Victor's folder."""
+_MOST_STEPS: Final = 100_000
+
+GRADE_SECONDS: Final = 30.0
+"""How long the judge waits for the grade of a run; a process that dies meanwhile leaves it with the built-in one."""
 
 
 @frozen
@@ -110,17 +113,19 @@ class TuningLoop:
         self._options = options
         self._clock = clock
         self._items: dict[str, Item] = {}
-        random = Random()  # noqa: S311  # for pauses; the user's own sequence of random numbers is not disturbed
+        random = Random()  # for pauses; the user's own sequence of random numbers is not disturbed
         self.core = WriterCore(CircuitBreaker(random.random), self._lost)
-        self._journal = journal = Journal(folder / JOURNALS, self.process, most_bytes=options.journal_bytes, fsync=options.fsync)
-        self.files = FileWork(self.core, self.memory, self.process, journal, SnapshotFile(folder), wall_clock)
+        journal = Journal(folder / FOLDER_NAME, self.process, most_bytes=options.journal_bytes, fsync=options.fsync)
+        self.files = FileWork(
+            self.core, self.memory, self.process, journal, SnapshotFile(folder), StreamSlots(folder), wall_clock
+        )
         self.store_work = StoreWork(
             open_store,
             self.core,
             self.memory,
             self.process,
             journal,
-            folder / JOURNALS,
+            folder / FOLDER_NAME,
             on_commit=self._committed,
             on_snapshot=self._new_snapshot,
             remove_journal=self._remove_journal,
@@ -141,11 +146,9 @@ class TuningLoop:
 
     async def prepare(self, event: RunStart) -> None:
         """Get a stream of arms for a run that takes part in a test, if the process has none for it yet."""
-        settings = self._settings_of(event)
-        experiment = self.memory.snapshot.open_experiment(event.spec.key) if settings.mode in TESTING else None
-        if experiment is None or self.memory.streams.has((experiment.id, phase_of(experiment))):
+        request = self.missing_stream(event)
+        if request is None:
             return
-        request = SlotRequest.of(experiment)
         if self.core.store_answers:
             self.store_work.slot_requests.append(request)
             self.wake_store()
@@ -153,6 +156,14 @@ class TuningLoop:
             self.files.slot_requests.append(request)
             self.wake_files()
         await request.served.wait(SLOT_SECONDS)
+
+    def missing_stream(self, event: RunStart) -> SlotRequest | None:
+        """Return the request for the stream of arms that a run needs and the process does not have, or None."""
+        settings = self._settings_of(event)
+        experiment = self.memory.snapshot.open_experiment(event.spec.key) if settings.mode in TESTING else None
+        if experiment is None or self.memory.streams.has((experiment.id, phase_of(experiment))):
+            return None
+        return SlotRequest.of(experiment)
 
     def plan(self, event: RunStart) -> PlannedRun:
         """Choose the plan of a run, from memory."""
@@ -166,11 +177,11 @@ class TuningLoop:
     def started(self, event: RunStart, planned: PlannedRun) -> None:
         """Hand over that a run starts; the end tells all of it again, but that it had an arm when its process died."""
         after = NEVER if planned.assignment is None else START_COMMIT_SECONDS
-        self._submit(event.run_id, Item(StartEntry(event, planned), self._clock(), after))
+        self._submit(event.run_id, Item(StartEntry(event, planned, self.process.id), self._clock(), after))
 
     def finished(self, run: TeamRun) -> None:
         """Hand over what a run was."""
-        entry = EndEntry(run, awaits_grade=self._hooks.has_graders)
+        entry = EndEntry(run, GRADE_SECONDS if self._hooks.has_graders else None)
         self._submit(run.run_id, Item(entry, self._clock(), END_COMMIT_SECONDS))
 
     async def durable(self, run_id: str, seconds: float) -> None:
@@ -223,24 +234,23 @@ class TuningLoop:
 
     def run_until_idle(self) -> None:
         """Do what the threads would do, here and now, until nothing is left; for a simulator."""
-        while True:
+        for _ in range(_MOST_STEPS):
             now = self._clock()
             self.store_work.step(now)
             self.files.step(now)
             self.judge_work.step(now)
-            if self.store_work.is_idle and self.judge_work.is_idle and not self.store_work.wants_refresh:
+            if self.is_idle:
                 return
+        raise RuntimeError(f"there was still something to do after {_MOST_STEPS} steps")
 
     @property
     def is_idle(self) -> bool:
         """Whether nothing is left that the threads could do now: what waits for a store that is away is journaled."""
         if not self.core.is_settled:
             return False
-        return self.core.breaker.is_open or (self.store_work.is_idle and self.judge_work.is_idle)
-
-    def forget_after_fork(self) -> None:
-        """Close what a forked child has of its parent's journal, without a trace in it."""
-        self._journal.forget_after_fork()
+        if self.core.breaker.is_open:
+            return True
+        return self.store_work.is_idle and self.judge_work.is_idle and not self.store_work.wants_refresh
 
     def close(self) -> None:
         """Give back what the process holds."""
@@ -254,5 +264,3 @@ class RunsLostError(Exception):
 
 def _nobody() -> None:
     """Wake nobody: a simulator calls the steps itself."""
-
-

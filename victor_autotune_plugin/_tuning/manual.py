@@ -31,9 +31,7 @@ class ManualChanges:
         clock: Unix seconds.
     """
 
-    def __init__(
-        self, store: Callable[[], Store], hooks: HookManager, clock: Callable[[], float] = time.time
-    ) -> None:
+    def __init__(self, store: Callable[[], Store], hooks: HookManager, clock: Callable[[], float] = time.time) -> None:
         self._store = store
         self._hooks = hooks
         self._clock = clock

@@ -13,11 +13,11 @@ from .. import failsafe
 from .._model.experiment import Experiment, TeamState
 from .._model.optimization import OptimizationSuggestion, OptimizationType
 from .._model.plan import TeamPlan
-from .hookmanager import HookManager
 from .changes import Changes
+from .hookmanager import HookManager
 from .record import Record
 from .suggestions import TASK_RUNS, comparable, may_be_retried, new_experiment, reason_to_wait, suggestions
-from .tuner_cache import ReadRuns, TeamRecord, TunerCache
+from .tuner_cache import TeamRecord, TunerCache
 
 if TYPE_CHECKING:
     from .._model.run import TeamRun

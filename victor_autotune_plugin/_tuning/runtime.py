@@ -33,6 +33,9 @@ FIRST_RUN_SECONDS: Final = 0.25
 EXIT_SECONDS: Final = 2.0
 """How long the end of a process may take longer."""
 
+_LOOK_SECONDS: Final = 1.0
+"""How often the file thread looks for edited settings."""
+
 _POLL_SECONDS: Final = 0.002
 _AGAIN_SECONDS: Final = 1.0
 # Settings that can't be read are read again, since a person may have mended them.
@@ -151,7 +154,7 @@ class Runtime:
         from ..storage.location import target_of
 
         url = self._resolver.database_url or default_url(self.project)
-        file = target_of(url, 0.2).file
+        file = target_of(url).file
         return None if file is not None and not file.exists() else Store.open(url, look_only=True)
 
     # --- threads
@@ -175,7 +178,7 @@ class Runtime:
             self.ready.set()
         self.look_at_settings()
         pause = self.loop.files.step(now)
-        return SettingsResolver.LOOK_SECONDS if pause is None else min(pause, SettingsResolver.LOOK_SECONDS)
+        return _LOOK_SECONDS if pause is None else min(pause, _LOOK_SECONDS)
 
     def _judge_step(self, now: float) -> float:
         with breathing():
@@ -203,7 +206,7 @@ class Runtime:
     def after_fork(self) -> None:
         """Work in a forked child: threads, streams, journal and connections are its own, and its parent's stay."""
         snapshot, age = self.loop.memory.snapshot, self.loop.memory.age
-        self.loop.forget_after_fork()
+        self.loop.files.forget_after_fork()
         self.hooks.forget_after_fork()
         self._workers = ()
         self._opening = threading.Lock()

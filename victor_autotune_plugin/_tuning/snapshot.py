@@ -126,4 +126,4 @@ def _assigned(experiment: Experiment, state: TeamState, event: RunStart, streams
     arm = assign(f"{experiment.seed}:{phase}", index, shares_of(experiment), stream=stream)
     if phase == "watch" and state.wants_control:
         arm = CONTROL
-    return Assignment(experiment.id, phase, arm, stream, index)  # type: ignore[arg-type]  # one of the two names
+    return Assignment(experiment.id, phase, arm, stream, index)

@@ -15,7 +15,17 @@ from attrs import frozen
 
 from .. import failsafe
 from ..errors import StoreBusyError, StoreError, StoreUnavailableError, StoreVersionError
-from ..storage.journal import EndEntry, Entry, GradeEntry, Journal, OrphanJournal, StartEntry, orphans, read
+from ..storage.journal import (
+    EndEntry,
+    Entry,
+    GradeEntry,
+    Journal,
+    JournalError,
+    OrphanJournal,
+    StartEntry,
+    orphans,
+    read,
+)
 from .memory import Memory
 from .snapshot import Snapshot, phase_of, shares_of
 from .streams import Key, Slot
@@ -45,9 +55,6 @@ BACKLOG_ROWS: Final = 50
 ORPHANS_SECONDS: Final = 30.0
 """How often journals of dead processes are looked for."""
 
-GRADE_SECONDS: Final = 30.0
-"""How long the judge waits for the grade of a run; a process that dies meanwhile leaves it with the built-in one."""
-
 _VERSION_SECONDS: Final = 60.0
 # A store of a newer version stays so; it is asked again in case a person went back.
 
@@ -69,7 +76,7 @@ class SlotRequest:
     @classmethod
     def of(cls, experiment: Experiment) -> SlotRequest:
         """Return the request for the open phase of an experiment."""
-        from ..experiment import block_length
+        from ..experiment.design import block_length
 
         return cls((experiment.id, phase_of(experiment)), block_length(shares_of(experiment)), Signal())
 
@@ -81,8 +88,7 @@ def write_entry(transaction: Transaction, entry: Entry, process_id: str | None =
         process_id: The process that it is of; None for this one.
     """
     if isinstance(entry, EndEntry):
-        grade_seconds = GRADE_SECONDS if entry.awaits_grade else None
-        transaction.finish_run(entry.run, process_id, grade_seconds=grade_seconds)
+        transaction.finish_run(entry.run, process_id, entry.grade_seconds)
     elif isinstance(entry, StartEntry):
         transaction.start_run(entry.start, entry.planned, process_id)
     elif isinstance(entry, GradeEntry):
@@ -175,7 +181,7 @@ class StoreWork:
         self._silent_seconds = silent_seconds
         self._ready = ready
         self._next_refresh = self._next_beat = self._next_orphans = float("-inf")
-        self._own = _Backlog(process.id, lambda after: read(journal.path, after))
+        self._own = _Backlog(process.id, lambda after: read(journal.path, after) if journal.path.exists() else iter(()))
         self._drained = 0
         self._orphan: tuple[OrphanJournal, _Backlog] | None = None
         self._orphans: Iterator[OrphanJournal] = iter(())
@@ -230,7 +236,7 @@ class StoreWork:
             return
         with failsafe.guard("end of the store"):
             with store.transaction() as transaction:
-                for (experiment_id, phase), slot in self._memory.streams.held().items():
+                for (experiment_id, phase), slot in self._memory.streams.held():
                     if slot.source == "store":
                         transaction.give_back_stream(experiment_id, phase, slot.name, slot.next_index)
                 transaction.end_process(self._process.id)
@@ -350,12 +356,19 @@ class StoreWork:
         if not backlog.drain(store):
             self._orphan = None
             orphan.remove()
+            orphan.close()
         return True
 
     def _next_orphan(self, now: float) -> tuple[OrphanJournal, _Backlog] | None:
         orphan = next(self._orphans, None)
         if orphan is None and now >= self._next_orphans:
             self._next_orphans = now + ORPHANS_SECONDS
-            self._orphans = iter(orphans(self._journals))
+            self._orphans = orphans(self._journals, _report_journal)
             orphan = next(self._orphans, None)
-        return None if orphan is None else (orphan, _Backlog(orphan.process_id, orphan.entries))
+        if orphan is None:
+            return None
+        return orphan, _Backlog(orphan.process, orphan.entries)
+
+
+def _report_journal(text: str) -> None:
+    failsafe.report("journal of another process", JournalError(text))

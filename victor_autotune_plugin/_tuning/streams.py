@@ -10,7 +10,7 @@ from __future__ import annotations
 import uuid
 from collections import OrderedDict
 from collections.abc import Callable, Collection
-from typing import Final
+from typing import Any, Final
 
 from attrs import define
 
@@ -36,11 +36,18 @@ class Slot:
         name: Its name.
         next_index: Place of the next run.
         source: Who gave it, and so gets it back: `store`, `file`, or `fresh` for nobody.
+        end: Place from which on the process must ask before it goes on; None for none.
     """
 
     name: str
     next_index: int = 0
     source: str = "fresh"
+    end: int | None = None
+
+    @property
+    def is_used_up(self) -> bool:
+        """Whether the process must ask before it goes on."""
+        return self.end is not None and self.next_index >= self.end
 
 
 class Streams:
@@ -54,14 +61,26 @@ class Streams:
         self._make_name = make_name
         self._slots: dict[Key, Slot] = {}
         self._tasks: dict[Key, OrderedDict[str, int]] = {}
+        self._replaced: list[tuple[Key, Slot]] = []
 
     def has(self, key: Key) -> bool:
-        """Return whether the process holds a stream for a phase of an experiment."""
-        return key in self._slots
+        """Return whether the process holds a stream for a phase of an experiment, with a place left."""
+        slot = self._slots.get(key)
+        return slot is not None and not slot.is_used_up
+
+    def of(self, key: Key) -> Slot | None:
+        """Return the stream that the process holds, used up or not."""
+        return self._slots.get(key)
 
     def hold(self, key: Key, slot: Slot) -> bool:
         """Hold a stream from now on; return False, and keep the one there is, where the process has one."""
-        return self._slots.setdefault(key, slot) is slot
+        known = self._slots.get(key)
+        if known is not None and not known.is_used_up:
+            return False
+        if known is not None:
+            self._replaced.append((key, known))
+        self._slots[key] = slot
+        return True
 
     def take(self, experiment_id: str, phase: Phase, task_key: str | None) -> tuple[str, int]:
         """Return stream and index of the next run.
@@ -75,26 +94,24 @@ class Streams:
             if again is not None:
                 return f"task:{task_key}", again
         slot = self._slots.get(key)
-        if slot is None:
-            slot = self._slots.setdefault(key, Slot(self._make_name()))
+        if slot is None or slot.is_used_up:  # nobody answered in time
+            slot = Slot(self._make_name())
+            self.hold(key, slot)
         index = slot.next_index
         slot.next_index = index + 1
         return slot.name, index
 
     def drop_all_but(self, experiment_ids: Collection[str]) -> None:
         """Forget the streams of experiments that are not open any more."""
+        held: dict[Key, Any]
         for held in (self._slots, self._tasks):
             for key in [key for key in held if key[0] not in experiment_ids]:
                 held.pop(key, None)
+        self._replaced = [one for one in self._replaced if one[0][0] in experiment_ids]
 
-    def held(self) -> dict[Key, Slot]:
+    def held(self) -> list[tuple[Key, Slot]]:
         """Return the streams, to give them back."""
-        return dict(self._slots)
-
-    def forget(self) -> None:
-        """Hold nothing any more; in a forked child, the streams stay the parent's."""
-        self._slots.clear()
-        self._tasks.clear()
+        return [*self._slots.items(), *self._replaced]
 
     def _came_again(self, key: Key, task_key: str) -> int | None:
         """Count a run of a task; return its place among the repetitions, or None for the first run."""

@@ -228,9 +228,9 @@ class Store:
         process, connections = self.process, self._connections
         session = connections.begin(reads=reads)
         try:
-            transaction = Transaction(
-                session, connections.statements, connections.target.backend, process, self._introduced == process.id, reads
-            )
+            is_known = self._introduced == process.id
+            backend = connections.target.backend
+            transaction = Transaction(session, connections.statements, backend, process, is_known, reads)
             yield transaction
             transaction.complete()
             session.commit()
@@ -338,8 +338,8 @@ class Store:
         """Return how much there is of each.
 
         Returns:
-            `teams`, `runs` and of them `runs_running`, `runs_finished`, `runs_lost`, `runs_late`; `experiments` and of them
-            `experiments_open` (running or watched); `observations`, `changes`, `faults`.
+            `teams`, `runs` and of them `runs_running`, `runs_finished`, `runs_lost`, `runs_late`; `experiments` and of
+            them `experiments_open` (running or watched); `observations`, `changes`, `faults`.
         """
         by_status = self._by_status(run)
         by_status.pop(OBSERVED, None)

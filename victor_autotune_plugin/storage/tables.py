@@ -194,8 +194,8 @@ process: Final = Table(
     Column("ended", Boolean, nullable=False, server_default=false()),
     PrimaryKeyConstraint("id", name="pk_autotune_process"),
 )
-"""One row a process. `beat_at` is its last sign of life by the database's clock, `drained` the lines of its journal that
-are stored."""
+"""One row a process. `beat_at` is its last sign of life by the database's clock, `drained` the lines of its journal
+that are stored."""
 
 stream: Final = Table(
     "autotune_stream",
