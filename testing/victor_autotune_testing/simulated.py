@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 import time
 import uuid
@@ -86,7 +87,9 @@ class Simulation:
         if missing is not None:
             loop.store_work.slot_requests.append(missing)
             loop.run_until_idle()
-        planned = at_once(runtime.hooks.plan(event))
+        asked = runtime.hooks.plan(event)
+        third_party = any(not name.startswith("autotune.") for name in runtime.hooks.names())
+        planned = asyncio.run(asked) if third_party else at_once(asked)
         assert planned is not None
         runtime.hooks.tell("team_run_started", event=event, planned=planned)
         return event, planned
@@ -121,15 +124,21 @@ class Simulation:
             tokens=self.tokens,
         )
         run = evolve(run, **changes)
-        run = evolve(self.runtime.hooks.valued(run), score=run.score)
+        run = evolve(run, cost_usd=self.runtime.hooks.valued(evolve(run, score=1.0)).cost_usd)
         self.runtime.hooks.tell_built_in("after_team_run", run=run)
         self.runtime.hooks.grade(run, self.runtime.loop.graded)
         self.runtime.hooks.flush(5.0)
         self.runtime.loop.run_until_idle()
+        self.runtime.hooks.flush(5.0)
         return run
 
     def run(self, task_key: str | None = None, **changes: Any) -> TeamRun:
         return self.finish(*self.start(task_key), **changes)
+
+    def recover(self) -> None:
+        """Let the time pass after which a store that failed is tried again."""
+        self.runtime.loop.core.breaker.succeeded()
+        self.runtime.loop.judge_work.breaker.succeeded()
 
     def run_until(self, action: str, most: int = 500) -> Change:
         """Run until a change of this kind is the latest; fail when it does not come."""

@@ -15,7 +15,7 @@ from victor_autotune_plugin._tuning.next_test import HISTORY_RUNS
 from victor_autotune_plugin.errors import AutotuneError, StoreUnavailableError
 from victor_autotune_plugin.hookspecs import Change, RunStart, hookimpl
 from victor_autotune_plugin.storage.transaction import Transaction
-from victor_autotune_testing.simulated import SPEC, Simulation, by_formation, no_difference
+from victor_autotune_testing.simulated import SPEC, Simulation, at_once, by_formation, no_difference
 
 PARALLEL = TeamPlan(formation="parallel")
 
@@ -185,12 +185,11 @@ def test_a_promotion_that_could_not_be_written_is_reported_to_nobody(
     with monkeypatch.context() as patched:
         patched.setattr(Transaction, "add_change", broken)
         for _ in range(60):
-            team.runtime.recorder._not_before = 0.0
             team.run()
+            team.recover()
     assert {fault.error for fault in failsafe.seen()} == {"StoreUnavailableError: the disk is full"}
     failsafe.forget()
     assert (watcher.live, team.state().plan) == ([], EMPTY_PLAN)
-    team.runtime.recorder._not_before = 0.0
     team.run_until("promoted", most=1)
     assert watcher.live == [PARALLEL]
 
@@ -232,7 +231,7 @@ def test_a_run_that_was_planned_and_never_started_is_no_exposure(team: Simulatio
     planned = []
     for number in range(8):
         event = RunStart(f"never-{number}", SPEC, 0.0)
-        found = team.runtime.hooks.plan(event)
+        found = at_once(team.runtime.hooks.plan(event))
         assert found is not None
         planned.append(found.arm)
     assert set(planned) == {"control", "treatment"}

@@ -1,4 +1,4 @@
-"""A run is written in one transaction with what follows from it, and without where that fails."""
+"""A run is recorded whatever fails behind it, and is judged later."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from victor_autotune_plugin import failsafe
-from victor_autotune_plugin._tuning.loop import TuningLoop
+from victor_autotune_plugin._tuning.judge_work import JudgeWork
+from victor_autotune_plugin._tuning.judges import Verdicts
 from victor_autotune_plugin._tuning.replay import replay_all
 from victor_autotune_plugin.errors import StoreUnavailableError
 from victor_autotune_plugin.experiment import Judge
@@ -34,13 +35,7 @@ def team(tmp_path: Path) -> Iterator[Simulation]:
 
 
 @pytest.mark.parametrize(
-    ("owner", "name"),
-    [
-        (Judge, "observe"),
-        (TuningLoop, "_conclude"),
-        (TuningLoop, "_learn_ahead"),
-        (TuningLoop, "_settings_to_judge_by"),
-    ],
+    ("owner", "name"), [(Judge, "observe"), (Verdicts, "conclude"), (JudgeWork, "_draw_conclusions")]
 )
 def test_a_run_whose_judgement_fails_is_recorded_and_judged_later(
     team: Simulation, monkeypatch: pytest.MonkeyPatch, owner: type, name: str
@@ -52,7 +47,7 @@ def test_a_run_whose_judgement_fails_is_recorded_and_judged_later(
         patched.setattr(owner, name, broken)
         run = team.run()
     (fault,) = failsafe.seen()
-    assert (fault.where, fault.error) == ("hook after_team_run of 'autotune.judge'", "ZeroDivisionError: ")
+    assert (fault.where, fault.error) == ("judgement of a run", "ZeroDivisionError: ")
     failsafe.forget()
     assert run in team.store.finished_runs()
     (experiment,) = team.experiments()
@@ -61,11 +56,9 @@ def test_a_run_whose_judgement_fails_is_recorded_and_judged_later(
     assert sum(promoted.evidence["runs"].values()) == len(team.store.observations(experiment.id, "test"))
 
 
-def test_a_run_whose_transaction_was_not_committed_waits_and_is_judged_in_the_order_of_the_store(
+def test_a_run_that_could_not_be_committed_waits_in_the_journal_and_is_judged_in_the_order_of_the_store(
     team: Simulation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Meanwhile the run of another process takes the place in the order that the first one had for a moment."""
-
     def full(self: Session) -> None:
         raise StoreUnavailableError("the disk is full")
 
@@ -76,14 +69,17 @@ def test_a_run_whose_transaction_was_not_committed_waits_and_is_judged_in_the_or
     assert {fault.error for fault in failsafe.seen()} == {"StoreUnavailableError: the disk is full"}
     failsafe.forget()
     assert late not in team.store.finished_runs()
+    (journal,) = (tmp_path / ".victor" / "autotune-journal").iterdir()
+    assert late.run_id in journal.read_text()
     elsewhere = Simulation(tmp_path, seed=7)
     early = elsewhere.run()
     elsewhere.close()
-    team.runtime.recorder._not_before = 0.0
+    team.recover()
     promoted = team.run_until("promoted")
+    assert not journal.exists()
     (experiment,) = team.experiments()
     observed = [one.run_id for one in team.store.observations(experiment.id, "test")]
-    assert observed.index(early.run_id) < observed.index(late.run_id)
+    assert {early.run_id, late.run_id} <= set(observed)
     assert sum(promoted.evidence["runs"].values()) == len(observed)
     (replayed,) = replay_all(team.store, [experiment])
     assert replayed.same, replayed.differences

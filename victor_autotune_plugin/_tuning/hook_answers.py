@@ -90,14 +90,12 @@ def _planned(value: Any) -> PlannedRun:
 
 
 def _strategies(value: Any) -> list[Any]:
-    from ..strategies.base import OptimizationStrategy
-
     if not isinstance(value, Sequence) or isinstance(value, str | bytes):
         raise TypeError(f"it must return a sequence of strategies or None, not {type(value).__name__}")
     strategies = list(value)
     for one in strategies:
-        if not isinstance(one, OptimizationStrategy):
-            raise TypeError(f"each strategy must be an OptimizationStrategy, not {type(one).__name__}")
+        if not (isinstance(getattr(one, "name", None), str) and callable(getattr(one, "suggest", None))):
+            raise TypeError(f"each strategy must have a name and a method suggest, as {type(one).__name__} has not")
     return strategies
 
 

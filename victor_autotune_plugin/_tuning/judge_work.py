@@ -92,7 +92,7 @@ class JudgeWork:
         self._holder = holder
         self._on_change = on_change
         self._wall_clock = wall_clock
-        self._breaker = breaker
+        self.breaker = breaker
         self._judges = Judges()
         self._challengers = Challengers()
         self._verdicts = Verdicts(self._judges, self._challengers, wall_clock)
@@ -108,7 +108,7 @@ class JudgeWork:
     @property
     def is_idle(self) -> bool:
         """Whether no team waits to be judged, or none can be."""
-        return not self._touched or self._breaker.is_open
+        return not self._touched or self.breaker.is_open
 
     def step(self, now: float) -> float:
         """Judge what is due.
@@ -120,7 +120,7 @@ class JudgeWork:
             Seconds after which to call again at the latest; 0 for at once.
         """
         store = self._store()
-        left = self._breaker.seconds_left(now)
+        left = self.breaker.seconds_left(now)
         if store is None or left > 0:
             return max(left, 0.05)
         try:
@@ -131,16 +131,26 @@ class JudgeWork:
                     self._touched.popleft()
                 if self._judge_team(store, key):
                     self._touched.append(key)
-            self._breaker.succeeded()
+            self.breaker.succeeded()
         except StoreBusyError as error:
             failsafe.report("judgement", error)
-            self._breaker.failed(now)
+            self.breaker.failed(now)
         except StoreError as error:
             failsafe.report("judgement", error)
-            self._breaker.failed(now)
+            self.breaker.failed(now)
         if self._touched:
-            return self._breaker.seconds_left(now)
+            return self.breaker.seconds_left(now)
         return max(0.0, self._next_poll - now)
+
+    def close(self) -> None:
+        """Let other processes judge the teams that this one judged. Raises nothing."""
+        held, self._held = self._held, {}
+        store = self._store()
+        if store is None or not held:
+            return
+        with failsafe.guard("end of a judge"), store.transaction() as transaction:
+            for key, one in held.items():
+                transaction.give_back_lease(*key, self._holder, one.fence)
 
     def _poll(self, store: Store, now: float) -> None:
         """Find runs that other processes left: their judge may have died."""

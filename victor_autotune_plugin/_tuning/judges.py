@@ -97,14 +97,18 @@ class Verdicts:
         outlook = None
         if passed or not judge.is_final:
             outlook = self._outlook(context, experiment, judge.seen, passed=passed)
-        # What is unclear when a test has used all its runs stays so.
-        is_full = judge.seen >= 2 * experiment.policy.max_runs_per_arm
-        if outlook is not None and (outlook.stop or (outlook.veto and is_full)):
+        if outlook is not None and (outlook.stop or (outlook.veto and self._is_full(context, experiment))):
             self._give_up(context, experiment, outlook, passed=passed)
         elif passed and (outlook is None or not outlook.veto):
             self._promote(context, experiment, judge.verdict())
         elif judge.is_final and not passed:
             self._reject(context, experiment, judge.verdict())
+
+    @staticmethod
+    def _is_full(context: RunContext, experiment: Experiment) -> bool:
+        """Return whether a test has used all its runs; what is unclear then stays so."""
+        runs = len(context.record.observations(experiment.id, "test"))
+        return runs >= 2 * experiment.policy.max_runs_per_arm
 
     def _outlook(
         self, context: RunContext, experiment: Experiment, seen: int, *, passed: bool = False

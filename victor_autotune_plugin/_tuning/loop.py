@@ -254,6 +254,7 @@ class TuningLoop:
 
     def close(self) -> None:
         """Give back what the process holds."""
+        self.judge_work.close()
         self.files.close()
         self.store_work.close()
 

@@ -92,7 +92,7 @@ def _wrong_arms(
         else:
             arm = assign_earlier(seed, one.index, weights)
         if arm != one.arm and not (phase == "watch" and one.arm == CONTROL):
-            yield f"arm of {phase} {one.stream or 'run'} {one.index}".replace("  ", " "), (one.arm, arm)
+            yield f"arm of {phase} {one.stream} {one.index}".replace("  ", " "), (one.arm, arm)
 
 
 def _differ(stored: Mapping[str, Any], made: Mapping[str, Any]) -> bool:

@@ -166,7 +166,7 @@ class Runtime:
         loop = self.loop
         store = Worker("autotune store", loop.store_work.step, self._clock, at_end=loop.store_work.close)
         files = Worker("autotune files", self._files_step, self._clock, at_end=loop.files.close)
-        judge = Worker("autotune judge", self._judge_step, self._clock)
+        judge = Worker("autotune judge", self._judge_step, self._clock, at_end=loop.judge_work.close)
         self._workers = (judge, files, store)
         loop.wake_store, loop.wake_files, loop.wake_judge = store.wake, files.wake, judge.wake
         for worker in (files, store, judge):

@@ -63,6 +63,13 @@ def text_of(value: TeamPlan | TeamSpec) -> str:
     return encode(value.to_dict())
 
 
+def share(name: str, value: float, what: str) -> float:
+    """Return a number from 0 to 1; arguments and errors are those of `at_least_zero`."""
+    if not 0 <= value <= 1:
+        raise StoreError(f"{what} can't be stored: {name} is {value!r}, not a number from 0 to 1")
+    return value
+
+
 def at_least_zero(name: str, value: float, what: str) -> float:
     """Return a number that every backend keeps alike.
 
@@ -252,7 +259,7 @@ def run_values(run: TeamRun, process_id: str | None) -> Values:
         "process": process_id,
         "duration_seconds": at_least_zero("duration_seconds", run.duration_seconds, what),
         "success": bool(run.success),
-        "score": at_least_zero("score", run.score, what),
+        "score": share("score", run.score, what),
         "plan_used": text_of(run.plan_used),
         "timed_out": run.timed_out,
         "cancelled": run.cancelled,

@@ -24,6 +24,7 @@ from .rows import (
     remembered_run,
     remembered_team,
     run_values,
+    share,
     start_values,
     team_state,
     team_values,
@@ -216,7 +217,7 @@ class Transaction:
         what = f"run {run_id}"
         values = {
             "of_run_id": run_id,
-            "score": at_least_zero("score", score, what),
+            "score": share("score", score, what),
             "cost_usd": None if cost_usd is None else at_least_zero("cost_usd", cost_usd, what),
         }
         return self._write(self._sql.grade_run, values) > 0
