@@ -36,7 +36,7 @@ class Plugin:
         self.runs: list[TeamRun] = []
         self.starting: list[RunStart] = []
         self.runtime = Runtime(project, overrides={"mode": "auto", **settings}, with_entry_points=False)
-        self.runtime.hooks.register(self, "test")
+        self.runtime.hooks.register(self, "autotune.test")  # as one of its own, so that it sees runs at once
 
     @hookimpl(tryfirst=True)
     def plan_team_run(self, event: RunStart) -> PlannedRun | None:
@@ -56,7 +56,8 @@ class Plugin:
     @property
     def stored(self) -> list[TeamRun]:
         """The runs in the store, oldest first."""
-        records = list(self.runtime.recorder._opened().runs())
+        assert self.runtime.settle(30)
+        records = list(self.runtime.store().runs())
         assert all(record.status == "finished" for record in records)
         return records[::-1]
 

@@ -6,7 +6,7 @@ from attrs import fields
 from victor_autotune_plugin._model.plan import EMPTY_PLAN, TeamPlan
 from victor_autotune_plugin._settings import ExperimentSettings, Limits, Price, Settings, TunerSettings, WatchSettings
 from victor_autotune_plugin._settings.keys import leaves
-from victor_autotune_plugin._settings.team_settings import find_price
+from victor_autotune_plugin._settings.team_settings import HookSettings, JournalSettings, StoreSettings, find_price
 
 LIMITS = Limits(
     formations=("sequential", "parallel"),
@@ -81,6 +81,9 @@ def test_there_is_a_key_for_every_setting_and_a_setting_for_every_key() -> None:
         "watch": WatchSettings,
         "tuner": TunerSettings,
         "plan": TeamPlan,
+        "store": StoreSettings,
+        "journal": JournalSettings,
+        "hooks": HookSettings,
     }
     expected = [
         key

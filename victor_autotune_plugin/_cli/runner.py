@@ -274,6 +274,9 @@ class _JobRunner:
             run = await run_once(self._definition, orchestrator, self._job.context, number)
             if self._stopped:
                 return
+            owner = process.made()
+            if owner is not None:
+                await owner.settled()  # so that the next run, and the screen, know what follows from this one
             self._outcome.runs.append(run)
             self._screen.ended(run.number, run.duration_seconds, run.error, plans=_plans(run))
             if self._store is not None and self._screen.drawn:

@@ -170,7 +170,7 @@ async def team_step(wrapped: Callable[..., Any], step: Any, args: Any, kwargs: A
     place, call = here(), wrapped
     with failsafe.guard("reading of a team step"):
         state = args[1] if len(args) > 1 else kwargs.get("graph_state", {})
-        found, runs = _placed(place, step, state)
+        found, runs = await _placed(place, step, state)
         if runs is not step:
             call = partial(wrapped.__func__, runs)  # type: ignore[attr-defined]
         place = found
@@ -181,7 +181,7 @@ async def team_step(wrapped: Callable[..., Any], step: Any, args: Any, kwargs: A
         return await call(*args, **kwargs)
 
 
-def _placed(place: Place, step: Any, state: Any) -> tuple[Place, Any]:
+async def _placed(place: Place, step: Any, state: Any) -> tuple[Place, Any]:
     """Return the place of a step, and the step to run.
 
     Victor puts the step's timeout around the coordinator and throws away what members delivered when it passes. Where
@@ -193,15 +193,18 @@ def _placed(place: Place, step: Any, state: Any) -> tuple[Place, Any]:
     placed = Place(workflow, metadata, str(step.id), timeout)
     if timeout is None:
         return placed, step
-    placed = evolve(placed, settings=_settings_of(placed))
+    placed = evolve(placed, settings=await _settings_of(placed))
     if placed.settings is None or placed.settings.mode in ("off", "observe"):
         return placed, step
     without_timeout = dataclasses.replace(step, config=dataclasses.replace(step.config, timeout_seconds=None))
     return evolve(placed, lifted=True), without_timeout
 
 
-def _settings_of(place: Place) -> Settings:
+async def _settings_of(place: Place) -> Settings | None:
     from .._model.plan import ADHOC_WORKFLOW
-    from .._tuning.runtime import runtime
+    from .._tuning.runtime import current
 
-    return runtime().resolver.for_team(place.workflow or ADHOC_WORKFLOW, place.team_id or "", place.metadata)
+    owner = await current()
+    if owner is None:
+        return None
+    return owner.resolver.for_team(place.workflow or ADHOC_WORKFLOW, place.team_id or "", place.metadata)

@@ -13,6 +13,7 @@ from typing import Any
 
 from attrs import frozen
 
+from .. import failsafe
 from .._model.plan import TeamSpec
 from .._values.nodes import placed
 from .._values.yaml_tree import load
@@ -167,14 +168,21 @@ async def run_workflow(definition: Any, orchestrator: Any, context: Mapping[str,
 
 
 async def settle() -> None:
-    """End Victor's event dispatcher. Await it at the end of every event loop that Victor ran in.
+    """Wait until runs are written and judged, a moment at most, and end Victor's event dispatcher.
 
-    Otherwise the loop may never end: under Python 3.11 the dispatcher (`InMemoryEventBackend._dispatch_loop`) loses its
-    cancellation when an event arrives in the same moment, and `asyncio.run` waits for it for ever. Victor's bus is not
-    disconnected: it would connect again in the next loop, and spin there, since its queue belongs to the first.
+    Await it at the end of every event loop that Victor ran in. Otherwise the loop may never end: under Python 3.11 the
+    dispatcher (`InMemoryEventBackend._dispatch_loop`) loses its cancellation when an event arrives in the same moment,
+    and `asyncio.run` waits for it for ever. Victor's bus is not disconnected: it would connect again in the next loop,
+    and spin there, since its queue belongs to the first.
 
     .. versionadded:: 0.1
     """
+    from .._tuning.runtime import made
+
+    owner = made()
+    if owner is not None:
+        with failsafe.guard("end of an event loop"):
+            await owner.settled()
     while True:
         running = [one for one in asyncio.all_tasks() if _coroutine_name(one).endswith("._dispatch_loop")]
         if not running:

@@ -18,8 +18,11 @@ from .team_settings import (
     RULES,
     STRATEGIES,
     ExperimentSettings,
+    HookSettings,
+    JournalSettings,
     Price,
     Settings,
+    StoreSettings,
     TunerSettings,
     WatchSettings,
 )
@@ -34,8 +37,11 @@ _ALPHA: Final = Number(0.005, 0.15)
 PRICE_KIND: Final = Number(0, 1_000_000)
 
 DATABASE_URL: Final = "database_url"
+OF_PROCESS: Final = ("store", "journal", "hooks")
+"""Sections that hold for the whole process, and so stand only at the top of a file."""
+
 TOP_ONLY: Final = (DATABASE_URL, "prices", "workflows")
-"""Keys that stand only at the top of a file."""
+"""Other keys that stand only at the top of a file."""
 
 PRICE_KEYS: Final = ("input_per_million_usd", "output_per_million_usd")
 
@@ -85,6 +91,11 @@ def leaves(strategies: Iterable[str] = STRATEGIES) -> dict[str, Kind]:
         "plan.member_budgets": OrNone(Numbers(_CALLS)),
         "plan.timeout_seconds": OrNone(_SECONDS),
         "plan.sub_teams": OrNone(Groups()),
+        "store.snapshot_ttl": Number(0, _MOST_SECONDS),
+        "store.silent_after": Number(15, _MOST_SECONDS),
+        "journal.max_megabytes": Number(1, 100_000),
+        "journal.fsync": Flag(),
+        "hooks.plan_seconds": Number(0, 60),
     }
 
 
@@ -109,6 +120,9 @@ _SECTIONS: Final = {
     "watch": WatchSettings,
     "tuner": TunerSettings,
     "plan": TeamPlan,
+    "store": StoreSettings,
+    "journal": JournalSettings,
+    "hooks": HookSettings,
 }
 _WORDS: Final = {
     DATABASE_URL: "URL of the store that several machines share; by default a SQLite file in the project's folder. In "
@@ -131,8 +145,9 @@ def schema(strategies: Iterable[str] = STRATEGIES) -> dict[str, Any]:
     """
     kinds = leaves(strategies)
     settings = {name: {"$ref": f"#/definitions/{name}"} for name in level(kinds, "")}
-    team = _table(settings)
-    workflow = _table({**settings, "teams": _named({"$ref": "#/definitions/team"}, _WORDS["teams"])})
+    of_team = {name: value for name, value in settings.items() if name not in OF_PROCESS}
+    team = _table(of_team)
+    workflow = _table({**of_team, "teams": _named({"$ref": "#/definitions/team"}, _WORDS["teams"])})
     top = {
         **settings,
         DATABASE_URL: DATABASE_URL_KIND.schema() | {"description": _WORDS[DATABASE_URL]},

@@ -12,7 +12,7 @@ from .._values.fields import Acting, Kind
 from .._values.names import did_you_mean
 from .._values.nodes import Node, Table, WrongValueError, from_plain, is_null, show
 from ..errors import SettingsError
-from .keys import DATABASE_URL, DATABASE_URL_KIND, PRICE_KEYS, PRICE_KIND, TOP_ONLY, level
+from .keys import DATABASE_URL, DATABASE_URL_KIND, OF_PROCESS, PRICE_KEYS, PRICE_KIND, TOP_ONLY, level
 from .team_settings import Price
 
 FILE_NAME: Final = "autotune.yaml"
@@ -146,7 +146,8 @@ class SourceReader:
             path: Dotted path of the mapping, for errors.
         """
         of_workflow = len(scope) == 1
-        known = (*level(self.kinds, ""), "teams") if of_workflow else level(self.kinds, "")
+        own = tuple(key for key in level(self.kinds, "") if key not in OF_PROCESS)
+        known = (*own, "teams") if of_workflow else own
         for key, place, node in self._pairs(root, path, known):
             if key == "teams" and of_workflow:
                 for team, inner, settings in self._pairs(node, place, None):
@@ -210,7 +211,7 @@ class SourceReader:
 
     def _place(self, name: str, known: tuple[str, ...]) -> str:
         """How to hint an unknown key: it may be a known one in a wrong place."""
-        if name in TOP_ONLY:
+        if name in (*TOP_ONLY, *OF_PROCESS):
             return f"`{name}` stands only at the top of a file."
         elsewhere = [key for key in self.kinds if key.endswith(f".{name}") or key == name]
         if name == "teams":

@@ -89,6 +89,43 @@ class TunerSettings:
 
 
 @frozen
+class StoreSettings:
+    """How the process uses its store.
+
+    Attributes:
+        snapshot_ttl: Seconds without a word from the store after which runs take part in no test.
+        silent_after: Seconds without a heartbeat after which the unfinished runs of a process are lost.
+    """
+
+    snapshot_ttl: float = 600.0
+    silent_after: float = 60.0
+
+
+@frozen
+class JournalSettings:
+    """Where runs wait while the store is away.
+
+    Attributes:
+        max_megabytes: Most megabytes of a process's journal; what does not fit any more is lost, and counted.
+        fsync: Whether the journal survives a power failure, at some milliseconds a run.
+    """
+
+    max_megabytes: float = 64.0
+    fsync: bool = False
+
+
+@frozen
+class HookSettings:
+    """How long hooks of third parties may take.
+
+    Attributes:
+        plan_seconds: Most seconds that they may hold up the start of a run, all together.
+    """
+
+    plan_seconds: float = 0.05
+
+
+@frozen
 class Settings:
     """Everything that is set for one team.
 
@@ -103,6 +140,9 @@ class Settings:
         task_key: Name of a key in the workflow's state or shared context whose value identifies the task, or None.
         plan: The plan that a person fixed, or None. It applies in every mode but `off` and `observe`, and then nothing
             is tuned.
+        store: How the process uses its store; only at the top of a file.
+        journal: Where runs wait while the store is away; only at the top of a file.
+        hooks: How long hooks of third parties may take; only at the top of a file.
     """
 
     mode: str = "observe"
@@ -113,6 +153,9 @@ class Settings:
     tuner: TunerSettings = field(default=Factory(TunerSettings))
     task_key: str | None = None
     plan: TeamPlan | None = None
+    store: StoreSettings = field(default=Factory(StoreSettings))
+    journal: JournalSettings = field(default=Factory(JournalSettings))
+    hooks: HookSettings = field(default=Factory(HookSettings))
 
     def value(self, key: str) -> object:
         """Return the value of a dotted key, such as `limits.max_members`."""

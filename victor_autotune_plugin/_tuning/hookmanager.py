@@ -224,6 +224,11 @@ class HookManager:
         for hook in _OLD_HOOKS.get(change.action, ()) if experiment is not None else ():
             self.tell(hook, change=change, experiment=experiment)
 
+    @property
+    def is_flushed(self) -> bool:
+        """Whether nothing is called behind now."""
+        return not self._behind
+
     def flush(self, seconds: float) -> None:
         """Wait until what is called behind has been called, at most so many seconds."""
         with self._lock:

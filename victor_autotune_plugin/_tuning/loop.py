@@ -9,8 +9,8 @@ suggestion ──▶ draft ──approved──▶ running ──passed──▶
 
 A draft waits for its approval, which in mode `auto` is given at once. A person may abort or pause at every point.
 
-On the event loop a run only reads memory and hands over what to write. Threads, or a simulator in their place, commit it
-(`store_work`), keep what can't be committed in a journal (`file_work`), and judge it (`judge_work`).
+On the event loop a run only reads memory and hands over what to write. Threads, or a simulator in their place, commit
+it (`store_work`), keep what can't be committed in a journal (`file_work`), and judge it (`judge_work`).
 """
 
 from __future__ import annotations
@@ -19,8 +19,6 @@ import time
 from collections.abc import Callable
 from random import Random
 from typing import TYPE_CHECKING, Any, Final
-
-from attrs import frozen
 
 from .. import failsafe
 from .._model.plan import TeamSpec
@@ -34,8 +32,8 @@ from .file_work import FileWork
 from .hookmanager import HookManager
 from .judge_work import JudgeWork
 from .memory import Memory
-from .snapshot import TEST_SECONDS, TESTING, choose, phase_of
-from .store_work import SILENT_SECONDS, SlotRequest, StoreWork
+from .snapshot import TESTING, choose, phase_of
+from .store_work import SlotRequest, StoreWork
 from .waiting import Signal
 from .writer import END_COMMIT_SECONDS, NEVER, START_COMMIT_SECONDS, Item, WriterCore
 
@@ -60,25 +58,6 @@ GRADE_SECONDS: Final = 30.0
 """How long the judge waits for the grade of a run; a process that dies meanwhile leaves it with the built-in one."""
 
 
-@frozen
-class Options:
-    """What holds for the whole process.
-
-    Attributes:
-        snapshot_ttl: Seconds without a word from the store after which runs take part in no test.
-        silent_seconds: Seconds without a heartbeat after which the runs of a process are lost.
-        journal_bytes: Most bytes of this process's journal.
-        fsync: Whether the journal survives a power failure, at a few milliseconds a run.
-        hook_seconds: Most seconds that hooks of third parties may hold up the start of a run.
-    """
-
-    snapshot_ttl: float = TEST_SECONDS
-    silent_seconds: float = SILENT_SECONDS
-    journal_bytes: int = 64_000_000
-    fsync: bool = False
-    hook_seconds: float = 0.05
-
-
 class TuningLoop:
     """What the hooks of a run call, and the work that threads do behind it.
 
@@ -87,6 +66,7 @@ class TuningLoop:
             `metadata.autotune`.
         open_store: Opens the store.
         folder: Victor's folder of the project, for the journal and the snapshot.
+        options: Gives the settings of the process, with the sections `store` and `journal`.
         ready: Set when there is a snapshot of the store.
         clock: Monotonic seconds.
         wall_clock: Unix seconds.
@@ -98,7 +78,7 @@ class TuningLoop:
         open_store: Callable[[], Store],
         hooks: HookManager,
         folder: Path,
-        options: Options,
+        options: Callable[[], Settings],
         ready: Signal,
         clock: Callable[[], float] = time.monotonic,
         wall_clock: Callable[[], float] = time.time,
@@ -115,7 +95,13 @@ class TuningLoop:
         self._items: dict[str, Item] = {}
         random = Random()  # for pauses; the user's own sequence of random numbers is not disturbed
         self.core = WriterCore(CircuitBreaker(random.random), self._lost)
-        journal = Journal(folder / FOLDER_NAME, self.process, most_bytes=options.journal_bytes, fsync=options.fsync)
+        own = options()
+        journal = Journal(
+            folder / FOLDER_NAME,
+            self.process,
+            most_bytes=round(own.journal.max_megabytes * 1e6),
+            fsync=own.journal.fsync,
+        )
         self.files = FileWork(
             self.core, self.memory, self.process, journal, SnapshotFile(folder), StreamSlots(folder), wall_clock
         )
@@ -129,7 +115,7 @@ class TuningLoop:
             on_commit=self._committed,
             on_snapshot=self._new_snapshot,
             remove_journal=self._remove_journal,
-            silent_seconds=options.silent_seconds,
+            silent_seconds=own.store.silent_after,
             ready=ready,
         )
         self.judge_work = JudgeWork(
@@ -171,7 +157,12 @@ class TuningLoop:
         settings = self._settings_of(event)
         memory.remember(event.spec.key, settings)
         return choose(
-            memory.snapshot, event, settings, memory.age, memory.streams, test_seconds=self._options.snapshot_ttl
+            memory.snapshot,
+            event,
+            settings,
+            memory.age,
+            memory.streams,
+            test_seconds=self._options().store.snapshot_ttl,
         )
 
     def started(self, event: RunStart, planned: PlannedRun) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import _thread
+import asyncio
 import atexit
 import os
 import sys
@@ -18,7 +19,7 @@ from .. import failsafe
 from .._settings import Settings, SettingsResolver
 from ..storage.snapshot_file import folder_of
 from .hookmanager import HookManager
-from .loop import Options, TuningLoop
+from .loop import TuningLoop
 from .manual import ManualChanges
 from .threads import Worker, breathing
 from .waiting import Signal
@@ -63,7 +64,6 @@ class Runtime:
         overrides: Mapping[str, object] | None = None,
         with_entry_points: bool = True,
         open_store: Callable[[], Store] | None = None,
-        options: Options | None = None,
         clock: Callable[[], float] = time.monotonic,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
@@ -72,13 +72,12 @@ class Runtime:
         """Set when there is a snapshot to decide from, of the store or its file."""
         self._overrides = dict(overrides or {})
         self._open_other = open_store
-        self._options = options or Options()
         self._clock = clock
         self._wall_clock = wall_clock
         self._store: Store | None = None
         self._workers: tuple[Worker, ...] = ()
         self._opening = threading.Lock()
-        self.hooks = HookManager(hook_seconds=self._options.hook_seconds)
+        self.hooks = HookManager()
         if with_entry_points:
             self.hooks.load_entry_points()
         self._resolver = self._load_settings()
@@ -113,7 +112,13 @@ class Runtime:
     def _load_settings(self) -> SettingsResolver:
         answers = self.hooks.answers("add_strategies")
         names = [strategy.name for answer in answers for strategy in answer.value]
-        return SettingsResolver.load(self.project, overrides=self._overrides, extra_strategies=names)
+        resolver = SettingsResolver.load(self.project, overrides=self._overrides, extra_strategies=names)
+        self.hooks.hook_seconds = resolver.for_team("", "").hooks.plan_seconds
+        return resolver
+
+    def options(self) -> Settings:
+        """Return the settings that hold for the whole process."""
+        return self._resolver.for_team("", "")
 
     # --- the store
 
@@ -184,17 +189,43 @@ class Runtime:
         with breathing():
             return self.loop.judge_work.step(now)
 
+    def settle(self, seconds: float = EXIT_SECONDS) -> bool:
+        """Wait until the runs so far are written, judged and told, at most so many seconds; return whether they are.
+
+        It blocks the thread; on an event loop, await `settled`.
+        """
+        deadline = time.monotonic() + seconds
+        while not self._is_settled():
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(_POLL_SECONDS)
+        self.hooks.flush(deadline - time.monotonic())
+        return True
+
+    async def settled(self, seconds: float = EXIT_SECONDS) -> bool:
+        """Do what `settle` does, without blocking the event loop."""
+        deadline = time.monotonic() + seconds
+        while not (self._is_settled() and self.hooks.is_flushed):
+            if time.monotonic() >= deadline:
+                return False
+            await asyncio.sleep(_POLL_SECONDS)
+        return True
+
+    def _is_settled(self) -> bool:
+        """Have the threads do what is left, and return whether nothing is."""
+        if not self._workers or self.loop.is_idle:
+            return True
+        for worker in self._workers:
+            worker.wake()
+        return False
+
     def close(self, seconds: float = EXIT_SECONDS) -> None:
         """Let the threads end what they are at, at most so many seconds, and close the store."""
         deadline = time.monotonic() + seconds
+        self.settle(seconds)
         workers, self._workers = self._workers, ()
         if workers:
             atexit.unregister(self.close)
-            self.hooks.flush(seconds)
-            while not self.loop.is_idle and time.monotonic() < deadline:
-                for worker in workers:
-                    worker.wake()
-                time.sleep(_POLL_SECONDS)
             for worker in workers:
                 worker.stop(deadline - time.monotonic())
         else:
@@ -220,7 +251,7 @@ class Runtime:
             self.store,
             self.hooks,
             folder_of(self.project),
-            self._options,
+            self.options,
             self.ready,
             self._clock,
             self._wall_clock,
@@ -263,6 +294,11 @@ def runtime() -> Runtime:
     return _runtime
 
 
+def made() -> Runtime | None:
+    """Return the process's runtime, or None when no team has run yet."""
+    return _runtime
+
+
 def warm_up() -> None:
     """Have the runtime made and started behind, unless it is; a team is near. Costs microseconds."""
     global _start
@@ -287,9 +323,9 @@ async def current() -> Runtime | None:
     Raises:
         SettingsError: If the settings are wrong.
     """
-    made = _runtime
-    if made is not None and made.ready.is_set and _start is not None:
-        return made
+    known = _runtime
+    if known is not None and known.ready.is_set and _start is not None:
+        return known
     loop_time = time.monotonic()
     warm_up()
     start = _start
@@ -297,11 +333,11 @@ async def current() -> Runtime | None:
         return None
     if start.error is not None:
         raise start.error
-    made = _runtime
-    if made is not None:
+    known = _runtime
+    if known is not None:
         # Without a snapshot the run goes on as configured, and is recorded.
-        await made.ready.wait(FIRST_RUN_SECONDS - (time.monotonic() - loop_time))
-    return made
+        await known.ready.wait(FIRST_RUN_SECONDS - (time.monotonic() - loop_time))
+    return known
 
 
 def use(replacement: Runtime | None) -> Runtime | None:

@@ -26,9 +26,6 @@ TESTING: Final = ("approve", "auto")
 PLAN_SECONDS: Final = 24 * 3600.0
 """How long a proven plan is kept while the store does not answer."""
 
-TEST_SECONDS: Final = 600.0
-"""How long runs go on taking part in a test while the store does not answer, by default."""
-
 _Teams = Mapping[tuple[str, str], TeamState]
 
 

@@ -46,9 +46,6 @@ IDLE_SECONDS: Final = 60.0
 BEAT_SECONDS: Final = 10.0
 """How often the process says that it lives."""
 
-SILENT_SECONDS: Final = 60.0
-"""After how long without a heartbeat the runs of a process are lost, by default."""
-
 BACKLOG_ROWS: Final = 50
 """Entries of a journal in one transaction: a few milliseconds, for which a fresh run may have to wait."""
 
