@@ -99,6 +99,7 @@ def plugin(tmp_path: Path, plugin_settings: dict[str, object]) -> Iterator[Plugi
     seams.install()
     made = Plugin(tmp_path, **plugin_settings)
     before = runtime.use(made.runtime)
+    made.runtime.start(30)
     yield made
     runtime.use(before)
     made.runtime.close()

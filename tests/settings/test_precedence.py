@@ -132,6 +132,7 @@ def test_every_key_can_be_set_in_the_environment(sources) -> None:
         "plan.sub_teams": "null",
         "store.silent_after": "120",
         "journal.fsync": "yes",
+        "journal.max_megabytes": "10",
         "hooks.plan_seconds": "0.5",
         "limits.max_timeout_seconds": "3e1",
         "limits.min_members": "1",

@@ -110,6 +110,7 @@ def run_comparison(comparison: VersionComparison, runtime: Runtime, screen: Runs
     try:
         seams.install()
         runtime.hooks.register(_VersionPlans(comparison.mode), "autotune.comparison")
+        runtime.start(runner.READY_SECONDS)
         with screen, contextlib.redirect_stdout(sys.stderr):
             try:
                 asyncio.run(_run(comparison, screen))

@@ -32,6 +32,9 @@ if TYPE_CHECKING:
     from ..storage import Store
 
 _ERROR_LENGTH: Final = 200
+READY_SECONDS: Final = 5.0
+"""How long a command waits for the store before its first run."""
+
 _PATIENCE_SECONDS: Final = 5.0
 
 
@@ -168,6 +171,8 @@ def run_job(job: Job, project: Path, mode: str | None, *, on_screen: bool) -> Ou
             RunsScreen(outcome.workflow, job.runs, bar=on_screen) as screen,
         ):
             runtime.hooks.register(_ScreenListener(screen), "autotune.cli")
+            if not outcome.off:
+                runtime.start(READY_SECONDS)
             runner = _JobRunner(job, definition, outcome, screen, store)
             # What Victor and its tools print would end up in the result.
             with contextlib.redirect_stdout(sys.stderr):

@@ -164,8 +164,18 @@ class Runtime:
 
     # --- threads
 
-    def start(self) -> None:
-        """Start the threads, unless they run."""
+    def start(self, seconds: float = 0.0) -> None:
+        """Start the threads, unless they run.
+
+        Args:
+            seconds: How long at most to wait for a snapshot of the store; it blocks the thread.
+        """
+        self._start_threads()
+        deadline = time.monotonic() + seconds
+        while not self.ready.is_set and not self.loop.core.breaker.is_open and time.monotonic() < deadline:
+            time.sleep(_POLL_SECONDS)
+
+    def _start_threads(self) -> None:
         if self._workers:
             return
         loop = self.loop
