@@ -9,7 +9,21 @@ from __future__ import annotations
 from functools import cache
 from typing import Any, Final
 
-from sqlalchemy import Dialect, Double, Integer, Table, and_, bindparam, case, func, literal_column, or_, select, update
+from sqlalchemy import (
+    BigInteger,
+    Dialect,
+    Double,
+    Integer,
+    Table,
+    and_,
+    bindparam,
+    case,
+    func,
+    literal_column,
+    or_,
+    select,
+    update,
+)
 
 from .session import Statement
 from .tables import change, experiment, fault, lease, process, run, store_row, stream, team
@@ -171,7 +185,7 @@ class Statements:
             .where(
                 _is(run, "experiment_id", "phase"),
                 run.c.observed > bindparam("after"),
-                run.c.observed <= bindparam("up_to"),
+                run.c.observed <= bindparam("up_to", type_=BigInteger),
             )
             .order_by(run.c.observed),
             dialect,
