@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from attrs import evolve
 
-from victor_autotune_plugin._model.experiment import TRANSITIONS, Assignment, TeamState, may_follow
+from victor_autotune_plugin._model.experiment import TRANSITIONS, TeamState, may_follow
 from victor_autotune_plugin._model.plan import EMPTY_PLAN, TeamPlan
 from victor_autotune_plugin._model.run import Observation, PlannedRun, TeamRun
 from victor_autotune_plugin.errors import StaleStateError, StoreError, StoreUnavailableError
@@ -24,7 +24,7 @@ def running(run_id: str = "r1") -> TeamRun:
     """What the store tells of a run that has started, and not finished."""
     unknown = {"duration_seconds": 0.0, "success": False, "score": 0.0, "plan_used": EMPTY_PLAN, "cost_usd": None}
     ended = {"timed_out": False, "cancelled": False, "error_class": None, "members": (), "tokens": ()}
-    return finished(run_id, status="running", phase="test", index=4, **unknown, **ended)
+    return finished(run_id, status="running", phase="test", stream="0", index=4, **unknown, **ended)
 
 
 def _fail() -> None:
@@ -100,7 +100,7 @@ class TestTeams:
         )
         with store.transaction() as transaction:
             saved = transaction.save_team(state)
-        assert saved == evolve(state, version=1)
+        assert saved == evolve(state, version=1, revision=store.identity().revision)
         with store.transaction() as transaction:
             assert transaction.team(*KEY) == saved
         assert store.team(*KEY) == saved
@@ -119,7 +119,7 @@ class TestTeams:
             transaction.save_team(transaction.save_team(transaction.team(*KEY)))
         with pytest.raises(StaleStateError, match="review"), store.transaction() as transaction:
             transaction.save_team(TeamState(*KEY, version=version, paused=True))
-        assert store.teams() == [TeamState(*KEY, version=2)]
+        assert store.teams() == [TeamState(*KEY, version=2, revision=store.identity().revision)]
 
     def test_a_version_that_was_never_stored_is_stale(self, store: Store) -> None:
         with pytest.raises(StaleStateError), store.transaction() as transaction:
@@ -212,53 +212,6 @@ class TestExperiments:
         assert store.counts()["experiments_open"] == 2
 
 
-class TestAssignments:
-    def test_indexes_count_from_zero_for_each_experiment_and_phase(self, store: Store) -> None:
-        with store.transaction() as transaction:
-            transaction.save_experiment(experiment())
-            transaction.save_experiment(experiment("e2"))
-            for experiment_id, phase in (("e1", "test"), ("e1", "watch"), ("e2", "test")):
-                for index in range(3):
-                    assert transaction.next_index(experiment_id, phase) == index
-                    transaction.add_assignment(Assignment(experiment_id, phase, index, "control", f"u{index}", "r"))
-        assert store.counts()["assignments"] == 9
-
-    def test_a_unit_finds_its_assignment_again(self, store: Store) -> None:
-        given = Assignment("e1", "test", 0, "treatment", "task-ü", "r1")
-        with store.transaction() as transaction:
-            transaction.save_experiment(experiment())
-            assert transaction.assignment_of_unit("e1", "test", "task-ü") is None
-            transaction.add_assignment(given)
-        with store.transaction() as transaction:
-            assert transaction.assignment_of_unit("e1", "test", "task-ü") == given
-            assert transaction.assignment_of_unit("e1", "watch", "task-ü") is None
-            assert transaction.assignment_of_unit("e2", "test", "task-ü") is None
-
-    @pytest.mark.parametrize(("index", "unit"), [(0, "new"), (1, "task-1")])
-    def test_a_taken_index_or_unit_is_stale(self, store: Store, index: int, unit: str) -> None:
-        with store.transaction() as transaction:
-            transaction.save_experiment(experiment())
-            transaction.add_assignment(Assignment("e1", "test", 0, "control", "task-1", "r1"))
-        with pytest.raises(StaleStateError, match="taken"), store.transaction() as transaction:
-            transaction.add_assignment(Assignment("e1", "test", index, "control", unit, "r2"))
-        assert store.counts()["assignments"] == 1
-
-    def test_what_is_wrong_otherwise_is_not_called_taken(self, store: Store) -> None:
-        wrong: Any = Assignment("e1", "test", 0, None, "u", "r1")
-        with pytest.raises(StoreError, match="refuses the data") as caught, store.transaction() as transaction:
-            transaction.add_assignment(wrong)
-        assert not isinstance(caught.value, StaleStateError)
-
-    def test_an_index_that_was_rolled_back_is_given_again(self, store: Store) -> None:
-        with store.transaction() as transaction:
-            transaction.save_experiment(experiment())
-        with pytest.raises(KeyError), store.transaction() as transaction:
-            transaction.add_assignment(Assignment("e1", "test", 0, "control", "u", "r1"))
-            _fail()
-        with store.transaction() as transaction:
-            assert transaction.next_index("e1", "test") == 0
-
-
 class TestRuns:
     def test_a_start_is_a_running_run(self, store: Store) -> None:
         with store.transaction() as transaction:
@@ -291,7 +244,14 @@ class TestRuns:
         with store.transaction() as transaction:
             transaction.start_run(start(entry="elsewhere", started_at=0.0), other)
         assert store.run("r1") == evolve(
-            running(), mode="suggest", plan_asked=other.plan, experiment_id=None, arm=None, phase=None, index=None
+            running(),
+            mode="suggest",
+            plan_asked=other.plan,
+            experiment_id=None,
+            arm=None,
+            phase=None,
+            stream=None,
+            index=None,
         )
 
     def test_starting_again_changes_nothing_of_a_finished_run(self, store: Store) -> None:
@@ -322,6 +282,7 @@ class TestRuns:
                 transaction.finish_run(finished(f"r{index}", started_at=float(index)))
             transaction.finish_run(finished("other", spec=evolve(SPEC, team_id="other")))
             transaction.start_run(start("running"), planned())
+            transaction.number_runs(*KEY, 100)
             assert [run.run_id for run in transaction.runs_of(*KEY, 3)] == ["r3", "r2", "r1"]
             assert len(transaction.runs_of(*KEY, 100)) == 4
 

@@ -13,10 +13,11 @@ from victor_autotune_testing.stored import SPEC, finished
 def kept(url: str, seconds: float) -> None:
     with Store.open(url) as store, store.transaction() as transaction:
         transaction.finish_run(finished(duration_seconds=seconds))
+        transaction.number_runs(*SPEC.key, 10)
 
 
 def seconds_in(store: Store) -> list[float]:
-    with store.transaction() as transaction:
+    with store.reading() as transaction:
         return [run.duration_seconds for run in transaction.runs_of(*SPEC.key, 10)]
 
 
@@ -33,6 +34,7 @@ def test_a_run_that_was_rolled_back_is_forgotten(sqlite_store: Store) -> None:
     def break_off() -> None:
         with sqlite_store.transaction() as transaction:
             transaction.finish_run(finished(duration_seconds=10.0))
+            transaction.number_runs(*SPEC.key, 10)
             assert [run.duration_seconds for run in transaction.runs_of(*SPEC.key, 10)] == [10.0]
             raise ZeroDivisionError
 
@@ -41,11 +43,13 @@ def test_a_run_that_was_rolled_back_is_forgotten(sqlite_store: Store) -> None:
     assert seconds_in(sqlite_store) == []
     with sqlite_store.transaction() as transaction:
         transaction.finish_run(finished(duration_seconds=20.0))
+        transaction.number_runs(*SPEC.key, 10)
     assert seconds_in(sqlite_store) == [20.0]
 
 
 def test_a_run_that_is_read_again_is_not_decoded_again(sqlite_store: Store) -> None:
     with sqlite_store.transaction() as transaction:
         transaction.finish_run(finished())
+        transaction.number_runs(*SPEC.key, 10)
         (first,), (second,) = transaction.runs_of(*SPEC.key, 10), transaction.runs_of(*SPEC.key, 10)
     assert second is first

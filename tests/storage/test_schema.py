@@ -58,7 +58,7 @@ def test_the_migrated_schema_is_the_one_of_the_metadata(store: Store) -> None:
 
 def test_the_partial_index_on_running_runs_is_partial_and_used(sqlite_store: Store) -> None:
     plan = sqlite_store._connections.session().connection.exec_driver_sql(
-        "EXPLAIN QUERY PLAN " + sqlite_store._connections.statements.running_processes.sql, ("host",)
+        "EXPLAIN QUERY PLAN " + sqlite_store._connections.statements.lost_runs.sql, (60.0, 60.0)
     )
     assert "ix_autotune_run_running" in str(plan.all())
 
@@ -66,14 +66,16 @@ def test_the_partial_index_on_running_runs_is_partial_and_used(sqlite_store: Sto
 @pytest.mark.parametrize(
     ("name", "index"),
     [
-        ("finished_runs", "ix_autotune_run_team"),
+        ("runs_of", "ix_autotune_run_number"),
+        ("runs_after", "ix_autotune_run_number"),
+        ("last_number", "ix_autotune_run_number"),
         ("observations", "ix_autotune_run_observed"),
         ("observe_run", "ix_autotune_run_observed"),
-        ("last_position", "PRIMARY KEY"),
-        ("assignment", "uq_autotune_assignment_unit"),
+        ("has_untaken", "ix_autotune_run_number"),
+        ("changed_teams", "ix_autotune_team_revision"),
+        ("lease", "PRIMARY KEY"),
         ("changes", "ix_autotune_change_team"),
         ("experiments_of", "ix_autotune_experiment_team"),
-        ("team_of_experiment", "PRIMARY KEY"),
     ],
 )
 def test_no_statement_of_a_run_scans_a_table(sqlite_store: Store, name: str, index: str) -> None:

@@ -28,7 +28,7 @@ VALUES = [
     experiment(status="settled", decided_at=1.0, promoted_at=1.0, ended_at=2.0, verdict={"a": 1}, watch_verdict={}),
     change(),
     change(rollback_plan=None, id=7, evidence={"a": [1]}),
-    Assignment("e1", "watch", 4, "control", "u", "r"),
+    Assignment("e1", "watch", "control", "0", 4),
     observation(order=9),
     observation(cost_usd=None),
 ]

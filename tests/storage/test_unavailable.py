@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import make_url, text
 
-from victor_autotune_plugin._model.experiment import Assignment
-from victor_autotune_plugin.errors import StaleStateError, StoreBusyError, StoreError, StoreUnavailableError
+from victor_autotune_plugin._model.experiment import TeamState
+from victor_autotune_plugin.errors import StoreBusyError, StoreError, StoreUnavailableError
 from victor_autotune_plugin.storage import Store
 from victor_autotune_plugin.storage.location import without_secrets
 from victor_autotune_testing.stored import experiment, finished, planned, start
@@ -145,11 +145,10 @@ def test_a_transaction_that_failed_keeps_nothing_even_if_the_failure_is_swallowe
     """PostgreSQL drops it all, SQLite some of it: both must say so, and both must keep nothing."""
     with store.transaction() as transaction:
         transaction.save_experiment(experiment())
-        transaction.add_assignment(Assignment("e1", "test", 0, "control", "u", "r"))
     with pytest.raises(StoreError, match="failed before"), store.transaction() as transaction:
         transaction.start_run(start(), planned())
-        with pytest.raises(StaleStateError):
-            transaction.add_assignment(Assignment("e1", "test", 0, "control", "u", "r"))
+        with pytest.raises(StoreError, match="refuses the data"):
+            transaction.save_team(TeamState(None, "t"))  # type: ignore[arg-type]
         with pytest.raises(StoreError, match="failed before"):
             transaction.start_run(start("r2"), planned())
     assert store.counts()["runs"] == 0

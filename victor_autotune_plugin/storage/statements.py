@@ -231,7 +231,6 @@ class Statements:
                 run.c.status == _RUNNING,
                 ~select(process.c.id).where(process.c.id == run.c.process, lives).exists(),
             )
-            .order_by(run.c.run_id)
             .with_for_update(of=run),
             dialect,
         )
@@ -262,7 +261,11 @@ class Statements:
         )
         self.insert_stream = Statement(insert(stream).on_conflict_do_nothing(), dialect, _names(stream))
         self.take_stream = Statement(
-            update(stream).where(slot, func.coalesce(stream.c.process, "") == bindparam("of_process")),
+            update(stream).where(
+                slot,
+                func.coalesce(stream.c.process, "") == bindparam("of_process"),
+                stream.c.next_index == bindparam("of_next_index"),  # it may have been taken and given back meanwhile
+            ),
             dialect,
             ["process", "next_index"],
         )

@@ -259,7 +259,7 @@ class Transaction:
                     continue
                 index = slot.next_index if slot.process is None else -(-slot.next_index // block) * block
                 values = {"process": self._process.id, "next_index": index}
-                seen = {"of_name": slot.name, "of_process": slot.process or ""}
+                seen = {"of_name": slot.name, "of_process": slot.process or "", "of_next_index": slot.next_index}
                 if self._write(self._sql.take_stream, {**of, **values, **seen}):
                     return slot.name, index
             name = str(max(numbered, default=-1) + 1)
@@ -293,7 +293,8 @@ class Transaction:
             Ids of the runs that were marked.
         """
         rows = self._query(self._sql.lost_runs, {"silent_seconds": silent_seconds})
-        return tuple(row.run_id for row in rows if self._write(self._sql.mark_lost, {"of_run_id": row.run_id}))
+        found = sorted(row.run_id for row in rows)
+        return tuple(one for one in found if self._write(self._sql.mark_lost, {"of_run_id": one}))
 
     def drained(self, process_id: str) -> int:
         """Return how many lines of a process's journal are stored."""
