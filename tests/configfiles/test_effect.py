@@ -25,6 +25,7 @@ def working(tmp_path: Path) -> Iterator[Runtime]:
     seams.install()
     made = Runtime(tmp_path, with_entry_points=False)
     before = runtime.use(made)
+    made.start(30)
     yield made
     runtime.use(before)
     made.close()
@@ -41,9 +42,8 @@ def run_with(working: Runtime, orchestrator: Any, scripted: ScriptedModel, tmp_p
         path.write_text(workflow_yaml("researcher", "planner", formation="sequential", metadata=metadata))
         read_team_config(path).write(change)
         await run_workflow(orchestrator, read_workflows(path).workflow(None))
-        working.recorder.close()
-        with working.open_store() as store:
-            return next(store.finished_runs("workflow", "team"))
+        assert working.settle(30)
+        return next(working.store().finished_runs("workflow", "team"))
 
     return run_with
 

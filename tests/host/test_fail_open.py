@@ -104,7 +104,7 @@ def store_full(project: Path, patch: pytest.MonkeyPatch) -> None:
     def full(*args: Any) -> Any:
         raise StoreUnavailableError("the disk is full") from sqlite3.OperationalError("database or disk is full")
 
-    for method in ("start_run", "finish_run", "save_team", "add_assignment", "add_observation"):
+    for method in ("start_run", "finish_run", "save_team", "number_runs", "take_stream"):
         patch.setattr(Transaction, method, full)
 
 
@@ -151,7 +151,7 @@ def tuner_raising(project: Path, patch: pytest.MonkeyPatch) -> None:
 
 PATCHED = {
     "reading of the team raising": "victor_autotune_plugin._host.calls.member_spec",
-    "choice of a plan raising": "victor_autotune_plugin._tuning.loop.TuningLoop._planned",
+    "choice of a plan raising": "victor_autotune_plugin._tuning.loop.choose",
     "plan check raising": "victor_autotune_plugin._host.translation.check_plan",
     "translation raising": "victor_autotune_plugin._host.translation.configure",
     "assignment raising": "victor_autotune_plugin.experiment.assign",
@@ -168,7 +168,7 @@ PATCHED = {
     "reading of the result raising": "victor_autotune_plugin._host.calls.ConfigCall.read",
     "reading of the step raising": "victor_autotune_plugin._host.call_context._placed",
     "reading of the metadata raising": "victor_autotune_plugin._host.call_context.remember_metadata",
-    "lost runs raising": "victor_autotune_plugin.storage.Store.mark_lost_runs",
+    "lost runs raising": "victor_autotune_plugin.storage.transaction.Transaction.mark_lost",
 }
 for _name, _target in PATCHED.items():
     FAULTS[_name] = lambda project, patch, target=_target: patch.setattr(target, broken)  # type: ignore[misc]
@@ -219,6 +219,8 @@ async def test_the_result_is_what_it_would_have_been_and_the_log_says_so_once(
     before = runtime.use(None)
     seams.install()
     await run_twice(orchestrator, scripted)
+    assert (made := runtime.made()) is not None
+    assert made.settle(30)
     first = runtime.use(None)
     assert first is not None
     first.close()
@@ -230,6 +232,8 @@ async def test_the_result_is_what_it_would_have_been_and_the_log_says_so_once(
         if injected is not None:
             undo.enter_context(injected)
         assert await run_twice(orchestrator, scripted) == expected
+        if (made := runtime.made()) is not None:
+            made.settle(10)
         ours = [message for message in caplog.messages if message.startswith("autotune: ")]
         assert ours or name in HARMLESS
         assert len(ours) == len(set(ours))

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import unquote
 
 import pytest
 
@@ -76,14 +77,22 @@ class Watch:
             paths = [args[0]] if isinstance(args[2], int) and args[2] & WRITES else []
         else:
             paths = [args[place] for place in CHANGES.get(event, ())]
-        outside = [path for path in paths if not self._is_allowed(path)]
+        # To rename or remove a link does nothing to what it leads to; to open it does.
+        follows = event not in ("os.rename", "os.remove")
+        outside = [path for path in paths if not self._is_allowed(path, follows)]
         return (event, outside) if outside else None
 
-    def _is_allowed(self, path: object) -> bool:
+    def _is_allowed(self, path: object, follows: bool) -> bool:
         assert self.allowed is not None
         if not isinstance(path, str | bytes | os.PathLike):
             return True  # a descriptor, which an earlier event told
-        return Path(os.path.realpath(os.fsdecode(path))).is_relative_to(self.allowed)
+        place = os.fsdecode(path)
+        if place.startswith("file:"):  # as SQLite's URIs have it
+            place = unquote(place.removeprefix("file:").partition("?")[0])
+        real = (
+            Path(os.path.realpath(place)) if follows else Path(os.path.realpath(Path(place).parent)) / Path(place).name
+        )
+        return real.is_relative_to(self.allowed)
 
 
 def _is_the_plugins() -> bool:

@@ -113,12 +113,13 @@ class Runtime:
         answers = self.hooks.answers("add_strategies")
         names = [strategy.name for answer in answers for strategy in answer.value]
         resolver = SettingsResolver.load(self.project, overrides=self._overrides, extra_strategies=names)
-        self.hooks.hook_seconds = resolver.for_team("", "").hooks.plan_seconds
+        self._options = resolver.for_team("", "")
+        self.hooks.hook_seconds = self._options.hooks.plan_seconds
         return resolver
 
     def options(self) -> Settings:
         """Return the settings that hold for the whole process."""
-        return self._resolver.for_team("", "")
+        return self._options
 
     # --- the store
 
