@@ -1,4 +1,4 @@
-"""The guard that fails a test in which code of the plugin blocks on the loop's thread catches what blocks, and only that."""
+"""The guard of tests against what blocks on the loop's thread catches that, and nothing else."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""In whole runs on real Victor nothing of the plugin blocks on the thread that runs the loop, whatever the mode and store."""
+"""In whole runs on real Victor nothing of the plugin blocks on the loop's thread, in any mode, with either store."""
 
 from __future__ import annotations
 

@@ -17,6 +17,7 @@ from typing import Any, Final
 
 from attrs import frozen
 
+from .. import failsafe
 from .._model.plan import ADHOC_WORKFLOW, FORMATIONS, MemberSpec, TeamPlan, TeamSpec
 from . import translation
 from .call_context import Place
@@ -227,8 +228,9 @@ class TaskCall(TeamCall):
         try:
             return await self.wrapped.__func__(changed, self.task, context)  # type: ignore[attr-defined]
         finally:
-            self.coordinator._shared_context = changed._shared_context
-            self.coordinator._message_history = changed._message_history
+            with failsafe.guard("return of a coordinator's state"):
+                self.coordinator._shared_context = changed._shared_context
+                self.coordinator._message_history = changed._message_history
 
     def read(self, result: Any) -> Reading:
         """Read a result dict."""

@@ -17,6 +17,8 @@ from victor.coordination.formations import SequentialFormation
 from victor.coordination.formations.base import BaseFormationStrategy
 from victor.teams.types import MemberResult
 
+from .. import failsafe
+
 _log = logging.getLogger("victor_autotune_plugin._host")
 
 
@@ -28,10 +30,12 @@ class SideBySide(BaseFormationStrategy):  # type: ignore[misc]  # Victor ships n
 
     Args:
         groups: Victor's ids of the members of each group, in the order in which they run; all members, each once.
+        instead: Victor's own strategy, which runs the team where the groups can't be made.
     """
 
-    def __init__(self, groups: Iterable[Iterable[str]]) -> None:
+    def __init__(self, groups: Iterable[Iterable[str]], instead: Any) -> None:
         self._groups = [tuple(group) for group in groups]
+        self._instead = instead
 
     def validate_context(self, context: Any) -> bool:
         """Return whether there is a context; nothing has to be in it."""
@@ -48,19 +52,22 @@ class SideBySide(BaseFormationStrategy):  # type: ignore[misc]  # Victor ships n
         Returns:
             Victor's `MemberResult`s in the order of the participants.
         """
-        by_id = {str(agent.id): agent for agent in agents}
-        places = {name: place for place, name in enumerate(by_id)}
-        contexts = [_context_of_a_group(context, places) for _ in self._groups]
-        finished = await asyncio.gather(
-            *(
-                _run_group([by_id[name] for name in group], own, task)
-                for group, own in zip(self._groups, contexts, strict=True)
-            )
-        )
-        for own in contexts:
-            context.update(own.shared_state)
+        groups: list[tuple[list[Any], Any]] | None = None
+        with failsafe.guard("making of sub-teams, which are dropped for this run"):
+            by_id = {str(agent.id): agent for agent in agents}
+            places = {name: place for place, name in enumerate(by_id)}
+            groups = [([by_id[name] for name in group], _context_of_a_group(context, places)) for group in self._groups]
+        if groups is None:
+            as_one: list[Any] = await self._instead.execute(agents, context, task)
+            return as_one
+        finished = await asyncio.gather(*(_run_group(group, own, task) for group, own in groups))
+        for _, own in groups:
+            with failsafe.guard("state of a sub-team"):
+                context.update(own.shared_state)
         results = [result for group in finished for result in group]
-        return sorted(results, key=lambda result: places[str(result.member_id)])
+        with failsafe.guard("order of sub-teams' results"):
+            return sorted(results, key=lambda result: places[str(result.member_id)])
+        return results
 
 
 async def _run_group(agents: list[Any], context: Any, task: Any) -> list[Any]:
@@ -80,7 +87,10 @@ def _context_of_a_group(context: Any, places: Mapping[str, int]) -> Any:
     if emit is not None:
 
         async def emit_with_place(kind: str, member_id: str, index: int, **more: Any) -> None:
-            await emit(kind, member_id, places.get(str(member_id), index), **more)
+            place = index
+            with failsafe.guard("place of a member in its team"):
+                place = places.get(str(member_id), index)
+            await emit(kind, member_id, place, **more)
 
         own.member_event_hook = emit_with_place
     return own

@@ -11,6 +11,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
+from .. import failsafe
 from .._model.plan import TeamPlan, TeamSpec, feasible_formations, planned_formation
 from ..errors import PlanError
 from .meters import MemberMeter, RunMeter
@@ -163,9 +164,10 @@ def with_sub_teams(coordinator: Any, ids: Mapping[str, str], groups: Iterable[It
         hint = "victor autotune doctor"
         raise PlanError(f"this Victor's coordinator has no {COORDINATOR_STRATEGIES} to run sub-teams with", hint=hint)
     victor_ids = {stable: own for own, stable in ids.items()}
-    strategy = SideBySide([victor_ids[name] for name in group] for group in groups)
+    parallel = type(coordinator.formation)("parallel")
+    strategy = SideBySide(([victor_ids[name] for name in group] for group in groups), strategies[parallel])
     changed = copy.copy(coordinator)
-    setattr(changed, COORDINATOR_STRATEGIES, {**strategies, type(coordinator.formation)("parallel"): strategy})
+    setattr(changed, COORDINATOR_STRATEGIES, {**strategies, parallel: strategy})
     return changed
 
 
@@ -191,19 +193,21 @@ def failed_results(meter: RunMeter, ids: Mapping[str, str], error: str) -> dict[
                 tool_calls_used=outcome.tool_calls,
                 duration_seconds=outcome.duration_seconds,
             )
-        success, output, failure, metadata, calls, discoveries, seconds = normalize_member_execution_result(
-            member.output
-        )
-        return MemberResult(
-            member_id=member_id,
-            success=success and member.success,
-            output=output,
-            error=failure,
-            metadata=metadata,
-            tool_calls_used=calls or outcome.tool_calls,
-            duration_seconds=outcome.duration_seconds if seconds is None else seconds,
-            discoveries=discoveries,
-        )
+        with failsafe.guard("reading of a finished member's output"):
+            success, output, failure, metadata, calls, discoveries, seconds = normalize_member_execution_result(
+                member.output
+            )
+            return MemberResult(
+                member_id=member_id,
+                success=success and member.success,
+                output=output,
+                error=failure,
+                metadata=metadata,
+                tool_calls_used=calls or outcome.tool_calls,
+                duration_seconds=outcome.duration_seconds if seconds is None else seconds,
+                discoveries=discoveries,
+            )
+        return MemberResult(member_id=member_id, success=False, output="", error=error)
 
     results = [result_of(member) for member in meter.members.values()]
     return {result.member_id: result for result in results}
