@@ -61,12 +61,13 @@ async def test_a_team_is_tuned_and_a_plan_that_turns_bad_is_taken_back(
     scripted.script = script(0.06)
     step = make_step("researcher", "planner", "reviewer", formation="sequential", name="step")
     workflow = make_workflow(step, name="flow")
-    store = plugin.runtime.recorder._opened()
+    store = plugin.runtime.store()
 
     async def run_until(action: str, most: int) -> Any:
         for _ in range(most):
             result = await run_workflow(orchestrator, workflow)
             assert result.success
+            assert plugin.runtime.settle(30)
             change = store.changes("flow", "step")[-1:]
             if change and change[0].action == action:
                 return change[0]
@@ -86,6 +87,7 @@ async def test_a_team_is_tuned_and_a_plan_that_turns_bad_is_taken_back(
     clock.beside = 6.0
     rolled_back = await run_until("rolled_back", 60)
     assert rolled_back.plan_after == EMPTY_PLAN
+    assert plugin.runtime.settle(30)
     before = len(scripted.calls)
     await run_workflow(orchestrator, workflow)
     assert max_in_flight(scripted.calls[before:]) == 1

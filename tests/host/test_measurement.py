@@ -165,8 +165,8 @@ async def test_a_hook_scores_and_prices_a_run(plugin: Plugin, orchestrator: Any)
 
     plugin.runtime.hooks.register(Own(), "own")
     await run_team(orchestrator, make_team("researcher"))
-    assert (plugin.run.score, plugin.run.cost_usd) == (0.3, 1.25)
-    assert plugin.stored == plugin.runs
+    (stored,) = plugin.stored
+    assert (stored.score, stored.cost_usd) == (0.3, 1.25)
 
 
 async def test_generated_member_ids_are_told_apart_and_the_same_in_every_run(plugin: Plugin, orchestrator: Any) -> None:

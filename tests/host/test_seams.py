@@ -147,7 +147,10 @@ async def test_a_seam_that_is_not_as_it_was_is_told_and_runs_go_on(
     seams.install()
     health = victor_plugin.health_check()
     assert health["healthy"] is False
-    assert len(health["broken"]) == 1
+    # A class whose `__init__` is a coroutine function can't be made at all, which the seam of its methods tells, too.
+    assert len(health["broken"]) == 1 + (
+        change == "no longer the same kind" and seam.path == "UnifiedTeamCoordinator.__init__"
+    )
     if change != "no longer the same kind":
         assert (await run_team(orchestrator, make_team("researcher"))).success
     monkeypatch.undo()

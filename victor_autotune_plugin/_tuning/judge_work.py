@@ -100,6 +100,7 @@ class JudgeWork:
         self._touched: deque[Key] = deque()
         self._held: dict[Key, _Held] = {}
         self._next_poll = 0.0
+        self._is_at_work = False
 
     def touch(self, keys: Collection[Key]) -> None:
         """Have teams judged that have new finished runs; called by the store thread."""
@@ -108,7 +109,7 @@ class JudgeWork:
     @property
     def is_idle(self) -> bool:
         """Whether no team waits to be judged, or none can be."""
-        return not self._touched or self.breaker.is_open
+        return not self._is_at_work and (not self._touched or self.breaker.is_open)
 
     def step(self, now: float) -> float:
         """Judge what is due.
@@ -123,6 +124,7 @@ class JudgeWork:
         left = self.breaker.seconds_left(now)
         if store is None or left > 0:
             return max(left, 0.05)
+        self._is_at_work = True
         try:
             if now >= self._next_poll:
                 self._poll(store, now)
@@ -138,6 +140,8 @@ class JudgeWork:
         except StoreError as error:
             failsafe.report("judgement", error)
             self.breaker.failed(now)
+        finally:
+            self._is_at_work = False
         if self._touched:
             return self.breaker.seconds_left(now)
         return max(0.0, self._next_poll - now)

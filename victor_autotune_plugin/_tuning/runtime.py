@@ -37,6 +37,9 @@ EXIT_SECONDS: Final = 2.0
 _LOOK_SECONDS: Final = 1.0
 """How often the file thread looks for edited settings."""
 
+_SHARE_TO_SETTLE: Final = 0.75
+# Of the time at the end, the rest is for giving back what the process holds.
+
 _POLL_SECONDS: Final = 0.002
 _AGAIN_SECONDS: Final = 1.0
 # Settings that can't be read are read again, since a person may have mended them.
@@ -233,16 +236,18 @@ class Runtime:
     def close(self, seconds: float = EXIT_SECONDS) -> None:
         """Let the threads end what they are at, at most so many seconds, and close the store."""
         deadline = time.monotonic() + seconds
-        self.settle(seconds)
+        self.settle(_SHARE_TO_SETTLE * seconds)
         workers, self._workers = self._workers, ()
         if workers:
             atexit.unregister(self.close)
-            for worker in workers:
-                worker.stop(deadline - time.monotonic())
+            ended = [worker.stop(deadline - time.monotonic()) for worker in workers]
         else:
             self.loop.close()
+            ended = []
         store, self._store = self._store, None
-        if store is not None:
+        if store is not None and all(
+            ended
+        ):  # a thread that still works keeps its connection, and ends with the process
             store.close()
 
     def after_fork(self) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -95,8 +96,14 @@ def write_entry(transaction: Transaction, entry: Entry, process_id: str | None =
 class _Backlog:
     """A journal that is being drained: of a dead process, or this one's own."""
 
-    def __init__(self, process_id: str, entries: Callable[[int], Iterator[tuple[int, Entry]]]) -> None:
+    def __init__(
+        self,
+        process_id: str,
+        entries: Callable[[int], Iterator[tuple[int, Entry]]],
+        on_commit: Callable[[Collection[tuple[str, str]]], None],
+    ) -> None:
         self.process_id = process_id
+        self.on_commit = on_commit
         self._read = entries
         self._entries: Iterator[tuple[int, Entry]] | None = None
 
@@ -122,6 +129,7 @@ class _Backlog:
                 for _, entry in piece:
                     write_entry(transaction, entry, self.process_id)
                 transaction.set_drained(self.process_id, piece[-1][0])
+            self.on_commit({entry.run.spec.key for _, entry in piece if isinstance(entry, EndEntry)})
         except (StoreUnavailableError, StoreVersionError):
             raise
         except StoreError as error:  # one entry that the store refuses must not hold up the others
@@ -178,17 +186,18 @@ class StoreWork:
         self._silent_seconds = silent_seconds
         self._ready = ready
         self._next_refresh = self._next_beat = self._next_orphans = float("-inf")
-        self._own = _Backlog(process.id, lambda after: read(journal.path, after) if journal.path.exists() else iter(()))
+        self._own = _Backlog(process.id, partial(_own_entries, journal), on_commit)
         self._drained = 0
         self._orphan: tuple[OrphanJournal, _Backlog] | None = None
         self._orphans: Iterator[OrphanJournal] = iter(())
         self._known_faults: dict[tuple[str, str], int] = {}
+        self._is_at_work = False
 
     @property
     def is_idle(self) -> bool:
         """Whether nothing is left to commit or to drain."""
         drained = self._drained >= self._journal.last_line and self._orphan is None
-        return self._core.is_settled and drained and not self.slot_requests
+        return not self._is_at_work and self._core.is_settled and drained and not self.slot_requests
 
     def step(self, now: float) -> float:
         """Do what is due.
@@ -202,6 +211,7 @@ class StoreWork:
         left = self._core.breaker.seconds_left(now)
         if left > 0:
             return left
+        self._is_at_work = True
         try:
             store = self._opened()
             if now >= self._next_beat:
@@ -222,6 +232,8 @@ class StoreWork:
             failsafe.report("store", error)
             self._core.breaker.failed(now)
             return self._core.breaker.seconds_left(now)
+        finally:
+            self._is_at_work = False
         if more or self._core.has_for_store or self.slot_requests or self.wants_refresh:
             return 0.0
         return max(0.0, min(self._next_beat, self._next_refresh) - now)
@@ -259,10 +271,10 @@ class StoreWork:
             except StoreError:
                 for item in batch:
                     self._commit_one(store, item)
-            self._core.committed([item for item in batch if not item.given_up])
             keys = {item.entry.run.spec.key for item in batch if isinstance(item.entry, EndEntry)}
             if keys:
-                self._on_commit(keys)
+                self._on_commit(keys)  # before it counts as done, or all would seem idle for a moment
+            self._core.committed([item for item in batch if not item.given_up])
 
     def _commit_one(self, store: Store, item: Any) -> None:
         try:
@@ -364,7 +376,11 @@ class StoreWork:
             orphan = next(self._orphans, None)
         if orphan is None:
             return None
-        return orphan, _Backlog(orphan.process, orphan.entries)
+        return orphan, _Backlog(orphan.process, orphan.entries, self._on_commit)
+
+
+def _own_entries(journal: Journal, after: int) -> Iterator[tuple[int, Entry]]:
+    return read(journal.path, after) if journal.path.exists() else iter(())
 
 
 def _report_journal(text: str) -> None:

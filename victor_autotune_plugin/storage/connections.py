@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from sqlalchemy import Connection, Engine, create_engine
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, ResourceClosedError
 from sqlalchemy.pool import NullPool
 from sqlalchemy.sql import Executable
 
-from ..errors import StoreUnavailableError
+from ..errors import StoreError, StoreUnavailableError
 from .failures import explain, is_busy
 from .foreign import refuse_foreign_file, refuse_foreign_tables
 from .location import DatabaseTarget, existing_file, prepare_file
@@ -115,8 +115,9 @@ class Connections:
         session = self.session()
         try:
             return session.execute(statement)
-        except StoreUnavailableError:
-            if session.busy or not session.is_lost():
+        except (StoreError, ResourceClosedError):
+            # A fork in another thread may have closed it just now.
+            if session.busy or not (session.is_closed or session.is_lost()):
                 raise
         self._drop()
         return self.session().execute(statement)
@@ -136,8 +137,8 @@ class Connections:
         session = self.session()
         try:
             session.begin(patience, deadline, reads=reads)
-        except StoreUnavailableError:
-            if not session.is_lost():
+        except (StoreError, ResourceClosedError):
+            if not (session.is_closed or session.is_lost()):
                 raise
             self._drop()
             session = self.session()
