@@ -1,12 +1,13 @@
-"""How long the plugin takes to choose a plan, record the run and draw its conclusions; durable state, without Victor.
+"""What the plugin does on the event loop for one run, without Victor: choose, hand over, and wait for both.
 
-A run in a test is set beside Victor's own `ABTestManager`, which allocates a variant and records an execution. All
-write to SQLite files on the same disk, and they take turns, so that a slow moment of the machine hits both. Then a
-second team is tuned with everything on: after every fifth run the strategies and the tuner look for something to test.
-Beside the wall clock stands the processor time of the thread, which other programs on the machine disturb less.
+`choose` picks plan and arm from a snapshot: in a test of halves, and under a watch whose holdback of 0.3 % has blocks
+of 1,000. It is called for runs one after the other, so that the making of a block is among them.
 
-Then a process of its own takes over a team with many recorded runs. The tuner reads the last 500 of them when it is
-first asked.
+Then whole runs go through the product as it is, with its threads and an SQLite file: stream of arms, plan, start,
+record, end, and what setting up the waits costs. What counts is how long the loop's thread was held: the steps of a
+run between its suspensions, by the wall clock and in the thread's processor time. Every second run goes through a
+second project, where a third party answers at every seam. In turn with them Victor's own `ABTestManager` allocates a
+variant and records an execution, on the same disk, so that a slow moment of the machine hits all.
 
     python benchmarks/decision_speed.py --runs 2000
 """
@@ -14,9 +15,6 @@ first asked.
 from __future__ import annotations
 
 import asyncio
-import json
-import subprocess
-import sys
 import tempfile
 import time
 import uuid
@@ -24,70 +22,96 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from _report import parser, percentile, show, with_compiled_modules
+from _loop import SPEC, STAYS_OPEN, Held, Seconds, new_runtime, start_test, started
+from _report import parser, percentile, show
 from attrs import evolve
 
-from victor_autotune_plugin._model.plan import MemberSpec, TeamPlan, TeamSpec
-from victor_autotune_plugin._model.run import MemberOutcome, TeamRun
+from victor_autotune_plugin import failsafe
+from victor_autotune_plugin._host.interception import new_run_id
+from victor_autotune_plugin._model.experiment import Experiment, TeamState
+from victor_autotune_plugin._model.plan import TeamPlan
+from victor_autotune_plugin._model.policy import WatchPolicy
+from victor_autotune_plugin._model.run import MemberOutcome, RunStart, TeamRun
+from victor_autotune_plugin._tuning.loop import END_SECONDS, START_SECONDS
 from victor_autotune_plugin._tuning.runtime import Runtime
-from victor_autotune_plugin.hookspecs import RunStart, hookimpl
-from victor_autotune_plugin.storage import Store, default_url
+from victor_autotune_plugin._tuning.snapshot import Snapshot, choose
+from victor_autotune_plugin._tuning.streams import Streams
+from victor_autotune_plugin.hookspecs import hookimpl
 
-SPEC = TeamSpec("bench", "team", "sequential", [MemberSpec(name, "researcher") for name in "abcd"])
+WARM_UP: int = 200
+HOLDBACK = 0.003
 
-WARM_UP: int = 100
-RECORDED = (500, 10_000)
-PROCESSES = 5
-"""How often a process takes over; the median is shown."""
+MOST_CHOOSE_US = 50.0
+MOST_MEDIAN_US = 150.0
+MOST_P99_US = 1000.0
+MOST_SEAM_US = 60.0
+LEAST_RATIO = 15.0
 
-MOST_MEDIAN_MS = 1.0
-MOST_P99_MS = 5.0
-LEAST_RATIO = 5.0
-MOST_IMPORT_MS = 250.0
-
-
-Seconds = tuple[float, float]
-"""Of the wall clock, and of the thread's processor time."""
+SEAMS = 4
+"""Seams of a run at which its loop hands over to third parties: plan, before, started, and score, price and after."""
 
 
-class Stopwatch:
-    """Adds up the time of blocks. Asking for the processor time takes microseconds, so the wall clock leaves it out."""
-
-    def __init__(self) -> None:
-        self.total: Seconds = 0.0, 0.0
-
-    def __enter__(self) -> None:
-        self._begun_processor = time.thread_time()
-        self._begun = time.perf_counter()
-
-    def __exit__(self, *_: object) -> None:
-        wall = time.perf_counter() - self._begun
-        processor = time.thread_time() - self._begun_processor
-        self.total = self.total[0] + wall, self.total[1] + processor
-
-
-class Looks:
-    """Notes that the plugin looks for something to test: it then asks for strategies."""
-
-    def __init__(self) -> None:
-        self.asked = False
+class ThirdParty:
+    """Hooks of a third party at every seam of a run; none changes anything."""
 
     @hookimpl
-    def add_strategies(self) -> list[Any]:
-        """Add none."""
-        self.asked = True
-        return []
+    def plan_team_run(self) -> None:
+        """Leave the choice to the plugin."""
+
+    @hookimpl
+    def before_team_run(self, planned: Any) -> Any:
+        """Leave the plan as it is."""
+        return planned.plan
+
+    @hookimpl
+    def team_run_started(self) -> None:
+        """Do nothing."""
+
+    @hookimpl
+    def score_team_run(self, run: TeamRun) -> float:
+        """Agree with the built-in score."""
+        return run.score
+
+    @hookimpl
+    def price_team_run(self) -> None:
+        """Know no price."""
+
+    @hookimpl
+    def after_team_run(self) -> None:
+        """Do nothing."""
 
 
-def finished_run(event: RunStart, seconds: float, **details: Any) -> TeamRun:
-    """Return the record of a run whose members all succeeded.
+def seconds_of(number: int) -> float:
+    """Return what a run takes: 10 to 20 seconds, alike under every plan."""
+    return 10.0 + (number * 7919 % 1000) / 100
 
-    Args:
-        event: Its start.
-        seconds: What it took.
-        **details: Attributes that follow from its plan.
-    """
-    return TeamRun(
+
+async def one_run(owner: Runtime, seconds: float) -> Seconds:
+    """Take one run through the way of a run, before and after Victor's part; return for how long it held the loop."""
+    held = Held()
+    event, planned = await held.steps(before(owner))
+    await held.steps(after(owner, event, planned, seconds))
+    return held.total
+
+
+async def before(owner: Runtime) -> tuple[RunStart, Any]:
+    """Do what comes before Victor's part."""
+    settings = owner.settings(SPEC)
+    event = RunStart(new_run_id(), SPEC, time.time(), settings=settings)
+    await owner.loop.prepare(event)
+    planned = await owner.hooks.plan(event)
+    if planned is None:
+        raise SystemExit("the plugin has no plan: is it off?")
+    owner.hooks.tell("team_run_started", event=event, planned=planned)
+    if planned.assignment is not None:
+        await owner.loop.durable(event.run_id, START_SECONDS)
+    return event, planned
+
+
+async def after(owner: Runtime, event: RunStart, planned: Any, seconds: float) -> None:
+    """Do what comes after Victor's part."""
+    assignment = planned.assignment
+    run = TeamRun(
         run_id=event.run_id,
         spec=SPEC,
         started_at=event.started_at,
@@ -95,43 +119,22 @@ def finished_run(event: RunStart, seconds: float, **details: Any) -> TeamRun:
         success=True,
         score=1.0,
         members=[MemberOutcome(m.id, m.role, True, True, seconds / 4, 3, 0, 2, 900, 200) for m in SPEC.members],
-        **details,
-    )
-
-
-def one_run(runtime: Runtime, seconds: float) -> Seconds:
-    """Take one run through all hooks, before and after; return the seconds that took."""
-    watch = Stopwatch()
-    event = RunStart(uuid.uuid4().hex, SPEC, time.time())
-    with watch:
-        planned = runtime.hooks.plan(event)
-        if planned is None:
-            raise SystemExit("the plugin has no plan: is it off?")
-        runtime.hooks.tell("team_run_started", event=event, planned=planned)
-    run = finished_run(
-        event,
-        seconds,
         mode=planned.mode,
         plan_asked=planned.plan,
         plan_used=TeamPlan(formation=planned.plan.formation or SPEC.formation, members=SPEC.member_ids),
         experiment_id=planned.experiment_id,
         arm=planned.arm,
-        phase=None if planned.assignment is None else planned.assignment.phase,
-        index=None if planned.assignment is None else planned.assignment.index,
+        phase=None if assignment is None else assignment.phase,
+        stream=None if assignment is None else assignment.stream,
+        index=None if assignment is None else assignment.index,
     )
-    with watch:
-        graded = runtime.hooks.first("score_team_run", run=run)
-        runtime.hooks.first("price_team_run", run=evolve(run, score=graded.value if graded else 0.0))
-        runtime.hooks.tell("after_team_run", run=run)
-    return watch.total
+    run = owner.hooks.valued(run)
+    owner.hooks.tell_built_in("after_team_run", run=run)
+    owner.hooks.grade(run, owner.loop.graded)
+    await owner.loop.durable(event.run_id, END_SECONDS)
 
 
-def seconds_of(number: int) -> float:
-    """Return what a run takes: 10 to 20 seconds, alike under every plan, so that no test is ever decided by it."""
-    return 10.0 + (number * 7919 % 1000) / 100
-
-
-async def peer(folder: Path) -> tuple[object, str]:
+async def peer(folder: Path) -> tuple[Any, str]:
     """Start an experiment in Victor's own manager."""
     from victor.experiments.ab_testing import ABTestManager
     from victor.experiments.ab_testing.models import ExperimentConfig, ExperimentMetric, ExperimentVariant
@@ -150,159 +153,137 @@ async def peer(folder: Path) -> tuple[object, str]:
     return manager, experiment
 
 
-async def one_peer_run(manager: object, experiment: str, seconds: float) -> Seconds:
-    """Allocate a variant and record an execution; return the seconds that took."""
+async def one_peer_run(manager: Any, experiment: str, seconds: float) -> Seconds:
+    """Allocate a variant and record an execution; return for how long that held the loop."""
     from victor.experiments.ab_testing.models import ExecutionMetrics
 
-    run_id = uuid.uuid4().hex
-    watch = Stopwatch()
-    with watch:
-        variant = await manager.allocate_variant(experiment, run_id)  # type: ignore[attr-defined]
+    async def allocate_and_record() -> None:
+        variant = await manager.allocate_variant(experiment, run_id)
         metrics = ExecutionMetrics(run_id, experiment, variant, run_id, execution_time=seconds, tool_calls_count=12)
-        await manager.record_execution(metrics)  # type: ignore[attr-defined]
-    return watch.total
+        await manager.record_execution(metrics)
+
+    run_id, held = uuid.uuid4().hex, Held()
+    await held.steps(allocate_and_record())
+    return held.total
 
 
-def new_runtime(folder: Path, **overrides: object) -> Runtime:
-    """Return the plugin of a new project in mode `auto`."""
-    folder.mkdir()
-    return Runtime(folder, overrides={"mode": "auto", **overrides}, with_entry_points=False)
+async def tested_project(folder: Path) -> Runtime:
+    """Return the plugin of a project with an open test."""
+    owner = new_runtime(folder, **STAYS_OPEN)
+    start_test(owner)
+    return await started(owner)
 
 
-async def measure(runs: int) -> list[dict[str, Any]]:
-    """Measure runs in a test and Victor's manager in turn, then runs of a team that is tuned with everything on.
-
-    Args:
-        runs: Runs of each, after a warm-up.
-    """
+async def measure_runs(runs: int) -> list[dict[str, Any]]:
+    """Measure runs in a test, the same with hooks of a third party, and Victor's manager, in turn."""
+    alone: list[Seconds] = []
+    with_hooks: list[Seconds] = []
+    theirs: list[Seconds] = []
     with tempfile.TemporaryDirectory() as name:
-        # Plans that run alike are soon known to be no 5 % apart, and the tuner would give their test up sooner still:
-        # without both it stays open all the time.
-        stays_open = {"experiment.max_runs_per_arm": 2000, "experiment.minimum_improvement": 0.0}
-        tested = new_runtime(Path(name, "tested"), **{"tuner.risk": "off"}, **stays_open)
-        tuned = new_runtime(Path(name, "tuned"))
-        looks = Looks()
-        tuned.hooks.register(looks, "benchmark")
+        owners = [await tested_project(Path(name, "alone")), await tested_project(Path(name, "with hooks"))]
+        owners[1].hooks.register(ThirdParty(), "third party")
         manager, experiment = await peer(Path(name))
-        in_test: list[Seconds] = []
-        theirs: list[Seconds] = []
         for number in range(runs + WARM_UP):
-            in_test.append(one_run(tested, seconds_of(number)))
+            for owner, times in zip(owners, (alone, with_hooks), strict=True):
+                times.append(await one_run(owner, seconds_of(number)))
             theirs.append(await one_peer_run(manager, experiment, seconds_of(number)))
-        everything: list[Seconds] = []
-        looking: list[Seconds] = []
-        for number in range(runs + WARM_UP):
-            looks.asked = False
-            everything.append(one_run(tuned, seconds_of(number)))
-            if looks.asked and number >= WARM_UP:
-                looking.append(everything[-1])
-        observed = sum(run.arm is not None for run in tested.open_store().finished_runs())
-        if observed < runs:
-            raise SystemExit(f"only {observed} runs took part in the test")
-        tested.close()
-        tuned.close()
-    in_test, theirs, everything = (times[WARM_UP:] for times in (in_test, theirs, everything))
-    ratio = median(wall for wall, _ in theirs) / median(wall for wall, _ in in_test)
+        for owner in owners:
+            owner.close()
+        for owner in owners:
+            with owner.open_store() as store:
+                observed = sum(run.arm is not None for run in store.finished_runs())
+            if observed < runs + WARM_UP:
+                raise SystemExit(f"only {observed} of {runs + WARM_UP} runs took part in the test and were recorded")
+    if failsafe.seen():
+        raise SystemExit(f"faults: {failsafe.seen()}")
+    alone, with_hooks, theirs = (times[WARM_UP:] for times in (alone, with_hooks, theirs))
+    ratio = median(wall for wall, _ in theirs) / median(wall for wall, _ in alone)
+    added = 1e6 * (median(wall for wall, _ in with_hooks) - median(wall for wall, _ in alone)) / SEAMS
+    first = row("a run in a test", alone, MOST_MEDIAN_US, MOST_P99_US)
     return [
-        row("a run in a test", in_test, MOST_MEDIAN_MS, MOST_P99_MS, ratio),
+        {**first, "times faster": round(ratio, 1), "reached": both(first["reached"], ratio >= LEAST_RATIO)},
+        {
+            **row("a run with third-party hooks at every seam", with_hooks),
+            "µs more per seam": round(added, 1),
+            "reached": "yes" if added <= MOST_SEAM_US else "no",
+        },
         row("ABTestManager: allocate + record", theirs),
-        row("a run with everything on", everything, MOST_MEDIAN_MS, MOST_P99_MS),
-        # A few runs are over before the tuner looks for the first time.
-        *([row("of these, with a look by the tuner (every 5th)", looking, None, MOST_P99_MS)] if looking else []),
     ]
 
 
+def measure_choose(runs: int) -> list[dict[str, Any]]:
+    """Measure the pure choice of plan and arm."""
+    with tempfile.TemporaryDirectory() as name:
+        owner = new_runtime(Path(name, "project"), **STAYS_OPEN)
+        start_test(owner)
+        with owner.open_store() as store:
+            (experiment,) = store.experiments(*SPEC.key)
+            state = store.team(*SPEC.key)
+        settings = owner.settings(SPEC)
+        owner.close()
+    if state is None:
+        raise SystemExit("the team has no state")
+    watched = evolve(experiment, status="watched", watch_policy=WatchPolicy(holdback=HOLDBACK))
+    rows = []
+    for what, one in (("choose, test of halves", experiment), ("choose, holdback 0.3 % (blocks of 1,000)", watched)):
+        times = choices(state, one, settings, runs)[WARM_UP:]
+        rows.append({**row(what, times, MOST_CHOOSE_US), "max µs": round(1e6 * max(wall for wall, _ in times), 1)})
+    return rows
+
+
+def choices(state: TeamState, experiment: Experiment, settings: Any, runs: int) -> list[Seconds]:
+    """Return what each choice took."""
+    snapshot, streams = Snapshot().updated("store", 1, [state], [experiment]), Streams()
+    times = []
+    for _ in range(runs + WARM_UP):
+        event = RunStart(uuid.uuid4().hex, SPEC, time.time(), settings=settings)
+        begun_processor, begun = time.thread_time(), time.perf_counter()
+        planned = choose(snapshot, event, settings, 0.0, streams, test_seconds=600.0)
+        wall = time.perf_counter() - begun
+        times.append((wall, time.thread_time() - begun_processor))
+        if planned.arm is None:
+            raise SystemExit("a run takes no part in the test")
+    return times
+
+
+def both(reached: str, other: bool) -> str:
+    """Return `yes` when two bounds are reached."""
+    return "yes" if reached == "yes" and other else "no"
+
+
 def row(
-    what: str,
-    seconds: list[Seconds],
-    most_median: float | None = None,
-    most_p99: float | None = None,
-    ratio: float | None = None,
+    what: str, seconds: list[Seconds], most_median: float | None = None, most_p99: float | None = None
 ) -> dict[str, Any]:
     """Return a line of the table; a bound that is None is not asked for."""
-    wall, processor = ([1000 * one[clock] for one in seconds] for clock in (0, 1))
+    wall, processor = ([1e6 * one[clock] for one in seconds] for clock in (0, 1))
     middle, high = (percentile(wall, share) for share in (0.5, 0.99))
     kept = [value <= bound for value, bound in ((middle, most_median), (high, most_p99)) if bound is not None]
-    if ratio is not None:
-        kept.append(ratio >= LEAST_RATIO)
     return {
         "what": what,
         "runs": len(seconds),
-        "median ms": round(middle, 3),
-        "p99 ms": round(high, 3),
-        "max ms": round(max(wall), 3),
-        "processor median ms": round(percentile(processor, 0.5), 3),
-        "processor p99 ms": round(percentile(processor, 0.99), 3),
-        "times faster": "" if ratio is None else round(ratio, 1),
+        "median µs": round(middle, 1),
+        "p99 µs": round(high, 1),
+        "max µs": round(max(wall), 1),
+        "processor median µs": round(percentile(processor, 0.5), 1),
+        "processor p99 µs": round(percentile(processor, 0.99), 1),
+        "µs more per seam": "",
+        "times faster": "",
         "reached": "" if not kept else "yes" if all(kept) else "no",
     }
-
-
-def record(folder: Path, runs: int) -> None:
-    """Write finished runs of a team, a minute apart, into the store of a new project."""
-    folder.mkdir()
-    now = time.time()
-    with Store.open(default_url(folder)) as store, store.transaction() as transaction:
-        for number in range(runs):
-            event = RunStart(uuid.uuid4().hex, SPEC, now - 60 * (runs - number))
-            transaction.finish_run(finished_run(event, seconds_of(number), mode="auto"))
-
-
-def take_over(folder: Path) -> None:
-    """Print the milliseconds of the tuner's import, and of the first run with its look, as JSON."""
-    runtime = Runtime(folder, overrides={"mode": "auto"}, with_entry_points=False)
-    runtime.open_store().close()
-    begun = time.perf_counter()
-    import victor_autotune_plugin._tuner  # noqa: F401 - its import is measured
-
-    imported = time.perf_counter() - begun
-    print(json.dumps([1000 * imported, *(1000 * clock for clock in one_run(runtime, seconds_of(0)))]))
-    runtime.close()
-
-
-def measure_first() -> list[dict[str, Any]]:
-    """Measure the first run of a process that takes over a team with recorded runs."""
-    rows = []
-    for runs in RECORDED:
-        samples = []
-        with tempfile.TemporaryDirectory() as name:
-            for number in range(PROCESSES + 1):
-                folder = Path(name, str(number))
-                record(folder, runs)
-                command = [sys.executable, __file__, "--take-over", str(folder)]
-                environment = with_compiled_modules(Path(name, "compiled"))
-                done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-                samples.append(json.loads(done.stdout))
-        # The first process compiled the modules.
-        imported, first, processor = (median(sample[index] for sample in samples[1:]) for index in range(3))
-        rows.append(
-            {
-                "recorded runs": runs,
-                "processes": PROCESSES,
-                "import of the tuner ms": round(imported, 1),
-                "first run with a look ms": round(first, 1),
-                "of it processor ms": round(processor, 1),
-                "reached": "yes" if imported <= MOST_IMPORT_MS else "no",
-            }
-        )
-    return rows
 
 
 def main() -> None:
     """Run the benchmark."""
     arguments = parser(__doc__ or "")
     arguments.add_argument("--runs", type=int, default=2000)
-    arguments.add_argument("--take-over", type=Path, metavar="PROJECT", help="measure one first run there, and end")
     options = arguments.parse_args()
-    if options.take_over is not None:
-        take_over(options.take_over)
-        return
-    rows = asyncio.run(measure(options.runs))
-    note = f"to reach: median ≤ {MOST_MEDIAN_MS:g} ms, p99 ≤ {MOST_P99_MS:g} ms, ≥ {LEAST_RATIO:g}× faster in a test"
+    rows = [*measure_choose(options.runs), *asyncio.run(measure_runs(options.runs))]
+    note = (
+        f"to reach: choose ≤ {MOST_CHOOSE_US:g} µs; a run ≤ {MOST_MEDIAN_US:g} µs, p99 ≤ {MOST_P99_US:g} µs, "
+        f"≥ {LEAST_RATIO:g}× faster; ≤ {MOST_SEAM_US:g} µs more per seam with third parties. "
+        "Time that the loop's thread is held"
+    )
     show("Decision and recording", rows, options.json, note)
-    first_json = None if options.json is None else options.json.with_suffix(".first.json")
-    note = f"to reach: import ≤ {MOST_IMPORT_MS:g} ms; the first look happens once in a process and has no bound"
-    show("First run of a process", measure_first(), first_json, note)
 
 
 if __name__ == "__main__":

@@ -12,9 +12,11 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import os
 import time
 import uuid
 from collections.abc import Callable, Coroutine
+from random import Random
 from typing import TYPE_CHECKING, Any, Final
 
 from .. import failsafe
@@ -36,6 +38,15 @@ if TYPE_CHECKING:
     from .._settings import Settings
 
 _STEP_TIMEOUT_TOLERANCE: Final = 0.98
+
+_ids: Final = Random()  # seeded by the system, which would else be asked at every run
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_ids.seed)
+
+
+def new_run_id() -> str:
+    """Return the id of a new run, a random UUID."""
+    return uuid.UUID(int=_ids.getrandbits(128), version=4).hex
 
 
 async def intercept(make_call: Callable[[], TeamCall], original: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
@@ -92,7 +103,7 @@ class ActiveRun:
             return None
         outer = current_run.get()
         event = RunStart(
-            run_id=uuid.uuid4().hex,
+            run_id=new_run_id(),
             spec=spec,
             started_at=time.time(),
             entry=call.entry,

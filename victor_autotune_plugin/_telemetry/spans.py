@@ -84,10 +84,10 @@ class _CurrentSpan:
             span.end()
 
     def _open(self) -> None:
-        name, self._attributes = self._identity()
         tracer = _tracer()
         if tracer is None:
             return
+        name, self._attributes = self._identity()
         from opentelemetry import context, trace
 
         around = trace.get_current_span()

@@ -124,14 +124,17 @@ class HookManager:
         """
         start = self._clock()
         planned: PlannedRun | None = None
-        for answer in await self._asked("plan_team_run", {"event": event}, start, most=1):
-            planned = answer.value
+        if self._of("plan_team_run")[1]:
+            for answer in await self._asked("plan_team_run", {"event": event}, start, most=1):
+                planned = answer.value
         if planned is None:
             for answer in self._built_in("plan_team_run", {"event": event}):
                 planned = answer.value
                 break
         if planned is None:
             return None
+        if not self._of("before_team_run")[1]:
+            return planned
         arguments: dict[str, Any] = {"event": event, "planned": planned}
 
         def change(answer: Answer) -> None:
@@ -151,7 +154,8 @@ class HookManager:
             if answer.value != run.score:
                 run = evolve(run, score=answer.value)
         for answer in self._built_in("price_team_run", {"run": run}):
-            run = evolve(run, cost_usd=answer.value)
+            if answer.value != run.cost_usd:
+                run = evolve(run, cost_usd=answer.value)
         return run
 
     def tell_built_in(self, hook: str, **arguments: Any) -> None:
@@ -162,7 +166,8 @@ class HookManager:
     def tell(self, hook: str, **arguments: Any) -> None:
         """Call the built-in implementations of a hook, and have those of third parties called behind."""
         self.tell_built_in(hook, **arguments)
-        self._tell_behind(hook, arguments, contextvars.copy_context())
+        if self._of(hook)[1]:
+            self._tell_behind(hook, arguments, contextvars.copy_context())
 
     @property
     def has_graders(self) -> bool:

@@ -87,6 +87,7 @@ class TuningLoop:
         self.process = ProcessId.new()
         self.wake_store: Callable[[], None] = _nobody
         self.wake_files: Callable[[], None] = _nobody
+        self.wake_files_within: Callable[[float], None] = _nobody_within
         self.wake_judge: Callable[[], None] = _nobody
         self._settings = settings
         self._hooks = hooks
@@ -185,8 +186,7 @@ class TuningLoop:
         """Hand over the score and the cost of a run, which hooks gave behind it; called by a hook thread."""
         entry = GradeEntry(run.run_id, run.score, run.cost_usd)
         self.core.submit(Item(entry, self._clock(), END_COMMIT_SECONDS))
-        self.wake_store()
-        self.wake_files()
+        self._wake_for(END_COMMIT_SECONDS)
         self.judge_work.touch([run.spec.key])
 
     def _settings_of(self, event: RunStart) -> Settings:
@@ -195,9 +195,12 @@ class TuningLoop:
     def _submit(self, run_id: str, item: Item) -> None:
         self._items[run_id] = item
         self.core.submit(item)
+        self._wake_for(item.journal_after)
+
+    def _wake_for(self, journal_after: float) -> None:
         self.wake_store()
-        if item.journal_after != NEVER:
-            self.wake_files()
+        if journal_after != NEVER:
+            self.wake_files_within(journal_after if self.core.store_answers else 0.0)
 
     # --- between the threads
 
@@ -256,3 +259,7 @@ class RunsLostError(Exception):
 
 def _nobody() -> None:
     """Wake nobody: a simulator calls the steps itself."""
+
+
+def _nobody_within(_seconds: float) -> None:
+    """Wake nobody."""

@@ -188,6 +188,7 @@ class Runtime:
         judge = Worker("autotune judge", self._judge_step, self._clock, at_end=loop.judge_work.close)
         self._workers = (judge, files, store)
         loop.wake_store, loop.wake_files, loop.wake_judge = store.wake, files.wake, judge.wake
+        loop.wake_files_within = files.wake_within
         for worker in (files, store, judge):
             worker.start()
         atexit.register(self.close)

@@ -7,6 +7,7 @@ does a step, and sleeps until the step's next time.
 from __future__ import annotations
 
 import _thread
+import math
 import sys
 import threading
 import time
@@ -49,6 +50,8 @@ class Worker:
         self._step = step
         self._clock = clock
         self._wakes: SimpleQueue[None] = SimpleQueue()
+        self._is_woken = False
+        self._wakes_at = math.inf
         self._stopped = False
         self._thread: threading.Thread | None = None
 
@@ -59,7 +62,14 @@ class Worker:
 
     def wake(self) -> None:
         """Have the step called soon. Never blocks, and may be called from a signal handler."""
-        self._wakes.put(None)
+        if not self._is_woken:  # else the wake-up before is still to be taken, and a step follows it
+            self._is_woken = True
+            self._wakes.put(None)
+
+    def wake_within(self, seconds: float) -> None:
+        """Have the step called within so many seconds; costs next to nothing where it will be anyway."""
+        if self._wakes_at > self._clock() + seconds:
+            self.wake()
 
     def stop(self, seconds: float) -> bool:
         """End the thread after the step that it is in, and return whether it has ended in time."""
@@ -77,6 +87,7 @@ class Worker:
             self._sleep(pause)
             if self._stopped:
                 break
+            self._wakes_at = math.inf  # what the step leaves out must wake it again
             try:
                 pause = self._step(self._clock())
             except Exception as error:  # a step guards what it does; whatever is left must not end the thread
@@ -89,9 +100,11 @@ class Worker:
     def _sleep(self, seconds: float | None) -> None:
         with suppress(Empty):
             if seconds is None or seconds > 0:
+                self._wakes_at = math.inf if seconds is None else self._clock() + seconds
                 self._wakes.get(timeout=seconds)
             while True:
                 self._wakes.get_nowait()
+        self._is_woken = False  # after the last wake-up was taken: one that comes now is seen by the step
 
 
 @contextmanager

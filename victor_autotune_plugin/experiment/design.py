@@ -54,14 +54,20 @@ def assign(seed: str, index: int, weights: Mapping[str, float] | None = None, *,
     """
     if index < 0:
         raise ValueError(f"index must not be negative, but is {index}")
-    slots = _slots(_PAIR if weights is None else _shares(weights))
+    slots = _slots_of(None if weights is None else tuple(weights.items()))
     block, place = divmod(index, len(slots))
     return _shuffled(slots, seed, stream, block)[place]
 
 
 def block_length(weights: Mapping[str, float] | None = None) -> int:
     """Return the number of units in a block; `weights` as for `assign`."""
-    return len(_slots(_PAIR if weights is None else _shares(weights)))
+    return len(_slots_of(None if weights is None else tuple(weights.items())))
+
+
+@lru_cache(maxsize=64)
+def _slots_of(weights: tuple[tuple[str, float], ...] | None) -> tuple[str, ...]:
+    """Return the arms of a block, known by the weights as they come: the hash of a fraction is slow."""
+    return _slots(_PAIR if weights is None else _exact(tuple(sorted(weights))))
 
 
 @lru_cache(maxsize=1024)
