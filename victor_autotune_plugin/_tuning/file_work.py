@@ -101,7 +101,8 @@ class FileWork:
             with failsafe.guard("files of the snapshot and the journal"):
                 self._tasks[0]()
             self._tasks.popleft()
-        return self._core.seconds_until_due(now)
+        pause = self._core.seconds_until_due(now)
+        return None if pause is None else max(pause, self._journal_not_before - now)
 
     def close(self) -> None:
         """Give back what came from the file. Raises nothing."""
@@ -116,11 +117,10 @@ class FileWork:
         self._slots.forget_after_fork()
 
     def _write_journal(self, now: float) -> None:
+        if now < self._journal_not_before:
+            return
         items = self._core.due(now)
         if not items:
-            return
-        if now < self._journal_not_before:
-            self._core.not_journaled(items)
             return
         try:
             last_line = self._journal.append([item.entry for item in items])

@@ -288,6 +288,15 @@ class _Start:
     at: float
     over: Signal = field(factory=Signal)
     error: Exception | None = None
+    waits_until: float | None = None
+    """Until when runs wait for it, in monotonic seconds, once the first one does; later runs wait no more."""
+
+    def seconds_left(self) -> float:
+        """Return how long a run waits for it now."""
+        now = time.monotonic()
+        if self.waits_until is None:
+            self.waits_until = now + FIRST_RUN_SECONDS
+        return self.waits_until - now
 
 
 _lock = threading.Lock()
@@ -343,17 +352,16 @@ async def current() -> Runtime | None:
     known = _runtime
     if known is not None and known.ready.is_set and _start is not None:
         return known
-    loop_time = time.monotonic()
     warm_up()
     start = _start
-    if start is None or not await start.over.wait(FIRST_RUN_SECONDS):
+    if start is None or not await start.over.wait(start.seconds_left()):
         return None
     if start.error is not None:
         raise start.error
     known = _runtime
     if known is not None:
         # Without a snapshot the run goes on as configured, and is recorded.
-        await known.ready.wait(FIRST_RUN_SECONDS - (time.monotonic() - loop_time))
+        await known.ready.wait(start.seconds_left())
     return known
 
 
