@@ -138,6 +138,13 @@ class Runtime:
                     self._store = self.open_store()
         return self._store
 
+    def _store_behind(self) -> Store:
+        """Return the store, opened on a thread; what that imports would hold the event loop for 5 ms at a time."""
+        if self._store is not None:
+            return self._store
+        with breathing():
+            return self.store()
+
     def open_store(self) -> Store:
         """Open the store that the settings name, anew.
 
@@ -265,7 +272,7 @@ class Runtime:
     def _new_loop(self) -> TuningLoop:
         return TuningLoop(
             self.settings,
-            self.store,
+            self._store_behind,
             self.hooks,
             folder_of(self.project),
             self.options,
@@ -336,7 +343,8 @@ def warm_up() -> None:
 
 def _make_and_start(start: _Start) -> None:
     try:
-        runtime().start()
+        with breathing():
+            runtime().start()
     except Exception as error:
         start.error = error
     finally:
