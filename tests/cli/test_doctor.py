@@ -126,8 +126,8 @@ def test_lost_runs_and_remembered_faults(
         transaction.record_fault("statistics", ValueError("not kept"), now - 60)
         transaction.record_fault("old thing", "KeyError: x", now - 3 * 24 * 3600)
     subprocess.run([sys.executable, "-c", DIES_IN_A_RUN, default_url(tmp_path)], check=False)
-    with Store.open(default_url(tmp_path)) as store:
-        assert store.mark_lost_runs() == ("gone",)
+    with Store.open(default_url(tmp_path)) as store, store.transaction() as transaction:
+        assert transaction.mark_lost(0.0) == ("gone",)
     said = call("doctor", "--json")
     assert said.code == 1
     checks = found(said)

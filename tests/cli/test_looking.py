@@ -127,6 +127,7 @@ def test_history_of_runs(call: Callable[..., Said], simulate: Callable[..., Simu
     simulation.run(success=False, timed_out=True, error_class="TimeoutError")
     simulation.run(cancelled=True, success=False)
     simulation.start()
+    simulation.runtime.loop.run_until_idle()
     said = words(call("history", "--runs"))
     for part in ("running", "cancelled", "timed out TimeoutError", "failed MemberError", "ok"):
         assert all(word in said for word in part.split())

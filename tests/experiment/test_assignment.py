@@ -9,9 +9,31 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from victor_autotune_plugin.experiment import ASSIGNMENT_VERSION, assign, sample_ratio_p_value
+from victor_autotune_plugin.experiment.design import EARLIER_VERSION, assign_earlier
 
 HOLDBACK = {"control": 0.1, "treatment": 0.9}
 THIRDS = {"a": 1 / 3, "b": 1 / 3, "c": 1 / 3}
+
+
+@pytest.mark.parametrize(
+    ("seed", "stream", "weights", "start", "arms"),
+    [
+        ("demo", "", None, 0, "cttcctcttctc"),
+        ("", "", None, 0, "ctctctct"),
+        ("prüfung-7", "0", None, 0, "ctcttctc"),
+        ("demo", "task:7", None, 10**6, "tcctcttctcctctct"),
+        ("holdback", "3", HOLDBACK, 0, "ttttcttttt" + "tttctttttt"),
+        ("three", "", THIRDS, 0, "abcabcacb"),
+    ],
+)
+def test_published_vectors_hold_on_every_machine_and_version(seed, stream, weights, start, arms):
+    assert ASSIGNMENT_VERSION == "shake256-streams-2"
+    assert "".join(assign(seed, start + i, weights, stream=stream)[0] for i in range(len(arms))) == arms
+
+
+def test_streams_are_drawn_independently():
+    first = {stream: assign("seed", 0, stream=str(stream)) for stream in range(2000)}
+    assert stats.binomtest(sum(arm == "treatment" for arm in first.values()), 2000).pvalue > 0.001
 
 
 @pytest.mark.parametrize(
@@ -25,9 +47,9 @@ THIRDS = {"a": 1 / 3, "b": 1 / 3, "c": 1 / 3}
         ("three", THIRDS, 0, "bcaabccba"),
     ],
 )
-def test_published_vectors_hold_on_every_machine_and_version(seed, weights, start, arms):
-    assert ASSIGNMENT_VERSION == "sha256-blocks-1"
-    assert "".join(assign(seed, start + i, weights)[0] for i in range(len(arms))) == arms
+def test_the_rule_of_the_first_version_stays_for_the_replay_of_its_experiments(seed, weights, start, arms):
+    assert EARLIER_VERSION == "sha256-blocks-1"
+    assert "".join(assign_earlier(seed, start + i, weights)[0] for i in range(len(arms))) == arms
 
 
 @given(st.text(), st.integers(0, 10**9))

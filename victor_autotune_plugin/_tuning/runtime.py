@@ -5,6 +5,7 @@ from __future__ import annotations
 import _thread
 import asyncio
 import atexit
+import hashlib
 import os
 import sys
 import threading
@@ -17,6 +18,7 @@ from attrs import define, field
 
 from .. import failsafe
 from .._settings import Settings, SettingsResolver
+from ..storage.location import file_of_url
 from ..storage.snapshot_file import folder_of
 from .hookmanager import HookManager
 from .loop import TuningLoop
@@ -274,12 +276,22 @@ class Runtime:
             self.settings,
             self._store_behind,
             self.hooks,
-            folder_of(self.project),
+            self._folder(),
             self.options,
             self.ready,
             self._clock,
             self._wall_clock,
         )
+
+    def _folder(self) -> Path:
+        """Return where journal and snapshot are: beside the store's file, or in a folder for each other store."""
+        url = self._resolver.database_url
+        if url is None:
+            return folder_of(self.project)
+        file = file_of_url(url)
+        if file is not None:
+            return file.parent
+        return folder_of(self.project) / f"autotune-{hashlib.sha256(url.encode()).hexdigest()[:8]}"
 
     def _register_hooks(self) -> None:
         from victor_autotune_hooks import built_in

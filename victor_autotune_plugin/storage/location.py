@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from attrs import field, frozen
 
@@ -97,6 +97,12 @@ def file_of(database: str | None) -> Path | None:
     if not database or database.startswith("file:"):
         return None
     return Path(database).absolute()
+
+
+def file_of_url(url: str) -> Path | None:
+    """Return the file of an SQLite URL without reading the rest of it, or None for another database."""
+    scheme, _, database = url.partition("://")
+    return file_of(unquote(database.partition("?")[0])[1:]) if scheme.startswith("sqlite") else None
 
 
 def prepare_file(path: Path, url: str) -> None:
