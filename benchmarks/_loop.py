@@ -112,8 +112,8 @@ async def started(owner: Runtime) -> Runtime:
     runtime.use(owner)
     await runtime.current()
     deadline = time.monotonic() + 10
-    while not owner.loop.core.is_connected and time.monotonic() < deadline:  # noqa: ASYNC110 - set by a thread
-        await asyncio.sleep(0.01)
+    while not (owner.loop.core.is_connected and owner.ready.is_set) and time.monotonic() < deadline:  # noqa: ASYNC110
+        await asyncio.sleep(0.01)  # both are set by a thread
     return owner
 
 

@@ -55,6 +55,11 @@ class FileWork:
         self._tasks: deque[Callable[[], None]] = deque()
         self._journal_not_before = float("-inf")
 
+    @property
+    def journal_lines(self) -> int:
+        """How many entries this process has written to its journal."""
+        return self._journal.last_line
+
     def load_snapshot(self) -> bool:
         """Take the snapshot from its file, and return whether there is one."""
         saved = self._file.load()

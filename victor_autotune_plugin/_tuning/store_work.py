@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -107,12 +108,17 @@ class _Backlog:
         self._read = entries
         self._entries: Iterator[tuple[int, Entry]] | None = None
 
+    @property
+    def is_open(self) -> bool:
+        """Whether it is being read."""
+        return self._entries is not None
+
     def drain(self, store: Store) -> bool:
         """Write the next entries, once, whoever drained the journal before; return whether there may be more."""
         if self._entries is None:
             with store.transaction() as transaction:
                 self._entries = self._read(transaction.drained(self.process_id))
-        piece = [entry for entry, _ in zip(self._entries, range(BACKLOG_ROWS), strict=False)]
+        piece = list(islice(self._entries, BACKLOG_ROWS))
         if not piece:
             self._entries = None
             return False
@@ -187,7 +193,7 @@ class StoreWork:
         self._ready = ready
         self._next_refresh = self._next_beat = self._next_orphans = float("-inf")
         self._own = _Backlog(process.id, partial(_own_entries, journal), on_commit)
-        self._drained = 0
+        self._drained = self._own_until = 0
         self._orphan: tuple[OrphanJournal, _Backlog] | None = None
         self._orphans: Iterator[OrphanJournal] = iter(())
         self._known_faults: dict[tuple[str, str], int] = {}
@@ -351,12 +357,13 @@ class StoreWork:
 
     def _drain(self, store: Store, now: float) -> bool:
         """Write the next piece of this process's journal, or of a dead one's; return whether there may be more."""
-        last = self._journal.last_line
-        if self._drained < last:
+        if self._drained < self._journal.last_line:
+            if not self._own.is_open:
+                self._own_until = self._journal.last_line  # lines that come later may be missed by this reading
             if self._own.drain(store):
                 return True
-            self._drained = last
-            self._remove_journal(last)
+            self._drained = self._own_until
+            self._remove_journal(self._own_until)
         if self._orphan is None:
             self._orphan = self._next_orphan(now)
             if self._orphan is None:
