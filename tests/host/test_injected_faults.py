@@ -32,7 +32,7 @@ from victor_autotune_testing.scripted import ScriptedModel, scripts
 
 MODULES: Final = (
     "_host.meters",
-    "_host.members",
+    "_host.member_execution",
     "_host.enforcement",
     "_host.call_context",
     "_host.seams",

@@ -12,7 +12,7 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 
 from victor_autotune_plugin import failsafe
 from victor_autotune_plugin._host.enforcement import ToolBudget
-from victor_autotune_plugin._host.members import member_execution
+from victor_autotune_plugin._host.member_execution import member_execution
 from victor_autotune_plugin._host.meters import RunMeter, chat, current_member, current_run, stream, tool_calls
 from victor_autotune_plugin._model.plan import MemberSpec
 from victor_autotune_plugin._telemetry import spans

@@ -18,7 +18,7 @@ from attrs import evolve
 
 from victor_autotune_plugin._model.process import ProcessId
 from victor_autotune_plugin.storage import stream_slots
-from victor_autotune_plugin.storage.stream_slots import FILE_NAME, Slot, StreamSlots
+from victor_autotune_plugin.storage.stream_slots import FILE_NAME, FileSlot, StreamSlots
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 
@@ -54,7 +54,7 @@ def status_of(pid: int) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
-def taken(slots: StreamSlots, number: int = 0, experiment: str = "e1", phase: str = "test") -> Slot:
+def taken(slots: StreamSlots, number: int = 0, experiment: str = "e1", phase: str = "test") -> FileSlot:
     slot = slots.take_slot(experiment, phase, BLOCK, identity(number))
     assert slot is not None
     return slot
@@ -83,7 +83,7 @@ def test_a_slot_that_was_given_back_goes_on_where_it_ended(make: Callable[[], St
     assert first.name.startswith("f")
     assert (first.next_index, first.end) == (0, BLOCK)
     assert make_first.give_back("e1", "test", first.name, 3)
-    assert taken(make(), 2) == Slot(first.name, 3, BLOCK)
+    assert taken(make(), 2) == FileSlot(first.name, 3, BLOCK)
 
 
 def test_the_lowest_free_slot_is_taken(make: Callable[[], StreamSlots]) -> None:
@@ -154,7 +154,7 @@ def test_a_killed_owners_slot_goes_on_at_its_next_block(make: Callable[[], Strea
     assert [path.stem for path in (folder / "autotune-streams").iterdir()] == [identity(2).id]
     slots.give_back("e1", "test", slot.name, 13)
     killed(lambda: taken(make(), 3))
-    assert taken(make(), 4) == Slot(slot.name, 2 * BLOCK, 3 * BLOCK)
+    assert taken(make(), 4) == FileSlot(slot.name, 2 * BLOCK, 3 * BLOCK)
 
 
 def test_what_was_reserved_is_never_given_again(make: Callable[[], StreamSlots]) -> None:
@@ -342,7 +342,7 @@ def test_what_a_longer_text_left_behind_is_ignored(make: Callable[[], StreamSlot
     with (folder / FILE_NAME).open("ab") as file:
         file.write(b"rest of a longer text")
     assert slots.give_back("e1", "test", slot.name, 1)
-    assert taken(make(), 2) == Slot(slot.name, 1, BLOCK)
+    assert taken(make(), 2) == FileSlot(slot.name, 1, BLOCK)
 
 
 def test_slots_of_experiments_that_ended_are_dropped(make: Callable[[], StreamSlots], folder: Path) -> None:

@@ -31,7 +31,7 @@ from . import seams, translation
 from .call_context import inside_run
 from .calls import Reading, TeamCall
 from .enforcement import DeadlineExceededError, ToolBudget, with_deadline
-from .members import error_class_of, member_outcome
+from .member_execution import error_class_of, member_outcome
 from .meters import RunMeter, current_run
 
 if TYPE_CHECKING:

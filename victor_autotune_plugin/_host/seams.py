@@ -77,7 +77,7 @@ async def _intercepted(kind: str, wrapped: Callable[..., Any], coordinator: Any,
 async def _participant(wrapped: Callable[..., Any], participant: Any, args: Any, kwargs: Any) -> Any:
     meter: Callable[..., Any] = _unmetered
     with failsafe.guard("loading of the meters"):
-        from .members import member_execution as meter
+        from .member_execution import member_execution as meter
     return await meter(wrapped, participant, args, kwargs)
 
 

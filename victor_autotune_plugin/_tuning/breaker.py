@@ -16,7 +16,7 @@ class CircuitBreaker:
     """Says whether to try, from what happened before.
 
     The pause doubles with every failure, and is shortened at random by up to half, so that the processes that lost one
-    server do not come back to it all at once (full jitter is not used: a pause of nothing helps nobody).
+    server do not come back to it all at once (full jitter is not used: a pause of nothing helps no process).
 
     Args:
         uniform: Returns a random number in [0, 1).
@@ -29,7 +29,7 @@ class CircuitBreaker:
 
     @property
     def is_open(self) -> bool:
-        """Whether the last try failed: nobody should wait for the next one."""
+        """Whether the last try failed: no run should wait for the next one."""
         return self._failures > 0
 
     def seconds_left(self, now: float) -> float:

@@ -1,7 +1,8 @@
 """Changes of a team's plan: collected while they are decided on, then written in one transaction.
 
 The team's state, the experiment and the line in the history change together or not at all. What is decided rests on a
-version of the team's state; if somebody else changed it meanwhile, nothing is written, and it is decided anew.
+version of the team's state; if a person or another process changed it meanwhile, nothing is written, and it is decided
+again.
 """
 
 from __future__ import annotations
@@ -95,7 +96,7 @@ class Changes:
         """Write everything, in order; `made` then tells the lines with their ids.
 
         Raises:
-            StaleStateError: Somebody else changed the team, or the experiment, since it was read.
+            StaleStateError: A person or another process changed the team, or the experiment, since it was read.
             StoreError: If the store can't be used; then nothing has changed.
         """
         for step in self._steps:

@@ -85,10 +85,10 @@ class TuningLoop:
     ) -> None:
         self.memory = Memory(clock)
         self.process = ProcessId.new()
-        self.wake_store: Callable[[], None] = _nobody
-        self.wake_files: Callable[[], None] = _nobody
-        self.wake_files_within: Callable[[float], None] = _nobody_within
-        self.wake_judge: Callable[[], None] = _nobody
+        self.wake_store: Callable[[], None] = _no_thread
+        self.wake_files: Callable[[], None] = _no_thread
+        self.wake_files_within: Callable[[float], None] = _no_thread_within
+        self.wake_judge: Callable[[], None] = _no_thread
         self._settings = settings
         self._hooks = hooks
         self._options = options
@@ -257,9 +257,9 @@ class RunsLostError(Exception):
     """Records of runs are lost, since the store and the journal failed together."""
 
 
-def _nobody() -> None:
-    """Wake nobody: a simulator calls the steps itself."""
+def _no_thread() -> None:
+    """Wake no thread: a simulator calls the steps itself."""
 
 
-def _nobody_within(_seconds: float) -> None:
-    """Wake nobody."""
+def _no_thread_within(_seconds: float) -> None:
+    """Wake no thread."""

@@ -148,7 +148,7 @@ class Runtime:
             return self.store()
 
     def open_store(self) -> Store:
-        """Open the store that the settings name, anew.
+        """Open the store that the settings name, another time.
 
         Raises:
             StoreError: If it can't be used.

@@ -114,7 +114,7 @@ class _Backlog:
         return self._entries is not None
 
     def drain(self, store: Store) -> bool:
-        """Write the next entries, once, whoever drained the journal before; return whether there may be more."""
+        """Write the next entries, each once, and return whether there may be more; others may have drained some."""
         if self._entries is None:
             with store.transaction() as transaction:
                 self._entries = self._read(transaction.drained(self.process_id))

@@ -24,7 +24,7 @@ Key = tuple[str, Phase]
 
 
 def fresh_name() -> str:
-    """Return the name of a stream that nobody else has."""
+    """Return the name of a stream that no other process has."""
     return f"x{uuid.uuid4().hex[:12]}"
 
 
@@ -35,7 +35,7 @@ class Slot:
     Attributes:
         name: Its name.
         next_index: Place of the next run.
-        source: Who gave it, and so gets it back: `store`, `file`, or `fresh` for nobody.
+        source: Who gave it, and so gets it back: `store`, `file`, or `fresh` for none of them.
         end: Place from which on the process must ask before it goes on; None for none.
     """
 

@@ -21,7 +21,7 @@ class Signal:
         self._waiters: list[Callable[[], None]] = []
 
     def set(self) -> None:
-        """Let it have happened. Who waits is told after the mark is set, so nobody can miss both."""
+        """Let it have happened. Who waits is told after the mark is set, so that a waiter sees one of them."""
         self.is_set = True
         for tell in tuple(self._waiters):
             tell()
@@ -45,7 +45,7 @@ class Signal:
                 future.set_result(None)
 
         def tell() -> None:
-            with suppress(RuntimeError):  # the loop was closed meanwhile, so nobody waits
+            with suppress(RuntimeError):  # the loop was closed meanwhile, so no run waits
                 loop.call_soon_threadsafe(end)
 
         self._waiters.append(tell)

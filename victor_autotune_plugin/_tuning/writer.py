@@ -60,7 +60,7 @@ class Item:
     line: int | None = None
     given_up: bool = False
     settled: Signal = field(factory=Signal, init=False)
-    """Set when nobody needs to wait for it any more."""
+    """Set when no run needs to wait for it any more."""
 
     @property
     def is_durable(self) -> bool:
@@ -142,7 +142,7 @@ class WriterCore:
         item.settled.set()
 
     def not_committed(self, batch: Sequence[Item]) -> None:
-        """Take back what could not be committed; the breaker is told by whoever knows whether that is an outage."""
+        """Queue again what could not be committed; whether that is an outage, the store thread tells the breaker."""
         kept = [item for item in batch if item.journal_after != NEVER and not item.settled.is_set]
         self._for_store.extendleft(reversed(kept))
         self._in_flight = False
@@ -183,5 +183,5 @@ class WriterCore:
             item.settled.set()
 
     def not_journaled(self, items: Sequence[Item]) -> None:
-        """Take back what the journal did not take; it goes on waiting for the store, and is tried again."""
+        """Queue again what the journal did not take; it goes on waiting for the store, and is tried again."""
         self._for_journal.extend(items)

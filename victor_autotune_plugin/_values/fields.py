@@ -387,7 +387,7 @@ class Anything(Kind):
 
 
 @frozen
-class Record(Kind):
+class Keys(Kind):
     """A mapping with known keys; one that says null is left out.
 
     Attributes:

@@ -9,7 +9,7 @@ from attrs import frozen
 
 from .._model.plan import FORMATIONS, MemberSpec, TeamSpec, feasible_formations
 from .._settings.keys import leaves
-from .._values.fields import Anything, Flag, Kind, Number, Record, Text
+from .._values.fields import Anything, Flag, Keys, Kind, Number, Text
 from .._values.names import did_you_mean, nearest
 from .._values.nodes import Items, Node, Table, WrongValueError
 from ..errors import PlanError, WorkflowError
@@ -34,14 +34,14 @@ STEP_KEYS: Final[Mapping[str, Kind]] = {
 }
 """The keys of a team step that Victor's own step has by the same names."""
 
-_STEP: Final = Record(
+_STEP: Final = Keys(
     {
         **STEP_KEYS,
         **dict.fromkeys(BUDGET_KEYS, _BUDGET),
         **dict.fromkeys(("id", "type", "next", "members", "member_count", *FORMATION_KEYS), Anything()),
     }
 )
-_MEMBER: Final = Record(
+_MEMBER: Final = Keys(
     {
         "tool_budget": _BUDGET,
         **dict.fromkeys(("id", "role", "name", "goal", "backstory", "expertise", "personality"), Anything()),

@@ -72,7 +72,7 @@ def _slots_of(weights: tuple[tuple[str, float], ...] | None) -> tuple[str, ...]:
 
 @lru_cache(maxsize=1024)
 def _shuffled(slots: tuple[str, ...], seed: str, stream: str, block: int) -> tuple[str, ...]:
-    """Return a block's arms in their order (Durstenfeld 1964); a process asks for each of a block in turn."""
+    """Return a block's arms in their order (Durstenfeld 1964); a process asks for one after the other of a block."""
     text = f"{ASSIGNMENT_VERSION}\n{len(seed)}\n{seed}\n{len(stream)}\n{stream}\n{block}"
     digest = hashlib.shake_256(text.encode()).digest(_DRAW_BYTES * (len(slots) - 1))
     order = list(slots)

@@ -1,8 +1,8 @@
 """Connections to PostgreSQL on which nothing waits longer than a deadline that the client itself keeps.
 
 The server's timeouts, keepalives and `tcp_user_timeout` stay silent for a server that is stopped: its kernel goes on
-acknowledging. So the wait on the socket ends by the client's own clock, and the connection is closed, since nobody
-knows what became of the statement. Only the look-up of a host's name is out of reach: it happens inside the C library.
+acknowledging. So the wait on the socket ends by the client's own clock, and the connection is closed, since what the
+statement did is not known. Only the look-up of a host's name is out of reach: it happens inside the C library.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Files of other programs: an SQLite file with tables of theirs and none of ours is refused, and left as it is.
+"""Files of other programs: an SQLite file that holds other tables and no store is refused, and left as it is.
 
 SQLite itself is asked. Reading the file by other means would drop the locks that this process holds on it: POSIX locks
 of a file end as soon as any descriptor of it is closed, and only SQLite knows which it must keep open.
@@ -31,7 +31,7 @@ def refuse_foreign_file(file: Path, url: str) -> bool:
         url: The store's URL without secrets, for the error.
 
     Returns:
-        Whether it is a store, so that nobody need look again.
+        Whether it is a store, so that it need not be looked at again.
 
     Raises:
         StoreUnavailableError: It has tables, and not that of the plugin's version.

@@ -27,7 +27,7 @@ from .journal_entries import (
     first_text,
     line_of,
 )
-from .journal_reading import SUFFIX, UNFINISHED, OrphanJournal, Reading, orphans, read
+from .journal_reading import SUFFIX, UNFINISHED, JournalReading, OrphanJournal, orphans, read
 from .private_files import create, is_at, lock, make_folder, release, why, write_all
 
 __all__ = [
@@ -39,8 +39,8 @@ __all__ = [
     "Journal",
     "JournalError",
     "JournalFullError",
+    "JournalReading",
     "OrphanJournal",
-    "Reading",
     "StartEntry",
     "encode",
     "orphans",

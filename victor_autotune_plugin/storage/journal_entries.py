@@ -88,7 +88,7 @@ Entry = StartEntry | EndEntry | GradeEntry
 
 def _plain(entry: Entry) -> dict[str, Any]:
     if isinstance(entry, StartEntry):
-        start = {name: to_plain(getattr(entry.start, name)) for name in _Start.__annotations__}
+        start = {name: to_plain(getattr(entry.start, name)) for name in _STORED_OF_START}
         return {"kind": "start", "start": start, "planned": to_plain(entry.planned), "process": entry.process}
     if isinstance(entry, EndEntry):
         run = to_plain(entry.run)
@@ -97,23 +97,22 @@ def _plain(entry: Entry) -> dict[str, Any]:
     return {"kind": "grade", "run_id": entry.run_id, "score": entry.score, "cost_usd": entry.cost_usd}
 
 
-class _Start(TypedDict):  # an attrs class takes a millisecond of a cold start to make
-    run_id: str
-    spec: TeamSpec
-    started_at: float
-    entry: str
-    parent_id: str | None
-    task_key: str | None
-
-
-class _StartLine(TypedDict):
-    start: _Start
-    planned: PlannedRun
-    process: str
+_STORED_OF_START: Final[dict[str, Any]] = {
+    "run_id": str,
+    "spec": TeamSpec,
+    "started_at": float,
+    "entry": str,
+    "parent_id": str | None,
+    "task_key": str | None,
+}
+_START_LINE: Final = TypedDict(  # an attrs class takes a millisecond of a cold start to make
+    "_START_LINE",
+    {"start": TypedDict("_STORED", _STORED_OF_START), "planned": PlannedRun, "process": str},  # type: ignore[misc]
+)
 
 
 def _start(data: Any) -> StartEntry:
-    line = from_plain(_StartLine, data)
+    line: Any = from_plain(_START_LINE, data)
     return StartEntry(RunStart(**line["start"]), line["planned"], line["process"])
 
 

@@ -21,7 +21,7 @@ UNFINISHED: Final = ".new"
 _CHUNK: Final = 2**18
 
 
-class Reading(Iterator[tuple[int, Entry]]):
+class JournalReading(Iterator[tuple[int, Entry]]):
     """The entries of a journal, read in chunks: `(line number, entry)`, numbers growing.
 
     It ends at the first line that only a newer version understands, so that nothing after it is drained before it.
@@ -123,7 +123,7 @@ class Reading(Iterator[tuple[int, Entry]]):
         return (number, said) if said is not None and number > self._after_line else None
 
 
-def read(path: Path, after_line: int = 0) -> Reading:
+def read(path: Path, after_line: int = 0) -> JournalReading:
     """Read a journal, also while its owner appends to it: a line that is half there comes with the next reading.
 
     Args:
@@ -133,7 +133,7 @@ def read(path: Path, after_line: int = 0) -> Reading:
     Raises:
         JournalError: It can't be read, or is not a file that this user wrote. Raised by the iteration.
     """
-    return Reading(path, after_line)
+    return JournalReading(path, after_line)
 
 
 class OrphanJournal:
@@ -149,7 +149,7 @@ class OrphanJournal:
         self.path = path
         self._descriptor: int | None = descriptor
         self._pid = os.getpid()
-        self._reading: Reading | None = None
+        self._reading: JournalReading | None = None
 
     def __enter__(self) -> OrphanJournal:
         return self
@@ -157,13 +157,13 @@ class OrphanJournal:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def entries(self, after_line: int = 0) -> Reading:
+    def entries(self, after_line: int = 0) -> JournalReading:
         """Read its entries; they may be read bit by bit, while the journal stays open.
 
         Args:
             after_line: Number of the last line that is in the store.
         """
-        self._reading = Reading(self.path, after_line)
+        self._reading = JournalReading(self.path, after_line)
         return self._reading
 
     def remove(self) -> bool:

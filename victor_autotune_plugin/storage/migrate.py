@@ -36,7 +36,7 @@ _alembic_in_use = threading.Lock()
 
 @frozen
 class SchemaChange:
-    """What became of a database's schema.
+    """What was done to a database's schema.
 
     Attributes:
         before: The schema that was there, or None where there was none.

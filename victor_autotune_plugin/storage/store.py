@@ -18,8 +18,8 @@ from .._model.run import Observation, RunStatus, TeamRun
 from ..errors import StoreError
 from ..failsafe import Fault
 from .connections import Connections
+from .in_memory import MemoryConnections
 from .location import target_of
-from .memory import MemoryConnections
 from .migrate import ensure_schema
 from .rows import change_of, experiment_of, fault_of, observation_of, team_run, team_state
 from .tables import OBSERVED, change, experiment, fault, run, store_row, team
@@ -88,7 +88,7 @@ class Store:
     - `add_observation` appends one observation a run behind all of its experiment; for a run that was observed before
       it changes nothing.
     - `runs_of` and `runs_after` return numbered runs only, `runs_of` newest first.
-    - `take_stream` gives each stream of an experiment's phase to one process at a time: the lowest that nobody has, at
+    - `take_stream` gives each stream of an experiment's phase to one process at a time: the lowest that is free, at
       the index after the last; that of a dead process at its next block.
     - `take_lease` gives a team to one holder at a time. A new holder gets a greater fence; a holder that renews keeps
       it, even after the lease has expired, as long as no other took it. `check_lease` is about the fence alone.
@@ -214,7 +214,7 @@ class Store:
 
     @contextmanager
     def reading(self) -> Iterator[Transaction]:
-        """Open a transaction that only reads, and so takes no lock and waits for nobody.
+        """Open a transaction that only reads, and so takes no lock and does not wait for one.
 
         Raises:
             StoreUnavailableError: The store can't be used.

@@ -46,7 +46,7 @@ _WAITS: Final = (0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.016)
 
 
 @frozen
-class Slot:
+class FileSlot:
     """A stream that this process owns until it gives it back.
 
     Attributes:
@@ -95,7 +95,7 @@ class StreamSlots:
         self._held: set[tuple[str, str, str]] = set()
         self._descriptor: int | None = None
 
-    def take_slot(self, experiment_id: str, phase: str, block: int, process: ProcessId) -> Slot | None:
+    def take_slot(self, experiment_id: str, phase: str, block: int, process: ProcessId) -> FileSlot | None:
         """Take the lowest free slot, else one whose owner died, else a new one.
 
         Args:
@@ -122,7 +122,7 @@ class StreamSlots:
             kept.owner, kept.next_index = process.id, (first // block + 1) * block
             file.write()
             self._held.add((experiment_id, phase, kept.name))
-            return Slot(kept.name, first, kept.next_index)
+            return FileSlot(kept.name, first, kept.next_index)
         return None
 
     def reserve(self, experiment_id: str, phase: str, name: str, end: int) -> bool:
