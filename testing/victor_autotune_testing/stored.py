@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from attrs import evolve
+from sqlalchemy import text
 
 from victor_autotune_plugin._model.experiment import Assignment, Change, Experiment
 from victor_autotune_plugin._model.plan import MemberSpec, TeamPlan, TeamSpec
 from victor_autotune_plugin._model.run import MemberOutcome, Observation, PlannedRun, RunStart, TeamRun, TokenUse
+from victor_autotune_plugin.storage import Store
 
 SPEC = TeamSpec(
     workflow="release — été",
@@ -135,3 +137,10 @@ def change(**changes: Any) -> Change:
         evidence={"interval": [0.2, 0.4], "log_e": float("inf")},
     )
     return evolve(whole, **changes)
+
+
+def pass_time(store: Store, seconds: float) -> None:
+    """Make everything that the store dated by its database's clock older, as if that much time had passed."""
+    for table, column in (("process", "beat_at"), ("lease", "expires_at"), ("run", "grade_until")):
+        statement = text(f"UPDATE autotune_{table} SET {column} = {column} - :seconds")
+        store._connections.execute(statement.bindparams(seconds=seconds))

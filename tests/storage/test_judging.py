@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from sqlalchemy import text
 
 from victor_autotune_plugin._model.experiment import Assignment
 from victor_autotune_plugin._model.process import ProcessId
-from victor_autotune_plugin.errors import LeaseLostError
+from victor_autotune_plugin.errors import LeaseLostError, StoreUnavailableError
 from victor_autotune_plugin.storage import Store
-from victor_autotune_testing.stored import SPEC, experiment, finished, planned, start
+from victor_autotune_testing import workers
+from victor_autotune_testing.stored import SPEC, experiment, finished, pass_time, planned, start
 
 KEY = SPEC.key
-
-
-class Clock:
-    """A clock that only the test moves."""
-
-    def __init__(self) -> None:
-        self.now = 1_000_000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 def ended(store: Store, run_id: str, **changes: object) -> None:
@@ -47,9 +40,7 @@ def test_runs_are_numbered_as_they_are_taken_whatever_the_clocks_say(store: Stor
         assert [one.run_id for one in transaction.observations("e1", "test", 1)] == ["b"]
 
 
-def test_a_run_whose_grade_is_awaited_is_numbered_when_it_has_come_or_no_longer_comes() -> None:
-    clock = Clock()
-    store = Store.in_memory(clock)
+def test_a_run_whose_grade_is_awaited_is_numbered_when_it_has_come_or_no_longer_comes(store: Store) -> None:
     with store.transaction() as transaction:
         for index, run_id in enumerate(("graded", "forgotten")):
             run = finished(run_id, cancelled=False, phase="test", stream="0", index=index)
@@ -59,7 +50,7 @@ def test_a_run_whose_grade_is_awaited_is_numbered_when_it_has_come_or_no_longer_
         assert transaction.number_runs(*KEY, 10) == 1
         (run,) = transaction.runs_after(*KEY, 0, 10)
         assert (run.run_id, run.score, run.cost_usd) == ("graded", 0.25, 0.5)
-    clock.now += 31.0
+    pass_time(store, 31.0)
     with store.transaction() as transaction:
         assert transaction.number_runs(*KEY, 10) == 1
         assert transaction.grade_run("forgotten", 1.0, None) is False
@@ -80,16 +71,75 @@ def test_two_that_number_at_once_give_each_run_one_number(store: Store) -> None:
     assert numbers == list(range(1, 61))
 
 
-def test_a_lease_is_held_by_one_and_taken_over_when_it_has_expired() -> None:
-    clock = Clock()
-    store = Store.in_memory(clock)
+def test_of_runs_that_end_while_two_number_none_is_missed(store: Store) -> None:
+    """A reader goes on after the greatest number that it has seen, so a smaller one must never come later."""
+    seen: list[str] = []
+    reached = 0
+
+    def end(writer: int) -> None:
+        for index in range(30):
+            ended(store, f"r{writer}-{index}", started_at=float(30 - index))
+
+    def number() -> None:
+        while len(numbered) < 90:
+            with store.transaction() as transaction:
+                numbered.extend([1] * transaction.number_runs(*KEY, 5))
+
+    numbered: list[int] = []
+    with ThreadPoolExecutor(5) as pool:
+        work = [pool.submit(end, writer) for writer in range(3)] + [pool.submit(number) for _ in range(2)]
+        while len(seen) < 90 and not any(one.done() and one.exception() for one in work):
+            with store.reading() as transaction:
+                found = transaction.runs_after(*KEY, reached, 100)
+            seen += [run.run_id for run in found]
+            reached = max([reached, *(run.number or 0 for run in found)])
+        for one in work:
+            one.result()
+    assert sorted(seen) == sorted(f"r{writer}-{index}" for writer in range(3) for index in range(30))
+
+
+def test_a_run_that_took_no_part_or_was_cancelled_is_numbered_and_not_observed(store: Store) -> None:
+    with store.transaction() as transaction:
+        transaction.finish_run(finished("cancelled", phase="test", stream="0", index=0))
+        transaction.finish_run(finished("outside", experiment_id=None, arm=None, cancelled=False))
+        assert transaction.number_runs(*KEY, 10) == 2
+        assert len(transaction.runs_after(*KEY, 0, 10)) == 2
+    assert store.counts()["observations"] == 0
+
+
+def test_a_graded_run_is_its_observation(store: Store) -> None:
+    with store.transaction() as transaction:
+        assert transaction.grade_run("r", 0.5, None) is False
+        transaction.finish_run(finished("r", cancelled=False, phase="test", stream="0", index=0), None, 30.0)
+        assert transaction.grade_run("r", 0.125, None) is True
+        assert transaction.number_runs(*KEY, 10) == 1
+        assert transaction.grade_run("r", 0.75, None) is False
+    (seen,) = store.observations("e1", "test")
+    assert (seen.score, seen.cost_usd, seen.order) == (0.125, None, 1)
+
+
+def test_numbers_go_on_behind_what_was_judged_when_its_runs_are_gone(store: Store) -> None:
+    ended(store, "a", index=0)
+    with store.transaction() as transaction:
+        transaction.number_runs(*KEY, 10)
+        lease = transaction.take_lease(*KEY, "judge", 5.0)
+        assert lease is not None
+        transaction.save_judged(*KEY, 1)
+    store._connections.execute(text("DELETE FROM autotune_run"))
+    ended(store, "b", index=1)
+    with store.transaction() as transaction:
+        transaction.number_runs(*KEY, 10)
+        assert [run.number for run in transaction.runs_after(*KEY, 0, 10)] == [2]
+
+
+def test_a_lease_is_held_by_one_and_taken_over_when_it_has_expired(store: Store) -> None:
     with store.transaction() as transaction:
         first = transaction.take_lease(*KEY, "a", 5.0)
         assert first is not None
         assert transaction.take_lease(*KEY, "b", 5.0) is None
         assert transaction.take_lease(*KEY, "a", 5.0) == first
         transaction.save_judged(*KEY, 17)
-    clock.now += 5.1
+    pass_time(store, 5.1)
     with store.transaction() as transaction:
         second = transaction.take_lease(*KEY, "b", 5.0)
         assert second is not None
@@ -102,6 +152,54 @@ def test_a_lease_is_held_by_one_and_taken_over_when_it_has_expired() -> None:
         third = transaction.take_lease(*KEY, "a", 5.0)
         assert third is not None
         assert third.fence > second.fence
+
+
+def test_a_holder_that_renews_late_keeps_its_fence_if_no_other_came(store: Store) -> None:
+    with store.transaction() as transaction:
+        first = transaction.take_lease(*KEY, "a", 5.0)
+    pass_time(store, 50.0)
+    with store.transaction() as transaction:
+        assert first is not None
+        transaction.check_lease(*KEY, "a", first.fence)
+        assert transaction.take_lease(*KEY, "a", 5.0) == first
+        assert transaction.take_lease(*KEY, "b", 5.0) is None
+
+
+def test_a_lease_that_is_not_held_any_more_is_neither_checked_nor_given_back(store: Store) -> None:
+    with store.transaction() as transaction:
+        with pytest.raises(LeaseLostError):
+            transaction.check_lease(*KEY, "a", 1)
+        first = transaction.take_lease(*KEY, "a", -1.0)
+        second = transaction.take_lease(*KEY, "b", 5.0)
+        assert first is not None
+        assert second is not None
+        transaction.give_back_lease(*KEY, "a", first.fence)
+        transaction.check_lease(*KEY, "b", second.fence)
+        assert transaction.take_lease(*KEY, "c", 5.0) is None
+
+
+def test_of_many_that_take_a_lease_at_once_one_gets_it(store: Store) -> None:
+    def take(holder: int) -> bool:
+        with store.transaction() as transaction:
+            return transaction.take_lease(*KEY, f"h{holder}", 5.0) is not None
+
+    with ThreadPoolExecutor(6) as pool:
+        assert sum(pool.map(take, range(24))) == 1
+
+
+def test_nobody_takes_the_lease_over_while_a_verdict_is_written(store: Store, url: str) -> None:
+    with store.transaction() as transaction:
+        lease = transaction.take_lease(*KEY, "a", -1.0)
+    with Store.open(url, busy_timeout_seconds=0.05) as other, store.transaction() as transaction:
+        assert lease is not None
+        transaction.check_lease(*KEY, "a", lease.fence)
+        with pytest.raises(StoreUnavailableError), other.transaction() as late:
+            late.take_lease(*KEY, "b", 5.0)
+        transaction.save_judged(*KEY, 3)
+    with store.transaction() as transaction:
+        taken = transaction.take_lease(*KEY, "b", 5.0)
+        assert taken is not None
+        assert (taken.fence, taken.judged) == (lease.fence + 1, 3)
 
 
 def test_a_hundred_processes_of_one_run_each_fill_the_blocks_of_one(store: Store, url: str) -> None:
@@ -118,16 +216,57 @@ def test_a_hundred_processes_of_one_run_each_fill_the_blocks_of_one(store: Store
     assert places == [("0", index) for index in range(100)]
 
 
-def test_the_stream_of_a_dead_process_goes_on_at_its_next_block() -> None:
-    clock = Clock()
-    store = Store.in_memory(clock, process=ProcessId("mine", "host", 1, 1.0))
+def test_a_hundred_processes_of_one_run_each_eight_at_a_time_fill_blocks_too(store: Store, url: str) -> None:
+    with store.transaction() as transaction:
+        transaction.save_experiment(experiment())
+
+    def one(number: int) -> tuple[str, int]:
+        process = ProcessId(f"p{number}", "host", number, 1.0)
+        with Store.open(url, process=process, busy_timeout_seconds=workers.PATIENCE_SECONDS) as own:
+            with own.transaction() as transaction:
+                name, index = transaction.take_stream("e1", "test", block=2)
+            with own.transaction() as transaction:
+                transaction.give_back_stream("e1", "test", name, index + 1)
+        return name, index
+
+    with ThreadPoolExecutor(8) as pool:
+        places = list(pool.map(one, range(100)))
+    assert len(set(places)) == 100
+    pairs = Counter((name, index // 2) for name, index in places)
+    assert sum(number == 2 for number in pairs.values()) >= 45
+
+
+def test_a_stream_that_was_taken_away_is_not_given_back(store: Store, url: str) -> None:
+    with store.transaction() as transaction:
+        assert transaction.take_stream("e1", "test", block=4) == ("0", 0)
+    pass_time(store, 61.0)
+    with Store.open(url) as other, other.transaction() as transaction:
+        assert transaction.take_stream("e1", "test", block=4) == ("0", 0)
+    with store.transaction() as transaction:
+        transaction.give_back_stream("e1", "test", "0", 9)
+        transaction.beat()
+        assert transaction.take_stream("e1", "test", block=4) == ("1", 0)
+
+
+def test_a_process_that_ended_leaves_its_stream_at_its_next_block(store: Store, url: str) -> None:
+    with Store.open(url) as other, other.transaction() as transaction:
+        name, index = transaction.take_stream("e1", "test", block=4)
+        assigned = planned(assignment=Assignment("e1", "test", "treatment", name, index))
+        transaction.start_run(start(), assigned)
+        transaction.end_process(other.process.id)
+    with store.transaction() as transaction:
+        assert transaction.take_stream("e1", "test", block=4) == ("0", 4)
+        assert transaction.take_stream("e1", "watch", block=4) == ("0", 0)
+
+
+def test_the_stream_of_a_dead_process_goes_on_at_its_next_block(store: Store) -> None:
     assigned = planned(assignment=Assignment("e1", "test", "treatment", "0", 0))
     with store.transaction() as transaction:
         transaction.save_experiment(experiment())
         assert transaction.take_stream("e1", "test", block=2) == ("0", 0)
         transaction.start_run(start(), assigned)
         assert transaction.take_stream("e1", "test", block=2)[0] == "1"
-    clock.now += 61.0
+    pass_time(store, 61.0)
     with store.transaction() as transaction:
         assert transaction.take_stream("e1", "test", block=2) == ("0", 2)
 
@@ -142,6 +281,38 @@ def test_revisions_tell_what_changed(store: Store) -> None:
     with store.reading() as transaction:
         assert [state.key for state in transaction.changed_teams(before.revision)] == [KEY]
         assert transaction.changed_teams(after.revision) == []
+
+
+def test_who_reads_after_the_last_revision_misses_no_team(store: Store) -> None:
+    def save(writer: int) -> None:
+        for _ in range(15):
+            with store.transaction() as transaction:
+                transaction.save_team(transaction.team("w", f"t{writer}"))
+
+    versions: dict[str, int] = {}
+    reached = 0
+    with ThreadPoolExecutor(3) as pool:
+        work = [pool.submit(save, writer) for writer in range(3)]
+        while True:
+            all_written = all(one.done() for one in work)
+            with store.reading() as transaction:
+                found = transaction.changed_teams(reached)
+            assert [state.revision for state in found] == sorted({state.revision for state in found})
+            versions |= {state.team_id: state.version for state in found}
+            reached = max([reached, *(state.revision for state in found)])
+            if all_written:
+                break
+        for one in work:
+            one.result()
+    assert versions == {f"t{writer}": 15 for writer in range(3)}
+    assert reached == store.identity().revision == 45
+
+
+def test_only_open_experiments_are_given(store: Store) -> None:
+    with store.transaction() as transaction:
+        transaction.save_experiment(experiment("open"))
+        transaction.save_experiment(experiment("over", status="failed"))
+        assert [one.id for one in transaction.open_experiments(["over", "gone", "open"])] == ["open"]
 
 
 def test_lines_of_a_journal_that_are_stored_never_become_fewer(store: Store) -> None:

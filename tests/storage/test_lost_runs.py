@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
 from attrs import evolve
 
 from victor_autotune_plugin._model.experiment import Assignment
 from victor_autotune_plugin._model.process import ProcessId
 from victor_autotune_plugin.storage import Store
-from victor_autotune_testing.stored import SPEC, finished, planned, start
+from victor_autotune_testing.stored import SPEC, finished, pass_time, planned, start
 
 OTHER = ProcessId("other", "another-host", 7, 1.0)
-
-
-class Clock:
-    """A clock that only the test moves."""
-
-    def __init__(self) -> None:
-        self.now = 1_000_000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 def started_in(store: Store, process: ProcessId, run_id: str = "r1") -> None:
@@ -33,32 +27,56 @@ def lost(store: Store, silent: float = 60.0) -> tuple[str, ...]:
         return transaction.mark_lost(silent)
 
 
-def test_a_run_of_a_process_that_beats_is_not() -> None:
-    clock = Clock()
-    store = Store.in_memory(clock)
+def test_a_run_of_a_process_that_beats_is_not(store: Store) -> None:
     started_in(store, OTHER)
-    for _ in range(5):
-        clock.now += 50.0
+    for _ in range(3):
+        pass_time(store, 50.0)
         with store.transaction() as transaction:
             transaction.beat(OTHER)
         assert lost(store) == ()
 
 
-def test_a_run_of_a_silent_process_of_any_host_is_once() -> None:
-    clock = Clock()
-    store = Store.in_memory(clock)
+def test_a_run_of_a_silent_process_of_any_host_is_once(store: Store) -> None:
     started_in(store, OTHER)
-    clock.now += 59.0
+    pass_time(store, 50.0)
     assert lost(store) == ()
-    clock.now += 2.0
+    pass_time(store, 11.0)
     assert lost(store) == ("r1",)
     assert lost(store) == ()
 
 
-def test_the_clock_of_a_host_that_is_a_year_ahead_changes_nothing() -> None:
-    store = Store.in_memory(Clock())
-    started_in(store, evolve(OTHER, started_at=4e9))
+def test_it_is_lost_after_the_silence_that_is_asked_for(store: Store) -> None:
+    started_in(store, OTHER)
+    pass_time(store, 100.0)
+    assert lost(store, 300.0) == ()
+    assert lost(store, 90.0) == ("r1",)
+
+
+def test_writing_the_start_of_a_run_is_a_sign_of_life(store: Store) -> None:
+    with store.transaction() as transaction:
+        transaction.start_run(start(), planned())
     assert lost(store) == ()
+    pass_time(store, 61.0)
+    assert lost(store) == ("r1",)
+
+
+@pytest.mark.parametrize("year", [-365 * 86400.0, 365 * 86400.0], ids=["behind", "ahead"])
+def test_the_clock_of_a_host_that_is_a_year_off_changes_nothing(store: Store, year: float) -> None:
+    with store.transaction() as transaction:
+        transaction.beat(evolve(OTHER, started_at=time.time() + year))
+        transaction.start_run(start(started_at=time.time() + year), planned(), OTHER.id)
+    assert lost(store) == ()
+    pass_time(store, 61.0)
+    assert lost(store) == ("r1",)
+
+
+def test_two_hosts_that_mark_at_once_mark_each_run_once(store: Store) -> None:
+    with store.transaction() as transaction:
+        for index in range(40):
+            transaction.start_run(start(f"r{index}"), planned(), OTHER.id)
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda _: lost(store), range(8)))
+    assert sorted(sum(found, ())) == sorted(f"r{index}" for index in range(40))
 
 
 def test_a_run_of_a_process_that_ended_is(store: Store) -> None:
