@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -16,6 +17,12 @@ from victor_autotune_testing import workers
 from victor_autotune_testing.stored import SPEC, experiment, finished, pass_time, planned, start
 
 KEY = SPEC.key
+
+
+@pytest.fixture
+def store(url: str) -> Iterator[Store]:
+    with Store.open(url, busy_timeout_seconds=workers.PATIENCE_SECONDS) as store:
+        yield store
 
 
 def ended(store: Store, run_id: str, **changes: object) -> None:

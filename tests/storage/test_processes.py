@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import threading
 from collections import Counter
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -16,6 +17,12 @@ from victor_autotune_plugin.errors import StoreUnavailableError
 from victor_autotune_plugin.storage import Store
 from victor_autotune_testing import workers
 from victor_autotune_testing.stored import SPEC, experiment, planned, start
+
+
+@pytest.fixture
+def store(url: str) -> Iterator[Store]:
+    with Store.open(url, busy_timeout_seconds=workers.PATIENCE_SECONDS) as store:
+        yield store
 
 
 def _prepare(store: Store) -> None:

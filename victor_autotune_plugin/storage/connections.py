@@ -117,7 +117,7 @@ class Connections:
             return session.execute(statement)
         except (StoreError, ResourceClosedError):
             # A fork in another thread may have closed it just now.
-            if session.busy or not (session.is_closed or session.is_lost()):
+            if session.busy or not session.is_lost():
                 raise
         self._drop()
         return self.session().execute(statement)
@@ -138,7 +138,7 @@ class Connections:
         try:
             session.begin(patience, deadline, reads=reads)
         except (StoreError, ResourceClosedError):
-            if not (session.is_closed or session.is_lost()):
+            if not session.is_lost():
                 raise
             self._drop()
             session = self.session()

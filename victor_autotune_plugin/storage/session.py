@@ -260,11 +260,11 @@ class Session:
         return self.pid != os.getpid() and not self.is_closed
 
     def is_lost(self) -> bool:
-        """Return whether the connection to the server broke, so that a new one may help.
+        """Return whether the connection broke, or a fork closed it, so that a new one may help.
 
         Of a server that did not answer in time a new one has to wait as long again.
         """
-        return self._is_broken() and not self._was_late
+        return self.is_closed and not self._was_late
 
     def close(self) -> None:
         """Close the connection. Never raises: what is broken needs no closing."""
