@@ -9,7 +9,8 @@ in mode `auto`, where a test is decided meanwhile. Further scenes judge, import 
 dead process with 5,000 runs.
 
 Held is the latest tick with the plugin less the latest one without it in the same process; a run's delay is its time
-less the median without the plugin.
+less the median without the plugin. Ticks count as late without the passes of Python's collector, which have a column
+of their own, and on Linux without the time in which other programs had the processor.
 
     python benchmarks/stall.py --scenes stopped hooks --modes auto
 """
@@ -118,6 +119,22 @@ class Collector:
 COLLECTOR: Final = Collector()
 
 
+def _scheduled() -> int | None:
+    """Open what Linux tells of the scheduling of this thread, the loop's; None elsewhere."""
+    try:
+        return os.open("/proc/thread-self/schedstat", os.O_RDONLY)
+    except OSError:
+        return None
+
+
+_SCHEDULED: Final = _scheduled()
+
+
+def waited_for_a_processor() -> float:
+    """Return for how many seconds other programs kept the loop's thread from running, as far as the system tells."""
+    return 0.0 if _SCHEDULED is None else int(os.pread(_SCHEDULED, 100, 0).split()[1]) / 1e9
+
+
 @define
 class Times:
     """What was measured in a stretch of time, in milliseconds.
@@ -154,10 +171,11 @@ class Times:
         while True:
             if TRACE:
                 faulthandler.dump_traceback_later(TRACE / 1000)
-            collected, due = COLLECTOR.so_far(), time.perf_counter() + TICK_SECONDS
+            others, due = COLLECTOR.so_far() + waited_for_a_processor(), time.perf_counter() + TICK_SECONDS
             await asyncio.sleep(TICK_SECONDS)
             late = time.perf_counter() - due
-            self.late.append(1000 * max(0.0, late - (COLLECTOR.so_far() - collected)))
+            others = COLLECTOR.so_far() + waited_for_a_processor() - others
+            self.late.append(1000 * max(0.0, late - others))
 
     async def _teams(self, end: float, run: Callable[[], Awaitable[object]]) -> None:
         while (begun := time.perf_counter()) < end:
