@@ -110,6 +110,7 @@ async def test_metrics_are_recorded_through_the_applications_provider(plugin: Pl
     provider = MeterProvider([reader])
     with providers.use(meter_provider=provider):
         await run_team(orchestrator, make_team("researcher", "planner", name="my team"))
+        plugin.runtime.hooks.flush(5.0)  # they are recorded behind the run
     data = reader.get_metrics_data()
     assert data is not None
     names = {m.name for r in data.resource_metrics for s in r.scope_metrics for m in s.metrics}

@@ -58,6 +58,15 @@ def _recorder(meter: Meter, metric: names.Metric) -> Callable[[float, Attributes
     ).record
 
 
+def are_recorded() -> bool:
+    """Return whether the application has set a provider that records."""
+    try:
+        return bool(_recorders())
+    except Exception as error:
+        failsafe.report("telemetry.are_recorded", error)
+        return False
+
+
 def record_run(run: TeamRun) -> None:
     """Record the metrics of a finished run, whose score and cost are final, and of its members."""
     try:

@@ -209,6 +209,18 @@ class HookManager:
         # On a thread of its own from the start, so that `done` never runs on the event loop.
         self._lane.put(lambda: start("score_team_run", run, scored))
 
+    def behind(self, job: Callable[[], object]) -> None:
+        """Have a job of a built-in hook done behind; `flush` waits for it, too."""
+
+        def counted() -> None:
+            try:
+                job()
+            finally:
+                self._count(-1)
+
+        self._count(1)
+        self._lane.put(counted)
+
     # --- on other threads
 
     def ask(self, hook: str, seconds: float, **arguments: Any) -> Answer | None:

@@ -296,7 +296,7 @@ class Runtime:
     def _register_hooks(self) -> None:
         from victor_autotune_hooks import built_in
 
-        for name, plugin in built_in(lambda: self.loop, lambda: self.resolver):
+        for name, plugin in built_in(lambda: self.loop, lambda: self.resolver, self.hooks.behind):
             self.hooks.register(plugin, name)
 
 
