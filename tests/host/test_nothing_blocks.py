@@ -12,6 +12,7 @@ from victor_autotune_plugin import failsafe
 from victor_autotune_plugin._host import seams
 from victor_autotune_plugin._tuning import runtime
 from victor_autotune_plugin._tuning.runtime import Runtime
+from victor_autotune_plugin.storage import create_schema
 from victor_autotune_testing.nonblocking import nothing_blocks
 from victor_autotune_testing.postgres import server_url
 from victor_autotune_testing.realvictor import make_step, make_workflow, run_workflow
@@ -28,10 +29,10 @@ def database_url(request: pytest.FixtureRequest) -> Iterator[str | None]:
         yield None
     else:
         with server_url() as url:
+            create_schema(url)
             yield url
 
 
-@pytest.mark.xfail(strict=False, reason="the way of a run is being rewritten (issue 10)")
 @pytest.mark.parametrize("mode", MODES)
 async def test_a_run_does_not_block_the_loop(
     orchestrator: Any, scripted: ScriptedModel, tmp_path: Path, mode: str, database_url: str | None
