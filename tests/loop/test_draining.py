@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 
+from victor_autotune_plugin import failsafe
 from victor_autotune_plugin._model.run import TeamRun
 from victor_autotune_plugin._tuning import store_work
+from victor_autotune_plugin._tuning.writer import Item
 from victor_autotune_plugin.storage.journal import EndEntry
 from victor_autotune_testing.simulated import SPEC, Simulation
 
@@ -45,4 +47,22 @@ def test_what_is_added_while_the_journal_is_read_is_drained_too(
     journal.append(ends(5))
     team.runtime.loop.run_until_idle()
     assert len(list(team.store.finished_runs())) == 7
+    team.close()
+
+
+def test_a_journal_that_is_nearly_full_is_told_before_anything_is_lost(tmp_path: Path) -> None:
+    team = Simulation(tmp_path)
+    team.runtime.loop.run_until_idle()
+    loop = team.runtime.loop
+    loop.files._journal._most_bytes = 20_000
+    loop.core.is_connected = False
+    told: list[bool] = []
+    while loop.files._journal.size < 18_000:
+        loop.core.submit(Item(ends(1)[0], 0.0, 0.0))
+        loop.files.step(1.0)
+        told.append(any(fault.where == "size of the journal" for fault in failsafe.seen()))
+    assert told[0] is False
+    assert told[-1] is True
+    loop.run_until_idle()
+    assert len(list(team.store.finished_runs())) == len(told)
     team.close()

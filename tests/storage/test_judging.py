@@ -330,8 +330,49 @@ def test_lines_of_a_journal_that_are_stored_never_become_fewer(store: Store) -> 
         assert transaction.drained("p") == 7
 
 
-def test_reading_waits_for_no_writer(store: Store, url: str) -> None:
-    with Store.open(url) as other, store.transaction() as transaction:
+def test_a_journal_may_be_drained_before_and_after_its_process_is_known(store: Store) -> None:
+    process = ProcessId("p", "host", 1, 1.0)
+    with store.transaction() as transaction:
+        transaction.set_drained("p", 7)
+        transaction.start_run(start(), planned(), "p")
+        assert transaction.mark_lost() == ("r1",)  # draining is no sign of life
+        transaction.beat(process)
+        assert transaction.drained("p") == 7
+        transaction.end_process("p")
+        transaction.set_drained("p", 8)
+        assert transaction.drained("p") == 8
+
+
+def test_reading_waits_for_no_writer_and_no_writer_for_it(store: Store, url: str) -> None:
+    with Store.open(url, busy_timeout_seconds=0.05) as other, store.transaction() as transaction:
+        transaction.finish_run(finished(cancelled=False, phase="test", stream="0", index=0))
         transaction.save_team(transaction.team(*KEY))
+        transaction.take_lease(*KEY, "judge", 5.0)
+        assert transaction.number_runs(*KEY, 10) == 1
         with other.reading() as reading:
             assert reading.team(*KEY).version == 0
+            assert reading.changed_teams(0) == []
+            assert reading.untaken([KEY]) == []
+            assert reading.runs_after(*KEY, 0, 10) == reading.runs_of(*KEY, 10) == []
+            assert reading.observations("e1", "test") == []
+            assert reading.drained("p") == 0
+    with Store.open(url, busy_timeout_seconds=0.05) as other, store.reading() as reading:
+        assert reading.team(*KEY).version == 1
+        with other.transaction() as transaction:
+            transaction.save_team(transaction.team(*KEY))
+
+
+def test_a_store_in_memory_goes_by_the_clock_that_is_handed_in() -> None:
+    now = [1_000_000.0]
+    store = Store.in_memory(lambda: now[0])
+    with store.transaction() as transaction:
+        transaction.start_run(start(), planned())
+        assert transaction.take_lease(*KEY, "a", 5.0) is not None
+    now[0] += 4.0
+    with store.transaction() as transaction:
+        assert transaction.take_lease(*KEY, "b", 5.0) is None
+        assert transaction.mark_lost() == ()
+    now[0] += 60.0
+    with store.transaction() as transaction:
+        assert transaction.take_lease(*KEY, "b", 5.0) is not None
+        assert transaction.mark_lost() == ("r1",)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from .. import failsafe
 from ..errors import StoreError
-from ..storage.journal import Journal
+from ..storage.journal import Journal, JournalFullError
 from ..storage.snapshot_file import SnapshotFile
 from ..storage.stream_slots import StreamSlots
 from .memory import Memory
@@ -135,6 +135,13 @@ class FileWork:
             self._core.not_journaled(items)
             return
         self._core.journaled(items, last_line)
+        if self._journal.warns_of_bound():
+            nearly = JournalFullError(
+                "the journal is nearly full; beyond its bound the records of runs are lost",
+                where=str(self._journal.path),
+                hint="Make the store answer again, or raise journal.max_megabytes.",
+            )
+            failsafe.report("size of the journal", nearly)
 
     def _serve(self, request: SlotRequest) -> None:
         experiment_id, phase = request.key

@@ -52,14 +52,6 @@ def is_schema(error: BaseException | None) -> bool:
     return getattr(error, "sqlstate", None) in _NO_SUCH_TABLE_OR_COLUMN
 
 
-def is_duplicate(error: BaseException | None) -> bool:
-    """Return whether a driver's error says that a key is taken."""
-    if isinstance(error, sqlite3.Error):
-        taken = (sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY, sqlite3.SQLITE_CONSTRAINT_UNIQUE)
-        return getattr(error, "sqlite_errorcode", None) in taken
-    return getattr(error, "sqlstate", None) == "23505"
-
-
 def explain(error: BaseException | None, url: str, file: Path | None, patience: float) -> StoreError:
     """Return the error to raise for a driver's error.
 
