@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import time
-import uuid
+from random import Random, SystemRandom
 
 from attrs import frozen
 
@@ -15,7 +15,7 @@ class ProcessId:
     """A process that runs teams.
 
     Attributes:
-        id: Unique id (UUID4 hex): host and pid come again after a reboot, and in every container.
+        id: Unique id (32 hexadecimal digits): host and pid come again after a reboot, and in every container.
         host: Name of its host, for people.
         pid: Its id on that host, for people.
         started_at: Unix time at which the plugin began to work in it, seconds.
@@ -27,6 +27,13 @@ class ProcessId:
     started_at: float
 
     @classmethod
-    def new(cls) -> ProcessId:
-        """Return a new identity for this process; a forked child needs one of its own."""
-        return cls(uuid.uuid4().hex, platform.node() or "localhost", os.getpid(), time.time())
+    def new(cls, random: Random | None = None, started_at: float | None = None) -> ProcessId:
+        """Return a new identity for this process; a forked child needs one of its own.
+
+        Args:
+            random: What its id is drawn from; None for the system's randomness.
+            started_at: When it began, Unix seconds; None for now.
+        """
+        number = (random or SystemRandom()).getrandbits(128)
+        begun = time.time() if started_at is None else started_at
+        return cls(f"{number:032x}", platform.node() or "localhost", os.getpid(), begun)

@@ -190,6 +190,11 @@ class TeamRun:
     number: int | None = field(default=None, kw_only=True, eq=False)
 
     @property
+    def ended_at(self) -> float:
+        """Unix time of its end, in seconds, on the clock by which it started."""
+        return self.started_at + self.duration_seconds
+
+    @property
     def tool_calls(self) -> int:
         """Tool calls that really ran, all members."""
         return sum(member.tool_calls for member in self.members)

@@ -159,3 +159,37 @@ class FileWork:
             slot = Slot(taken.name, taken.next_index, "file", taken.end)
             if not streams.hold(request.key, slot):
                 self._slots.give_back(experiment_id, phase, slot.name, slot.next_index)
+
+
+class NoFiles:
+    """In place of the work with files where none may be written, as in a simulation: runs wait for the store alone."""
+
+    def __init__(self, core: WriterCore) -> None:
+        self.slot_requests: deque[SlotRequest] = deque()
+        self._core = core
+
+    def load_snapshot(self) -> bool:
+        """Have none."""
+        return False
+
+    def save_snapshot(self, snapshot: Snapshot) -> None:
+        """Leave it in memory."""
+
+    def remove_journal(self, last_line: int) -> None:
+        """Have none."""
+
+    def step(self, now: float) -> float | None:
+        """Leave runs to the store, and let those without a stream of arms take a fresh one.
+
+        Args:
+            now: Monotonic seconds.
+        """
+        self._core.not_journaled(self._core.due(now))
+        while self.slot_requests:
+            self.slot_requests.popleft().served.set()
+        return None
+
+    def close(self) -> None:
+        """Hold nothing."""
+
+    forget_after_fork = close

@@ -15,7 +15,7 @@ from attrs import define, evolve
 
 from .. import failsafe
 from .._model.experiment import TeamState
-from .._model.plan import EMPTY_PLAN, TeamSpec
+from .._model.plan import EMPTY_PLAN
 from ..errors import LeaseLostError, StaleStateError, StoreBusyError, StoreError
 from .breaker import CircuitBreaker
 from .changes import Changes
@@ -71,7 +71,6 @@ class JudgeWork:
         store: Gives the store, or None while it is not reached.
         holder: The process's id.
         on_change: Called when a team's state has changed.
-        wall_clock: Unix seconds.
         breaker: Of the judge's own use of the store.
     """
 
@@ -83,7 +82,6 @@ class JudgeWork:
         holder: str,
         *,
         on_change: Callable[[], None],
-        wall_clock: Callable[[], float],
         breaker: CircuitBreaker,
     ) -> None:
         self._store = store
@@ -91,12 +89,11 @@ class JudgeWork:
         self._hooks = hooks
         self._holder = holder
         self._on_change = on_change
-        self._wall_clock = wall_clock
         self.breaker = breaker
         self._judges = Judges()
-        self._challengers = Challengers()
-        self._verdicts = Verdicts(self._judges, self._challengers, wall_clock)
-        self._starter = Starter(self._challengers, hooks, wall_clock)
+        self.challengers = Challengers()
+        self._verdicts = Verdicts(self._judges, self.challengers)
+        self._starter = Starter(self.challengers, hooks)
         self._touched: deque[Key] = deque()
         self._held: dict[Key, _Held] = {}
         self._next_poll = 0.0
@@ -222,7 +219,7 @@ class JudgeWork:
         self, store: Store, lease: Lease, held: _Held, run: TeamRun, settings: Settings, approval: Approval
     ) -> None:
         for _ in range(_TRIES):
-            changes = Changes(self._wall_clock)
+            changes = Changes(lambda: run.ended_at)
             approval.asked = None
             try:
                 self._draw_conclusions(Record(store, run.spec.key, run.number), changes, held, run, settings, approval)
@@ -253,7 +250,7 @@ class JudgeWork:
     ) -> None:
         if settings.mode == "observe":
             return
-        state = self._kept_up(record, changes, run.spec)
+        state = self._kept_up(record, changes, run)
         if settings.mode not in TESTING or settings.plan is not None or run.cancelled or state.paused:
             return
         experiment = record.experiment(state.experiment_id) if state.experiment_id else None
@@ -277,9 +274,9 @@ class JudgeWork:
         least = settings.experiment.min_history
         return first or run.experiment_id is not None or number == least or number % SUGGEST_EVERY == 0
 
-    def _kept_up(self, record: Record, changes: Changes, spec: TeamSpec) -> TeamState:
+    def _kept_up(self, record: Record, changes: Changes, run: TeamRun) -> TeamState:
         """Return the state of a team, reset where the team's definition has changed."""
-        state = record.state
+        state, spec = record.state, run.spec
         fingerprint = spec.fingerprint()
         if state.fingerprint == fingerprint:
             return state
@@ -290,7 +287,7 @@ class JudgeWork:
         if known and (state.experiment_id is not None or not state.plan.is_empty):
             experiment = record.experiment(state.experiment_id) if state.experiment_id else None
             if experiment is not None and not experiment.has_ended:
-                experiment = evolve(experiment, status="aborted", ended_at=self._wall_clock())
+                experiment = evolve(experiment, status="aborted", ended_at=run.ended_at)
             reason = "The definition of the team changed, so what was learnt before no longer holds."
             return changes.apply(fresh, "aborted", reason, before=state, experiment=experiment)
         return changes.save_team(fresh)

@@ -71,16 +71,11 @@ class Judges:
 
 
 class Verdicts:
-    """Judges the open experiment of a team.
+    """Judges the open experiment of a team."""
 
-    Args:
-        clock: Unix seconds.
-    """
-
-    def __init__(self, judges: Judges, challengers: Challengers, clock: Callable[[], float]) -> None:
+    def __init__(self, judges: Judges, challengers: Challengers) -> None:
         self._judges = judges
         self._challengers = challengers
-        self._clock = clock
 
     def conclude(self, context: RunContext, experiment: Experiment) -> None:
         """Draw the conclusions from a finished run for an experiment that is tested or watched."""
@@ -126,7 +121,7 @@ class Verdicts:
 
     def _give_up(self, context: RunContext, experiment: Experiment, outlook: TestOutlook, *, passed: bool) -> None:
         """End a test that the tuner thinks is not worth more runs."""
-        now = self._clock()
+        now = context.now
         reason = f"{'Passed, and not promoted' if passed else 'Stopped as hopeless'}. {outlook.reason}"
         ended = evolve(experiment, status="inconclusive", decided_at=now, ended_at=now)
         after = evolve(context.state, experiment_id=None)
@@ -135,7 +130,7 @@ class Verdicts:
         )
 
     def _reject(self, context: RunContext, experiment: Experiment, verdict: Any) -> None:
-        now, evidence = self._clock(), verdict.to_dict()
+        now, evidence = context.now, verdict.to_dict()
         failed = verdict.status == "failed"
         action: ChangeAction = "failed" if failed else "inconclusive"
         decided = evolve(experiment, verdict=evidence, decided_at=now)
@@ -145,7 +140,7 @@ class Verdicts:
 
     def _promote(self, context: RunContext, experiment: Experiment, verdict: Any) -> None:
         """Promote the plan of a test that passed; ask first where a person has to approve."""
-        now, evidence = self._clock(), verdict.to_dict()
+        now, evidence = context.now, verdict.to_dict()
         decided = evolve(experiment, verdict=evidence, decided_at=now)
         changes, state, approval = context.changes, context.state, context.approval
         if not approval.given:
@@ -188,14 +183,14 @@ class Verdicts:
         harmed = verdict.status == "rolled_back"
         action: ChangeAction = "rolled_back" if harmed else "settled"
         ended = evolve(
-            experiment, watch_verdict=evidence, status="rolled_back" if harmed else "settled", ended_at=self._clock()
+            experiment, watch_verdict=evidence, status="rolled_back" if harmed else "settled", ended_at=context.now
         )
         after = evolve(context.state, experiment_id=None, plan=experiment.control if harmed else context.state.plan)
         context.changes.apply(after, action, verdict.reason, before=context.state, experiment=ended, evidence=evidence)
 
     def _roll_back(self, context: RunContext, experiment: Experiment, outlook: TestOutlook) -> None:
         """Roll back a promotion that the tuner is nearly sure loses success, before the watch has proven it."""
-        ended = evolve(experiment, status="rolled_back", ended_at=self._clock())
+        ended = evolve(experiment, status="rolled_back", ended_at=context.now)
         after = evolve(context.state, experiment_id=None, plan=experiment.control)
         reason, evidence = f"Given up. {outlook.reason}", outlook.to_dict()
         context.changes.apply(after, "rolled_back", reason, before=context.state, experiment=ended, evidence=evidence)
@@ -205,7 +200,7 @@ class Verdicts:
         cap, cost, state = context.settings.limits.max_cost_usd_per_run, context.run.cost_usd, context.state
         reason = f"A run of the changed plan cost {cost:.4f} USD, more than limits.max_cost_usd_per_run, {cap:g}."
         watched = experiment.status == "watched"
-        ended = evolve(experiment, status="rolled_back" if watched else "failed", ended_at=self._clock())
+        ended = evolve(experiment, status="rolled_back" if watched else "failed", ended_at=context.now)
         after = evolve(state, experiment_id=None, plan=experiment.control if watched else state.plan)
         action: ChangeAction = "rolled_back" if watched else "failed"
         context.changes.apply(after, action, reason, before=state, experiment=ended, evidence={"cost_usd": cost})

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from random import Random
+from random import Random, SystemRandom
 from typing import TYPE_CHECKING, Any, Final
 
 from .. import failsafe
@@ -28,7 +28,7 @@ from ..storage.journal import FOLDER_NAME, EndEntry, GradeEntry, Journal, StartE
 from ..storage.snapshot_file import SnapshotFile
 from ..storage.stream_slots import StreamSlots
 from .breaker import CircuitBreaker
-from .file_work import FileWork
+from .file_work import FileWork, NoFiles
 from .hookmanager import HookManager
 from .judge_work import JudgeWork
 from .memory import Memory
@@ -65,11 +65,12 @@ class TuningLoop:
         settings: Resolves a team's settings, for runs that start without; its second argument is the workflow's own
             `metadata.autotune`.
         open_store: Opens the store.
-        folder: Victor's folder of the project, for the journal and the snapshot.
+        folder: Victor's folder of the project, for the journal and the snapshot; None to write no files.
         options: Gives the settings of the process, with the sections `store` and `journal`.
         ready: Set when there is a snapshot of the store.
         clock: Monotonic seconds.
         wall_clock: Unix seconds.
+        random: What ids and pauses are drawn from; None for the system's randomness.
     """
 
     def __init__(
@@ -77,14 +78,16 @@ class TuningLoop:
         settings: Callable[[TeamSpec, Any], Settings],
         open_store: Callable[[], Store],
         hooks: HookManager,
-        folder: Path,
+        folder: Path | None,
         options: Callable[[], Settings],
         ready: Signal,
         clock: Callable[[], float] = time.monotonic,
         wall_clock: Callable[[], float] = time.time,
+        random: Random | None = None,
     ) -> None:
-        self.memory = Memory(clock)
-        self.process = ProcessId.new()
+        random = random or SystemRandom()  # the user's own sequence of random numbers is not disturbed
+        self.memory = Memory(clock, random)
+        self.process = ProcessId.new(random, wall_clock())
         self.wake_store: Callable[[], None] = _no_thread
         self.wake_files: Callable[[], None] = _no_thread
         self.wake_files_within: Callable[[float], None] = _no_thread_within
@@ -94,25 +97,22 @@ class TuningLoop:
         self._options = options
         self._clock = clock
         self._items: dict[str, Item] = {}
-        random = Random()  # for pauses; the user's own sequence of random numbers is not disturbed
         self.core = WriterCore(CircuitBreaker(random.random), self._lost)
         own = options()
-        journal = Journal(
-            folder / FOLDER_NAME,
-            self.process,
-            most_bytes=round(own.journal.max_megabytes * 1e6),
-            fsync=own.journal.fsync,
-        )
-        self.files = FileWork(
-            self.core, self.memory, self.process, journal, SnapshotFile(folder), StreamSlots(folder), wall_clock
-        )
+        journal: Journal | None = None
+        self.files: FileWork | NoFiles = NoFiles(self.core)
+        if folder is not None:
+            most_bytes = round(own.journal.max_megabytes * 1e6)
+            journal = Journal(folder / FOLDER_NAME, self.process, most_bytes=most_bytes, fsync=own.journal.fsync)
+            self.files = FileWork(
+                self.core, self.memory, self.process, journal, SnapshotFile(folder), StreamSlots(folder), wall_clock
+            )
         self.store_work = StoreWork(
             open_store,
             self.core,
             self.memory,
             self.process,
             journal,
-            folder / FOLDER_NAME,
             on_commit=self._committed,
             on_snapshot=self._new_snapshot,
             remove_journal=self._remove_journal,
@@ -125,7 +125,6 @@ class TuningLoop:
             hooks,
             self.process.id,
             on_change=self._changed,
-            wall_clock=wall_clock,
             breaker=CircuitBreaker(random.random),
         )
 

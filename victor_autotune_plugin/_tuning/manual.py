@@ -52,6 +52,7 @@ class ManualChanges:
             AutotuneError: A test or a watch is open, or the change changes nothing.
             StoreError: If the store can't be used.
         """
+        store_id = self._store().identity().id
         with self._open() as (transaction, changes):
             state = transaction.team(*key)
             if state.experiment_id is not None:
@@ -62,7 +63,8 @@ class ManualChanges:
             treatment = _changed(state, suggestion.plan)
             number = len(transaction.experiments_of(*key))
             runs = comparable(transaction.runs_of(*key, TASK_RUNS), state)
-            experiment = new_experiment(state, number, treatment, suggestion, settings, self._clock(), runs)
+            now = self._clock()
+            experiment = new_experiment(state, number, treatment, suggestion, settings, now, runs, store_id=store_id)
             changes.apply(
                 evolve(state, experiment_id=experiment.id),
                 "started",

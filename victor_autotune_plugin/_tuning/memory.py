@@ -9,6 +9,8 @@ from .snapshot import Snapshot
 from .streams import Streams
 
 if TYPE_CHECKING:
+    from random import Random
+
     from .._settings import Settings
 
 _MOST_TEAMS: Final = 10_000
@@ -25,11 +27,12 @@ class Memory:
 
     Args:
         clock: Monotonic seconds.
+        random: What names of fresh streams are drawn from; None for the system's randomness.
     """
 
-    def __init__(self, clock: Callable[[], float]) -> None:
+    def __init__(self, clock: Callable[[], float], random: Random | None = None) -> None:
         self.snapshot = Snapshot()
-        self.streams = Streams()
+        self.streams = Streams(random)
         self.settings: dict[tuple[str, str], Settings] = {}
         self.last_run_at = clock()
         self._clock = clock

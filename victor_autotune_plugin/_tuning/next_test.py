@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
@@ -63,6 +63,11 @@ class RunContext:
     run: TeamRun
     settings: Settings
     approval: Approval
+
+    @property
+    def now(self) -> float:
+        """Unix time of the conclusions: the end of the run, so that they do not depend on when they are drawn."""
+        return self.run.ended_at
 
     @cached_property
     def team(self) -> TeamRecord:
@@ -173,16 +178,11 @@ def _first(plans: Mapping[TeamPlan, OptimizationSuggestion]) -> Challenge:
 
 
 class Starter:
-    """Starts the tests of a process's teams.
+    """Starts the tests of a process's teams."""
 
-    Args:
-        clock: Unix seconds.
-    """
-
-    def __init__(self, challengers: Challengers, hooks: HookManager, clock: Callable[[], float]) -> None:
+    def __init__(self, challengers: Challengers, hooks: HookManager) -> None:
         self._challengers = challengers
         self._hooks = hooks
-        self._clock = clock
 
     def start(self, context: RunContext) -> None:
         """Start a test of the best change that was not tried before, if there is one.
@@ -217,7 +217,7 @@ class Starter:
                 changes.save_experiment(chosen)
             approval.asked = chosen, "start"
         else:
-            refused = evolve(chosen, status="aborted", ended_at=self._clock())
+            refused = evolve(chosen, status="aborted", ended_at=context.now)
             reason = f"The hook of {approval.by!r} did not approve the test."
             changes.apply(state, "aborted", reason, before=state, experiment=refused, actor="person")
 
@@ -233,7 +233,7 @@ class Starter:
             if holds and draft.treatment.id not in others and not limits.crossed_by(draft.treatment):
                 standing = draft
             else:
-                context.changes.save_experiment(evolve(draft, status="aborted", ended_at=self._clock()))
+                context.changes.save_experiment(evolve(draft, status="aborted", ended_at=context.now))
         return standing
 
     def _new_draft(self, context: RunContext, challenge: Challenge, number: int) -> Experiment | None:
@@ -242,7 +242,16 @@ class Starter:
         if suggestion is None or treatment is None or context.settings.limits.crossed_by(treatment):
             return None
         known = comparable(context.record.runs(TASK_RUNS), context.state)
-        test = new_experiment(context.state, number, treatment, suggestion, context.settings, self._clock(), known)
+        test = new_experiment(
+            context.state,
+            number,
+            treatment,
+            suggestion,
+            context.settings,
+            context.now,
+            known,
+            store_id=context.record.store_id,
+        )
         return evolve(test, status="draft")
 
 

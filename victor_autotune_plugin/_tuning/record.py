@@ -30,6 +30,11 @@ class Record:
         self._most = 0
 
     @cached_property
+    def store_id(self) -> str:
+        """Id of the store."""
+        return self._store.identity().id
+
+    @cached_property
     def state(self) -> TeamState:
         """The team's state as it is now."""
         with self._store.reading() as transaction:

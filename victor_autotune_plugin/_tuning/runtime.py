@@ -27,6 +27,8 @@ from .threads import Worker, breathing
 from .waiting import Signal
 
 if TYPE_CHECKING:
+    from random import Random
+
     from .._model.plan import TeamSpec
     from ..storage import Store
 
@@ -57,9 +59,13 @@ class Runtime:
         project: The project's folder.
         overrides: Settings from the command line, by dotted key.
         with_entry_points: Whether to look for hook packages of third parties.
+        with_files: Whether journal, snapshot and streams of arms are kept in files, too.
+        load_settings: Reads the settings from elsewhere than the project, the user's folder and the environment; it is
+            called as `SettingsResolver.load`.
         open_store: Opens another store than the one that the settings name.
         clock: Monotonic seconds.
         wall_clock: Unix seconds.
+        random: What ids and pauses are drawn from; None for the system's randomness.
     """
 
     def __init__(
@@ -68,15 +74,21 @@ class Runtime:
         *,
         overrides: Mapping[str, object] | None = None,
         with_entry_points: bool = True,
+        with_files: bool = True,
+        load_settings: Callable[..., SettingsResolver] = SettingsResolver.load,
         open_store: Callable[[], Store] | None = None,
         clock: Callable[[], float] = time.monotonic,
         wall_clock: Callable[[], float] = time.time,
+        random: Random | None = None,
     ) -> None:
         self.project = project
         self.ready = Signal()
         """Set when there is a snapshot to decide from, of the store or its file."""
         self._overrides = dict(overrides or {})
+        self._with_files = with_files
+        self._read_settings = load_settings
         self._open_other = open_store
+        self._random = random
         self._clock = clock
         self._wall_clock = wall_clock
         self._store: Store | None = None
@@ -117,7 +129,7 @@ class Runtime:
     def _load_settings(self) -> SettingsResolver:
         answers = self.hooks.answers("add_strategies")
         names = [strategy.name for answer in answers for strategy in answer.value]
-        resolver = SettingsResolver.load(self.project, overrides=self._overrides, extra_strategies=names)
+        resolver = self._read_settings(self.project, overrides=self._overrides, extra_strategies=names)
         self._options = resolver.for_team("", "")
         self.hooks.hook_seconds = self._options.hooks.plan_seconds
         return resolver
@@ -276,11 +288,12 @@ class Runtime:
             self.settings,
             self._store_behind,
             self.hooks,
-            self._folder(),
+            self._folder() if self._with_files else None,
             self.options,
             self.ready,
             self._clock,
             self._wall_clock,
+            self._random,
         )
 
     def _folder(self) -> Path:

@@ -153,8 +153,7 @@ class StoreWork:
 
     Args:
         open_store: Opens the store; called again after a failure to open.
-        journal: This process's journal, which the file thread writes.
-        journals: The folder of all journals.
+        journal: This process's journal, which the file thread writes; None where no files are written.
         on_commit: Called with the teams of which finished runs were committed.
         on_snapshot: Called with a new snapshot, to leave it in its file.
         remove_journal: Has the file thread remove the journal if nothing was added after this line.
@@ -168,8 +167,7 @@ class StoreWork:
         core: WriterCore,
         memory: Memory,
         process: ProcessId,
-        journal: Journal,
-        journals: Path,
+        journal: Journal | None,
         *,
         on_commit: Callable[[Collection[tuple[str, str]]], None],
         on_snapshot: Callable[[Snapshot], None],
@@ -185,7 +183,6 @@ class StoreWork:
         self._memory = memory
         self._process = process
         self._journal = journal
-        self._journals = journals
         self._on_commit = on_commit
         self._on_snapshot = on_snapshot
         self._remove_journal = remove_journal
@@ -202,7 +199,7 @@ class StoreWork:
     @property
     def is_idle(self) -> bool:
         """Whether nothing is left to commit or to drain."""
-        drained = self._drained >= self._journal.last_line and self._orphan is None
+        drained = self._journal is None or (self._drained >= self._journal.last_line and self._orphan is None)
         return not self._is_at_work and self._core.is_settled and drained and not self.slot_requests
 
     def step(self, now: float) -> float:
@@ -357,6 +354,8 @@ class StoreWork:
 
     def _drain(self, store: Store, now: float) -> bool:
         """Write the next piece of this process's journal, or of a dead one's; return whether there may be more."""
+        if self._journal is None:
+            return False
         if self._drained < self._journal.last_line:
             if not self._own.is_open:
                 self._own_until = self._journal.last_line  # lines that come later may be missed by this reading
@@ -365,7 +364,7 @@ class StoreWork:
             self._drained = self._own_until
             self._remove_journal(self._own_until)
         if self._orphan is None:
-            self._orphan = self._next_orphan(now)
+            self._orphan = self._next_orphan(now, self._journal.path.parent)
             if self._orphan is None:
                 return False
         orphan, backlog = self._orphan
@@ -375,19 +374,19 @@ class StoreWork:
             orphan.close()
         return True
 
-    def _next_orphan(self, now: float) -> tuple[OrphanJournal, _Backlog] | None:
+    def _next_orphan(self, now: float, journals: Path) -> tuple[OrphanJournal, _Backlog] | None:
         orphan = next(self._orphans, None)
         if orphan is None and now >= self._next_orphans:
             self._next_orphans = now + ORPHANS_SECONDS
-            self._orphans = orphans(self._journals, _report_journal)
+            self._orphans = orphans(journals, _report_journal)
             orphan = next(self._orphans, None)
         if orphan is None:
             return None
         return orphan, _Backlog(orphan.process, orphan.entries, self._on_commit)
 
 
-def _own_entries(journal: Journal, after: int) -> Iterator[tuple[int, Entry]]:
-    return read(journal.path, after) if journal.path.exists() else iter(())
+def _own_entries(journal: Journal | None, after: int) -> Iterator[tuple[int, Entry]]:
+    return iter(()) if journal is None or not journal.path.exists() else read(journal.path, after)
 
 
 def _report_journal(text: str) -> None:

@@ -7,9 +7,9 @@ its index; without both, a fresh one is made up. Blocks are balanced within a st
 
 from __future__ import annotations
 
-import uuid
 from collections import OrderedDict
-from collections.abc import Callable, Collection
+from collections.abc import Collection
+from random import Random, SystemRandom
 from typing import Any, Final
 
 from attrs import define
@@ -23,9 +23,9 @@ Key = tuple[str, Phase]
 """Experiment id and phase."""
 
 
-def fresh_name() -> str:
+def fresh_name(random: Random) -> str:
     """Return the name of a stream that no other process has."""
-    return f"x{uuid.uuid4().hex[:12]}"
+    return f"x{random.getrandbits(48):012x}"
 
 
 @define
@@ -54,11 +54,11 @@ class Streams:
     """The streams of a process, by experiment and phase.
 
     Args:
-        make_name: Makes up the name of a fresh stream.
+        random: What names of fresh streams are drawn from; None for the system's randomness.
     """
 
-    def __init__(self, make_name: Callable[[], str] = fresh_name) -> None:
-        self._make_name = make_name
+    def __init__(self, random: Random | None = None) -> None:
+        self._random = random or SystemRandom()
         self._slots: dict[Key, Slot] = {}
         self._tasks: dict[Key, OrderedDict[str, int]] = {}
         self._replaced: list[tuple[Key, Slot]] = []
@@ -95,7 +95,7 @@ class Streams:
                 return f"task:{task_key}", again
         slot = self._slots.get(key)
         if slot is None or slot.is_used_up:  # nobody answered in time
-            slot = Slot(self._make_name())
+            slot = Slot(fresh_name(self._random))
             self.hold(key, slot)
         index = slot.next_index
         slot.next_index = index + 1

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import uuid
 from collections.abc import Iterable, Sequence
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Final
@@ -118,18 +117,21 @@ def new_experiment(
     settings: Settings,
     now: float,
     runs: Sequence[TeamRun] = (),
+    *,
+    store_id: str,
 ) -> Experiment:
     """Return an experiment that tests a suggestion.
 
     It is decided by the metric that the suggestion claims to improve, by the settings' where it claims none; the others
-    are guardrails in any case. Its seed follows from the team, its definition, the treatment and the number: the same
-    history gives the same arms.
+    are guardrails in any case. Its seed and its id follow from the team, its definition, the treatment and the number,
+    so that the same history gives the same experiment, whichever process judges it.
 
     Args:
         state: The team's state; its live plan is the control.
         number: How many experiments the team had before.
         now: Unix time, seconds.
         runs: Finished runs under the live plan, which tell how slow each task is.
+        store_id: The store it is kept in; experiments of another one have other ids.
     """
     from .._model.policy import METRICS
     from ..experiment import ASSIGNMENT_VERSION
@@ -138,7 +140,7 @@ def new_experiment(
     metric = claimed if claimed in METRICS else settings.experiment.metric
     origin = f"{state.workflow}\n{state.team_id}\n{state.fingerprint}\n{treatment.id}\n{number}"
     return Experiment(
-        id=uuid.uuid4().hex[:12],
+        id=hashlib.sha256(f"{store_id}\n{origin}".encode()).hexdigest()[:12],
         workflow=state.workflow,
         team_id=state.team_id,
         fingerprint=state.fingerprint or "",

@@ -60,6 +60,8 @@ NEW_RUNS: Final = 50
 ReadRuns = Callable[[int], Sequence["TeamRun"]]
 """Reads so many of a team's finished runs from the store, newest first."""
 
+MakeTuner = Callable[["TeamSpec", "Settings", TeamPlan, Sequence["TeamBelief"]], "Tuner"]
+
 
 @frozen
 class TeamRecord:
@@ -81,9 +83,14 @@ class TeamRecord:
 
 
 class TunerCache:
-    """Keeps the tuners of a process's teams."""
+    """Keeps the tuners of a process's teams.
 
-    def __init__(self) -> None:
+    Args:
+        make: Makes a new tuner from a team's spec, settings and live plan, and what was learnt of other teams.
+    """
+
+    def __init__(self, make: MakeTuner | None = None) -> None:
+        self._make = make or new_tuner
         self._known: OrderedDict[tuple[str, str], _Known] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -98,7 +105,7 @@ class TunerCache:
         with self._lock:
             known = self._known.pop(state.key, None)
             if known is None or known.made_for != made_for:
-                known = _Known(made_for, _new_tuner(team.spec, settings, state.plan, self._learnt()))
+                known = _Known(made_for, self._make(team.spec, settings, state.plan, self._learnt()))
             runs = [] if known.is_new else team.read_runs(NEW_RUNS)
             if not any(run.run_id in known.told for run in runs):
                 runs = team.read_runs(LEARN_RUNS)
@@ -173,7 +180,8 @@ def _events(tuner: Tuner, one: Experiment, metric: str) -> Iterator[tuple[float,
         yield one.ended_at, f"{one.id} rolled back", partial(tuner.rolled_back, one.control, one.treatment)
 
 
-def _new_tuner(spec: TeamSpec, settings: Settings, live: TeamPlan, others: Sequence[TeamBelief]) -> Tuner:
+def new_tuner(spec: TeamSpec, settings: Settings, live: TeamPlan, others: Sequence[TeamBelief]) -> Tuner:
+    """Return the tuner of a team that has learnt nothing yet but from others."""
     from .._tuner import Objective, Tuner, fleet_prior
 
     objective = Objective(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable
+from functools import partial
 
 from sqlalchemy import insert, make_url
 
@@ -20,13 +20,14 @@ class MemoryConnections(Connections):
 
     Args:
         clock: What the database takes for the time, Unix seconds.
+        store_id: Its id.
     """
 
-    def __init__(self, clock: Callable[[], float]) -> None:
+    def __init__(self, clock: Callable[[], float], store_id: str) -> None:
         target = DatabaseTarget(
             make_url("sqlite://"), "sqlite", "memory", None, {"timeout": 0, "check_same_thread": True}
         )
-        super().__init__(target, 0.0, _create)
+        super().__init__(target, 0.0, partial(_create, store_id))
         self._clock = clock
         self._only: Session | None = None
 
@@ -47,8 +48,8 @@ class MemoryConnections(Connections):
         """Keep the connection: a child gets a copy of the database with it."""
 
 
-def _create(connections: Connections) -> None:
+def _create(store_id: str, connections: Connections) -> None:
     """Make the tables as the migrations leave them; to run those costs a hundred times as much."""
     session = connections.session()
     session.apply(metadata.create_all)
-    session.execute(insert(store_row).values(id=uuid.uuid4().hex, revision=0))
+    session.execute(insert(store_row).values(id=store_id, revision=0))

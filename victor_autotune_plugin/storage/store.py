@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import TracebackType
@@ -172,15 +173,18 @@ class Store:
         return store
 
     @classmethod
-    def in_memory(cls, clock: Callable[[], float] = time.time, *, process: ProcessId | None = None) -> Self:
+    def in_memory(
+        cls, clock: Callable[[], float] = time.time, *, process: ProcessId | None = None, store_id: str | None = None
+    ) -> Self:
         """Return a new store in memory, for one thread: what a simulation works with.
 
         Args:
             clock: The database's clock, Unix seconds.
             process: As for the class.
+            store_id: Its id; None for a new one.
         """
         store = cls.__new__(cls)
-        store._begin_with(MemoryConnections(clock), process)
+        store._begin_with(MemoryConnections(clock, store_id or uuid.uuid4().hex), process)
         store._connections.session()
         return store
 
