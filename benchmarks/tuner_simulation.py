@@ -2,14 +2,15 @@
 
     python benchmarks/tuner_simulation.py [--worlds N] [--quick] [--json FILE] [--data agent_runs.csv]
 
-Every method tunes the same teams for 200 runs. Promotions of the tuner are decided by the A/B engine and watched with
-its default rules, as in the product. The seeds of the teams begin at 4,000,000; the tuner was developed on seeds below
-1,000. Optuna is left out where it is not installed, and its GP sampler where torch is not.
+Every method tunes the same teams for 200 runs. The tuner's teams are run by the product's own loop, with its store in
+memory: promotions are decided by the A/B engine and watched with its default rules. The seeds of the teams begin at
+4,000,000; the tuner was developed on seeds below 1,000. Optuna is left out where it is not installed, and its GP sampler
+where torch is not.
 
 Columns: regret (0: the best plan there is, 1: today's, 2: a plan that loses more than 5 points of success), share of
 teams that end worse than they began, and share of runs spent on plans that are worse than today's; after 30, 60, 100
-and 200 runs, with standard errors over teams. `knows the truth` proposes the best plan within reach from the first run
-on and shows what the A/B engine alone costs.
+and 200 runs, with standard errors over teams. `knows the truth` proposes the best plan within reach that was not
+tested yet, from the first run on, and shows what the A/B engine alone costs.
 """
 
 from __future__ import annotations
@@ -22,10 +23,9 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -41,7 +41,10 @@ from victor_autotune_plugin._model.run import MemberOutcome, TeamRun
 from victor_autotune_plugin._tuner import (
     Objective,
     PlanSpace,
+    Proposal,
+    Rival,
     TeamPrior,
+    TestOutlook,
     Tuner,
     distance,
     fleet_prior,
@@ -49,7 +52,7 @@ from victor_autotune_plugin._tuner import (
     shipped_prior,
 )
 from victor_autotune_testing.simulation import Truth, World
-from victor_autotune_testing.simulation.play import play
+from victor_autotune_testing.simulation.played import Played, every_knob, play
 
 FIRST_SEED = 4_000_000
 FLEET_SEED = 2_000_000
@@ -91,49 +94,66 @@ def misleading(prior: TeamPrior) -> TeamPrior:
     return evolve(shipped, duration=turned(dict(shipped.duration), slow), outcome=turned(dict(shipped.outcome), wrong))
 
 
-class Oracle:
-    """Proposes the best plan of at most three knobs from the first run on, and nothing after it."""
+class Oracle(Tuner):
+    """Proposes the best plan that was not tested yet, from the first run on; it stops no test and vetoes nothing.
 
-    def __init__(self, world: World, truth: Truth) -> None:
-        near = [p for p in truth.worths if distance(world.spec, EMPTY_PLAN, p) <= 3 and not truth.loses_success(p)]
-        self._best: TeamPlan | None = min(near, key=lambda p: truth.worths[p].log_seconds)
-        self.live = EMPTY_PLAN
+    Args:
+        best: Plans within reach, best first, with today's as the last.
+    """
 
-    def propose(self, _: int) -> Any:
-        """Return the best plan once."""
-        plan = None if self._best == self.live else self._best
-        return SimpleNamespace(plan=plan)
+    def __init__(self, space: PlanSpace, best: Sequence[TeamPlan], live: TeamPlan) -> None:
+        super().__init__(space, live=live)
+        self._best = best
 
-    def outlook(self, _: TeamPlan) -> Any:
+    def propose(self, seed: int = 0, rivals: Iterable[Rival] = (), without: Iterable[TeamPlan] = ()) -> Proposal:
+        """Return the best plan, unless it is live."""
+        del seed, rivals
+        tested = set(without)
+        best = next((plan for plan in self._best if plan == self.live or plan not in tested), self.live)
+        if best == self.live:
+            return Proposal(None, "the live plan is the best")
+        return Proposal(super().outlook(best).outlook, None)
+
+    def outlook(self, challenger: TeamPlan) -> TestOutlook:
         """Never stop, never veto."""
-        return SimpleNamespace(stop=False, veto=False)
+        return evolve(super().outlook(challenger), stop=False, veto=False)
 
-    watched = outlook
+    def watched(self, replaced: TeamPlan) -> TestOutlook:
+        """Never roll back."""
+        return evolve(super().watched(replaced), stop=False)
 
-    def observe(self, _: TeamRun) -> None:
-        """Learn nothing."""
 
-    started = observe
+def knows_the_truth(world: World, truth: Truth, runs: int) -> Trace:
+    """Let the loop test and promote the best plan within reach."""
 
-    def ended(self, challenger: TeamPlan, *, promoted: bool, **_: object) -> None:
-        """Take over what was promoted; try again what was not."""
-        if promoted:
-            self.live = challenger
+    def seconds(plan: TeamPlan) -> float:
+        return truth.worths[plan].log_seconds
 
-    def rolled_back(self, to: TeamPlan) -> None:
-        """Go back, and rest."""
-        self.live, self._best = to, to
+    near = [p for p in truth.worths if distance(world.spec, EMPTY_PLAN, p) <= 3 and not truth.loses_success(p)]
+    best = [plan for plan in sorted(near, key=seconds) if seconds(plan) <= seconds(EMPTY_PLAN)]
+    space = PlanSpace(world.spec, list(truth.worths), lambda _: ())
+    return trace_of(play(world, runs, world.seed, make_tuner=lambda *team: Oracle(space, best, team[2]), strategies=[]))
+
+
+def trace_of(played: Played) -> Trace:
+    """Return the plans of what was played."""
+    return Trace(played.ran, played.live)
 
 
 def tuned(risk: str, prior: TeamPrior) -> Peer:
-    """Return the tuner as a method to compare."""
+    """Return the tuner, which may use every knob by itself, as a method to compare."""
 
     def method(world: World, plans: Sequence[TeamPlan], runs: int, seed: int) -> Trace:
-        tuner = Tuner(PlanSpace(world.spec, plans, lambda _: ()), prior=prior, risk=risk)
-        played = play(world, tuner, runs, seed)
-        return Trace(played.ran, played.live)
+        made = every_knob(prior, plans)
+        return trace_of(play(world, runs, seed, make_tuner=made, strategies=[], **{"tuner.risk": risk}))
 
     return method
+
+
+def as_shipped(world: World, plans: Sequence[TeamPlan], runs: int, seed: int) -> Trace:
+    """Run the product with its default settings in mode `auto`: strategies suggest, the tuner weighs."""
+    del plans
+    return trace_of(play(world, runs, seed))
 
 
 def without_score(method: Peer) -> Peer:
@@ -152,6 +172,7 @@ def methods(prior: TeamPrior) -> dict[str, Peer]:
         "tuner, low, no verifier": without_score(tuned("low", prior)),
         "tuner, low, shipped prior": tuned("low", shipped_prior()),
         "tuner, low, misleading prior": tuned("low", misleading(prior)),
+        "as shipped, with strategies": as_shipped,
         "tuner, risk medium": tuned("medium", prior),
         "tuner, risk high": tuned("high", prior),
         "one rule at a time, Welch": one_rule,
@@ -163,6 +184,12 @@ def methods(prior: TeamPrior) -> dict[str, Peer]:
         if find_spec("torch"):
             found["Optuna GP"] = optuna_search("gp")
     return found
+
+
+def covering(world: World, truth: Truth, trace: Trace) -> Truth:
+    """Return the truth with that of plans which only a strategy thought of."""
+    more = [plan for plan in dict.fromkeys([*trace.ran, *trace.live]) if plan not in truth.worths]
+    return evolve(truth, worths={**truth.worths, **world.truth([truth.today, *more]).worths}) if more else truth
 
 
 def figures(truth: Truth, trace: Trace) -> list[float]:
@@ -188,9 +215,9 @@ def compare(worlds: int, runs: int = LOOKS[-1]) -> tuple[list[dict[str, Any]], d
         shares.append(truth.worse_share)
         room.append(truth.room)
         for name, method in names.items():
-            results[name].append(figures(truth, method(world, plans, runs, world.seed)))
-        played = play(world, Oracle(world, truth), runs, world.seed)  # type: ignore[arg-type]
-        results["knows the truth"].append(figures(truth, Trace(played.ran, played.live)))
+            trace = method(world, plans, runs, world.seed)
+            results[name].append(figures(covering(world, truth, trace), trace))
+        results["knows the truth"].append(figures(truth, knows_the_truth(world, truth, runs)))
         if number % 20 == 19:
             print(f"{number + 1} of {worlds} teams", file=sys.stderr)
     rows = []

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import random
 import time
 import uuid
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from attrs import evolve
 
@@ -19,8 +18,9 @@ from victor_autotune_plugin._tuning.runtime import Runtime
 from victor_autotune_plugin.hookspecs import PlannedRun, RunStart
 from victor_autotune_plugin.storage import Store
 
+from .stepped import Clock, SteppedLoop, assigned
+
 SPEC = TeamSpec("flow", "team", "sequential", [MemberSpec(name, "researcher") for name in "abcd"])
-T = TypeVar("T")
 Truth = Callable[[TeamPlan, list[float]], float]
 
 
@@ -32,17 +32,6 @@ def by_formation(plan: TeamPlan, members: list[float]) -> float:
 def no_difference(plan: TeamPlan, members: list[float]) -> float:
     """The truth in which the formation makes no difference."""
     return sum(members)
-
-
-def at_once(coroutine: Coroutine[Any, Any, T]) -> T:
-    """Return what a coroutine returns that waits for nothing."""
-    try:
-        coroutine.send(None)
-    except StopIteration as end:
-        result: T = end.value
-        return result
-    coroutine.close()
-    raise AssertionError("the coroutine waits for something")
 
 
 class Simulation:
@@ -66,7 +55,10 @@ class Simulation:
         **settings: object,
     ) -> None:
         overrides = {"mode": "auto", "tuner.risk": "off", **settings}
-        self.runtime = Runtime(project, overrides=overrides, with_entry_points=with_entry_points)
+        # The runs are of yesterday, so that what a person does in a test comes after them.
+        clock = Clock(time.time() - 24 * 3600.0)
+        self.runtime = Runtime(project, overrides=overrides, with_entry_points=with_entry_points, wall_clock=clock)
+        self.stepped = SteppedLoop(self.runtime, clock)
         self.truth = truth
         self.spec = SPEC
         self.success = 1.0
@@ -82,17 +74,8 @@ class Simulation:
         runtime.look_at_settings()
         loop.store_work.wants_refresh = True  # a person, or another process, may have changed something
         loop.run_until_idle()
-        event = RunStart(uuid.uuid4().hex, self.spec, time.time(), task_key=task_key)
-        missing = loop.missing_stream(event)
-        if missing is not None:
-            loop.store_work.slot_requests.append(missing)
-            loop.run_until_idle()
-        asked = runtime.hooks.plan(event)
-        third_party = any(not name.startswith("autotune.") for name in runtime.hooks.names())
-        planned = asyncio.run(asked) if third_party else at_once(asked)
-        assert planned is not None
-        runtime.hooks.tell("team_run_started", event=event, planned=planned)
-        return event, planned
+        event = RunStart(uuid.uuid4().hex, self.spec, self.stepped.clock(), task_key=task_key)
+        return event, self.stepped.begin(event)
 
     def finish(self, event: RunStart, planned: PlannedRun, **changes: Any) -> TeamRun:
         seconds = [self._random.lognormvariate(0, 0.4) for _ in self.spec.members]
@@ -105,32 +88,17 @@ class Simulation:
             duration_seconds=duration,
             success=good,
             score=1.0 if good else 0.0,
-            task_key=event.task_key,
-            mode=planned.mode,
-            plan_asked=planned.plan,
             plan_used=TeamPlan(
                 formation=planned.plan.formation or self.spec.formation,
                 members=planned.plan.members or self.spec.member_ids,
             ),
-            experiment_id=planned.experiment_id,
-            arm=planned.arm,
-            phase=None if planned.assignment is None else planned.assignment.phase,
-            stream=None if planned.assignment is None else planned.assignment.stream,
-            index=None if planned.assignment is None else planned.assignment.index,
             members=[
                 MemberOutcome(m.id, m.role, good, True, s, 1, 0, 2, 900, 200)
                 for m, s in zip(self.spec.members, seconds, strict=True)
             ],
             tokens=self.tokens,
         )
-        run = evolve(run, **changes)
-        run = evolve(run, cost_usd=self.runtime.hooks.valued(evolve(run, score=1.0)).cost_usd)
-        self.runtime.hooks.tell_built_in("after_team_run", run=run)
-        self.runtime.hooks.grade(run, self.runtime.loop.graded)
-        self.runtime.hooks.flush(5.0)
-        self.runtime.loop.run_until_idle()
-        self.runtime.hooks.flush(5.0)
-        return run
+        return self.stepped.end(evolve(assigned(run, event, planned), **changes))
 
     def run(self, task_key: str | None = None, **changes: Any) -> TeamRun:
         return self.finish(*self.start(task_key), **changes)

@@ -15,7 +15,8 @@ from victor_autotune_plugin._tuning.next_test import HISTORY_RUNS
 from victor_autotune_plugin.errors import AutotuneError, StoreUnavailableError
 from victor_autotune_plugin.hookspecs import Change, RunStart, hookimpl
 from victor_autotune_plugin.storage.transaction import Transaction
-from victor_autotune_testing.simulated import SPEC, Simulation, at_once, by_formation, no_difference
+from victor_autotune_testing.simulated import SPEC, Simulation, by_formation, no_difference
+from victor_autotune_testing.stepped import at_once
 
 PARALLEL = TeamPlan(formation="parallel")
 

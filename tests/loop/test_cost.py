@@ -11,7 +11,8 @@ import pytest
 
 from victor_autotune_plugin.storage.session import Session
 from victor_autotune_plugin.storage.transaction import Transaction
-from victor_autotune_testing.simulated import Simulation, at_once, no_difference
+from victor_autotune_testing.simulated import Simulation, no_difference
+from victor_autotune_testing.stepped import at_once
 
 
 @pytest.fixture

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import random
 import subprocess
 import sys
+import threading
 
 import numpy as np
 import pytest
@@ -12,7 +15,7 @@ from attrs import evolve
 from victor_autotune_plugin._model.plan import EMPTY_PLAN, TeamPlan
 from victor_autotune_plugin._tuner import Tuner, plan_space
 from victor_autotune_testing.simulation import World
-from victor_autotune_testing.simulation.play import play
+from victor_autotune_testing.simulation.played import every_knob, play
 
 pytestmark = pytest.mark.slow
 
@@ -79,7 +82,7 @@ def test_regret_is_one_today_zero_at_best_and_two_where_success_is_lost(worlds) 
 def test_the_tuner_ends_no_worse_and_risks_few_runs(worlds) -> None:
     ends, spent, regrets = [], [], []
     for world, truth in worlds:
-        played = play(world, Tuner(plan_space(world.spec)), 100, seed=11)
+        played = play(world, 100, seed=11, make_tuner=every_knob(), strategies=[])
         assert len(played.ran) == len(played.live) == 100
         ends.append(truth.is_worse(played.live[-1]))
         spent.append(np.mean([truth.is_worse(plan) for plan in played.ran]))
@@ -90,10 +93,38 @@ def test_the_tuner_ends_no_worse_and_risks_few_runs(worlds) -> None:
     assert np.mean(regrets) <= 1.0
 
 
-def test_a_played_team_replays_bit_for_bit() -> None:
-    world = World.make(21)
-    traces = [play(world, Tuner(plan_space(world.spec)), 60, seed=3) for _ in range(2)]
-    assert traces[0] == traces[1]
+def test_the_same_seed_gives_the_same_history_bit_for_bit() -> None:
+    first, second, other = (play(World.make(21), 80, seed=seed) for seed in (3, 3, 4))
+    assert [change.action for change in first.changes]
+    assert first == second
+    assert first != other
+
+
+def test_a_simulation_leaves_machine_and_process_alone(tmp_path, monkeypatch) -> None:
+    """It reads no settings of the user's, writes no file, asks no clock and draws from nobody's randomness."""
+    (tmp_path / ".victor").mkdir()
+    (tmp_path / ".victor" / "autotune.yaml").write_text("mode: off\n")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("AUTOTUNE_MODE", "off")
+    monkeypatch.chdir(tmp_path)
+    before = random.getstate()
+    opened: list[str] = []
+    threads = threading.active_count()
+
+    def note(event: str, arguments: tuple[object, ...]) -> None:
+        if watching and event == "open" and isinstance(arguments[2], int) and arguments[2] & (os.O_WRONLY | os.O_RDWR):
+            opened.append(str(arguments[0]))
+
+    play(World.make(21), 10, seed=3)  # imports what is imported
+    watching = True
+    sys.addaudithook(note)
+    played = play(World.make(21), 80, seed=3)
+    watching = False
+    assert played.changes
+    assert opened == []
+    assert random.getstate() == before
+    assert threading.active_count() == threads
+    assert list(tmp_path.iterdir()) == [tmp_path / ".victor"]
 
 
 def test_intervals_hold_the_next_run_as_often_as_they_say() -> None:

@@ -85,6 +85,8 @@ def suggestions(
         Suggestions with at least the wanted improvement and a confidence of 0.6, by priority and then by expected
         improvement times confidence. In mode `auto`, those that only a person may allow are not among them.
     """
+    if not settings.strategies:
+        return []
     from .._analysis.bottlenecks import analyze
     from .._analysis.run_history import RunHistory
     from ..strategies import BUILT_IN

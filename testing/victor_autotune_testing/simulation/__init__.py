@@ -4,6 +4,7 @@
     run = world.run(TeamPlan(formation="parallel"), np.random.default_rng(2))      # a TeamRun
     truth = world.truth(plan_space(world.spec).plans)                              # what only the referee knows
     truth.regret(plan), truth.is_worse(plan)
+    played = simulation.played.play(world, runs=200, seed=3)                       # tuned by the real loop
 
 A run is made of its members' runs: each takes its own time on a task of some difficulty, waits for others as the
 formation says, and adds to the quality of the result. `World` tells what follows from published findings and what is an

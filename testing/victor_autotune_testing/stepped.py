@@ -1,0 +1,102 @@
+"""The real loop, driven run by run on one thread, with a clock that passes when it is told to."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+from attrs import evolve
+
+from victor_autotune_plugin._model.run import TeamRun
+from victor_autotune_plugin._tuning.hookmanager import BUILT_IN
+from victor_autotune_plugin._tuning.runtime import Runtime
+from victor_autotune_plugin.hookspecs import PlannedRun, RunStart
+
+PAUSE_SECONDS = 1.0
+"""What passes between the end of a run and the start of the next one."""
+
+T = TypeVar("T")
+
+
+class Clock:
+    """Seconds that pass when they are told to.
+
+    Attributes:
+        now: What it shows.
+    """
+
+    def __init__(self, now: float) -> None:
+        self.now = now
+
+    def __call__(self) -> float:
+        """Return what it shows."""
+        return self.now
+
+
+def at_once(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Return what a coroutine returns that waits for nothing."""
+    try:
+        coroutine.send(None)
+    except StopIteration as end:
+        result: T = end.value
+        return result
+    coroutine.close()
+    raise AssertionError("the coroutine waits for something")
+
+
+def assigned(run: TeamRun, event: RunStart, planned: PlannedRun) -> TeamRun:
+    """Return a run as the one that started so, under the plan and with the arm that it got."""
+    assignment = planned.assignment
+    return evolve(
+        run,
+        run_id=event.run_id,
+        started_at=event.started_at,
+        task_key=event.task_key,
+        mode=planned.mode,
+        plan_asked=planned.plan,
+        experiment_id=planned.experiment_id,
+        arm=planned.arm,
+        phase=None if assignment is None else assignment.phase,
+        stream=None if assignment is None else assignment.stream,
+        index=None if assignment is None else assignment.index,
+    )
+
+
+class SteppedLoop:
+    """Calls the hooks of a run as the host does, and then does what the threads would do.
+
+    Args:
+        clock: The wall clock of the runtime.
+    """
+
+    def __init__(self, runtime: Runtime, clock: Clock) -> None:
+        self.runtime = runtime
+        self.clock = clock
+
+    def begin(self, event: RunStart) -> PlannedRun:
+        """Start a run: get its plan, and the stream of arms that it may need."""
+        loop, hooks = self.runtime.loop, self.runtime.hooks
+        missing = loop.missing_stream(event)
+        if missing is not None:
+            loop.store_work.slot_requests.append(missing)
+            loop.run_until_idle()
+        asked = hooks.plan(event)
+        third_party = any(not name.startswith(BUILT_IN) for name in hooks.names())
+        planned = asyncio.run(asked) if third_party else at_once(asked)
+        assert planned is not None
+        hooks.tell("team_run_started", event=event, planned=planned)
+        return planned
+
+    def end(self, run: TeamRun) -> TeamRun:
+        """Finish a run, have it written and judged, and return it as it was handed over."""
+        loop, hooks = self.runtime.loop, self.runtime.hooks
+        price = hooks.valued(evolve(run, score=1.0)).cost_usd  # an impossible score is for the record to refuse
+        run = evolve(run, cost_usd=price)
+        self.clock.now = max(self.clock.now, run.ended_at) + PAUSE_SECONDS
+        hooks.tell_built_in("after_team_run", run=run)
+        hooks.grade(run, loop.graded)
+        hooks.flush(5.0)
+        loop.run_until_idle()
+        hooks.flush(5.0)
+        return run
