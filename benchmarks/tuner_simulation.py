@@ -4,8 +4,8 @@
 
 Every method tunes the same teams for 200 runs. The tuner's teams are run by the product's own loop, with its store in
 memory: promotions are decided by the A/B engine and watched with its default rules. The seeds of the teams begin at
-4,000,000; the tuner was developed on seeds below 1,000. Optuna is left out where it is not installed, and its GP sampler
-where torch is not.
+4,000,000; the tuner was developed on seeds below 1,000. Optuna is left out where it is not installed, and its GP
+sampler where torch is not.
 
 Columns: regret (0: the best plan there is, 1: today's, 2: a plan that loses more than 5 points of success), share of
 teams that end worse than they began, and share of runs spent on plans that are worse than today's; after 30, 60, 100
