@@ -501,7 +501,8 @@ def main() -> None:
         rows = []
         for scene, mode in scenes(options.scenes, options.modes):
             rows.append(in_own_process(scene, mode, Path(compiled)))
-            print(f"{scene}, {mode}: {rows[-1]['reached']}", file=sys.stderr)
+            figures = [f"{name} {value}" for name, value in rows[-1].items() if name != "faults"]
+            print(*figures, sep=", ", file=sys.stderr)
     note = (
         f"to reach: held ≤ {MOST_HELD_MS:g} ms, wake-ups ≤ {MOST_LATER_MS:g} ms later (median), first run delayed "
         f"≤ {MOST_FIRST_MS:g} ms, others ≤ {MOST_DELAY_MS:g} ms, exit ≤ {MOST_EXIT_MS:g} ms"

@@ -178,7 +178,8 @@ class TuningLoop:
     async def durable(self, run_id: str, seconds: float) -> None:
         """Wait until what was handed over last of a run survives the death of the process."""
         item = self._items.pop(run_id, None)
-        if item is not None:
+        # Where both failed at the last try, a run would only lose the time.
+        if item is not None and (self.core.store_answers or self.core.journal_answers):
             await item.settled.wait(seconds)
 
     def graded(self, run: TeamRun) -> None:

@@ -80,6 +80,8 @@ class WriterCore:
         self.breaker = breaker
         self.is_connected = False
         """Whether the store was reached; before, nothing waits for it."""
+        self.journal_answers = True
+        """Whether the last try to write the journal worked."""
         self._on_lost = on_lost
         self._for_store: deque[Item] = deque()
         self._for_journal: deque[Item] = deque()
@@ -178,10 +180,12 @@ class WriterCore:
 
     def journaled(self, items: Sequence[Item], last_line: int) -> None:
         """Note that these are in the journal, the last of them in this line."""
+        self.journal_answers = True
         for line, item in enumerate(items, last_line - len(items) + 1):
             item.line = line
             item.settled.set()
 
     def not_journaled(self, items: Sequence[Item]) -> None:
         """Queue again what the journal did not take; it goes on waiting for the store, and is tried again."""
+        self.journal_answers = False
         self._for_journal.extend(items)
