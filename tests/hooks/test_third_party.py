@@ -31,6 +31,11 @@ def score_team_run(run):
 """
 
 
+def patient_hooks() -> HookManager:
+    """Return a manager that waits for hooks as long as a busy machine takes to call them."""
+    return HookManager(hook_seconds=60.0)
+
+
 @pytest.fixture(autouse=True)
 def no_old_faults() -> None:
     failsafe.forget()
@@ -56,7 +61,7 @@ def install(site: Path, module: str, code: str, entry: str) -> None:
 
 def test_an_installed_hook_package_is_found_and_used(site: Path) -> None:
     install(site, "their_hooks", PACKAGE, "theirs")
-    hooks = HookManager()
+    hooks = patient_hooks()
     hooks.load_entry_points()
     answer = hooks.ask("score_team_run", 5.0, run=RUN)
     assert answer is not None
@@ -66,7 +71,7 @@ def test_an_installed_hook_package_is_found_and_used(site: Path) -> None:
 
 def test_a_package_cannot_pass_itself_off_as_built_in(site: Path) -> None:
     install(site, "their_hooks", PACKAGE, "autotune.theirs")
-    hooks = HookManager()
+    hooks = patient_hooks()
     hooks.load_entry_points()
     assert hooks.names() == ()
     assert ["are the plugin's own" in fault.error for fault in failsafe.seen()] == [True]
@@ -77,7 +82,7 @@ def test_a_package_that_cannot_be_imported_is_named_in_the_log_and_left_out(
 ) -> None:
     install(site, "their_broken_hooks", "import a_module_that_is_missing\n", "broken")
     install(site, "their_hooks", PACKAGE, "theirs")
-    hooks = HookManager()
+    hooks = patient_hooks()
     with caplog.at_level(logging.WARNING):
         hooks.load_entry_points()
     assert hooks.names() == ("theirs",)
@@ -112,7 +117,7 @@ class Listening:
 def test_a_hook_that_raises_is_skipped_and_named_once_and_the_others_run(
     raising_first: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
-    hooks, listening = HookManager(), Listening()
+    hooks, listening = patient_hooks(), Listening()
     both = [(Raising(), "their_hooks"), (listening, "ours")]
     for plugin, name in both if not raising_first else reversed(both):
         hooks.register(plugin, name)
@@ -149,7 +154,7 @@ class Changing:
 def test_a_changed_plan_is_handed_on_and_takes_the_run_out_of_its_experiment() -> None:
     from victor_autotune_plugin._model.experiment import Assignment
 
-    hooks = HookManager()
+    hooks = patient_hooks()
     assigned = Assignment("e1", "test", "treatment", "s1", 0)
     hooks.register(Planning(PlannedRun(TeamPlan(formation="parallel"), "auto", assigned)), "planning")
     assert asyncio.run(hooks.plan(EVENT)) == PlannedRun(TeamPlan(formation="parallel"), "auto", assigned)
@@ -159,7 +164,7 @@ def test_a_changed_plan_is_handed_on_and_takes_the_run_out_of_its_experiment() -
 
 @pytest.mark.parametrize("nonsense", ["parallel", {"formation": "parallel"}, 3])
 def test_an_answer_that_is_no_plan_is_reported_and_ignored(nonsense: object) -> None:
-    hooks = HookManager()
+    hooks = patient_hooks()
     hooks.register(Planning(PlannedRun(mode="auto")), "planning")
     hooks.register(Changing(nonsense), "changing")
     assert asyncio.run(hooks.plan(EVENT)) == PlannedRun(mode="auto")
@@ -169,7 +174,7 @@ def test_an_answer_that_is_no_plan_is_reported_and_ignored(nonsense: object) -> 
 
 
 def test_without_a_planner_a_run_is_none_of_the_plugins_business() -> None:
-    assert asyncio.run(HookManager().plan(EVENT)) is None
+    assert asyncio.run(patient_hooks().plan(EVENT)) is None
 
 
 class Misspelt:
@@ -192,7 +197,7 @@ class Wrapping:
 
 @pytest.mark.parametrize("plugin", [Misspelt(), WrongArgument(), Wrapping()])
 def test_what_can_never_be_called_is_refused_when_it_is_registered(plugin: object) -> None:
-    hooks = HookManager()
+    hooks = patient_hooks()
     with pytest.raises(pluggy.PluginValidationError):
         hooks.register(plugin, "theirs")
     assert hooks.names() == ()

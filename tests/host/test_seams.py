@@ -147,7 +147,7 @@ async def test_a_seam_that_is_not_as_it_was_is_told_and_runs_go_on(
     seams.install()
     health = victor_plugin.health_check()
     assert health["healthy"] is False
-    # A class whose `__init__` is a coroutine function can't be made at all, which the seam of its methods tells, too.
+    # A class whose `__init__` is async can't be made at all, which the seam of its methods tells, too.
     assert len(health["broken"]) == 1 + (
         change == "no longer the same kind" and seam.path == "UnifiedTeamCoordinator.__init__"
     )
@@ -186,16 +186,19 @@ def with_other_signature(original: Any) -> Any:
 
 
 def of_another_kind(original: Any) -> Any:
-    """Return a function with the same signature that is no longer (or now is) a coroutine function."""
+    """Return a function with the same signature that is no longer async, or now is.
+
+    It then is a generator, which, unlike a coroutine, may be thrown away without a warning.
+    """
 
     def plain(*args: Any, **kwargs: Any) -> Any:
         return original(*args, **kwargs)
 
-    async def coroutine(*args: Any, **kwargs: Any) -> Any:
-        return original(*args, **kwargs)
+    async def generator(*args: Any, **kwargs: Any) -> Any:
+        yield original(*args, **kwargs)
 
     is_async = inspect.iscoroutinefunction(original) or inspect.isasyncgenfunction(original)
-    made = plain if is_async else coroutine
+    made = plain if is_async else generator
     made.__signature__ = inspect.signature(original)  # type: ignore[attr-defined]
     return made
 
