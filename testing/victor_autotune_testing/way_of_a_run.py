@@ -117,6 +117,7 @@ async def ways(orchestrator: Any, project: Path) -> dict[str, Way]:
         with tracer.tracing():
             result = await run_team(orchestrator, team)
         assert result.success, result.error
+        assert await owner.settled(30)
 
     found = {}
     seams.install()
