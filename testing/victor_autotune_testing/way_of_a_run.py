@@ -3,7 +3,8 @@
     python -m victor_autotune_testing.way_of_a_run
 
 A file counts when one of its functions is called between Victor's call of its coordinator and the result that Victor
-gets back, in any thread. Earlier runs have imported everything and opened the store. Settings are the defaults.
+gets back, on its thread or one that it starts; the plugin's own threads, which run before it, work behind it. Earlier
+runs have imported everything. Settings are the defaults.
 """
 
 from __future__ import annotations

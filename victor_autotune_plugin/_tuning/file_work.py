@@ -14,8 +14,7 @@ from ..errors import StoreError
 from ..storage.journal import Journal, JournalFullError
 from ..storage.snapshot_file import SnapshotFile
 from ..storage.stream_slots import StreamSlots
-from .memory import Memory
-from .snapshot import Snapshot
+from .snapshot import Memory, Snapshot
 from .store_work import SlotRequest
 from .streams import Slot
 from .writer import WriterCore

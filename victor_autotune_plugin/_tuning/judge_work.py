@@ -17,15 +17,14 @@ from .. import failsafe
 from .._model.experiment import TeamState
 from .._model.plan import EMPTY_PLAN
 from ..errors import LeaseLostError, StaleStateError, StoreBusyError, StoreError
-from .breaker import CircuitBreaker
 from .changes import Changes
 from .hookmanager import HookManager
 from .judges import Judges, Verdicts
-from .memory import Memory
 from .next_test import Approval, Challengers, RunContext, Starter
 from .record import Record
-from .snapshot import TESTING
+from .snapshot import TESTING, Memory
 from .store_work import BEAT_SECONDS, IDLE_SECONDS, REFRESH_SECONDS
+from .writer import CircuitBreaker
 
 if TYPE_CHECKING:
     from .._model.run import TeamRun

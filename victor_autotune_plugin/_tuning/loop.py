@@ -27,15 +27,13 @@ from .._model.run import PlannedRun, RunStart, TeamRun
 from ..storage.journal import FOLDER_NAME, EndEntry, GradeEntry, Journal, StartEntry
 from ..storage.snapshot_file import SnapshotFile
 from ..storage.stream_slots import StreamSlots
-from .breaker import CircuitBreaker
 from .file_work import FileWork, NoFiles
 from .hookmanager import HookManager
 from .judge_work import JudgeWork
-from .memory import Memory
-from .snapshot import TESTING, choose, phase_of
+from .snapshot import TESTING, Memory, choose, phase_of
 from .store_work import SlotRequest, StoreWork
 from .waiting import Signal
-from .writer import END_COMMIT_SECONDS, NEVER, START_COMMIT_SECONDS, Item, WriterCore
+from .writer import END_COMMIT_SECONDS, NEVER, START_COMMIT_SECONDS, CircuitBreaker, Item, WriterCore
 
 if TYPE_CHECKING:
     from pathlib import Path

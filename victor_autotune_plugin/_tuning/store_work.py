@@ -28,8 +28,7 @@ from ..storage.journal import (
     orphans,
     read,
 )
-from .memory import Memory
-from .snapshot import Snapshot, phase_of, shares_of
+from .snapshot import Memory, Snapshot, phase_of, shares_of
 from .streams import Key, Slot
 from .waiting import Signal
 from .writer import WriterCore
