@@ -114,8 +114,8 @@ def test_a_store_decides_the_same_when_it_is_replayed(old_url: str) -> None:
 
 
 @pytest.mark.parametrize("name", EXPORTS)
-def test_an_export_is_imported_once_and_decides_the_same(sqlite_url: str, name: str) -> None:
-    with Store.open(sqlite_url) as store:
+def test_an_export_is_imported_once_and_decides_the_same(url: str, name: str) -> None:
+    with Store.open(url) as store:
         for expected in EXPECTED["imports"][name]:
             with (DATA / name).open("rb") as lines:
                 done = importing.write(store, archive.read(lines, name))

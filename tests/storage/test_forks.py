@@ -7,11 +7,13 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from typing import Any
 
 import pytest
 
 from victor_autotune_plugin.errors import StoreUnavailableError
 from victor_autotune_plugin.storage import Store
+from victor_autotune_plugin.storage.session import Session
 
 
 def _note(store: Store, where: str) -> None:
@@ -104,6 +106,27 @@ def test_a_fork_while_the_lock_is_waited_for_does_not_wait_along(sqlite_url: str
             other.execute("ROLLBACK")
             thread.join(30)
         assert _noted(store) == ["thread"]
+
+
+@pytest.mark.parametrize("reads", [1, 2])
+def test_a_session_that_a_fork_closes_before_it_is_ready_is_opened_again(
+    sqlite_store: Store, monkeypatch: pytest.MonkeyPatch, reads: int
+) -> None:
+    """The fork of another thread falls between two statements of opening; here it is told to close them all."""
+    _note(sqlite_store, "before")
+    original, read = Session.read, []
+
+    def closed_meanwhile(session: Session, sql: str) -> list[Any]:
+        read.append(sql)
+        if len(read) == reads:
+            sqlite_store._connections.close_before_fork()
+        return original(session, sql)
+
+    sqlite_store.close()
+    monkeypatch.setattr(Session, "read", closed_meanwhile)
+    _note(sqlite_store, "after")
+    assert len(read) > reads
+    assert _noted(sqlite_store) == ["after", "before"]
 
 
 def test_a_child_leaves_its_parents_session_to_the_server_alone(postgres_store: Store) -> None:

@@ -92,15 +92,29 @@ class Connections:
             and (session.busy or session.identity == identity(self.target.file))
         ):
             return session
+        try:
+            return self._new_session()
+        except (StoreError, ResourceClosedError):
+            if not self._was_lost():  # a fork in another thread may have closed it before it was ready
+                raise
+        return self._new_session()
+
+    def _was_lost(self) -> bool:
+        session: Session | None = getattr(self._local, "session", None)
+        return session is not None and not session.busy and session.is_lost()
+
+    def _new_session(self) -> Session:
         self._drop()
         session = self._open()
         try:
             self._on_open(self)
         except BaseException:
-            session.close()
-            self._drop()
+            if not self._was_lost():
+                session.close()
+                self._drop()
             raise
-        return session
+        found: Session = self._local.session  # another one, if it was lost meanwhile
+        return found
 
     def execute(self, statement: Executable) -> list[Any]:
         """Return the rows that a statement finds in this thread's session, in a new one if the server was lost.
