@@ -77,11 +77,14 @@ class Demo:
             The change, or None if it did not come.
         """
         from victor_autotune_plugin import run_workflow
+        from victor_autotune_plugin._tuning.runtime import made
 
         task = self._progress.add_task(label, total=None if action else most, note="")
         seen = len(self._changes())
         for number in range(1, most + 1):
             await run_workflow(self._definition, self._orchestrator, {})
+            if (runtime := made()) is not None:
+                await runtime.settled()  # runs are written and judged behind; a program that only runs need not wait
             change = next((c for c in self._changes()[seen:] if c.action == action), None)
             self._progress.update(task, completed=number, note=self._note(number))
             if change is not None:
@@ -90,7 +93,10 @@ class Demo:
         return None
 
     def _note(self, number: int) -> str:
-        run = self._runs()[0]
+        runs = self._runs()
+        if not runs:
+            return f"run {number}"
+        run = runs[0]
         arm = f" ({run.arm})" if run.arm else ""
         return f"run {number}: {run.plan_used.formation}{arm} took {run.duration_seconds:.2f} s"
 
@@ -98,7 +104,7 @@ class Demo:
         return sorted(self._store.changes(*TEAM), key=lambda change: change.id or 0)
 
     def _runs(self) -> list[TeamRun]:
-        return [run for run in self._store.runs(*TEAM, limit=1) if run.status == "finished"]
+        return list(self._store.finished_runs(*TEAM, limit=1))
 
 
 def closing_table(store: Store, promoted: Change, injected_at: float, rolled_back: Change) -> Table:
@@ -108,7 +114,7 @@ def closing_table(store: Store, promoted: Change, injected_at: float, rolled_bac
     before = [r for r in runs if r.started_at < promoted.at and r.plan_asked == promoted.plan_before]
     after = [r for r in runs if promoted.at <= r.started_at < injected_at and r.plan_asked == promoted.plan_after]
     broken = [r for r in runs if injected_at <= r.started_at <= rolled_back.at and r.plan_asked == promoted.plan_after]
-    restored = [r for r in runs if r.started_at > rolled_back.at]
+    restored = [r for r in runs if r.started_at > rolled_back.at and r.plan_asked == rolled_back.plan_after]
     table = Table(title="What happened to code_review / review_team", show_lines=False)
     for column in ("", "plan", "runs", "median", "success"):
         table.add_column(column)
