@@ -111,6 +111,7 @@ async def started(owner: Runtime) -> Runtime:
     """Make a runtime the process's own, start its threads, and return it when it has a snapshot."""
     runtime.use(owner)
     await runtime.current()
+    owner.loop.want_store()
     deadline = time.monotonic() + 10
     while not (owner.loop.core.is_connected and owner.ready.is_set) and time.monotonic() < deadline:  # noqa: ASYNC110
         await asyncio.sleep(0.01)  # both are set by a thread

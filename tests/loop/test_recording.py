@@ -11,6 +11,7 @@ from victor_autotune_plugin import failsafe
 from victor_autotune_plugin._tuning.judge_work import JudgeWork
 from victor_autotune_plugin._tuning.judges import Verdicts
 from victor_autotune_plugin._tuning.replay import replay_all
+from victor_autotune_plugin._tuning.runtime import Runtime
 from victor_autotune_plugin.errors import StoreUnavailableError
 from victor_autotune_plugin.experiment import Judge
 from victor_autotune_plugin.storage.session import Session
@@ -83,3 +84,17 @@ def test_a_run_that_could_not_be_committed_waits_in_the_journal_and_is_judged_in
     assert sum(promoted.evidence["runs"].values()) == len(observed)
     (replayed,) = replay_all(team.store, [experiment])
     assert replayed.same, replayed.differences
+
+
+def test_before_a_team_runs_no_store_is_made(tmp_path: Path) -> None:
+    project = tmp_path / "new"
+    project.mkdir()
+    owner = Runtime(project, with_entry_points=False)
+    assert owner.loop.store_work.step(0.0) > 0
+    owner.loop.files.step(0.0)
+    owner.loop.judge_work.step(0.0)
+    assert list(project.iterdir()) == []
+    owner.loop.want_store()
+    owner.loop.store_work.step(0.0)
+    assert (project / ".victor" / "autotune.db").exists()
+    owner.close()

@@ -24,7 +24,7 @@ from .._model.plan import TeamPlan, TeamSpec, plan_as_used, planned_members
 from .._model.run import TeamRun
 from .._telemetry.spans import team_run_span
 from .._tuning.loop import END_SECONDS, START_SECONDS
-from .._tuning.runtime import Runtime, current
+from .._tuning.runtime import Runtime, current, ready
 from ..errors import AutotuneError, PlanError
 from ..hookspecs import PlannedRun, RunStart
 from . import seams, translation
@@ -101,6 +101,7 @@ class ActiveRun:
         settings = call.place.settings or owner.settings(spec, metadata)
         if settings.mode == "off":
             return None
+        await ready(owner)
         outer = current_run.get()
         event = RunStart(
             run_id=new_run_id(),

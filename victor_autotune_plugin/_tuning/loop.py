@@ -128,6 +128,12 @@ class TuningLoop:
 
     # --- on the event loop
 
+    def want_store(self) -> None:
+        """Have the store opened: a team runs here."""
+        if not self.store_work.is_wanted:
+            self.store_work.is_wanted = True
+            self.wake_store()
+
     async def prepare(self, event: RunStart) -> None:
         """Get a stream of arms for a run that takes part in a test, if the process has none for it yet."""
         request = self.missing_stream(event)
@@ -226,6 +232,7 @@ class TuningLoop:
 
     def run_until_idle(self) -> None:
         """Do what the threads would do, here and now, until nothing is left; for a simulator."""
+        self.store_work.is_wanted = True
         for _ in range(_MOST_STEPS):
             now = self._clock()
             self.store_work.step(now)

@@ -196,6 +196,8 @@ class Runtime:
             seconds: How long at most to wait for a snapshot of the store; it blocks the thread.
         """
         self._start_threads()
+        if seconds > 0:
+            self.loop.want_store()
         deadline = time.monotonic() + seconds
         while not self.ready.is_set and not self.loop.core.breaker.is_open and time.monotonic() < deadline:
             time.sleep(_POLL_SECONDS)
@@ -377,13 +379,13 @@ def _make_and_start(start: _Start) -> None:
 
 
 async def current() -> Runtime | None:
-    """Return the process's runtime when it is ready; None when that takes too long for a run to wait.
+    """Return the process's runtime when it has read its settings; None when that takes too long for a run to wait.
 
     Raises:
         SettingsError: If the settings are wrong.
     """
     known = _runtime
-    if known is not None and known.ready.is_set and _start is not None:
+    if known is not None and _start is not None and _start.over.is_set and _start.error is None:
         return known
     warm_up()
     start = _start
@@ -391,11 +393,18 @@ async def current() -> Runtime | None:
         return None
     if start.error is not None:
         raise start.error
-    known = _runtime
-    if known is not None:
-        # Without a snapshot the run goes on as configured, and is recorded.
-        await known.ready.wait(start.seconds_left())
-    return known
+    return _runtime
+
+
+async def ready(owner: Runtime) -> None:
+    """Have the store opened, and wait a moment for a snapshot where this process has none yet.
+
+    Without one the run goes on as configured, and is recorded.
+    """
+    owner.loop.want_store()
+    start = _start
+    if not owner.ready.is_set and start is not None:
+        await owner.ready.wait(start.seconds_left())
 
 
 def use(replacement: Runtime | None) -> Runtime | None:

@@ -194,12 +194,18 @@ class StoreWork:
         self._orphans: Iterator[OrphanJournal] = iter(())
         self._known_faults: dict[tuple[str, str], int] = {}
         self._is_at_work = False
+        self._has_backlog = True  # of dead processes; unknown until the store was reached
+        self.is_wanted = False
+        """Whether a team runs here, so that the store is opened, and made where there is none."""
 
     @property
     def is_idle(self) -> bool:
         """Whether nothing is left to commit or to drain."""
-        drained = self._journal is None or (self._drained >= self._journal.last_line and self._orphan is None)
-        return not self._is_at_work and self._core.is_settled and drained and not self.slot_requests
+        if not self.is_wanted:
+            return True
+        drained = self._journal is None or self._drained >= self._journal.last_line
+        done = drained and not self._has_backlog and not self.slot_requests
+        return done and not self._is_at_work and self._core.is_settled
 
     def step(self, now: float) -> float:
         """Do what is due.
@@ -210,6 +216,10 @@ class StoreWork:
         Returns:
             Seconds after which to call again at the latest; 0 for at once.
         """
+        if not self.is_wanted:
+            from ..storage import Store  # noqa: F401  # an agent is near: what takes long to load is loaded
+
+            return BEAT_SECONDS
         left = self._core.breaker.seconds_left(now)
         if left > 0:
             return left
@@ -222,7 +232,7 @@ class StoreWork:
             self._commit(store, now)
             self._serve_slots(store)
             self._refresh(store, now)
-            more = self._drain(store, now)
+            self._has_backlog = self._drain(store, now)
         except StoreBusyError as error:  # someone else is writing: no outage, and the journal keeps what can't wait
             failsafe.report("store", error)
             return 0.0
@@ -236,7 +246,7 @@ class StoreWork:
             return self._core.breaker.seconds_left(now)
         finally:
             self._is_at_work = False
-        if more or self._core.has_for_store or self.slot_requests or self.wants_refresh:
+        if self._has_backlog or self._core.has_for_store or self.slot_requests or self.wants_refresh:
             return 0.0
         return max(0.0, min(self._next_beat, self._next_refresh) - now)
 
