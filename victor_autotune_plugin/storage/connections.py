@@ -217,7 +217,8 @@ class Connections:
         self._local.session = session
         self._sessions[id(session)] = weakref.ref(session)
         weakref.finalize(session, self._sessions.pop, id(session), None)
-        weakref.finalize(session, _close_late, session.connection, session.pid, self._inherited)
+        late = weakref.finalize(session, _close_late, session.connection, session.pid, self._inherited)
+        late.atexit = False  # else a process that ends takes it away from a thread that still writes
         return session
 
 
