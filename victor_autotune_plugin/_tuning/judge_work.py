@@ -55,11 +55,9 @@ class _Held:
 
     Attributes:
         fence: Number of the lease.
-        looked: Whether a test was looked for since the process holds it.
     """
 
     fence: int
-    looked: bool = False
     experiment_id: str | None = None
 
 
@@ -249,11 +247,12 @@ class JudgeWork:
     ) -> None:
         if settings.mode == "observe":
             return
+        is_new = record.state.fingerprint is None
         state = self._kept_up(record, changes, run)
         if settings.mode not in TESTING or settings.plan is not None or run.cancelled or state.paused:
             return
         experiment = record.experiment(state.experiment_id) if state.experiment_id else None
-        if experiment is None and not self._is_due(held, run, settings):
+        if experiment is None and not (is_new or self._is_due(run, settings)):
             return
         held.experiment_id = state.experiment_id
         context = RunContext(record, changes, state, run, settings, approval)
@@ -262,16 +261,14 @@ class JudgeWork:
         elif run.experiment_id == experiment.id:
             self._verdicts.conclude(context, experiment)
 
-    def _is_due(self, held: _Held, run: TeamRun, settings: Settings) -> bool:
+    def _is_due(self, run: TeamRun, settings: Settings) -> bool:
         """Return whether it is time to look for something to test.
 
-        It is at the first look, since the store may hold a history; when there are enough runs for one; after each run
-        of an experiment, which may just have ended; and now and then.
+        It is when there are enough runs for one; after each run of an experiment, which may just have ended; and now
+        and then. It follows from the run alone, so that it does not matter which process judges it.
         """
-        first, held.looked = not held.looked, True
         number = run.number or 0
-        least = settings.experiment.min_history
-        return first or run.experiment_id is not None or number == least or number % SUGGEST_EVERY == 0
+        return run.experiment_id is not None or number == settings.experiment.min_history or number % SUGGEST_EVERY == 0
 
     def _kept_up(self, record: Record, changes: Changes, run: TeamRun) -> TeamState:
         """Return the state of a team, reset where the team's definition has changed."""

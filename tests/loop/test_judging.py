@@ -1,0 +1,119 @@
+"""One record has one history, whoever judges it and however often the judge changes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from random import Random
+
+import pytest
+from attrs import evolve
+
+from victor_autotune_plugin import failsafe
+from victor_autotune_plugin._model.experiment import Change, Experiment
+from victor_autotune_plugin._model.plan import TeamPlan
+from victor_autotune_plugin._model.run import TeamRun
+from victor_autotune_plugin._settings import Settings
+from victor_autotune_plugin._tuning.breaker import CircuitBreaker
+from victor_autotune_plugin._tuning.hookmanager import HookManager
+from victor_autotune_plugin._tuning.judge_work import LEASE_SECONDS, JudgeWork
+from victor_autotune_plugin._tuning.memory import Memory
+from victor_autotune_plugin.storage import Store
+from victor_autotune_testing.simulated import SPEC, Simulation
+from victor_autotune_testing.stepped import Clock
+
+History = tuple[list[Change], list[Experiment]]
+Recorded = tuple[str, Settings, Sequence[TeamRun], History]
+
+
+@pytest.fixture(autouse=True)
+def no_faults() -> Iterator[None]:
+    """Nothing may go wrong behind the scenes in these tests."""
+    failsafe.forget()
+    yield
+    assert failsafe.seen() == ()
+
+
+@pytest.fixture(scope="module", params=["off", "low"])
+def recorded(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Recorded:
+    """A record with a promotion, a rollback and a test that fails, and the history that one process made of it."""
+
+    def truth(plan: TeamPlan, members: list[float]) -> float:
+        fast = max(members) if plan.formation == "parallel" else sum(members)
+        return fast if plan.is_empty else fast * slower
+
+    slower = 1.0
+    team = Simulation(tmp_path_factory.mktemp("team"), truth=truth, in_memory=True, **{"tuner.risk": request.param})
+    team.run_until("promoted")
+    slower = 30.0
+    team.run_until("rolled_back")
+    team.spec = evolve(SPEC, tool_budget=99)  # another definition, to which nothing of before applies
+    team.run_until("failed" if request.param == "off" else "inconclusive")  # the tuner stops it before
+    for _ in range(12):
+        team.run()
+    runs = list(team.store.finished_runs())[::-1]
+    found = team.store.identity().id, team.runtime.settings(SPEC), runs, history(team.store)
+    team.close()
+    return found
+
+
+def history(store: Store) -> History:
+    return store.changes(), store.experiments()
+
+
+def judged(recorded: Recorded, judges: int, seed: int) -> History:
+    """Judge the record by so many processes, which lose the lease to each other between any two runs."""
+    store_id, settings, runs, _ = recorded
+    random, clock = Random(seed), Clock(runs[-1].ended_at + 1000.0)
+    store = Store.in_memory(clock, store_id=store_id)
+    for run in runs:
+        with store.transaction() as transaction:
+            transaction.finish_run(evolve(run, number=None))
+    processes: list[Judge] = []
+
+    class Judge(JudgeWork):
+        """A process that falls asleep before a run at times, long enough to lose its lease to another."""
+
+        is_at_work = False
+
+        def _judge_run(self, *arguments: object) -> None:
+            idle = [one for one in processes if not one.is_at_work]
+            if idle and random.random() < 0.2:
+                clock.now += LEASE_SECONDS + 1
+                take_turn(random.choice(idle))
+            super()._judge_run(*arguments)  # type: ignore[arg-type]
+
+    def take_turn(judge: Judge) -> None:
+        judge.is_at_work = True
+        judge.touch([SPEC.key])
+        judge.step(clock())
+        judge.is_at_work = False
+
+    for number in range(judges):
+        memory = Memory(clock)
+        memory.remember(SPEC.key, settings)
+        breaker = CircuitBreaker(random.random)
+        judge = Judge(lambda: store, memory, HookManager(), f"p{number}", on_change=lambda: None, breaker=breaker)
+        processes.append(judge)
+    while not is_done(store, len(runs)):
+        take_turn(random.choice(processes))
+        clock.now += LEASE_SECONDS + 1
+    found = history(store)
+    store.close()
+    return found
+
+
+def is_done(store: Store, last: int) -> bool:
+    with store.transaction() as transaction:
+        lease = transaction.take_lease(*SPEC.key, "the test", 0.0)
+        return lease is not None and lease.judged >= last
+
+
+def test_the_record_has_a_promotion_a_rollback_and_a_test_that_fails(recorded: Recorded) -> None:
+    actions = [change.action for change in recorded[3][0]]
+    assert actions[:3] == ["started", "promoted", "rolled_back"]
+    assert {"failed", "inconclusive"} & set(actions)
+
+
+@pytest.mark.parametrize(("judges", "seed"), [(1, 1), (2, 2), (50, 3), (50, 4)])
+def test_one_or_fifty_judges_write_the_same_history_bit_for_bit(recorded: Recorded, judges: int, seed: int) -> None:
+    assert judged(recorded, judges, seed) == recorded[3]
