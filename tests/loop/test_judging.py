@@ -7,16 +7,16 @@ from random import Random
 
 import pytest
 from attrs import evolve
+from victor_autotune_plugin._tuning.breaker import CircuitBreaker
+from victor_autotune_plugin._tuning.memory import Memory
 
 from victor_autotune_plugin import failsafe
 from victor_autotune_plugin._model.experiment import Change, Experiment
 from victor_autotune_plugin._model.plan import TeamPlan
 from victor_autotune_plugin._model.run import TeamRun
 from victor_autotune_plugin._settings import Settings
-from victor_autotune_plugin._tuning.breaker import CircuitBreaker
 from victor_autotune_plugin._tuning.hookmanager import HookManager
 from victor_autotune_plugin._tuning.judge_work import LEASE_SECONDS, JudgeWork
-from victor_autotune_plugin._tuning.memory import Memory
 from victor_autotune_plugin.storage import Store
 from victor_autotune_testing.simulated import SPEC, Simulation
 from victor_autotune_testing.stepped import Clock
