@@ -7,8 +7,6 @@ from random import Random
 
 import pytest
 from attrs import evolve
-from victor_autotune_plugin._tuning.breaker import CircuitBreaker
-from victor_autotune_plugin._tuning.memory import Memory
 
 from victor_autotune_plugin import failsafe
 from victor_autotune_plugin._model.experiment import Change, Experiment
@@ -17,6 +15,8 @@ from victor_autotune_plugin._model.run import TeamRun
 from victor_autotune_plugin._settings import Settings
 from victor_autotune_plugin._tuning.hookmanager import HookManager
 from victor_autotune_plugin._tuning.judge_work import LEASE_SECONDS, JudgeWork
+from victor_autotune_plugin._tuning.snapshot import Memory
+from victor_autotune_plugin._tuning.writer import CircuitBreaker
 from victor_autotune_plugin.storage import Store
 from victor_autotune_testing.simulated import SPEC, Simulation
 from victor_autotune_testing.stepped import Clock
