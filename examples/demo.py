@@ -64,6 +64,7 @@ class Demo:
         self._orchestrator = orchestrator
         self._definition = definition
         self._progress = progress
+        self._shown: list[str] = []
 
     async def until(self, label: str, action: str | None, most: int) -> Change | None:
         """Run the workflow again and again until the plugin made a change.
@@ -77,20 +78,28 @@ class Demo:
             The change, or None if it did not come.
         """
         from victor_autotune_plugin import run_workflow
-        from victor_autotune_plugin._tuning.runtime import made
 
         task = self._progress.add_task(label, total=None if action else most, note="")
         seen = len(self._changes())
         for number in range(1, most + 1):
             await run_workflow(self._definition, self._orchestrator, {})
-            if (runtime := made()) is not None:
-                await runtime.settled()  # runs are written and judged behind; a program that only runs need not wait
+            await self._written()
             change = next((c for c in self._changes()[seen:] if c.action == action), None)
             self._progress.update(task, completed=number, note=self._note(number))
             if change is not None:
                 self._progress.update(task, total=number, completed=number)
                 return change
         return None
+
+    async def _written(self) -> None:
+        """Wait a moment for the record of the last run and what follows from it; a program need not, but a screen."""
+        for _ in range(100):
+            newest = [run.run_id for run in self._runs()]
+            if newest != self._shown:
+                self._shown = newest
+                break
+            await asyncio.sleep(0.02)
+        await asyncio.sleep(0.1)
 
     def _note(self, number: int) -> str:
         runs = self._runs()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from types import SimpleNamespace
 from typing import Any
@@ -12,6 +13,7 @@ from attrs import evolve
 
 from victor_autotune_plugin._tuning import runtime as process
 from victor_autotune_testing.simulated import SPEC, Simulation, by_formation
+from victor_autotune_testing.stepped import Clock, SteppedLoop
 
 Work = Callable[[int, Mapping[str, Any]], Awaitable[Any]]
 
@@ -21,6 +23,7 @@ class InThisProcess(Simulation):
 
     def __init__(self, seed: int = 1) -> None:
         self.runtime = process.runtime()
+        self.stepped = SteppedLoop(self.runtime, Clock(time.time()))
         self.truth = by_formation
         self.spec = evolve(SPEC, workflow="workflow", team_id="team")
         self.success = 1.0

@@ -83,7 +83,7 @@ class Simulation:
         runtime, loop = self.runtime, self.runtime.loop
         runtime.look_at_settings()
         loop.store_work.wants_refresh = True  # a person, or another process, may have changed something
-        loop.run_until_idle()
+        self.stepped.work()
         event = RunStart(uuid.uuid4().hex, self.spec, self.stepped.clock(), task_key=task_key)
         return event, self.stepped.begin(event)
 

@@ -74,13 +74,20 @@ class SteppedLoop:
         self.runtime = runtime
         self.clock = clock
 
+    def work(self) -> None:
+        """Do what is left behind the runs so far, or let the threads do it where there are some."""
+        if self.runtime.has_threads:
+            self.runtime.settle(30)
+        else:
+            self.runtime.loop.run_until_idle()
+
     def begin(self, event: RunStart) -> PlannedRun:
         """Start a run: get its plan, and the stream of arms that it may need."""
         loop, hooks = self.runtime.loop, self.runtime.hooks
         missing = loop.missing_stream(event)
         if missing is not None:
             loop.store_work.slot_requests.append(missing)
-            loop.run_until_idle()
+            self.work()
         asked = hooks.plan(event)
         third_party = any(not name.startswith(BUILT_IN) for name in hooks.names())
         planned = asyncio.run(asked) if third_party else at_once(asked)
@@ -97,6 +104,6 @@ class SteppedLoop:
         hooks.tell_built_in("after_team_run", run=run)
         hooks.grade(run, loop.graded)
         hooks.flush(5.0)
-        loop.run_until_idle()
+        self.work()
         hooks.flush(5.0)
         return run

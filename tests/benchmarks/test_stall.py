@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -64,9 +63,7 @@ def test_a_line_says_whether_all_bounds_are_reached(
 
 def test_only_the_steps_of_a_coroutine_hold_the_loop(scripts: ModuleType) -> None:
     async def half_asleep() -> str:
-        end = time.perf_counter() + 0.01
-        while time.perf_counter() < end:
-            pass
+        sum(range(100_000))
         await asyncio.sleep(0.2)
         return "done"
 
@@ -78,7 +75,7 @@ def test_only_the_steps_of_a_coroutine_hold_the_loop(scripts: ModuleType) -> Non
 
     assert scripts is not None
     assert asyncio.run(main()) == "done"
-    assert 0.01 <= held.total[0] < 0.2
+    assert 0 < held.total[0] < 0.2  # without the sleep
 
 
 @pytest.mark.slow

@@ -159,7 +159,7 @@ PATCHED = {
     "observation raising": "victor_autotune_plugin.experiment.Judge.observe",
     "analysis raising": "victor_autotune_plugin._analysis.bottlenecks.analyze",
     "strategy raising": "victor_autotune_plugin.strategies.FormationSelectionStrategy.suggest_for",
-    "metrics raising": "victor_autotune_plugin._telemetry.metrics.record_run",
+    "metrics raising": "victor_autotune_plugin._telemetry.metrics.are_recorded",
     "span of a run raising at its end": "victor_autotune_plugin._telemetry.spans.TeamRunSpan.finish",
     "metering of model calls raising": "victor_autotune_plugin._host.meters.MemberMeter.count_llm_call",
     "metering of tool calls raising": "victor_autotune_plugin._host.meters.MemberMeter.count_tool_calls",

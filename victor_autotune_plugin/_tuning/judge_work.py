@@ -267,8 +267,10 @@ class JudgeWork:
         It is when there are enough runs for one; after each run of an experiment, which may just have ended; and now
         and then. It follows from the run alone, so that it does not matter which process judges it.
         """
-        number = run.number or 0
-        return run.experiment_id is not None or number == settings.experiment.min_history or number % SUGGEST_EVERY == 0
+        number, least = run.number or 0, settings.experiment.min_history
+        if run.experiment_id is not None or number % SUGGEST_EVERY == 0:
+            return True
+        return least <= number <= max(least, SUGGEST_EVERY)
 
     def _kept_up(self, record: Record, changes: Changes, run: TeamRun) -> TeamState:
         """Return the state of a team, reset where the team's definition has changed."""

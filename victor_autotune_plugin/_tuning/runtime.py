@@ -202,6 +202,11 @@ class Runtime:
         while not self.ready.is_set and not self.loop.core.breaker.is_open and time.monotonic() < deadline:
             time.sleep(_POLL_SECONDS)
 
+    @property
+    def has_threads(self) -> bool:
+        """Whether threads do the work behind runs."""
+        return bool(self._workers)
+
     def _start_threads(self) -> None:
         if self._workers:
             return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from pathlib import Path
 from typing import Final
@@ -130,6 +131,9 @@ def upgrade(connection: Connection, revision: str = "head") -> None:
     from alembic import command
     from alembic.config import Config
 
+    steps = logging.getLogger("alembic")
+    if steps.level == logging.NOTSET:  # what it says of each step is no news for who runs teams
+        steps.setLevel(logging.WARNING)
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
     config.attributes["connection"] = connection
