@@ -14,6 +14,7 @@ import asyncio
 import os
 import random
 import select
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -141,6 +142,9 @@ def examine(folder: Path, printed: list[str]) -> dict[str, Any]:
     )
     owner.close()
     ended = {name for name, run in stored.items() if run.status in ("finished", "late")}
+    for name in sorted(set(returned) - ended):
+        known = stored.get(name)
+        print(f"lost: {name}, {'no row' if known is None else known.status}, arm {arms[name]}", file=sys.stderr)
     return {
         "returned": len(returned),
         "in_a_test": sum(arm != "-" for arm in arms.values()),
@@ -164,12 +168,16 @@ def main() -> int:
     if options.worker is not None:
         asyncio.run(work(options.worker))
         return 0
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        prepare(folder)
-        found = {"kills": options.kills, **examine(folder, kill_many(folder, options.kills, options.seed))}
+    folder = Path(tempfile.mkdtemp())
+    prepare(folder)
+    found = {"kills": options.kills, **examine(folder, kill_many(folder, options.kills, options.seed))}
     show("Processes that were killed at random moments", [found], options.json)
-    return int(bool(found["lost"] or found["doubled"] or found["wrong_arm"] or found["journals_left"]))
+    is_bad = bool(found["lost"] or found["doubled"] or found["wrong_arm"] or found["journals_left"])
+    if is_bad:
+        print(f"What is left is in {folder}.")
+    else:
+        shutil.rmtree(folder)
+    return int(is_bad)
 
 
 def prepare(folder: Path) -> None:
