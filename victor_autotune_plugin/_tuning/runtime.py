@@ -375,8 +375,9 @@ def warm_up() -> None:
 
 def _make_and_start(start: _Start) -> None:
     try:
-        with breathing():
-            runtime().start()
+        if start is _start:  # else another runtime was put in place before this thread ran
+            with breathing():
+                runtime().start()
     except Exception as error:
         start.error = error
     finally:
