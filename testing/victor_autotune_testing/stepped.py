@@ -47,7 +47,6 @@ def at_once(coroutine: Coroutine[Any, Any, T]) -> T:
 
 def assigned(run: TeamRun, event: RunStart, planned: PlannedRun) -> TeamRun:
     """Return a run as the one that started so, under the plan and with the arm that it got."""
-    assignment = planned.assignment
     return evolve(
         run,
         run_id=event.run_id,
@@ -57,9 +56,9 @@ def assigned(run: TeamRun, event: RunStart, planned: PlannedRun) -> TeamRun:
         plan_asked=planned.plan,
         experiment_id=planned.experiment_id,
         arm=planned.arm,
-        phase=None if assignment is None else assignment.phase,
-        stream=None if assignment is None else assignment.stream,
-        index=None if assignment is None else assignment.index,
+        phase=planned.phase,
+        stream=planned.stream,
+        index=planned.index,
     )
 
 

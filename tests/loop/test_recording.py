@@ -98,3 +98,23 @@ def test_before_a_team_runs_no_store_is_made(tmp_path: Path) -> None:
     owner.loop.store_work.step(0.0)
     assert (project / ".victor" / "autotune.db").exists()
     owner.close()
+
+
+def test_a_run_that_the_store_kept_from_being_judged_is_judged_without_another_run(
+    team: Simulation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*_: object) -> None:
+        raise StoreUnavailableError("the server went away")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(JudgeWork, "_draw_conclusions", away)
+        team.run()
+    failsafe.forget()
+    team.recover()
+    team.runtime.loop.run_until_idle()
+    process = team.runtime.loop.process.id
+    with team.store.transaction() as transaction:
+        lease = transaction.take_lease(*team.spec.key, process, 5.0)
+        (newest,) = transaction.runs_of(*team.spec.key, 1)
+    assert lease is not None
+    assert lease.judged == newest.number

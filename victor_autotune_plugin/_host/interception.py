@@ -131,10 +131,6 @@ class ActiveRun:
             work = call.call()
         try:
             run = cls(owner, call, event, planned, work)
-        except BaseException:
-            work.close()
-            raise
-        try:
             owner.hooks.tell("team_run_started", event=event, planned=planned)
             if planned.assignment is not None:
                 # An arm that kills its process must have left its start, or it would count for nothing.
@@ -252,9 +248,9 @@ class ActiveRun:
             plan_used=self._used,
             experiment_id=planned.experiment_id,
             arm=planned.arm,
-            phase=None if planned.assignment is None else planned.assignment.phase,
-            stream=None if planned.assignment is None else planned.assignment.stream,
-            index=None if planned.assignment is None else planned.assignment.index,
+            phase=planned.phase,
+            stream=planned.stream,
+            index=planned.index,
             timed_out=timed_out,
             cancelled=paused or isinstance(error, asyncio.CancelledError),
             error_class=error_class,

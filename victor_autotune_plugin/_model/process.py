@@ -32,7 +32,7 @@ class ProcessId:
 
         Args:
             random: What its id is drawn from; None for the system's randomness.
-            started_at: When it began, Unix seconds; None for now.
+            started_at: When it began, Unix seconds; None for the time of the call.
         """
         number = (random or SystemRandom()).getrandbits(128)
         begun = time.time() if started_at is None else started_at

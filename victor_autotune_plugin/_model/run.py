@@ -72,6 +72,21 @@ class PlannedRun:
         """Its arm, or None."""
         return None if self.assignment is None else self.assignment.arm
 
+    @property
+    def phase(self) -> Phase | None:
+        """Phase of the experiment, or None."""
+        return None if self.assignment is None else self.assignment.phase
+
+    @property
+    def stream(self) -> str | None:
+        """Stream of arms that its arm is from, or None."""
+        return None if self.assignment is None else self.assignment.stream
+
+    @property
+    def index(self) -> int | None:
+        """Place in that stream, or None."""
+        return None if self.assignment is None else self.assignment.index
+
 
 @frozen
 class MemberOutcome:

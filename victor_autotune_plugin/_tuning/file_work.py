@@ -127,13 +127,13 @@ class FileWork:
         if not items:
             return
         try:
-            last_line = self._journal.append([item.entry for item in items])
+            self._journal.append([item.entry for item in items])
         except StoreError as error:
             failsafe.report("journal", error)
             self._journal_not_before = now + RETRY_SECONDS
             self._core.not_journaled(items)
             return
-        self._core.journaled(items, last_line)
+        self._core.journaled(items)
         if self._journal.warns_of_bound():
             nearly = JournalFullError(
                 "the journal is nearly full; beyond its bound the records of runs are lost",

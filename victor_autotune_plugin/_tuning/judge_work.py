@@ -7,7 +7,6 @@ same runs in the same order, decides the same.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Final
 
@@ -16,7 +15,7 @@ from attrs import define, evolve
 from .. import failsafe
 from .._model.experiment import TeamState
 from .._model.plan import EMPTY_PLAN
-from ..errors import LeaseLostError, StaleStateError, StoreBusyError, StoreError
+from ..errors import LeaseLostError, StaleStateError, StoreError
 from .changes import Changes
 from .hookmanager import HookManager
 from .judges import Judges, Verdicts
@@ -91,14 +90,16 @@ class JudgeWork:
         self.challengers = Challengers()
         self._verdicts = Verdicts(self._judges, self.challengers)
         self._starter = Starter(self.challengers, hooks)
-        self._touched: deque[Key] = deque()
+        self._touched: dict[Key, None] = {}
+        """The teams to judge, in order; both threads only set and take out single keys."""
         self._held: dict[Key, _Held] = {}
         self._next_poll = 0.0
         self._is_at_work = False
 
     def touch(self, keys: Collection[Key]) -> None:
         """Have teams judged that have new finished runs; called by the store thread."""
-        self._touched.extend(keys)
+        for key in keys:
+            self._touched[key] = None
 
     @property
     def is_idle(self) -> bool:
@@ -122,15 +123,16 @@ class JudgeWork:
         try:
             if now >= self._next_poll:
                 self._poll(store, now)
-            for key in dict.fromkeys(tuple(self._touched)):
-                while self._touched and self._touched[0] == key:
-                    self._touched.popleft()
-                if self._judge_team(store, key):
-                    self._touched.append(key)
+            for key in tuple(self._touched):
+                del self._touched[key]  # before it is judged: a run that ends meanwhile touches it again
+                try:
+                    more = self._judge_team(store, key)
+                except StoreError:  # its runs may be numbered by now, and then no poll would find them again
+                    self._touched[key] = None
+                    raise
+                if more:
+                    self._touched[key] = None
             self.breaker.succeeded()
-        except StoreBusyError as error:
-            failsafe.report("judgement", error)
-            self.breaker.failed(now)
         except StoreError as error:
             failsafe.report("judgement", error)
             self.breaker.failed(now)
@@ -157,7 +159,7 @@ class JudgeWork:
         keys = tuple(self._memory.settings)
         if keys:
             with store.reading() as transaction:
-                self._touched.extend(transaction.untaken(keys))
+                self.touch(transaction.untaken(keys))
 
     def _judge_team(self, store: Store, key: Key) -> bool:
         """Judge the next runs of a team; return whether there may be more."""

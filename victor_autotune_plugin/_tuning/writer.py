@@ -65,7 +65,7 @@ class CircuitBreaker:
         return self._failures > 0
 
     def seconds_left(self, now: float) -> float:
-        """Return how long to wait before the next try; 0 for now.
+        """Return how long to wait before the next try; 0 when it may come at once.
 
         Args:
             now: Monotonic seconds.
@@ -92,24 +92,15 @@ class Item:
         at: When it was submitted, monotonic seconds.
         journal_after: Seconds after which it goes to the journal if it is not committed; `NEVER` for what the end of
             the run tells again.
-        committed: Whether the store has it.
-        line: Its line in the journal, or None.
         given_up: Whether it is lost: refused by the store, or too much for the memory.
     """
 
     entry: Entry
     at: float
     journal_after: float
-    committed: bool = False
-    line: int | None = None
     given_up: bool = False
     settled: Signal = field(factory=Signal, init=False)
     """Set when no run needs to wait for it any more."""
-
-    @property
-    def is_durable(self) -> bool:
-        """Whether it survives the death of the process."""
-        return self.committed or self.line is not None
 
 
 class WriterCore:
@@ -178,7 +169,6 @@ class WriterCore:
         """Note that the store has these."""
         self.breaker.succeeded()
         for item in batch:
-            item.committed = True
             item.settled.set()
         self._in_flight = False
 
@@ -222,11 +212,10 @@ class WriterCore:
             return None
         return max(0.0, min(item.at + item.journal_after for item in tuple(self._for_journal)) - now)
 
-    def journaled(self, items: Sequence[Item], last_line: int) -> None:
-        """Note that these are in the journal, the last of them in this line."""
+    def journaled(self, items: Iterable[Item]) -> None:
+        """Note that these are in the journal."""
         self.journal_answers = True
-        for line, item in enumerate(items, last_line - len(items) + 1):
-            item.line = line
+        for item in items:
             item.settled.set()
 
     def not_journaled(self, items: Sequence[Item]) -> None:
