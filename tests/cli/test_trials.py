@@ -186,6 +186,7 @@ def runs_the_team(victor: Victor, clock: Clock, plans: list[TeamPlan]) -> None:
 def test_validate_runs_the_live_plan_against_the_configured_one(
     call: Callable[..., Said], victor: Victor, clock: Clock, project: Callable[[str], None], tmp_path: Path
 ) -> None:
+    process.use(None)  # one that an agent of another test had made, if any
     project("watched")
     flow(tmp_path)
     with Store.open(default_url(tmp_path)) as store:
