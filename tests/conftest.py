@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import hypothesis
 import pytest
 
@@ -10,6 +12,9 @@ pytest_plugins = ("victor_autotune_testing.realvictor",)
 # A machine under load is slow at times; what is slow by itself shows in the benchmarks.
 hypothesis.settings.register_profile("tests", deadline=None)
 hypothesis.settings.load_profile("tests")
+
+# Under pytest runs belong to the environment `test`; most tests are about a project where nothing says so.
+os.environ["VICTOR_AUTOTUNE_ENVIRONMENT"] = "default"
 
 _IN_THIS_PROCESS = "orchestrator"
 _RUNS_VICTOR = frozenset((_IN_THIS_PROCESS, "victor_process"))

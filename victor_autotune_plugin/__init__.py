@@ -13,6 +13,7 @@ from ._deprecated import install_finder
 if TYPE_CHECKING:
     from ._api.analyzer import PerformanceAnalyzer
     from ._api.autotuner import PerformanceAutotuner
+    from ._host.call_context import as_configured
     from ._host.workflows import make_orchestrator, read_workflows, run_workflow, settle
     from ._model.optimization import (
         OptimizationPriority,
@@ -49,6 +50,7 @@ __all__ = [
     "TimeoutTuningStrategy",
     "ToolBudgetStrategy",
     "__version__",
+    "as_configured",
     "health",
     "install",
     "make_orchestrator",
@@ -73,6 +75,7 @@ _HOMES: Final = {
     "TeamSizingStrategy": ".strategies",
     "TimeoutTuningStrategy": ".strategies",
     "ToolBudgetStrategy": ".strategies",
+    "as_configured": "._host.call_context",
     "make_orchestrator": "._host.workflows",
     "read_workflows": "._host.workflows",
     "run_workflow": "._host.workflows",

@@ -99,8 +99,9 @@ class RunSpecs:
     def before_team_run(self, event: RunStart, planned: PlannedRun) -> TeamPlan | None:
         """See the plan of a run, or change it.
 
-        A changed plan takes the run out of its experiment, since the run is no longer a sample of its arm. The run
-        waits 0.05 s in all for it and for `plan_team_run`.
+        A run whose plan is changed stays in its arm and is counted as assigned, or what is left of the arms would not
+        be comparable; its record names the hook as owner of the changed knobs. The run waits 0.05 s in all for it and
+        for `plan_team_run`.
 
         Args:
             event: The run that is about to start.

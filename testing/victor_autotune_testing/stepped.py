@@ -59,6 +59,8 @@ def assigned(run: TeamRun, event: RunStart, planned: PlannedRun) -> TeamRun:
         phase=planned.phase,
         stream=planned.stream,
         index=planned.index,
+        environment=event.environment,
+        owners={**event.owners, **planned.owners},
     )
 
 

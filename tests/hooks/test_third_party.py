@@ -151,7 +151,7 @@ class Changing:
         return self.plan
 
 
-def test_a_changed_plan_is_handed_on_and_takes_the_run_out_of_its_experiment() -> None:
+def test_a_changed_plan_is_handed_on_and_the_run_stays_in_its_arm() -> None:
     from victor_autotune_plugin._model.experiment import Assignment
 
     hooks = patient_hooks()
@@ -159,7 +159,9 @@ def test_a_changed_plan_is_handed_on_and_takes_the_run_out_of_its_experiment() -
     hooks.register(Planning(PlannedRun(TeamPlan(formation="parallel"), "auto", assigned)), "planning")
     assert asyncio.run(hooks.plan(EVENT)) == PlannedRun(TeamPlan(formation="parallel"), "auto", assigned)
     hooks.register(Changing(TeamPlan(formation="consensus")), "changing")
-    assert asyncio.run(hooks.plan(EVENT)) == PlannedRun(TeamPlan(formation="consensus"), "auto", None, "changing")
+    changed = asyncio.run(hooks.plan(EVENT))
+    owners = {"formation": "hook of changing"}
+    assert changed == PlannedRun(TeamPlan(formation="consensus"), "auto", assigned, "changing", owners)
 
 
 @pytest.mark.parametrize("nonsense", ["parallel", {"formation": "parallel"}, 3])

@@ -90,7 +90,8 @@ async def test_a_hint_in_the_context_does_not_overrule_the_plan(
     plugin.plan = TeamPlan(formation="parallel")
     team = make_team(*TRIO, formation="parallel", shared_context={"formation_hint": "sequential"})
     await run_team(orchestrator, team)
-    assert plugin.run.spec.formation == "sequential"
+    assert plugin.run.spec.formation == "parallel"
+    assert plugin.run.owners == {}
     assert max_in_flight(scripted.calls) == 3
     assert team.shared_context == {"formation_hint": "sequential"}
 

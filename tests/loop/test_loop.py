@@ -466,14 +466,19 @@ class Changer:
         return TeamPlan(formation="consensus")
 
 
-def test_a_run_whose_plan_a_hook_changed_is_no_evidence(team: Simulation) -> None:
+def test_a_run_whose_plan_a_hook_changed_stays_in_its_arm_and_names_the_hook(team: Simulation) -> None:
     team.run_until("started")
     team.runtime.hooks.register(Changer(), "changer")
-    for _ in range(30):
+    arms = set()
+    for number in range(1, 9):
         run = team.run()
         assert run.plan_asked == TeamPlan(formation="consensus")
-        assert run.arm is None
-    assert team.store.observations(team.experiments()[0].id, "test") == []
+        arms.add(run.arm)
+        stored = team.store.run(run.run_id)
+        assert stored is not None
+        assert stored.owners == {"formation": "hook of changer"}
+        assert len(team.store.observations(team.experiments()[0].id, "test")) == number
+    assert arms == {"control", "treatment"}
 
 
 def test_a_run_that_was_lost_is_kept_with_the_plan_that_a_hook_gave_it(team: Simulation) -> None:
@@ -484,7 +489,8 @@ def test_a_run_that_was_lost_is_kept_with_the_plan_that_a_hook_gave_it(team: Sim
     record = team.store.run(event.run_id)
     assert record is not None
     assert record.status == "running"
-    assert (record.plan_asked, record.arm) == (planned.plan, None)
+    assert (record.plan_asked, record.arm) == (planned.plan, planned.arm)
+    assert record.owners == {"formation": "hook of changer"}
     assert planned.plan == TeamPlan(formation="consensus")
 
 

@@ -57,7 +57,12 @@ def old_url(url: str, tmp_path: Path) -> str:
 
 def renamed(change: dict[str, Any]) -> dict[str, Any]:
     """A line of the history as this version says it: a harmful test failed, where 0.1.0 said that it was rejected."""
+    change = {**change, **DEFAULT}
     return {**change, "action": "failed"} if change["action"] == "rejected" else change
+
+
+DEFAULT = {"environment": "default"}
+"""Where everything of 0.1.0 belongs."""
 
 
 def as_json(value: Any) -> Any:
@@ -81,13 +86,14 @@ def migrated(counts: dict[str, int]) -> dict[str, int]:
 
 
 def migrated_run(run: dict[str, Any]) -> dict[str, Any]:
-    ended = {"stream": None} if run["status"] == "finished" else {}
+    ended = {"stream": None, "owners": {}, **DEFAULT} if run["status"] == "finished" else {}
     return {**run, **ended, "status": "lost" if run["status"] == "running" else run["status"]}
 
 
 def migrated_team(state: TeamState) -> dict[str, Any]:
-    assert (state.revision, state.wants_control) == (0, False)
-    return {name: value for name, value in state.to_dict().items() if name not in ("revision", "wants_control")}
+    assert (state.revision, state.wants_control, state.environment) == (0, False, "default")
+    new = ("revision", "wants_control", "environment")
+    return {name: value for name, value in state.to_dict().items() if name not in new}
 
 
 def test_a_store_says_what_it_said_before(old_url: str) -> None:
@@ -101,7 +107,7 @@ def test_a_store_says_what_it_said_before(old_url: str) -> None:
         ]
         for experiment in store.experiments():
             before = said["experiments"][experiment.id]
-            assert experiment.to_dict() == before["experiment"]
+            assert experiment.to_dict() == before["experiment"] | DEFAULT
             for phase in get_args(Phase):
                 assert observed(store, experiment.id, phase) == before[phase]
 

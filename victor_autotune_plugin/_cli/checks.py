@@ -15,6 +15,7 @@ from attrs import asdict, frozen
 
 from .._host import seams
 from .._settings import FILE_NAME, SettingsResolver, victor_dir_name
+from .._settings.environment import can_tune, environment_of
 from .._settings.trust import TRUST_COMMAND
 from .._tuning import runtime as process
 from .._tuning.hook_calls import HookStatus
@@ -24,6 +25,7 @@ from ..hookspecs import PROJECT
 from ..storage import Store, default_url
 from ..storage.location import target_of, without_secrets
 from . import rendering as show
+from .owned import owned_knobs
 from .permissions import writable_by_others
 from .trust_command import acting_sources
 
@@ -33,6 +35,9 @@ BAD: Final = "bad"
 
 FRESH_SECONDS: Final = 24 * 3600
 """A remembered fault that is older is shown, but no longer counted as wrong."""
+
+_LOOKED_AT: Final = 20
+"""How many of a team's last runs are searched for other owners of knobs."""
 
 _TESTED: Final = "0.9"
 _ENTRY_POINT: Final = "victor_autotune_plugin.plugin:plugin"
@@ -75,9 +80,11 @@ def examine(project: Path) -> list[Check]:
         ("plugin", _plugin),
         ("interception", _seams),
         ("settings", lambda: _settings(project, resolver)),
+        ("environment", lambda: _environment(resolver)),
         ("trust", lambda: _trust(project, resolver[0]) if resolver else iter(())),
         ("permissions", lambda: _permissions(project, resolver)),
         ("store", lambda: _store(project, resolver[0]) if resolver else _no_store()),
+        ("tool budgets", _calibration),
         ("hooks", _hooks),
         ("telemetry", _telemetry),
     )
@@ -141,6 +148,36 @@ def _settings(project: Path, resolver: list[SettingsResolver]) -> Iterator[Check
     yield Check("settings", OK, ", ".join(found) if found else f"none found, so defaults apply (file: {files[-1]})")
 
 
+def _environment(resolver: list[SettingsResolver]) -> Iterator[Check]:
+    if resolver:
+        name, source = environment_of(resolver[0].for_team("", ""), os.environ)
+        yield Check("environment", OK, f"{name} (from {source})")
+    if not can_tune():
+        found = "Windows can't keep files private to one user, so the plugin only observes here, whatever the mode"
+        yield Check("system", WARN, found, "Tune on Linux or macOS; the runs of this machine can be exported.")
+
+
+def _owners(store: Store) -> Iterator[Check]:
+    """Warn of teams in whose last runs something else in Victor set a knob that the plugin might tune."""
+    for key in sorted({state.key for state in store.teams()}):
+        runs = list(store.runs(*key, status="finished", limit=_LOOKED_AT))
+        found = owned_knobs(runs)
+        if found and runs[0].mode not in ("off", "observe"):
+            listed = "; ".join(f"{knob} by {who} in {times} of {len(runs)} runs" for knob, who, times in found)
+            hint = "Those runs take part in no test. Leave the knob to one of the two: see docs, Other tuners."
+            yield Check(f"owners of {key[1]}", WARN, f"set by others: {listed}", hint)
+
+
+def _calibration() -> Iterator[Check]:
+    """Warn of Victor's own calibration of tool budgets, which is off by default."""
+    from .._host.owners import calibrates_budgets
+
+    if calibrates_budgets():
+        found = "Victor calibrates tool budgets, too (tools.tool_budget_calibration_enabled)"
+        hint = "Turn that off, or leave tool_budget out of `strategies`; the smaller budget holds meanwhile."
+        yield Check("tool budgets", WARN, found, hint)
+
+
 def _trust(project: Path, resolver: SettingsResolver) -> Iterator[Check]:
     trusted = []
     for source in acting_sources(project, resolver):
@@ -197,6 +234,7 @@ def _contents(store: Store, shown: str, file: Path | None) -> Iterator[Check]:
     size = "" if file is None else f", {file.stat().st_size / 1e6:.1f} MB"
     held = f"{show.count(counts['teams'], 'team')}, {show.count(counts['runs'], 'run')}"
     yield Check("store", OK, f"{shown}: writable{size}, {held}")
+    yield from _owners(store)
     lost = counts["runs_lost"]
     if lost:
         yield Check("lost runs", WARN, f"{show.count(lost, 'run')} never finished, since the process died")

@@ -11,16 +11,20 @@
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 import typer
-from typer.core import TyperCommand
+from typer.core import TyperCommand, TyperOption
 
 from ..errors import AutotuneError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+
+ENVIRONMENT: Final = "victor_autotune_plugin.environment"
+"""Key of a command's context that holds what `--environment` names."""
 
 
 class ExitCode(IntEnum):
@@ -37,7 +41,24 @@ class Command(TyperCommand):
 
     Its epilog holds examples, a line each, in which `{prog}` stands for the command as it was called; its last line
     says since when it is there.
+
+    One about a project has an option for the environment, which `options.environment` gives.
     """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        """Make the command; the arguments are Typer's."""
+        super().__init__(*args, **kwargs)
+        if any(param.name == "project" for param in self.params):
+            self.params.append(
+                TyperOption(
+                    param_decls=["--environment"],
+                    metavar="NAME",
+                    help="Environment of the runs.",
+                    show_default="the settings'",
+                    expose_value=False,
+                    callback=_keep_environment,
+                )
+            )
 
     def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the help, with examples that fit the program's name."""
@@ -85,6 +106,10 @@ class Command(TyperCommand):
                 raise typer.Exit(ExitCode.USAGE) from error
             except KeyboardInterrupt:
                 raise typer.Exit(ExitCode.INTERRUPTED) from None
+
+
+def _keep_environment(ctx: click.Context, _param: click.Parameter, value: str | None) -> None:
+    ctx.meta[ENVIRONMENT] = value
 
 
 def _where(error: click.UsageError) -> str | None:

@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, Final, TextIO
 
 import typer
+from attrs import evolve
 
 from ..errors import AutotuneError
 from . import rendering as show
-from .options import HERE, Json, Project, Team, TeamName, Workflow, chosen
+from .options import HERE, Json, Project, Team, TeamName, Workflow, chosen, environment
 from .progress import tracked
-from .project import opened
+from .project import is_called, opened
 from .status import team_facts, verdicts
 
 if TYPE_CHECKING:
@@ -102,13 +103,17 @@ def export(
     """Write the history of all teams or of one, as JSON Lines that `import` reads.
 
     In it are changes, finished runs, experiments with all that `replay` needs,
-    and the teams' live plans; neither prompt nor output. With --json it is one
+    and the teams' live plans, of all environments unless one is named; neither
+    prompt nor output. With --json it is one
     object with `header`, `changes`, `runs`, `experiments` and `teams` instead.
     """
     from ..storage import archive
 
     team_id = chosen(name, team)
     with opened(project) as session:
+        store = session.store
+        if store is not None and environment() is None:
+            session = evolve(session, store=store.of(None))
         session.teams(workflow, team_id)
         kinds = _items(session, workflow, team_id)
         if as_json and output is None:
@@ -145,11 +150,11 @@ def _items(session: OpenProject, workflow: str | None, team_id: str | None) -> d
     if store is None:
         return {"changes": (), "runs": (), "experiments": (), "teams": ()}
     # States are read first: the experiment that one names is there then.
-    states = [one for one in store.teams() if workflow in (None, one.workflow) and team_id in (None, one.team_id)]
-    experiments = store.experiments(workflow, team_id)[::-1]
+    states = [one for one in store.teams() if workflow in (None, one.workflow) and is_called(one.key, team_id)]
+    experiments = [one for one in store.experiments(workflow)[::-1] if is_called((one.workflow, one.team_id), team_id)]
     return {
-        "changes": store.changes(workflow, team_id),
-        "runs": store.finished_runs(workflow, team_id),
+        "changes": [one for one in store.changes(workflow) if is_called((one.workflow, one.team_id), team_id)],
+        "runs": (one for one in store.finished_runs(workflow) if is_called(one.spec.key, team_id)),
         "experiments": (ExperimentRecord.stored(store, one) for one in experiments),
         "teams": states,
     }
@@ -181,15 +186,17 @@ def import_(
     bad: list[archive.ArchiveError] | None = [] if skip_bad else None
     with _opened(file) as source, opened(project) as session:
         size = source.seek(0, 2)
+        names = importing.EarlierNames()
         for stage in ("checking", "importing"):
             source.seek(0)
             lines = tracked(_lines(source, str(file)), f"{stage} {file.name}", size)
             if stage == "checking":
-                for _ in archive.read(lines, str(file), bad=bad):
-                    pass
+                for item in archive.read(lines, str(file), bad=bad):
+                    names.note(item)
                 continue
             with session.runtime.open_store() as store:
-                done = importing.write(store, archive.read(lines, str(file), bad=[] if skip_bad else None))
+                items = archive.read(lines, str(file), bad=[] if skip_bad else None)
+                done = importing.write(store, map(names.renamed, items))
     errors = bad or []
     done.skipped = len(errors)
     if as_json:

@@ -100,6 +100,16 @@ HERE = Path()
 """Default of `Project`."""
 
 
+def environment() -> str | None:
+    """Return what `--environment` of the current command names, or None."""
+    import click
+
+    from .command import ENVIRONMENT
+
+    context = click.get_current_context(silent=True)
+    return None if context is None else context.meta.get(ENVIRONMENT)
+
+
 def chosen(name: str | None, option: str | None) -> str | None:
     """Return the team that is meant, whether it was given as argument or as option.
 

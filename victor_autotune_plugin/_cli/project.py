@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Final
 from attrs import frozen
 
 from .._model.experiment import TeamState
+from .._model.plan import ADHOC_WORKFLOW, adhoc_team_name
 from .._values.names import did_you_mean
 from ..errors import AutotuneError
 from . import rendering as show
+from .options import environment
 from .progress import reading
 
 if TYPE_CHECKING:
@@ -46,13 +48,13 @@ class OpenProject:
 
         Args:
             workflow: Only of this workflow.
-            team_id: Only with this id.
+            team_id: Only with this id; outside workflows, or of this name.
 
         Raises:
             AutotuneError: If a name is given and there is none such.
         """
         known = self._known()
-        found = [state for state in known if workflow in (None, state.workflow) and team_id in (None, state.team_id)]
+        found = [state for state in known if workflow in (None, state.workflow) and is_called(state.key, team_id)]
         if not found and (workflow is not None or team_id is not None):
             raise self._unknown(known, workflow, team_id)
         return found
@@ -75,6 +77,9 @@ class OpenProject:
         if team_id is None:
             names = ", ".join(dict.fromkeys(show.clean(state.team_id) for state in found))
             raise AutotuneError("there are several teams", where="TEAM", hint=f"Name one of: {names}.")
+        if len({state.workflow for state in found}) == 1:
+            ids = " or ".join(show.clean(state.team_id) for state in found)
+            raise AutotuneError(f"several teams are called {team_id!r}", where="TEAM", hint=f"Name {ids}.")
         choices = " or ".join(f"--workflow {shlex.quote(show.clean(state.workflow))}" for state in found)
         raise AutotuneError(f"several workflows have a team {team_id!r}", where="TEAM", hint=f"Add {choices}.")
 
@@ -86,7 +91,9 @@ class OpenProject:
         for record in self.store.runs(limit=SCANNED_RUNS):
             spec = record.spec
             if spec.key not in states:
-                states[spec.key] = TeamState(*spec.key, fingerprint=spec.fingerprint(), spec=spec)
+                states[spec.key] = TeamState(
+                    *spec.key, fingerprint=spec.fingerprint(), spec=spec, environment=record.environment
+                )
         return [states[key] for key in sorted(states)]
 
     def _unknown(self, known: list[TeamState], workflow: str | None, team_id: str | None) -> AutotuneError:
@@ -112,6 +119,11 @@ class OpenProject:
         )
 
 
+def is_called(key: TeamKey, team_id: str | None) -> bool:
+    """Return whether a team has this id, or outside workflows this name; None is the id of every team."""
+    return team_id in (None, key[1]) or (key[0] == ADHOC_WORKFLOW and adhoc_team_name(key[1]) == team_id)
+
+
 @contextlib.contextmanager
 def opened(project: Path, overrides: Mapping[str, object] | None = None) -> Iterator[OpenProject]:
     """Open a project for the time of a block.
@@ -126,7 +138,7 @@ def opened(project: Path, overrides: Mapping[str, object] | None = None) -> Iter
     """
     from .._tuning.runtime import Runtime
 
-    runtime = Runtime(project, overrides=overrides)
+    runtime = Runtime(project, overrides={**(overrides or {}), "environment": environment()})
     try:
         store = runtime.open_existing_store()
         if store is None:
@@ -211,8 +223,8 @@ def from_store(session: OpenProject, team_id: str | None, workflow: str | None) 
         latest = {state.key: state.fingerprint for state in states}
         analyzer.add_runs(
             run
-            for run in session.store.finished_runs(workflow, team_id, limit=MOST_RUNS)
-            if latest.get(run.spec.key) in (None, run.spec.fingerprint())
+            for run in session.store.finished_runs(workflow, limit=MOST_RUNS)
+            if run.spec.key in latest and latest[run.spec.key] in (None, run.spec.fingerprint())
         )
     hint = "Run a workflow (victor autotune run WORKFLOW.yaml), or give --metrics FILE."
     return RunSource(analyzer, "the store", hint, tuple(sorted(analyzer.teams)))

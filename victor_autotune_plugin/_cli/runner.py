@@ -24,6 +24,7 @@ from ..errors import StoreError
 from ..hookspecs import PlannedRun, RunStart, hookimpl
 from . import console
 from . import rendering as show
+from .options import environment
 from .progress import RunsScreen
 from .status import verdicts
 
@@ -161,7 +162,7 @@ def run_job(job: Job, project: Path, mode: str | None, *, on_screen: bool) -> Ou
         StoreError: If the store can't be used.
         HostError: If Victor can't create an agent.
     """
-    runtime = Runtime(project, overrides={"mode": mode})
+    runtime = Runtime(project, overrides={"mode": mode, "environment": environment()})
     before = process.use(runtime)
     try:
         seams.install()

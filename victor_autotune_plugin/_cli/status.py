@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from statistics import median
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 from zlib import crc32
 
+import typer
 from attrs import field, frozen
 
+from .._model.quantities import DEFAULT_ENVIRONMENT
 from . import rendering as show
 from .options import HERE, Json, Project, Team, TeamName, Workflow, chosen
 from .project import opened
@@ -26,6 +29,9 @@ if TYPE_CHECKING:
 
 MOST_RUNS: Final = 1_000
 """How many of a team's last runs its figures are made from."""
+
+DORMANT_DAYS: Final = 90
+"""After so many days without a run a team that was never changed is not listed."""
 
 
 @frozen
@@ -150,6 +156,7 @@ class TeamFacts:
             "team_id": self.state.team_id,
             "mode": self.mode,
             "paused": self.state.paused,
+            "environment": self.state.environment,
             "plan": self.plan.to_dict(),
             "plan_fixed": self.fixed,
             "experiment": opened,
@@ -227,17 +234,56 @@ def verdicts(store: Store, experiment: Experiment) -> tuple[Mapping[str, Any], M
 
 
 def status(
-    name: TeamName = None, project: Project = HERE, workflow: Workflow = None, team: Team = None, as_json: Json = False
+    name: TeamName = None,
+    project: Project = HERE,
+    workflow: Workflow = None,
+    team: Team = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Also teams that nobody ran for 90 days and that were never changed.")
+    ] = False,
+    as_json: Json = False,
 ) -> None:
     """Show every team that was recorded, or one: its plan, its test, and how it does."""
+    team_id = chosen(name, team)
     with opened(project) as session:
-        facts = [team_facts(session, state) for state in session.teams(workflow, chosen(name, team))]
+        states = session.teams(workflow, team_id)
+        shown = states if everything or team_id is not None else _in_use(session, states)
+        facts = [team_facts(session, state) for state in shown]
+        where = session.runtime.environment
+        others = {} if session.store is None else session.store.of(None).environments()
+        paused = session.store is not None and session.store.identity().paused
+    others.pop(where, None)
+    left_out = len(states) - len(shown)
     if as_json:
-        show.write_json({"teams": [one.to_dict() for one in facts]})
+        data = {"environment": where, "other_environments": others, "all_paused": paused, "not_shown": left_out}
+        show.write_json({**data, "teams": [one.to_dict() for one in facts]})
         return
-    if not facts:
+    if paused:
+        show.say("All tuning is paused: victor autotune resume --all", "yellow")
+    if not facts and not left_out and not others:
         show.say(show.NOTHING_YET)
         return
+    if facts:
+        _print_table(facts)
+    if where != DEFAULT_ENVIRONMENT or others:
+        listed = ", ".join(f"{show.clean(one)} ({show.count(teams, 'team')})" for one, teams in others.items())
+        elsewhere = f" Elsewhere: {listed}; see them with --environment NAME." if others else ""
+        show.say(f"Environment {show.clean(where)}: {show.count(len(states), 'team')}.{elsewhere}", "dim")
+    if left_out:
+        show.say(f"{show.count(left_out, 'team')} not seen for {DORMANT_DAYS} days: status --all", "dim")
+
+
+def _in_use(session: OpenProject, states: Sequence[TeamState]) -> list[TeamState]:
+    """Return the teams that ran lately, or whose tuning ever changed anything."""
+    store = session.store
+    if store is None:
+        return list(states)
+    seen, changed = store.last_seen(), {(one.workflow, one.team_id) for one in store.changes()}
+    since = time.time() - DORMANT_DAYS * 86_400
+    return [one for one in states if one.key in changed or seen.get(one.key, one.updated_at) >= since]
+
+
+def _print_table(facts: Sequence[TeamFacts]) -> None:
     table = show.table("Team", "Mode", "Live plan", "Experiment", ">Runs", ">Success", ">Median")
     for one in facts:
         table.add_row(

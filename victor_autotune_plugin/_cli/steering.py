@@ -146,21 +146,46 @@ def _config_text(config: Mapping[str, object]) -> str:
     return ", ".join(parts) or "as configured"
 
 
+Everywhere = Annotated[
+    bool, typer.Option("--all", help="All teams of the store, in every environment and process, within a second or so.")
+]
+
+
 def pause(
-    name: TeamName = None, project: Project = HERE, workflow: Workflow = None, team: Team = None, as_json: Json = False
+    name: TeamName = None,
+    project: Project = HERE,
+    workflow: Workflow = None,
+    team: Team = None,
+    everywhere: Everywhere = False,
+    as_json: Json = False,
 ) -> None:
     """Pause the tuning of a team: it keeps its plan, and its runs take part in no test until it is resumed."""
-    _set_paused(chosen(name, team), project, workflow, paused=True, as_json=as_json)
+    _set_paused(chosen(name, team), project, workflow, everywhere, paused=True, as_json=as_json)
 
 
 def resume(
-    name: TeamName = None, project: Project = HERE, workflow: Workflow = None, team: Team = None, as_json: Json = False
+    name: TeamName = None,
+    project: Project = HERE,
+    workflow: Workflow = None,
+    team: Team = None,
+    everywhere: Everywhere = False,
+    as_json: Json = False,
 ) -> None:
-    """Resume the tuning of a team that was paused; an open test goes on where it was."""
-    _set_paused(chosen(name, team), project, workflow, paused=False, as_json=as_json)
+    """Resume the tuning of a team that was paused; an open test goes on where it was.
+
+    With --all, end a pause of all teams; a team that was paused by its name stays so.
+    """
+    _set_paused(chosen(name, team), project, workflow, everywhere, paused=False, as_json=as_json)
 
 
-def _set_paused(team_id: str | None, project: Path, workflow: str | None, *, paused: bool, as_json: bool) -> None:
+def _set_paused(
+    team_id: str | None, project: Path, workflow: str | None, everywhere: bool, *, paused: bool, as_json: bool
+) -> None:
+    if everywhere:
+        if team_id is not None or workflow is not None:
+            raise AutotuneError("--all and a team or workflow exclude each other", hint="Give only one of them.")
+        _pause_all(project, paused=paused, as_json=as_json)
+        return
     with opened(project) as session:
         before = session.team(team_id, workflow)
         after = session.runtime.manual.set_paused(*before.key, paused)
@@ -171,3 +196,16 @@ def _set_paused(team_id: str | None, project: Path, workflow: str | None, *, pau
     if before.paused == paused:
         word = "paused already" if paused else "not paused, so nothing changed"
     show.say(f"{after.team_id} ({after.workflow}): {word}. The plan is: {show.plan_text(after.plan)}.")
+
+
+def _pause_all(project: Path, *, paused: bool, as_json: bool) -> None:
+    with opened(project) as session:
+        changed = session.runtime.manual.pause_all(paused)
+    if as_json:
+        show.write_json({"changed": changed, "paused": paused})
+    elif not changed:
+        show.say(f"All tuning {'is paused already' if paused else 'is not paused, so nothing changed'}.")
+    elif paused:
+        show.say("All tuning is paused: every team keeps its plan, and no run takes part in a test.")
+    else:
+        show.say("All tuning goes on; teams that were paused by name stay so.")

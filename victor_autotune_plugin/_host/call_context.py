@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections.abc import Callable, Mapping
-from contextlib import aclosing, suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import aclosing, contextmanager, suppress
 from contextvars import ContextVar, Token
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
@@ -46,6 +46,32 @@ class Place:
     step_timeout: float | None = None
     lifted: bool = False
     settings: Settings | None = None
+
+
+_as_configured: ContextVar[bool] = ContextVar("victor_autotune_as_configured", default=False)
+
+OFF_KEY: Final = "autotune"
+"""Key of a run's shared context; `off` there runs the team untouched, once."""
+
+
+@contextmanager
+def as_configured() -> Iterator[None]:
+    """Run the teams of a `with` block as configured, without a plan, a test or a record.
+
+    .. versionadded:: 0.2
+    """
+    token = _as_configured.set(True)
+    try:
+        yield
+    finally:
+        _as_configured.reset(token)
+
+
+def is_left_alone(context: Mapping[str, Any]) -> bool:
+    """Return whether a run is to be left alone, by the block around it or by its shared context."""
+    asked = context.get(OFF_KEY)
+    # YAML 1.1 reads the word `off` as false.
+    return _as_configured.get() or asked is False or (isinstance(asked, str) and asked.strip().lower() == "off")
 
 
 _place: ContextVar[Place] = ContextVar("victor_autotune_place", default=Place())  # noqa: B039 - frozen

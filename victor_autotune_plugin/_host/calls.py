@@ -18,7 +18,7 @@ from typing import Any, Final
 from attrs import frozen
 
 from .. import failsafe
-from .._model.plan import ADHOC_WORKFLOW, FORMATIONS, MemberSpec, TeamPlan, TeamSpec
+from .._model.plan import ADHOC_WORKFLOW, EMPTY_PLAN, FORMATIONS, MemberSpec, TeamPlan, TeamSpec, adhoc_team_id
 from . import translation
 from .call_context import Place
 from .meters import RunMeter
@@ -42,6 +42,7 @@ class Reading:
         member_success: Success by member id, for the members that the result names.
         member_errors: Error text by member id.
         paused: Whether the run waits for a person's approval and will go on later.
+        formation: Formation that the team really ran in, where the result tells.
     """
 
     success: bool
@@ -49,6 +50,7 @@ class Reading:
     member_success: Mapping[str, bool]
     member_errors: Mapping[str, str | None]
     paused: bool
+    formation: str | None = None
 
 
 class TeamCall(ABC):
@@ -67,6 +69,8 @@ class TeamCall(ABC):
         self.place = place
         self.ids: dict[str, str] = {}
         """Stable member ids by Victor's; filled by `spec`."""
+        self.overrides = EMPTY_PLAN
+        """What the run's context changes about the team as configured; filled by `spec`."""
 
     @property
     @abstractmethod
@@ -113,15 +117,20 @@ class TeamCall(ABC):
         return await self.call()
 
     def _spec(self, name: Any, members: Sequence[Any], declared: Any, config: Any, supervisor: Any) -> TeamSpec:
-        formation = effective_formation(self.context, declared)
+        hinted = hinted_formation(self.context)
+        formation = str(getattr(declared, "value", declared))
         self.ids = stable_ids(members)
         specs = [member_spec(member, self.ids[str(member.id)]) for member in members]
         supervisor_id = None if supervisor is None else self.ids.get(str(supervisor.id))
+        part = taking_part(specs, hinted or formation, self.context, supervisor_id)
+        left_out = len(part) < len(specs)
+        self.overrides = TeamPlan(formation=hinted, members=[one.id for one in part] if left_out else None)
+        team_id = self.place.team_id or stable_name(name, self.ids.values())
         return TeamSpec(
             workflow=self.place.workflow or ADHOC_WORKFLOW,
-            team_id=self.place.team_id or stable_name(name, self.ids.values()),
+            team_id=team_id if self.place.workflow else adhoc_team_id(team_id, self.ids.values()),
             formation=formation,
-            members=taking_part(specs, formation, self.context, supervisor_id),
+            members=specs,
             tool_budget=getattr(config, "total_tool_budget", None),
             timeout_seconds=self.place.step_timeout,
             max_iterations=getattr(config, "max_iterations", None),
@@ -174,6 +183,7 @@ class ConfigCall(TeamCall):
             member_success=self._by_stable_id(result.member_results, "success"),
             member_errors=self._by_stable_id(result.member_results, "error"),
             paused=bool(context.get("__awaiting_approval__") or context.get("__awaiting_approvals__")),
+            formation=_name_of(context.get("effective_formation")),  # `result.formation` is the declared one
         )
 
     def partial_result(self, meter: RunMeter, formation: str, error: str) -> Any:
@@ -241,6 +251,7 @@ class TaskCall(TeamCall):
             member_success=self._by_stable_id(members, "success"),
             member_errors=self._by_stable_id(members, "error"),
             paused=result.get("status") == "awaiting_approval",
+            formation=_name_of(result.get("formation")),
         )
 
     def partial_result(self, meter: RunMeter, formation: str, error: str) -> Any:
@@ -268,6 +279,11 @@ def _call(method: Callable[..., Coroutine[Any, Any, Any]], config: Any, particip
 
 def _task_arguments(task: Any, context: Any) -> tuple[Any, Any]:
     return task, context
+
+
+def _name_of(formation: Any) -> str | None:
+    name = getattr(formation, "value", formation)
+    return name if isinstance(name, str) and name else None
 
 
 def _joined(members: Mapping[str, Any]) -> str:
@@ -326,11 +342,11 @@ def member_spec(member: Any, name: str) -> MemberSpec:
     )
 
 
-def effective_formation(context: Mapping[str, Any], declared: Any) -> str:
-    """Return the formation that Victor would use: a valid hint in the context wins over the declared one."""
+def hinted_formation(context: Mapping[str, Any]) -> str | None:
+    """Return the formation that a run's context asks for, which beats the declared one; None without a valid one."""
     hint = next((context[key] for key in translation.HINTS if context.get(key)), None)
     named = str(hint).strip().lower() if hint is not None else ""
-    return named if named in FORMATIONS else str(getattr(declared, "value", declared))
+    return named if named in FORMATIONS else None
 
 
 def taking_part(

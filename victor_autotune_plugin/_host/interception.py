@@ -19,6 +19,8 @@ from collections.abc import Callable, Coroutine
 from random import Random
 from typing import TYPE_CHECKING, Any, Final
 
+from attrs import evolve
+
 from .. import failsafe
 from .._model.plan import TeamPlan, TeamSpec, plan_as_used, planned_members
 from .._model.run import TeamRun
@@ -28,11 +30,12 @@ from .._tuning.runtime import Runtime, current, ready
 from ..errors import AutotuneError, PlanError
 from ..hookspecs import PlannedRun, RunStart
 from . import seams, translation
-from .call_context import inside_run
+from .call_context import inside_run, is_left_alone
 from .calls import Reading, TeamCall
 from .enforcement import DeadlineExceededError, ToolBudget, with_deadline
 from .member_execution import error_class_of, member_outcome
 from .meters import RunMeter, current_run
+from .owners import FOUND, owners_of
 
 if TYPE_CHECKING:
     from .._settings import Settings
@@ -88,8 +91,9 @@ class ActiveRun:
         plan = planned.plan
         limited = plan.tool_budget is not None or plan.member_budgets
         budget = ToolBudget(plan.tool_budget, dict(plan.member_budgets or ())) if limited else None
-        self._used = plan_as_used(event.spec, plan)
-        self._meter = RunMeter(event.run_id, planned_members(event.spec, plan), call.ids, budget)
+        wanted = call.overrides.merged(plan)
+        self._used = plan_as_used(event.spec, wanted)
+        self._meter = RunMeter(event.run_id, planned_members(event.spec, wanted), call.ids, budget)
 
     @classmethod
     async def start(cls, call: TeamCall) -> ActiveRun | None:
@@ -97,6 +101,8 @@ class ActiveRun:
         owner = await current()
         if owner is None:
             raise AutotuneError("the settings were not read in time", hint="The first run of a process goes on without")
+        if is_left_alone(call.context):
+            return None
         spec, metadata = call.spec(), call.place.metadata
         settings = call.place.settings or owner.settings(spec, metadata)
         if settings.mode == "off":
@@ -112,6 +118,8 @@ class ActiveRun:
             task_key=_task_key(call, settings.task_key),
             metadata=metadata,
             settings=settings,
+            environment=owner.environment,
+            owners=owners_of(call.context, call.overrides),
         )
         planned: PlannedRun | None = PlannedRun(mode=settings.mode)
         if not call.is_continuation:
@@ -221,6 +229,12 @@ class ActiveRun:
 
     def _record(self, reading: Reading | None, error: BaseException | None, timed_out: bool) -> TeamRun:
         event, planned = self._event, self._planned
+        used = self._used
+        # A person's plan wins over what the context asks for.
+        owners = {knob: who for knob, who in event.owners.items() if getattr(planned.plan, knob) is None}
+        owners.update(planned.owners)
+        if reading is not None and reading.formation not in (None, used.formation):
+            used, owners["formation"] = evolve(used, formation=reading.formation), FOUND
         members = [member_outcome(meter, reading) for meter in self._meter.members.values()]
         paused = reading is not None and reading.paused
         success = reading is not None and reading.success and not timed_out
@@ -245,7 +259,7 @@ class ActiveRun:
             task_key=event.task_key,
             mode=planned.mode,
             plan_asked=planned.plan,
-            plan_used=self._used,
+            plan_used=used,
             experiment_id=planned.experiment_id,
             arm=planned.arm,
             phase=planned.phase,
@@ -256,6 +270,8 @@ class ActiveRun:
             error_class=error_class,
             members=members,
             tokens=self._meter.tokens(),
+            environment=event.environment,
+            owners=owners,
         )
 
 

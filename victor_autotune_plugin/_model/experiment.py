@@ -9,7 +9,7 @@ from attrs import field, frozen
 
 from .plan import EMPTY_PLAN, TeamPlan, TeamSpec
 from .policy import Policy, WatchPolicy
-from .quantities import Arm, Count, Name, UnixTime
+from .quantities import DEFAULT_ENVIRONMENT, Arm, Count, Name, UnixTime
 
 _T = TypeVar("_T")
 
@@ -84,7 +84,7 @@ class _Plain:
 
 @frozen
 class TeamState(_Plain):
-    """What holds for the next run of a team. There is one per `(workflow, team_id)`.
+    """What holds for the next run of a team. There is one per environment, workflow and team id.
 
     Attributes:
         workflow: Workflow name.
@@ -98,6 +98,7 @@ class TeamState(_Plain):
         updated_at: Unix time of the last change, seconds.
         wants_control: Whether the watch over the live plan asks for control runs now.
         revision: Revision of the store at which it was saved; 0 when it never was.
+        environment: Environment that the team runs in.
     """
 
     workflow: str
@@ -111,10 +112,11 @@ class TeamState(_Plain):
     updated_at: UnixTime = 0.0
     wants_control: bool = False
     revision: Count = 0
+    environment: Name = DEFAULT_ENVIRONMENT
 
     @property
     def key(self) -> tuple[str, str]:
-        """`(workflow, team_id)`, under which it is kept."""
+        """`(workflow, team_id)`, under which it is kept in its environment."""
         return self.workflow, self.team_id
 
 
@@ -145,6 +147,7 @@ class Experiment(_Plain):
         code_version: Version of the plugin that made it.
         task_effects: Log effect of each task key on the primary metric, from the runs before the test; empty when no
             task is known. The test takes it off, so the verdict is replayed from it, too.
+        environment: Environment that its runs are from.
     """
 
     id: Name
@@ -168,6 +171,7 @@ class Experiment(_Plain):
     watch_verdict: Mapping[str, Any] | None = None
     code_version: str = ""
     task_effects: Mapping[str, float] = field(factory=dict)
+    environment: Name = DEFAULT_ENVIRONMENT
 
     @property
     def is_open(self) -> bool:
@@ -198,6 +202,7 @@ class Change(_Plain):
         rollback_plan: The plan that undoes the change exactly, or None when there is nothing to undo.
         improvement_percent: Proven improvement in percent, or None.
         evidence: What it rests on, as plain data.
+        environment: Environment that the team runs in.
     """
 
     id: Count | None
@@ -213,6 +218,7 @@ class Change(_Plain):
     rollback_plan: TeamPlan | None = None
     improvement_percent: float | None = None
     evidence: Mapping[str, Any] = field(factory=dict)
+    environment: Name = DEFAULT_ENVIRONMENT
 
     @property
     def takes_back(self) -> tuple[int, ...]:

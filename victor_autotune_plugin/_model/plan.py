@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Annotated, Any, Final
 
@@ -23,6 +24,29 @@ SUB_TEAMS: Final = "sub_teams"
 
 ADHOC_WORKFLOW: Final = "adhoc"
 """Workflow name of team runs that no workflow started."""
+
+
+_MADE_FROM_MEMBERS: Final = re.compile(r"team-[0-9a-f]{8}")
+_OF_MEMBERS: Final = re.compile(r"-[0-9a-f]{4}$")
+
+
+def adhoc_team_id(name: str, member_ids: Iterable[str]) -> str:
+    """Return the id of a team outside workflows: its name and four hex digits of its members, such as `research-3f2a`.
+
+    Two such teams may have one name; what tells them apart is who is in them.
+
+    Args:
+        name: Its name. One that was made from the members already is the id.
+        member_ids: Ids of its members, in any order.
+    """
+    if _MADE_FROM_MEMBERS.fullmatch(name):
+        return name
+    return f"{name}-{hashlib.sha256(chr(10).join(sorted(member_ids)).encode()).hexdigest()[:4]}"
+
+
+def adhoc_team_name(team_id: str) -> str:
+    """Return the name that a team outside workflows has its id from."""
+    return team_id if _MADE_FROM_MEMBERS.fullmatch(team_id) else _OF_MEMBERS.sub("", team_id)
 
 
 def _members(ids: Iterable[str] | None) -> tuple[str, ...] | None:
@@ -82,7 +106,7 @@ class TeamSpec:
 
     Attributes:
         workflow: Workflow name, or `ADHOC_WORKFLOW`.
-        team_id: Team step id, or the team's name outside a workflow.
+        team_id: Team step id, or what `adhoc_team_id` makes of the team's name outside a workflow.
         formation: One of `FORMATIONS`: the one Victor would really use.
         members: Members that would take part, in order.
         tool_budget: Declared total of tool calls, or None.
@@ -180,6 +204,13 @@ class TeamPlan:
             kept = [[name for name in group if name in other.members] for group in data["sub_teams"]]
             data["sub_teams"] = [group for group in kept if group]
         return TeamPlan.from_dict(data)
+
+    def without(self, knobs: Collection[str]) -> TeamPlan:
+        """Return this plan with some knobs left as the workflow declares them; a formation goes with its sub-teams."""
+        if not knobs:
+            return self
+        gone = {*knobs, *(("sub_teams",) if "formation" in knobs or "members" in knobs else ())}
+        return TeamPlan.from_dict({name: knob for name, knob in self.to_dict().items() if name not in gone})
 
     def describe(self) -> str:
         """Return the plan in one short line for people, such as `formation=parallel, timeout=30s`."""

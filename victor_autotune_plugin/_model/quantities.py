@@ -47,6 +47,9 @@ class OneOf:
 Name = Annotated[str, NotEmpty()]
 """Text that is not empty."""
 
+DEFAULT_ENVIRONMENT: Final = "default"
+"""Environment of runs where nothing names another. Runs of two never share a test, a baseline or a plan."""
+
 CONTROL: Final = "control"
 """The arm that runs today's plan."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from attrs import Attribute, asdict, field, frozen
@@ -12,8 +12,8 @@ from .experiment import Assignment, Phase
 from .plan import EMPTY_PLAN, TeamPlan, TeamSpec
 from .quantities import ARMS as ARMS
 from .quantities import CONTROL as CONTROL
+from .quantities import DEFAULT_ENVIRONMENT, Arm, Count, Dollars, Name, Seconds, Share, UnixTime, is_flag
 from .quantities import TREATMENT as TREATMENT
-from .quantities import Arm, Count, Dollars, Name, Seconds, Share, UnixTime, is_flag
 
 if TYPE_CHECKING:
     from .._settings import Settings
@@ -34,6 +34,9 @@ class RunStart:
     Attributes:
         metadata: The workflow's own `metadata.autotune`, or None. It is not stored.
         settings: The team's settings, resolved once for the run, or None where no host did. They are not stored.
+        environment: Environment of the run.
+        owners: Knobs that something else in Victor has set for this run, by name: who did. The plugin leaves them
+            alone, and the run takes part in no test.
     """
 
     run_id: str
@@ -44,6 +47,8 @@ class RunStart:
     task_key: str | None = None
     metadata: Any = None
     settings: Settings | None = field(default=None, eq=False, repr=False)
+    environment: Name = DEFAULT_ENVIRONMENT
+    owners: Mapping[str, str] = field(factory=dict)
 
 
 @frozen
@@ -55,12 +60,14 @@ class PlannedRun:
         mode: The mode of the workflow: `observe`, `suggest`, `approve` or `auto`.
         assignment: The run's place in an experiment, or None outside one.
         source: Who chose the plan: `configured`, `settings`, `live`, `experiment`, `watch`, or a hook's name.
+        owners: Knobs that a hook changed after the plan was chosen, by name: which hook.
     """
 
     plan: TeamPlan = EMPTY_PLAN
     mode: str = "observe"
     assignment: Assignment | None = None
     source: str = "configured"
+    owners: Mapping[str, str] = field(factory=dict)
 
     @property
     def experiment_id(self) -> str | None:
@@ -176,6 +183,8 @@ class TeamRun:
         tokens: Token use by model.
         status: Where the run is; everywhere but in the store it has finished.
         number: Place among the team's finished runs, given by the store; None before.
+        environment: Environment of the run.
+        owners: Knobs that something other than the plugin set for this run, by name: who did.
     """
 
     run_id: Name
@@ -203,6 +212,8 @@ class TeamRun:
     status: RunStatus = field(default="finished", kw_only=True)
     stream: str | None = field(default=None, kw_only=True)
     number: int | None = field(default=None, kw_only=True, eq=False)
+    environment: Name = field(default=DEFAULT_ENVIRONMENT, kw_only=True)
+    owners: Mapping[str, str] = field(factory=dict, kw_only=True)
 
     @property
     def ended_at(self) -> float:

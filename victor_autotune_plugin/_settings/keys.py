@@ -37,8 +37,8 @@ _ALPHA: Final = Number(0.005, 0.15)
 PRICE_KIND: Final = Number(0, 1_000_000)
 
 DATABASE_URL: Final = "database_url"
-OF_PROCESS: Final = ("store", "journal", "hooks")
-"""Sections that hold for the whole process, and so stand only at the top of a file."""
+OF_PROCESS: Final = ("environment", "store", "journal", "hooks")
+"""Keys and sections that hold for the whole process, and so stand only at the top of a file."""
 
 TOP_ONLY: Final = (DATABASE_URL, "prices", "workflows")
 """Other keys that stand only at the top of a file."""
@@ -91,6 +91,7 @@ def leaves(strategies: Iterable[str] = STRATEGIES) -> dict[str, Kind]:
         "plan.member_budgets": OrNone(Numbers(_CALLS)),
         "plan.timeout_seconds": OrNone(_SECONDS),
         "plan.sub_teams": OrNone(Groups()),
+        "environment": OrNone(Text()),
         "store.snapshot_ttl": Number(0, _MOST_SECONDS),
         "store.silent_after": Number(15, _MOST_SECONDS),
         "journal.max_megabytes": Number(1, 100_000),
@@ -114,7 +115,7 @@ def shown_value(key: str, value: object) -> str:
 SCHEMA_FILE: Final = "autotune.schema.json"
 """Name of the shipped schema, and of the copy that `init` puts beside a settings file."""
 
-_SECTIONS: Final = {
+SECTIONS: Final = {
     "limits": Limits,
     "experiment": ExperimentSettings,
     "watch": WatchSettings,
@@ -124,6 +125,8 @@ _SECTIONS: Final = {
     "journal": JournalSettings,
     "hooks": HookSettings,
 }
+"""The sections, by name."""
+
 _WORDS: Final = {
     DATABASE_URL: "URL of the store that several machines share; by default a SQLite file in the project's folder. In "
     "a project's file any other place counts only after victor autotune trust.",
@@ -184,7 +187,7 @@ def _definition(kinds: Mapping[str, Kind], name: str) -> dict[str, Any]:
     words = {**_WORDS, **_attributes(Settings)}
     if name in kinds:
         return kinds[name].schema() | _hints(name, words[name])
-    inner = _attributes(_SECTIONS[name])
+    inner = _attributes(SECTIONS[name])
     keys = level(kinds, f"{name}.")
     properties = {key: kinds[f"{name}.{key}"].schema() | _hints(f"{name}.{key}", inner[key]) for key in keys}
     return _table(properties) | {"description": words[name]}

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from .._model.plan import Limits, TeamPlan
+from .._model.plan import ADHOC_WORKFLOW, TeamPlan, adhoc_team_name
 from .._values.fields import Acting, NameList, Text
 from .._values.nodes import from_plain
-from .keys import leaves
+from .keys import SECTIONS, leaves
 from .layers import Entry, Layer, Problem, Scope, SourceReader, raise_if_any
-from .team_settings import STRATEGIES, ExperimentSettings, Settings, TunerSettings, WatchSettings
+from .team_settings import STRATEGIES, Settings
 
 _ORDERED = (
     ("limits.min_members", "limits.max_members"),
@@ -30,7 +30,9 @@ def merge(layers: Iterable[Layer], workflow: str, team_id: str, kinds: Iterable[
         The values that are not defaults, by dotted key.
     """
     keys = tuple(kinds)
-    scopes: tuple[Scope, ...] = ((), (workflow,), (workflow, team_id))
+    scopes: list[Scope] = [(), (workflow,), (workflow, team_id)]
+    if workflow == ADHOC_WORKFLOW:  # its teams may be set by name, too
+        scopes.insert(2, (workflow, adhoc_team_name(team_id)))
     merged: dict[str, Entry] = {}
     for layer in layers:
         for scope in scopes:
@@ -50,15 +52,10 @@ def build(entries: Mapping[str, Entry], strategies: tuple[str, ...]) -> Settings
         return {key.removeprefix(prefix): entry.value for key, entry in entries.items() if key.startswith(prefix)}
 
     top: dict[str, Any] = {key: entry.value for key, entry in entries.items() if "." not in key}
-    plan = TeamPlan(**section("plan"))
-    return Settings(
-        **{"strategies": strategies, **top},
-        limits=Limits(**section("limits")),
-        experiment=ExperimentSettings(**section("experiment")),
-        watch=WatchSettings(**section("watch")),
-        tuner=TunerSettings(**section("tuner")),
-        plan=None if plan.is_empty else plan,
-    )
+    sections: dict[str, Any] = {name: kind(**section(name)) for name, kind in SECTIONS.items()}
+    if sections["plan"].is_empty:
+        del sections["plan"]
+    return Settings(**{"strategies": strategies, **top, **sections})
 
 
 def contradictions(settings: Settings, entries: Mapping[str, Entry]) -> Iterator[tuple[tuple[str, str], Problem]]:

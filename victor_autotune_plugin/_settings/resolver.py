@@ -10,11 +10,12 @@ from time import monotonic
 from types import MappingProxyType
 from typing import Any, Final
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from .._values.fields import Kind
 from .._values.nodes import from_plain
 from ..errors import SettingsError
+from .environment import can_tune
 from .keys import DATABASE_URL, leaves
 from .layers import (
     FILE_NAME,
@@ -220,6 +221,8 @@ class SettingsResolver:
         problems = list(own.problems)
         problems += [problem for keys, problem in contradictions(settings, entries) if own.failed.isdisjoint(keys)]
         raise_if_any(problems)
+        if not can_tune() and settings.mode not in ("off", "observe"):
+            settings = evolve(settings, mode="observe")
         if len(self._cache) >= _MOST_CACHED:
             self._cache.clear()
         # A copy, so that a change of the caller's mapping is noticed.

@@ -140,6 +140,9 @@ class Settings:
         task_key: Name of a key in the workflow's state or shared context whose value identifies the task, or None.
         plan: The plan that a person fixed, or None. It applies in every mode but `off` and `observe`, and then nothing
             is tuned.
+        environment: Where the runs belong, such as `staging`; None for OpenTelemetry's `deployment.environment.name`,
+            else `test` under pytest or in CI, else `default`. Runs of two environments never share a test, a baseline
+            or a plan. Only at the top of a file.
         store: How the process uses its store; only at the top of a file.
         journal: Where runs wait while the store is away; only at the top of a file.
         hooks: How long hooks of third parties may take; only at the top of a file.
@@ -153,6 +156,7 @@ class Settings:
     tuner: TunerSettings = field(default=Factory(TunerSettings))
     task_key: str | None = None
     plan: TeamPlan | None = None
+    environment: str | None = None
     store: StoreSettings = field(default=Factory(StoreSettings))
     journal: JournalSettings = field(default=Factory(JournalSettings))
     hooks: HookSettings = field(default=Factory(HookSettings))

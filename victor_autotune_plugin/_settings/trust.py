@@ -32,6 +32,7 @@ TRUST_FILE: Final = "autotune-trust.json"
 TRUST_COMMAND: Final = "victor autotune trust"
 _VERSION: Final = 1
 _MOST_BYTES: Final = 4_000_000
+_FLAGS: Final = os.O_RDONLY | sum(getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC"))
 _MOST_TOLD: Final = 1_000
 
 _told: set[tuple[str, str]] = set()
@@ -175,7 +176,7 @@ class TrustStore:
     def load(cls, path: Path) -> TrustStore:
         """Read the file. One that others could have written, or that can't be read, trusts nothing."""
         try:
-            handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+            handle = os.open(path, _FLAGS)
         except (FileNotFoundError, NotADirectoryError):
             return cls(path)
         except OSError as error:
@@ -248,7 +249,7 @@ class TrustStore:
 def _problem_of(status: os.stat_result) -> str | None:
     if not stat.S_ISREG(status.st_mode):
         return "it is not a regular file"
-    if status.st_uid != os.getuid():
+    if hasattr(os, "getuid") and status.st_uid != os.getuid():
         return "it belongs to another user"
     if status.st_mode & 0o022:
         return f"others may write it (mode {stat.S_IMODE(status.st_mode):04o})"

@@ -88,6 +88,7 @@ class Changes:
             rollback_plan=rollback_plan,
             improvement_percent=improvement_percent,
             evidence=dict(evidence or {}),
+            environment=after.environment,
         )
         self._steps.append(_Line(evolve(after, updated_at=now), experiment, change))
         return evolve(after, version=after.version + 1)

@@ -64,7 +64,9 @@ class FileWork:
         saved = self._file.load()
         if saved is None:
             return False
-        snapshot = Snapshot().updated(saved.store_id, saved.revision, saved.teams, saved.experiments)
+        snapshot = Snapshot().updated(
+            saved.store_id, saved.revision, saved.teams, saved.experiments, paused=saved.paused
+        )
         # A file from the future is as good as one of now; the store is asked in a moment.
         self._memory.replace(snapshot, max(0.0, self._wall_clock() - saved.taken_at))
         return True
@@ -74,7 +76,9 @@ class FileWork:
 
         def save() -> None:
             teams, experiments = tuple(snapshot.teams.values()), tuple(snapshot.experiments.values())
-            self._file.save(snapshot.store_id, snapshot.revision, self._wall_clock(), teams, experiments)
+            self._file.save(
+                snapshot.store_id, snapshot.revision, self._wall_clock(), teams, experiments, paused=snapshot.paused
+            )
             self._slots.keep_only(frozenset(snapshot.experiments))
 
         self._tasks.append(save)

@@ -141,11 +141,11 @@ class HookManager:
             """Let the next implementation see what this one made of the plan."""
             so_far: PlannedRun = arguments["planned"]
             if answer.value != so_far.plan:
-                arguments["planned"] = evolve(so_far, plan=answer.value, assignment=None, source=answer.by)
+                arguments["planned"] = _changed(so_far, answer)
 
         for answer in await self._asked("before_team_run", arguments, start, on_answer=change):
             if answer.value != planned.plan:
-                planned = evolve(planned, plan=answer.value, assignment=None, source=answer.by)
+                planned = _changed(planned, answer)
         return planned
 
     def valued(self, run: TeamRun) -> TeamRun:
@@ -356,3 +356,14 @@ class HookManager:
             done, self._flushing = ([], self._flushing) if self._behind else (self._flushing, [])
         for one in done:
             one.put(None)
+
+
+def _changed(planned: PlannedRun, answer: Answer) -> PlannedRun:
+    """Return a plan as a hook changed it.
+
+    The run stays in the arm that it was assigned to: to leave out what a hook changes would undo the randomisation.
+    """
+    before, after = planned.plan.to_dict(), answer.value.to_dict()
+    changed = {knob for knob in {**before, **after} if before.get(knob) != after.get(knob)}
+    owners = {**planned.owners, **dict.fromkeys(sorted(changed), f"hook of {answer.by}")}
+    return evolve(planned, plan=answer.value, source=answer.by, owners=owners)

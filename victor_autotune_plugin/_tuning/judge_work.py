@@ -251,7 +251,8 @@ class JudgeWork:
             return
         is_new = record.state.fingerprint is None
         state = self._kept_up(record, changes, run)
-        if settings.mode not in TESTING or settings.plan is not None or run.cancelled or state.paused:
+        paused = state.paused or self._memory.snapshot.paused
+        if settings.mode not in TESTING or settings.plan is not None or run.cancelled or paused:
             return
         experiment = record.experiment(state.experiment_id) if state.experiment_id else None
         if experiment is None and not (is_new or self._is_due(run, settings)):

@@ -194,6 +194,17 @@ class ManualChanges:
             after = evolve(state, paused=paused)
             return changes.apply(after, action, f"{action.capitalize()} by hand.", before=state, actor="person")
 
+    def pause_all(self, paused: bool) -> bool:
+        """Pause all tuning, in every environment and process, or let it go on; return whether that changes anything.
+
+        Processes notice within a second while teams run. Each team keeps its live plan meanwhile.
+
+        Raises:
+            StoreError: If the store can't be used.
+        """
+        with self._store().transaction() as transaction:
+            return transaction.pause_all(paused)
+
     @contextmanager
     def _open(self) -> Iterator[tuple[Transaction, Changes]]:
         """Open a transaction, which locks the team when it is read; at its end the changes are written, and told."""

@@ -17,7 +17,9 @@ from typing import TYPE_CHECKING, Any, Final
 from attrs import define, field
 
 from .. import failsafe
+from .._model.quantities import DEFAULT_ENVIRONMENT
 from .._settings import Settings, SettingsResolver
+from .._settings.environment import can_tune, environment_of
 from ..storage.location import file_of_url
 from ..storage.snapshot_file import folder_of
 from .hookmanager import HookManager
@@ -98,6 +100,8 @@ class Runtime:
         if with_entry_points:
             self.hooks.load_entry_points()
         self._resolver = self._load_settings()
+        self.environment, self.environment_source = environment_of(self._options, os.environ)
+        """Where the runs of the process belong, and what says so. It does not change while the process runs."""
         self.loop = self._new_loop()
         self.manual = ManualChanges(self.store, self.hooks, wall_clock)
         self._register_hooks()
@@ -166,11 +170,16 @@ class Runtime:
             StoreError: If it can't be used.
         """
         if self._open_other is not None:
-            return self._open_other()
+            return self._open_other().of(self.environment)
         from ..storage import Store, default_url
 
         url = self._resolver.database_url or default_url(self.project)
-        return Store.open(url, busy_timeout_seconds=_WRITER_PATIENCE_SECONDS, process=self.loop.process)
+        return Store.open(
+            url,
+            busy_timeout_seconds=_WRITER_PATIENCE_SECONDS,
+            environment=self.environment,
+            process=self.loop.process,
+        )
 
     def open_existing_store(self) -> Store | None:
         """Open the store that the settings name, or return None while its file does not exist.
@@ -185,7 +194,11 @@ class Runtime:
 
         url = self._resolver.database_url or default_url(self.project)
         file = target_of(url).file
-        return None if file is not None and not file.exists() else Store.open(url, look_only=True)
+        return (
+            None
+            if file is not None and not file.exists()
+            else Store.open(url, look_only=True, environment=self.environment)
+        )
 
     # --- threads
 
@@ -295,7 +308,7 @@ class Runtime:
             self.settings,
             self._store_behind,
             self.hooks,
-            self._folder() if self._with_files else None,
+            self._folder() if self._with_files and can_tune() else None,
             self.options,
             self.ready,
             self._clock,
@@ -304,14 +317,19 @@ class Runtime:
         )
 
     def _folder(self) -> Path:
-        """Return where journal and snapshot are: beside the store's file, or in a folder for each other store."""
+        """Return where journal and snapshot are: beside the store's file, or in a folder for each other store.
+
+        Each environment but the default one has a folder of its own there.
+        """
         url = self._resolver.database_url
-        if url is None:
-            return folder_of(self.project)
-        file = file_of_url(url)
-        if file is not None:
-            return file.parent
-        return folder_of(self.project) / f"autotune-{hashlib.sha256(url.encode()).hexdigest()[:8]}"
+        file = None if url is None else file_of_url(url)
+        folder = folder_of(self.project) if file is None else file.parent
+        others = [] if url is None or file is not None else [url]
+        if self.environment != DEFAULT_ENVIRONMENT:
+            others.append(self.environment)
+        if not others:
+            return folder
+        return folder / f"autotune-{hashlib.sha256(chr(10).join(others).encode()).hexdigest()[:8]}"
 
     def _register_hooks(self) -> None:
         from victor_autotune_hooks import built_in

@@ -43,21 +43,30 @@ class Snapshot:
         revision: The store's revision that it holds.
         teams: States by `(workflow, team_id)`.
         experiments: Open experiments by id.
+        paused: Whether a person paused all tuning.
     """
 
     store_id: str = ""
     revision: int = -1
     teams: _Teams = field(factory=lambda: MappingProxyType({}))
     experiments: Mapping[str, Experiment] = field(factory=lambda: MappingProxyType({}))
+    paused: bool = False
 
     def updated(
-        self, store_id: str, revision: int, teams: Iterable[TeamState], experiments: Iterable[Experiment]
+        self,
+        store_id: str,
+        revision: int,
+        teams: Iterable[TeamState],
+        experiments: Iterable[Experiment],
+        *,
+        paused: bool = False,
     ) -> Snapshot:
         """Return the snapshot with what changed since its revision; of another store, with nothing else.
 
         Args:
             teams: The teams that changed.
             experiments: Their open experiments.
+            paused: Whether a person paused all tuning.
         """
         same = store_id == self.store_id
         known = {**(self.teams if same else {}), **{state.key: state for state in teams}}
@@ -67,12 +76,12 @@ class Snapshot:
         if still_open:
             # 20 ms that the first run of a test would otherwise hold its event loop for; here a thread is at work.
             from ..experiment import design  # noqa: F401
-        return Snapshot(store_id, revision, MappingProxyType(known), MappingProxyType(still_open))
+        return Snapshot(store_id, revision, MappingProxyType(known), MappingProxyType(still_open), paused)
 
     def open_experiment(self, key: tuple[str, str]) -> Experiment | None:
         """Return the experiment that a team's next run takes part in, or None."""
         state = self.teams.get(key)
-        if state is None or state.paused or state.experiment_id is None:
+        if state is None or self.paused or state.paused or state.experiment_id is None:
             return None
         return self.experiments.get(state.experiment_id)
 
@@ -147,7 +156,8 @@ def choose(
         test_seconds: Age from which the run takes part in no test.
 
     Returns:
-        The plan. A team whose definition is not the one that the snapshot knows runs as configured.
+        The plan. A team whose definition is not the one that the snapshot knows runs as configured. A knob that
+        something else in Victor has set stays as that set it, and the run takes part in no test.
     """
     if settings.mode == "observe":
         return PlannedRun(mode=settings.mode)
@@ -158,8 +168,9 @@ def choose(
     if state is None or age > PLAN_SECONDS or state.fingerprint not in (None, event.spec.fingerprint()):
         return PlannedRun(mode=settings.mode)
     experiment = snapshot.open_experiment(state.key) if settings.mode in TESTING and age <= test_seconds else None
-    if experiment is None:
-        return PlannedRun(state.plan, settings.mode, None, "configured" if state.plan.is_empty else "live")
+    if experiment is None or event.owners:
+        plan = state.plan.without(event.owners)
+        return PlannedRun(plan, settings.mode, None, "configured" if plan.is_empty else "live")
     assignment = _assigned(experiment, state, event, streams)
     plan = experiment.treatment if assignment.arm == TREATMENT else experiment.control
     return PlannedRun(plan, settings.mode, assignment, "watch" if assignment.phase == "watch" else "experiment")

@@ -315,7 +315,7 @@ class StoreWork:
                 teams = transaction.changed_teams(after)
                 needed = [state.experiment_id for state in teams if state.experiment_id is not None]
                 experiments = transaction.open_experiments(needed)
-            snapshot = known.updated(found.id, found.revision, teams, experiments)
+            snapshot = known.updated(found.id, found.revision, teams, experiments, paused=found.paused)
             self._memory.replace(snapshot)
             self._memory.streams.drop_all_but(snapshot.experiments)
             self._on_snapshot(snapshot)

@@ -14,6 +14,7 @@ from .._model.experiment import Experiment, TeamState
 from .._model.optimization import OptimizationPriority, OptimizationSuggestion, OptimizationType
 from .._model.plan import TeamPlan, TeamSpec
 from .._model.policy import METRICS, Policy, WatchPolicy
+from .._model.quantities import DEFAULT_ENVIRONMENT
 from .._model.run import CONTROL, Observation
 from .hookmanager import HookManager
 
@@ -40,14 +41,16 @@ TASK_RUNS: Final = 500
 
 
 def comparable(runs: Sequence[TeamRun], state: TeamState) -> list[TeamRun]:
-    """Return the latest runs of a team as it is now: same definition, live plan, not cancelled.
+    """Return the latest runs of a team as it is now: same definition, live plan, no knob of another owner.
+
+    Cancelled ones are left out.
 
     Args:
         runs: Its finished runs, newest first.
     """
     latest = []
     for run in runs:
-        if run.cancelled:
+        if run.cancelled or run.owners:
             continue
         if run.spec.fingerprint() != state.fingerprint:
             break
@@ -140,7 +143,9 @@ def new_experiment(
 
     claimed = suggestion.metadata.metric
     metric = claimed if claimed in METRICS else settings.experiment.metric
-    origin = f"{state.workflow}\n{state.team_id}\n{state.fingerprint}\n{treatment.id}\n{number}"
+    # The default environment has no name here, so that the tests of an earlier version come out the same.
+    where = "" if state.environment == DEFAULT_ENVIRONMENT else f"{state.environment}\n"
+    origin = f"{where}{state.workflow}\n{state.team_id}\n{state.fingerprint}\n{treatment.id}\n{number}"
     return Experiment(
         id=hashlib.sha256(f"{store_id}\n{origin}".encode()).hexdigest()[:12],
         workflow=state.workflow,
@@ -158,6 +163,7 @@ def new_experiment(
         created_at=now,
         code_version=version("victor-autotune-plugin"),
         task_effects=known_tasks(metric, runs),
+        environment=state.environment,
     )
 
 

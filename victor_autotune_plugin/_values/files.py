@@ -208,7 +208,7 @@ def _replacement(target: Path, *, private: bool) -> Iterator[BinaryIO]:
                 old, new = target.stat(), os.fstat(handle)
                 if (old.st_uid, old.st_gid) != (new.st_uid, new.st_gid):
                     os.fchown(handle, old.st_uid, old.st_gid)
-                os.fchmod(handle, stat.S_IMODE(old.st_mode))
+                Path(name).chmod(stat.S_IMODE(old.st_mode))
             file.flush()
             os.fsync(handle)
         Path(name).replace(target)
@@ -234,7 +234,7 @@ def _keep(path: Path) -> Path:
             continue
         try:
             with os.fdopen(handle, "wb") as file, path.open("rb") as old:
-                os.fchmod(handle, stat.S_IMODE(os.fstat(old.fileno()).st_mode))
+                copy.chmod(stat.S_IMODE(os.fstat(old.fileno()).st_mode))
                 shutil.copyfileobj(old, file)
                 file.flush()
                 os.fsync(handle)

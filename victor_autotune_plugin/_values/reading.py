@@ -14,6 +14,8 @@ from typing import BinaryIO, Final
 
 from .nodes import WrongValueError, bounded
 
+# Windows knows the first alone.
+_FLAGS: Final = os.O_RDONLY | sum(getattr(os, name, 0) for name in ("O_NONBLOCK", "O_NOCTTY", "O_CLOEXEC"))
 MOST_BYTES: Final = 1_000_000
 """Bytes of a file that is read whole: settings, workflows, configs."""
 
@@ -36,7 +38,7 @@ def open_file(path: Path, shown: str | None = None, instead: str = "Name a regul
     """
     _check_regular(path.stat().st_mode, shown or str(path), instead)
     # Without waiting, since the file may have become a pipe by now.
-    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    handle = os.open(path, _FLAGS)
     try:
         _check_regular(os.fstat(handle).st_mode, shown or str(path), instead)
         return os.fdopen(handle, "rb")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from attrs import define, evolve
 
 from .._model.experiment import TAKES_BACK, Change, TeamState
+from .._model.plan import ADHOC_WORKFLOW, TeamSpec, adhoc_team_id, adhoc_team_name
 from .._model.run import TeamRun
 from .archive import ArchiveError, ExperimentRecord, Item
 
@@ -47,6 +48,58 @@ class Imported:
     skipped: int = 0
 
 
+class EarlierNames:
+    """Names the ad-hoc teams of an archive of 0.1 as this version does, by their members.
+
+    What such an archive holds of a name belongs to the member set that ran last. Show it the whole archive with `note`
+    first.
+    """
+
+    def __init__(self) -> None:
+        self._newest: dict[str, tuple[float, str]] = {}
+        self._fingerprints: dict[str, str] = {}
+
+    def note(self, item: Item | None) -> None:
+        """See an item."""
+        if isinstance(item, TeamRun):
+            self._see(item.spec, item.started_at)
+        elif isinstance(item, TeamState) and item.spec is not None:
+            self._see(item.spec, -1.0)
+
+    def _see(self, spec: TeamSpec, at: float) -> None:
+        name = spec.team_id
+        if spec.workflow != ADHOC_WORKFLOW or adhoc_team_id(adhoc_team_name(name), spec.member_ids) == name:
+            return
+        if at > self._newest.get(name, (-2.0, ""))[0]:
+            self._newest[name] = at, adhoc_team_id(name, spec.member_ids)
+
+    def renamed(self, item: Item | None) -> Item | None:
+        """Return an item with its team's new name."""
+        if item is None:
+            return None
+        if isinstance(item, TeamRun):
+            return evolve(item, spec=self._spec(item.spec))
+        about = item.experiment if isinstance(item, ExperimentRecord) else item
+        if about.workflow != ADHOC_WORKFLOW or about.team_id not in self._newest:
+            return item
+        new_id = self._newest[about.team_id][1]
+        if isinstance(item, ExperimentRecord):
+            fingerprint = self._fingerprints.get(item.experiment.fingerprint, item.experiment.fingerprint)
+            return evolve(item, experiment=evolve(item.experiment, team_id=new_id, fingerprint=fingerprint))
+        if isinstance(item, TeamState):
+            spec = None if item.spec is None else self._spec(item.spec)
+            known = item.fingerprint and self._fingerprints.get(item.fingerprint, item.fingerprint)
+            return evolve(item, team_id=new_id, spec=spec, fingerprint=known)
+        return evolve(item, team_id=new_id)
+
+    def _spec(self, spec: TeamSpec) -> TeamSpec:
+        if spec.workflow != ADHOC_WORKFLOW or spec.team_id not in self._newest:
+            return spec
+        new = evolve(spec, team_id=self._newest[spec.team_id][1])
+        self._fingerprints[spec.fingerprint()] = new.fingerprint()
+        return new
+
+
 def write(store: Store, items: Iterable[Item | None]) -> Imported:
     """Put the items of an archive into a store. What is there already stays as it is.
 
@@ -83,17 +136,17 @@ class _Writer:
     def __init__(self, store: Store) -> None:
         self.done = Imported()
         self._store = store
-        self._known = {_identity(change): change.id for change in store.changes()}
+        self._known = {_identity(change): change.id for change in store.of(None).changes()}
         self._new_ids: dict[int | None, int | None] = {}
         self._batch: list[Item] = []
-        self._team: tuple[str, str] | None = None  # of the batch: a transaction is about one team
-        self._teams: set[tuple[str, str]] = set()
+        self._team: tuple[str, ...] | None = None  # of the batch: a transaction is about one team
+        self._teams: set[tuple[str, str, str]] = set()
 
     def add(self, item: Item) -> None:
         """Add an item; it is written with its batch."""
         if not isinstance(item, TeamRun):
             about = item.experiment if isinstance(item, ExperimentRecord) else item
-            team = about.workflow, about.team_id
+            team = about.environment, about.workflow, about.team_id
             if self._team not in (None, team):
                 self.flush()
             self._team = team
@@ -107,7 +160,7 @@ class _Writer:
             for item in self._batch:
                 if isinstance(item, TeamRun):
                     new = transaction.import_run(item)
-                    self._teams.add(item.spec.key)
+                    self._teams.add((item.environment, *item.spec.key))
                     self.done.runs += new
                     self.done.duplicate_runs += not new
                 elif isinstance(item, Change):
@@ -122,10 +175,10 @@ class _Writer:
     def finish(self) -> None:
         """Write the last batch, and number the runs, oldest first, whatever their order in the archive."""
         self.flush()
-        for workflow, team_id in sorted(self._teams):
+        for environment, workflow, team_id in sorted(self._teams):
             numbered = BATCH
             while numbered == BATCH:
-                with self._store.transaction() as transaction:
+                with self._store.of(environment).transaction() as transaction:
                     numbered = transaction.number_runs(workflow, team_id, BATCH)
 
     def _change(self, transaction: Transaction, change: Change) -> None:
@@ -139,7 +192,7 @@ class _Writer:
 
     def _experiment(self, transaction: Transaction, record: ExperimentRecord) -> None:
         experiment = record.experiment
-        state = transaction.team(experiment.workflow, experiment.team_id)
+        state = transaction.team(experiment.workflow, experiment.team_id, experiment.environment)
         if transaction.experiment(experiment.id) is not None:
             self.done.duplicate_experiments += 1
             return
@@ -161,7 +214,7 @@ class _Writer:
         self.done.experiments += 1
 
     def _state(self, transaction: Transaction, state: TeamState) -> None:
-        if transaction.team(*state.key).version:
+        if transaction.team(*state.key, state.environment).version:
             self.done.duplicate_teams += 1
             return
         opened = transaction.experiment(state.experiment_id) if state.experiment_id is not None else None
@@ -178,4 +231,7 @@ def _renumbered(change: Change, new_ids: Mapping[int | None, int | None]) -> Cha
 
 
 def _identity(change: Change) -> tuple[Any, ...]:
-    return (change.at, change.workflow, change.team_id, change.action, change.reason, change.experiment_id)
+    return (
+        *(change.at, change.environment, change.workflow, change.team_id),
+        *(change.action, change.reason, change.experiment_id),
+    )

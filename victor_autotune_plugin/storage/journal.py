@@ -9,7 +9,6 @@ lock, or lose it.
 
 from __future__ import annotations
 
-import fcntl
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -214,6 +213,8 @@ class Journal:
 
 
 def _to_disk(descriptor: int) -> None:
+    import fcntl
+
     full = getattr(fcntl, "F_FULLFSYNC", None)  # on macOS, fsync leaves it in the disk's own memory
     if full is None:
         os.fsync(descriptor)

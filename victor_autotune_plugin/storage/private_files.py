@@ -6,7 +6,6 @@ unpacks is readable by others, as a rule, so a file with any right for others is
 
 from __future__ import annotations
 
-import fcntl
 import os
 import stat
 from contextlib import suppress
@@ -15,7 +14,12 @@ from typing import Final
 
 from .location import create_folder
 
-_FLAGS: Final = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+try:
+    import fcntl
+except ImportError:  # Windows, where the plugin observes and keeps no such files
+    fcntl = None  # type: ignore[assignment]
+
+_FLAGS: Final = sum(getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC"))
 
 
 class NotPrivateError(OSError):

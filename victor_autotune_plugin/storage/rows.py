@@ -225,6 +225,8 @@ def start_values(start: RunStart, planned: PlannedRun, process_id: str) -> Value
         "position": None if assigned is None else assigned.index,
         "stream": None if assigned is None else assigned.stream,
         "process": process_id,
+        "environment": start.environment,
+        "owners": _owners({**start.owners, **planned.owners}),
     }
 
 
@@ -268,10 +270,16 @@ def run_values(run: TeamRun, process_id: str | None) -> Values:
         "members": encode(to_builtins(run.members)),
         "tokens": encode(to_builtins(run.tokens)),
         "tool_calls": run.tool_calls,
+        "environment": run.environment,
+        "owners": _owners(run.owners),
     }
 
 
-def unknown_run_values(run_id: str, workflow: str, team_id: str) -> Values:
+def _owners(owners: Mapping[str, str]) -> str | None:
+    return encode(dict(owners)) if owners else None
+
+
+def unknown_run_values(run_id: str, workflow: str, team_id: str, environment: str) -> Values:
     """Return the columns that can't be null of a run that is known by its observation alone."""
     return {
         "run_id": run_id,
@@ -283,6 +291,7 @@ def unknown_run_values(run_id: str, workflow: str, team_id: str) -> Values:
         "entry": "",
         "mode": "",
         "plan_asked": "",
+        "environment": environment,
     }
 
 
@@ -314,6 +323,8 @@ def team_run(row: Any) -> TeamRun:
         status=row.status,
         stream=row.stream,
         number=row.number,
+        environment=row.environment,
+        owners=decode(row.owners) if row.owners else {},
     )
 
 

@@ -48,6 +48,7 @@ class SavedSnapshot:
         taken_at: Unix time at which the store was read, seconds.
         teams: States of the teams, without their specs.
         experiments: The open experiments.
+        paused: Whether all tuning is paused.
     """
 
     store_id: str
@@ -55,6 +56,7 @@ class SavedSnapshot:
     taken_at: float
     teams: tuple[TeamState, ...]
     experiments: tuple[Experiment, ...]
+    paused: bool = False
 
 
 def _no_pause() -> None:
@@ -79,6 +81,7 @@ class SnapshotFile:
         teams: Sequence[TeamState],
         experiments: Sequence[Experiment],
         *,
+        paused: bool = False,
         pause: Callable[[], None] = _no_pause,
     ) -> None:
         """Replace the file; a reader sees the old one or the new one.
@@ -89,6 +92,7 @@ class SnapshotFile:
             taken_at: Unix time at which the store was read, seconds.
             teams: States of the teams; their specs are left out.
             experiments: The open experiments.
+            paused: Whether all tuning is paused.
             pause: Called between two teams or experiments, so that a thread can let others run.
 
         Raises:
@@ -101,7 +105,7 @@ class SnapshotFile:
         for experiment in experiments:
             experiment_texts.append(_encode(experiment))
             pause()
-        head = _encode({"store_id": store_id, "revision": revision, "taken_at": taken_at})
+        head = _encode({"store_id": store_id, "revision": revision, "taken_at": taken_at, "paused": paused})
         lists = f'"teams":[{",".join(team_texts)}],"experiments":[{",".join(experiment_texts)}]'
         body = f"{head[:-1]},{lists}}}".encode()
         unfinished = self.path.with_name(f"{FILE_NAME}.{os.urandom(4).hex()}{_UNFINISHED}")

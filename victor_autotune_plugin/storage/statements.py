@@ -26,9 +26,9 @@ from sqlalchemy import (
 )
 
 from .session import Statement
-from .tables import change, experiment, fault, lease, process, run, store_row, stream, team
+from .tables import TEAM, change, experiment, fault, lease, process, run, store_row, stream, team
 
-_IDENTITY_OF_RUN: Final = {"run_id", "workflow", "team_id", "started_at", "process"}
+_IDENTITY_OF_RUN: Final = {"run_id", *TEAM, "started_at", "process"}
 """What never changes of a run. To set it again all the same would write two indexes again."""
 
 _GIVEN_BY_STORE: Final = {"observed", "number", "grade_until"}
@@ -56,7 +56,7 @@ PROGRESS: Final = ("status", "decided_at", "promoted_at", "ended_at", "verdict",
 
 
 START_COLUMNS: Final = (
-    *("run_id", "workflow", "team_id", "status", "started_at", "spec", "entry", "parent_id", "task_key", "mode"),
+    *("run_id", *TEAM, "status", "started_at", "spec", "entry", "parent_id", "task_key", "mode", "owners"),
     *("plan_asked", "experiment_id", "arm", "phase", "position", "stream", "process"),
 )
 """The columns of a run that are known when it starts."""
@@ -89,25 +89,24 @@ class Statements:
             return Statement(statement, dialect, (name for name in _names(table) if name not in without))
 
         # `for update` locks rows; SQLite, whose transactions hold the only write lock, has no such clause.
-        self.team = Statement(select(team).where(_is(team, "workflow", "team_id")).with_for_update(), dialect)
-        self.read_team = Statement(select(team).where(_is(team, "workflow", "team_id")), dialect)
+        self.team = Statement(select(team).where(_is(team, *TEAM)).with_for_update(), dialect)
+        self.read_team = Statement(select(team).where(_is(team, *TEAM)), dialect)
         self.insert_team = to(team, insert(team).on_conflict_do_nothing())
-        self.update_team = to(team, update(team).where(_is(team, "workflow", "team_id", "version")), "revision")
+        self.update_team = to(team, update(team).where(_is(team, *TEAM, "version")), "revision")
         self.count_revision = Statement(update(store_row).values(revision=store_row.c.revision + 1), dialect)
+        self.pause_all = Statement(update(store_row).where(_is(store_row, "paused")), dialect, ["paused"])
         self.revision = Statement(select(store_row.c.revision), dialect)
-        self.set_revision = Statement(update(team).where(_is(team, "workflow", "team_id")), dialect, ["revision"])
+        self.set_revision = Statement(update(team).where(_is(team, *TEAM)), dialect, ["revision"])
         self.changed_teams = Statement(
             select(team)
-            .where(team.c.revision > bindparam("after"), team.c.version > 0)
+            .where(_is(team, "environment"), team.c.revision > bindparam("after"), team.c.version > 0)
             .order_by(team.c.revision, team.c.workflow, team.c.team_id),
             dialect,
         )
 
         self.experiment = Statement(select(experiment).where(_is(experiment, "id")), dialect)
         self.experiments_of = Statement(
-            select(experiment)
-            .where(_is(experiment, "workflow", "team_id"))
-            .order_by(experiment.c.created_at, experiment.c.id),
+            select(experiment).where(_is(experiment, *TEAM)).order_by(experiment.c.created_at, experiment.c.id),
             dialect,
         )
         self.insert_experiment = to(experiment, insert(experiment))
@@ -151,14 +150,14 @@ class Statements:
         )
         self.runs_of = Statement(
             select(run)
-            .where(_is(run, "workflow", "team_id"), run.c.number <= bindparam("up_to"))
+            .where(_is(run, *TEAM), run.c.number <= bindparam("up_to"))
             .order_by(run.c.number.desc())
             .limit(bindparam("most")),
             dialect,
         )
         self.runs_after = Statement(
             select(run)
-            .where(_is(run, "workflow", "team_id"), run.c.number > bindparam("after"))
+            .where(_is(run, *TEAM), run.c.number > bindparam("after"))
             .order_by(run.c.number)
             .limit(bindparam("most")),
             dialect,
@@ -191,7 +190,7 @@ class Statements:
             dialect,
         )
 
-        history = _is(change, "workflow", "team_id")
+        history = _is(change, *TEAM)
         self.insert_change = to(change, insert(change).inline(), "id")
         self.last_change = Statement(select(func.max(change.c.id).label("last")).where(history), dialect)
         self.changes = Statement(select(change).where(history).order_by(change.c.id), dialect)
@@ -279,11 +278,11 @@ class Statements:
         )
 
     def _add_judging(self, dialect: Dialect, insert: Any, now: Any) -> None:
-        team_of_lease = _is(lease, "workflow", "team_id")
+        team_of_lease = _is(lease, *TEAM)
         take = insert(lease).values(expires_at=now + bindparam("seconds", type_=Double))
         self.take_lease = Statement(
             take.on_conflict_do_update(
-                index_elements=[lease.c.workflow, lease.c.team_id],
+                index_elements=[lease.c[name] for name in TEAM],
                 set_={
                     "holder": take.excluded.holder,
                     "fence": case((lease.c.holder == take.excluded.holder, lease.c.fence), else_=lease.c.fence + 1),
@@ -296,7 +295,7 @@ class Statements:
                 ),
             ),
             dialect,
-            ["workflow", "team_id", "holder", "fence", "judged"],
+            [*TEAM, "holder", "fence", "judged"],
         )
         self.insert_lease = Statement(insert(lease).on_conflict_do_nothing(), dialect, _names(lease))
         self.lease = Statement(select(lease).where(team_of_lease).with_for_update(), dialect)
@@ -306,7 +305,7 @@ class Statements:
         )
 
         untaken = and_(
-            _is(run, "workflow", "team_id"),
+            _is(run, *TEAM),
             run.c.status == _FINISHED,
             run.c.number.is_(None),
             or_(run.c.grade_until.is_(None), run.c.grade_until <= now),
@@ -319,9 +318,7 @@ class Statements:
             dialect,
         )
         self.has_untaken = Statement(select(run.c.run_id).where(untaken).limit(1), dialect)
-        self.last_number = Statement(
-            select(func.max(run.c.number).label("last")).where(_is(run, "workflow", "team_id")), dialect
-        )
+        self.last_number = Statement(select(func.max(run.c.number).label("last")).where(_is(run, *TEAM)), dialect)
         self.last_order = Statement(
             select(func.max(run.c.observed).label("last")).where(
                 _is(run, "experiment_id"), run.c.observed.is_not(None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import time
 import uuid
@@ -11,10 +12,11 @@ from types import TracebackType
 from typing import Any, Final, Self, get_args
 
 from attrs import frozen
-from sqlalchemy import Select, Table, func, select, tuple_
+from sqlalchemy import Select, Table, func, select, tuple_, union
 
 from .._model.experiment import Change, Experiment, ExperimentStatus, Phase, TeamState
 from .._model.process import ProcessId
+from .._model.quantities import DEFAULT_ENVIRONMENT
 from .._model.run import Observation, RunStatus, TeamRun
 from ..errors import StoreError
 from ..failsafe import Fault
@@ -23,7 +25,7 @@ from .in_memory import MemoryConnections
 from .location import target_of
 from .migrate import ensure_schema
 from .rows import change_of, experiment_of, fault_of, observation_of, team_run, team_state
-from .tables import OBSERVED, change, experiment, fault, run, store_row, team
+from .tables import OBSERVED, TEAM, change, experiment, fault, run, store_row, team
 from .transaction import Transaction
 
 _PAGE: Final = 500
@@ -36,10 +38,12 @@ class StoreIdentity:
     Attributes:
         id: Unique id (UUID4 hex).
         revision: Counts how often the state of any team was saved.
+        paused: Whether all tuning is paused.
     """
 
     id: str
     revision: int
+    paused: bool = False
 
 
 class Store:
@@ -110,6 +114,7 @@ class Store:
         busy_timeout_seconds: How long to wait for a lock, in seconds. It blocks the thread.
         deadline_seconds: How long a server may take for an answer, in seconds; the client itself keeps it.
         look_only: Whether to open what is there to read, and neither create nor migrate it.
+        environment: Environment whose teams it is about; None to read those of all, and to write to the default one.
         process: The process that it belongs to; None for a new identity of this one.
 
     Raises:
@@ -123,15 +128,17 @@ class Store:
         busy_timeout_seconds: float = 0.2,
         deadline_seconds: float = 5.0,
         look_only: bool = False,
+        environment: str | None = None,
         process: ProcessId | None = None,
     ) -> None:
         connections = Connections(
             target_of(url), busy_timeout_seconds, ensure_schema, deadline=deadline_seconds, look_only=look_only
         )
-        self._begin_with(connections, process)
+        self._begin_with(connections, process, environment)
 
-    def _begin_with(self, connections: Connections, process: ProcessId | None) -> None:
+    def _begin_with(self, connections: Connections, process: ProcessId | None, environment: str | None) -> None:
         self.url = connections.target.shown
+        self.environment = environment
         self._connections = connections
         self._process = process
         self._process_pid = os.getpid()
@@ -145,6 +152,7 @@ class Store:
         busy_timeout_seconds: float = 0.2,
         deadline_seconds: float = 5.0,
         look_only: bool = False,
+        environment: str | None = None,
         process: ProcessId | None = None,
     ) -> Self:
         """Return a store that is ready: created where it is missing, and migrated to this version's schema.
@@ -156,6 +164,7 @@ class Store:
             busy_timeout_seconds: As for the class.
             deadline_seconds: As for the class.
             look_only: As for the class.
+            environment: As for the class.
             process: As for the class.
 
         Raises:
@@ -167,6 +176,7 @@ class Store:
             busy_timeout_seconds=busy_timeout_seconds,
             deadline_seconds=deadline_seconds,
             look_only=look_only,
+            environment=environment,
             process=process,
         )
         store._connections.session()
@@ -184,9 +194,15 @@ class Store:
             store_id: Its id; None for a new one.
         """
         store = cls.__new__(cls)
-        store._begin_with(MemoryConnections(clock, store_id or uuid.uuid4().hex), process)
+        store._begin_with(MemoryConnections(clock, store_id or uuid.uuid4().hex), process, None)
         store._connections.session()
         return store
+
+    def of(self, environment: str | None) -> Self:
+        """Return the same store, over the same connections, for another environment; None for all."""
+        other = copy.copy(self)
+        other.environment = environment
+        return other
 
     @property
     def process(self) -> ProcessId:
@@ -200,7 +216,7 @@ class Store:
         rows = self._connections.execute(select(store_row))
         if not rows:
             raise StoreError("the store has lost its identity", where=self.url, hint="Restore it from a backup.")
-        return StoreIdentity(rows[0].id, rows[0].revision)
+        return StoreIdentity(rows[0].id, rows[0].revision, bool(rows[0].paused))
 
     @contextmanager
     def transaction(self) -> Iterator[Transaction]:
@@ -234,7 +250,15 @@ class Store:
         try:
             is_known = self._introduced == process.id
             backend = connections.target.backend
-            transaction = Transaction(session, connections.statements, backend, process, is_known, reads)
+            transaction = Transaction(
+                session,
+                connections.statements,
+                backend,
+                self.environment or DEFAULT_ENVIRONMENT,
+                process,
+                is_known,
+                reads,
+            )
             yield transaction
             transaction.complete()
             session.commit()
@@ -262,7 +286,7 @@ class Store:
             status: Only with this status.
             limit: At most so many; None for all.
         """
-        query = _only(run, workflow, team_id).order_by(run.c.started_at.desc(), run.c.run_id.desc())
+        query = self._only(run, workflow, team_id).order_by(run.c.started_at.desc(), run.c.run_id.desc())
         query = query.where(run.c.status != OBSERVED if status is None else run.c.status == status)
         left = limit
         last: Any = None
@@ -290,13 +314,18 @@ class Store:
         return team_run(rows[0]) if rows else None
 
     def team(self, workflow: str, team_id: str) -> TeamState | None:
-        """Return the state of a team, or None when it was never saved."""
-        rows = self._connections.execute(_only(team, workflow, team_id).where(team.c.version > 0))
+        """Return the state of a team, or None when it was never saved.
+
+        Of a team that runs in several environments it is the one that was saved last.
+        """
+        rows = self._connections.execute(
+            self._only(team, workflow, team_id).where(team.c.version > 0).order_by(team.c.revision.desc())
+        )
         return team_state(rows[0]) if rows else None
 
     def teams(self) -> list[TeamState]:
         """Return the states of all teams that were saved, by workflow and team id."""
-        query = select(team).where(team.c.version > 0).order_by(team.c.workflow, team.c.team_id)
+        query = self._only(team).where(team.c.version > 0).order_by(team.c.workflow, team.c.team_id)
         return [team_state(row) for row in self._connections.execute(query)]
 
     def experiment(self, experiment_id: str) -> Experiment | None:
@@ -314,14 +343,16 @@ class Store:
             team_id: Only of teams with this id.
             status: Only with this status.
         """
-        query = _only(experiment, workflow, team_id).order_by(experiment.c.created_at.desc(), experiment.c.id.desc())
+        query = self._only(experiment, workflow, team_id).order_by(
+            experiment.c.created_at.desc(), experiment.c.id.desc()
+        )
         if status is not None:
             query = query.where(experiment.c.status == status)
         return [experiment_of(row) for row in self._connections.execute(query)]
 
     def changes(self, workflow: str | None = None, team_id: str | None = None) -> list[Change]:
         """Return the history, oldest first, so that index -1 is the latest; the arguments are those of `runs`."""
-        query = _only(change, workflow, team_id).order_by(change.c.id)
+        query = self._only(change, workflow, team_id).order_by(change.c.id)
         return [change_of(row) for row in self._connections.execute(query)]
 
     def observations(self, experiment_id: str, phase: Phase, *, up_to: int | None = None) -> list[Observation]:
@@ -359,12 +390,35 @@ class Store:
         tables = {"changes": change, "faults": fault}
         return counts | {name: self._count(select(func.count()).select_from(table)) for name, table in tables.items()}
 
+    def _only(self, table: Table, workflow: str | None = None, team_id: str | None = None) -> Select[Any]:
+        """Return the query for the rows of the environment, of a workflow, and of a team; None for all."""
+        query = select(table)
+        for name, value in zip(TEAM, (self.environment, workflow, team_id), strict=True):
+            if value is not None:
+                query = query.where(table.c[name] == value)
+        return query
+
     def _count(self, query: Select[Any]) -> int:
         return int(self._connections.execute(query)[0][0])
 
     def _by_status(self, table: Table) -> dict[str, int]:
         query = select(table.c.status, func.count().label("number")).group_by(table.c.status)
         return {row.status: int(row.number) for row in self._connections.execute(query)}
+
+    def environments(self) -> dict[str, int]:
+        """Return how many teams each environment has that any run or state is of, by name."""
+        seen = union(select(*(run.c[name] for name in TEAM)), select(*(team.c[name] for name in TEAM)))
+        named = seen.subquery()
+        query = select(named.c.environment, func.count().label("number")).group_by(named.c.environment)
+        return {row.environment: int(row.number) for row in self._connections.execute(query.order_by("environment"))}
+
+    def last_seen(self) -> dict[tuple[str, str], float]:
+        """Return when each team ran last, Unix seconds, by workflow and team id."""
+        query = self._only(run).with_only_columns(
+            run.c.workflow, run.c.team_id, func.max(run.c.started_at).label("last")
+        )
+        rows = self._connections.execute(query.group_by(run.c.workflow, run.c.team_id))
+        return {(row.workflow, row.team_id): row.last for row in rows}
 
     # --- the end
 
@@ -384,12 +438,3 @@ class Store:
     ) -> None:
         """Close it."""
         self.close()
-
-
-def _only(table: Table, workflow: str | None, team_id: str | None) -> Select[Any]:
-    query = select(table)
-    if workflow is not None:
-        query = query.where(table.c.workflow == workflow)
-    if team_id is not None:
-        query = query.where(table.c.team_id == team_id)
-    return query

@@ -26,13 +26,18 @@ from sqlalchemy import (
     text,
 )
 
-HEAD: Final = "0004"
+from .._model.quantities import DEFAULT_ENVIRONMENT
+
+HEAD: Final = "0005"
 """Revision of the newest migration. Revisions are numbers, so a greater one is a newer one."""
 
 VERSION_TABLE: Final = "autotune_alembic_version"
 """Where Alembic keeps the revision of a database."""
 
 metadata: Final = MetaData()
+
+TEAM: Final = ("environment", "workflow", "team_id")
+"""The columns that name a team."""
 
 
 def _text(name: str, *, optional: bool = False) -> Column[str]:
@@ -55,19 +60,25 @@ def _flag(name: str) -> Column[bool]:
     return Column(name, Boolean, nullable=False)
 
 
+def _environment() -> Column[str]:
+    return Column("environment", Text, nullable=False, server_default=text(f"'{DEFAULT_ENVIRONMENT}'"))
+
+
 store_row: Final = Table(
     "autotune_store",
     metadata,
     _text("id"),
     _count("revision"),
+    Column("paused", Boolean, nullable=False, server_default=false()),
     PrimaryKeyConstraint("id", name="pk_autotune_store"),
 )
-"""One row: which store this is, and how often the state of any team was saved."""
+"""One row: which store this is, how often the state of any team was saved, and whether all tuning is paused."""
 
 
 team: Final = Table(
     "autotune_team",
     metadata,
+    _environment(),
     _text("workflow"),
     _text("team_id"),
     _integer("version"),
@@ -79,8 +90,8 @@ team: Final = Table(
     _number("updated_at"),
     _count("revision", start="0"),
     Column("wants_control", Boolean, nullable=False, server_default=false()),
-    PrimaryKeyConstraint("workflow", "team_id", name="pk_autotune_team"),
-    Index("ix_autotune_team_revision", "revision"),
+    PrimaryKeyConstraint("environment", "workflow", "team_id", name="pk_autotune_team"),
+    Index("ix_autotune_team_revision", "environment", "revision"),
     sqlite_with_rowid=False,
 )
 """One row a team: the state that its next run starts from."""
@@ -109,6 +120,7 @@ experiment: Final = Table(
     _text("watch_verdict", optional=True),
     _text("code_version"),
     _text("task_effects", optional=True),
+    _environment(),
     PrimaryKeyConstraint("id", name="pk_autotune_experiment"),
     Index("ix_autotune_experiment_team", "workflow", "team_id", "created_at", "id"),
 )
@@ -147,6 +159,8 @@ run: Final = Table(
     _text("stream", optional=True),
     _count("number", optional=True),
     _number("grade_until", optional=True),
+    _environment(),
+    _text("owners", optional=True),
     PrimaryKeyConstraint("run_id", name="pk_autotune_run"),
     Index("ix_autotune_run_started", "started_at", "run_id"),
     Index("ix_autotune_run_team", "workflow", "team_id", "started_at", "run_id"),
@@ -156,7 +170,7 @@ run: Final = Table(
         sqlite_where=text("status = 'running'"),
         postgresql_where=text("status = 'running'"),
     ),
-    Index("ix_autotune_run_number", "workflow", "team_id", "number", unique=True),
+    Index("ix_autotune_run_number", "environment", "workflow", "team_id", "number", unique=True),
     Index(
         "ix_autotune_run_untaken",
         *("workflow", "team_id", "started_at", "run_id"),
@@ -212,13 +226,14 @@ stream: Final = Table(
 lease: Final = Table(
     "autotune_lease",
     metadata,
+    _environment(),
     _text("workflow"),
     _text("team_id"),
     _text("holder"),
     _count("fence"),
     _number("expires_at"),
     _count("judged", start="0"),
-    PrimaryKeyConstraint("workflow", "team_id", name="pk_autotune_lease"),
+    PrimaryKeyConstraint("environment", "workflow", "team_id", name="pk_autotune_lease"),
 )
 """Who judges a team, until when by the database's clock. `fence` counts the holders, `judged` is the number of the last
 run that was judged."""
@@ -239,6 +254,7 @@ change: Final = Table(
     _text("rollback_plan", optional=True),
     _number("improvement_percent", optional=True),
     _text("evidence"),
+    _environment(),
     PrimaryKeyConstraint("id", name="pk_autotune_change"),
     Index("ix_autotune_change_team", "workflow", "team_id", "id"),
 )

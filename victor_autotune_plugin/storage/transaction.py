@@ -66,6 +66,7 @@ class Transaction:
         session: The session, with its transaction open.
         statements: What it runs.
         backend: `sqlite` or `postgresql`.
+        environment: Environment of the teams that it is about.
         process: The process that it belongs to.
         is_introduced: Whether the store knows that process.
         reads: Whether it only reads, and so locks nothing.
@@ -79,6 +80,7 @@ class Transaction:
         session: Session,
         statements: Statements,
         backend: str,
+        environment: str,
         process: ProcessId,
         is_introduced: bool,
         reads: bool = False,
@@ -89,19 +91,26 @@ class Transaction:
         self._sql = statements
         self._reads = reads
         self._locks_rows = backend == "postgresql" and not reads
+        self._environment = environment
         self._process = process
         self._next_indexes: dict[tuple[str, str, str], int] = {}
 
     # --- teams and experiments
 
-    def team(self, workflow: str, team_id: str) -> TeamState:
-        """Return the state of a team and lock the team; version 0 and empty when it was never saved."""
-        key = {"of_workflow": workflow, "of_team_id": team_id}
+    def team(self, workflow: str, team_id: str, environment: str | None = None) -> TeamState:
+        """Return the state of a team and lock the team; version 0 and empty when it was never saved.
+
+        Args:
+            workflow: Workflow name.
+            team_id: Team step id.
+            environment: Its environment; None for the transaction's.
+        """
+        key = self._of(workflow, team_id, environment)
         rows = self._query(self._sql.read_team if self._reads else self._sql.team, key)
         if not rows and self._locks_rows:
-            self._make_lockable(workflow, team_id)
+            self._make_lockable(key["of_environment"], workflow, team_id)
             rows = self._query(self._sql.team, key)
-        return remembered_team(rows[0]) if rows else TeamState(workflow, team_id)
+        return remembered_team(rows[0]) if rows else TeamState(workflow, team_id, environment=key["of_environment"])
 
     def save_team(self, state: TeamState) -> TeamState:
         """Write the state of a team and return it with its new version and revision.
@@ -110,7 +119,7 @@ class Transaction:
             StaleStateError: It is of another version than the stored one.
         """
         values = team_values(state)
-        of = {"of_workflow": state.workflow, "of_team_id": state.team_id, "of_version": state.version}
+        of = {**self._of(*state.key, state.environment), "of_version": state.version}
         written = self._write(self._sql.update_team, {**values, **of})
         if not written and state.version == 0:
             written = self._write(self._sql.insert_team, {**values, "revision": 0})
@@ -126,9 +135,21 @@ class Transaction:
         self._write(self._sql.set_revision, {**of, "revision": revision})
         return evolve(state, version=state.version + 1, revision=revision)
 
+    def pause_all(self, paused: bool) -> bool:
+        """Pause all tuning, of every environment, or let it go on; return whether that changes anything."""
+        if not self._write(self._sql.pause_all, {"paused": paused, "of_paused": not paused}):
+            return False
+        self._write(self._sql.count_revision, {})
+        return True
+
     def changed_teams(self, after_revision: int) -> list[TeamState]:
         """Return the teams that were saved after a revision of the store, by revision."""
-        return [team_state(row) for row in self._query(self._sql.changed_teams, {"after": after_revision})]
+        return [
+            team_state(row)
+            for row in self._query(
+                self._sql.changed_teams, {"of_environment": self._environment, "after": after_revision}
+            )
+        ]
 
     def experiment(self, experiment_id: str) -> Experiment | None:
         """Return an experiment, or None when there is none of this id."""
@@ -142,7 +163,7 @@ class Transaction:
 
     def experiments_of(self, workflow: str, team_id: str) -> list[Experiment]:
         """Return the experiments of a team, oldest first."""
-        of = {"of_workflow": workflow, "of_team_id": team_id}
+        of = self._of(workflow, team_id)
         return [experiment_of(row) for row in self._query(self._sql.experiments_of, of)]
 
     def save_experiment(self, experiment: Experiment) -> None:
@@ -152,7 +173,7 @@ class Transaction:
             StaleStateError: Its status can't follow the stored one, or it ended and differs.
             StoreError: Something differs that its decision is replayed from.
         """
-        self._lock_team(experiment.workflow, experiment.team_id)
+        self._lock_team(experiment.workflow, experiment.team_id, experiment.environment)
         values = experiment_values(experiment)
         rows = self._query(self._sql.experiment, {"of_id": experiment.id})
         if not rows:
@@ -224,13 +245,13 @@ class Transaction:
 
     def runs_of(self, workflow: str, team_id: str, limit: int, up_to: int | None = None) -> list[TeamRun]:
         """Return the numbered runs of a team, newest first, at most `limit`, none after the number `up_to`."""
-        of = {"of_workflow": workflow, "of_team_id": team_id, "most": limit}
+        of = {**self._of(workflow, team_id), "most": limit}
         rows = self._query(self._sql.runs_of, {**of, "up_to": _NO_END if up_to is None else up_to})
         return [remembered_run(row) for row in rows]
 
     def runs_after(self, workflow: str, team_id: str, number: int, limit: int) -> list[TeamRun]:
         """Return the runs of a team that follow a number, by number, at most `limit`."""
-        of = {"of_workflow": workflow, "of_team_id": team_id, "after": number, "most": limit}
+        of = {**self._of(workflow, team_id), "after": number, "most": limit}
         return [remembered_run(row) for row in self._query(self._sql.runs_after, of)]
 
     # --- streams of arms
@@ -317,7 +338,7 @@ class Transaction:
             holder: Who takes it.
             seconds: For how long, by the database's clock.
         """
-        new = {"workflow": workflow, "team_id": team_id, "holder": holder, "fence": 1, "judged": 0}
+        new = {**self._named(workflow, team_id), "holder": holder, "fence": 1, "judged": 0}
         if not self._write(self._sql.take_lease, {**new, "seconds": seconds}):
             return None
         row = self._lease(workflow, team_id)
@@ -338,11 +359,11 @@ class Transaction:
 
     def save_judged(self, workflow: str, team_id: str, number: int) -> None:
         """Write the number of the last run that was judged."""
-        self._write(self._sql.save_judged, {"of_workflow": workflow, "of_team_id": team_id, "judged": number})
+        self._write(self._sql.save_judged, {**self._of(workflow, team_id), "judged": number})
 
     def give_back_lease(self, workflow: str, team_id: str, holder: str, fence: int) -> None:
         """Let another take the lease at once; nothing when it is not held any more."""
-        of = {"of_workflow": workflow, "of_team_id": team_id, "of_holder": holder, "of_fence": fence}
+        of = {**self._of(workflow, team_id), "of_holder": holder, "of_fence": fence}
         self._write(self._sql.give_back_lease, {**of, "holder": "", "expires_at": 0.0})
 
     def number_runs(self, workflow: str, team_id: str, most: int) -> int:
@@ -358,8 +379,8 @@ class Transaction:
         Returns:
             How many got a number.
         """
-        of = {"of_workflow": workflow, "of_team_id": team_id}
-        self._write(self._sql.insert_lease, {**_NOBODY, "workflow": workflow, "team_id": team_id})
+        of = self._of(workflow, team_id)
+        self._write(self._sql.insert_lease, {**_NOBODY, **self._named(workflow, team_id)})
         last = self._lease(workflow, team_id).judged  # locks it: numbers are given by one at a time
         rows = self._query(self._sql.untaken, {**of, "most": most})
         if not rows:
@@ -377,7 +398,7 @@ class Transaction:
     def untaken(self, keys: Iterable[TeamKey]) -> list[TeamKey]:
         """Return those of some teams that have runs to be numbered."""
         found = self._sql.has_untaken
-        return [key for key in keys if self._query(found, {"of_workflow": key[0], "of_team_id": key[1]})]
+        return [key for key in keys if self._query(found, self._of(*key))]
 
     def observations(
         self, experiment_id: str, phase: Phase, after_order: int = 0, up_to: int | None = None
@@ -390,9 +411,9 @@ class Transaction:
     def add_observation(self, experiment_id: str, phase: Phase, observation: Observation) -> None:
         """Append an observation of another store to an experiment; nothing when its run was observed before."""
         experiment = self.experiment(experiment_id)
-        team = ("", "")
+        team = ("", "", self._environment)
         if experiment is not None:
-            team = experiment.workflow, experiment.team_id
+            team = experiment.workflow, experiment.team_id, experiment.environment
             self._lock_team(*team)
         values = observation_values(experiment_id, phase, observation)
         of = {"of_experiment_id": experiment_id, "of_run_id": observation.run_id}
@@ -404,15 +425,15 @@ class Transaction:
 
     def add_change(self, change: Change) -> int:
         """Append to the history and return the entry's id; the id it carries is ignored."""
-        self._lock_team(change.workflow, change.team_id)
+        self._lock_team(change.workflow, change.team_id, change.environment)
         self._write(self._sql.insert_change, change_values(change))
-        of = {"of_workflow": change.workflow, "of_team_id": change.team_id}
+        of = self._of(change.workflow, change.team_id, change.environment)
         last: int = self._query(self._sql.last_change, of)[0].last
         return last
 
     def changes_of(self, workflow: str, team_id: str) -> list[Change]:
         """Return the history of a team, oldest first."""
-        of = {"of_workflow": workflow, "of_team_id": team_id}
+        of = self._of(workflow, team_id)
         return [change_of(row) for row in self._query(self._sql.changes, of)]
 
     def record_fault(self, where: str, error: BaseException | str, at: float, times: int = 1) -> None:
@@ -439,12 +460,18 @@ class Transaction:
             of = {"of_experiment_id": experiment_id, "of_phase": phase, "of_name": name}
             self._write(self._sql.move_stream, {**of, "index": index})
 
-    def _lock_team(self, workflow: str, team_id: str) -> None:
+    def _of(self, workflow: str, team_id: str, environment: str | None = None) -> dict[str, Any]:
+        return {f"of_{name}": value for name, value in self._named(workflow, team_id, environment).items()}
+
+    def _named(self, workflow: str, team_id: str, environment: str | None = None) -> dict[str, Any]:
+        return {"environment": environment or self._environment, "workflow": workflow, "team_id": team_id}
+
+    def _lock_team(self, workflow: str, team_id: str, environment: str) -> None:
         if self._locks_rows:
-            self.team(workflow, team_id)
+            self.team(workflow, team_id, environment)
 
     def _lease(self, workflow: str, team_id: str) -> Any:
-        rows = self._query(self._sql.lease, {"of_workflow": workflow, "of_team_id": team_id})
+        rows = self._query(self._sql.lease, self._of(workflow, team_id))
         return rows[0] if rows else None
 
     def _introduce(self) -> None:
@@ -452,7 +479,7 @@ class Transaction:
         if not self.is_introduced:
             self.beat()
 
-    def _make_lockable(self, workflow: str, team_id: str) -> None:
+    def _make_lockable(self, environment: str, workflow: str, team_id: str) -> None:
         """Give a team that was never saved a row to lock: version 0, which counts as never saved."""
-        values: dict[str, Any] = {**team_values(TeamState(workflow, team_id)), "version": 0}
+        values: dict[str, Any] = {**team_values(TeamState(workflow, team_id, environment=environment)), "version": 0}
         self._write(self._sql.insert_team, values)
