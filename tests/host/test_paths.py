@@ -170,7 +170,7 @@ async def test_each_path_makes_exactly_one_record(
 ) -> None:
     run, (workflow, team, entry) = PATHS[name]
     await run(orchestrator)
-    assert [(r.spec.workflow, r.spec.team_id, r.entry) for r in plugin.stored] == [(workflow, team, entry)]
+    assert [(r.spec.workflow, r.spec.name, r.entry) for r in plugin.stored] == [(workflow, team, entry)]
     record = plugin.run
     assert record == plugin.stored[0]
     assert record.success
@@ -214,7 +214,7 @@ async def test_a_team_inside_a_member_has_the_outer_run_as_parent(plugin: Plugin
     participant = TeamParticipant(member=lead, executor=run_inner_team)
     await UnifiedTeamCoordinator(orchestrator).execute_team_config(outer, members=[participant])
     inner_run, outer_run = plugin.runs
-    assert (inner_run.spec.team_id, outer_run.spec.team_id) == ("inner", "outer")
+    assert (inner_run.spec.name, outer_run.spec.name) == ("inner", "outer")
     assert inner_run.parent_id == outer_run.run_id
     assert outer_run.parent_id is None
     assert (inner_run.llm_calls, outer_run.llm_calls) == (1, 1)
@@ -224,7 +224,7 @@ async def test_a_team_inside_a_member_has_the_outer_run_as_parent(plugin: Plugin
 async def test_a_step_inside_a_workflow_names_only_its_own_team(plugin: Plugin, orchestrator: Any) -> None:
     await step_under_executor(orchestrator)
     await execute_team_config(orchestrator)
-    assert [(r.spec.workflow, r.spec.team_id) for r in plugin.runs] == [("my_flow", "my_step"), ("adhoc", "my team")]
+    assert [(r.spec.workflow, r.spec.name) for r in plugin.runs] == [("my_flow", "my_step"), ("adhoc", "my team")]
 
 
 async def test_many_teams_at_once_are_told_apart(plugin: Plugin, orchestrator: Any, scripted: ScriptedModel) -> None:
@@ -233,7 +233,7 @@ async def test_many_teams_at_once_are_told_apart(plugin: Plugin, orchestrator: A
     await asyncio.gather(
         *(run_team(orchestrator, make_team(*["researcher"] * n, name=f"team {i}")) for i, n in enumerate(sizes))
     )
-    runs = {run.spec.team_id: run for run in plugin.stored}
+    runs = {run.spec.name: run for run in plugin.stored}
     assert len(runs) == len(plugin.stored) == len(sizes)
     for i, size in enumerate(sizes):
         run = runs[f"team {i}"]
@@ -246,7 +246,7 @@ async def test_threads_and_event_loops_of_their_own_are_told_apart(plugin: Plugi
         in_thread(lambda: run_team(orchestrator, make_team("researcher", "planner", name=name)))
 
     await asyncio.gather(*(asyncio.to_thread(one, f"team {n}") for n in range(4)))
-    assert sorted(run.spec.team_id for run in plugin.stored) == [f"team {n}" for n in range(4)]
+    assert sorted(run.spec.name for run in plugin.stored) == [f"team {n}" for n in range(4)]
     assert {run.llm_calls for run in plugin.stored} == {2}
 
 

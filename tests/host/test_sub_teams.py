@@ -263,7 +263,7 @@ async def test_a_team_inside_a_member_of_a_group_is_a_child_run(
     class OnlyOuter:
         @hookimpl
         def before_team_run(self, event: RunStart) -> TeamPlan | None:
-            return TeamPlan(sub_teams=[["m0", "m1"], ["m2"]]) if event.spec.team_id == "outer" else None
+            return TeamPlan(sub_teams=[["m0", "m1"], ["m2"]]) if event.spec.name == "outer" else None
 
     scripted.script = Script(
         [Rule("second of its group", goal="code of m1", answer=scripts.SATISFIED_ANSWER), *scripts.meeting(2).rules]
@@ -273,9 +273,9 @@ async def test_a_team_inside_a_member_of_a_group_is_a_child_run(
     outer_members = [Outer(f"m{n}") for n in range(3)]
     await UnifiedTeamCoordinator(lightweight_mode=True).execute_team_config(config, members=outer_members)
     *inner, outer = plugin.runs
-    assert outer.spec.team_id == "outer"
+    assert outer.spec.name == "outer"
     assert outer.parent_id is None
-    assert {(run.spec.team_id, run.parent_id) for run in inner} == {(f"inside m{n}", outer.run_id) for n in range(3)}
+    assert {(run.spec.name, run.parent_id) for run in inner} == {(f"inside m{n}", outer.run_id) for n in range(3)}
     assert len(inner) == 3
     assert all(run.plan_asked.is_empty for run in inner)
     assert [m.llm_calls for m in outer.members] == [1, 1, 1]

@@ -72,6 +72,7 @@ class PerformanceAutotuner:
         database_url: str | None = None,
         workflow: str | None = None,
         max_risk: float | None = None,
+        environment: str | None = None,
     ) -> None:
         from .._tuning.runtime import Runtime, project_folder
 
@@ -87,6 +88,7 @@ class PerformanceAutotuner:
                 None if ab_test_threshold == DEFAULT_THRESHOLD else ab_test_threshold / 100
             ),
             "watch.enabled": None if enable_auto_rollback else False,
+            "environment": environment,
         }
         self._runtime: Runtime = Runtime(project_folder() if project is None else Path(project), overrides=overrides)
 

@@ -12,7 +12,7 @@ from attrs import evolve, field, frozen
 
 from .._model.experiment import TAKES_BACK, ChangeAction, TeamState
 from .._model.optimization import OptimizationResult, OptimizationSuggestion, current_config
-from .._model.plan import ADHOC_WORKFLOW, EMPTY_PLAN, TeamSpec
+from .._model.plan import ADHOC_WORKFLOW, EMPTY_PLAN, TeamSpec, is_called
 from .._tuning.manual import ManualChanges
 from .._tuning.suggestions import policy_of
 from .._values.nodes import WrongValueError
@@ -66,7 +66,7 @@ def known_team(runtime: Runtime, store: Store | None, team_id: str, workflow: st
         team_id.encode()
     except UnicodeEncodeError as error:
         raise AutotuneError(f"{team_id!a} is not a team name: it is not text") from error
-    states = [] if store is None else [one for one in store.teams() if one.team_id == team_id]
+    states = [] if store is None else [one for one in store.teams() if is_called(one.key, team_id)]
     found = [one for one in states if workflow in (None, one.workflow)]
     if len(found) > 1:
         names = ", ".join(repr(one.workflow) for one in found)
@@ -186,22 +186,36 @@ class Application:
         else:
             message = self._live_message(f"The live plan of team {self._team.state.team_id!r} is changed.")
         proven = None if trial is None else trial.improvement_percent
-        self._manual.apply(self._team.state.key, plan, reason, evidence=evidence, improvement_percent=proven)
+        change = self._manual.apply(
+            self._team.state.key,
+            plan,
+            reason,
+            evidence=evidence,
+            improvement_percent=proven,
+            watched=(self._suggestion, self._team.settings),
+        )
+        if change.experiment_id is not None:
+            message += " It is watched, and rolled back if it does harm."
         return self._result(True, status, trial, message=message)
 
     def start_test(self) -> OptimizationResult:
         """Start an A/B test on the team's next runs.
 
+        Where the team has an open test already, it is that one.
+
         Raises:
-            AutotuneError: If another one is open.
+            AutotuneError: If a watch is open.
         """
         evidence = {ROLLBACK_CONFIG: dict(self._target.config)}
-        change = self._manual.start_test(self._team.state.key, self._suggestion, self._team.settings, evidence)
+        opened = self._team.state.experiment_id
+        test = self._manual.start_test(self._team.state.key, self._suggestion, self._team.settings, evidence)
         mode = self._team.settings.mode
-        message = f"The test {change.experiment_id} has started; the team's next runs decide it."
+        message = f"The test {test.id} has started; the team's next runs decide it."
+        if test.id == opened:
+            message = f"The test {test.id} of this team is open: {test.description} The team's next runs decide it."
         if mode not in ("approve", "auto"):
             message = (
-                f"The test {change.experiment_id} waits: runs take part in tests in the modes approve and auto, and "
+                f"The test {test.id} waits: runs take part in tests in the modes approve and auto, and "
                 f"the settings say {mode}. The workflow's own metadata.autotune may say otherwise."
             )
         if self._target.file is not None:

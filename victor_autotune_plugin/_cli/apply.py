@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
@@ -114,6 +115,8 @@ class _Applier:
         self._dry_run = dry_run
         self._quiet = as_json
         self._knobs: set[str] = set()
+        changes_plan = not ab_test and not dry_run and asked.config is None
+        self._open_test = asked.open_test() if changes_plan else None
         self.results: list[OptimizationResult] = []
         self.left_out: list[dict[str, str]] = []
 
@@ -130,7 +133,15 @@ class _Applier:
                 self._leave_out(one, why)
 
     def ask(self, found: list[OptimizationSuggestion]) -> None:
-        """Ask about each of them."""
+        """Ask about each of them, and first about a test that applying one would end."""
+        test = self._open_test
+        if test is not None and found:
+            show.say(f"The test {test.id} of this team is open: {test.description} What you apply ends it.", "yellow")
+            if _ask("Go on? (y)es, (n)o [n]: ", {"y": "y", "yes": "y", "n": "n", "no": "n", "": "n"}) != "y":
+                for one in found:
+                    self._leave_out(one, "A test is open, and a person said to let it go on.")
+                return
+            self._open_test = None
         for number, one in enumerate(found, 1):
             self._show(number, one)
             why = self._obstacle(one)
@@ -158,6 +169,8 @@ class _Applier:
 
     def _obstacle(self, one: OptimizationSuggestion) -> str | None:
         """Return why a suggestion can't follow those that were applied, or None."""
+        if self._open_test is not None:
+            return f"The test {self._open_test.id} is open. To end it by applying this, use --interactive."
         if self._ab_test and not self._dry_run and any(result.success for result in self.results):
             return "One test at a time: it can follow once the first is decided."
         if self._knobs & _knobs(one):
@@ -189,20 +202,27 @@ class _Applier:
 
     def _answer(self, number: int, one: OptimizationSuggestion) -> str:
         """Ask until there is an answer; the end of the input means quit."""
-        console = show.err()
         while True:
-            console.print(f"Apply suggestion {number}? (y)es, (n)o, (v)iew, (q)uit [n]: ", end="")
-            line = sys.stdin.readline()
-            if not line:
-                console.print()
-                return "q"
-            answer = _ANSWERS.get(line.strip().lower())
-            if answer == "v":
-                _view(one)
-            elif answer is None:
-                console.print("Please answer y, n, v or q.")
-            else:
+            answer = _ask(f"Apply suggestion {number}? (y)es, (n)o, (v)iew, (q)uit [n]: ", _ANSWERS)
+            if answer != "v":
                 return answer
+            _view(one)
+
+
+def _ask(question: str, answers: Mapping[str, str]) -> str:
+    """Ask on the terminal until there is an answer; the end of the input means quit."""
+    console = show.err()
+    while True:
+        console.print(question, end="")
+        line = sys.stdin.readline()
+        if not line:
+            console.print()
+            return "q"
+        answer = answers.get(line.strip().lower())
+        if answer is not None:
+            return answer
+        letters = list(dict.fromkeys(answers.values()))
+        console.print(f"Please answer {', '.join(letters[:-1])} or {letters[-1]}.")
 
 
 def _knobs(one: OptimizationSuggestion) -> set[str]:

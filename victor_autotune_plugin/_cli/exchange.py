@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, Final, TextIO
 import typer
 from attrs import evolve
 
+from .._model.plan import is_called
 from ..errors import AutotuneError
 from . import rendering as show
 from .options import HERE, Json, Project, Team, TeamName, Workflow, chosen, environment
 from .progress import tracked
-from .project import is_called, opened
+from .project import opened
 from .status import team_facts, verdicts
 
 if TYPE_CHECKING:

@@ -107,7 +107,7 @@ def _print_experiment(found: Explanation) -> None:
         ("Change", experiment.description),
         ("Control", show.plan_text(experiment.control)),
         ("Treatment", show.plan_text(experiment.treatment)),
-        ("Test says", verdict["reason"]),
+        ("Test says", "nothing: a person applied it" if experiment.is_untested else verdict["reason"]),
         ("Runs", f"{runs['control']} control, {runs['treatment']} treatment"),
         (
             f"Effect on {show.TITLES[verdict['metric']]}",

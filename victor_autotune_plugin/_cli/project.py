@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from attrs import frozen
 
 from .._model.experiment import TeamState
-from .._model.plan import ADHOC_WORKFLOW, adhoc_team_name
+from .._model.plan import is_called
 from .._values.names import did_you_mean
 from ..errors import AutotuneError
 from . import rendering as show
@@ -117,11 +117,6 @@ class OpenProject:
         return AutotuneError(
             f"no team {team_id!r}{whose} was recorded", where="TEAM", hint=did_you_mean(team_id or "", teams, look)
         )
-
-
-def is_called(key: TeamKey, team_id: str | None) -> bool:
-    """Return whether a team has this id, or outside workflows this name; None is the id of every team."""
-    return team_id in (None, key[1]) or (key[0] == ADHOC_WORKFLOW and adhoc_team_name(key[1]) == team_id)
 
 
 @contextlib.contextmanager

@@ -124,6 +124,8 @@ class TeamFacts:
             return None
         if self.decided.status == "rolled_back":
             return "rolled back"
+        if self.decided.is_untested:
+            return "applied by hand"
         return "passed" if self.decided.status in ("watched", "settled") else self.decided.status
 
     def to_dict(self) -> dict[str, Any]:

@@ -23,12 +23,14 @@ from .options import (
     TeamName,
     Workflow,
     chosen,
+    environment,
 )
 from .project import from_file, from_store, opened
 
 if TYPE_CHECKING:
     from .._analysis.run_table import TeamKey
     from .._api.analyzer import PerformanceAnalyzer
+    from .._model.experiment import Experiment
     from .._model.optimization import OptimizationSuggestion
     from .._tuning.next_test import Advice
 
@@ -130,6 +132,7 @@ class Asked:
 
         names = None if strategies is None else [name.strip() for name in strategies.split(",") if name.strip()]
         self.config = config
+        self._project = project
         self._file = None
         if config is not None:
             from ..configfiles import read_team_config
@@ -148,6 +151,7 @@ class Asked:
             project=project,
             workflow=self.workflow or None,
             max_risk=max_risk,
+            environment=environment(),
         )
 
     @staticmethod
@@ -168,6 +172,16 @@ class Asked:
     def __exit__(self, *_: object) -> None:
         """Close the store."""
         self.autotuner.close()
+
+    def open_test(self) -> Experiment | None:
+        """Return the test of the team that is open, or None."""
+        with opened(self._project) as session:
+            store = session.store
+            state = None if store is None or not self.workflow else store.team(self.workflow, self.team_id)
+            if store is None or state is None or state.experiment_id is None:
+                return None
+            test = store.experiment(state.experiment_id)
+            return test if test is not None and test.status in ("draft", "running") else None
 
     def suggestions(self) -> list[OptimizationSuggestion]:
         """Return the suggestions, the best first."""

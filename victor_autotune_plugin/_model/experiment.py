@@ -7,6 +7,7 @@ from typing import Any, Final, Literal, TypeVar
 
 from attrs import field, frozen
 
+from .observation import Observation
 from .plan import EMPTY_PLAN, TeamPlan, TeamSpec
 from .policy import Policy, WatchPolicy
 from .quantities import DEFAULT_ENVIRONMENT, Arm, Count, Name, UnixTime
@@ -148,6 +149,8 @@ class Experiment(_Plain):
         task_effects: Log effect of each task key on the primary metric, from the runs before the test; empty when no
             task is known. The test takes it off, so the verdict is replayed from it, too.
         environment: Environment that its runs are from.
+        reference: Runs from before that its watch compares with: those of the replaced plan, where a person applied the
+            change without a test.
     """
 
     id: Name
@@ -172,11 +175,17 @@ class Experiment(_Plain):
     code_version: str = ""
     task_effects: Mapping[str, float] = field(factory=dict)
     environment: Name = DEFAULT_ENVIRONMENT
+    reference: tuple[Observation, ...] = ()
 
     @property
     def is_open(self) -> bool:
         """Whether runs take part in it: tested or watched."""
         return self.status in ("running", "watched")
+
+    @property
+    def is_untested(self) -> bool:
+        """Whether a person applied the change, so that it has a watch and no test."""
+        return self.promoted_at is not None and self.verdict is None
 
     @property
     def has_ended(self) -> bool:

@@ -49,6 +49,15 @@ def adhoc_team_name(team_id: str) -> str:
     return team_id if _MADE_FROM_MEMBERS.fullmatch(team_id) else _OF_MEMBERS.sub("", team_id)
 
 
+def is_called(key: tuple[str, str], name: str | None) -> bool:
+    """Return whether a team has this id, or outside workflows this name; None is the name of every team.
+
+    Args:
+        key: The team's workflow and id.
+    """
+    return name in (None, key[1]) or (key[0] == ADHOC_WORKFLOW and adhoc_team_name(key[1]) == name)
+
+
 def _members(ids: Iterable[str] | None) -> tuple[str, ...] | None:
     return None if ids is None else tuple(ids)
 
@@ -126,6 +135,11 @@ class TeamSpec:
     def member_ids(self) -> tuple[str, ...]:
         """Ids of the members, in order."""
         return tuple(member.id for member in self.members)
+
+    @property
+    def name(self) -> str:
+        """The team's own name: its id, outside workflows without the digits that tell teams of one name apart."""
+        return adhoc_team_name(self.team_id) if self.workflow == ADHOC_WORKFLOW else self.team_id
 
     @property
     def key(self) -> tuple[str, str]:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from attrs import Attribute, asdict, field, frozen
+from attrs import field, frozen
 
 from .experiment import Assignment, Phase
+from .observation import Observation as Observation
 from .plan import EMPTY_PLAN, TeamPlan, TeamSpec
 from .quantities import ARMS as ARMS
 from .quantities import CONTROL as CONTROL
-from .quantities import DEFAULT_ENVIRONMENT, Arm, Count, Dollars, Name, Seconds, Share, UnixTime, is_flag
+from .quantities import DEFAULT_ENVIRONMENT, Arm, Count, Dollars, Name, Seconds, Share, UnixTime
 from .quantities import TREATMENT as TREATMENT
 
 if TYPE_CHECKING:
@@ -258,96 +258,3 @@ class TeamRun:
 _KNOWN_AT_THE_START: Final = (
     *("run_id", "spec", "started_at", "entry", "parent_id", "task_key", "mode", "plan_asked", "experiment_id", "arm"),
 )
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _not_negative(_: object, attribute: Attribute[Any], value: Any) -> None:
-    if not (_is_number(value) and math.isfinite(value) and value >= 0):
-        raise ValueError(f"{attribute.name} must be a finite number from 0, not {value!r}")
-
-
-def _cost(_: object, attribute: Attribute[Any], value: Any) -> None:
-    if value is not None:
-        _not_negative(None, attribute, value)
-
-
-def _share(_: object, attribute: Attribute[Any], value: Any) -> None:
-    if not (_is_number(value) and 0 <= value <= 1):
-        raise ValueError(f"{attribute.name} must be a number from 0 to 1, not {value!r}")
-
-
-def _count(_: object, attribute: Attribute[Any], value: Any) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise ValueError(f"{attribute.name} must be an integer from 0, not {value!r}")
-
-
-def _arm(_: object, attribute: Attribute[Any], value: Any) -> None:
-    if value not in ARMS:
-        raise ValueError(f"{attribute.name} must be one of {', '.join(ARMS)}, not {value!r}")
-
-
-@frozen
-class Observation:
-    """What an experiment sees of one finished run. Impossible values raise `ValueError` naming the field.
-
-    Attributes:
-        index: Place in its stream of arms, from 0; unique within the stream. Runs may be observed in any order of it.
-        arm: `control` or `treatment`.
-        duration_seconds: Wall-clock seconds.
-        success: Whether the run succeeded.
-        score: Graded outcome in [0, 1]; more is better.
-        cost_usd: Cost in US dollars, or None when no price is known.
-        tool_calls: Tool calls that ran.
-        timed_out: Whether a deadline ended it. Such a run counts as slower than any other.
-        task_key: Equal for the same task, or None. Only the first run of a key counts in a test, since runs of
-            one task in one arm are not independent.
-        run_id: The run; empty for one that no store knows.
-        order: Place among the observations of its experiment, in the order in which they became complete: given by
-            the store, growing with gaps; 0 before.
-        stream: The stream of arms that its arm is from; empty in experiments of 0.1, which had one.
-    """
-
-    index: Count = field(validator=_count)
-    arm: Arm = field(validator=_arm)
-    duration_seconds: Seconds = field(validator=_not_negative)
-    success: bool = field(validator=is_flag)
-    score: Share = field(validator=_share)
-    cost_usd: Dollars | None = field(default=None, validator=_cost)
-    tool_calls: Count = field(default=0, validator=_count)
-    timed_out: bool = field(default=False, validator=is_flag)
-    task_key: str | None = None
-    run_id: str = ""
-    order: int = 0
-    stream: str = ""
-
-    @classmethod
-    def of(cls, run: TeamRun, *, index: int | None = None, arm: str | None = None) -> Observation:
-        """Return what an experiment sees of a run.
-
-        Args:
-            index: Its number in place of the one it was assigned.
-            arm: Its arm in place of the one it was assigned.
-
-        Raises:
-            ValueError: It has an impossible value, or no place in an experiment and none is given.
-        """
-        return cls(
-            index=run.index if index is None else index,  # type: ignore[arg-type]  # its validator refuses None
-            arm=run.arm if arm is None else arm,  # type: ignore[arg-type]
-            duration_seconds=run.duration_seconds,
-            success=run.success,
-            score=run.score,
-            cost_usd=run.cost_usd,
-            tool_calls=run.tool_calls,
-            timed_out=run.timed_out,
-            task_key=run.task_key,
-            run_id=run.run_id,
-            stream=run.stream or "",
-        )
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain JSON-able data."""
-        return asdict(self)

@@ -247,6 +247,8 @@ def new_judge(experiment: Experiment) -> Judge:
 def new_watch(experiment: Experiment, test: Sequence[Observation]) -> Watch:
     """Return a watch over an experiment's promoted plan that has seen no run yet.
 
+    It compares with the runs of the test, or where there was none with those that the experiment brings along.
+
     Args:
         test: All observations of its test, in order. Those that decided it are what the watch compares with.
     """
@@ -254,4 +256,4 @@ def new_watch(experiment: Experiment, test: Sequence[Observation]) -> Watch:
 
     last = feed(new_judge(experiment), test)
     reference = [observation for observation in test if observation.order <= last]
-    return Watch(experiment.watch_policy, reference=reference)
+    return Watch(experiment.watch_policy, reference=[*experiment.reference, *reference])

@@ -5,21 +5,25 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from attrs import evolve
 
-from .._model.experiment import TAKES_BACK, Change, ChangeAction, ExperimentStatus, TeamState
+from .._model.experiment import TAKES_BACK, Change, ChangeAction, Experiment, ExperimentStatus, TeamState
 from .._model.optimization import OptimizationSuggestion
 from .._model.plan import TeamPlan
 from ..errors import AutotuneError
 from .changes import Changes
-from .suggestions import TASK_RUNS, comparable, new_experiment
+from .suggestions import TASK_RUNS, comparable, new_experiment, observed
 
 if TYPE_CHECKING:
     from .._settings import Settings
     from ..storage import Store, Transaction
     from .hookmanager import HookManager
+
+
+REFERENCE_RUNS: Final = 200
+"""How many of a team's last runs the watch over an applied plan compares with."""
 
 
 class ManualChanges:
@@ -38,7 +42,7 @@ class ManualChanges:
 
     def start_test(
         self, key: tuple[str, str], suggestion: OptimizationSuggestion, settings: Settings, evidence: Mapping[str, Any]
-    ) -> Change:
+    ) -> Experiment:
         """Start the A/B test of a suggestion: the team's next runs take part in it.
 
         Args:
@@ -46,15 +50,18 @@ class ManualChanges:
             evidence: What the history keeps beside it.
 
         Returns:
-            The line in the history.
+            The test: the one that is open, whatever it tests, where the team has one already.
 
         Raises:
-            AutotuneError: A test or a watch is open, or the change changes nothing.
+            AutotuneError: A watch is open, or the change changes nothing.
             StoreError: If the store can't be used.
         """
         store_id = self._store().identity().id
         with self._open() as (transaction, changes):
             state = transaction.team(*key)
+            known = transaction.experiment(state.experiment_id) if state.experiment_id else None
+            if known is not None and known.status in ("draft", "running"):
+                return known
             if state.experiment_id is not None:
                 raise AutotuneError(
                     f"experiment {state.experiment_id} of team {key[1]!r} is open",
@@ -74,7 +81,7 @@ class ManualChanges:
                 actor="person",
                 evidence={**suggestion.to_dict(), **evidence},
             )
-        return changes.made[-1][0]
+        return experiment
 
     def apply(
         self,
@@ -84,14 +91,19 @@ class ManualChanges:
         *,
         evidence: Mapping[str, Any],
         improvement_percent: float | None = None,
+        watched: tuple[OptimizationSuggestion, Settings] | None = None,
     ) -> Change:
-        """Make a plan the team's live plan; what it does not set stays. A running test ends.
+        """Make a plan the team's live plan; what it does not set stays.
+
+        A running test ends, with a line of its own. The plan is watched like a promoted one, against the team's runs
+        under the plan before; changes that follow one another are watched together, against the plan before all.
 
         Args:
             key: `(workflow, team_id)`.
             plan: The knobs to change; empty where the change was made elsewhere, such as in a file, and is only noted.
             evidence: What it rests on, and what restores the state before.
             improvement_percent: Proven improvement, or None.
+            watched: What is applied, and the team's settings, by which it is watched; None for no watch.
 
         Returns:
             The line in the history.
@@ -100,20 +112,53 @@ class ManualChanges:
             AutotuneError: A watch is open: the plan under it was promoted and is still to be judged.
             StoreError: If the store can't be used.
         """
+        store_id = self._store().identity().id
         with self._open() as (transaction, changes):
             state = transaction.team(*key)
-            self._end_test(transaction, changes, state)
+            before = transaction.experiment(state.experiment_id) if state.experiment_id else None
+            if before is not None:
+                state = self._ended(changes, state, before)
+            watch = None
+            if watched is not None and not plan.is_empty:
+                watch = self._watch(transaction, state, plan, before, *watched, store_id)
             changes.apply(
-                evolve(state, plan=state.plan.merged(plan), experiment_id=None),
+                evolve(state, plan=state.plan.merged(plan), experiment_id=None if watch is None else watch.id),
                 "promoted",
                 reason,
                 before=state,
+                experiment=watch,
                 actor="person",
                 evidence=evidence,
                 rollback_plan=state.plan,
                 improvement_percent=improvement_percent,
             )
         return changes.made[-1][0]
+
+    def _watch(
+        self,
+        transaction: Transaction,
+        state: TeamState,
+        plan: TeamPlan,
+        before: Experiment | None,
+        suggestion: OptimizationSuggestion,
+        settings: Settings,
+        store_id: str,
+    ) -> Experiment | None:
+        """Return the watch over a plan that is applied; None where watching is off or there are no runs to compare."""
+        treatment = state.plan.merged(plan)
+        if not settings.watch.enabled or state.spec is None or treatment == state.plan:
+            return None
+        number, now = len(transaction.experiments_of(*state.key)), self._clock()
+        made = new_experiment(state, number, treatment, suggestion, settings, now, store_id=store_id)
+        if before is not None and before.is_untested:
+            control, reference = before.control, before.reference
+        else:
+            control, reference = state.plan, ()
+            runs = comparable(transaction.runs_of(*state.key, TASK_RUNS), state)[:REFERENCE_RUNS]
+            reference = tuple(observed(reversed(runs)))
+        if not reference or treatment == control:
+            return None
+        return evolve(made, control=control, status="watched", promoted_at=now, reference=reference)
 
     def note(self, key: tuple[str, str], action: ChangeAction, reason: str, *, evidence: Mapping[str, Any]) -> Change:
         """Add a line to a team's history; its plan and its test stay.
@@ -215,16 +260,20 @@ class ManualChanges:
         for change, experiment in changes.made:
             self._hooks.plan_changed(change, experiment)
 
-    def _end_test(self, transaction: Transaction, changes: Changes, state: TeamState) -> None:
-        experiment = transaction.experiment(state.experiment_id) if state.experiment_id else None
-        if experiment is None:
-            return
-        if experiment.status == "watched":
+    def _ended(self, changes: Changes, state: TeamState, experiment: Experiment) -> TeamState:
+        """End the test that is open, or the watch over a plan that a person applied; return the team's state."""
+        if experiment.status == "watched" and not experiment.is_untested:
             raise AutotuneError(
                 f"the promotion of experiment {experiment.id} of team {state.team_id!r} is still watched",
                 hint="Wait for the end of the watch, or roll it back: victor autotune rollback",
             )
-        changes.save_experiment(evolve(experiment, status="aborted", ended_at=self._clock()))
+        ended = evolve(experiment, status="aborted", ended_at=self._clock())
+        if experiment.is_untested:  # what it watched stays, under the watch that follows
+            changes.save_experiment(ended)
+            return state
+        reason = "A person applied another change, which ended the test."
+        after = evolve(state, experiment_id=None)
+        return changes.apply(after, "aborted", reason, before=state, experiment=ended, actor="person")
 
 
 def _changed(state: TeamState, plan: TeamPlan) -> TeamPlan:

@@ -91,7 +91,7 @@ def at_least_zero(name: str, value: float, what: str) -> float:
 _JSON: Final[Mapping[type, frozenset[str]]] = {
     TeamState: frozenset({"plan", "spec"}),
     Experiment: frozenset(
-        {"control", "treatment", "policy", "watch_policy", "verdict", "watch_verdict", "task_effects"}
+        {"control", "treatment", "policy", "watch_policy", "verdict", "watch_verdict", "task_effects", "reference"}
     ),
     Change: frozenset({"plan_before", "plan_after", "rollback_plan", "evidence"}),
 }
@@ -130,12 +130,13 @@ remembered_team: Final = lru_cache(maxsize=_MOST_TEAMS)(team_state)
 def experiment_values(experiment: Experiment) -> Values:
     """Return the row of an experiment."""
     values = _values(experiment)
-    return values if experiment.task_effects else {**values, "task_effects": None}
+    empty = {name: None for name in ("task_effects", "reference") if not getattr(experiment, name)}
+    return {**values, **empty}
 
 
 def experiment_of(row: Any) -> Experiment:
     """Read the row of an experiment."""
-    return _value(Experiment, row, task_effects=row.task_effects or "{}")
+    return _value(Experiment, row, task_effects=row.task_effects or "{}", reference=row.reference or "[]")
 
 
 remembered_experiment: Final = lru_cache(maxsize=_MOST_TEAMS)(experiment_of)

@@ -28,6 +28,7 @@ def upgrade() -> None:
     for table in _TABLES:
         op.add_column(table, _environment())
     op.add_column("autotune_run", sa.Column("owners", sa.Text, nullable=True))
+    op.add_column("autotune_experiment", sa.Column("reference", sa.Text, nullable=True))
     op.drop_index("ix_autotune_run_number", "autotune_run")
     op.create_index(
         "ix_autotune_run_number", "autotune_run", ["environment", "workflow", "team_id", "number"], unique=True
@@ -46,6 +47,7 @@ def downgrade() -> None:
     for table in _TABLES:
         op.drop_column(table, "environment")
     op.drop_column("autotune_run", "owners")
+    op.drop_column("autotune_experiment", "reference")
     op.drop_column("autotune_store", "paused")
     op.create_index("ix_autotune_run_number", "autotune_run", ["workflow", "team_id", "number"], unique=True)
     _make_keyed_tables(["workflow", "team_id"])
