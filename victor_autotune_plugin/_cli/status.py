@@ -241,7 +241,7 @@ def status(
     workflow: Workflow = None,
     team: Team = None,
     everything: Annotated[
-        bool, typer.Option("--all", help="Also teams that nobody ran for 90 days and that were never changed.")
+        bool, typer.Option("--all", help="Also teams without a run for 90 days that were never changed.")
     ] = False,
     as_json: Json = False,
 ) -> None:

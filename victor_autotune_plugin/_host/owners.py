@@ -1,7 +1,7 @@
 """Who else in Victor sets knobs of a run: formation hints, the topology selector, a limit on workers.
 
 Each knob of a run has one owner. What another one has set before the plan is chosen is left alone, and the run takes
-part in no test; so a test never compares what somebody else has changed.
+part in no test; so a test never compares what another tuner has changed.
 """
 
 from __future__ import annotations

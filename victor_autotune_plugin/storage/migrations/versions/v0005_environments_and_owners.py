@@ -54,7 +54,7 @@ def downgrade() -> None:
 
 
 def _make_keyed_tables(key: list[str]) -> None:
-    """Make the tables anew with another primary key, which SQLite can't change."""
+    """Make the tables again with another primary key, which SQLite can't change."""
     team = [
         *(_text("workflow"), _text("team_id"), sa.Column("version", sa.Integer, nullable=False), _text("plan")),
         *(sa.Column(name, sa.Text, nullable=True) for name in ("fingerprint", "spec", "experiment_id")),
