@@ -144,11 +144,11 @@ class RunSpecs:
     def price_team_run(self, run: TeamRun) -> float | None:
         """Price a run.
 
-        It is asked behind the run, and may take 5 s. The built-in implementation, called last, uses the price table of
-        the settings.
+        It is asked behind the run, and may take 5 s. The built-in implementation, called last, uses the prices of the
+        settings, and public prices for what those do not name.
 
         Args:
-            run: The finished run; `run.tokens` holds the token use by model.
+            run: The finished run; `run.tokens` holds the token use by model, cached and reasoning tokens told apart.
 
         Returns:
             US dollars, finite and at least 0, or None to leave it to the next implementation.

@@ -17,6 +17,7 @@ import contextvars
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from victor_autotune_plugin.failsafe import logger
 from victor_autotune_plugin.hookspecs import Change, PlannedRun, RunStart, TeamRun, hookimpl
 
 if TYPE_CHECKING:
@@ -35,12 +36,12 @@ def built_in(
 
     Args:
         loop: Gives the tuning loop of the process; a forked child has another one.
-        resolver: Gives the current settings, for the price table.
+        resolver: Gives the current settings, for the prices.
         behind: Has a job done on another thread.
     """
     return (
         ("autotune.observe", ObserveHooks(behind)),
-        ("autotune.value", ValueHooks(resolver)),
+        ("autotune.value", ValueHooks(loop, resolver)),
         ("autotune.record", RecordHooks(loop)),
         ("autotune.plan", PlanHooks(loop)),
     )
@@ -78,8 +79,10 @@ class RecordHooks:
 class ValueHooks:
     """Scores and prices runs."""
 
-    def __init__(self, resolver: Callable[[], SettingsResolver]) -> None:
+    def __init__(self, loop: Callable[[], TuningLoop], resolver: Callable[[], SettingsResolver]) -> None:
+        self._loop = loop
         self._resolver = resolver
+        self._said: set[str] = set()
 
     @hookimpl(trylast=True)
     def score_team_run(self, run: TeamRun) -> float:
@@ -88,16 +91,35 @@ class ValueHooks:
 
     @hookimpl(trylast=True)
     def price_team_run(self, run: TeamRun) -> float | None:
-        """Price a run by the price table; None as soon as one model has no price."""
+        """Price a run by the settings and public prices, those that its test began with first.
+
+        Returns:
+            Its cost in US dollars; None as soon as one model has no price or one answer's tokens were not reported.
+            While public prices are not loaded, an event loop gets None, too, and the run is priced behind it.
+        """
         if not run.tokens:
             return None
-        total = 0.0
+        test = self._loop().memory.snapshot.experiments.get(run.experiment_id or "")
+        resolver, total = self._resolver(), 0.0
         for use in run.tokens:
-            price = self._resolver().price_of(use.model)
-            if price is None:
+            if use.unreported_calls:
+                self._say(f"{use.provider or 'the provider'} does not report the tokens of model {use.model!r}")
                 return None
-            total += price.cost_usd(use.input_tokens, use.output_tokens)
+            price = resolver.price_for(use, run.started_at, None if test is None else test.prices)
+            if price is None:
+                if resolver.can_price():
+                    self._say(
+                        f"no price is known for model {use.model!r}; the key `prices` of the settings can name it"
+                    )
+                return None
+            total += price.cost_usd(use)
         return total
+
+    def _say(self, why: str) -> None:
+        """Log once why the cost of runs is not known."""
+        if why not in self._said:
+            self._said.add(why)
+            logger.info("autotune: the cost of runs is not known: %s", why)
 
 
 class ObserveHooks:

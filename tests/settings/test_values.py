@@ -4,9 +4,11 @@ import pytest
 from attrs import fields
 
 from victor_autotune_plugin._model.plan import EMPTY_PLAN, TeamPlan
+from victor_autotune_plugin._model.price import LongContextPrice, find_price
+from victor_autotune_plugin._model.run import TokenUse
 from victor_autotune_plugin._settings import ExperimentSettings, Limits, Price, Settings, TunerSettings, WatchSettings
 from victor_autotune_plugin._settings.keys import leaves
-from victor_autotune_plugin._settings.team_settings import HookSettings, JournalSettings, StoreSettings, find_price
+from victor_autotune_plugin._settings.team_settings import HookSettings, JournalSettings, StoreSettings
 
 LIMITS = Limits(
     formations=("sequential", "parallel"),
@@ -71,7 +73,31 @@ def test_a_price_is_found_by_name_and_else_by_the_most_specific_pattern(model: s
 
 
 def test_a_cost_is_counted_by_the_million() -> None:
-    assert Price(0.15, 0.60).cost_usd(2_000_000, 500_000) == pytest.approx(0.60)
+    assert Price(0.15, 0.60).cost_usd(TokenUse("m", 2_000_000, 500_000)) == pytest.approx(0.60)
+
+
+USE = TokenUse("m", 1_000_000, 100_000, cached_tokens=600_000, cache_write_tokens=300_000, reasoning_tokens=40_000)
+
+
+@pytest.mark.parametrize(
+    ("price", "cost"),
+    [
+        (Price(10, 100), 10 + 10),
+        (Price(10, 100, cached_per_million_usd=1), 4 + 0.6 + 10),
+        (Price(10, 100, cache_write_per_million_usd=20), 7 + 6 + 10),
+        (Price(10, 100, reasoning_per_million_usd=50), 10 + 6 + 2),
+        (Price(10, 100, 0, 0, 0), 1 + 6),
+    ],
+)
+def test_each_kind_of_tokens_costs_its_own_rate_or_that_of_its_direction(price: Price, cost: float) -> None:
+    assert price.cost_usd(USE) == pytest.approx(cost)
+
+
+def test_a_long_prompt_costs_the_rates_of_long_prompts() -> None:
+    price = Price(1, 2, long_context=[LongContextPrice(3, 4, above_tokens=200_000)])
+    assert price.cost_usd(TokenUse("m", 1_000_000)) == pytest.approx(1)
+    assert price.cost_usd(TokenUse("m", 1_000_000, context_tokens=128_000)) == pytest.approx(1)
+    assert price.cost_usd(TokenUse("m", 1_000_000, 1_000_000, context_tokens=272_000)) == pytest.approx(7)
 
 
 def test_there_is_a_key_for_every_setting_and_a_setting_for_every_key() -> None:
@@ -88,6 +114,7 @@ def test_there_is_a_key_for_every_setting_and_a_setting_for_every_key() -> None:
     expected = [
         key
         for setting in fields(Settings)
+        if setting.name != "prices"  # which the resolver puts there, by model
         for key in (
             [f"{setting.name}.{inner.name}" for inner in fields(sections[setting.name])]
             if setting.name in sections

@@ -86,7 +86,12 @@ def migrated(counts: dict[str, int]) -> dict[str, int]:
 
 
 def migrated_run(run: dict[str, Any]) -> dict[str, Any]:
-    ended = {"stream": None, "owners": {}, **DEFAULT} if run["status"] == "finished" else {}
+    unknown = dict.fromkeys(("cached_tokens", "cache_write_tokens", "reasoning_tokens"), 0)
+    other = {**unknown, "provider": "", "context_tokens": 0, "unreported_calls": 0}
+    tokens = [{**use, **other} for use in run.get("tokens", ())]
+    ended = (
+        {"stream": None, "owners": {}, **DEFAULT, "tokens": tokens, **unknown} if run["status"] == "finished" else {}
+    )
     return {**run, **ended, "status": "lost" if run["status"] == "running" else run["status"]}
 
 
@@ -107,7 +112,7 @@ def test_a_store_says_what_it_said_before(old_url: str) -> None:
         ]
         for experiment in store.experiments():
             before = said["experiments"][experiment.id]
-            assert experiment.to_dict() == before["experiment"] | DEFAULT | {"reference": []}
+            assert experiment.to_dict() == before["experiment"] | DEFAULT | {"reference": [], "prices": None}
             for phase in get_args(Phase):
                 assert observed(store, experiment.id, phase) == before[phase]
 

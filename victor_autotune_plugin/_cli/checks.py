@@ -27,6 +27,7 @@ from ..storage.location import target_of, without_secrets
 from . import rendering as show
 from .owned import owned_knobs
 from .permissions import writable_by_others
+from .price_source import price_source, price_source_text, unpriced_models
 from .trust_command import acting_sources
 
 OK: Final = "ok"
@@ -85,6 +86,7 @@ def examine(project: Path) -> list[Check]:
         ("permissions", lambda: _permissions(project, resolver)),
         ("store", lambda: _store(project, resolver[0]) if resolver else _no_store()),
         ("tool budgets", _calibration),
+        ("prices", lambda: _prices(resolver[0]) if resolver else iter(())),
         ("hooks", _hooks),
         ("telemetry", _telemetry),
     )
@@ -225,6 +227,7 @@ def _store(project: Path, resolver: SettingsResolver) -> Iterator[Check]:
             with store.transaction():
                 pass
             yield from _contents(store, shown, file)
+            yield from _costs(store, resolver)
     except StoreError as error:
         yield Check("store", BAD, _told(error, shown), error.hint)
 
@@ -244,6 +247,18 @@ def _contents(store: Store, shown: str, file: Path | None) -> Iterator[Check]:
         seen = f"{fault.error} ({show.count(fault.count, 'time')}, last {show.when(fault.last_at)})"
         hint = "Runs go on without it. Remove the cause; a day after the last one it no longer counts."
         yield Check(f"fault in {fault.where}", BAD if fresh else WARN, seen, hint if fresh else None)
+
+
+def _costs(store: Store, resolver: SettingsResolver) -> Iterator[Check]:
+    for model, why in unpriced_models(store, resolver):
+        hint = f"Name it under `prices` in {FILE_NAME}, or price such runs with a hook price_team_run."
+        yield Check(f"cost of {model or 'a model'}", WARN, f"the cost of its runs is not known: {why}", hint)
+
+
+def _prices(resolver: SettingsResolver) -> Iterator[Check]:
+    missing = resolver.public_prices and price_source(resolver)["public"] is None
+    hint = "pip install --force-reinstall genai-prices" if missing else None
+    yield Check("prices", WARN if missing else OK, price_source_text(resolver), hint)
 
 
 def _hooks() -> Iterator[Check]:

@@ -167,7 +167,7 @@ def _metadata(file: Path, workflow: str) -> tuple[Any, str | None]:
 def _plain(value: object) -> object:
     from .._settings import Price
 
-    return asdict(value) if isinstance(value, Price) else value
+    return asdict(value, filter=lambda _, rate: rate not in (None, ())) if isinstance(value, Price) else value
 
 
 def _outlook(facts: TeamFacts, settings: Settings) -> list[str]:

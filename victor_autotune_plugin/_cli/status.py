@@ -14,6 +14,7 @@ from attrs import field, frozen
 from .._model.quantities import DEFAULT_ENVIRONMENT
 from . import rendering as show
 from .options import HERE, Json, Project, Team, TeamName, Workflow, chosen
+from .price_source import price_source, price_source_text
 from .project import opened
 
 if TYPE_CHECKING:
@@ -253,12 +254,14 @@ def status(
         facts = [team_facts(session, state) for state in shown]
         where = session.runtime.environment
         others = {} if session.store is None else session.store.of(None).environments()
+        resolver = session.runtime.resolver
         paused = session.store is not None and session.store.identity().paused
     others.pop(where, None)
     left_out = len(states) - len(shown)
     if as_json:
         data = {"environment": where, "other_environments": others, "all_paused": paused, "not_shown": left_out}
-        show.write_json({**data, "teams": [one.to_dict() for one in facts]})
+        prices = {"prices": price_source(resolver)} if facts else {}
+        show.write_json({**data, "teams": [one.to_dict() for one in facts], **prices})
         return
     if paused:
         show.say("All tuning is paused: victor autotune resume --all", "yellow")
@@ -267,6 +270,7 @@ def status(
         return
     if facts:
         _print_table(facts)
+        show.say(f"prices: {price_source_text(resolver)}", "dim")
     if where != DEFAULT_ENVIRONMENT or others:
         listed = ", ".join(f"{show.clean(one)} ({show.count(teams, 'team')})" for one, teams in others.items())
         elsewhere = f" Elsewhere: {listed}; see them with --environment NAME." if others else ""

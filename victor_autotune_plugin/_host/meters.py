@@ -2,8 +2,12 @@
 
 Victor's results hold no tokens and no cost, and their durations are zero, so everything is measured here. A
 `ContextVar` says which member is at work. It reaches whatever the member starts, in any task or thread that
-copies the context, so parallel members are told apart. Sub-agents share their parent's provider object, and providers
-may wrap other providers: the variable says who called, too, and only the outermost call counts.
+copies the context, so parallel members are told apart. Sub-agents share their parent's provider object: the variable
+says who called, too. Providers may wrap others: the outermost call counts, and what it asked others for is billed.
+
+Providers report tokens in several ways: Anthropic's prompt tokens leave out what is cached, OpenAI's hold it; reasoning
+is among the completion tokens or beside them; some of Victor's providers drop the cached and the reasoning tokens,
+which then stand only in the answer as the provider gave it.
 """
 
 from __future__ import annotations
@@ -11,18 +15,94 @@ from __future__ import annotations
 import inspect
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from bisect import bisect_left
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import aclosing
 from contextvars import ContextVar, Token
-from typing import Any
+from typing import Any, Final
 from weakref import WeakKeyDictionary
 
-from attrs import frozen
+from attrs import astuple, frozen
 
 from .. import failsafe
 from .._model.plan import MemberSpec
-from .._model.run import MemberOutcome, TokenUse
+from .._model.run import CONTEXT_TOKENS, MemberOutcome, TokenUse
 from .enforcement import ToolBudget
+
+# Words of providers and of Victor for kinds of tokens.
+_PROMPT_WITHOUT_CACHE: Final = ("tokens_in", "inputTokens", "input_tokens")
+_PROMPT: Final = ("prompt_tokens", "promptTokenCount", "prompt_eval_count")
+_COMPLETION: Final = (
+    *("billable_completion_tokens", "tokens_out", "outputTokens", "output_tokens"),
+    *("completion_tokens", "candidatesTokenCount", "eval_count"),
+)
+_CACHED: Final = (
+    *("cache_read_input_tokens", "cache_read_tokens", "cacheReadInputTokens", "cachedContentTokenCount"),
+    *("cached_tokens", "prompt_cache_hit_tokens"),
+)
+_CACHE_WRITE: Final = (
+    *("cache_creation_input_tokens", "cache_creation_tokens", "cacheWriteInputTokens", "cache_write_tokens"),
+)
+_REASONING: Final = ("reasoning_tokens", "thoughtsTokenCount", "thinking_tokens")
+_TOTAL: Final = ("total_tokens", "totalTokenCount")
+_PROMPT_DETAILS: Final = ("prompt_tokens_details", "input_tokens_details")
+_COMPLETION_DETAILS: Final = ("completion_tokens_details", "output_tokens_details")
+
+_NO_DETAILS: Final[Mapping[str, Any]] = {}
+
+_LEAVES_CACHE_OUT: Final = "anthropic"
+_LEAVES_REASONING_OUT: Final = "xai"
+# xAI's completion tokens never hold the reasoning, although Victor 0.9.5 says that they do.
+
+UseKey = tuple[str, str, int]
+"""Provider, model, and the `CONTEXT_TOKENS` that the calls' prompts exceed."""
+
+_COUNTED: Final = (
+    *("input_tokens", "output_tokens", "cached_tokens", "cache_write_tokens", "reasoning_tokens"),
+    "unreported_calls",
+)
+
+
+@frozen
+class Usage:
+    """Tokens that a provider bills; the attributes are those of `TokenUse`."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cached_tokens: int = 0
+    cache_write_tokens: int = 0
+    reasoning_tokens: int = 0
+
+
+@frozen
+class BilledCall:
+    """One call as its provider bills it.
+
+    Attributes:
+        provider: The provider's name.
+        model: The model's name.
+        usage: What is billed; None where the call failed, or its provider did not report it.
+        answered: Whether the model answered.
+    """
+
+    provider: str
+    model: str
+    usage: Usage | None
+    answered: bool
+
+    @property
+    def key(self) -> UseKey:
+        """What its tokens are counted under."""
+        context = 0 if self.usage is None else bisect_left(CONTEXT_TOKENS, self.usage.input_tokens) - 1
+        return self.provider, self.model, CONTEXT_TOKENS[max(0, context)]
+
+    @property
+    def counts(self) -> tuple[int, ...]:
+        """What is counted, in the order of `_COUNTED`."""
+        return (*astuple(self.usage or _NOTHING), int(self.answered and self.usage is None))
+
+
+_NOTHING: Final = Usage()
 
 
 @frozen
@@ -64,7 +144,7 @@ class MemberMeter:
         self.tool_calls = 0
         self.tool_calls_refused = 0
         self.llm_calls = 0
-        self.tokens: dict[str, list[int]] = {}
+        self.tokens: dict[UseKey, list[int]] = {}
         self._seconds = 0.0
         self._since = 0.0
 
@@ -87,16 +167,19 @@ class MemberMeter:
         self.success = success
         self.error_class = error_class
 
-    def count_llm_call(self, model: str, usage: Mapping[str, Any] | None) -> None:
-        """Count a call of the model, for this member and those above it; without `usage`, the call failed."""
-        prompt = _count((usage or {}).get("prompt_tokens"))
-        completion = _count((usage or {}).get("completion_tokens"))
+    def count_llm_call(self, bill: Iterable[BilledCall]) -> None:
+        """Count a call of the model, for this member and those above it.
+
+        Args:
+            bill: What it is billed for: itself, or the calls that its provider made of other providers.
+        """
         meter: MemberMeter | None = self
         while meter is not None:
             meter.llm_calls += 1
-            use = meter.tokens.setdefault(model, [0, 0])
-            use[0] += prompt
-            use[1] += completion
+            for call in bill:
+                use = meter.tokens.setdefault(call.key, [0] * len(_COUNTED))
+                for place, tokens in enumerate(call.counts):
+                    use[place] += tokens
             meter = meter.parent
 
     def reserve_tool_calls(self, wanted: int) -> ToolGrant | None:
@@ -147,7 +230,7 @@ class MemberMeter:
             llm_calls=self.llm_calls,
             input_tokens=sum(use[0] for use in self.tokens.values()),
             output_tokens=sum(use[1] for use in self.tokens.values()),
-            models=sorted(self.tokens),
+            models=sorted({model for _, model, _ in self.tokens}),
             error_class=self.error_class,
         )
 
@@ -182,14 +265,18 @@ class RunMeter:
             return meter
 
     def tokens(self) -> tuple[TokenUse, ...]:
-        """Return the token use of all members by model, sorted by name."""
-        total: dict[str, list[int]] = {}
+        """Return the token use of all members by model, sorted by its name."""
+        total: dict[UseKey, list[int]] = {}
         for meter in self.members.values():
-            for model, (prompt, completion) in meter.tokens.items():
-                use = total.setdefault(model, [0, 0])
-                use[0] += prompt
-                use[1] += completion
-        return tuple(TokenUse(model, *total[model]) for model in sorted(total))
+            for key, counts in meter.tokens.items():
+                use = total.setdefault(key, [0] * len(_COUNTED))
+                for place, tokens in enumerate(counts):
+                    use[place] += tokens
+        return tuple(
+            TokenUse(model, provider=provider, context_tokens=context, **dict(zip(_COUNTED, total[key], strict=True)))
+            for key in sorted(total, key=lambda key: (key[1], key))
+            for provider, model, context in (key,)
+        )
 
 
 current_run: ContextVar[RunMeter | None] = ContextVar("victor_autotune_run", default=None)
@@ -199,54 +286,96 @@ current_member: ContextVar[MemberMeter | None] = ContextVar("victor_autotune_mem
 """The innermost member that is at work."""
 
 
-_in_model_call: ContextVar[bool] = ContextVar("victor_autotune_in_llm_call", default=False)
+class ModelCall:
+    """A call of a provider that is under way, and the calls of other providers that it makes: retries among them."""
+
+    def __init__(self, provider: Any, kwargs: Any) -> None:
+        self._provider = provider
+        self._model = kwargs.get("model")
+        self._inner: list[BilledCall] = []
+        self._outer = _model_call.get()
+        self._meter = current_member.get()
+
+    def ended(self, response: Any, usage: Any = None) -> None:
+        """Bill it to the call that made it, else to the member; without a response it failed, and is not billed.
+
+        Args:
+            usage: What was reported; None for what the response says.
+        """
+        with failsafe.guard("metering of a model call"):
+            bill = self._inner
+            if not any(call.usage for call in bill):
+                bill = [self._billed(response, usage)]
+            if self._outer is not None:
+                self._outer._inner += bill
+            elif self._meter is not None:
+                self._meter.count_llm_call(bill)
+
+    def _billed(self, response: Any, usage: Any) -> BilledCall:
+        provider, model, found = "", str(self._model or ""), None
+        with failsafe.guard("metering of a model call"):
+            provider = str(getattr(self._provider, "name", ""))
+            model = model or str(getattr(response, "model", None) or "")
+            if response is not None:
+                usage = _usage(response) if usage is None else usage
+                found = billed(provider, usage, getattr(response, "raw_response", None))
+        return BilledCall(provider, model, found, response is not None)
+
+
+_model_call: ContextVar[ModelCall | None] = ContextVar("victor_autotune_model_call", default=None)
+"""The innermost call of a provider that the code is part of."""
 
 _own_budget: WeakKeyDictionary[Any, int] = WeakKeyDictionary()
 """The budget that a tool pipeline had before a plan narrowed it."""
 
 
-async def chat(wrapped: Callable[..., Any], _provider: Any, args: Any, kwargs: Any) -> Any:
+async def chat(wrapped: Callable[..., Any], provider: Any, args: Any, kwargs: Any) -> Any:
     """Meter one call of a provider's `chat`; a wrapper in wrapt's form."""
-    meter = current_member.get()
-    if meter is None or _in_model_call.get():
+    if current_member.get() is None:
         return await wrapped(*args, **kwargs)
-    token = _in_model_call.set(True)
+    call = ModelCall(provider, kwargs)
+    token = _model_call.set(call)
     response = None
     try:
         response = await wrapped(*args, **kwargs)
         return response
     finally:
-        leave(_in_model_call, token)
-        _count_model_call(meter, kwargs, response)
+        leave(_model_call, token)
+        call.ended(response)
 
 
-def stream(wrapped: Callable[..., Any], _provider: Any, args: Any, kwargs: Any) -> Any:
+def stream(wrapped: Callable[..., Any], provider: Any, args: Any, kwargs: Any) -> Any:
     """Meter one call of a provider's `stream`, whose chunks pass unchanged; a wrapper in wrapt's form."""
     chunks = wrapped(*args, **kwargs)
     with failsafe.guard("metering of a model's stream"):
-        meter = current_member.get()
-        if meter is not None and not _in_model_call.get() and inspect.isasyncgen(chunks):
-            return _metered(chunks, meter, kwargs)
+        if current_member.get() is not None and inspect.isasyncgen(chunks):
+            return _metered(chunks, ModelCall(provider, kwargs))
     return chunks
 
 
-async def _metered(chunks: Any, meter: MemberMeter, kwargs: Any) -> AsyncIterator[Any]:
-    last = None
+async def _metered(chunks: Any, call: ModelCall) -> AsyncIterator[Any]:
+    answer = None
+    usage: dict[str, Any] = {}
     try:
         async with aclosing(chunks) as source:
             while True:
-                token = _in_model_call.set(True)
+                token = _model_call.set(call)
                 try:
                     chunk = await anext(source)
                 except StopAsyncIteration:
+                    answer = chunks if answer is None else answer
                     return
                 finally:
-                    leave(_in_model_call, token)
+                    leave(_model_call, token)
                 with failsafe.guard("metering of a model's stream"):
-                    last = chunk if _usage(chunk) else last
+                    reported = _usage(chunk)
+                    if reported or getattr(chunk, "is_final", False):
+                        answer = chunk
+                    if reported:  # some tell the prompt first and the completion last, and all tell sums
+                        usage |= {name: value for name, value in reported.items() if value or name not in usage}
                 yield chunk
     finally:
-        _count_model_call(meter, kwargs, last)
+        call.ended(answer, usage)
 
 
 def leave(variable: ContextVar[Any], token: Token[Any]) -> None:
@@ -262,10 +391,66 @@ def _usage(response: Any) -> Any:
     return getattr(response, "usage", None)
 
 
-def _count_model_call(meter: MemberMeter, kwargs: Any, response: Any) -> None:
-    """Count a call of the model; without a response it failed."""
-    with failsafe.guard("metering of a model call"):
-        meter.count_llm_call(str(kwargs.get("model") or ""), _usage(response))
+def billed(provider: str, usage: Any, raw: Any = None) -> Usage | None:
+    """Return the tokens of an answer, or None when the provider does not report them: an answer has at least one.
+
+    Args:
+        provider: The provider's name.
+        usage: What Victor made of its report.
+        raw: The answer as the provider gave it, or None.
+    """
+    found = [_read(provider, one) for one in (usage, *_native(raw)) if isinstance(one, Mapping)]
+    # Of two accounts of one answer, one may leave something out, and none makes something up.
+    best = max(found, key=_size, default=None)
+    return best if best is not None and best.input_tokens + best.output_tokens > 0 else None
+
+
+def _size(usage: Usage) -> tuple[int, int]:
+    details = usage.cached_tokens + usage.cache_write_tokens + usage.reasoning_tokens
+    return usage.input_tokens + usage.output_tokens, details
+
+
+def _native(raw: Any) -> Iterable[Any]:
+    return (raw.get("usage"), raw.get("usageMetadata")) if isinstance(raw, Mapping) else ()
+
+
+def _read(provider: str, report: Mapping[str, Any]) -> Usage:
+    details = _details(report, _PROMPT_DETAILS)
+    cached = _first(report, _CACHED) or _first(details, _CACHED)
+    written = _first(report, _CACHE_WRITE) or _first(details, _CACHE_WRITE)
+    prompt = whole = _first(report, _PROMPT)
+    if details:  # OpenAI's own words, in which all is among the prompt tokens
+        whole = max(prompt or _first(report, _PROMPT_WITHOUT_CACHE), cached + written)
+    elif not prompt or _LEAVES_CACHE_OUT in provider or cached > prompt:
+        whole = (prompt or _first(report, _PROMPT_WITHOUT_CACHE)) + cached + written
+    else:  # Victor's own words: what is read from a cache is among them, what is written to it is not
+        whole = prompt + written
+    completion = _first(report, _COMPLETION)
+    reasoning = _first(report, _REASONING) or _first(_details(report, _COMPLETION_DETAILS), _REASONING)
+    total = _first(report, _TOTAL)
+    is_apart = (
+        reasoning > completion
+        or report.get("reasoning_included") is False
+        or provider == _LEAVES_REASONING_OUT
+        or "thoughtsTokenCount" in report
+        or total in (prompt + completion + reasoning, whole + completion + reasoning)
+    )
+    if is_apart and "billable_completion_tokens" not in report:
+        completion += reasoning
+    return Usage(whole, completion, cached, written, min(reasoning, completion))
+
+
+def _details(report: Mapping[str, Any], names: Iterable[str]) -> Mapping[str, Any]:
+    return next((report[name] for name in names if isinstance(report.get(name), Mapping)), _NO_DETAILS)
+
+
+def _first(report: Mapping[str, Any], names: Iterable[str]) -> int:
+    """Return the first of some counts that is given and not 0."""
+    for name in names:
+        value = report.get(name)
+        if isinstance(value, int | float) and not isinstance(value, bool) and value > 0:
+            return int(value)
+    return 0
 
 
 async def tool_calls(wrapped: Callable[..., Any], pipeline: Any, args: Any, kwargs: Any) -> Any:
@@ -317,7 +502,3 @@ def _without_limit(meter: MemberMeter, pipeline: Any, *, drop: bool) -> None:
         own = _own_budget.pop(pipeline, None)
         if own is not None:
             pipeline.set_tool_budget(own)
-
-
-def _count(value: Any) -> int:
-    return int(value) if isinstance(value, int | float) and value > 0 else 0

@@ -10,6 +10,7 @@ from attrs import field, frozen
 from .observation import Observation
 from .plan import EMPTY_PLAN, TeamPlan, TeamSpec
 from .policy import Policy, WatchPolicy
+from .price import KeptPrices
 from .quantities import DEFAULT_ENVIRONMENT, Arm, Count, Name, UnixTime
 
 _T = TypeVar("_T")
@@ -151,6 +152,8 @@ class Experiment(_Plain):
         environment: Environment that its runs are from.
         reference: Runs from before that its watch compares with: those of the replaced plan, where a person applied the
             change without a test.
+        prices: The prices by which its runs are priced until it ends; None in those of 0.1, whose runs have the
+            current ones.
     """
 
     id: Name
@@ -176,6 +179,7 @@ class Experiment(_Plain):
     task_effects: Mapping[str, float] = field(factory=dict)
     environment: Name = DEFAULT_ENVIRONMENT
     reference: tuple[Observation, ...] = ()
+    prices: KeptPrices | None = None
 
     @property
     def is_open(self) -> bool:

@@ -108,8 +108,8 @@ class MemberOutcome:
         tool_calls: Tool calls that really ran.
         tool_calls_refused: Tool calls refused because a budget was spent.
         llm_calls: Calls of the model.
-        input_tokens: Prompt tokens as the provider reported them.
-        output_tokens: Completion tokens as the provider reported them.
+        input_tokens: Prompt tokens that the provider bills: fresh ones, and those read from and written to a cache.
+        output_tokens: Completion tokens that the provider bills, reasoning included.
         models: Names of the models it called, sorted.
         error_class: Class of the error that ended it, or None.
     """
@@ -134,13 +134,29 @@ class TokenUse:
 
     Attributes:
         model: Model name as it was called.
-        input_tokens: Prompt tokens.
-        output_tokens: Completion tokens.
+        input_tokens: Prompt tokens, all kinds.
+        output_tokens: Completion tokens, reasoning included.
+        cached_tokens: Prompt tokens among them that were read from a cache.
+        cache_write_tokens: Prompt tokens among them that were written to a cache.
+        reasoning_tokens: Completion tokens among them that the provider reports as reasoning.
+        provider: Victor's name of the provider; empty in runs of 0.1.
+        context_tokens: Every one of these calls had more prompt tokens than this, one of `CONTEXT_TOKENS`.
+        unreported_calls: Answers among these calls whose tokens the provider did not report.
     """
 
     model: str
     input_tokens: Count = 0
     output_tokens: Count = 0
+    cached_tokens: Count = 0
+    cache_write_tokens: Count = 0
+    reasoning_tokens: Count = 0
+    provider: str = ""
+    context_tokens: Count = 0
+    unreported_calls: Count = 0
+
+
+CONTEXT_TOKENS: Final = (0, 32_000, 100_000, 128_000, 199_999, 200_000, 256_000, 272_000, 512_000, 524_288)
+"""Lengths of a prompt from which providers charge other prices, and 0."""
 
 
 def _outcomes(values: Iterable[MemberOutcome]) -> tuple[MemberOutcome, ...]:
@@ -240,6 +256,21 @@ class TeamRun:
         """Completion tokens, all members."""
         return sum(member.output_tokens for member in self.members)
 
+    @property
+    def cached_tokens(self) -> int:
+        """Prompt tokens read from a cache, all models."""
+        return sum(use.cached_tokens for use in self.tokens)
+
+    @property
+    def cache_write_tokens(self) -> int:
+        """Prompt tokens written to a cache, all models."""
+        return sum(use.cache_write_tokens for use in self.tokens)
+
+    @property
+    def reasoning_tokens(self) -> int:
+        """Reasoning tokens, all models."""
+        return sum(use.reasoning_tokens for use in self.tokens)
+
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON-able data with the totals included.
 
@@ -251,10 +282,14 @@ class TeamRun:
         del data["status"], data["number"]
         if self.status in ("running", "lost"):
             return {name: data[name] for name in _KNOWN_AT_THE_START}
-        totals = {name: getattr(self, name) for name in ("tool_calls", "llm_calls", "input_tokens", "output_tokens")}
+        totals = {name: getattr(self, name) for name in _TOTALS}
         return {**data, "workflow": self.spec.workflow, "team_id": self.spec.team_id, **totals}
 
 
+_TOTALS: Final = (
+    *("tool_calls", "llm_calls", "input_tokens", "output_tokens"),
+    *("cached_tokens", "cache_write_tokens", "reasoning_tokens"),
+)
 _KNOWN_AT_THE_START: Final = (
     *("run_id", "spec", "started_at", "entry", "parent_id", "task_key", "mode", "plan_asked", "experiment_id", "arm"),
 )

@@ -8,11 +8,12 @@ beats its workflow's, and that beats the top's. Each key is merged on its own. `
 from __future__ import annotations
 
 from .._model.plan import Limits
+from .._model.price import Price
 from .._values.nodes import PlacedMapping
 from .layers import FILE_NAME, victor_dir_name
 from .merge import own_settings
 from .resolver import SettingsResolver
-from .team_settings import METRICS, MODES, STRATEGIES, ExperimentSettings, Price, Settings, TunerSettings, WatchSettings
+from .team_settings import METRICS, MODES, STRATEGIES, ExperimentSettings, Settings, TunerSettings, WatchSettings
 
 __all__ = [
     "FILE_NAME",

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from .._model.plan import FORMATIONS, Limits, TeamPlan
+from .._model.price import Price
 from .._values.fields import Choice, Flag, Groups, Kind, NameList, Number, Numbers, OrNone, Text, Url
 from .team_settings import (
     METRICS,
@@ -20,7 +21,6 @@ from .team_settings import (
     ExperimentSettings,
     HookSettings,
     JournalSettings,
-    Price,
     Settings,
     StoreSettings,
     TunerSettings,
@@ -37,13 +37,19 @@ _ALPHA: Final = Number(0.005, 0.15)
 PRICE_KIND: Final = Number(0, 1_000_000)
 
 DATABASE_URL: Final = "database_url"
-OF_PROCESS: Final = ("environment", "store", "journal", "hooks")
+OF_PROCESS: Final = ("environment", "store", "journal", "hooks", "public_prices")
 """Keys and sections that hold for the whole process, and so stand only at the top of a file."""
 
 TOP_ONLY: Final = (DATABASE_URL, "prices", "workflows")
 """Other keys that stand only at the top of a file."""
 
-PRICE_KEYS: Final = ("input_per_million_usd", "output_per_million_usd")
+NEEDED_PRICES: Final = ("input_per_million_usd", "output_per_million_usd")
+"""What every price has."""
+
+PRICE_KEYS: Final = (
+    *NEEDED_PRICES,
+    *("cached_per_million_usd", "cache_write_per_million_usd", "reasoning_per_million_usd"),
+)
 
 
 def leaves(strategies: Iterable[str] = STRATEGIES) -> dict[str, Kind]:
@@ -97,6 +103,7 @@ def leaves(strategies: Iterable[str] = STRATEGIES) -> dict[str, Kind]:
         "journal.max_megabytes": Number(1, 100_000),
         "journal.fsync": Flag(),
         "hooks.plan_seconds": Number(0, 60),
+        "public_prices": Flag(),
     }
 
 
@@ -200,9 +207,8 @@ def _hints(key: str, description: str) -> dict[str, Any]:
 
 def _price() -> dict[str, Any]:
     words = _attributes(Price)
-    assert set(words) == set(PRICE_KEYS)
     properties = {key: PRICE_KIND.schema() | {"description": words[key]} for key in PRICE_KEYS}
-    return {"type": "object", "properties": properties, "required": list(PRICE_KEYS), "additionalProperties": False}
+    return {"type": "object", "properties": properties, "required": list(NEEDED_PRICES), "additionalProperties": False}
 
 
 def _table(properties: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Final, cast
+from typing import Any, Final, cast
 
 from attrs import field, frozen
 
+from .._model.price import Price
 from .._values.fields import Acting, Kind
 from .._values.names import did_you_mean
 from .._values.nodes import Node, Table, WrongValueError, from_plain, is_null, show
 from ..errors import SettingsError
-from .keys import DATABASE_URL, DATABASE_URL_KIND, OF_PROCESS, PRICE_KEYS, PRICE_KIND, TOP_ONLY, level
-from .team_settings import Price
+from .keys import DATABASE_URL, DATABASE_URL_KIND, NEEDED_PRICES, OF_PROCESS, PRICE_KEYS, PRICE_KIND, TOP_ONLY, level
 
 FILE_NAME: Final = "autotune.yaml"
 """Name of the settings file in Victor's folder of a project or of the user."""
@@ -172,12 +172,12 @@ class SourceReader:
             read.put((), name, PRICE_KIND, inner, place)
         self.layer.problems.extend(read.problems)
         numbers = {name: entry.value for name, entry in read.get(()).items()}
-        missing = [name for name in PRICE_KEYS if name not in numbers and name not in read.failed]
+        missing = [name for name in NEEDED_PRICES if name not in numbers and name not in read.failed]
         if missing and (isinstance(node, Table) or is_null(node)):
             hint = f"Add {' and '.join(missing)} (US dollars for a million tokens)."
             self.layer.problems.append(Problem(node.where, path, "the price is not complete", hint))
-        elif len(numbers) == len(PRICE_KEYS):
-            price = Price(**cast("dict[str, float]", numbers))
+        elif not (missing or read.failed):
+            price = Price(**cast("dict[str, Any]", numbers))
             self.layer.scopes.setdefault((), {})[f"prices.{model}"] = Entry(price, node.where)
 
     def _pairs(self, node: Node, path: str, known: tuple[str, ...] | None) -> Iterable[tuple[str, str, Node]]:

@@ -8,13 +8,15 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from time import monotonic
 from types import MappingProxyType
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from attrs import evolve, frozen
 
+from .._model.price import KeptPrices, Price, find_price
 from .._values.fields import Kind
 from .._values.nodes import from_plain
 from ..errors import SettingsError
+from . import public_prices
 from .environment import can_tune
 from .keys import DATABASE_URL, leaves
 from .layers import (
@@ -29,8 +31,11 @@ from .layers import (
     victor_dir_name,
 )
 from .merge import build, contradictions, merge
-from .team_settings import STRATEGIES, Price, Settings, find_price
+from .team_settings import STRATEGIES, Settings
 from .trust import TRUST_FILE, ActingSource, TrustStore, trusted_part
+
+if TYPE_CHECKING:
+    from .._model.run import TokenUse
 
 SECONDS_BETWEEN_LOOKS: Final = 1.0
 """How often at most `SettingsResolver.changed` looks at the files."""
@@ -78,6 +83,8 @@ class SettingsResolver:
             if isinstance(entry.value, Price)
         }
         self._price_of: dict[str, Price | None] = {}
+        self._public: dict[tuple[str, str, int], Price | None] = {}
+        self._public_prices = "public_prices" not in top or bool(top["public_prices"].value)
 
     @classmethod
     def load(
@@ -196,6 +203,40 @@ class SettingsResolver:
             self._price_of[model] = find_price(self._prices, model)
         return self._price_of[model]
 
+    @property
+    def public_prices(self) -> bool:
+        """Whether a model without a price in the settings costs what its provider publishes."""
+        return self._public_prices
+
+    def can_price(self) -> bool:
+        """Whether a price that `price_for` does not find is unknown, and not only not loaded yet."""
+        return not self._public_prices or public_prices.is_loaded
+
+    def price_for(self, use: TokenUse, at: float, kept: KeptPrices | None = None) -> Price | None:
+        """Return the price of a use: that of the settings, else the public one, else None.
+
+        Args:
+            at: Unix time at which the run began, seconds.
+            kept: The prices of the test that the run takes part in, which come first.
+        """
+        if kept is not None:
+            found = find_price(kept.listed, use.model) or (kept.public or {}).get(f"{use.provider}/{use.model}")
+            if found is not None:
+                return found
+            at = kept.at
+        listed = self.price_of(use.model)
+        if listed is not None or not self._public_prices:
+            return listed
+        key = (use.provider, use.model, int(at // 3600))  # some prices hold for certain hours
+        if key in self._public:
+            return self._public[key]
+        found = public_prices.public_price(use.provider, use.model, at)
+        if public_prices.is_loaded:
+            if len(self._public) >= _MOST_CACHED:
+                self._public.clear()
+            self._public[key] = found
+        return found
+
     def for_team(
         self,
         workflow: str,
@@ -217,7 +258,7 @@ class SettingsResolver:
             return known[1]
         own, _ = self._own(workflow, metadata, metadata_source)
         entries = self._entries(workflow, team_id, own)
-        settings = build(entries, self._strategies)
+        settings = evolve(build(entries, self._strategies), prices=self._prices)
         problems = list(own.problems)
         problems += [problem for keys, problem in contradictions(settings, entries) if own.failed.isdisjoint(keys)]
         raise_if_any(problems)

@@ -1,15 +1,15 @@
-"""The settings of one team, and what models cost, as values."""
+"""The settings of one team as values."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from fnmatch import fnmatchcase
 from typing import Final
 
 from attrs import Factory, field, frozen
 
 from .._model.optimization import OptimizationType
 from .._model.plan import Limits, TeamPlan
+from .._model.price import Price
 
 MODES: Final = ("off", "observe", "suggest", "approve", "auto")
 """From least to most that the plugin does by itself."""
@@ -146,6 +146,9 @@ class Settings:
         store: How the process uses its store; only at the top of a file.
         journal: Where runs wait while the store is away; only at the top of a file.
         hooks: How long hooks of third parties may take; only at the top of a file.
+        public_prices: Whether a model that prices does not name costs what its provider publishes, as the package
+            genai-prices has it; only at the top of a file.
+        prices: What models cost, by name or pattern; only at the top of a file.
     """
 
     mode: str = "observe"
@@ -160,42 +163,11 @@ class Settings:
     store: StoreSettings = field(default=Factory(StoreSettings))
     journal: JournalSettings = field(default=Factory(JournalSettings))
     hooks: HookSettings = field(default=Factory(HookSettings))
+    public_prices: bool = True
+    prices: Mapping[str, Price] = field(factory=dict)
 
     def value(self, key: str) -> object:
         """Return the value of a dotted key, such as `limits.max_members`."""
         section, _, name = key.partition(".")
         value = getattr(self, section)
         return getattr(value, name, None) if name else value
-
-
-@frozen
-class Price:
-    """The price of a model.
-
-    Attributes:
-        input_per_million_usd: US dollars for a million prompt tokens.
-        output_per_million_usd: US dollars for a million completion tokens.
-    """
-
-    input_per_million_usd: float
-    output_per_million_usd: float
-
-    def cost_usd(self, input_tokens: int, output_tokens: int) -> float:
-        """Return what a use of the model costs, US dollars."""
-        return (input_tokens * self.input_per_million_usd + output_tokens * self.output_per_million_usd) / 1e6
-
-
-def find_price(prices: Mapping[str, Price], model: str) -> Price | None:
-    """Return the price of a model: its own name's first, else that of the most specific pattern, else None.
-
-    Args:
-        prices: Prices by model name or shell pattern (`gpt-*`).
-        model: Model name as it was called.
-    """
-    exact = prices.get(model)
-    if exact is not None:
-        return exact
-    # The pattern with the most literal characters is the most specific; the name makes the choice the same everywhere.
-    fitting = (pattern for pattern in prices if fnmatchcase(model, pattern))
-    best = min(fitting, key=lambda pattern: (-sum(char not in "*?" for char in pattern), pattern), default=None)
-    return None if best is None else prices[best]

@@ -74,6 +74,10 @@ def run_attributes(run: TeamRun) -> dict[str, Any]:
     }
     if run.cost_usd is not None:
         attributes[names.COST] = run.cost_usd
+    if run.cached_tokens:
+        attributes[names.CACHED_TOKENS] = run.cached_tokens
+    if run.cache_write_tokens:
+        attributes[names.CACHE_WRITE_TOKENS] = run.cache_write_tokens
     if plan.tool_budget is not None:
         attributes[names.PLAN_TOOL_BUDGET] = plan.tool_budget
     if plan.member_budgets is not None:

@@ -188,7 +188,8 @@ class HookManager:
         context = contextvars.copy_context()
 
         def scored(answers: list[Answer]) -> None:
-            graded = evolve(run, score=answers[0].value) if answers else run
+            graded = self.valued(run) if run.cost_usd is None else run
+            graded = evolve(graded, score=answers[0].value) if answers else graded
             start("price_team_run", graded, lambda answers: priced(graded, answers))
 
         def priced(graded: TeamRun, answers: list[Answer]) -> None:
@@ -206,7 +207,8 @@ class HookManager:
             Hop(hook, theirs, arguments, BEHIND_SECONDS, context, most=1, then=then).next()
 
         self._count(1)
-        # On a thread of its own from the start, so that `done` never runs on the event loop.
+        # On a thread of its own from the start, so that `done` never runs on the event loop, and nothing that a price
+        # needs is loaded there.
         self._lane.put(lambda: start("score_team_run", run, scored))
 
     def behind(self, job: Callable[[], object]) -> None:

@@ -28,7 +28,8 @@ from .writer import CircuitBreaker
 if TYPE_CHECKING:
     from .._model.run import TeamRun
     from .._settings import Settings
-    from ..storage import Lease, Store
+    from ..storage import Store
+    from ..storage.transaction import Lease
 
 LEASE_SECONDS: Final = 5.0
 """How long a judge holds a team without a word, and so how long a dead one holds it."""

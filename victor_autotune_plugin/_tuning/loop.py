@@ -24,6 +24,7 @@ from .. import failsafe
 from .._model.plan import TeamSpec
 from .._model.process import ProcessId
 from .._model.run import PlannedRun, RunStart, TeamRun
+from .._settings import public_prices
 from ..storage.journal import FOLDER_NAME, EndEntry, GradeEntry, Journal, StartEntry
 from ..storage.snapshot_file import SnapshotFile
 from ..storage.stream_slots import StreamSlots
@@ -176,8 +177,14 @@ class TuningLoop:
 
     def finished(self, run: TeamRun) -> None:
         """Hand over what a run was."""
-        entry = EndEntry(run, GRADE_SECONDS if self._hooks.has_graders else None)
+        graders = self._hooks.has_graders
+        # The first runs of a process may end before the public prices are loaded, and wait for no import.
+        unpriced = run.cost_usd is None and bool(run.tokens) and not public_prices.is_loaded
+        unpriced = unpriced and self._options().public_prices
+        entry = EndEntry(run, GRADE_SECONDS if graders or unpriced else None)
         self._submit(run.run_id, Item(entry, self._clock(), END_COMMIT_SECONDS))
+        if unpriced and not graders:
+            self._hooks.behind(lambda: self.graded(self._hooks.valued(run)))
 
     async def durable(self, run_id: str, seconds: float) -> None:
         """Wait until what was handed over last of a run survives the death of the process."""

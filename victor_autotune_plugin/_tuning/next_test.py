@@ -16,7 +16,7 @@ from .._model.plan import TeamPlan
 from .changes import Changes
 from .hookmanager import HookManager
 from .record import Record
-from .suggestions import TASK_RUNS, comparable, may_be_retried, new_experiment, reason_to_wait, suggestions
+from .suggestions import TASK_RUNS, began_with, comparable, may_be_retried, new_experiment, reason_to_wait, suggestions
 from .tuner_cache import TeamRecord, TunerCache
 
 if TYPE_CHECKING:
@@ -209,7 +209,8 @@ class Starter:
         if chosen is None:
             return
         if approval.given:
-            after, started = evolve(state, experiment_id=chosen.id), evolve(chosen, status="running")
+            prices = began_with(context.settings, runs, context.now)  # a draft may have waited long
+            after, started = evolve(state, experiment_id=chosen.id), evolve(chosen, status="running", prices=prices)
             evidence = None if why is None else why.to_dict()
             changes.apply(after, "started", chosen.description, before=state, experiment=started, evidence=evidence)
         elif approval.by is None:

@@ -18,14 +18,14 @@ from attrs import define, field
 
 from .. import failsafe
 from .._model.quantities import DEFAULT_ENVIRONMENT
-from .._settings import Settings, SettingsResolver
+from .._settings import Settings, SettingsResolver, public_prices
 from .._settings.environment import can_tune, environment_of
 from ..storage.location import file_of_url
 from ..storage.snapshot_file import folder_of
 from .hookmanager import HookManager
 from .loop import TuningLoop
 from .manual import ManualChanges
-from .threads import Worker, breathing
+from .threads import Worker, breathing, start_once
 from .waiting import Signal
 
 if TYPE_CHECKING:
@@ -95,6 +95,7 @@ class Runtime:
         self._wall_clock = wall_clock
         self._store: Store | None = None
         self._workers: tuple[Worker, ...] = ()
+        self._prices_wanted = False
         self._opening = threading.Lock()
         self.hooks = HookManager()
         if with_entry_points:
@@ -141,6 +142,12 @@ class Runtime:
     def options(self) -> Settings:
         """Return the settings that hold for the whole process."""
         return self._options
+
+    def want_prices(self) -> None:
+        """Have the public prices loaded behind: a team runs here, and its models will be priced."""
+        if self._options.public_prices and not self._prices_wanted:
+            self._prices_wanted = True
+            start_once("loading of public prices", _load_prices)
 
     # --- the store
 
@@ -391,6 +398,11 @@ def warm_up() -> None:
     _thread.start_new_thread(_make_and_start, (start,))  # which, unlike `Thread.start`, waits for nothing
 
 
+def _load_prices() -> None:
+    with breathing():
+        public_prices.load()
+
+
 def _make_and_start(start: _Start) -> None:
     try:
         if start is _start:  # else another runtime was put in place before this thread ran
@@ -426,6 +438,7 @@ async def ready(owner: Runtime) -> None:
     Without one the run goes on as configured, and is recorded.
     """
     owner.loop.want_store()
+    owner.want_prices()
     start = _start
     if not owner.ready.is_set and start is not None:
         await owner.ready.wait(start.seconds_left())

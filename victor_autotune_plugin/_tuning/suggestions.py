@@ -14,6 +14,7 @@ from .._model.experiment import Experiment, TeamState
 from .._model.optimization import OptimizationPriority, OptimizationSuggestion, OptimizationType
 from .._model.plan import TeamPlan, TeamSpec
 from .._model.policy import METRICS, Policy, WatchPolicy
+from .._model.price import KeptPrices
 from .._model.quantities import DEFAULT_ENVIRONMENT
 from .._model.run import CONTROL, Observation
 from .hookmanager import HookManager
@@ -164,7 +165,20 @@ def new_experiment(
         code_version=version("victor-autotune-plugin"),
         task_effects=known_tasks(metric, runs),
         environment=state.environment,
+        prices=began_with(settings, runs, now),
     )
+
+
+def began_with(settings: Settings, runs: Iterable[TeamRun], now: float) -> KeptPrices:
+    """Return the prices that a test which starts now keeps.
+
+    Args:
+        runs: Runs of the team, which tell what models it uses.
+        now: Unix time, seconds.
+    """
+    from .._settings.public_prices import prices_to_keep
+
+    return prices_to_keep(settings, (use for run in runs for use in run.tokens), now)
 
 
 def policy_of(settings: Settings, metric: str | None = None) -> Policy:

@@ -46,7 +46,7 @@ _NO_WORKFLOWS: Final = """
 """
 _PRICES: Final = """
 # prices:
-#   gpt-4o-mini: {input_per_million_usd: 0.15, output_per_million_usd: 0.60}
+#   a-model: {input_per_million_usd: 0.15, output_per_million_usd: 0.60, cached_per_million_usd: 0.08}
 """
 
 

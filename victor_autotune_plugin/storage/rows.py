@@ -128,15 +128,19 @@ remembered_team: Final = lru_cache(maxsize=_MOST_TEAMS)(team_state)
 
 
 def experiment_values(experiment: Experiment) -> Values:
-    """Return the row of an experiment."""
+    """Return the row of an experiment; its prices stand in the column of the policy, since none is theirs."""
     values = _values(experiment)
+    prices = values.pop("prices")
+    if prices is not None:
+        values["policy"] = encode({**to_plain(experiment.policy), "prices": prices})
     empty = {name: None for name in ("task_effects", "reference") if not getattr(experiment, name)}
     return {**values, **empty}
 
 
 def experiment_of(row: Any) -> Experiment:
     """Read the row of an experiment."""
-    return _value(Experiment, row, task_effects=row.task_effects or "{}", reference=row.reference or "[]")
+    others = {"task_effects": row.task_effects or "{}", "reference": row.reference or "[]"}
+    return _value(Experiment, row, **others, prices=decode(row.policy).get("prices"))
 
 
 remembered_experiment: Final = lru_cache(maxsize=_MOST_TEAMS)(experiment_of)

@@ -190,10 +190,16 @@ class Transaction:
                 else f"experiment {experiment.id} is {stored.status} and does not change any more",
                 hint="Read it again.",
             )
-        fixed = sorted(set(changed) - set(PROGRESS))
+        fixed = set(changed) - set(PROGRESS)
+        update = self._sql.update_experiment
+        if stored.status == "draft" and stored.policy == experiment.policy and "policy" in fixed:
+            fixed.remove("policy")  # only its prices, which are in that column, and hold from its start
+            update = self._sql.update_draft
         if fixed:
-            raise StoreError(f"experiment {experiment.id} can't change its {', '.join(fixed)}: start a new experiment")
-        self._write(self._sql.update_experiment, {"of_id": experiment.id, **values})
+            raise StoreError(
+                f"experiment {experiment.id} can't change its {', '.join(sorted(fixed))}: start a new experiment"
+            )
+        self._write(update, {"of_id": experiment.id, **values})
 
     # --- runs
 
