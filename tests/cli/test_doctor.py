@@ -15,6 +15,7 @@ from attrs import evolve
 
 from victor_autotune_plugin._cli import checks
 from victor_autotune_plugin._host import seams
+from victor_autotune_plugin._model.run import TokenUse
 from victor_autotune_plugin._tuning import runtime
 from victor_autotune_plugin._tuning.hook_calls import HookStatus
 from victor_autotune_plugin._tuning.hookmanager import HookManager
@@ -204,3 +205,33 @@ def test_hooks_that_were_called_in_this_process_are_shown(
     owner.hooks.ask("score_team_run", 20.0)
     monkeypatch.setattr(runtime, "_runtime", owner)
     assert found(call("doctor", "--json"))["hook score_team_run of 'theirs'"]["status"] == "ok"
+
+
+def test_where_prices_come_from_and_the_models_without_one(call: Callable[..., Said], tmp_path: Path) -> None:
+    team = Simulation(tmp_path, mode="observe")
+    for use in (
+        TokenUse("gpt-4o", 10, provider="openai"),
+        TokenUse("ours", 10, provider="ollama"),
+        TokenUse("silent", provider="azure", unreported_calls=1),
+    ):
+        team.tokens = (use,)
+        team.run()
+    team.close()
+    said = call("doctor", "--json")
+    checks = found(said)
+    assert said.code == 0
+    assert f"genai-prices {importlib.metadata.version('genai-prices')} (newest of 20" in checks["prices"]["found"]
+    assert "it has no price" in checks["cost of ours"]["found"]
+    assert "azure does not report its tokens" in checks["cost of silent"]["found"]
+    assert {check["status"] for name, check in checks.items() if name.startswith("cost of")} == {"warn"}
+    assert "cost of gpt-4o" not in checks
+    prices = call("status", "--json").data["prices"]
+    assert prices["public"].startswith("genai-prices ")
+    assert (prices["listed"], prices["as_of"][:2]) == (0, "20")
+    (tmp_path / ".victor" / "autotune.yaml").write_text(
+        "public_prices: false\nprices: {ours: {input_per_million_usd: 0, output_per_million_usd: 0}}\n"
+    )
+    checks = found(call("doctor", "--json"))
+    assert checks["prices"]["found"] == "1 in the settings; public ones are off"
+    assert "cost of ours" not in checks
+    assert call("status", "--json").data["prices"] == {"listed": 1, "public": None, "as_of": None}

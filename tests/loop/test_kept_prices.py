@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import pytest
@@ -131,4 +132,15 @@ def test_the_first_runs_of_a_process_are_priced_behind_while_public_prices_load(
     (stored,) = team.store.runs(status="finished")
     assert stored.cost_usd == pytest.approx(2.5)
     assert failsafe.seen() == ()
+    team.close()
+
+
+def test_a_model_without_a_price_is_told_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "victor_autotune_plugin")
+    team = Simulation(tmp_path, truth=no_difference, mode="observe")
+    team.tokens = (TokenUse("ours", 1000, provider="openai"),)
+    assert [team.run().cost_usd for _ in range(5)] == [None] * 5
+    said = [record.getMessage() for record in caplog.records if "'ours'" in record.getMessage()]
+    assert len(said) == 1
+    assert "no price is known" in said[0]
     team.close()
