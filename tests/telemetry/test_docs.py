@@ -10,6 +10,7 @@ from pathlib import Path
 from attrs import evolve
 
 from victor_autotune_plugin._model.plan import TeamPlan
+from victor_autotune_plugin._model.run import TokenUse
 from victor_autotune_plugin._telemetry import conventions
 from victor_autotune_plugin._telemetry.spans import member_span, team_run_span
 
@@ -59,7 +60,8 @@ def test_the_page_lists_every_attribute():
 
 def test_the_attributes_in_bold_are_those_that_samplers_see(telemetry, spec, make_run):
     plan = TeamPlan(tool_budget=1, member_budgets={"scout": 1}, timeout_seconds=1)
-    run = make_run(plan_used=plan, cost_usd=0.1, success=False)
+    tokens = [TokenUse("m", 9, 1, 3, 2)]
+    run = make_run(plan_used=plan, cost_usd=0.1, success=False, tokens=tokens)
     with team_run_span(
         spec, run_id="r", mode="auto", plan=plan, experiment_id="e", arm="control", parent_run_id="p"
     ) as team:
