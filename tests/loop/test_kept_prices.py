@@ -86,7 +86,7 @@ def test_a_test_keeps_public_prices_though_the_package_changes(tmp_path: Path, m
     team.close()
 
 
-def test_prices_are_stored_beside_the_policy_and_a_test_without_them_is_read(tmp_path: Path) -> None:
+def test_prices_are_stored_and_a_test_without_them_is_read(tmp_path: Path) -> None:
     team = began(tmp_path)
     (experiment,) = team.experiments()
     assert experiment.prices == KeptPrices(experiment.prices.at, {"m": Price(1, 1)}, {})

@@ -91,7 +91,7 @@ class ActiveRun:
         plan = planned.plan
         limited = plan.tool_budget is not None or plan.member_budgets
         budget = ToolBudget(plan.tool_budget, dict(plan.member_budgets or ())) if limited else None
-        wanted = call.overrides.merged(plan)
+        wanted = plan if call.overrides.is_empty else call.overrides.merged(plan)
         self._used = plan_as_used(event.spec, wanted)
         self._meter = RunMeter(event.run_id, planned_members(event.spec, wanted), call.ids, budget)
 
@@ -119,7 +119,7 @@ class ActiveRun:
             metadata=metadata,
             settings=settings,
             environment=owner.environment,
-            owners=owners_of(call.context, call.overrides),
+            owners={} if call.overrides.is_empty else owners_of(call.context, call.overrides),
         )
         planned: PlannedRun | None = PlannedRun(mode=settings.mode)
         if not call.is_continuation:

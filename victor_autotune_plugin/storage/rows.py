@@ -91,7 +91,17 @@ def at_least_zero(name: str, value: float, what: str) -> float:
 _JSON: Final[Mapping[type, frozenset[str]]] = {
     TeamState: frozenset({"plan", "spec"}),
     Experiment: frozenset(
-        {"control", "treatment", "policy", "watch_policy", "verdict", "watch_verdict", "task_effects", "reference"}
+        {
+            "control",
+            "treatment",
+            "policy",
+            "watch_policy",
+            "verdict",
+            "watch_verdict",
+            "task_effects",
+            "reference",
+            "prices",
+        }
     ),
     Change: frozenset({"plan_before", "plan_after", "rollback_plan", "evidence"}),
 }
@@ -128,11 +138,8 @@ remembered_team: Final = lru_cache(maxsize=_MOST_TEAMS)(team_state)
 
 
 def experiment_values(experiment: Experiment) -> Values:
-    """Return the row of an experiment; its prices stand in the column of the policy, since none is theirs."""
+    """Return the row of an experiment."""
     values = _values(experiment)
-    prices = values.pop("prices")
-    if prices is not None:
-        values["policy"] = encode({**to_plain(experiment.policy), "prices": prices})
     empty = {name: None for name in ("task_effects", "reference") if not getattr(experiment, name)}
     return {**values, **empty}
 
@@ -140,7 +147,7 @@ def experiment_values(experiment: Experiment) -> Values:
 def experiment_of(row: Any) -> Experiment:
     """Read the row of an experiment."""
     others = {"task_effects": row.task_effects or "{}", "reference": row.reference or "[]"}
-    return _value(Experiment, row, **others, prices=decode(row.policy).get("prices"))
+    return _value(Experiment, row, **others)
 
 
 remembered_experiment: Final = lru_cache(maxsize=_MOST_TEAMS)(experiment_of)

@@ -111,7 +111,7 @@ class Statements:
         )
         self.insert_experiment = to(experiment, insert(experiment))
         self.update_experiment = Statement(update(experiment).where(_is(experiment, "id")), dialect, PROGRESS)
-        self.update_draft = Statement(update(experiment).where(_is(experiment, "id")), dialect, (*PROGRESS, "policy"))
+        self.update_draft = Statement(update(experiment).where(_is(experiment, "id")), dialect, (*PROGRESS, "prices"))
 
         start = insert(run)
         self.start_run = Statement(

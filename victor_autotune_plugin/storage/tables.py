@@ -122,6 +122,7 @@ experiment: Final = Table(
     _text("task_effects", optional=True),
     _environment(),
     _text("reference", optional=True),
+    _text("prices", optional=True),
     PrimaryKeyConstraint("id", name="pk_autotune_experiment"),
     Index("ix_autotune_experiment_team", "workflow", "team_id", "created_at", "id"),
 )

@@ -192,8 +192,8 @@ class Transaction:
             )
         fixed = set(changed) - set(PROGRESS)
         update = self._sql.update_experiment
-        if stored.status == "draft" and stored.policy == experiment.policy and "policy" in fixed:
-            fixed.remove("policy")  # only its prices, which are in that column, and hold from its start
+        if stored.status == "draft" and "prices" in fixed:  # they hold from its start
+            fixed.remove("prices")
             update = self._sql.update_draft
         if fixed:
             raise StoreError(

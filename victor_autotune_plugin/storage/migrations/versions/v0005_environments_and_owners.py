@@ -18,6 +18,7 @@ branch_labels = None
 depends_on = None
 
 _TABLES: Final = ("autotune_run", "autotune_experiment", "autotune_change")
+_OF_EXPERIMENTS: Final = ("reference", "prices")
 _KEYED: Final = ("autotune_team", "autotune_lease")
 """Tables whose primary key is the team."""
 
@@ -28,7 +29,8 @@ def upgrade() -> None:
     for table in _TABLES:
         op.add_column(table, _environment())
     op.add_column("autotune_run", sa.Column("owners", sa.Text, nullable=True))
-    op.add_column("autotune_experiment", sa.Column("reference", sa.Text, nullable=True))
+    for name in _OF_EXPERIMENTS:
+        op.add_column("autotune_experiment", sa.Column(name, sa.Text, nullable=True))
     op.drop_index("ix_autotune_run_number", "autotune_run")
     op.create_index(
         "ix_autotune_run_number", "autotune_run", ["environment", "workflow", "team_id", "number"], unique=True
@@ -47,7 +49,8 @@ def downgrade() -> None:
     for table in _TABLES:
         op.drop_column(table, "environment")
     op.drop_column("autotune_run", "owners")
-    op.drop_column("autotune_experiment", "reference")
+    for name in _OF_EXPERIMENTS:
+        op.drop_column("autotune_experiment", name)
     op.drop_column("autotune_store", "paused")
     op.create_index("ix_autotune_run_number", "autotune_run", ["workflow", "team_id", "number"], unique=True)
     _make_keyed_tables(["workflow", "team_id"])
