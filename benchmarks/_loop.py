@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
-from collections.abc import Coroutine, Generator, Mapping
+from collections.abc import Coroutine, Generator, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from victor_autotune_plugin._host.call_context import Place
 from victor_autotune_plugin._host.calls import Reading, TeamCall
@@ -27,6 +29,10 @@ STAYS_OPEN = {
     "tuner.risk": "off",
 }
 """Settings under which a test of two plans that run alike stays open all the time."""
+
+DATABASES: Final = ("sqlite", "postgresql")
+
+URL_VARIABLE: Final = "VICTOR_AUTOTUNE_DATABASE_URL"
 
 T = TypeVar("T")
 Seconds = tuple[float, float]
@@ -122,6 +128,28 @@ def new_runtime(folder: Path, **overrides: object) -> Runtime:
     """Return the plugin of a new project in mode `auto`, unless another one is named."""
     folder.mkdir(exist_ok=True)
     return Runtime(folder, overrides={"mode": "auto", **overrides}, with_entry_points=False)
+
+
+@contextmanager
+def database(name: str) -> Iterator[str | None]:
+    """Have this process and those that it starts use a database; yield the URL of a server.
+
+    Args:
+        name: `sqlite` for the project's own file, or `postgresql` for a new server that ends with the block.
+    """
+    if name == "sqlite":
+        yield None
+        return
+    from victor_autotune_plugin.storage.migrate import create_schema
+    from victor_autotune_testing.postgres import server_url
+
+    with server_url() as url:
+        create_schema(url)
+        os.environ[URL_VARIABLE] = url
+        try:
+            yield url
+        finally:
+            del os.environ[URL_VARIABLE]
 
 
 class Held:

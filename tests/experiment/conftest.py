@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from victor_autotune_plugin._model.assignment import assign_earlier as assign
 from victor_autotune_plugin.experiment import Observation
-from victor_autotune_plugin.experiment.design import assign_earlier as assign
 
 
 @pytest.fixture

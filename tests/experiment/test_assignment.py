@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
+from victor_autotune_plugin._model.assignment import EARLIER_VERSION, assign_earlier
 from victor_autotune_plugin.experiment import ASSIGNMENT_VERSION, assign, sample_ratio_p_value
-from victor_autotune_plugin.experiment.design import EARLIER_VERSION, assign_earlier
 
 HOLDBACK = {"control": 0.1, "treatment": 0.9}
 THIRDS = {"a": 1 / 3, "b": 1 / 3, "c": 1 / 3}

@@ -9,10 +9,10 @@ import math
 import pytest
 from attrs import evolve
 
+from victor_autotune_plugin._model.assignment import assign_earlier as assign
 from victor_autotune_plugin._model.converter import from_plain
 from victor_autotune_plugin._model.policy import E_RULES
 from victor_autotune_plugin.experiment import Judge, Observation, Policy
-from victor_autotune_plugin.experiment.design import assign_earlier as assign
 from victor_autotune_plugin.experiment.eprocess import LARGEST, EBoundary, PairedPrimary, Wealth
 
 SIZES = [2.0, 0.1, 700.0, 0.0, 1.5, 1.4, 0.9, 30.0, 5.0]

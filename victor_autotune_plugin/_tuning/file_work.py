@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 RETRY_SECONDS: Final = 1.0
 """How long a journal that failed is left alone."""
 
+RENEW_SECONDS: Final = 30.0
+"""After how long the file says again that a snapshot holds which has not changed: processes go by the file's age."""
+
 
 class FileWork:
     """The work of the file thread.
@@ -53,6 +56,8 @@ class FileWork:
         self._wall_clock = wall_clock
         self._tasks: deque[Callable[[], None]] = deque()
         self._journal_not_before = float("-inf")
+        self._in_file: tuple[str, int, bool] | None = None
+        self._in_file_since = 0.0
 
     @property
     def journal_lines(self) -> int:
@@ -67,18 +72,21 @@ class FileWork:
         snapshot = Snapshot().updated(
             saved.store_id, saved.revision, saved.teams, saved.experiments, paused=saved.paused
         )
+        self._in_file, self._in_file_since = (saved.store_id, saved.revision, saved.paused), saved.taken_at
         # A file from the future is as good as one of now; the store is asked in a moment.
         self._memory.replace(snapshot, max(0.0, self._wall_clock() - saved.taken_at))
         return True
 
     def save_snapshot(self, snapshot: Snapshot) -> None:
-        """Have a snapshot left in the file; called by the store thread."""
+        """Have a snapshot that holds now left in the file, unless it is in it; called by the store thread."""
 
         def save() -> None:
+            now, saved = self._wall_clock(), (snapshot.store_id, snapshot.revision, snapshot.paused)
+            if saved == self._in_file and abs(now - self._in_file_since) < RENEW_SECONDS:
+                return
             teams, experiments = tuple(snapshot.teams.values()), tuple(snapshot.experiments.values())
-            self._file.save(
-                snapshot.store_id, snapshot.revision, self._wall_clock(), teams, experiments, paused=snapshot.paused
-            )
+            self._file.save(snapshot.store_id, snapshot.revision, now, teams, experiments, paused=snapshot.paused)
+            self._in_file, self._in_file_since = saved, now
             self._slots.keep_only(frozenset(snapshot.experiments))
 
         self._tasks.append(save)
@@ -105,15 +113,13 @@ class FileWork:
             with failsafe.guard("taking a stream of arms"):
                 self._serve(self.slot_requests[0])
             self.slot_requests.popleft().served.set()
-        while self._tasks:
-            with failsafe.guard("files of the snapshot and the journal"):
-                self._tasks[0]()
-            self._tasks.popleft()
+        self._do_tasks()
         pause = self._core.seconds_until_due(now)
         return None if pause is None else max(pause, self._journal_not_before - now)
 
     def close(self) -> None:
-        """Give back what came from the file. Raises nothing."""
+        """Leave the last snapshot, and give back what came from the file. Raises nothing."""
+        self._do_tasks()
         for (experiment_id, phase), slot in self._memory.streams.held():
             if slot.source == "file":
                 self._slots.give_back(experiment_id, phase, slot.name, slot.next_index)
@@ -123,6 +129,12 @@ class FileWork:
         """Close what a forked child has of its parent's files, without a trace in them."""
         self._journal.forget_after_fork()
         self._slots.forget_after_fork()
+
+    def _do_tasks(self) -> None:
+        while self._tasks:
+            with failsafe.guard("files of the snapshot and the journal"):
+                self._tasks[0]()
+            self._tasks.popleft()
 
     def _write_journal(self, now: float) -> None:
         if now < self._journal_not_before:

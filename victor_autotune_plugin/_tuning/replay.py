@@ -75,9 +75,8 @@ def _wrong_arms(
     experiment: Experiment, phase: Phase, observations: Sequence[Observation]
 ) -> Iterator[tuple[str, tuple[Any, Any]]]:
     """Give the arms that do not follow from the seed."""
+    from .._model.assignment import ASSIGNMENT_VERSION, EARLIER_VERSION, assign, assign_earlier
     from .._model.run import CONTROL, TREATMENT
-    from ..experiment import ASSIGNMENT_VERSION, assign
-    from ..experiment.design import EARLIER_VERSION, assign_earlier
 
     version = experiment.assignment_version
     if version not in (ASSIGNMENT_VERSION, EARLIER_VERSION):

@@ -230,20 +230,30 @@ class Runtime:
     def _start_threads(self) -> None:
         if self._workers:
             return
+        self._load_snapshot()  # before anything else is at work: it takes 5 ms, and ten times that beside an import
         loop = self.loop
-        store = Worker("autotune store", loop.store_work.step, self._clock, at_end=loop.store_work.close)
+        store = Worker("autotune store", self._store_step, self._clock, at_end=loop.store_work.close)
         files = Worker("autotune files", self._files_step, self._clock, at_end=loop.files.close)
         judge = Worker("autotune judge", self._judge_step, self._clock, at_end=loop.judge_work.close)
         self._workers = (judge, files, store)
         loop.wake_store, loop.wake_files, loop.wake_judge = store.wake, files.wake, judge.wake
         loop.wake_files_within = files.wake_within
-        for worker in (files, store, judge):
+        for worker in (files, judge, store):
             worker.start()
         atexit.register(self.close)
 
-    def _files_step(self, now: float) -> float | None:
+    def _load_snapshot(self) -> None:
         if not self.ready.is_set and self.loop.files.load_snapshot():
             self.ready.set()
+
+    def _store_step(self, now: float) -> float:
+        if not self.loop.store_work.is_wanted:
+            with breathing():  # an agent is near: what takes long to load is loaded
+                from ..storage import Store  # noqa: F401
+        return self.loop.store_work.step(now)
+
+    def _files_step(self, now: float) -> float | None:
+        self._load_snapshot()
         self.look_at_settings()
         pause = self.loop.files.step(now)
         return _LOOK_SECONDS if pause is None else min(pause, _LOOK_SECONDS)

@@ -7,12 +7,12 @@ has something newer, so a run sees one state or the next, and never half of each
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from functools import cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from attrs import field, frozen
 
+from .._model.assignment import assign
 from .._model.experiment import Assignment, Experiment, Phase, TeamState
 from .._model.run import CONTROL, TREATMENT, PlannedRun
 from .streams import Streams
@@ -73,9 +73,6 @@ class Snapshot:
         found = {**(self.experiments if same else {}), **{one.id: one for one in experiments}}
         needed = {state.experiment_id for state in known.values()}
         still_open = {name: one for name, one in found.items() if name in needed and one.is_open}
-        if still_open:
-            # 20 ms that the first run of a test would otherwise hold its event loop for; here a thread is at work.
-            from ..experiment import design  # noqa: F401
         return Snapshot(store_id, revision, MappingProxyType(known), MappingProxyType(still_open), paused)
 
     def open_experiment(self, key: tuple[str, str]) -> Experiment | None:
@@ -179,15 +176,7 @@ def choose(
 def _assigned(experiment: Experiment, state: TeamState, event: RunStart, streams: Streams) -> Assignment:
     phase = phase_of(experiment)
     stream, index = streams.take(experiment.id, phase, event.task_key)
-    arm = _rule()(f"{experiment.seed}:{phase}", index, shares_of(experiment), stream=stream)
+    arm = assign(f"{experiment.seed}:{phase}", index, shares_of(experiment), stream=stream)
     if phase == "watch" and state.wants_control:
         arm = CONTROL
     return Assignment(experiment.id, phase, arm, stream, index)
-
-
-@cache
-def _rule() -> Callable[..., str]:
-    """Return `assign`, which is imported where an experiment is first seen."""
-    from ..experiment.design import assign
-
-    return assign

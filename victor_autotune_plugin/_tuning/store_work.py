@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from attrs import frozen
 
 from .. import failsafe
+from .._model.assignment import block_length
 from ..errors import StoreBusyError, StoreError, StoreUnavailableError, StoreVersionError
 from ..storage.journal import (
     EndEntry,
@@ -74,8 +75,6 @@ class SlotRequest:
     @classmethod
     def of(cls, experiment: Experiment) -> SlotRequest:
         """Return the request for the open phase of an experiment."""
-        from ..experiment.design import block_length
-
         return cls((experiment.id, phase_of(experiment)), block_length(shares_of(experiment)), Signal())
 
 
@@ -154,7 +153,7 @@ class StoreWork:
         open_store: Opens the store; called again after a failure to open.
         journal: This process's journal, which the file thread writes; None where no files are written.
         on_commit: Called with the teams of which finished runs were committed.
-        on_snapshot: Called with a new snapshot, to leave it in its file.
+        on_snapshot: Called with the snapshot whenever the store has confirmed or renewed it, to leave it in its file.
         remove_journal: Has the file thread remove the journal if nothing was added after this line.
         silent_seconds: After how long without a heartbeat a process's runs are lost.
         ready: Set when the snapshot has come from the store.
@@ -217,8 +216,6 @@ class StoreWork:
             Seconds after which to call again at the latest; 0 for at once.
         """
         if not self.is_wanted:
-            from ..storage import Store  # noqa: F401  # an agent is near: what takes long to load is loaded
-
             return BEAT_SECONDS
         left = self._core.breaker.seconds_left(now)
         if left > 0:
@@ -318,8 +315,8 @@ class StoreWork:
             snapshot = known.updated(found.id, found.revision, teams, experiments, paused=found.paused)
             self._memory.replace(snapshot)
             self._memory.streams.drop_all_but(snapshot.experiments)
-            self._on_snapshot(snapshot)
             self._ask_for_slots(snapshot)
+        self._on_snapshot(self._memory.snapshot)
         self._ready.set()
         active = now - self._memory.last_run_at < IDLE_SECONDS
         self._next_refresh = now + (REFRESH_SECONDS if active else BEAT_SECONDS)

@@ -139,8 +139,8 @@ def new_experiment(
         runs: Finished runs under the live plan, which tell how slow each task is.
         store_id: The store it is kept in; experiments of another one have other ids.
     """
+    from .._model.assignment import ASSIGNMENT_VERSION
     from .._model.policy import METRICS
-    from ..experiment import ASSIGNMENT_VERSION
 
     claimed = suggestion.metadata.metric
     metric = claimed if claimed in METRICS else settings.experiment.metric

@@ -11,11 +11,10 @@ seed of `assign`, so every decision can be replayed from the stored runs.
 
 from __future__ import annotations
 
+from .._model.assignment import ASSIGNMENT_VERSION, assign
 from .._model.policy import Policy, Verdict, WatchPolicy, WatchVerdict
 from .._model.run import Observation
 from .design import (
-    ASSIGNMENT_VERSION,
-    assign,
     chance_of_proof,
     improvement_for,
     log_spread,

@@ -1,14 +1,11 @@
-"""The design of a test: which arm a run belongs to, the same on every machine, and how many runs it will take."""
+"""The design of a test: how many runs it will take, and whether the arms have as many as they should."""
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Mapping, Sequence
-from fractions import Fraction
-from functools import lru_cache
-from typing import Final
 
+from .._model.assignment import PAIR, exact_shares
 from .._model.policy import E_RULES, PASS_SHARE, Policy
 from .._model.run import Observation
 from .boundaries import NORMAL, boundary
@@ -16,112 +13,8 @@ from .eprocess import EBoundary
 from .primary import TIMED_OUT, log_value
 from .twosample import percentile
 
-ASSIGNMENT_VERSION: Final = "shake256-streams-2"
-"""Name of the rule of `assign`. It changes whenever the same seed would give another sequence of arms."""
-
-EARLIER_VERSION: Final = "sha256-blocks-1"
-"""Name of the rule of 0.1, `assign_earlier`: one sequence an experiment."""
-
-MAX_BLOCK: Final = 1000
-"""Longest block. Weights that need a longer one are refused."""
-
-_PAIR: Final = (("control", Fraction(1, 2)), ("treatment", Fraction(1, 2)))
-
-_DRAW_BYTES: Final = 8
-# A draw from at most 1000 places by the remainder of 64 bits is uniform but for 1 in 10^16.
-
 RANK_EFFICIENCY = 3 / math.pi
 """Information of a rank test of normal values, relative to the t-test (Hodges and Lehmann 1956)."""
-
-
-def assign(seed: str, index: int, weights: Mapping[str, float] | None = None, *, stream: str = "") -> str:
-    """Return the arm of the unit at place `index` of a stream of the experiment with this seed.
-
-    Units come in blocks of the shortest length in which every arm gets its exact share: pairs for two equal arms,
-    tens for a holdback of 10 %. One digest of seed, stream and block shuffles the block's arms, listed by name. So
-    arms are balanced after every block of a stream, the order can't be foreseen (permuted-block randomisation, Zelen
-    1974), and streams need to know nothing of each other.
-
-    Args:
-        seed: Any text, stored with the experiment.
-        index: Place of the unit in its stream, from 0.
-        weights: Share of each arm, adding up to 1; None for `control` and `treatment` at one half each.
-        stream: Name of the stream.
-
-    Raises:
-        ValueError: For a negative index, or weights that are negative, don't add up to 1, or need a block of more
-            than `MAX_BLOCK`.
-    """
-    if index < 0:
-        raise ValueError(f"index must not be negative, but is {index}")
-    slots = _slots_of(None if weights is None else tuple(weights.items()))
-    block, place = divmod(index, len(slots))
-    return _shuffled(slots, seed, stream, block)[place]
-
-
-def block_length(weights: Mapping[str, float] | None = None) -> int:
-    """Return the number of units in a block; `weights` as for `assign`."""
-    return len(_slots_of(None if weights is None else tuple(weights.items())))
-
-
-@lru_cache(maxsize=64)
-def _slots_of(weights: tuple[tuple[str, float], ...] | None) -> tuple[str, ...]:
-    """Return the arms of a block, known by the weights as they come: the hash of a fraction is slow."""
-    return _slots(_PAIR if weights is None else _exact(tuple(sorted(weights))))
-
-
-@lru_cache(maxsize=1024)
-def _shuffled(slots: tuple[str, ...], seed: str, stream: str, block: int) -> tuple[str, ...]:
-    """Return a block's arms in their order (Durstenfeld 1964); a process asks for one after the other of a block."""
-    text = f"{ASSIGNMENT_VERSION}\n{len(seed)}\n{seed}\n{len(stream)}\n{stream}\n{block}"
-    digest = hashlib.shake_256(text.encode()).digest(_DRAW_BYTES * (len(slots) - 1))
-    order = list(slots)
-    for draw, last in enumerate(range(len(slots) - 1, 0, -1)):
-        number = int.from_bytes(digest[_DRAW_BYTES * draw : _DRAW_BYTES * (draw + 1)], "big")
-        chosen = number % (last + 1)
-        order[last], order[chosen] = order[chosen], order[last]
-    return tuple(order)
-
-
-def assign_earlier(seed: str, index: int, weights: Mapping[str, float] | None = None) -> str:
-    """Return the arm by the rule of 0.1, for the replay of its experiments; the arguments are those of `assign`.
-
-    The slots of a block are ordered by the SHA-256 digest of version, seed, block and slot.
-    """
-    if index < 0:
-        raise ValueError(f"index must not be negative, but is {index}")
-    slots = _slots(_PAIR if weights is None else _shares(weights))
-    block, position = divmod(index, len(slots))
-    prefix = f"{EARLIER_VERSION}\n{len(seed)}\n{seed}\n{block}\n"
-    order = sorted(range(len(slots)), key=lambda slot: hashlib.sha256(f"{prefix}{slot}".encode()).digest())
-    return slots[order[position]]
-
-
-def _shares(weights: Mapping[str, float]) -> tuple[tuple[str, Fraction], ...]:
-    return _exact(tuple(sorted(weights.items())))
-
-
-@lru_cache(maxsize=64)
-def _exact(weights: tuple[tuple[str, float], ...]) -> tuple[tuple[str, Fraction], ...]:
-    shares = []
-    for arm, weight in weights:
-        if not 0 <= weight <= 1:
-            raise ValueError(f"weights: the share of {arm!r} must be a number from 0 to 1, not {weight!r}")
-        share = Fraction(weight).limit_denominator(MAX_BLOCK)
-        if abs(float(share) - weight) > 1e-9:
-            raise ValueError(f"weights: {arm!r} = {weight!r} is no fraction with a denominator up to {MAX_BLOCK}")
-        shares.append((arm, share))
-    if sum(share for _, share in shares) != 1:
-        raise ValueError(f"weights must add up to 1, not {math.fsum(weight for _, weight in weights)!r}")
-    return tuple(shares)
-
-
-@lru_cache(maxsize=64)
-def _slots(shares: tuple[tuple[str, Fraction], ...]) -> tuple[str, ...]:
-    length = math.lcm(*(share.denominator for _, share in shares))
-    if length > MAX_BLOCK:
-        raise ValueError(f"weights need blocks of {length} runs; at most {MAX_BLOCK} are possible")
-    return tuple(arm for arm, share in shares for _ in range(int(share * length)))
 
 
 def sample_ratio_p_value(counts: Mapping[str, int], weights: Mapping[str, float] | None = None) -> float:
@@ -137,7 +30,7 @@ def sample_ratio_p_value(counts: Mapping[str, int], weights: Mapping[str, float]
     Raises:
         ValueError: For weights that `assign` would refuse, or a count of an arm that has no weight.
     """
-    shares = {arm: float(share) for arm, share in (_PAIR if weights is None else _shares(weights)) if share}
+    shares = {arm: float(share) for arm, share in (PAIR if weights is None else exact_shares(weights)) if share}
     unknown = [arm for arm, count in counts.items() if count and arm not in shares]
     if unknown:
         raise ValueError(f"counts: arm {unknown[0]!r} has no weight")
