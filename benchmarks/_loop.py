@@ -94,13 +94,13 @@ class SimulatedTeam(TeamCall):
         return "done"
 
 
-async def run_team(seconds: float = 0.0) -> SimulatedTeam:
+async def run_team(seconds: float = 0.0, team: type[SimulatedTeam] = SimulatedTeam) -> SimulatedTeam:
     """Run a team under the plugin, and return what became of it.
 
     Raises:
         SystemExit: The caller did not get its result.
     """
-    call = SimulatedTeam(seconds)
+    call = team(seconds)
     if await intercept(lambda: call, call.call) != "done":
         raise SystemExit("the team's result was lost")
     return call

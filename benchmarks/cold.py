@@ -95,7 +95,7 @@ def prepare(project: Path) -> None:
         owner = await started(new_runtime(project, **STAYS_OPEN))
         owner.manual.apply(SPEC.key, LIVE, "the live plan", evidence={})
         start_test(owner)
-        await run_team()
+        owner.loop.store_work.wants_refresh = True  # so that the processes find both in the snapshot's file
         owner.settle(30)
         owner.close()
 

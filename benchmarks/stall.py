@@ -34,7 +34,6 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from statistics import median
 from typing import Any, Final
-from urllib.parse import parse_qs, urlsplit
 
 from _loop import SPEC, STAYS_OPEN, SimulatedTeam, new_runtime, run_team, start_test
 from _report import parser, show, with_compiled_modules
@@ -203,10 +202,10 @@ def fault_of(store: str, project: Path) -> Iterator[Fault]:
     """Prepare a store's misbehaviour, and clean up after it."""
     with ExitStack() as stack:
         if store in ("stopped", "killed"):
-            from victor_autotune_testing.postgres import server_url
+            from victor_autotune_testing.postgres import send, server_process, server_url
 
             url = stack.enter_context(server_url())
-            server = int((socket_folder(url) / "data" / "postmaster.pid").read_text().split()[0])
+            server = server_process(url)
             if store == "stopped":
                 stack.callback(lambda: send(server, signal.SIGCONT))
                 yield Fault(url, begin=lambda: send(server, signal.SIGSTOP))
@@ -229,23 +228,6 @@ def fault_of(store: str, project: Path) -> Iterator[Fault]:
                 yield Fault(first=lambda: subprocess.run(remount, check=True) and None)
         else:
             yield Fault()
-
-
-def socket_folder(url: str) -> Path:
-    """Return the folder of a server's socket, from its URL."""
-    return Path(parse_qs(urlsplit(url).query)["host"][0])
-
-
-def send(server: int, number: int) -> None:
-    """Send a signal to a server's process and its children."""
-    found = [server]
-    for status in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError):
-            if int(status.read_text().rpartition(")")[2].split()[1]) == server:
-                found.append(int(status.parent.name))
-    for process in found:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(process, number)
 
 
 def lock(file: Path) -> subprocess.Popen[str]:

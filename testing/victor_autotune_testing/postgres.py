@@ -9,9 +9,10 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
@@ -64,6 +65,28 @@ def server_url() -> Iterator[str]:
                 server.kill()
                 server.wait(20)
         shutil.rmtree(base, ignore_errors=True)
+
+
+def server_process(url: str) -> int:
+    """Return the process id of the server that `server_url` started."""
+    return int((socket_folder(url) / "data" / "postmaster.pid").read_text().split()[0])
+
+
+def socket_folder(url: str) -> Path:
+    """Return the folder of a server's socket, from its URL."""
+    return Path(parse_qs(urlsplit(url).query)["host"][0])
+
+
+def send(server: int, number: int) -> None:
+    """Send a signal to a server's process and its children."""
+    found = [server]
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            if int(status.read_text().rpartition(")")[2].split()[1]) == server:
+                found.append(int(status.parent.name))
+    for process in found:
+        with suppress(ProcessLookupError):
+            os.kill(process, number)
 
 
 def _start(programs: Path, base: Path) -> subprocess.Popen[bytes]:

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import signal
 import sqlite3
 import subprocess
 import sys
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from victor_autotune_plugin._tuning.runtime import Runtime
-from victor_autotune_plugin.storage import Store, default_url
+from victor_autotune_plugin.storage import Store, create_schema, default_url
+from victor_autotune_testing.postgres import URL_VARIABLE, send, server_process, server_url
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
@@ -60,6 +64,29 @@ async def interrupted():
     await asyncio.sleep(60)
 asyncio.run(interrupted())
 """,
+    "ctrl-c twice": """
+async def interrupted():
+    await first(2)
+    os.kill(os.getpid(), signal.SIGINT)
+    try:
+        await run_team(60)
+    finally:
+        os.kill(os.getpid(), signal.SIGINT)
+        await asyncio.sleep(60)
+asyncio.run(interrupted())
+""",
+    "ctrl-c, and again while the process ends": """
+async def interrupted():
+    await first(2)
+    os.kill(os.getpid(), signal.SIGINT)
+    await run_team(60)
+settle = owner.settle
+def again(seconds):
+    os.kill(os.getpid(), signal.SIGINT)
+    return settle(seconds)
+owner.settle = again
+asyncio.run(interrupted())
+""",
     "exit in another thread": """
 asyncio.run(first(2))
 thread = threading.Thread(target=sys.exit)
@@ -97,17 +124,15 @@ asyncio.run(run(1))
 }
 
 
+def program(folder: Path, code: str) -> dict[str, Any]:
+    """Return the arguments that start a program which runs teams."""
+    environment = {**os.environ, "PYTHONPATH": f"{BENCHMARKS}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}
+    return {"args": [sys.executable, "-c", HEAD + code, str(folder)], "env": environment, "text": True}
+
+
 def in_a_process(folder: Path, code: str) -> tuple[list[str], int]:
     """Run a program; return the ids of the runs whose results it got, and how it ended."""
-    environment = {**os.environ, "PYTHONPATH": f"{BENCHMARKS}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}
-    done = subprocess.run(
-        [sys.executable, "-c", HEAD + code, str(folder)],
-        capture_output=True,
-        text=True,
-        env=environment,
-        timeout=120,
-        check=False,
-    )
+    done = subprocess.run(**program(folder, code), capture_output=True, timeout=120, check=False)
     assert "Traceback" not in done.stderr or "KeyboardInterrupt" in done.stderr, done.stderr
     return done.stdout.split(), done.returncode
 
@@ -163,3 +188,113 @@ begun = owner._clock()
     with Store.open(default_url(tmp_path)) as store:
         assert not set(returned) & {run.run_id for run in store.runs()}
     assert set(returned) <= recorded(tmp_path)
+
+
+ENDS_WITH_A_STOPPED_SERVER = """
+import atexit
+from victor_autotune_testing.postgres import send
+asyncio.run(first(3))
+send(int(sys.argv[2]), signal.SIGSTOP)
+asyncio.run(run(2))
+
+waits = []
+sleep, join, close = runtime.time.sleep, threading.Thread.join, owner.close
+
+def counted_sleep(seconds):
+    if threading.current_thread() is threading.main_thread():
+        waits.append(seconds)
+    sleep(seconds)
+
+def counted_join(thread, timeout=None):
+    join(thread, timeout)
+    if thread.is_alive():
+        waits.append(timeout)
+
+runtime.time.sleep, threading.Thread.join = counted_sleep, counted_join
+atexit.unregister(close)
+atexit.register(lambda: print(round(sum(waits), 3), all(one.daemon for one in threading.enumerate()[1:]), flush=True))
+atexit.register(close)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="a server's processes are found in /proc")
+@pytest.mark.skipif(URL_VARIABLE in os.environ, reason="another one's server is not stopped")
+def test_a_process_ends_although_its_server_has_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It asks for no more than its 2 s, leaves no thread that would be waited for, and its journal."""
+    with server_url() as url:
+        create_schema(url)
+        monkeypatch.setenv("VICTOR_AUTOTUNE_DATABASE_URL", url)
+        server = server_process(url)
+        arguments = program(tmp_path, ENDS_WITH_A_STOPPED_SERVER)
+        arguments["args"].append(str(server))
+        try:
+            done = subprocess.run(**arguments, capture_output=True, timeout=120, check=False)
+        finally:
+            send(server, signal.SIGCONT)
+        *returned, asked, are_daemons = done.stdout.split()
+        assert (len(returned), done.returncode, are_daemons) == (5, 0, "True"), done.stderr
+        assert 0 < float(asked) <= 2.0
+        assert set(returned) <= recorded(tmp_path)
+
+
+SUSPENDED = """
+from _loop import SimulatedTeam
+from victor_autotune_plugin._host.meters import current_run
+
+class Waiting(SimulatedTeam):
+    async def _work(self):
+        os.write(1, f"{current_run.get().run_id}\\n".encode())
+        await asyncio.to_thread(sys.stdin.readline)
+        return await super()._work()
+
+async def suspended():
+    await started(owner)
+    await run_team(0.001, Waiting)
+    await run(1)
+asyncio.run(suspended())
+"""
+
+
+def test_a_run_that_was_suspended_until_it_counted_as_lost_ends_late(tmp_path: Path) -> None:
+    """A laptop that is closed for an hour: its sign of life is made old, since the test has no hour."""
+    process = subprocess.Popen(**program(tmp_path, SUSPENDED), stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    try:
+        assert process.stdout is not None
+        suspended = process.stdout.readline().strip()
+        with Store.open(default_url(tmp_path)) as store:
+            for _ in range(6000):  # its start is written behind
+                if store.run(suspended) is not None:
+                    break
+                time.sleep(0.01)
+            make_silent(process.pid, tmp_path / ".victor" / "autotune.db")
+            other = Runtime(tmp_path, overrides={"mode": "auto"}, with_entry_points=False)
+            other.start(30)
+            assert other.settle(60)
+            other.close()
+            lost = store.run(suspended)
+            assert lost is not None
+            assert lost.status == "lost"
+            process.send_signal(signal.SIGCONT)
+            after = process.communicate("go on\n", timeout=120)[0].strip()
+            assert process.returncode == 0
+            ended = {run.run_id: run.status for run in store.runs()}
+        assert (ended[suspended], ended[after]) == ("late", "finished")
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def make_silent(process: int, database: Path) -> None:
+    """Suspend a process, but not while it holds the lock of the store, and let its last sign of life be an hour old."""
+    for _ in range(100):
+        os.kill(process, signal.SIGSTOP)
+        connection = sqlite3.connect(database, timeout=0.5)
+        try:
+            with connection:
+                connection.execute("UPDATE autotune_process SET beat_at = beat_at - 3600 WHERE pid = ?", (process,))
+            return
+        except sqlite3.OperationalError:
+            os.kill(process, signal.SIGCONT)
+        finally:
+            connection.close()
+    raise AssertionError("the process held the lock of the store whenever it was suspended")
