@@ -23,7 +23,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -363,7 +363,7 @@ def main() -> None:
     """Print everything."""
     made: argparse.ArgumentParser = parser(__doc__.split("\n", 1)[0] if __doc__ else "")
     made.add_argument("--worlds", type=int, default=200, help="simulated teams")
-    made.add_argument("--quick", action="store_true", help="20 teams and fewer repetitions, to see that it runs")
+    made.add_argument("--quick", action="store_true", help="20 teams, to see that it runs: regret is then ±.1")
     made.add_argument("--data", type=Path, default=os.environ.get("AGENT_RUNS_CSV"), help="real runs (agent_runs.csv)")
     options = made.parse_args()
     root = Path(__file__).resolve().parents[1]
@@ -397,8 +397,6 @@ def main() -> None:
         figures_of_all = {"about": about, "methods": rows, "speed": speeds, "coverage": covered, "safety": kept}
         options.json.write_text(json.dumps(figures_of_all, indent=1) + "\n", encoding="utf-8")
 
-
-Run = Callable[[], None]
 
 if __name__ == "__main__":
     main()

@@ -14,8 +14,9 @@ from attrs import evolve
 
 from victor_autotune_plugin._model.plan import EMPTY_PLAN, TeamPlan
 from victor_autotune_plugin._tuner import Tuner, plan_space
+from victor_autotune_plugin.experiment import Judge
 from victor_autotune_testing.simulation import World
-from victor_autotune_testing.simulation.played import every_knob, play
+from victor_autotune_testing.simulation.played import SimulatedTeam, every_knob, play
 
 pytestmark = pytest.mark.slow
 
@@ -98,6 +99,33 @@ def test_the_same_seed_gives_the_same_history_bit_for_bit() -> None:
     assert [change.action for change in first.changes]
     assert first == second
     assert first != other
+
+
+def test_every_run_of_a_test_takes_part_in_pairs_and_is_judged_at_once() -> None:
+    """So a simulated test is as short as its judge lets it be: nothing is fed late, and no run is left out."""
+    decided = 0
+    for seed in (8, 22):
+        team = SimulatedTeam(World.make(seed), 3, make_tuner=every_knob(), strategies=[])
+        for _ in range(60):
+            team.run()
+        store, key = team.runtime.store(), team.world.spec.key
+        for experiment in store.experiments(*key):
+            observations = store.observations(experiment.id, "test")
+            orders = [one.order for one in observations]
+            assert orders == list(range(orders[0], orders[0] + len(orders)))
+            assert {one.stream for one in observations} == {observations[0].stream}
+            assert all(one.arm != other.arm for one, other in zip(observations[::2], observations[1::2], strict=False))
+            judge = Judge(experiment.policy)
+            ends = []
+            for one in observations:
+                judge.observe(one)
+                ends.append(judge.is_final)
+            if experiment.decided_at is not None and experiment.verdict is not None:
+                decided += 1
+                assert ends[-1]
+                assert not any(ends[:-1]) or judge.verdict().status == "passed"  # it may wait for the tuner's word
+        team.close()
+    assert decided == 2
 
 
 def test_a_simulation_leaves_machine_and_process_alone(tmp_path, monkeypatch) -> None:
