@@ -10,6 +10,8 @@ from types import ModuleType
 
 import pytest
 
+from victor_autotune_plugin._model.plan import TeamPlan
+from victor_autotune_plugin._tuning.runtime import Runtime
 from victor_autotune_plugin.hookspecs import PlannedRun, RunStart
 from victor_autotune_plugin.storage.snapshot_file import SnapshotFile, folder_of
 from victor_autotune_testing.simulated import SPEC, Simulation, no_difference
@@ -78,17 +80,23 @@ def test_a_file_that_says_what_the_store_says_is_not_written_again_at_every_look
 
 
 def test_a_process_that_ends_leaves_what_it_knew_last(project: Path) -> None:
-    file = SnapshotFile(folder_of(project))
-    before = file.load()
-    process = new_process(project, last_left(project))
-    process.runtime.manual.set_paused(*SPEC.key, paused=True)
-    process.runtime.loop.store_work.is_wanted = True
-    process.runtime.loop.store_work.step(0.0)  # and the file thread had no time to write
+    process = new_process(project, last_left(project) + MINUTE)
+    loop = process.runtime.loop
+    loop.store_work.is_wanted = True
+    loop.store_work.step(0.0)  # and the file thread had no time to write
     process.close()
-    after = file.load()
-    assert before is not None
-    assert after is not None
-    assert after.revision > before.revision
+    assert last_left(project) == process.stepped.clock.now
+
+
+def test_what_a_person_changes_holds_for_the_next_process(project: Path) -> None:
+    command = Runtime(project, with_entry_points=False)
+    command.manual.roll_back(*SPEC.key)
+    command.close()
+    assert planned(new_process(project, last_left(project))).arm is None
+    command = Runtime(project, with_entry_points=False)
+    command.manual.apply(SPEC.key, TeamPlan(formation="pipeline"), "by hand", evidence={})
+    command.close()
+    assert planned(new_process(project, last_left(project))).plan == TeamPlan(formation="pipeline")
 
 
 def test_the_file_is_read_before_the_threads_have_anything_to_do(
@@ -110,6 +118,8 @@ def test_nothing_heavy_is_loaded_before_the_first_plan(project: Path) -> None:
 import asyncio, sys
 from pathlib import Path
 from victor_autotune_plugin._model.plan import MemberSpec, TeamSpec
+from victor_autotune_plugin._tuning.runtime import Runtime
+from victor_autotune_plugin._model.plan import TeamPlan
 from victor_autotune_plugin._tuning.runtime import Runtime
 from victor_autotune_plugin.hookspecs import RunStart
 spec = TeamSpec("flow", "team", "sequential", [MemberSpec(name, "researcher") for name in "abcd"])

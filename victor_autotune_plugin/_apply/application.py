@@ -13,7 +13,6 @@ from attrs import evolve, field, frozen
 from .._model.experiment import TAKES_BACK, ChangeAction, TeamState
 from .._model.optimization import OptimizationResult, OptimizationSuggestion, current_config
 from .._model.plan import ADHOC_WORKFLOW, EMPTY_PLAN, TeamSpec, is_called
-from .._tuning.manual import ManualChanges
 from .._tuning.suggestions import policy_of
 from .._values.nodes import WrongValueError
 from .._values.reading import read_bytes
@@ -138,7 +137,6 @@ class Application:
         self._suggestion = suggestion
         self._target = target
         self._changed = dict(changed)
-        self._manual = ManualChanges(runtime.store, runtime.hooks)
 
     def check(self) -> None:
         """Make sure that the change can be made.
@@ -186,7 +184,7 @@ class Application:
         else:
             message = self._live_message(f"The live plan of team {self._team.state.team_id!r} is changed.")
         proven = None if trial is None else trial.improvement_percent
-        change = self._manual.apply(
+        change = self._runtime.manual.apply(
             self._team.state.key,
             plan,
             reason,
@@ -208,7 +206,7 @@ class Application:
         """
         evidence = {ROLLBACK_CONFIG: dict(self._target.config)}
         opened = self._team.state.experiment_id
-        test = self._manual.start_test(self._team.state.key, self._suggestion, self._team.settings, evidence)
+        test = self._runtime.manual.start_test(self._team.state.key, self._suggestion, self._team.settings, evidence)
         mode = self._team.settings.mode
         message = f"The test {test.id} has started; the team's next runs decide it."
         if test.id == opened:
@@ -248,7 +246,7 @@ class Application:
             return self.put_in_place(result)
         evidence = self._evidence(result.status, result)
         action: ChangeAction = "failed" if result.status == "failed" else "inconclusive"
-        self._manual.note(self._team.state.key, action, result.reason, evidence=evidence)
+        self._runtime.manual.note(self._team.state.key, action, result.reason, evidence=evidence)
         return self._result(False, result.status, result, message="Nothing was changed.")
 
     def _live_message(self, message: str) -> str:
@@ -327,9 +325,8 @@ def take_back(runtime: Runtime, one: Optimization, reason: str) -> Change:
         return runtime.manual.roll_back(one.workflow, one.team_id, reason, change_id=one.change_id)
     if one.file is not None:
         _restore(one.file, runtime.project)
-    manual = ManualChanges(runtime.store, runtime.hooks)
     key = one.workflow, one.team_id
-    return manual.note(key, "rolled_back", reason, evidence={TAKES_BACK: [one.change_id]})
+    return runtime.manual.note(key, "rolled_back", reason, evidence={TAKES_BACK: [one.change_id]})
 
 
 def _restore(file: Mapping[str, Any], project: Path) -> None:

@@ -33,11 +33,19 @@ class ManualChanges:
         store: Gives the store.
         hooks: Are told of the change.
         clock: Unix seconds.
+        on_change: Called once a change is in the store.
     """
 
-    def __init__(self, store: Callable[[], Store], hooks: HookManager, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        store: Callable[[], Store],
+        hooks: HookManager,
+        clock: Callable[[], float] = time.time,
+        on_change: Callable[[], None] = lambda: None,
+    ) -> None:
         self._store = store
         self._hooks = hooks
+        self._on_change = on_change
         self._clock = clock
 
     def start_test(
@@ -257,6 +265,7 @@ class ManualChanges:
         with self._store().transaction() as transaction:
             yield transaction, changes
             changes.write(transaction)
+        self._on_change()
         for change, experiment in changes.made:
             self._hooks.plan_changed(change, experiment)
 

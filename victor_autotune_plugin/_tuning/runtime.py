@@ -104,7 +104,7 @@ class Runtime:
         self.environment, self.environment_source = environment_of(self._options, os.environ)
         """Where the runs of the process belong, and what says so. It does not change while the process runs."""
         self.loop = self._new_loop()
-        self.manual = ManualChanges(self.store, self.hooks, wall_clock)
+        self.manual = ManualChanges(self.store, self.hooks, wall_clock, self._changed_by_hand)
         self._register_hooks()
 
     # --- settings
@@ -187,6 +187,17 @@ class Runtime:
             environment=self.environment,
             process=self.loop.process,
         )
+
+    def _changed_by_hand(self) -> None:
+        """Have a change of the store in the snapshot and its file, which the next process goes by."""
+        if self._workers:
+            self.loop.store_work.wants_refresh = True
+            self.loop.wake_store()
+            return
+        with failsafe.guard("snapshot after a change by hand"):
+            now = self._clock()
+            self.loop.store_work.refresh(self.store(), now)
+            self.loop.files.step(now)
 
     def open_existing_store(self) -> Store | None:
         """Open the store that the settings name, or return None while its file does not exist.

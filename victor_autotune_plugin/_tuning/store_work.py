@@ -228,7 +228,8 @@ class StoreWork:
                 self._next_beat = now + BEAT_SECONDS
             self._commit(store, now)
             self._serve_slots(store)
-            self._refresh(store, now)
+            if now >= self._next_refresh or self.wants_refresh:
+                self.refresh(store, now)
             self._has_backlog = self._drain(store, now)
         except StoreBusyError as error:  # someone else is writing: no outage, and the journal keeps what can't wait
             failsafe.report("store", error)
@@ -298,9 +299,8 @@ class StoreWork:
 
     # --- the snapshot
 
-    def _refresh(self, store: Store, now: float) -> None:
-        if now < self._next_refresh and not self.wants_refresh:
-            return
+    def refresh(self, store: Store, now: float) -> None:
+        """Renew the snapshot, or note that it holds; `now` is in monotonic seconds."""
         self.wants_refresh = False
         known = self._memory.snapshot
         found = store.identity()
