@@ -256,7 +256,9 @@ class ManualChanges:
             StoreError: If the store can't be used.
         """
         with self._store().transaction() as transaction:
-            return transaction.pause_all(paused)
+            changed = transaction.pause_all(paused)
+        self._on_change()
+        return changed
 
     @contextmanager
     def _open(self) -> Iterator[tuple[Transaction, Changes]]:

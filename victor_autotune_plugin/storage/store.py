@@ -109,34 +109,17 @@ class Store:
     **Reading for people** (`runs` to `counts`). Takes no lock, sees what is committed, and reads long histories page by
     page.
 
-    Args:
-        url: `sqlite:///file` or `postgresql+psycopg://user@host/database`.
-        busy_timeout_seconds: How long to wait for a lock, in seconds. It blocks the thread.
-        deadline_seconds: How long a server may take for an answer, in seconds; the client itself keeps it.
-        look_only: Whether to open what is there to read, and neither create nor migrate it.
-        environment: Environment whose teams it is about; None to read those of all, and to write to the default one.
-        process: The process that it belongs to; None for a new identity of this one.
+    `open` and `in_memory` make one.
 
-    Raises:
-        StoreUnavailableError: The URL is wrong, or its driver is missing. The database is not yet opened.
+    Args:
+        connections: To the database, which is not yet opened.
+        process: The process that it belongs to; None for a new identity of this one.
+        environment: Environment whose teams it is about; None to read those of all, and to write to the default one.
     """
 
     def __init__(
-        self,
-        url: str,
-        *,
-        busy_timeout_seconds: float = 0.2,
-        deadline_seconds: float = 5.0,
-        look_only: bool = False,
-        environment: str | None = None,
-        process: ProcessId | None = None,
+        self, connections: Connections, process: ProcessId | None = None, environment: str | None = None
     ) -> None:
-        connections = Connections(
-            target_of(url), busy_timeout_seconds, ensure_schema, deadline=deadline_seconds, look_only=look_only
-        )
-        self._begin_with(connections, process, environment)
-
-    def _begin_with(self, connections: Connections, process: ProcessId | None, environment: str | None) -> None:
         self.url = connections.target.shown
         self.environment = environment
         self._connections = connections
@@ -160,26 +143,24 @@ class Store:
         The file gets mode 0600 and folders that are missing 0700. Several processes may do so at once.
 
         Args:
-            url: As for the class.
-            busy_timeout_seconds: As for the class.
-            deadline_seconds: As for the class.
-            look_only: As for the class.
+            url: `sqlite:///file` or `postgresql+psycopg://user@host/database`.
+            busy_timeout_seconds: How long to wait for a lock, in seconds. It blocks the thread.
+            deadline_seconds: How long a server may take for an answer, in seconds; the client itself keeps it.
+            look_only: Whether to open what is there to read, and neither create nor migrate it.
             environment: As for the class.
             process: As for the class.
 
         Raises:
-            StoreUnavailableError: It can't be reached, created, read or written.
+            StoreUnavailableError: The URL is wrong, its driver is missing, or the database can't be reached, created,
+                read or written.
             StoreVersionError: A newer version of the plugin wrote it, or an older one and it is only looked at.
         """
-        store = cls(
-            url,
-            busy_timeout_seconds=busy_timeout_seconds,
-            deadline_seconds=deadline_seconds,
-            look_only=look_only,
-            environment=environment,
-            process=process,
+        target = target_of(url)
+        connections = Connections(
+            target, busy_timeout_seconds, ensure_schema, deadline=deadline_seconds, look_only=look_only
         )
-        store._connections.session()
+        store = cls(connections, process, environment)
+        connections.session()
         return store
 
     @classmethod
@@ -193,8 +174,7 @@ class Store:
             process: As for the class.
             store_id: Its id; None for a new one.
         """
-        store = cls.__new__(cls)
-        store._begin_with(MemoryConnections(clock, store_id or uuid.uuid4().hex), process, None)
+        store = cls(MemoryConnections(clock, store_id or uuid.uuid4().hex), process)
         store._connections.session()
         return store
 
