@@ -61,12 +61,10 @@ class Stamps:
         """Note how long the snapshot's file takes, and whether SQLAlchemy was loaded before it."""
         load = FileWork.load_snapshot
 
-        def timed(work: FileWork) -> bool:
+        def timed(work: FileWork) -> None:
             begun = self.ms()
-            loaded = load(work)
-            if loaded:
-                self.found |= {"file": self.ms() - begun, "heavy": "sqlalchemy" in sys.modules}
-            return loaded
+            load(work)
+            self.found |= {"file": self.ms() - begun, "heavy": "sqlalchemy" in sys.modules}
 
         FileWork.load_snapshot = timed  # type: ignore[method-assign]
 

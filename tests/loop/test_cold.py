@@ -61,8 +61,16 @@ def test_processes_of_one_run_each_take_part_hours_after_the_last_change(project
         process.close()
 
 
-def test_a_file_that_no_process_has_confirmed_for_long_starts_no_test_run(project: Path) -> None:
-    assert planned(new_process(project, last_left(project) + 11 * MINUTE)).arm is None
+def test_the_first_run_waits_for_the_store_where_the_file_is_old(project: Path) -> None:
+    """So a team that runs once an hour, each time in a new process, takes part in its test."""
+    young, old = (new_process(project, last_left(project) + minutes * MINUTE) for minutes in (9, 61))
+    assert young.runtime.is_ready
+    assert not old.runtime.is_ready
+    assert planned(old).arm is None
+    old.runtime.loop.run_until_idle()
+    assert old.runtime.is_ready
+    assert planned(old).arm is not None
+    old.close()
 
 
 def test_a_file_that_says_what_the_store_says_is_not_written_again_at_every_look(project: Path) -> None:
@@ -107,7 +115,7 @@ def test_the_file_is_read_before_the_threads_have_anything_to_do(
     known: list[int] = []
     monkeypatch.setattr(runtime, "_store_step", lambda _: known.append(runtime.loop.memory.snapshot.revision) or 60.0)
     runtime.start()
-    assert runtime.ready.is_set
+    assert runtime.is_ready
     assert planned(process).arm is not None
     process.close()
     assert -1 not in known
@@ -124,7 +132,7 @@ from victor_autotune_plugin._tuning.runtime import Runtime
 from victor_autotune_plugin.hookspecs import RunStart
 spec = TeamSpec("flow", "team", "sequential", [MemberSpec(name, "researcher") for name in "abcd"])
 runtime = Runtime(Path(sys.argv[1]), overrides={"mode": "auto"}, with_entry_points=False, wall_clock=lambda: 0.0)
-runtime._load_snapshot()
+runtime.loop.files.load_snapshot()
 print(asyncio.run(runtime.hooks.plan(RunStart("run", spec, 0.0))).arm)
 heavy = ("sqlalchemy", "alembic", "numpy", "scipy", "victor_autotune_plugin.experiment")
 print([name for name in sys.modules if name in heavy])

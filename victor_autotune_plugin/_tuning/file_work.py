@@ -64,18 +64,17 @@ class FileWork:
         """How many entries this process has written to its journal."""
         return self._journal.last_line
 
-    def load_snapshot(self) -> bool:
-        """Take the snapshot from its file, and return whether there is one."""
+    def load_snapshot(self) -> None:
+        """Take the snapshot from its file, if there is one."""
         saved = self._file.load()
         if saved is None:
-            return False
+            return
         snapshot = Snapshot().updated(
             saved.store_id, saved.revision, saved.teams, saved.experiments, paused=saved.paused
         )
         self._in_file, self._in_file_since = (saved.store_id, saved.revision, saved.paused), saved.taken_at
         # A file from the future is as good as one of now; the store is asked in a moment.
         self._memory.replace(snapshot, max(0.0, self._wall_clock() - saved.taken_at))
-        return True
 
     def save_snapshot(self, snapshot: Snapshot) -> None:
         """Have a snapshot that holds now left in the file, unless it is in it; called by the store thread."""
@@ -183,9 +182,8 @@ class NoFiles:
         self.slot_requests: deque[SlotRequest] = deque()
         self._core = core
 
-    def load_snapshot(self) -> bool:
+    def load_snapshot(self) -> None:
         """Have none."""
-        return False
 
     def save_snapshot(self, snapshot: Snapshot) -> None:
         """Leave it in memory."""

@@ -85,7 +85,7 @@ class Runtime:
     ) -> None:
         self.project = project
         self.ready = Signal()
-        """Set when there is a snapshot to decide from, of the store or its file."""
+        """Set when there is a snapshot that came from the store."""
         self._overrides = dict(overrides or {})
         self._with_files = with_files
         self._read_settings = load_settings
@@ -230,8 +230,17 @@ class Runtime:
         if seconds > 0:
             self.loop.want_store()
         deadline = time.monotonic() + seconds
-        while not self.ready.is_set and not self.loop.core.breaker.is_open and time.monotonic() < deadline:
+        while not self.is_ready and not self.loop.core.breaker.is_open and time.monotonic() < deadline:
             time.sleep(_POLL_SECONDS)
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether a run need not wait for the store: there is a snapshot of it, or one in the file that is not old.
+
+        Where teams run once an hour, each in a new process, the file is always old.
+        """
+        memory = self.loop.memory
+        return self.ready.is_set or (memory.is_known and memory.age <= self._options.store.snapshot_ttl)
 
     @property
     def has_threads(self) -> bool:
@@ -241,7 +250,9 @@ class Runtime:
     def _start_threads(self) -> None:
         if self._workers:
             return
-        self._load_snapshot()  # before anything else is at work: it takes 5 ms, and ten times that beside an import
+        if not self.ready.is_set:  # before anything else is at work: it takes 5 ms, and ten times that beside an import
+            with failsafe.guard("snapshot from its file"):
+                self.loop.files.load_snapshot()
         loop = self.loop
         store = Worker("autotune store", self._store_step, self._clock, at_end=loop.store_work.close)
         files = Worker("autotune files", self._files_step, self._clock, at_end=loop.files.close)
@@ -253,10 +264,6 @@ class Runtime:
             worker.start()
         atexit.register(self.close)
 
-    def _load_snapshot(self) -> None:
-        if not self.ready.is_set and self.loop.files.load_snapshot():
-            self.ready.set()
-
     def _store_step(self, now: float) -> float:
         if not self.loop.store_work.is_wanted:
             with breathing():  # an agent is near: what takes long to load is loaded
@@ -264,7 +271,6 @@ class Runtime:
         return self.loop.store_work.step(now)
 
     def _files_step(self, now: float) -> float | None:
-        self._load_snapshot()
         self.look_at_settings()
         pause = self.loop.files.step(now)
         return _LOOK_SECONDS if pause is None else min(pause, _LOOK_SECONDS)
@@ -454,14 +460,14 @@ async def current() -> Runtime | None:
 
 
 async def ready(owner: Runtime) -> None:
-    """Have the store opened, and wait a moment for a snapshot where this process has none yet.
+    """Have the store opened, and wait a moment for a snapshot where this process has none yet, or an old one.
 
-    Without one the run goes on as configured, and is recorded.
+    Without one the run goes on as configured, with an old one under the live plan, and is recorded.
     """
     owner.loop.want_store()
     owner.want_prices()
     start = _start
-    if not owner.ready.is_set and start is not None:
+    if not owner.is_ready and start is not None:
         await owner.ready.wait(start.seconds_left())
 
 

@@ -106,6 +106,11 @@ class Memory:
         self._confirmed_at = clock()
 
     @property
+    def is_known(self) -> bool:
+        """Whether there is a snapshot, of the store or its file."""
+        return self.snapshot.revision >= 0
+
+    @property
     def age(self) -> float:
         """Seconds since the store last confirmed the snapshot."""
         return self._clock() - self._confirmed_at
