@@ -97,6 +97,11 @@ def test_a_process_that_ends_leaves_what_it_knew_last(project: Path) -> None:
 
 
 def test_what_a_person_changes_holds_for_the_next_process(project: Path) -> None:
+    for paused in (True, False):
+        command = Runtime(project, with_entry_points=False)
+        command.manual.pause_all(paused)
+        command.close()
+        assert (planned(new_process(project, last_left(project))).arm is None) is paused
     command = Runtime(project, with_entry_points=False)
     command.manual.roll_back(*SPEC.key)
     command.close()
