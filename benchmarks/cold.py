@@ -29,6 +29,7 @@ from typing import Any, Final
 from _loop import DATABASES, SPEC, STAYS_OPEN, database, new_runtime, run_team, start_test, started
 from _report import parser, percentile, show, with_compiled_modules
 
+from victor_autotune_plugin import failsafe
 from victor_autotune_plugin._model.plan import TeamPlan
 from victor_autotune_plugin._tuning import loop, runtime
 from victor_autotune_plugin._tuning.file_work import FileWork
@@ -56,6 +57,7 @@ class Stamps:
         arm, plan = planned.arm, planned.plan
         expected = LIVE.formation if arm == "control" else "parallel"
         self.found |= {"arm": arm, "live": plan.formation == expected, "planned": self.ms() - self.found["ready"]}
+        self.found["source"] = planned.source
 
     def watch_file(self) -> None:
         """Note how long the snapshot's file takes, and whether SQLAlchemy was loaded before it."""
@@ -83,6 +85,7 @@ async def work(patience: float | None) -> dict[str, Any]:
     await runtime.ready(owner)
     stamps.found["ready"] = stamps.ms()
     await run_team(0.001)
+    stamps.found["faults"] = [f"{one.where}: {one.error}" for one in failsafe.seen()]
     return stamps.found
 
 
@@ -179,6 +182,7 @@ def measure(name: str, processes: int, at_once: int, patience: float | None = No
         "ready ms": round(median(one["ready"] for one in in_time), 1) if in_time else None,
         "planned ms": round(median(one["planned"] for one in in_time), 1) if in_time else None,
         "reached": "yes" if reached else "no",
+        "missed": [one for one in found if one.get("arm") is None],
     }
 
 
@@ -202,7 +206,7 @@ def main() -> None:
     note = (
         f"to reach: ≥ 99 % with the live plan and in the test, ≥ 45 complete pairs, file ≤ {MOST_FILE_MS:g} ms (median)"
     )
-    show("Cold processes of one run each", rows, options.json, note)
+    show("Cold processes of one run each", rows, options.json, note, only_json=["missed"])
 
 
 if __name__ == "__main__":
