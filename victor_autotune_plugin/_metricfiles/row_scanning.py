@@ -6,7 +6,6 @@ does not take is decoded row by row, with the line of whatever is wrong.
 
 from __future__ import annotations
 
-import csv
 import io
 import json
 import re
@@ -18,17 +17,21 @@ from attrs import frozen
 from .._values.nodes import WrongValueError
 from .._values.reading import LONGEST_LINE, integer
 from ..errors import MetricsError
+from .otlp import is_text_of_telemetry
 
 _CHUNK: Final = 1 << 20
 """Characters that are read at a time."""
 
-_BATCH: Final = 8192
-"""Rows of a CSV that are given at a time."""
-
 _GUESSES: Final = 2
+
+_LONGEST_TOKEN: Final = 10
+"""Characters of what JSON has that can't be cut in two: `false`, an escape."""
 
 LONGEST_ROW: Final = LONGEST_LINE
 """Characters that one row may have; a row that is broken is given up after as many."""
+
+_LONGEST_REQUEST: Final = 64 << 20
+"""Characters of a request of telemetry, which is held whole."""
 
 # What `raw_decode` calls, without its copying of errors: half the time for a small row.
 _scan: Final[Callable[[str, int], tuple[Any, int]]] = json.JSONDecoder().scan_once  # type: ignore[attr-defined]
@@ -39,6 +42,7 @@ _SPACE: Final = re.compile(r"[ \t\r\n]*")
 _BEGIN: Final = re.compile(rb"(?:\xef\xbb\xbf)?[ \t\r\n]*\[[ \t\r\n]*(?=\{)")
 _BETWEEN: Final = re.compile(rb"\}[ \t\r\n]*,[ \t\r\n]*\{")
 _SEPARATOR: Final = re.compile(r"[ \t\r\n]*,[ \t\r\n]*")
+_LINE_OF_VALUE: Final = re.compile(r"\n(?=[{\[])")
 _BROKEN: Final = (StopIteration, ValueError, RecursionError)
 
 Decode = Callable[[str, bool], bool]
@@ -118,7 +122,9 @@ def json_list(
         if error is None:
             _nothing_after(file, buffer[end + 1 :], name, line)
             return
-        more = file.read(_CHUNK) if len(buffer) - end < LONGEST_ROW else ""
+        # As much again as is held, so that a long element is not scanned once for each chunk of it.
+        held = len(buffer) - end
+        more = file.read(max(_CHUNK, held)) if held < _longest(buffer, end) else ""
         if not more:
             raise MetricsError(
                 f"is not a JSON list from here on: {_message(error)}",
@@ -190,6 +196,25 @@ def _elements(buffer: str, place: int) -> tuple[list[Any], list[int], int, Excep
         return rows, starts, place, error
 
 
+def _longest(text: str, place: int) -> int:
+    """Return how many characters the value that begins at a place may have."""
+    if len(text) - place < LONGEST_ROW or not is_text_of_telemetry(text):
+        return LONGEST_ROW
+    return _LONGEST_REQUEST
+
+
+def _is_cut(text: str, error: Exception) -> bool:
+    """Return whether a text can't be decoded for the reason that it ends too early."""
+    if isinstance(error, RecursionError):
+        return False
+    if isinstance(error, StopIteration):
+        reached = error.value if isinstance(error.value, int) else len(text)
+    else:
+        reached = getattr(error, "pos", 0)
+    unended = isinstance(error, json.JSONDecodeError) and error.msg.startswith("Unterminated string")
+    return unended or _after_space(text, reached) > len(text) - _LONGEST_TOKEN
+
+
 def _scan_any(text: str, place: int) -> tuple[Any, int]:
     """Decode a value whose numbers may have more digits than Python reads."""
     try:
@@ -208,6 +233,8 @@ def json_lines(file: TextIO, decode: Decode = _takes_nothing) -> Iterator[Batch]
     """Give the values of JSON Lines that `decode` does not take; empty lines are passed over."""
     before = 0
     while block := file.read(_CHUNK) + file.readline(LONGEST_ROW):
+        if len(block) > LONGEST_ROW and not block.endswith("\n") and is_text_of_telemetry(block):
+            block += file.readline(_LONGEST_REQUEST)
         if not decode(block, True):
             rows: list[Any] = []
             lines: list[int] = []
@@ -222,85 +249,105 @@ def json_lines(file: TextIO, decode: Decode = _takes_nothing) -> Iterator[Batch]
 
 
 def _line(text: str, start: int) -> Any:
-    if len(text) >= LONGEST_ROW:
-        return _broken(f"has more than {LONGEST_ROW:,} characters")
+    longest = _longest(text, start)
+    if len(text) >= longest:
+        return broken_row(f"has more than {longest:,} characters")
     try:
         value, end = _scan_any(text, start)
     except _BROKEN as error:
-        return _broken(_message(error))
-    return _broken(f"goes on after its end: {text[end : end + 20]!r}") if text[end:].strip() else value
+        return broken_row(_message(error))
+    return broken_row(f"goes on after its end: {text[end : end + 20]!r}") if text[end:].strip() else value
 
 
-def csv_rows(file: TextIO, name: str, plain: frozenset[str]) -> Iterator[Batch]:
-    """Give the rows of a CSV with a header, as mappings; an empty cell is absent, and one that holds JSON is decoded.
+def goes_on(line: str) -> bool:
+    """Return whether a value that begins in a line, the first of a file, seems to end in a later one."""
+    try:
+        _scan_any(line, _after_space(line, 0))
+    except _BROKEN as error:
+        return len(line) < LONGEST_ROW and _is_cut(line, error)
+    return False
 
-    Raises:
-        MetricsError: The header names a column twice, or the text is not a CSV.
+
+def json_values(file: TextIO, *, among_text: bool = False) -> Iterator[Batch]:
+    """Give the values of a file that holds one after another, each in one line or several.
+
+    Args:
+        among_text: Whether other text may stand between them, as on a terminal.
     """
-    csv.field_size_limit(LONGEST_ROW)
-    source = _CsvLines(file)
-    reader = csv.reader(source, strict=True)
+    window = _Window(file)
     rows: list[Any] = []
     lines: list[int] = []
-    line = 1
-    try:
-        columns = [column.strip() for column in next(reader, [])]
-        twice = [column for column in columns if columns.count(column) > 1]
-        if twice:
-            hint = "Give every column its own name."
-            raise MetricsError(f"the column {twice[0]!r} is there twice", where=f"{name}:1", hint=hint)
-        line = reader.line_num + 1
-        for cells in reader:
-            if len(cells) == len(columns):
-                row = {column: cell for column, cell in zip(columns, cells, strict=True) if cell != ""}
-                rows.append({column: cell if column in plain else _decoded(cell) for column, cell in row.items()})
-                lines.append(line)
-            elif cells:
-                rows.append(_broken(f"has {len(cells)} cells, and the header has {len(columns)}"))
-                lines.append(line)
-            line = reader.line_num + 1
-            source.taken = 0
-            if len(rows) >= _BATCH:
+    while True:
+        window.go_to(_after_space(window.text, window.place))
+        error: Exception | None = None
+        try:
+            value, end = _scan_any(window.text, window.place)
+        except _BROKEN as broken:
+            error = broken
+        else:
+            found = value if isinstance(value, list) else [value]
+            rows += found
+            lines += [window.line] * len(found)
+            window.go_to(end)
+            continue
+        is_at_end = window.place == len(window.text)
+        if is_at_end or (window.held < _longest(window.text, window.place) and _is_cut(window.text, error)):
+            if rows:
                 yield Batch(rows, lines.__getitem__)
                 rows, lines = [], []
-    except csv.Error as error:
-        hint = "Quote cells with quotes."
-        raise MetricsError(f"is not a CSV: {error}", where=f"{name}:{line}", hint=hint) from None
-    if rows:
-        yield Batch(rows, lines.__getitem__)
+            if window.grow():
+                continue
+            if is_at_end:
+                return
+        if window.text[window.place] == "{" or not among_text:
+            rows.append(broken_row(f"is not JSON: {_message(error)}"))
+            lines.append(window.line)
+        window.go_to_next_value()
 
 
-class _CsvLines:
-    """The lines of a file, of which the cells of one row may take up only so much.
+class _Window:
+    """The part of a file that is looked at.
 
     Attributes:
-        taken: Characters of the row so far.
+        text: The part.
+        place: Where in it the next value begins.
+        line: The line of that place, from 1.
     """
 
     def __init__(self, file: TextIO) -> None:
         self._file = file
-        self.taken = 0
+        self.text = file.read(_CHUNK)
+        self.place = 0
+        self.line = 1
 
-    def __iter__(self) -> Iterator[str]:
-        while line := self._file.readline(LONGEST_ROW):
-            self.taken += len(line)
-            if self.taken >= LONGEST_ROW:
-                raise csv.Error(f"a row has more than {LONGEST_ROW:,} characters")
-            yield line
+    @property
+    def held(self) -> int:
+        """Characters from the place on."""
+        return len(self.text) - self.place
+
+    def go_to(self, place: int) -> None:
+        """Go on to another place."""
+        self.line += self.text.count("\n", self.place, place)
+        self.place = place
+
+    def grow(self) -> bool:
+        """Let go of what is before the place, and take in as much again as is held; return False at the file's end."""
+        more = self._file.read(max(_CHUNK, self.held))
+        self.text, self.place = self.text[self.place :] + more, 0
+        return bool(more)
+
+    def go_to_next_value(self) -> None:
+        """Go on to the next line that begins like a value, or to the end."""
+        while (found := _LINE_OF_VALUE.search(self.text, self.place)) is None:
+            self.go_to(max(self.place, len(self.text) - 1))  # the last character may end the line before
+            if not self.grow():
+                self.go_to(len(self.text))
+                return
+        self.go_to(found.end())
 
 
-def _decoded(cell: str) -> Any:
-    try:
-        return json.loads(cell, parse_constant=_refuse, parse_int=integer)
-    except (ValueError, RecursionError):
-        return cell
-
-
-def _refuse(constant: str) -> Any:
-    raise ValueError(constant)
-
-
-def _broken(message: str) -> WrongValueError:
+def broken_row(message: str) -> WrongValueError:
+    """Return what stands in place of a row that can't be decoded."""
     return WrongValueError(message, "Correct the line, or skip bad rows with --skip-bad.")
 
 
