@@ -1,7 +1,8 @@
 """Which column of a file holds which field of a run: by its name, by the unit in its name, or by what the user says.
 
 A rule of the user is a text: `latency_ms:ms`, a column and its unit; `status:success|ok`, a column and the words that
-mean true; `end_time - start_time`, two times; `=parallel`, one value for every run. A column `a.b` is `b` in `a`.
+mean true; `calls:count`, how many a list holds; `end_time - start_time`, two times; `=parallel`, one value for every
+run. A column `a.b` is `b` in `a`.
 """
 
 from __future__ import annotations
@@ -15,10 +16,10 @@ from attrs import frozen
 
 from .._model.text import clean
 from .._values.fields import Flag, Number
-from .._values.names import did_you_mean, listed
+from .._values.names import did_you_mean
 from .._values.nodes import Scalar, Table, WrongValueError, show
 from ..errors import MetricsError
-from .row_fields import FIELDS, MEMBERS, SECONDS, VICTORS_MEMBERS, Moment, RowField, read_field
+from .row_fields import CALLS, FIELDS, MEMBERS, SECONDS, VICTORS_MEMBERS, Moment, RowField, read_field
 
 _UNITS: Final[Mapping[str, tuple[int, int]]] = {
     **dict.fromkeys(("s", "sec", "secs", "second", "seconds"), (1, 1)),
@@ -65,6 +66,7 @@ class Source:
         unit: Unit of its numbers, or None for the field's own.
         true_words: Words that mean true, for a flag; None for the usual ones.
         minus: Column of the time that is taken away from this one.
+        counts: Whether a list stands for how many it holds.
         constant: The value of every run, in place of a column.
     """
 
@@ -72,13 +74,22 @@ class Source:
     unit: str | None = None
     true_words: frozenset[str] | None = None
     minus: str | None = None
+    counts: bool = False
     constant: str | None = None
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The columns that it looks at, a nested one by its outermost name too."""
-        named = [name for name in (self.column, self.minus) if name]
-        return tuple(named + [name.split(".", 1)[0] for name in named])
+        """The columns that it looks at: `a.b` is one of its own, or in `a`."""
+        return tuple(dict.fromkeys(part for name in self._names for part in (name, name.split(".", 1)[0])))
+
+    @property
+    def structured(self) -> tuple[str, ...]:
+        """Those that hold a mapping or a list, which is JSON in a table."""
+        return self._names if self.counts else tuple(name.split(".", 1)[0] for name in self._names if "." in name)
+
+    @property
+    def _names(self) -> tuple[str, ...]:
+        return tuple(name for name in (self.column, self.minus) if name)
 
     def of(self, one: RowField, row: Mapping[str, Any]) -> Any:
         """Return the field's value in a row, read, or None where it has none.
@@ -93,6 +104,8 @@ class Source:
             return str("" if value is None else value).strip().lower() in self.true_words
         if value is None:
             return None
+        if self.counts and isinstance(value, list):
+            return len(value)
         if self.minus is not None:
             begun = _value(row, self.minus)
             if begun is None:
@@ -115,7 +128,7 @@ class Columns:
 
     def __init__(self, rules: Mapping[str, str] | None = None, *, are_named: bool = True) -> None:
         self._are_named = are_named
-        self._rules = {name: _rule(name, text) for name, text in (rules or {}).items()}
+        self._rules = {_field(name).name: _rule(name, text) for name, text in (rules or {}).items()}
         self._by_keys: dict[tuple[str, ...], ColumnsOfRow] = {}
 
     @property
@@ -179,9 +192,14 @@ class ColumnsOfRow:
             column
             for one, sources in self.fields
             for source in sources
-            if isinstance(one.kind, Number | Moment)
+            if isinstance(one.kind, Number | Moment) and not source.counts
             for column in source.columns
         )
+
+    @property
+    def structured(self) -> frozenset[str]:
+        """Columns that hold mappings or lists."""
+        return frozenset(column for _, found in self.fields for source in found for column in source.structured)
 
     @property
     def required(self) -> frozenset[str]:
@@ -207,10 +225,11 @@ class ColumnsOfRow:
         return values
 
     def _missing(self, one: RowField) -> WrongValueError:
-        found = listed(clean(str(name))[:60] for name in self.found)
+        found = ", ".join(clean(str(name))[:60] for name in self.found[:_MOST_LISTED])
+        found += f" and {len(self.found) - _MOST_LISTED} more" if len(self.found) > _MOST_LISTED else ""
         near = next((name for name in self.found if normal(name) in _STEMS.get(one.name, ())), None)
         unit = ":ms" if near is not None and one.kind is SECONDS else ""
-        example = f"--map {one.name}={clean(near) if near is not None else 'COLUMN'}{unit}"
+        example = f"--map {one.keys[0]}={clean(near) if near is not None else 'COLUMN'}{unit}"
         say = "say its unit" if unit else "name the column that holds it"
         message, hint = f"{one.keys[0]}: is missing", f"Every run needs it. {one.hint}"
         if not self.found:
@@ -262,11 +281,16 @@ def _rules_of_file(path: Path) -> list[tuple[str, str, str]]:
     return [(str(key.value), str(value.plain()), key.where) for key, value in tree.pairs]
 
 
-def _rule(name: str, text: str, where: str = "--map") -> Source:
+def _field(name: str, where: str = "--map") -> RowField:
     one = next((field for field in FIELDS if name in (field.name, *field.keys)), None)
     if one is None:
         hint = did_you_mean(name, [field.keys[0] for field in FIELDS])
         raise MetricsError(f"{clean(name)!r} is not a field of a run", where=where, hint=hint)
+    return one
+
+
+def _rule(name: str, text: str, where: str = "--map") -> Source:
+    one = _field(name, where)
     if text.startswith("="):
         constant = text[1:].strip()
         try:
@@ -286,6 +310,8 @@ def _rule(name: str, text: str, where: str = "--map") -> Source:
             hint = f"Known units: s, ms, us, ns, min, h; such as {name}={clean(column)}:ms"
             raise MetricsError(f"{name}: {clean(said)!r} is not a unit", where=where, hint=hint)
         return Source(column.strip(), unit)
+    if colon and one.kind is CALLS and said.strip() == "count":
+        return Source(column.strip(), counts=True)
     if not text.strip():
         raise MetricsError(f"{name} has no column", where=where, hint=f"Write {name}=COLUMN.")
     return Source(text.strip())
@@ -309,5 +335,8 @@ def _value(row: Mapping[str, Any], column: str) -> Any:
 
 
 _MOMENT: Final = Moment()
+_MOST_LISTED: Final = 50
+"""Columns that an error lists."""
+
 _MOST_SHAPES: Final = 1_000
 """Sets of keys that are remembered."""

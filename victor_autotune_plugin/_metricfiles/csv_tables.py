@@ -90,7 +90,7 @@ def _decimal_sign(text: str, delimiter: str, columns: Columns) -> str | None:
     header = _header(next(rows, []))
     numbers = columns.of(header).numbers
     places = [place for place, name in enumerate(header) if name in numbers]
-    signs = set()
+    signs: set[str | None] = set()
     for cells in islice(rows, _SAMPLED_ROWS):
         signs |= {_sign(cells[place].strip()) for place in places if place < len(cells)}
     signs.discard(None)
@@ -103,10 +103,11 @@ def _decimal_sign(text: str, delimiter: str, columns: Columns) -> str | None:
 def _sign(cell: str) -> str | None:
     """Return the decimal sign that a number can't be read without, or None if it may have either or none."""
     cell = _GROUPED.sub(lambda found: found.group(1) + re.sub(r"\D", "", found.group(2)), cell)
-    if not re.fullmatch(r"[+-]?[\d.,]+", cell) or _BY_POINT.fullmatch(cell) or _BY_COMMA.fullmatch(cell):
-        several = (cell.count(".") > 1, cell.count(",") > 1)
-        return "," if several == (True, False) else "." if several == (False, True) else None
-    return cell[max(cell.rfind("."), cell.rfind(","))] if "." in cell or "," in cell else None
+    if not re.fullmatch(r"[+-]?[\d.,]+", cell):
+        return None
+    if _BY_POINT.fullmatch(cell) or _BY_COMMA.fullmatch(cell):
+        return "," if cell.count(".") > 1 else "." if cell.count(",") > 1 else None
+    return next((cell[place] for place in range(len(cell) - 1, -1, -1) if cell[place] in ".,"), None)
 
 
 def plain_number(cell: str, decimal: str | None) -> str:
@@ -174,8 +175,8 @@ class _Table:
 
     def __init__(self, header: list[str], found: ColumnsOfRow, decimal: str | None) -> None:
         self._header = header
-        self._found = found
-        self._numbers = found.numbers
+        self._numbers = found.numbers - found.structured
+        self._texts = found.used - found.structured
         self._decimal = decimal
         # Spreadsheet programs leave out empty cells at the end of a row.
         self._least = max((place + 1 for place, name in enumerate(header) if name in found.required), default=0)
@@ -203,7 +204,7 @@ class _Table:
                 return plain_number(cell.strip(), self._decimal)
             except WrongValueError as wrong:
                 raise WrongValueError(f"{clean(column)}: {wrong.message}", wrong.hint) from None
-        return cell if column in self._found.used else _decoded(cell)
+        return cell if column in self._texts else _decoded(cell)
 
 
 class _CsvLines:

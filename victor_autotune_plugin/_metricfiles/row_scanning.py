@@ -24,9 +24,6 @@ _CHUNK: Final = 1 << 20
 
 _GUESSES: Final = 2
 
-_LONGEST_TOKEN: Final = 10
-"""Characters of what JSON has that can't be cut in two: `false`, an escape."""
-
 LONGEST_ROW: Final = LONGEST_LINE
 """Characters that one row may have; a row that is broken is given up after as many."""
 
@@ -42,8 +39,8 @@ _SPACE: Final = re.compile(r"[ \t\r\n]*")
 _BEGIN: Final = re.compile(rb"(?:\xef\xbb\xbf)?[ \t\r\n]*\[[ \t\r\n]*(?=\{)")
 _BETWEEN: Final = re.compile(rb"\}[ \t\r\n]*,[ \t\r\n]*\{")
 _SEPARATOR: Final = re.compile(r"[ \t\r\n]*,[ \t\r\n]*")
-_LINE_OF_VALUE: Final = re.compile(r"\n(?=[{\[])")
-_BROKEN: Final = (StopIteration, ValueError, RecursionError)
+BROKEN: Final = (StopIteration, ValueError, RecursionError)
+"""What a decoder raises at a text that is not JSON, or cut off."""
 
 Decode = Callable[[str, bool], bool]
 """Takes in the text of whole rows, a JSON list or, if the flag is set, JSON Lines; returns False if it can't."""
@@ -102,7 +99,7 @@ def json_list(
         MetricsError: It is not JSON from some line on; what came before was given.
     """
     buffer = ("[" if is_inside else "") + file.read(_CHUNK)
-    place = _after_space(buffer, _after_space(buffer, 0) + 1)  # the bracket
+    place = after_space(buffer, after_space(buffer, 0) + 1)  # the bracket
     if buffer.startswith("]", place):
         _nothing_after(file, buffer[place + 1 :], name, line + buffer.count("\n", 0, place))
         return
@@ -124,15 +121,15 @@ def json_list(
             return
         # As much again as is held, so that a long element is not scanned once for each chunk of it.
         held = len(buffer) - end
-        more = file.read(max(_CHUNK, held)) if held < _longest(buffer, end) else ""
+        more = file.read(max(_CHUNK, held)) if held < longest_value(buffer, end) else ""
         if not more:
             raise MetricsError(
-                f"is not a JSON list from here on: {_message(error)}",
+                f"is not a JSON list from here on: {message_of(error)}",
                 where=f"{name}:{line}",
                 hint="Write runs with commas between them and a bracket at the end; the file may be cut off.",
             )
         buffer = buffer[end:] + more
-        place = _after_space(buffer, 0)
+        place = after_space(buffer, 0)
 
 
 def _many(buffer: str, place: int, decode: Decode) -> tuple[list[Any], int] | None:
@@ -147,7 +144,7 @@ def _many(buffer: str, place: int, decode: Decode) -> tuple[list[Any], int] | No
     """
     try:
         _, end = _scan(buffer, place)
-    except _BROKEN:
+    except BROKEN:
         return None
     match = _SEPARATOR.match(buffer, end)
     if match is None or buffer[end - 1] != "}" or not buffer.startswith("{", match.end()):
@@ -163,7 +160,7 @@ def _many(buffer: str, place: int, decode: Decode) -> tuple[list[Any], int] | No
             return [], last + len(between) - 1
         try:
             rows, _ = _scan(text, 0)
-        except _BROKEN:
+        except BROKEN:
             continue
         return rows, last + len(between) - 1
     return None
@@ -180,9 +177,9 @@ def _elements(buffer: str, place: int) -> tuple[list[Any], list[int], int, Excep
     starts: list[int] = []
     try:
         while True:
-            value, end = _scan_any(buffer, place)
+            value, end = scan_value(buffer, place)
             match = _SEPARATOR.match(buffer, end)
-            closing = _after_space(buffer, end)
+            closing = after_space(buffer, end)
             if match is None and not buffer.startswith("]", closing):
                 # Either the text ends here, or a comma is missing.
                 ended = closing == len(buffer)
@@ -192,30 +189,18 @@ def _elements(buffer: str, place: int) -> tuple[list[Any], list[int], int, Excep
             if match is None:
                 return rows, starts, closing, None
             place = match.end()
-    except _BROKEN as error:
+    except BROKEN as error:
         return rows, starts, place, error
 
 
-def _longest(text: str, place: int) -> int:
+def longest_value(text: str, place: int) -> int:
     """Return how many characters the value that begins at a place may have."""
     if len(text) - place < LONGEST_ROW or not is_text_of_telemetry(text):
         return LONGEST_ROW
     return _LONGEST_REQUEST
 
 
-def _is_cut(text: str, error: Exception) -> bool:
-    """Return whether a text can't be decoded for the reason that it ends too early."""
-    if isinstance(error, RecursionError):
-        return False
-    if isinstance(error, StopIteration):
-        reached = error.value if isinstance(error.value, int) else len(text)
-    else:
-        reached = getattr(error, "pos", 0)
-    unended = isinstance(error, json.JSONDecodeError) and error.msg.startswith("Unterminated string")
-    return unended or _after_space(text, reached) > len(text) - _LONGEST_TOKEN
-
-
-def _scan_any(text: str, place: int) -> tuple[Any, int]:
+def scan_value(text: str, place: int) -> tuple[Any, int]:
     """Decode a value whose numbers may have more digits than Python reads."""
     try:
         return _scan(text, place)
@@ -239,7 +224,7 @@ def json_lines(file: TextIO, decode: Decode = _takes_nothing) -> Iterator[Batch]
             rows: list[Any] = []
             lines: list[int] = []
             for number, text in enumerate(io.StringIO(block, newline=""), start=before + 1):
-                start = _after_space(text, 0)
+                start = after_space(text, 0)
                 if start < len(text):
                     rows.append(_line(text, start))
                     lines.append(number)
@@ -249,101 +234,14 @@ def json_lines(file: TextIO, decode: Decode = _takes_nothing) -> Iterator[Batch]
 
 
 def _line(text: str, start: int) -> Any:
-    longest = _longest(text, start)
+    longest = longest_value(text, start)
     if len(text) >= longest:
         return broken_row(f"has more than {longest:,} characters")
     try:
-        value, end = _scan_any(text, start)
-    except _BROKEN as error:
-        return broken_row(_message(error))
+        value, end = scan_value(text, start)
+    except BROKEN as error:
+        return broken_row(message_of(error))
     return broken_row(f"goes on after its end: {text[end : end + 20]!r}") if text[end:].strip() else value
-
-
-def goes_on(line: str) -> bool:
-    """Return whether a value that begins in a line, the first of a file, seems to end in a later one."""
-    try:
-        _scan_any(line, _after_space(line, 0))
-    except _BROKEN as error:
-        return len(line) < LONGEST_ROW and _is_cut(line, error)
-    return False
-
-
-def json_values(file: TextIO, *, among_text: bool = False) -> Iterator[Batch]:
-    """Give the values of a file that holds one after another, each in one line or several.
-
-    Args:
-        among_text: Whether other text may stand between them, as on a terminal.
-    """
-    window = _Window(file)
-    rows: list[Any] = []
-    lines: list[int] = []
-    while True:
-        window.go_to(_after_space(window.text, window.place))
-        error: Exception | None = None
-        try:
-            value, end = _scan_any(window.text, window.place)
-        except _BROKEN as broken:
-            error = broken
-        else:
-            found = value if isinstance(value, list) else [value]
-            rows += found
-            lines += [window.line] * len(found)
-            window.go_to(end)
-            continue
-        is_at_end = window.place == len(window.text)
-        if is_at_end or (window.held < _longest(window.text, window.place) and _is_cut(window.text, error)):
-            if rows:
-                yield Batch(rows, lines.__getitem__)
-                rows, lines = [], []
-            if window.grow():
-                continue
-            if is_at_end:
-                return
-        if window.text[window.place] == "{" or not among_text:
-            rows.append(broken_row(f"is not JSON: {_message(error)}"))
-            lines.append(window.line)
-        window.go_to_next_value()
-
-
-class _Window:
-    """The part of a file that is looked at.
-
-    Attributes:
-        text: The part.
-        place: Where in it the next value begins.
-        line: The line of that place, from 1.
-    """
-
-    def __init__(self, file: TextIO) -> None:
-        self._file = file
-        self.text = file.read(_CHUNK)
-        self.place = 0
-        self.line = 1
-
-    @property
-    def held(self) -> int:
-        """Characters from the place on."""
-        return len(self.text) - self.place
-
-    def go_to(self, place: int) -> None:
-        """Go on to another place."""
-        self.line += self.text.count("\n", self.place, place)
-        self.place = place
-
-    def grow(self) -> bool:
-        """Let go of what is before the place, and take in as much again as is held; return False at the file's end."""
-        more = self._file.read(max(_CHUNK, self.held))
-        self.text, self.place = self.text[self.place :] + more, 0
-        return bool(more)
-
-    def go_to_next_value(self) -> None:
-        """Go on to the next line that begins like a value, or to the end."""
-        while (found := _LINE_OF_VALUE.search(self.text, self.place)) is None:
-            self.go_to(max(self.place, len(self.text) - 1))  # the last character may end the line before
-            if not self.grow():
-                self.go_to(len(self.text))
-                return
-        self.go_to(found.end())
 
 
 def broken_row(message: str) -> WrongValueError:
@@ -351,14 +249,15 @@ def broken_row(message: str) -> WrongValueError:
     return WrongValueError(message, "Correct the line, or skip bad rows with --skip-bad.")
 
 
-def _after_space(text: str, place: int) -> int:
+def after_space(text: str, place: int) -> int:
+    """Return the first place from this one on that holds no space."""
     match = _SPACE.match(text, place)
     return place if match is None else match.end()
 
 
 def _nothing_after(file: TextIO, rest: str, name: str, line: int) -> None:
     while rest:
-        place = _after_space(rest, 0)
+        place = after_space(rest, 0)
         if place < len(rest):
             raise MetricsError(
                 f"there is {rest[place : place + 20]!r} after the end of the list",
@@ -369,7 +268,8 @@ def _nothing_after(file: TextIO, rest: str, name: str, line: int) -> None:
         rest = file.read(_CHUNK)
 
 
-def _message(error: Exception) -> str:
+def message_of(error: Exception) -> str:
+    """Return what is wrong with a text that could not be decoded, in words."""
     if isinstance(error, json.JSONDecodeError):
         return error.msg
     if isinstance(error, ValueError):

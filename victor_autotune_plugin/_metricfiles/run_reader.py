@@ -18,7 +18,8 @@ from .column_names import Columns
 from .csv_tables import csv_rows, dialect_of
 from .otlp import TraceReader, is_telemetry
 from .row_reading import LeftOut, rows_in, run_of_row
-from .row_scanning import LONGEST_ROW, Batch, goes_on, json_lines, json_list, json_values, take_blocks
+from .row_scanning import LONGEST_ROW, Batch, json_lines, json_list, take_blocks
+from .value_scanning import goes_on, json_values
 
 if TYPE_CHECKING:
     from .typed_rows import TypedRows
