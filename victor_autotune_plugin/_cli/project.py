@@ -30,6 +30,8 @@ SCANNED_RUNS: Final = 5_000
 MOST_RUNS: Final = 100_000
 """How many of the newest recorded runs `analyze`, `suggest` and `apply` look at."""
 
+_ANOTHER_FILE: Final = "Name another file, or leave out --metrics to look at what was recorded."
+
 
 @frozen
 class OpenProject:
@@ -208,17 +210,15 @@ def from_file(
         show.note(f"{show.count(analyzer.skipped, 'bad row')} left out; the first: {analyzer.problems[0]}")
     if analyzer.repeated:
         show.note(f"{show.count(analyzer.repeated, 'row')} left out, whose run_id came before.")
-    hint = "Name another file, or leave out --metrics to look at what was recorded."
-    return RunSource(analyzer, str(path), hint, _named(analyzer, team_id, workflow))
+    return RunSource(analyzer, str(path), _ANOTHER_FILE, _named(analyzer, team_id, workflow))
 
 
 def _without_runs(path: Path, analyzer: PerformanceAnalyzer) -> MetricsError:
-    hint = "Give runs that ended, with their fields; or leave out --metrics to look at what was recorded."
     if not analyzer.problems:
-        return MetricsError("holds no runs", where=str(path), hint=hint)
+        return MetricsError(f"{path} holds no runs", hint=_ANOTHER_FILE)
     first = analyzer.problems[0]
-    bad = "its only row is bad" if analyzer.skipped == 1 else f"all its {analyzer.skipped:,} rows are bad"
-    return MetricsError(f"holds no runs that can be used: {bad}. {first.message}", where=first.where, hint=first.hint)
+    bad = f"{show.count(analyzer.skipped, 'row')} left out, the first since {first.message}"
+    return MetricsError(f"{path} holds no runs that can be used: {bad}", where=first.where, hint=first.hint)
 
 
 def from_store(session: OpenProject, team_id: str | None, workflow: str | None) -> RunSource:

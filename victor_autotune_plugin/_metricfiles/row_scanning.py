@@ -6,7 +6,6 @@ does not take is decoded row by row, with the line of whatever is wrong.
 
 from __future__ import annotations
 
-import io
 import json
 import re
 from collections.abc import Callable, Iterator
@@ -38,6 +37,7 @@ _scan_slowly: Final[Callable[[str, int], tuple[Any, int]]] = json.JSONDecoder(pa
 _SPACE: Final = re.compile(r"[ \t\r\n]*")
 _BEGIN: Final = re.compile(rb"(?:\xef\xbb\xbf)?[ \t\r\n]*\[[ \t\r\n]*(?=\{)")
 _BETWEEN: Final = re.compile(rb"\}[ \t\r\n]*,[ \t\r\n]*\{")
+_LINES: Final = re.compile(r"[^\r\n]+(?:\r\n|\r|\n)?|\r\n|\r|\n")
 _SEPARATOR: Final = re.compile(r"[ \t\r\n]*,[ \t\r\n]*")
 BROKEN: Final = (StopIteration, ValueError, RecursionError)
 """What a decoder raises at a text that is not JSON, or cut off."""
@@ -219,11 +219,12 @@ def json_lines(file: TextIO, decode: Decode = _takes_nothing) -> Iterator[Batch]
     before = 0
     while block := file.read(_CHUNK) + file.readline(LONGEST_ROW):
         if len(block) > LONGEST_ROW and not block.endswith("\n") and is_text_of_telemetry(block):
-            block += file.readline(_LONGEST_REQUEST)
-        if not decode(block, True):
+            block += file.readline(_LONGEST_REQUEST - len(block))
+        if len(block) > LONGEST_ROW + _CHUNK or not decode(block, True):
             rows: list[Any] = []
             lines: list[int] = []
-            for number, text in enumerate(io.StringIO(block, newline=""), start=before + 1):
+            for number, found in enumerate(_LINES.finditer(block), start=before + 1):
+                text = found.group()
                 start = after_space(text, 0)
                 if start < len(text):
                     rows.append(_line(text, start))
