@@ -13,7 +13,7 @@ import re
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TextIO
+from typing import TYPE_CHECKING, Any, Final, Literal, TextIO
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -102,7 +102,7 @@ def _console(stream: TextIO, *, coloured: bool = False) -> Console:
     if stream.isatty():
         return Console(**options, force_terminal=True)
     width = None if os.environ.get("COLUMNS", "").isdigit() else _UNBROKEN
-    colours = "standard" if coloured else None
+    colours: Literal["standard"] | None = "standard" if coloured else None
     return _PipeConsole(**options, force_terminal=False, width=width, color_system=colours)
 
 
@@ -201,7 +201,8 @@ def note(message: object) -> None:
 
 def _sentence(console: Console, shown: Text, indent: int = 0) -> None:
     """Print a text; it is broken into lines for eyes only, so that a program finds it in one."""
-    if console.is_terminal:
+    # A pipe with colours and a width is shown to eyes, as the log of a build is.
+    if console.is_terminal or (console.color_system is not None and console.width != _UNBROKEN):
         console.print(Padding(shown, (0, 0, 0, indent)) if indent else shown)
     else:
         console.print(Text(" " * indent).append_text(shown), soft_wrap=True)
