@@ -128,9 +128,9 @@ def run_of_row(row: object, columns: Columns = _NO_RULES) -> dict[str, Any]:
         row = _of_victor(row)
     found = columns.of(row)
     values = found.values(row)
-    if row.get(MEMBERS) is not None:
+    if row.get(MEMBERS) is not None and MEMBERS not in found.used:  # else the user says that it is something else
         values["members"] = read_members(row[MEMBERS])
-    return values | {key: value for key, value in row.items() if key not in found.used and key != MEMBERS}
+    return {key: value for key, value in row.items() if key not in found.used and key != MEMBERS} | values
 
 
 def _recorded(row: Mapping[str, Any]) -> dict[str, Any]:
