@@ -52,6 +52,7 @@ OBJECTS: Final[dict[str, str]] = {
     "beside other things": json.dumps(
         {"version": 1, "timestamp": "2026-01-01T00:00:00Z", "hosts": [{"name": "a"}], "data": ROWS}
     ),
+    "inside of two objects": json.dumps({"status": "ok", "result": {"page": 1, "runs": ROWS}}),
     "of one team": json.dumps({"team_id": "rev", "formation": "sequential", "workflow": "w", "runs": WITHOUT_TEAM}),
     "by a name": json.dumps({f"run {number}": row for number, row in enumerate(ROWS)}),
     "a page a line": "\n".join(json.dumps({"runs": [row], "page": 1}) for row in ROWS),

@@ -83,7 +83,9 @@ class Command(TyperCommand):
         try:
             return super().parse_args(ctx, args)
         except click.UsageError as error:
-            if not as_json and sys.stderr.isatty():
+            from .console import is_terminal
+
+            if not as_json and is_terminal(sys.stderr):
                 raise
             from .rendering import write_error
 

@@ -120,6 +120,14 @@ def _handlers() -> list[logging.Handler]:
     return [handler for one in loggers if isinstance(one, logging.Logger) for handler in one.handlers]
 
 
+def is_terminal(stream: object) -> bool:
+    """Return whether a stream leads to a terminal; one that is closed, or no file at all, does not."""
+    try:
+        return bool(stream.isatty())  # type: ignore[attr-defined]
+    except (AttributeError, ValueError):
+        return False
+
+
 @contextmanager
 def readable() -> Iterator[None]:
     """Let stdout and stderr take any text for the time of a block: what they can't show is written in ASCII."""

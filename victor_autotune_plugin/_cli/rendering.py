@@ -39,6 +39,7 @@ from .._model.text import usd as usd
 from .._model.text import when as when
 from .._model.text import who as who
 from ..errors import AutotuneError
+from .console import is_terminal
 
 if TYPE_CHECKING:
     from .._model.experiment import Change
@@ -68,7 +69,7 @@ _LONGEST_NAME: Final = 60
 _UNBROKEN: Final = 100_000
 """Columns of what is no terminal, unless `COLUMNS` says otherwise: lines are broken for eyes only."""
 
-_FILLING: Final = re.compile(r"[ \t]+$", re.MULTILINE)
+_FILLING: Final = re.compile(r"[ \t]+(?=\n)")
 _SETTING: Final = re.compile(r"[a-z_]+(?:\.[a-z_]+)+")
 
 
@@ -99,7 +100,7 @@ def _console(stream: TextIO, *, coloured: bool = False) -> Console:
         coloured: Whether there are colours also where there is no terminal.
     """
     options: dict[str, Any] = {"file": stream, "markup": False, "emoji": False, "highlight": False}
-    if stream.isatty():
+    if is_terminal(stream):
         return Console(**options, force_terminal=True)
     width = None if os.environ.get("COLUMNS", "").isdigit() else _UNBROKEN
     colours: Literal["standard"] | None = "standard" if coloured else None

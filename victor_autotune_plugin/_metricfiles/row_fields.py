@@ -59,6 +59,8 @@ class Moment(Kind):
             except (ValueError, OverflowError):
                 pass
         hint = "Write Unix seconds, or a date and time such as 2026-01-31T12:00:00Z."
+        if isinstance(value, int | float) and value > LAST_SECOND:
+            hint += " A smaller unit can be named: --map timestamp=COLUMN:ms"
         raise WrongValueError(f"{show(node)} is not a time", hint, node.where)
 
     def parse(self, text: str) -> object:

@@ -21,6 +21,7 @@ _REPORTS: Final = (
 )
 """Keys of files of Victor's that are taken for metrics of runs, and what they are."""
 
+_MOST_WRAPPERS: Final = 3
 _SHARED: Final = ("team_id", "workflow", "formation")
 """Fields that an object around a list of runs may have in their place."""
 
@@ -73,10 +74,15 @@ class LeftOut:
         return True
 
 
-def rows_in(value: object, columns: Columns) -> Iterator[tuple[str, object]]:
+def rows_in(value: object, columns: Columns, levels: int = _MOST_WRAPPERS) -> Iterator[tuple[str, object]]:
     """Give the rows of a value: itself, or those of an object that holds a list of runs, or a run by each name.
 
     What the object says of all its runs, such as their team, each of them gets that does not say it itself.
+
+    Args:
+        value: The value.
+        columns: Finds the fields.
+        levels: Objects that may stand around it, one in the other.
 
     Yields:
         Where in the value the row is, for errors, and the row; a `WrongValueError` in place of a report that holds no
@@ -98,6 +104,8 @@ def rows_in(value: object, columns: Columns) -> Iterator[tuple[str, object]]:
         yield from ((f"{clean(key)[:60]}[{place}].", {**shared, **row}) for place, row in enumerate(held))
     elif own == 0 and value and all(isinstance(row, Mapping) and columns.known(row) for row in value.values()):
         yield from ((f"{clean(key)[:60]}.", row) for key, row in value.items())
+    elif own == 0 and levels > 0 and len(inner := [one for one in value.values() if isinstance(one, Mapping)]) == 1:
+        yield from rows_in(inner[0], columns, levels - 1)
     else:
         yield "", value
 
