@@ -96,7 +96,8 @@ def test_analyze_without_runs(call: Callable[..., Said], tmp_path: Path) -> None
     assert "Nothing was recorded here yet." in said.out
     (tmp_path / "none.json").write_text("[]")
     said = call("analyze", "--metrics", "none.json")
-    assert (said.code, said.out) == (0, "none.json holds no runs.\n")
+    assert (said.code, said.out) == (2, "")
+    assert "none.json holds no runs" in said.err
     said = call("suggest", "--metrics", "none.json")
     assert said.code == 2
     assert "none.json holds no runs" in said.err

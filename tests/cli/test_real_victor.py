@@ -149,3 +149,22 @@ def test_a_plan_is_applied_validated_and_taken_back_on_real_victor(
     call("rollback", "team")
     ran = call("run", "flow.yaml", *MODEL)
     assert ran["runs"][0]["teams"][0]["plan_used"]["formation"] == "sequential"  # type: ignore[index]
+
+
+def test_a_log_of_runs_has_a_line_for_each_of_them_and_no_escapes(
+    sandbox: Sandbox, scripted: ScriptedModel, folder: Path
+) -> None:
+    assert scripted
+    done = subprocess.run(
+        sandbox.command(["victor-autotune", "run", "flow.yaml", "--runs", "6", *MODEL]),
+        env=sandbox.environment() | {"FORCE_COLOR": "1", "LANG": "C"},
+        cwd=folder,
+        capture_output=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    lines = done.stderr.decode("ascii").splitlines()
+    assert [line.partition(":")[0] for line in lines] == [f"run {number} of 6" for number in range(1, 7)]
+    assert b"\x1b" not in done.stderr
+    assert done.stdout.isascii()

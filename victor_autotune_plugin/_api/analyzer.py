@@ -40,6 +40,7 @@ class PerformanceAnalyzer:
 
     Attributes:
         skipped: Bad rows that were skipped.
+        repeated: Rows that were left out since a run with this `run_id` came before.
         problems: What was wrong with the first of them.
     """
 
@@ -55,7 +56,9 @@ class PerformanceAnalyzer:
         self._baselines = baseline_metrics
         self._benchmark = _gains(benchmark_data or {})
         self._fleet_of: tuple[int, FleetGains] | None = None
+        self._run_ids: frozenset[int] = frozenset()
         self.skipped = 0
+        self.repeated = 0
         self.problems: list[MetricsError] = []
         self.add_runs(metrics_history or ())
 
@@ -85,11 +88,18 @@ class PerformanceAnalyzer:
         self._history.extend(_rows(runs))
         return len(self._history) - before
 
-    def load_metrics_from_file(self, path: str | Path, *, skip_bad: bool = False) -> int:
-        """Take in the runs of a metrics file: a JSON list, JSON Lines, CSV, or OTLP JSON traces of this plugin.
+    def load_metrics_from_file(
+        self, path: str | Path, *, skip_bad: bool = False, columns: Mapping[str, str] | None = None
+    ) -> int:
+        """Take in the runs of a metrics file: JSON, JSON Lines, CSV, or OpenTelemetry traces of this plugin as JSON.
+
+        A run that a file names by its `run_id` counts once, in whatever file it comes again.
 
         Args:
             skip_bad: Whether rows that can't be used are left out and counted in `skipped`.
+            columns: Which columns hold fields, by field, where names and units don't say it: a column and its unit
+                (`latency_ms:ms`), a column and the words that mean true (`status:success`), two times
+                (`end_time - start_time`), or a value for every run (`=parallel`).
 
         Returns:
             How many runs were taken in.
@@ -102,14 +112,15 @@ class PerformanceAnalyzer:
 
         before = len(self._history)
         if not before:
-            read = read_history(path, skip_bad=skip_bad)
-            self._history, skipped, problems = read.history, read.skipped, read.problems
+            read = read_history(path, skip_bad=skip_bad, columns=columns)
+            self._history = read.history
         else:
-            reader = read_runs(path, skip_bad=skip_bad)
-            self._history.extend(list(reader))
-            skipped, problems = reader.skipped, reader.problems
-        self.skipped += skipped
-        self.problems += problems
+            read = read_runs(path, skip_bad=skip_bad, columns=columns, run_ids=self._run_ids)
+            self._history.extend(list(read))
+        self._run_ids |= read.run_ids
+        self.skipped += read.skipped
+        self.repeated += read.repeated
+        self.problems += read.problems
         return len(self._history) - before
 
     def load_metrics_from_collector(self, collector: Any) -> int:
@@ -217,7 +228,7 @@ class PerformanceAnalyzer:
 
 
 def _rows(runs: Iterable[Row | TeamRun]) -> Iterator[Row | TeamRun]:
-    from .._metricfiles.row_fields import run_of_row
+    from .._metricfiles.row_reading import run_of_row
     from .._values.nodes import WrongValueError
 
     for number, run in enumerate(runs):

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from .._model.optimization import Bottleneck
 from . import rendering as show
-from .options import HERE, Json, Metrics, Output, Project, SkipBad, Team, TeamName, Workflow, chosen
+from .options import HERE, Json, Map, Metrics, Output, Project, SkipBad, Team, TeamName, Workflow, chosen
 from .project import from_file, from_store, opened
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ _BASELINES: Final = {
 def analyze(
     name: TeamName = None,
     metrics: Metrics = None,
+    mapped: Map = None,
     skip_bad: SkipBad = False,
     project: Project = HERE,
     workflow: Workflow = None,
@@ -40,19 +41,19 @@ def analyze(
 ) -> None:
     """Find the bottlenecks of a team, or of every team: how severe, compared with what, and what to do.
 
-    Runs come from the project's store, or from a file with --metrics: a
-    JSON list, JSON Lines, CSV, or OTLP JSON traces of this plugin.
+    Runs come from the project's store, or from a file with --metrics: JSON,
+    JSON Lines, a CSV, or OpenTelemetry traces of this plugin as JSON.
 
     A baseline is the team's own history where that is long enough (50 runs
     and 20 newer ones), else a default.
     """
-    found = _found(metrics, project, workflow, chosen(name, team), skip_bad=skip_bad)
-    data = {"teams": [_data(source, key, insights) for source, key, insights in found]}
+    found = _found(metrics, project, workflow, chosen(name, team), mapped, skip_bad=skip_bad)
+    data: dict[str, Any] = {"teams": [_data(source, key, insights) for source, key, insights in found]}
+    if metrics is not None:
+        data["left_out"] = found[0][0].left_out
     if show.answered(data, output, as_json=as_json, project=project):
         return
-    if not found and metrics is not None:
-        show.say(f"{metrics} holds no runs{' that can be used' if skip_bad else ''}.")
-    elif not found:
+    if not found:
         show.say(f"{show.NOTHING_YET}; or give --metrics")
     else:
         for source, key, insights in found:
@@ -60,10 +61,10 @@ def analyze(
 
 
 def _found(
-    metrics: Any, project: Any, workflow: str | None, team_id: str | None, *, skip_bad: bool
+    metrics: Any, project: Any, workflow: str | None, team_id: str | None, mapped: list[str] | None, *, skip_bad: bool
 ) -> list[tuple[RunSource, TeamKey, list[PerformanceInsight]]]:
     if metrics is not None:
-        source = from_file(metrics, team_id, workflow, skip_bad=skip_bad)
+        source = from_file(metrics, team_id, workflow, skip_bad=skip_bad, mapped=mapped)
         return [(source, key, _insights(source, key)) for key in source.keys]
     with opened(project) as session:
         source = from_store(session, team_id, workflow)

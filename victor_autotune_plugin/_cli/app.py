@@ -66,4 +66,7 @@ def _options(
 
 def main() -> None:
     """Run the console script `victor-autotune`."""
-    app(prog_name="victor-autotune")
+    from .console import readable
+
+    with readable():
+        app(prog_name="victor-autotune")

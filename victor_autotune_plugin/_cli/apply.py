@@ -15,6 +15,7 @@ from .options import (
     HERE,
     ConfigFile,
     Json,
+    Map,
     MaxRisk,
     Metrics,
     Output,
@@ -48,6 +49,7 @@ def apply(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check and show the changes, and make none.")] = False,
     metrics: Metrics = None,
     config: ConfigFile = None,
+    mapped: Map = None,
     skip_bad: SkipBad = False,
     max_risk: MaxRisk = None,
     strategies: Strategies = None,
@@ -77,7 +79,7 @@ def apply(
         )
     if as_json and asks:
         raise AutotuneError("--json can't ask", where="--json", hint="Add --auto or --dry-run.")
-    asked = Asked(metrics, config, project, workflow, chosen(name, team), max_risk, strategies, skip_bad)
+    asked = Asked(metrics, config, project, workflow, chosen(name, team), max_risk, strategies, skip_bad, mapped)
     with asked:
         found = asked.suggestions()
         applier = _Applier(asked, ab_test=ab_test, dry_run=dry_run, as_json=as_json)

@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+import sys
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any, Final
 
@@ -73,18 +74,24 @@ class Command(TyperCommand):
             self.epilog = epilog
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Read the arguments; what is wrong with them is told as JSON if that was asked for."""
+        """Read the arguments; what is wrong is told as JSON if that was asked for, and without a box in a pipe.
+
+        Raises:
+            typer.Exit: They are wrong.
+        """
         as_json = "--json" in args
         try:
             return super().parse_args(ctx, args)
         except click.UsageError as error:
-            if not as_json:
+            from .console import is_terminal
+
+            if not as_json and is_terminal(sys.stderr):
                 raise
             from .rendering import write_error
 
             message = error.format_message()
             hint = f"See {ctx.command_path} --help"
-            write_error(AutotuneError(message, where=_where(error), hint=hint), as_json=True)
+            write_error(AutotuneError(message, where=_where(error), hint=hint), as_json=as_json)
             raise typer.Exit(ExitCode.USAGE) from error
 
     def invoke(self, ctx: click.Context) -> Any:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import codecs
 import io
 import logging
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +15,35 @@ from ..failsafe import logger
 
 _SCREENS: Final = ("stdout", "stderr", "__stdout__", "__stderr__")
 
+_IN_ASCII: Final = "victor_autotune.in_ascii"
+"""Name of the error handler that encodes what an encoding lacks."""
+
+_ASCII: Final = {
+    **dict.fromkeys("\u00a0\u2009\u202f", " "),
+    **dict.fromkeys("−–—‐‑─━╸╺", "-"),
+    **dict.fromkeys("│┃", "|"),
+    **dict.fromkeys("┌┐└┘├┤┬┴┼╭╮╯╰", "+"),
+    **dict.fromkeys("“”„", '"'),
+    **dict.fromkeys("‘’", "'"),
+    **dict.fromkeys(map(chr, range(0x2800, 0x2900)), "*"),  # the spinner
+    **dict.fromkeys("✗×", "x"),
+    **dict.fromkeys("·░", "."),
+    "•": "*",
+    "…": "...",
+    "█": "#",
+    "≤": "<=",
+    "≥": ">=",
+    "→": "->",
+    "←": "<-",
+    "≠": "!=",
+    "≈": "~",
+    "±": "+-",
+    "✓": "ok",
+    "α": "alpha",
+    "µ": "u",
+}
+"""What stands in ASCII for the characters that the screens have; others, as in names, are escaped."""
+
 
 @contextmanager
 def prepared(*, verbose: bool) -> Iterator[None]:
@@ -20,12 +51,12 @@ def prepared(*, verbose: bool) -> Iterator[None]:
 
     Victor and its libraries log many lines to the terminal, which would run into tables, progress bars and JSON.
     They are held back from the terminal only: log files get them as before. The plugin's own warnings appear, as
-    notes on stderr. What can't be shown in the terminal's encoding is escaped instead of ending the command.
+    notes on stderr. What can't be shown in the terminal's encoding is written in ASCII instead of ending the command.
 
     Args:
         verbose: Whether to let everything through, for searching an error.
     """
-    with _lenient(sys.stdout), _lenient(sys.stderr):
+    with readable():
         if verbose:
             yield
         else:
@@ -89,13 +120,52 @@ def _handlers() -> list[logging.Handler]:
     return [handler for one in loggers if isinstance(one, logging.Logger) for handler in one.handlers]
 
 
+def is_terminal(stream: object) -> bool:
+    """Return whether a stream leads to a terminal; one that is closed, or no file at all, does not."""
+    try:
+        return bool(stream.isatty())  # type: ignore[attr-defined]
+    except (AttributeError, ValueError):
+        return False
+
+
 @contextmanager
-def _lenient(stream: object) -> Iterator[None]:
-    if not isinstance(stream, io.TextIOWrapper) or stream.errors != "strict":
+def readable() -> Iterator[None]:
+    """Let stdout and stderr take any text for the time of a block: what they can't show is written in ASCII."""
+    with _readable(sys.stdout), _readable(sys.stderr):
+        yield
+
+
+@contextmanager
+def _readable(stream: object) -> Iterator[None]:
+    if not isinstance(stream, io.TextIOWrapper) or stream.errors == _IN_ASCII:
         yield
         return
-    stream.reconfigure(errors="backslashreplace")
+    encoding, errors = stream.encoding, stream.errors
+    stream.reconfigure(encoding="ascii" if _wants_ascii() else encoding, errors=_IN_ASCII)
     try:
         yield
     finally:
-        stream.reconfigure(errors="strict")
+        stream.reconfigure(encoding=encoding, errors=errors)
+
+
+def _wants_ascii() -> bool:
+    """Return whether the user set the C locale, in which Python writes UTF-8 all the same.
+
+    Python itself sets `LC_CTYPE` to a UTF-8 variant then (PEP 538), which is not what the user said.
+    """
+    if os.environ.get("PYTHONIOENCODING") or os.environ.get("PYTHONUTF8"):
+        return False
+    by_python = os.environ.get("LC_CTYPE", "") in ("C.UTF-8", "C.utf8", "UTF-8")
+    names = ("LC_ALL", "LANG") if by_python else ("LC_ALL", "LC_CTYPE", "LANG")
+    return next((value for name in names if (value := os.environ.get(name))), "") in ("C", "POSIX")
+
+
+def _in_ascii(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    text = error.object[error.start : error.end]
+    shown = "".join(_ASCII.get(char) or char.encode("ascii", "backslashreplace").decode() for char in text)
+    return shown, error.end
+
+
+codecs.register_error(_IN_ASCII, _in_ascii)

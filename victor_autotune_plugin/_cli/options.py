@@ -50,8 +50,16 @@ Metrics = Annotated[
     typer.Option(
         "--metrics",
         metavar="FILE",
-        help="Runs as JSON, JSON Lines, CSV or OTLP JSON.",
+        help="Runs as JSON, JSON Lines, CSV or OpenTelemetry traces.",
         show_default="the project's store",
+    ),
+]
+Map = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--map",
+        metavar="FIELD=COLUMN[:UNIT]",
+        help="Column of a field in --metrics; or a YAML file of FIELD: COLUMN[:UNIT].",
     ),
 ]
 SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Leave out rows that can't be used, and count them.")]

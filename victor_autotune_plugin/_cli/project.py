@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -13,7 +13,7 @@ from attrs import frozen
 from .._model.experiment import TeamState
 from .._model.plan import is_called
 from .._values.names import did_you_mean
-from ..errors import AutotuneError
+from ..errors import AutotuneError, MetricsError
 from . import rendering as show
 from .options import environment
 from .progress import reading
@@ -29,6 +29,8 @@ SCANNED_RUNS: Final = 5_000
 
 MOST_RUNS: Final = 100_000
 """How many of the newest recorded runs `analyze`, `suggest` and `apply` look at."""
+
+_ANOTHER_FILE: Final = "Name another file, or leave out --metrics to look at what was recorded."
 
 
 @frozen
@@ -161,6 +163,11 @@ class RunSource:
     hint: str
     keys: tuple[TeamKey, ...]
 
+    @property
+    def left_out(self) -> dict[str, int]:
+        """How many rows of a metrics file were left out, by why."""
+        return {"bad": self.analyzer.skipped, "repeated": self.analyzer.repeated}
+
     def one(self) -> TeamKey:
         """Return the one team that is meant.
 
@@ -176,27 +183,42 @@ class RunSource:
         raise AutotuneError("there are several teams", where="TEAM", hint=f"Name one of: {names}{more}.")
 
 
-def from_file(path: Path, team_id: str | None, workflow: str | None, *, skip_bad: bool) -> RunSource:
+def from_file(
+    path: Path, team_id: str | None, workflow: str | None, *, skip_bad: bool, mapped: Sequence[str] | None
+) -> RunSource:
     """Read a metrics file; on a terminal a remark on stderr tells that a long one is being read.
 
     Args:
         team_id: Only this team.
         workflow: Only this workflow.
         skip_bad: Whether bad rows are left out; how many is told on stderr.
+        mapped: What `--map` says.
 
     Raises:
-        MetricsError: If it can't be used.
+        MetricsError: If it can't be used, or holds no run that can.
         AutotuneError: If it holds no such team.
     """
     from .._api.analyzer import PerformanceAnalyzer
+    from .._metricfiles.column_names import rules_of
 
     analyzer = PerformanceAnalyzer()
     with reading(path):
-        analyzer.load_metrics_from_file(path, skip_bad=skip_bad)
+        analyzer.load_metrics_from_file(path, skip_bad=skip_bad, columns=rules_of(mapped or ()))
+    if not analyzer.metrics_history:
+        raise _without_runs(path, analyzer)
     if analyzer.skipped:
         show.note(f"{show.count(analyzer.skipped, 'bad row')} left out; the first: {analyzer.problems[0]}")
-    hint = "Name another file, or leave out --metrics to look at what was recorded."
-    return RunSource(analyzer, str(path), hint, _named(analyzer, team_id, workflow))
+    if analyzer.repeated:
+        show.note(f"{show.count(analyzer.repeated, 'row')} left out, whose run_id came before.")
+    return RunSource(analyzer, str(path), _ANOTHER_FILE, _named(analyzer, team_id, workflow))
+
+
+def _without_runs(path: Path, analyzer: PerformanceAnalyzer) -> MetricsError:
+    if not analyzer.problems:
+        return MetricsError(f"{path} holds no runs", hint=_ANOTHER_FILE)
+    first = analyzer.problems[0]
+    bad = f"{show.count(analyzer.skipped, 'row')} left out, the first since {first.message}"
+    return MetricsError(f"{path} holds no runs that can be used: {bad}", where=first.where, hint=first.hint)
 
 
 def from_store(session: OpenProject, team_id: str | None, workflow: str | None) -> RunSource:

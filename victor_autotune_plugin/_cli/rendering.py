@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import re
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal, TextIO
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -37,6 +39,7 @@ from .._model.text import usd as usd
 from .._model.text import when as when
 from .._model.text import who as who
 from ..errors import AutotuneError
+from .console import is_terminal
 
 if TYPE_CHECKING:
     from .._model.experiment import Change
@@ -63,16 +66,45 @@ STYLES: Final[Mapping[str, str]] = {
 NOTHING_YET: Final = "Nothing was recorded here yet. Run a workflow: victor autotune run WORKFLOW.yaml"
 
 _LONGEST_NAME: Final = 60
+_UNBROKEN: Final = 100_000
+"""Columns of what is no terminal, unless `COLUMNS` says otherwise: lines are broken for eyes only."""
+
+_FILLING: Final = re.compile(r"[ \t]+(?=\n)")
+_SETTING: Final = re.compile(r"[a-z_]+(?:\.[a-z_]+)+")
+
+
+class _PipeConsole(Console):
+    """Prints for programs and files: lines as long as they are, without the space that fills a table's last column."""
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        """Print objects as `Console` does."""
+        with self.capture() as captured:
+            super().print(*objects, **options)
+        self.file.write(_FILLING.sub("", captured.get()))
 
 
 def out() -> Console:
-    """Return the console of results, stdout. Colours only on a terminal, and never with `NO_COLOR`."""
-    return Console(file=sys.stdout, markup=False, emoji=False, highlight=False)
+    """Return the console of results, stdout. Colours on a terminal or with `FORCE_COLOR`, never with `NO_COLOR`."""
+    return _console(sys.stdout, coloured=bool(os.environ.get("FORCE_COLOR")))
 
 
 def err() -> Console:
-    """Return the console of progress, notes and errors, stderr."""
-    return Console(file=sys.stderr, markup=False, emoji=False, highlight=False)
+    """Return the console of progress, notes and errors, stderr. Colours only on a terminal, never with `NO_COLOR`."""
+    return _console(sys.stderr)
+
+
+def _console(stream: TextIO, *, coloured: bool = False) -> Console:
+    """Return a console; `FORCE_COLOR` and its like make no terminal of a pipe, as rich would have it.
+
+    Args:
+        coloured: Whether there are colours also where there is no terminal.
+    """
+    options: dict[str, Any] = {"file": stream, "markup": False, "emoji": False, "highlight": False}
+    if is_terminal(stream):
+        return Console(**options, force_terminal=True)
+    width = None if os.environ.get("COLUMNS", "").isdigit() else _UNBROKEN
+    colours: Literal["standard"] | None = "standard" if coloured else None
+    return _PipeConsole(**options, force_terminal=False, width=width, color_system=colours)
 
 
 def text(value: object, style: str = "") -> Text:
@@ -102,13 +134,24 @@ def lines(*values: object) -> Text:
     return Text("\n").join([first, *(Text(line.plain, style="dim") for line in rest)])
 
 
+class _WholeNames(Table):
+    """A table that breaks no name of a setting, however narrow the screen is."""
+
+    def add_row(self, *cells: Any, **options: Any) -> None:
+        """Add a row as `Table` does."""
+        super().add_row(*cells, **options)
+        for column, cell in zip(self.columns, cells, strict=False):
+            names = _SETTING.findall(cell.plain if isinstance(cell, Text) else str(cell))
+            column.min_width = max([column.min_width or 0, *map(len, names)])
+
+
 def table(*columns: str) -> Table:
     """Return an empty table that folds long cells instead of cutting them, and breaks no word of a heading.
 
     Args:
         *columns: Headings; one that begins with `>` is of a column of numbers.
     """
-    made = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
+    made = _WholeNames(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
     for column in columns:
         numbers, heading = column.startswith(">"), column.removeprefix(">")
         made.add_column(
@@ -123,7 +166,7 @@ def table(*columns: str) -> Table:
 
 def pairs(rows: Iterable[tuple[str, object]]) -> Table:
     """Return a table without heading of names and values."""
-    made = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+    made = _WholeNames(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
     made.add_column(style="bold", no_wrap=True)
     made.add_column(overflow="fold")
     for name, value in rows:
@@ -133,7 +176,7 @@ def pairs(rows: Iterable[tuple[str, object]]) -> Table:
 
 def bullets(sentences: Iterable[str]) -> Table:
     """Return a list of sentences."""
-    made = Table(box=None, show_header=False, pad_edge=False, padding=(0, 1, 0, 0))
+    made = _WholeNames(box=None, show_header=False, pad_edge=False, padding=(0, 1, 0, 0))
     made.add_column(no_wrap=True)
     made.add_column(overflow="fold")
     for sentence in sentences:
@@ -159,7 +202,8 @@ def note(message: object) -> None:
 
 def _sentence(console: Console, shown: Text, indent: int = 0) -> None:
     """Print a text; it is broken into lines for eyes only, so that a program finds it in one."""
-    if console.is_terminal:
+    # A pipe with colours and a width is shown to eyes, as the log of a build is.
+    if console.is_terminal or (console.color_system is not None and console.width != _UNBROKEN):
         console.print(Padding(shown, (0, 0, 0, indent)) if indent else shown)
     else:
         console.print(Text(" " * indent).append_text(shown), soft_wrap=True)

@@ -13,6 +13,7 @@ from .options import (
     HERE,
     ConfigFile,
     Json,
+    Map,
     MaxRisk,
     Metrics,
     Output,
@@ -28,8 +29,6 @@ from .options import (
 from .project import from_file, from_store, opened
 
 if TYPE_CHECKING:
-    from .._analysis.run_table import TeamKey
-    from .._api.analyzer import PerformanceAnalyzer
     from .._model.experiment import Experiment
     from .._model.optimization import OptimizationSuggestion
     from .._tuning.next_test import Advice
@@ -42,6 +41,7 @@ def suggest(
     name: TeamName = None,
     metrics: Metrics = None,
     config: ConfigFile = None,
+    mapped: Map = None,
     skip_bad: SkipBad = False,
     max_risk: MaxRisk = None,
     strategies: Strategies = None,
@@ -58,7 +58,7 @@ def suggest(
     where they don't; the interval is wide then. For a recorded team it also
     says what the tuner would test next, unless the suggestions are narrowed.
     """
-    asked = Asked(metrics, config, project, workflow, chosen(name, team), max_risk, strategies, skip_bad)
+    asked = Asked(metrics, config, project, workflow, chosen(name, team), max_risk, strategies, skip_bad, mapped)
     with asked:
         found = asked.suggestions()
         advised = None
@@ -70,6 +70,8 @@ def suggest(
             "suggestions": [one.to_dict() for one in found],
             "tuner": None if advised is None else advised.to_dict(),
         }
+        if metrics is not None:
+            data["left_out"] = asked.left_out
         if show.answered(data, output, as_json=as_json, project=project):
             return
         show.say(asked.title(found))
@@ -105,12 +107,14 @@ class Asked:
         max_risk: Highest risk of a suggestion, or None.
         strategies: Names, separated by commas, or None.
         skip_bad: Whether bad rows of the metrics file are left out.
+        mapped: What `--map` says of its columns.
 
     Attributes:
         autotuner: Suggests and applies.
         team_id: The team.
         workflow: Its workflow; empty where it is not known.
         runs: How many runs of it there are.
+        left_out: How many rows of the metrics file were left out, by why.
         config: The configuration file, or None.
 
     Raises:
@@ -127,6 +131,7 @@ class Asked:
         max_risk: float | None,
         strategies: str | None,
         skip_bad: bool,
+        mapped: list[str] | None,
     ) -> None:
         from .._api.autotuner import PerformanceAutotuner
 
@@ -140,7 +145,13 @@ class Asked:
             self._file = read_team_config(config, team_id, workflow)
             team_id = self._file.team_id if team_id is None else team_id
             workflow = self._file.workflow if workflow is None and metrics is None else workflow
-        analyzer, key = self._runs(metrics, project, workflow, team_id, skip_bad=skip_bad)
+        if metrics is not None:
+            source = from_file(metrics, team_id, workflow, skip_bad=skip_bad, mapped=mapped)
+        else:
+            with opened(project) as session:
+                source = from_store(session, team_id, workflow)
+        analyzer, key = source.analyzer, source.one()
+        self.left_out = source.left_out
         self.workflow, self.team_id = key
         if not self.workflow and self._file is not None:
             self.workflow = self._file.workflow or ""
@@ -153,17 +164,6 @@ class Asked:
             max_risk=max_risk,
             environment=environment(),
         )
-
-    @staticmethod
-    def _runs(
-        metrics: Path | None, project: Path, workflow: str | None, team_id: str | None, *, skip_bad: bool
-    ) -> tuple[PerformanceAnalyzer, TeamKey]:
-        if metrics is not None:
-            source = from_file(metrics, team_id, workflow, skip_bad=skip_bad)
-        else:
-            with opened(project) as session:
-                source = from_store(session, team_id, workflow)
-        return source.analyzer, source.one()
 
     def __enter__(self) -> Self:
         """Return it, to be closed at the end of the block."""

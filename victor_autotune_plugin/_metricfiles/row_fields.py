@@ -1,26 +1,26 @@
-"""The fields of a run in a metrics file: their names, what each accepts, and the row that they make."""
+"""The fields of a run in a metrics file: their names, and what each accepts."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
 from attrs import frozen
 
-from .._analysis.run_history import row_of
 from .._model.plan import FORMATIONS, SUB_TEAMS
-from .._model.run import MemberOutcome, TeamRun
+from .._model.run import MemberOutcome
 from .._model.text import clean
 from .._values.fields import Choice, Flag, Kind, Number
-from .._values.nodes import Node, Scalar, WrongValueError, from_plain, show
-from ..errors import MetricsError
+from .._values.nodes import Node, Scalar, WrongValueError, bounded, from_plain, show
 
 LONGEST_NAME: Final = 10_000
 LAST_SECOND: Final = 253_402_300_799.0
 """Unix time of the last second of the year 9999; what lies beyond is not in seconds."""
 
-_PROBLEMS_KEPT: Final = 20
+_DAY_FIRST: Final = re.compile(r"^(\d\d)\.(\d\d)\.(\d{4})(?=$|[ T])")
+"""A date with dots, as in 31.01.2026; with dots the day is always first."""
 
 
 @frozen
@@ -52,12 +52,15 @@ class Moment(Kind):
         if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= LAST_SECOND:
             return float(value)
         if isinstance(value, str):
+            text = _DAY_FIRST.sub(r"\3-\2-\1", value.strip()).removesuffix(" UTC")
             try:
-                moment = datetime.fromisoformat(value.strip())
+                moment = datetime.fromisoformat(text)
                 return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
             except (ValueError, OverflowError):
                 pass
         hint = "Write Unix seconds, or a date and time such as 2026-01-31T12:00:00Z."
+        if isinstance(value, int | float) and value > LAST_SECOND:
+            hint += " A smaller unit can be named: --map timestamp=COLUMN:ms"
         raise WrongValueError(f"{show(node)} is not a time", hint, node.where)
 
     def parse(self, text: str) -> object:
@@ -84,6 +87,15 @@ class RowField:
     keys: tuple[str, ...]  # its names in files; of several that a row has, the first counts
     required: bool = False  # whether every run has it
 
+    @property
+    def hint(self) -> str:
+        """What to write, in words."""
+        try:
+            self.kind.read(Scalar(None, ""))
+        except WrongValueError as wrong:
+            return wrong.hint
+        return ""
+
 
 FIELDS: Final = (
     RowField("team_id", _NAME, ("team_id",), required=True),
@@ -92,7 +104,7 @@ FIELDS: Final = (
     RowField("success", Flag(), ("success",), required=True),
     RowField("duration_seconds", SECONDS, ("duration_seconds",), required=True),
     RowField("tool_calls", CALLS, ("total_tool_calls", "tool_calls"), required=True),
-    RowField("timestamp", Moment(), ("timestamp", "started_at"), required=True),
+    RowField("timestamp", Moment(), ("timestamp", "started_at", "start_time"), required=True),
     RowField("workflow", _NAME, ("workflow",)),
     RowField("score", Number(0, 1), ("score",)),
     RowField("cost_usd", Number(0, 1e9), ("cost_usd",)),
@@ -108,8 +120,15 @@ FIELDS: Final = (
 )
 """All fields but `members`."""
 
+_WORDS: Final = {
+    **dict.fromkeys(("t", "1.0", "wahr", "vrai", "verdadero", "vero", "verdadeiro", "waar"), True),
+    **dict.fromkeys(("f", "0.0", "falsch", "faux", "falso", "onwaar"), False),
+}
+"""Flags as databases and spreadsheet programs write them, beside those that `Flag` knows."""
+
 MEMBERS: Final = "members"
-PLAIN_KEYS: Final = frozenset(key for one in FIELDS for key in one.keys)
+VICTORS_MEMBERS: Final = "member_metrics"
+"""What Victor's `TeamExecutionMetrics` calls them: a mapping by their ids."""
 
 _MEMBER_FIELDS: Final[Mapping[str, Kind]] = {
     "id": _NAME,
@@ -126,63 +145,25 @@ _MEMBER_FIELDS: Final[Mapping[str, Kind]] = {
 }
 
 
-class BadRows:
-    """Counts bad rows that are skipped, or raises what is wrong with the first."""
+def read_field(kind: Kind, key: str, value: object, scale: tuple[int, int] | None = None) -> Any:
+    """Return a value as a field holds it.
 
-    def __init__(self, source: str, *, skip: bool) -> None:
-        self.source = source
-        self.skipped = 0
-        self.problems: list[MetricsError] = []
-        self._skip = skip
-
-    def add(self, line: int, message: str, hint: str) -> None:
-        """Count a bad row.
-
-        Raises:
-            MetricsError: Bad rows are not skipped.
-        """
-        problem = MetricsError(message, where=f"{self.source}:{line}", hint=hint)
-        if not self._skip:
-            raise problem
-        self.skipped += 1
-        if len(self.problems) < _PROBLEMS_KEPT:
-            self.problems.append(problem)
-
-
-def run_of_row(row: object) -> dict[str, Any]:
-    """Return a run by the names of `FIELDS`, read.
-
-    A row that the plugin exported as a whole (with `spec` and `plan_used`) is read as such.
+    Tables have numbers and flags as text, formations as names of an enumeration, and whole numbers as 5.0.
 
     Args:
-        row: A mapping by the keys of `FIELDS`, and `members`; a None counts as absent. What else is in it is kept
-            as it is.
+        key: What errors call it.
+        scale: A product and a quotient that make seconds of its numbers.
 
     Raises:
-        WrongValueError: A field is missing or wrong; the message begins with its name.
+        WrongValueError: It is wrong; the message begins with the key.
     """
-    if not isinstance(row, Mapping):
-        hint = "Write one mapping of fields for each run."
-        raise WrongValueError(f"{clean(show(from_plain(row, '')))} is not a run", hint)
-    if row.get("spec") is not None and row.get("plan_used") is not None:
-        row = _recorded(row)
-    values: dict[str, Any] = {}
-    for one in FIELDS:
-        key = next((key for key in one.keys if row.get(key) is not None), None)
-        if key is not None:
-            values[one.name] = _read(one.kind, key, row[key])
-        elif one.required:
-            raise WrongValueError(f"{one.keys[0]}: is missing", f"Every run needs it. {_hint(one.kind)}")
-    if row.get(MEMBERS) is not None:
-        values["members"] = _members(row[MEMBERS])
-    return values | {key: value for key, value in row.items() if key not in PLAIN_KEYS and key != MEMBERS}
-
-
-def _read(kind: Kind, key: str, value: object) -> Any:
-    # Tables have numbers and flags as text, formations in upper case, and whole numbers as 5.0.
     plain = kind.parse(value) if isinstance(value, str) else value
     if isinstance(kind, Choice) and isinstance(plain, str):
-        plain = plain.strip().lower()
+        plain = plain.strip().rpartition(".")[2].lower()
+    elif isinstance(kind, Flag) and isinstance(plain, str):
+        plain = _WORDS.get(plain.strip().lower(), plain)
+    elif scale is not None and isinstance(plain, int | float) and not isinstance(plain, bool):
+        plain = bounded(plain) * scale[0] / scale[1] if isinstance(plain, int) else plain * scale[0] / scale[1]
     elif isinstance(kind, Number) and kind.whole and isinstance(plain, float) and plain.is_integer():
         plain = int(plain)
     try:
@@ -191,15 +172,12 @@ def _read(kind: Kind, key: str, value: object) -> Any:
         raise WrongValueError(clean(f"{key}: {wrong.message}"), wrong.hint) from None
 
 
-def _hint(kind: Kind) -> str:
-    try:
-        kind.read(Scalar(None, ""))
-    except WrongValueError as wrong:
-        return wrong.hint
-    return ""
+def read_members(value: object) -> tuple[MemberOutcome, ...]:
+    """Return the members of a run.
 
-
-def _members(value: object) -> tuple[MemberOutcome, ...]:
+    Raises:
+        WrongValueError: They are not a list of members, or one is wrong.
+    """
     if not isinstance(value, list):
         raise WrongValueError(f"{MEMBERS}: {show(from_plain(value, ''))} is not a list", "Write a list of members.")
     members = []
@@ -211,7 +189,7 @@ def _members(value: object) -> tuple[MemberOutcome, ...]:
         if entry.get("id") is None:
             raise WrongValueError(f"{where}.id: is missing", "Give every member an id.")
         known = {
-            name: _read(kind, f"{where}.{name}", entry[name])
+            name: read_field(kind, f"{where}.{name}", entry[name])
             for name, kind in _MEMBER_FIELDS.items()
             if entry.get(name) is not None
         }
@@ -224,15 +202,3 @@ def _members(value: object) -> tuple[MemberOutcome, ...]:
     if len({member.id for member in members}) != len(members):
         raise WrongValueError(f"{MEMBERS}: names a member twice", "Give every member its own id.")
     return tuple(members)
-
-
-def _recorded(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a run that the plugin recorded as a row whose values are checked like any other's."""
-    from .._model import converter
-
-    try:
-        run = row_of(converter.from_plain(TeamRun, row))
-    except converter.PlainDataError as error:
-        what = f"spec: the run is not as the plugin writes one ({type(error).__name__})"
-        raise WrongValueError(what, "Export it again.") from None
-    return {**run, MEMBERS: converter.to_plain(run[MEMBERS])}

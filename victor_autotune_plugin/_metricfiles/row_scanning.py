@@ -6,8 +6,6 @@ does not take is decoded row by row, with the line of whatever is wrong.
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import re
 from collections.abc import Callable, Iterator
@@ -18,17 +16,18 @@ from attrs import frozen
 from .._values.nodes import WrongValueError
 from .._values.reading import LONGEST_LINE, integer
 from ..errors import MetricsError
+from .otlp import is_text_of_telemetry
 
 _CHUNK: Final = 1 << 20
 """Characters that are read at a time."""
-
-_BATCH: Final = 8192
-"""Rows of a CSV that are given at a time."""
 
 _GUESSES: Final = 2
 
 LONGEST_ROW: Final = LONGEST_LINE
 """Characters that one row may have; a row that is broken is given up after as many."""
+
+_LONGEST_REQUEST: Final = 64 << 20
+"""Characters of a request of telemetry, which is held whole."""
 
 # What `raw_decode` calls, without its copying of errors: half the time for a small row.
 _scan: Final[Callable[[str, int], tuple[Any, int]]] = json.JSONDecoder().scan_once  # type: ignore[attr-defined]
@@ -38,8 +37,10 @@ _scan_slowly: Final[Callable[[str, int], tuple[Any, int]]] = json.JSONDecoder(pa
 _SPACE: Final = re.compile(r"[ \t\r\n]*")
 _BEGIN: Final = re.compile(rb"(?:\xef\xbb\xbf)?[ \t\r\n]*\[[ \t\r\n]*(?=\{)")
 _BETWEEN: Final = re.compile(rb"\}[ \t\r\n]*,[ \t\r\n]*\{")
+_LINES: Final = re.compile(r"[^\r\n]+(?:\r\n|\r|\n)?|\r\n|\r|\n")
 _SEPARATOR: Final = re.compile(r"[ \t\r\n]*,[ \t\r\n]*")
-_BROKEN: Final = (StopIteration, ValueError, RecursionError)
+BROKEN: Final = (StopIteration, ValueError, RecursionError)
+"""What a decoder raises at a text that is not JSON, or cut off."""
 
 Decode = Callable[[str, bool], bool]
 """Takes in the text of whole rows, a JSON list or, if the flag is set, JSON Lines; returns False if it can't."""
@@ -98,7 +99,7 @@ def json_list(
         MetricsError: It is not JSON from some line on; what came before was given.
     """
     buffer = ("[" if is_inside else "") + file.read(_CHUNK)
-    place = _after_space(buffer, _after_space(buffer, 0) + 1)  # the bracket
+    place = after_space(buffer, after_space(buffer, 0) + 1)  # the bracket
     if buffer.startswith("]", place):
         _nothing_after(file, buffer[place + 1 :], name, line + buffer.count("\n", 0, place))
         return
@@ -118,15 +119,17 @@ def json_list(
         if error is None:
             _nothing_after(file, buffer[end + 1 :], name, line)
             return
-        more = file.read(_CHUNK) if len(buffer) - end < LONGEST_ROW else ""
+        # As much again as is held, so that a long element is not scanned once for each chunk of it.
+        held = len(buffer) - end
+        more = file.read(max(_CHUNK, held)) if held < longest_value(buffer, end) else ""
         if not more:
             raise MetricsError(
-                f"is not a JSON list from here on: {_message(error)}",
+                f"is not a JSON list from here on: {message_of(error)}",
                 where=f"{name}:{line}",
                 hint="Write runs with commas between them and a bracket at the end; the file may be cut off.",
             )
         buffer = buffer[end:] + more
-        place = _after_space(buffer, 0)
+        place = after_space(buffer, 0)
 
 
 def _many(buffer: str, place: int, decode: Decode) -> tuple[list[Any], int] | None:
@@ -141,7 +144,7 @@ def _many(buffer: str, place: int, decode: Decode) -> tuple[list[Any], int] | No
     """
     try:
         _, end = _scan(buffer, place)
-    except _BROKEN:
+    except BROKEN:
         return None
     match = _SEPARATOR.match(buffer, end)
     if match is None or buffer[end - 1] != "}" or not buffer.startswith("{", match.end()):
@@ -157,7 +160,7 @@ def _many(buffer: str, place: int, decode: Decode) -> tuple[list[Any], int] | No
             return [], last + len(between) - 1
         try:
             rows, _ = _scan(text, 0)
-        except _BROKEN:
+        except BROKEN:
             continue
         return rows, last + len(between) - 1
     return None
@@ -174,9 +177,9 @@ def _elements(buffer: str, place: int) -> tuple[list[Any], list[int], int, Excep
     starts: list[int] = []
     try:
         while True:
-            value, end = _scan_any(buffer, place)
+            value, end = scan_value(buffer, place)
             match = _SEPARATOR.match(buffer, end)
-            closing = _after_space(buffer, end)
+            closing = after_space(buffer, end)
             if match is None and not buffer.startswith("]", closing):
                 # Either the text ends here, or a comma is missing.
                 ended = closing == len(buffer)
@@ -186,11 +189,18 @@ def _elements(buffer: str, place: int) -> tuple[list[Any], list[int], int, Excep
             if match is None:
                 return rows, starts, closing, None
             place = match.end()
-    except _BROKEN as error:
+    except BROKEN as error:
         return rows, starts, place, error
 
 
-def _scan_any(text: str, place: int) -> tuple[Any, int]:
+def longest_value(text: str, place: int) -> int:
+    """Return how many characters the value that begins at a place may have."""
+    if len(text) - place < LONGEST_ROW or not is_text_of_telemetry(text):
+        return LONGEST_ROW
+    return _LONGEST_REQUEST
+
+
+def scan_value(text: str, place: int) -> tuple[Any, int]:
     """Decode a value whose numbers may have more digits than Python reads."""
     try:
         return _scan(text, place)
@@ -208,11 +218,14 @@ def json_lines(file: TextIO, decode: Decode = _takes_nothing) -> Iterator[Batch]
     """Give the values of JSON Lines that `decode` does not take; empty lines are passed over."""
     before = 0
     while block := file.read(_CHUNK) + file.readline(LONGEST_ROW):
-        if not decode(block, True):
+        if len(block) > LONGEST_ROW and not block.endswith("\n") and is_text_of_telemetry(block):
+            block += file.readline(_LONGEST_REQUEST - len(block))
+        if len(block) > LONGEST_ROW + _CHUNK or not decode(block, True):
             rows: list[Any] = []
             lines: list[int] = []
-            for number, text in enumerate(io.StringIO(block, newline=""), start=before + 1):
-                start = _after_space(text, 0)
+            for number, found in enumerate(_LINES.finditer(block), start=before + 1):
+                text = found.group()
+                start = after_space(text, 0)
                 if start < len(text):
                     rows.append(_line(text, start))
                     lines.append(number)
@@ -222,96 +235,30 @@ def json_lines(file: TextIO, decode: Decode = _takes_nothing) -> Iterator[Batch]
 
 
 def _line(text: str, start: int) -> Any:
-    if len(text) >= LONGEST_ROW:
-        return _broken(f"has more than {LONGEST_ROW:,} characters")
+    longest = longest_value(text, start)
+    if len(text) >= longest:
+        return broken_row(f"has more than {longest:,} characters")
     try:
-        value, end = _scan_any(text, start)
-    except _BROKEN as error:
-        return _broken(_message(error))
-    return _broken(f"goes on after its end: {text[end : end + 20]!r}") if text[end:].strip() else value
+        value, end = scan_value(text, start)
+    except BROKEN as error:
+        return broken_row(message_of(error))
+    return broken_row(f"goes on after its end: {text[end : end + 20]!r}") if text[end:].strip() else value
 
 
-def csv_rows(file: TextIO, name: str, plain: frozenset[str]) -> Iterator[Batch]:
-    """Give the rows of a CSV with a header, as mappings; an empty cell is absent, and one that holds JSON is decoded.
-
-    Raises:
-        MetricsError: The header names a column twice, or the text is not a CSV.
-    """
-    csv.field_size_limit(LONGEST_ROW)
-    source = _CsvLines(file)
-    reader = csv.reader(source, strict=True)
-    rows: list[Any] = []
-    lines: list[int] = []
-    line = 1
-    try:
-        columns = [column.strip() for column in next(reader, [])]
-        twice = [column for column in columns if columns.count(column) > 1]
-        if twice:
-            hint = "Give every column its own name."
-            raise MetricsError(f"the column {twice[0]!r} is there twice", where=f"{name}:1", hint=hint)
-        line = reader.line_num + 1
-        for cells in reader:
-            if len(cells) == len(columns):
-                row = {column: cell for column, cell in zip(columns, cells, strict=True) if cell != ""}
-                rows.append({column: cell if column in plain else _decoded(cell) for column, cell in row.items()})
-                lines.append(line)
-            elif cells:
-                rows.append(_broken(f"has {len(cells)} cells, and the header has {len(columns)}"))
-                lines.append(line)
-            line = reader.line_num + 1
-            source.taken = 0
-            if len(rows) >= _BATCH:
-                yield Batch(rows, lines.__getitem__)
-                rows, lines = [], []
-    except csv.Error as error:
-        hint = "Quote cells with quotes."
-        raise MetricsError(f"is not a CSV: {error}", where=f"{name}:{line}", hint=hint) from None
-    if rows:
-        yield Batch(rows, lines.__getitem__)
-
-
-class _CsvLines:
-    """The lines of a file, of which the cells of one row may take up only so much.
-
-    Attributes:
-        taken: Characters of the row so far.
-    """
-
-    def __init__(self, file: TextIO) -> None:
-        self._file = file
-        self.taken = 0
-
-    def __iter__(self) -> Iterator[str]:
-        while line := self._file.readline(LONGEST_ROW):
-            self.taken += len(line)
-            if self.taken >= LONGEST_ROW:
-                raise csv.Error(f"a row has more than {LONGEST_ROW:,} characters")
-            yield line
-
-
-def _decoded(cell: str) -> Any:
-    try:
-        return json.loads(cell, parse_constant=_refuse, parse_int=integer)
-    except (ValueError, RecursionError):
-        return cell
-
-
-def _refuse(constant: str) -> Any:
-    raise ValueError(constant)
-
-
-def _broken(message: str) -> WrongValueError:
+def broken_row(message: str) -> WrongValueError:
+    """Return what stands in place of a row that can't be decoded."""
     return WrongValueError(message, "Correct the line, or skip bad rows with --skip-bad.")
 
 
-def _after_space(text: str, place: int) -> int:
+def after_space(text: str, place: int) -> int:
+    """Return the first place from this one on that holds no space."""
     match = _SPACE.match(text, place)
     return place if match is None else match.end()
 
 
 def _nothing_after(file: TextIO, rest: str, name: str, line: int) -> None:
     while rest:
-        place = _after_space(rest, 0)
+        place = after_space(rest, 0)
         if place < len(rest):
             raise MetricsError(
                 f"there is {rest[place : place + 20]!r} after the end of the list",
@@ -322,7 +269,8 @@ def _nothing_after(file: TextIO, rest: str, name: str, line: int) -> None:
         rest = file.read(_CHUNK)
 
 
-def _message(error: Exception) -> str:
+def message_of(error: Exception) -> str:
+    """Return what is wrong with a text that could not be decoded, in words."""
     if isinstance(error, json.JSONDecodeError):
         return error.msg
     if isinstance(error, ValueError):

@@ -7,6 +7,7 @@ not taken and goes the way of single rows, so that both ways take and refuse the
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from itertools import compress, repeat
 from json import JSONDecoder
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -14,27 +15,30 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import numpy as np
 
 from .._values.fields import Choice, Flag, Number
-from .row_fields import FIELDS, LAST_SECOND, LONGEST_NAME, MEMBERS, PLAIN_KEYS, Moment, Name, RowField
+from .column_names import names_field
+from .row_fields import FIELDS, LAST_SECOND, LONGEST_NAME, Moment, Name, RowField
 
 if TYPE_CHECKING:
     import msgspec
 
     from .._analysis.run_history import RunHistory
     from .._analysis.run_table import Floats
+    from .row_reading import LeftOut
 
 _MOST_KEYS: Final = 200
 _ESCAPED: Final = frozenset('"\\')
 """Characters that keys have escaped in JSON."""
 
-_BESIDE: Final = (MEMBERS, "spec")
-"""Rows with these have more in them than single values."""
+_BESIDE: Final = ("spec",)
+"""Rows with these, or with members, have more in them than single values."""
 
 
 class TypedRows:
     """Takes in blocks of rows whose fields have single values of the usual types."""
 
-    def __init__(self, history: RunHistory) -> None:
+    def __init__(self, history: RunHistory, left_out: LeftOut) -> None:
         self._history = history
+        self._left_out = left_out
         self._keys: set[str] = set()
         self._decoders: tuple[msgspec.json.Decoder[Any], msgspec.json.Decoder[list[Any]]] | None = None
         self._fields: list[RowField] = []
@@ -91,7 +95,7 @@ class TypedRows:
             self._keeps_raw = True
             names[name] = key
             # What a field is called besides, and what is more than a single value, may only be null.
-            members.append((name, None if key in PLAIN_KEYS or key in _BESIDE else Raw, None))
+            members.append((name, None if key in _BESIDE or names_field(key) else Raw, None))
         members.sort(key=len)  # those without a default come first
         row = defstruct("Row", members, rename=names, gc=False, forbid_unknown_fields=True)
         self._decoders = json.Decoder(row), json.Decoder(list[row])  # type: ignore[valid-type]
@@ -120,6 +124,8 @@ class TypedRows:
                 return False
         if np.any(numbers.pop("cancelled", np.zeros(1)) == 1):
             return False
+        if "run_id" in texts:
+            self._leave_out_repeated(texts, numbers)
         self._history.add_columns(
             texts["team_id"],
             texts["formation"],
@@ -128,6 +134,16 @@ class TypedRows:
             **numbers,
         )
         return True
+
+    def _leave_out_repeated(self, texts: dict[str, list[Any]], numbers: dict[str, Floats]) -> None:
+        workflows = texts.get("workflow") or repeat(None)
+        new = list(map(self._left_out.is_new, workflows, texts["team_id"], texts["run_id"]))
+        if all(new):
+            return
+        for name, column in texts.items():
+            texts[name] = list(compress(column, new))
+        for name, numbers_of in numbers.items():
+            numbers[name] = numbers_of[np.array(new)]
 
 
 def _type_of(one: RowField) -> Any:
