@@ -41,7 +41,7 @@ class Begun:
         """Return what a person should know, sentence by sentence."""
         from ..configfiles.discovery import MOST_FILES
 
-        notes = [f"left out: {error}" for error in self.found.broken]
+        notes = [*(f"left out: {error}" for error in self.found.broken), *self.found.notes]
         if self.found.cut:
             notes.append(f"only the first {MOST_FILES:,} YAML files were looked into")
         return notes
@@ -134,13 +134,13 @@ def _init_database(project: Path, *, force: bool, dry_run: bool, as_json: bool) 
 def _begun(project: Path) -> Begun:
     from .._settings import FILE_NAME, victor_dir_name
     from .._settings.keys import SCHEMA_FILE
-    from ..configfiles.discovery import Found, find_teams, starting_text
+    from ..configfiles.discovery import find_teams, starting_text
 
     folder = victor_dir_name(os.environ)
     found = find_teams(project, folder)
     # The settings know no name that is all spaces.
     named = [team for team in found.teams if team.spec.workflow.strip()]
-    found = Found(named, found.broken, found.cut)
+    found = evolve(found, teams=named)
     return Begun(project / folder / FILE_NAME, project / folder / SCHEMA_FILE, starting_text(named), found)
 
 

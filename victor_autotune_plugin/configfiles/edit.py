@@ -13,9 +13,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from ruamel.yaml import YAML
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
-from .._values.yaml_tree import compose
 from ..errors import WorkflowError
 
 KeyPath = Sequence[str | int]
@@ -93,7 +93,7 @@ class Editor:
             if isinstance(node, SequenceNode) and isinstance(name, int):
                 found.append((None, node.value[name]))
                 continue
-            pair = next((pair for pair in _pairs(node) if pair[0].value == name), None)
+            pair = next((pair for pair in reversed(_pairs(node)) if pair[0].value == name), None)
             if pair is None:
                 rest = list(path[number:])
                 if len(rest) > 1 and _merges(node, name):
@@ -103,9 +103,9 @@ class Editor:
         return found, []
 
     def _read(self) -> None:
-        root = compose(self.text)
-        assert root is not None
-        self._root = root
+        yaml = YAML(typ="safe", pure=True)
+        yaml.composer.warn_double_anchors = False  # YAML allows it: an alias means the anchor before it
+        self._root: Node = yaml.compose(self.text)
         self._uses: Counter[int] = Counter()
         waiting = [self._root]
         while waiting:
