@@ -28,6 +28,7 @@ from . import rendering as show
 from .owned import owned_knobs
 from .permissions import writable_by_others
 from .price_source import price_source, price_source_text, unpriced_models
+from .references import unknown_in_project
 from .trust_command import acting_sources
 
 OK: Final = "ok"
@@ -82,6 +83,7 @@ def examine(project: Path) -> list[Check]:
         ("interception", _seams),
         ("settings", lambda: _settings(project, resolver)),
         ("environment", lambda: _environment(resolver)),
+        ("workflows", lambda: _workflows(project, resolver)),
         ("trust", lambda: _trust(project, resolver[0]) if resolver else iter(())),
         ("permissions", lambda: _permissions(project, resolver)),
         ("store", lambda: _store(project, resolver[0]) if resolver else _no_store()),
@@ -178,6 +180,21 @@ def _calibration() -> Iterator[Check]:
         found = "Victor calibrates tool budgets, too (tools.tool_budget_calibration_enabled)"
         hint = "Turn that off, or leave tool_budget out of `strategies`; the smaller budget holds meanwhile."
         yield Check("tool budgets", WARN, found, hint)
+
+
+def _workflows(project: Path, resolver: list[SettingsResolver]) -> Iterator[Check]:
+    from ..configfiles.discovery import find_teams
+
+    found = find_teams(project, victor_dir_name(os.environ))
+    files = show.count(len({team.file for team in found.teams}), "workflow file")
+    held = f"{show.count(len(found.teams), 'team')} in {files}" if found.teams else "no team step in a file here"
+    yield Check("workflows", OK, held)
+    for error in found.broken:
+        yield Check("broken team", BAD, f"{error.where}: {error.message}", error.hint)
+    for note in found.notes:
+        yield Check("workflow key", WARN, note)
+    for unknown in unknown_in_project(resolver[0], project, found) if resolver else ():
+        yield Check("unknown name", WARN, f"{unknown.where}: {unknown.message}", unknown.hint)
 
 
 def _trust(project: Path, resolver: SettingsResolver) -> Iterator[Check]:

@@ -78,12 +78,16 @@ class Found:
         teams: The team steps that are sound, by file and order.
         broken: What is wrong with others, and in files that look like workflows with team steps.
         notes: What a person should know about the sound ones, such as keys without effect.
+        known: Ids of the members of all team steps, as far as they have some, by `(workflow, team id)`.
+        own: Name, `metadata.autotune` and its place of the workflows with team steps that have some.
         cut: Whether the project has more than `MOST_FILES` YAML files.
     """
 
     teams: list[FoundTeam] = field(factory=list)
     broken: list[WorkflowError] = field(factory=list)
     notes: list[str] = field(factory=list)
+    known: dict[tuple[str, str], list[str]] = field(factory=dict)
+    own: list[tuple[str, Node, str]] = field(factory=list)
     cut: bool = False
 
 
@@ -100,11 +104,12 @@ def find_teams(project: Path, victor_folder: str) -> Found:
             return evolve(found, cut=True)
         text = _bytes(path).decode("utf-8", errors="replace")
         if _TEAM.search(text) and _NODES.search(text):
-            _search(found, path, path.relative_to(project))
+            look_into(found, path, path.relative_to(project))
     return found
 
 
-def _search(found: Found, path: Path, file: Path) -> None:
+def look_into(found: Found, path: Path, file: Path) -> None:
+    """Add what a workflow file, which people call `file`, holds to what was found."""
     try:
         declared = team_steps(filled(load(path, file)[1], os.environ))
     except WorkflowError as error:
@@ -112,14 +117,18 @@ def _search(found: Found, path: Path, file: Path) -> None:
         return
     found.broken.extend(error for _, error in declared.faults)
     sound: list[TeamStep] = []
+    owners = {step.workflow: step.own_settings for step in declared.steps}
+    found.own.extend((workflow, *own) for workflow, own in owners.items() if own is not None)
     for step in declared.steps:
         own = step.own_settings
+        found.known[step.workflow, step.team_id] = [str(member.value("id")) for member in step.members]
         try:
             spec = step_spec(step)
         except WorkflowError as error:
             found.broken.append(error)
             continue
         sound.append(step)
+        found.known[spec.key] = list(spec.member_ids)
         found.teams.append(FoundTeam(file, _line(step.node.where), spec, None if own is None else _line(own[1])))
     found.notes.extend(key_notes(sound))
 
