@@ -144,7 +144,6 @@ class _VictorsLoader:
             self._step = definition.TeamStepWorkflow
             self._error = yaml_loader.YAMLWorkflowError
             self._fill = yaml_loader._interpolate_env_vars
-            self._parse = yaml_loader._parse_node
             self._load = yaml_loader.load_workflow_from_dict
             self._config = yaml_loader.YAMLWorkflowConfig(base_dir=path.parent)
         except (ImportError, AttributeError) as error:
@@ -181,7 +180,7 @@ class _VictorsLoader:
         except WorkflowError:
             raise
         except Exception as error:
-            raise self._wrapped(error, self._place(steps[0].body, body), f"workflow {name!r}: ") from error
+            raise self._wrapped(error, self._place(steps[0].body, body, error), f"workflow {name!r}: ") from error
         return made
 
     def _team_step(self, step: TeamStep, node: Mapping[str, Any], next_nodes: list[str]) -> Any:
@@ -198,22 +197,22 @@ class _VictorsLoader:
         formation = next((values[key] for key in FORMATION_KEYS if key in values), "sequential")
         return self._step(id=step.team_id, next_nodes=next_nodes, team_formation=formation, members=members, **options)
 
-    def _place(self, body: Table, data: Mapping[str, Any]) -> str:
-        """Return where the first node stands that Victor can't read, else where the workflow does."""
+    def _place(self, body: Table, data: Mapping[str, Any], error: Exception) -> str:
+        """Return where the node stands that by itself raises the same, else where the workflow does."""
         nodes = body.get("nodes")
-        for node, one in zip(nodes.items if isinstance(nodes, Items) else (), data.get("nodes", ()), strict=False):
-            if isinstance(one, Mapping) and "$ref" in one:
-                continue
+        pairs = list(zip(nodes.items, data.get("nodes", ()), strict=False)) if isinstance(nodes, Items) else []
+        for node, one in pairs:
             try:
-                following = self._parse(one, self._config).next_nodes
-            except Exception:
-                return node.where
-            if following is None and isinstance(node, Table):
-                return node.where_of("next")
-        return body.where
+                self._load({"nodes": [one]}, "", self._config)
+            except Exception as its_own:
+                if str(its_own) == str(error):
+                    return node.where
+        unlinked = (node for node, _ in pairs if isinstance(node, Table) and "next" in node and not node.get("next"))
+        return next((node.where_of("next") for node in unlinked if "NoneType" in str(error)), body.where)
 
     def _wrapped(self, error: Exception, where: str, what: str = "") -> WorkflowError:
-        said = str(error) if isinstance(error, self._error) else f"{type(error).__name__}: {error}"
+        kind = "" if isinstance(error, self._error) else f"{type(error).__name__}: "
+        said = kind + " ".join(str(error).split())
         hint = "Compare the line with Victor's documentation of workflows."
         return WorkflowError(f"{what}Victor can't read it: {said}", where=where, hint=hint)
 

@@ -161,7 +161,7 @@ class TeamConfigFile:
             if unnamed is not None:
                 hint = "Give each an `id`: Victor names them by their places."
                 raise WorkflowError("members without an id can't change places", where=unnamed.where, hint=hint)
-        ids = self.spec.member_ids if self.spec is not None else [_name(one) for one in self._root.value("members")]
+        ids = self.spec.member_ids if self.spec is not None else [_name(one) for one in self.config["members"]]
         return [ids.index(member) for member in members]
 
     def _plan_path(self) -> tuple[str | int, ...]:
