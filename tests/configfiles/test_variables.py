@@ -14,7 +14,7 @@ from victor.workflows import yaml_loader
 from victor_autotune_plugin import read_workflows
 from victor_autotune_plugin._model.plan import TeamPlan
 from victor_autotune_plugin._values.nodes import from_plain
-from victor_autotune_plugin._values.variables import filled, filled_text
+from victor_autotune_plugin._values.yaml_tree import filled, filled_text
 from victor_autotune_plugin.configfiles import read_team_config
 from victor_autotune_plugin.errors import WorkflowError
 

@@ -28,7 +28,7 @@ from . import rendering as show
 from .owned import owned_knobs
 from .permissions import writable_by_others
 from .price_source import price_source, price_source_text, unpriced_models
-from .references import unknown_in_project
+from .project import unknown_in_project
 from .trust_command import acting_sources
 
 OK: Final = "ok"

@@ -139,7 +139,7 @@ def _begun(project: Path) -> Begun:
     from .._settings import FILE_NAME, SettingsResolver, victor_dir_name
     from .._settings.keys import SCHEMA_FILE
     from ..configfiles.discovery import find_teams, starting_text
-    from .references import unknown_in_project
+    from .project import unknown_in_project
 
     folder = victor_dir_name(os.environ)
     found = find_teams(project, folder)

@@ -26,7 +26,7 @@ from . import console
 from . import rendering as show
 from .options import environment
 from .progress import RunsScreen
-from .references import unknown_for_file
+from .project import unknown_for_file
 from .status import verdicts
 
 if TYPE_CHECKING:

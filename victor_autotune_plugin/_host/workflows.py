@@ -17,20 +17,19 @@ from attrs import frozen
 
 from .. import failsafe
 from .._values.nodes import Items, Table, placed
-from .._values.variables import filled
-from .._values.yaml_tree import HOST_LOADER, load
+from .._values.yaml_tree import HOST_LOADER, filled, load
 from ..configfiles.declarations import (
     BUDGET_KEYS,
     FORMATION_KEYS,
     STEP_KEYS,
     TeamStep,
+    key_notes,
     member_values,
     no_team_step,
     step_spec,
     step_values,
     team_steps,
 )
-from ..configfiles.key_notes import key_notes
 from ..errors import HostError, WorkflowError
 
 _STAND_IN: Final = "stands in for a team step"

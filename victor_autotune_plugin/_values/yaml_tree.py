@@ -1,12 +1,14 @@
 """YAML text (and JSON, which is YAML) as a tree that knows each value's line: the only reader of YAML.
 
 PyYAML reads it, as in Victor, so that a workflow means here what it means to Victor: YAML 1.1, in which `off` is false
-and `0300` is 192. Files of the plugin's own are YAML 1.2, by which editors check them: `off` is text, `0300` is 300.
+and `0300` is 192, with environment variables filled in. Files of the plugin's own are YAML 1.2, by which editors check
+them: `off` is text, `0300` is 300.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,7 +16,7 @@ import yaml
 
 from ..errors import WorkflowError
 from .files import TextFile, read_text
-from .nodes import Items, Node, Scalar, Table, WrongValueError, bounded
+from .nodes import Filled, Items, Node, Scalar, Table, WrongValueError, bounded
 
 _TAG: Final = "tag:yaml.org,2002:"
 _SPACES: Final = "YAML indents with spaces: put spaces in place of the tab."
@@ -54,6 +56,10 @@ def _core_loader(base: Any) -> Any:
     made.add_constructor(f"{_TAG}int", _core_int)
     return made
 
+
+_NAME: Final = "[A-Za-z_][A-Za-z0-9_]*"
+_NAMED: Final = re.compile(rf"\$env\.({_NAME})")
+_BRACED: Final = re.compile(rf"\$\{{({_NAME})(?::-([^}}]*))?\}}")
 
 HOST_LOADER: Final[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 """What Victor reads with: libyaml, where PyYAML has it."""
@@ -237,3 +243,29 @@ class _Tree:
 
     def _where(self, node: yaml.Node) -> str:
         return f"{self._shown}:{node.start_mark.line + 1}"
+
+
+def filled_text(text: str, environ: Mapping[str, str]) -> str:
+    """Return a text with its variables filled in.
+
+    `$env.NAME` of a variable that is not set stays as it is; `${NAME}` becomes empty then, and `${NAME:-default}` the
+    default. A set but empty variable counts as set.
+    """
+    named = _NAMED.sub(lambda found: environ.get(found[1], found[0]), text)
+    return _BRACED.sub(lambda found: environ.get(found[1], found[2] or ""), named)
+
+
+def filled(table: Table, environ: Mapping[str, str]) -> Table:
+    """Return a mapping with the variables in its texts, down to the last level, filled in; keys stay as they are."""
+    return Table(tuple((name, _filled(value, environ)) for name, value in table.pairs), table.where)
+
+
+def _filled(node: Node, environ: Mapping[str, str]) -> Node:
+    if isinstance(node, Table):
+        return filled(node, environ)
+    if isinstance(node, Items):
+        return Items(tuple(_filled(item, environ) for item in node.items), node.where)
+    if not isinstance(node.value, str) or node.moment is not None:
+        return node
+    text = filled_text(node.value, environ)
+    return node if text == node.value else Scalar(Filled(text), node.where)

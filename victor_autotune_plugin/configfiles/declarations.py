@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from attrs import frozen
 
 from .._model.plan import FORMATIONS, MemberSpec, TeamSpec, feasible_formations
 from .._values.fields import Anything, Choice, Flag, Kind, Number, Text
-from .._values.names import did_you_mean, nearest
+from .._values.names import did_you_mean, listed, nearest
 from .._values.nodes import Filled, Items, Node, Scalar, Table, WrongValueError
 from ..errors import WorkflowError
 
@@ -59,7 +59,7 @@ MEMBER_KINDS: Final[Mapping[str, Kind]] = {
 _ROLES: Final = {role: role for role in ("researcher", "planner", "executor", "reviewer")} | {"analyst": "researcher"}
 """Roles by which Victor names a member without an id; any other is an executor to it."""
 
-SIMILAR: Final = 0.74
+_SIMILAR: Final = 0.74
 """How similar an unknown key must be to a known one to look like a typo of it."""
 
 LEADERS: Final = "Hierarchical needs exactly one member with `is_manager: true`, reflection at least two members."
@@ -180,7 +180,7 @@ def member_values(step: TeamStep) -> list[dict[str, Any]]:
     what = f"team step {step.team_id!r}"
     node = step.node.get("members")
     if not isinstance(node, Items) or not node.items:
-        near = nearest("members", [key for key in step.node if key not in STEP_KINDS], cutoff=SIMILAR)
+        near = nearest("members", [key for key in step.node if key not in STEP_KINDS], cutoff=_SIMILAR)
         hint = f"Did you mean `members` by `{near}`?" if near else "List them under `members:`, each with an `id`."
         raise wrong_at(step.node, near or "members", f"{what} has no members", hint)
     found: dict[str, dict[str, Any]] = {}
@@ -240,6 +240,35 @@ def step_spec(step: TeamStep) -> TeamSpec:
         timeout_seconds=values.get("timeout_seconds") or None,
         max_iterations=values.get("max_iterations"),
     )
+
+
+def key_notes(steps: Iterable[TeamStep]) -> list[str]:
+    """Return the notes, one for each key, with every `file:line` where it stands in front."""
+    places: dict[str, list[str]] = {}
+    for step in steps:
+        for where, note in _of_step(step):
+            places.setdefault(note, []).append(where)
+    return [f"{listed(dict.fromkeys(where))}: {note}" for note, where in places.items()]
+
+
+def _of_step(step: TeamStep) -> Iterator[tuple[str, str]]:
+    yield from _of_keys(step.node, "a team step", STEP_KINDS)
+    for member in step.members:
+        yield from _of_keys(member, "a member", MEMBER_KINDS)
+    count = step.node.value("member_count")
+    if count is not None and (isinstance(count, bool) or count != len(step.members)):
+        yield step.node.where_of("member_count"), f"member_count is {count!r}, but members are {len(step.members)}"
+
+
+def _of_keys(table: Table, whose: str, kinds: Mapping[str, Kind]) -> Iterator[tuple[str, str]]:
+    names = list(table)
+    for key in dict.fromkeys(names):
+        if key not in kinds:
+            near = nearest(key, kinds, cutoff=_SIMILAR)
+            guess = "" if near is None else f"; did you mean `{near}`?"
+            yield table.where_of(key), f"the key `{key}` of {whose} has no effect in Victor{guess}"
+        if names.count(key) > 1:
+            yield table.where_of(key), f"the key `{key}` of {whose} is given twice; the last counts"
 
 
 def _values(kinds: Mapping[str, Kind], table: Table, what: str) -> dict[str, Any]:

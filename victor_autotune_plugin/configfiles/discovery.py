@@ -16,12 +16,10 @@ from .._model.plan import TeamSpec
 from .._settings.keys import SCHEMA_FILE, shipped
 from .._values.nodes import Node, WrongValueError
 from .._values.reading import read_bytes
-from .._values.variables import filled
-from .._values.yaml_tree import load
+from .._values.yaml_tree import filled, load
 from ..errors import WorkflowError
-from .declarations import TeamStep, step_spec, team_steps
+from .declarations import TeamStep, key_notes, step_spec, team_steps
 from .edit import inline
-from .key_notes import key_notes
 
 MOST_FILES: Final = 5_000
 """As many YAML files as a search looks into."""

@@ -14,20 +14,19 @@ from .._settings import Settings, own_settings
 from .._values.files import TextFile
 from .._values.names import did_you_mean
 from .._values.nodes import Table
-from .._values.variables import filled
-from .._values.yaml_tree import load, mapping
+from .._values.yaml_tree import filled, load, mapping
 from ..errors import WorkflowError
 from .declarations import (
     BUDGET_KEYS,
     FORMATION_KEYS,
     DeclaredSteps,
     TeamStep,
+    key_notes,
     no_team_step,
     step_spec,
     team_steps,
 )
 from .edit import Editor
-from .key_notes import key_notes
 from .placement import Placement, placed, placed_plain
 from .plain import is_plain, read_plain
 
