@@ -208,10 +208,12 @@ def test_the_store_knows_teams_that_no_file_has(
 ) -> None:
     simulate("write_tem", "write").run()
     simulate("any", "pln").run()
+    simulate("research-3f2a", "adhoc", environment="production").run()
     simulation = simulate("reviewers", "chat")
     simulation.run()
     member = simulation.spec.member_ids[0]
-    settings.write_text(SETTINGS.replace("chek_b", member).replace("check_a", "write_b"))
+    text = SETTINGS.replace("chek_b", member).replace("check_a", "write_b")
+    settings.write_text(text.replace("{mode: observe}", "{teams: {research: {}, research-3f2a: {}}}"))
     assert "unknown name" not in {check["name"] for check in call("doctor", "--json").data["checks"]}
     said = call("run", "five.yaml", "--workflow", "plan")
     assert "no run was recorded" not in said.err

@@ -242,7 +242,7 @@ def _named(analyzer: PerformanceAnalyzer, team_id: str | None, workflow: str | N
 def unknown_in_project(resolver: SettingsResolver, project: Path, found: Found) -> list[SettingsError]:
     """Return an error for each workflow, team and member that the settings name and nothing knows.
 
-    The store is asked only if a name is in no file, and is never created.
+    The store is asked, for all environments, only if a name is in no file, and is never created.
 
     Args:
         found: The teams of the project's files.
@@ -251,9 +251,14 @@ def unknown_in_project(resolver: SettingsResolver, project: Path, found: Found) 
         return []
     known = dict(found.known)
     with contextlib.suppress(AutotuneError), opened(project) as session:
-        for state in session.teams():
+        everywhere = None if session.store is None else session.store.of(None)
+        for state in OpenProject(session.runtime, everywhere).teams():
+            names = [state.team_id]
+            if state.workflow == ADHOC_WORKFLOW:
+                names.append(adhoc_team_name(state.team_id))
             members = () if state.spec is None else state.spec.member_ids
-            known[state.key] = list(dict.fromkeys((*known.get(state.key, ()), *members)))
+            for key in ((state.workflow, name) for name in names):
+                known[key] = list(dict.fromkeys((*known.get(key, ()), *members)))
     return resolver.unknown_names(known, found.own)
 
 
