@@ -66,6 +66,15 @@ def test_doctor_names_the_bad_one_and_counts_the_others(call: Call, five: Path) 
     assert "`parallel`" in bad["hint"]
 
 
+def test_doctor_names_a_workflow_that_victor_can_not_read(call: Call, five: Path) -> None:
+    node = "nodes:\n      - {id: b, type: compute, inputs: [a]}"
+    five.write_text(FIVE.replace("nodes:", node, 1).replace("paralel", "parallel"))
+    said = call("doctor", "--json")
+    assert said.code == 1
+    (bad,) = [check for check in said.data["checks"] if check["status"] == "bad"]
+    assert bad["found"].startswith("five.yaml:4: workflow 'plan': Victor can't read it: AttributeError")
+
+
 def test_doctor_warns_of_keys_without_effect(call: Call, five: Path) -> None:
     five.write_text(FIVE.replace("paralel", "parallel"))
     said = call("doctor")
