@@ -42,7 +42,7 @@ def test_members_are_those_of_the_scope(sources: Sources) -> None:
 
 
 def test_below_an_unknown_name_nothing_is_looked_at(sources: Sources) -> None:
-    text = "workflows:\n  revew:\n    limits: {protected_members: [x]}\n    teams: {tam: {plan: {members: [y]}}}\n"
+    text = "workflows:\n  revew:\n    limits: {protected_members: [x]}\n    teams: {tam: {mode: auto}}\n"
     assert told(sources, text) == [".victor/autotune.yaml:2: workflows.revew: workflow 'revew'"]
     text = "workflows:\n  review:\n    teams:\n      tam: {plan: {members: [y]}}\n"
     assert told(sources, text) == [".victor/autotune.yaml:4: workflows.review.teams.tam: team 'tam'"]

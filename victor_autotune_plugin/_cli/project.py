@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from attrs import frozen
 
 from .._model.experiment import TeamState
-from .._model.plan import is_called
+from .._model.plan import ADHOC_WORKFLOW, adhoc_team_name, is_called
 from .._values.names import did_you_mean
 from ..errors import AutotuneError, SettingsError
 from . import rendering as show
