@@ -183,6 +183,7 @@ def test_whatever_victors_loader_raises_names_file_and_line(tmp_path: Path, text
         read_workflows(path)
     assert caught.value.where == f"{path}:5"
     assert caught.value.hint
+    assert ("write `next: []`" in caught.value.hint) is ("next" in text)
 
 
 @pytest.mark.parametrize("text", ["{id: b, next: [nobody]}", "{id: b, type: condition, branches: {true: nobody}}"])

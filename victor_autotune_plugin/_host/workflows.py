@@ -33,6 +33,7 @@ from ..configfiles.declarations import (
 from ..errors import HostError, WorkflowError
 
 _STAND_IN: Final = "stands in for a team step"
+_COMPARE: Final = "Compare the line with Victor's documentation of workflows."
 
 
 @frozen
@@ -179,7 +180,7 @@ class _VictorsLoader:
         except WorkflowError:
             raise
         except Exception as error:
-            raise self._wrapped(error, self._place(steps[0].body, body, error), f"workflow {name!r}: ") from error
+            raise self._wrapped(error, *self._place(steps[0].body, body, error), f"workflow {name!r}: ") from error
         return made
 
     def _team_step(self, step: TeamStep, node: Mapping[str, Any], next_nodes: list[str]) -> Any:
@@ -196,8 +197,8 @@ class _VictorsLoader:
         formation = next((values[key] for key in FORMATION_KEYS if key in values), "sequential")
         return self._step(id=step.team_id, next_nodes=next_nodes, team_formation=formation, members=members, **options)
 
-    def _place(self, body: Table, data: Mapping[str, Any], error: Exception) -> str:
-        """Return where the node stands that by itself raises the same, else where the workflow does."""
+    def _place(self, body: Table, data: Mapping[str, Any], error: Exception) -> tuple[str, str]:
+        """Return where the node stands that by itself raises the same, else where the workflow does, and a hint."""
         nodes = body.get("nodes")
         pairs = list(zip(nodes.items, data.get("nodes", ()), strict=False)) if isinstance(nodes, Items) else []
         for node, one in pairs:
@@ -205,14 +206,15 @@ class _VictorsLoader:
                 self._load({"nodes": [one]}, "", self._config)
             except Exception as its_own:
                 if str(its_own) == str(error):
-                    return node.where
-        unlinked = (node for node, _ in pairs if isinstance(node, Table) and "next" in node and not node.get("next"))
-        return next((node.where_of("next") for node in unlinked if "NoneType" in str(error)), body.where)
+                    return node.where, _COMPARE
+        for node, _ in pairs:
+            if isinstance(node, Table) and "next" in node and not node.get("next") and "NoneType" in str(error):
+                return node.where_of("next"), "Name the next node, or write `next: []`."
+        return body.where, _COMPARE
 
-    def _wrapped(self, error: Exception, where: str, what: str = "") -> WorkflowError:
+    def _wrapped(self, error: Exception, where: str, hint: str = _COMPARE, what: str = "") -> WorkflowError:
         kind = "" if isinstance(error, self._error) else f"{type(error).__name__}: "
         said = kind + " ".join(str(error).split())
-        hint = "Compare the line with Victor's documentation of workflows."
         return WorkflowError(f"{what}Victor can't read it: {said}", where=where, hint=hint)
 
 
