@@ -31,8 +31,8 @@ from .layers import (
     victor_dir_name,
 )
 from .merge import build, contradictions, merge
-from .team_settings import STRATEGIES, Settings
 from .references import KnownTeams, unknown_names
+from .team_settings import STRATEGIES, Settings
 from .trust import TRUST_FILE, ActingSource, TrustStore, trusted_part
 
 if TYPE_CHECKING:
