@@ -35,7 +35,7 @@ registered = time.perf_counter()
 plugin.register(Context())
 again = time.perf_counter()
 new = {name.partition(".")[0] for name in set(sys.modules) - loaded}
-heavy = new & {"numpy", "scipy", "sqlalchemy", "alembic", "opentelemetry", "ruamel", "pluggy"}
+heavy = new & {"numpy", "scipy", "sqlalchemy", "alembic", "opentelemetry", "yaml", "pluggy"}
 print(json.dumps([1000 * (registered - begun), 1000 * (again - registered), sorted(heavy)]))
 """
 SAMPLES = 7

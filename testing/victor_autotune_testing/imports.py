@@ -7,7 +7,7 @@ import sys
 from typing import Final
 
 HEAVY: Final = frozenset(
-    ("numpy", "scipy", "sqlalchemy", "opentelemetry", "victor", "rich", "ruamel", "attr", "pluggy", "wrapt")
+    ("numpy", "scipy", "sqlalchemy", "opentelemetry", "victor", "rich", "yaml", "attr", "pluggy", "wrapt")
 )
 """Packages that Victor's start must not wait for."""
 

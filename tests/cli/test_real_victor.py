@@ -60,6 +60,43 @@ def test_victor_runs_a_team_workflow(victor_process: Process, folder: Path) -> N
     assert checks["plugin"] == "loaded by Victor"
 
 
+SEVERAL = """\
+workflows:
+  broken: {nodes: [{id: b, type: team, formation: paralel, members: [{id: one}]}]}
+  sound:
+    nodes:
+      - {id: prep, type: agent, role: executor, goal: "Prepare the review of ${REPO:-no-repo}", next: [team]}
+      - id: team
+        type: team
+        name: Team for ${REPO:-no-repo}
+        goal: Review the code of ${REPO:-no-repo}, $env.REPO
+        timeout_seconds: ${TEAM_TIMEOUT:-50}
+        output_key: result_${REPO:-no-repo}
+        members:
+          - {id: one, role: reviewer, goal: "Look at ${REPO:-no-repo}", tools: [read]}
+          - {id: two, role: researcher, goal: Read it, tools: [read]}
+"""
+
+
+def test_variables_reach_the_model_and_a_sound_workflow_runs_beside_a_broken_one(
+    victor_process: Process, tmp_path: Path
+) -> None:
+    (tmp_path / "several.yaml").write_text(SEVERAL)
+    with ScriptedModel(keep_bodies=True) as model:
+        options = (*MODEL, "--base-url", model.base_url, "--json")
+        asked = ("victor-autotune", "run", "several.yaml", "--workflow", "sound", *options)
+        done = victor_process(*asked, cwd=tmp_path, env={"REPO": "our-shop", "TEAM_TIMEOUT": "40"})
+        prompts = [json.dumps(call.body) for call in model.calls]
+    assert done.returncode == 0, done.stderr
+    assert "several.yaml:2: team step 'b': unknown formation 'paralel'" in done.stderr
+    assert "several.yaml:13, several.yaml:14: the key `tools` of a member has no effect" in done.stderr
+    (team,) = json.loads(done.stdout)["runs"][0]["teams"]
+    assert team["spec"]["timeout_seconds"] == 40
+    assert "Prepare the review of our-shop" in prompts[0]
+    assert sum("Review the code of our-shop, our-shop" in prompt for prompt in prompts) == 2
+    assert not any("${REPO" in prompt or "no-repo" in prompt for prompt in prompts)
+
+
 def test_a_failing_model_ends_with_code_1_and_without_victors_noise(
     victor_process: Process, scripted: ScriptedModel, folder: Path
 ) -> None:

@@ -9,18 +9,19 @@ import time
 from collections.abc import Callable, Iterator
 from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, version
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from attrs import asdict, frozen
 
 from .._host import seams
+from .._host.workflows import read_workflows
 from .._settings import FILE_NAME, SettingsResolver, victor_dir_name
 from .._settings.environment import can_tune, environment_of
 from .._settings.trust import TRUST_COMMAND
 from .._tuning import runtime as process
 from .._tuning.hook_calls import HookStatus
 from .._tuning.hookmanager import HookManager
-from ..errors import AutotuneError, SettingsError, StoreError
+from ..errors import AutotuneError, SettingsError, StoreError, WorkflowError
 from ..hookspecs import PROJECT
 from ..storage import Store, default_url
 from ..storage.location import target_of, without_secrets
@@ -28,7 +29,11 @@ from . import rendering as show
 from .owned import owned_knobs
 from .permissions import writable_by_others
 from .price_source import price_source, price_source_text, unpriced_models
+from .project import unknown_in_project
 from .trust_command import acting_sources
+
+if TYPE_CHECKING:
+    from ..configfiles.discovery import Found
 
 OK: Final = "ok"
 WARN: Final = "warn"
@@ -82,6 +87,7 @@ def examine(project: Path) -> list[Check]:
         ("interception", _seams),
         ("settings", lambda: _settings(project, resolver)),
         ("environment", lambda: _environment(resolver)),
+        ("workflows", lambda: _workflows(project, resolver)),
         ("trust", lambda: _trust(project, resolver[0]) if resolver else iter(())),
         ("permissions", lambda: _permissions(project, resolver)),
         ("store", lambda: _store(project, resolver[0]) if resolver else _no_store()),
@@ -178,6 +184,32 @@ def _calibration() -> Iterator[Check]:
         found = "Victor calibrates tool budgets, too (tools.tool_budget_calibration_enabled)"
         hint = "Turn that off, or leave tool_budget out of `strategies`; the smaller budget holds meanwhile."
         yield Check("tool budgets", WARN, found, hint)
+
+
+def _workflows(project: Path, resolver: list[SettingsResolver]) -> Iterator[Check]:
+    from ..configfiles.discovery import find_teams
+
+    found = find_teams(project, victor_dir_name(os.environ))
+    files = show.count(len({team.file for team in found.teams}), "workflow file")
+    held = f"{show.count(len(found.teams), 'team')} in {files}" if found.teams else "no team step in a file here"
+    yield Check("workflows", OK, held)
+    for error in (*found.broken, *_unreadable(project, found)):
+        yield Check("broken team", BAD, f"{error.where}: {error.message}", error.hint)
+    for note in found.notes:
+        yield Check("workflow key", WARN, note)
+    for unknown in unknown_in_project(resolver[0], project, found) if resolver else ():
+        yield Check("unknown name", WARN, f"{unknown.where}: {unknown.message}", unknown.hint)
+
+
+def _unreadable(project: Path, found: Found) -> Iterator[WorkflowError]:
+    """Give what keeps Victor from reading workflows whose team steps are sound."""
+    told = {error.message for error in found.broken}
+    for file in dict.fromkeys(team.file for team in found.teams):
+        try:
+            faults = [error for errors in read_workflows(project / file).faults.values() for error in errors]
+        except WorkflowError as error:
+            faults = [error]
+        yield from (error for error in faults if error.message not in told)
 
 
 def _trust(project: Path, resolver: SettingsResolver) -> Iterator[Check]:

@@ -11,10 +11,11 @@ from .options import HERE, Json, Project
 
 def doctor(project: Project = HERE, as_json: Json = False) -> None:
     """Check Victor, settings, store, hook packages and telemetry; exit code 1 if something is wrong."""
-    from .checks import BAD, examine
+    from .checks import BAD, WARN, examine
 
     checks = examine(project)
     bad = [check for check in checks if check.status == BAD]
+    warned = sum(check.status == WARN for check in checks)
     if as_json:
         show.write_json({"healthy": not bad, "checks": [check.to_dict() for check in checks]})
     else:
@@ -25,6 +26,8 @@ def doctor(project: Project = HERE, as_json: Json = False) -> None:
         show.out().print(table)
         if bad:
             show.say(f"{show.count(len(bad), 'check')} of {len(checks)} found something wrong.", "red")
+        elif warned:
+            show.say(f"Nothing is wrong, but {show.count(warned, 'check')} of {len(checks)} warned.", "yellow")
         else:
             show.say("Everything is as it should be.", "green")
     if bad:

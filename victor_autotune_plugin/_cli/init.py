@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from attrs import evolve, frozen
+from attrs import evolve, field, frozen
 
-from ..errors import AutotuneError
+from ..errors import AutotuneError, SettingsError
 from . import rendering as show
 from .options import HERE, Json, Project
 
@@ -26,6 +27,7 @@ class Begun:
         schema: Its JSON Schema for editors, beside it.
         text: Contents of the settings file.
         found: The project's teams.
+        unknown: What is wrong with names in the settings that are there.
         written: Whether the files were written.
         backup: Copy of the settings file that was there before, or None.
     """
@@ -34,6 +36,7 @@ class Begun:
     schema: Path
     text: str
     found: Found
+    unknown: list[SettingsError] = field(factory=list)
     written: bool = False
     backup: Path | None = None
 
@@ -41,7 +44,8 @@ class Begun:
         """Return what a person should know, sentence by sentence."""
         from ..configfiles.discovery import MOST_FILES
 
-        notes = [f"left out: {error}" for error in self.found.broken]
+        notes = [*(f"left out: {error}" for error in self.found.broken), *self.found.notes]
+        notes += map(str, self.unknown)
         if self.found.cut:
             notes.append(f"only the first {MOST_FILES:,} YAML files were looked into")
         return notes
@@ -93,13 +97,13 @@ def init(
         _init_database(project, force=force, dry_run=dry_run, as_json=as_json)
         return
     begun = _begun(project)
+    for note in () if as_json else begun.notes():
+        show.note(note)
     if not dry_run:
         begun = _written(begun, project, force=force)
     if as_json:
         show.write_json(begun.to_dict())
         return
-    for note in begun.notes():
-        show.note(note)
     if dry_run:
         typer.echo(begun.text, nl=False)
         return
@@ -132,16 +136,20 @@ def _init_database(project: Path, *, force: bool, dry_run: bool, as_json: bool) 
 
 
 def _begun(project: Path) -> Begun:
-    from .._settings import FILE_NAME, victor_dir_name
+    from .._settings import FILE_NAME, SettingsResolver, victor_dir_name
     from .._settings.keys import SCHEMA_FILE
-    from ..configfiles.discovery import Found, find_teams, starting_text
+    from ..configfiles.discovery import find_teams, starting_text
+    from .project import unknown_in_project
 
     folder = victor_dir_name(os.environ)
     found = find_teams(project, folder)
     # The settings know no name that is all spaces.
     named = [team for team in found.teams if team.spec.workflow.strip()]
-    found = Found(named, found.broken, found.cut)
-    return Begun(project / folder / FILE_NAME, project / folder / SCHEMA_FILE, starting_text(named), found)
+    found = evolve(found, teams=named)
+    unknown = []
+    with contextlib.suppress(SettingsError):  # `--force` replaces wrong settings; `doctor` tells of them
+        unknown = unknown_in_project(SettingsResolver.load(project, log=False), project, found)
+    return Begun(project / folder / FILE_NAME, project / folder / SCHEMA_FILE, starting_text(named), found, unknown)
 
 
 def _written(begun: Begun, project: Path, *, force: bool) -> Begun:

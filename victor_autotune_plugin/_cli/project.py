@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -11,9 +12,9 @@ from typing import TYPE_CHECKING, Final
 from attrs import frozen
 
 from .._model.experiment import TeamState
-from .._model.plan import is_called
+from .._model.plan import ADHOC_WORKFLOW, adhoc_team_name, is_called
 from .._values.names import did_you_mean
-from ..errors import AutotuneError, MetricsError
+from ..errors import AutotuneError, MetricsError, SettingsError
 from . import rendering as show
 from .options import environment
 from .progress import reading
@@ -21,7 +22,9 @@ from .progress import reading
 if TYPE_CHECKING:
     from .._analysis.run_table import TeamKey
     from .._api.analyzer import PerformanceAnalyzer
+    from .._settings import SettingsResolver
     from .._tuning.runtime import Runtime
+    from ..configfiles.discovery import Found
     from ..storage import Store
 
 SCANNED_RUNS: Final = 5_000
@@ -256,3 +259,45 @@ def _named(analyzer: PerformanceAnalyzer, team_id: str | None, workflow: str | N
     if not found and workflow is not None:
         raise AutotuneError(f"there is no run of workflow {workflow!r}", where="--workflow")
     return found
+
+
+def unknown_in_project(resolver: SettingsResolver, project: Path, found: Found) -> list[SettingsError]:
+    """Return an error for each workflow, team and member that the settings name and nothing knows.
+
+    The store is asked, for all environments, only if a name is in no file, and is never created.
+
+    Args:
+        found: The teams of the project's files.
+    """
+    if found.cut or not resolver.unknown_names(found.known, found.own):
+        return []
+    known = dict(found.known)
+    with contextlib.suppress(AutotuneError), opened(project) as session:
+        everywhere = None if session.store is None else session.store.of(None)
+        for state in OpenProject(session.runtime, everywhere).teams():
+            names = [state.team_id]
+            if state.workflow == ADHOC_WORKFLOW:
+                names.append(adhoc_team_name(state.team_id))
+            members = () if state.spec is None else state.spec.member_ids
+            for key in ((state.workflow, name) for name in names):
+                known[key] = list(dict.fromkeys((*known.get(key, ()), *members)))
+    return resolver.unknown_names(known, found.own)
+
+
+def unknown_for_file(resolver: SettingsResolver, project: Path, file: Path) -> list[SettingsError]:
+    """Return an error for each such name; the project is searched only if one is not in a workflow file.
+
+    Args:
+        file: The workflow file.
+    """
+    from .._settings import victor_dir_name
+    from ..configfiles.discovery import Found, find_teams, look_into
+
+    found = Found()
+    look_into(found, file, file)
+    if not resolver.unknown_names(found.known, found.own):
+        return []
+    whole = find_teams(project, victor_dir_name(os.environ))
+    whole.known.update(found.known)
+    whole.own[:] = found.own
+    return unknown_in_project(resolver, project, whole)

@@ -26,6 +26,7 @@ from . import console
 from . import rendering as show
 from .options import environment
 from .progress import RunsScreen
+from .project import unknown_for_file
 from .status import verdicts
 
 if TYPE_CHECKING:
@@ -104,11 +105,13 @@ class Outcome:
         runs: Those that finished, in that order.
         seconds: Seconds from the start of the first run to the end of the last.
         interrupted: Whether Ctrl-C stopped it.
+        notes: What a person should know about the file, and about names in the settings that nothing knows.
     """
 
     workflow: str
     settings: Mapping[str, Settings]
     wanted: int
+    notes: Sequence[str]
     runs: list[WorkflowRun] = field(factory=list)
     seconds: float = 0.0
     interrupted: bool = False
@@ -143,6 +146,7 @@ class Outcome:
             "runs_done": len(self.runs),
             "runs_failed": self.failed,
             "interrupted": self.interrupted,
+            "notes": list(self.notes),
             "seconds": self.seconds,
             "runs": [run.to_dict() for run in self.runs],
         }
@@ -167,6 +171,8 @@ def run_job(job: Job, project: Path, mode: str | None, *, on_screen: bool) -> Ou
     try:
         seams.install()
         definition, outcome = _prepared(job, runtime)
+        for note in outcome.notes:
+            show.note(note)
         with (
             contextlib.nullcontext() if outcome.off else runtime.open_store() as store,
             RunsScreen(outcome.workflow, job.runs, bar=on_screen) as screen,
@@ -198,7 +204,10 @@ def _prepared(job: Job, runtime: Runtime) -> tuple[Any, Outcome]:
         node_id: runtime.resolver.for_team(definition.name, node_id, metadata, source)
         for node_id in team_steps(definition)
     }
-    return definition, Outcome(definition.name, settings, job.runs)
+    left_out = [f"left out: {error}" for errors in read.faults.values() for error in errors]
+    notes = [*left_out, *read.notes]
+    notes += map(str, unknown_for_file(runtime.resolver, runtime.project, job.file))
+    return definition, Outcome(definition.name, settings, job.runs, notes)
 
 
 def team_steps(definition: Any) -> list[str]:

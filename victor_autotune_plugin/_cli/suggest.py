@@ -67,6 +67,7 @@ def suggest(
         data = {
             "workflow": asked.workflow,
             "team_id": asked.team_id,
+            "notes": asked.notes,
             "suggestions": [one.to_dict() for one in found],
             "tuner": None if advised is None else advised.to_dict(),
         }
@@ -143,6 +144,8 @@ class Asked:
             from ..configfiles import read_team_config
 
             self._file = read_team_config(config, team_id, workflow)
+            for note in self._file.notes:
+                show.note(note)
             team_id = self._file.team_id if team_id is None else team_id
             workflow = self._file.workflow if workflow is None and metrics is None else workflow
         if metrics is not None:
@@ -182,6 +185,11 @@ class Asked:
                 return None
             test = store.experiment(state.experiment_id)
             return test if test is not None and test.status in ("draft", "running") else None
+
+    @property
+    def notes(self) -> list[str]:
+        """What a person should know about the configuration file."""
+        return [] if self._file is None else list(self._file.notes)
 
     def suggestions(self) -> list[OptimizationSuggestion]:
         """Return the suggestions, the best first."""

@@ -86,11 +86,13 @@ class Layer:
             fixed; `prices.NAME` for a price.
         problems: What is wrong in the source.
         failed: Dotted keys that have a wrong value.
+        named: Where each scope stands that the source names, also one below which it sets nothing.
     """
 
     scopes: dict[Scope, dict[str, Entry]] = field(factory=dict)
     problems: list[Problem] = field(factory=list)
     failed: set[str] = field(factory=set)
+    named: dict[Scope, str] = field(factory=dict)
 
     def get(self, scope: Scope) -> Mapping[str, Entry]:
         """Return what is set for exactly this scope."""
@@ -145,6 +147,7 @@ class SourceReader:
         Args:
             path: Dotted path of the mapping, for errors.
         """
+        self.layer.named.setdefault(scope, root.where)
         of_workflow = len(scope) == 1
         own = tuple(key for key in level(self.kinds, "") if key not in OF_PROCESS)
         known = (*own, "teams") if of_workflow else own

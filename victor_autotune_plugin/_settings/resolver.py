@@ -31,6 +31,7 @@ from .layers import (
     victor_dir_name,
 )
 from .merge import build, contradictions, merge
+from .references import KnownTeams, unknown_names
 from .team_settings import STRATEGIES, Settings
 from .trust import TRUST_FILE, ActingSource, TrustStore, trusted_part
 
@@ -191,6 +192,19 @@ class SettingsResolver:
             SettingsError: The metadata refers to itself.
         """
         return self._own(workflow, metadata, metadata_source)[1]
+
+    def unknown_names(self, known: KnownTeams, own: Iterable[tuple[str, object, str]] = ()) -> list[SettingsError]:
+        """Return an error for each workflow, team and member that the settings name and nothing knows.
+
+        The user's own file is not looked at: it may be about other projects.
+
+        Args:
+            known: Teams of the project and of its store.
+            own: Name, `metadata.autotune` and its place of the project's workflows that have some.
+        """
+        layers = [*self._files[-1:], *self._forced]
+        layers += [self._own(*one)[0] for one in own]
+        return unknown_names(layers, known)
 
     @property
     def prices(self) -> Mapping[str, Price]:

@@ -114,7 +114,7 @@ def split(layer: Layer, name: str, project: Path, kinds: Mapping[str, Kind]) -> 
                 scopes[scope][key] = entry
     if not acting:
         return layer, None
-    return Layer(scopes, layer.problems, layer.failed), ActingSource(name, tuple(acting))
+    return Layer(scopes, layer.problems, layer.failed, layer.named), ActingSource(name, tuple(acting))
 
 
 def trusted_part(

@@ -12,7 +12,6 @@ A YAML or JSON text becomes a tree of `Table`, `Items` and `Scalar`, whose parts
     except WrongValueError as wrong:
         raise wrong.told(PlanError, "tool_budget") from wrong
 
-`Keys` reads a whole mapping so, key by key; an unknown key is wrong, and the hint names the nearest known one
-(`names`). `files` reads text files, and is the only writer of files: whole or not at all. The decision core may use all
-but `files` and `yaml_tree`.
+`names` finds the known name that is nearest to an unknown one. `files` reads text files, and is the only writer of
+files: whole or not at all. The decision core may use all but `files` and `yaml_tree`.
 """

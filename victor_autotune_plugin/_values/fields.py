@@ -10,7 +10,7 @@ from typing import Any, cast
 from attrs import frozen
 
 from .names import did_you_mean
-from .nodes import Items, Node, Scalar, Table, WrongValueError, from_plain, is_null, show
+from .nodes import Filled, Items, Node, Scalar, Table, WrongValueError, from_plain, is_null, show
 
 _NAME = {"pattern": r"\S"}
 
@@ -62,7 +62,7 @@ class Choice(Kind):
         if value is False and "off" in self.options:
             return "off"  # YAML 1.1, which Victor reads its workflows with, takes the word `off` for false
         if isinstance(value, str) and value in self.options:
-            return value
+            return str(value)
         raise WrongValueError(f"{show(node)} is not a known {self.what}", did_you_mean(value, self.options), node.where)
 
     def schema(self) -> dict[str, Any]:
@@ -100,7 +100,9 @@ class Number(Kind):
         """Return the number; an int if it must be whole, else a float."""
         value = node.value if isinstance(node, Scalar) else None
         hint = f"Write {self.words}."
-        if isinstance(value, str) and isinstance(self.parse(value), int | float):
+        if isinstance(value, Filled):
+            value = self.parse(value)
+        elif isinstance(value, str) and isinstance(self.parse(value), int | float):
             hint = f"Write it without quotes: {show(self.parse(value))}."
             raise WrongValueError(f"{show(node)} is text, not a number", hint, node.where)
         if isinstance(value, bool) or not isinstance(value, int | float):
@@ -140,8 +142,10 @@ class Flag(Kind):
 
     def read(self, node: Node) -> bool:
         """Return the flag."""
-        if isinstance(node, Scalar) and isinstance(node.value, bool):
-            return node.value
+        value = node.value if isinstance(node, Scalar) else None
+        value = self.parse(value) if isinstance(value, Filled) else value
+        if isinstance(value, bool):
+            return value
         raise WrongValueError(f"{show(node)} is neither true nor false", "Write true or false.", node.where)
 
     def parse(self, text: str) -> object:
@@ -170,7 +174,7 @@ class Text(Kind):
         """Return the text."""
         value = node.value if isinstance(node, Scalar) else None
         if isinstance(value, str) and (self.may_be_empty or value.strip()):
-            return value
+            return str(value)
         quoted = isinstance(node, Scalar) and value is not None and not isinstance(value, str)
         hint = f"Put it in quotes: '{show(node)}'." if quoted else "Write some text."
         raise WrongValueError(f"{show(node)} is not text", hint, node.where)
@@ -384,37 +388,3 @@ class Anything(Kind):
     def schema(self) -> dict[str, Any]:
         """Return what accepts it."""
         return {"type": "object"} if self.table else {}
-
-
-@frozen
-class Keys(Kind):
-    """A mapping with known keys; one that says null is left out.
-
-    Attributes:
-        kinds: What each key accepts.
-    """
-
-    kinds: Mapping[str, Kind]
-
-    def read(self, node: Node) -> dict[str, Any]:
-        """Return the values by key, in the order of the mapping."""
-        if not isinstance(node, Table):
-            hint = f"Write keys under it: {', '.join(self.kinds)}."
-            raise WrongValueError(f"{show(node)} is not a mapping", hint, node.where)
-        values: dict[str, Any] = {}
-        for key, value in node.pairs:
-            name = str(key.value)
-            if name not in self.kinds:
-                raise WrongValueError(f"unknown key '{name}'", did_you_mean(name, self.kinds), key.where)
-            if is_null(value):
-                continue
-            try:
-                values[name] = self.kinds[name].read(value)
-            except WrongValueError as wrong:
-                raise WrongValueError(f"{name}: {wrong.message}", wrong.hint, wrong.where) from wrong
-        return values
-
-    def schema(self) -> dict[str, Any]:
-        """Return a mapping with these keys."""
-        properties = {key: kind.schema() for key, kind in self.kinds.items()}
-        return {"type": "object", "properties": properties, "additionalProperties": False}

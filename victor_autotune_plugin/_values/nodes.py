@@ -40,6 +40,12 @@ class WrongValueError(Exception):
         return error(message, where=self.where or where, hint=self.hint)
 
 
+class Filled(str):
+    """A text into which variables were filled: it may stand for a number or a flag where one is wanted."""
+
+    __slots__ = ()
+
+
 @frozen
 class Scalar:
     """One plain value.
@@ -56,6 +62,8 @@ class Scalar:
 
     def plain(self) -> Any:
         """Return it as plain Python data."""
+        if isinstance(self.value, Filled):
+            return str(self.value)
         return self.value if self.moment is None else self.moment
 
 
@@ -73,7 +81,7 @@ class Items:
 
 @frozen
 class Table:
-    """A mapping with its keys in order; a key that is given twice is in it twice."""
+    """A mapping with its keys in order; of a key that is given twice, and is in it twice, the last counts."""
 
     pairs: tuple[tuple[Scalar, Node], ...]
     where: str
@@ -86,7 +94,7 @@ class Table:
 
     def get(self, key: str) -> Node | None:
         """Return the value of a key, or None when the key is missing or says `null`."""
-        found = next((value for name, value in self.pairs if str(name.value) == key), None)
+        found = next((value for name, value in reversed(self.pairs) if str(name.value) == key), None)
         return None if found is None or is_null(found) else found
 
     def value(self, key: str) -> Any:
@@ -96,7 +104,7 @@ class Table:
 
     def where_of(self, key: str) -> str:
         """Return where a key stands, or the table itself when the key is missing."""
-        return next((name.where for name, _ in self.pairs if str(name.value) == key), self.where)
+        return next((name.where for name, _ in reversed(self.pairs) if str(name.value) == key), self.where)
 
     def plain(self) -> dict[str, Any]:
         """Return it as plain Python data."""
@@ -151,7 +159,9 @@ def placed(node: Node) -> Any:
     if isinstance(node, Table):
         values = {str(key.value): placed(value) for key, value in node.pairs}
         return PlacedMapping(values, {str(key.value): key.where for key, _ in node.pairs})
-    return [placed(item) for item in node.items] if isinstance(node, Items) else node.plain()
+    if isinstance(node, Items):
+        return [placed(item) for item in node.items]
+    return node.value if isinstance(node.value, Filled) else node.plain()
 
 
 def is_null(node: Node) -> bool:

@@ -1,18 +1,26 @@
-"""What a file declares: the team steps of its workflows, or, in a plain file, the keys of one team."""
+"""The team steps that the workflows of a file declare."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from attrs import frozen
 
 from .._model.plan import FORMATIONS, MemberSpec, TeamSpec, feasible_formations
-from .._settings.keys import leaves
-from .._values.fields import Anything, Flag, Keys, Kind, Number, Text
-from .._values.names import did_you_mean, nearest
-from .._values.nodes import Items, Node, Table, WrongValueError
-from ..errors import PlanError, WorkflowError
+from .._values.fields import Anything, Choice, Flag, Kind, Number, Text
+from .._values.names import did_you_mean, listed, nearest
+from .._values.nodes import Filled, Items, Node, Scalar, Table, WrongValueError
+from ..errors import WorkflowError
+
+
+class _Truth(Anything):
+    """True or false; Victor takes anything else for one of them, as Python does."""
+
+    def read(self, node: Node) -> Any:
+        """Return the value; a variable's text stands for a flag."""
+        return Flag().parse(node.value) if isinstance(node, Scalar) and isinstance(node.value, Filled) else node.plain()
+
 
 _TEXT: Final = Text(may_be_empty=True)
 _BUDGET: Final = Number(0, whole=True)
@@ -22,41 +30,39 @@ BUDGET_KEYS: Final = ("total_tool_budget", "tool_budget")
 """Names of a key of which the first that is there counts."""
 
 STEP_KEYS: Final[Mapping[str, Kind]] = {
-    "name": _TEXT,
+    "name": Anything(),
     "goal": _TEXT,
-    "timeout_seconds": Number(0, above=True),
+    "timeout_seconds": Number(0),
     "merge_strategy": _TEXT,
     "merge_mode": _TEXT,
     "output_key": _TEXT,
-    "continue_on_error": Flag(),
+    "continue_on_error": _Truth(),
     "shared_context": Anything(table=True),
     "max_iterations": Number(whole=True),
 }
 """The keys of a team step that Victor's own step has by the same names."""
 
-_STEP: Final = Keys(
-    {
-        **STEP_KEYS,
-        **dict.fromkeys(BUDGET_KEYS, _BUDGET),
-        **dict.fromkeys(("id", "type", "next", "members", "member_count", *FORMATION_KEYS), Anything()),
-    }
-)
-_MEMBER: Final = Keys(
-    {
-        "tool_budget": _BUDGET,
-        **dict.fromkeys(("id", "role", "name", "goal", "backstory", "expertise", "personality"), Anything()),
-        **dict.fromkeys(("allowed_tools", "agent_category", "is_manager"), Anything()),
-        **dict.fromkeys(("can_delegate", "delegation_targets"), Anything()),
-    }
-)
+STEP_KINDS: Final[Mapping[str, Kind]] = {
+    **STEP_KEYS,
+    **dict.fromkeys(BUDGET_KEYS, _BUDGET),
+    **dict.fromkeys(("id", "type", "next", "members", "member_count", *FORMATION_KEYS), Anything()),
+}
+MEMBER_KINDS: Final[Mapping[str, Kind]] = {
+    "id": Text(),
+    "role": _TEXT,
+    "tool_budget": _BUDGET,
+    "agent_category": Choice("category", ("specialist", "supervisor")),
+    **dict.fromkeys(("is_manager", "can_delegate"), _Truth()),
+    **dict.fromkeys(("name", "goal", "backstory", "expertise", "personality"), Anything()),
+    **dict.fromkeys(("allowed_tools", "delegation_targets"), Anything()),
+}
+_ROLES: Final = {role: role for role in ("researcher", "planner", "executor", "reviewer")} | {"analyst": "researcher"}
+"""Roles by which Victor names a member without an id; any other is an executor to it."""
 
-_PLAN: Final = {key.removeprefix("plan."): kind for key, kind in leaves().items() if key.startswith("plan.")}
-_PLAIN_KINDS: Final[Mapping[str, Kind]] = {**_PLAN, "member_count": Number(1, 1_000, whole=True)}
-_PLAIN_KEYS: Final = (*FORMATION_KEYS, *BUDGET_KEYS, "member_count", "members", *_PLAN, "team_id")
-_SIMILAR: Final = 0.8
-"""How similar an unknown key must be to a known one to be taken for a typo of it; others are the person's own."""
+_SIMILAR: Final = 0.74
+"""How similar an unknown key must be to a known one to look like a typo of it."""
 
-_LEADERS: Final = "Hierarchical needs exactly one member with `is_manager: true`, reflection at least two members."
+LEADERS: Final = "Hierarchical needs exactly one member with `is_manager: true`, reflection at least two members."
 
 
 @frozen
@@ -85,6 +91,14 @@ class TeamStep:
         return (*self.body_path, "nodes", self.number)
 
     @property
+    def members(self) -> list[Table]:
+        """Its members; empty unless they are a list of mappings."""
+        listed = self.node.get("members")
+        items = listed.items if isinstance(listed, Items) else ()
+        found = [item for item in items if isinstance(item, Table)]
+        return found if len(found) == len(items) else []
+
+    @property
     def own_settings(self) -> tuple[Node, str] | None:
         """The workflow's own `metadata.autotune` and where that key stands, or None."""
         metadata = self.body.get("metadata")
@@ -92,37 +106,100 @@ class TeamStep:
         return None if own is None or not isinstance(metadata, Table) else (own, metadata.where_of("autotune"))
 
 
-def team_steps(root: Table) -> Iterator[TeamStep]:
-    """Give the team steps of a file's workflows, in order.
+@frozen
+class DeclaredSteps:
+    """What the workflows of a file declare.
+
+    Attributes:
+        steps: Their team steps, in order.
+        faults: What is wrong with a workflow as a whole, with its name: it can't be run, and the others can.
+    """
+
+    steps: tuple[TeamStep, ...]
+    faults: tuple[tuple[str, WorkflowError], ...]
+
+
+def team_steps(root: Table) -> DeclaredSteps:
+    """Return the team steps of a file's workflows.
 
     Raises:
-        WorkflowError: Its workflows, or the nodes of one, are not what Victor reads.
+        WorkflowError: Its workflows are no mapping.
     """
     in_key = "workflows" in root
     listed = root.get("workflows") if in_key else root
     if not isinstance(listed, Table):
-        raise _wrong(root, "workflows", "must be a mapping of workflow names")
-    for key, body in listed.pairs:
+        raise wrong_at(root, "workflows", "must be a mapping of workflow names")
+    steps: list[TeamStep] = []
+    faults: list[tuple[str, WorkflowError]] = []
+    for name in dict.fromkeys(listed):
+        body = listed.get(name)
         if not isinstance(body, Table) or "nodes" not in body:
             continue
-        name, nodes = str(key.value), body.get("nodes")
-        if not isinstance(nodes, Items):
-            raise _wrong(body, "nodes", f"workflow {name!r}: nodes must be a list")
-        seen: set[str] = set()
-        for number, node in enumerate(nodes.items):
-            if isinstance(node, Table) and node.value("type") == "team":
-                team_id = str(node.value("id") or "")
-                if team_id in seen:
-                    raise _wrong(node, "id", f"workflow {name!r} has two team steps {team_id!r}")
-                seen.add(team_id)
-                path = ("workflows", name) if in_key else (name,)
-                yield TeamStep(name, team_id, node, body, path, number)
+        try:
+            steps += _steps(name, body, ("workflows", name) if in_key else (name,))
+        except WorkflowError as error:
+            faults.append((name, error))
+    return DeclaredSteps(tuple(steps), tuple(faults))
+
+
+def _steps(name: str, body: Table, path: tuple[str, ...]) -> list[TeamStep]:
+    nodes = body.get("nodes")
+    if not isinstance(nodes, Items):
+        raise wrong_at(body, "nodes", f"workflow {name!r}: nodes must be a list")
+    found: list[TeamStep] = []
+    for number, node in enumerate(nodes.items):
+        if isinstance(node, Table) and node.value("type") == "team":
+            team_id = str(node.value("id") or "")
+            if any(step.team_id == team_id for step in found):
+                raise wrong_at(node, "id", f"workflow {name!r} has two team steps {team_id!r}")
+            found.append(TeamStep(name, team_id, node, body, path, number))
+    return found
 
 
 def no_team_step(path: object) -> WorkflowError:
     """Return the error that a file has none."""
     hint = "A team step is a node with `type: team`, `formation:` and `members:`."
     return WorkflowError("has no workflow with a team step", where=str(path), hint=hint)
+
+
+def step_values(step: TeamStep) -> dict[str, Any]:
+    """Return the values of a step's keys, without what says null: a number where a variable stands for one.
+
+    Raises:
+        WorkflowError: One can't be what it is; the message names file, line and key.
+    """
+    return _values(STEP_KINDS, step.node, f"team step {step.team_id!r}")
+
+
+def member_values(step: TeamStep) -> list[dict[str, Any]]:
+    """Return the values of the keys of each member, as `step_values` does, with the id that Victor gives it.
+
+    Raises:
+        WorkflowError: A value can't be what it is, or the members are not a team.
+    """
+    what = f"team step {step.team_id!r}"
+    node = step.node.get("members")
+    if not isinstance(node, Items) or not node.items:
+        near = nearest("members", [key for key in step.node if key not in STEP_KINDS], cutoff=_SIMILAR)
+        hint = f"Did you mean `members` by `{near}`?" if near else "List them under `members:`, each with an `id`."
+        raise wrong_at(step.node, near or "members", f"{what} has no members", hint)
+    found: dict[str, dict[str, Any]] = {}
+    for number, member in enumerate(node.items):
+        if not isinstance(member, Table):
+            hint = "Write `- {id: name, role: executor, goal: text}`."
+            raise WorkflowError(f"{what}: a member must be a mapping", where=member.where, hint=hint)
+        values = _values(MEMBER_KINDS, member, f"{what}: member {member.value('id')!r}")
+        for key in ("id", "role"):
+            if key in member and key not in values:
+                raise wrong_at(
+                    member, key, f"{what}: the {key} of a member is empty", "Write one, or take the key out."
+                )
+        role = _ROLES.get(str(values.get("role", "executor")).lower(), "executor")
+        name = values.setdefault("id", f"{role}_{number}")
+        if name in found:
+            raise wrong_at(member, "id", f"{what} has two members {name!r}", "Give one another id.")
+        found[name] = values
+    return list(found.values())
 
 
 def step_spec(step: TeamStep) -> TeamSpec:
@@ -135,138 +212,82 @@ def step_spec(step: TeamStep) -> TeamSpec:
     team_id = node.value("id")
     if not isinstance(team_id, str) or not team_id.strip():
         message = f"workflow {step.workflow!r}: a team step needs an `id`"
-        raise _wrong(node, "id", message, "Give it a short text.")
+        raise wrong_at(node, "id", message, "Give it a short text.")
     what = f"team step {team_id!r}"
-    values = _read(_STEP, node, what)
-    members = _members(node, what)
-    check_count(node, len(members), what)
+    values = step_values(step)
+    members = [
+        MemberSpec(
+            one["id"],
+            one.get("role", ""),
+            one.get("tool_budget"),
+            is_supervisor=bool(one.get("is_manager")) or one.get("agent_category") == "supervisor",
+        )
+        for one in member_values(step)
+    ]
     key = next((key for key in FORMATION_KEYS if key in node), FORMATION_KEYS[0])
-    formation = node.value(key) if key in node else "sequential"
-    if not isinstance(formation, str) or formation not in FORMATIONS:
+    formation = values.get(key) or "sequential"
+    if not isinstance(formation, str) or formation.lower() not in FORMATIONS:
         message = f"{what}: unknown formation {formation!r}"
-        raise _wrong(node, key, message, did_you_mean(formation, FORMATIONS))
-    if formation not in feasible_formations(members):
-        raise _wrong(node, key, f"{what}: these members can't form {formation!r}", _LEADERS)
+        raise wrong_at(node, key, message, did_you_mean(formation, FORMATIONS))
+    if formation.lower() not in feasible_formations(members):
+        raise wrong_at(node, key, f"{what}: these members can't form {formation!r}", LEADERS)
     return TeamSpec(
         workflow=step.workflow,
         team_id=team_id,
-        formation=formation,
+        formation=formation.lower(),
         members=members,
         tool_budget=next((values[key] for key in BUDGET_KEYS if key in values), None),
-        timeout_seconds=values.get("timeout_seconds"),
+        timeout_seconds=values.get("timeout_seconds") or None,
         max_iterations=values.get("max_iterations"),
     )
 
 
-def _members(node: Table, what: str) -> list[MemberSpec]:
-    members = node.get("members")
-    if not isinstance(members, Items) or not members.items:
-        raise _wrong(node, "members", f"{what} has no members", "List them under `members:`, each with an `id`.")
-    specs: dict[str, MemberSpec] = {}
-    for member in members.items:
-        name = member.value("id") if isinstance(member, Table) else None
-        if not isinstance(member, Table) or not isinstance(name, str) or not name:
-            raise WorkflowError(f"{what}: each member needs an `id`", where=member.where)
-        values = _read(_MEMBER, member, f"{what}: member {name!r}")
-        if name in specs:
-            raise _wrong(member, "id", f"{what} has two members {name!r}", "Give one another id.")
-        leads = bool(values.get("is_manager")) or values.get("agent_category") == "supervisor"
-        role = str(values.get("role", ""))
-        specs[name] = MemberSpec(name, role, values.get("tool_budget"), is_supervisor=leads)
-    return list(specs.values())
+def key_notes(steps: Iterable[TeamStep]) -> list[str]:
+    """Return the notes, one for each key, with every `file:line` where it stands in front."""
+    places: dict[str, list[str]] = {}
+    for step in steps:
+        for where, note in _of_step(step):
+            places.setdefault(note, []).append(where)
+    return [f"{listed(dict.fromkeys(where))}: {note}" for note, where in places.items()]
 
 
-def check_count(node: Table, members: int, what: str) -> None:
-    """Make sure that a `member_count` beside members says how many they are.
-
-    Raises:
-        WorkflowError: It does not.
-    """
-    count = node.value("member_count")
-    if count is not None and (isinstance(count, bool) or count != members):
-        message = f"{what}: member_count is {count!r}, but members are {members}"
-        raise _wrong(node, "member_count", message, f"Write {members}, or take the key out.")
+def _of_step(step: TeamStep) -> Iterator[tuple[str, str]]:
+    yield from _of_keys(step.node, "a team step", STEP_KINDS)
+    for member in step.members:
+        yield from _of_keys(member, "a member", MEMBER_KINDS)
+    count = step.node.value("member_count")
+    if count is not None and (isinstance(count, bool) or count != len(step.members)):
+        yield step.node.where_of("member_count"), f"member_count is {count!r}, but members are {len(step.members)}"
 
 
-def is_plain(root: Table) -> bool:
-    """Whether a file's mapping holds a team's keys themselves, and no workflow."""
-    if "workflows" in root or any(isinstance(body, Table) and "nodes" in body for _, body in root.pairs):
-        return False
-    return any(key in _PLAIN_KEYS for key in root)
+def _of_keys(table: Table, whose: str, kinds: Mapping[str, Kind]) -> Iterator[tuple[str, str]]:
+    names = list(table)
+    for key in dict.fromkeys(names):
+        if key not in kinds:
+            near = nearest(key, kinds, cutoff=_SIMILAR)
+            guess = "" if near is None else f"; did you mean `{near}`?"
+            yield table.where_of(key), f"the key `{key}` of {whose} has no effect in Victor{guess}"
+        if names.count(key) > 1:
+            yield table.where_of(key), f"the key `{key}` of {whose} is given twice; the last counts"
 
 
-def read_plain(root: Table) -> tuple[dict[str, Any], str | None]:
-    """Read a plain file.
+def _values(kinds: Mapping[str, Kind], table: Table, what: str) -> dict[str, Any]:
+    known = {key: value for key in kinds if (value := table.get(key)) is not None}
+    return {key: read_kind(kinds[key], value, f"{what}: {key}") for key, value in known.items()}
 
-    Returns:
-        The configuration, and the name of its team if it has one.
+
+def read_kind(kind: Kind, node: Node, what: str) -> Any:
+    """Return the value of a node.
 
     Raises:
-        WorkflowError: A key or value is wrong; the message names file, line and key.
+        WorkflowError: It is not of the kind; the message begins with `what`.
     """
-    for key in root:
-        similar = nearest(key, _PLAIN_KEYS, cutoff=_SIMILAR)
-        if key not in _PLAIN_KEYS and similar is not None:
-            raise _wrong(root, key, f"unknown key {key!r}", f"Did you mean `{similar}`?")
-    config: dict[str, Any] = {}
-    for name, node in root.pairs:
-        key = str(name.value)
-        knob = "formation" if key in FORMATION_KEYS else "tool_budget" if key in BUDGET_KEYS else key
-        if knob in config:
-            raise _wrong(root, key, f"{key} says the same as another key", "Keep one of them.")
-        if knob == "members":
-            config[knob] = _plain_members(root, node)
-        elif knob in _PLAIN_KINDS:
-            value = _read(_PLAIN_KINDS[knob], node, key)
-            if value is not None:
-                config[knob] = value
-    if "members" in config:
-        check_count(root, len(config["members"]), "the team")
-        config["member_count"] = len(config["members"])
-    key = next((key for key in FORMATION_KEYS if key in root), FORMATION_KEYS[0])
-    try:
-        check_formation(config)
-    except PlanError as error:
-        raise _wrong(root, key, error.message, error.hint) from error
-    team = root.value("team_id")
-    return config, None if team is None else str(team)
-
-
-def _plain_members(root: Table, node: Node) -> list[Any]:
-    if not isinstance(node, Items) or not node.items:
-        raise _wrong(root, "members", "there are no members", "List their ids under `members:`.")
-    members = node.plain()
-    names = []
-    for number, member in enumerate(members, start=1):
-        name = member.get("id") if isinstance(member, Mapping) else member
-        if not isinstance(name, str) or not name.strip():
-            raise _wrong(root, "members", f"member {number} has no id", "Give it a short text.")
-        if name in names:
-            raise _wrong(root, "members", f"there are two members {name!r}", "Give one another id.")
-        names.append(name)
-    return members
-
-
-def check_formation(config: Mapping[str, Any]) -> None:
-    """Make sure that the members of a plain file can form its formation, as far as it says what they are.
-
-    Raises:
-        PlanError: They can't.
-    """
-    members, formation = config.get("members"), config.get("formation")
-    if not members or formation is None or not all(isinstance(member, Mapping) for member in members):
-        return
-    team = [MemberSpec(member["id"], is_supervisor=bool(member.get("is_manager"))) for member in members]
-    if formation not in feasible_formations(team):
-        raise PlanError(f"these members can't form {formation!r}", hint=_LEADERS)
-
-
-def _read(kind: Kind, node: Node, what: str) -> Any:
     try:
         return kind.read(node)
     except WrongValueError as wrong:
         raise wrong.told(WorkflowError, what, node.where) from wrong
 
 
-def _wrong(node: Table, key: str, message: str, hint: str | None = None) -> WorkflowError:
+def wrong_at(node: Table, key: str, message: str, hint: str | None = None) -> WorkflowError:
+    """Return the error that a key of a mapping is wrong."""
     return WorkflowError(message, where=node.where_of(key), hint=hint)

@@ -10,15 +10,15 @@ from itertools import groupby, islice
 from pathlib import Path
 from typing import Any, Final
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from .._model.plan import TeamSpec
 from .._settings.keys import SCHEMA_FILE, shipped
 from .._values.nodes import Node, WrongValueError
 from .._values.reading import read_bytes
-from .._values.yaml_tree import load
+from .._values.yaml_tree import filled, load
 from ..errors import WorkflowError
-from .declarations import step_spec, team_steps
+from .declarations import TeamStep, key_notes, step_spec, team_steps
 from .edit import inline
 
 MOST_FILES: Final = 5_000
@@ -26,6 +26,7 @@ MOST_FILES: Final = 5_000
 
 _SKIPPED: Final = frozenset({"node_modules", "site-packages", "__pycache__", "venv", "build", "dist"})
 _TEAM: Final = re.compile(r"""["']?type["']?\s*:\s*["']?team\b""")
+_NODES: Final = re.compile(r"""\bnodes["']?\s*:""")
 
 _HEAD: Final = f"""\
 # yaml-language-server: $schema={SCHEMA_FILE}
@@ -72,13 +73,19 @@ class Found:
     """What a search found.
 
     Attributes:
-        teams: The team steps, by file and order.
-        broken: What is wrong in files that look like workflows with team steps.
+        teams: The team steps that are sound, by file and order.
+        broken: What is wrong with others, and in files that look like workflows with team steps.
+        notes: What a person should know about the sound ones, such as keys without effect.
+        known: Ids of the members of all team steps, as far as they have some, by `(workflow, team id)`.
+        own: Name, `metadata.autotune` and its place of the workflows with team steps that have some.
         cut: Whether the project has more than `MOST_FILES` YAML files.
     """
 
     teams: list[FoundTeam] = field(factory=list)
     broken: list[WorkflowError] = field(factory=list)
+    notes: list[str] = field(factory=list)
+    known: dict[tuple[str, str], list[str]] = field(factory=dict)
+    own: list[tuple[str, Node, str]] = field(factory=list)
     cut: bool = False
 
 
@@ -89,21 +96,39 @@ def find_teams(project: Path, victor_folder: str) -> Found:
         project: Its folder.
         victor_folder: Name of Victor's folder in it, which is looked into although it is hidden.
     """
-    found: list[FoundTeam] = []
-    broken: list[WorkflowError] = []
-    looked = 0
-    for path in _yaml_files(project, victor_folder):
-        looked += 1
-        if looked > MOST_FILES:
-            return Found(found, broken, cut=True)
-        file = path.relative_to(project)
-        if not _TEAM.search(_bytes(path).decode("utf-8", errors="replace")):
-            continue
+    found = Found()
+    for looked, path in enumerate(_yaml_files(project, victor_folder)):
+        if looked == MOST_FILES:
+            return evolve(found, cut=True)
+        text = _bytes(path).decode("utf-8", errors="replace")
+        if _TEAM.search(text) and _NODES.search(text):
+            look_into(found, path, path.relative_to(project))
+    return found
+
+
+def look_into(found: Found, path: Path, file: Path) -> None:
+    """Add what a workflow file, which people call `file`, holds to what was found."""
+    try:
+        declared = team_steps(filled(load(path, file)[1], os.environ))
+    except WorkflowError as error:
+        found.broken.append(error)
+        return
+    found.broken.extend(error for _, error in declared.faults)
+    sound: list[TeamStep] = []
+    owners = {step.workflow: step.own_settings for step in declared.steps}
+    found.own.extend((workflow, *own) for workflow, own in owners.items() if own is not None)
+    for step in declared.steps:
+        own = step.own_settings
+        found.known[step.workflow, step.team_id] = [str(member.value("id")) for member in step.members]
         try:
-            found += _teams(path, file)
+            spec = step_spec(step)
         except WorkflowError as error:
-            broken.append(error)
-    return Found(found, broken)
+            found.broken.append(error)
+            continue
+        sound.append(step)
+        found.known[spec.key] = list(spec.member_ids)
+        found.teams.append(FoundTeam(file, _line(step.node.where), spec, None if own is None else _line(own[1])))
+    found.notes.extend(key_notes(sound))
 
 
 def find_own_settings(project: Path, victor_folder: str, also: Iterable[Path] = ()) -> Iterator[tuple[str, Node, str]]:
@@ -125,7 +150,7 @@ def find_own_settings(project: Path, victor_folder: str, also: Iterable[Path] = 
     files += [(path, path.relative_to(project)) for path in found if b"autotune" in _bytes(path)]
     for path, shown in files:
         try:
-            steps = list(team_steps(load(path, shown)[1]))
+            steps = team_steps(filled(load(path, shown)[1], os.environ)).steps
         except WorkflowError:
             if path is shown:
                 raise
@@ -139,15 +164,6 @@ def _bytes(path: Path) -> bytes:
         return read_bytes(path)
     except (OSError, WrongValueError):
         return b""
-
-
-def _teams(path: Path, file: Path) -> list[FoundTeam]:
-    _, root = load(path, file)
-    teams = []
-    for step in team_steps(root):
-        own = step.own_settings
-        teams.append(FoundTeam(file, _line(step.node.where), step_spec(step), None if own is None else _line(own[1])))
-    return teams
 
 
 def _line(where: str) -> int:

@@ -1,6 +1,6 @@
 """Changes single values of a YAML or JSON text and leaves every other character as it was.
 
-ruamel.yaml says where each value stands; only the text of what changes is replaced. A value that an alias shares with
+PyYAML says where each value stands; only the text of what changes is replaced. A value that an alias shares with
 another place is never changed there unasked.
 """
 
@@ -13,9 +13,10 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+import yaml
+from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
-from .._values.yaml_tree import compose
+from .._values.yaml_tree import HOST_LOADER
 from ..errors import WorkflowError
 
 KeyPath = Sequence[str | int]
@@ -93,7 +94,7 @@ class Editor:
             if isinstance(node, SequenceNode) and isinstance(name, int):
                 found.append((None, node.value[name]))
                 continue
-            pair = next((pair for pair in _pairs(node) if pair[0].value == name), None)
+            pair = next((pair for pair in reversed(_pairs(node)) if pair[0].value == name), None)
             if pair is None:
                 rest = list(path[number:])
                 if len(rest) > 1 and _merges(node, name):
@@ -103,11 +104,9 @@ class Editor:
         return found, []
 
     def _read(self) -> None:
-        root = compose(self.text)
-        assert root is not None
-        self._root = root
+        self._root: Any = yaml.compose(self.text, HOST_LOADER)
         self._uses: Counter[int] = Counter()
-        waiting = [self._root]
+        waiting: list[Any] = [self._root]
         while waiting:
             node = waiting.pop()
             self._uses[id(node)] += 1
@@ -207,7 +206,7 @@ class Editor:
         return colon.end() if colon else int(key.end_mark.index)
 
     def _end(self, node: Node) -> int:
-        """Return where a value ends; ruamel.yaml counts what follows a block as part of it."""
+        """Return where a value ends; PyYAML counts what follows a block as part of it."""
         if not isinstance(node, MappingNode | SequenceNode) or node.flow_style or not node.value:
             return int(node.end_mark.index)
         last = node.value[-1]

@@ -12,7 +12,7 @@ from .._model.plan import TeamPlan, TeamSpec, feasible_formations
 from .._settings import Settings
 from .._values.names import did_you_mean
 from ..errors import PlanError
-from .declarations import check_formation
+from .plain import check_formation
 
 NOT_READ_BY_VICTOR = ("reflection",)
 """Formations that Victor 0.9.5 runs as sequential when a workflow file names them."""

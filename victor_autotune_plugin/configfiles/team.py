@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,20 +14,21 @@ from .._settings import Settings, own_settings
 from .._values.files import TextFile
 from .._values.names import did_you_mean
 from .._values.nodes import Table
-from .._values.yaml_tree import load, mapping
+from .._values.yaml_tree import filled, load, mapping
 from ..errors import WorkflowError
 from .declarations import (
     BUDGET_KEYS,
     FORMATION_KEYS,
+    DeclaredSteps,
     TeamStep,
-    is_plain,
+    key_notes,
     no_team_step,
-    read_plain,
     step_spec,
     team_steps,
 )
 from .edit import Editor
 from .placement import Placement, placed, placed_plain
+from .plain import is_plain, read_plain
 
 _ALIASES: Final = {"team_formation": "formation", "total_tool_budget": "tool_budget"}
 _KNOBS: Final = ("formation", "members", "tool_budget", "member_budgets", "timeout_seconds", "sub_teams")
@@ -46,6 +48,7 @@ class TeamConfigFile:
             `member_budgets` and `sub_teams` those that are set, a plan that the file fixes included.
         spec: The team as its step declares it, or None in a plain file.
         settings: What the workflow's own metadata sets for the team; the defaults in a plain file.
+        notes: What a person should know about the file, sentence by sentence, such as keys without effect.
     """
 
     path: Path
@@ -54,6 +57,7 @@ class TeamConfigFile:
     config: Mapping[str, Any]
     spec: TeamSpec | None
     settings: Settings
+    notes: tuple[str, ...]
     _file: TextFile
     _root: Table
     _step: TeamStep | None
@@ -124,7 +128,7 @@ class TeamConfigFile:
         if unknown is not None:
             raise WorkflowError(f"unknown key {unknown!r} in the change", hint=did_you_mean(unknown, known))
         if "members" in values:
-            values["members"] = [one["id"] if isinstance(one, Mapping) else one for one in values["members"]]
+            values["members"] = [_name(one) for one in values["members"]]
         count = values.pop("member_count", None)
         taking_part = len(values["members"]) if "members" in values else self.config.get("member_count")
         if count is not None and count != taking_part and ("members" in values or self.config.get("members")):
@@ -140,8 +144,7 @@ class TeamConfigFile:
             names = {"formation": FORMATION_KEYS, "tool_budget": BUDGET_KEYS}.get(key, (key,))
             name = next((name for name in names if name in node), names[0] if self._step else key)
             if key == "members" and name in node:
-                ids = [one["id"] if isinstance(one, Mapping) else one for one in node.value(name)]
-                order = [ids.index(member) for member in value]
+                order = self._order(value)
                 editor.arrange((*path, name), order)
                 members = _at(expected, (*path, name))
                 members[:] = [members[number] for number in order]
@@ -149,6 +152,16 @@ class TeamConfigFile:
                     _set(editor, expected, (*path, "member_count"), len(order))
             else:
                 _set(editor, expected, (*path, name), value)
+
+    def _order(self, members: Sequence[str]) -> list[int]:
+        """Return where the members stand in the file, from 0."""
+        if self._step is not None:
+            unnamed = next((one for one in self._step.members if "id" not in one), None)
+            if unnamed is not None:
+                hint = "Give each an `id`: Victor names them by their places."
+                raise WorkflowError("members without an id can't change places", where=unnamed.where, hint=hint)
+        ids = self.spec.member_ids if self.spec is not None else [_name(one) for one in self.config["members"]]
+        return [ids.index(member) for member in members]
 
     def _plan_path(self) -> tuple[str | int, ...]:
         assert self._step is not None
@@ -169,26 +182,32 @@ def read_team_config(path: Path, team_id: str | None = None, workflow: str | Non
     """
     path = Path(path)
     file, root = load(path)
-    if is_plain(root):
-        config, name = read_plain(root)
+    tree = filled(root, os.environ)
+    if is_plain(tree):
+        config, name = read_plain(tree)
         if workflow is not None or (team_id is not None and name is not None and name != team_id):
             asked = workflow if workflow is not None else team_id
             raise WorkflowError(f"is the configuration of one team, not of {asked!r}", where=str(path))
-        return TeamConfigFile(path, None, name or team_id, config, None, Settings(), file, root, None)
-    step = _chosen(path, list(team_steps(root)), team_id, workflow)
+        return TeamConfigFile(path, None, name or team_id, config, None, Settings(), (), file, root, None)
+    step = _chosen(path, team_steps(tree), team_id, workflow)
     spec = step_spec(step)
     own, where = step.own_settings or (None, str(path))
     settings = own_settings(step.workflow, step.team_id, own, where)
     config = _config(spec, step, settings.plan or TeamPlan())
-    return TeamConfigFile(path, step.workflow, step.team_id, config, spec, settings, file, root, step)
+    notes = tuple(key_notes([step]))
+    return TeamConfigFile(path, step.workflow, step.team_id, config, spec, settings, notes, file, root, step)
 
 
-def _chosen(path: Path, steps: list[TeamStep], team_id: str | None, workflow: str | None) -> TeamStep:
-    if not steps:
-        raise no_team_step(path)
+def _chosen(path: Path, declared: DeclaredSteps, team_id: str | None, workflow: str | None) -> TeamStep:
+    steps = declared.steps
     found = [step for step in steps if workflow in (None, step.workflow) and team_id in (None, step.team_id)]
     if len(found) == 1:
         return found[0]
+    fault = next((error for name, error in declared.faults if workflow in (None, name)), None)
+    if fault is not None and not found:
+        raise fault
+    if not steps:
+        raise no_team_step(path)
     named = ", ".join(f"{step.team_id!r} of workflow {step.workflow!r}" for step in found or steps)
     if found:
         raise WorkflowError("holds several teams", where=str(path), hint=f"Choose one: {named}.")
@@ -198,7 +217,11 @@ def _chosen(path: Path, steps: list[TeamStep], team_id: str | None, workflow: st
 
 def _config(spec: TeamSpec, step: TeamStep, plan: TeamPlan) -> dict[str, Any]:
     """Return what a step and the plan fixed for it say together."""
-    members = {str(member["id"]): member for member in step.node.value("members")}
+    members: dict[str, dict[str, Any]] = {}
+    for one, node in zip(spec.members, step.members, strict=True):
+        members[one.id] = {"id": one.id, **node.plain()}
+        if one.tool_budget is not None:
+            members[one.id]["tool_budget"] = one.tool_budget
     names = plan.members if plan.members is not None else spec.member_ids
     config: dict[str, Any] = {
         "formation": spec.formation,
@@ -229,6 +252,10 @@ def _holds(text: str, path: Path, expected: Any) -> bool:
         return bool(mapping(text, str(path)).plain() == expected)
     except WorkflowError:
         return False
+
+
+def _name(member: Any) -> str:
+    return str(member["id"] if isinstance(member, Mapping) else member)
 
 
 def _at(node: Any, path: tuple[str | int, ...]) -> Any:
