@@ -270,7 +270,7 @@ def _rules_of_file(path: Path) -> list[tuple[str, str, str]]:
 
     hint = "Write FIELD=COLUMN, such as duration_seconds=latency_ms:ms, or name a YAML file of FIELD: COLUMN."
     try:
-        tree = parse(read_text(path, f"--map {path}", hint).text, str(path), unique_keys=True)
+        tree = parse(read_text(path, f"--map {path}", hint).text, str(path))
     except WrongValueError as wrong:
         raise wrong.told(MetricsError) from wrong
     if not isinstance(tree, Table):
