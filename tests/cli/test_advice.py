@@ -276,8 +276,29 @@ def test_a_test_is_started_and_only_one(call: Callable[..., Said], recorded: Sim
     assert experiment.status == "running"
     assert plan(tmp_path) == EMPTY_PLAN
     again = call("apply", "team", "--auto", "--ab-test")
-    assert again.code == 1
-    assert "Failed: experiment" in again.out
+    assert again.code == 0
+    assert f"The test {experiment.id} of this team is open" in " ".join(again.out.split())
+    with Store.open(default_url(tmp_path)) as store:
+        assert store.experiments() == [experiment]
+
+
+def test_a_change_that_would_end_an_open_test_is_asked_about_first(
+    call: Callable[..., Said], recorded: Simulation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    call("apply", "team", "--auto", "--ab-test")
+    left = call("apply", "team", "--auto", "--json").data
+    assert left["results"] == []
+    assert "is open. To end it by applying this, use --interactive." in left["left_out"][0]["reason"]
+    monkeypatch.setattr("victor_autotune_plugin._cli.apply.sys", _Stdin("n\n"))
+    said = call("apply", "team", "--interactive")
+    assert "What you apply ends it." in " ".join(said.out.split())
+    assert plan(tmp_path) == EMPTY_PLAN
+    monkeypatch.setattr("victor_autotune_plugin._cli.apply.sys", _Stdin("y\ny\n"))
+    assert call("apply", "team", "--interactive").code == 0
+    assert plan(tmp_path) != EMPTY_PLAN
+    with Store.open(default_url(tmp_path)) as store:
+        assert [change.action for change in store.changes()] == ["started", "aborted", "promoted"]
+        assert sorted(one.status for one in store.experiments()) == ["aborted", "watched"]
 
 
 def test_it_asks_about_each(call: Callable[..., Said], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -178,3 +178,14 @@ def test_explain_and_doctor_name_who_sets_a_knob(
 def test_doctor_names_the_environment_and_what_says_so(call: Callable[..., Said]) -> None:
     checks = {check["name"]: check for check in call("doctor", "--json").data["checks"]}
     assert checks["environment"]["found"] == "default (from setting environment)"
+
+
+def test_init_lists_the_teams_that_only_the_store_knows(call: Callable[..., Said], tmp_path: Path) -> None:
+    pair = adhoc("research", PAIR)
+    record(tmp_path, pair)
+    data = call("init", "--json").data
+    assert data["recorded_teams"] == [{"workflow": "adhoc", "team_id": pair.team_id, "members": ["a", "b"]}]
+    text = (tmp_path / ".victor" / "autotune.yaml").read_text()
+    assert f"      {pair.team_id}:\n" in text
+    assert "# recorded; in no workflow file here" in text
+    assert call("doctor", "--json").data["healthy"]

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from attrs import evolve
 from hypothesis import HealthCheck, given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
@@ -81,7 +82,7 @@ def test_what_is_commented_out_may_be_commented_in(call: Call, flows: Path) -> N
     assert (settings.mode, settings.limits.max_tool_budget, settings.limits.protected_members) == ("auto", 50, ("m0",))
     assert settings.experiment == Settings().experiment
     assert settings.watch == Settings().watch
-    assert book(flows).for_team("else", "team") == Settings()
+    assert evolve(book(flows).for_team("else", "team"), prices={}) == Settings()
 
 
 def test_a_file_that_is_there_is_not_overwritten(call: Call, flows: Path) -> None:

@@ -15,6 +15,7 @@ from . import rendering as show
 from .options import HERE, Json, Project
 
 if TYPE_CHECKING:
+    from .._model.plan import TeamSpec
     from ..configfiles.discovery import Found
 
 
@@ -27,6 +28,7 @@ class Begun:
         schema: Its JSON Schema for editors, beside it.
         text: Contents of the settings file.
         found: The project's teams.
+        recorded: Teams that the store knows and no file holds, such as those outside workflows.
         unknown: What is wrong with names in the settings that are there.
         written: Whether the files were written.
         backup: Copy of the settings file that was there before, or None.
@@ -36,6 +38,7 @@ class Begun:
     schema: Path
     text: str
     found: Found
+    recorded: list[TeamSpec] = field(factory=list)
     unknown: list[SettingsError] = field(factory=list)
     written: bool = False
     backup: Path | None = None
@@ -67,6 +70,10 @@ class Begun:
                     "members": list(team.spec.member_ids),
                 }
                 for team in self.found.teams
+            ],
+            "recorded_teams": [
+                {"workflow": spec.workflow, "team_id": spec.team_id, "members": list(spec.member_ids)}
+                for spec in self.recorded
             ],
             "notes": self.notes(),
             "text": self.text,
@@ -108,6 +115,8 @@ def init(
         typer.echo(begun.text, nl=False)
         return
     teams = show.count(len(begun.found.teams), "team")
+    if begun.recorded:
+        teams += f" in workflow files and {len(begun.recorded)} that only runs are known of"
     show.say(f"Wrote {begun.file} for {teams}, and its schema for editors.")
     if begun.backup is not None:
         show.say(f"The old file is {begun.backup}.")
@@ -139,17 +148,22 @@ def _begun(project: Path) -> Begun:
     from .._settings import FILE_NAME, SettingsResolver, victor_dir_name
     from .._settings.keys import SCHEMA_FILE
     from ..configfiles.discovery import find_teams, starting_text
-    from .project import unknown_in_project
+    from .project import opened, unknown_in_project
 
     folder = victor_dir_name(os.environ)
     found = find_teams(project, folder)
     # The settings know no name that is all spaces.
     named = [team for team in found.teams if team.spec.workflow.strip()]
     found = evolve(found, teams=named)
-    unknown = []
+    unknown, recorded = [], []
+    with contextlib.suppress(AutotuneError), opened(project) as session:
+        declared = {team.spec.key for team in found.teams}
+        specs = (state.spec for state in session.teams() if state.key not in declared)
+        recorded = [spec for spec in specs if spec is not None and spec.workflow.strip()]
     with contextlib.suppress(SettingsError):  # `--force` replaces wrong settings; `doctor` tells of them
         unknown = unknown_in_project(SettingsResolver.load(project, log=False), project, found)
-    return Begun(project / folder / FILE_NAME, project / folder / SCHEMA_FILE, starting_text(named), found, unknown)
+    text = starting_text(named, recorded)
+    return Begun(project / folder / FILE_NAME, project / folder / SCHEMA_FILE, text, found, recorded, unknown)
 
 
 def _written(begun: Begun, project: Path, *, force: bool) -> Begun:

@@ -180,16 +180,22 @@ def _yaml_files(project: Path, victor_folder: str) -> Iterator[Path]:
                 yield Path(folder, name)
 
 
-def starting_text(teams: Iterable[FoundTeam]) -> str:
+_RECORDED: Final = Path()
+"""Stands for the file of a team that was recorded and is in none."""
+
+
+def starting_text(teams: Iterable[FoundTeam], recorded: Iterable[TeamSpec] = ()) -> str:
     """Return the settings file.
 
     Args:
         teams: The teams of the project. Their names may hold anything.
+        recorded: Further teams that runs were recorded of.
     """
     definitions = shipped()
     parts = [_HEAD, _general(definitions["definitions"])]
     parts += [f"\n# {definitions['properties']['prices']['description']}", _PRICES]
-    ordered = sorted(teams, key=lambda team: (team.spec.workflow, team.spec.team_id, team.file))
+    others = (FoundTeam(_RECORDED, 0, spec, None) for spec in recorded)
+    ordered = sorted((*teams, *others), key=lambda team: (team.spec.workflow, team.spec.team_id, team.file))
     if not ordered:
         return "".join(parts) + _NO_WORKFLOWS
     parts.append("\nworkflows:\n")
@@ -212,7 +218,7 @@ def _general(definitions: Mapping[str, Any]) -> str:
 def _workflow(name: str, teams: list[FoundTeam]) -> str:
     text = f"  {inline(name)}:\n"
     for file in dict.fromkeys(team.file for team in teams):
-        text += f"    # in {inline(str(file))}\n"
+        text += "    # recorded; in no workflow file here\n" if file is _RECORDED else f"    # in {inline(str(file))}\n"
     own = next((team for team in teams if team.own_settings is not None), None)
     if own is not None:
         text += f"    # Its own metadata.autotune, in line {own.own_settings}, wins over what stands here.\n"
