@@ -90,7 +90,7 @@ class SimulatedTeam:
         self._clock = Clock(_BEGINNING)
         self.runtime = Runtime(
             _NOWHERE,
-            overrides={"mode": "auto", **settings},
+            overrides={"mode": "auto", "environment": "default", **settings},
             with_entry_points=False,
             with_files=False,
             load_settings=partial(SettingsResolver.load, home=_NOWHERE, environ={}, log=False),
