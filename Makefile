@@ -8,10 +8,15 @@ PYTEST := $(BIN)/python -m pytest --numprocesses logical
 BENCHMARKS = $(filter-out benchmarks/_% benchmarks/make_%,$(sort $(wildcard benchmarks/*.py)))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint pytest format benchmarks counts package lock clean
+# The oldest and the newest supported Victor.
+VICTORS ?= victor-ai==0.9.0 victor-ai>=0.9,<1
+# A checkout of Victor's repository, for victor-tests.
+VICTOR_SOURCE ?=
+
+.PHONY: help setup demo test test-victors victor-tests lint pytest format benchmarks counts package lock clean
 
 help:  ## Show this list
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | awk -F'\t' '{printf "  make %-11s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | awk -F'\t' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 $(READY): requirements-dev.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -29,6 +34,20 @@ demo: $(READY)  ## Watch a team get tuned: A/B test, promotion, regression, roll
 
 test: lint  ## Run everything that CI runs
 	$(PYTEST)
+
+test-victors: $(READY)  ## Run tests/host on the oldest and the newest supported Victor, each in a venv in build/
+	@for victor in $(foreach one,$(VICTORS),"$(one)"); do \
+		venv="build/$$(echo "$$victor" | tr -c 'a-z0-9.\n' '-')"; \
+		echo "== $$victor in $$venv"; \
+		$(PYTHON) -m venv "$$venv" && bin="$$venv/bin/python" || exit 1; \
+		$$bin -m pip --disable-pip-version-check install --quiet --require-hashes -r requirements-dev.lock || exit 1; \
+		$$bin -m pip --disable-pip-version-check install --quiet --upgrade "$$victor" || exit 1; \
+		$$bin -m pip --disable-pip-version-check install --quiet --no-deps --no-build-isolation --editable . || exit 1; \
+		$$bin -m pytest --numprocesses logical tests/host || exit 1; \
+	done
+
+victor-tests: $(READY)  ## Run Victor's own tests without the plugin, in observe and in auto: VICTOR_SOURCE=DIR
+	@$(BIN)/python -m victor_autotune_testing.victors_tests $(VICTOR_SOURCE)
 
 lint: $(READY)  ## Check style, types, the layers, and the English
 	$(BIN)/ruff check

@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 from ._deprecated import install_finder
+from ._model.formations import ask_host
 
 if TYPE_CHECKING:
     from ._api.analyzer import PerformanceAnalyzer
@@ -85,6 +86,15 @@ _HOMES: Final = {
 
 
 install_finder()
+
+
+def _formations_of_victor() -> tuple[str, ...]:
+    from ._host.translation import formations
+
+    return formations()
+
+
+ask_host(_formations_of_victor)
 
 
 def install() -> None:

@@ -153,7 +153,7 @@ PATCHED = {
     "reading of the team raising": "victor_autotune_plugin._host.calls.member_spec",
     "choice of a plan raising": "victor_autotune_plugin._tuning.loop.choose",
     "plan check raising": "victor_autotune_plugin._host.translation.check_plan",
-    "translation raising": "victor_autotune_plugin._host.translation.configure",
+    "translation raising": "victor_autotune_plugin._host.translation.ArmedPlan.begin",
     "assignment raising": "victor_autotune_plugin.experiment.assign",
     "statistics raising": "victor_autotune_plugin._tuning.judges.feed",
     "observation raising": "victor_autotune_plugin.experiment.Judge.observe",
@@ -166,7 +166,7 @@ PATCHED = {
     "tool budget raising": "victor_autotune_plugin._host.meters.MemberMeter.reserve_tool_calls",
     "making of the record raising": "victor_autotune_plugin._host.interception.ActiveRun._record",
     "reading of the result raising": "victor_autotune_plugin._host.calls.ConfigCall.read",
-    "reading of the step raising": "victor_autotune_plugin._host.call_context._placed",
+    "reading of the step raising": "victor_autotune_plugin._host.call_context._place_of",
     "reading of the metadata raising": "victor_autotune_plugin._host.call_context.remember_metadata",
     "lost runs raising": "victor_autotune_plugin.storage.transaction.Transaction.mark_lost",
 }

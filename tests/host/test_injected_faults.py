@@ -19,7 +19,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 
 from victor_autotune_plugin import failsafe
-from victor_autotune_plugin._host import interception, seams
+from victor_autotune_plugin._host import interception, seam_table, seams
 from victor_autotune_plugin._host.call_context import inside_run
 from victor_autotune_plugin._host.enforcement import ToolBudget, with_deadline
 from victor_autotune_plugin._host.meters import RunMeter, current_run
@@ -36,6 +36,7 @@ MODULES: Final = (
     "_host.enforcement",
     "_host.call_context",
     "_host.seams",
+    "_host.seam_table",
     "_host.subteams",
     "_telemetry.spans",
 )
@@ -46,7 +47,7 @@ PLANS: Final = {
 }
 _SAFE_CALLS: Final = (
     # Victor's part, by the names that it has here
-    *("wrapped", "call", "result", "intercept", "make", "meter", "execute", "SequentialFormation"),
+    *("wrapped", "call", "result", "intercept", "make", "meter", "execute", "SequentialFormation", "wait_for"),
     # what only enters a guard or runs Victor's part
     *("guard", "inside", "suppress", "aclosing", "anext", "gather", "isinstance", "super"),
 )
@@ -95,7 +96,9 @@ def _is_safe(statement: ast.stmt, own: set[str]) -> bool:
             if variable not in _SAFE_VARIABLES and name not in _SAFE_CALLS and name not in own:
                 return False
     calls = [node for head in heads for node in ast.walk(head) if isinstance(node, ast.Call)]
-    simple = ast.If | ast.While | ast.With | ast.Return | ast.Raise | ast.Expr | ast.Assign | ast.AnnAssign
+    simple = (
+        ast.If | ast.While | ast.With | ast.AsyncWith | ast.Return | ast.Raise | ast.Expr | ast.Assign | ast.AnnAssign
+    )
     return bool(calls) or isinstance(statement, simple)
 
 
@@ -172,7 +175,7 @@ def way_of_a_run(plan: TeamPlan) -> Callable[..., Any]:
         try:
             with inside_run(), span:
                 meter.span = span
-                return await (run if plan.is_empty else with_deadline(run, 60))
+                return await (run if plan.is_empty else with_deadline(run, 60, call.place.lift))
         finally:
             current_run.reset(token)
 
@@ -181,7 +184,7 @@ def way_of_a_run(plan: TeamPlan) -> Callable[..., Any]:
 
 async def outcome(orchestrator: Any, scripted: ScriptedModel) -> Any:
     scripted.clear()
-    seams._warmed = False
+    seam_table._warmed = False
     step = make_step(
         {"id": "researcher", "role": "researcher"}, formation="sequential", name="step", timeout_seconds=60
     )

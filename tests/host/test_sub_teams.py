@@ -355,10 +355,10 @@ async def test_the_knob_is_no_placebo_where_victor_has_no_place_for_it(
 ) -> None:
     from victor.teams import UnifiedTeamCoordinator
 
-    from victor_autotune_plugin._host import seams, translation
+    from victor_autotune_plugin._host import seam_table, seams
 
-    monkeypatch.setattr(translation, "COORDINATOR_STRATEGIES", "_strategies_of_a_later_victor")
-    assert "_strategies_of_a_later_victor" in str(seams.health().values())
+    monkeypatch.setitem(seams._status, seam_table.PARALLEL.name, "gone")
+    assert "gone" in seams.health().values()
     plugin.plan = TWO_PAIRS
     await UnifiedTeamCoordinator(orchestrator).execute_team_config(make_team(*ROLES, formation="sequential"))
     assert plugin.run.plan_asked.is_empty

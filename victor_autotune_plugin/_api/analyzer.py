@@ -253,13 +253,13 @@ def _gains(benchmark: Mapping[str, Any]) -> dict[tuple[str, str], Estimate]:
 
 
 def _seconds(formation: str, value: Any) -> float:
-    from .._model.plan import FORMATIONS
+    from .._model.formations import FORMATIONS, is_misspelt
 
     if isinstance(value, Mapping):
         names = ("duration_seconds", "avg_duration_seconds", "avg_duration", "mean_duration_seconds")
         value = next((value[name] for name in names if name in value), None)
     wrong = isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf")
-    if formation not in FORMATIONS or wrong:
+    if wrong or is_misspelt(formation):
         raise MetricsError(
             f"benchmark_data: {formation!r} is {value!r}",
             hint=f"Give seconds above 0 by formation: {', '.join(FORMATIONS)}.",

@@ -267,6 +267,7 @@ def status(
         show.say("All tuning is paused: victor autotune resume --all", "yellow")
     if not facts and not left_out and not others:
         show.say(show.NOTHING_YET)
+        show.say("A program without an agent of Victor's switches the plugin on: victor_autotune_plugin.install()")
         return
     if facts:
         _print_table(facts)

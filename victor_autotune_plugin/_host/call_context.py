@@ -7,11 +7,9 @@ form, wrap those layers, and leave what each knows in a `ContextVar` on the way 
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import aclosing, contextmanager, suppress
 from contextvars import ContextVar, Token
-from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from attrs import evolve, frozen
@@ -36,7 +34,7 @@ class Place:
         metadata: The workflow's own `metadata.autotune`, or None.
         team_id: Id of the team step, graph node or configured team, or None.
         step_timeout: The team step's own timeout in seconds, or None.
-        lifted: Whether that timeout was taken off the step, so that the plugin has to enforce it.
+        limit: The timeout as it runs, where a plan may move it, or None.
         settings: The team's settings where a layer has looked them up, or None.
     """
 
@@ -44,8 +42,13 @@ class Place:
     metadata: Mapping[str, Any] | None = None
     team_id: str | None = None
     step_timeout: float | None = None
-    lifted: bool = False
+    limit: asyncio.Timeout | None = None
     settings: Settings | None = None
+
+    def lift(self) -> None:
+        """Let the step's own timeout never pass: the plan's deadline is enforced instead."""
+        if self.limit is not None:
+            self.limit.reschedule(None)
 
 
 _as_configured: ContextVar[bool] = ContextVar("victor_autotune_as_configured", default=False)
@@ -102,11 +105,6 @@ class inside:  # noqa: N801 - reads as a statement
             place = made if isinstance(made, Place) else evolve(_place.get(), **{"settings": None, **made})
             self._token = _place.set(place)
 
-    @property
-    def is_set(self) -> bool:
-        """Whether the place is set."""
-        return self._token is not None
-
     def __exit__(self, *_: object) -> None:
         """Set the place before it again."""
         token, self._token = self._token, None
@@ -119,16 +117,7 @@ class inside:  # noqa: N801 - reads as a statement
 
 def inside_run() -> Any:
     """Enter a team run: what named it must not name the runs inside it."""
-    return inside(lambda: {"team_id": None, "step_timeout": None, "lifted": False})
-
-
-async def as_it_came(wrapped: Callable[..., Any], args: Any, kwargs: Any) -> Any:
-    """Call Victor as if the plugin were not there, with the timeout that was taken off the step."""
-    place = here()
-    if not place.lifted:
-        return await wrapped(*args, **kwargs)
-    with inside_run():
-        return await asyncio.wait_for(wrapped(*args, **kwargs), place.step_timeout)
+    return inside(lambda: {"team_id": None, "step_timeout": None, "limit": None})
 
 
 async def graph_node(wrapped: Callable[..., Any], node: Any, args: Any, kwargs: Any) -> Any:
@@ -178,12 +167,12 @@ def _named(args: Any, kwargs: Mapping[str, Any]) -> dict[str, Any]:
 def compile_definition(wrapped: Callable[..., Any], _compiler: Any, args: Any, kwargs: Any) -> Any:
     """Keep the metadata of a workflow that is compiled."""
     with failsafe.guard("reading of a workflow's metadata"):
-        definition = args[0] if args else kwargs["definition"]
-        remember_metadata(definition.name, definition.metadata)
+        definition = args[0] if args else kwargs.get("definition")
+        remember_metadata(getattr(definition, "name", None), getattr(definition, "metadata", None))
     return wrapped(*args, **kwargs)
 
 
-def remember_metadata(workflow: str, metadata: Any) -> None:
+def remember_metadata(workflow: Any, metadata: Any) -> None:
     """Keep the `autotune` part of a workflow's metadata."""
     own = metadata.get("autotune") if isinstance(metadata, Mapping) else None
     _metadata.pop(workflow, None)
@@ -192,38 +181,46 @@ def remember_metadata(workflow: str, metadata: Any) -> None:
 
 
 async def team_step(wrapped: Callable[..., Any], step: Any, args: Any, kwargs: Any) -> Any:
-    """Run a team step under its name; where a plan may set another timeout, without its own."""
-    place, call = here(), wrapped
-    with failsafe.guard("reading of a team step"):
-        state = args[1] if len(args) > 1 else kwargs.get("graph_state", {})
-        found, runs = await _placed(place, step, state)
-        if runs is not step:
-            call = partial(wrapped.__func__, runs)  # type: ignore[attr-defined]
-        place = found
-    around = inside(lambda: place)
-    with around:
-        if place.lifted and not around.is_set:
-            call = wrapped  # where nobody would know of the timeout, the step keeps it
-        return await call(*args, **kwargs)
+    """Run a team step under its name."""
+    with inside(lambda: _place_of(step, args, kwargs)):
+        return await wrapped(*args, **kwargs)
 
 
-async def _placed(place: Place, step: Any, state: Any) -> tuple[Place, Any]:
-    """Return the place of a step, and the step to run.
-
-    Victor puts the step's timeout around the coordinator and throws away what members delivered when it passes. Where
-    a plan may set another timeout, it is taken off the step, and enforced where the plan is known.
-    """
-    workflow = place.workflow or (state.get("_workflow_name") if hasattr(state, "get") else None) or None
+def _place_of(step: Any, args: Any, kwargs: Mapping[str, Any]) -> Place:
+    place = here()
+    state = args[1] if len(args) > 1 else kwargs.get("graph_state")
+    named = getattr(state, "get", lambda _: None)("_workflow_name")
+    workflow = place.workflow or named or None
     metadata = place.metadata if place.metadata is not None else _metadata.get(workflow or "")
-    timeout = step.config.timeout_seconds or None
-    placed = Place(workflow, metadata, str(step.id), timeout)
-    if timeout is None:
-        return placed, step
-    placed = evolve(placed, settings=await _settings_of(placed))
-    if placed.settings is None or placed.settings.mode in ("off", "observe"):
-        return placed, step
-    without_timeout = dataclasses.replace(step, config=dataclasses.replace(step.config, timeout_seconds=None))
-    return evolve(placed, lifted=True), without_timeout
+    return Place(workflow, metadata, str(step.id), step.config.timeout_seconds or None)
+
+
+async def step_timeout(_wrapped: Callable[..., Any], _instance: Any, args: Any, kwargs: Any) -> Any:
+    """Wait for a team step's work as long as the step may take, or its plan.
+
+    Victor puts the step's timeout around the coordinator, and throws away what members delivered when it passes. In the
+    modes in which a plan may set another timeout, it is one that can be moved once the plan is known.
+    """
+    work: Any = None
+    around = inside(here)
+    with failsafe.guard("reading of a step's timeout"):
+        place = here()
+        if place.step_timeout is not None:
+            place = evolve(place, settings=await _settings_of(place))
+            around = inside(lambda: place)
+            if place.settings is not None and place.settings.mode in ("approve", "auto"):
+                work, limit = _movable(*args, **kwargs)
+                around = inside(lambda: evolve(place, limit=limit))
+    if work is None:
+        with around:
+            return await asyncio.wait_for(*args, **kwargs)
+    async with limit:
+        with around:
+            return await work
+
+
+def _movable(fut: Any, timeout: float) -> tuple[Any, asyncio.Timeout]:
+    return fut, asyncio.timeout(timeout)
 
 
 async def _settings_of(place: Place) -> Settings | None:

@@ -6,23 +6,21 @@
 
 from __future__ import annotations
 
-import asyncio
-import dataclasses
 import hashlib
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
-from functools import partial
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from attrs import frozen
 
-from .. import failsafe
-from .._model.plan import ADHOC_WORKFLOW, EMPTY_PLAN, FORMATIONS, MemberSpec, TeamPlan, TeamSpec, adhoc_team_id
+from .._model.plan import ADHOC_WORKFLOW, EMPTY_PLAN, MemberSpec, TeamPlan, TeamSpec, adhoc_team_id
+from ..errors import PlanError
 from . import translation
 from .call_context import Place
-from .meters import RunMeter
+from .meters import RunMeter, leave
 
+VictorsCall = Callable[[], Coroutine[Any, Any, Any]]
 _GENERATED_ID: Final = re.compile(r"_[0-9a-f]{8}$")
 _CONTINUATIONS: Final = (
     "delegate_follow_up_contract",
@@ -57,20 +55,21 @@ class TeamCall(ABC):
     """One intercepted call of Victor's coordinator.
 
     Args:
-        wrapped: The bound method that was called.
-        coordinator: The coordinator it is bound to.
+        call: Calls Victor with the caller's arguments.
+        coordinator: The coordinator that is called.
     """
 
     entry: str
 
-    def __init__(self, wrapped: Callable[..., Coroutine[Any, Any, Any]], coordinator: Any, place: Place) -> None:
-        self.wrapped = wrapped
+    def __init__(self, call: VictorsCall, coordinator: Any, place: Place) -> None:
+        self.call = call
         self.coordinator = coordinator
         self.place = place
         self.ids: dict[str, str] = {}
         """Stable member ids by Victor's; filled by `spec`."""
         self.overrides = EMPTY_PLAN
         """What the run's context changes about the team as configured; filled by `spec`."""
+        self._armed: translation.ArmedPlan | None = None
 
     @property
     @abstractmethod
@@ -81,17 +80,26 @@ class TeamCall(ABC):
     def spec(self) -> TeamSpec:
         """Return the team as configured."""
 
-    @abstractmethod
-    def call(self) -> Coroutine[Any, Any, Any]:
-        """Call Victor with the caller's arguments."""
-
-    @abstractmethod
     def call_with(self, plan: TeamPlan) -> Coroutine[Any, Any, Any]:
-        """Call Victor with a plan.
+        """Call Victor with the caller's arguments, and let its coordinator find the plan.
 
         Raises:
             Exception: At once, not when awaited, if the plan can't be translated.
         """
+        self._armed = translation.ArmedPlan(self.coordinator, self.ids, plan)
+        return self._planned(self._armed)
+
+    async def _planned(self, armed: translation.ArmedPlan) -> Any:
+        token = translation.armed.set(armed)
+        try:
+            return await self.call()
+        finally:
+            leave(translation.armed, token)
+
+    @property
+    def ran_as_planned(self) -> bool:
+        """Whether Victor's coordinator asked for the plan that it was called with."""
+        return self._armed is None or self._armed.is_applied
 
     @abstractmethod
     def read(self, result: Any) -> Reading:
@@ -110,13 +118,9 @@ class TeamCall(ABC):
         is_saved = getattr(self.coordinator, "_checkpointer", None) is not None
         return is_saved and bool(context.get("thread_id") or context.get("__thread_id__"))
 
-    async def as_configured(self) -> Any:
-        """Run the team as if the plugin were not there."""
-        if self.place.lifted:
-            return await asyncio.wait_for(self.call(), self.place.step_timeout)
-        return await self.call()
-
     def _spec(self, name: Any, members: Sequence[Any], declared: Any, config: Any, supervisor: Any) -> TeamSpec:
+        if isinstance(members, Iterator):
+            raise PlanError("members that can be read only once are left to Victor", hint="Give them as a list.")
         hinted = hinted_formation(self.context)
         formation = str(getattr(declared, "value", declared))
         self.ids = stable_ids(members)
@@ -145,12 +149,10 @@ class ConfigCall(TeamCall):
 
     entry = "config"
 
-    def __init__(self, wrapped: Any, coordinator: Any, args: Any, kwargs: Any, place: Place) -> None:
-        super().__init__(wrapped, coordinator, place)
+    def __init__(self, call: VictorsCall, coordinator: Any, place: Place, config: Any, *, members: Any = None) -> None:
+        super().__init__(call, coordinator, place)
         self.entry = "step" if place.step_timeout is not None or place.team_id is not None else "config"
-        self.config, self.participants = _config_arguments(*args, **kwargs)
-        if place.lifted:
-            self.config = dataclasses.replace(self.config, timeout_seconds=int(place.step_timeout or 0))
+        self.config, self.participants = config, members
 
     @property
     def context(self) -> Mapping[str, Any]:
@@ -161,18 +163,6 @@ class ConfigCall(TeamCall):
         """Return the team as configured."""
         members = self.participants if self.participants is not None else self.config.members
         return self._spec(self.config.name, members, self.config.formation, self.config, None)
-
-    def call(self) -> Coroutine[Any, Any, Any]:
-        """Call Victor with the caller's arguments."""
-        return _call(self.wrapped, self.config, self.participants)
-
-    def call_with(self, plan: TeamPlan) -> Coroutine[Any, Any, Any]:
-        """Call Victor with changed copies of the config and the participants; for sub-teams, of the coordinator."""
-        config, participants = translation.configure(self.config, self.participants, self.ids, plan)
-        if plan.sub_teams is None:
-            return _call(self.wrapped, config, participants)
-        changed = translation.with_sub_teams(self.coordinator, self.ids, plan.sub_teams)
-        return _call(partial(self.wrapped.__func__, changed), config, participants)  # type: ignore[attr-defined]
 
     def read(self, result: Any) -> Reading:
         """Read a `TeamResult`."""
@@ -207,9 +197,10 @@ class TaskCall(TeamCall):
 
     entry = "task"
 
-    def __init__(self, wrapped: Any, coordinator: Any, args: Any, kwargs: Any, place: Place) -> None:
-        super().__init__(wrapped, coordinator, place)
-        self.task, self._context = _task_arguments(*args, **kwargs)
+    def __init__(self, call: VictorsCall, coordinator: Any, place: Place, task: Any, context: Any) -> None:
+        del task  # what the team has to do is not read
+        super().__init__(call, coordinator, place)
+        self._context = context
 
     @property
     def context(self) -> Mapping[str, Any]:
@@ -222,25 +213,6 @@ class TaskCall(TeamCall):
         name = self.context.get("team_id") or self.context.get("team_name")
         coordinator = self.coordinator
         return self._spec(name, coordinator.members, coordinator.formation, None, coordinator.supervisor)
-
-    def call(self) -> Coroutine[Any, Any, Any]:
-        """Call Victor with the caller's arguments."""
-        return self.wrapped(self.task, self._context)
-
-    def call_with(self, plan: TeamPlan) -> Coroutine[Any, Any, Any]:
-        """Call Victor on a changed copy of the coordinator."""
-        changed = translation.planned_coordinator(self.coordinator, self.ids, plan)
-        context = translation.planned_context(self.context, plan)
-        return self._call_copy(changed, self._context if context is None else context)
-
-    async def _call_copy(self, changed: Any, context: Any) -> Any:
-        """Run a changed copy of the coordinator, and hand back the state that a run leaves on it."""
-        try:
-            return await self.wrapped.__func__(changed, self.task, context)  # type: ignore[attr-defined]
-        finally:
-            with failsafe.guard("return of a coordinator's state"):
-                self.coordinator._shared_context = changed._shared_context
-                self.coordinator._message_history = changed._message_history
 
     def read(self, result: Any) -> Reading:
         """Read a result dict."""
@@ -267,18 +239,6 @@ class TaskCall(TeamCall):
             "communication_log": [],
             "shared_context": dict(self.context),
         }
-
-
-def _config_arguments(config: Any, *, members: Any = None) -> tuple[Any, Any]:
-    return config, members
-
-
-def _call(method: Callable[..., Coroutine[Any, Any, Any]], config: Any, participants: Any) -> Coroutine[Any, Any, Any]:
-    return method(config) if participants is None else method(config, members=participants)
-
-
-def _task_arguments(task: Any, context: Any) -> tuple[Any, Any]:
-    return task, context
 
 
 def _name_of(formation: Any) -> str | None:
@@ -346,7 +306,7 @@ def hinted_formation(context: Mapping[str, Any]) -> str | None:
     """Return the formation that a run's context asks for, which beats the declared one; None without a valid one."""
     hint = next((context[key] for key in translation.HINTS if context.get(key)), None)
     named = str(hint).strip().lower() if hint is not None else ""
-    return named if named in FORMATIONS else None
+    return named if named and named in translation.formations() else None
 
 
 def taking_part(

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Coroutine, Mapping
+from collections import Counter
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from .. import failsafe
@@ -21,14 +22,25 @@ GRACE_SECONDS: Final = 2.0
 class ToolBudget:
     """Tool calls that a team and its members may still make. Safe between threads.
 
+    Of a total, each member keeps a share until it ends, so that none finds it used up by those before it: its own
+    budget, or an equal part. Where the shares come to more than the total, they shrink alike. What is in no share, and
+    what a member leaves of its own when it ends, is for everyone.
+
     Args:
         total: Calls of the whole team, or None without a limit.
         members: Calls by member id; a member that is missing has no limit of its own.
+        team: Ids of the members that take part.
+        keeps: Whether members keep their shares to the end of the run, since they may work again.
     """
 
-    def __init__(self, total: int | None, members: Mapping[str, int]) -> None:
+    def __init__(
+        self, total: int | None, members: Mapping[str, int], team: Iterable[str] = (), *, keeps: bool = False
+    ) -> None:
         self._total = total
         self._members = dict(members)
+        self._used: Counter[str] = Counter()
+        self._shares = {} if total is None else _shares(total, members, list(team))
+        self._keeps = keeps
         self._lock = threading.Lock()
         self._dropped = False
 
@@ -42,31 +54,48 @@ class ToolBudget:
         What the batch does not use has to be given back by `settle`.
         """
         with self._lock:
-            left = [n for n in (self._total, self._members.get(member_id)) if n is not None]
-            if not left or self._dropped:
+            own = self._members.get(member_id)
+            limits = [limit for limit in (own, self._open_to(member_id)) if limit is not None]
+            if not limits or self._dropped:
                 return None
-            granted = max(0, min(wanted, *left))
-            self._spend(member_id, granted)
+            granted = max(0, min(wanted, *(limit - self._used[member_id] for limit in limits)))
+            self._used[member_id] += granted
             return granted
 
     def settle(self, member_id: str, granted: int, used: int) -> None:
         """Give back what a batch did not use of the calls that `reserve` granted."""
         with self._lock:
-            self._spend(member_id, used - granted)
+            self._used[member_id] += used - granted
 
-    def _spend(self, member_id: str, calls: int) -> None:
-        if self._total is not None:
-            self._total -= calls
-        if member_id in self._members:
-            self._members[member_id] -= calls
+    def ended(self, member_id: str) -> None:
+        """Leave what is left of a member's share to the others."""
+        if not self._keeps:
+            with self._lock:
+                self._shares.pop(member_id, None)
+
+    def _open_to(self, member_id: str) -> int | None:
+        """Return how many calls a member may make in all: the total without what the others used or keep."""
+        if self._total is None:
+            return None
+        others = (self._used.keys() | self._shares.keys()) - {member_id}
+        return self._total - sum(max(self._used[other], self._shares.get(other, 0)) for other in others)
+
+
+def _shares(total: int, members: Mapping[str, int], team: Sequence[str]) -> dict[str, int]:
+    wanted = {name: members.get(name, total // len(team)) for name in team}
+    asked = max(sum(wanted.values()), total, 1)
+    return {name: total * calls // asked for name, calls in wanted.items()}
 
 
 class DeadlineExceededError(Exception):
     """The team's deadline passed before it finished."""
 
 
-async def with_deadline(work: Coroutine[Any, Any, Any], seconds: float) -> Any:
+async def with_deadline(work: Coroutine[Any, Any, Any], seconds: float, started: Callable[[], None]) -> Any:
     """Return what the work returns within so many seconds.
+
+    Args:
+        started: Called when the deadline is running.
 
     Raises:
         DeadlineExceededError: If it takes longer. The work was cancelled, and given `GRACE_SECONDS` to stop.
@@ -75,6 +104,7 @@ async def with_deadline(work: Coroutine[Any, Any, Any], seconds: float) -> Any:
     task: asyncio.Future[Any] | None = None
     with failsafe.guard("start of a deadline, which is dropped for this run"):
         task = asyncio.ensure_future(work)
+        started()
     if task is None:
         return await work
     try:

@@ -16,6 +16,8 @@ import os
 import time
 import uuid
 from collections.abc import Callable, Coroutine
+from functools import partial
+from math import inf
 from random import Random
 from typing import TYPE_CHECKING, Any, Final
 
@@ -30,8 +32,8 @@ from .._tuning.runtime import Runtime, current, ready
 from ..errors import AutotuneError, PlanError
 from ..hookspecs import PlannedRun, RunStart
 from . import seams, translation
-from .call_context import inside_run, is_left_alone
-from .calls import Reading, TeamCall
+from .call_context import here, inside_run, is_left_alone
+from .calls import ConfigCall, Reading, TaskCall, TeamCall
 from .enforcement import DeadlineExceededError, ToolBudget, with_deadline
 from .member_execution import error_class_of, member_outcome
 from .meters import RunMeter, current_run
@@ -41,6 +43,9 @@ if TYPE_CHECKING:
     from .._settings import Settings
 
 _STEP_TIMEOUT_TOLERANCE: Final = 0.98
+
+_WORK_ONCE: Final = ("sequential", "parallel", "pipeline")
+"""Formations in which a member that ended does not work again."""
 
 _ids: Final = Random()  # seeded by the system, which would else be asked at every run
 if hasattr(os, "register_at_fork"):
@@ -52,20 +57,39 @@ def new_run_id() -> str:
     return uuid.UUID(int=_ids.getrandbits(128), version=4).hex
 
 
+async def execute_team_config(wrapped: Callable[..., Any], coordinator: Any, args: Any, kwargs: Any) -> Any:
+    """Run a team from its configuration under the plugin; a wrapper in wrapt's form."""
+    call = partial(wrapped, *args, **kwargs)
+    return await intercept(lambda: ConfigCall(call, coordinator, here(), *args, **kwargs), call)
+
+
+async def execute_task(wrapped: Callable[..., Any], coordinator: Any, args: Any, kwargs: Any) -> Any:
+    """Run a coordinator's own team under the plugin; a wrapper in wrapt's form."""
+    call = partial(wrapped, *args, **kwargs)
+    return await intercept(lambda: TaskCall(call, coordinator, here(), *args, **kwargs), call)
+
+
 async def intercept(make_call: Callable[[], TeamCall], original: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
     """Run a team under the plan that the hooks choose, or as configured where the plugin is off or fails.
 
     Args:
         original: Makes Victor's call as it came.
     """
-    call: TeamCall | None = None
+    unread: Exception | None = None
     run: ActiveRun | None = None
-    with failsafe.guard("start of a run"):
+    try:
         call = make_call()
-        run = await ActiveRun.start(call)
-    if run is not None:
-        return await run.go()
-    return await (call.as_configured() if call is not None else original())
+        spec = call.spec()
+    except Exception as error:
+        unread = error
+    if unread is not None:
+        # Where Victor can't use the arguments either, they are the caller's mistake, and its error passes untold.
+        result = await original()
+        failsafe.report("reading of a team", unread)
+        return result
+    with failsafe.guard("start of a run"):
+        run = await ActiveRun.start(call, spec)
+    return await (original() if run is None else run.go())
 
 
 class ActiveRun:
@@ -90,20 +114,22 @@ class ActiveRun:
         self._work = work
         plan = planned.plan
         limited = plan.tool_budget is not None or plan.member_budgets
-        budget = ToolBudget(plan.tool_budget, dict(plan.member_budgets or ())) if limited else None
         wanted = plan if call.overrides.is_empty else call.overrides.merged(plan)
+        team = planned_members(event.spec, wanted)
         self._used = plan_as_used(event.spec, wanted)
-        self._meter = RunMeter(event.run_id, planned_members(event.spec, wanted), call.ids, budget)
+        budgets, once = dict(plan.member_budgets or ()), self._used.formation in _WORK_ONCE
+        budget = ToolBudget(plan.tool_budget, budgets, [one.id for one in team], keeps=not once) if limited else None
+        self._meter = RunMeter(event.run_id, team, call.ids, budget)
 
     @classmethod
-    async def start(cls, call: TeamCall) -> ActiveRun | None:
+    async def start(cls, call: TeamCall, spec: TeamSpec) -> ActiveRun | None:
         """Ask the hooks for the plan and prepare Victor's part; return None when the plugin is off for this team."""
         owner = await current()
         if owner is None:
             raise AutotuneError("the settings were not read in time", hint="The first run of a process goes on without")
         if is_left_alone(call.context):
             return None
-        spec, metadata = call.spec(), call.place.metadata
+        metadata = call.place.metadata
         settings = call.place.settings or owner.settings(spec, metadata)
         if settings.mode == "off":
             return None
@@ -131,7 +157,7 @@ class ActiveRun:
         if not planned.plan.is_empty:
             with failsafe.guard("translation of a plan"):
                 translation.check_plan(spec, planned.plan)
-                _check_enforceable(spec, planned.plan, settings)
+                _check_enforceable(call, spec, planned.plan, settings)
                 work = call.call_with(planned.plan)
             if work is None:
                 planned = PlannedRun(mode=planned.mode)
@@ -155,7 +181,6 @@ class ActiveRun:
             What Victor returned; after a deadline of the plan, a failed result with what finished members delivered.
 
         Raises:
-            TimeoutError: If the step's own timeout passed, as Victor would have it.
             BaseException: Whatever Victor's part raises, cancellation included.
         """
         plan, event = self._planned.plan, self._event
@@ -178,13 +203,12 @@ class ActiveRun:
                     result = await self._limited()
                 except DeadlineExceededError as error:
                     await self._finish(span, error=TimeoutError(), timed_out=True)
-                    if plan.timeout_seconds is None:
-                        raise TimeoutError(str(error)) from None
                     return self._call.partial_result(self._meter, str(self._used.formation), f"TimeoutError: {error}")
                 except asyncio.CancelledError as error:
-                    limit = self._call.place.step_timeout
+                    limit = None if plan.timeout_seconds is not None else self._call.place.step_timeout
                     by_step = limit is not None and self._elapsed() >= limit * _STEP_TIMEOUT_TOLERANCE
-                    await self._finish(span, error=TimeoutError() if by_step else error, timed_out=by_step, waits=False)
+                    found = TimeoutError() if by_step else error
+                    await self._finish(span, error=found, timed_out=by_step, waits=by_step)
                     raise
                 except BaseException as error:
                     await self._finish(span, error=error, waits=isinstance(error, Exception))
@@ -196,9 +220,7 @@ class ActiveRun:
 
     async def _limited(self) -> Any:
         seconds = self._planned.plan.timeout_seconds
-        if seconds is None and self._call.place.lifted:
-            seconds = self._call.place.step_timeout
-        return await (self._work if seconds is None else with_deadline(self._work, seconds))
+        return await (self._work if seconds is None else with_deadline(self._work, seconds, self._call.place.lift))
 
     def _elapsed(self) -> float:
         return time.monotonic() - self._meter.started
@@ -230,6 +252,10 @@ class ActiveRun:
     def _record(self, reading: Reading | None, error: BaseException | None, timed_out: bool) -> TeamRun:
         event, planned = self._event, self._planned
         used = self._used
+        if reading is not None and not self._call.ran_as_planned:
+            # A coordinator with a way of its own never asked for the plan; limits were enforced all the same.
+            asked = evolve(planned.plan, formation=None, members=None, sub_teams=None)
+            used = plan_as_used(event.spec, self._call.overrides.merged(asked))
         # A person's plan wins over what the context asks for.
         owners = {knob: who for knob, who in event.owners.items() if getattr(planned.plan, knob) is None}
         owners.update(planned.owners)
@@ -275,10 +301,14 @@ class ActiveRun:
         )
 
 
-def _check_enforceable(spec: TeamSpec, plan: TeamPlan, settings: Settings) -> None:
+def _check_enforceable(call: TeamCall, spec: TeamSpec, plan: TeamPlan, settings: Settings) -> None:
     """Make sure that this Victor can enforce a plan, and that it crosses no hard limit, whichever hook made it."""
-    if (plan.tool_budget is not None or plan.member_budgets) and not seams.can_enforce_budgets():
-        raise PlanError("this Victor can't enforce tool budgets", hint="victor autotune doctor")
+    missing = seams.unenforceable(plan)
+    if missing is not None:
+        raise PlanError(f"this Victor can't enforce {missing}", hint="victor autotune doctor")
+    place = call.place
+    if plan.timeout_seconds is not None and place.limit is None and plan.timeout_seconds > (place.step_timeout or inf):
+        raise PlanError("this Victor's step keeps its own, shorter timeout", hint="victor autotune doctor")
     for _, limit, text in settings.limits.crossed_by(plan):
         raise PlanError(text, where=f"{spec.workflow}/{spec.team_id}", hint=f"Change the plan, or limits.{limit}.")
 

@@ -1,8 +1,8 @@
 """Sub-teams: groups of members that run side by side, the members of one group one after another.
 
-Victor has no such formation, and every piece of one: a coordinator looks its formation up among strategies, and runs
-members, events and results the same way under each. So a copy of the coordinator gets this strategy in the place of
-`parallel`, and each group is run by Victor's own sequential formation. It stays one run of one coordinator.
+Victor has no such formation, and every piece of one: a run in parallel has members, events and results as under any
+formation. So where a coordinator runs its members in parallel, each group is run by Victor's own sequential formation.
+It stays one run of one coordinator.
 """
 
 from __future__ import annotations
@@ -10,11 +10,10 @@ from __future__ import annotations
 import asyncio
 import copy
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any
 
 from victor.coordination.formations import SequentialFormation
-from victor.coordination.formations.base import BaseFormationStrategy
 from victor.teams.types import MemberResult
 
 from .. import failsafe
@@ -22,7 +21,7 @@ from .. import failsafe
 _log = logging.getLogger("victor_autotune_plugin._host")
 
 
-class SideBySide(BaseFormationStrategy):  # type: ignore[misc]  # Victor ships no types
+class SideBySide:
     """Victor's sequential formation for several groups at once.
 
     As in Victor's sequential formation, a member that fails does not stop those after it; and a group in which
@@ -30,24 +29,21 @@ class SideBySide(BaseFormationStrategy):  # type: ignore[misc]  # Victor ships n
 
     Args:
         groups: Victor's ids of the members of each group, in the order in which they run; all members, each once.
-        instead: Victor's own strategy, which runs the team where the groups can't be made.
     """
 
-    def __init__(self, groups: Iterable[Iterable[str]], instead: Any) -> None:
+    def __init__(self, groups: Iterable[Iterable[str]]) -> None:
         self._groups = [tuple(group) for group in groups]
-        self._instead = instead
 
-    def validate_context(self, context: Any) -> bool:
-        """Return whether there is a context; nothing has to be in it."""
-        return context is not None
-
-    async def execute(self, agents: list[Any], context: Any, task: Any) -> list[Any]:
+    async def execute(
+        self, agents: list[Any], context: Any, task: Any, *, instead: Callable[[], Awaitable[list[Any]]]
+    ) -> list[Any]:
         """Run all groups.
 
         Args:
             context: Victor's `TeamContext`. Each group works on a copy of its shared state; afterwards what they wrote
                 is in it, that of the later group where two wrote the same, as after a parallel formation.
             task: The message that each member gets.
+            instead: Runs the team where the groups can't be made.
 
         Returns:
             Victor's `MemberResult`s in the order of the participants.
@@ -58,8 +54,7 @@ class SideBySide(BaseFormationStrategy):  # type: ignore[misc]  # Victor ships n
             places = {name: place for place, name in enumerate(by_id)}
             groups = [([by_id[name] for name in group], _context_of_a_group(context, places)) for group in self._groups]
         if groups is None:
-            as_one: list[Any] = await self._instead.execute(agents, context, task)
-            return as_one
+            return await instead()
         finished = await asyncio.gather(*(_run_group(group, own, task) for group, own in groups))
         for _, own in groups:
             with failsafe.guard("state of a sub-team"):

@@ -1,29 +1,24 @@
 """From a `TeamPlan` to Victor's arguments, and from what was measured to Victor's results.
 
-A plan is applied to copies of Victor's objects, so the caller's configuration and coordinator stay what they were.
+A plan waits in a `ContextVar` until Victor's coordinator begins the run, and changes the arguments of that one call. So
+configuration, members, step and coordinator are the caller's own objects, and nothing of them is copied or changed.
 """
 
 from __future__ import annotations
 
-import copy
-import dataclasses
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextvars import ContextVar
+from functools import partial
 from typing import Any, Final
 
 from .. import failsafe
-from .._model.plan import TeamPlan, TeamSpec, feasible_formations, planned_formation
+from .._model.plan import TeamPlan, TeamSpec, can_form, feasible_formations, planned_formation
 from ..errors import PlanError
 from .meters import MemberMeter, RunMeter
 
 HINTS: Final = ("formation_hint", "topology_formation_hint")
 """Keys of a run's context that overrule the declared formation; the first that is set wins."""
-
-COORDINATOR_STATE: Final = ("_formation", "_members", "_manager", "_shared_context", "_message_history")
-"""What a changed copy of a coordinator sets or hands back; public methods would change the caller's own."""
-
-COORDINATOR_STRATEGIES: Final = "_formations"
-"""Where a coordinator keeps its formations' strategies; a copy that runs sub-teams gets one more."""
 
 
 def check_plan(spec: TeamSpec, plan: TeamPlan) -> None:
@@ -42,7 +37,7 @@ def check_plan(spec: TeamSpec, plan: TeamPlan) -> None:
             raise PlanError(f"members: team {spec.team_id!r} needs at least one member, each once")
         team = tuple(known[name] for name in plan.members)
     formation = planned_formation(spec, plan)
-    if (plan.formation or plan.members is not None) and formation not in feasible_formations(team):
+    if (plan.formation or plan.members is not None) and not can_form(formation, team):
         raise PlanError(
             f"formation: {len(team)} member(s) of team {spec.team_id!r} can't form {formation!r}",
             hint=_one_of(feasible_formations(team)),
@@ -79,96 +74,122 @@ def _check_sub_teams(spec: TeamSpec, plan: TeamPlan, taking_part: Sequence[str])
         raise PlanError(f"sub_teams: {', '.join(missing)} of {team} in none of them", hint="add them to one")
 
 
-def configure(
-    config: Any, participants: Sequence[Any] | None, ids: Mapping[str, str], plan: TeamPlan
-) -> tuple[Any, Any]:
-    """Apply a plan to the arguments of `execute_team_config`.
+class ArmedPlan:
+    """A plan on its way to the coordinator that it is for, which asks for it when it begins the run.
 
     Args:
-        config: Victor's `TeamConfig`; it is not touched.
-        participants: Pre-built members given beside it, or None.
+        coordinator: Victor's `UnifiedTeamCoordinator`.
+        ids: Stable ids of the members by Victor's.
         plan: A plan that `check_plan` accepted.
 
-    Returns:
-        The config and participants to run instead.
-    """
-    changes: dict[str, Any] = {}
-    formation = _formation_to_set(plan)
-    if formation is not None:
-        changes["formation"] = type(config.formation)(formation)
-    budgets = dict(plan.member_budgets or ())
-    if plan.members is not None or budgets:
-        by_id = _by_stable_id(config.members, ids)
-        changes["members"] = [
-            dataclasses.replace(by_id[name], tool_budget=budgets[name]) if name in budgets else by_id[name]
-            for name in (by_id if plan.members is None else plan.members)
-        ]
-    if plan.members is not None and participants is not None:
-        given = _by_stable_id(participants, ids)
-        participants = [given[name] for name in plan.members]
-    if plan.tool_budget is not None:
-        changes["total_tool_budget"] = plan.tool_budget
-    if plan.timeout_seconds is not None:
-        changes["timeout_seconds"] = math.ceil(plan.timeout_seconds)
-    context = planned_context(config.shared_context or {}, plan)
-    if context is not None:
-        changes["shared_context"] = context
-    return (dataclasses.replace(config, **changes) if changes else config), participants
-
-
-def planned_context(context: Mapping[str, Any], plan: TeamPlan) -> dict[str, Any] | None:
-    """Return a copy of a run's context with the hints that would overrule the plan replaced, or None without any."""
-    changed = dict(context)
-    formation = _formation_to_set(plan)
-    if formation is not None and any(context.get(key) for key in HINTS):
-        changed["formation_hint"] = formation
-    if plan.members is not None:
-        changed.pop("max_workers", None)
-        shared = changed.get("shared_state")
-        if isinstance(shared, Mapping) and "max_workers" in shared:
-            changed["shared_state"] = {key: value for key, value in shared.items() if key != "max_workers"}
-    return changed if changed != context else None
-
-
-def planned_coordinator(coordinator: Any, ids: Mapping[str, str], plan: TeamPlan) -> Any:
-    """Return a shallow copy of a `UnifiedTeamCoordinator` whose members, formation and sub-teams are the plan's.
-
     Raises:
-        PlanError: If this Victor's coordinator lacks what the copy has to set.
+        PlanError: If this Victor can't run the plan.
     """
-    missing = [name for name in COORDINATOR_STATE if not hasattr(coordinator, name)]
-    if missing:
-        raise PlanError(f"this Victor's coordinator has no {', '.join(missing)}", hint="victor autotune doctor")
-    changed = copy.copy(coordinator)
-    formation = _formation_to_set(plan)
-    if formation is not None:
-        changed._formation = type(coordinator.formation)(formation)
-    if plan.members is not None:
-        by_id = _by_stable_id(coordinator.members, ids)
-        changed._members = [by_id[name] for name in plan.members]
-        if coordinator.supervisor not in changed._members:
-            changed._manager = None
-    return changed if plan.sub_teams is None else with_sub_teams(changed, ids, plan.sub_teams)
+
+    def __init__(self, coordinator: Any, ids: Mapping[str, str], plan: TeamPlan) -> None:
+        self._coordinator = coordinator
+        self._ids = ids
+        self._plan = plan
+        self._groups = None if plan.sub_teams is None else self._sub_teams(plan.sub_teams)
+        named = "parallel" if plan.sub_teams is not None else plan.formation
+        self._formation = None if named is None else _formation(named)
+        self._begun = False
+
+    @property
+    def is_applied(self) -> bool:
+        """Whether the coordinator has begun the run under the plan, and runs its sub-teams."""
+        return self._begun and self._groups is None
+
+    def begin(self, coordinator: Any, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return what `_execute_with` gets instead of these arguments of a run as configured.
+
+        A plan is for one run of one coordinator; whatever runs inside that run gets what it brings.
+        """
+        if self._begun or coordinator is not self._coordinator:
+            return arguments
+        changed = dict(arguments)
+        if self._formation is not None:
+            changed["formation"] = self._formation
+        if self._plan.members is not None:
+            by_id = {self._ids.get(str(one.id), str(one.id)): one for one in arguments["members"]}
+            changed["members"] = [by_id[name] for name in self._plan.members]
+            if not any(one is arguments.get("supervisor") for one in changed["members"]):
+                changed["supervisor"] = None
+        changed["context"] = self._context(arguments["context"])
+        self._begun = True
+        return changed
+
+    def _context(self, context: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return the context without hints that would overrule the plan. Victor works on a copy of it in any case."""
+        changed = dict(context)
+        if self._formation is not None and any(context.get(key) for key in HINTS):
+            changed["formation_hint"] = self._formation.value
+        if self._plan.members is not None:
+            changed.pop("max_workers", None)
+            shared = changed.get("shared_state")
+            if isinstance(shared, Mapping) and "max_workers" in shared:
+                changed["shared_state"] = {key: value for key, value in shared.items() if key != "max_workers"}
+        return changed
+
+    def _sub_teams(self, groups: Iterable[Iterable[str]]) -> Any:
+        from .subteams import SideBySide
+
+        victor_ids = {stable: own for own, stable in self._ids.items()}
+        return SideBySide([victor_ids[name] for name in group] for group in groups)
+
+    def take_sub_teams(self) -> Any:
+        """Return the sub-teams, once: formations inside the run are not the run's own."""
+        groups, self._groups = (self._groups, None) if self._begun else (None, self._groups)
+        return groups
 
 
-def with_sub_teams(coordinator: Any, ids: Mapping[str, str], groups: Iterable[Iterable[str]]) -> Any:
-    """Return a shallow copy of a `UnifiedTeamCoordinator` whose parallel formation runs sub-teams.
+def formations() -> tuple[str, ...]:
+    """Return the formations that the installed Victor has."""
+    from victor.teams.types import TeamFormation
 
-    Raises:
-        PlanError: If this Victor's coordinator lacks what the copy has to set.
+    return tuple(str(one.value) for one in TeamFormation)
+
+
+def _formation(name: str) -> Any:
+    """Return Victor's own value of a formation."""
+    from victor.teams.types import TeamFormation
+
+    try:
+        return TeamFormation(name)
+    except ValueError:
+        raise PlanError(f"formation: this Victor has no {name!r}", hint=_one_of(formations())) from None
+
+
+armed: ContextVar[ArmedPlan | None] = ContextVar("victor_autotune_plan", default=None)
+"""The plan of the innermost run, for Victor's coordinator."""
+
+
+async def execute_with(wrapped: Callable[..., Any], coordinator: Any, args: Any, kwargs: Any) -> Any:
+    """Begin a run of a coordinator under its plan; a wrapper in wrapt's form.
+
+    Victor's own `_execute_with` takes formation and members for one run, and leaves the coordinator as it is.
     """
-    from .subteams import SideBySide
+    call = partial(wrapped, *args, **kwargs)
+    with failsafe.guard("application of a plan, which is dropped for this run"):
+        plan = armed.get()
+        if plan is not None:
+            call = partial(wrapped, **plan.begin(coordinator, _execute_arguments(*args, **kwargs)))
+    return await call()
 
-    strategies = getattr(coordinator, COORDINATOR_STRATEGIES, None)
-    if not isinstance(strategies, Mapping):
-        hint = "victor autotune doctor"
-        raise PlanError(f"this Victor's coordinator has no {COORDINATOR_STRATEGIES} to run sub-teams with", hint=hint)
-    victor_ids = {stable: own for own, stable in ids.items()}
-    parallel = type(coordinator.formation)("parallel")
-    strategy = SideBySide(([victor_ids[name] for name in group] for group in groups), strategies[parallel])
-    changed = copy.copy(coordinator)
-    setattr(changed, COORDINATOR_STRATEGIES, {**strategies, parallel: strategy})
-    return changed
+
+def _execute_arguments(task: Any, context: Any, **more: Any) -> dict[str, Any]:
+    return {"task": task, "context": context, **more}
+
+
+async def parallel_formation(wrapped: Callable[..., Any], _formation: Any, args: Any, kwargs: Any) -> Any:
+    """Run the sub-teams of a plan where Victor runs members side by side; a wrapper in wrapt's form."""
+    call = partial(wrapped, *args, **kwargs)
+    with failsafe.guard("application of sub-teams, which are dropped for this run"):
+        plan = armed.get()
+        groups = None if plan is None else plan.take_sub_teams()
+        if groups is not None:
+            call = partial(groups.execute, *args, **kwargs, instead=call)
+    return await call()
 
 
 def failed_results(meter: RunMeter, ids: Mapping[str, str], error: str) -> dict[str, Any]:
@@ -211,14 +232,6 @@ def failed_results(meter: RunMeter, ids: Mapping[str, str], error: str) -> dict[
 
     results = [result_of(member) for member in meter.members.values()]
     return {result.member_id: result for result in results}
-
-
-def _formation_to_set(plan: TeamPlan) -> str | None:
-    return "parallel" if plan.sub_teams is not None else plan.formation
-
-
-def _by_stable_id(members: Sequence[Any], ids: Mapping[str, str]) -> dict[str, Any]:
-    return {ids.get(str(member.id), str(member.id)): member for member in members}
 
 
 def _one_of(names: Any) -> str:

@@ -9,10 +9,11 @@ from typing import Any, Final
 
 from attrs import frozen
 
+from .._model.formations import is_misspelt
 from .._model.plan import FORMATIONS, SUB_TEAMS
 from .._model.run import MemberOutcome
 from .._model.text import clean
-from .._values.fields import Choice, Flag, Kind, Number
+from .._values.fields import Choice, Flag, Kind, Number, OpenChoice
 from .._values.nodes import Node, Scalar, WrongValueError, bounded, from_plain, show
 
 LONGEST_NAME: Final = 10_000
@@ -74,7 +75,7 @@ class Moment(Kind):
 
 SECONDS: Final = Number(0, 1e9)
 CALLS: Final = Number(0, 10**12, whole=True)
-_FORMATION: Final = Choice("formation", (*FORMATIONS, SUB_TEAMS))
+_FORMATION: Final = OpenChoice("formation", (*FORMATIONS, SUB_TEAMS), is_misspelt)
 _NAME: Final = Name()
 
 

@@ -11,13 +11,8 @@ from typing import Annotated, Any, Final
 
 from attrs import field, frozen
 
-from .quantities import Count, Name, NotEmpty, OneOf, Seconds
-
-FORMATIONS: Final = ("sequential", "parallel", "pipeline", "hierarchical", "consensus", "reflection")
-"""Victor's formations, by the value of its `TeamFormation` enum."""
-
-Formation = Annotated[str, OneOf(FORMATIONS)]
-"""One of `FORMATIONS`."""
+from .formations import FORMATIONS as FORMATIONS
+from .quantities import Count, Name, NotEmpty, Seconds
 
 SUB_TEAMS: Final = "sub_teams"
 """Stands as the formation of a run whose members worked in sub-teams."""
@@ -116,7 +111,7 @@ class TeamSpec:
     Attributes:
         workflow: Workflow name, or `ADHOC_WORKFLOW`.
         team_id: Team step id, or what `adhoc_team_id` makes of the team's name outside a workflow.
-        formation: One of `FORMATIONS`: the one Victor would really use.
+        formation: The one Victor would really use, one of `FORMATIONS` or another.
         members: Members that would take part, in order.
         tool_budget: Declared total of tool calls, or None.
         timeout_seconds: Time limit that Victor really enforces, in seconds, or None without one.
@@ -125,7 +120,7 @@ class TeamSpec:
 
     workflow: str
     team_id: str
-    formation: Formation
+    formation: Name
     members: tuple[MemberSpec, ...] = field(converter=_specs)
     tool_budget: Count | None = None
     timeout_seconds: Seconds | None = None
@@ -163,7 +158,7 @@ class TeamPlan:
     """What to change about a team's runs. A knob that is None stays as the workflow declares it.
 
     Attributes:
-        formation: One of `FORMATIONS`.
+        formation: One of `FORMATIONS`, or another of the installed Victor's.
         members: Ids of the members that take part, in order.
         tool_budget: Tool calls of the whole team; enforced.
         member_budgets: Tool calls by member id; enforced. Accepts pairs, too.
@@ -172,7 +167,7 @@ class TeamPlan:
             Together they are the members that take part, each once. Not together with a formation.
     """
 
-    formation: Formation | None = None
+    formation: Name | None = None
     members: Annotated[tuple[Name, ...], NotEmpty()] | None = field(default=None, converter=_members)
     tool_budget: Count | None = None
     member_budgets: Mapping[str, Count] | None = field(default=None, converter=_budgets, eq=_pairs)
@@ -266,6 +261,11 @@ def feasible_formations(members: Iterable[MemberSpec]) -> tuple[str, ...]:
     return tuple(possible)
 
 
+def can_form(formation: str, members: Iterable[MemberSpec]) -> bool:
+    """Return whether these members can form it; of a formation that is not known here, Victor has to say it."""
+    return formation not in FORMATIONS or formation in feasible_formations(members)
+
+
 def planned_formation(spec: TeamSpec, plan: TeamPlan) -> str:
     """Return the formation that Victor's coordinator runs under a plan; `parallel` for sub-teams."""
     return "parallel" if plan.sub_teams is not None else plan.formation or spec.formation
@@ -308,7 +308,7 @@ class Limits:
     """Limits that no plan of the plugin ever crosses, in any mode. None means no limit.
 
     Attributes:
-        formations: Formations that may be used.
+        formations: Formations that may be used. All that are known here stand for every formation.
         min_members: Fewest members that take part.
         max_members: Most members that take part.
         protected_members: Ids of members that always take part.
@@ -355,7 +355,9 @@ class Limits:
             `tool_budget is 90, more than max_tool_budget, which is 40`.
         """
         crossed: list[tuple[str, str, str]] = []
-        if plan.formation is not None and plan.formation not in self.formations:
+        # Who limits none of those known here has not excluded one that is not.
+        allowed = self.formations if set(FORMATIONS) - set(self.formations) else (*self.formations, plan.formation)
+        if plan.formation is not None and plan.formation not in allowed:
             text = f"formation is {plan.formation}, which is not one of formations: {', '.join(self.formations)}"
             crossed.append(("formation", "formations", text))
         if plan.sub_teams is not None and "parallel" not in self.formations:

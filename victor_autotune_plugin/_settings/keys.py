@@ -9,9 +9,10 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
+from .._model.formations import is_misspelt
 from .._model.plan import FORMATIONS, Limits, TeamPlan
 from .._model.price import Price
-from .._values.fields import Choice, Flag, Groups, Kind, NameList, Number, Numbers, OrNone, Text, Url
+from .._values.fields import Choice, Flag, Groups, Kind, NameList, Number, Numbers, OpenChoice, OrNone, Text, Url
 from .team_settings import (
     METRICS,
     MODES,
@@ -27,6 +28,7 @@ from .team_settings import (
     WatchSettings,
 )
 
+_FORMATION: Final = OpenChoice("formation", FORMATIONS, is_misspelt)
 _MOST_SECONDS: Final = 30 * 86_400
 _MOST_RUNS: Final = 100_000
 _MEMBERS: Final = Number(1, 1_000, whole=True)
@@ -64,7 +66,7 @@ def leaves(strategies: Iterable[str] = STRATEGIES) -> dict[str, Kind]:
     return {
         "mode": Choice("mode", MODES),
         "strategies": NameList(Choice("strategy", tuple(strategies))),
-        "limits.formations": NameList(Choice("formation", FORMATIONS), least=1),
+        "limits.formations": NameList(_FORMATION, least=1),
         "limits.min_members": _MEMBERS,
         "limits.max_members": OrNone(_MEMBERS),
         "limits.protected_members": NameList(Text()),
@@ -91,7 +93,7 @@ def leaves(strategies: Iterable[str] = STRATEGIES) -> dict[str, Kind]:
         "tuner.weights": OrNone(Numbers(Number(0, 1_000, above=True), Choice("metric", METRICS))),
         "tuner.max_p95_seconds": OrNone(_SECONDS),
         "task_key": OrNone(Text()),
-        "plan.formation": OrNone(Choice("formation", FORMATIONS)),
+        "plan.formation": OrNone(_FORMATION),
         "plan.members": OrNone(NameList(Text(), least=1)),
         "plan.tool_budget": OrNone(_CALLS),
         "plan.member_budgets": OrNone(Numbers(_CALLS)),

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from itertools import combinations
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import combinations, islice
 from typing import Any, Final
 
 from attrs import field, frozen
@@ -63,6 +63,11 @@ def shape_of(spec: TeamSpec, plan: TeamPlan) -> Shape:
     )
 
 
+def is_modelled(formation: str) -> bool:
+    """Return whether the tuner knows how members work in a formation."""
+    return formation in FORMATIONS or formation == SUB_TEAMS
+
+
 def distance(spec: TeamSpec, one: TeamPlan, other: TeamPlan) -> int:
     """Return how many knobs differ between two plans of a team.
 
@@ -118,7 +123,8 @@ class PlanSpace:
         spec: The team as configured.
         plans: Every plan, the one as configured first; no two run alike.
         crossed_by: Names the limits that a plan crosses.
-        left_out: How many plans were left out, by reason: `limits`, or `size` (beyond `MOST_LAYOUTS`).
+        left_out: How many plans were left out, by reason: `limits`, or `size`: 1 when there are more than
+            `MOST_LAYOUTS`, which is all that are looked at.
     """
 
     spec: TeamSpec
@@ -168,7 +174,7 @@ class PlanSpace:
         if strangers:
             return f"a budget is set for {strangers[0]!r}, who does not take part"
         team = [known[member] for member in shape.members]
-        if shape.formation not in (*FORMATIONS, SUB_TEAMS):
+        if not is_modelled(shape.formation):
             return f"unknown formation {shape.formation!r}"
         if shape.formation != SUB_TEAMS and not _can_form(shape.formation, team):
             return f"these members can't form a {shape.formation} team"
@@ -196,11 +202,11 @@ def plan_space(
     crossed = crossed_by or _nothing
     space = PlanSpace(spec, (EMPTY_PLAN,), crossed)
     found: dict[Shape, TeamPlan] = {shape_of(spec, EMPTY_PLAN): EMPTY_PLAN}
-    left_out = {"limits": 0, "size": 0}
-    layouts, left_out["size"] = _layouts(spec)
+    layouts = list(islice(_layouts(spec), MOST_LAYOUTS + 1))
+    left_out = {"limits": 0, "size": len(layouts) - len(layouts[:MOST_LAYOUTS])}
     budgets = _grid(spec.tool_budget, usual_tool_calls, BUDGET_SHARES)
     timeouts = _grid(spec.timeout_seconds, usual_timeout, TIMEOUT_SHARES)
-    for layout in layouts:
+    for layout in layouts[:MOST_LAYOUTS]:
         for budget in budgets:
             for timeout in timeouts:
                 plan = TeamPlan(
@@ -231,20 +237,17 @@ def _grid(today: float | None, usual: float | None, shares: Sequence[float]) -> 
     return [None] if usual is None else [None, usual]
 
 
-def _layouts(spec: TeamSpec) -> tuple[list[TeamPlan], int]:
-    """Return formations and sub-teams with every choice of members, fewest left out first, and how many are cut."""
+def _layouts(spec: TeamSpec) -> Iterator[TeamPlan]:
+    """Yield formations and sub-teams with every choice of members, fewest left out first: 2 to the power of members."""
     ids = spec.member_ids
-    plans: list[TeamPlan] = []
     for left_out in range(len(ids)):
         for gone in combinations(ids, left_out):
             team = [member for member in spec.members if member.id not in gone]
             chosen = tuple(member.id for member in team) if gone else None
-            plans += [
-                TeamPlan(formation=None if formation == spec.formation else formation, members=chosen)
-                for formation in feasible_formations(team)
-            ]
-            plans += [TeamPlan(members=chosen, sub_teams=groups) for groups in _groupings([m.id for m in team])]
-    return plans[:MOST_LAYOUTS], max(len(plans) - MOST_LAYOUTS, 0)
+            for formation in feasible_formations(team):
+                yield TeamPlan(formation=None if formation == spec.formation else formation, members=chosen)
+            for groups in _groupings([member.id for member in team]):
+                yield TeamPlan(members=chosen, sub_teams=groups)
 
 
 def _groupings(ids: Sequence[str]) -> list[tuple[tuple[str, ...], ...]]:

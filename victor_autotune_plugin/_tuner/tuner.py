@@ -15,7 +15,7 @@ from .model import TeamModel
 from .prior import TeamBelief, TeamPrior, shipped_prior
 from .proposal import Proposal, Rival, TestOutlook
 from .search import RISKS, Search
-from .space import PlanSpace, shape_of
+from .space import PlanSpace, is_modelled, shape_of
 from .weighing import Z90, Objective, noise_variance
 
 DRIFT_SHARE: Final = 0.25
@@ -79,9 +79,13 @@ class Tuner:
     def observe(self, run: TeamRun) -> None:
         """Take one finished run into account, in constant time. Leave out cancelled runs: they tell nothing.
 
+        A run in a formation that is not known here, as a person may have planned it, is left out here.
+
         Raises:
             ValueError: For a run with an impossible figure, naming it.
         """
+        if not is_modelled(shape_of(self.space.spec, run.plan_asked).formation):
+            return
         plan = self._own(run.plan_asked)
         self._model.observe(run, plan)
         test = self._open.get(plan)

@@ -17,7 +17,7 @@ from .changes import Changes
 from .hookmanager import HookManager
 from .record import Record
 from .suggestions import TASK_RUNS, began_with, comparable, may_be_retried, new_experiment, reason_to_wait, suggestions
-from .tuner_cache import TeamRecord, TunerCache
+from .tuner_cache import TeamRecord, TunerCache, can_be_weighed
 
 if TYPE_CHECKING:
     from .._model.run import TeamRun
@@ -135,7 +135,7 @@ class Challengers:
             if treatment not in gone and treatment != state.plan and not settings.limits.crossed_by(treatment):
                 plans.setdefault(treatment, suggestion)
         challenge = _first(plans)
-        if settings.tuner.risk != "off":
+        if settings.tuner.risk != "off" and can_be_weighed(state.plan, team.spec):
             with failsafe.guard("choice of a challenger"):
                 challenge = self._weighed(team, plans, gone)
         return evolve(challenge, suggested=tuple(suggested))
@@ -164,6 +164,8 @@ class Challengers:
         """Return what the tuner says of a running test or a watched promotion; None when it is off or failed."""
         settings = team.settings
         if settings.tuner.risk == "off" or test.policy.metric != settings.experiment.metric:
+            return None
+        if not can_be_weighed(team.state.plan, team.spec):
             return None
         with failsafe.guard("outlook of a test"):
             tuner = self.tuners.of(team)

@@ -151,6 +151,13 @@ class _Known:
                     tell()
 
 
+def can_be_weighed(live: TeamPlan, spec: TeamSpec) -> bool:
+    """Return whether the tuner has a model of a team: it has members, and it is known how they work together."""
+    from .._tuner.space import is_modelled, shape_of
+
+    return bool(spec.members) and is_modelled(shape_of(spec, live).formation)
+
+
 def _what_for(state: TeamState, settings: Settings) -> tuple[Any, ...]:
     return state.fingerprint, settings, state.plan
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, cast
 
 from attrs import frozen
@@ -68,6 +68,28 @@ class Choice(Kind):
     def schema(self) -> dict[str, Any]:
         """Return an enumeration."""
         return {"enum": [*self.options, *([False] if "off" in self.options else [])]}
+
+
+@frozen
+class OpenChoice(Choice):
+    """One of some names, or a name that is unlike all of them.
+
+    Attributes:
+        is_misspelt: Says which other names are known ones with a mistake in them.
+    """
+
+    is_misspelt: Callable[[str, tuple[str, ...]], bool]
+
+    def read(self, node: Node) -> str:
+        """Return the name."""
+        value = node.value if isinstance(node, Scalar) else None
+        if isinstance(value, str) and value.strip() and not self.is_misspelt(value, self.options):
+            return value
+        return super().read(node)
+
+    def schema(self) -> dict[str, Any]:
+        """Return text, with the names that an editor may offer."""
+        return {"type": "string", "pattern": r"\S", "examples": list(self.options)}
 
 
 @frozen

@@ -7,7 +7,8 @@ from typing import Any, Final
 
 from attrs import frozen
 
-from .._model.plan import FORMATIONS, MemberSpec, TeamSpec, feasible_formations
+from .._model.formations import FORMATIONS, is_misspelt
+from .._model.plan import MemberSpec, TeamSpec, can_form
 from .._values.fields import Anything, Choice, Flag, Kind, Number, Text
 from .._values.names import did_you_mean, listed, nearest
 from .._values.nodes import Filled, Items, Node, Scalar, Table, WrongValueError
@@ -226,10 +227,10 @@ def step_spec(step: TeamStep) -> TeamSpec:
     ]
     key = next((key for key in FORMATION_KEYS if key in node), FORMATION_KEYS[0])
     formation = values.get(key) or "sequential"
-    if not isinstance(formation, str) or formation.lower() not in FORMATIONS:
+    if not isinstance(formation, str) or not formation or is_misspelt(formation.lower()):
         message = f"{what}: unknown formation {formation!r}"
         raise wrong_at(node, key, message, did_you_mean(formation, FORMATIONS))
-    if formation.lower() not in feasible_formations(members):
+    if not can_form(formation.lower(), members):
         raise wrong_at(node, key, f"{what}: these members can't form {formation!r}", LEADERS)
     return TeamSpec(
         workflow=step.workflow,

@@ -8,7 +8,7 @@ from typing import Any
 
 from attrs import evolve, frozen
 
-from .._model.plan import TeamPlan, TeamSpec, feasible_formations
+from .._model.plan import TeamPlan, TeamSpec, can_form, feasible_formations
 from .._settings import Settings
 from .._values.names import did_you_mean
 from ..errors import PlanError
@@ -142,7 +142,7 @@ def _check(spec: TeamSpec, settings: Settings, plan: TeamPlan, declared: str) ->
             hint = f"Put each of {', '.join(members)} into one group"
             raise PlanError("sub_teams: the groups don't hold each member once", where=where, hint=hint)
     for formation in (plan.formation or declared, declared):
-        if formation not in feasible_formations(team):
+        if not can_form(formation, team):
             hint = f"It can form: {', '.join(feasible_formations(team))}"
             raise PlanError(f"formation: these members can't form {formation!r}", where=where, hint=hint)
     for _, limit, text in settings.limits.crossed_by(plan):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from .._model.plan import MemberSpec, feasible_formations
+from .._model.plan import MemberSpec, can_form
 from .._settings.keys import leaves
 from .._values.fields import Kind, Number
 from .._values.names import nearest
@@ -91,5 +91,5 @@ def check_formation(config: Mapping[str, Any]) -> None:
     if not members or formation is None or not all(isinstance(member, Mapping) for member in members):
         return
     team = [MemberSpec(member["id"], is_supervisor=bool(member.get("is_manager"))) for member in members]
-    if formation not in feasible_formations(team):
+    if not can_form(formation, team):
         raise PlanError(f"these members can't form {formation!r}", hint=LEADERS)

@@ -11,6 +11,7 @@ from typing import Any, Final
 from attrs import frozen
 
 from .._analysis.insight_evidence import Z_975, Estimate
+from .._model.formations import FORMATIONS
 from .._model.optimization import OptimizationPriority, OptimizationSuggestion, PerformanceInsight, SuggestionMetadata
 from .config import TeamConfig, read_config, with_change
 
@@ -19,6 +20,9 @@ MIN_CONFIDENCE: Final = 0.6
 
 _UNMEASURED: Final = 0.65
 """Confidence of what no run of this team speaks for: enough to be shown and tested."""
+
+_ARRANGING: Final = frozenset({"formation", "team_formation", "sub_teams", "members", "member_count"})
+"""Keys of a suggestion that change who works with whom."""
 
 _ORDER: Final = tuple(OptimizationPriority)
 
@@ -121,8 +125,10 @@ class BuiltInStrategy(OptimizationStrategy):
         return self.suggest_for(insights, read_config(current_config))
 
     def suggest_for(self, insights: Sequence[PerformanceInsight], config: TeamConfig) -> list[OptimizationSuggestion]:
-        """Suggest changes."""
-        return [one for insight in insights for one in self.answers(insight, config, insights) if one is not None]
+        """Suggest changes; who works with whom is kept in a formation that is not known here."""
+        kept = config.formation is not None and config.formation not in FORMATIONS
+        answers = (one for insight in insights for one in self.answers(insight, config, insights))
+        return [one for one in answers if one is not None and not (kept and _ARRANGING & one.suggested_config.keys())]
 
     @abstractmethod
     def answers(

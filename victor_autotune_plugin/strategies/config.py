@@ -8,8 +8,9 @@ from typing import Any, Final
 
 from attrs import asdict, field, fields, frozen
 
+from .._model.formations import is_misspelt
 from .._model.plan import FORMATIONS, Limits, MemberSpec, TeamPlan, TeamSpec, feasible_formations
-from .._values.fields import Choice, Kind, Number, read_value
+from .._values.fields import Kind, Number, OpenChoice, read_value
 from .._values.nodes import WrongValueError
 from ..errors import PlanError
 
@@ -183,7 +184,8 @@ def _formation(config: Mapping[str, Any]) -> str | None:
     value = next((config[key] for key in FORMATION_KEYS if config.get(key) is not None), None)
     if value is None:
         return None
-    name: str = _read(Choice("formation", FORMATIONS), str(getattr(value, "value", value)).strip().lower(), "formation")
+    kind = OpenChoice("formation", FORMATIONS, is_misspelt)
+    name: str = _read(kind, str(getattr(value, "value", value)).strip().lower(), "formation")
     return name
 
 
