@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import aclosing, contextmanager, suppress
 from contextvars import ContextVar, Token
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from attrs import evolve, frozen
@@ -18,6 +19,7 @@ from .. import failsafe
 
 if TYPE_CHECKING:
     from .._settings import Settings
+    from .translation import ArmedPlan
 
 _MOST_WORKFLOWS: Final = 1000
 
@@ -231,3 +233,35 @@ async def _settings_of(place: Place) -> Settings | None:
     if owner is None:
         return None
     return owner.resolver.for_team(place.workflow or ADHOC_WORKFLOW, place.team_id or "", place.metadata)
+
+
+armed: ContextVar[ArmedPlan | None] = ContextVar("victor_autotune_plan", default=None)
+"""The plan of the innermost run, for Victor's coordinator."""
+
+
+async def execute_with(wrapped: Callable[..., Any], coordinator: Any, args: Any, kwargs: Any) -> Any:
+    """Begin a run of a coordinator under its plan; a wrapper in wrapt's form.
+
+    Victor's own `_execute_with` takes formation and members for one run, and leaves the coordinator as it is.
+    """
+    call = partial(wrapped, *args, **kwargs)
+    with failsafe.guard("application of a plan, which is dropped for this run"):
+        plan = armed.get()
+        if plan is not None:
+            call = partial(wrapped, **plan.begin(coordinator, _execute_arguments(*args, **kwargs)))
+    return await call()
+
+
+def _execute_arguments(task: Any, context: Any, **more: Any) -> dict[str, Any]:
+    return {"task": task, "context": context, **more}
+
+
+async def parallel_formation(wrapped: Callable[..., Any], _formation: Any, args: Any, kwargs: Any) -> Any:
+    """Run the sub-teams of a plan where Victor runs members side by side; a wrapper in wrapt's form."""
+    call = partial(wrapped, *args, **kwargs)
+    with failsafe.guard("application of sub-teams, which are dropped for this run"):
+        plan = armed.get()
+        groups = None if plan is None else plan.take_sub_teams()
+        if groups is not None:
+            call = partial(groups.execute, *args, **kwargs, instead=call)
+    return await call()

@@ -17,7 +17,7 @@ from attrs import frozen
 from .._model.plan import ADHOC_WORKFLOW, EMPTY_PLAN, MemberSpec, TeamPlan, TeamSpec, adhoc_team_id
 from ..errors import PlanError
 from . import translation
-from .call_context import Place
+from .call_context import Place, armed
 from .meters import RunMeter, leave
 
 VictorsCall = Callable[[], Coroutine[Any, Any, Any]]
@@ -89,12 +89,12 @@ class TeamCall(ABC):
         self._armed = translation.ArmedPlan(self.coordinator, self.ids, plan)
         return self._planned(self._armed)
 
-    async def _planned(self, armed: translation.ArmedPlan) -> Any:
-        token = translation.armed.set(armed)
+    async def _planned(self, plan: translation.ArmedPlan) -> Any:
+        token = armed.set(plan)
         try:
             return await self.call()
         finally:
-            leave(translation.armed, token)
+            leave(armed, token)
 
     @property
     def ran_as_planned(self) -> bool:

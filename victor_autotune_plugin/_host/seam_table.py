@@ -124,14 +124,14 @@ BEGINNING: Final = Seam(
     _COORDINATOR,
     "UnifiedTeamCoordinator._execute_with",
     ("task", "context", "formation", "members"),
-    _late("translation", "execute_with"),
+    call_context.execute_with,
     "planned formations and members",
 )
 PARALLEL: Final = Seam(
     "victor.coordination.formations.parallel",
     "ParallelFormation.execute",
     ("agents", "context", "task"),
-    _late("translation", "parallel_formation"),
+    call_context.parallel_formation,
     "sub-teams",
 )
 PARTICIPANT: Final = Seam(

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from .._model.plan import TeamPlan
 
 _lock = threading.RLock()
-_active = False
+_active = threading.Event()  # asked at every call of Victor's
 _uninstalled = False
 _status: dict[str, str] = {}
 """What was wrong with a seam when it was wrapped, by its name."""
@@ -32,7 +32,7 @@ _wrapped: list[tuple[Any, str, Any, Any]] = []
 
 def is_active() -> bool:
     """Return whether the seams are installed."""
-    return _active
+    return _active.is_set()
 
 
 def unenforceable(plan: TeamPlan) -> str | None:
@@ -55,11 +55,12 @@ def install(*, again: bool = True) -> None:
         again: Whether to do it although `uninstall` was called. Victor registers its plugins again for every sub-agent,
             and that must not undo an `uninstall`.
     """
-    global _active, _uninstalled
+    global _uninstalled
     with _lock:
-        if _active or (_uninstalled and not again):
+        if _active.is_set() or (_uninstalled and not again):
             return
-        _active, _uninstalled = True, False
+        _uninstalled = False
+        _active.set()
         for module in dict.fromkeys(seam.module for seam in SEAMS):
             if module in sys.modules:
                 _wrap_module(sys.modules[module])
@@ -70,9 +71,10 @@ def install(*, again: bool = True) -> None:
 
 def uninstall() -> None:
     """Remove every wrapper. One that another library has wrapped since stays, and does nothing."""
-    global _active, _uninstalled
+    global _uninstalled
     with _lock:
-        _active, _uninstalled = False, True
+        _uninstalled = True
+        _active.clear()
         for parent, attribute, original, wrapper in reversed(_wrapped):
             if vars(parent).get(attribute) is wrapper:
                 setattr(parent, attribute, original)
@@ -101,7 +103,7 @@ def health() -> dict[str, str | None]:
 
 def _wrap_module(module: Any) -> None:
     with _lock:
-        if not _active:
+        if not _active.is_set():
             return
         for seam in SEAMS:
             if seam.module == module.__name__:
@@ -157,7 +159,7 @@ def _put_on(parent: Any, path: str, wrapper: Wrapper) -> None:
     place = (parent, path.partition(".")[0]) if of_another_module else (owner, attribute)
     if any((known, name) == place for known, name, _, _ in _wrapped):
         return
-    put: Any = wrapt.FunctionWrapper(original, wrapper, enabled=is_active)
+    put: Any = wrapt.FunctionWrapper(original, wrapper, enabled=_active.is_set)
     if of_another_module:
         # Victor's module sees the other one through a view that differs in this function; nobody else does.
         original, put = owner, type("ModuleView", (wrapt.ObjectProxy,), {attribute: staticmethod(put)})(owner)
@@ -183,7 +185,7 @@ def meter_provider(provider: type) -> None:
         ):
             continue
         with _lock:
-            if _active:
+            if _active.is_set():
                 _put_on(owner, attribute, wrapper)
 
 

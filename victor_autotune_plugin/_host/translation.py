@@ -7,9 +7,7 @@ configuration, members, step and coordinator are the caller's own objects, and n
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextvars import ContextVar
-from functools import partial
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from .. import failsafe
@@ -158,38 +156,6 @@ def _formation(name: str) -> Any:
         return TeamFormation(name)
     except ValueError:
         raise PlanError(f"formation: this Victor has no {name!r}", hint=_one_of(formations())) from None
-
-
-armed: ContextVar[ArmedPlan | None] = ContextVar("victor_autotune_plan", default=None)
-"""The plan of the innermost run, for Victor's coordinator."""
-
-
-async def execute_with(wrapped: Callable[..., Any], coordinator: Any, args: Any, kwargs: Any) -> Any:
-    """Begin a run of a coordinator under its plan; a wrapper in wrapt's form.
-
-    Victor's own `_execute_with` takes formation and members for one run, and leaves the coordinator as it is.
-    """
-    call = partial(wrapped, *args, **kwargs)
-    with failsafe.guard("application of a plan, which is dropped for this run"):
-        plan = armed.get()
-        if plan is not None:
-            call = partial(wrapped, **plan.begin(coordinator, _execute_arguments(*args, **kwargs)))
-    return await call()
-
-
-def _execute_arguments(task: Any, context: Any, **more: Any) -> dict[str, Any]:
-    return {"task": task, "context": context, **more}
-
-
-async def parallel_formation(wrapped: Callable[..., Any], _formation: Any, args: Any, kwargs: Any) -> Any:
-    """Run the sub-teams of a plan where Victor runs members side by side; a wrapper in wrapt's form."""
-    call = partial(wrapped, *args, **kwargs)
-    with failsafe.guard("application of sub-teams, which are dropped for this run"):
-        plan = armed.get()
-        groups = None if plan is None else plan.take_sub_teams()
-        if groups is not None:
-            call = partial(groups.execute, *args, **kwargs, instead=call)
-    return await call()
 
 
 def failed_results(meter: RunMeter, ids: Mapping[str, str], error: str) -> dict[str, Any]:

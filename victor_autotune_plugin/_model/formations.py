@@ -1,8 +1,8 @@
 """Formations: those whose behaviour is known here, and all others that a Victor may have.
 
-The installed Victor is asked for its own, by whoever knows Victor. A formation that is not known here is observed and
-kept: no strategy proposes it, nothing replaces it, and no reader refuses it, since files and rows outlive a release.
-Only a name that looks like a known one with a mistake in it is refused.
+The installed Victor is asked for its own, by the module that knows Victor. A formation that is not known here is
+observed and kept: no strategy proposes it, nothing replaces it, and no reader refuses it, since files and rows outlive
+a release. Only a name that looks like a known one with a mistake in it is refused.
 """
 
 from __future__ import annotations
