@@ -19,7 +19,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 
 from victor_autotune_plugin import failsafe
-from victor_autotune_plugin._host import interception, seam_table, seams
+from victor_autotune_plugin._host import call_context, interception, seams
 from victor_autotune_plugin._host.call_context import inside_run
 from victor_autotune_plugin._host.enforcement import ToolBudget, with_deadline
 from victor_autotune_plugin._host.meters import RunMeter, current_run
@@ -184,7 +184,7 @@ def way_of_a_run(plan: TeamPlan) -> Callable[..., Any]:
 
 async def outcome(orchestrator: Any, scripted: ScriptedModel) -> Any:
     scripted.clear()
-    seam_table._warmed = False
+    call_context._warmed = False
     step = make_step(
         {"id": "researcher", "role": "researcher"}, formation="sequential", name="step", timeout_seconds=60
     )

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from victor_autotune_plugin import failsafe
-from victor_autotune_plugin._host import seam_table, seams
+from victor_autotune_plugin._host import call_context, seams
 from victor_autotune_plugin._tuning import runtime, threads
 from victor_autotune_plugin.plugin import plugin as victor_plugin
 
@@ -29,7 +29,7 @@ def warmed(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
 
     monkeypatch.setattr(runtime, "warm_up", lambda: made.append("runtime"))
     monkeypatch.setattr(threads, "start_once", at_once)
-    monkeypatch.setattr(seam_table, "_warmed", False)
+    monkeypatch.setattr(call_context, "_warmed", False)
     failsafe.forget()
     yield made
     failsafe.forget()

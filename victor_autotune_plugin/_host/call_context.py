@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import aclosing, contextmanager, suppress
 from contextvars import ContextVar, Token
 from functools import partial
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 from attrs import evolve, frozen
@@ -265,3 +266,54 @@ async def parallel_formation(wrapped: Callable[..., Any], _formation: Any, args:
         if groups is not None:
             call = partial(groups.execute, *args, **kwargs, instead=call)
     return await call()
+
+
+# --- the wrappers of runs, members and models
+
+
+def late(module: str, name: str) -> Callable[..., Any]:
+    """Return a wrapper that is imported when it is first called; if that fails, Victor's method runs alone."""
+
+    async def wrapper(wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any) -> Any:
+        execute: Callable[..., Any] = _alone
+        with failsafe.guard(f"loading of {module}"):
+            execute = getattr(import_module(f"{__package__}.{module}"), name)
+        return await execute(wrapped, instance, args, kwargs)
+
+    return wrapper
+
+
+async def _alone(wrapped: Callable[..., Any], _instance: Any, args: Any, kwargs: Any) -> Any:
+    return await wrapped(*args, **kwargs)
+
+
+_warmed = False
+
+
+def warm_up(wrapped: Callable[..., Any], _instance: Any, args: Any, kwargs: Any) -> Any:
+    """Have the plugin loaded on a thread, once: a team is near."""
+    global _warmed
+    if not _warmed:
+        _warmed = True
+        with failsafe.guard("early loading"):
+            from .._tuning.threads import start_once
+
+            start_once("autotune warm-up", _load_runtime)
+    return wrapped(*args, **kwargs)
+
+
+def _load_runtime() -> None:
+    with failsafe.guard("early loading"):
+        from .._tuning import runtime
+
+        runtime.warm_up()
+
+
+def provider_init(wrapped: Callable[..., Any], provider: Any, args: Any, kwargs: Any) -> Any:
+    """Have a provider's calls metered once it is made."""
+    result = wrapped(*args, **kwargs)
+    with failsafe.guard("metering of a provider"):
+        from .seams import meter_provider
+
+        meter_provider(type(provider))
+    return result

@@ -5,13 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from functools import cache
-from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Final
 
 from attrs import frozen
 
-from .. import failsafe
 from . import call_context
 
 Wrapper = Callable[[Callable[..., Any], Any, Any, Any], Any]
@@ -64,58 +62,6 @@ def victor_release() -> tuple[int, int]:
     return int(major), int(minor)
 
 
-# --- the wrappers of runs, members and models
-
-
-def _late(module: str, name: str) -> Wrapper:
-    """Return a wrapper that is imported when it is first called; if that fails, Victor's method runs alone."""
-
-    async def wrapper(wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any) -> Any:
-        execute: Callable[..., Any] = _alone
-        with failsafe.guard(f"loading of {module}"):
-            execute = getattr(import_module(f"{__package__}.{module}"), name)
-        return await execute(wrapped, instance, args, kwargs)
-
-    return wrapper
-
-
-async def _alone(wrapped: Callable[..., Any], _instance: Any, args: Any, kwargs: Any) -> Any:
-    return await wrapped(*args, **kwargs)
-
-
-_warmed = False
-
-
-def _warm_up(wrapped: Callable[..., Any], _instance: Any, args: Any, kwargs: Any) -> Any:
-    """Have the plugin loaded on a thread, once: a team is near."""
-    global _warmed
-    if not _warmed:
-        _warmed = True
-        with failsafe.guard("early loading"):
-            from .._tuning.threads import start_once
-
-            start_once("autotune warm-up", _load_runtime)
-    return wrapped(*args, **kwargs)
-
-
-def _load_runtime() -> None:
-    with failsafe.guard("early loading"):
-        from .._tuning import runtime
-
-        runtime.warm_up()
-
-
-def _provider_init(wrapped: Callable[..., Any], provider: Any, args: Any, kwargs: Any) -> Any:
-    result = wrapped(*args, **kwargs)
-    with failsafe.guard("metering of a provider"):
-        from .seams import meter_provider
-
-        meter_provider(type(provider))
-    return result
-
-
-# --- the table
-
 _COORDINATOR: Final = "victor.teams.unified_coordinator"
 _BEFORE_0_10: Final = (0, 10)
 """Victor's accepted decisions remove the executor's module and the compiler's facade in 0.10."""
@@ -138,14 +84,14 @@ PARTICIPANT: Final = Seam(
     "victor.teams.types",
     "TeamParticipant.execute_task",
     ("task", "context"),
-    _late("member_execution", "member_execution"),
+    call_context.late("member_execution", "member_execution"),
     "durations, tool calls and tokens of members",
 )
 TOOL_CALLS: Final = Seam(
     "victor.agent.tool_pipeline",
     "ToolPipeline.execute_tool_calls",
     ("tool_calls",),
-    _late("meters", "tool_calls"),
+    call_context.late("meters", "tool_calls"),
     "tool calls, and tool budgets that are enforced",
 )
 
@@ -154,7 +100,7 @@ SEAMS: Final = (
         _COORDINATOR,
         "UnifiedTeamCoordinator.execute_team_config",
         ("config", "members"),
-        _late("interception", "execute_team_config"),
+        call_context.late("interception", "execute_team_config"),
         "runs of team steps, AgentTeam, configured teams and the legacy coordinator",
         required=True,
     ),
@@ -162,7 +108,7 @@ SEAMS: Final = (
         _COORDINATOR,
         "UnifiedTeamCoordinator.execute_task",
         ("task", "context"),
-        _late("interception", "execute_task"),
+        call_context.late("interception", "execute_task"),
         "runs of coordinators used directly or as graph nodes",
         required=True,
     ),
@@ -170,11 +116,23 @@ SEAMS: Final = (
     PARALLEL,
     PARTICIPANT,
     TOOL_CALLS,
-    Seam(_COORDINATOR, "UnifiedTeamCoordinator.__init__", (), _warm_up, "early loading when a coordinator is made"),
     Seam(
-        "victor.framework.agent_factory", "AgentFactory.__init__", (), _warm_up, "early loading when an agent is made"
+        _COORDINATOR,
+        "UnifiedTeamCoordinator.__init__",
+        (),
+        call_context.warm_up,
+        "early loading when a coordinator is made",
     ),
-    Seam("victor.providers.base", "BaseProvider.__init__", (), _provider_init, "model calls, tokens and cost"),
+    Seam(
+        "victor.framework.agent_factory",
+        "AgentFactory.__init__",
+        (),
+        call_context.warm_up,
+        "early loading when an agent is made",
+    ),
+    Seam(
+        "victor.providers.base", "BaseProvider.__init__", (), call_context.provider_init, "model calls, tokens and cost"
+    ),
     Seam(
         "victor.framework.workflows.nodes",
         "TeamStep.execute_async",
