@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 from ._deprecated import install_finder
-from ._model.formations import ask_host
+from ._model.known_formations import ask_host
 
 if TYPE_CHECKING:
     from ._api.analyzer import PerformanceAnalyzer
@@ -89,9 +89,12 @@ install_finder()
 
 
 def _formations_of_victor() -> tuple[str, ...]:
-    from ._host.translation import formations
+    try:
+        from ._host.translation import formations
 
-    return formations()
+        return formations()
+    except ImportError:  # only files are read here, without a Victor
+        return ()
 
 
 ask_host(_formations_of_victor)

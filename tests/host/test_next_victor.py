@@ -11,7 +11,7 @@ from attrs import evolve
 
 from victor_autotune_plugin import failsafe
 from victor_autotune_plugin._host import seam_table, seams
-from victor_autotune_plugin._model.formations import is_misspelt
+from victor_autotune_plugin._model.known_formations import is_misspelt
 from victor_autotune_plugin._model.plan import FORMATIONS, MemberSpec, TeamPlan, TeamSpec
 from victor_autotune_plugin._model.run import TeamRun
 from victor_autotune_plugin._settings import SettingsResolver
@@ -64,7 +64,7 @@ async def test_a_hint_of_a_new_formation_is_read_as_victor_reads_it(
     monkeypatch.setattr(unified_coordinator, "TeamFormation", later)
     team = make_team("researcher", formation="sequential", shared_context={"formation_hint": "debate"})
     await a_coordinator(orchestrator, later).execute_team_config(team)
-    assert plugin.run.spec.formation == "debate"
+    assert (plugin.run.spec.formation, plugin.run.plan_used.formation) == ("sequential", "debate")
 
 
 async def test_a_person_may_plan_what_victor_has_and_nothing_else(

@@ -253,7 +253,7 @@ def _gains(benchmark: Mapping[str, Any]) -> dict[tuple[str, str], Estimate]:
 
 
 def _seconds(formation: str, value: Any) -> float:
-    from .._model.formations import FORMATIONS, is_misspelt
+    from .._model.known_formations import FORMATIONS, is_misspelt
 
     if isinstance(value, Mapping):
         names = ("duration_seconds", "avg_duration_seconds", "avg_duration", "mean_duration_seconds")

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from attrs import frozen
 
-from .._model.formations import is_misspelt
+from .._model.known_formations import is_misspelt
 from .._model.plan import FORMATIONS, SUB_TEAMS
 from .._model.run import MemberOutcome
 from .._model.text import clean

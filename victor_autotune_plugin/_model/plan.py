@@ -11,7 +11,7 @@ from typing import Annotated, Any, Final
 
 from attrs import field, frozen
 
-from .formations import FORMATIONS as FORMATIONS
+from .known_formations import FORMATIONS as FORMATIONS
 from .quantities import Count, Name, NotEmpty, Seconds
 
 SUB_TEAMS: Final = "sub_teams"

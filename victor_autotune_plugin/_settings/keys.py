@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from .._model.formations import is_misspelt
+from .._model.known_formations import is_misspelt
 from .._model.plan import FORMATIONS, Limits, TeamPlan
 from .._model.price import Price
 from .._values.fields import Choice, Flag, Groups, Kind, NameList, Number, Numbers, OpenChoice, OrNone, Text, Url

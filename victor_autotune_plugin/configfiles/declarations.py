@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from attrs import frozen
 
-from .._model.formations import FORMATIONS, is_misspelt
+from .._model.known_formations import FORMATIONS, is_misspelt
 from .._model.plan import MemberSpec, TeamSpec, can_form
 from .._values.fields import Anything, Choice, Flag, Kind, Number, Text
 from .._values.names import did_you_mean, listed, nearest

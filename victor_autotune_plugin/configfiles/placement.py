@@ -8,6 +8,7 @@ from typing import Any
 
 from attrs import evolve, frozen
 
+from .._model.known_formations import FORMATIONS, is_known
 from .._model.plan import TeamPlan, TeamSpec, can_form, feasible_formations
 from .._settings import Settings
 from .._values.names import did_you_mean
@@ -141,6 +142,9 @@ def _check(spec: TeamSpec, settings: Settings, plan: TeamPlan, declared: str) ->
         if sorted(in_groups) != sorted(members):
             hint = f"Put each of {', '.join(members)} into one group"
             raise PlanError("sub_teams: the groups don't hold each member once", where=where, hint=hint)
+    if plan.formation is not None and not is_known(plan.formation):
+        message = f"formation: {plan.formation!r} is not a known formation, here or to this Victor"
+        raise PlanError(message, where=where, hint=did_you_mean(plan.formation, FORMATIONS))
     for formation in (plan.formation or declared, declared):
         if not can_form(formation, team):
             hint = f"It can form: {', '.join(feasible_formations(team))}"

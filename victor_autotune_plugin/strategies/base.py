@@ -11,7 +11,7 @@ from typing import Any, Final
 from attrs import frozen
 
 from .._analysis.insight_evidence import Z_975, Estimate
-from .._model.formations import FORMATIONS
+from .._model.known_formations import FORMATIONS
 from .._model.optimization import OptimizationPriority, OptimizationSuggestion, PerformanceInsight, SuggestionMetadata
 from .config import TeamConfig, read_config, with_change
 

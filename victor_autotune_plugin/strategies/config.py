@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from attrs import asdict, field, fields, frozen
 
-from .._model.formations import is_misspelt
+from .._model.known_formations import is_misspelt
 from .._model.plan import FORMATIONS, Limits, MemberSpec, TeamPlan, TeamSpec, feasible_formations
 from .._values.fields import Kind, Number, OpenChoice, read_value
 from .._values.nodes import WrongValueError

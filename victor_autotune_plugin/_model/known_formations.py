@@ -27,6 +27,11 @@ def ask_host(ask: Callable[[], Iterable[str]]) -> None:
     _ask = ask
 
 
+def is_known(name: str) -> bool:
+    """Return whether a formation is known here, or one of the installed Victor's."""
+    return name in FORMATIONS or name in set(_ask())
+
+
 def is_misspelt(name: str, known: Iterable[str] = FORMATIONS) -> bool:
     """Return whether a name is of no known formation, nor of Victor's, and looks like one of them."""
-    return name not in known and nearest(name, known, cutoff=_LIKE) is not None and name not in set(_ask())
+    return name not in known and nearest(name, known, cutoff=_LIKE) is not None and not is_known(name)
