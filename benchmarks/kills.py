@@ -35,7 +35,7 @@ from victor_autotune_plugin._tuning import runtime
 from victor_autotune_plugin.hookspecs import PlannedRun, TeamRun, hookimpl
 
 LONGEST_LIFE_SECONDS = 0.4
-LONGEST_START_SECONDS = 0.6
+LONGEST_START_SECONDS = 0.25
 EARLY = 3
 """Every so-manieth process is killed early."""
 

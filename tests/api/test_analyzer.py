@@ -117,7 +117,7 @@ def test_a_benchmark_tells_which_formation_is_faster() -> None:
     assert insight.evidence["formation"] == "parallel"
 
 
-@pytest.mark.parametrize("wrong", [{"ring": 1.0}, {"parallel": 0}, {"parallel": "fast"}, {"parallel": {}}])
+@pytest.mark.parametrize("wrong", [{"paralel": 1.0}, {"parallel": 0}, {"parallel": "fast"}, {"parallel": {}}])
 def test_a_benchmark_that_can_t_be_used_is_named(wrong: dict[str, Any]) -> None:
     with pytest.raises(MetricsError, match="benchmark_data: "):
         PerformanceAnalyzer(benchmark_data=wrong)

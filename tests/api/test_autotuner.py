@@ -99,8 +99,8 @@ def test_a_short_config_is_enough(metrics: list[dict[str, Any]]) -> None:
     found = autotuner.suggest_optimizations("research", {"formation": "consensus", "member_count": 8})
     assert "team_sizing" in {one.type for one in found}
     assert autotuner.suggest_optimizations("research", {}) is not None
-    with pytest.raises(PlanError, match="formation: 'ring' is not a known formation"):
-        autotuner.suggest_optimizations("research", {"formation": "ring"})
+    with pytest.raises(PlanError, match="formation: 'paralel' is not a known formation"):
+        autotuner.suggest_optimizations("research", {"formation": "paralel"})
 
 
 def test_strategies_and_risk_narrow_the_suggestions(metrics: list[dict[str, Any]], config: dict[str, Any]) -> None:

@@ -223,7 +223,7 @@ def test_suggest_reads_what_was_recorded(call: Callable[..., Said], recorded: Si
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("formation: ring\nmember_count: 3\n", "team.yaml:1"),
+        ("formation: paralel\nmember_count: 3\n", "team.yaml:1"),
         ("a: [\n", "team.yaml:"),
         ("members: []\nformation: parallel\n", "team.yaml:"),
         (None, "team.yaml"),

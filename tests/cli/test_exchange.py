@@ -173,7 +173,7 @@ def test_a_history_of_version_1_can_still_be_imported(
         (lambda e: e["verdict"].update(interval=[1]), "verdict.interval: must have 2 items, not 1"),
         (lambda e: e["watch_verdict"].update(runs=[]), "watch_verdict.runs: must be an object"),
         (lambda e: e.update(status="won"), "status: must be one of draft, running"),
-        (lambda e: e["treatment"].update(formation="ring"), "treatment.formation: must be one of"),
+        (lambda e: e["treatment"].update(formation=3), "treatment.formation: must be text"),
     ],
 )
 def test_a_damaged_experiment_is_named_by_line_and_key(
@@ -282,7 +282,7 @@ def change_line(path: Path, number: int, change: Callable[[dict[str, Any]], obje
         (lambda d: d["run"].update(duration_seconds=-1), ":6:duration_seconds: must be at least 0"),
         (lambda d: d["run"].update(score="good"), ":6:score: must be a finite number, not 'good'"),
         (lambda d: d["run"]["members"][1].update(tool_calls=1.5), ":6:members[1].tool_calls: must be"),
-        (lambda d: d["run"]["spec"].update(formation="ring"), ":6:spec.formation: must be one of"),
+        (lambda d: d["run"]["spec"].update(formation=3), ":6:spec.formation: must be text"),
         (lambda d: d.update(run=[]), ":6:run: must be an object"),
         (lambda d: d.update(more=1), ":6: must hold"),
         (lambda d: d["run"].update(started_at=1e20), ":6:started_at: must be from 0 to"),

@@ -160,7 +160,9 @@ async def run_team(orchestrator: Any, clone: Path, metadata: dict[str, Any]) -> 
     WATCH.allow(clone / ".victor")
     try:
         step = make_step("researcher", "planner", formation="sequential")
-        return await run_workflow(orchestrator, make_workflow(step, metadata=metadata))
+        result = await run_workflow(orchestrator, make_workflow(step, metadata=metadata))
+        assert made.settle(30)
+        return result
     finally:
         made.close()
         WATCH.allowed = None

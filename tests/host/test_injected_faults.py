@@ -49,10 +49,10 @@ _SAFE_CALLS: Final = (
     # Victor's part, by the names that it has here
     *("wrapped", "call", "result", "intercept", "make", "meter", "execute", "SequentialFormation", "wait_for"),
     # what only enters a guard or runs Victor's part
-    *("guard", "inside", "suppress", "aclosing", "anext", "gather", "isinstance", "super"),
+    *("guard", "inside", "suppress", "aclosing", "anext", "gather", "isinstance", "super", "partial", "is_set"),
 )
 """Victor's own calls, and ones that can't fail."""
-_SAFE_VARIABLES: Final = ("current_run", "current_member", "_in_model_call", "_place")
+_SAFE_VARIABLES: Final = ("current_run", "current_member", "_model_call", "_place", "kwargs")
 
 
 class BrokenError(Exception):

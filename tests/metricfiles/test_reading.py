@@ -179,7 +179,7 @@ def test_hostile_names_are_kept_and_shown_harmlessly(tmp_path: Path) -> None:
     assert [run["team_id"] for run in read_runs(path)] == HOSTILE
     assert [key[1] for key in read_history(path).history.teams] == HOSTILE
     with pytest.raises(MetricsError) as caught:
-        list(read_runs(as_list(tmp_path, {**ROW, "formation": "\x1b[2J"})))
+        list(read_runs(as_list(tmp_path, {**ROW, "formation": "paralel\x1b[2J"})))
     assert "\x1b" not in str(caught.value)
 
 

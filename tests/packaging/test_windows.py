@@ -28,7 +28,7 @@ for _ in range(30):
 assert team.store.counts()["runs_finished"] == 30
 assert team.changes() == []
 team.close()
-said = typer.testing.CliRunner().invoke(app, ["doctor", "--project", str(project)])
+said = typer.testing.CliRunner().invoke(app, ["doctor", "--json", "--project", str(project)])
 assert "only observes here" in said.output, said.output
 assert "0 teams, 30 runs" in " ".join(said.output.split()), said.output
 said = typer.testing.CliRunner().invoke(app, ["status", "--project", str(project), "--json"])

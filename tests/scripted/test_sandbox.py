@@ -71,7 +71,9 @@ def test_victor_runs_quietly_and_never_touches_the_real_home(tmp_path: Path) -> 
         timeout=120,
         check=False,
     )
-    assert (done.returncode, done.stderr) == (0, "")
+    assert done.returncode == 0
+    # Victor shows what is logged at INFO; the plugin says once that the scripted model has no price.
+    assert [line for line in done.stderr.splitlines() if "no price is known for model 'scripted'" not in line] == []
     succeeded, left, folder = done.stdout.splitlines()
     assert succeeded == "succeeded True [50, 50]"
     assert left == "left False True True DEBUG True"
