@@ -146,13 +146,12 @@ def test_in_a_pipe_no_sentence_is_broken_and_nothing_is_escaped(scene: Path) -> 
     assert whole >= 5
 
 
-@pytest.mark.parametrize("columns", [60, 80])
-def test_a_narrow_terminal_shows_all_and_breaks_no_name_of_a_setting(scene: Path, columns: int) -> None:
-    shown = parts(on_terminal(scene, columns, *COMMANDS))
+def test_a_narrow_terminal_shows_all_and_breaks_no_name_of_a_setting(scene: Path) -> None:
+    shown = parts(on_terminal(scene, 60, *COMMANDS))
     assert set(shown) == set(COMMANDS)
     for command, screen in shown.items():
         if command != "init --dry-run":  # a file, as it would be written
-            assert max(map(len, screen.splitlines()), default=0) <= columns, command
+            assert max(map(len, screen.splitlines()), default=0) <= 60, command
     settings = json.loads(parts(piped(scene, "explain team --json").stdout.decode())["explain team --json"])["settings"]
     names = {one["key"] if isinstance(one, dict) else one for one in settings}
     assert "experiment.max_runs_per_arm" in names
@@ -163,10 +162,8 @@ def test_a_narrow_terminal_shows_all_and_breaks_no_name_of_a_setting(scene: Path
 @pytest.mark.parametrize(
     "changed",
     [
-        {"LANG": "C"},
         {"LC_ALL": "C"},
         {"LANG": "POSIX", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"},
-        {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"},
         {"LANG": "C.UTF-8", "PYTHONIOENCODING": "ascii"},
     ],
     ids=str,

@@ -55,11 +55,11 @@ def play(bench, world, n, policy=None, data=None):
     ],
 )
 def test_equal_plans_rarely_get_a_verdict_though_every_run_is_looked_at(bench, world, policy):
-    results = play(bench, bench.World(**world), 300, Policy(**policy))
+    results = play(bench, bench.World(**world), 200, Policy(**policy))
     found = sum(result[0] in ("passed", "failed") for result in results)
-    assert found <= 300 * upper(0.05, 300)
+    assert found <= 200 * upper(0.05, 200)
     peeked = sum(math.isfinite(result[2]["naive"]) for result in results)
-    assert peeked > 300 * 0.15  # on the same runs
+    assert peeked > 200 * 0.15  # on the same runs
 
 
 def test_equal_plans_rarely_get_a_verdict_on_real_runs(bench):

@@ -198,7 +198,7 @@ async def run_twice(orchestrator: Any, scripted: ScriptedModel) -> Any:
         output = {key: result_of_team[key] for key in ("success", "final_output", "total_tool_calls", "member_count")}
         seen.append((result.success, output, state["_node_results"]["step"].success))
         if (made := runtime.made()) is not None:
-            made.settle(3)  # so that what follows from this run holds for the next
+            made.settle(2)  # so that what follows from this run holds for the next
     return seen, sorted((call.role, call.turn, call.status, call.tool_results) for call in scripted.calls)
 
 

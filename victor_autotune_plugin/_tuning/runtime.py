@@ -285,17 +285,17 @@ class Runtime:
         It blocks the thread; on an event loop, await `settled`.
         """
         deadline = time.monotonic() + seconds
-        while not self._is_settled():
+        # In this order: a hook that ends leaves a grade to be written.
+        while not (self.hooks.is_flushed and self._is_settled()):
             if time.monotonic() >= deadline:
                 return False
             time.sleep(_POLL_SECONDS)
-        self.hooks.flush(deadline - time.monotonic())
         return True
 
     async def settled(self, seconds: float = EXIT_SECONDS) -> bool:
         """Do what `settle` does, without blocking the event loop."""
         deadline = time.monotonic() + seconds
-        while not (self._is_settled() and self.hooks.is_flushed):
+        while not (self.hooks.is_flushed and self._is_settled()):
             if time.monotonic() >= deadline:
                 return False
             await asyncio.sleep(_POLL_SECONDS)
