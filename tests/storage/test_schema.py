@@ -13,11 +13,11 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import inspect, text
+from sqlalchemy import Connection, inspect, text
 
 from victor_autotune_plugin.errors import StoreVersionError
 from victor_autotune_plugin.storage import Store, create_schema
-from victor_autotune_plugin.storage.migrate import MIGRATIONS
+from victor_autotune_plugin.storage.migrate import MIGRATIONS, upgrade
 from victor_autotune_plugin.storage.tables import HEAD, VERSION_TABLE, metadata
 from victor_autotune_testing.stored import planned, start
 
@@ -47,13 +47,22 @@ def _texts(index: Any) -> dict[str, str]:
 
 def test_the_migrated_schema_is_the_one_of_the_metadata(store: Store) -> None:
     connection = store._connections.session().connection
+    created, versions = _structure(store), _version_table(connection)
+    metadata.drop_all(connection)
+    connection.exec_driver_sql(f"DROP TABLE {VERSION_TABLE}")
+    upgrade(connection)
     context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE, "compare_type": True})
     assert compare_metadata(context, metadata) == []
-    migrated = _structure(store)
-    metadata.drop_all(connection)
-    metadata.create_all(connection)
-    assert _structure(store) == migrated
-    assert sorted(migrated) == sorted(metadata.tables)
+    assert _structure(store) == created
+    assert _version_table(connection) == versions
+    assert sorted(created) == sorted(metadata.tables)
+    assert len(store._connections.execute(text("SELECT * FROM autotune_store"))) == 1
+
+
+def _version_table(connection: Connection) -> Any:
+    look = inspect(connection)
+    columns = [{**column, "type": str(column["type"])} for column in look.get_columns(VERSION_TABLE)]
+    return columns, look.get_pk_constraint(VERSION_TABLE)
 
 
 def test_the_partial_index_on_running_runs_is_partial_and_used(sqlite_store: Store) -> None:

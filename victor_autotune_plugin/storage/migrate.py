@@ -1,19 +1,20 @@
-"""Bring a database to the schema of this version. Alembic is imported only when there is something to do."""
+"""Bring a database to the schema of this version. Alembic is imported only when there is something to migrate."""
 
 from __future__ import annotations
 
 import logging
 import threading
+import uuid
 from pathlib import Path
 from typing import Final
 
 from attrs import frozen
-from sqlalchemy import Connection, text
+from sqlalchemy import Column, Connection, MetaData, PrimaryKeyConstraint, String, Table, insert, text
 
 from ..errors import StoreUnavailableError, StoreVersionError
 from .connections import Connections
 from .location import target_of
-from .tables import HEAD, VERSION_TABLE
+from .tables import HEAD, VERSION_TABLE, metadata, store_row
 
 MIGRATIONS: Final = Path(__file__).parent / "migrations"
 """Alembic's script location."""
@@ -111,14 +112,33 @@ def ensure_schema(connections: Connections) -> None:
         try:
             if shared:
                 session.execute(text(f"SELECT pg_advisory_xact_lock({_LOCK_KEY})"))
-            if not _is_current(_version(connections), connections):
-                session.apply(upgrade)
+            found = _version(connections)
+            if not _is_current(found, connections):
+                session.apply(create if found is None else upgrade)
             session.commit()
         except BaseException:
             connections.rollback(session)
             raise
     finally:
         _alembic_in_use.release()
+
+
+def create(connection: Connection) -> None:
+    """Make the tables in a database that has none, as the migrations leave them; to run those takes ten times as long.
+
+    Args:
+        connection: A connection with an open transaction.
+    """
+    versions = Table(
+        VERSION_TABLE,
+        MetaData(),
+        Column("version_num", String(32), nullable=False),
+        PrimaryKeyConstraint("version_num", name=f"{VERSION_TABLE}_pkc"),  # as Alembic has it
+    )
+    metadata.create_all(connection, checkfirst=False)
+    versions.create(connection)
+    connection.execute(insert(versions).values(version_num=HEAD))
+    connection.execute(insert(store_row).values(id=uuid.uuid4().hex, revision=0))
 
 
 def upgrade(connection: Connection, revision: str = "head") -> None:
