@@ -12,6 +12,12 @@ from pathlib import Path
 import pytest
 from attrs import evolve
 
+from victor_autotune_plugin import PerformanceAutotuner
+from victor_autotune_plugin._model.optimization import (
+    OptimizationPriority,
+    OptimizationSuggestion,
+    OptimizationType,
+)
 from victor_autotune_plugin._model.plan import ADHOC_WORKFLOW, MemberSpec, TeamSpec, adhoc_team_id
 from victor_autotune_plugin.storage import Store, default_url
 from victor_autotune_testing.simulated import Simulation
@@ -40,6 +46,7 @@ def record(project: Path, *specs: TeamSpec, environment: str = "default", days_a
                     experiment_id=None,
                     arm=None,
                     environment=environment,
+                    cancelled=False,
                 )
             )
 
@@ -91,6 +98,48 @@ def test_an_ad_hoc_team_goes_by_its_name_or_its_id(call: Callable[..., Said], tm
     assert trio.team_id in said.err
     assert call("explain", trio.team_id).code == 0
     assert len(call("status", "research", "--json").data["teams"]) == 2
+
+
+def test_every_command_takes_the_name(call: Callable[..., Said], tmp_path: Path) -> None:
+    pair, trio, other = adhoc("research", PAIR), adhoc("research", TRIO), adhoc("triage", PAIR)
+    record(tmp_path, pair, other)
+    record(tmp_path, trio, days_ago=1)
+    runs = call("history", "research", "--runs", "--json").data["runs"]
+    assert [run["spec"]["team_id"] for run in runs] == [pair.team_id, trio.team_id]  # the newest first
+    assert len(call("history", "research", "--runs", "--limit", "1", "--json").data["runs"]) == 1
+    assert call("history", "research").out == "No changes yet.\n"
+    assert call("replay", "research").code == 0
+    exported = call("export", "research", "--json").data["runs"]
+    assert {run["team_id"] for run in exported} == {pair.team_id, trio.team_id}
+    analyzed = call("analyze", "research", "--json").data["teams"]
+    assert {team["team_id"] for team in analyzed} == {pair.team_id, trio.team_id}
+    assert call("history", "nothing").code == 2
+
+
+def test_the_python_api_takes_the_name_where_it_means_one_team(call: Callable[..., Said], tmp_path: Path) -> None:
+    pair = adhoc("research", PAIR)
+    record(tmp_path, pair)
+    with PerformanceAutotuner(project=tmp_path) as autotuner:
+        suggestion = OptimizationSuggestion(
+            OptimizationType.FORMATION_SELECTION,
+            OptimizationPriority.HIGH,
+            "Run side by side.",
+            {"formation": "sequential"},
+            {"formation": "parallel"},
+            20.0,
+            0.9,
+            0.2,
+        )
+        result = autotuner.apply_optimizations_sync("research", [suggestion], enable_ab_testing=False)
+        assert (result.success, result.team_id) == (True, pair.team_id)
+        (line,) = autotuner.get_optimization_history("research")
+        assert line["team_id"] == pair.team_id
+        assert autotuner.rollback_optimization_sync("research")
+        trio = adhoc("research", TRIO)
+        record(tmp_path, trio)
+        autotuner.apply_optimizations_sync(trio.team_id, [suggestion], enable_ab_testing=False)
+        twice = autotuner.apply_optimizations_sync("research", [suggestion], enable_ab_testing=False)
+        assert "several teams are called 'research'" in str(twice.error)
 
 
 def test_an_archive_of_0_1_names_its_ad_hoc_teams_by_their_members(call: Callable[..., Said], tmp_path: Path) -> None:
@@ -173,6 +222,19 @@ def test_explain_and_doctor_name_who_sets_a_knob(
     checks = {check["name"]: check for check in call("doctor", "--json").data["checks"]}
     assert checks["owners of team"]["status"] == "warn"
     assert "formation by formation_hint in 3 of 6 runs" in checks["owners of team"]["found"]
+
+
+def test_doctor_looks_at_the_environment_that_is_asked_for(
+    call: Callable[..., Said], simulate: Callable[..., Simulation]
+) -> None:
+    team = simulate()
+    for _ in range(3):
+        event, planned = team.start()
+        team.finish(evolve(event, owners={"formation": "formation_hint"}), planned)
+    elsewhere = {check["name"]: check for check in call("doctor", "--environment", "live", "--json").data["checks"]}
+    assert elsewhere["environment"]["found"].startswith("live (from ")
+    assert "owners of team" not in elsewhere
+    assert "owners of team" in {check["name"] for check in call("doctor", "--json").data["checks"]}
 
 
 def test_doctor_names_the_environment_and_what_says_so(call: Callable[..., Said]) -> None:

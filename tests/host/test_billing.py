@@ -177,6 +177,29 @@ async def run_of(plugin: Plugin, call: Callable[[], Any]) -> TeamRun:
     return plugin.run
 
 
+def bare_provider() -> type:
+    """Return a provider of Victor's that says nothing, with all that a provider must have."""
+    from victor.providers.base import BaseProvider
+
+    class Bare(BaseProvider):
+        async def chat(self, messages: Any, *, model: str, **_: Any) -> Any:
+            raise AssertionError("nothing is asked of it but a stream")
+
+        async def stream(self, messages: Any, *, model: str, **_: Any) -> Any:
+            raise AssertionError("nothing is asked of it but an answer")
+
+        def supports_tools(self) -> bool:
+            return False
+
+        def supports_streaming(self) -> bool:
+            return True
+
+        async def close(self) -> None:
+            return None
+
+    return Bare
+
+
 def asking(provider: Any, *, streamed: bool, model: str = "m") -> Callable[[], Any]:
     from victor.providers.base import Message
 
@@ -265,13 +288,11 @@ async def test_a_retry_is_billed_once_and_a_failed_call_not_at_all(
 async def test_every_answer_that_a_provider_asks_others_for_is_billed_to_those(
     plugin: Plugin, upstream: tuple[Upstream, str]
 ) -> None:
-    from victor.providers.base import BaseProvider
-
     server, base = upstream
     server.usage = CACHED
     inner = provider_of("openai", "OpenAIProvider", base)
 
-    class Insisting(BaseProvider):
+    class Insisting(bare_provider()):  # type: ignore[misc]
         """Asks again when it does not like the answer."""
 
         name = "insisting"
@@ -284,15 +305,6 @@ async def test_every_answer_that_a_provider_asks_others_for_is_billed_to_those(
             await inner.chat(messages, model="gpt-4o")
             async for chunk in inner.stream(messages, model="gpt-4o-mini"):
                 yield chunk
-
-        def supports_tools(self) -> bool:
-            return False
-
-        def supports_streaming(self) -> bool:
-            return True
-
-        async def close(self) -> None:
-            return None
 
     for streamed in (False, True):
         plugin.runs.clear()
@@ -384,27 +396,15 @@ def test_every_wording_of_usage_is_understood(provider: str, usage: Any, raw: An
 
 
 async def test_a_stream_that_tells_the_prompt_first_and_the_completion_last_is_counted_whole(plugin: Plugin) -> None:
-    from victor.providers.base import BaseProvider, StreamChunk
+    from victor.providers.base import StreamChunk
 
-    class Parts(BaseProvider):
+    class Parts(bare_provider()):  # type: ignore[misc]
         name = "parts"
-
-        async def chat(self, messages: Any, *, model: str, **_: Any) -> Any:
-            raise NotImplementedError
 
         async def stream(self, messages: Any, *, model: str, **_: Any) -> Any:
             yield StreamChunk(content="a", usage={"prompt_tokens": 100, "completion_tokens": 0})
             yield StreamChunk(content="b", usage={"completion_tokens": 40})
             yield StreamChunk(is_final=True)
-
-        def supports_tools(self) -> bool:
-            return False
-
-        def supports_streaming(self) -> bool:
-            return True
-
-        async def close(self) -> None:
-            return None
 
     run = await run_of(plugin, asking(Parts(), streamed=True))
     assert run.tokens == (TokenUse("m", 100, 40, provider="parts"),)

@@ -8,6 +8,8 @@ import pytest
 from attrs import evolve
 
 import victor_autotune_plugin
+from victor_autotune_plugin import failsafe
+from victor_autotune_plugin._host import interception
 from victor_autotune_plugin._host.owners import FOUND, TOPOLOGY
 from victor_autotune_plugin._model.plan import TeamPlan, adhoc_team_id
 from victor_autotune_plugin.experiment import ASSIGNMENT_VERSION
@@ -106,6 +108,18 @@ async def test_the_context_can_leave_a_run_alone(plugin: Plugin, orchestrator: A
     result = await run_team(orchestrator, make_team(*TRIO, formation="sequential", shared_context={"autotune": off}))
     assert result.success
     assert plugin.runs == plugin.starting == []
+
+
+async def test_a_run_that_is_left_alone_waits_for_nothing_of_the_plugins(
+    plugin: Plugin, orchestrator: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def current() -> None:
+        raise AssertionError("it would have waited for the settings")
+
+    monkeypatch.setattr(interception, "current", current)
+    with victor_autotune_plugin.as_configured():
+        assert (await run_team(orchestrator, make_team(*TRIO, formation="sequential"))).success
+    assert failsafe.seen() == ()
 
 
 async def test_a_block_leaves_its_runs_alone_and_no_others(

@@ -21,6 +21,7 @@ from .optimizations import FILE, OPTIMIZATION, ROLLBACK_CONFIG, VALIDATION, Opti
 
 if TYPE_CHECKING:
     from .._model.experiment import Change
+    from .._model.run import TeamRun
     from .._settings import Settings
     from .._tuning.runtime import Runtime
     from ..configfiles.team import TeamConfigFile
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
 
 _ACTIVE: Final = ("suggest", "approve", "auto")
 """The modes in which a live plan is used."""
+
+_SEARCHED_RUNS: Final = 1_000
+"""How many of the last runs outside workflows are searched for a name."""
 
 
 @frozen
@@ -67,19 +71,31 @@ def known_team(runtime: Runtime, store: Store | None, team_id: str, workflow: st
         raise AutotuneError(f"{team_id!a} is not a team name: it is not text") from error
     states = [] if store is None else [one for one in store.teams() if is_called(one.key, team_id)]
     found = [one for one in states if workflow in (None, one.workflow)]
+    if len({one.workflow for one in found}) < len(found):
+        ids = ", ".join(one.team_id for one in found)
+        raise AutotuneError(f"several teams are called {team_id!r}", hint=f"Name one of: {ids}.")
     if len(found) > 1:
         names = ", ".join(repr(one.workflow) for one in found)
         raise AutotuneError(f"several workflows have a team {team_id!r}", hint=f"Give workflow=, one of: {names}.")
     if found:
         state = found[0]
     else:
-        last = None if store is None else next(store.runs(workflow, team_id, limit=1), None)
+        last = None if store is None else _last_run(store, team_id, workflow)
         key = (workflow or ADHOC_WORKFLOW, team_id) if last is None else last.spec.key
         state = TeamState(*key)
         if last is not None:
             spec = last.spec
             state = evolve(state, fingerprint=spec.fingerprint(), spec=spec)
     return KnownTeam(state, state.spec, runtime.resolver.for_team(*state.key))
+
+
+def _last_run(store: Store, team_id: str, workflow: str | None) -> TeamRun | None:
+    """Return the last run of a team that was only observed; outside workflows it may be named by its name."""
+    last = next(store.runs(workflow, team_id, limit=1), None)
+    if last is None and workflow in (None, ADHOC_WORKFLOW):
+        recent = store.runs(ADHOC_WORKFLOW, limit=_SEARCHED_RUNS)
+        last = next((run for run in recent if run.spec.name == team_id), None)
+    return last
 
 
 @frozen

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from attrs import define, field
 
 from .._model.experiment import Change, Experiment
-from .._model.plan import EMPTY_PLAN, TeamPlan
+from .._model.plan import EMPTY_PLAN, TeamPlan, is_called
 from .._tuning.manual import in_effect
 
 if TYPE_CHECKING:
@@ -105,9 +105,9 @@ class Optimization:
 
 
 def recorded(store: Store, workflow: str | None = None, team_id: str | None = None) -> list[Optimization]:
-    """Return the optimizations of the teams of a store, or of those named, oldest first."""
-    changes = store.changes(workflow, team_id)
-    experiments = {one.id: one for one in store.experiments(workflow, team_id)}
+    """Return the optimizations of the teams of a store, or of those that are called so, oldest first."""
+    changes = [one for one in store.changes(workflow) if is_called((one.workflow, one.team_id), team_id)]
+    experiments = {one.id: one for one in store.experiments(workflow)}
     plans = {state.key: state.plan for state in store.teams()}
     found: list[Optimization] = []
     for key in dict.fromkeys((change.workflow, change.team_id) for change in changes):

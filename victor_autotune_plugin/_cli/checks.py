@@ -26,6 +26,7 @@ from ..hookspecs import PROJECT
 from ..storage import Store, default_url
 from ..storage.location import target_of, without_secrets
 from . import rendering as show
+from .options import environment
 from .owned import owned_knobs
 from .permissions import writable_by_others
 from .price_source import price_source, price_source_text, unpriced_models
@@ -146,7 +147,8 @@ def _settings(project: Path, resolver: list[SettingsResolver]) -> Iterator[Check
     found = [str(file) for file in files if file.exists()]
     found += sorted(f"env {name}" for name in os.environ if name.startswith("VICTOR_AUTOTUNE_"))
     try:
-        resolver.append(SettingsResolver.load(project, log=False))
+        overrides = {"environment": environment()}
+        resolver.append(SettingsResolver.load(project, overrides=overrides, log=False))
     except SettingsError as error:
         where = "" if error.where is None else f"{error.where}: "
         yield Check(
@@ -156,9 +158,13 @@ def _settings(project: Path, resolver: list[SettingsResolver]) -> Iterator[Check
     yield Check("settings", OK, ", ".join(found) if found else f"none found, so defaults apply (file: {files[-1]})")
 
 
+def _environment_of(resolver: SettingsResolver) -> tuple[str, str]:
+    return environment_of(resolver.for_team("", ""), os.environ)
+
+
 def _environment(resolver: list[SettingsResolver]) -> Iterator[Check]:
     if resolver:
-        name, source = environment_of(resolver[0].for_team("", ""), os.environ)
+        name, source = _environment_of(resolver[0])
         yield Check("environment", OK, f"{name} (from {source})")
     if not can_tune():
         found = "Windows can't keep files private to one user, so the plugin only observes here, whatever the mode"
@@ -259,6 +265,7 @@ def _store(project: Path, resolver: SettingsResolver) -> Iterator[Check]:
             with store.transaction():
                 pass
             yield from _contents(store, shown, file)
+            yield from _owners(store.of(_environment_of(resolver)[0]))
             yield from _costs(store, resolver)
     except StoreError as error:
         yield Check("store", BAD, _told(error, shown), error.hint)
@@ -269,7 +276,6 @@ def _contents(store: Store, shown: str, file: Path | None) -> Iterator[Check]:
     size = "" if file is None else f", {file.stat().st_size / 1e6:.1f} MB"
     held = f"{show.count(counts['teams'], 'team')}, {show.count(counts['runs'], 'run')}"
     yield Check("store", OK, f"{shown}: writable{size}, {held}")
-    yield from _owners(store)
     lost = counts["runs_lost"]
     if lost:
         yield Check("lost runs", WARN, f"{show.count(lost, 'run')} never finished, since the process died")

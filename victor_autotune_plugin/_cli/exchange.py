@@ -115,7 +115,6 @@ def export(
         store = session.store
         if store is not None and environment() is None:
             session = evolve(session, store=store.of(None))
-        session.teams(workflow, team_id)
         kinds = _items(session, workflow, team_id)
         if as_json and output is None:
             parts = {kind: [one.to_dict() for one in items] for kind, items in kinds.items()}
@@ -147,15 +146,15 @@ def _items(session: OpenProject, workflow: str | None, team_id: str | None) -> d
     """Return what there is to export by its kind, in the order in which it must be imported."""
     from ..storage.archive import ExperimentRecord
 
-    store = session.store
+    keys, store = session.keys(workflow, team_id), session.store
     if store is None:
         return {"changes": (), "runs": (), "experiments": (), "teams": ()}
     # States are read first: the experiment that one names is there then.
     states = [one for one in store.teams() if workflow in (None, one.workflow) and is_called(one.key, team_id)]
-    experiments = [one for one in store.experiments(workflow)[::-1] if is_called((one.workflow, one.team_id), team_id)]
+    experiments = [one for key in keys for one in store.experiments(*key)[::-1]]
     return {
-        "changes": [one for one in store.changes(workflow) if is_called((one.workflow, one.team_id), team_id)],
-        "runs": (one for one in store.finished_runs(workflow) if is_called(one.spec.key, team_id)),
+        "changes": [one for key in keys for one in store.changes(*key)],
+        "runs": (one for key in keys for one in store.finished_runs(*key)),
         "experiments": (ExperimentRecord.stored(store, one) for one in experiments),
         "teams": states,
     }

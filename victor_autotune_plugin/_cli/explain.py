@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from attrs import asdict, frozen
 
 from . import rendering as show
 from .options import HERE, Json, Project, Team, TeamName, Workflow, chosen
-from .owned import owned_knobs
 from .project import opened
 from .status import TeamFacts, statistics, team_facts
 
@@ -23,10 +22,6 @@ if TYPE_CHECKING:
     from .._tuning.next_test import Advice
     from ..experiment.fixed_sample import SampleComparison
     from .project import OpenProject
-
-
-OWNERS_RUNS: Final = 50
-"""In how many of a team's last runs other owners of knobs are looked for."""
 
 
 def explain(
@@ -70,7 +65,6 @@ class Explanation:
             before, or None, and why it is not tested now, or None.
         settings: `(key, value, source)` of every setting.
         note: A remark on where the settings come from, or None.
-        owners: Who sets which knob: `(knob, who, in how many of the last runs)`; the plugin sets the others.
     """
 
     facts: TeamFacts
@@ -82,7 +76,6 @@ class Explanation:
     suggestions: list[tuple[OptimizationSuggestion, str | None, str | None]]
     settings: tuple[tuple[str, object, str], ...]
     note: str | None
-    owners: list[tuple[str, str, int]]
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON-able data."""
@@ -96,7 +89,7 @@ class Explanation:
             "watch_verdict": self.facts.watch,
             "statistics": [one.to_dict() for one in self.statistics],
             "outlook": self.outlook,
-            "owners": [{"knob": knob, "owner": who, "runs": times} for knob, who, times in self.owners],
+            "owners": [{"knob": knob, "owner": who, "runs": times} for knob, who, times in self.facts.owners],
             "tuner": self.advice.to_dict(),
             "suggestions": [
                 one.to_dict() | {"tested_before": tested, "waits_because": waits}
@@ -152,7 +145,6 @@ def _explanation(session: OpenProject, state: TeamState, file: Path | None = Non
         ],
         settings=runtime.resolver.explain(*state.key, metadata, source),
         note=note,
-        owners=owned_knobs(store.finished_runs(*state.key, limit=OWNERS_RUNS)),
     )
 
 

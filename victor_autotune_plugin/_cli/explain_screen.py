@@ -46,8 +46,8 @@ def print_explanation(found: Explanation) -> None:
     if state.spec is not None:
         members = ", ".join(state.spec.member_ids)
         rows.append(("Configured", f"{state.spec.formation}, {len(state.spec.members)} members: {members}"))
-    theirs = {knob for knob, _, _ in found.owners}
-    owners = [f"{knob}: {who} ({show.count(times, 'run')})" for knob, who, times in found.owners]
+    theirs = {knob for knob, _, _ in found.facts.owners}
+    owners = [f"{knob}: {who} ({show.count(times, 'run')})" for knob, who, times in found.facts.owners]
     owners.append("the others: autotune" if theirs else "autotune")
     rows.append(("Knobs are set by", "; ".join(owners)))
     rows.append(("Mode", f"{found.facts.mode}{', paused' if state.paused else ''}"))

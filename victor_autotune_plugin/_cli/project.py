@@ -64,6 +64,15 @@ class OpenProject:
             raise self._unknown(known, workflow, team_id)
         return found
 
+    def keys(self, workflow: str | None = None, team_id: str | None = None) -> list[tuple[str | None, str | None]]:
+        """Return what to ask the store for, workflow and team id: each team that is named, else one pair for all.
+
+        Raises:
+            AutotuneError: As in `teams`.
+        """
+        found = self.teams(workflow, team_id)
+        return [(workflow, None)] if team_id is None else list(dict.fromkeys(state.key for state in found))
+
     def team(self, team_id: str | None, workflow: str | None) -> TeamState:
         """Return the one team that is meant.
 
@@ -243,8 +252,9 @@ def from_store(session: OpenProject, team_id: str | None, workflow: str | None) 
         latest = {state.key: state.fingerprint for state in states}
         analyzer.add_runs(
             run
-            for run in session.store.finished_runs(workflow, limit=MOST_RUNS)
-            if run.spec.key in latest and latest[run.spec.key] in (None, run.spec.fingerprint())
+            for key in session.keys(workflow, team_id)
+            for run in session.store.finished_runs(*key, limit=MOST_RUNS)
+            if latest.get(run.spec.key) in (None, run.spec.fingerprint())
         )
     hint = "Run a workflow (victor autotune run WORKFLOW.yaml), or give --metrics FILE."
     return RunSource(analyzer, "the store", hint, tuple(sorted(analyzer.teams)))

@@ -33,14 +33,14 @@ def history(
     """List the changes to the teams' plans, newest first: what, who, why, and the plan before and after."""
     team_id = chosen(name, team)
     with opened(project) as session:
-        session.teams(workflow, team_id)
-        store = session.store
+        keys, store = session.keys(workflow, team_id), session.store
         found_runs: list[TeamRun] = []
         changes: list[Change] = []
         if store is not None and runs:
-            found_runs = list(store.runs(workflow, team_id, limit=limit))
+            found = [run for key in keys for run in store.runs(*key, limit=limit)]
+            found_runs = sorted(found, key=lambda run: (run.started_at, run.run_id), reverse=True)[:limit]
         elif store is not None:
-            changes = store.changes(workflow, team_id)
+            changes = sorted((change for key in keys for change in store.changes(*key)), key=lambda one: one.id or 0)
     latest = list(islice(reversed(changes), limit))
     if as_json and runs:
         show.write_json({"runs": [{**run.to_dict(), "status": run.status} for run in found_runs]})
@@ -111,9 +111,8 @@ def replay(
 
     team_id = chosen(name, team)
     with opened(project) as session:
-        session.teams(workflow, team_id)
-        store = session.store
-        found = [] if store is None else replay_all(store, store.experiments(workflow, team_id))
+        keys, store = session.keys(workflow, team_id), session.store
+        found = [] if store is None else replay_all(store, [one for key in keys for one in store.experiments(*key)])
     if as_json:
         show.write_json({"replays": [one.to_dict() for one in found]})
     elif not found:

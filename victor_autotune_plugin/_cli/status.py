@@ -14,6 +14,7 @@ from attrs import field, frozen
 from .._model.quantities import DEFAULT_ENVIRONMENT
 from . import rendering as show
 from .options import HERE, Json, Project, Team, TeamName, Workflow, chosen
+from .owned import owned_knobs
 from .price_source import price_source, price_source_text
 from .project import opened
 
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
 
 MOST_RUNS: Final = 1_000
 """How many of a team's last runs its figures are made from."""
+
+OWNERS_RUNS: Final = 50
+"""In how many of a team's last runs other owners of knobs are looked for."""
 
 DORMANT_DAYS: Final = 90
 """After so many days without a run a team that was never changed is not listed."""
@@ -97,6 +101,7 @@ class TeamFacts:
         verdict: The test's verdict of that experiment as plain data; of an open one as of now.
         watch: The watch's verdict of that experiment, likewise, or None without a promotion.
         decided: The last experiment that passed or ended, or None.
+        owners: Who sets which knob: `(knob, who, in how many of the last runs)`; the plugin sets the others.
     """
 
     state: TeamState
@@ -108,6 +113,7 @@ class TeamFacts:
     verdict: Mapping[str, Any] | None
     watch: Mapping[str, Any] | None
     decided: Experiment | None
+    owners: list[tuple[str, str, int]]
 
     def experiment_cell(self) -> Text:
         """Return where the open experiment is, and what the last verdict was, in a few words."""
@@ -201,6 +207,7 @@ def team_facts(
         verdict=verdict,
         watch=watch,
         decided=decided,
+        owners=owned_knobs(runs[:OWNERS_RUNS]),
     )
 
 

@@ -124,11 +124,11 @@ class ActiveRun:
     @classmethod
     async def start(cls, call: TeamCall, spec: TeamSpec) -> ActiveRun | None:
         """Ask the hooks for the plan and prepare Victor's part; return None when the plugin is off for this team."""
+        if is_left_alone(call.context):
+            return None
         owner = await current()
         if owner is None:
             raise AutotuneError("the settings were not read in time", hint="The first run of a process goes on without")
-        if is_left_alone(call.context):
-            return None
         metadata = call.place.metadata
         settings = call.place.settings or owner.settings(spec, metadata)
         if settings.mode == "off":

@@ -16,7 +16,7 @@ import inspect
 import threading
 import time
 from bisect import bisect_left
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from contextvars import ContextVar, Token
 from typing import Any, Final
@@ -167,7 +167,7 @@ class MemberMeter:
         self.success = success
         self.error_class = error_class
 
-    def count_llm_call(self, bill: Iterable[BilledCall]) -> None:
+    def count_llm_call(self, bill: Sequence[BilledCall]) -> None:
         """Count a call of the model, for this member and those above it.
 
         Args:
@@ -177,9 +177,7 @@ class MemberMeter:
         while meter is not None:
             meter.llm_calls += 1
             for call in bill:
-                use = meter.tokens.setdefault(call.key, [0] * len(_COUNTED))
-                for place, tokens in enumerate(call.counts):
-                    use[place] += tokens
+                _add(meter.tokens, call.key, call.counts)
             meter = meter.parent
 
     def reserve_tool_calls(self, wanted: int) -> ToolGrant | None:
@@ -235,6 +233,13 @@ class MemberMeter:
         )
 
 
+def _add(total: dict[UseKey, list[int]], key: UseKey, counts: Iterable[int]) -> None:
+    """Add counts, in the order of `_COUNTED`, to those of a key."""
+    use = total.setdefault(key, [0] * len(_COUNTED))
+    for place, tokens in enumerate(counts):
+        use[place] += tokens
+
+
 class RunMeter:
     """Holds the member meters of one run.
 
@@ -269,9 +274,7 @@ class RunMeter:
         total: dict[UseKey, list[int]] = {}
         for meter in self.members.values():
             for key, counts in meter.tokens.items():
-                use = total.setdefault(key, [0] * len(_COUNTED))
-                for place, tokens in enumerate(counts):
-                    use[place] += tokens
+                _add(total, key, counts)
         return tuple(
             TokenUse(model, provider=provider, context_tokens=context, **dict(zip(_COUNTED, total[key], strict=True)))
             for key in sorted(total, key=lambda key: (key[1], key))
