@@ -11,6 +11,7 @@ from typing import Any
 
 from attrs import evolve
 
+from victor_autotune_plugin._model.data_flow import RunFlow
 from victor_autotune_plugin._model.experiment import Change, Experiment, TeamState
 from victor_autotune_plugin._model.plan import MemberSpec, TeamPlan, TeamSpec
 from victor_autotune_plugin._model.run import MemberOutcome, TeamRun, TokenUse
@@ -18,7 +19,7 @@ from victor_autotune_plugin._tuning.runtime import Runtime
 from victor_autotune_plugin.hookspecs import PlannedRun, RunStart
 from victor_autotune_plugin.storage import Store
 
-from .stepped import Clock, SteppedLoop, assigned
+from .stepped import Clock, SteppedLoop, assigned, say_scored
 
 SPEC = TeamSpec("flow", "team", "sequential", [MemberSpec(name, "researcher") for name in "abcd"])
 Truth = Callable[[TeamPlan, list[float]], float]
@@ -44,6 +45,7 @@ class Simulation:
         seed: Seed of the durations.
         with_entry_points: Whether hook packages are looked for.
         in_memory: Whether the store is in memory and no file is written: much faster, and for this thread alone.
+        scored: Whether a scorer is said to grade the runs, so that a change of the work may be tested.
     """
 
     def __init__(
@@ -54,6 +56,7 @@ class Simulation:
         seed: int = 1,
         with_entry_points: bool = False,
         in_memory: bool = False,
+        scored: bool = True,
         **settings: object,
     ) -> None:
         overrides = {"mode": "auto", "tuner.risk": "off", **settings}
@@ -68,10 +71,13 @@ class Simulation:
             clock=clock if in_memory else time.monotonic,
             wall_clock=clock,
         )
+        if scored:
+            say_scored(self.runtime)
         self.stepped = SteppedLoop(self.runtime, clock)
         self.truth = truth
         self.spec = SPEC
         self.success = 1.0
+        self.flow: RunFlow | None = RunFlow()
         self.tokens: tuple[TokenUse, ...] = ()
         self._random = random.Random(seed)
 
@@ -107,6 +113,7 @@ class Simulation:
                 for m, s in zip(self.spec.members, seconds, strict=True)
             ],
             tokens=self.tokens,
+            flow=self.flow,
         )
         return self.stepped.end(evolve(assigned(run, event, planned), **changes))
 

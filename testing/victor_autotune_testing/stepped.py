@@ -8,8 +8,12 @@ from typing import Any, TypeVar
 
 from attrs import evolve
 
+from victor_autotune_plugin._dataflow.verdict import Rules, knowledge_of
+from victor_autotune_plugin._model.data_flow import TeamFlow
+from victor_autotune_plugin._model.plan import TeamSpec
 from victor_autotune_plugin._model.run import TeamRun
-from victor_autotune_plugin._tuning.hookmanager import BUILT_IN
+from victor_autotune_plugin._settings import Settings
+from victor_autotune_plugin._tuning.hookmanager import BUILT_IN, HookManager
 from victor_autotune_plugin._tuning.runtime import Runtime
 from victor_autotune_plugin.hookspecs import PlannedRun, RunStart
 
@@ -62,6 +66,22 @@ def assigned(run: TeamRun, event: RunStart, planned: PlannedRun) -> TeamRun:
         environment=event.environment,
         owners={**event.owners, **planned.owners},
     )
+
+
+class ScoredHooks(HookManager):
+    """Hooks that are said to grade every run."""
+
+    has_scorer = True
+
+
+def say_scored(runtime: Runtime) -> None:
+    """Let a project's loop take its runs as graded by a scorer, without the threads of a real one."""
+    runtime.hooks.__class__ = ScoredHooks
+
+
+def scored_rules(spec: TeamSpec, settings: Settings, flow: TeamFlow | None = None) -> Rules:
+    """Return the rules of a team whose runs a scorer grades; without a data flow nothing is known of one."""
+    return Rules(knowledge_of(flow or TeamFlow(), spec, settings), has_scorer=True)
 
 
 class SteppedLoop:

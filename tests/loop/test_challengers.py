@@ -20,6 +20,7 @@ from victor_autotune_plugin._tuning.next_test import Advice, Challengers, advice
 from victor_autotune_plugin._tuning.replay import replay_all
 from victor_autotune_plugin._tuning.tuner_cache import TeamRecord, TunerCache
 from victor_autotune_testing.simulated import SPEC, Simulation, no_difference
+from victor_autotune_testing.stepped import scored_rules
 
 from .test_loop import Approver
 
@@ -136,6 +137,7 @@ def test_what_the_tuner_stopped_replays(start: Start) -> None:
 
 def test_a_passed_test_goes_on_while_success_may_be_lost(start: Start) -> None:
     team = start(seed=3)
+    team.flow = None  # nothing is known of it, so success is believed
     team.success = 0.85  # in both arms, so few runs don't tell that it is kept
     promoted = team.run_until("promoted", most=400)
     (experiment,) = [one for one in team.experiments() if one.status == "watched"]
@@ -167,6 +169,7 @@ def lossy(team: Simulation, share: float) -> None:
 
 def test_a_promotion_that_loses_success_is_given_up_and_replays(start: Start) -> None:
     team = start()
+    team.flow = None
     team.run_until("promoted")
     promoted, before = team.state().plan, len(team.changes())
     for _ in range(60):
@@ -186,6 +189,7 @@ def test_a_promotion_that_loses_success_is_given_up_and_replays(start: Start) ->
 
 def test_a_promotion_that_keeps_success_is_not_given_up(start: Start) -> None:
     team = start(seed=3)
+    team.flow = None
     team.success = 0.9
     team.run_until("promoted")
     for _ in range(200):
@@ -319,8 +323,10 @@ def test_the_same_history_gives_the_same_proposal(start: Start) -> None:
     def read(limit: int) -> list[TeamRun]:
         return list(store.finished_runs(*SPEC.key, limit=limit))
 
+    rules = scored_rules(SPEC, settings, store.data_flow(*SPEC.key))
+
     def proposed(challengers: Challengers) -> object:
-        challenge = challengers.choose(TeamRecord(state, SPEC, settings, experiments, read), [], [])
+        challenge = challengers.choose(TeamRecord(state, SPEC, settings, experiments, read, rules), [], [])
         assert challenge.proposal is not None
         return challenge.proposal.to_dict()
 
@@ -339,6 +345,7 @@ def test_a_tuner_made_after_a_promotion_knows_what_was_expected_of_it(start: Sta
         settings,
         team.experiments(),
         lambda limit: list(team.store.finished_runs(*SPEC.key, limit=limit)),
+        scored_rules(team.spec, settings),
     )
     tuner = TunerCache().of(record)
     assert tuner.live == state.plan

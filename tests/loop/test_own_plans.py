@@ -15,6 +15,7 @@ from victor_autotune_plugin._settings.team_settings import TunerSettings
 from victor_autotune_plugin._tuner import distance
 from victor_autotune_plugin._tuning.tuner_cache import TeamRecord, TunerCache
 from victor_autotune_testing.simulated import SPEC
+from victor_autotune_testing.stepped import scored_rules
 
 PARALLEL = TeamPlan(formation="parallel")
 
@@ -23,7 +24,7 @@ def own_plans(live: TeamPlan = EMPTY_PLAN, spec: TeamSpec = SPEC, **settings: An
     risk = settings.pop("risk", "low")
     made = Settings(mode="auto", tuner=TunerSettings(risk=risk), **settings)
     state = TeamState(*spec.key, plan=live, fingerprint=spec.fingerprint(), spec=spec)
-    tuner = TunerCache().of(TeamRecord(state, spec, made, [], lambda _: []))
+    tuner = TunerCache().of(TeamRecord(state, spec, made, [], lambda _: [], scored_rules(spec, made)))
     assert tuner.live == live or distance(spec, tuner.live, live) == 0
     return tuner.space.plans
 

@@ -90,7 +90,7 @@ def migrated_run(run: dict[str, Any]) -> dict[str, Any]:
     other = {**unknown, "provider": "", "context_tokens": 0, "unreported_calls": 0}
     tokens = [{**use, **other} for use in run.get("tokens", ())]
     ended = (
-        {"stream": None, "owners": {}, **DEFAULT, "tokens": tokens, **unknown} if run["status"] == "finished" else {}
+        {"stream": None, "owners": {}, "flow": None, **DEFAULT, "tokens": tokens, **unknown} if run["status"] == "finished" else {}
     )
     return {**run, **ended, "status": "lost" if run["status"] == "running" else run["status"]}
 

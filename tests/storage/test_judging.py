@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from sqlalchemy import text
 
+from victor_autotune_plugin._model.data_flow import TeamFlow
 from victor_autotune_plugin._model.experiment import Assignment
 from victor_autotune_plugin._model.process import ProcessId
 from victor_autotune_plugin.errors import LeaseLostError, StoreUnavailableError
@@ -131,7 +132,7 @@ def test_numbers_go_on_behind_what_was_judged_when_its_runs_are_gone(store: Stor
         transaction.number_runs(*KEY, 10)
         lease = transaction.take_lease(*KEY, "judge", 5.0)
         assert lease is not None
-        transaction.save_judged(*KEY, 1)
+        transaction.save_judged(*KEY, 1, TeamFlow())
     store._connections.execute(text("DELETE FROM autotune_run"))
     ended(store, "b", index=1)
     with store.transaction() as transaction:
@@ -145,7 +146,7 @@ def test_a_lease_is_held_by_one_and_taken_over_when_it_has_expired(store: Store)
         assert first is not None
         assert transaction.take_lease(*KEY, "b", 5.0) is None
         assert transaction.take_lease(*KEY, "a", 5.0) == first
-        transaction.save_judged(*KEY, 17)
+        transaction.save_judged(*KEY, 17, TeamFlow())
     pass_time(store, 5.1)
     with store.transaction() as transaction:
         second = transaction.take_lease(*KEY, "b", 5.0)
@@ -202,7 +203,7 @@ def test_nobody_takes_the_lease_over_while_a_verdict_is_written(store: Store, ur
         transaction.check_lease(*KEY, "a", lease.fence)
         with pytest.raises(StoreUnavailableError), other.transaction() as late:
             late.take_lease(*KEY, "b", 5.0)
-        transaction.save_judged(*KEY, 3)
+        transaction.save_judged(*KEY, 3, TeamFlow())
     with store.transaction() as transaction:
         taken = transaction.take_lease(*KEY, "b", 5.0)
         assert taken is not None

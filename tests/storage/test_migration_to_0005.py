@@ -7,6 +7,7 @@ from alembic import command
 from alembic.config import Config
 from attrs import evolve
 
+from victor_autotune_plugin._model.data_flow import TeamFlow
 from victor_autotune_plugin._model.experiment import Change
 from victor_autotune_plugin._model.plan import ADHOC_WORKFLOW, MemberSpec, TeamPlan, TeamSpec, adhoc_team_id
 from victor_autotune_plugin._model.quantities import DEFAULT_ENVIRONMENT
@@ -43,7 +44,7 @@ def old(url: str) -> None:
             transaction.number_runs(*LAST.key, 10)
             lease = transaction.take_lease(*LAST.key, "judge", 5.0)
             assert lease is not None
-            transaction.save_judged(*LAST.key, 2)
+            transaction.save_judged(*LAST.key, 2, TeamFlow())
         config = Config()
         config.set_main_option("script_location", str(MIGRATIONS))
         config.attributes["connection"] = store._connections.session().connection

@@ -201,6 +201,7 @@ def _plan(session: OpenProject, state: TeamState, settings: Settings, *, suggest
     Raises:
         AutotuneError: If there is none.
     """
+    from .._dataflow.verdict import knowledge_of
     from .._tuning.next_test import HISTORY_RUNS
     from .._tuning.suggestions import comparable, suggestions
 
@@ -214,7 +215,8 @@ def _plan(session: OpenProject, state: TeamState, settings: Settings, *, suggest
     runs = comparable(list(store.finished_runs(*state.key, limit=HISTORY_RUNS)), state)
     found = []
     if state.spec is not None:
-        found = suggestions(state.spec, state.plan, runs, settings, session.runtime.hooks)
+        knowledge = knowledge_of(store.data_flow(*state.key), state.spec, settings)
+        found = suggestions(state.spec, state.plan, runs, settings, session.runtime.hooks, knowledge)
     if not found:
         raise AutotuneError(
             f"team {state.team_id!r} has no plan to validate",

@@ -62,11 +62,13 @@ class RunFlow:
         edges: The edges, each once.
         open: Why it can't be known what a member used, by its id; a member of whom all is known is not in it.
         rounds: How often the member that worked most often worked.
+        is_whole: Whether every member worked, and the run was not cancelled; others tell what was used, not what not.
     """
 
     edges: tuple[Edge, ...] = field(default=(), converter=_edges)
     open: Mapping[str, tuple[OpenReason, ...]] = field(factory=dict)
     rounds: Count = 1
+    is_whole: bool = True
 
 
 @frozen(order=True)
@@ -94,7 +96,7 @@ class TeamFlow:
 
     Attributes:
         fingerprint: Fingerprint of the `TeamSpec`; runs of another one are not in it.
-        runs: Number of runs that were looked at, by layout.
+        runs: Number of runs in which every member worked and was looked at, by layout.
         edges: Every edge that was ever seen.
         open: How many runs left a member open, by its id and the reason.
         repeated: Runs in which a member worked more than once.
@@ -128,7 +130,7 @@ class TeamFlow:
                 known[reason] = known.get(reason, 0) + 1
         return evolve(
             before,
-            runs={**before.runs, layout: before.runs.get(layout, 0) + 1},
+            runs={**before.runs, layout: before.runs.get(layout, 0) + flow.is_whole},
             edges=[SeenEdge(edge, where, runs) for (edge, where), runs in counts.items()],
             open=opened,
             repeated=before.repeated + (flow.rounds > 1),

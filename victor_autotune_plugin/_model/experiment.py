@@ -29,6 +29,9 @@ ChangeAction = Literal[
 Actor = Literal["auto", "person"]
 """Who did it."""
 
+Allowance = Literal["data_flow", "score", "person"]
+"""What allows a change: by the data flow it keeps the work, a scorer grades what comes out, or a person agrees."""
+
 TRANSITIONS: Final[Mapping[str, frozenset[str]]] = {
     "draft": frozenset({"running", "aborted"}),
     "running": frozenset({"watched", "failed", "inconclusive", "aborted"}),
@@ -154,6 +157,7 @@ class Experiment(_Plain):
             change without a test.
         prices: The prices by which its runs are priced until it ends; None in those of 0.1, whose runs have the
             current ones.
+        allowed_by: What allows the change; None in experiments of 0.1.
     """
 
     id: Name
@@ -180,6 +184,7 @@ class Experiment(_Plain):
     environment: Name = DEFAULT_ENVIRONMENT
     reference: tuple[Observation, ...] = ()
     prices: KeptPrices | None = None
+    allowed_by: Allowance | None = None
 
     @property
     def is_open(self) -> bool:

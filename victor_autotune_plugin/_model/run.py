@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from attrs import field, frozen
 
+from .data_flow import RunFlow
 from .experiment import Assignment, Phase
 from .observation import Observation as Observation
 from .plan import EMPTY_PLAN, TeamPlan, TeamSpec
@@ -201,6 +202,7 @@ class TeamRun:
         number: Place among the team's finished runs, given by the store; None before.
         environment: Environment of the run.
         owners: Knobs that something other than the plugin set for this run, by name: who did.
+        flow: Which members used whose work; None where that was not looked at.
     """
 
     run_id: Name
@@ -230,6 +232,7 @@ class TeamRun:
     number: int | None = field(default=None, kw_only=True, eq=False)
     environment: Name = field(default=DEFAULT_ENVIRONMENT, kw_only=True)
     owners: Mapping[str, str] = field(factory=dict, kw_only=True)
+    flow: RunFlow | None = field(default=None, kw_only=True)
 
     @property
     def ended_at(self) -> float:

@@ -72,7 +72,7 @@ def judge_test(model: TeamModel, search: Search, challenger: TeamPlan, *, promot
     """
     table = PlanTable(search.space.spec, [search.live, challenger])
     rows: Ints = np.array([1], dtype=np.int64)
-    weights = weigh(model, rows, search.live, search.objective, search.doubt, table)
+    weights = weigh(model, rows, search.live, search.objective, search.doubt, table, search.keeps)
     contenders = Contenders(table, 0, rows, weights, chance_of(weights, search.risk, model.runs.get(challenger, 0)), {})
     outlook = _outlook(model, search, contenders, 0)
     better = float(weights.better()[0])
@@ -92,7 +92,7 @@ def judge_test(model: TeamModel, search: Search, challenger: TeamPlan, *, promot
 def _welcome(rivals: Sequence[Rival], search: Search) -> tuple[list[Rival], list[NotChosen]]:
     welcome, refused = [], []
     for rival in rivals:
-        reason = search.space.refusal(rival.plan, search.live)
+        reason = search.space.refusal(rival.plan, search.live) or search.refusal(rival.plan)
         if reason is None and rival.plan in search.tried:
             reason = "it was tested before"
         if reason is None and rival.plan == search.live:

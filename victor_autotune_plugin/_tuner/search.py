@@ -10,6 +10,7 @@ import numpy as np
 from attrs import evolve, frozen
 from numpy.typing import NDArray
 
+from .._dataflow.verdict import Rules
 from .._model.plan import TeamPlan
 from .model import TeamModel
 from .plan_table import Ints, PlanTable
@@ -77,6 +78,7 @@ class Search:
         doubt: See `weighing.weigh`.
         exposed: Runs that are expected to have been spent on worse plans so far.
         prior: The same team's model before its first run.
+        rules: What keeps the work and what may not be chosen, by the team's data flow; None without such rules.
     """
 
     space: PlanSpace
@@ -87,11 +89,20 @@ class Search:
     doubt: float
     exposed: float
     prior: Callable[[], TeamModel]
+    rules: Rules | None = None
 
     @property
     def least_gain(self) -> float:
         """Log improvement below which a change is not worth a test."""
         return -math.log1p(-self.objective.minimum_improvement)
+
+    def keeps(self, plan: TeamPlan) -> bool:
+        """Return whether a plan keeps the work by the team's data flow."""
+        return self.rules is not None and self.rules.keeps_work(plan, self.live)
+
+    def refusal(self, plan: TeamPlan) -> str | None:
+        """Return why a plan may not be chosen, whatever it promises, or None."""
+        return None if self.rules is None else self.rules.refusal(plan, self.live)
 
 
 @frozen
@@ -136,7 +147,8 @@ def compete(model: TeamModel, search: Search, rivals: Sequence[Rival]) -> Conten
     open_rows = (far > 0) & (far <= search.risk.knobs) & ~table.looser(here)
     open_rows[list(suggested)] = True
     rows: Ints = np.flatnonzero(open_rows).astype(np.int64)
-    weights = weigh(model, rows, live, search.objective, search.doubt, None if table is model.table else table)
+    own = None if table is model.table else table
+    weights = weigh(model, rows, live, search.objective, search.doubt, own, search.keeps)
     sources: dict[int, str] = {}
     gain, sd = weights.gain.copy(), weights.sd.copy()
     for place, row in enumerate(rows.tolist() if suggested else []):
@@ -168,7 +180,9 @@ def gates(model: TeamModel, contenders: Contenders, search: Search) -> tuple[dic
     tried[[contenders.table.row_of[plan] for plan in search.tried if plan in contenders.table.row_of]] = True
     # What a test may spend on a worse plan, from the runs so far and those of the test itself.
     allowed = risk.exposure * (model.total + 2 * STOPPED_AFTER) - search.exposed
+    refused = [search.refusal(contenders.plan(place)) is not None for place in range(len(contenders.rows))]
     passes = {
+        "the work may not stay the same": ~np.array(refused, dtype=bool),
         "tested before": ~tried[contenders.rows],
         "too many knobs at once": contenders.table.distance(contenders.here)[contenders.rows] <= risk.knobs,
         "over the cost or P95 limit": weights.allowed >= 0.9,

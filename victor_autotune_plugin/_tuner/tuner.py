@@ -8,6 +8,7 @@ from typing import Final
 
 from attrs import evolve, frozen
 
+from .._dataflow.verdict import Rules
 from .._model.plan import EMPTY_PLAN, TeamPlan
 from .._model.run import TeamRun
 from .choice import judge_test, propose
@@ -69,6 +70,8 @@ class Tuner:
         self.risk = risk
         self._by_shape = {shape_of(space.spec, plan): plan for plan in space.plans}
         self.live = self._own(live)
+        self.rules: Rules | None = None
+        """What keeps the work, and what may not be chosen; a plan that is neither is weighed by what is believed."""
         self._prior = prior or shipped_prior()
         self._model = TeamModel(space.spec, space.plans, self._prior)
         self._fresh: TeamModel | None = None
@@ -204,6 +207,7 @@ class Tuner:
             self.doubt,
             self._exposed + math.fsum(test.harm * test.runs for test in self._open.values()),
             self._before,
+            self.rules,
         )
 
     def _before(self) -> TeamModel:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from statistics import NormalDist
 from typing import Any, Final
 
 import numpy as np
 from attrs import Attribute, field, frozen
+from numpy.typing import NDArray
 
 from .._model.plan import TeamPlan
 from .._model.policy import METRICS, PASS_SHARE, Policy
@@ -24,6 +25,9 @@ LOGISTIC_VARIANCE: Final = math.pi**2 / 3
 
 Z90: Final = 1.6449
 """Half the width of a 90 % interval, in standard deviations."""
+
+_KEPT_SD: Final = 1e-3
+# Of the change of the log odds of success where the work is kept: nothing is believed to change.
 
 
 def _weights(value: Mapping[str, float] | str) -> dict[str, float]:
@@ -82,6 +86,7 @@ class Weights:
         level: Log odds of it.
         noise: Standard deviation of the objective between runs of one plan.
         allowed: Probability that the constraints on cost and P95 hold.
+        keeps: Whether the plan keeps the work by the team's data flow, so that success is kept whatever is believed.
     """
 
     gain: Floats
@@ -95,6 +100,7 @@ class Weights:
     level: float
     noise: float
     allowed: Floats
+    keeps: NDArray[np.bool_]
 
     @property
     def harm(self) -> Floats:
@@ -113,6 +119,7 @@ def weigh(
     objective: Objective,
     doubt: float = 1.0,
     table: PlanTable | None = None,
+    keeps: Callable[[TeamPlan], bool] | None = None,
 ) -> Weights:
     """Return what plans promise against the live plan.
 
@@ -121,6 +128,7 @@ def weigh(
         live: The live plan, in that table.
         doubt: Factor on the standard deviations of plans, above 1 when the model's forecasts were off before.
         table: Another table, whose first plan is the live one; None for the team's own.
+        keeps: Tells whether a plan keeps the work by the team's data flow; None where no plan is known to.
     """
     shares = objective.shares
     wanted = [name for name in shares if name != "score"]
@@ -135,7 +143,10 @@ def weigh(
         else:
             gain -= share * effects.log[name]
         variance += share**2 * effects.sd[name] ** 2
-    odds, odds_sd = effects.log["score"], doubt * effects.sd["score"]
+    plans = (model.table if table is None else table).plans
+    kept = np.array([keeps is not None and keeps(plans[row]) for row in rows.tolist()], dtype=bool)
+    odds = np.where(kept, 0.0, effects.log["score"])
+    odds_sd = np.where(kept, _KEPT_SD, doubt * effects.sd["score"])
     least = max(effects.success - objective.success_margin, 0.01)
     threshold = min(math.log(least / (1 - least)) - effects.level, -1e-6)
     return Weights(
@@ -144,12 +155,13 @@ def weigh(
         by_metric=effects.log,
         odds=odds,
         odds_sd=odds_sd,
-        kept=cdf((odds - threshold) / odds_sd),
+        kept=np.where(kept, 1.0, cdf((odds - threshold) / odds_sd)),
         threshold=threshold,
         success=effects.success,
         level=effects.level,
         noise=math.sqrt(noise_variance(model, objective)),
         allowed=_allowed(model, effects.log, effects.sd, live, objective, count),
+        keeps=kept,
     )
 
 
@@ -200,7 +212,8 @@ def p_shown_kept(weights: Weights, runs: int, sure: float) -> Floats:
     before = weights.odds_sd**2
     after = 1 / (1 / before + runs / (2 * LOGISTIC_VARIANCE))
     needed = weights.threshold + NormalDist().inv_cdf(sure) * np.sqrt(after)
-    return cdf((weights.odds - needed) / np.sqrt(np.maximum(before - after, 1e-9)))
+    shown = cdf((weights.odds - needed) / np.sqrt(np.maximum(before - after, 1e-9)))
+    return np.where(weights.keeps, 1.0, shown)
 
 
 def runs_needed(gain: float, noise: float) -> int | None:

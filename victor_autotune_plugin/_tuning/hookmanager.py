@@ -170,6 +170,11 @@ class HookManager:
             self._tell_behind(hook, arguments, contextvars.copy_context())
 
     @property
+    def has_scorer(self) -> bool:
+        """Whether a third party scores runs."""
+        return bool(self._of("score_team_run")[1])
+
+    @property
     def has_graders(self) -> bool:
         """Whether a third party scores or prices runs."""
         return bool(self._of("score_team_run")[1] or self._of("price_team_run")[1])

@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Final
 from attrs import define, evolve
 
 from .. import failsafe
+from .._dataflow.verdict import layout_name
 from .._model.experiment import TeamState
 from .._model.plan import EMPTY_PLAN
 from ..errors import LeaseLostError, StaleStateError, StoreError
 from .changes import Changes
+from .flow_guard import ends_what_cuts
 from .hookmanager import HookManager
 from .judges import Judges, Verdicts
 from .next_test import Approval, Challengers, RunContext, Starter
@@ -26,6 +28,7 @@ from .store_work import BEAT_SECONDS, IDLE_SECONDS, REFRESH_SECONDS
 from .writer import CircuitBreaker
 
 if TYPE_CHECKING:
+    from .._model.data_flow import TeamFlow
     from .._model.run import TeamRun
     from .._settings import Settings
     from ..storage import Store
@@ -55,9 +58,11 @@ class _Held:
 
     Attributes:
         fence: Number of the lease.
+        flow: The data flow that the runs showed that were judged.
     """
 
     fence: int
+    flow: TeamFlow
     experiment_id: str | None = None
 
 
@@ -179,14 +184,16 @@ class JudgeWork:
         held = self._held.get(key)
         if held is None or held.fence != lease.fence:
             self._let_go(key)
-            held = self._held[key] = _Held(lease.fence)
+            held = self._held[key] = _Held(lease.fence, lease.flow)
+        held.flow = lease.flow  # what failed half-way is judged again
         try:
             for run in runs:
+                held.flow = _with_run(held.flow, run)
                 self._judge_run(store, lease, held, run, settings)
             if runs:
                 with store.transaction() as transaction:
                     transaction.check_lease(*key, self._holder, lease.fence)
-                    transaction.save_judged(*key, runs[-1].number or 0)
+                    transaction.save_judged(*key, runs[-1].number or 0, held.flow)
         except LeaseLostError:
             self._let_go(key)
             return False
@@ -234,7 +241,7 @@ class JudgeWork:
                 with store.transaction() as transaction:
                     transaction.check_lease(*run.spec.key, self._holder, lease.fence)
                     changes.write(transaction)
-                    transaction.save_judged(*run.spec.key, run.number or 0)
+                    transaction.save_judged(*run.spec.key, run.number or 0, held.flow)
             except LeaseLostError:
                 raise
             except StaleStateError as error:  # a person changed the team meanwhile
@@ -253,13 +260,15 @@ class JudgeWork:
         is_new = record.state.fingerprint is None
         state = self._kept_up(record, changes, run)
         paused = state.paused or self._memory.snapshot.paused
-        if settings.mode not in TESTING or settings.plan is not None or run.cancelled or paused:
+        if settings.plan is not None or run.cancelled or paused:
             return
         experiment = record.experiment(state.experiment_id) if state.experiment_id else None
+        context = RunContext(record, changes, state, run, settings, approval, held.flow, self._hooks.has_scorer)
+        if ends_what_cuts(context, experiment) or settings.mode not in TESTING:
+            return
         if experiment is None and not (is_new or self._is_due(run, settings)):
             return
         held.experiment_id = state.experiment_id
-        context = RunContext(record, changes, state, run, settings, approval)
         if experiment is None:
             self._starter.start(context)
         elif run.experiment_id == experiment.id:
@@ -293,3 +302,11 @@ class JudgeWork:
             reason = "The definition of the team changed, so what was learnt before no longer holds."
             return changes.apply(fresh, "aborted", reason, before=state, experiment=experiment)
         return changes.save_team(fresh)
+
+
+def _with_run(flow: TeamFlow, run: TeamRun) -> TeamFlow:
+    """Return what is known of a team's data flow after one more run; one that was not looked at tells nothing."""
+    if run.flow is None:
+        return flow
+    shown = evolve(run.flow, is_whole=run.flow.is_whole and not run.cancelled)
+    return flow.with_run(run.spec.fingerprint(), layout_name(run.spec, run.plan_used), shown)

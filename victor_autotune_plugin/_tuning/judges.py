@@ -13,6 +13,7 @@ from attrs import evolve
 
 from .._model.experiment import ChangeAction, Experiment, Phase
 from .._model.run import Observation
+from .flow_guard import must_wait
 from .next_test import Challengers, RunContext
 from .record import Record
 
@@ -94,6 +95,8 @@ class Verdicts:
             outlook = self._outlook(context, experiment, judge.seen, passed=passed)
         if outlook is not None and (outlook.stop or (outlook.veto and self._is_full(context, experiment))):
             self._give_up(context, experiment, outlook, passed=passed)
+        elif passed and must_wait(context, experiment) and not self._is_full(context, experiment):
+            return
         elif passed and (outlook is None or not outlook.veto):
             self._promote(context, experiment, judge.verdict())
         elif judge.is_final and not passed:

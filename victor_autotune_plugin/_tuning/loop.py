@@ -15,6 +15,7 @@ it (`store_work`), keep what can't be committed in a journal (`file_work`), and 
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from random import Random, SystemRandom
@@ -25,10 +26,11 @@ from .._model.plan import TeamSpec
 from .._model.process import ProcessId
 from .._model.run import PlannedRun, RunStart, TeamRun
 from .._settings import public_prices
-from ..storage.journal import FOLDER_NAME, EndEntry, GradeEntry, Journal, StartEntry
+from ..storage.journal import FOLDER_NAME, EndEntry, FlowEntry, GradeEntry, Journal, StartEntry
 from ..storage.snapshot_file import SnapshotFile
 from ..storage.stream_slots import StreamSlots
 from .file_work import FileWork, NoFiles
+from .flow_work import FlowWork, TracedRun
 from .hookmanager import HookManager
 from .judge_work import JudgeWork
 from .snapshot import TESTING, Memory, choose, phase_of
@@ -39,6 +41,8 @@ from .writer import END_COMMIT_SECONDS, NEVER, START_COMMIT_SECONDS, CircuitBrea
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from .._dataflow.trace import RunTrace
+    from .._model.data_flow import RunFlow
     from .._settings import Settings
     from ..storage import Store
 
@@ -54,7 +58,8 @@ SLOT_SECONDS: Final = 0.03
 _MOST_STEPS: Final = 100_000
 
 GRADE_SECONDS: Final = 30.0
-"""How long the judge waits for the grade of a run; a process that dies meanwhile leaves it with the built-in one."""
+"""How long the judge waits for the grade and the data flow of a run; a process that dies meanwhile leaves it with the
+built-in grade and without a data flow."""
 
 
 class TuningLoop:
@@ -91,11 +96,16 @@ class TuningLoop:
         self.wake_files: Callable[[], None] = _no_thread
         self.wake_files_within: Callable[[float], None] = _no_thread_within
         self.wake_judge: Callable[[], None] = _no_thread
+        self.wake_flow: Callable[[], None] = _no_thread
         self._settings = settings
         self._hooks = hooks
         self._options = options
         self._clock = clock
         self._items: dict[str, Item] = {}
+        self._traces: dict[str, RunTrace] = {}
+        self._awaited: dict[str, set[str]] = {}
+        """What is still to come of runs that ended: `grade`, `flow`."""
+        self._settling = threading.Lock()  # never taken on an event loop
         self.core = WriterCore(CircuitBreaker(random.random), self._lost)
         own = options()
         journal: Journal | None = None
@@ -118,6 +128,7 @@ class TuningLoop:
             silent_seconds=own.store.silent_after,
             ready=ready,
         )
+        self.flow_work = FlowWork(self._flowed)
         self.judge_work = JudgeWork(
             lambda: self.store_work.store,
             self.memory,
@@ -175,14 +186,29 @@ class TuningLoop:
         after = NEVER if planned.assignment is None else START_COMMIT_SECONDS
         self._submit(event.run_id, Item(StartEntry(event, planned, self.process.id), self._clock(), after))
 
+    def traced(self, run_id: str, trace: RunTrace) -> None:
+        """Hand over what was noted of a run's data flow, before the run itself is handed over."""
+        self._traces[run_id] = trace
+
     def finished(self, run: TeamRun) -> None:
         """Hand over what a run was."""
+        trace = self._traces.pop(run.run_id, None)
+        if self.flow_work.is_full:
+            trace = None
         graders = self._hooks.has_graders
         # The first runs of a process may end before the public prices are loaded, and wait for no import.
         unpriced = run.cost_usd is None and bool(run.tokens) and not public_prices.is_loaded
         unpriced = unpriced and self._options().public_prices
-        entry = EndEntry(run, GRADE_SECONDS if graders or unpriced else None)
+        awaited = {"grade"} if graders or unpriced else set()
+        if trace is not None:
+            awaited.add("flow")
+        if awaited:
+            self._awaited[run.run_id] = awaited
+        entry = EndEntry(run, GRADE_SECONDS if awaited else None)
         self._submit(run.run_id, Item(entry, self._clock(), END_COMMIT_SECONDS))
+        if trace is not None:
+            self.flow_work.submit(TracedRun(run, trace))
+            self.wake_flow()
         if unpriced and not graders:
             self._hooks.behind(lambda: self.graded(self._hooks.valued(run)))
 
@@ -195,7 +221,24 @@ class TuningLoop:
 
     def graded(self, run: TeamRun) -> None:
         """Hand over the score and the cost of a run, which hooks gave behind it; called by a hook thread."""
-        entry = GradeEntry(run.run_id, run.score, run.cost_usd)
+        is_last = self._came(run.run_id, "grade")
+        self._complete(run, GradeEntry(run.run_id, run.score, run.cost_usd, is_last))
+
+    def _flowed(self, run: TeamRun, flow: RunFlow | None) -> None:
+        """Hand over the data flow of a run; called by the data-flow thread."""
+        is_last = self._came(run.run_id, "flow")
+        self._complete(run, FlowEntry(run.run_id, flow, is_last))
+
+    def _came(self, run_id: str, part: str) -> bool:
+        """Note that a part of a run came, and return whether it was the last one."""
+        with self._settling:
+            awaited = self._awaited.get(run_id, set())
+            awaited.discard(part)
+            if not awaited:
+                self._awaited.pop(run_id, None)
+            return not awaited
+
+    def _complete(self, run: TeamRun, entry: GradeEntry | FlowEntry) -> None:
         self.core.submit(Item(entry, self._clock(), END_COMMIT_SECONDS))
         self._wake_for(END_COMMIT_SECONDS)
         self.judge_work.touch([run.spec.key])
@@ -244,6 +287,7 @@ class TuningLoop:
             now = self._clock()
             self.store_work.step(now)
             self.files.step(now)
+            self.flow_work.step(now)
             self.judge_work.step(now)
             if self.is_idle:
                 return
@@ -252,7 +296,7 @@ class TuningLoop:
     @property
     def is_idle(self) -> bool:
         """Whether nothing is left that the threads could do now: what waits for a store that is away is journaled."""
-        if not self.core.is_settled:
+        if not self.core.is_settled or not self.flow_work.is_idle:
             return False
         if self.core.breaker.is_open:
             return True

@@ -79,7 +79,9 @@ class ManualChanges:
             number = len(transaction.experiments_of(*key))
             runs = comparable(transaction.runs_of(*key, TASK_RUNS), state)
             now = self._clock()
-            experiment = new_experiment(state, number, treatment, suggestion, settings, now, runs, store_id=store_id)
+            experiment = new_experiment(
+                state, number, treatment, suggestion, settings, now, runs, store_id=store_id, allowed_by="person"
+            )
             changes.apply(
                 evolve(state, experiment_id=experiment.id),
                 "started",
@@ -157,7 +159,9 @@ class ManualChanges:
         if not settings.watch.enabled or state.spec is None or treatment == state.plan:
             return None
         number, now = len(transaction.experiments_of(*state.key)), self._clock()
-        made = new_experiment(state, number, treatment, suggestion, settings, now, store_id=store_id)
+        made = new_experiment(
+            state, number, treatment, suggestion, settings, now, store_id=store_id, allowed_by="person"
+        )
         if before is not None and before.is_untested:
             control, reference = before.control, before.reference
         else:

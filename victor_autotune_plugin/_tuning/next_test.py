@@ -16,10 +16,21 @@ from .._model.plan import TeamPlan
 from .changes import Changes
 from .hookmanager import HookManager
 from .record import Record
-from .suggestions import TASK_RUNS, began_with, comparable, may_be_retried, new_experiment, reason_to_wait, suggestions
+from .suggestions import (
+    TASK_RUNS,
+    began_with,
+    comparable,
+    may_be_retried,
+    new_experiment,
+    reason_to_wait,
+    rules_of,
+    suggestions,
+)
 from .tuner_cache import TeamRecord, TunerCache, can_be_weighed
 
 if TYPE_CHECKING:
+    from .._dataflow.verdict import Rules
+    from .._model.data_flow import TeamFlow
     from .._model.run import TeamRun
     from .._settings import Settings
     from .._tuner import Proposal, TestOutlook
@@ -55,6 +66,8 @@ class RunContext:
         run: The run.
         settings: The team's settings.
         approval: Whether a change may follow.
+        flow: The data flow that the team's runs showed, this one included.
+        has_scorer: Whether a third party scores runs.
     """
 
     record: Record
@@ -63,6 +76,8 @@ class RunContext:
     run: TeamRun
     settings: Settings
     approval: Approval
+    flow: TeamFlow
+    has_scorer: bool = False
 
     @property
     def now(self) -> float:
@@ -72,7 +87,15 @@ class RunContext:
     @cached_property
     def team(self) -> TeamRecord:
         """What the settings and the store say of the team."""
-        return TeamRecord(self.state, self.run.spec, self.settings, self.record.experiments, self.record.runs)
+        return TeamRecord(
+            self.state, self.run.spec, self.settings, self.record.experiments, self.record.runs, self.rules
+        )
+
+    @cached_property
+    def rules(self) -> Rules:
+        """Which plans may be chosen for the team."""
+        runs = self.record.runs(HISTORY_RUNS)
+        return rules_of(self.flow, self.run.spec, self.settings, runs, has_scorer=self.has_scorer)
 
 
 @frozen
@@ -132,7 +155,9 @@ class Challengers:
         plans: dict[TeamPlan, OptimizationSuggestion] = {}
         for suggestion in suggested:
             treatment = state.plan.merged(suggestion.plan)
-            if treatment not in gone and treatment != state.plan and not settings.limits.crossed_by(treatment):
+            if treatment in gone or treatment == state.plan or settings.limits.crossed_by(treatment):
+                continue
+            if team.rules.refusal(treatment, state.plan) is None:
                 plans.setdefault(treatment, suggestion)
         challenge = _first(plans)
         if settings.tuner.risk != "off" and can_be_weighed(state.plan, team.spec):
@@ -233,6 +258,7 @@ class Starter:
             if draft.status != "draft":
                 continue
             holds = draft.fingerprint == state.fingerprint and draft.control == state.plan
+            holds = holds and context.rules.refusal(draft.treatment, state.plan) is None
             if holds and draft.treatment.id not in others and not limits.crossed_by(draft.treatment):
                 standing = draft
             else:
@@ -244,6 +270,9 @@ class Starter:
         suggestion, treatment = challenge.suggestion, challenge.treatment
         if suggestion is None or treatment is None or context.settings.limits.crossed_by(treatment):
             return None
+        allowed_by, refusal = context.rules.allowance(treatment, context.state.plan)
+        if refusal is not None:
+            return None
         known = comparable(context.record.runs(TASK_RUNS), context.state)
         test = new_experiment(
             context.state,
@@ -254,6 +283,7 @@ class Starter:
             context.now,
             known,
             store_id=context.record.store_id,
+            allowed_by=allowed_by,
         )
         return evolve(test, status="draft")
 
@@ -273,8 +303,11 @@ def next_challenge(
         if experiment.fingerprint == state.fingerprint and not may_be_retried(experiment, runs, HISTORY_RUNS)
     ]
     latest = runs[:HISTORY_RUNS]
-    suggested = suggestions(team.spec, state.plan, latest, settings, hooks)
-    reasons = [reason_to_wait(one, latest, settings) for one in suggested]
+    suggested = suggestions(team.spec, state.plan, latest, settings, hooks, team.rules.knowledge)
+    reasons = [
+        team.rules.refusal(state.plan.merged(one.plan), state.plan) or reason_to_wait(one, latest, settings)
+        for one in suggested
+    ]
     ready = [one for one, reason in zip(suggested, reasons, strict=True) if reason is None]
     waiting = [(one, reason) for one, reason in zip(suggested, reasons, strict=True) if reason is not None]
     challenge = challengers.choose(team, ready, tried)
@@ -324,17 +357,20 @@ def advice(store: Store, state: TeamState, settings: Settings, hooks: HookManage
     spec = state.spec
     if spec is None:
         return Advice(Challenge())
-    runs = comparable(read_runs(HISTORY_RUNS), state)
+    latest = read_runs(HISTORY_RUNS)
+    rules = rules_of(store.data_flow(*state.key), spec, settings, latest, has_scorer=hooks.has_scorer)
+    runs = comparable(latest, state)
     experiments = store.experiments(*state.key)[::-1]
     challengers = Challengers()
     open_now = next((one for one in experiments if one.id == state.experiment_id and one.is_open), None)
     if open_now is None and settings.plan is None:
         others = [one for one in experiments if one.status != "draft"]  # a draft may still be what is proposed
-        team = TeamRecord(state, spec, settings, others, read_runs)
+        team = TeamRecord(state, spec, settings, others, read_runs, rules)
         challenge = next_challenge(challengers, team, hooks, runs)
         return Advice(challenge, None, len(runs))
-    suggested = Challenge(suggested=tuple(suggestions(spec, state.plan, runs, settings, hooks)))
+    found = suggestions(spec, state.plan, runs, settings, hooks, rules.knowledge)
+    suggested = Challenge(suggested=tuple(found))
     outlook = None
     if open_now is not None:
-        outlook = challengers.outlook(TeamRecord(state, spec, settings, experiments, read_runs), open_now)
+        outlook = challengers.outlook(TeamRecord(state, spec, settings, experiments, read_runs, rules), open_now)
     return Advice(suggested, outlook, len(runs))

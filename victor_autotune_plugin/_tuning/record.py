@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from .._model.experiment import Experiment, Phase, TeamState
+from .._model.experiment import Change, Experiment, Phase, TeamState
 from .._model.run import Observation, TeamRun
 
 if TYPE_CHECKING:
@@ -39,6 +39,12 @@ class Record:
         """The team's state as it is now."""
         with self._store.reading() as transaction:
             return transaction.team(*self._key)
+
+    @cached_property
+    def changes(self) -> Sequence[Change]:
+        """The team's history, oldest first."""
+        with self._store.reading() as transaction:
+            return transaction.changes_of(*self._key)
 
     @cached_property
     def experiments(self) -> Sequence[Experiment]:

@@ -257,10 +257,12 @@ class Runtime:
         store = Worker("autotune store", self._store_step, self._clock, at_end=loop.store_work.close)
         files = Worker("autotune files", self._files_step, self._clock, at_end=loop.files.close)
         judge = Worker("autotune judge", self._judge_step, self._clock, at_end=loop.judge_work.close)
-        self._workers = (judge, files, store)
+        flow = Worker("autotune data flow", self._flow_step, self._clock)
+        self._workers = (flow, judge, files, store)
         loop.wake_store, loop.wake_files, loop.wake_judge = store.wake, files.wake, judge.wake
+        loop.wake_flow = flow.wake
         loop.wake_files_within = files.wake_within
-        for worker in (files, judge, store):
+        for worker in (files, flow, judge, store):
             worker.start()
         atexit.register(self.close)
 
@@ -274,6 +276,10 @@ class Runtime:
         self.look_at_settings()
         pause = self.loop.files.step(now)
         return _LOOK_SECONDS if pause is None else min(pause, _LOOK_SECONDS)
+
+    def _flow_step(self, now: float) -> float | None:
+        with breathing():  # numpy is imported with the first one
+            return self.loop.flow_work.step(now)
 
     def _judge_step(self, now: float) -> float:
         with breathing():

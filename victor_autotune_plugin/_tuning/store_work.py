@@ -21,6 +21,7 @@ from ..errors import StoreBusyError, StoreError, StoreUnavailableError, StoreVer
 from ..storage.journal import (
     EndEntry,
     Entry,
+    FlowEntry,
     GradeEntry,
     Journal,
     JournalError,
@@ -89,7 +90,9 @@ def write_entry(transaction: Transaction, entry: Entry, process_id: str | None =
     elif isinstance(entry, StartEntry):
         transaction.start_run(entry.start, entry.planned, process_id)
     elif isinstance(entry, GradeEntry):
-        transaction.grade_run(entry.run_id, entry.score, entry.cost_usd)
+        transaction.grade_run(entry.run_id, entry.score, entry.cost_usd, is_last=entry.is_last)
+    elif isinstance(entry, FlowEntry):
+        transaction.trace_run(entry.run_id, entry.flow, is_last=entry.is_last)
 
 
 class _Backlog:

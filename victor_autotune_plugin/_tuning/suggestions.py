@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Final
 from attrs import asdict
 
 from .. import failsafe
-from .._model.experiment import Experiment, TeamState
+from .._dataflow.verdict import Rules, knowledge_of
+from .._model.experiment import Allowance, Experiment, TeamState
 from .._model.optimization import OptimizationPriority, OptimizationSuggestion, OptimizationType
 from .._model.plan import TeamPlan, TeamSpec
 from .._model.policy import METRICS, Policy, WatchPolicy
@@ -20,6 +21,8 @@ from .._model.run import CONTROL, Observation
 from .hookmanager import HookManager
 
 if TYPE_CHECKING:
+    from .._dataflow.verdict import Knowledge
+    from .._model.data_flow import TeamFlow
     from .._model.run import TeamRun
     from .._settings import Settings
 
@@ -60,6 +63,23 @@ def comparable(runs: Sequence[TeamRun], state: TeamState) -> list[TeamRun]:
     return latest
 
 
+def rules_of(flow: TeamFlow, spec: TeamSpec, settings: Settings, runs: Iterable[TeamRun], *, has_scorer: bool) -> Rules:
+    """Return which plans may be chosen for a team.
+
+    Args:
+        flow: The data flow that its runs showed.
+        runs: Its last runs.
+        has_scorer: Whether what comes out is graded by more than the members' own word.
+    """
+    seconds = (run.duration_seconds for run in runs if run.success)
+    return Rules(
+        knowledge_of(flow, spec, settings),
+        has_scorer=has_scorer,
+        asks_person=settings.mode != "auto",
+        longest_seconds=max(seconds, default=None),
+    )
+
+
 def may_be_retried(experiment: Experiment, runs: Sequence[TeamRun], after: int) -> bool:
     """Return whether a change may be tested again: its test was aborted a while ago, which proved nothing.
 
@@ -81,13 +101,19 @@ def load_strategies() -> None:
 
 
 def suggestions(
-    spec: TeamSpec, plan: TeamPlan, runs: Sequence[TeamRun], settings: Settings, hooks: HookManager
+    spec: TeamSpec,
+    plan: TeamPlan,
+    runs: Sequence[TeamRun],
+    settings: Settings,
+    hooks: HookManager,
+    knowledge: Knowledge,
 ) -> list[OptimizationSuggestion]:
     """Return what the strategies suggest for a team, best first.
 
     Returns:
         Suggestions with at least the wanted improvement and a confidence of 0.6, by priority and then by expected
-        improvement times confidence. In mode `auto`, those that only a person may allow are not among them.
+        improvement times confidence. In mode `auto`, those that only a person may allow are not among them, and in no
+        mode those that would take from a member the work that it uses.
     """
     if not settings.strategies:
         return []
@@ -106,13 +132,14 @@ def suggestions(
     found = rank(
         strategies,
         insights,
-        TeamConfig.of(spec, plan, settings.limits),
+        TeamConfig.of(spec, plan, settings.limits, knowledge.depends_on),
         names=settings.strategies,
         min_improvement=100 * settings.experiment.minimum_improvement,
         guard=failsafe.guard,
     )
     # In mode `auto` no person is asked.
-    return [one for one in found if settings.mode != "auto" or not one.metadata.needs_person]
+    allowed = [one for one in found if settings.mode != "auto" or not one.metadata.needs_person]
+    return [one for one in allowed if not knowledge.cut_by(plan.merged(one.plan))]
 
 
 def new_experiment(
@@ -125,6 +152,7 @@ def new_experiment(
     runs: Sequence[TeamRun] = (),
     *,
     store_id: str,
+    allowed_by: Allowance | None = None,
 ) -> Experiment:
     """Return an experiment that tests a suggestion.
 
@@ -138,6 +166,7 @@ def new_experiment(
         now: Unix time, seconds.
         runs: Finished runs under the live plan, which tell how slow each task is.
         store_id: The store it is kept in; experiments of another one have other ids.
+        allowed_by: What allows the change.
     """
     from .._model.assignment import ASSIGNMENT_VERSION
     from .._model.policy import METRICS
@@ -166,6 +195,7 @@ def new_experiment(
         task_effects=known_tasks(metric, runs),
         environment=state.environment,
         prices=began_with(settings, runs, now),
+        allowed_by=allowed_by,
     )
 
 

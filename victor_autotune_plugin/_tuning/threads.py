@@ -107,6 +107,11 @@ class Worker:
         self._is_woken = False  # after the last wake-up was taken: one that comes now is seen by the step
 
 
+def let_others_go() -> None:
+    """Give the interpreter up for a moment: what computes in pieces calls it between them."""
+    time.sleep(_PAUSE_SECONDS)
+
+
 @contextmanager
 def breathing() -> Iterator[None]:
     """Let other threads go first all the time while this one computes.

@@ -20,6 +20,7 @@ from .._model.optimization import OptimizationType
 from .._model.plan import EMPTY_PLAN, TeamPlan, TeamSpec
 
 if TYPE_CHECKING:
+    from .._dataflow.verdict import Rules
     from .._model.experiment import Experiment, TeamState
     from .._model.run import TeamRun
     from .._settings import Settings
@@ -60,7 +61,7 @@ NEW_RUNS: Final = 50
 ReadRuns = Callable[[int], Sequence["TeamRun"]]
 """Reads so many of a team's finished runs from the store, newest first."""
 
-MakeTuner = Callable[["TeamSpec", "Settings", TeamPlan, Sequence["TeamBelief"]], "Tuner"]
+MakeTuner = Callable[["TeamRecord", Sequence["TeamBelief"]], "Tuner"]
 
 
 @frozen
@@ -73,6 +74,7 @@ class TeamRecord:
         settings: Its settings.
         experiments: Its experiments, oldest first.
         read_runs: Reads its runs.
+        rules: Which plans may be chosen for it.
     """
 
     state: TeamState
@@ -80,13 +82,14 @@ class TeamRecord:
     settings: Settings
     experiments: Sequence[Experiment]
     read_runs: ReadRuns
+    rules: Rules
 
 
 class TunerCache:
     """Keeps the tuners of a process's teams.
 
     Args:
-        make: Makes a new tuner from a team's spec, settings and live plan, and what was learnt of other teams.
+        make: Makes a new tuner from what is known of a team, and what was learnt of other teams.
     """
 
     def __init__(self, make: MakeTuner | None = None) -> None:
@@ -101,11 +104,12 @@ class TunerCache:
         What was learnt of the process's other teams is its prior.
         """
         state, settings = team.state, team.settings
-        made_for = _what_for(state, settings)
+        made_for = _what_for(team)
         with self._lock:
             known = self._known.pop(state.key, None)
             if known is None or known.made_for != made_for:
-                known = _Known(made_for, self._make(team.spec, settings, state.plan, self._learnt()))
+                known = _Known(made_for, self._make(team, self._learnt()))
+            known.tuner.rules = team.rules
             runs = [] if known.is_new else team.read_runs(NEW_RUNS)
             if not any(run.run_id in known.told for run in runs):
                 runs = team.read_runs(LEARN_RUNS)
@@ -158,8 +162,8 @@ def can_be_weighed(live: TeamPlan, spec: TeamSpec) -> bool:
     return bool(spec.members) and is_modelled(shape_of(spec, live).formation)
 
 
-def _what_for(state: TeamState, settings: Settings) -> tuple[Any, ...]:
-    return state.fingerprint, settings, state.plan
+def _what_for(team: TeamRecord) -> tuple[Any, ...]:
+    return team.state.fingerprint, team.settings, team.state.plan, team.rules.knowledge.binding
 
 
 def _events(tuner: Tuner, one: Experiment, metric: str) -> Iterator[tuple[float, str, Callable[[], None]]]:
@@ -187,40 +191,54 @@ def _events(tuner: Tuner, one: Experiment, metric: str) -> Iterator[tuple[float,
         yield one.ended_at, f"{one.id} rolled back", partial(tuner.rolled_back, one.control, one.treatment)
 
 
-def new_tuner(spec: TeamSpec, settings: Settings, live: TeamPlan, others: Sequence[TeamBelief]) -> Tuner:
+def new_tuner(team: TeamRecord, others: Sequence[TeamBelief]) -> Tuner:
     """Return the tuner of a team that has learnt nothing yet but from others."""
     from .._tuner import Objective, Tuner, fleet_prior
 
+    settings, live = team.settings, team.state.plan
     objective = Objective(
         settings.tuner.weights or settings.experiment.metric,
         minimum_improvement=settings.experiment.minimum_improvement,
         max_cost_usd=settings.limits.max_cost_usd_per_run,
         max_p95_seconds=settings.tuner.max_p95_seconds,
     )
-    return Tuner(_own_plans(spec, settings, live), objective, fleet_prior(others), risk=settings.tuner.risk, live=live)
+    return Tuner(_own_plans(team), objective, fleet_prior(others), risk=settings.tuner.risk, live=live)
 
 
-def _own_plans(spec: TeamSpec, settings: Settings, live: TeamPlan) -> PlanSpace:
+def _own_plans(team: TeamRecord) -> PlanSpace:
     """Return the plans that the tuner may think of by itself.
 
     They start from the live plan: its budgets and its timeout hold where they say nothing else. A knob whose strategies
     are not in the settings, or that is left to them at this risk, stays as it is. Where that is so of the members,
-    a reflection leaves none of them idle, either.
+    a reflection leaves none of them idle, either. Sub-teams are formed along the data flow, too.
     """
     from .._tuner import PlanSpace, plan_space
     from .._tuner.space import shape_of
 
+    spec, settings, live = team.spec, team.settings, team.state.plan
     limits = settings.limits
     fixed = {knob for knob, owners in _KNOBS.items() if not set(owners) & set(settings.strategies)}
     fixed |= _LEFT_TO_STRATEGIES[settings.tuner.risk]
     now = shape_of(spec, live)
     plans = {shape_of(spec, EMPTY_PLAN): EMPTY_PLAN}
-    for plan in plan_space(spec).plans:
+    for plan in (*plan_space(spec).plans, *_along_the_flow(team)):
         own = _from_live(plan, live, now, spec)
         shape = shape_of(spec, own)
         if not _moved(now, shape, spec.formation) & fixed and not limits.crossed_by(own):
             plans.setdefault(shape, own)
     return PlanSpace(spec, plans.values(), limits.crossed_by)
+
+
+def _along_the_flow(team: TeamRecord) -> Iterator[TeamPlan]:
+    """Give the sub-teams of the members that use each other's work, if some do and others don't."""
+    edges = team.rules.knowledge.binding
+    if not edges:
+        return
+    from .._dataflow.graph import components
+
+    groups = components(team.spec.member_ids, edges)
+    if len(groups) > 1:
+        yield TeamPlan(sub_teams=groups)
 
 
 def _from_live(plan: TeamPlan, live: TeamPlan, now: Shape, spec: TeamSpec) -> TeamPlan:

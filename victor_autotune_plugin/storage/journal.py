@@ -18,6 +18,7 @@ from .._model.process import ProcessId
 from .journal_entries import (
     EndEntry,
     Entry,
+    FlowEntry,
     GradeEntry,
     JournalError,
     JournalFullError,
@@ -34,6 +35,7 @@ __all__ = [
     "MOST_BYTES",
     "EndEntry",
     "Entry",
+    "FlowEntry",
     "GradeEntry",
     "Journal",
     "JournalError",

@@ -14,6 +14,7 @@ from typing import Any, Final, TypedDict
 from attrs import frozen
 
 from .._model.converter import PlainDataError, from_plain, to_plain
+from .._model.data_flow import RunFlow
 from .._model.plan import TeamSpec
 from .._model.process import ProcessId
 from .._model.run import PlannedRun, RunStart, TeamRun
@@ -60,7 +61,7 @@ class EndEntry:
 
     Attributes:
         run: The run.
-        grade_seconds: How long to wait for its grade, or None when it has one.
+        grade_seconds: How long to wait for its grade and its data flow, or None when it has them.
     """
 
     run: TeamRun
@@ -75,14 +76,31 @@ class GradeEntry:
         run_id: The run.
         score: Graded outcome in [0, 1].
         cost_usd: Cost in US dollars, or None when no price is known.
+        is_last: Whether nothing else of the run is awaited.
     """
 
     run_id: str
     score: float
     cost_usd: float | None = None
+    is_last: bool = True
 
 
-Entry = StartEntry | EndEntry | GradeEntry
+@frozen
+class FlowEntry:
+    """It was found out who used whose work in a run that had ended.
+
+    Attributes:
+        run_id: The run.
+        flow: Its data flow, or None when it could not be found out.
+        is_last: Whether nothing else of the run is awaited.
+    """
+
+    run_id: str
+    flow: RunFlow | None
+    is_last: bool = True
+
+
+Entry = StartEntry | EndEntry | GradeEntry | FlowEntry
 """What a line of a journal says."""
 
 
@@ -94,7 +112,7 @@ def _plain(entry: Entry) -> dict[str, Any]:
         run = to_plain(entry.run)
         del run["number"]  # the store gives it
         return {"kind": "end", "run": run, "grade_seconds": entry.grade_seconds}
-    return {"kind": "grade", "run_id": entry.run_id, "score": entry.score, "cost_usd": entry.cost_usd}
+    return {"kind": "flow" if isinstance(entry, FlowEntry) else "grade", **to_plain(entry)}
 
 
 _STORED_OF_START: Final[dict[str, Any]] = {
@@ -120,6 +138,7 @@ _READERS: Final[dict[str, Callable[[Any], Entry]]] = {
     "start": _start,
     "end": lambda data: from_plain(EndEntry, data),
     "grade": lambda data: from_plain(GradeEntry, data),
+    "flow": lambda data: from_plain(FlowEntry, data),
 }
 
 

@@ -14,6 +14,7 @@ from typing import Any, Final, TypeVar
 from msgspec import to_builtins  # for what is written in every run: three times as fast as `to_plain`
 
 from .._model.converter import from_plain, to_plain
+from .._model.data_flow import RunFlow, TeamFlow
 from .._model.experiment import Change, Experiment, Phase, TeamState
 from .._model.plan import TeamPlan, TeamSpec
 from .._model.run import MemberOutcome, Observation, PlannedRun, RunStart, TeamRun, TokenUse
@@ -284,7 +285,20 @@ def run_values(run: TeamRun, process_id: str | None) -> Values:
         "tool_calls": run.tool_calls,
         "environment": run.environment,
         "owners": _owners(run.owners),
+        "flow": None if run.flow is None else encode(to_plain(run.flow)),
     }
+
+
+@lru_cache(maxsize=_MOST_TEXTS)
+def run_flow(text: str) -> RunFlow:
+    """Read the data flow of a run; most runs of a team have the same."""
+    return from_plain(RunFlow, decode(text))
+
+
+@lru_cache(maxsize=_MOST_TEAMS)
+def team_flow(text: str | None) -> TeamFlow:
+    """Read the data flow of a team; of one that never had any, an empty one."""
+    return TeamFlow() if text is None else from_plain(TeamFlow, decode(text))
 
 
 def _owners(owners: Mapping[str, str]) -> str | None:
@@ -337,6 +351,7 @@ def team_run(row: Any) -> TeamRun:
         number=row.number,
         environment=row.environment,
         owners=decode(row.owners) if row.owners else {},
+        flow=run_flow(row.flow) if row.flow else None,
     )
 
 

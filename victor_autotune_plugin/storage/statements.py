@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     Dialect,
     Double,
     Integer,
@@ -142,13 +143,11 @@ class Statements:
             ),
             *_GIVEN_BY_STORE,
         )
-        self.grade_run = Statement(
-            update(run)
-            .where(_is(run, "run_id"), run.c.status.in_([_FINISHED, _LATE]), run.c.number.is_(None))
-            .values(grade_until=_NULL),
-            dialect,
-            ["score", "cost_usd"],
-        )
+        ended = and_(_is(run, "run_id"), run.c.status.in_([_FINISHED, _LATE]), run.c.number.is_(None))
+        until = case((bindparam("is_last", type_=Boolean) == _TRUE, _NULL), else_=run.c.grade_until)
+        late = update(run).where(ended).values(grade_until=until)
+        self.grade_run = Statement(late, dialect, ["score", "cost_usd"])
+        self.trace_run = Statement(late, dialect, ["flow"])
         self.runs_of = Statement(
             select(run)
             .where(_is(run, *TEAM), run.c.number <= bindparam("up_to"))
@@ -300,7 +299,7 @@ class Statements:
         )
         self.insert_lease = Statement(insert(lease).on_conflict_do_nothing(), dialect, _names(lease))
         self.lease = Statement(select(lease).where(team_of_lease).with_for_update(), dialect)
-        self.save_judged = Statement(update(lease).where(team_of_lease), dialect, ["judged"])
+        self.save_judged = Statement(update(lease).where(team_of_lease), dialect, ["judged", "flow"])
         self.give_back_lease = Statement(
             update(lease).where(team_of_lease, _is(lease, "holder", "fence")), dialect, ["holder", "expires_at"]
         )

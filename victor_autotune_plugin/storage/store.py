@@ -14,6 +14,7 @@ from typing import Any, Final, Self, get_args
 from attrs import frozen
 from sqlalchemy import Select, Table, func, select, tuple_, union
 
+from .._model.data_flow import TeamFlow
 from .._model.experiment import Change, Experiment, ExperimentStatus, Phase, TeamState
 from .._model.process import ProcessId
 from .._model.quantities import DEFAULT_ENVIRONMENT
@@ -24,8 +25,8 @@ from .connections import Connections
 from .in_memory import MemoryConnections
 from .location import target_of
 from .migrate import ensure_schema
-from .rows import change_of, experiment_of, fault_of, observation_of, team_run, team_state
-from .tables import OBSERVED, TEAM, change, experiment, fault, run, store_row, team
+from .rows import change_of, experiment_of, fault_of, observation_of, team_flow, team_run, team_state
+from .tables import OBSERVED, TEAM, change, experiment, fault, lease, run, store_row, team
 from .transaction import Transaction
 
 _PAGE: Final = 500
@@ -85,11 +86,11 @@ class Store:
       is running, and changes nothing afterwards.
     - `finish_run` returns True and the run is `finished`, whether it was running or never started, or `late` if it was
       lost; False, and nothing changes, if it had ended already.
-    - `grade_run` changes a run that ended as long as it has no number.
+    - `grade_run` and `trace_run` change a run that ended as long as it has no number.
     - `number_runs` numbers the finished runs of a team from 1 in the order of the calls, those of one call by start.
-      It leaves out runs whose late score is still awaited, and late ones. An observation's order is the number of its
-      run. Both grow in the order of the commits, may have gaps, and never change, so that reading after the greatest
-      one seen so far (`runs_after`, `observations`) misses none. Two may number at once.
+      It leaves out runs of which a late score or the data flow is still awaited, and late ones. An observation's order
+      is the number of its run. Both grow in the order of the commits, may have gaps, and never change, so that reading
+      after the greatest one seen so far (`runs_after`, `observations`) misses none. Two may number at once.
     - `add_observation` appends one observation a run behind all of its experiment; for a run that was observed before
       it changes nothing.
     - `runs_of` and `runs_after` return numbered runs only, `runs_of` newest first.
@@ -343,6 +344,11 @@ class Store:
         if up_to is not None:
             query = query.where(run.c.observed <= up_to)
         return [observation_of(row) for row in self._connections.execute(query.order_by(run.c.observed))]
+
+    def data_flow(self, workflow: str, team_id: str) -> TeamFlow:
+        """Return who used whose work in a team, by the runs that were judged."""
+        rows = self._connections.execute(self._only(lease, workflow, team_id))
+        return team_flow(rows[0].flow) if rows else TeamFlow()
 
     def faults(self) -> list[Fault]:
         """Return the recorded faults, oldest first."""

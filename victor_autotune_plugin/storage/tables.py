@@ -28,7 +28,7 @@ from sqlalchemy import (
 
 from .._model.quantities import DEFAULT_ENVIRONMENT
 
-HEAD: Final = "0005"
+HEAD: Final = "0006"
 """Revision of the newest migration. Revisions are numbers, so a greater one is a newer one."""
 
 VERSION_TABLE: Final = "autotune_alembic_version"
@@ -123,6 +123,7 @@ experiment: Final = Table(
     _environment(),
     _text("reference", optional=True),
     _text("prices", optional=True),
+    _text("allowed_by", optional=True),
     PrimaryKeyConstraint("id", name="pk_autotune_experiment"),
     Index("ix_autotune_experiment_team", "workflow", "team_id", "created_at", "id"),
 )
@@ -163,6 +164,7 @@ run: Final = Table(
     _number("grade_until", optional=True),
     _environment(),
     _text("owners", optional=True),
+    _text("flow", optional=True),
     PrimaryKeyConstraint("run_id", name="pk_autotune_run"),
     Index("ix_autotune_run_started", "started_at", "run_id"),
     Index("ix_autotune_run_team", "workflow", "team_id", "started_at", "run_id"),
@@ -190,9 +192,9 @@ run: Final = Table(
 """One row a run. What is known only at its end is null until then.
 
 `number` is its place among the finished runs of its team, null before a judge took it; `grade_until` how long a judge
-waits for its late score. `observed` is the `order` of its observation, `position` the `index`. `process` is null for a
-run that another store or version wrote. A row of status `OBSERVED` is an observation whose run this store never saw: a
-list of runs leaves it out.
+waits for its late score and its data flow. `observed` is the `order` of its observation, `position` the `index`.
+`process` is null for a run that another store or version wrote. A row of status `OBSERVED` is an observation whose run
+this store never saw: a list of runs leaves it out.
 """
 
 OBSERVED: Final = "observed"
@@ -235,10 +237,11 @@ lease: Final = Table(
     _count("fence"),
     _number("expires_at"),
     _count("judged", start="0"),
+    _text("flow", optional=True),
     PrimaryKeyConstraint("environment", "workflow", "team_id", name="pk_autotune_lease"),
 )
 """Who judges a team, until when by the database's clock. `fence` counts the holders, `judged` is the number of the last
-run that was judged."""
+run that was judged, `flow` the data flow that the runs up to it showed."""
 
 change: Final = Table(
     "autotune_change",

@@ -7,6 +7,8 @@ from typing import Any, Final
 
 from attrs import evolve, frozen
 
+from .._model.converter import to_plain
+from .._model.data_flow import RunFlow, TeamFlow
 from .._model.experiment import Change, Experiment, Phase, TeamState, may_follow
 from .._model.process import ProcessId
 from .._model.run import Observation, PlannedRun, RunStart, TeamRun
@@ -16,6 +18,7 @@ from .rows import (
     change_of,
     change_values,
     changed_columns,
+    encode,
     experiment_of,
     experiment_values,
     observation_of,
@@ -26,6 +29,7 @@ from .rows import (
     run_values,
     share,
     start_values,
+    team_flow,
     team_state,
     team_values,
     unknown_run_values,
@@ -43,7 +47,7 @@ TeamKey = tuple[str, str]
 """`(workflow, team_id)`."""
 
 
-_NOBODY: Final = {"holder": "", "fence": 0, "expires_at": 0.0, "judged": 0}
+_NOBODY: Final = {"holder": "", "fence": 0, "expires_at": 0.0, "judged": 0, "flow": None}
 
 
 @frozen
@@ -53,10 +57,12 @@ class Lease:
     Attributes:
         fence: Counts the holders of the team's lease; what its holder writes is checked against it.
         judged: Number of the last run that was judged.
+        flow: The data flow that the runs up to it showed.
     """
 
     fence: int
     judged: int
+    flow: TeamFlow
 
 
 class Transaction:
@@ -235,8 +241,14 @@ class Transaction:
         """Write a finished run of another store, as `finish_run` does; it is never observed by being numbered."""
         return self._write(self._sql.finish_run, {**run_values(run, None), "grade_seconds": None}) > 0
 
-    def grade_run(self, run_id: str, score: float, cost_usd: float | None) -> bool:
-        """Write the late score and the cost of a run that ended, and let it be judged.
+    def grade_run(self, run_id: str, score: float, cost_usd: float | None, *, is_last: bool = True) -> bool:
+        """Write the late score and the cost of a run that ended.
+
+        Args:
+            run_id: The run.
+            score: Graded outcome in [0, 1].
+            cost_usd: Cost in US dollars, or None when no price is known.
+            is_last: Whether nothing else of the run is awaited, so that it may be judged.
 
         Returns:
             False, and nothing changes, when it was judged by what it had, or has not ended.
@@ -244,10 +256,16 @@ class Transaction:
         what = f"run {run_id}"
         values = {
             "of_run_id": run_id,
+            "is_last": is_last,
             "score": share("score", score, what),
             "cost_usd": None if cost_usd is None else at_least_zero("cost_usd", cost_usd, what),
         }
         return self._write(self._sql.grade_run, values) > 0
+
+    def trace_run(self, run_id: str, flow: RunFlow | None, *, is_last: bool = True) -> bool:
+        """Write the data flow of a run that ended, None where none was found out; the rest is as for `grade_run`."""
+        text = None if flow is None else encode(to_plain(flow))
+        return self._write(self._sql.trace_run, {"of_run_id": run_id, "is_last": is_last, "flow": text}) > 0
 
     def runs_of(self, workflow: str, team_id: str, limit: int, up_to: int | None = None) -> list[TeamRun]:
         """Return the numbered runs of a team, newest first, at most `limit`, none after the number `up_to`."""
@@ -348,7 +366,7 @@ class Transaction:
         if not self._write(self._sql.take_lease, {**new, "seconds": seconds}):
             return None
         row = self._lease(workflow, team_id)
-        return Lease(row.fence, row.judged)
+        return Lease(row.fence, row.judged, team_flow(row.flow))
 
     def check_lease(self, workflow: str, team_id: str, holder: str, fence: int) -> None:
         """Make sure that a lease is still held, and stays so until the transaction ends.
@@ -363,9 +381,10 @@ class Transaction:
                 hint="Nothing is lost: the other process judges the same runs.",
             )
 
-    def save_judged(self, workflow: str, team_id: str, number: int) -> None:
-        """Write the number of the last run that was judged."""
-        self._write(self._sql.save_judged, {**self._of(workflow, team_id), "judged": number})
+    def save_judged(self, workflow: str, team_id: str, number: int, flow: TeamFlow) -> None:
+        """Write the number of the last run that was judged, and the data flow that the runs up to it showed."""
+        values = {"judged": number, "flow": encode(to_plain(flow))}
+        self._write(self._sql.save_judged, {**self._of(workflow, team_id), **values})
 
     def give_back_lease(self, workflow: str, team_id: str, holder: str, fence: int) -> None:
         """Let another take the lease at once; nothing when it is not held any more."""

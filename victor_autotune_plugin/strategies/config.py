@@ -40,7 +40,13 @@ class TeamConfig:
     configured: tuple[MemberSpec, ...] = ()  # also members that take no part; empty when not known
 
     @classmethod
-    def of(cls, spec: TeamSpec, plan: TeamPlan, limits: Limits | None = None) -> TeamConfig:
+    def of(
+        cls,
+        spec: TeamSpec,
+        plan: TeamPlan,
+        limits: Limits | None = None,
+        depends_on: Mapping[str, tuple[str, ...]] | None = None,
+    ) -> TeamConfig:
         """Return the config of a team under its live plan."""
         by_id = {member.id: member for member in spec.members}
         members = tuple(by_id.get(name, MemberSpec(name)) for name in plan.members or by_id)
@@ -54,6 +60,7 @@ class TeamConfig:
             timeout_seconds=spec.timeout_seconds if plan.timeout_seconds is None else plan.timeout_seconds,
             sub_teams=plan.sub_teams,
             limits=limits or Limits(),
+            depends_on=depends_on or {},
             configured=spec.members,
         )
 

@@ -17,16 +17,16 @@ import numpy as np
 from attrs import define, field
 
 from victor_autotune_plugin._model.experiment import Change, Experiment
-from victor_autotune_plugin._model.plan import EMPTY_PLAN, TeamPlan, TeamSpec
-from victor_autotune_plugin._settings import Settings, SettingsResolver
+from victor_autotune_plugin._model.plan import EMPTY_PLAN, TeamPlan
+from victor_autotune_plugin._settings import SettingsResolver
 from victor_autotune_plugin._tuner import Objective, PlanSpace, TeamBelief, TeamPrior, Tuner, plan_space
 from victor_autotune_plugin._tuner.space import shape_of
 from victor_autotune_plugin._tuning.runtime import Runtime
-from victor_autotune_plugin._tuning.tuner_cache import MakeTuner, TunerCache
+from victor_autotune_plugin._tuning.tuner_cache import MakeTuner, TeamRecord, TunerCache
 from victor_autotune_plugin.hookspecs import RunStart
 from victor_autotune_plugin.storage import Store
 
-from ..stepped import Clock, SteppedLoop, assigned
+from ..stepped import Clock, SteppedLoop, assigned, say_scored
 from .world import World
 
 _NOWHERE: Final = Path(os.devnull) / "simulation"
@@ -65,8 +65,9 @@ def every_knob(prior: TeamPrior | None = None, plans: Sequence[TeamPlan] | None 
         plans: What the team can run, if that is known already.
     """
 
-    def make(spec: TeamSpec, settings: Settings, live: TeamPlan, _: Sequence[TeamBelief]) -> Tuner:
-        space = plan_space(spec) if plans is None else PlanSpace(spec, plans, settings.limits.crossed_by)
+    def make(team: TeamRecord, _: Sequence[TeamBelief]) -> Tuner:
+        settings, live = team.settings, team.state.plan
+        space = plan_space(team.spec) if plans is None else PlanSpace(team.spec, plans, settings.limits.crossed_by)
         objective = Objective(minimum_improvement=settings.experiment.minimum_improvement)
         return Tuner(space, objective, prior, risk=settings.tuner.risk, live=live)
 
@@ -99,6 +100,7 @@ class SimulatedTeam:
             wall_clock=self._clock,
             random=self._random,
         )
+        say_scored(self.runtime)  # its runs are graded, and nothing is known of a data flow
         if make_tuner is not None:
             self.runtime.loop.judge_work.challengers.tuners = TunerCache(make_tuner)
         self._stepped = SteppedLoop(self.runtime, self._clock)

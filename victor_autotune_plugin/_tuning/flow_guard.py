@@ -1,0 +1,104 @@
+"""Keeps plans from cutting the data flow: what a run shows ends a test at once, and takes a live plan back."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from attrs import evolve
+
+from .._dataflow.verdict import LEAST_TO_LIVE, use
+from .._model.plan import EMPTY_PLAN, TeamPlan
+from .next_test import RunContext
+
+if TYPE_CHECKING:
+    from .._model.experiment import Experiment
+
+
+def ends_what_cuts(context: RunContext, experiment: Experiment | None) -> bool:
+    """End a test, or take the live plan back, if it takes from a member the work that it uses.
+
+    What a person allowed stays.
+
+    Args:
+        context: The run after which it is looked at.
+        experiment: The open experiment, or None.
+
+    Returns:
+        Whether anything was changed.
+    """
+    tested = experiment is not None and experiment.status == "running"
+    if tested and experiment is not None and (reason := _why_to_end(context, experiment)) is not None:
+        ended = evolve(experiment, status="aborted", ended_at=context.now)
+        after = evolve(context.state, experiment_id=None)
+        context.changes.apply(
+            after, "aborted", reason, before=context.state, experiment=ended, evidence=_evidence(context, experiment)
+        )
+        return True
+    live = context.state.plan
+    cut = context.rules.knowledge.cut_by(live)
+    if not cut or _is_persons(context, experiment):
+        return False
+    plan = _plan_before(context, experiment)
+    if experiment is not None and not experiment.has_ended:
+        watched = experiment.status == "watched"
+        experiment = evolve(experiment, status="rolled_back" if watched else "aborted", ended_at=context.now)
+    context.changes.apply(
+        evolve(context.state, experiment_id=None, plan=plan),
+        "rolled_back",
+        f"{use(cut[0])} ({cut[0].channel}), which this plan takes away.",
+        before=context.state,
+        experiment=experiment,
+        evidence={"edges": [[edge.source, edge.target, edge.channel] for edge in cut]},
+    )
+    return True
+
+
+def must_wait(context: RunContext, experiment: Experiment) -> bool:
+    """Return whether a change that rests on the data flow needs more runs as configured before it goes live."""
+    knowledge = context.rules.knowledge
+    known = knowledge.declared == "independent" or knowledge.runs >= LEAST_TO_LIVE
+    return experiment.allowed_by == "data_flow" and not known
+
+
+def _why_to_end(context: RunContext, test: Experiment) -> str | None:
+    """Return why a test may not go on, or None when it may."""
+    if test.allowed_by == "person":
+        return None
+    rules = context.rules
+    cut = rules.knowledge.cut_by(test.treatment)
+    if cut:
+        return f"{use(cut[0])} ({cut[0].channel}), which this change would take away."
+    if test.allowed_by == "data_flow" and not rules.keeps_work(test.treatment, test.control):
+        return f"It is no longer known that this change keeps the work. {rules.knowledge.because}"
+    return None
+
+
+def _evidence(context: RunContext, test: Experiment) -> dict[str, object]:
+    cut = context.rules.knowledge.cut_by(test.treatment)
+    return {"edges": [[edge.source, edge.target, edge.channel] for edge in cut]}
+
+
+def _is_persons(context: RunContext, experiment: Experiment | None) -> bool:
+    """Return whether a person put the live plan in place, or allowed it."""
+    live = context.state.plan
+    if experiment is not None and experiment.treatment == live and experiment.allowed_by is not None:
+        return experiment.allowed_by == "person"
+    made = next((one for one in reversed(context.record.changes) if one.plan_after == live != one.plan_before), None)
+    if made is None:
+        return False
+    if made.actor == "person":
+        return True
+    test = context.record.experiment(made.experiment_id) if made.experiment_id else None
+    return test is not None and test.allowed_by == "person"
+
+
+def _plan_before(context: RunContext, experiment: Experiment | None) -> TeamPlan:
+    """Return the plan to go back to: the one that the live plan replaced, or as configured where that one cuts, too."""
+    live, knowledge = context.state.plan, context.rules.knowledge
+    before: TeamPlan | None = None
+    if experiment is not None and experiment.status == "watched":
+        before = experiment.control
+    else:
+        changes = (one for one in reversed(context.record.changes) if one.plan_after == live)
+        before = next((one.rollback_plan for one in changes), None)
+    return EMPTY_PLAN if before is None or before == live or knowledge.cut_by(before) else before

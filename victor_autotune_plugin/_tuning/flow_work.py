@@ -1,0 +1,76 @@
+"""What the data-flow thread does: it finds in the trace of a run that ended which members used whose work.
+
+It takes 10 ms for a team that wrote a book, and pauses between texts, so that no event loop feels it. The trace holds
+the run's texts, and goes with this thread's step: what is handed over are members and channels only.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+from attrs import frozen
+
+from .. import failsafe
+from .threads import let_others_go
+
+if TYPE_CHECKING:
+    from .._dataflow.trace import RunTrace
+    from .._model.data_flow import RunFlow
+    from .._model.run import TeamRun
+
+MOST_WAITING: Final = 64
+"""Traces that wait at most, each of up to 4 MB; the data flow of a run beyond them is not found out."""
+
+
+@frozen
+class TracedRun:
+    """A run that ended, and what was noted of it."""
+
+    run: TeamRun
+    trace: RunTrace
+
+
+class FlowWork:
+    """The work of the data-flow thread.
+
+    Args:
+        done: Called with each run and its data flow, None where it could not be found out.
+    """
+
+    def __init__(self, done: Callable[[TeamRun, RunFlow | None], None]) -> None:
+        self._done = done
+        self._waiting: deque[TracedRun] = deque()
+        self._is_at_work = False
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no run waits."""
+        return not self._waiting and not self._is_at_work
+
+    @property
+    def is_full(self) -> bool:
+        """Whether no further run is taken."""
+        return len(self._waiting) >= MOST_WAITING
+
+    def submit(self, traced: TracedRun) -> None:
+        """Take in a run; called on the event loop."""
+        self._waiting.append(traced)
+
+    def step(self, _now: float) -> float | None:
+        """Find the data flow of the next run; return 0 where others wait, else None."""
+        if not self._waiting:
+            return None
+        self._is_at_work = True
+        try:
+            traced = self._waiting.popleft()
+            flow: RunFlow | None = None
+            with failsafe.guard("data flow of a run, which is not known"):
+                from .._dataflow.edges import flow_of
+
+                flow = flow_of(traced.trace, let_others_go)
+            self._done(traced.run, flow)
+        finally:
+            self._is_at_work = False
+        return 0.0 if self._waiting else None
