@@ -19,6 +19,8 @@ VALUES: list[Any] = [
     "parallel", "balanced", "text", "5", "sqlite:///runs.db", " sqlite://", "://x", "runs.db",
     [], ["parallel"], ["parallel", "parallel"],
     ["a", "b"], ["a", ""], ["a", 7], ["team_sizing"], ["team_sizing", "sizing"], [["a", "b"], ["c"]], [["a"], []],
+    [["a", "b"], ["c", "d"]], [["a", "a"]], [["a", "b", "c"]], [["a", 7]], ["a", ["a", "b"]],
+    "independent", "dependent",
     {}, {"a": 5}, {"a": "x"}, {"a": -1}, {"": 5}, {"a": None}, {"formation": "parallel"}, {"members": []},
 ]  # fmt: skip
 
@@ -29,6 +31,8 @@ GOOD: list[Any] = [
     {"mode": False, "workflows": {"w": None, "v": {"teams": {"t": {"experiment": {"minimum_improvement": 0.1}}}}}},
     {"prices": {"gpt-4o*": {"input_per_million_usd": 0.15, "output_per_million_usd": 1}}, "workflows": None},
     {"workflows": {"../w [red]": {"plan": {"formation": "parallel", "member_budgets": {"a": 3}}}}},
+    {"dataflow": False, "dataflow_edges": [["a", "b"], ["b", "a"], ["b", "c"]]},
+    {"workflows": {"w": {"dataflow": "off", "teams": {"t": {"dataflow": "dependent", "dataflow_edges": []}}}}},
     {"plan": None, "database_url": "postgresql+psycopg://me@host/runs", "task_key": "ticket"},
 ]
 
@@ -36,6 +40,7 @@ BAD: list[Any] = [
     {"modes": "auto"},
     {"teams": {"t": {"mode": "auto"}}},
     {"holdback": 0.1},
+    {"dataflow_edges": [["a", "b"], ["a", "b"]]},
     {"workflows": {"w": {"database_url": "sqlite://"}}},
     {"workflows": {"w": {"teams": {"t": {"teams": {}}}}}},
     {"workflows": {"w": {"teams": {"t": {"watch": {"hold_back": 0.1}}}}}},

@@ -161,6 +161,36 @@ WRONG = [
         "Leave it out of one",
         id="in two groups",
     ),
+    pytest.param(
+        "dataflow: independant",
+        1,
+        "dataflow: 'independant' is not a known data flow",
+        "Did you mean `independent`?",
+        id="data flow misspelt",
+    ),
+    pytest.param(
+        "dataflow: [[a, b]]", 1, "dataflow: a list is not a known data flow", "auto, ind", id="edges as a word"
+    ),
+    pytest.param("dataflow:", 1, "dataflow: nothing is not a known data flow", "auto, independent", id="no data flow"),
+    pytest.param("dataflow-edges: [[a, b]]", 1, "this key is not known", "`dataflow_edges`", id="key with a dash"),
+    pytest.param("dataflow_edges: a", 1, "dataflow_edges: 'a' is not a list", "[[a, b], [b, c]]", id="edges as text"),
+    pytest.param("dataflow_edges:", 1, "dataflow_edges: nothing is not a list", "[[a, b], [b, c]]", id="no edges"),
+    pytest.param("dataflow_edges: {a: b}", 1, "a mapping is not a list", "[[a, b], [b, c]]", id="edges as a mapping"),
+    pytest.param("dataflow_edges: [a, b]", 1, "'a' in it is not a list", "[[a, b], [b, c]]", id="one edge, flat"),
+    pytest.param(
+        "dataflow_edges:\n- [a, b]\n- a -> b", 3, "'a -> b' in it is not a list", "[[a, b], [b, c]]", id="an arrow"
+    ),
+    pytest.param(
+        "dataflow_edges:\n- [a, b]\n- [a, b, c]", 3, "a list in it has 3 names, not two", "[[a, b],", id="three names"
+    ),
+    pytest.param("dataflow_edges: [[a]]", 1, "a list in it has 1 name, not two", "[[a, b], [b, c]]", id="one name"),
+    pytest.param("dataflow_edges: [[]]", 1, "a list in it has no names, not two", "[[a, b], [b, c]]", id="no name"),
+    pytest.param("dataflow_edges: [[a, a]]", 1, "a pair has 'a' twice", "two different", id="an edge to itself"),
+    pytest.param("dataflow_edges: [[a, '']]", 1, "'' is not text", "Write some text.", id="an empty id"),
+    pytest.param("dataflow_edges: [[a, 1]]", 1, "1 is not text", "Put it in quotes: '1'.", id="a number for an id"),
+    pytest.param(
+        "dataflow_edges:\n- [a, b]\n- [b, a]\n- [a, b]", 4, "[a, b] is in the list twice", "Leave one", id="edge twice"
+    ),
     pytest.param("database_url: runs.db", 1, "database_url: this is not a database URL", "sqlite:///", id="no URL"),
     pytest.param("prices: {m: 3}", 1, "prices.m: 3 is not a mapping", "input_per_million_usd", id="price as a number"),
     pytest.param("prices: {m: null}", 1, "prices.m: the price is not complete", "input_per_million_usd", id="no price"),

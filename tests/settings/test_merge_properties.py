@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from victor_autotune_plugin._settings import METRICS, MODES, STRATEGIES, SettingsResolver
 from victor_autotune_plugin._settings.layers import variable
 from victor_autotune_plugin._settings.merge import build
+from victor_autotune_plugin._settings.team_settings import DATA_FLOWS
 from victor_autotune_plugin.errors import SettingsError
 
 # Ranges are chosen so that no two values contradict each other.
@@ -31,11 +32,13 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "watch.enabled": st.booleans(),
     "watch.holdback": st.floats(0.01, 0.5),
     "task_key": st.one_of(st.none(), st.text("abc_", min_size=1)),
+    "dataflow": st.sampled_from(DATA_FLOWS),
+    "dataflow_edges": st.lists(st.permutations("abc").map(lambda ids: tuple(ids[:2])), unique=True, max_size=2),
     "plan.tool_budget": st.one_of(st.none(), st.integers(0, 99)),
     "plan.timeout_seconds": st.one_of(st.none(), st.floats(6, 99)),
 }
 SOME = st.fixed_dictionaries({}, optional=VALUES)
-LISTS = {"strategies", "limits.protected_members"}
+LISTS = {"strategies", "limits.protected_members", "dataflow_edges"}
 SCALARS = st.fixed_dictionaries({}, optional={key: value for key, value in VALUES.items() if key not in LISTS})
 DEFAULTS = build({}, STRATEGIES)
 

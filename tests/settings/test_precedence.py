@@ -111,6 +111,38 @@ def test_sub_teams_can_be_set_in_a_file_and_in_the_environment(sources) -> None:
     assert sources.load(environ=environ).for_team("w", "t").plan == TeamPlan(sub_teams=[["a"], ["b", "c"]])
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["dataflow: {}", "workflows: {{w: {{dataflow: {}}}}}", "workflows: {{w: {{teams: {{t: {{dataflow: {}}}}}}}}}"],
+)
+@pytest.mark.parametrize("word", ["auto", "independent", "dependent", "off"])
+def test_a_person_may_say_the_data_flow_per_workflow_and_team(sources, text: str, word: str) -> None:
+    sources.project_file(text.format(word))
+    assert sources.load().for_team("w", "t").dataflow == word
+    assert sources.load(environ={variable("dataflow"): word}).for_team("x", "t").dataflow == word
+
+
+def test_a_workflow_in_which_off_is_false_to_victor_may_say_it_too(sources) -> None:
+    own = {"dataflow": False, "teams": {"t": {"dataflow_edges": [["a", "b"]]}}}
+    settings = sources.load().for_team("w", "t", own, "flow.yaml:3")
+    assert (settings.dataflow, settings.dataflow_edges) == ("off", (("a", "b"),))
+
+
+def test_the_edges_of_the_strongest_source_count_alone(sources) -> None:
+    sources.user_file("dataflow_edges: [[a, b]]\nworkflows: {w: {teams: {u: {dataflow_edges: []}}}}")
+    book = sources.load()
+    assert book.for_team("w", "t").dataflow_edges == (("a", "b"),)
+    assert book.for_team("w", "u").dataflow_edges == ()
+    assert book.for_team("x", "u").dataflow_edges == (("a", "b"),)
+    rows = {key: (value, source) for key, value, source in book.explain("w", "u")}
+    assert rows["dataflow_edges"] == ((), "~/.victor/autotune.yaml:2")
+    assert rows["dataflow"] == ("auto", "default")
+    environ = {variable("dataflow_edges"): " b , c | c,a |"}
+    assert sources.load(environ=environ).for_team("w", "t").dataflow_edges == (("b", "c"), ("c", "a"))
+    nothing = sources.load(environ={variable("dataflow_edges"): ","})
+    assert nothing.for_team("w", "t").dataflow_edges == ()
+
+
 def test_every_key_can_be_set_in_the_environment(sources) -> None:
     texts = {
         "mode": "approve",
@@ -125,6 +157,8 @@ def test_every_key_can_be_set_in_the_environment(sources) -> None:
         "tuner.weights": "duration=2, cost=1",
         "tuner.max_p95_seconds": "45",
         "task_key": "ticket",
+        "dataflow": "dependent",
+        "dataflow_edges": "lead,b",
         "plan.formation": "parallel",
         "plan.members": "lead,b",
         "plan.member_budgets": "lead=3",
@@ -160,6 +194,7 @@ def test_every_key_can_be_set_in_the_environment(sources) -> None:
         10,
     )
     assert (settings.watch.enabled, settings.watch.holdback) == (False, 0.25)
+    assert (settings.dataflow, settings.dataflow_edges) == ("dependent", (("lead", "b"),))
     assert settings.plan == TeamPlan("parallel", ("lead", "b"), 7, {"lead": 3}, 30.0)
 
 

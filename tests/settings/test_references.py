@@ -27,6 +27,8 @@ def told(sources: Sources, text: str, environ: dict[str, str] | None = None, own
         ("plan: {members: [style, docs]}", "plan.members: member 'docs'"),
         ("plan: {member_budgets: {styles: 3}}", "plan.member_budgets: member 'styles'"),
         ("plan: {sub_teams: [[security], [stile]]}", "plan.sub_teams: member 'stile'"),
+        ("dataflow_edges: [[style, security], [stile, security]]", "dataflow_edges: member 'stile'"),
+        ("dataflow_edges: [[security, stile], [stile, style]]", "dataflow_edges: member 'stile'"),
     ],
 )
 def test_every_key_that_names_members(sources: Sources, setting: str, name: str) -> None:

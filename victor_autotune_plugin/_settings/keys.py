@@ -12,8 +12,9 @@ from typing import Any, Final
 from .._model.known_formations import is_misspelt
 from .._model.plan import FORMATIONS, Limits, TeamPlan
 from .._model.price import Price
-from .._values.fields import Choice, Flag, Groups, Kind, NameList, Number, Numbers, OpenChoice, OrNone, Text, Url
+from .._values.fields import Choice, Flag, Groups, Kind, NameList, Number, Numbers, OpenChoice, OrNone, Pairs, Text, Url
 from .team_settings import (
+    DATA_FLOWS,
     METRICS,
     MODES,
     RISKS,
@@ -93,6 +94,8 @@ def leaves(strategies: Iterable[str] = STRATEGIES) -> dict[str, Kind]:
         "tuner.weights": OrNone(Numbers(Number(0, 1_000, above=True), Choice("metric", METRICS))),
         "tuner.max_p95_seconds": OrNone(_SECONDS),
         "task_key": OrNone(Text()),
+        "dataflow": Choice("data flow", DATA_FLOWS),
+        "dataflow_edges": Pairs(),
         "plan.formation": OrNone(_FORMATION),
         "plan.members": OrNone(NameList(Text(), least=1)),
         "plan.tool_budget": OrNone(_CALLS),

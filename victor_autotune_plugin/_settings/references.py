@@ -13,7 +13,13 @@ from .layers import Entry, Layer, Scope
 KnownTeams = Mapping[tuple[str, str], Iterable[str]]
 """Ids of the members by `(workflow, team id)`."""
 
-_OF_MEMBERS: Final = ("limits.protected_members", "plan.members", "plan.member_budgets", "plan.sub_teams")
+_OF_MEMBERS: Final = (
+    "limits.protected_members",
+    "plan.members",
+    "plan.member_budgets",
+    "plan.sub_teams",
+    "dataflow_edges",
+)
 _NOBODY: Final = "in no workflow file of the project, and no run was recorded of it"
 
 
@@ -49,7 +55,7 @@ def _unknown_members(scope: Scope, entries: Mapping[str, Entry], known: KnownTea
     teams = [key for key in known if key[: len(scope)] == scope]
     members = dict.fromkeys(member for key in teams for member in known[key])
     for key in _OF_MEMBERS:
-        for name in _names(entries[key].value) if key in entries else ():
+        for name in dict.fromkeys(_names(entries[key].value)) if key in entries else ():
             if name not in members:
                 whose = f"of team {scope[1]!r} " if len(scope) == 2 else f"of workflow {scope[0]!r} " if scope else ""
                 message = f"{key}: member {name!r} {whose}is {_NOBODY}"

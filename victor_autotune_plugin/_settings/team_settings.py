@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, get_args
 
 from attrs import Factory, field, frozen
 
+from .._model.data_flow import DataFlowMode
 from .._model.optimization import OptimizationType
 from .._model.plan import Limits, TeamPlan
 from .._model.price import Price
@@ -22,6 +23,9 @@ RULES: Final = ("balanced", "pocock", "obrien_fleming", "e_logs", "e_ranks")
 
 RISKS: Final = ("off", "low", "medium", "high")
 """How bold the tuner is; `off` leaves the choice to the strategies alone."""
+
+DATA_FLOWS: Final[tuple[str, ...]] = get_args(DataFlowMode)
+"""What a person can say of a team's data flow."""
 
 STRATEGIES: Final = tuple(kind.value for kind in OptimizationType)
 """Names of the built-in strategies."""
@@ -138,6 +142,10 @@ class Settings:
         watch: How a promoted change is watched.
         tuner: How the next test is chosen.
         task_key: Name of a key in the workflow's state or shared context whose value identifies the task, or None.
+        dataflow: Whether members use each other's work, in a person's word: to be found out from the runs (auto), no
+            (independent), yes (dependent), or not to be looked at (off). What `dataflow_edges` says comes on top.
+        dataflow_edges: Pairs of ids of members, `[a, b]`: b uses the work of a. No plan that the plugin chooses takes
+            it from b.
         plan: The plan that a person fixed, or None. It applies in every mode but `off` and `observe`, and then nothing
             is tuned.
         environment: Where the runs belong, such as `staging`; None for OpenTelemetry's `deployment.environment.name`,
@@ -158,6 +166,8 @@ class Settings:
     watch: WatchSettings = field(default=Factory(WatchSettings))
     tuner: TunerSettings = field(default=Factory(TunerSettings))
     task_key: str | None = None
+    dataflow: str = "auto"
+    dataflow_edges: tuple[tuple[str, str], ...] = ()
     plan: TeamPlan | None = None
     environment: str | None = None
     store: StoreSettings = field(default=Factory(StoreSettings))

@@ -292,6 +292,40 @@ class Groups(Kind):
 
 
 @frozen
+class Pairs(Kind):
+    """A list of different pairs of different names."""
+
+    def read(self, node: Node) -> tuple[tuple[str, str], ...]:
+        """Return the pairs in order."""
+        hint = "Write a list of pairs: [[a, b], [b, c]]; in a variable: a,b|b,c."
+        if not isinstance(node, Items):
+            raise WrongValueError(f"{show(node)} is not a list", hint, node.where)
+        pairs: list[tuple[str, str]] = []
+        for item in node.items:
+            if not isinstance(item, Items):
+                raise WrongValueError(f"{show(item)} in it is not a list", hint, item.where)
+            if len(item.items) != 2:
+                message = f"a list in it has {len(item.items) or 'no'} name{'s' * (len(item.items) != 1)}, not two"
+                raise WrongValueError(message, hint, item.where)
+            first, second = map(Text().read, item.items)
+            if first == second:
+                raise WrongValueError(f"a pair has '{first}' twice", "Name two different ones.", item.where)
+            if (first, second) in pairs:
+                raise WrongValueError(f"[{first}, {second}] is in the list twice", "Leave one out.", item.where)
+            pairs.append((first, second))
+        return tuple(pairs)
+
+    def parse(self, text: str) -> object:
+        """Return the pairs that stand between bars, each as two names with a comma between them: `a,b|b,c`."""
+        return [NameList(Text()).parse(pair) for pair in text.split("|") if pair.strip(" ,")]
+
+    def schema(self) -> dict[str, Any]:
+        """Return a list of different lists of two names."""
+        pair = NameList(Text(), least=2).schema() | {"maxItems": 2}
+        return {"type": "array", "items": pair, "uniqueItems": True}
+
+
+@frozen
 class Numbers(Kind):
     """A mapping of names to numbers.
 

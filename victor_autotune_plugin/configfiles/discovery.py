@@ -38,6 +38,7 @@ _HEAD: Final = f"""\
 # wins over this file.
 """
 _WIDTH: Final = 118
+_KEYS: Final = ("dataflow", "dataflow_edges")
 _SECTIONS: Final = ("limits", "experiment", "watch")
 _NO_WORKFLOWS: Final = """
 # No workflow with a team step was found. This is how settings for one look:
@@ -207,6 +208,8 @@ def starting_text(teams: Iterable[FoundTeam], recorded: Iterable[TeamSpec] = ())
 def _general(definitions: Mapping[str, Any]) -> str:
     """Return the keys for all teams, commented out, with what they mean and their defaults."""
     text = f"\n{_comment(definitions['mode']['description'])}mode: observe\n"
+    for key in _KEYS:
+        text += f"\n{_comment(definitions[key]['description'])}# {key}: {inline(definitions[key]['default'])}\n"
     for section in _SECTIONS:
         text += f"\n{_comment(definitions[section]['description'])}# {section}:\n"
         for key, meaning in definitions[section]["properties"].items():
