@@ -48,6 +48,9 @@ class Simulation:
         scored: Whether a scorer is said to grade the runs, so that a change of the work may be tested.
     """
 
+    flow: RunFlow | None = RunFlow()
+    """The data flow of the next runs; nothing is used of another member."""
+
     def __init__(
         self,
         project: Path,
@@ -77,7 +80,6 @@ class Simulation:
         self.truth = truth
         self.spec = SPEC
         self.success = 1.0
-        self.flow: RunFlow | None = RunFlow()
         self.tokens: tuple[TokenUse, ...] = ()
         self._random = random.Random(seed)
 

@@ -90,7 +90,9 @@ def migrated_run(run: dict[str, Any]) -> dict[str, Any]:
     other = {**unknown, "provider": "", "context_tokens": 0, "unreported_calls": 0}
     tokens = [{**use, **other} for use in run.get("tokens", ())]
     ended = (
-        {"stream": None, "owners": {}, "flow": None, **DEFAULT, "tokens": tokens, **unknown} if run["status"] == "finished" else {}
+        {"stream": None, "owners": {}, "flow": None, **DEFAULT, "tokens": tokens, **unknown}
+        if run["status"] == "finished"
+        else {}
     )
     return {**run, **ended, "status": "lost" if run["status"] == "running" else run["status"]}
 
@@ -112,7 +114,11 @@ def test_a_store_says_what_it_said_before(old_url: str) -> None:
         ]
         for experiment in store.experiments():
             before = said["experiments"][experiment.id]
-            assert experiment.to_dict() == before["experiment"] | DEFAULT | {"reference": [], "prices": None}
+            assert experiment.to_dict() == before["experiment"] | DEFAULT | {
+                "reference": [],
+                "prices": None,
+                "allowed_by": None,
+            }
             for phase in get_args(Phase):
                 assert observed(store, experiment.id, phase) == before[phase]
 

@@ -57,10 +57,12 @@ def member_insight(table: TeamTable) -> PerformanceInsight | None:
         mine = one.success_rate
         if name in weak:
             worst = max(worst, (1 - mine.value / usual, mine.value, usual))
-            if mine.high < _USELESS:
+            if mine.high < _USELESS and name not in table.needed:  # others build on it, whatever it says of itself
                 useless.append(name)
         others = [other.mean_tokens for key, other in figures.items() if key != name]
         usual_tokens = math.fsum(others) / len(others)
+        if name in table.needed:
+            continue
         if one.most_tool_calls == 0 and usual_tokens > 0 and one.mean_tokens < _IDLE * usual_tokens:
             idle.append(name)
             worst = max(worst, (1 - one.mean_tokens / usual_tokens, one.mean_tokens, usual_tokens))

@@ -49,6 +49,7 @@ def row_of(run: TeamRun) -> dict[str, Any]:
         "tool_budget": used.tool_budget,
         "timeout_seconds": used.timeout_seconds,
         **{name: getattr(run, name) for name in same},
+        "needed": None if run.flow is None else {edge.source for edge in run.flow.edges},
     }
     return {name: value for name, value in row.items() if value is not None}
 
@@ -66,6 +67,7 @@ class RunHistory:
         self._members: dict[tuple[int, str], int] = {}
         self._team_members: dict[int, dict[int, MemberOutcome]] = {}
         self._counts: dict[TeamKey, int] | None = None
+        self._needed: dict[int, set[str]] = {}
         self._is_sorted = True
         self.extend(runs)
 
@@ -99,6 +101,8 @@ class RunHistory:
                 tasks=[row.get("task_key") for row in rows],
                 **{name: np.array([row.get(name) for row in rows], dtype=np.float64) for name in _NUMBERS},
             )
+            for team, row in zip(teams.tolist(), rows, strict=True):
+                self._needed.setdefault(team, set()).update(row.get("needed", ()))
             places = zip(range(first, first + len(rows)), teams.tolist(), rows, strict=True)
             self._add_members(
                 [(number, team, member) for number, team, row in places for member in row.get("members", ())]
@@ -146,7 +150,8 @@ class RunHistory:
         """
         columns = self.columns(key, [name for name in RUN_COLUMNS if name != "team"])
         members = tuple(self._member_tables(self._teams[key]))
-        return TeamTable(key, **columns, formations=self.formations, members=members)
+        needed = frozenset(self._needed.get(self._teams[key], ()))
+        return TeamTable(key, **columns, formations=self.formations, members=members, needed=needed)
 
     def columns(self, key: TeamKey, names: Iterable[str]) -> dict[str, NDArray[Any]]:
         """Return some columns of one team's runs, in the order of time.

@@ -68,6 +68,7 @@ class TeamTable:
     task: Codes  # number of the task, -1 without a task key
     formations: tuple[str, ...]
     members: tuple[MemberTable, ...] = ()  # in the order in which they first appeared; empty when not known
+    needed: frozenset[str] = frozenset()  # ids of the members that others were seen to build on
 
     def __len__(self) -> int:
         return len(self.duration)
@@ -88,9 +89,8 @@ class TeamTable:
         place = np.cumsum(chosen) - 1
         members = [_chosen_runs(member, chosen, place) for member in self.members]
         columns = {name: getattr(self, name)[part] for name in RUN_COLUMNS if name != "team"}
-        return TeamTable(
-            self.key, **columns, formations=self.formations, members=tuple(m for m in members if len(m.run))
-        )
+        left = tuple(m for m in members if len(m.run))
+        return TeamTable(self.key, **columns, formations=self.formations, members=left, needed=self.needed)
 
 
 def _chosen_runs(member: MemberTable, chosen: Flags, place: Codes) -> MemberTable:

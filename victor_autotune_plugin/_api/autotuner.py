@@ -30,6 +30,7 @@ from .analyzer import PerformanceAnalyzer
 
 if TYPE_CHECKING:
     from .._apply.trial import Runner
+    from .._dataflow.verdict import Knowledge
     from .._tuning.runtime import Runtime
     from ..storage import Store
     from ..strategies import OptimizationStrategy
@@ -112,7 +113,8 @@ class PerformanceAutotuner:
 
         Returns:
             Suggestions by priority, and then by expected improvement times confidence; none below a confidence of
-            0.6. Empty when the runs show nothing, or there are none.
+            0.6, and none that would take from a member the work that it uses. Empty when the runs show nothing, or
+            there are none.
 
         Raises:
             PlanError: If a value of the config can't be used.
@@ -123,11 +125,17 @@ class PerformanceAutotuner:
         with self._looking() as store:
             team = self._team(store, team_id, workflow)
             insights = self._insights(store, team, current_config)
+            knowledge = self._knowledge(store, team)
         config = {"limits": asdict(team.settings.limits), **(team.config if current_config is None else current_config)}
         chosen, names = self._chosen(team)
         wanted = names if strategies is None else tuple(strategies)
         risk = self._max_risk if max_risk is None else max_risk
-        return rank(chosen, insights, config, names=wanted, max_risk=risk)
+        if knowledge is None:
+            return rank(chosen, insights, config, names=wanted, max_risk=risk)
+        if knowledge.depends_on:
+            config.setdefault("depends_on", {name: list(needed) for name, needed in knowledge.depends_on.items()})
+        found = rank(chosen, insights, config, names=wanted, max_risk=risk)
+        return [one for one in found if not knowledge.cut_by(team.state.plan.merged(one.plan))]
 
     async def apply_optimizations(
         self,
@@ -268,6 +276,15 @@ class PerformanceAutotuner:
 
     def _team(self, store: Store | None, team_id: str, workflow: str | None) -> KnownTeam:
         return known_team(self._runtime, store, team_id, workflow or self._workflow)
+
+    @staticmethod
+    def _knowledge(store: Store | None, team: KnownTeam) -> Knowledge | None:
+        """Return what is known of a team's data flow, or None of one that never ran."""
+        from .._dataflow.verdict import knowledge_of
+
+        if store is None or team.spec is None:
+            return None
+        return knowledge_of(store.data_flow(*team.state.key), team.spec, team.settings)
 
     def _history(self, team_id: str | None, workflow: str | None) -> list[Optimization]:
         with self._looking() as store:

@@ -71,23 +71,6 @@ def _layout(spec: TeamSpec, plan: TeamPlan) -> _Layout:
     return _Layout(SUB_TEAMS if groups else plan.formation or spec.formation, members, groups)
 
 
-def layout_name(spec: TeamSpec, used: TeamPlan) -> str:
-    """Return the name under which the edges of a run are kept: `CONFIGURED`, or the formation that ran instead.
-
-    Args:
-        used: Every knob as it really ran.
-    """
-    layout = _layout(spec, used)
-    as_declared = layout.formation == spec.formation and set(layout.members) >= set(_working(spec))
-    return CONFIGURED if as_declared else layout.formation
-
-
-def _working(spec: TeamSpec) -> tuple[str, ...]:
-    from .._model.plan import EMPTY_PLAN, planned_members
-
-    return tuple(one.id for one in planned_members(spec, EMPTY_PLAN))
-
-
 @frozen
 class Knowledge:
     """What is known of a team's data flow.

@@ -7,11 +7,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from typing import Annotated, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 from attrs import evolve, field, frozen
 
+from .plan import EMPTY_PLAN, SUB_TEAMS, TeamPlan, TeamSpec, planned_members
 from .quantities import Count, Name, OneOf
+
+if TYPE_CHECKING:
+    from .run import TeamRun
 
 CHANNELS: Final = ("context", "task", "text", "files", "tools", "messages", "declared")
 """How one member's work reaches another: a value of the shared context, the task it is given, what its model or a tool
@@ -113,6 +117,13 @@ class TeamFlow:
         """Number of runs of the declared layout that were looked at."""
         return self.runs.get(CONFIGURED, 0)
 
+    def after(self, run: TeamRun) -> TeamFlow:
+        """Return what is known after one more run; one that was not looked at tells nothing."""
+        if run.flow is None:
+            return self
+        shown = evolve(run.flow, is_whole=run.flow.is_whole and not run.cancelled)
+        return self.with_run(run.spec.fingerprint(), layout_name(run.spec, run.plan_used), shown)
+
     def with_run(self, fingerprint: str, layout: str, flow: RunFlow) -> TeamFlow:
         """Return what is known after one more run.
 
@@ -135,3 +146,16 @@ class TeamFlow:
             open=opened,
             repeated=before.repeated + (flow.rounds > 1),
         )
+
+
+def layout_name(spec: TeamSpec, used: TeamPlan) -> str:
+    """Return the name under which the edges of a run are kept: `CONFIGURED`, or the formation that ran instead.
+
+    Args:
+        spec: The team as configured.
+        used: Every knob as it really ran.
+    """
+    formation = SUB_TEAMS if used.sub_teams else used.formation or spec.formation
+    members = spec.member_ids if used.members is None else used.members
+    declared = tuple(one.id for one in planned_members(spec, EMPTY_PLAN))
+    return CONFIGURED if (formation, members) == (spec.formation, declared) else formation

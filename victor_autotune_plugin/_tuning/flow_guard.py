@@ -35,7 +35,7 @@ def ends_what_cuts(context: RunContext, experiment: Experiment | None) -> bool:
         )
         return True
     live = context.state.plan
-    cut = context.rules.knowledge.cut_by(live)
+    cut = context.knowledge.cut_by(live)
     if not cut or _is_persons(context, experiment):
         return False
     plan = _plan_before(context, experiment)
@@ -55,7 +55,7 @@ def ends_what_cuts(context: RunContext, experiment: Experiment | None) -> bool:
 
 def must_wait(context: RunContext, experiment: Experiment) -> bool:
     """Return whether a change that rests on the data flow needs more runs as configured before it goes live."""
-    knowledge = context.rules.knowledge
+    knowledge = context.knowledge
     known = knowledge.declared == "independent" or knowledge.runs >= LEAST_TO_LIVE
     return experiment.allowed_by == "data_flow" and not known
 
@@ -64,17 +64,16 @@ def _why_to_end(context: RunContext, test: Experiment) -> str | None:
     """Return why a test may not go on, or None when it may."""
     if test.allowed_by == "person":
         return None
-    rules = context.rules
-    cut = rules.knowledge.cut_by(test.treatment)
+    cut = context.knowledge.cut_by(test.treatment)
     if cut:
         return f"{use(cut[0])} ({cut[0].channel}), which this change would take away."
-    if test.allowed_by == "data_flow" and not rules.keeps_work(test.treatment, test.control):
-        return f"It is no longer known that this change keeps the work. {rules.knowledge.because}"
+    if test.allowed_by == "data_flow" and not context.rules.keeps_work(test.treatment, test.control):
+        return f"It is no longer known that this change keeps the work. {context.knowledge.because}"
     return None
 
 
 def _evidence(context: RunContext, test: Experiment) -> dict[str, object]:
-    cut = context.rules.knowledge.cut_by(test.treatment)
+    cut = context.knowledge.cut_by(test.treatment)
     return {"edges": [[edge.source, edge.target, edge.channel] for edge in cut]}
 
 
@@ -94,7 +93,7 @@ def _is_persons(context: RunContext, experiment: Experiment | None) -> bool:
 
 def _plan_before(context: RunContext, experiment: Experiment | None) -> TeamPlan:
     """Return the plan to go back to: the one that the live plan replaced, or as configured where that one cuts, too."""
-    live, knowledge = context.state.plan, context.rules.knowledge
+    live, knowledge = context.state.plan, context.knowledge
     before: TeamPlan | None = None
     if experiment is not None and experiment.status == "watched":
         before = experiment.control

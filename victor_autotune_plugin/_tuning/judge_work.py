@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Final
 from attrs import define, evolve
 
 from .. import failsafe
-from .._dataflow.verdict import layout_name
 from .._model.experiment import TeamState
 from .._model.plan import EMPTY_PLAN
 from ..errors import LeaseLostError, StaleStateError, StoreError
@@ -188,7 +187,7 @@ class JudgeWork:
         held.flow = lease.flow  # what failed half-way is judged again
         try:
             for run in runs:
-                held.flow = _with_run(held.flow, run)
+                held.flow = held.flow.after(run)
                 self._judge_run(store, lease, held, run, settings)
             if runs:
                 with store.transaction() as transaction:
@@ -302,11 +301,3 @@ class JudgeWork:
             reason = "The definition of the team changed, so what was learnt before no longer holds."
             return changes.apply(fresh, "aborted", reason, before=state, experiment=experiment)
         return changes.save_team(fresh)
-
-
-def _with_run(flow: TeamFlow, run: TeamRun) -> TeamFlow:
-    """Return what is known of a team's data flow after one more run; one that was not looked at tells nothing."""
-    if run.flow is None:
-        return flow
-    shown = evolve(run.flow, is_whole=run.flow.is_whole and not run.cancelled)
-    return flow.with_run(run.spec.fingerprint(), layout_name(run.spec, run.plan_used), shown)

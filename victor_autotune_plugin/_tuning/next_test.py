@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from attrs import define, evolve, frozen
 
 from .. import failsafe
+from .._dataflow.verdict import knowledge_of
 from .._model.experiment import Experiment, TeamState
 from .._model.optimization import OptimizationSuggestion, OptimizationType
 from .._model.plan import TeamPlan
@@ -29,7 +30,7 @@ from .suggestions import (
 from .tuner_cache import TeamRecord, TunerCache, can_be_weighed
 
 if TYPE_CHECKING:
-    from .._dataflow.verdict import Rules
+    from .._dataflow.verdict import Knowledge, Rules
     from .._model.data_flow import TeamFlow
     from .._model.run import TeamRun
     from .._settings import Settings
@@ -92,10 +93,14 @@ class RunContext:
         )
 
     @cached_property
+    def knowledge(self) -> Knowledge:
+        """What is known of the team's data flow."""
+        return knowledge_of(self.flow, self.run.spec, self.settings)
+
+    @cached_property
     def rules(self) -> Rules:
         """Which plans may be chosen for the team."""
-        runs = self.record.runs(HISTORY_RUNS)
-        return rules_of(self.flow, self.run.spec, self.settings, runs, has_scorer=self.has_scorer)
+        return rules_of(self.knowledge, self.settings, self.record.runs(HISTORY_RUNS), has_scorer=self.has_scorer)
 
 
 @frozen
@@ -358,7 +363,8 @@ def advice(store: Store, state: TeamState, settings: Settings, hooks: HookManage
     if spec is None:
         return Advice(Challenge())
     latest = read_runs(HISTORY_RUNS)
-    rules = rules_of(store.data_flow(*state.key), spec, settings, latest, has_scorer=hooks.has_scorer)
+    knowledge = knowledge_of(store.data_flow(*state.key), spec, settings)
+    rules = rules_of(knowledge, settings, latest, has_scorer=hooks.has_scorer)
     runs = comparable(latest, state)
     experiments = store.experiments(*state.key)[::-1]
     challengers = Challengers()
@@ -368,7 +374,7 @@ def advice(store: Store, state: TeamState, settings: Settings, hooks: HookManage
         team = TeamRecord(state, spec, settings, others, read_runs, rules)
         challenge = next_challenge(challengers, team, hooks, runs)
         return Advice(challenge, None, len(runs))
-    found = suggestions(spec, state.plan, runs, settings, hooks, rules.knowledge)
+    found = suggestions(spec, state.plan, runs, settings, hooks, knowledge)
     suggested = Challenge(suggested=tuple(found))
     outlook = None
     if open_now is not None:

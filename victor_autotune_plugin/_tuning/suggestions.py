@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from attrs import asdict
 
 from .. import failsafe
-from .._dataflow.verdict import Rules, knowledge_of
+from .._dataflow.verdict import Rules
 from .._model.experiment import Allowance, Experiment, TeamState
 from .._model.optimization import OptimizationPriority, OptimizationSuggestion, OptimizationType
 from .._model.plan import TeamPlan, TeamSpec
@@ -22,7 +22,6 @@ from .hookmanager import HookManager
 
 if TYPE_CHECKING:
     from .._dataflow.verdict import Knowledge
-    from .._model.data_flow import TeamFlow
     from .._model.run import TeamRun
     from .._settings import Settings
 
@@ -63,17 +62,18 @@ def comparable(runs: Sequence[TeamRun], state: TeamState) -> list[TeamRun]:
     return latest
 
 
-def rules_of(flow: TeamFlow, spec: TeamSpec, settings: Settings, runs: Iterable[TeamRun], *, has_scorer: bool) -> Rules:
+def rules_of(knowledge: Knowledge, settings: Settings, runs: Iterable[TeamRun], *, has_scorer: bool) -> Rules:
     """Return which plans may be chosen for a team.
 
     Args:
-        flow: The data flow that its runs showed.
+        knowledge: What is known of its data flow.
+        settings: Its settings.
         runs: Its last runs.
         has_scorer: Whether what comes out is graded by more than the members' own word.
     """
     seconds = (run.duration_seconds for run in runs if run.success)
     return Rules(
-        knowledge_of(flow, spec, settings),
+        knowledge,
         has_scorer=has_scorer,
         asks_person=settings.mode != "auto",
         longest_seconds=max(seconds, default=None),

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 BATCH: Final = 200
 """Lines that are imported in one transaction."""
 
+_HOLDER: Final = "import"
+_LEASE_SECONDS: Final = 5.0
+
 
 @define
 class Imported:
@@ -173,13 +176,24 @@ class _Writer:
         self._team = None
 
     def finish(self) -> None:
-        """Write the last batch, and number the runs, oldest first, whatever their order in the archive."""
+        """Write the last batch, and number the runs, oldest first, whatever their order in the archive.
+
+        What they show of a team's data flow counts, and conclusions from them were drawn where they come from.
+        """
         self.flush()
         for environment, workflow, team_id in sorted(self._teams):
             numbered = BATCH
             while numbered == BATCH:
                 with self._store.of(environment).transaction() as transaction:
                     numbered = transaction.number_runs(workflow, team_id, BATCH)
+                    lease = transaction.take_lease(workflow, team_id, _HOLDER, _LEASE_SECONDS)
+                    if lease is None:
+                        continue  # its judge counts them
+                    flow, judged = lease.flow, lease.judged
+                    for run in transaction.runs_after(workflow, team_id, judged, 2 * BATCH):
+                        flow, judged = flow.after(run), run.number or judged
+                    transaction.save_judged(workflow, team_id, judged, flow)
+                    transaction.give_back_lease(workflow, team_id, _HOLDER, lease.fence)
 
     def _change(self, transaction: Transaction, change: Change) -> None:
         identity = _identity(change)

@@ -220,9 +220,8 @@ def _can_go(names: Sequence[str], config: TeamConfig, formation: str) -> list[st
     wanted = set(names) - set(config.limits.protected_members)
     if formation == "hierarchical" and config.lead is not None:
         wanted.discard(config.lead)
-    for member in config.ids:
-        if member not in wanted:
-            wanted -= set(config.depends_on.get(member, ()))
+    for needed in config.depends_on.values():
+        wanted -= set(needed)
     return [name for name in config.ids if name in wanted]
 
 
