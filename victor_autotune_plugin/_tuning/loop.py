@@ -205,7 +205,7 @@ class TuningLoop:
         if awaited:
             self._awaited[run.run_id] = awaited
         entry = EndEntry(run, GRADE_SECONDS if awaited else None)
-        self._submit(run.run_id, Item(entry, self._clock(), END_COMMIT_SECONDS))
+        self._submit(run.run_id, Item(entry, self._clock(), END_COMMIT_SECONDS, run.spec.key))
         if trace is not None:
             self.flow_work.submit(TracedRun(run, trace))
             self.wake_flow()
@@ -239,9 +239,8 @@ class TuningLoop:
             return not awaited
 
     def _complete(self, run: TeamRun, entry: GradeEntry | FlowEntry) -> None:
-        self.core.submit(Item(entry, self._clock(), END_COMMIT_SECONDS))
+        self.core.submit(Item(entry, self._clock(), END_COMMIT_SECONDS, run.spec.key))
         self._wake_for(END_COMMIT_SECONDS)
-        self.judge_work.touch([run.spec.key])
 
     def _settings_of(self, event: RunStart) -> Settings:
         return event.settings or self._settings(event.spec, event.metadata)

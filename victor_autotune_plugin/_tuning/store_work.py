@@ -284,7 +284,7 @@ class StoreWork:
             except StoreError:
                 for item in batch:
                     self._commit_one(store, item)
-            keys = {item.entry.run.spec.key for item in batch if isinstance(item.entry, EndEntry)}
+            keys = {item.team for item in batch if item.team is not None}
             if keys:
                 self._on_commit(keys)  # before it counts as done, or all would seem idle for a moment
             self._core.committed([item for item in batch if not item.given_up])

@@ -92,12 +92,14 @@ class Item:
         at: When it was submitted, monotonic seconds.
         journal_after: Seconds after which it goes to the journal if it is not committed; `NEVER` for what the end of
             the run tells again.
+        team: The team that may be judged once it is committed, or None.
         given_up: Whether it is lost: refused by the store, or too much for the memory.
     """
 
     entry: Entry
     at: float
     journal_after: float
+    team: tuple[str, str] | None = None
     given_up: bool = False
     settled: Signal = field(factory=Signal, init=False)
     """Set when no run needs to wait for it any more."""
