@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from victor_autotune_plugin._host.meters import Usage, billed
+from victor_autotune_plugin._host.usage import Usage, billed
 from victor_autotune_plugin._model.run import TeamRun, TokenUse
 from victor_autotune_testing.realvictor import make_team
 

@@ -245,12 +245,18 @@ async def execute_with(wrapped: Callable[..., Any], coordinator: Any, args: Any,
 
     Victor's own `_execute_with` takes formation and members for one run, and leaves the coordinator as it is.
     """
-    call = partial(wrapped, *args, **kwargs)
-    with failsafe.guard("application of a plan, which is dropped for this run"):
-        plan = armed.get()
-        if plan is not None:
-            call = partial(wrapped, **plan.begin(coordinator, _execute_arguments(*args, **kwargs)))
-    return await call()
+    call, arguments = partial(wrapped, *args, **kwargs), None
+    plan = armed.get()
+    if plan is not None:
+        with failsafe.guard("application of a plan, which is dropped for this run"):
+            given = _execute_arguments(*args, **kwargs)
+            changed = plan.begin(coordinator, given)
+            call, arguments = partial(wrapped, **changed), None if changed is given else given
+    result = await call()
+    if plan is not None and arguments is not None:
+        with failsafe.guard("state after a planned run"):
+            plan.end(coordinator, arguments, result)
+    return result
 
 
 def _execute_arguments(task: Any, context: Any, **more: Any) -> dict[str, Any]:

@@ -76,6 +76,11 @@ class TeamCall(ABC):
     def context(self) -> Mapping[str, Any]:
         """The run's shared context."""
 
+    @property
+    @abstractmethod
+    def goal(self) -> Any:
+        """What the team is asked to do."""
+
     @abstractmethod
     def spec(self) -> TeamSpec:
         """Return the team as configured."""
@@ -101,6 +106,13 @@ class TeamCall(ABC):
         """Whether Victor's coordinator asked for the plan that it was called with."""
         return self._armed is None or self._armed.is_applied
 
+    def _ran_formation(self, told: Any) -> str | None:
+        """Return the formation that the team ran in; what the result tells is the declared one after a plan's."""
+        name = None if self._armed is None else self._armed.ran_formation
+        if name is None:
+            name = getattr(told, "value", told)
+        return name if isinstance(name, str) and name else None
+
     @abstractmethod
     def read(self, result: Any) -> Reading:
         """Read Victor's result."""
@@ -121,7 +133,7 @@ class TeamCall(ABC):
     def _spec(self, name: Any, members: Sequence[Any], declared: Any, config: Any, supervisor: Any) -> TeamSpec:
         if isinstance(members, Iterator):
             raise PlanError("members that can be read only once are left to Victor", hint="Give them as a list.")
-        hinted = hinted_formation(self.context)
+        hinted = translation.hinted_formation(self.context)
         formation = str(getattr(declared, "value", declared))
         self.ids = stable_ids(members)
         specs = [member_spec(member, self.ids[str(member.id)]) for member in members]
@@ -159,6 +171,11 @@ class ConfigCall(TeamCall):
         """The run's shared context."""
         return self.config.shared_context or {}
 
+    @property
+    def goal(self) -> Any:
+        """What the team is asked to do."""
+        return self.config.goal
+
     def spec(self) -> TeamSpec:
         """Return the team as configured."""
         members = self.participants if self.participants is not None else self.config.members
@@ -173,7 +190,7 @@ class ConfigCall(TeamCall):
             member_success=self._by_stable_id(result.member_results, "success"),
             member_errors=self._by_stable_id(result.member_results, "error"),
             paused=bool(context.get("__awaiting_approval__") or context.get("__awaiting_approvals__")),
-            formation=_name_of(context.get("effective_formation")),  # `result.formation` is the declared one
+            formation=self._ran_formation(context.get("effective_formation")),  # `result.formation` is the declared one
         )
 
     def partial_result(self, meter: RunMeter, formation: str, error: str) -> Any:
@@ -198,15 +215,19 @@ class TaskCall(TeamCall):
     entry = "task"
 
     def __init__(self, call: VictorsCall, coordinator: Any, place: Place, task: Any, context: Any) -> None:
-        del task  # what the team has to do is not read
         super().__init__(call, coordinator, place)
-        self._context = context
+        self._task, self._context = task, context
 
     @property
     def context(self) -> Mapping[str, Any]:
         """The run's shared context."""
         context: Mapping[str, Any] = self._context
         return context
+
+    @property
+    def goal(self) -> Any:
+        """What the team is asked to do."""
+        return self._task
 
     def spec(self) -> TeamSpec:
         """Return the team as configured."""
@@ -223,7 +244,7 @@ class TaskCall(TeamCall):
             member_success=self._by_stable_id(members, "success"),
             member_errors=self._by_stable_id(members, "error"),
             paused=result.get("status") == "awaiting_approval",
-            formation=_name_of(result.get("formation")),
+            formation=self._ran_formation(result.get("formation")),
         )
 
     def partial_result(self, meter: RunMeter, formation: str, error: str) -> Any:
@@ -239,11 +260,6 @@ class TaskCall(TeamCall):
             "communication_log": [],
             "shared_context": dict(self.context),
         }
-
-
-def _name_of(formation: Any) -> str | None:
-    name = getattr(formation, "value", formation)
-    return name if isinstance(name, str) and name else None
 
 
 def _joined(members: Mapping[str, Any]) -> str:
@@ -300,13 +316,6 @@ def member_spec(member: Any, name: str) -> MemberSpec:
         formation_role=getattr(inner, "formation_role", None),
         model=getattr(inner, "model", None) if getattr(inner, "provider", None) else None,
     )
-
-
-def hinted_formation(context: Mapping[str, Any]) -> str | None:
-    """Return the formation that a run's context asks for, which beats the declared one; None without a valid one."""
-    hint = next((context[key] for key in translation.HINTS if context.get(key)), None)
-    named = str(hint).strip().lower() if hint is not None else ""
-    return named if named and named in translation.formations() else None
 
 
 def taking_part(

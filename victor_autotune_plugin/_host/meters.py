@@ -4,10 +4,6 @@ Victor's results hold no tokens and no cost, and their durations are zero, so ev
 `ContextVar` says which member is at work. It reaches whatever the member starts, in any task or thread that
 copies the context, so parallel members are told apart. Sub-agents share their parent's provider object: the variable
 says who called, too. Providers may wrap others: the outermost call counts, and what it asked others for is billed.
-
-Providers report tokens in several ways: Anthropic's prompt tokens leave out what is cached, OpenAI's hold it; reasoning
-is among the completion tokens or beside them; some of Victor's providers drop the cached and the reasoning tokens,
-which then stand only in the answer as the provider gave it.
 """
 
 from __future__ import annotations
@@ -28,31 +24,8 @@ from .. import failsafe
 from .._model.plan import MemberSpec
 from .._model.run import CONTEXT_TOKENS, MemberOutcome, TokenUse
 from .enforcement import ToolBudget
-
-# Words of providers and of Victor for kinds of tokens.
-_PROMPT_WITHOUT_CACHE: Final = ("tokens_in", "inputTokens", "input_tokens")
-_PROMPT: Final = ("prompt_tokens", "promptTokenCount", "prompt_eval_count")
-_COMPLETION: Final = (
-    *("billable_completion_tokens", "tokens_out", "outputTokens", "output_tokens"),
-    *("completion_tokens", "candidatesTokenCount", "eval_count"),
-)
-_CACHED: Final = (
-    *("cache_read_input_tokens", "cache_read_tokens", "cacheReadInputTokens", "cachedContentTokenCount"),
-    *("cached_tokens", "prompt_cache_hit_tokens"),
-)
-_CACHE_WRITE: Final = (
-    *("cache_creation_input_tokens", "cache_creation_tokens", "cacheWriteInputTokens", "cache_write_tokens"),
-)
-_REASONING: Final = ("reasoning_tokens", "thoughtsTokenCount", "thinking_tokens")
-_TOTAL: Final = ("total_tokens", "totalTokenCount")
-_PROMPT_DETAILS: Final = ("prompt_tokens_details", "input_tokens_details")
-_COMPLETION_DETAILS: Final = ("completion_tokens_details", "output_tokens_details")
-
-_NO_DETAILS: Final[Mapping[str, Any]] = {}
-
-_LEAVES_CACHE_OUT: Final = "anthropic"
-_LEAVES_REASONING_OUT: Final = "xai"
-# xAI's completion tokens never hold the reasoning, although Victor 0.9.5 says that they do.
+from .notes import MemberNotes, RunNotes, noting
+from .usage import Usage, billed
 
 UseKey = tuple[str, str, int]
 """Provider, model, and the `CONTEXT_TOKENS` that the calls' prompts exceed."""
@@ -61,17 +34,6 @@ _COUNTED: Final = (
     *("input_tokens", "output_tokens", "cached_tokens", "cache_write_tokens", "reasoning_tokens"),
     "unreported_calls",
 )
-
-
-@frozen
-class Usage:
-    """Tokens that a provider bills; the attributes are those of `TokenUse`."""
-
-    input_tokens: int = 0
-    output_tokens: int = 0
-    cached_tokens: int = 0
-    cache_write_tokens: int = 0
-    reasoning_tokens: int = 0
 
 
 @frozen
@@ -129,10 +91,16 @@ class MemberMeter:
     Args:
         parent: The meter of the member whose work the run is part of, or None.
         budget: The enforced tool budget of the run, or None.
+        notes: Where what it gets and makes is noted, or None.
     """
 
-    def __init__(self, spec: MemberSpec, parent: MemberMeter | None, budget: ToolBudget | None) -> None:
+    def __init__(
+        self, spec: MemberSpec, parent: MemberMeter | None, budget: ToolBudget | None, notes: RunNotes | None = None
+    ) -> None:
         self.spec = spec
+        self.notes: MemberNotes | None = None
+        if notes is not None:
+            self.notes = MemberNotes(notes, spec.id, None if parent is None else parent.notes)
         self.parent = parent
         self.budget = budget
         self.executions = 0
@@ -245,18 +213,25 @@ class RunMeter:
 
     Args:
         budget: The enforced tool budget, or None.
+        notes: Where what the members get and make is noted, or None.
     """
 
     def __init__(
-        self, run_id: str, members: tuple[MemberSpec, ...], ids: Mapping[str, str], budget: ToolBudget | None
+        self,
+        run_id: str,
+        members: tuple[MemberSpec, ...],
+        ids: Mapping[str, str],
+        budget: ToolBudget | None,
+        notes: RunNotes | None = None,
     ) -> None:
         self.run_id = run_id
         self.budget = budget
+        self.notes = notes
         self.span: Any = None
         """The run's open span, which its members' spans belong to."""
         self._ids = ids
         self.parent_member = current_member.get()
-        self.members = {member.id: MemberMeter(member, self.parent_member, budget) for member in members}
+        self.members = {member.id: MemberMeter(member, self.parent_member, budget, notes) for member in members}
         self.started = time.monotonic()
         self._lock = threading.Lock()
 
@@ -266,7 +241,9 @@ class RunMeter:
         with self._lock:
             meter = self.members.get(member_id)
             if meter is None:
-                meter = self.members[member_id] = MemberMeter(MemberSpec(member_id), self.parent_member, self.budget)
+                spec = MemberSpec(member_id)
+                meter = MemberMeter(spec, self.parent_member, self.budget, self.notes)
+                self.members[member_id] = meter
             return meter
 
     def tokens(self) -> tuple[TokenUse, ...]:
@@ -292,12 +269,18 @@ current_member: ContextVar[MemberMeter | None] = ContextVar("victor_autotune_mem
 class ModelCall:
     """A call of a provider that is under way, and the calls of other providers that it makes: retries among them."""
 
-    def __init__(self, provider: Any, kwargs: Any) -> None:
+    def __init__(self, provider: Any, args: Any, kwargs: Any) -> None:
         self._provider = provider
         self._model = kwargs.get("model")
         self._inner: list[BilledCall] = []
         self._outer = _model_call.get()
         self._meter = current_member.get()
+        self.notes: MemberNotes | None = None
+        """Where what is said is noted: for the call of the member's own, not for those that it makes."""
+        if self._outer is None and self._meter is not None and self._meter.notes is not None:
+            with noting(self._meter.notes.run):
+                self._meter.notes.ask(args[0] if args else kwargs.get("messages", ()))
+                self.notes = self._meter.notes
 
     def ended(self, response: Any, usage: Any = None) -> None:
         """Bill it to the call that made it, else to the member; without a response it failed, and is not billed.
@@ -336,7 +319,7 @@ async def chat(wrapped: Callable[..., Any], provider: Any, args: Any, kwargs: An
     """Meter one call of a provider's `chat`; a wrapper in wrapt's form."""
     if current_member.get() is None:
         return await wrapped(*args, **kwargs)
-    call = ModelCall(provider, kwargs)
+    call = ModelCall(provider, args, kwargs)
     token = _model_call.set(call)
     response = None
     try:
@@ -345,6 +328,9 @@ async def chat(wrapped: Callable[..., Any], provider: Any, args: Any, kwargs: An
     finally:
         leave(_model_call, token)
         call.ended(response)
+        if call.notes is not None and response is not None:
+            with noting(call.notes.run):
+                call.notes.answer(getattr(response, "content", None), getattr(response, "tool_calls", None))
 
 
 def stream(wrapped: Callable[..., Any], provider: Any, args: Any, kwargs: Any) -> Any:
@@ -352,13 +338,14 @@ def stream(wrapped: Callable[..., Any], provider: Any, args: Any, kwargs: Any) -
     chunks = wrapped(*args, **kwargs)
     with failsafe.guard("metering of a model's stream"):
         if current_member.get() is not None and inspect.isasyncgen(chunks):
-            return _metered(chunks, ModelCall(provider, kwargs))
+            return _metered(chunks, ModelCall(provider, args, kwargs))
     return chunks
 
 
 async def _metered(chunks: Any, call: ModelCall) -> AsyncIterator[Any]:
     answer = None
     usage: dict[str, Any] = {}
+    said: list[tuple[Any, Any]] = []
     try:
         async with aclosing(chunks) as source:
             while True:
@@ -371,6 +358,8 @@ async def _metered(chunks: Any, call: ModelCall) -> AsyncIterator[Any]:
                 finally:
                     leave(_model_call, token)
                 with failsafe.guard("metering of a model's stream"):
+                    if call.notes is not None:
+                        said.append((getattr(chunk, "content", None), getattr(chunk, "tool_calls", None)))
                     reported = _usage(chunk)
                     if reported or getattr(chunk, "is_final", False):
                         answer = chunk
@@ -379,6 +368,10 @@ async def _metered(chunks: Any, call: ModelCall) -> AsyncIterator[Any]:
                 yield chunk
     finally:
         call.ended(answer, usage)
+        if call.notes is not None:
+            with noting(call.notes.run):
+                text = "".join(part for part, _ in said if isinstance(part, str))
+                call.notes.answer(text, [one for _, asked in said for one in asked or ()])
 
 
 def leave(variable: ContextVar[Any], token: Token[Any]) -> None:
@@ -392,68 +385,6 @@ def leave(variable: ContextVar[Any], token: Token[Any]) -> None:
 
 def _usage(response: Any) -> Any:
     return getattr(response, "usage", None)
-
-
-def billed(provider: str, usage: Any, raw: Any = None) -> Usage | None:
-    """Return the tokens of an answer, or None when the provider does not report them: an answer has at least one.
-
-    Args:
-        provider: The provider's name.
-        usage: What Victor made of its report.
-        raw: The answer as the provider gave it, or None.
-    """
-    found = [_read(provider, one) for one in (usage, *_native(raw)) if isinstance(one, Mapping)]
-    # Of two accounts of one answer, one may leave something out, and none makes something up.
-    best = max(found, key=_size, default=None)
-    return best if best is not None and best.input_tokens + best.output_tokens > 0 else None
-
-
-def _size(usage: Usage) -> tuple[int, int]:
-    details = usage.cached_tokens + usage.cache_write_tokens + usage.reasoning_tokens
-    return usage.input_tokens + usage.output_tokens, details
-
-
-def _native(raw: Any) -> Iterable[Any]:
-    return (raw.get("usage"), raw.get("usageMetadata")) if isinstance(raw, Mapping) else ()
-
-
-def _read(provider: str, report: Mapping[str, Any]) -> Usage:
-    details = _details(report, _PROMPT_DETAILS)
-    cached = _first(report, _CACHED) or _first(details, _CACHED)
-    written = _first(report, _CACHE_WRITE) or _first(details, _CACHE_WRITE)
-    prompt = whole = _first(report, _PROMPT)
-    if details:  # OpenAI's own words, in which all is among the prompt tokens
-        whole = max(prompt or _first(report, _PROMPT_WITHOUT_CACHE), cached + written)
-    elif not prompt or _LEAVES_CACHE_OUT in provider or cached > prompt:
-        whole = (prompt or _first(report, _PROMPT_WITHOUT_CACHE)) + cached + written
-    else:  # Victor's own words: what is read from a cache is among them, what is written to it is not
-        whole = prompt + written
-    completion = _first(report, _COMPLETION)
-    reasoning = _first(report, _REASONING) or _first(_details(report, _COMPLETION_DETAILS), _REASONING)
-    total = _first(report, _TOTAL)
-    is_apart = (
-        reasoning > completion
-        or report.get("reasoning_included") is False
-        or provider == _LEAVES_REASONING_OUT
-        or "thoughtsTokenCount" in report
-        or total in (prompt + completion + reasoning, whole + completion + reasoning)
-    )
-    if is_apart and "billable_completion_tokens" not in report:
-        completion += reasoning
-    return Usage(whole, completion, cached, written, min(reasoning, completion))
-
-
-def _details(report: Mapping[str, Any], names: Iterable[str]) -> Mapping[str, Any]:
-    return next((report[name] for name in names if isinstance(report.get(name), Mapping)), _NO_DETAILS)
-
-
-def _first(report: Mapping[str, Any], names: Iterable[str]) -> int:
-    """Return the first of some counts that is given and not 0."""
-    for name in names:
-        value = report.get(name)
-        if isinstance(value, int | float) and not isinstance(value, bool) and value > 0:
-            return int(value)
-    return 0
 
 
 async def tool_calls(wrapped: Callable[..., Any], pipeline: Any, args: Any, kwargs: Any) -> Any:
@@ -492,6 +423,9 @@ async def tool_calls(wrapped: Callable[..., Any], pipeline: Any, args: Any, kwar
             results = getattr(outcome, "results", ())
             refused = sum(getattr(one, "block_source", None) == "tool_budget" for one in results)
             meter.count_tool_calls(used, refused)
+        if meter.notes is not None:
+            with noting(meter.notes.run):
+                meter.notes.called(pipeline.tools, getattr(outcome, "results", ()))
         if not settled:
             _without_limit(meter, pipeline, drop=True)
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from .._model.plan import TeamPlan
-from . import translation
+from . import step_state
 
 TOPOLOGY: Final = "topology selector"
 FOUND: Final = "unknown, found in the result"
@@ -29,7 +29,7 @@ def owners_of(context: Mapping[str, Any], overrides: TeamPlan) -> dict[str, str]
     selects = any(str(key).startswith(_OF_TOPOLOGY) for key in context)
     owners: dict[str, str] = {}
     if overrides.formation is not None:
-        owners["formation"] = TOPOLOGY if selects else translation.HINTS[0]
+        owners["formation"] = TOPOLOGY if selects else step_state.HINTS[0]
     if overrides.members is not None:
         owners["members"] = TOPOLOGY if selects else "max_workers"
     if selects and context.get("tool_budget"):  # of another origin, Victor's teams don't look at it

@@ -87,6 +87,13 @@ PARTICIPANT: Final = Seam(
     call_context.late("member_execution", "member_execution"),
     "durations, tool calls and tokens of members",
 )
+CONTEXT_AGENT: Final = Seam(
+    _COORDINATOR,
+    "_MemberContextAgent.execute",
+    ("prompt", "context"),
+    call_context.late("member_execution", "context_agent"),
+    "durations of custom members of a reflection",
+)
 TOOL_CALLS: Final = Seam(
     "victor.agent.tool_pipeline",
     "ToolPipeline.execute_tool_calls",
@@ -115,6 +122,7 @@ SEAMS: Final = (
     BEGINNING,
     PARALLEL,
     PARTICIPANT,
+    CONTEXT_AGENT,
     TOOL_CALLS,
     Seam(
         _COORDINATOR,

@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any
 
 from .. import failsafe
 from .._model.plan import TeamPlan, TeamSpec, can_form, feasible_formations, planned_formation
 from ..errors import PlanError
 from .meters import MemberMeter, RunMeter
-
-HINTS: Final = ("formation_hint", "topology_formation_hint")
-"""Keys of a run's context that overrule the declared formation; the first that is set wins."""
+from .step_state import HINTS, as_declared
 
 
 def check_plan(spec: TeamSpec, plan: TeamPlan) -> None:
@@ -92,6 +90,8 @@ class ArmedPlan:
         named = "parallel" if plan.sub_teams is not None else plan.formation
         self._formation = None if named is None else _formation(named)
         self._begun = False
+        self.ran_formation: str | None = None
+        """Formation that Victor says the run had, once it ended."""
 
     @property
     def is_applied(self) -> bool:
@@ -117,6 +117,19 @@ class ArmedPlan:
         self._begun = True
         return changed
 
+    def end(self, coordinator: Any, arguments: Mapping[str, Any], result: Any) -> None:
+        """Let the result of the run leave the state that the formation as configured leaves.
+
+        Args:
+            arguments: What `begin` was given.
+            result: What `_execute_with` returned; it is changed.
+        """
+        ran = result.get("formation")
+        self.ran_formation = str(ran) if ran else None
+        if self._formation is not None:
+            declared = hinted_formation(arguments["context"]) or str(arguments["formation"].value)
+            as_declared(result, coordinator, arguments, declared)
+
     def _context(self, context: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return the context without hints that would overrule the plan. Victor works on a copy of it in any case."""
         changed = dict(context)
@@ -139,6 +152,13 @@ class ArmedPlan:
         """Return the sub-teams, once: formations inside the run are not the run's own."""
         groups, self._groups = (self._groups, None) if self._begun else (None, self._groups)
         return groups
+
+
+def hinted_formation(context: Mapping[str, Any]) -> str | None:
+    """Return the formation that a run's context asks for, which beats the declared one; None without a valid one."""
+    hint = next((context[key] for key in HINTS if context.get(key)), None)
+    named = str(hint).strip().lower() if hint is not None else ""
+    return named if named and named in formations() else None
 
 
 def formations() -> tuple[str, ...]:
