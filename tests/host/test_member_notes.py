@@ -139,8 +139,8 @@ async def test_what_came_before_anyone_worked_holds_nobodys_work(
 async def test_a_sub_agent_whose_model_is_not_seen_is_open(
     traces: list[RunTrace], orchestrator: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from victor.agent.subagents.orchestrator import SubAgentOrchestrator
     from victor.agent.subagents.base import SubAgentResult
+    from victor.agent.subagents.orchestrator import SubAgentOrchestrator
 
     async def spawn(*_: Any, **__: Any) -> Any:
         return SubAgentResult(True, "done elsewhere", {}, 0, 0, 0.0)
@@ -259,7 +259,9 @@ async def test_a_fault_drops_the_trace_and_never_the_run(
     assert plugin.run.success
     assert plugin.run.members[0].tool_calls == 1
     assert traces == []
-    assert [fault.where for fault in failsafe.seen()] == ["notes of who uses whose work, which are dropped for this run"]
+    assert [fault.where for fault in failsafe.seen()] == [
+        "notes of who uses whose work, which are dropped for this run"
+    ]
     failsafe.forget()
 
 

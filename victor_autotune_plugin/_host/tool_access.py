@@ -167,4 +167,5 @@ def _absolute(path: str, here: str) -> str | None:
                 break
             fixed.append(part)
         path = "/".join(fixed) or ("/" if path.startswith("/") else ".")
-    return os.path.normpath(os.path.join(here, os.path.expanduser(path)))  # noqa: PTH111, PTH118
+    # One file may have several names through symbolic links; the tool has just been there, so this waits for nothing.
+    return os.path.realpath(os.path.join(here, os.path.expanduser(path)))  # noqa: PTH111, PTH118
