@@ -33,6 +33,9 @@ from victor_autotune_testing.scripted import ScriptedModel, scripts
 MODULES: Final = (
     "_host.meters",
     "_host.member_execution",
+    "_host.notes",
+    "_host.step_state",
+    "_host.tool_access",
     "_host.enforcement",
     "_host.call_context",
     "_host.seams",

@@ -122,7 +122,7 @@ async def test_the_callers_own_objects_stay_as_they_were(plugin: Plugin, orchest
     await coordinator.execute_task(GOAL, {})
     assert coordinator.members == members
     assert coordinator.formation == TeamFormation.SEQUENTIAL
-    assert coordinator.shared_memory["effective_formation"] == "parallel"
+    assert coordinator.shared_memory["effective_formation"] == "sequential"
 
 
 @pytest.mark.parametrize("budget", [0, 1, 2, 3])

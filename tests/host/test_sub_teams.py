@@ -337,7 +337,7 @@ async def test_the_callers_coordinator_stays_as_it_was(plugin: Plugin, orchestra
     await made.execute_task(GOAL, {})
     assert type(made._formations[TeamFormation.PARALLEL]) is ParallelFormation
     assert made.formation == TeamFormation.SEQUENTIAL
-    assert made.shared_memory["effective_formation"] == "parallel"
+    assert made.shared_memory["effective_formation"] == "sequential"
 
 
 async def test_a_hint_in_the_context_does_not_overrule_sub_teams(

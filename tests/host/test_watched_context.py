@@ -333,7 +333,7 @@ async def test_a_custom_member_gets_a_plain_dict_where_the_plugin_is_off(plugin:
 
 def watched(values: dict[Any, Any], shared: dict[Any, Any] | None = None) -> WatchedContext:
     run_notes = RunNotes(["a", "b"], "goal", {}, {})
-    return WatchedContext.of(values, Watch(MemberNotes(run_notes, "b", None), SharedValues({}), shared))
+    return WatchedContext.of(values, Watch(MemberNotes(run_notes, "b", None), SharedValues({}, {}), shared))
 
 
 class Model(pydantic.BaseModel):

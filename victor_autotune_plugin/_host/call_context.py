@@ -245,13 +245,14 @@ async def execute_with(wrapped: Callable[..., Any], coordinator: Any, args: Any,
 
     Victor's own `_execute_with` takes formation and members for one run, and leaves the coordinator as it is.
     """
-    call, arguments = partial(wrapped, *args, **kwargs), None
-    plan = armed.get()
-    if plan is not None:
-        with failsafe.guard("application of a plan, which is dropped for this run"):
+    call = partial(wrapped, *args, **kwargs)
+    plan = arguments = None
+    with failsafe.guard("application of a plan, which is dropped for this run"):
+        plan = armed.get()
+        if plan is not None:
             given = _execute_arguments(*args, **kwargs)
             changed = plan.begin(coordinator, given)
-            call, arguments = partial(wrapped, **changed), None if changed is given else given
+            call, arguments = partial(wrapped, **changed), given if changed is not given else None
     result = await call()
     if plan is not None and arguments is not None:
         with failsafe.guard("state after a planned run"):

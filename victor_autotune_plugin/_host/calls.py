@@ -16,7 +16,7 @@ from attrs import frozen
 
 from .._model.plan import ADHOC_WORKFLOW, EMPTY_PLAN, MemberSpec, TeamPlan, TeamSpec, adhoc_team_id
 from ..errors import PlanError
-from . import translation
+from . import step_state, translation
 from .call_context import Place, armed
 from .meters import RunMeter, leave
 
@@ -60,6 +60,8 @@ class TeamCall(ABC):
     """
 
     entry: str
+    goal: Any = None
+    """What the team is asked to do."""
 
     def __init__(self, call: VictorsCall, coordinator: Any, place: Place) -> None:
         self.call = call
@@ -69,17 +71,13 @@ class TeamCall(ABC):
         """Stable member ids by Victor's; filled by `spec`."""
         self.overrides = EMPTY_PLAN
         """What the run's context changes about the team as configured; filled by `spec`."""
+        self._declared = ""
         self._armed: translation.ArmedPlan | None = None
 
     @property
     @abstractmethod
     def context(self) -> Mapping[str, Any]:
         """The run's shared context."""
-
-    @property
-    @abstractmethod
-    def goal(self) -> Any:
-        """What the team is asked to do."""
 
     @abstractmethod
     def spec(self) -> TeamSpec:
@@ -91,7 +89,7 @@ class TeamCall(ABC):
         Raises:
             Exception: At once, not when awaited, if the plan can't be translated.
         """
-        self._armed = translation.ArmedPlan(self.coordinator, self.ids, plan)
+        self._armed = translation.ArmedPlan(self.coordinator, self.ids, plan, self._declared)
         return self._planned(self._armed)
 
     async def _planned(self, plan: translation.ArmedPlan) -> Any:
@@ -133,8 +131,9 @@ class TeamCall(ABC):
     def _spec(self, name: Any, members: Sequence[Any], declared: Any, config: Any, supervisor: Any) -> TeamSpec:
         if isinstance(members, Iterator):
             raise PlanError("members that can be read only once are left to Victor", hint="Give them as a list.")
-        hinted = translation.hinted_formation(self.context)
+        hinted = hinted_formation(self.context)
         formation = str(getattr(declared, "value", declared))
+        self._declared = hinted or formation
         self.ids = stable_ids(members)
         specs = [member_spec(member, self.ids[str(member.id)]) for member in members]
         supervisor_id = None if supervisor is None else self.ids.get(str(supervisor.id))
@@ -165,16 +164,12 @@ class ConfigCall(TeamCall):
         super().__init__(call, coordinator, place)
         self.entry = "step" if place.step_timeout is not None or place.team_id is not None else "config"
         self.config, self.participants = config, members
+        self.goal = getattr(config, "goal", None)
 
     @property
     def context(self) -> Mapping[str, Any]:
         """The run's shared context."""
         return self.config.shared_context or {}
-
-    @property
-    def goal(self) -> Any:
-        """What the team is asked to do."""
-        return self.config.goal
 
     def spec(self) -> TeamSpec:
         """Return the team as configured."""
@@ -216,18 +211,13 @@ class TaskCall(TeamCall):
 
     def __init__(self, call: VictorsCall, coordinator: Any, place: Place, task: Any, context: Any) -> None:
         super().__init__(call, coordinator, place)
-        self._task, self._context = task, context
+        self.goal, self._context = task, context
 
     @property
     def context(self) -> Mapping[str, Any]:
         """The run's shared context."""
         context: Mapping[str, Any] = self._context
         return context
-
-    @property
-    def goal(self) -> Any:
-        """What the team is asked to do."""
-        return self._task
 
     def spec(self) -> TeamSpec:
         """Return the team as configured."""
@@ -316,6 +306,13 @@ def member_spec(member: Any, name: str) -> MemberSpec:
         formation_role=getattr(inner, "formation_role", None),
         model=getattr(inner, "model", None) if getattr(inner, "provider", None) else None,
     )
+
+
+def hinted_formation(context: Mapping[str, Any]) -> str | None:
+    """Return the formation that a run's context asks for, which beats the declared one; None without a valid one."""
+    hint = next((context[key] for key in step_state.HINTS if context.get(key)), None)
+    named = str(hint).strip().lower() if hint is not None else ""
+    return named if named and named in translation.formations() else None
 
 
 def taking_part(

@@ -15,7 +15,6 @@ from .._telemetry.spans import member_span
 from .calls import Reading
 from .meters import MemberMeter, current_member, current_run, leave
 from .notes import noting
-from .shared_values import values_of
 from .watched_context import WatchedContext, watched
 
 _ERROR_CLASS: Final = re.compile(r"[A-Za-z_][\w.]*(?:Error|Exception|Timeout|Interrupt|Exit)\b")
@@ -119,9 +118,7 @@ class _Execution:
         with noting(notes.run):
             text = "" if output is None else _text_of(output)
             if self._context is not None:
-                self._context.end_watch(text)
-            else:
-                values_of(notes.run).worked(notes.member, text)
+                self._context.end_watch()
             notes.end(text)
 
     def end(self, output: Any = None, error: BaseException | None = None) -> None:

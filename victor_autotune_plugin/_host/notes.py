@@ -68,6 +68,8 @@ class RunNotes:
         self.ids = ids
         self.worked: set[str] = set()
         """Members whose work may have reached others by now."""
+        self.outputs: dict[str, str] = {}
+        """The member that delivered a text, by the text."""
         self.early: set[str] = set()
         """What was given to a member before any other one had worked."""
         self.is_dropped = False
@@ -151,11 +153,12 @@ class MemberNotes:
         if self.parent is not None:  # of another team inside a member, not all is seen
             self.parent.run.trace.leave_open(self.parent.member, "custom")
 
-    def end(self, output: Any) -> None:
-        """Note the result of an execution, which is None where it failed."""
+    def end(self, output: str) -> None:
+        """Note the result of an execution, which is empty where it failed."""
         if not self.is_custom and not self._calls:
             self.run.trace.leave_open(self.member, "unseen")
         self.run.worked.add(self.member)
+        self.run.outputs[output] = self.member
         if output:
             self._wrote(output, is_result=True)
 

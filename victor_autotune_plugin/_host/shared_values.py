@@ -37,29 +37,29 @@ class SharedValues:
 
     Args:
         context: The run's shared context at the start.
+        outputs: The member that delivered a text, by the text; it grows during the run.
     """
 
-    def __init__(self, context: Mapping[str, Any]) -> None:
+    def __init__(self, context: Mapping[str, Any], outputs: Mapping[str, str]) -> None:
         self._start = dict(context)
         self._first: dict[str, Any] = {}
         self._digests: dict[str, tuple[Any, int]] = {}
         self._writers: dict[str, set[str]] = {}
-        self._outputs: dict[str, str] = {}
+        self._outputs = outputs
         self._running: dict[str, int] = {}
-        self._done: set[str] = set()
         self._lock = threading.RLock()
 
     def begin(self, member: str, context: Mapping[str, Any]) -> None:
         """Note that an execution of a custom member starts with a context."""
         with self._lock:
-            if not (self._first or self._done or self._running):
+            if not (self._first or self._outputs or self._running):
                 self._first = dict(context)
             for key, value in context.items():
                 if not isinstance(value, _PLAIN):
                     self._compare(key, value)
             self._running[member] = self._running.get(member, 0) + 1
 
-    def end(self, member: str, context: Mapping[str, Any], output: str) -> None:
+    def end(self, member: str, context: Mapping[str, Any]) -> None:
         """Note that an execution ended."""
         with self._lock:
             for key, value in context.items():
@@ -68,14 +68,6 @@ class SharedValues:
             self._running[member] -= 1
             if not self._running[member]:
                 del self._running[member]
-        self.worked(member, output)
-
-    def worked(self, member: str, output: str) -> None:
-        """Note what any member delivered."""
-        with self._lock:
-            self._done.add(member)
-            if output:
-                self._outputs[output] = member
 
     def wrote(self, member: str, key: str) -> None:
         """Note that a member set a value of a context that others get, too."""
@@ -103,7 +95,7 @@ class SharedValues:
                     return {by}
             if isinstance(value, str) and value in self._outputs:
                 return {self._outputs[value]}
-            return set(self._done)
+            return set(self._outputs.values())
 
     def _is_from_the_start(self, key: str, value: Any) -> bool:
         if key in _VICTORS:
@@ -206,13 +198,9 @@ class Watch:
             with noting(self._notes.run):
                 self._values.wrote(self._notes.member, key)
 
-    def end(self, context: dict[Any, Any], output: str) -> None:
-        """Note that the execution is over: what it still held may have been changed by others until now.
-
-        Args:
-            output: What the member delivered.
-        """
-        self._values.end(self._notes.member, dict(plain_items(context)), output)
+    def end(self, context: dict[Any, Any]) -> None:
+        """Note that the execution is over: what it still held may have been changed by others until now."""
+        self._values.end(self._notes.member, dict(plain_items(context)))
         self._looks.clear()
         for key, value in list(self._read.items()):
             if not isinstance(value, _PLAIN):
@@ -236,6 +224,6 @@ class Watch:
 def values_of(run: RunNotes) -> SharedValues:
     """Return what is known of the values of a run's context."""
     if run.shared is None:
-        run.shared = SharedValues(run.context)
+        run.shared = SharedValues(run.context, run.outputs)
     values: SharedValues = run.shared
     return values

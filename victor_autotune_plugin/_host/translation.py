@@ -77,13 +77,15 @@ class ArmedPlan:
         coordinator: Victor's `UnifiedTeamCoordinator`.
         ids: Stable ids of the members by Victor's.
         plan: A plan that `check_plan` accepted.
+        declared: Name of the formation that would run without the plan.
 
     Raises:
         PlanError: If this Victor can't run the plan.
     """
 
-    def __init__(self, coordinator: Any, ids: Mapping[str, str], plan: TeamPlan) -> None:
+    def __init__(self, coordinator: Any, ids: Mapping[str, str], plan: TeamPlan, declared: str) -> None:
         self._coordinator = coordinator
+        self._declared = declared
         self._ids = ids
         self._plan = plan
         self._groups = None if plan.sub_teams is None else self._sub_teams(plan.sub_teams)
@@ -127,8 +129,7 @@ class ArmedPlan:
         ran = result.get("formation")
         self.ran_formation = str(ran) if ran else None
         if self._formation is not None:
-            declared = hinted_formation(arguments["context"]) or str(arguments["formation"].value)
-            as_declared(result, coordinator, arguments, declared)
+            as_declared(result, coordinator, arguments, self._declared)
 
     def _context(self, context: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return the context without hints that would overrule the plan. Victor works on a copy of it in any case."""
@@ -152,13 +153,6 @@ class ArmedPlan:
         """Return the sub-teams, once: formations inside the run are not the run's own."""
         groups, self._groups = (self._groups, None) if self._begun else (None, self._groups)
         return groups
-
-
-def hinted_formation(context: Mapping[str, Any]) -> str | None:
-    """Return the formation that a run's context asks for, which beats the declared one; None without a valid one."""
-    hint = next((context[key] for key in HINTS if context.get(key)), None)
-    named = str(hint).strip().lower() if hint is not None else ""
-    return named if named and named in formations() else None
 
 
 def formations() -> tuple[str, ...]:

@@ -34,10 +34,10 @@ class WatchedContext(dict[Any, Any]):
         made._watch = watch
         return made
 
-    def end_watch(self, output: str) -> None:
-        """Note that the execution is over, with what the member delivered."""
+    def end_watch(self) -> None:
+        """Note that the execution is over."""
         if self._watch is not None:
-            self._watch.end(self, output)
+            self._watch.end(self)
 
     # --- reads of one value
 
