@@ -11,7 +11,7 @@ from victor_autotune_plugin import failsafe
 from victor_autotune_plugin._dataflow.trace import Called, Entry, Given, RunTrace, Wrote
 from victor_autotune_plugin._host import notes
 from victor_autotune_testing.realvictor import GOAL, make_members, make_team, run_team
-from victor_autotune_testing.sandbox import Sandbox
+from victor_autotune_testing.sandbox import NOTES, Sandbox
 from victor_autotune_testing.scripted import Rule, Script, ScriptedModel, ToolTurns, scripts
 from victor_autotune_testing.scripted.scripts import SATISFIED_ANSWER
 
@@ -72,14 +72,20 @@ SCRIPTS: dict[str, Script] = {
     "told to use tools": scripts.stuck(),
     "file not found": Script([Rule("t", tools=[ToolTurns(3, 1, "read", {"path": "no{n}.md"})])]),
     "tools it does not have": Script([Rule("t", tools=[ToolTurns(2, 1, "nonsense", {"x": "{n}"})])]),
+    "long results": Script(
+        [Rule("t", tools=[ToolTurns(6, 1, "read", {"path": NOTES, "offset": "{n}", "limit": 900})])]
+    ),
     "several tools": Script(
         [Rule("t", tools=[ToolTurns(1, 1, "ls", {"path": "."}), ToolTurns(2), ToolTurns(1, 1, "search", {"cmd": "x"})])]
     ),
 }
 
 
-@pytest.mark.parametrize("formation", ["sequential", "parallel", "consensus", "reflection"])
-@pytest.mark.parametrize("script", SCRIPTS)
+@pytest.mark.parametrize(
+    ("script", "formation"),
+    [*((script, "sequential") for script in SCRIPTS), *(("with tools", name) for name in ("parallel", "consensus"))]
+    + [("at once", "reflection"), ("with tools", "pipeline"), ("told to use tools", "reflection")],
+)
 async def test_an_ordinary_sub_agent_is_closed(
     traces: list[RunTrace], orchestrator: Any, scripted: ScriptedModel, script: str, formation: str
 ) -> None:

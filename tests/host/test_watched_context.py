@@ -17,6 +17,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from victor_autotune_plugin import failsafe
 from victor_autotune_plugin._dataflow.trace import ReadValue, RunTrace, Sent, Walked
 from victor_autotune_plugin._host.notes import MemberNotes, RunNotes
 from victor_autotune_plugin._host.shared_values import SharedValues, Watch, digest
@@ -273,6 +274,26 @@ async def test_a_custom_member_of_a_reflection_that_fails_is_recorded_as_failed(
     outcomes = {one.id: (one.success, one.error_class) for one in plugin.run.members}
     assert outcomes == {"g": (True, None), "c": (False, "OSError")}
     assert traces[0].executions == {"g": 3, "c": 3}
+
+
+@pytest.mark.parametrize("where", ["writers", "begin", "end"])
+async def test_a_fault_of_a_watched_context_reaches_no_member(
+    traces: list[RunTrace], monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    def fail(*_: Any) -> None:
+        raise RuntimeError("a fault of the test's")
+
+    monkeypatch.setattr(SharedValues, where, fail)
+    members = [
+        Custom("a", says("the first")),
+        Custom("b", uses(lambda context: (context["previous_output"], dict(context)))),
+    ]
+    result = await run(members)
+    assert result.success
+    assert "the first" in result.member_results["b"].output
+    assert traces == []
+    assert len(failsafe.seen()) == 1
+    failsafe.forget()
 
 
 async def test_messages_on_victors_bus_are_noted(traces: list[RunTrace]) -> None:

@@ -155,6 +155,8 @@ class MemberNotes:
 
     def end(self, output: str) -> None:
         """Note the result of an execution, which is empty where it failed."""
+        if self.run.is_dropped:
+            return
         if not self.is_custom and not self._calls:
             self.run.trace.leave_open(self.member, "unseen")
         self.run.worked.add(self.member)
@@ -164,6 +166,8 @@ class MemberNotes:
 
     def ask(self, messages: Iterable[Any]) -> None:
         """Note a call of the member's model: every message that it had not been given before."""
+        if self.run.is_dropped:
+            return
         self._calls += 1
         seen = self._seen
         for message in messages:
@@ -179,6 +183,8 @@ class MemberNotes:
             if not text or text in known:
                 continue
             known.add(text)
+            if text.isspace():
+                continue
             if role == "assistant" and self._is_own(text):
                 continue
             if not self.is_custom and not self._is_explained(role, text, message):
@@ -187,6 +193,8 @@ class MemberNotes:
 
     def answer(self, text: Any, tool_calls: Any) -> None:
         """Note an answer of the member's model, and the tool calls that it asks for."""
+        if self.run.is_dropped:
+            return
         self.run.worked.add(self.member)
         if isinstance(text, str) and text and text not in self._answers:
             self._answers[text] = None
@@ -204,6 +212,8 @@ class MemberNotes:
             tools: Victor's registry of the member's tools.
             results: Victor's `ToolCallResult`s.
         """
+        if self.run.is_dropped:
+            return
         from .tool_access import access_of, paths_of
 
         for result in results:
@@ -253,7 +263,7 @@ class MemberNotes:
             self._wrote(joined)
 
     def _flat(self, content: Any) -> str:
-        """Return the text of a message in parts; what is no text can't be looked at."""
+        """Return the text of a message in parts; an image can't be looked at."""
         if content is None:
             return ""
         parts = content if isinstance(content, list | tuple) else (content,)

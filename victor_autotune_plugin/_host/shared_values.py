@@ -216,6 +216,8 @@ class Watch:
 
     def _note(self, kind: type[ReadValue | Walked], writers: set[str]) -> None:
         names = tuple(sorted(writers))
+        if self._notes.run.is_dropped:
+            return
         if names and (kind.__name__, *names) not in self._told:
             self._told.add((kind.__name__, *names))
             self._notes.run.trace.note(kind(self._notes.member, names))

@@ -1,7 +1,7 @@
 """What a tool call may have done, and to which files.
 
 Victor's own tools say it in their `access_mode`, which one call can narrow. READONLY of any other tool is a default
-that nobody chose, and says nothing.
+and says nothing.
 """
 
 from __future__ import annotations
