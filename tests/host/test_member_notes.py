@@ -83,8 +83,11 @@ SCRIPTS: dict[str, Script] = {
 
 @pytest.mark.parametrize(
     ("script", "formation"),
-    [*((script, "sequential") for script in SCRIPTS), *(("with tools", name) for name in ("parallel", "consensus"))]
-    + [("at once", "reflection"), ("with tools", "pipeline"), ("told to use tools", "reflection")],
+    [
+        *((script, "sequential") for script in SCRIPTS),
+        *(("with tools", formation) for formation in ("parallel", "pipeline", "consensus")),
+        *((script, "reflection") for script in ("at once", "told to use tools")),
+    ],
 )
 async def test_an_ordinary_sub_agent_is_closed(
     traces: list[RunTrace], orchestrator: Any, scripted: ScriptedModel, script: str, formation: str

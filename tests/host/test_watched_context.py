@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from victor_autotune_plugin import failsafe
 from victor_autotune_plugin._dataflow.trace import ReadValue, RunTrace, Sent, Walked
 from victor_autotune_plugin._host.notes import MemberNotes, RunNotes
-from victor_autotune_plugin._host.shared_values import SharedValues, Watch, digest
+from victor_autotune_plugin._host.shared_values import ReadWatch, SharedValues, digest
 from victor_autotune_plugin._host.watched_context import WatchedContext
 from victor_autotune_testing.realvictor import GOAL, make_team
 
@@ -354,7 +354,7 @@ async def test_a_custom_member_gets_a_plain_dict_where_the_plugin_is_off(plugin:
 
 def watched(values: dict[Any, Any], shared: dict[Any, Any] | None = None) -> WatchedContext:
     run_notes = RunNotes(["a", "b"], "goal", {}, {})
-    return WatchedContext.of(values, Watch(MemberNotes(run_notes, "b", None), SharedValues({}, {}), shared))
+    return WatchedContext.of(values, ReadWatch(MemberNotes(run_notes, "b", None), SharedValues({}, {}), shared))
 
 
 class Model(pydantic.BaseModel):

@@ -151,7 +151,7 @@ def digest(value: Any) -> int:
     return of(value, 0)
 
 
-class Watch:
+class ReadWatch:
     """What notes the reads of one execution.
 
     Args:

@@ -11,23 +11,23 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 from .notes import MemberNotes
-from .shared_values import Watch, values_of
+from .shared_values import ReadWatch, values_of
 
 _NOTHING: Final = object()
 
 
 class WatchedContext(dict[Any, Any]):
-    """A dict that tells a `Watch` what is read of it."""
+    """A dict that tells a `ReadWatch` what is read of it."""
 
     __slots__ = ("_expected", "_watch")
 
     def __init__(self, /, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._watch: Watch | None = None
+        self._watch: ReadWatch | None = None
         self._expected: Iterator[Any] | None = None
 
     @classmethod
-    def of(cls, context: Mapping[str, Any], watch: Watch) -> WatchedContext:
+    def of(cls, context: Mapping[str, Any], watch: ReadWatch) -> WatchedContext:
         """Return a context that tells a watch of what is read."""
         _teach_yaml()
         made = cls(context)
@@ -238,4 +238,4 @@ def watched(notes: MemberNotes, context: Any, shared: dict[str, Any] | None = No
         return None
     values = values_of(notes.run)
     values.begin(notes.member, context)
-    return WatchedContext.of(context, Watch(notes, values, shared))
+    return WatchedContext.of(context, ReadWatch(notes, values, shared))
