@@ -121,7 +121,7 @@ class ActiveRun:
         budgets, once = dict(plan.member_budgets or ()), self._used.formation in _WORK_ONCE
         budget = ToolBudget(plan.tool_budget, budgets, [one.id for one in team], keeps=not once) if limited else None
         self._notes: RunNotes | None = None
-        if getattr(event.settings, "dataflow", "auto") != "off":
+        if event.settings.dataflow != "off":
             with failsafe.guard("notes of who uses whose work"):
                 self._notes = RunNotes([one.id for one in team], call.goal, call.context, call.ids)
         self._meter = RunMeter(event.run_id, team, call.ids, budget, self._notes)
@@ -250,23 +250,22 @@ class ActiveRun:
             run = owner.hooks.valued(run)
             with failsafe.guard("span of a run"):
                 span.finish(run)
+            self._hand_over_notes(result)
             owner.hooks.tell_built_in("after_team_run", run=run)
             owner.hooks.grade(run, owner.loop.graded)
-            self._hand_over_notes(result)
             await owner.loop.durable(run_id, END_SECONDS if waits else 0.0)
 
     def _hand_over_notes(self, result: Any) -> None:
         """Have what the members got and made looked at, behind the run."""
         notes = self._notes
-        traced = getattr(self._runtime.loop, "traced", None)
-        if notes is None or traced is None:
+        if notes is None:
             return
         with noting(notes):
             log = result.get("communication_log") if isinstance(result, dict) else None
             notes.sent(getattr(result, "communication_log", log))
             trace = notes.finished()
             if trace is not None:
-                traced(self._event.run_id, trace)
+                self._runtime.loop.traced(self._event.run_id, trace)
 
     def _record(self, reading: Reading | None, error: BaseException | None, timed_out: bool) -> TeamRun:
         event, planned = self._event, self._planned
