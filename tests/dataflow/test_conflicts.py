@@ -28,7 +28,9 @@ SURE, MAYBE = {Edge("a", "b", "files")}, {Edge("a", "b", "tools", sure=False)}
 
 
 @pytest.mark.parametrize("pair", [("write", "read"), ("read", "write"), ("write", "write")])
-@pytest.mark.parametrize("paths", [(FILE, FILE), (FILE, BELOW), (BELOW, FILE), ("/srv", FILE), (FILE, "/"), ("/", FILE)])
+@pytest.mark.parametrize(
+    "paths", [(FILE, FILE), (FILE, BELOW), (BELOW, FILE), ("/srv", FILE), (FILE, "/"), ("/", FILE)]
+)
 def test_both_touch_the_same_path_and_one_writes_it(pair: tuple[str, str], paths: tuple[str, str]) -> None:
     assert edges(call("a", pair[0], paths[0]), call("b", pair[1], "/elsewhere", paths[1])) == SURE
 
@@ -107,7 +109,9 @@ def test_many_paths_of_many_calls_are_compared_in_pieces() -> None:
     assert len(pauses) >= 500 // 64
 
 
-PATHS = st.lists(st.sampled_from(["", "x", "y", "xy"]), max_size=3).map(lambda parts: "/" + "/".join(filter(None, parts)))
+PATHS = st.lists(st.sampled_from(["", "x", "y", "xy"]), max_size=3).map(
+    lambda parts: "/" + "/".join(filter(None, parts))
+)
 CALLS = st.lists(
     st.builds(
         Called,

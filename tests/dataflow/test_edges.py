@@ -129,11 +129,13 @@ def test_a_task_before_anything_was_written_comes_from_nobody() -> None:
 
 # Texts
 
-CODE = "def mended(line):\n\tif line[:1] == '-' and not is_operator(line):\n\t\treturn look_ahead(line, by=1)\n\treturn None\n"
+CODE = "def mended(line):\n\tif line[:1] == '-' and not is_operator(line):\n\t\treturn look_ahead(line, by=1)\n"
 CHINESE = "解析器会拒绝一九七〇年之前的日期，词法分析器把减号当成了运算符。"
 
 
-@pytest.mark.parametrize("text", [REPORT, CODE, CHINESE, "C:\\new\\table of\\u names \\d+ \\\\srv\\r\\n and \"more\" of it"])
+@pytest.mark.parametrize(
+    "text", [REPORT, CODE, CHINESE, 'C:\\new\\table of\\u names \\d+ \\\\srv\\r\\n and "more" of it']
+)
 @pytest.mark.parametrize(
     "form",
     [
@@ -192,7 +194,10 @@ def test_quoting_the_goal_or_a_role_is_no_edge() -> None:
 
 def test_a_text_comes_through_a_third_member() -> None:
     found = edges(
-        result("a", REPORT), Given("c", REPORT, "message"), result("c", f"Quite so: {REPORT}"), Given("b", REPORT, "message")
+        result("a", REPORT),
+        Given("c", REPORT, "message"),
+        result("c", f"Quite so: {REPORT}"),
+        Given("b", REPORT, "message"),
     )
     assert found == {Edge("a", "c", "text"), Edge("a", "b", "text"), Edge("c", "b", "text", sure=False)}
 
@@ -207,7 +212,11 @@ def test_who_got_it_before_a_third_member_passed_it_on_has_it_from_its_author() 
 
 def test_two_members_that_answer_each_other_need_each_other() -> None:
     found = edges(
-        result("a", REPORT), result("b", TRUISM), Given("a", TRUISM, "message"), Given("b", REPORT, "message"), members="ab"
+        result("a", REPORT),
+        result("b", TRUISM),
+        Given("a", TRUISM, "message"),
+        Given("b", REPORT, "message"),
+        members="ab",
     )
     assert found == {Edge("a", "b", "text"), Edge("b", "a", "text")}
 
@@ -224,6 +233,11 @@ def test_reasons_and_rounds_are_taken_over() -> None:
     trace = RunTrace(("a", "b"), open={"b": {"unseen", "custom"}}, executions={"a": 1, "b": 3})
     assert flow_of(trace) == RunFlow(open={"b": ("custom", "unseen")}, rounds=3)
     assert flow_of(RunTrace(())) == RunFlow()
+
+
+def test_a_run_in_which_a_member_did_not_work_is_not_whole() -> None:
+    trace = RunTrace(("a", "b"), executions={"a": 1})
+    assert flow_of(trace) == RunFlow(is_whole=False)
 
 
 @pytest.mark.parametrize("entry", [result("x", REPORT), Given("x", REPORT, "task"), ReadValue("b", ("x",)), Sent("x")])

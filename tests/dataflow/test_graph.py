@@ -44,9 +44,9 @@ def test_a_graph_is_one_line(members: str, pairs: str, line: str) -> None:
 
 
 def test_two_edges_of_one_pair_are_drawn_once() -> None:
-    assert drawn(("extract", "clean"), [Edge("extract", "clean", "text"), Edge("extract", "clean", "files", False)]) == (
-        "extract → clean"
-    )
+    assert drawn(
+        ("extract", "clean"), [Edge("extract", "clean", "text"), Edge("extract", "clean", "files", False)]
+    ) == ("extract → clean")
 
 
 def test_groups_are_in_the_order_of_the_members() -> None:

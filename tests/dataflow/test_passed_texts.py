@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from victor_autotune_plugin._dataflow.edges import flow_of
@@ -14,8 +14,12 @@ from victor_autotune_plugin._dataflow.words import WordReader
 from victor_autotune_plugin._model.data_flow import Edge
 
 LETTERS = st.characters(categories=["L", "Nd"])
-WORDS = st.lists(st.text(LETTERS, min_size=1, max_size=9), min_size=12, max_size=40, unique_by=lambda word: word.casefold())
-BETWEEN = st.sampled_from([" ", "\n", "\t", ", ", '" "', "' ", "\r\n", "_", " (", " — ", "\u00a0", " \U0001f600 ", "://"])
+WORDS = st.lists(
+    st.text(LETTERS, min_size=1, max_size=9), min_size=12, max_size=40, unique_by=lambda word: word.casefold()
+)
+BETWEEN = st.sampled_from(
+    [" ", "\n", "\t", ", ", '" "', "' ", "\r\n", "_", " (", " — ", "\u00a0", " \U0001f600 ", "://"]
+)
 AROUND = st.text(st.characters(categories=["L", "P", "Zs", "Cc"]), max_size=30)
 FORMS = st.sampled_from(
     [
@@ -65,6 +69,7 @@ def test_equal_outputs_are_no_edge(text: str, form) -> None:
     assert not edges(Wrote("a", text), Wrote("b", form(text)), Given("b", text, "result"))
 
 
+@settings(max_examples=30)
 @given(st.lists(texts(), min_size=6, max_size=6, unique=True))
 def test_nothing_is_found_where_nobody_gets_anything_of_others(some: list[str]) -> None:
     written = [" ".join(f"{name}{word}" for word in text.split()) for name, text in zip("abc", some, strict=False)]

@@ -41,7 +41,8 @@ def flow_of(trace: RunTrace, pause: Callable[[], None] = lambda: None) -> RunFlo
     return RunFlow(
         edges=[one for one in edges if one.sure or Edge(one.source, one.target, one.channel) not in edges],
         open={name: tuple(sorted(reasons)) for name, reasons in opened.items()},
-        rounds=max(1, *trace.executions.values(), 1),
+        rounds=max((1, *trace.executions.values())),
+        is_whole=all(trace.executions.get(name) for name in trace.members),
     )
 
 

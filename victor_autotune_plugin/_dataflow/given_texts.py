@@ -1,7 +1,7 @@
 """What the texts of a run tell of its data flow: which of them hold what another member wrote before.
 
-Tasks are looked at more closely than other texts, for nobody but the team writes them. A task may hold an output of one
-word, or a part of a long one; and one that nothing explains may tell of anything that was written before.
+Tasks are looked at more closely than other texts, for only the team itself writes them. A task may hold an output of
+one word, or a part of a long one; and one that nothing explains may tell of anything that was written before.
 """
 
 from __future__ import annotations
@@ -129,12 +129,10 @@ class GivenTexts:
             if one.member == member:
                 continue
             if one.is_result and one.words:
-                if self._holds(words, one.words) and not self._is_known(one.words):
-                    yield one.member
-            elif one.is_result and one.text and one.text in text:  # an emoji, say
-                if not any(one.text in known for known, _ in self._known):
-                    yield one.member
-            if delegated and self._holds(one.words, words):
+                passed = self._holds(words, one.words) and not self._is_known(one.words)
+            else:  # an emoji, say
+                passed = one.is_result and one.text in text and not any(one.text in known for known, _ in self._known)
+            if passed or (delegated and self._holds(one.words, words)):
                 yield one.member
 
     def _is_known(self, words: bytes) -> bool:
@@ -154,8 +152,8 @@ class GivenTexts:
         own = (one.words for one in self._written if one.member == member and one.is_result)
         in_bytes = words.hashes.tobytes()
         for text in (*(known for _, known in self._known), *own):
-            for at in self._places(in_bytes, text):
-                told[at : at + len(text) // _WORD_BYTES] = True
+            for begin in self._places(in_bytes, text):
+                told[begin : begin + len(text) // _WORD_BYTES] = True
         return bool(told.all())
 
     def _holds(self, words: bytes, part: bytes) -> bool:

@@ -8,7 +8,7 @@ nothing. A member that only passes on what a third one wrote may be needed too, 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Final
 
 import numpy as np

@@ -112,7 +112,8 @@ class WordReader:
 
     def grams(self, words: Words) -> tuple[Hashes, NDArray[np.intp]]:
         """Return the hash of each 5-gram, and the word at which it begins."""
-        found, starts = [np.empty(0, np.uint64)], [np.empty(0, np.intp)]
+        found: list[Hashes] = [np.empty(0, np.uint64)]
+        starts: list[NDArray[np.intp]] = [np.empty(0, np.intp)]
         for first in range(0, len(words) - GRAM + 1, _PIECE):
             grams, begins = _grams(words, first, first + _PIECE)
             found.append(grams)
@@ -130,9 +131,11 @@ class WordReader:
             codes = self._unescaped(codes)
         if codes.size and codes.max() >= 128:
             return self._beyond_ascii(codes)
-        return self._letters[codes]
+        letters: NDArray[np.uint32] = self._letters[codes]
+        return letters
 
     def _beyond_ascii(self, codes: NDArray[np.uint32]) -> NDArray[np.uint32]:
+        letters: NDArray[np.uint32]
         if len(self._letters) < _PLANES:
             ascii_only = self._letters
             self._letters = np.full(_PLANES, _UNKNOWN, dtype=np.uint32)
@@ -208,7 +211,7 @@ def _grams(words: Words, first: int, end: int) -> tuple[Hashes, NDArray[np.intp]
     for place in range(1, GRAM):
         grams += hashes[place : size + place] * _PLACES[place]
     grams = _mixed(grams)
-    starts = np.arange(min(size, end - first))
+    starts: NDArray[np.intp] = np.arange(min(size, end - first))
     if words.alone is not None:
         alone = words.alone[first : end + 2 * GRAM - 1]
         all_alone = alone[:size].copy()
