@@ -23,7 +23,7 @@ from attrs import define, field
 from .trace import Called
 
 _ANYTHING: Final = ("execute", "mixed", "unclassified")
-_STEPS: Final = 64
+_STEPS: Final = 16
 """Paths that are compared between two pauses."""
 
 

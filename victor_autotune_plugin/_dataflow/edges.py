@@ -26,14 +26,16 @@ def flow_of(trace: RunTrace, pause: Callable[[], None] = lambda: None) -> RunFlo
     from .given_texts import GivenTexts  # it needs numpy
 
     opened = {name: set(reasons) for name, reasons in trace.open.items()}
-    for entry in trace.entries:
-        names = {entry.member}
-        if isinstance(entry, ReadValue | Walked):
-            names.update(entry.writers)
-        for name in names.difference(trace.members):
-            opened.setdefault(name, set()).add("unseen")
-    edges = {*_of_notes(trace), *GivenTexts(trace, pause).edges()}
-    calls = (entry for entry in trace.entries if isinstance(entry, Called))
+    acting = {entry.member for entry in trace.entries}
+    pause()
+    edges = set(_of_notes(trace))
+    acting.update(one.source for one in edges)
+    for name in acting.difference(trace.members):
+        opened.setdefault(name, set()).add("unseen")
+    pause()
+    edges.update(GivenTexts(trace, pause).edges())
+    calls = [entry for entry in trace.entries if isinstance(entry, Called)]
+    pause()
     for source, target, sure in conflicts(calls, pause):
         edges.add(Edge(source, target, "files" if sure else "tools", sure))
     members = set(trace.members)

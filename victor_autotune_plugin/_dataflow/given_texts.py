@@ -11,10 +11,9 @@ from typing import Final
 
 import numpy as np
 from attrs import frozen
-from numpy.typing import NDArray
 
 from .._model.data_flow import Edge
-from .overlap import LEAST_GRAMS, Overlaps
+from .overlap import KNOWN, LEAST_GRAMS, Overlaps
 from .trace import Given, RunTrace, Wrote
 from .words import GRAM, Hashes, Pause, WordReader, Words
 
@@ -25,7 +24,7 @@ _WINDOW: Final = 1 << 17
 """Bytes that are searched between two pauses."""
 
 _WORD_BYTES: Final = 8
-_BLOCK: Final = 4096
+_BEGIN: Final = 8 * _WORD_BYTES
 
 
 @frozen(eq=False)
@@ -90,23 +89,25 @@ class GivenTexts:
             yield Edge(names[source], names[target], channel, sure)
 
     def _found(self) -> Iterator[tuple[int, int, str, bool]]:
+        self._pause()
         for text in dict.fromkeys((self._trace.goal, *self._trace.known)):
             self._add_known(text)
         for entry in self._entries:
-            words = self._reader.words(entry.text)
-            grams, starts = self._reader.grams(words)
-            member = self._members[entry.member]
+            member, words = self._members[entry.member], self._reader.words(entry.text)
+            task = None
             if isinstance(entry, Wrote):
-                self._overlaps.add_written(member, grams, entry.is_result)
-                if self._has_tasks:
+                number = self._overlaps.written(member, entry.is_result)
+                if self._has_tasks and entry.text.strip():
                     self._written.append(_Written(member, entry.text.strip(), words.hashes.tobytes(), entry.is_result))
-                continue
-            task = self._overlaps.add_given(member, grams, entry.how == "task")
+            else:
+                number, task = self._overlaps.given(member, entry.how == "task")
+            for grams, _ in self._reader.grams(words):
+                self._overlaps.add(number, grams)
             if task is not None:
                 self._tasks[task] = member
                 sources = set(self._whole_in(member, entry.text, words.hashes.tobytes()))
                 yield from ((source, member, "task", True) for source in sources)
-                if not sources and not self._is_explained(member, words, grams, starts):
+                if not sources and not self._is_explained(member, words):
                     writers = frozenset(one.member for one in self._written)
                     self._unexplained.append(_Unexplained(task, member, writers - {member}))
         self._overlaps.compare()
@@ -114,13 +115,12 @@ class GivenTexts:
 
     def _add_known(self, text: str) -> None:
         words = self._reader.words(text)
-        grams, _ = self._reader.grams(words)
-        self._overlaps.add_known(grams)
+        for grams, _ in self._reader.grams(words):
+            self._overlaps.add(KNOWN, grams)
+            if self._has_tasks:
+                self._known_grams.append(np.sort(grams))
         if self._has_tasks:
             self._known.append((text, words.hashes.tobytes()))
-            for first in range(0, len(grams), _BLOCK):
-                self._known_grams.append(np.sort(grams[first : first + _BLOCK]))
-                self._pause()
 
     def _whole_in(self, member: int, text: str, words: bytes) -> Iterator[int]:
         """Give the members whose whole output a task holds, and those of whose text it is a part."""
@@ -138,14 +138,13 @@ class GivenTexts:
     def _is_known(self, words: bytes) -> bool:
         return any(self._holds(known, words) for _, known in self._known)
 
-    def _is_explained(self, member: int, words: Words, grams: Hashes, starts: NDArray[np.intp]) -> bool:
+    def _is_explained(self, member: int, words: Words) -> bool:
         """Return whether the words of a task are all in what the member knows or made."""
         told = np.zeros(len(words), np.bool_)
-        for block in self._known_grams:
-            for first in range(0, len(grams), _BLOCK):
-                some = grams[first : first + _BLOCK]
-                at = np.minimum(np.searchsorted(block, some), len(block) - 1)
-                hits = starts[first : first + _BLOCK][block[at] == some]
+        for grams, starts in self._reader.grams(words):
+            for known in self._known_grams:
+                at = np.minimum(np.searchsorted(known, grams), len(known) - 1)
+                hits = starts[known[at] == grams]
                 for place in range(GRAM):
                     told[hits + place] = True
                 self._pause()
@@ -163,13 +162,14 @@ class GivenTexts:
         """Give the numbers of the words at which a text stands in another one."""
         if not part or len(part) > len(words):
             return
+        begin = part[:_BEGIN]  # Python prepares the whole of what it looks for, which takes long
         for first in range(0, len(words), _WINDOW):
-            end = min(first + _WINDOW + len(part) - 1, len(words))
-            at = words.find(part, first, end)
-            while 0 <= at < first + _WINDOW:
-                if at % _WORD_BYTES == 0:
+            end = first + _WINDOW + len(begin) - 1
+            at = words.find(begin, first, end)
+            while at >= 0:
+                if at % _WORD_BYTES == 0 and words.startswith(part, at):
                     yield at // _WORD_BYTES
-                at = words.find(part, at + 1, end)
+                at = words.find(begin, at + 1, end)
             self._pause()
 
     def _overlapping(self) -> Iterator[tuple[int, int, str, bool]]:

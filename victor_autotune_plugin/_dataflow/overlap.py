@@ -26,6 +26,9 @@ LEAST_SHARE: Final = 0.05
 ENOUGH_GRAMS: Final = 64
 """So many are enough whatever their share: what is left where a long text is passed on up to a bound, or in part."""
 
+KNOWN: Final = 0
+"""Number of all texts that any member may know."""
+
 _BUCKET: Final = 4096
 """Hashes that are sorted and compared between two pauses."""
 
@@ -74,20 +77,25 @@ class Overlaps:
         self._own = np.zeros((4, self.members, self.members), np.int64)
         self._passed = np.zeros_like(self._own)
 
-    def add_known(self, grams: Hashes) -> None:
-        """Add a text that any member may know without another one."""
-        self._add(grams, 0)
+    def written(self, member: int, is_result: bool) -> int:
+        """Return the number of a text that a member wrote after all that was numbered before."""
+        return self._text(member, True, is_result, -1)
 
-    def add_written(self, member: int, grams: Hashes, is_result: bool) -> None:
-        """Add a text that a member wrote after all that was added before."""
-        self._add(grams, self._text(member, True, is_result, -1))
-
-    def add_given(self, member: int, grams: Hashes, is_task: bool) -> int | None:
-        """Add a text that a member was given after all that was added before; return the number of the task."""
-        task = self._tasks if is_task else -1
+    def given(self, member: int, is_task: bool) -> tuple[int, int | None]:
+        """Return the number of a text that a member was given after all that was numbered before, and of the task."""
+        task = self._tasks if is_task else None
         self._tasks += is_task
-        self._add(grams, self._text(member, False, False, task))
-        return task if is_task else None
+        return self._text(member, False, False, -1 if task is None else task), task
+
+    def add(self, text: int, grams: Hashes) -> None:
+        """Add 5-grams of a text.
+
+        Args:
+            text: Its number; `KNOWN` for what any member may know without another one.
+        """
+        if len(grams):
+            bits = np.uint64(self._bits)
+            self._keys.append((grams >> bits << bits) | np.uint64(text))
 
     def compare(self) -> None:
         """Compare the texts. Afterwards the figures are there."""
@@ -123,30 +131,21 @@ class Overlaps:
         self._rows.append((member, is_written, is_result, task))
         return len(self._rows) - 1
 
-    def _add(self, grams: Hashes, number: int) -> None:
-        if len(grams):
-            bits = np.uint64(self._bits)
-            self._keys.append((grams >> bits << bits) | np.uint64(number))
-
     def _buckets(self) -> Iterator[Hashes]:
         """Give the keys in portions; those of one hash stay together."""
-        keys = np.empty(sum(map(len, self._keys)), np.uint64)
-        filled = 0
-        for part in self._keys:
-            keys[filled : filled + len(part)] = part
-            filled += len(part)
-        self._keys.clear()
-        bits = max(0, (len(keys) // _BUCKET).bit_length())
-        bounds = np.arange(1, 1 << bits, dtype=np.uint64) << np.uint64(64 - bits) if bits else np.empty(0, np.uint64)
-        sorted_parts = []
-        for first in range(0, len(keys), _BUCKET):
+        bits = (sum(map(len, self._keys)) // _BUCKET).bit_length()
+        bounds = [which << (64 - bits) for which in range(1, 1 << bits)]
+        parts: list[tuple[Hashes, list[int]]] = []
+        while self._keys:
+            some = [self._keys.pop()]
+            while self._keys and sum(map(len, some)) + len(self._keys[-1]) <= _BUCKET:
+                some.append(self._keys.pop())
+            part = np.sort(np.concatenate(some))
+            parts.append((part, [0, *np.searchsorted(part, np.array(bounds, np.uint64)).tolist(), len(part)]))
             self.pause()
-            part = keys[first : first + _BUCKET]
-            part.sort()
-            sorted_parts.append((part, [0, *np.searchsorted(part, bounds).tolist(), len(part)]))
-        for one in range(1 << bits):
+        for which in range(1 << bits if parts else 0):
+            yield np.concatenate([part[cuts[which] : cuts[which + 1]] for part, cuts in parts])
             self.pause()
-            yield np.concatenate([part[cuts[one] : cuts[one + 1]] for part, cuts in sorted_parts] or [keys])
 
     def _compare(self, keys: Hashes) -> None:
         """Add what a set of keys tells; all keys of one hash are in it."""
@@ -160,7 +159,7 @@ class Overlaps:
         begins = np.concatenate(([True], hashes[1:] != hashes[:-1]))
         first = np.flatnonzero(begins)
         size = np.diff(first, append=len(keys))
-        known = text[first] == 0
+        known = text[first] == KNOWN
         once = text[first[(size == 1) & ~known]]
         # What stands in one text only was passed to nobody; most of it does.
         once = once[texts.is_written[once]]
