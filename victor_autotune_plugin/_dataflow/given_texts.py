@@ -23,6 +23,9 @@ _LEAST_DELEGATED: Final = 3
 _WINDOW: Final = 1 << 17
 """Bytes that are searched between two pauses."""
 
+_CALL: Final = _WINDOW // 128
+"""Bytes that could be searched in the time that it takes to begin."""
+
 _WORD_BYTES: Final = 8
 _BEGIN: Final = 8 * _WORD_BYTES
 
@@ -75,6 +78,7 @@ class GivenTexts:
         self._written: list[_Written] = []
         self._tasks: dict[int, int] = {}
         self._unexplained: list[_Unexplained] = []
+        self._searched = 0
 
     def _is_goal(self, entry: Given | Wrote) -> bool:
         """Return whether a text is the goal itself, which everybody knows."""
@@ -170,7 +174,10 @@ class GivenTexts:
                 if at % _WORD_BYTES == 0 and words.startswith(part, at):
                     yield at // _WORD_BYTES
                 at = words.find(begin, at + 1, end)
-            self._pause()
+            self._searched += min(len(words), _WINDOW) + _CALL
+            if self._searched >= _WINDOW:
+                self._searched = 0
+                self._pause()
 
     def _overlapping(self) -> Iterator[tuple[int, int, str, bool]]:
         """Give the edges that 5-grams tell, and those of tasks that they don't explain either."""

@@ -32,7 +32,7 @@ KNOWN: Final = 0
 _BUCKET: Final = 4096
 """Hashes that are sorted and compared between two pauses."""
 
-_CELLS: Final = 16_384
+_CELLS: Final = 8192
 """Pairs of members, times 5-grams, that are compared between two pauses."""
 
 _OWN, _OWN_RESULT, _MADE, _MADE_RESULT = range(4)
