@@ -202,6 +202,13 @@ def test_a_text_comes_through_a_third_member() -> None:
     assert found == {Edge("a", "c", "text"), Edge("a", "b", "text"), Edge("c", "b", "text", sure=False)}
 
 
+def test_a_third_member_may_pass_on_a_small_part_of_what_it_was_given() -> None:
+    book = " ".join(f"word{number} of many" for number in range(2000))
+    given = [Given("c", book, "message"), Given("c", REPORT, "message")]
+    found = edges(result("a", book), result("a", REPORT), *given, result("c", REPORT), Given("b", REPORT, "message"))
+    assert Edge("c", "b", "text", sure=False) in found
+
+
 def test_who_got_it_before_a_third_member_passed_it_on_has_it_from_its_author() -> None:
     found = edges(
         result("a", REPORT), Given("b", REPORT, "message"), Given("c", REPORT, "message"), result("c", REPORT),

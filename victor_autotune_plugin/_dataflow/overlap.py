@@ -197,7 +197,7 @@ class Overlaps:
 
         own = (wrote < never) & ~(given < wrote)
         origin = np.where(own, wrote, never).min(axis=1, keepdims=True)
-        made = own | ((origin < given) & (given < wrote))
+        made = own | ((origin < given) & (given < wrote) & (wrote < never))
         kinds = np.stack([own, own & in_result, made, made & in_result])
         not_by_itself = ~(wrote < given)
         self._own += kinds.astype(np.int32).transpose(0, 2, 1) @ not_by_itself.astype(np.int32)
