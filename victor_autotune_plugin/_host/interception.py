@@ -121,7 +121,7 @@ class ActiveRun:
         budgets, once = dict(plan.member_budgets or ()), self._used.formation in _WORK_ONCE
         budget = ToolBudget(plan.tool_budget, budgets, [one.id for one in team], keeps=not once) if limited else None
         self._notes: RunNotes | None = None
-        if event.settings.dataflow != "off":
+        if event.settings is None or event.settings.dataflow != "off":
             with failsafe.guard("notes of who uses whose work"):
                 self._notes = RunNotes([one.id for one in team], call.goal, call.context, call.ids)
         self._meter = RunMeter(event.run_id, team, call.ids, budget, self._notes)
