@@ -31,11 +31,13 @@ class Stage:
         orchestrator: Victor's.
         model: The scripted model behind it.
         project: The sandbox's project; each run gets a new folder in it, which goes with the run.
+        latency: Seconds that a custom participant, or a call of the model, takes.
     """
 
     orchestrator: Any
     model: ScriptedModel
     project: Path
+    latency: float = 0.0
 
     @contextmanager
     def desk(self, files: Mapping[str, str], links: Mapping[str, str]) -> Iterator[Desk]:

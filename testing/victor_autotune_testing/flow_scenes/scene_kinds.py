@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -50,6 +51,7 @@ class Participant:
 
     async def execute_task(self, task: str, context: Mapping[str, Any]) -> Any:
         """Do its work."""
+        await asyncio.sleep(self._desk.stage.latency)
         answer = self._work(Turn(self._desk, task, context))
         return await answer if inspect.isawaitable(answer) else answer
 
@@ -112,6 +114,7 @@ class Part:
         return Rule(
             role=self.role,
             goal=self.when,
+            latency=desk.stage.latency,
             tools=[ToolTurns(1, 1, tool, arguments) for tool, arguments in filled],
             finds=self.finds,
             answer=self.answer,
