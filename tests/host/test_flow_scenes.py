@@ -6,18 +6,10 @@ from typing import Any
 
 import pytest
 
-from victor_autotune_testing.flow_scenes import CUSTOM_SCENES, SCENES, Scene, Stage, add_tools
-from victor_autotune_testing.sandbox import Sandbox
-from victor_autotune_testing.scripted import ScriptedModel
+from victor_autotune_testing.flow_scenes import CUSTOM_SCENES, SCENES, Scene, Stage
 
 SHORT = ("one file", "own files written", "short file", "wrong name", "both written", "read, then written", "ledger")
 """Sub-agent teams that are played here; all of them are in `benchmarks/data_flow.py truth`."""
-
-
-@pytest.fixture
-def stage(orchestrator: Any, scripted: ScriptedModel, sandbox: Sandbox) -> Stage:
-    add_tools(orchestrator)
-    return Stage(orchestrator, scripted, sandbox.project)
 
 
 def named(scenes: tuple[Scene, ...], *names: str) -> Any:

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import copy
 import json
+import pickle
+from collections import ChainMap
 from collections.abc import Mapping
+from string import Template
 from typing import Any, Final
+
+import yaml
 
 from victor_autotune_testing.scripted import Rule
 
@@ -21,6 +26,13 @@ _WALKS: Final[Mapping[str, Work]] = {
     "items()": lambda turn: in_time([value for _, value in turn.seen.items()]),
     "deepcopy": lambda turn: in_time(copy.deepcopy(turn.seen)),
     "f-string": lambda turn: in_time(f"{turn.seen}"),
+    "copy()": lambda turn: in_time(turn.seen.copy()),
+    "pickle": lambda turn: in_time(pickle.loads(pickle.dumps(turn.seen))),
+    "yaml": lambda turn: in_time(yaml.safe_dump(dict(turn.seen))),
+    "template": lambda turn: in_time(Template("$previous_output").safe_substitute(turn.seen)),
+    "ChainMap": lambda turn: in_time(ChainMap({}, turn.seen).get("previous_output")),
+    "pop": lambda turn: in_time(turn.seen.pop("previous_output", "")),
+    "in": lambda turn: f"There is {'a' if 'previous_output' in turn.seen else 'no'} measurement.",
 }
 _PAIR: Final = "first>second"
 _UNCLEAR: Final = ("dependent", "unknown")
@@ -36,7 +48,7 @@ def _pair(first: Work, second: Work) -> Mapping[str, Work]:
 
 def _walk(name: str, walk: Work, **fields: Any) -> CustomScene:
     members = {"measure": says("The latency is 31 milliseconds."), "judge": walk}
-    return _team(f"walk {name}", "walk", "judge the latency of the service", members, **fields)
+    return _team(f"walk {name}", "context", "judge the latency of the service", members, **fields)
 
 
 CUSTOM_SCENES: Final[tuple[Scene, ...]] = (

@@ -27,7 +27,7 @@ class Turn:
 
     desk: Desk
     task: Any
-    seen: Mapping[str, Any]
+    seen: dict[str, Any]
 
     def before(self, otherwise: str) -> str:
         """Return what the member before has written."""
@@ -49,7 +49,7 @@ class Participant:
         self._work = work
         self._desk = desk
 
-    async def execute_task(self, task: str, context: Mapping[str, Any]) -> Any:
+    async def execute_task(self, task: str, context: dict[str, Any]) -> Any:
         """Do its work."""
         await asyncio.sleep(self._desk.stage.latency)
         answer = self._work(Turn(self._desk, task, context))

@@ -139,6 +139,12 @@ DEPENDENT: Final = (
     _team("folder listed", "folder listed", "split a module", *_pair(
         _write("src/discount.py", "RATE = 5\n"), ("ls", {"path": "{here}/src"}), r"/discount\.py/"
     ), uses=_USES),
+    _team("tree listed", "folder listed", "add an example", *_pair(
+        _write("examples/first.py", "print(1)\n"), ("ls", {"path": "{here}"}), r"/first\.py/"
+    ), uses=_USES),
+    _team("file removed", "failed reads", "remove the tax", *_pair(
+        _shell("rm src/tax.py"), _read("src/tax.py"), r"/RATE = (\d+)/"
+    ), uses=_USES, verdicts=_UNCLEAR),
     _team("tree searched", "search", "rename a function", *_pair(
         _write("src/renamed.py", "def grand_total(): ...\n"),
         ("search", {"cmd": 'grep "grand_total" {here}/src'}), r"/renamed\.py/",
