@@ -1,4 +1,4 @@
-"""What one run of each scene on real Victor shows of who uses whose work; it counts as often as a verdict needs runs."""
+"""What one run of each scene on real Victor shows of who uses whose work, counted as often as a verdict needs."""
 
 from __future__ import annotations
 
