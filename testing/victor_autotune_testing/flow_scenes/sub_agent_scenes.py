@@ -213,7 +213,7 @@ DEPENDENT: Final = (
             _part(name, role, "We agree once {found}.", when="previous_results", finds=r"/Postgres is.+Redis (is)/")
             for name, role in {"one": "researcher", "two": "planner", "three": "reviewer"}.items()
         ),
-        formation="consensus:3", uses="one>two two>one one>three two>three", verdicts=_UNCLEAR,
+        formation="consensus:3", uses="one>two two>one one>three two>three three>one three>two", verdicts=_UNCLEAR,
     ),
     _team("ledger", "custom tools", "keep the ledger", *_pair(
         ("ledger_add", {"book": "{here}", "amount": 250}), ("ledger_total", {"book": "{here}"}), r"/balance (\d+)/"
