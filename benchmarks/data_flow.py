@@ -165,28 +165,33 @@ class Proof:
         formation: Formation that has to be live at the end; None for as configured.
         settings: Settings beside those of all.
         runs: Runs to play; where another formation has to go live, at most until then.
+        latency: Seconds that a custom participant, or a call of a sub-agent's model, takes.
     """
 
     team: str
     formation: str | None
     settings: str = ""
     runs: int = 200
+    latency: float = 0.02
 
 
 PROOFS: Final = (
     Proof("etl", None),
-    Proof("two speak", "parallel"),
+    Proof("short file", None, runs=60),
+    Proof("shell to read", None, runs=60),
+    Proof("stages speak", None, runs=60),
+    Proof("quoted goal", "parallel", latency=0.2),
     Proof("from the start", None),
     Proof("from the start", "parallel", "dataflow: independent\n"),
 )
 
 
-def tuned(proof: Proof, latency: float) -> Row:
+def tuned(proof: Proof) -> Row:
     """Run a team in mode auto, and return what became of it."""
 
     async def row(victor: Victor) -> Row:
         async with running(victor) as owner:
-            return await _tuned(victor, owner, stage_of(victor, latency), proof)
+            return await _tuned(victor, owner, stage_of(victor, proof.latency), proof)
 
     with sandboxed(AUTO + proof.settings) as victor:
         return asyncio.run(row(victor))
@@ -243,7 +248,6 @@ def main() -> None:
     arguments = parser(__doc__ or "")
     arguments.add_argument("what", nargs="?", choices=("observe", "truth", "auto"), default="observe")
     arguments.add_argument("--runs", type=int, default=RUNS, help="runs of each team in mode observe")
-    arguments.add_argument("--latency", type=float, default=0.02, help="seconds that a member takes in mode auto")
     arguments.add_argument("--only", nargs="+", choices=[scene.name for scene in SCENES], help="some teams")
     options = arguments.parse_args()
     names = options.only or [scene.name for scene in SCENES]
@@ -255,7 +259,7 @@ def main() -> None:
     else:
         proofs = [one for one in PROOFS if one.team in names]
         with _pool() as pool:
-            rows = list(pool.map(partial(tuned, latency=options.latency), proofs))
+            rows = list(pool.map(tuned, proofs))
         _show("What follows from it in mode auto", rows, options, ("formations run",))
 
 
