@@ -11,6 +11,8 @@ from victor_autotune_testing.flow_scenes import CUSTOM_SCENES, SUB_AGENT_SCENES,
 
 from .conftest import Plugin
 
+pytest.importorskip("victor_autotune_plugin._dataflow.edges")
+
 
 @pytest.fixture
 def plugin_settings() -> dict[str, object]:
