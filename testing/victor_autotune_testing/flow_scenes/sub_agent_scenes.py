@@ -102,6 +102,12 @@ INDEPENDENT: Final = (
     _team("folders", "folders listed", "review the layout", *_each(_TWO, ("ls", {"path": "{here}/src"}))),
     _team("searched", "search", "look for totals", *_each(_TWO, ("search", {"cmd": 'grep "total" {here}/src'})),
           verdicts=_HARMLESS),
+    _team(
+        "searched beside a write", "search", "look for the rate",
+        _part("maker", "executor", "The guide is there.", _write("guide.md", "Install it first.\n")),
+        _part("checker", "researcher", "It is {found}.", ("search", {"cmd": 'grep "RATE" {here}/src'}), finds="/RATE/"),
+        verdicts=_HARMLESS,
+    ),
     _team("quoted goal", "goal quoted", _LONG_GOAL, *(
         _part(name, role, f"I was asked: {_LONG_GOAL}. {_TOPICS[role]}") for name, role in _THREE.items()
     )),
@@ -181,6 +187,27 @@ DEPENDENT: Final = (
     _team("name learned", "failed reads", "write the figures", *_pair(
         _write("figures.json", "{}\n"), ("read", {"path": "{here}/figurse.json"}), r"/figures\.json/"
     ), uses=_USES, verdicts=_UNCLEAR),
+    _team("bare name", "failed reads", "choose a queue", *_pair(
+        _write("etc/{here}.conf", "queue q3\n"), ("read", {"path": "{here}.conf"}), r"/queue (\w+)/"
+    ), uses=_USES, verdicts=_UNCLEAR),
+    _team("name with its project", "failed reads", "choose a topic", *_pair(
+        _write("topic", "topic t5\n"), ("read", {"path": "project/{here}/topic"}), r"/topic (\w+)/"
+    ), uses=_USES, verdicts=_UNCLEAR),
+    _team("folder read", "folder listed", "add a guide", *_pair(
+        _write("guides/first.md", "Start here.\n"), _read("guides"), r"/first\.md/"
+    ), uses=_USES, verdicts=_UNCLEAR),
+    _team("shell listing", "shell", "add a script", *_pair(
+        _write("bin/run", "echo run\n"), ("shell", {"cmd": "ls bin", "cwd": "{here}"}), r"/(run)\\n/"
+    ), uses=_USES, verdicts=_UNCLEAR),
+    _team(
+        "write refused", "both written", "write a licence",
+        _part("one", "executor", "All rights are kept.", _write("LICENCE", "All rights are kept.\n")),
+        _part(
+            "two", "tester", "It ended with {found}.",
+            ("write", {"path": "{here}/LICENCE", "content": "All may use it.\n"}), finds="/Refusing|Successfully/",
+        ),
+        uses="one>two", verdicts=_UNCLEAR,
+    ),
     _team(
         "both written", "both written", "write a summary",
         _part("one", "executor", "My summary is there.", _write("summary.md", "Totals first.\n")),
