@@ -38,6 +38,8 @@ def wrong_of(scene: Scene, known: Knowledge) -> list[str]:
     edges = [seen.edge for seen in known.edges]
     missed = set(scene.uses) - {(edge.source, edge.target) for edge in edges}
     invented = {(edge.source, edge.target) for edge in edges if edge.sure} - scene.flows
+    if scene.formation == "parallel":  # which of two members at work changed what they share can't be told
+        invented -= {(target, source) for source, target in scene.flows}
     return [
         *(f"{source} > {target} is missed" for source, target in sorted(missed)),
         *(f"{source} > {target} is invented" for source, target in sorted(invented)),
