@@ -54,6 +54,7 @@ def show(
     json_file: Path | None,
     note: str = "",
     only_json: Sequence[str] = (),
+    sums: Sequence[Mapping[str, Any]] = (),
 ) -> None:
     """Print rows as a table of at most 80 columns, and as JSON.
 
@@ -65,11 +66,23 @@ def show(
         json_file: Where to write the JSON, too, or None.
         note: A line under the table.
         only_json: Columns that the table leaves out.
+        sums: Rows of a further table, over all rows.
     """
     console = Console(width=WIDTH)
-    blocks = _blocks(rows, [column for column in rows[0] if column not in only_json])
     console.print(Text(title, style="bold"))
-    for columns in blocks:
+    _print_tables(console, rows, [column for column in rows[0] if column not in only_json])
+    if sums:
+        _print_tables(console, sums, list(sums[0]))
+    console.print(Text(note))
+    figures = {"title": title, "python": platform.python_version(), "rows": [dict(row) for row in rows]}
+    text = json.dumps(figures | ({"sums": [dict(row) for row in sums]} if sums else {}))
+    print(text)
+    if json_file is not None:
+        json_file.write_text(text + "\n", encoding="utf-8")
+
+
+def _print_tables(console: Console, rows: Sequence[Mapping[str, Any]], chosen: Sequence[str]) -> None:
+    for columns in _blocks(rows, chosen):
         table = Table()
         for place, column in enumerate(columns):
             table.add_column(
@@ -80,12 +93,6 @@ def show(
         for row in rows:
             table.add_row(*(escape(str(row[column])) for column in columns))
         console.print(table)
-    console.print(Text(note))
-    figures = {"title": title, "python": platform.python_version(), "rows": [dict(row) for row in rows]}
-    text = json.dumps(figures)
-    print(text)
-    if json_file is not None:
-        json_file.write_text(text + "\n", encoding="utf-8")
 
 
 def _width(column: str, rows: Sequence[Mapping[str, Any]], *, wraps: bool) -> int:

@@ -24,6 +24,7 @@ class Victor:
         runs: The finished runs, oldest first.
         model: The scripted model.
         project: The project folder.
+        orchestrator: Victor's, once it runs.
     """
 
     def __init__(self, model: ScriptedModel, project: Path) -> None:
@@ -31,7 +32,7 @@ class Victor:
         self.runs: list[TeamRun] = []
         self.model = model
         self.project = project
-        self._orchestrator: Any = None
+        self.orchestrator: Any = None
 
     @hookimpl(tryfirst=True)
     def plan_team_run(self) -> PlannedRun | None:
@@ -57,7 +58,7 @@ class Victor:
 
         self.plan = plan
         before = len(self.runs)
-        await run_workflow(workflow, self._orchestrator, {})
+        await run_workflow(workflow, self.orchestrator, {})
         if len(self.runs) != before + 1 or (plan is not None and self.runs[-1].plan_asked != plan):
             raise SystemExit(f"the plan {plan} was not run: {self.runs[before:]}")
         return self.runs[-1]
@@ -67,13 +68,13 @@ class Victor:
         self.model.script = script
         self.model.clear()
         # What failed under the last script must not make Victor's provider refuse calls under this one.
-        self._orchestrator.provider._sandhi_typed_providers = None
-        self._orchestrator.provider._rate_limit_suppressed_until_monotonic = None
+        self.orchestrator.provider._sandhi_typed_providers = None
+        self.orchestrator.provider._rate_limit_suppressed_until_monotonic = None
 
     async def _start(self) -> None:
         from victor_autotune_plugin import make_orchestrator
 
-        self._orchestrator = await make_orchestrator("openai", MODEL, None)
+        self.orchestrator = await make_orchestrator("openai", MODEL, None)
 
 
 @contextmanager

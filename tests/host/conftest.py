@@ -18,7 +18,10 @@ from victor_autotune_plugin._model.run import TeamRun
 from victor_autotune_plugin._tuning import runtime
 from victor_autotune_plugin._tuning.runtime import Runtime
 from victor_autotune_plugin.hookspecs import PlannedRun, RunStart, hookimpl
+from victor_autotune_testing.flow_scenes import Stage, add_tools
 from victor_autotune_testing.realvictor import until
+from victor_autotune_testing.sandbox import Sandbox
+from victor_autotune_testing.scripted import ScriptedModel
 
 
 class Plugin:
@@ -104,6 +107,13 @@ def plugin(tmp_path: Path, plugin_settings: dict[str, object]) -> Iterator[Plugi
     runtime.use(before)
     made.runtime.close()
     assert failsafe.seen() == ()
+
+
+@pytest.fixture
+def stage(orchestrator: Any, scripted: ScriptedModel, sandbox: Sandbox) -> Stage:
+    """Where scenes of the data flow are played."""
+    add_tools(orchestrator)
+    return Stage(orchestrator, scripted, sandbox.project)
 
 
 def member(run: TeamRun, name: str) -> Any:

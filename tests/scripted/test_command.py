@@ -41,7 +41,7 @@ def test_a_wrong_script_ends_with_2_and_the_line(tmp_path: Path) -> None:
     script.write_text("- nam: greeting\n")
     done = subprocess.run([*MODULE, "--script", str(script)], capture_output=True, text=True, timeout=30, check=False)
     assert done.returncode == 2
-    known = "name, when, latency, together, crowding, tokens, tools, answer, failures"
+    known = "name, when, latency, together, crowding, tokens, tools, answer, finds, failures"
     said = f"{script}:1: unknown key 'nam'\n  Did you mean `name`? Known here: {known}.\n"
     assert done.stderr == said
     assert done.stdout == ""

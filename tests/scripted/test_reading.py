@@ -73,7 +73,7 @@ def test_json_and_a_bare_list_of_rules_are_read_too() -> None:
 
 def test_the_example_is_a_script_that_uses_every_key() -> None:
     script = read_script(example())
-    assert [rule.name for rule in script.rules] == ["busy provider", "researcher", "reviewer"]
+    assert [rule.name for rule in script.rules] == ["busy provider", "researcher", "reviewer", "tester"]
     fields = {
         name
         for rule in script.rules

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import statistics
 from random import Random
@@ -33,6 +34,7 @@ CALL = Conversation(
     role="planner",
     goal="Review the code",
     prompt="You plan.",
+    material="Review the code",
     turn=1,
     tool_results=0,
     tool_results_refused=0,
@@ -80,6 +82,24 @@ def test_tool_turns_come_in_order_and_their_calls_are_counted_through() -> None:
     ]
     assert replies[1].tool_calls[1].arguments == '{"path": "f3", "at": [3]}'
     assert [reply.text for reply in replies] == ["", "", "", ANSWER]
+
+
+@pytest.mark.parametrize(
+    ("finds", "material", "answer"),
+    [
+        (r"/error (\d+)/", "error 7\nError 31", "It is 31."),
+        ("/error \\d+/", "error 7", "It is error 7."),
+        ("error", "all is well", "It is nothing."),
+        (None, "error 7", "It is nothing."),
+    ],
+)
+def test_answers_and_arguments_hold_what_was_found_last(finds: str | None, material: str, answer: str) -> None:
+    tools = [ToolTurns(1, 1, "write", {"content": "{found}", "lines": ["{found} {n}"]})]
+    player = Player(Script([Rule("finds", finds=finds, tools=tools, answer="It is {found}.")]))
+    (call,) = player.play(evolve(CALL, material=material), 1).tool_calls
+    found = answer.removeprefix("It is ").removesuffix(".")
+    assert json.loads(call.arguments) == {"content": found, "lines": [f"{found} 0"]}
+    assert player.play(evolve(CALL, material=material, turn=2), 1).text == answer
 
 
 def draw_many(script: Script, roles: list[str], in_flight: int = 1) -> dict[str, list[float | None]]:

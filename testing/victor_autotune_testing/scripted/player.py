@@ -12,6 +12,8 @@ from typing import Any, Final
 from .protocol import Conversation, Reply, ToolCall
 from .script import Rule, Script, ToolTurns, compile_pattern
 
+FOUND: Final = "{found}"
+NOTHING: Final = "nothing"
 _DEFAULT: Final = Rule(name="default")
 
 
@@ -35,7 +37,7 @@ class Player:
             call: The call.
             in_flight: Calls in flight, this one included.
         """
-        rule = next(rule for rule, matcher in self._rules if matcher.matches(call, in_flight))
+        rule, matcher = next(one for one in self._rules if one[1].matches(call, in_flight))
         self._of_rule[rule.name] += 1
         self._of_role[rule.name, call.role] += 1
         # A generator per call, so that parallel members do not change each other's numbers by their order.
@@ -51,8 +53,9 @@ class Player:
                 seconds = None if failure.hang else seconds
                 return Reply(rule.name, seconds, failure.status, "", (), 0, 0, failure.retry_after)
         tools = rule.tool_turn(call.turn)
-        tool_calls = _tool_calls(*tools) if tools else ()
-        text = "" if tools else rule.answer
+        found = matcher.found(call)
+        tool_calls = _tool_calls(*tools, found) if tools else ()
+        text = "" if tools else rule.answer.replace(FOUND, found)
         return Reply(rule.name, seconds, 200, text, tool_calls, prompt_tokens, completion_tokens, None, rule.together)
 
 
@@ -61,6 +64,7 @@ class _Matcher:
         self._rule = rule
         self._goal: re.Pattern[str] | None = compile_pattern(rule.goal) if rule.goal else None
         self._prompt: re.Pattern[str] | None = compile_pattern(rule.prompt) if rule.prompt else None
+        self._finds: re.Pattern[str] | None = compile_pattern(rule.finds) if rule.finds else None
 
     def matches(self, call: Conversation, in_flight: int) -> bool:
         rule = self._rule
@@ -74,21 +78,26 @@ class _Matcher:
             and (self._prompt is None or self._prompt.search(call.prompt) is not None)
         )
 
+    def found(self, call: Conversation) -> str:
+        """Return what the rule looks for in a conversation, or `nothing`."""
+        matches = list(self._finds.finditer(call.material)) if self._finds is not None else []
+        return matches[-1][1 if matches[-1].re.groups else 0] or NOTHING if matches else NOTHING
 
-def _tool_calls(group: ToolTurns, made: int) -> tuple[ToolCall, ...]:
+
+def _tool_calls(group: ToolTurns, made: int, found: str) -> tuple[ToolCall, ...]:
     return tuple(
-        ToolCall(f"call_{n}", group.tool, json.dumps(_filled(group.arguments, n)))
+        ToolCall(f"call_{n}", group.tool, json.dumps(_filled(group.arguments, n, found)))
         for n in range(made, made + group.calls)
     )
 
 
-def _filled(value: Any, n: int) -> Any:
+def _filled(value: Any, n: int, found: str) -> Any:
     if value == "{n}":
         return n
     if isinstance(value, str):
-        return value.replace("{n}", str(n))
+        return value.replace("{n}", str(n)).replace(FOUND, found)
     if isinstance(value, Mapping):
-        return {key: _filled(one, n) for key, one in value.items()}
+        return {key: _filled(one, n, found) for key, one in value.items()}
     if isinstance(value, list | tuple):
-        return [_filled(one, n) for one in value]
+        return [_filled(one, n, found) for one in value]
     return value

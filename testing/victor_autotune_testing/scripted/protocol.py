@@ -32,6 +32,7 @@ class Conversation:
         role: Role of the sub-agent in lower case, or empty when the system prompt names none.
         goal: The first user message.
         prompt: The system prompt.
+        material: What it was given beside the system prompt: user messages and tool results.
         turn: Number of this call, from 1: one more than the answers that the conversation already holds.
         tool_results: Tool results that are new since the last answer.
         tool_results_refused: Those among them that say that the tool budget is exhausted.
@@ -41,6 +42,7 @@ class Conversation:
     role: str
     goal: str
     prompt: str
+    material: str
     turn: int
     tool_results: int
     tool_results_refused: int
@@ -112,6 +114,7 @@ def read_conversation(body: Any) -> Conversation:
         role=role[1].lower() if role else "",
         goal=next((_text(one) for one in messages if one.get("role") == "user"), ""),
         prompt=prompt,
+        material="\n".join(_text(one) for one in messages if one.get("role") in ("user", "tool")),
         turn=len(answers) + 1,
         tool_results=len(results),
         tool_results_refused=sum(bool(_REFUSED.search(text)) for text in results),

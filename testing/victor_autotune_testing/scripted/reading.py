@@ -20,7 +20,18 @@ T = TypeVar("T")
 A = TypeVar("A", bound=AttrsInstance)
 
 _CONDITIONS: Final = ("role", "goal", "prompt", "model", "turn", "in_flight", "refused")
-_RULE_KEYS: Final = ("name", "when", "latency", "together", "crowding", "tokens", "tools", "answer", "failures")
+_RULE_KEYS: Final = (
+    "name",
+    "when",
+    "latency",
+    "together",
+    "crowding",
+    "tokens",
+    "tools",
+    "answer",
+    "finds",
+    "failures",
+)
 _EXAMPLE: Final = "an example with every key: python -m victor_autotune_testing.scripted --example"
 
 
@@ -113,7 +124,7 @@ class _Fields:
 
 def _rule(node: Node) -> Rule:
     data = _Fields(node, "a rule", _RULE_KEYS)
-    fields = data.plain("name", "together", "answer")
+    fields = data.plain("name", "together", "answer", "finds")
     lines = dict(data.places)
     if "when" in data:
         when = _Fields(data["when"], "'when'", _CONDITIONS)

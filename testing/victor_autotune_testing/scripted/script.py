@@ -177,6 +177,9 @@ class Rule:
         completion_tokens: Reported completion tokens.
         tools: Tool turns of a conversation, in order; the answer follows after the last.
         answer: The final text.
+        finds: What to look for in user messages and tool results, written as `goal` is. The last place it is found,
+            or its first group there, takes the place of `{found}` in the answer and in arguments of tools; so does
+            `nothing` where it is not found.
         failures: Ways to fail; the first that applies is used.
     """
 
@@ -195,6 +198,7 @@ class Rule:
     completion_tokens: Distribution = field(default=Constant(20), converter=as_distribution)
     tools: tuple[ToolTurns, ...] = field(default=(), converter=_tools)
     answer: str = field(default=ANSWER, validator=_text)
+    finds: str | None = field(default=None, validator=_pattern)
     failures: tuple[Failure, ...] = field(default=(), converter=_failures)
 
     def tool_turn(self, turn: int) -> tuple[ToolTurns, int] | None:
