@@ -67,13 +67,14 @@ class Called:
     Attributes:
         access: What the call may have done.
         paths: Absolute, normalised paths that it touched; empty where they can't be told.
-        failed: Whether it failed; its message may tell of files that others made.
+        is_unsure: Whether it failed, searched, or found something else than it named, so that it may have read
+            anything; the message of a failure tells of files that others made, too.
     """
 
     member: str
     access: Access
     paths: tuple[str, ...] = ()
-    failed: bool = False
+    is_unsure: bool = False
 
 
 @frozen

@@ -214,7 +214,7 @@ class MemberNotes:
         """
         if self.run.is_dropped:
             return
-        from .tool_access import access_of, paths_of
+        from .tool_access import SEARCHES, access_of, are_there, paths_of
 
         for result in results:
             self._asked.add(getattr(result, "tool_call_id", None))
@@ -228,10 +228,11 @@ class MemberNotes:
             arguments = arguments if isinstance(arguments, Mapping) else {}
             self._arguments(arguments)
             access = access_of(tools.get(name), name, arguments)
-            paths, failed = paths_of(access, arguments), not result.success
+            paths = paths_of(access, arguments)
+            unsure = not result.success or (access == "read" and (name in SEARCHES or not are_there(paths)))
             self.run.worked.add(self.member)
             for notes in self._up():
-                notes.run.trace.note(Called(notes.member, access, paths, failed))
+                notes.run.trace.note(Called(notes.member, access, paths, unsure))
 
     def _up(self) -> Iterator[MemberNotes]:
         """Yield the notes of this member, and of those whose work it is part of."""
