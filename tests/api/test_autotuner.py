@@ -21,6 +21,7 @@ from victor_autotune_plugin import (
     PerformanceAutotuner,
     TeamSizingStrategy,
 )
+from victor_autotune_plugin._model.data_flow import Edge, RunFlow
 from victor_autotune_plugin._model.plan import EMPTY_PLAN, TeamPlan
 from victor_autotune_plugin.configfiles import read_team_config
 from victor_autotune_plugin.errors import AutotuneError, PlanError, SettingsError
@@ -449,3 +450,41 @@ def test_a_strategy_of_a_hook_is_found_by_its_name(metrics: list[dict[str, Any]]
     first = autotuner.suggest_optimizations("review", config, strategies=["slower"])
     result = autotuner.apply_optimizations_sync("review", first, config, False)
     assert result.applied_config["applied_by"] == "slower"
+
+
+def test_it_tells_who_uses_whose_work(here: Path, recorded: Callable[..., Simulation]) -> None:
+    simulation = recorded(runs=0)
+    simulation.flow = RunFlow([Edge("a", "b", "context")], {"c": ("custom",)})
+    for _ in range(12):
+        simulation.run()
+    with PerformanceAutotuner() as autotuner:
+        found = autotuner.data_flow("team")
+        assert autotuner.data_flow("team", workflow="flow") == found
+    assert json.loads(json.dumps(found)) == found
+    assert (found["workflow"], found["team_id"], found["verdict"]) == ("flow", "team", "dependent")
+    assert found["graph"].startswith("a → b")
+    assert found["open"] == {"c": {"custom": 12}}
+    assert [(one["source"], one["target"], one["channel"], one["runs"]) for one in found["edges"]] == [
+        ("a", "b", "context", 12)
+    ]
+
+
+def test_the_word_in_the_settings_counts_for_it(here: Path, recorded: Callable[..., Simulation]) -> None:
+    recorded(runs=2)
+    (here / ".victor" / "autotune.yaml").write_text("dataflow: independent\ndataflow_edges: [[a, b]]\n")
+    with PerformanceAutotuner() as autotuner:
+        found = autotuner.data_flow("team")
+    assert (found["declared"], found["graph"], found["runs"]) == (
+        "independent",
+        "a → b; c, d independent",
+        {"configured": 2},
+    )
+
+
+def test_of_a_team_that_never_ran_nothing_is_made_up(recorded: Callable[..., Simulation]) -> None:
+    with PerformanceAutotuner() as autotuner:
+        with pytest.raises(AutotuneError, match="no run of a team 'team' was recorded") as caught:
+            autotuner.data_flow("team")
+        assert caught.value.hint is not None
+        recorded(runs=1)
+        assert autotuner.data_flow("team")["verdict"] == "unknown"

@@ -63,3 +63,10 @@ def test_variables_and_a_workflows_own_settings_are_looked_at(sources: Sources) 
         "flow.yaml:3: workflows.review.teams.tam: team 'tam'",
         "flow.yaml:3: limits.protected_members: member 'pilot' of workflow 'review'",
     ]
+
+
+def test_the_two_members_of_an_edge_are_of_one_team(sources: Sources) -> None:
+    assert told(sources, "dataflow_edges: [[security, style], [security, docs], [docs, pilot], [pilot, security]]") == [
+        f".victor/autotune.yaml:1: dataflow_edges: no team has both {pair}"
+        for pair in ("'security' and 'docs'", "'docs' and 'pilot'", "'pilot' and 'security'")
+    ]

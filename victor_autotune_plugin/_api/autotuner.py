@@ -20,7 +20,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from attrs import asdict
+from attrs import asdict, evolve
 
 from .._apply.application import Application, ConfigTarget, KnownTeam, known_team, take_back
 from .._apply.optimizations import Optimization, recorded
@@ -249,6 +249,33 @@ class PerformanceAutotuner:
             `reason`.
         """
         return [one.to_dict() for one in self._history(team_id, workflow)]
+
+    def data_flow(self, team_id: str, *, workflow: str | None = None) -> dict[str, Any]:
+        """Return which members of a team use whose work, how that is known, and what follows from it.
+
+        Args:
+            workflow: Its workflow; None for that of the constructor, or the only one with such a team.
+
+        Returns:
+            Plain JSON-able data: `workflow`, `team_id`, `verdict` (`dependent`, `independent` or `unknown`), `because`,
+            `missing`, `declared`, `graph`, `runs` by layout, `edges`, `open`, `formations`, `opened_by` and
+            `ignored_edges`.
+
+        Raises:
+            AutotuneError: If no run of it was recorded, or several workflows have such a team and none is named.
+        """
+        from .._dataflow.flow_facts import facts_of
+
+        with self._looking() as store:
+            team = self._team(store, team_id, workflow)
+            if store is None or team.spec is None:
+                hint = "Run it, or look for its name: victor autotune status"
+                raise AutotuneError(f"no run of a team {team_id!r} was recorded", where="team_id", hint=hint)
+            key, has_scorer = team.state.key, self._runtime.hooks.has_scorer
+            last = next(iter(store.finished_runs(*key, limit=1)), None)
+            settings = team.settings if last is None else evolve(team.settings, mode=last.mode)
+            facts = facts_of(store.data_flow(*key), team.spec, settings, team.state.plan, has_scorer=has_scorer)
+        return {"workflow": key[0], "team_id": key[1], **facts.to_dict()}
 
     def close(self) -> None:
         """Close the store. An autotuner that is used again opens it again."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from attrs import asdict, frozen
 
+from .._dataflow.verdict import use
 from .._host import seams
 from .._host.workflows import read_workflows
 from .._settings import FILE_NAME, SettingsResolver, victor_dir_name
@@ -30,7 +31,7 @@ from .options import environment
 from .owned import owned_knobs
 from .permissions import writable_by_others
 from .price_source import price_source, price_source_text, unpriced_models
-from .project import unknown_in_project
+from .project import unknown_in_project, uses_in_spite_of_settings
 from .trust_command import acting_sources
 
 if TYPE_CHECKING:
@@ -82,16 +83,17 @@ def examine(project: Path) -> list[Check]:
     """
     checks: list[Check] = []
     resolver: list[SettingsResolver] = []
+    found: list[Found] = []
     parts: tuple[tuple[str, Callable[[], Iterator[Check]]], ...] = (
         ("Victor", _victor),
         ("plugin", _plugin),
         ("interception", _seams),
         ("settings", lambda: _settings(project, resolver)),
         ("environment", lambda: _environment(resolver)),
-        ("workflows", lambda: _workflows(project, resolver)),
+        ("workflows", lambda: _workflows(project, resolver, found)),
         ("trust", lambda: _trust(project, resolver[0]) if resolver else iter(())),
         ("permissions", lambda: _permissions(project, resolver)),
-        ("store", lambda: _store(project, resolver[0]) if resolver else _no_store()),
+        ("store", lambda: _store(project, resolver[0], found) if resolver else _no_store()),
         ("tool budgets", _calibration),
         ("prices", lambda: _prices(resolver[0]) if resolver else iter(())),
         ("hooks", _hooks),
@@ -182,6 +184,14 @@ def _owners(store: Store) -> Iterator[Check]:
             yield Check(f"owners of {key[1]}", WARN, f"set by others: {listed}", hint)
 
 
+def _data_flow(store: Store, resolver: SettingsResolver, found: list[Found]) -> Iterator[Check]:
+    """Warn of teams that a person calls independent although a member was seen to use another's work."""
+    for team_id, edge in uses_in_spite_of_settings(resolver, store, found):
+        said = f"the setting dataflow says independent, but a run showed that {use(edge)} ({edge.channel})"
+        hint = f"Name it: dataflow_edges: [[{edge.source}, {edge.target}]], or set dataflow: auto."
+        yield Check(f"data flow of {team_id}", WARN, said, hint)
+
+
 def _calibration() -> Iterator[Check]:
     """Warn of Victor's own calibration of tool budgets, which is off by default."""
     from .._host.owners import calibrates_budgets
@@ -192,10 +202,11 @@ def _calibration() -> Iterator[Check]:
         yield Check("tool budgets", WARN, found, hint)
 
 
-def _workflows(project: Path, resolver: list[SettingsResolver]) -> Iterator[Check]:
+def _workflows(project: Path, resolver: list[SettingsResolver], searched: list[Found]) -> Iterator[Check]:
     from ..configfiles.discovery import find_teams
 
     found = find_teams(project, victor_dir_name(os.environ))
+    searched.append(found)
     files = show.count(len({team.file for team in found.teams}), "workflow file")
     held = f"{show.count(len(found.teams), 'team')} in {files}" if found.teams else "no team step in a file here"
     yield Check("workflows", OK, held)
@@ -251,7 +262,7 @@ def _no_store() -> Iterator[Check]:
     yield Check("store", WARN, "not looked at, since the settings that name it are wrong")
 
 
-def _store(project: Path, resolver: SettingsResolver) -> Iterator[Check]:
+def _store(project: Path, resolver: SettingsResolver, found: list[Found]) -> Iterator[Check]:
     shown = "store"
     try:
         url = resolver.database_url or default_url(project)
@@ -265,7 +276,9 @@ def _store(project: Path, resolver: SettingsResolver) -> Iterator[Check]:
             with store.transaction():
                 pass
             yield from _contents(store, shown, file)
-            yield from _owners(store.of(_environment_of(resolver)[0]))
+            here = store.of(_environment_of(resolver)[0])
+            yield from _owners(here)
+            yield from _data_flow(here, resolver, found)
             yield from _costs(store, resolver)
     except StoreError as error:
         yield Check("store", BAD, _told(error, shown), error.hint)

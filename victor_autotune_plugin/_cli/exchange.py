@@ -87,6 +87,7 @@ def _reported(session: OpenProject, state: TeamState) -> ReportedTeam:
         p95_seconds=facts.figures.p95_seconds,
         experiments=[ReportedExperiment(one, *verdicts(store, one)) for one in store.experiments(*state.key)],
         changes=[*islice(reversed(store.changes(*state.key)), _REPORTED_CHANGES)],
+        flow=facts.flow,
     )
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, Final
 
+from .._dataflow.flow_facts import HEADINGS
 from .._model.text import evidence
 from .._tuning.next_test import HISTORY_RUNS
 from . import rendering as show
 
 if TYPE_CHECKING:
+    from .._dataflow.flow_facts import FlowFacts
     from .._model.optimization import OptimizationSuggestion
     from .._tuner import Outlook, Proposal
     from .._tuning.next_test import Advice
@@ -27,6 +29,9 @@ _TESTED: Final = {
 }
 """What happened to a suggestion that an experiment tried, by the experiment's status."""
 
+
+_MOST_EDGES: Final = 30
+"""Uses of others' work that are listed at most."""
 
 _KNOBS: Final = {"tool_budget": "tool budget", "timeout_seconds": "timeout"}
 """Names of knobs for people, where they differ."""
@@ -62,6 +67,8 @@ def print_explanation(found: Explanation) -> None:
     )
     console.print(show.pairs(rows))
     _print_experiment(found)
+    if found.facts.flow is not None:
+        _print_flow(found.facts.flow)
     console.print()
     console.print("What would change it", style="bold")
     console.print(show.bullets(found.outlook))
@@ -139,6 +146,30 @@ def _print_experiment(found: Explanation) -> None:
     _print_statistics(found)
 
 
+def _print_flow(flow: FlowFacts) -> None:
+    """Print who uses whose work, how that is known, and what follows."""
+    console, known = show.out(), flow.knowledge
+    console.print()
+    console.print("Data flow", style="bold")
+    console.print(show.text(flow.graph))
+    rows: list[tuple[str, object]] = [("Verdict", f"{known.verdict}. {known.because}")]
+    if known.missing is not None:
+        rows.append(("Missing", known.missing))
+    rows.append(("Looked at", flow.looked_at))
+    rows += [("Open", f"{name}: {why}") for name, why in flow.open]
+    console.print(show.pairs(rows))
+    if flow.edges:
+        table = show.table(*(f">{name}" if name == "Runs" else name for name in HEADINGS))
+        for row in flow.rows(_MOST_EDGES):
+            table.add_row(*map(show.text, row))
+        console.print(table)
+        if len(flow.edges) > _MOST_EDGES:
+            console.print(f"and {show.count(len(flow.edges) - _MOST_EDGES, 'further use')}: see --json")
+    else:
+        console.print()
+    console.print(show.bullets(flow.consequences()))
+
+
 _EFFECT_SIZES: Final = {"mann-whitney": "P(faster)", "two proportions": "h"}
 """What a method's effect size is called; Hedges' g for the others."""
 
@@ -194,7 +225,9 @@ def _value(value: object) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, list | tuple):
-        return ", ".join(str(item) for item in value) or "none"
+        return (
+            ", ".join(f"[{_value(item)}]" if isinstance(item, list | tuple) else str(item) for item in value) or "none"
+        )
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 import os
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from attrs import frozen
 
@@ -22,6 +22,7 @@ from .progress import reading
 if TYPE_CHECKING:
     from .._analysis.run_table import TeamKey
     from .._api.analyzer import PerformanceAnalyzer
+    from .._model.data_flow import Edge
     from .._settings import SettingsResolver
     from .._tuning.runtime import Runtime
     from ..configfiles.discovery import Found
@@ -98,17 +99,7 @@ class OpenProject:
         raise AutotuneError(f"several workflows have a team {team_id!r}", where="TEAM", hint=f"Add {choices}.")
 
     def _known(self) -> list[TeamState]:
-        """Return the teams with a state, and those that were only observed, by workflow and id."""
-        if self.store is None:
-            return []
-        states = {state.key: state for state in self.store.teams()}
-        for record in self.store.runs(limit=SCANNED_RUNS):
-            spec = record.spec
-            if spec.key not in states:
-                states[spec.key] = TeamState(
-                    *spec.key, fingerprint=spec.fingerprint(), spec=spec, environment=record.environment
-                )
-        return [states[key] for key in sorted(states)]
+        return [] if self.store is None else known_teams(self.store)
 
     def _unknown(self, known: list[TeamState], workflow: str | None, team_id: str | None) -> AutotuneError:
         look = "List what was recorded: victor autotune status"
@@ -131,6 +122,18 @@ class OpenProject:
         return AutotuneError(
             f"no team {team_id!r}{whose} was recorded", where="TEAM", hint=did_you_mean(team_id or "", teams, look)
         )
+
+
+def known_teams(store: Store) -> list[TeamState]:
+    """Return the teams with a state, and those that were only observed, by workflow and id."""
+    states = {state.key: state for state in store.teams()}
+    for record in store.runs(limit=SCANNED_RUNS):
+        spec = record.spec
+        if spec.key not in states:
+            states[spec.key] = TeamState(
+                *spec.key, fingerprint=spec.fingerprint(), spec=spec, environment=record.environment
+            )
+    return [states[key] for key in sorted(states)]
 
 
 @contextlib.contextmanager
@@ -292,6 +295,29 @@ def unknown_in_project(resolver: SettingsResolver, project: Path, found: Found) 
             for key in ((state.workflow, name) for name in names):
                 known[key] = list(dict.fromkeys((*known.get(key, ()), *members)))
     return resolver.unknown_names(known, found.own)
+
+
+def uses_in_spite_of_settings(
+    resolver: SettingsResolver, store: Store, found: Iterable[Found]
+) -> Iterator[tuple[str, Edge]]:
+    """Give each team that the settings call independent, with a use of a member's work that its runs showed.
+
+    Args:
+        found: Workflow files of the project, whose own settings count, too.
+    """
+    from .._dataflow.flow_facts import contradicted
+    from .._dataflow.verdict import knowledge_of
+
+    own = {workflow: (metadata, where) for one in found for workflow, metadata, where in one.own}
+    for state in known_teams(store):
+        metadata, where = own.get(state.workflow, (None, None))
+        with contextlib.suppress(SettingsError):  # another check tells it
+            plain: Any = None if metadata is None else metadata.plain()
+            settings = resolver.for_team(*state.key, plain, where)
+            if state.spec is not None:
+                edge = contradicted(knowledge_of(store.data_flow(*state.key), state.spec, settings))
+                if edge is not None:
+                    yield state.team_id, edge
 
 
 def unknown_for_file(resolver: SettingsResolver, project: Path, file: Path) -> list[SettingsError]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 from zlib import crc32
 
 import typer
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from .._model.quantities import DEFAULT_ENVIRONMENT
 from . import rendering as show
@@ -21,6 +21,7 @@ from .project import opened
 if TYPE_CHECKING:
     from rich.text import Text
 
+    from .._dataflow.flow_facts import FlowFacts
     from .._model.experiment import Experiment, TeamState
     from .._model.plan import TeamPlan
     from .._model.run import TeamRun
@@ -102,6 +103,7 @@ class TeamFacts:
         watch: The watch's verdict of that experiment, likewise, or None without a promotion.
         decided: The last experiment that passed or ended, or None.
         owners: Who sets which knob: `(knob, who, in how many of the last runs)`; the plugin sets the others.
+        flow: Its data flow; None where no definition of the team is known.
     """
 
     state: TeamState
@@ -114,6 +116,7 @@ class TeamFacts:
     watch: Mapping[str, Any] | None
     decided: Experiment | None
     owners: list[tuple[str, str, int]]
+    flow: FlowFacts | None
 
     def experiment_cell(self) -> Text:
         """Return where the open experiment is, and what the last verdict was, in a few words."""
@@ -170,6 +173,7 @@ class TeamFacts:
             "plan_fixed": self.fixed,
             "experiment": opened,
             "last_verdict": last,
+            "data_flow": None if self.flow is None else self.flow.to_dict(),
             **self.figures.to_dict(),
         }
 
@@ -208,7 +212,17 @@ def team_facts(
         watch=watch,
         decided=decided,
         owners=owned_knobs(runs[:OWNERS_RUNS]),
+        flow=_flow(session, state, evolve(settings, mode=mode)),
     )
+
+
+def _flow(session: OpenProject, state: TeamState, settings: Settings) -> FlowFacts | None:
+    from .._dataflow.flow_facts import facts_of
+
+    if session.store is None or state.spec is None:
+        return None
+    flow, has_scorer = session.store.data_flow(*state.key), session.runtime.hooks.has_scorer
+    return facts_of(flow, state.spec, settings, state.plan, has_scorer=has_scorer)
 
 
 def statistics(store: Store, experiment: Experiment) -> list[SampleComparison]:
@@ -298,12 +312,12 @@ def _in_use(session: OpenProject, states: Sequence[TeamState]) -> list[TeamState
 
 
 def _print_table(facts: Sequence[TeamFacts]) -> None:
-    table = show.table("Team", "Mode", "Live plan", "Experiment", ">Runs", ">Success", ">Median")
+    table = show.table("Team", "Mode", "Live plan, data flow", "Experiment", ">Runs", ">Success", ">Median")
     for one in facts:
         table.add_row(
             show.lines(show.name(one.state.team_id), show.name(one.state.workflow)),
             show.lines(one.mode, "paused" if one.state.paused else None),
-            show.text(show.plan_text(one.plan)),
+            show.lines(show.plan_text(one.plan), None if one.flow is None else one.flow.knowledge.verdict),
             one.experiment_cell(),
             str(one.figures.runs),
             show.percent(one.figures.success_rate),

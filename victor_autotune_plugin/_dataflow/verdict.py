@@ -37,7 +37,7 @@ _CARRIED: Final = (*_IN_ORDER, SUB_TEAMS)
 _GIVEN_BY_FORMATION: Final = ("context", "task", "text")
 """Channels that are a formation's own; files and tools stay whatever the formation is."""
 
-_OPEN_WORDS: Final[Mapping[str, str]] = {
+OPEN_WORDS: Final[Mapping[str, str]] = {
     "custom": "is the caller's own code",
     "unseen": "calls a model that was not seen",
     "unexplained": "gets messages from elsewhere",
@@ -272,7 +272,7 @@ def _judged(
         return "dependent", because, None, not is_open
     if is_open:
         name, reasons = next(iter(flow.open.items()))
-        because = f"What {name} uses can't be known: it {_OPEN_WORDS[next(iter(reasons))]}."
+        because = f"What {name} uses can't be known: it {OPEN_WORDS[next(iter(reasons))]}."
         return "unknown", because, "Say it with the setting dataflow, or have a scorer grade the runs.", False
     if flow.edges:
         first = flow.edges[0].edge

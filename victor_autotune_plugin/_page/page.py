@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from importlib.resources import files
 from typing import Final
 
+from .._dataflow.flow_facts import HEADINGS, FlowFacts
 from .._model.experiment import Change
 from .._model.plan import TeamPlan, TeamSpec
 from .._model.text import DASH, change, count, interval, percent, plan_text, rounded, seconds, when, who
@@ -86,6 +87,8 @@ def _section(number: int, team: ReportedTeam) -> Element:
     ]
     if team.state.spec is not None:
         parts.append(element("p", f"Configured: {_configured(team.state.spec)}", class_="dim"))
+    if team.flow is not None:
+        parts += [element("h3", "Data flow"), *_flow(team.flow)]
     if team.runs:
         legend = "Dots ran as configured, diamonds with a plan, crosses failed."
         parts += [element("h3", "Durations"), durations(team.runs), element("p", legend, class_="dim")]
@@ -97,6 +100,21 @@ def _section(number: int, team: ReportedTeam) -> Element:
     parts.append(element("h3", "History"))
     parts.append(_history(team.changes) if team.changes else element("p", "No changes yet."))
     return element("section", *parts, id=f"team-{number}")
+
+
+def _flow(flow: FlowFacts) -> list[Child]:
+    known = flow.knowledge
+    parts: list[Child] = [
+        element("p", element("strong", flow.graph)),
+        element("p", _word(known.verdict), f": {known.because}"),
+    ]
+    if known.missing is not None:
+        parts.append(element("p", f"Missing: {known.missing}"))
+    parts += [element("p", f"{name} is open: {why}.") for name, why in flow.open]
+    if flow.edges:
+        parts.append(table([*HEADINGS], [[*row] for row in flow.rows()], numbers={"Runs"}))
+    parts += [element("p", sentence.replace("`", ""), class_="dim") for sentence in flow.consequences()]
+    return [*parts, element("p", f"Looked at: {flow.looked_at}.", class_="dim")]
 
 
 def _configured(spec: TeamSpec) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 from attrs import field, frozen
 
+from .._dataflow.flow_facts import FlowFacts
 from .._model.experiment import Change, Experiment, TeamState
 from .._model.plan import TeamPlan
 from .._model.run import TeamRun
@@ -41,6 +42,7 @@ class ReportedTeam:
         p95_seconds: 95th percentile of the duration of its last runs, or None without runs.
         experiments: Its experiments, newest first.
         changes: Its history, newest first.
+        flow: Its data flow, or None where it is not known.
     """
 
     state: TeamState
@@ -52,3 +54,4 @@ class ReportedTeam:
     p95_seconds: float | None = None
     experiments: Sequence[ReportedExperiment] = field(factory=list)
     changes: Sequence[Change] = field(factory=list)
+    flow: FlowFacts | None = None

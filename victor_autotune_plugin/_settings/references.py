@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Final
+from typing import Final, cast
 
 from .._model.plan import ADHOC_WORKFLOW
 from .._values.names import did_you_mean
@@ -60,6 +60,12 @@ def _unknown_members(scope: Scope, entries: Mapping[str, Entry], known: KnownTea
                 whose = f"of team {scope[1]!r} " if len(scope) == 2 else f"of workflow {scope[0]!r} " if scope else ""
                 message = f"{key}: member {name!r} {whose}is {_NOBODY}"
                 yield SettingsError(message, where=entries[key].where, hint=did_you_mean(name, members))
+    edges = entries.get("dataflow_edges") or Entry((), "")
+    for source, target in cast("tuple[tuple[str, str], ...]", edges.value):
+        both = {source, target}
+        if both <= members.keys() and not any(both.issubset(known[key]) for key in teams):
+            message = f"dataflow_edges: no team has both {source!r} and {target!r}"
+            yield SettingsError(message, where=edges.where, hint="Name two members of one team.")
 
 
 def _names(value: object) -> Iterator[str]:
