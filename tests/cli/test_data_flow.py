@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -232,3 +233,26 @@ def test_doctor_names_declared_members_that_no_team_has(call: Call, runs: Runs, 
     assert check["status"] == "warn"
     assert check["found"].startswith(".victor/autotune.yaml:5: dataflow_edges: member 'bb' of team 'team' is in no")
     assert "Did you mean `b`?" in check["hint"]
+
+
+PAGE = (Path(__file__).parents[2] / "docs" / "data-flow.md").read_text(encoding="utf-8")
+
+
+def test_the_page_shows_what_is_really_printed(call: Call, runs: Runs) -> None:
+    flow = RunFlow([Edge("extract", "clean", "context"), Edge("clean", "report", "context")])
+    runs(flow, 14, ("extract", "clean", "report"), team="review")
+    (block,) = re.findall(r"```console\n(.*?)```", PAGE, re.DOTALL)
+    called, *documented = [line for line in block.splitlines() if line.strip() not in ("", "…")]
+    printed = [line.rstrip() for line in call(*called.split()[3:]).out.splitlines()]
+    assert [line for line in documented if line not in printed] == []
+
+
+def test_the_settings_of_the_page_are_read(call: Call, runs: Runs, tmp_path: Path) -> None:
+    (text,) = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
+    flow = RunFlow([Edge("extract", "report", "files")])
+    runs(flow, 12, ("extract", "clean", "report"), team="review", workflow="shop")
+    write(tmp_path, text)
+    data = call("status", "--json").data["teams"][0]["data_flow"]
+    declared = [(one["source"], one["target"]) for one in data["edges"] if one["channel"] == "declared"]
+    assert sorted(declared) == [("clean", "report"), ("extract", "clean")]
+    assert data["graph"] == "extract → clean → report"
