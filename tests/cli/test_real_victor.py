@@ -205,3 +205,26 @@ def test_a_log_of_runs_has_a_line_for_each_of_them_and_no_escapes(
     assert [line.partition(":")[0] for line in lines] == [f"run {number} of 6" for number in range(1, 7)]
     assert b"\x1b" not in done.stderr
     assert done.stdout.isascii()
+
+
+def test_the_data_flow_of_real_runs_is_shown_and_off_in_the_workflows_file_holds(
+    victor_process: Process, tmp_path: Path
+) -> None:
+    for name, word in (("seen", "auto"), ("unseen", "off")):
+        text = workflow_yaml(
+            "researcher", "planner", name=name, formation="sequential", metadata={"autotune": {"dataflow": "WORD"}}
+        )
+        (tmp_path / f"{name}.yaml").write_text(text.replace('"WORD"', word))
+        done = victor_process("victor", "autotune", "run", f"{name}.yaml", "--runs", "2", *MODEL, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+    flows = {}
+    for name in ("seen", "unseen"):
+        arguments = ("team", "--workflow", name, "--file", f"{name}.yaml", "--json")
+        said = victor_process("victor", "autotune", "explain", *arguments, cwd=tmp_path)
+        assert said.returncode == 0, said.stderr
+        flows[name] = json.loads(said.stdout)["team"]["data_flow"]
+    assert (flows["seen"]["declared"], flows["seen"]["verdict"]) == ("auto", "unknown")
+    assert flows["seen"]["runs"] == {"configured": 2}
+    assert flows["seen"]["missing"] == "8 more runs as configured."
+    assert flows["seen"]["graph"] == "m0, m1: no use seen"
+    assert (flows["unseen"]["declared"], flows["unseen"]["runs"], flows["unseen"]["edges"]) == ("off", {}, [])
