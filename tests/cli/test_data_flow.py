@@ -75,6 +75,17 @@ def test_explain_tells_who_is_open_why_and_what_would_open_the_team(call: Call, 
     assert "(a hook `score_team_run`) opens: parallel" in shown
 
 
+def test_what_would_change_it_says_that_the_unknown_data_flow_holds_tests_back(
+    call: Call, runs: Runs, tmp_path: Path
+) -> None:
+    runs(OPEN)
+    sentence = "Its data flow is unknown and no scorer is installed, so no change is tested that may alter the work."
+    write(tmp_path, "mode: auto")
+    assert sentence in call("explain", "team", "--json").data["outlook"]
+    write(tmp_path, "{mode: auto, dataflow: independent}")
+    assert sentence not in call("explain", "team", "--json").data["outlook"]
+
+
 def test_explain_tells_how_many_runs_are_missing(call: Call, runs: Runs) -> None:
     runs(times=7)
     shown = section(call("explain", "team"))
@@ -155,6 +166,14 @@ def test_the_screens_fit_80_columns_and_have_no_colour(call: Call, runs: Runs, m
         said = call(*command)
         assert "\x1b" not in said.out
         assert max(len(line.rstrip()) for line in said.out.splitlines() if " " in line.strip()) <= 80
+
+
+def test_in_the_c_locale_the_graph_is_ascii(call: Call, runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
+    runs(RunFlow([Edge("a", "b", "text"), Edge("b", "a", "text"), Edge("b", "c", "text")]))
+    monkeypatch.setenv("LC_ALL", "C")
+    said = call("explain", "team")
+    assert said.out.isascii()
+    assert "(a <-> b) -> c; d independent" in section(said)
 
 
 def test_a_team_of_many_uses_shows_the_most_frequent_ones_and_how_many_more(call: Call, runs: Runs) -> None:

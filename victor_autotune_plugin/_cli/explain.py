@@ -239,4 +239,6 @@ def _closed(facts: TeamFacts, settings: Settings) -> Iterator[str]:
     least = settings.experiment.min_history
     if facts.figures.runs < least:
         yield f"A first test may start after {show.count(least, 'run')}; there are {facts.figures.runs}."
+    if facts.flow is not None and any(facts.flow.opened_by.values()):
+        yield "Its data flow is unknown and no scorer is installed, so no change is tested that may alter the work."
     yield "A test starts when a strategy suggests a change that was not tested before."

@@ -113,9 +113,8 @@ class FlowFacts:
         if self.kept:
             said.append(f"Formations that keep the work, so that a test needs no scorer: {listed(self.kept)}.")
         if self.cut:
-            said.append(
-                f"Formations that take away work that a member uses, and so are never chosen: {listed(self.cut)}."
-            )
+            what = "take away work that a member uses or may use, so are never chosen"
+            said.append(f"Formations that {what}: {listed(self.cut)}.")
         if self.unsure:
             must = "so that a scorer or a person must allow them"
             said.append(f"Formations that may change the work, {must}: {listed(self.unsure)}.")
