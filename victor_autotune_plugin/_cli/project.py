@@ -59,7 +59,7 @@ class OpenProject:
         Raises:
             AutotuneError: If a name is given and there is none such.
         """
-        known = self._known()
+        known = [] if self.store is None else known_teams(self.store)
         found = [state for state in known if workflow in (None, state.workflow) and is_called(state.key, team_id)]
         if not found and (workflow is not None or team_id is not None):
             raise self._unknown(known, workflow, team_id)
@@ -97,9 +97,6 @@ class OpenProject:
             raise AutotuneError(f"several teams are called {team_id!r}", where="TEAM", hint=f"Name {ids}.")
         choices = " or ".join(f"--workflow {shlex.quote(show.clean(state.workflow))}" for state in found)
         raise AutotuneError(f"several workflows have a team {team_id!r}", where="TEAM", hint=f"Add {choices}.")
-
-    def _known(self) -> list[TeamState]:
-        return [] if self.store is None else known_teams(self.store)
 
     def _unknown(self, known: list[TeamState], workflow: str | None, team_id: str | None) -> AutotuneError:
         look = "List what was recorded: victor autotune status"
