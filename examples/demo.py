@@ -116,7 +116,7 @@ class Demo:
         return list(self._store.finished_runs(*TEAM, limit=1))
 
 
-def closing_table(store: Store, promoted: Change, injected_at: float, rolled_back: Change) -> Table:
+def closing_table(store: Store, promoted: Change, injected_at: float, rolled_back: Change, looked_at: str) -> Table:
     """Return the table at the end: before, after, verdict, evidence, detection."""
     experiment = store.experiment(promoted.experiment_id)
     runs = list(store.finished_runs(*TEAM, limit=MOST_RUNS))
@@ -135,10 +135,12 @@ def closing_table(store: Store, promoted: Change, injected_at: float, rolled_bac
     ):
         table.add_row(label, plan, str(len(group)), _median(group), _success(group))
     console.print(table)
-    return _evidence(experiment, promoted, rolled_back, len(broken), rolled_back.at - injected_at)
+    return _evidence(experiment, promoted, rolled_back, len(broken), rolled_back.at - injected_at, looked_at)
 
 
-def _evidence(experiment: Experiment, promoted: Change, rolled_back: Change, runs: int, seconds: float) -> Table:
+def _evidence(
+    experiment: Experiment, promoted: Change, rolled_back: Change, runs: int, seconds: float, looked_at: str
+) -> Table:
     table = Table(title="Why", show_header=False)
     table.add_column("", style="bold")
     table.add_column("")
@@ -149,11 +151,21 @@ def _evidence(experiment: Experiment, promoted: Change, rolled_back: Change, run
     table.add_row(
         "effect on the duration", f"{percent(verdict['effect'])}, 95 % interval {percent(low)} to {percent(high)}"
     )
+    table.add_row("data flow", looked_at)
     table.add_row("guarantee", f"at most {percent(experiment.policy.alpha)} wrong verdicts, looking after every run")
     table.add_row("rollback", rolled_back.reason)
     table.add_row("time of detection", f"{runs} runs, {seconds:.0f} s after the regression began")
     table.add_row("live plan now", rolled_back.plan_after.describe())
     return table
+
+
+def data_flow(project: Path) -> str:
+    """Return who was found to use whose work: only members that use nothing of each other may run in parallel."""
+    from victor_autotune_plugin import PerformanceAutotuner
+
+    with PerformanceAutotuner(project=project) as autotuner:
+        found = autotuner.data_flow(TEAM[1], workflow=TEAM[0])
+    return f"{found['graph']}. {found['because']}"
 
 
 def _median(runs: Sequence[TeamRun]) -> str:
@@ -200,6 +212,7 @@ async def tell(model: ScriptedModel, project: Path) -> int:
     with Progress(*columns, console=console) as progress:
         demo = Demo(store, orchestrator, definition, progress)
         started = await demo.until("1 observing", "started", MOST_RUNS)
+        looked_at = data_flow(project)
         promoted = await demo.until("2 A/B test", "promoted", MOST_RUNS) if started else None
         if started is None or promoted is None:
             console.print("The plugin found no better plan; that should not happen here.", style="red")
@@ -213,7 +226,7 @@ async def tell(model: ScriptedModel, project: Path) -> int:
             return 1
         await demo.until("5 rolled back", None, 5)
     await settle()
-    console.print(closing_table(store, promoted, injected_at, rolled_back))
+    console.print(closing_table(store, promoted, injected_at, rolled_back, looked_at))
     store.close()
     return 0
 

@@ -128,7 +128,7 @@ def test_where_a_person_or_a_scorer_decides_nothing_is_closed(options: dict[str,
 
 def test_a_declared_edge_of_no_member_is_left_out_and_told() -> None:
     facts = told(dataflow_edges=(("extract", "clean"), ("extrct", "report")))
-    assert facts.graph == "extract → clean; report independent"
+    assert facts.graph == "extract → clean; report: no use seen"
     assert facts.ignored == (("extrct", "report"),)
     assert "The declared edge extrct → report is left out: the team has no member extrct." in facts.consequences()
 

@@ -87,11 +87,17 @@ def test_a_person_s_word_counts() -> None:
     assert known(team(), dataflow="dependent").verdict == "dependent"
     off = known(team(), dataflow="off")
     assert (off.verdict, off.keeps_work(PARALLEL, EMPTY_PLAN)) == ("unknown", False)
-    pairs = known(team(), dataflow_edges=(("a", "c"), ("a", "stranger")))
+    pairs = known(team(), dataflow_edges=(("a", "c"), ("of another team", "too")))
     assert (pairs.verdict, pairs.binding) == ("dependent", (Edge("a", "c", "declared"),))
     only = known(team(), seen, dataflow="independent", dataflow_edges=(("a", "c"),), runs=1)
     assert only.binding == (Edge("a", "c", "declared"),)
     assert only.keeps_work(TeamPlan(sub_teams=[["a", "c"], ["b"]]), EMPTY_PLAN)
+
+
+def test_a_name_that_is_no_member_leaves_the_team_unknown() -> None:
+    found = known(team(), dataflow="independent", dataflow_edges=(("aa", "b"),))
+    assert (found.verdict, found.because) == ("unknown", "The setting dataflow_edges names aa, who is no member.")
+    assert not found.keeps_work(PARALLEL, EMPTY_PLAN)
 
 
 # --- which plans cut an edge

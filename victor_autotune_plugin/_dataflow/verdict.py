@@ -239,6 +239,13 @@ def knowledge_of(flow: TeamFlow, spec: TeamSpec, settings: Settings) -> Knowledg
     said = [Edge(a, b, "declared") for a, b in settings.dataflow_edges if {a, b} <= known]
     edges = (*flow.edges, *(SeenEdge(edge, CONFIGURED, 0) for edge in said))
     verdict, because, missing, whole = _judged(flow, spec, settings.dataflow, said)
+    half = (pair for pair in settings.dataflow_edges if len(known & set(pair)) == 1)
+    strange = next((one for pair in half for one in pair if one not in known), None)
+    if strange is not None:  # most likely a typo: a use that was meant must not be taken for none
+        whole = False
+        if verdict == "independent":
+            because = f"The setting dataflow_edges names {strange}, who is no member."
+            verdict, missing = "unknown", "Correct the setting."
     return Knowledge(
         spec=spec,
         verdict=verdict,
