@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import Any, Final
 
@@ -42,7 +42,6 @@ _NOWHERE: Final = "/dev/null"
 
 _MOST_PATHS: Final = 100
 _LONGEST_PATH: Final = 4096
-_LONGEST_COMMAND: Final = 20_000
 _WILD: Final = "*?["
 
 
@@ -94,16 +93,19 @@ def _is_victors(module: Any) -> bool:
 def paths_of(access: Access, arguments: Mapping[str, Any]) -> tuple[str, ...]:
     """Return the absolute, normalised paths that a call touched, each once; empty where they can't be told.
 
-    A call that reads and names no path looks through the working directory.
+    A call that reads and names no path looks through the working directory. What a command line reads can't be told;
+    nor can it where there is nothing at a path that is named: Victor then looks for a file of a similar name.
     """
-    if access == "network":
+    if access == "network" or (access == "read" and "cmd" in arguments):
         return ()
     here = os.getcwd()  # noqa: PTH109 - texts are enough, and cheaper
-    found = {path: None for raw in _named(arguments) if (path := _absolute(raw, here))}
-    if access == "read" and (not found or "cmd" in arguments):
-        found[here] = None
-        found.update((path, None) for raw in _words(arguments.get("cmd")) if (path := _absolute(raw, here)))
-    return tuple(found)[:_MOST_PATHS] if len(found) <= _MOST_PATHS else (os.path.commonpath(found),)
+    found = list(dict.fromkeys(path for raw in _named(arguments) if (path := _absolute(raw, here))))
+    if access == "read" and not found:
+        return (here,)
+    may_remove = access != "read" and not _OPERATIONS_KEYS.isdisjoint(arguments)
+    if not may_remove and not all(map(os.path.exists, found[:_MOST_PATHS])):
+        return ()
+    return tuple(found) if len(found) <= _MOST_PATHS else (os.path.commonpath(found),)
 
 
 def are_there(paths: Iterable[str]) -> bool:
@@ -157,14 +159,6 @@ def _patched(patch: str) -> Iterator[str]:
             name = line[4:].split("\t", 1)[0].strip()
             if name != _NOWHERE:
                 yield name[2:] if name[:2] in ("a/", "b/") else name
-
-
-def _words(command: Any) -> Iterable[str]:
-    """Return the words of a reading command that may be paths outside the working directory."""
-    if not isinstance(command, str):
-        return ()
-    words = (word.strip("\"'") for word in command[:_LONGEST_COMMAND].split())
-    return (word for word in words if word[:1] in ("/", "~") or ".." in word)
 
 
 def _absolute(path: str, here: str) -> str | None:
