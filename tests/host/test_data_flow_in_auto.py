@@ -10,8 +10,6 @@ from victor_autotune_testing.flow_scenes import SCENES, Stage
 
 from .conftest import Plugin
 
-pytest.importorskip("victor_autotune_plugin._dataflow.edges")
-
 DECLARED = {"dataflow": "independent"}
 
 

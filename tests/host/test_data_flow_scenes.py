@@ -11,8 +11,6 @@ from victor_autotune_testing.flow_scenes import CUSTOM_SCENES, SUB_AGENT_SCENES,
 
 from .conftest import Plugin
 
-pytest.importorskip("victor_autotune_plugin._dataflow.edges")
-
 LONG = ("five speak", "two files", "vote in three rounds")
 """Many sub-agents, or many rounds; `benchmarks/data_flow.py` has them."""
 

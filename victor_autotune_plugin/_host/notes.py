@@ -150,6 +150,9 @@ class MemberNotes:
         if isinstance(task, str):
             self._tasks.add(task.strip())
             self._given(task, "task")
+        else:  # a supervisor gets what the others delivered as plain data
+            for text in strings_of(task):
+                self._given(text, "task")
         if self.parent is not None:  # of another team inside a member, not all is seen
             self.parent.run.trace.leave_open(self.parent.member, "custom")
 
@@ -229,7 +232,8 @@ class MemberNotes:
             self._arguments(arguments)
             access = access_of(tools.get(name), name, arguments)
             paths = paths_of(access, arguments)
-            unsure = not result.success or (access == "read" and (name in SEARCHES or not are_there(paths)))
+            vague = name in SEARCHES or "cmd" in arguments  # the words of a command may be paths, or anything else
+            unsure = not result.success or (access == "read" and (vague or not are_there(paths)))
             self.run.worked.add(self.member)
             for notes in self._up():
                 notes.run.trace.note(Called(notes.member, access, paths, unsure))

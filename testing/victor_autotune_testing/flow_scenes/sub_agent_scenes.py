@@ -108,6 +108,15 @@ INDEPENDENT: Final = (
         _part("checker", "researcher", "It is {found}.", ("search", {"cmd": 'grep "RATE" {here}/src'}), finds="/RATE/"),
         verdicts=_HARMLESS,
     ),
+    _team(
+        "shell read beside a write", "shell", "print the rate",
+        _part("maker", "executor", "The guide is there.", _write("guide.md", "Install it first.\n")),
+        _part(
+            "checker", "reviewer", "The rate is {found}.",
+            ("shell", {"cmd": "cat src/tax.py", "cwd": "{here}", "readonly": True}), finds=r"/RATE = (\d+)/",
+        ),
+        verdicts=_HARMLESS,
+    ),
     _team("quoted goal", "goal quoted", _LONG_GOAL, *(
         _part(name, role, f"I was asked: {_LONG_GOAL}. {_TOPICS[role]}") for name, role in _THREE.items()
     )),
