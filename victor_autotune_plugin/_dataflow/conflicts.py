@@ -92,7 +92,7 @@ def _touched(call: Called) -> _Touched:
     for path in call.paths:
         paths.touched.add(path.replace("\\", "/").rstrip("/"))
     reads, somewhere = call.access == "read", not call.paths
-    if call.is_unsure:
+    if call.failed:
         return _Touched(reads_any=True, writes_any=somewhere and not reads, maybe_written=_Paths() if reads else paths)
     if reads:
         return _Touched(read=paths, reads_any=somewhere)

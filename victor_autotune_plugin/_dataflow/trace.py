@@ -67,14 +67,13 @@ class Called:
     Attributes:
         access: What the call may have done.
         paths: Absolute, normalised paths that it touched; empty where they can't be told.
-        is_unsure: Whether it failed, searched, or found something else than it named, so that it may have read
-            anything; the message of a failure tells of files that others made, too.
+        failed: Whether it failed: it may have read anything, since its message tells of files that others made.
     """
 
     member: str
     access: Access
     paths: tuple[str, ...] = ()
-    is_unsure: bool = False
+    failed: bool = False
 
 
 @frozen

@@ -24,9 +24,6 @@ _READS_THE_WEB: Final = frozenset({"web", "web_search", "web_fetch"})
 _MORE_THAN_DECLARED: Final = frozenset({"cicd"})
 """Declared READONLY, and writes files."""
 
-SEARCHES: Final = frozenset({"search", "code_search", "semantic_code_search", "grep", "find", "code"})
-"""Tools that look through folders: whether they saw what another member wrote there, their results tell."""
-
 _SAFE_METHODS: Final = ("GET", "HEAD", "OPTIONS")
 
 _PATH_KEYS: Final = frozenset(
@@ -106,15 +103,6 @@ def paths_of(access: Access, arguments: Mapping[str, Any]) -> tuple[str, ...]:
     if not may_remove and not all(map(os.path.exists, found[:_MOST_PATHS])):
         return ()
     return tuple(found) if len(found) <= _MOST_PATHS else (os.path.commonpath(found),)
-
-
-def are_there(paths: Iterable[str]) -> bool:
-    """Return whether all of some paths exist.
-
-    Where one does not, a reading tool failed in its own way, or Victor looked for a file of a similar name: what it
-    found tells of files that others made.
-    """
-    return all(map(os.path.lexists, paths))
 
 
 def _named(arguments: Mapping[str, Any], *, inside: bool = False) -> Iterator[str]:
