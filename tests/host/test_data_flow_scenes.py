@@ -50,6 +50,6 @@ async def test_who_uses_whose_work_is_found_out(plugin: Plugin, stage: Stage, sc
     for scene in scenes:
         await scene.play(stage)
         assert await plugin.runtime.settled(30)
-    runs = plugin.stored
+    runs = list(plugin.runtime.store().runs())[::-1]
     said = {scene.name: wrong_of(scene, known_of(plugin, run)) for scene, run in zip(scenes, runs, strict=True)}
     assert {name: wrong for name, wrong in said.items() if wrong} == {}
