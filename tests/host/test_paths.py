@@ -172,7 +172,7 @@ async def test_each_path_makes_exactly_one_record(
     await run(orchestrator)
     assert [(r.spec.workflow, r.spec.name, r.entry) for r in plugin.stored] == [(workflow, team, entry)]
     record = plugin.run
-    assert record == plugin.stored[0]
+    assert record == plugin.stored_as_ended[0]
     assert record.success
     assert [m.role for m in record.members] == ["researcher", "planner"]
     assert [m.llm_calls for m in record.members] == [1, 1]
