@@ -217,7 +217,7 @@ class MemberNotes:
         """
         if self.run.is_dropped:
             return
-        from .tool_access import SEARCHES, access_of, are_there, paths_of
+        from .tool_access import SEARCHES, access_of, paths_of
 
         for result in results:
             self._asked.add(getattr(result, "tool_call_id", None))
@@ -232,8 +232,7 @@ class MemberNotes:
             self._arguments(arguments)
             access = access_of(tools.get(name), name, arguments)
             paths = paths_of(access, arguments)
-            vague = name in SEARCHES or "cmd" in arguments  # the words of a command may be paths, or anything else
-            unsure = not result.success or (access == "read" and (vague or not are_there(paths)))
+            unsure = not result.success or (access == "read" and name in SEARCHES)
             self.run.worked.add(self.member)
             for notes in self._up():
                 notes.run.trace.note(Called(notes.member, access, paths, unsure))

@@ -108,15 +108,6 @@ def paths_of(access: Access, arguments: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(found) if len(found) <= _MOST_PATHS else (os.path.commonpath(found),)
 
 
-def are_there(paths: Iterable[str]) -> bool:
-    """Return whether all of some paths exist.
-
-    Where one does not, a reading tool failed in its own way, or Victor looked for a file of a similar name: what it
-    found tells of files that others made.
-    """
-    return all(map(os.path.lexists, paths))
-
-
 def _named(arguments: Mapping[str, Any], *, inside: bool = False) -> Iterator[str]:
     for key, value in arguments.items():
         if key in _PATH_KEYS:
