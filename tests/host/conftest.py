@@ -59,11 +59,16 @@ class Plugin:
 
     @property
     def stored(self) -> list[TeamRun]:
-        """The runs in the store, oldest first, without their data flow, which is found behind them."""
+        """The runs in the store, oldest first."""
         assert self.runtime.settle(30)
         records = list(self.runtime.store().runs())
         assert all(record.status == "finished" for record in records)
-        return [evolve(record, flow=None) for record in records[::-1]]
+        return records[::-1]
+
+    @property
+    def stored_as_ended(self) -> list[TeamRun]:
+        """The runs in the store as they ended, without their data flow, which is found behind them."""
+        return [evolve(record, flow=None) for record in self.stored]
 
 
 @pytest.fixture

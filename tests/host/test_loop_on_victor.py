@@ -92,4 +92,4 @@ async def test_a_team_is_tuned_and_a_plan_that_turns_bad_is_taken_back(
     await run_workflow(orchestrator, workflow)
     assert max_in_flight(scripted.calls[before:]) == 1
     assert plugin.runs[-1].plan_asked == EMPTY_PLAN
-    assert plugin.stored == plugin.runs
+    assert plugin.stored_as_ended == plugin.runs

@@ -53,7 +53,7 @@ async def test_a_new_formation_is_observed_and_kept(plugin: Plugin, orchestrator
         assert result.success
     assert [run.spec.formation for run in plugin.runs] == ["debate", "debate"]
     assert [run.plan_used.formation for run in plugin.runs] == ["debate", "debate"]
-    assert plugin.stored == plugin.runs
+    assert plugin.stored_as_ended == plugin.runs
 
 
 async def test_a_hint_of_a_new_formation_is_read_as_victor_reads_it(

@@ -94,6 +94,6 @@ async def test_off_records_nothing(plugin: Plugin, orchestrator: Any) -> None:
 @pytest.mark.parametrize("plugin_settings", [{"mode": "observe"}], ids=["observe"])
 async def test_observe_records(plugin: Plugin, orchestrator: Any) -> None:
     await run_team(orchestrator, make_team("researcher"))
-    assert plugin.stored == plugin.runs
+    assert plugin.stored_as_ended == plugin.runs
     assert plugin.run.mode == "observe"
     assert plugin.run.plan_asked.is_empty

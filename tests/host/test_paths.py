@@ -172,7 +172,7 @@ async def test_each_path_makes_exactly_one_record(
     await run(orchestrator)
     assert [(r.spec.workflow, r.spec.name, r.entry) for r in plugin.stored] == [(workflow, team, entry)]
     record = plugin.run
-    assert record == plugin.stored[0]
+    assert record == plugin.stored_as_ended[0]
     assert record.success
     assert [m.role for m in record.members] == ["researcher", "planner"]
     assert [m.llm_calls for m in record.members] == [1, 1]
@@ -255,7 +255,7 @@ async def test_an_exception_passes_through_and_is_recorded(plugin: Plugin) -> No
         await run_team(None, two_members())
     run = plugin.run
     assert (run.success, run.error_class, run.timed_out, run.cancelled) == (False, "ValueError", False, False)
-    assert plugin.stored == [run]
+    assert plugin.stored_as_ended == [run]
 
 
 async def test_a_cancellation_passes_through_and_is_recorded(
@@ -271,4 +271,4 @@ async def test_a_cancellation_passes_through_and_is_recorded(
     run = plugin.run
     assert (run.success, run.error_class, run.cancelled) == (False, "CancelledError", True)
     assert [m.finished for m in run.members] == [False, False]
-    assert plugin.stored == [run]
+    assert plugin.stored_as_ended == [run]

@@ -325,7 +325,7 @@ async def test_a_person_fixes_sub_teams_in_the_settings(
     await run_step(orchestrator)
     assert max_in_flight(scripted.calls) == 2
     assert plugin.run.plan_asked == TWO_PAIRS
-    assert plugin.stored == plugin.runs
+    assert plugin.stored_as_ended == plugin.runs
 
 
 async def test_the_callers_coordinator_stays_as_it_was(plugin: Plugin, orchestrator: Any) -> None:
