@@ -50,7 +50,7 @@ class ReadValue:
 
 @frozen
 class Walked:
-    """A member went through the whole shared context, so what it used of it is not known.
+    """A member went through the whole shared context, or read what one of several has changed.
 
     Attributes:
         writers: The members that had written anything there.

@@ -33,7 +33,7 @@ class SharedValues:
     """Which member wrote what in the shared context of one run.
 
     A value that a member may change in place is compared, by a digest, with what it was before and after each execution
-    and when it is read. Where several members ran meanwhile, each may have changed it.
+    and when it is read. Where several members ran meanwhile, each may have changed it, and none surely has.
 
     Args:
         context: The run's shared context at the start.
@@ -45,6 +45,7 @@ class SharedValues:
         self._first: dict[str, Any] = {}
         self._digests: dict[str, tuple[Any, int]] = {}
         self._writers: dict[str, set[str]] = {}
+        self._may_have_written: dict[str, set[str]] = {}
         self._outputs = outputs
         self._running: dict[str, int] = {}
         self._lock = threading.RLock()
@@ -74,8 +75,13 @@ class SharedValues:
         with self._lock:
             self._writers.setdefault(key, set()).add(member)
 
+    def may_have_written(self, key: str) -> set[str]:
+        """Return the members of which one has changed a value in place."""
+        with self._lock:
+            return set(self._may_have_written.get(key, ()))
+
     def writers(self, key: str, value: Any, stable: Callable[[Any], str], before: Any) -> set[str]:
-        """Return the members that wrote a value, or may have changed it.
+        """Return the members that wrote a value.
 
         Args:
             stable: Returns the stable id of a member by Victor's.
@@ -85,7 +91,7 @@ class SharedValues:
             if not isinstance(value, _PLAIN):
                 self._compare(key, value)
             known = set(self._writers.get(key, ()))
-            if known or self._is_from_the_start(key, value):
+            if known or key in self._may_have_written or self._is_from_the_start(key, value):
                 return known
             if key == "previous_agent":
                 return {stable(value)}
@@ -110,7 +116,8 @@ class SharedValues:
         before = self._digests.get(key)
         now = digest(value)
         if before is not None and before[0] is value and before[1] != now:
-            self._writers.setdefault(key, set()).update(self._running)
+            writers = self._writers if len(self._running) == 1 else self._may_have_written
+            writers.setdefault(key, set()).update(self._running)
         self._digests[key] = (value, now)
 
 
@@ -180,6 +187,7 @@ class ReadWatch:
             self._read[key] = value
             self._looks[key] = looks + 1
             self._note(ReadValue, self._writers(context, key, value))
+            self._note(Walked, self._values.may_have_written(key) - {self._notes.member})
 
     def walk(self, context: dict[Any, Any]) -> None:
         """Note that the whole context is read."""
@@ -189,8 +197,8 @@ class ReadWatch:
         with noting(self._notes.run):
             found: set[str] = set()
             for key, value in plain_items(context):
-                found |= self._writers(context, key, value)
-            self._note(Walked, found)
+                found |= self._writers(context, key, value) | self._values.may_have_written(key)
+            self._note(Walked, found - {self._notes.member})
 
     def wrote(self, key: Any) -> None:
         """Note that a value is set."""

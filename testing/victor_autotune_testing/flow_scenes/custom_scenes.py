@@ -105,7 +105,7 @@ CUSTOM_SCENES: Final[tuple[Scene, ...]] = (
     ),
     _team(
         "blackboard", "shared dict", "estimate the costs", _pair(works.first_on_board, works.reads_board),
-        formation="parallel", context=lambda: {"board": {}}, uses=_PAIR,
+        formation="parallel", context=lambda: {"board": {}}, uses=_PAIR, verdicts=_UNCLEAR,
     ),
     _team(
         "vote at once", "consensus", "choose a database", _pair(works.voter("Postgres"), works.voter("Redis")),
