@@ -21,7 +21,7 @@ from victor_autotune_testing.scripted import ScriptedModel, scripts
 
 Inject = Callable[[Path, pytest.MonkeyPatch], Any]
 FAULTS: dict[str, Inject] = {}
-SETTINGS = "mode: auto\nexperiment: {min_history: 1}\ntuner: {risk: off}\n"
+SETTINGS = "mode: auto\ndataflow: independent\nexperiment: {min_history: 1}\ntuner: {risk: off}\n"
 """With these a test is open after one run."""
 
 
