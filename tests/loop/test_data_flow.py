@@ -222,3 +222,20 @@ def test_a_run_s_data_flow_is_exported_and_read_again(start: Start) -> None:
     assert found is not None
     assert found.flow == team.flow
     assert found.to_dict()["flow"]["edges"] == [{"source": "a", "target": "b", "channel": "context", "sure": True}]
+
+
+def test_a_test_of_an_earlier_version_ends_where_nothing_allows_it_now(start: Start) -> None:
+    team = start()
+    team.flow = CUSTOM
+    run(team, 2)
+    by_hand(team, PARALLEL)
+    store = team.store
+    with store.transaction() as transaction:  # as 0.1 left it
+        (test,) = transaction.experiments_of(*SPEC.key)
+        session = store._connections.session().connection
+        session.exec_driver_sql("UPDATE autotune_experiment SET allowed_by = NULL")
+    team.run()
+    assert team.changes()[-1].reason == (
+        "Nothing allows this change any more: it may change what the team delivers, and no scorer would tell."
+    )
+    assert (test.treatment, team.experiments()[0].status) == (PARALLEL, "aborted")

@@ -67,6 +67,9 @@ def _why_to_end(context: RunContext, test: Experiment) -> str | None:
     cut = context.knowledge.cut_by(test.treatment)
     if cut:
         return f"{use(cut[0])} ({cut[0].channel}), which this change would take away."
+    if test.allowed_by is None:  # of 0.1, which tested what it could not know to be safe
+        refusal = context.rules.refusal(test.treatment, test.control)
+        return None if refusal is None else f"Nothing allows this change any more: {refusal}."
     if test.allowed_by == "data_flow" and not context.rules.keeps_work(test.treatment, test.control):
         return f"It is no longer known that this change keeps the work. {context.knowledge.because}"
     return None
