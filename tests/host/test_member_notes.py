@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -315,3 +316,23 @@ async def test_a_trace_that_is_handed_over_changes_no_more(
     dict(kept[1])
     assert traces[0].entries == entries
     assert make_members("planner")
+
+
+async def test_calls_of_a_batch_that_is_broken_off_may_have_run(
+    traces: list[RunTrace], orchestrator: Any, scripted: ScriptedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from victor.agent.tool_pipeline import ToolPipeline
+
+    execute = ToolPipeline._execute_single_call
+    write = ToolTurns(1, 1, "write", {"path": "made.md", "content": "made by a member\n"})
+
+    async def stopped(self: Any, *args: Any) -> Any:
+        await execute(self, *args)
+        raise TimeoutError
+
+    monkeypatch.setattr(ToolPipeline, "_execute_single_call", stopped)
+    scripted.script = Script([Rule("tools", tools=[write])])
+    await run_team(orchestrator, make_team("executor"))
+    noted = of(traces[0], "m0", Called)
+    assert noted
+    assert {(one.access, one.paths, one.failed) for one in noted} == {("write", (str(Path.cwd() / "made.md"),), True)}

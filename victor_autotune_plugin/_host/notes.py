@@ -217,8 +217,6 @@ class MemberNotes:
         """
         if self.run.is_dropped:
             return
-        from .tool_access import access_of, paths_of
-
         for result in results:
             self._asked.add(getattr(result, "tool_call_id", None))
             told = result.result if isinstance(result.result, str) else result.error
@@ -229,12 +227,31 @@ class MemberNotes:
                 continue  # it never ran
             name, arguments = str(result.tool_name), result.arguments
             arguments = arguments if isinstance(arguments, Mapping) else {}
-            self._arguments(arguments)
-            access = access_of(tools.get(name), name, arguments)
-            paths = paths_of(access, arguments)
-            self.run.worked.add(self.member)
-            for notes in self._up():
-                notes.run.trace.note(Called(notes.member, access, paths, not result.success))
+            self._call(tools, name, arguments, failed=not result.success)
+
+    def broken_off(self, tools: Any, calls: Iterable[Any]) -> None:
+        """Note tool calls of which some may have run when Victor was stopped, by a timeout for instance.
+
+        Args:
+            tools: Victor's registry of the member's tools.
+            calls: The calls as the model asked for them.
+        """
+        if self.run.is_dropped:
+            return
+        for call in calls:
+            name, arguments = str(_field(call, "name")), _field(call, "arguments")
+            known = isinstance(arguments, Mapping)  # else JSON text, perhaps a broken one, which Victor mends
+            self._call(tools, name if known else "", arguments if known else {}, failed=True)
+
+    def _call(self, tools: Any, name: str, arguments: Mapping[str, Any], *, failed: bool) -> None:
+        from .tool_access import access_of, paths_of
+
+        self._arguments(arguments)
+        access = access_of(tools.get(name), name, arguments)
+        paths = paths_of(access, name, arguments)
+        self.run.worked.add(self.member)
+        for notes in self._up():
+            notes.run.trace.note(Called(notes.member, access, paths, failed))
 
     def _up(self) -> Iterator[MemberNotes]:
         """Yield the notes of this member, and of those whose work it is part of."""
