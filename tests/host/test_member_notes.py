@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -336,3 +336,24 @@ async def test_calls_of_a_batch_that_is_broken_off_may_have_run(
     noted = of(traces[0], "m0", Called)
     assert noted
     assert {(one.access, one.paths, one.failed) for one in noted} == {("write", (str(Path.cwd() / "made.md"),), True)}
+
+
+def test_strings_of_a_long_list_are_read_up_to_a_bound_and_no_code_of_the_callers_runs() -> None:
+    class Rows(list[int]):
+        taken = 0
+
+        def __iter__(self) -> Iterator[int]:
+            for one in super().__iter__():
+                Rows.taken += 1
+                yield one
+
+    class Lazy(Mapping[str, str]):
+        def _ask(self, *_: object) -> Any:
+            raise AssertionError("asked the database")
+
+        __getitem__ = __iter__ = __len__ = _ask
+
+    assert notes.strings_of({"a": Lazy(), "b": "text"}) == ["text"]
+    found = notes.strings_of(Rows(range(100_000)))
+    assert found[:2] == ["0", "1"]
+    assert Rows.taken <= 1000

@@ -7,6 +7,7 @@ here drops the notes of the run; the run and its record go on.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any, Final
 
 from .. import failsafe
@@ -75,6 +76,7 @@ class RunNotes:
         self.is_dropped = False
         self.shared: Any = None
         """What custom members share, where there are any; see `watched_context`."""
+        self.of_members: list[MemberNotes] = []
 
     def drop(self) -> None:
         """Note nothing any more: something was missed."""
@@ -104,6 +106,15 @@ class RunNotes:
         """Return what was noted, or None where it is not whole."""
         trace = None if self.is_dropped else self.trace
         self.drop()  # what still runs must not change what a thread reads
+        # A context that a member kept, or a task that it left behind, must not keep the texts of the run.
+        self.trace = RunTrace(self.trace.members)
+        self.context = {}
+        self.outputs.clear()
+        self.early.clear()
+        if self.shared is not None:
+            self.shared.forget()
+        for notes in self.of_members:
+            notes.forget()
         return trace
 
 
@@ -127,6 +138,12 @@ class MemberNotes:
         self._seen: dict[Any, set[str]] = {}
         self._answers: dict[str, None] = {}
         self._asked: set[Any] = set()
+        run.of_members.append(self)
+
+    def forget(self) -> None:
+        """Let go of all texts."""
+        for texts in (self._tasks, self._seen, self._answers, self._asked):
+            texts.clear()
 
     def start(self, participant: Any, task: Any) -> None:
         """Note that an execution of the member starts.
@@ -348,7 +365,10 @@ def _role_prompt(member: Any) -> str:
 
 
 def strings_of(value: Any) -> Sequence[str]:
-    """Return the strings in nested plain data, by reference; numbers as text, too. At most `_MOST_VALUES` are read."""
+    """Return the strings in nested plain data, by reference; numbers as text, too. At most `_MOST_VALUES` are read.
+
+    Other mappings are left out: what stands behind one may be the caller's code, or a database.
+    """
     found: list[str] = []
     waiting, count = [value], 0
     while waiting and count < _MOST_VALUES:
@@ -356,10 +376,10 @@ def strings_of(value: Any) -> Sequence[str]:
         count += 1
         if isinstance(one, str):
             found.append(one)
-        elif isinstance(one, Mapping):
-            waiting.extend(reversed(list(one.values())))
+        elif isinstance(one, dict):
+            waiting.extend(list(islice(dict.values(one), _MOST_VALUES))[::-1])
         elif isinstance(one, list | tuple | set | frozenset):
-            waiting.extend(reversed(list(one)))
+            waiting.extend(list(islice(one, _MOST_VALUES))[::-1])
         elif isinstance(one, int | float) and not isinstance(one, bool):
             found.append(str(one))
     return found
