@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -315,3 +316,44 @@ async def test_a_trace_that_is_handed_over_changes_no_more(
     dict(kept[1])
     assert traces[0].entries == entries
     assert make_members("planner")
+
+
+async def test_calls_of_a_batch_that_is_broken_off_may_have_run(
+    traces: list[RunTrace], orchestrator: Any, scripted: ScriptedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from victor.agent.tool_pipeline import ToolPipeline
+
+    execute = ToolPipeline._execute_single_call
+    write = ToolTurns(1, 1, "write", {"path": "made.md", "content": "made by a member\n"})
+
+    async def stopped(self: Any, *args: Any) -> Any:
+        await execute(self, *args)
+        raise TimeoutError
+
+    monkeypatch.setattr(ToolPipeline, "_execute_single_call", stopped)
+    scripted.script = Script([Rule("tools", tools=[write])])
+    await run_team(orchestrator, make_team("executor"))
+    noted = of(traces[0], "m0", Called)
+    assert noted
+    assert {(one.access, one.paths, one.failed) for one in noted} == {("write", (str(Path.cwd() / "made.md"),), True)}
+
+
+def test_strings_of_a_long_list_are_read_up_to_a_bound_and_no_code_of_the_callers_runs() -> None:
+    class Rows(list[int]):
+        taken = 0
+
+        def __iter__(self) -> Iterator[int]:
+            for one in super().__iter__():
+                Rows.taken += 1
+                yield one
+
+    class Lazy(Mapping[str, str]):
+        def _ask(self, *_: object) -> Any:
+            raise AssertionError("asked the database")
+
+        __getitem__ = __iter__ = __len__ = _ask
+
+    assert notes.strings_of({"a": Lazy(), "b": "text"}) == ["text"]
+    found = notes.strings_of(Rows(range(100_000)))
+    assert found[:2] == ["0", "1"]
+    assert Rows.taken <= 1000

@@ -16,6 +16,21 @@ from victor_autotune_testing.scripted import Rule, Script, ScriptedModel, ToolTu
 
 from .conftest import Plugin
 
+OF_THIS_NETWORK = [
+    "http://localhost:8000",
+    "http://127.0.0.1/x",
+    "http://user:secret@127.0.0.1",
+    "http://[::1]:80/",
+    "http://192.168.0.7",
+    "https://172.20.0.2:9",
+    "http://web:8000/x",
+    "http://web",
+    "http://shop.local/x",
+    "http://host.docker.internal:3000",
+    "file:///tmp/x",
+    "localhost:3000",
+]
+
 VICTORS = [
     ("read", {"path": "a"}, "read"),
     ("ls", {"path": "."}, "read"),
@@ -27,11 +42,22 @@ VICTORS = [
     ("code", {"cmd": "code grep x"}, "read"),
     ("code", {"cmd": "grep x | tee y"}, "mixed"),
     ("code", {"cmd": "test"}, "mixed"),
-    ("git", {"cmd": "git status"}, "mixed"),
+    ("git", {"cmd": "git status"}, "read"),
+    ("git", {"cmd": "diff --staged src"}, "read"),
+    ("git", {"cmd": "git log --oneline"}, "read"),
+    ("git", {"cmd": "git diff -- --output=x"}, "mixed"),
     ("git", {"cmd": "git commit -m x"}, "mixed"),
+    ("git", {"cmd": "git branch other"}, "mixed"),
+    ("git", {"cmd": "git status '"}, "mixed"),
+    ("git", {"cmd": "git"}, "mixed"),
+    ("git", {}, "mixed"),
     ("web", {"cmd": "web fetch https://example.org"}, "network"),
     ("web_search", {"query": "x"}, "network"),
     ("web_fetch", {"url": "https://example.org"}, "network"),
+    ("web_fetch", {"url": "http://172.32.0.1/a:b"}, "network"),
+    ("web_search", {"query": "ways to file: a // comment"}, "read"),
+    *(("web_fetch", {"url": url}, "read") for url in OF_THIS_NETWORK),
+    ("web", {"cmd": "web fetch http://web:8000/x"}, "read"),
 ]
 
 
@@ -149,8 +175,9 @@ def test_a_tool_that_is_not_victors_own_is_unclassified(sandbox: Any) -> None:
         ("write", {"patch_content": "--- a/x.py\n+++ b/y.py\n@@\n-1\n+2\n--- /dev/null\n"}, ["x.py", "y.py"]),
         ("write", {}, []),
         ("network", {"url": "https://example.org", "path": "x"}, []),
-        ("execute", {"cmd": "make", "cwd": "sub"}, ["sub"]),
-        ("unclassified", {"path": "a"}, ["a"]),
+        ("execute", {"cmd": "make", "cwd": "sub"}, []),
+        ("unclassified", {"path": "a"}, []),
+        *(("write", {"ops": [{"type": "rename", "path": "a", to: "b"}]}, ["a", "b"]) for to in ("to", "dest", "new_name")),
         ("read", {"path": "a\0b"}, ["."]),
     ],
 )
@@ -163,7 +190,15 @@ def test_paths_are_absolute_and_normalised(
     for name in ("a", "b", "a.py", "b.py", "a.ipynb", "x.py", "y.py", "docs/api.md"):
         (tmp_path / name).touch()
     wanted = tuple(str((tmp_path / one).resolve()) if not one.startswith("/") else one for one in paths)
-    assert paths_of(access, arguments) == wanted
+    name = "notebook_edit" if "notebook_path" in arguments else "shell" if "cmd" in arguments else access
+    assert paths_of(access, name, arguments) == wanted
+
+
+@pytest.mark.parametrize("name", ["docs", "scan", "impact_analysis", "rename", "one of the next release"])
+def test_of_a_tool_that_goes_beyond_its_arguments_no_path_can_be_told(name: str) -> None:
+    here = str(Path(__file__).parent)
+    assert paths_of("read", "ls", {"path": here}) == (here,)
+    assert paths_of("read", name, {"path": here}) == paths_of("write", name, {"path": here}) == ()
 
 
 def test_a_file_with_two_names_is_one_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -171,7 +206,7 @@ def test_a_file_with_two_names_is_one_path(tmp_path: Path, monkeypatch: pytest.M
     (tmp_path / "real" / "a").touch()
     (tmp_path / "link").symlink_to("real")
     monkeypatch.chdir(tmp_path)
-    assert paths_of("read", {"path": "link/a"}) == paths_of("write", {"path": "real/a"})
+    assert paths_of("read", "read", {"path": "link/a"}) == paths_of("write", "write", {"path": "real/a"})
 
 
 def test_very_many_paths_become_the_folder_of_them_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -179,7 +214,7 @@ def test_very_many_paths_become_the_folder_of_them_all(tmp_path: Path, monkeypat
     (tmp_path / "src").mkdir()
     for n in range(1000):
         (tmp_path / "src" / f"{n}.py").touch()
-    assert paths_of("read", {"paths": [f"src/{n}.py" for n in range(1000)]}) == (str(tmp_path / "src"),)
+    assert paths_of("read", "read", {"paths": [f"src/{n}.py" for n in range(1000)]}) == (str(tmp_path / "src"),)
 
 
 @pytest.fixture

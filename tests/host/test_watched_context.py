@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import gc
 import io
 import json
 import pickle
 import pprint
 from collections.abc import Awaitable, Callable
+from types import FunctionType, ModuleType
 from typing import Any
 
 import pydantic
@@ -18,7 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from victor_autotune_plugin import failsafe
-from victor_autotune_plugin._dataflow.trace import ReadValue, RunTrace, Sent, Walked
+from victor_autotune_plugin._dataflow.trace import ReadValue, RunTrace, Sent, Walked, Wrote
 from victor_autotune_plugin._host.notes import MemberNotes, RunNotes
 from victor_autotune_plugin._host.shared_values import ReadWatch, SharedValues, digest
 from victor_autotune_plugin._host.watched_context import WatchedContext
@@ -507,3 +509,35 @@ def test_a_digest_runs_no_code_of_the_callers_and_takes_a_bounded_time() -> None
     for value in (Lazy(a=1), Counts([1]), loop, [[0] * 1000] * 1000, object(), {"a": object()}):
         assert digest(value) == digest(value)
     assert not looked
+
+
+def test_copies_of_a_context_that_holds_itself_do_so_too() -> None:
+    context = watched({"a": 1})
+    dict.__setitem__(context, "self", context)
+    for made in (copy.deepcopy(context), pickle.loads(pickle.dumps(context))):
+        assert type(made) is dict
+        assert made["self"] is made
+        assert made["a"] == 1
+
+
+async def test_a_context_that_a_member_keeps_does_not_keep_the_texts_of_the_run(traces: list[RunTrace]) -> None:
+    kept: list[Any] = []
+
+    async def keeps(_task: str, context: Any) -> str:
+        kept.append(context)
+        return "said by the first member"
+
+    await run([Custom("m0", keeps), Custom("m1", uses(lambda context: context["previous_output"]))], note="given")
+    (trace,) = traces
+    assert reads(trace) == {("m1", ("m0",))}
+    traces.clear()
+    del trace
+    reached, waiting = set(), [kept[0]._watch]
+    while waiting:
+        one = waiting.pop()
+        if id(one) not in reached and not isinstance(one, type | ModuleType | FunctionType):
+            reached.add(id(one))
+            waiting.extend(gc.get_referents(one))
+            assert "said by" not in one if isinstance(one, str) else not isinstance(one, Wrote)
+    assert kept[0]["note"] == "given"
+    assert set(kept[0]) >= {"note"}

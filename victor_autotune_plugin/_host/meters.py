@@ -425,7 +425,10 @@ async def tool_calls(wrapped: Callable[..., Any], pipeline: Any, args: Any, kwar
             meter.count_tool_calls(used, refused)
         if meter.notes is not None:
             with noting(meter.notes.run):
-                meter.notes.called(pipeline.tools, getattr(outcome, "results", ()))
+                if outcome is None:  # some may have run to their end
+                    meter.notes.broken_off(pipeline.tools, args[0] if args else kwargs.get("tool_calls", ()))
+                else:
+                    meter.notes.called(pipeline.tools, getattr(outcome, "results", ()))
         if not settled:
             _without_limit(meter, pipeline, drop=True)
 

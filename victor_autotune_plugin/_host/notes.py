@@ -7,6 +7,7 @@ here drops the notes of the run; the run and its record go on.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any, Final
 
 from .. import failsafe
@@ -75,6 +76,7 @@ class RunNotes:
         self.is_dropped = False
         self.shared: Any = None
         """What custom members share, where there are any; see `watched_context`."""
+        self.of_members: list[MemberNotes] = []
 
     def drop(self) -> None:
         """Note nothing any more: something was missed."""
@@ -104,6 +106,15 @@ class RunNotes:
         """Return what was noted, or None where it is not whole."""
         trace = None if self.is_dropped else self.trace
         self.drop()  # what still runs must not change what a thread reads
+        # A context that a member kept, or a task that it left behind, must not keep the texts of the run.
+        self.trace = RunTrace(self.trace.members)
+        self.context = {}
+        self.outputs.clear()
+        self.early.clear()
+        if self.shared is not None:
+            self.shared.forget()
+        for notes in self.of_members:
+            notes.forget()
         return trace
 
 
@@ -127,6 +138,12 @@ class MemberNotes:
         self._seen: dict[Any, set[str]] = {}
         self._answers: dict[str, None] = {}
         self._asked: set[Any] = set()
+        run.of_members.append(self)
+
+    def forget(self) -> None:
+        """Let go of all texts."""
+        for texts in (self._tasks, self._seen, self._answers, self._asked):
+            texts.clear()
 
     def start(self, participant: Any, task: Any) -> None:
         """Note that an execution of the member starts.
@@ -217,8 +234,6 @@ class MemberNotes:
         """
         if self.run.is_dropped:
             return
-        from .tool_access import access_of, paths_of
-
         for result in results:
             self._asked.add(getattr(result, "tool_call_id", None))
             told = result.result if isinstance(result.result, str) else result.error
@@ -229,12 +244,31 @@ class MemberNotes:
                 continue  # it never ran
             name, arguments = str(result.tool_name), result.arguments
             arguments = arguments if isinstance(arguments, Mapping) else {}
-            self._arguments(arguments)
-            access = access_of(tools.get(name), name, arguments)
-            paths = paths_of(access, arguments)
-            self.run.worked.add(self.member)
-            for notes in self._up():
-                notes.run.trace.note(Called(notes.member, access, paths, not result.success))
+            self._call(tools, name, arguments, failed=not result.success)
+
+    def broken_off(self, tools: Any, calls: Iterable[Any]) -> None:
+        """Note tool calls of which some may have run when Victor was stopped, by a timeout for instance.
+
+        Args:
+            tools: Victor's registry of the member's tools.
+            calls: The calls as the model asked for them.
+        """
+        if self.run.is_dropped:
+            return
+        for call in calls:
+            name, arguments = str(_field(call, "name")), _field(call, "arguments")
+            known = isinstance(arguments, Mapping)  # else JSON text, perhaps a broken one, which Victor mends
+            self._call(tools, name if known else "", arguments if known else {}, failed=True)
+
+    def _call(self, tools: Any, name: str, arguments: Mapping[str, Any], *, failed: bool) -> None:
+        from .tool_access import access_of, paths_of
+
+        self._arguments(arguments)
+        access = access_of(tools.get(name), name, arguments)
+        paths = paths_of(access, name, arguments)
+        self.run.worked.add(self.member)
+        for notes in self._up():
+            notes.run.trace.note(Called(notes.member, access, paths, failed))
 
     def _up(self) -> Iterator[MemberNotes]:
         """Yield the notes of this member, and of those whose work it is part of."""
@@ -331,7 +365,10 @@ def _role_prompt(member: Any) -> str:
 
 
 def strings_of(value: Any) -> Sequence[str]:
-    """Return the strings in nested plain data, by reference; numbers as text, too. At most `_MOST_VALUES` are read."""
+    """Return the strings in nested plain data, by reference; numbers as text, too. At most `_MOST_VALUES` are read.
+
+    Other mappings are left out: what stands behind one may be the caller's code, or a database.
+    """
     found: list[str] = []
     waiting, count = [value], 0
     while waiting and count < _MOST_VALUES:
@@ -339,10 +376,10 @@ def strings_of(value: Any) -> Sequence[str]:
         count += 1
         if isinstance(one, str):
             found.append(one)
-        elif isinstance(one, Mapping):
-            waiting.extend(reversed(list(one.values())))
+        elif isinstance(one, dict):
+            waiting.extend(list(islice(dict.values(one), _MOST_VALUES))[::-1])
         elif isinstance(one, list | tuple | set | frozenset):
-            waiting.extend(reversed(list(one)))
+            waiting.extend(list(islice(one, _MOST_VALUES))[::-1])
         elif isinstance(one, int | float) and not isinstance(one, bool):
             found.append(str(one))
     return found

@@ -50,6 +50,12 @@ class SharedValues:
         self._running: dict[str, int] = {}
         self._lock = threading.RLock()
 
+    def forget(self) -> None:
+        """Let go of all values."""
+        with self._lock:
+            for values in (self._start, self._first, self._digests):
+                values.clear()
+
     def begin(self, member: str, context: Mapping[str, Any]) -> None:
         """Note that an execution of a custom member starts with a context."""
         with self._lock:
@@ -181,7 +187,7 @@ class ReadWatch:
         """Note that a value is read."""
         looks = self._looks.get(key, 0)
         is_known = looks and isinstance(value, _PLAIN) and self._read.get(key, _NOTHING) is value
-        if self._is_over or is_known or looks >= _MOST_LOOKS:
+        if self._is_over or is_known or looks >= _MOST_LOOKS or self._notes.run.is_dropped:
             return
         with noting(self._notes.run):
             self._read[key] = value
@@ -191,7 +197,7 @@ class ReadWatch:
 
     def walk(self, context: dict[Any, Any]) -> None:
         """Note that the whole context is read."""
-        if self._is_over or self._walks >= _MOST_LOOKS:
+        if self._is_over or self._walks >= _MOST_LOOKS or self._notes.run.is_dropped:
             return
         self._walks += 1
         with noting(self._notes.run):

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shlex
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import Any, Final
@@ -26,11 +28,30 @@ _MORE_THAN_DECLARED: Final = frozenset({"cicd"})
 
 _SAFE_METHODS: Final = ("GET", "HEAD", "OPTIONS")
 
+_OF_THIS_NETWORK: Final = re.compile(
+    r"""(?ix) file: | \blocalhost\b | // (?:[^/@\s]*@)? (?:
+        127\. | 0\.0\.0\.0 | 10\. | 192\.168\. | 172\.(?:1[6-9]|2\d|3[01])\. | 169\.254\. | \[
+        | [^/\s.:"']+ (?: [:/\s"'] | $ ) | [^/\s:"']+ \. (?:local|localhost|internal|test|lan) \b )"""
+)
+"""An address on this machine or beside it, where a server may hand out what another member wrote."""
+
+_GIT_READS: Final = frozenset({"status", "diff", "log"})
+"""What Victor's `git`, which is declared MIXED, only reads with; it refuses options that it doesn't know."""
+
+_NAMES_ITS_PATHS: Final = frozenset(
+    {"read", "ls", "find", "write", "edit", "patch", "notebook_edit", "extract", "inline", "organize_imports"}
+    | {"project_overview"}
+)
+"""Victor's tools that touch nothing but the paths among their arguments. Others go beyond: `docs` writes to a folder of
+its own choice, `scan` reads the requirements, `impact_analysis` an index of the whole project."""
+
 _PATH_KEYS: Final = frozenset(
     {"path", "file_path", "filepath", "filename", "file", "directory", "dir", "root", "folder", "cwd", "notebook_path"}
     | {"new_path", "old_path", "source", "destination", "target_path", "output", "output_path", "requirements_file"}
 )
 _PATHS_KEYS: Final = frozenset({"paths", "files", "file_paths", "targets", "directories"})
+_MOVED_TO_KEYS: Final = frozenset({"to", "dest", "new_name"})
+"""Further names of the new path, in an operation of `edit`."""
 _OPERATIONS_KEYS: Final = frozenset({"ops", "edits", "operations", "issues", "changes"})
 
 _PATCH_KEY: Final = "patch_content"
@@ -58,13 +79,29 @@ def access_of(tool: Any, name: str, arguments: Mapping[str, Any]) -> Access:
         return "read"
     mode = str(getattr(tool.access_mode, "value", tool.access_mode)).lower()
     if name in _READS_THE_WEB:
-        return "network"
+        return _web(arguments)
     if name in _MORE_THAN_DECLARED:
         return "mixed"
     if mode == "network":
         method = str(arguments.get("method", "")).upper()
-        return "network" if name == "http" and method in _SAFE_METHODS else "mixed"
+        return _web(arguments) if name == "http" and method in _SAFE_METHODS else "mixed"
+    if name == "git" and _only_reads(arguments.get("cmd")):
+        return "read"
     return _MODES.get(mode, "unclassified")
+
+
+def _web(arguments: Mapping[str, Any]) -> Access:
+    told = (value for value in arguments.values() if isinstance(value, str))
+    return "read" if any(map(_OF_THIS_NETWORK.search, told)) else "network"
+
+
+def _only_reads(command: Any) -> bool:
+    """Return whether a command line of Victor's `git` changes nothing."""
+    words: list[str] = []
+    with suppress(ValueError):
+        words = shlex.split(command) if isinstance(command, str) else []
+    words = words[words[:1] == ["git"] :]
+    return words[:1] != [] and words[0] in _GIT_READS and not any(word.startswith("--output") for word in words)
 
 
 def _is_victors_own(tool: Any) -> bool:
@@ -87,13 +124,14 @@ def _is_victors(module: Any) -> bool:
     return isinstance(module, str) and (module == _VICTOR or module.startswith(_VICTOR + "."))
 
 
-def paths_of(access: Access, arguments: Mapping[str, Any]) -> tuple[str, ...]:
+def paths_of(access: Access, name: str, arguments: Mapping[str, Any]) -> tuple[str, ...]:
     """Return the absolute, normalised paths that a call touched, each once; empty where they can't be told.
 
-    A call that reads and names no path looks through the working directory. What a command line reads can't be told;
-    nor can it where there is nothing at a path that is named: Victor then looks for a file of a similar name.
+    They can be told of tools alone that touch nothing but what they name. One that reads and names no path looks
+    through the working directory. Where there is nothing at a path that is named, Victor looks for a file of a similar
+    name, so it can't be told either.
     """
-    if access == "network" or (access == "read" and "cmd" in arguments):
+    if access not in ("read", "write") or name not in _NAMES_ITS_PATHS:
         return ()
     here = os.getcwd()  # noqa: PTH109 - texts are enough, and cheaper
     found = list(dict.fromkeys(path for raw in _named(arguments) if (path := _absolute(raw, here))))
@@ -107,7 +145,7 @@ def paths_of(access: Access, arguments: Mapping[str, Any]) -> tuple[str, ...]:
 
 def _named(arguments: Mapping[str, Any], *, inside: bool = False) -> Iterator[str]:
     for key, value in arguments.items():
-        if key in _PATH_KEYS:
+        if key in _PATH_KEYS or (inside and key in _MOVED_TO_KEYS):
             yield from _texts(value)
         elif key in _PATHS_KEYS:
             yield from _texts(_parsed(value))

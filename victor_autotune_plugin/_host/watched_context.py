@@ -135,11 +135,15 @@ class WatchedContext(dict[Any, Any]):
 
     def __deepcopy__(self, memo: dict[int, Any]) -> dict[Any, Any]:
         """Return a plain dict of copies."""
-        return copy.deepcopy(self._plain(), memo)
+        made: dict[Any, Any] = {}
+        memo[id(self)] = made  # it may hold itself
+        for key, value in self._plain().items():
+            made[copy.deepcopy(key, memo)] = copy.deepcopy(value, memo)
+        return made
 
     def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
         """Let it be pickled as a plain dict."""
-        return dict, (self._plain(),)
+        return dict, (), None, None, iter(self._plain().items())
 
     def __or__(self, other: Any) -> Any:
         """Return a plain dict of both."""
