@@ -19,9 +19,11 @@ tuner: {risk: medium}             # tests start sooner than with low, the defaul
 workflows:
   code_review:
     mode: auto                    # tests, promotes and rolls back by itself
+    dataflow: independent         # no member uses another's work; without this line, 10 runs find it out first
     limits: {protected_members: [security]}
   release_notes:
     mode: auto
+    dataflow: independent
     limits: {formations: [sequential, parallel, pipeline]}
   research:
     mode: observe                 # recorded, never changed

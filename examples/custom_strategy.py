@@ -2,6 +2,9 @@
 
     python examples/custom_strategy.py
 
+A team without one of its members may deliver less. So mode `auto` tests that only where a scorer tells what each run was
+worth, and this module brings one.
+
 In a package of yours, this module is named by an entry point; then `victor autotune doctor` lists it:
 
     [project.entry-points.victor_autotune]
@@ -20,7 +23,7 @@ from victor_autotune_plugin import (
     OptimizationSuggestion,
     PerformanceInsight,
 )
-from victor_autotune_plugin.hookspecs import hookimpl
+from victor_autotune_plugin.hookspecs import TeamRun, hookimpl
 from victor_autotune_plugin.storage import Store, default_url
 from victor_autotune_plugin.strategies import OptimizationStrategy
 
@@ -57,6 +60,12 @@ class WithoutTheLast(OptimizationStrategy):
 def add_strategies() -> list[OptimizationStrategy]:
     """Offer it; settings may then name it like a built-in one."""
     return [WithoutTheLast()]
+
+
+@hookimpl
+def score_team_run(run: TeamRun) -> float:
+    """Score a run. In your project, ask what the team is for: do the tests pass now, was the review accepted?"""
+    return 1.0 if run.success else 0.0
 
 
 SETTINGS = """\

@@ -86,6 +86,30 @@ def test_what_would_change_it_says_that_the_unknown_data_flow_holds_tests_back(
     assert sentence not in call("explain", "team", "--json").data["outlook"]
 
 
+def test_what_would_change_it_says_that_nothing_keeps_the_work_of_a_dependent_team(
+    call: Call, runs: Runs, tmp_path: Path
+) -> None:
+    runs(CHAIN)
+    write(tmp_path, "mode: auto")
+    said = call("explain", "team", "--json").data
+    assert any("so only a change that keeps the work is tested; no other formation does." in one for one in said["outlook"])
+    proposal = said["tuner"]["proposal"]
+    assert proposal["nothing_because"] == "Every other plan is ruled out: the work may not stay the same."
+    reasons = {one["reason"] for one in proposal["not_chosen"]}
+    assert reasons
+    assert all(reason.startswith("Refused: ") and "likely" not in reason for reason in reasons)
+
+
+def test_a_team_that_was_observed_is_told_what_auto_would_test(call: Call, runs: Runs, tmp_path: Path) -> None:
+    runs(mode="observe")
+    first, second = call("explain", "team", "--json").data["outlook"]
+    assert first == "In mode observe nothing is tested. Set `mode: auto` (or `approve`) to test changes."
+    assert second == "Without a scorer, mode auto tests only changes that keep the work."
+    write(tmp_path, "mode: auto")
+    (said,) = call("explain", "team", "--json").data["outlook"]
+    assert "The settings say auto, which counts from the next run on" in said
+
+
 def test_explain_tells_how_many_runs_are_missing(call: Call, runs: Runs) -> None:
     runs(times=7)
     shown = section(call("explain", "team"))

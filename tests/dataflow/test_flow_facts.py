@@ -95,7 +95,7 @@ def test_open_members_are_told_with_why_and_how_often() -> None:
 def test_an_independent_team_may_change_within_its_kind_of_final_output() -> None:
     facts = told()
     assert (facts.kept, facts.cut) == (("parallel",), ())
-    assert "Formations that keep the work, so that a test needs no scorer: parallel." in said(facts)
+    assert "Formations that keep the work, so a test needs no scorer: parallel." in said(facts)
     assert told(formation="pipeline").kept == ()
     assert told(limits=Limits(formations=("sequential", "pipeline"))).kept == ()
 

@@ -39,6 +39,19 @@ def test_a_team_is_independent_after_ten_runs_in_which_no_member_used_another() 
     assert known(team()).verdict == "independent"
 
 
+@pytest.mark.parametrize(
+    ("runs", "because"),
+    [(0, "No run as configured was looked at yet."), (1, "Only 1 run as configured was looked at.")],
+)
+def test_how_many_runs_were_looked_at_is_told_in_a_sentence(runs: int, because: str) -> None:
+    assert known(team(), runs=runs).because == because
+
+
+def test_a_team_of_one_uses_the_work_of_none() -> None:
+    alone = known(team(names="a"))
+    assert (alone.verdict, alone.because) == ("independent", "The team has only one member.")
+
+
 def test_one_sure_use_in_any_run_makes_a_team_dependent_for_good() -> None:
     flow = TeamFlow()
     for number in range(100):
@@ -96,7 +109,8 @@ def test_a_person_s_word_counts() -> None:
 
 def test_a_name_that_is_no_member_leaves_the_team_unknown() -> None:
     found = known(team(), dataflow="independent", dataflow_edges=(("aa", "b"),))
-    assert (found.verdict, found.because) == ("unknown", "The setting dataflow_edges names aa, who is no member.")
+    because = "The setting dataflow_edges names aa, which is not a member of the team."
+    assert (found.verdict, found.because) == ("unknown", because)
     assert not found.keeps_work(PARALLEL, EMPTY_PLAN)
 
 

@@ -137,7 +137,7 @@ def _explanation(session: OpenProject, state: TeamState, file: Path | None = Non
         source=next((change for change in reversed(changes) if change.plan_before != change.plan_after), None),
         ending=next((change for change in reversed(changes) if change.experiment_id == ended), None) if ended else None,
         statistics=[] if facts.experiment is None else statistics(store, facts.experiment),
-        outlook=_outlook(facts, settings),
+        outlook=_outlook(facts, settings, has_scorer=runtime.hooks.has_scorer),
         advice=advised,
         suggestions=[
             (one, tried.get(state.plan.merged(one.plan).id), advised.challenge.waits_because(one))
@@ -162,7 +162,7 @@ def _plain(value: object) -> object:
     return asdict(value, filter=lambda _, rate: rate not in (None, ())) if isinstance(value, Price) else value
 
 
-def _outlook(facts: TeamFacts, settings: Settings) -> list[str]:
+def _outlook(facts: TeamFacts, settings: Settings, *, has_scorer: bool) -> list[str]:
     """Say in sentences, at least one, what would change the decision about a team."""
     team = facts.state.team_id
     experiment = facts.experiment if facts.experiment is not None and facts.experiment.is_open else None
@@ -172,9 +172,14 @@ def _outlook(facts: TeamFacts, settings: Settings) -> list[str]:
         return ["The settings fix the plan, so nothing is tuned. Take `plan` out of them to have it tuned."]
     if facts.mode not in ("approve", "auto"):
         stays = " The open test waits." if experiment is not None else ""
-        return [f"In mode {facts.mode} nothing is tested.{stays} Set `mode: auto` (or `approve`) to test changes."]
+        said = f"In mode {facts.mode} nothing is tested.{stays}"
+        if settings.mode in ("approve", "auto"):
+            otherwise = "unless the workflow's own metadata.autotune says otherwise"
+            return [f"{said} The settings say {settings.mode}, which counts from the next run on, {otherwise}."]
+        unscored = [] if has_scorer else ["Without a scorer, mode auto tests only changes that keep the work."]
+        return [f"{said} Set `mode: auto` (or `approve`) to test changes.", *unscored]
     if experiment is None:
-        return [*_closed(facts, settings)]
+        return [*_closed(facts, settings, has_scorer=has_scorer)]
     if experiment.status == "watched":
         return [*_watched(experiment.watch_policy, facts.watch or {})]
     return [*_running(experiment.policy, facts.verdict or {})]
@@ -221,7 +226,7 @@ def _watched(policy: WatchPolicy, verdict: Mapping[str, Any]) -> Iterator[str]:
         yield "The replaced plan is slower than in the test, too. That is a drift, and no reason to roll back."
 
 
-def _closed(facts: TeamFacts, settings: Settings) -> Iterator[str]:
+def _closed(facts: TeamFacts, settings: Settings, *, has_scorer: bool) -> Iterator[str]:
     verdict = facts.verdict or {}
     if facts.experiment is not None and facts.experiment.status == "draft":
         yield (
@@ -241,4 +246,6 @@ def _closed(facts: TeamFacts, settings: Settings) -> Iterator[str]:
         yield f"A first test may start after {show.count(least, 'run')}; there are {facts.figures.runs}."
     if facts.flow is not None and any(facts.flow.opened_by.values()):
         yield "Its data flow is unknown and no scorer is installed, so no change is tested that may alter the work."
+    elif facts.flow is not None and settings.mode == "auto" and not (has_scorer or facts.flow.kept):
+        yield "No scorer is installed, so only a change that keeps the work is tested; no other formation does."
     yield "A test starts when a strategy suggests a change that was not tested before."

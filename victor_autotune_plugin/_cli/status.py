@@ -324,4 +324,4 @@ def _print_table(facts: Sequence[TeamFacts]) -> None:
             show.seconds(one.figures.median_seconds),
         )
     show.out().print(table)
-    show.say("testing, watching: runs of control + treatment; more by: explain TEAM", "dim")
+    show.say("testing, watching: runs of control + treatment; details: explain TEAM", "dim")

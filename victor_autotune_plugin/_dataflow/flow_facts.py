@@ -111,12 +111,12 @@ class FlowFacts:
         """Return what follows for the team's plans, sentence by sentence."""
         said = []
         if self.kept:
-            said.append(f"Formations that keep the work, so that a test needs no scorer: {listed(self.kept)}.")
+            said.append(f"Formations that keep the work, so a test needs no scorer: {listed(self.kept)}.")
         if self.cut:
-            what = "take away work that a member uses or may use, so are never chosen"
+            what = "take away work that a member uses or may use, so they are never chosen"
             said.append(f"Formations that {what}: {listed(self.cut)}.")
         if self.unsure:
-            must = "so that a scorer or a person must allow them"
+            must = "so a scorer or a person must allow them"
             said.append(f"Formations that may change the work, {must}: {listed(self.unsure)}.")
         if self.opened_by.get("independent"):
             opened = listed(self.opened_by["independent"])

@@ -244,7 +244,7 @@ def knowledge_of(flow: TeamFlow, spec: TeamSpec, settings: Settings) -> Knowledg
     if strange is not None:  # most likely a typo: a use that was meant must not be taken for none
         whole = False
         if verdict == "independent":
-            because = f"The setting dataflow_edges names {strange}, who is no member."
+            because = f"The setting dataflow_edges names {strange}, which is not a member of the team."
             verdict, missing = "unknown", "Correct the setting."
     return Knowledge(
         spec=spec,
@@ -287,11 +287,15 @@ def _judged(
         return "unknown", because, "Say it with the setting dataflow, or have a scorer grade the runs.", True
     left = LEAST_TO_TEST - flow.runs_as_configured
     if left > 0:
-        because = f"Only {count(flow.runs_as_configured, 'run')} as configured were looked at."
+        looked_at = flow.runs_as_configured
+        because = f"Only {count(looked_at, 'run')} as configured {'was' if looked_at == 1 else 'were'} looked at."
+        if not looked_at:
+            because = "No run as configured was looked at yet."
         return "unknown", because, f"{count(left, 'more run')} as configured.", True
+    if len(spec.members) == 1:
+        return "independent", "The team has only one member.", None, True
     runs = count(sum(flow.runs.values()), "run")
-    members = "its only member" if len(spec.members) == 1 else "no member"
-    return "independent", f"In {runs}, {members} used the work of another.", None, True
+    return "independent", f"In {runs}, no member used the work of another.", None, True
 
 
 def _pairs(edges: Iterable[Edge]) -> str:

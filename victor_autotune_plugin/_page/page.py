@@ -106,7 +106,7 @@ def _flow(flow: FlowFacts) -> list[Child]:
     known = flow.knowledge
     parts: list[Child] = [
         element("p", element("strong", flow.graph)),
-        element("p", _word(known.verdict), f": {known.because}"),
+        element("p", _word(known.verdict), f". {known.because}"),
     ]
     if known.missing is not None:
         parts.append(element("p", f"Missing: {known.missing}"))
@@ -134,7 +134,7 @@ def _experiments(experiments: Sequence[ReportedExperiment]) -> Element:
         said = (one.watch or {}).get("reason") or verdict.get("reason") or ""
         rows.append(
             [
-                experiment.id[:7],
+                element("span", experiment.id[:7], class_="id"),
                 element(
                     "span",
                     experiment.description,

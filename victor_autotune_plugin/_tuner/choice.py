@@ -12,7 +12,7 @@ from .._model.text import count, percent, plan_text
 from .model import TeamModel
 from .plan_table import Ints, PlanTable
 from .proposal import NotChosen, Outlook, Proposal, Rival, Sensitivity, TestOutlook
-from .search import Contenders, Search, chance_of, compete, gates, value_of
+from .search import CHANGES_WORK, Contenders, Search, chance_of, compete, gates, value_of
 from .space import distance
 from .weighing import Z90, relative, runs_needed, success_after, weigh
 
@@ -46,7 +46,7 @@ def propose(model: TeamModel, search: Search, rivals: Sequence[Rival], seed: int
     value = value_of(contenders, search.risk, seed)
     sensitivity = _sensitivity(contenders)
     if not left.any():
-        told = (*refused, *_nearly(contenders))
+        told = (*refused, *_nearly(contenders, search))
         return Proposal(None, _nothing(contenders, reasons, model), told, reasons, sensitivity)
     open_places = np.flatnonzero(left)
     ranked = open_places[np.argsort(-value[open_places], kind="stable")]
@@ -58,7 +58,7 @@ def propose(model: TeamModel, search: Search, rivals: Sequence[Rival], seed: int
     ]
     best = _outlook(model, search, contenders, int(ranked[0]))
     named = {best.plan, *(other.plan for other in (*others, *losers))}
-    nearly = [other for other in _nearly(contenders) if other.plan not in named][: TOLD - len(others)]
+    nearly = [other for other in _nearly(contenders, search) if other.plan not in named][: TOLD - len(others)]
     return Proposal(best, None, (*refused, *others, *losers, *nearly), reasons, sensitivity)
 
 
@@ -140,23 +140,25 @@ def _told(contenders: Contenders, place: int, reason: str) -> NotChosen:
     return NotChosen(contenders.plan(place), reason, improvement, contenders.source(place))
 
 
-def _nearly(contenders: Contenders) -> list[NotChosen]:
-    """Return the most promising plans, whether they pass the gates or not, and how sure they are."""
+def _nearly(contenders: Contenders, search: Search) -> list[NotChosen]:
+    """Return the most promising plans, whether they pass the gates or not: what refuses them, or how sure they are."""
     weights = contenders.weights
     order = np.argsort(-weights.gain * (1 - weights.harm), kind="stable")
-    return [
-        _told(
-            contenders,
-            int(place),
+    told = []
+    for place in map(int, order[:TOLD]):
+        refusal = search.refusal(contenders.plan(place))
+        likely = (
             f"{percent(float(weights.better()[place]))} likely to be better and safe, "
-            f"{percent(float(weights.kept[place]))} likely to keep success.",
+            f"{percent(float(weights.kept[place]))} likely to keep success."
         )
-        for place in order[:TOLD]
-    ]
+        told.append(_told(contenders, place, likely if refusal is None else f"Refused: {refusal}."))
+    return told
 
 
 def _nothing(contenders: Contenders, reasons: dict[str, int], model: TeamModel) -> str:
     main = max(reasons, key=lambda name: reasons[name])
+    if reasons == {CHANGES_WORK: len(contenders.rows)}:
+        return f"Every other plan is ruled out: {main}."
     return (
         f"Not enough evidence for any change after {count(model.total, 'run')}: the best candidate is "
         f"{percent(float(contenders.weights.better().max()))} likely to be better and safe. Most plans are ruled out: "

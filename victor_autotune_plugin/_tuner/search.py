@@ -65,6 +65,10 @@ RISKS: Final = {
 """By name. `low` is the default."""
 
 
+CHANGES_WORK: Final = "the work may not stay the same"
+"""What the gate of the data flow rules plans out for."""
+
+
 @frozen
 class Search:
     """What a search for the next plan knows besides the model.
@@ -182,7 +186,7 @@ def gates(model: TeamModel, contenders: Contenders, search: Search) -> tuple[dic
     allowed = risk.exposure * (model.total + 2 * STOPPED_AFTER) - search.exposed
     refused = [search.refusal(contenders.plan(place)) is not None for place in range(len(contenders.rows))]
     passes = {
-        "the work may not stay the same": ~np.array(refused, dtype=bool),
+        CHANGES_WORK: ~np.array(refused, dtype=bool),
         "tested before": ~tried[contenders.rows],
         "too many knobs at once": contenders.table.distance(contenders.here)[contenders.rows] <= risk.knobs,
         "over the cost or P95 limit": weights.allowed >= 0.9,
