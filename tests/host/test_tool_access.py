@@ -177,7 +177,10 @@ def test_a_tool_that_is_not_victors_own_is_unclassified(sandbox: Any) -> None:
         ("network", {"url": "https://example.org", "path": "x"}, []),
         ("execute", {"cmd": "make", "cwd": "sub"}, []),
         ("unclassified", {"path": "a"}, []),
-        *(("write", {"ops": [{"type": "rename", "path": "a", to: "b"}]}, ["a", "b"]) for to in ("to", "dest", "new_name")),
+        *(
+            ("write", {"ops": [{"type": "rename", "path": "a", to: "b"}]}, ["a", "b"])
+            for to in ("to", "dest", "new_name")
+        ),
         ("read", {"path": "a\0b"}, ["."]),
     ],
 )
