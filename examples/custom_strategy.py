@@ -2,8 +2,8 @@
 
     python examples/custom_strategy.py
 
-A team without one of its members may deliver less. So mode `auto` tests that only where a scorer tells what each run was
-worth, and this module brings one.
+A team without one of its members may deliver less. So mode `auto` tests that only where a scorer tells what each run
+was worth, and this module brings one.
 
 In a package of yours, this module is named by an entry point; then `victor autotune doctor` lists it:
 
