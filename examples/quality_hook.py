@@ -3,8 +3,14 @@
     python examples/quality_hook.py
 
 Without a hook, a run's score is the share of its members that succeeded, which is their own word. So mode `auto` tests
+<<<<<<< HEAD
 changes that may alter what a team delivers only where there is such a hook. In a package of yours, this module is
 named by an entry point:
+=======
+changes that may alter what a team delivers only where there is such a hook.
+
+In a package of yours, this module is named by an entry point:
+>>>>>>> newdf
 
     [project.entry-points.victor_autotune]
     quality_hook = "my_package.quality_hook"
