@@ -18,7 +18,10 @@ RULES: Final = ("balanced", "pocock", "obrien_fleming")
 E_RULES: Final = ("e_logs", "e_ranks")
 """Names of the rules that need no boundary over time (`eprocess`)."""
 
-ALL_RULES: Final = (*RULES, *E_RULES)
+SIGNED_RANK: Final = "signed_rank"
+"""Name of the rule that analyses as randomised: within pairs and blocks (`paired`), by the balanced boundary."""
+
+ALL_RULES: Final = (*RULES, *E_RULES, SIGNED_RANK)
 """Names of the rules."""
 
 PASS_SHARE: Final = 0.90

@@ -6,13 +6,14 @@ import math
 from collections.abc import Mapping
 from typing import Final
 
-from .._model.policy import E_RULES, FAIL_SHARES, PASS_SHARE, Policy, Verdict
+from .._model.policy import E_RULES, FAIL_SHARES, PASS_SHARE, SIGNED_RANK, Policy, Verdict
 from .._model.run import ARMS, CONTROL, TREATMENT, Observation
 from .._model.text import TITLES, amount, interval, number, percent, points
 from .boundaries import NORMAL, TABLE_STEP, Boundary, boundary
 from .design import sample_ratio_p_value
 from .eprocess import EBoundary, PairedPrimary
 from .guardrails import Guardrails
+from .paired import PairedScorePrimary, SignedRankPrimary
 from .primary import Effect, Primary, RankPrimary, ScorePrimary
 from .twosample import information
 
@@ -71,6 +72,9 @@ class Judge:
             self._pass = boundary(policy.rule, policy.alpha * PASS_SHARE, first, step)
             self._fail = boundary("pocock", fail_alpha, first_harm, step)
             self._primary = ScorePrimary() if policy.metric == "score" else RankPrimary(policy.metric, effects)
+        self._paired = policy.rule == SIGNED_RANK
+        if self._paired:
+            self._primary = PairedScorePrimary() if policy.metric == "score" else SignedRankPrimary(policy.metric, effects)
         self._guardrails = Guardrails(policy, first_harm, step)
         self._runs = dict.fromkeys(ARMS, 0)
         self._ignored = {"repeated": 0, "duplicate": 0, "unmeasured": 0, "late": 0}
@@ -94,7 +98,7 @@ class Judge:
             self._ignored["duplicate"] += 1
             return
         self._places.add((observation.stream, observation.index))
-        if observation.task_key is not None and observation.task_key in self._keys:
+        if not self._paired and observation.task_key is not None and observation.task_key in self._keys:
             self._ignored["repeated"] += 1
         elif not self._primary.add(observation):
             self._ignored["unmeasured"] += 1
@@ -132,6 +136,8 @@ class Judge:
     @property
     def _share(self) -> float:
         """Information gathered, as a share of the whole test's."""
+        if isinstance(self._primary, PairedScorePrimary | SignedRankPrimary):
+            return self._primary.information / self._policy.max_runs_per_arm
         return information(self._runs[CONTROL], self._runs[TREATMENT]) / self._policy.max_runs_per_arm
 
     def _is_full(self) -> bool:
