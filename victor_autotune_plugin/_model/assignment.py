@@ -27,6 +27,9 @@ FEW_TASKS: Final = 1 / 3
 PAIR: Final = (("control", Fraction(1, 2)), ("treatment", Fraction(1, 2)))
 """The shares of two equal arms."""
 
+TASK_STREAM: Final = "task:"
+"""What the name of a task's own stream begins with."""
+
 STAGE_SHARES: Final[Mapping[str, Mapping[str, float]]] = {
     "canary": {"control": 0.75, "treatment": 0.25},
     "probation": {"control": 0.3, "treatment": 0.7},

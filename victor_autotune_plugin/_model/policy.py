@@ -100,6 +100,8 @@ class Policy:
         cost_margin: Relative rise of the mean cost that is tolerated.
         tool_calls_margin: Relative rise of the mean number of tool calls that is tolerated.
         futility: Whether a test that will hardly pass any more ends early.
+        prove_success: Whether the rule `signed_rank` needs proof that success and score are within their margin before
+            it passes. Where the work is kept by the team's data flow no sign of harm is enough.
     """
 
     alpha: float = field(default=0.05, validator=_within(0.005, 0.15))
@@ -115,6 +117,7 @@ class Policy:
     cost_margin: float = field(default=0.25, validator=_within(0, 100))
     tool_calls_margin: float = field(default=0.50, validator=_within(0, 100))
     futility: bool = field(default=True, validator=is_flag)
+    prove_success: bool = field(default=True, validator=is_flag)
 
     def __attrs_post_init__(self) -> None:
         if self.max_runs_per_arm < self.min_runs_per_arm:

@@ -29,6 +29,15 @@ Block = Hashable
 PAIRS_INFORMATION: Final = 2.0
 """Information of a block of m and n runs, in units of m n / (m + n): 1 for a pair."""
 
+SCORE_PRIOR: Final = 0.5
+"""Two pairs with this difference of scores, one of either sign, are added to their variance: equal scores are not sure
+to stay equal."""
+
+UNKNOWN_SIZE: Final = 1e5
+"""A difference beyond it, or in a block of more runs an aligned value, is that of a run that timed out. How long it
+would have taken is not known, so it counts as a difference of the usual size: deadlines that strike both arms alike
+would otherwise have the largest ranks."""
+
 
 @define
 class BlockRanks:
@@ -44,10 +53,12 @@ class BlockRanks:
 
     differences: list[float] = field(factory=list)
     _waiting: dict[Block, tuple[float, bool]] = field(factory=dict)
+    _levels: dict[str, list[float]] = field(factory=dict)
+    _singles: dict[Block, tuple[float, float]] = field(factory=dict)
     _wide: dict[Block, tuple[list[float], list[bool]]] = field(factory=dict)
     _z: float | None = None
 
-    def add(self, block: Block, value: float, *, treatment: bool, wide: bool = False) -> None:
+    def add(self, block: Block, value: float, *, treatment: bool, wide: bool = False, level_of: str = "") -> None:
         """Add a run's value.
 
         Args:
@@ -55,6 +66,7 @@ class BlockRanks:
             value: Its value.
             treatment: Whether its arm is the treatment.
             wide: Whether the block has more than two runs.
+            level_of: What the block shares its level with, such as its task; empty for nothing.
         """
         if wide:
             values, treated = self._wide.setdefault(block, ([], []))
@@ -65,8 +77,15 @@ class BlockRanks:
         other = self._waiting.pop(block, None)
         if other is None:
             self._waiting[block] = value, treatment
+            if levels := self._levels.get(level_of):
+                away = (median(levels) - value) * (1 if treatment else -1)
+                self._singles[block] = away, 0.5 * len(levels) / (len(levels) + 1)
+                self._z = None
         elif other[1] != treatment:
             self.differences.append(other[0] - value if treatment else value - other[0])
+            self._singles.pop(block, None)
+            if level_of:
+                self._levels.setdefault(level_of, []).extend((other[0], value))
             self._z = None
 
     @property
@@ -80,7 +99,7 @@ class BlockRanks:
         wide = math.fsum(
             PAIRS_INFORMATION * sum(arms) * (len(arms) - sum(arms)) / len(arms) for _, arms in self._wide.values()
         )
-        return len(self.differences) + wide
+        return len(self.differences) + wide + math.fsum(share for _, share in self._singles.values())
 
     def block_differences(self) -> list[float]:
         """Return a difference of each block, as `differences`; of wide ones that of the medians."""
@@ -96,7 +115,8 @@ class BlockRanks:
         """Standardised evidence, positive when the treatment's values are smaller; 0 when there is none."""
         if self._z is None:
             wide = [block for block in self._wide.values() if len({*block[1]}) == 2]
-            self._z = _aligned_z(self.differences, wide) if wide else _signed_rank_z(self.differences)
+            signed = self.differences + [away for away, _ in self._singles.values()]
+            self._z = _aligned_z(signed, wide) if wide else _signed_rank_z(signed)
         return self._z
 
 
@@ -113,8 +133,11 @@ def _signed_rank_z(differences: list[float]) -> float:
     import numpy as np
 
     signed = np.array(differences)
-    signs = np.sign(signed)
-    scores = midranks(np.abs(signed)) * signs
+    sizes = np.abs(signed)
+    unknown = sizes > UNKNOWN_SIZE
+    if unknown.any():
+        sizes[unknown] = 1.0 if unknown.all() else np.median(sizes[~unknown])
+    scores = midranks(sizes) * np.sign(signed)
     squares = scores * scores
     return normalised(float(scores.sum()), float(squares.sum()), 0.0, -2.0 * float(squares @ squares))
 

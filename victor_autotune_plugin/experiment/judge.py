@@ -13,6 +13,7 @@ from .boundaries import NORMAL, TABLE_STEP, Boundary, boundary
 from .design import sample_ratio_p_value
 from .eprocess import EBoundary, PairedPrimary
 from .guardrails import Guardrails
+from .noninferiority import NonInferiority
 from .paired import PairedScorePrimary, SignedRankPrimary
 from .primary import Effect, Primary, RankPrimary, ScorePrimary
 from .twosample import information
@@ -75,7 +76,7 @@ class Judge:
         self._paired = policy.rule == SIGNED_RANK
         if self._paired:
             self._primary = PairedScorePrimary() if policy.metric == "score" else SignedRankPrimary(policy.metric, effects)
-        self._guardrails = Guardrails(policy, first_harm, step)
+        self._guardrails = (NonInferiority if self._paired else Guardrails)(policy, first_harm, step)
         self._runs = dict.fromkeys(ARMS, 0)
         self._ignored = {"repeated": 0, "duplicate": 0, "unmeasured": 0, "late": 0}
         self._places: set[tuple[str, int]] = set()
@@ -201,7 +202,7 @@ class Judge:
         if excess >= SAFETY_Z:
             fell = points(drop).removeprefix("+")
             return f"Stopped for safety after {self._count()}: the success share fell by {fell}, probably too much."
-        if t >= 1 or (z < 0 and t * (self._fail.normal(t) / z) ** 2 <= HARM_HORIZON):
+        if not 0 < t < 1 or (z < 0 and t * (self._fail.normal(t) / z) ** 2 <= HARM_HORIZON):
             return None
         hope = (z + HOPE_Z) / math.sqrt(t)
         needed = (self._pass.normal(1.0) - z * math.sqrt(t) - hope * (1 - t)) / math.sqrt(1 - t)

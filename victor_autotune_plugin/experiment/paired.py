@@ -8,16 +8,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Final
 
-from .._model.assignment import block_of
+from .._model.assignment import TASK_STREAM, block_of
 from .._model.run import TREATMENT, Observation
-from .blocks import BlockMeans, BlockRanks
+from .blocks import SCORE_PRIOR, BlockMeans, BlockRanks
 from .primary import Effect, adjusted_value, relative_change
-
-SCORE_PRIOR: Final = 0.5
-"""Two pairs with this difference of scores, one of either sign, are added to their variance: equal scores are not sure
-to stay equal."""
 
 
 class SignedRankPrimary:
@@ -39,7 +34,9 @@ class SignedRankPrimary:
         if value is None:
             return False
         block, length = block_of(observation.stream, observation.index)
-        self.ranks.add(block, value, treatment=observation.arm == TREATMENT, wide=length > 2)
+        treatment, stream = observation.arm == TREATMENT, observation.stream
+        of_task = stream if stream.startswith(TASK_STREAM) else ""
+        self.ranks.add(block, value, treatment=treatment, wide=length > 2, level_of=of_task)
         return True
 
     @property
