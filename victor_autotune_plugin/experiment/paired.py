@@ -56,6 +56,11 @@ class SignedRankPrimary:
 
     normal = z
 
+    @property
+    def gain(self) -> float:
+        """Raw estimate of the log gain."""
+        return walsh_quantiles(self.ranks.block_differences(), math.inf, math.inf)[0]
+
     def effect(self, better: float, worse: float) -> Effect:
         """Return the median of the Walsh averages, with the interval that inverts the signed-rank test.
 
@@ -102,13 +107,22 @@ class PairedScorePrimary:
 
     normal = z
 
+    @property
+    def gain(self) -> float:
+        """Raw estimate of the rise of the mean."""
+        return self._means.difference
+
+    @property
+    def moments(self) -> tuple[float, float, float, int]:
+        """Control's mean, rise of the mean and its standard error, and the number of blocks."""
+        _, error, blocks = self._means.margin(1.0, 0.0, prior=SCORE_PRIOR)
+        return self._means.means[0], self._means.difference, error, blocks
+
     def effect(self, better: float, worse: float) -> Effect:
         """Return the relative change of the mean; the interval holds the changes that the evidence does not rule out."""
-        base, _ = self._means.means
-        _, error, blocks = self._means.margin(1.0, 0.0, prior=SCORE_PRIOR)
+        base, change, error, blocks = self.moments
         if blocks < 3 or not base > 0:
             return Effect(math.nan, math.nan, math.nan)
-        change = self._means.difference
         low = change - better * error if math.isfinite(better) else -math.inf
         high = change + worse * error if math.isfinite(worse) else math.inf
         return Effect(change / base, max(low / base, -1.0), high / base)
