@@ -97,7 +97,9 @@ class DependentWorld:
             innovations = own * math.sqrt(1 - self.correlation**2)
             for i in range(1, n):
                 own[i] = self.correlation * own[i - 1] + innovations[i]
-        total = own + np.resize(np.array(self.pattern), n + len(self.pattern))[int(rng.integers(len(self.pattern))) :][:n]
+        total = (
+            own + np.resize(np.array(self.pattern), n + len(self.pattern))[int(rng.integers(len(self.pattern))) :][:n]
+        )
         if self.cycle:
             total = total + self.cycle * np.sin(2 * math.pi * (np.arange(n) / self.period + rng.random()))
         if self.phase:

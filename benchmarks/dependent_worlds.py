@@ -2,20 +2,21 @@
 
     python benchmarks/dependent_worlds.py [--repetitions N] [--short] [--only TEXT] [--rule RULE] [--json FILE]
 
-Without options: 10,000 repetitions for error rates, 2,000 for power and guardrails, by the shipped engine, one run after
-the other, in one process (three hours). `--short` uses 400 and 200; `--rule balanced` shows what the rule for
-independent samples does with the same runs.
+Without options: 10,000 repetitions for error rates, 2,000 for power and guardrails, by the shipped engine in one
+process (three hours). `--short` uses 400 and 200; `--rule balanced` shows what the rule for independent samples does with the
+same runs.
 """
 
 from __future__ import annotations
 
+import argparse
 import math
 import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from attrs import evolve, frozen
+from attrs import evolve, field, frozen
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -23,7 +24,9 @@ from benchmarks._dependent import DependentWorld as World
 from benchmarks._dependent import Floats, play
 from benchmarks._report import parser, show
 from benchmarks._worlds import find_real, read_in_order
+from victor_autotune_plugin._model.policy import PASS_SHARE, SIGNED_RANK
 from victor_autotune_plugin.experiment import Policy
+from victor_autotune_plugin.experiment.boundaries import boundary
 
 FALSE = 5.5
 """Percent of equal plans that may get a verdict."""
@@ -46,7 +49,7 @@ class Case:
     name: str
     kind: str
     world: World
-    policy: Policy = Policy()
+    policy: Policy = field(factory=Policy)
     promoted: float | None = None
     median: int | None = None
     runs_80: int | None = None
@@ -89,8 +92,7 @@ def cases(with_real: bool) -> list[Case]:
         worlds["real runs in order"] = World(real=True)
     found = [Case(f"A/A {name}", "null", world, promoted=FALSE) for name, world in worlds.items()]
     on_score = Policy(metric="score")
-    for success in (0.6, 0.9, 0.99):
-        found.append(Case(f"A/A on score, {success}", "null", World(success=success), on_score, FALSE))
+    found += [Case(f"A/A on score, {p}", "null", World(success=p), on_score, FALSE) for p in (0.6, 0.9, 0.99)]
     found.append(Case("A/A on score, 5 checks", "null", World(score_parts=5), on_score, FALSE))
     quick = Policy(prove_success=False)
     for name, gain, world, median, most in (
@@ -126,9 +128,7 @@ def cases(with_real: bool) -> list[Case]:
             ("cost, sd 1", World(cost_sigma=1.0, cost_rise=0.25 * times)),
             ("tool calls", World(calls_rise=0.5 * times)),
         ):
-            found.append(
-                Case(f"{times:g} margins: {name}", "margin", evolve(world, gain=0.5), promoted=most_promoted)
-            )
+            found.append(Case(f"{times:g} margins: {name}", "margin", evolve(world, gain=0.5), promoted=most_promoted))
     return found
 
 
@@ -165,6 +165,51 @@ def measure(case: Case, repetitions: int, seed: int, rule: str, real: list[Float
     }
 
 
+def crossings(
+    world: World, repetitions: int, seed: int, real: list[Floats], least: int = 10, most: int = 200
+) -> Floats:
+    """Return the pairs after which the primary metric of equal plans first crosses its boundary; infinite where never.
+
+    All repetitions at once, which is fast enough for 10,000: without guardrails and early ends, so errors are counted
+    in full. Only for worlds in pairs. The statistic is that of `BlockRanks`; a test holds the two together.
+    """
+    rng = np.random.default_rng(seed)
+    limits = boundary(SIGNED_RANK, Policy().alpha * PASS_SHARE, least / most)
+    logs = np.array([world.noise(rng, 2 * most, real)[0] for _ in range(repetitions)])
+    gaps = (logs[:, 0::2] - logs[:, 1::2]) * rng.choice([-1.0, 1.0], (repetitions, most))
+    first = np.full(repetitions, np.inf)
+    for pairs in range(least, most + 1):
+        z = signed_rank_z(gaps[:, :pairs])
+        first[np.isinf(first) & (z >= limits.at(pairs / most))] = pairs
+    return first
+
+
+def show_crossings(arguments: argparse.Namespace, real: list[Floats]) -> None:
+    """Print how often the primary metric of equal plans crosses its boundary, of cases in pairs and without timeouts."""
+    rows = []
+    for number, case in enumerate(cases(bool(real))):
+        unlike = case.world.timeouts or case.world.tasks or case.world.canary or case.world.lost
+        if case.kind != "null" or unlike or case.policy.metric == "score" or arguments.only not in case.name:
+            continue
+        n = arguments.repetitions or 10_000
+        share = float(np.isfinite(crossings(case.world, n, 7000 + number, real)).mean())
+        error = 100 * math.sqrt(max(share * (1 - share), 1 / n) / n)
+        rows.append({"case": case.name, "reps": n, "false passes %": f"{100 * share:.2f} ±{error:.2f}"})
+        print(rows[-1], file=sys.stderr, flush=True)
+    show("False passes of the signed rank of pairs, wanted 4.5", rows, arguments.json)
+
+
+def signed_rank_z(gaps: Floats) -> Floats:
+    """Return the corrected signed-rank statistic of each row of continuous values, shape (repetitions,)."""
+    count = gaps.shape[1]
+    ranks = np.empty(gaps.shape)
+    np.put_along_axis(ranks, np.argsort(np.abs(gaps), axis=1), np.arange(1.0, count + 1), axis=1)
+    squares = (np.arange(1.0, count + 1) ** 2).sum()
+    excess = -2 * (np.arange(1.0, count + 1) ** 4).sum() / squares**2
+    z = (np.sign(gaps) * ranks).sum(axis=1) / math.sqrt(squares)
+    return np.asarray(z - excess * (z**3 - 3 * z) / 24)
+
+
 def main() -> None:
     """Play the chosen cases and print their rows."""
     options = parser(__doc__ or "")
@@ -174,8 +219,12 @@ def main() -> None:
     options.add_argument("--kind", default="", choices=("", "null", "power", "margin"))
     options.add_argument("--rule", default="signed_rank")
     options.add_argument("--data", type=Path, help="agent_runs.csv")
+    options.add_argument("--crossings", action="store_true", help="only the primary metric's false passes, fast")
     arguments = options.parse_args()
     real = read_in_order(find_real(arguments.data))
+    if arguments.crossings:
+        show_crossings(arguments, real)
+        return
     rows = []
     for number, case in enumerate(cases(bool(real))):
         if arguments.only not in case.name or arguments.kind not in ("", case.kind):
@@ -183,7 +232,9 @@ def main() -> None:
         usual = (400 if case.kind == "null" else 200) if arguments.short else 10_000 if case.kind == "null" else 2_000
         rows.append(measure(case, arguments.repetitions or usual, 5000 + number, arguments.rule, real))
         print(rows[-1], file=sys.stderr, flush=True)
-    note = "rate: verdicts of equal plans, else passes, with its standard error. told: mean change of those that passed."
+    note = (
+        "rate: verdicts of equal plans, else passes, with its standard error. told: mean change of those that passed."
+    )
     show(f"Tests by {arguments.rule}", rows, arguments.json, note)
 
 

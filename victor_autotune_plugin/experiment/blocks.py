@@ -43,9 +43,12 @@ would otherwise have the largest ranks."""
 class BlockRanks:
     """Treatment against control by aligned ranks, growing; less is better.
 
-    The values of a block are taken relative to its median and ranked among those of all blocks; the treatment's ranks are
-    compared with what any of its block's runs would have had (Hodges and Lehmann, *Rank methods for combination of
+    The values of a block are taken relative to its median and ranked among those of all blocks; the treatment's ranks
+    are compared with what any of its block's runs would have had (Hodges and Lehmann, *Rank methods for combination of
     independent experiments*, 1962). For pairs that is Wilcoxon's signed-rank test of their differences.
+
+    A run that still lacks its partner counts by its distance from the level of its task, where earlier pairs show that:
+    its arm was a fair coin, too. With half of a pair's variance it has half of its information.
 
     Attributes:
         differences: Control's value minus treatment's, of each pair; positive when the treatment is better.
@@ -185,16 +188,13 @@ def normalised(total: float, variance: float, third: float, fourth: float) -> fl
         third: Its third cumulant.
         fourth: Its fourth cumulant.
     """
-    if variance <= 1e-12:
+    if variance <= 0:
         return 0.0
     z = total / math.sqrt(variance)
-    skewness, excess = third / variance**1.5, fourth / (variance * variance)
-    return (
-        z
-        - skewness * (z * z - 1) / 6
-        - excess * (z**3 - 3 * z) / 24
-        + skewness * skewness * (4 * z**3 - 7 * z) / 36
-    )
+    skewness, excess = third / (variance * math.sqrt(variance)), fourth / (variance * variance)
+    cubed = z * z * z
+    second = skewness * skewness * (4 * cubed - 7 * z) / 36
+    return z - skewness * (z * z - 1) / 6 - excess * (cubed - 3 * z) / 24 + second
 
 
 @define
@@ -224,8 +224,8 @@ class BlockMeans:
     _parts: dict[Block, _Part] = field(factory=dict)
     _sums: list[float] = field(factory=lambda: [0.0] * 13)
 
-    def add(self, block: Block, value: float, *, treatment: bool) -> None:
-        """Add a run's value."""
+    def add(self, block: Block, value: float, *, treatment: bool) -> bool:
+        """Add a run's value; return whether its block counts."""
         part = self._parts.get(block)
         if part is None:
             part = self._parts[block] = _Part()
@@ -236,12 +236,13 @@ class BlockMeans:
             self.control = self.control[0] + 1, self.control[1] + value
             part.control.append(value)
         if not part.control or not part.treatment:
-            return
+            return False
         before, part.added = part.added, _terms(part.control, part.treatment)
         sums = self._sums
         for k, term in enumerate(part.added):
             sums[k] += term - before[k] if before else term
         self.blocks += not before
+        return True
 
     @property
     def means(self) -> tuple[float, float]:
@@ -290,7 +291,7 @@ class BlockMeans:
         return normal_of_t(mean / error, blocks - 1)
 
     def margin(self, ratio: float, more: float, *, prior: float = 0.0) -> tuple[float, float, int]:
-        """Return the mean of `ratio * control + more - treatment` over the blocks, its standard error, and their number.
+        """Return the mean of `ratio * control + more - treatment` over the blocks, its standard error, and how many.
 
         Arguments are those of `below`; without blocks the mean is NaN.
         """
@@ -302,7 +303,9 @@ class BlockMeans:
         mean = (ratio * c - t) / weight + more
         beyond = more - mean
         spread = ratio * ratio * cc + tt - 2 * ratio * tc  # sum of w^2 (u - mean)^2 with u = ratio c + more - t
-        spread += 2 * beyond * (ratio * c_squared - t_squared) + squared * beyond * beyond + 0.25 * extra * prior * prior
+        spread += (
+            2 * beyond * (ratio * c_squared - t_squared) + squared * beyond * beyond + 0.25 * extra * prior * prior
+        )
         if spread <= 1e-12 * (tt + cc):
             return (mean if abs(mean) > 1e-9 * (abs(c) + abs(t)) else 0.0), 0.0, blocks
         return mean, math.sqrt(spread * blocks / (blocks - 1)) / weight, blocks
@@ -311,6 +314,10 @@ class BlockMeans:
 def _terms(control: list[float], treatment: list[float]) -> tuple[float, ...]:
     """Return what a block adds to the sums of `BlockMeans`."""
     m, n = len(control), len(treatment)
+    if m == n == 1:  # as below, and faster
+        (c,), (t,) = control, treatment
+        total, tt, cc, tc = (t - c) / 2, t * t / 4, c * c / 4, t * c / 4
+        return total, total * total, 0.0, 4 * (tt + cc), 0.5, 0.25, t / 2, c / 2, t / 4, c / 4, tt, cc, tc
     values = control + treatment
     mean = math.fsum(values) / (m + n)
     total, variance, third = _sum_moments([v - mean for v in values], [False] * m + [True] * n)

@@ -37,6 +37,9 @@ HARM_HORIZON: Final = 0.5
 REPEATED_LIMIT: Final = 10
 """A test ends when it has seen this many times the runs it may need, because hardly any of them counts."""
 
+LEAST_TOLD: Final = 0.005
+"""Improvement from which the least one that is left in the interval is told: what is not rounded to 0 %."""
+
 EVEN: Final = {CONTROL: 0.5, TREATMENT: 0.5}
 
 POWER_Z: Final = NORMAL.inv_cdf(0.8)
@@ -75,7 +78,9 @@ class Judge:
             self._fail = boundary("pocock", fail_alpha, first_harm, step)
             self._primary = ScorePrimary() if policy.metric == "score" else RankPrimary(policy.metric, effects)
         if policy.rule == SIGNED_RANK:
-            self._blocked = PairedScorePrimary() if policy.metric == "score" else SignedRankPrimary(policy.metric, effects)
+            self._blocked = (
+                PairedScorePrimary() if policy.metric == "score" else SignedRankPrimary(policy.metric, effects)
+            )
             self._primary = self._blocked
         self._guardrails = (NonInferiority if self._blocked else Guardrails)(policy, first_harm, step)
         self._runs = dict.fromkeys(ARMS, 0)
@@ -90,8 +95,8 @@ class Judge:
     def observe(self, observation: Observation) -> None:
         """Take one finished run into account.
 
-        An index that was seen, a task key that was seen, a run without a price in a test of cost, and a run after the
-        end are counted and otherwise ignored.
+        An index that was seen, a task key that was seen (not by the rule `signed_rank`), a run without a price in a
+        test of cost, and a run after the end are counted and otherwise ignored.
         """
         self._verdict = None
         if self._status != "running":
@@ -259,7 +264,10 @@ class Judge:
 
     def _tell(self, effect: Effect) -> str:
         """Return a change with its interval: `duration is 32 % lower (interval −45 % to −12 %)`."""
-        return f"{_compared(self._policy.metric, effect.estimate)} (interval {interval(effect.low, effect.high)})"
+        told, least = _compared(self._policy.metric, effect.estimate), max(-effect.high, effect.low)
+        if self._blocked is not None and self._status == "passed" and least >= LEAST_TOLD:
+            return f"{told}, at least {amount(least)} (interval {interval(effect.low, effect.high)})"
+        return f"{told} (interval {interval(effect.low, effect.high)})"
 
     def _told(self, t: float, *, ended: bool = False) -> Effect:
         """Return the effect as it is told; by the earlier rules that is the one that decides."""

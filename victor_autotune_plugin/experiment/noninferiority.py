@@ -1,19 +1,22 @@
 """Guardrails as statements: the treatment is worse by less than the margin, valid at all looks together.
 
-Each statement has a boundary of its own (`boundaries.GUARDRAIL`), so a treatment that lies exactly at a margin is ever called
-safe in that respect with the probability of `PROOF_LEVELS` at most. What was proven stays proven unless the estimate goes
-beyond its margin. Proof of *harm*, which ends a test, has the error budget of `FAIL_SHARES`, as in `guardrails`.
+Each statement has a boundary of its own (`boundaries.GUARDRAIL`), so a treatment that lies exactly at a margin is ever
+called safe in that respect with the probability of `PROOF_LEVELS` at most. What was proven stays proven unless the
+estimate goes beyond its margin. Proof of *harm*, which ends a test, has the error budget of `FAIL_SHARES`, as in
+`guardrails`.
 
-The statistics follow the randomisation, as that of the primary metric does (`blocks`): success by the score test with
-the variance of the restricted likelihood, of pairs (Tango, *Equivalence test and confidence interval for the difference
-in proportions for the paired-sample design*, 1998) or within blocks (Farrington and Manning, *Test statistics and sample
-size formulae for comparative binomial trials with null hypothesis of non-zero risk difference*, 1990); a graded score,
-cost and tool calls by the blocks' own variance, ratios of means as differences from the margin's multiple (Fieller 1954).
+The statistics follow the randomisation, as that of the primary metric does (`blocks`). Success is judged by the score
+test with the variance of the restricted likelihood, of pairs (Tango, *Equivalence test and confidence interval for the
+difference in proportions for the paired-sample design*, 1998), or within blocks of unequal shares (Farrington and
+Manning, *Test statistics and sample size formulae for comparative binomial trials with null hypothesis of non-zero risk
+difference*, 1990). A graded score, cost and tool calls are judged by the variance that the blocks show; a ratio of
+means as the difference from the margin's multiple (Fieller 1954).
 """
 
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from typing import Final
 
 from attrs import define, field
@@ -27,8 +30,8 @@ from .guardrails import UNCLEAR_EXCESS, UNCLEAR_Z, relative_rise
 from .twosample import Tail
 
 PROOF_LEVELS: Final = {"success": 0.10, "score": 0.05, "p95": 0.10, "cost": 0.08, "tool_calls": 0.10}
-"""Probability, at most, that a treatment exactly at the margin of a guardrail is ever called safe. The lower ones make up
-for variances that few runs show too small."""
+"""Probability, at most, that a treatment exactly at the margin of a guardrail is ever called safe. The lower ones make
+up for variances that few runs show too small."""
 
 SIGN_OF_HARM: Final = 1.28
 """Evidence of harm from which a guardrail that needs no proof holds a pass back."""
@@ -71,6 +74,8 @@ class ShareDrop:
 
     def z(self, margin: float) -> float:
         """Return the evidence that the drop is below `margin`, standard normal at the margin."""
+        if margin >= 1:
+            return math.inf
         parts = []
         if self.pairs:
             excess = (self.gained - self.lost) / self.pairs + margin
@@ -80,7 +85,11 @@ class ShareDrop:
                 excess = treatment / n - control / m + margin
                 parts.append((excess, share_variance(treatment, n, control, m, -margin)))
         weight = math.fsum(1 / variance for _, variance in parts if variance > 0)
-        return math.fsum(excess / variance for excess, variance in parts if variance > 0) / math.sqrt(weight) if weight else 0.0
+        return (
+            math.fsum(excess / variance for excess, variance in parts if variance > 0) / math.sqrt(weight)
+            if weight
+            else 0.0
+        )
 
 
 def paired_variance(gained: int, lost: int, pairs: int, difference: float) -> float:
@@ -105,8 +114,10 @@ def share_variance(first: int, n: int, second: int, m: int, difference: float) -
     It is that of the shares that are likeliest under the restriction, in closed form (Farrington and Manning 1990).
 
     Args:
-        first: Successes of the first sample, of `n`.
-        second: Successes of the second sample, of `m`.
+        first: Successes of the first sample.
+        n: Its size.
+        second: Successes of the second sample.
+        m: Its size.
         difference: True difference, first minus second, in (-1, 1).
     """
     p, q, theta = first / n, second / m, m / n
@@ -175,12 +186,11 @@ class NonInferiority:
         }
         if run.cost_usd is not None:
             values["cost"] = run.cost_usd
-        for name, value in values.items():
-            self._means[name].add(block, value, treatment=treatment)
+        told = [name for name, value in values.items() if self._means[name].add(block, value, treatment=treatment)]
         if not run.timed_out:
             self._in_time.add(block, run.duration_seconds, treatment=treatment)
-        for name in PROOF_LEVELS:
-            if name not in self._proven and name != "p95" and self._proof_z(name) >= self._limit(name):
+        for name in told:
+            if name in PROOF_LEVELS and name not in self._proven and self._proof_z(name) >= self._limit(name):
                 self._proven.add(name)
 
     def harmed(self, t: float) -> str | None:
@@ -249,15 +259,17 @@ class NonInferiority:
             return self._means[name].below(1.0, margin, prior=SCORE_PRIOR)
         if name == "p95":
             return self._tail_z(margin)
+        if self._means[name].means == (0.0, 0.0):
+            return math.inf  # no tool was called, or the model is free
         return self._means[name].below(1 + margin, 0.0)
 
     def _tail_z(self, margin: float) -> float:
-        """Return the evidence that at most `TAIL` of the treatment's runs are above the margin over the control's P95."""
+        """Return the evidence that less than `TAIL` of treatment's runs are beyond the margin over control's P95."""
         before, _ = self._tail.percentiles()
         m, n = len(self._tail.control), len(self._tail.treatment)
         if not m or not n or math.isinf(before):
             return 0.0
-        above = sum(value > before * (1 + margin) for value in self._tail.treatment[-math.ceil(n / 2) :]) / n
+        above = (n - bisect_right(self._tail.treatment, before * (1 + margin))) / n
         return (TAIL - above) / math.sqrt(TAIL * (1 - TAIL) * (1 / m + 1 / n))
 
     def _is_proven(self, name: str) -> bool:

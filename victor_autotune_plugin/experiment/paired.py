@@ -1,4 +1,4 @@
-"""The metric a test decides on, analysed as it was randomised: within pairs, and within blocks where shares are unequal.
+"""The metric a test decides on, analysed as randomised: within pairs, or within blocks where shares are unequal.
 
 Both statistics are those of `blocks`, standard normal without an effect in any world in which the arms were assigned by
 `assign`, so the boundaries of `boundaries` hold for them. Their information is the number of pairs.
@@ -119,7 +119,7 @@ class PairedScorePrimary:
         return self._means.means[0], self._means.difference, error, blocks
 
     def effect(self, better: float, worse: float) -> Effect:
-        """Return the relative change of the mean; the interval holds the changes that the evidence does not rule out."""
+        """Return the relative change of the mean; the interval holds what the evidence does not rule out."""
         base, change, error, blocks = self.moments
         if blocks < 3 or not base > 0:
             return Effect(math.nan, math.nan, math.nan)

@@ -104,7 +104,9 @@ def ending(design: Design, drift: float) -> Ending:
     upper, lower = _limits(design)
     nodes, weights = _quadrature()
     total, passed = 0.0, []
-    points, mass, before, done = np.zeros(1), np.ones(1), 0.0, 0.0
+    points: Floats = np.zeros(1)
+    mass: Floats = np.ones(1)
+    before, done = 0.0, 0.0
     for k, t in enumerate(shares):
         step, ends = t - before, k == len(shares) - 1
         if step <= 0:
@@ -178,7 +180,7 @@ def unbiased_drift(design: Design, raw: float) -> float:
 
 
 def share_for(design: Design, drift: float, power: float) -> float | None:
-    """Return the information share by which a test has passed with a probability; None where the whole test does not."""
+    """Return the information share by which a test has passed with a probability; None if the whole test has not."""
     shares, passed = looks(design.first), ending(design, drift).passed
     if passed[-1] < power:
         return None

@@ -1,9 +1,9 @@
 """What is told of a test by the rule `signed_rank`: a corrected estimate, and an interval that a person can use.
 
-The interval of the gain is a confidence sequence, valid at all looks together: a mixture of Student likelihoods over the
-standardised effect (Lindon, Ham, Tingley and Bojinov, *Anytime-valid linear models and regression adjusted causal
+The interval of the gain is a confidence sequence, valid at all looks together: a mixture of Student likelihoods over
+the standardised effect (Lindon, Ham, Tingley and Bojinov, *Anytime-valid linear models and regression adjusted causal
 inference*, 2022; Wang and Ramdas, *Anytime-valid t-tests and confidence sequences*, 2024). Its end towards no effect is
-cut by the deciding boundary, so that it never holds 0 for a test that has passed or failed by its metric.
+cut by the decision, so that it never holds 0 for a test that has passed or failed by its metric.
 """
 
 from __future__ import annotations
@@ -87,7 +87,12 @@ def cut(interval: tuple[float, float], decided: int) -> tuple[float, float]:
 
 
 def told(
-    primary: SignedRankPrimary | PairedScorePrimary, policy: Policy, *, ended: bool, decided: int, crossing: Crossing | None
+    primary: SignedRankPrimary | PairedScorePrimary,
+    policy: Policy,
+    *,
+    ended: bool,
+    decided: int,
+    crossing: Crossing | None,
 ) -> Effect:
     """Return the effect of a test as it is told.
 
