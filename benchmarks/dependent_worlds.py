@@ -3,8 +3,8 @@
     python benchmarks/dependent_worlds.py [--repetitions N] [--short] [--only TEXT] [--rule RULE] [--json FILE]
 
 Without options: 10,000 repetitions for error rates, 2,000 for power and guardrails, by the shipped engine in one
-process (three hours). `--short` uses 400 and 200; `--rule balanced` shows what the rule for independent samples does with the
-same runs.
+process (three hours). `--short` uses 400 and 200; `--rule balanced` shows what the rule for independent
+samples does with the same runs.
 """
 
 from __future__ import annotations
@@ -185,7 +185,7 @@ def crossings(
 
 
 def show_crossings(arguments: argparse.Namespace, real: list[Floats]) -> None:
-    """Print how often the primary metric of equal plans crosses its boundary, of cases in pairs and without timeouts."""
+    """Print how often the primary metric of equal plans crosses its boundary, in worlds of pairs without timeouts."""
     rows = []
     for number, case in enumerate(cases(bool(real))):
         unlike = case.world.timeouts or case.world.tasks or case.world.canary or case.world.lost

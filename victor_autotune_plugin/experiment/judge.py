@@ -211,7 +211,7 @@ class Judge:
         if excess >= SAFETY_Z:
             fell = points(drop).removeprefix("+")
             return f"Stopped for safety after {self._count()}: the success share fell by {fell}, probably too much."
-        if not 0 < t < 1 or (z < 0 and t * (self._fail.normal(t) / z) ** 2 <= HARM_HORIZON):
+        if not 0 < t < 1 or self._nears_harm(t, z):
             return None
         hope = (z + HOPE_Z) / math.sqrt(t)
         needed = (self._pass.normal(1.0) - z * math.sqrt(t) - hope * (1 - t)) / math.sqrt(1 - t)
@@ -220,12 +220,16 @@ class Judge:
         looks = _compared(self._policy.metric, self._primary.effect(math.inf, math.inf).estimate)
         return f"Ended early after {self._count()}: the {looks}, not proven, and a pass has become very unlikely."
 
+    def _nears_harm(self, t: float, z: float) -> bool:
+        """Return whether a harm is expected to be proven soon, which tells more than that a pass is unlikely."""
+        return z < 0 and t * (self._fail.normal(t) / z) ** 2 <= HARM_HORIZON
+
     def _too_small(self, t: float) -> str | None:
         """Return why no improvement that passes is left in the interval, which holds at all looks together, or None.
 
         A precise metric, such as a cost that is equal to the cent in all runs, shows that long before `_futile` does.
         """
-        if len(self._counted) % PRECISE_EVERY:
+        if len(self._counted) % PRECISE_EVERY or (self._blocked and self._nears_harm(t, self._primary.normal)):
             return None
         effect, least = self._effect(t), self._policy.minimum_improvement
         best = effect.high if self._policy.metric == "score" else -effect.low
