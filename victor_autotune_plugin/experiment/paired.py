@@ -8,11 +8,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from functools import lru_cache
+from typing import TYPE_CHECKING
 
 from .._model.assignment import TASK_STREAM, block_of
 from .._model.run import TREATMENT, Observation
 from .blocks import SCORE_PRIOR, BlockMeans, BlockRanks
 from .primary import Effect, adjusted_value, relative_change
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 class SignedRankPrimary:
@@ -27,12 +33,15 @@ class SignedRankPrimary:
         self._metric = metric
         self._task_effects = task_effects or {}
         self.ranks = BlockRanks()
+        self._added = 0
+        self._gain = 0, math.nan
 
     def add(self, observation: Observation) -> bool:
         """Add a run; return whether it has a value."""
         value = adjusted_value(self._metric, observation, self._task_effects)
         if value is None:
             return False
+        self._added += 1
         block, length = block_of(observation.stream, observation.index)
         treatment, stream = observation.arm == TREATMENT, observation.stream
         of_task = stream if stream.startswith(TASK_STREAM) else ""
@@ -59,7 +68,9 @@ class SignedRankPrimary:
     @property
     def gain(self) -> float:
         """Raw estimate of the log gain."""
-        return walsh_quantiles(self.ranks.block_differences(), math.inf, math.inf)[0]
+        if self._gain[0] != self._added:
+            self._gain = self._added, walsh_quantiles(self.ranks.block_differences(), math.inf, math.inf)[0]
+        return self._gain[1]
 
     def effect(self, better: float, worse: float) -> Effect:
         """Return the median of the Walsh averages, with the interval that inverts the signed-rank test.
@@ -71,6 +82,7 @@ class SignedRankPrimary:
         if not gains:
             return Effect(math.nan, math.nan, math.nan)
         estimate, least, most = walsh_quantiles(gains, *(uncorrected(height, len(gains)) for height in (better, worse)))
+        self._gain = self._added, estimate
         return Effect(*(relative_change(-gain) for gain in (estimate, most, least)))
 
     def improvement(self) -> float:
@@ -145,6 +157,13 @@ def uncorrected(height: float, pairs: int) -> float:
     return x
 
 
+@lru_cache(maxsize=4)
+def _upper_triangle(size: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    import numpy as np
+
+    return np.triu_indices(size)
+
+
 def walsh_quantiles(differences: list[float], low: float, high: float) -> tuple[float, float, float]:
     """Return the median of all Walsh averages and the ends of the interval that inverts the signed-rank test.
 
@@ -156,7 +175,7 @@ def walsh_quantiles(differences: list[float], low: float, high: float) -> tuple[
     import numpy as np
 
     values = np.array(differences)
-    rows, columns = np.triu_indices(values.size)
+    rows, columns = _upper_triangle(values.size)
     averages = (values[rows] + values[columns]) / 2
     size, n = averages.size, values.size
     deviation = math.sqrt(n * (n + 1) * (2 * n + 1) / 24)

@@ -117,7 +117,7 @@ def told(
     gains = primary.ranks.block_differences()
     if not gains:
         return Effect(math.nan, math.nan, math.nan)
-    gain = walsh_quantiles(gains, math.inf, math.inf)[0]
+    gain = primary.gain
     low, high = cut(gain_interval(gains), decided)
     ordered = sorted(gains)
     spread = (percentile(ordered, 0.75) - percentile(ordered, 0.25)) / (2 * NORMAL.inv_cdf(0.75))
