@@ -109,7 +109,7 @@ def cases(with_real: bool) -> list[Case]:
         ("12 tasks, 10 % lost", 0.3, World(tasks=12, lost=0.1), 38, None),
         ("canary, probation", 0.3, World(canary=True, probation=True), None, None),
     ):
-        found.append(Case(f"{gain:.0%} {name}", "power", evolve(world, gain=gain), quick, None, median, most))
+        found.append(Case(f"{100 * gain:.0f} % {name}", "power", evolve(world, gain=gain), quick, None, median, most))
     proven = World(success=0.95, cost_sigma=0.5)
     found.append(Case("30 %, all proven", "power", evolve(proven, gain=0.3), Policy(), None, 94, 124))
     found.append(Case("50 %, all proven", "power", evolve(proven, gain=0.5), Policy(), None, 82, 113))
