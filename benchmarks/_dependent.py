@@ -34,7 +34,8 @@ class DependentWorld:
         cycle: Amplitude of a cycle of `period` runs in the log duration; part of `sigma`.
         period: Runs in a cycle.
         phase: Size of the jumps of a provider's log speed, one in 40 runs.
-        tasks: Recurring tasks; their effects have half of the variance of `sigma`.
+        tasks: Recurring tasks.
+        task_share: Share of the variance that their effects have.
         zipf: Whether the k-th task comes as often as 1 / k.
         timeouts: Share of runs that a deadline ends after ten times as long.
         success: Success share of the control.
@@ -62,6 +63,7 @@ class DependentWorld:
     period: int = 50
     phase: float = 0.0
     tasks: int = 0
+    task_share: float = 0.5
     zipf: bool = False
     timeouts: float = 0.0
     success: float = 1.0
@@ -90,10 +92,9 @@ class DependentWorld:
             return np.concatenate(found)[start : start + n], keys
         spread = math.sqrt(self.sigma**2 - self.cycle**2 / 2)
         if self.tasks:
-            spread *= math.sqrt(0.5)
+            spread *= math.sqrt(1 - self.task_share)
         own = self._independent(rng, n) * spread
         if self.correlation:
-            own[0] = own[0]
             innovations = own * math.sqrt(1 - self.correlation**2)
             for i in range(1, n):
                 own[i] = self.correlation * own[i - 1] + innovations[i]
@@ -107,7 +108,7 @@ class DependentWorld:
         if self.tasks:
             chances = 1 / np.arange(1, self.tasks + 1) if self.zipf else np.ones(self.tasks)
             drawn = rng.choice(self.tasks, n, p=chances / chances.sum())
-            total = total + rng.normal(0, self.sigma * math.sqrt(0.5), self.tasks)[drawn]
+            total = total + rng.normal(0, self.sigma * math.sqrt(self.task_share), self.tasks)[drawn]
             keys = [f"t{k}" for k in drawn]
         return total, keys
 
