@@ -2,8 +2,8 @@
 
     python benchmarks/dependent_worlds.py [--repetitions N] [--short] [--crossings] [--only TEXT] [--rule RULE]
 
-By the shipped engine, in one process: 1,000 repetitions for error rates and 300 for power and guardrails (20 minutes), or
-N; `--crossings` plays 10,000 of the primary metric alone in three minutes. `--rule balanced` shows what the rule for
+By the shipped engine, in one process: 1,000 repetitions for error rates and 300 for power and guardrails (20 minutes),
+or N; `--crossings` plays 10,000 of the primary metric alone in three minutes. `--rule balanced` shows what the rule for
 independent samples does with the same runs.
 """
 
