@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 from attrs import frozen
+from numpy.typing import NDArray
 
 from victor_autotune_plugin.experiment import Observation
 
@@ -97,6 +98,17 @@ def read_real(path: Path | None) -> Real:
             for row in csv.DictReader(file):
                 data.setdefault(row["set"], []).append((float(row["duration_seconds"]), float(row["reward"])))
     return data
+
+
+def read_in_order(path: Path | None) -> list[NDArray[np.float64]]:
+    """Return the log durations of each set in the order in which its runs started, less their median."""
+    found: dict[str, list[tuple[str, float]]] = {}
+    if path is not None:
+        with path.open(newline="") as file:
+            for row in csv.DictReader(file):
+                found.setdefault(row["set"], []).append((row["start_time"], math.log(float(row["duration_seconds"]))))
+    logs = [np.array([value for _, value in sorted(found[name])]) for name in sorted(found)]
+    return [values - np.median(values) for values in logs]
 
 
 def choose(rng: np.random.Generator, data: Real) -> list[tuple[float, float]]:

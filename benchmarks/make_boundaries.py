@@ -29,9 +29,8 @@ if not (ROOM / "_boundary_table.py").exists():  # the module that reads the tabl
     empty.NORMAL_SCORES, empty.STARTS, empty.SCALES = (), (), {}  # type: ignore[attr-defined]
     sys.modules[empty.__name__] = empty
 
-from victor_autotune_plugin._model.policy import RULES  # noqa: E402
 from victor_autotune_plugin.experiment._boundary_table import SCALES  # noqa: E402
-from victor_autotune_plugin.experiment.boundaries import shape  # noqa: E402
+from victor_autotune_plugin.experiment.boundaries import SHAPES, shape  # noqa: E402
 
 NORMAL_SCORES = tuple(round(1.0 + 0.25 * k, 2) for k in range(14))
 STARTS = (0.005, 0.01, 0.02, 0.035, 0.05, 0.1, 0.2, 0.35, 0.5, 0.7, 0.9, 1.0)
@@ -91,9 +90,9 @@ def main() -> None:
     """Compute all rows and write the module."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--processes", type=int, default=1)
-    parser.add_argument("--rule", choices=RULES, help="only this rule; the others stay as they are")
+    parser.add_argument("--rule", choices=SHAPES, help="only this rule; the others stay as they are")
     arguments = parser.parse_args()
-    jobs = [(rule, start) for rule in RULES for start in STARTS if arguments.rule in (None, rule)]
+    jobs = [(rule, start) for rule in SHAPES for start in STARTS if arguments.rule in (None, rule)]
     rows: dict[tuple[str, float], Sequence[float]] = {
         (rule, start): scales for rule, table in SCALES.items() for start, scales in zip(STARTS, table, strict=True)
     }
@@ -114,7 +113,7 @@ def main() -> None:
         "",
         "SCALES: Final[dict[str, tuple[tuple[float, ...], ...]]] = {",
     ]
-    for rule in RULES:
+    for rule in SHAPES:
         lines.append(f'    "{rule}": (')
         for start in STARTS:
             values = ", ".join(f"{value:.4f}" for value in rows[rule, start])

@@ -6,7 +6,7 @@ import math
 import pytest
 
 from victor_autotune_plugin._model.converter import from_plain
-from victor_autotune_plugin._model.policy import ALL_RULES, METRICS
+from victor_autotune_plugin._model.policy import ALL_RULES, METRICS, SIGNED_RANK
 from victor_autotune_plugin.experiment import Observation, Policy, WatchPolicy
 
 GOOD = {"index": 0, "arm": "control", "duration_seconds": 1.0, "success": True, "score": 1.0}
@@ -73,5 +73,5 @@ def test_the_settings_name_the_rules_and_metrics_that_there_are():
     from victor_autotune_plugin._settings.team_settings import METRICS as SETTINGS_METRICS
     from victor_autotune_plugin._settings.team_settings import RULES
 
-    assert RULES == ALL_RULES
+    assert (*RULES, SIGNED_RANK) == ALL_RULES  # no setting until it is the default
     assert set(SETTINGS_METRICS) == set(METRICS)

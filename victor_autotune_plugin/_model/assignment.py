@@ -21,8 +21,20 @@ EARLIER_VERSION: Final = "sha256-blocks-1"
 MAX_BLOCK: Final = 1000
 """Longest block. Weights that need a longer one are refused."""
 
+FEW_TASKS: Final = 1 / 3
+"""Tasks per expected run up to which a task is paired within itself."""
+
 PAIR: Final = (("control", Fraction(1, 2)), ("treatment", Fraction(1, 2)))
 """The shares of two equal arms."""
+
+TASK_STREAM: Final = "task:"
+"""What the name of a task's own stream begins with."""
+
+STAGE_SHARES: Final[Mapping[str, Mapping[str, float]]] = {
+    "canary": {"control": 0.75, "treatment": 0.25},
+    "probation": {"control": 0.3, "treatment": 0.7},
+}
+"""Shares of the stages of a test whose arms are unequal. A stream of such a stage is named `stage:name`."""
 
 _DRAW_BYTES: Final = 8
 # A draw from at most 1000 places by the remainder of 64 bits is uniform but for 1 in 10^16.
@@ -56,6 +68,38 @@ def assign(seed: str, index: int, weights: Mapping[str, float] | None = None, *,
 def block_length(weights: Mapping[str, float] | None = None) -> int:
     """Return the number of units in a block; `weights` as for `assign`."""
     return len(_slots_of(None if weights is None else tuple(weights.items())))
+
+
+def shares_of_stream(stream: str) -> Mapping[str, float] | None:
+    """Return the share of each arm in a stream of a test, by its name; None for halves."""
+    return STAGE_SHARES.get(stream.partition(":")[0])
+
+
+def block_of(stream: str, index: int) -> tuple[tuple[str, int], int]:
+    """Return the block of a place in a stream of a test, and how many places it has.
+
+    The runs of a block share a draw of `assign`, so they are what its arms may be compared within.
+    """
+    length = _length_of_stage(stream.partition(":")[0])
+    return (stream, index // length), length
+
+
+@lru_cache(maxsize=64)
+def _length_of_stage(stage: str) -> int:
+    return block_length(STAGE_SHARES.get(stage))
+
+
+def pairs_within_tasks(tasks: int, expected_runs: int) -> bool:
+    """Return whether runs of a task should be paired with each other.
+
+    A pair of one task is free of what tasks differ in, but each task may leave a run without a partner. So it pays
+    while a task comes several times in a test.
+
+    Args:
+        tasks: Distinct tasks that runs of the team had lately.
+        expected_runs: Runs that the test is expected to take, both arms together.
+    """
+    return 0 < tasks <= expected_runs * FEW_TASKS
 
 
 @lru_cache(maxsize=64)

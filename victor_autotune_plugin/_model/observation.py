@@ -56,11 +56,12 @@ class Observation:
         tool_calls: Tool calls that ran.
         timed_out: Whether a deadline ended it. Such a run counts as slower than any other.
         task_key: Equal for the same task, or None. Only the first run of a key counts in a test, since runs of
-            one task in one arm are not independent.
+            one task in one arm are not independent; by the rule `signed_rank` all count.
         run_id: The run; empty for one that no store knows.
         order: Place among the observations of its experiment, in the order in which they became complete: given by
             the store, growing with gaps; 0 before.
-        stream: The stream of arms that its arm is from; empty in experiments of 0.1, which had one.
+        stream: The stream of arms that its arm is from; empty in experiments of 0.1, which had one. Its name tells the
+            block that the run was assigned in; see `assignment.block_of`.
     """
 
     index: Count = field(validator=_count)

@@ -18,7 +18,10 @@ RULES: Final = ("balanced", "pocock", "obrien_fleming")
 E_RULES: Final = ("e_logs", "e_ranks")
 """Names of the rules that need no boundary over time (`eprocess`)."""
 
-ALL_RULES: Final = (*RULES, *E_RULES)
+SIGNED_RANK: Final = "signed_rank"
+"""Name of the rule that analyses as randomised: within pairs and blocks (`paired`), by the balanced boundary."""
+
+ALL_RULES: Final = (*RULES, *E_RULES, SIGNED_RANK)
 """Names of the rules."""
 
 PASS_SHARE: Final = 0.90
@@ -87,7 +90,8 @@ class Policy:
         min_runs_per_arm: Runs in each arm before a test may pass. Harm is looked for from half of it.
         max_runs_per_arm: Runs in each arm after which a test ends without proof.
         metric: Primary metric, one of `METRICS`.
-        rule: What proves an improvement: the shape of a boundary, one of `RULES`, or an e-process, one of
+        rule: What proves an improvement: `signed_rank`, which compares runs within the pairs and blocks that they were
+            assigned in; the shape of a boundary for independent runs, one of `RULES`; or an e-process, one of
             `E_RULES`.
         success_margin: Drop of the success share and of the mean score that is tolerated, absolute (0.10 is 10 points).
         success_confidence: One-sided confidence that the drop is within `success_margin`, without which nothing passes.
@@ -97,6 +101,8 @@ class Policy:
         cost_margin: Relative rise of the mean cost that is tolerated.
         tool_calls_margin: Relative rise of the mean number of tool calls that is tolerated.
         futility: Whether a test that will hardly pass any more ends early.
+        prove_success: Whether the rule `signed_rank` needs proof that success and score are within their margin before
+            it passes. Where the work is kept by the team's data flow no sign of harm is enough.
     """
 
     alpha: float = field(default=0.05, validator=_within(0.005, 0.15))
@@ -112,6 +118,7 @@ class Policy:
     cost_margin: float = field(default=0.25, validator=_within(0, 100))
     tool_calls_margin: float = field(default=0.50, validator=_within(0, 100))
     futility: bool = field(default=True, validator=is_flag)
+    prove_success: bool = field(default=True, validator=is_flag)
 
     def __attrs_post_init__(self) -> None:
         if self.max_runs_per_arm < self.min_runs_per_arm:
@@ -175,7 +182,8 @@ class GuardrailEvidence:
         margin: Change that is tolerated.
         statistic: Standardised evidence of any harm; standard normal without an effect.
         boundary: Height at which harm is proven; infinite while there are too few runs.
-        status: `ok`, `unclear`, `harmed` or `no data`.
+        status: `ok`, `unclear`, `harmed`, `no data`, or by the rule `signed_rank` `open`: the P95 that a test is too
+            short for. By that rule `ok` is a proof that the change is below its margin, for all but `mean`.
     """
 
     name: Annotated[str, OneOf(GUARDRAILS)]
@@ -203,7 +211,8 @@ class Verdict:
         runs: Runs that count, by arm.
         effect: Estimated change of the metric; NaN without data.
         interval: Ends of the interval of the effect. It holds the true change at all looks together with probability
-            1 - `error_rate` at least, and excludes 0 exactly when the primary metric is decided.
+            1 - `error_rate` at least, and excludes 0 exactly when the primary metric is decided. By the rule
+            `signed_rank` it is the confidence sequence of `experiment.told`, and excludes 0 when that is decided.
         statistic: Standardised evidence, positive for an improvement.
         boundary: Height at which an improvement is proven; infinite before the least number of runs.
         error_rate: Probability, guaranteed, that a test of two equal plans passes or fails.
@@ -213,7 +222,8 @@ class Verdict:
         guardrails: Evidence of each guardrail.
         sample_ratio_p_value: p-value of the runs per arm under equal shares.
         ignored: Runs that don't count: `repeated` task keys, `duplicate` indices, `unmeasured` (no price), and
-            `late`, after the end.
+            `late`, after the end. By the rule `signed_rank` also those that are `unpaired`: their partner is lost or
+            has not come yet. They count in the guardrails' means only.
     """
 
     status: str

@@ -12,6 +12,7 @@ The shapes:
 * `obrien_fleming`: `t ** -0.5`; hardly any early stop, the most power at the end (O'Brien and Fleming 1979).
 * `balanced`: flat while a large effect can be seen, then falling; between the two in the manner of Wang and
   Tsiatis (1987). It was drawn to find gains of 20, 30 and 50 % soon by one rule.
+* `guardrail`: `t ** -0.15`, of the family of Wang and Tsiatis; for statements that no harm is beyond its margin.
 """
 
 from __future__ import annotations
@@ -26,8 +27,14 @@ from typing import Final
 
 from attrs import frozen
 
-from .._model.policy import RULES
+from .._model.policy import RULES, SIGNED_RANK
 from ._boundary_table import NORMAL_SCORES, SCALES, STARTS
+
+GUARDRAIL: Final = "guardrail"
+"""Name of the shape of the guardrails' boundaries; no rule of a test."""
+
+SHAPES: Final = (*RULES, GUARDRAIL)
+"""Names of the shapes."""
 
 BALANCED_KNOTS: Final = ((0.05, 3.42), (0.115, 3.11), (0.165, 3.00), (0.27, 2.90), (0.40, 2.86), (1.0, 2.12))
 """`(t, height)` of the balanced shape; between the knots and before the first it is a power of t."""
@@ -58,6 +65,8 @@ def shape(rule: str, t: float) -> float:
         return 1.0
     if rule == "obrien_fleming":
         return float(t**-0.5)
+    if rule == GUARDRAIL:
+        return float(t**-0.15)
     t0, height, power = _PIECES[max(bisect_right(_KNOTS, t) - 1, 0)]
     return float(height * (t / t0) ** power)
 
@@ -67,7 +76,7 @@ class Boundary:
     """A one-sided boundary for a statistic that is standard normal without an effect.
 
     Attributes:
-        rule: One of `RULES`.
+        rule: One of `SHAPES`.
         alpha: Probability that the statistic ever crosses it without an effect.
         start: Information share of the first look, in (0, 1].
         scale: Height at information share 1, for looks as far apart as the table assumes.
@@ -101,7 +110,7 @@ def boundary(rule: str, alpha: float, start: float, step: float = TABLE_STEP) ->
     """Return the boundary of a rule.
 
     Args:
-        rule: One of `RULES`.
+        rule: One of `SHAPES`, or `SIGNED_RANK`, whose shape is `balanced`.
         alpha: One-sided crossing probability, in [0.00002, 0.15].
         start: Information share of the first look, from 0.001 to 1.
         step: Smallest distance of two looks, as an information share. Finer looks than the table's raise the boundary
@@ -110,8 +119,9 @@ def boundary(rule: str, alpha: float, start: float, step: float = TABLE_STEP) ->
     Raises:
         ValueError: For another rule, or alpha or start out of range.
     """
-    if rule not in RULES:
-        raise ValueError(f"rule must be one of {', '.join(RULES)}, not {rule!r}")
+    rule = "balanced" if rule == SIGNED_RANK else rule
+    if rule not in SHAPES:
+        raise ValueError(f"rule must be one of {', '.join(SHAPES)}, not {rule!r}")
     if not 0.001 <= start <= 1:
         raise ValueError(f"start must be from 0.001 to 1, not {start!r}")
     z = -NORMAL.inv_cdf(alpha) if 0 < alpha < 1 else math.nan

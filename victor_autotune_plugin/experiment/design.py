@@ -6,11 +6,12 @@ import math
 from collections.abc import Mapping, Sequence
 
 from .._model.assignment import PAIR, exact_shares
-from .._model.policy import E_RULES, PASS_SHARE, Policy
+from .._model.policy import E_RULES, PASS_SHARE, SIGNED_RANK, Policy
 from .._model.run import Observation
 from .boundaries import NORMAL, boundary
 from .eprocess import EBoundary
 from .primary import TIMED_OUT, log_value
+from .stopping import Design, share_for
 from .twosample import percentile
 
 RANK_EFFICIENCY = 3 / math.pi
@@ -39,12 +40,12 @@ def sample_ratio_p_value(counts: Mapping[str, int], weights: Mapping[str, float]
         return 1.0
     if len(shares) == 2:
         arm, share = next(iter(shares.items()))
-        return _binomial_p_value(counts.get(arm, 0), total, share)
+        return binomial_p_value(counts.get(arm, 0), total, share)
     statistic = sum((counts.get(arm, 0) - total * share) ** 2 / (total * share) for arm, share in shares.items())
     return _chi_square_tail(statistic, len(shares) - 1)
 
 
-def _binomial_p_value(k: int, n: int, p: float) -> float:
+def binomial_p_value(k: int, n: int, p: float) -> float:
     """Two-sided, by the sum of all outcomes that are no more likely than the observed one."""
 
     def log_mass(i: int) -> float:
@@ -102,6 +103,11 @@ def runs_for(improvement: float, spread: float, policy: Policy | None = None, *,
     _check(spread, power)
     policy = policy or Policy()
     shift = -math.log1p(-improvement)
+    if policy.rule == SIGNED_RANK:
+        drift = shift / spread * math.sqrt(policy.max_runs_per_arm * RANK_EFFICIENCY / 2)
+        share = share_for(Design.of(policy), drift, power)
+        if share is not None:
+            return math.ceil(share * policy.max_runs_per_arm)
     return max(math.ceil(2 * (_drift(policy, power) * spread / shift) ** 2 / RANK_EFFICIENCY), policy.min_runs_per_arm)
 
 

@@ -115,7 +115,7 @@ class Guardrails:
 
     def _change(self, name: str) -> float:
         control, treatment = self._values(name)
-        return control - treatment if name in ("success", "score") else _rise(control, treatment)
+        return control - treatment if name in ("success", "score") else relative_rise(control, treatment)
 
     def _is_unclear(self, name: str) -> bool:
         change = self._change(name)
@@ -127,11 +127,11 @@ class Guardrails:
         if change > self._margins[name] and self._z(name) > UNCLEAR_Z:
             return True
         in_time = self._in_time.get(name)
-        rise = math.nan if in_time is None else _rise(in_time.mean_control, in_time.mean_treatment)
+        rise = math.nan if in_time is None else relative_rise(in_time.mean_control, in_time.mean_treatment)
         return rise > self._margins[name] + UNCLEAR_EXCESS
 
 
-def _rise(control: float, treatment: float) -> float:
+def relative_rise(control: float, treatment: float) -> float:
     """Return the relative rise; NaN where one is NaN."""
     if control == treatment:
         return 0.0

@@ -6,24 +6,23 @@ import math
 from collections.abc import Mapping
 from typing import Final
 
-from .._model.policy import E_RULES, FAIL_SHARES, PASS_SHARE, Policy, Verdict
+from .._model.assignment import shares_of_stream
+from .._model.policy import E_RULES, FAIL_SHARES, PASS_SHARE, SIGNED_RANK, Policy, Verdict
 from .._model.run import ARMS, CONTROL, TREATMENT, Observation
 from .._model.text import TITLES, amount, interval, number, percent, points
 from .boundaries import NORMAL, TABLE_STEP, Boundary, boundary
-from .design import sample_ratio_p_value
+from .design import binomial_p_value, sample_ratio_p_value
 from .eprocess import EBoundary, PairedPrimary
 from .guardrails import Guardrails
+from .noninferiority import NonInferiority
+from .paired import PairedScorePrimary, SignedRankPrimary
 from .primary import Effect, Primary, RankPrimary, ScorePrimary
+from .stopping import HOPE_Z, HOPELESS_Z
+from .told import Crossing, told
 from .twosample import information
 
 MISMATCH_P: Final = 0.0005
 """Below this p-value of the runs per arm nothing is decided."""
-
-HOPE_Z: Final = 2.0
-"""A test is futile when even the upper end of this one-sided interval of the effect would hardly pass ..."""
-
-HOPELESS_Z: Final = 2.6
-"""... namely with a probability below that of this normal score (0.005)."""
 
 SAFETY_Z: Final = 1.645
 """A test stops, undecided, when the success share fell by more than its margin with this standardised excess."""
@@ -37,6 +36,11 @@ HARM_HORIZON: Final = 0.5
 
 REPEATED_LIMIT: Final = 10
 """A test ends when it has seen this many times the runs it may need, because hardly any of them counts."""
+
+LEAST_TOLD: Final = 0.005
+"""Improvement from which the least one that is left in the interval is told: what is not rounded to 0 %."""
+
+EVEN: Final = {CONTROL: 0.5, TREATMENT: 0.5}
 
 POWER_Z: Final = NORMAL.inv_cdf(0.8)
 
@@ -62,6 +66,8 @@ class Judge:
         step = min(0.5 / most, TABLE_STEP)
         effects = {} if policy.metric == "score" else dict(task_effects or {})
         self._primary: Primary
+        self._blocked: SignedRankPrimary | PairedScorePrimary | None = None
+        self._crossing: Crossing | None = None
         self._pass: Boundary | EBoundary
         self._fail: Boundary | EBoundary
         if policy.rule in E_RULES:
@@ -71,20 +77,26 @@ class Judge:
             self._pass = boundary(policy.rule, policy.alpha * PASS_SHARE, first, step)
             self._fail = boundary("pocock", fail_alpha, first_harm, step)
             self._primary = ScorePrimary() if policy.metric == "score" else RankPrimary(policy.metric, effects)
-        self._guardrails = Guardrails(policy, first_harm, step)
+        if policy.rule == SIGNED_RANK:
+            self._blocked = (
+                PairedScorePrimary() if policy.metric == "score" else SignedRankPrimary(policy.metric, effects)
+            )
+            self._primary = self._blocked
+        self._guardrails = (NonInferiority if self._blocked else Guardrails)(policy, first_harm, step)
         self._runs = dict.fromkeys(ARMS, 0)
         self._ignored = {"repeated": 0, "duplicate": 0, "unmeasured": 0, "late": 0}
         self._places: set[tuple[str, int]] = set()
         self._keys: set[str] = set()
         self._counted: list[Observation] = []
+        self._planned = 0.0
         self._status, self._reason = "running", "No runs yet."
         self._verdict: Verdict | None = None
 
     def observe(self, observation: Observation) -> None:
         """Take one finished run into account.
 
-        An index that was seen, a task key that was seen, a run without a price in a test of cost, and a run after the
-        end are counted and otherwise ignored.
+        An index that was seen, a task key that was seen (not by the rule `signed_rank`), a run without a price in a
+        test of cost, and a run after the end are counted and otherwise ignored.
         """
         self._verdict = None
         if self._status != "running":
@@ -94,7 +106,7 @@ class Judge:
             self._ignored["duplicate"] += 1
             return
         self._places.add((observation.stream, observation.index))
-        if observation.task_key is not None and observation.task_key in self._keys:
+        if self._blocked is None and observation.task_key is not None and observation.task_key in self._keys:
             self._ignored["repeated"] += 1
         elif not self._primary.add(observation):
             self._ignored["unmeasured"] += 1
@@ -103,6 +115,7 @@ class Judge:
                 self._keys.add(observation.task_key)
             self._guardrails.add(observation)
             self._runs[observation.arm] += 1
+            self._planned += (shares_of_stream(observation.stream) or EVEN)[TREATMENT] if self._blocked else 0.5
             self._counted.append(observation)
             self._look()
         if self._status == "running" and self._is_full():
@@ -132,6 +145,8 @@ class Judge:
     @property
     def _share(self) -> float:
         """Information gathered, as a share of the whole test's."""
+        if self._blocked is not None:
+            return self._blocked.information / self._policy.max_runs_per_arm
         return information(self._runs[CONTROL], self._runs[TREATMENT]) / self._policy.max_runs_per_arm
 
     def _is_full(self) -> bool:
@@ -146,6 +161,8 @@ class Judge:
             self._reason = f"Too few runs to judge: {self._count()}."
             return
         t, z = self._share, self._primary.z
+        if self._blocked is not None and self._crossing is None and z >= self._pass.at(t):
+            self._crossing = Crossing(t, self._blocked.gain)
         harm = self._harm(t, z)
         if harm is not None:
             self._close("failed", harm)
@@ -162,7 +179,7 @@ class Judge:
 
     def _harm(self, t: float, z: float) -> str | None:
         if -z >= self._fail.at(t):
-            return f"The {self._tell(self._effect(t))}, proven after {self._count()}."
+            return f"The {self._tell(self._told(t, ended=True))}, proven after {self._count()}."
         name = self._guardrails.harmed(t)
         if name is None:
             return None
@@ -185,9 +202,8 @@ class Judge:
         elif self._mismatch() < MISMATCH_P:
             self._reason = f"An improvement shows, but the runs per arm don't match the plan: {self._counts()}."
         else:
-            told = self._tell(self._effect(t))
             self._status = "passed"
-            self._reason = f"The {told}, proven after {self._count()}, and no guardrail is harmed."
+            self._reason = f"The {self._tell(self._told(t))}, proven after {self._count()}, and no guardrail is harmed."
 
     def _futile(self, t: float, z: float) -> str | None:
         """Return why the test will hardly pass any more, or None (conditional power; Jennison and Turnbull 2000)."""
@@ -195,7 +211,7 @@ class Judge:
         if excess >= SAFETY_Z:
             fell = points(drop).removeprefix("+")
             return f"Stopped for safety after {self._count()}: the success share fell by {fell}, probably too much."
-        if t >= 1 or (z < 0 and t * (self._fail.normal(t) / z) ** 2 <= HARM_HORIZON):
+        if not 0 < t < 1 or self._nears_harm(t, z):
             return None
         hope = (z + HOPE_Z) / math.sqrt(t)
         needed = (self._pass.normal(1.0) - z * math.sqrt(t) - hope * (1 - t)) / math.sqrt(1 - t)
@@ -204,12 +220,16 @@ class Judge:
         looks = _compared(self._policy.metric, self._primary.effect(math.inf, math.inf).estimate)
         return f"Ended early after {self._count()}: the {looks}, not proven, and a pass has become very unlikely."
 
+    def _nears_harm(self, t: float, z: float) -> bool:
+        """Return whether a harm is expected to be proven soon, which tells more than that a pass is unlikely."""
+        return z < 0 and t * (self._fail.normal(t) / z) ** 2 <= HARM_HORIZON
+
     def _too_small(self, t: float) -> str | None:
         """Return why no improvement that passes is left in the interval, which holds at all looks together, or None.
 
         A precise metric, such as a cost that is equal to the cent in all runs, shows that long before `_futile` does.
         """
-        if len(self._counted) % PRECISE_EVERY:
+        if len(self._counted) % PRECISE_EVERY or (self._blocked and self._nears_harm(t, self._primary.normal)):
             return None
         effect, least = self._effect(t), self._policy.minimum_improvement
         best = effect.high if self._policy.metric == "score" else -effect.low
@@ -233,7 +253,11 @@ class Judge:
         self._status, self._reason = status, reason
 
     def _mismatch(self) -> float:
-        return sample_ratio_p_value(self._runs)
+        """Return the p-value of the runs per arm under the shares that their streams have."""
+        if self._planned in (0, sum(self._runs.values()) / 2):
+            return sample_ratio_p_value(self._runs)
+        total = sum(self._runs.values())
+        return binomial_p_value(self._runs[TREATMENT], total, self._planned / total)
 
     def _counts(self) -> str:
         return " and ".join(f"{self._runs[arm]} {arm}" for arm in ARMS)
@@ -244,7 +268,19 @@ class Judge:
 
     def _tell(self, effect: Effect) -> str:
         """Return a change with its interval: `duration is 32 % lower (interval −45 % to −12 %)`."""
-        return f"{_compared(self._policy.metric, effect.estimate)} (interval {interval(effect.low, effect.high)})"
+        told, least = _compared(self._policy.metric, effect.estimate), max(-effect.high, effect.low)
+        if self._blocked is not None and self._status == "passed" and least >= LEAST_TOLD:
+            return f"{told}, at least {amount(least)} (interval {interval(effect.low, effect.high)})"
+        return f"{told} (interval {interval(effect.low, effect.high)})"
+
+    def _told(self, t: float, *, ended: bool = False) -> Effect:
+        """Return the effect as it is told; by the earlier rules that is the one that decides."""
+        if self._blocked is None:
+            return self._effect(t)
+        z = self._primary.z
+        decided = 1 if z >= self._pass.at(t) else -1 if -z >= self._fail.at(t) else 0
+        ended = ended or self._status != "running"
+        return told(self._blocked, self._policy, ended=ended, decided=decided, crossing=self._crossing)
 
     def _effect(self, t: float) -> Effect:
         return self._primary.effect(self._pass.at(t), self._fail.at(t))
@@ -255,13 +291,14 @@ class Judge:
         better = math.inf if early else self._pass.at(t)
         worse = math.inf if min(self._runs.values()) < self._harm_runs else self._fail.at(t)
         effect = self._primary.effect(better, worse)
+        shown = effect if self._blocked is None else self._told(t)
         return Verdict(
             status=self._status,
             reason=self._reason,
             metric=self._policy.metric,
             runs=dict(self._runs),
-            effect=effect.estimate,
-            interval=(effect.low, effect.high),
+            effect=shown.estimate,
+            interval=(shown.low, shown.high),
             statistic=z,
             boundary=better,
             error_rate=self._policy.alpha,
@@ -269,7 +306,7 @@ class Judge:
             runs_needed=self._needed(t, self._primary.normal),
             guardrails=self._guardrails.evidence(t if worse < math.inf else 0.0),
             sample_ratio_p_value=self._mismatch(),
-            ignored=dict(self._ignored),
+            ignored=dict(self._ignored) | ({"unpaired": self._blocked.unpaired} if self._blocked else {}),
         )
 
     def _detectable(self, effect: Effect, t: float, early: bool) -> float | None:

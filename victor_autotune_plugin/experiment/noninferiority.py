@@ -1,0 +1,289 @@
+"""Guardrails as statements: the treatment is worse by less than the margin, valid at all looks together.
+
+Each statement has a boundary of its own (`boundaries.GUARDRAIL`), so a treatment that lies exactly at a margin is ever
+called safe in that respect with the probability of `PROOF_LEVELS` at most. What was proven stays proven unless the
+estimate goes beyond its margin. Proof of *harm*, which ends a test, has the error budget of `FAIL_SHARES`, as in
+`guardrails`.
+
+The statistics follow the randomisation, as that of the primary metric does (`blocks`). Success is judged by the score
+test with the variance of the restricted likelihood, of pairs (Tango, *Equivalence test and confidence interval for the
+difference in proportions for the paired-sample design*, 1998), or within blocks of unequal shares (Farrington and
+Manning, *Test statistics and sample size formulae for comparative binomial trials with null hypothesis of non-zero risk
+difference*, 1990). A graded score, cost and tool calls are judged by the variance that the blocks show; a ratio of
+means as the difference from the margin's multiple (Fieller 1954).
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right
+from typing import Final
+
+from attrs import define, field
+
+from .._model.assignment import block_of
+from .._model.policy import FAIL_SHARES, GUARDRAILS, PASS_SHARE, GuardrailEvidence, Policy
+from .._model.run import TREATMENT, Observation
+from .blocks import SCORE_PRIOR, Block, BlockMeans
+from .boundaries import GUARDRAIL, Boundary, boundary
+from .guardrails import UNCLEAR_EXCESS, UNCLEAR_Z, relative_rise
+from .twosample import Tail
+
+PROOF_LEVELS: Final = {"success": 0.10, "score": 0.05, "p95": 0.10, "cost": 0.08, "tool_calls": 0.10}
+"""Probability, at most, that a treatment exactly at the margin of a guardrail is ever called safe. The lower ones make
+up for variances that few runs show too small."""
+
+SIGN_OF_HARM: Final = 1.28
+"""Evidence of harm from which a guardrail that needs no proof holds a pass back."""
+
+TAIL: Final = 0.05
+"""Share of runs that are slower than the P95."""
+
+
+@define
+class ShareDrop:
+    """Evidence that the treatment's success share fell by less than a margin, growing.
+
+    Attributes:
+        pairs: Number of pairs.
+        gained: Pairs in which only the treatment succeeded.
+        lost: Pairs in which only the control did.
+    """
+
+    pairs: int = 0
+    gained: int = 0
+    lost: int = 0
+    _waiting: dict[Block, tuple[bool, bool]] = field(factory=dict)
+    _wide: dict[int, list[int]] = field(factory=dict)
+
+    def add(self, block: Block, length: int, success: bool, *, treatment: bool) -> None:
+        """Add a run of a block with so many places."""
+        if length > 2:
+            counts = self._wide.setdefault(length, [0, 0, 0, 0])
+            counts[2 * treatment] += 1
+            counts[2 * treatment + 1] += success
+            return
+        other = self._waiting.pop(block, None)
+        if other is None:
+            self._waiting[block] = success, treatment
+        elif other[1] != treatment:
+            with_treatment, with_control = (success, other[0]) if treatment else (other[0], success)
+            self.pairs += 1
+            self.gained += with_treatment > with_control
+            self.lost += with_treatment < with_control
+
+    def z(self, margin: float) -> float:
+        """Return the evidence that the drop is below `margin`, standard normal at the margin."""
+        if margin >= 1:
+            return math.inf
+        parts = []
+        if self.pairs:
+            excess = (self.gained - self.lost) / self.pairs + margin
+            parts.append((excess, paired_variance(self.gained, self.lost, self.pairs, -margin)))
+        for m, control, n, treatment in self._wide.values():
+            if m and n:
+                excess = treatment / n - control / m + margin
+                parts.append((excess, share_variance(treatment, n, control, m, -margin)))
+        weight = math.fsum(1 / variance for _, variance in parts if variance > 0)
+        return (
+            math.fsum(excess / variance for excess, variance in parts if variance > 0) / math.sqrt(weight)
+            if weight
+            else 0.0
+        )
+
+
+def paired_variance(gained: int, lost: int, pairs: int, difference: float) -> float:
+    """Return the variance of the difference of two paired shares where it truly is `difference` (Tango 1998).
+
+    Args:
+        gained: Pairs in which only the first succeeded.
+        lost: Pairs in which only the second did.
+        pairs: All pairs.
+        difference: True difference of the shares, in (-1, 1).
+    """
+    a = 2.0 * pairs
+    b = -gained - lost + (2 * pairs - gained + lost) * difference
+    c = -lost * difference * (1 - difference)
+    second_only = (math.sqrt(max(b * b - 4 * a * c, 0.0)) - b) / (2 * a)
+    return (2 * second_only + difference * (1 - difference)) / pairs
+
+
+def share_variance(first: int, n: int, second: int, m: int, difference: float) -> float:
+    """Return the variance of the difference of two independent shares where it truly is `difference`.
+
+    It is that of the shares that are likeliest under the restriction, in closed form (Farrington and Manning 1990).
+
+    Args:
+        first: Successes of the first sample.
+        n: Its size.
+        second: Successes of the second sample.
+        m: Its size.
+        difference: True difference, first minus second, in (-1, 1).
+    """
+    p, q, theta = first / n, second / m, m / n
+    a = 1 + theta
+    b = -(1 + theta + p + theta * q + difference * (theta + 2))
+    c = difference * difference + difference * (2 * p + theta + 1) + p + theta * q
+    d = -p * difference * (1 + difference)
+    v = (b / (3 * a)) ** 3 - b * c / (6 * a * a) + d / (2 * a)
+    u = math.copysign(math.sqrt(max((b / (3 * a)) ** 2 - c / (3 * a), 0.0)), v)
+    angle = (math.pi + math.acos(min(max(v / u**3, -1.0), 1.0))) / 3 if u else 0.0
+    likeliest = min(max(2 * u * math.cos(angle) - b / (3 * a), 0.0), 1.0)
+    other = min(max(likeliest - difference, 0.0), 1.0)
+    return likeliest * (1 - likeliest) / n + other * (1 - other) / m
+
+
+class NonInferiority:
+    """The guardrails of a test by the rule `signed_rank`; see `guardrails.Guardrails`, whose place it takes.
+
+    Args:
+        policy: Margins and error budget.
+        start: Information share of the first look at a harm.
+        step: Smallest distance of two looks, as an information share.
+    """
+
+    def __init__(self, policy: Policy, start: float, step: float) -> None:
+        self._most, self._first_runs = policy.max_runs_per_arm, policy.min_runs_per_arm
+        self._shares = ShareDrop()
+        self._score_shares = ShareDrop()
+        self._graded = False
+        self._tail = Tail()
+        self._means = {name: BlockMeans() for name in ("success", "score", "mean", "cost", "tool_calls")}
+        self._in_time = BlockMeans()
+        self._margins = {
+            "success": policy.success_margin,
+            "score": policy.success_margin,
+            "p95": policy.p95_margin,
+            "mean": 0.0 if policy.metric == "duration" else policy.mean_margin,
+            "cost": policy.cost_margin,
+            "tool_calls": policy.tool_calls_margin,
+        }
+        self._needs_proof = {"success", "score", "cost", "tool_calls"} - (
+            set() if policy.prove_success else {"success", "score"}
+        )
+        first = policy.min_runs_per_arm / policy.max_runs_per_arm
+        self._proof = {name: boundary(GUARDRAIL, level, first, step) for name, level in PROOF_LEVELS.items()}
+        self._proven: set[str] = set()
+        budget = policy.alpha * (1 - PASS_SHARE)
+        self._boundaries: dict[str, Boundary] = {
+            name: boundary("pocock", budget * FAIL_SHARES[name], start, step) for name in GUARDRAILS
+        }
+
+    def add(self, run: Observation) -> None:
+        """Add one run."""
+        treatment = run.arm == TREATMENT
+        block, length = block_of(run.stream, run.index)
+        self._graded = self._graded or 0 < run.score < 1
+        self._shares.add(block, length, run.success, treatment=treatment)
+        self._score_shares.add(block, length, run.score > 0.5, treatment=treatment)
+        self._tail.add(math.inf if run.timed_out else run.duration_seconds, treatment=treatment)
+        # success and score with the sign turned, so that more is worse in all of them
+        values = {
+            "success": -float(run.success),
+            "score": -run.score,
+            "mean": run.duration_seconds,
+            "tool_calls": float(run.tool_calls),
+        }
+        if run.cost_usd is not None:
+            values["cost"] = run.cost_usd
+        told = [name for name, value in values.items() if self._means[name].add(block, value, treatment=treatment)]
+        if not run.timed_out:
+            self._in_time.add(block, run.duration_seconds, treatment=treatment)
+        for name in told:
+            if name in PROOF_LEVELS and name not in self._proven and self._proof_z(name) >= self._limit(name):
+                self._proven.add(name)
+
+    def harmed(self, t: float) -> str | None:
+        """Return the first guardrail that is harmed at information share `t`, or None."""
+        for name in GUARDRAILS:
+            if self._z(name) >= self._boundaries[name].at(t) and self._change(name) > self._margins[name]:
+                return name
+        return None
+
+    def unclear(self) -> str | None:
+        """Return the first guardrail that holds a pass back, or None."""
+        return next((name for name in GUARDRAILS if self._holds_back(name)), None)
+
+    def success_drop(self) -> tuple[float, float]:
+        """Return the drop of the success share, and its standardised excess over the margin."""
+        enough = self._means["success"].information >= self._first_runs
+        return self._change("success"), -self._shares.z(self._margins["success"]) if enough else -math.inf
+
+    def evidence(self, t: float) -> tuple[GuardrailEvidence, ...]:
+        """Return what is known of each guardrail at information share `t`."""
+        return tuple(self._evidence(name, t) for name in GUARDRAILS)
+
+    def _evidence(self, name: str, t: float) -> GuardrailEvidence:
+        change, z, limit = self._change(name), self._z(name), self._boundaries[name].at(t)
+        control, treatment = self._values(name)
+        if math.isnan(change):
+            status = "no data"
+        elif change > self._margins[name] and z >= limit:
+            status = "harmed"
+        elif self._holds_back(name) or (name in PROOF_LEVELS and name != "p95" and not self._is_proven(name)):
+            status = "unclear"
+        elif name == "p95" and self._proof_z(name) < self._proof[name].at(t):
+            status = "open"
+        else:
+            status = "ok"
+        return GuardrailEvidence(name, control, treatment, change, self._margins[name], z, limit, status)
+
+    def _share(self, name: str) -> float:
+        return self._means[name].information / self._most
+
+    def _limit(self, name: str) -> float:
+        """Return the height of a guardrail's proof; a score that is never between 0 and 1 is a success share."""
+        level = "success" if name == "score" and not self._graded else name
+        return self._proof[level].at(self._share(name))
+
+    def _values(self, name: str) -> tuple[float, float]:
+        if name == "p95":
+            return self._tail.percentiles()
+        control, treatment = self._means[name].means
+        return (-control, -treatment) if name in ("success", "score") else (control, treatment)
+
+    def _z(self, name: str) -> float:
+        """Return the evidence of any harm."""
+        return self._tail.z() if name == "p95" else self._means[name].z
+
+    def _change(self, name: str) -> float:
+        control, treatment = self._values(name)
+        return control - treatment if name in ("success", "score") else relative_rise(control, treatment)
+
+    def _proof_z(self, name: str) -> float:
+        """Return the evidence that a change is below its margin."""
+        margin = self._margins[name]
+        if name == "success" or (name == "score" and not self._graded):
+            return (self._shares if name == "success" else self._score_shares).z(margin)
+        if name == "score":
+            return self._means[name].below(1.0, margin, prior=SCORE_PRIOR)
+        if name == "p95":
+            return self._tail_z(margin)
+        if self._means[name].means == (0.0, 0.0):
+            return math.inf  # no tool was called, or the model is free
+        return self._means[name].below(1 + margin, 0.0)
+
+    def _tail_z(self, margin: float) -> float:
+        """Return the evidence that less than `TAIL` of treatment's runs are beyond the margin over control's P95."""
+        before, _ = self._tail.percentiles()
+        m, n = len(self._tail.control), len(self._tail.treatment)
+        if not m or not n or math.isinf(before):
+            return 0.0
+        above = (n - bisect_right(self._tail.treatment, before * (1 + margin))) / n
+        return (TAIL - above) / math.sqrt(TAIL * (1 - TAIL) * (1 / m + 1 / n))
+
+    def _is_proven(self, name: str) -> bool:
+        return name in self._proven and not self._change(name) > self._margins[name]
+
+    def _holds_back(self, name: str) -> bool:
+        """Whether nothing may pass because of a guardrail."""
+        change = self._change(name)
+        if math.isnan(change):
+            return False
+        if name in self._needs_proof:
+            return not self._is_proven(name)
+        if name in ("success", "score"):
+            return self._z(name) >= SIGN_OF_HARM
+        if change > self._margins[name] and self._z(name) > UNCLEAR_Z:
+            return True
+        return name == "mean" and relative_rise(*self._in_time.means) > self._margins[name] + UNCLEAR_EXCESS

@@ -1,0 +1,192 @@
+"""The metric a test decides on, analysed as randomised: within pairs, or within blocks where shares are unequal.
+
+Both statistics are those of `blocks`, standard normal without an effect in any world in which the arms were assigned by
+`assign`, so the boundaries of `boundaries` hold for them. Their information is the number of pairs.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from .._model.assignment import TASK_STREAM, block_of
+from .._model.run import TREATMENT, Observation
+from .blocks import SCORE_PRIOR, BlockMeans, BlockRanks
+from .primary import Effect, adjusted_value, relative_change
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+class SignedRankPrimary:
+    """Duration, cost or tool calls, by the signed ranks of the pairs' log ratios; see `primary.Primary`.
+
+    Args:
+        metric: `duration`, `cost` or `tool_calls`.
+        task_effects: Log effect of each task key, from runs before the test; taken off the values.
+    """
+
+    def __init__(self, metric: str, task_effects: Mapping[str, float] | None = None) -> None:
+        self._metric = metric
+        self._task_effects = task_effects or {}
+        self.ranks = BlockRanks()
+        self._added = 0
+        self._gain = 0, math.nan
+
+    def add(self, observation: Observation) -> bool:
+        """Add a run; return whether it has a value."""
+        value = adjusted_value(self._metric, observation, self._task_effects)
+        if value is None:
+            return False
+        self._added += 1
+        block, length = block_of(observation.stream, observation.index)
+        treatment, stream = observation.arm == TREATMENT, observation.stream
+        of_task = stream if stream.startswith(TASK_STREAM) else ""
+        self.ranks.add(block, value, treatment=treatment, wide=length > 2, level_of=of_task)
+        return True
+
+    @property
+    def information(self) -> float:
+        """Information so far, in pairs."""
+        return self.ranks.information
+
+    @property
+    def unpaired(self) -> int:
+        """Runs that have no partner yet, or lost it."""
+        return self.ranks.unpaired
+
+    @property
+    def z(self) -> float:
+        """Standardised evidence, positive for an improvement."""
+        return self.ranks.z
+
+    normal = z
+
+    @property
+    def gain(self) -> float:
+        """Raw estimate of the log gain."""
+        if self._gain[0] != self._added:
+            self._gain = self._added, walsh_quantiles(self.ranks.block_differences(), math.inf, math.inf)[0]
+        return self._gain[1]
+
+    def effect(self, better: float, worse: float) -> Effect:
+        """Return the median of the Walsh averages, with the interval that inverts the signed-rank test.
+
+        (Hodges and Lehmann 1963; Hollander, Wolfe and Chicken 2014, section 3.3.) A block with several runs of an arm
+        takes part by the difference of its medians.
+        """
+        gains = self.ranks.block_differences()
+        if not gains:
+            return Effect(math.nan, math.nan, math.nan)
+        estimate, least, most = walsh_quantiles(gains, *(uncorrected(height, len(gains)) for height in (better, worse)))
+        self._gain = self._added, estimate
+        return Effect(*(relative_change(-gain) for gain in (estimate, most, least)))
+
+    def improvement(self) -> float:
+        """Return 1 minus the ratio."""
+        return -self.effect(math.inf, math.inf).estimate
+
+
+class PairedScorePrimary:
+    """The graded score, by the mean of the blocks' differences."""
+
+    def __init__(self) -> None:
+        self._means = BlockMeans()
+
+    def add(self, observation: Observation) -> bool:
+        """Add a run; return whether it has a value."""
+        block, _ = block_of(observation.stream, observation.index)
+        self._means.add(block, observation.score, treatment=observation.arm == TREATMENT)
+        return True
+
+    @property
+    def information(self) -> float:
+        """Information so far, in pairs."""
+        return self._means.information
+
+    @property
+    def unpaired(self) -> int:
+        """Runs that have no partner yet, or lost it."""
+        return self._means.unpaired
+
+    @property
+    def z(self) -> float:
+        """Standardised evidence, positive for an improvement."""
+        return self._means.z
+
+    normal = z
+
+    @property
+    def gain(self) -> float:
+        """Raw estimate of the rise of the mean."""
+        return self._means.difference
+
+    @property
+    def moments(self) -> tuple[float, float, float, int]:
+        """Control's mean, rise of the mean and its standard error, and the number of blocks."""
+        _, error, blocks = self._means.margin(1.0, 0.0, prior=SCORE_PRIOR)
+        return self._means.means[0], self._means.difference, error, blocks
+
+    def effect(self, better: float, worse: float) -> Effect:
+        """Return the relative change of the mean; the interval holds what the evidence does not rule out."""
+        base, change, error, blocks = self.moments
+        if blocks < 3 or not base > 0:
+            return Effect(math.nan, math.nan, math.nan)
+        low = change - better * error if math.isfinite(better) else -math.inf
+        high = change + worse * error if math.isfinite(worse) else math.inf
+        return Effect(change / base, max(low / base, -1.0), high / base)
+
+    def improvement(self) -> float:
+        """Return the relative rise of the mean."""
+        return self.effect(math.inf, math.inf).estimate
+
+
+def uncorrected(height: float, pairs: int) -> float:
+    """Return the standardised signed-rank sum of so many pairs that `BlockRanks` corrects to a height."""
+    if math.isinf(height):
+        return height
+    squares = pairs * (pairs + 1) * (2 * pairs + 1) / 6
+    fourths = squares * (3 * pairs * pairs + 3 * pairs - 1) / 5
+    excess = -2 * fourths / (squares * squares)
+    x = height
+    for _ in range(8):  # Newton's; the correction is small and smooth
+        x -= (x - excess * (x**3 - 3 * x) / 24 - height) / (1 - excess * (3 * x * x - 3) / 24)
+    return x
+
+
+@lru_cache(maxsize=4)
+def _upper_triangle(size: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    import numpy as np
+
+    return np.triu_indices(size)
+
+
+def walsh_quantiles(differences: list[float], low: float, high: float) -> tuple[float, float, float]:
+    """Return the median of all Walsh averages and the ends of the interval that inverts the signed-rank test.
+
+    Args:
+        differences: Shape (n,).
+        low: Normal score at which the lower end is rejected; infinite for no end.
+        high: The same for the upper end.
+    """
+    import numpy as np
+
+    values = np.array(differences)
+    rows, columns = _upper_triangle(values.size)
+    averages = (values[rows] + values[columns]) / 2
+    size, n = averages.size, values.size
+    deviation = math.sqrt(n * (n + 1) * (2 * n + 1) / 24)
+    ranks = [math.ceil(size / 2 + z * deviation - 1e-9) if math.isfinite(z) else size + 1 for z in (low, high)]
+    places = [(size - 1) // 2, size // 2]
+    if ranks[0] <= size:
+        places.append(size - max(ranks[0], 1))
+    if ranks[1] <= size:
+        places.append(max(ranks[1], 1) - 1)
+    averages.partition(sorted(set(places)))
+    middle = 0.5 * (float(averages[places[0]]) + float(averages[places[1]]))
+    least = float(averages[size - max(ranks[0], 1)]) if ranks[0] <= size else -math.inf
+    most = float(averages[max(ranks[1], 1) - 1]) if ranks[1] <= size else math.inf
+    return middle, least, most

@@ -1,0 +1,191 @@
+"""How a test of the paired rule ends if its effect has a certain size: when, and with which estimate.
+
+A test stops at a high of its evidence, so its raw estimate is too large on average. `unbiased_drift` returns the effect
+whose expected estimate at the end is the one that was seen (Whitehead, *On the bias of maximum likelihood estimation
+following a sequential test*, 1986). The expectation is carried from look to look by quadrature (Armitage, McPherson and
+Rowe 1969), on fewer looks than a test has.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right
+from functools import lru_cache
+from typing import TYPE_CHECKING, Final
+
+from attrs import frozen
+
+from .._model.policy import PASS_SHARE, Policy
+from .boundaries import boundary
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+
+LOOKS: Final = 48
+"""Looks of the recursion, evenly spread over the logarithm of the information."""
+
+NODES: Final = 48
+"""Nodes of the quadrature."""
+
+FEWEST_PAIRS: Final = 15
+"""Ranks of fewer pairs hardly ever reach the boundary, however large the effect."""
+
+HOPE_Z: Final = 2.0
+"""A test is futile when even the upper end of this one-sided interval of the effect would hardly pass ..."""
+
+HOPELESS_Z: Final = 2.6
+"""... namely with a probability below that of this normal score (0.005)."""
+
+
+@frozen
+class Ending:
+    """What is expected of a test with a certain effect.
+
+    Attributes:
+        passed: Probability that it has passed by each look, shape (LOOKS,).
+        estimate: Expected raw estimate at the end, in standard errors of a whole test.
+    """
+
+    passed: tuple[float, ...]
+    estimate: float
+
+
+@frozen
+class Design:
+    """What the ending of a test depends on.
+
+    Attributes:
+        rule: Shape of the boundary, as for `boundaries.boundary`.
+        alpha: Probability that a test of two equal plans passes.
+        first: Information share of the first look.
+        futility: Whether a test that will hardly pass any more ends early.
+    """
+
+    rule: str
+    alpha: float
+    first: float
+    futility: bool
+
+    @classmethod
+    def of(cls, policy: Policy) -> Design:
+        """Return the design of a test."""
+        first = min(max(policy.min_runs_per_arm, FEWEST_PAIRS) / policy.max_runs_per_arm, 1.0)
+        return cls(policy.rule, policy.alpha * PASS_SHARE, first, policy.futility)
+
+
+@lru_cache(maxsize=32)
+def looks(first: float) -> tuple[float, ...]:
+    """Return the information shares of the looks, from the first to 1."""
+    ratio = (1 / first) ** (1 / (LOOKS - 1)) if first < 1 else 1.0
+    return tuple(min(first * ratio**k, 1.0) for k in range(LOOKS))
+
+
+def futile_below(t: float, last: float) -> float:
+    """Return the evidence below which a test is futile at information share `t`.
+
+    By conditional power: `last` is the boundary at the end (Jennison and Turnbull 2000, chapter 10).
+    """
+    return math.sqrt(t) * (last - HOPELESS_Z * math.sqrt(max(1 - t, 0.0))) - HOPE_Z * (1 - t)
+
+
+def ending(design: Design, drift: float) -> Ending:
+    """Return what is expected of a test.
+
+    Args:
+        design: Its rules.
+        drift: True effect, in standard errors of a whole test: the expected evidence at its end, had it gone on.
+    """
+    import numpy as np
+
+    shares = looks(design.first)
+    upper, lower = _limits(design)
+    nodes, weights = _quadrature()
+    total, passed = 0.0, []
+    points: Floats = np.zeros(1)
+    mass: Floats = np.ones(1)
+    before, done = 0.0, 0.0
+    for k, t in enumerate(shares):
+        step, ends = t - before, k == len(shares) - 1
+        if step <= 0:
+            passed.append(done)
+            continue
+        deviation, root = math.sqrt(step), math.sqrt(t)
+        high = upper[k] * root
+        low = high if ends else max(lower[k] * root, drift * t - 8 * root)
+        mean = points + drift * step
+        above, below = (high - mean) / deviation, (low - mean) / deviation
+        done += float(mass @ _normal_cdf(-above))
+        passed.append(done)
+        stopped = mean * (_normal_cdf(-above) + _normal_cdf(below)) + deviation * (_density(above) - _density(below))
+        total += float(mass @ stopped) / t
+        target = low + (high - low) * (nodes + 1) / 2
+        kernel = _density((target[:, None] - mean[None, :]) / deviation) / deviation
+        mass = (kernel @ mass) * weights * (high - low) / 2
+        points, before = target, t
+    return Ending(tuple(passed), total)
+
+
+def _limits(design: Design) -> tuple[list[float], list[float]]:
+    """Return the evidence at which a test passes, and below which it is given up, at each look."""
+    limits = boundary(design.rule, design.alpha, design.first)
+    upper = [limits.at(t) for t in looks(design.first)]
+    if not design.futility:
+        return upper, [-math.inf] * len(upper)
+    lower = [futile_below(t, upper[-1]) for t in looks(design.first)]
+    return upper, [min(pair) for pair in zip(lower, upper, strict=True)]
+
+
+@lru_cache(maxsize=1)
+def _quadrature() -> tuple[Floats, Floats]:
+    import numpy as np
+
+    nodes, weights = np.polynomial.legendre.leggauss(NODES)
+    return nodes, weights
+
+
+def _density(x: Floats) -> Floats:
+    import numpy as np
+
+    return np.asarray(np.exp(-0.5 * x * x) / math.sqrt(2 * math.pi))
+
+
+def _normal_cdf(x: Floats) -> Floats:
+    """Return the normal distribution function, shape as `x`."""
+    import numpy as np
+
+    return np.array([0.5 * math.erfc(-value / math.sqrt(2)) for value in x])
+
+
+GRID: Final = tuple(float(drift) for drift in range(-4, 17))
+"""Drifts whose expected estimates are computed; beyond them the bias is that of the last one."""
+
+
+@lru_cache(maxsize=16)
+def expected_estimates(design: Design) -> tuple[float, ...]:
+    """Return the expected raw estimate of a test for each drift of `GRID`."""
+    return tuple(ending(design, drift).estimate for drift in GRID)
+
+
+def unbiased_drift(design: Design, raw: float) -> float:
+    """Return the drift whose expected raw estimate is the one that was seen; both as in `Ending.estimate`."""
+    means = expected_estimates(design)
+    if not means[0] < raw < means[-1]:
+        end = 0 if raw <= means[0] else -1
+        return raw - (means[end] - GRID[end])
+    k = bisect_right(means, raw) - 1
+    return GRID[k] + (GRID[k + 1] - GRID[k]) * (raw - means[k]) / (means[k + 1] - means[k])
+
+
+def share_for(design: Design, drift: float, power: float) -> float | None:
+    """Return the information share by which a test has passed with a probability; None if the whole test has not."""
+    shares, passed = looks(design.first), ending(design, drift).passed
+    if passed[-1] < power:
+        return None
+    k = next(i for i, value in enumerate(passed) if value >= power)
+    if k == 0:
+        return shares[0]
+    part = (power - passed[k - 1]) / (passed[k] - passed[k - 1])
+    return shares[k - 1] + part * (shares[k] - shares[k - 1])
