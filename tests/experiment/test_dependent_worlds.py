@@ -20,6 +20,7 @@ from benchmarks.dependent_worlds import crossings, signed_rank_z
 
 PAIRED = Policy(rule="signed_rank")
 QUICK = evolve(PAIRED, prove_success=False)
+SHORT = evolve(QUICK, max_runs_per_arm=70)
 
 
 def upper(p, n):
@@ -66,7 +67,7 @@ def test_the_primary_metric_rarely_crosses_its_boundary_in_a_dependent_world(wor
 )
 def test_equal_plans_rarely_get_a_verdict_in_a_dependent_world(world):
     rng = np.random.default_rng(3)
-    found = sum(play(world, QUICK, rng, []).status in ("passed", "failed") for _ in range(200))
+    found = sum(play(world, SHORT, rng, []).status in ("passed", "failed") for _ in range(200))
     assert found <= 200 * upper(0.05, 200)
 
 
@@ -101,4 +102,6 @@ def test_a_gain_is_found_soon_in_a_dependent_world(world, median):
 )
 def test_what_is_beyond_a_margin_hardly_passes(world):
     rng = np.random.default_rng(5)
-    assert sum(play(world, PAIRED, rng, []).status == "passed" for _ in range(100)) <= 100 * upper(0.02, 100)
+    assert sum(
+        play(world, evolve(PAIRED, max_runs_per_arm=100), rng, []).status == "passed" for _ in range(100)
+    ) <= 100 * upper(0.02, 100)
