@@ -162,6 +162,20 @@ def test_a_use_that_shows_takes_a_live_plan_back_at_once(
     assert team.experiments()[0].status == ("settled" if settled else "rolled_back")
 
 
+def test_a_use_that_shows_takes_the_live_plan_back_at_once_also_while_a_test_runs_that_cuts_it(start: Start) -> None:
+    team = start(scored=True, **{"tuner.risk": "high"})
+    team.run_until("settled")
+    while actions(team)[-1] != "started":
+        team.run()
+    (test,) = [one for one in team.experiments() if one.is_open]
+    assert (test.control, test.allowed_by) == (PARALLEL, "score")
+    team.flow = RunFlow([Edge(a, b, "files") for a in SPEC.member_ids for b in SPEC.member_ids if a != b])
+    team.run()
+    assert team.state().plan == EMPTY_PLAN
+    assert team.state().experiment_id is None
+    assert [one.status for one in team.experiments() if one.is_open] == []
+
+
 def test_what_a_person_put_in_place_or_tests_stays(start: Start) -> None:
     team = start()
     team.flow = RunFlow([Edge(a, b, "context") for a, b in zip("abc", "bcd", strict=True)])

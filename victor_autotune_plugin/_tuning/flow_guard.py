@@ -26,18 +26,11 @@ def ends_what_cuts(context: RunContext, experiment: Experiment | None) -> bool:
     Returns:
         Whether anything was changed.
     """
-    tested = experiment is not None and experiment.status == "running"
-    if tested and experiment is not None and (reason := _why_to_end(context, experiment)) is not None:
-        ended = evolve(experiment, status="aborted", ended_at=context.now)
-        after = evolve(context.state, experiment_id=None)
-        context.changes.apply(
-            after, "aborted", reason, before=context.state, experiment=ended, evidence=_evidence(context, experiment)
-        )
-        return True
     live = context.state.plan
     cut = context.knowledge.cut_by(live)
     if not cut or _is_persons(context, experiment):
-        return False
+        return _ends_test(context, experiment)
+    # A test that runs against it ends with it.
     plan = _plan_before(context, experiment)
     if experiment is not None and not experiment.has_ended:
         watched = experiment.status == "watched"
@@ -49,6 +42,17 @@ def ends_what_cuts(context: RunContext, experiment: Experiment | None) -> bool:
         before=context.state,
         experiment=experiment,
         evidence={"edges": [[edge.source, edge.target, edge.channel] for edge in cut]},
+    )
+    return True
+
+
+def _ends_test(context: RunContext, experiment: Experiment | None) -> bool:
+    if experiment is None or experiment.status != "running" or (reason := _why_to_end(context, experiment)) is None:
+        return False
+    ended = evolve(experiment, status="aborted", ended_at=context.now)
+    after = evolve(context.state, experiment_id=None)
+    context.changes.apply(
+        after, "aborted", reason, before=context.state, experiment=ended, evidence=_evidence(context, experiment)
     )
     return True
 
