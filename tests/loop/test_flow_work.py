@@ -118,10 +118,11 @@ def test_an_analysis_that_fails_leaves_the_run_without_a_data_flow(
     assert [fault.where for fault in failsafe.seen()] == ["data flow of a run, which is not known"]
 
 
+@pytest.mark.parametrize("bound", ["MOST_WAITING", "MOST_CHARACTERS"])
 def test_traces_that_can_t_be_analysed_in_time_are_dropped(
-    team: Simulation, found: list[RunTrace], monkeypatch: pytest.MonkeyPatch
+    team: Simulation, found: list[RunTrace], monkeypatch: pytest.MonkeyPatch, bound: str
 ) -> None:
-    monkeypatch.setattr(flow_work, "MOST_WAITING", 0)
+    monkeypatch.setattr(flow_work, bound, 0)
     run = traced(team)
     stored = team.store.run(run.run_id)
     assert stored is not None

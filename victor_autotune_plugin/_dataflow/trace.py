@@ -104,6 +104,7 @@ class RunTrace:
         open: Why it can't be known what a member used, by its id.
         executions: How often each member worked.
         is_full: Whether `MOST_CHARACTERS` were reached.
+        characters: Number of characters of all texts among the entries.
     """
 
     members: tuple[str, ...]
@@ -113,13 +114,13 @@ class RunTrace:
     open: dict[str, set[str]] = field(factory=dict)
     executions: dict[str, int] = field(factory=dict)
     is_full: bool = False
-    _characters: int = 0
+    characters: int = 0
 
     def note(self, entry: Entry) -> None:
         """Append an entry; a text beyond the bound is left out, and its member is open. Never raises, never waits."""
         if isinstance(entry, Given | Wrote):
-            self._characters += len(entry.text)
-            if self._characters > MOST_CHARACTERS:
+            self.characters += len(entry.text)
+            if self.characters > MOST_CHARACTERS:
                 self.is_full = True
                 self.leave_open(entry.member, "too_much")
                 return

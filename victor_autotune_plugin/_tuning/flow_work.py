@@ -21,7 +21,10 @@ if TYPE_CHECKING:
     from .._model.run import TeamRun
 
 MOST_WAITING: Final = 64
-"""Traces that wait at most, each of up to 4 MB; the data flow of a run beyond them is not found out."""
+"""Traces that wait at most; the data flow of a run beyond them is not found out."""
+
+MOST_CHARACTERS: Final = 8_000_000
+"""Text in them at most."""
 
 
 @frozen
@@ -52,7 +55,8 @@ class FlowWork:
     @property
     def is_full(self) -> bool:
         """Whether no further run is taken."""
-        return len(self._waiting) >= MOST_WAITING
+        waiting = tuple(self._waiting)
+        return len(waiting) >= MOST_WAITING or sum(one.trace.characters for one in waiting) >= MOST_CHARACTERS
 
     def submit(self, traced: TracedRun) -> None:
         """Take in a run; called on the event loop."""
