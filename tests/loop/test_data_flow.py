@@ -253,3 +253,20 @@ def test_a_test_of_an_earlier_version_ends_where_nothing_allows_it_now(start: St
         "Nothing allows this change any more: it may change what the team delivers, and no scorer would tell."
     )
     assert (test.treatment, team.experiments()[0].status) == (PARALLEL, "aborted")
+
+
+def test_a_deadline_that_a_run_came_near_to_ends_a_test_that_rests_on_the_data_flow(start: Start) -> None:
+    team = start(**{"tuner.risk": "off"})
+    team.run_until("started")
+    (test,) = team.experiments()
+    with team.store.transaction() as transaction:
+        state = transaction.team(*SPEC.key)
+        transaction.save_experiment(evolve(test, status="aborted", ended_at=1.0))
+        limited = evolve(test, id="limited", treatment=evolve(test.treatment, timeout_seconds=100.0))
+        transaction.save_experiment(limited)
+        transaction.save_team(evolve(state, experiment_id="limited"))
+    team.run()
+    assert team.state().experiment_id == "limited"
+    team.truth = lambda plan, seconds: 90.0
+    team.run()
+    assert team.changes()[-1].reason == ("A run took so long that the deadline of this change might cut the next one.")

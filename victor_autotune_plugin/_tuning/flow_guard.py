@@ -75,6 +75,9 @@ def _why_to_end(context: RunContext, test: Experiment) -> str | None:
         refusal = context.rules.refusal(test.treatment, test.control)
         return None if refusal is None else f"Nothing allows this change any more: {refusal}."
     if test.allowed_by == "data_flow" and not context.rules.keeps_work(test.treatment, test.control):
+        same_limit = evolve(test.treatment, timeout_seconds=test.control.timeout_seconds)
+        if context.rules.keeps_work(same_limit, test.control):
+            return "A run took so long that the deadline of this change might cut the next one."
         return f"It is no longer known that this change keeps the work. {context.knowledge.because}"
     return None
 
