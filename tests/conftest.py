@@ -17,7 +17,7 @@ hypothesis.settings.load_profile("tests")
 # Under pytest runs belong to the environment `test`; most tests are about a project where nothing says so.
 os.environ["VICTOR_AUTOTUNE_ENVIRONMENT"] = "default"
 
-# Victor leaves millions of objects behind, which every collection of the oldest ones goes through: an eighth of the time.
+# Victor leaves millions of objects behind, and each collection of the oldest goes through them: an eighth of the time.
 gc.set_threshold(50_000, 20, 100)
 
 _IN_THIS_PROCESS = "orchestrator"
