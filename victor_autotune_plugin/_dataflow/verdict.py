@@ -109,11 +109,6 @@ class Knowledge:
         return tuple(dict.fromkeys(seen))
 
     @property
-    def needed(self) -> frozenset[str]:
-        """The members that others build on."""
-        return frozenset(edge.source for edge in self.binding)
-
-    @property
     def depends_on(self) -> dict[str, tuple[str, ...]]:
         """Ids of the members whose work a member needs, by its id."""
         needs: dict[str, list[str]] = {}

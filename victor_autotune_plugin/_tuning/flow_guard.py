@@ -41,7 +41,7 @@ def ends_what_cuts(context: RunContext, experiment: Experiment | None) -> bool:
         f"{use(cut[0])} ({cut[0].channel}), which this plan takes away.",
         before=context.state,
         experiment=experiment,
-        evidence={"edges": [[edge.source, edge.target, edge.channel] for edge in cut]},
+        evidence=_evidence(context, live),
     )
     return True
 
@@ -52,7 +52,12 @@ def _ends_test(context: RunContext, experiment: Experiment | None) -> bool:
     ended = evolve(experiment, status="aborted", ended_at=context.now)
     after = evolve(context.state, experiment_id=None)
     context.changes.apply(
-        after, "aborted", reason, before=context.state, experiment=ended, evidence=_evidence(context, experiment)
+        after,
+        "aborted",
+        reason,
+        before=context.state,
+        experiment=ended,
+        evidence=_evidence(context, experiment.treatment),
     )
     return True
 
@@ -82,8 +87,8 @@ def _why_to_end(context: RunContext, test: Experiment) -> str | None:
     return None
 
 
-def _evidence(context: RunContext, test: Experiment) -> dict[str, object]:
-    cut = context.knowledge.cut_by(test.treatment)
+def _evidence(context: RunContext, plan: TeamPlan) -> dict[str, object]:
+    cut = context.knowledge.cut_by(plan)
     return {"edges": [[edge.source, edge.target, edge.channel] for edge in cut]}
 
 
