@@ -103,7 +103,6 @@ class RunTrace:
         entries: What happened, in order.
         open: Why it can't be known what a member used, by its id.
         executions: How often each member worked.
-        is_full: Whether `MOST_CHARACTERS` were reached.
         characters: Number of characters of all texts among the entries.
     """
 
@@ -113,7 +112,6 @@ class RunTrace:
     entries: list[Entry] = field(factory=list)
     open: dict[str, set[str]] = field(factory=dict)
     executions: dict[str, int] = field(factory=dict)
-    is_full: bool = False
     characters: int = 0
 
     def note(self, entry: Entry) -> None:
@@ -121,7 +119,6 @@ class RunTrace:
         if isinstance(entry, Given | Wrote):
             self.characters += len(entry.text)
             if self.characters > MOST_CHARACTERS:
-                self.is_full = True
                 self.leave_open(entry.member, "too_much")
                 return
         self.entries.append(entry)
