@@ -99,13 +99,18 @@ async def orchestrator(
 ) -> AsyncIterator[Any]:
     """Victor's orchestrator, the same in all tests, with the sandbox's project as the current folder.
 
-    It works in every event loop and thread. A loop of the test's own must end with `await settle()`.
+    It works in every event loop and thread. A loop of the test's own must end with `await settle()`. Files that the
+    team leaves in the project go with the test: Victor refuses to write over a file that nobody read.
     """
     monkeypatch.chdir(sandbox.project)
+    before = set(sandbox.project.iterdir())
     orchestrator = _agent.get_orchestrator()
     heal(orchestrator)
     yield orchestrator
     await settle()
+    for left in set(sandbox.project.iterdir()) - before:
+        if left.is_file():
+            left.unlink()
 
 
 @pytest.fixture
