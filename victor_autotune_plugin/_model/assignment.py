@@ -36,6 +36,12 @@ STAGE_SHARES: Final[Mapping[str, Mapping[str, float]]] = {
 }
 """Shares of the stages of a test whose arms are unequal. A stream of such a stage is named `stage:name`."""
 
+CLUSTER_STREAM: Final = "cluster:"
+"""What the name of the stream of a sticky task begins with: all its runs have the arm of its index 0."""
+
+REVERIFY: Final = "reverify-"
+"""What the stage of a re-verification begins with; its number follows. Its arms are halves."""
+
 _DRAW_BYTES: Final = 8
 # A draw from at most 1000 places by the remainder of 64 bits is uniform but for 1 in 10^16.
 
@@ -70,9 +76,22 @@ def block_length(weights: Mapping[str, float] | None = None) -> int:
     return len(_slots_of(None if weights is None else tuple(weights.items())))
 
 
-def shares_of_stream(stream: str) -> Mapping[str, float] | None:
-    """Return the share of each arm in a stream of a test, by its name; None for halves."""
-    return STAGE_SHARES.get(stream.partition(":")[0])
+def stream_of(stage: str, name: str) -> str:
+    """Return the full name of a stream of a stage; of the main one, for which `stage` is empty, it is the name."""
+    return f"{stage}:{name}" if stage else name
+
+
+def shares_of_stream(stream: str, holdback: float | None = None) -> Mapping[str, float] | None:
+    """Return the share of each arm in a stream, by its name; None for halves.
+
+    Args:
+        stream: Its full name.
+        holdback: Control's share of the runs under a live plan; None for a stream of a test.
+    """
+    stage = stream.partition(":")[0]
+    if holdback is None or stage.startswith(REVERIFY):
+        return STAGE_SHARES.get(stage)
+    return {"control": holdback, "treatment": 1 - holdback}
 
 
 def block_of(stream: str, index: int) -> tuple[tuple[str, int], int]:

@@ -7,6 +7,7 @@ from typing import Any, Final, Literal, TypeVar
 
 from attrs import field, frozen
 
+from .assignment import REVERIFY, STAGE_SHARES
 from .observation import Observation
 from .plan import EMPTY_PLAN, TeamPlan, TeamSpec
 from .policy import Policy, WatchPolicy
@@ -15,16 +16,44 @@ from .quantities import DEFAULT_ENVIRONMENT, Arm, Count, Name, UnixTime
 
 _T = TypeVar("_T")
 
-ExperimentStatus = Literal["draft", "running", "failed", "inconclusive", "aborted", "watched", "settled", "rolled_back"]
-"""Where an experiment is. One that passed is promoted at once, and so is `watched`."""
+ExperimentStatus = Literal[
+    "draft",
+    "awaits_approval",
+    "canary",
+    "testing",
+    "probation",
+    "awaits_promotion",
+    "proven",
+    "reverifying",
+    "failed",
+    "inconclusive",
+    "aborted",
+    "rolled_back",
+    "superseded",
+]
+"""Where an experiment is; `STATES` tells of each."""
 
 Phase = Literal["test", "watch"]
-"""`test`: the challenger against the incumbent. `watch`: the promoted plan against a holdback."""
+"""`test`: the challenger against the incumbent. `watch`: the live plan, and now and then the one before."""
 
 ChangeAction = Literal[
-    "started", "promoted", "failed", "inconclusive", "rolled_back", "settled", "aborted", "paused", "resumed"
+    "awaits_approval",
+    "started",
+    "probation",
+    "awaits_promotion",
+    "promoted",
+    "reverifying",
+    "confirmed",
+    "failed",
+    "inconclusive",
+    "aborted",
+    "rejected",
+    "rolled_back",
+    "paused",
+    "resumed",
+    "settled",
 ]
-"""What happened to a team's plan."""
+"""What happened to a team's plan; `settled` in 0.1 alone. A plan that is `confirmed` was verified again."""
 
 Actor = Literal["auto", "person"]
 """Who did it."""
@@ -32,20 +61,85 @@ Actor = Literal["auto", "person"]
 Allowance = Literal["data_flow", "score", "person"]
 """What allows a change: by the data flow it keeps the work, a scorer grades what comes out, or a person agrees."""
 
-TRANSITIONS: Final[Mapping[str, frozenset[str]]] = {
-    "draft": frozenset({"running", "aborted"}),
-    "running": frozenset({"watched", "failed", "inconclusive", "aborted"}),
-    "watched": frozenset({"settled", "rolled_back", "aborted"}),
-    "failed": frozenset(),
-    "inconclusive": frozenset(),
-    "aborted": frozenset(),
-    "settled": frozenset(),
-    "rolled_back": frozenset(),
-}
-"""For every status the ones that may follow it. A watch is aborted when the team's definition changes under it."""
+Promotion = Literal["probation", "proof"]
+"""What a layout change that keeps the work needs to go live: to be likely better, on probation, or a proof."""
 
-ENDED: Final = frozenset(status for status, following in TRANSITIONS.items() if not following)
-"""The statuses after which an experiment never changes again."""
+
+@frozen
+class State:
+    """One state of an experiment, as code, store, screens and docs have it.
+
+    Attributes:
+        meaning: What it means, in a line for people.
+        next: The states that may follow; none after the end.
+        takes_runs: Whether the team's runs take part in it.
+        is_live: Whether its treatment is the team's live plan.
+        awaits_person: Whether nothing goes on before a person answers.
+    """
+
+    meaning: str
+    next: frozenset[str] = frozenset()
+    takes_runs: bool = False
+    is_live: bool = False
+    awaits_person: bool = False
+
+
+def _to(*states: str) -> frozenset[str]:
+    return frozenset(states)
+
+
+STATES: Final[Mapping[str, State]] = {
+    "draft": State("chosen, and not asked for yet", _to("awaits_approval", "canary", "proven", "aborted")),
+    "awaits_approval": State(
+        "a person decides whether it is tested", _to("canary", "aborted", "superseded"), awaits_person=True
+    ),
+    "canary": State(
+        "tested on one run in four, until three have finished",
+        _to("testing", "probation", "awaits_promotion", "proven", "failed", "inconclusive", "aborted"),
+        takes_runs=True,
+    ),
+    "testing": State(
+        "tested on every other run",
+        _to("probation", "awaits_promotion", "proven", "failed", "inconclusive", "aborted"),
+        takes_runs=True,
+    ),
+    "probation": State(
+        "live on seven runs in ten, while the test goes on",
+        _to("proven", "failed", "inconclusive", "aborted", "rolled_back"),
+        takes_runs=True,
+        is_live=True,
+    ),
+    "awaits_promotion": State(
+        "proven better; a person decides whether it goes live",
+        _to("proven", "aborted"),
+        takes_runs=True,
+        awaits_person=True,
+    ),
+    "proven": State(
+        "live, and verified with every run", _to("reverifying", "rolled_back", "superseded"), True, is_live=True
+    ),
+    "reverifying": State(
+        "live, and compared with the plan before since something changed",
+        _to("proven", "rolled_back", "superseded"),
+        takes_runs=True,
+        is_live=True,
+    ),
+    "failed": State("it did harm"),
+    "inconclusive": State("ended without proof"),
+    "aborted": State("ended before it was decided"),
+    "rolled_back": State("was live, and the plan before is live again"),
+    "superseded": State("another change took its place"),
+}
+"""Every state of an experiment."""
+
+ENDED: Final = frozenset(name for name, state in STATES.items() if not state.next)
+"""The states after which an experiment never changes again."""
+
+TESTED: Final = ("canary", "testing", "probation")
+"""The states in which an experiment's test goes on."""
+
+VERIFIED: Final = ("proven", "reverifying")
+"""The states in which an experiment's plan is live and verified."""
 
 
 TAKES_BACK: Final = "takes_back"
@@ -60,7 +154,7 @@ def may_follow(status: str, following: str) -> bool:
     Raises:
         KeyError: `status` is no `ExperimentStatus`.
     """
-    return following in TRANSITIONS[status] or following == status
+    return following in STATES[status].next or following == status
 
 
 def _policy(value: Policy | Mapping[str, Any]) -> Policy:
@@ -98,10 +192,10 @@ class TeamState(_Plain):
         plan: The live plan: the one that was promoted last, empty when none was.
         fingerprint: Fingerprint of the `TeamSpec` that the plan was made for, or None.
         spec: The team as it was last seen, or None.
-        experiment_id: The open experiment, tested or watched, or None.
+        experiment_id: The experiment that is tested, or waits for its promotion, or None.
+        live_id: The experiment behind the live plan, by which it is verified, or None.
         paused: Whether a person paused the tuning of the team.
         updated_at: Unix time of the last change, seconds.
-        wants_control: Whether the watch over the live plan asks for control runs now.
         revision: Revision of the store at which it was saved; 0 when it never was.
         environment: Environment that the team runs in.
     """
@@ -115,7 +209,7 @@ class TeamState(_Plain):
     experiment_id: str | None = None
     paused: bool = False
     updated_at: UnixTime = 0.0
-    wants_control: bool = False
+    live_id: str | None = None
     revision: Count = 0
     environment: Name = DEFAULT_ENVIRONMENT
 
@@ -158,6 +252,10 @@ class Experiment(_Plain):
         prices: The prices by which its runs are priced until it ends; None in those of 0.1, whose runs have the
             current ones.
         allowed_by: What allows the change; None in experiments of 0.1.
+        promotion: What it needs to go live. A person who rejects a probation makes it `proof`.
+        asks_for: What a person is asked for and has not answered: `probation` while the test goes on, or None.
+        rounds: How often its plan was verified again.
+        proven_by: The experiment whose test proved the plan that this one verifies, where that was another one.
     """
 
     id: Name
@@ -185,16 +283,37 @@ class Experiment(_Plain):
     reference: tuple[Observation, ...] = ()
     prices: KeptPrices | None = None
     allowed_by: Allowance | None = None
+    promotion: Promotion = "proof"
+    asks_for: Literal["probation"] | None = None
+    rounds: Count = 0
+    proven_by: str | None = None
 
     @property
-    def is_open(self) -> bool:
-        """Whether runs take part in it: tested or watched."""
-        return self.status in ("running", "watched")
+    def takes_runs(self) -> bool:
+        """Whether the team's runs take part in it."""
+        return STATES[self.status].takes_runs
+
+    @property
+    def is_tested(self) -> bool:
+        """Whether its test goes on."""
+        return self.status in TESTED
+
+    @property
+    def is_verified(self) -> bool:
+        """Whether its plan is live for good, and verified."""
+        return self.status in VERIFIED
 
     @property
     def is_untested(self) -> bool:
-        """Whether a person applied the change, so that it has a watch and no test."""
+        """Whether its plan went live without a test of its own: a person applied it, or an earlier test proved it."""
         return self.promoted_at is not None and self.verdict is None
+
+    @property
+    def stage(self) -> str:
+        """Stage of the streams of arms that its runs are assigned from; empty for halves, or a holdback."""
+        if self.status in STAGE_SHARES:
+            return self.status
+        return f"{REVERIFY}{self.rounds}" if self.status == "reverifying" else ""
 
     @property
     def has_ended(self) -> bool:
@@ -221,6 +340,7 @@ class Change(_Plain):
         improvement_percent: Proven improvement in percent, or None.
         evidence: What it rests on, as plain data.
         environment: Environment that the team runs in.
+        by: Name of the person, or None.
     """
 
     id: Count | None
@@ -237,6 +357,7 @@ class Change(_Plain):
     improvement_percent: float | None = None
     evidence: Mapping[str, Any] = field(factory=dict)
     environment: Name = DEFAULT_ENVIRONMENT
+    by: str | None = None
 
     @property
     def takes_back(self) -> tuple[int, ...]:

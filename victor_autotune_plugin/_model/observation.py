@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 from attrs import Attribute, asdict, field, frozen
 
@@ -42,9 +42,20 @@ def _arm(_: object, attribute: Attribute[Any], value: Any) -> None:
         raise ValueError(f"{attribute.name} must be one of {', '.join(ARMS)}, not {value!r}")
 
 
+Missing = Literal["", "lost", "cancelled"]
+"""How a run went missing: its process died, or it was cancelled from outside, also by a deadline of the host."""
+
+MISSING: Final[tuple[str, ...]] = get_args(Missing)
+
+
+def _missing(_: object, attribute: Attribute[Any], value: Any) -> None:
+    if value not in MISSING:
+        raise ValueError(f"{attribute.name} must be one of {', '.join(MISSING[1:])} or empty, not {value!r}")
+
+
 @frozen
 class Observation:
-    """What an experiment sees of one finished run. Impossible values raise `ValueError` naming the field.
+    """What an experiment sees of one run that was assigned to it. Impossible values raise `ValueError` naming the field.
 
     Attributes:
         index: Place in its stream of arms, from 0; unique within the stream. Runs may be observed in any order of it.
@@ -62,6 +73,9 @@ class Observation:
             the store, growing with gaps; 0 before.
         stream: The stream of arms that its arm is from; empty in experiments of 0.1, which had one. Its name tells the
             block that the run was assigned in; see `assignment.block_of`.
+        missing: How the run went missing; empty for one that finished. Of a missing run no other figure has a meaning.
+        models: Providers and models that answered, sorted, as `provider/model` joined by commas; empty where none did,
+            or that is not known.
     """
 
     index: Count = field(validator=_count)
@@ -76,6 +90,8 @@ class Observation:
     run_id: str = ""
     order: int = 0
     stream: str = ""
+    missing: Missing = field(default="", validator=_missing)
+    models: str = ""
 
     @classmethod
     def of(cls, run: TeamRun, *, index: int | None = None, arm: str | None = None) -> Observation:
@@ -100,6 +116,8 @@ class Observation:
             task_key=run.task_key,
             run_id=run.run_id,
             stream=run.stream or "",
+            missing=run.missing,
+            models=run.models,
         )
 
     def to_dict(self) -> dict[str, Any]:

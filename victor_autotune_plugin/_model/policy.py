@@ -101,8 +101,7 @@ class Policy:
         cost_margin: Relative rise of the mean cost that is tolerated.
         tool_calls_margin: Relative rise of the mean number of tool calls that is tolerated.
         futility: Whether a test that will hardly pass any more ends early.
-        prove_success: Whether the rule `signed_rank` needs proof that success and score are within their margin before
-            it passes. Where the work is kept by the team's data flow no sign of harm is enough.
+        sticky: Whether a task keeps the arm of its first run, so that tasks and not runs are what is compared.
     """
 
     alpha: float = field(default=0.05, validator=_within(0.005, 0.15))
@@ -110,7 +109,7 @@ class Policy:
     min_runs_per_arm: int = field(default=10, validator=_integer(4, MAX_RUNS))
     max_runs_per_arm: int = field(default=200, validator=_integer(4, MAX_RUNS))
     metric: str = field(default="duration", validator=_one_of(METRICS))
-    rule: str = field(default="balanced", validator=_one_of(ALL_RULES))
+    rule: str = field(default=SIGNED_RANK, validator=_one_of(ALL_RULES))
     success_margin: float = field(default=0.10, validator=_within(0, 1))
     success_confidence: float = field(default=0.80, validator=_within(0.5, 0.999))
     p95_margin: float = field(default=0.50, validator=_within(0, 100))
@@ -118,7 +117,7 @@ class Policy:
     cost_margin: float = field(default=0.25, validator=_within(0, 100))
     tool_calls_margin: float = field(default=0.50, validator=_within(0, 100))
     futility: bool = field(default=True, validator=is_flag)
-    prove_success: bool = field(default=True, validator=is_flag)
+    sticky: bool = field(default=False, validator=is_flag)
 
     def __attrs_post_init__(self) -> None:
         if self.max_runs_per_arm < self.min_runs_per_arm:
@@ -132,9 +131,19 @@ class Policy:
         return asdict(self)
 
 
+SENTINEL: Final = "sentinel"
+"""Name of the rule of a watch that never ends: an e-detector alarms, pairs of both plans decide (`sentinel`)."""
+
+REFERENCE: Final = "reference"
+"""Name of the rule of 0.1: so many runs against those of the test (`earlier`)."""
+
+WATCH_RULES: Final = (SENTINEL, REFERENCE)
+"""Names of the rules of a watch."""
+
+
 @frozen
 class WatchPolicy:
-    """How a promotion is watched.
+    """How a live plan is watched. Both rules know metric, holdback, success_drop and p95_rise.
 
     Attributes:
         alpha: Upper bound of the probability of a false rollback when the promoted plan is no worse, over the whole
@@ -148,17 +157,23 @@ class WatchPolicy:
             the metric or the P95, so that a drift of both arms is no harm.
         confirm_success_level: The same for success and score.
         max_probes: Runs of the replaced plan that the watch may ask for to tell a harm from a drift.
+        rule: One of `WATCH_RULES`.
+        quiet_runs: By the rule `sentinel`, runs of a world that does not change per false alarm, about.
+        max_pairs: By the rule `sentinel`, pairs of runs after which a re-verification ends.
     """
 
     alpha: float = field(default=0.05, validator=_within(0.005, 0.15))
     metric: str = field(default="duration", validator=_one_of(METRICS))
-    holdback: float = field(default=0.10, validator=_within(0, 0.5))
+    holdback: float = field(default=0.02, validator=_within(0, 0.5))
     max_runs: int = field(default=200, validator=_integer(10, MAX_RUNS))
     success_drop: float = field(default=0.10, validator=_within(0, 1))
     p95_rise: float = field(default=0.50, validator=_within(0, 100))
     confirm_level: float = field(default=0.0125, validator=_within(0.0001, 0.5))
     confirm_success_level: float = field(default=0.03, validator=_within(0.0001, 0.5))
     max_probes: int = field(default=20, validator=_integer(0, MAX_RUNS))
+    rule: str = field(default=SENTINEL, validator=_one_of(WATCH_RULES))
+    quiet_runs: int = field(default=10_000, validator=_integer(100, 10_000_000))
+    max_pairs: int = field(default=30, validator=_integer(5, MAX_RUNS))
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON-able data."""
@@ -224,6 +239,13 @@ class Verdict:
         ignored: Runs that don't count: `repeated` task keys, `duplicate` indices, `unmeasured` (no price), and
             `late`, after the end. By the rule `signed_rank` also those that are `unpaired`: their partner is lost or
             has not come yet. They count in the guardrails' means only.
+        missing: Runs that were lost or cancelled, by arm.
+        stage: `canary` until three runs of the treatment have finished, then `testing`.
+        pairs: Information gathered, in pairs of runs.
+        chance_better: Probability that the treatment is better on the metric; NaN while nothing is known.
+        may_go_live: Whether the metric is proven better and nothing shows harm, which is enough for a change that keeps
+            the work by the team's data flow; what is not proven yet then keeps it on probation.
+        open: Guardrails that are neither proven nor harmed.
     """
 
     status: str
@@ -240,6 +262,12 @@ class Verdict:
     guardrails: tuple[GuardrailEvidence, ...]
     sample_ratio_p_value: Share
     ignored: dict[str, Count]
+    missing: dict[str, Count] = field(factory=dict)
+    stage: str = "testing"
+    pairs: Annotated[float, Within(0)] = 0.0
+    chance_better: Figure = math.nan
+    may_go_live: bool = False
+    open: tuple[str, ...] = ()
 
     @property
     def is_final(self) -> bool:
@@ -294,7 +322,7 @@ class WatchVerdict:
     """The state of a watch after some runs since the promotion.
 
     Attributes:
-        status: `watching`, `settled` or `rolled_back`. Only `watching` can still change.
+        status: `watching` or `reverifying`, which can still change; `rolled_back`, or by the rule of 0.1 `settled`.
         reason: Why, in one plain sentence.
         harm: The harm that was proven, one of `HARM_SHARES`, or None.
         runs: Runs since the promotion, by arm; the control is the holdback.
@@ -307,6 +335,11 @@ class WatchVerdict:
             can't do so gets the same answer later, from the holdback.
         evidence: What is known of each harm.
         ignored: Runs that don't count: `duplicate` indices, and `late`, after the end.
+        missing: Runs that were lost or cancelled, by arm.
+        rounds: Re-verifications so far, the one that goes on included.
+        alarm: What opened the last one, in a plain sentence; empty when there was none.
+        pairs: Pairs of the re-verification that goes on, or ended the watch.
+        p95: What is known of the P95 against the plan before: `open`, `proven` or `no data`.
     """
 
     status: str
@@ -320,11 +353,16 @@ class WatchVerdict:
     wants_control: bool
     evidence: tuple[HarmEvidence, ...]
     ignored: dict[str, Count]
+    missing: dict[str, Count] = field(factory=dict)
+    rounds: Count = 0
+    alarm: str = ""
+    pairs: Annotated[float, Within(0)] = 0.0
+    p95: str = "no data"
 
     @property
     def is_final(self) -> bool:
         """Whether the watch has ended."""
-        return self.status != "watching"
+        return self.status not in ("watching", "reverifying")
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON-able data; numbers that are not finite are None."""

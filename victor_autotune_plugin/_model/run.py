@@ -9,6 +9,7 @@ from attrs import field, frozen
 
 from .data_flow import RunFlow
 from .experiment import Assignment, Phase
+from .observation import Missing
 from .observation import Observation as Observation
 from .plan import EMPTY_PLAN, TeamPlan, TeamSpec
 from .quantities import ARMS as ARMS
@@ -233,6 +234,18 @@ class TeamRun:
     environment: Name = field(default=DEFAULT_ENVIRONMENT, kw_only=True)
     owners: Mapping[str, str] = field(factory=dict, kw_only=True)
     flow: RunFlow | None = field(default=None, kw_only=True)
+
+    @property
+    def missing(self) -> Missing:
+        """How it went missing for its experiment; empty when it did not."""
+        if self.status in ("lost", "late"):
+            return "lost"
+        return "cancelled" if self.cancelled else ""
+
+    @property
+    def models(self) -> str:
+        """Providers and models that answered, as in `Observation`."""
+        return ",".join(sorted({f"{use.provider}/{use.model}" for use in self.tokens}))
 
     @property
     def ended_at(self) -> float:
