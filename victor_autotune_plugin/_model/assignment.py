@@ -76,6 +76,11 @@ def block_length(weights: Mapping[str, float] | None = None) -> int:
     return len(_slots_of(None if weights is None else tuple(weights.items())))
 
 
+OF_TEST: Final = "of-test-"
+"""What the name of the stream of a live plan's run begins with that was the control of a later test; the id of that
+test and the name of its stream follow. Such a run is compared with nothing but the plan's own runs."""
+
+
 def stream_of(stage: str, name: str) -> str:
     """Return the full name of a stream of a stage; of the main one, for which `stage` is empty, it is the name."""
     return f"{stage}:{name}" if stage else name

@@ -256,6 +256,7 @@ class Experiment(_Plain):
         asks_for: What a person is asked for and has not answered: `probation` while the test goes on, or None.
         rounds: How often its plan was verified again.
         proven_by: The experiment whose test proved the plan that this one verifies, where that was another one.
+        control_id: The experiment that verifies the control, or None: the control's runs are that one's, too.
     """
 
     id: Name
@@ -287,6 +288,7 @@ class Experiment(_Plain):
     asks_for: Literal["probation"] | None = None
     rounds: Count = 0
     proven_by: str | None = None
+    control_id: str | None = None
 
     @property
     def takes_runs(self) -> bool:
