@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, Final
 from attrs import evolve
 
 from .. import failsafe
-from .._model.plan import TeamPlan, TeamSpec, plan_as_used, planned_members
+from .._model.plan import EMPTY_PLAN, TeamPlan, TeamSpec, plan_as_used, planned_members
 from .._model.run import TeamRun
 from .._telemetry.spans import team_run_span
 from .._tuning.loop import END_SECONDS, START_SECONDS
@@ -164,8 +164,9 @@ class ActiveRun:
                 translation.check_plan(spec, planned.plan)
                 _check_enforceable(call, spec, planned.plan, settings)
                 work = call.call_with(planned.plan)
-            if work is None:
-                planned = PlannedRun(mode=planned.mode)
+            if work is None:  # it keeps its arm: what was assigned is counted as assigned
+                source = "configured" if planned.assignment is None else planned.source
+                planned = evolve(planned, plan=EMPTY_PLAN, source=source)
         if work is None:
             work = call.call()
         try:

@@ -101,6 +101,7 @@ class Policy:
         cost_margin: Relative rise of the mean cost that is tolerated.
         tool_calls_margin: Relative rise of the mean number of tool calls that is tolerated.
         futility: Whether a test that will hardly pass any more ends early.
+        pair_tasks: Whether a task that comes again is paired within itself.
         sticky: Whether a task keeps the arm of its first run, so that tasks and not runs are what is compared.
     """
 
@@ -117,6 +118,7 @@ class Policy:
     cost_margin: float = field(default=0.25, validator=_within(0, 100))
     tool_calls_margin: float = field(default=0.50, validator=_within(0, 100))
     futility: bool = field(default=True, validator=is_flag)
+    pair_tasks: bool = field(default=True, validator=is_flag)
     sticky: bool = field(default=False, validator=is_flag)
 
     def __attrs_post_init__(self) -> None:

@@ -62,6 +62,7 @@ class Changes:
         before: TeamState,
         experiment: Experiment | None = None,
         actor: Actor = "auto",
+        by: str | None = None,
         evidence: Mapping[str, Any] | None = None,
         rollback_plan: TeamPlan | None = None,
         improvement_percent: float | None = None,
@@ -72,8 +73,6 @@ class Changes:
             The state with its new version.
         """
         now = self._clock()
-        if after.experiment_id is None:
-            after = evolve(after, wants_control=False)  # it was asked for by the watch that ended
         change = Change(
             id=None,
             at=now,
@@ -89,6 +88,7 @@ class Changes:
             improvement_percent=improvement_percent,
             evidence=dict(evidence or {}),
             environment=after.environment,
+            by=by,
         )
         self._steps.append(_Line(evolve(after, updated_at=now), experiment, change))
         return evolve(after, version=after.version + 1)

@@ -119,7 +119,7 @@ class FileWork:
     def close(self) -> None:
         """Leave the last snapshot, and give back what came from the file. Raises nothing."""
         self._do_tasks()
-        for (experiment_id, phase), slot in self._memory.streams.held():
+        for (experiment_id, phase, _), slot in self._memory.streams.held():
             if slot.source == "file":
                 self._slots.give_back(experiment_id, phase, slot.name, slot.next_index)
         self._slots.close()
@@ -158,7 +158,7 @@ class FileWork:
             failsafe.report("size of the journal", nearly)
 
     def _serve(self, request: SlotRequest) -> None:
-        experiment_id, phase = request.key
+        experiment_id, phase, stage = request.key
         streams = self._memory.streams
         if streams.has(request.key):
             return
@@ -168,7 +168,7 @@ class FileWork:
             if self._slots.reserve(experiment_id, phase, held.name, end):
                 held.end = end
                 return
-        taken = self._slots.take_slot(experiment_id, phase, request.block, self._process)
+        taken = self._slots.take_slot(experiment_id, phase, request.block, self._process, stage)
         if taken is not None:
             slot = Slot(taken.name, taken.next_index, "file", taken.end)
             if not streams.hold(request.key, slot):

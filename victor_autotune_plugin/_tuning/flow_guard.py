@@ -9,56 +9,49 @@ from attrs import evolve
 from .._dataflow.verdict import LEAST_TO_LIVE, use
 from .._model.plan import EMPTY_PLAN, TeamPlan
 from .next_test import RunContext
+from .transitions import Why
 
 if TYPE_CHECKING:
-    from .._model.experiment import Experiment
+    from .._model.experiment import Experiment, ExperimentStatus
 
 
-def ends_what_cuts(context: RunContext, experiment: Experiment | None) -> bool:
+def ends_what_cuts(context: RunContext, test: Experiment | None) -> bool:
     """End a test, or take the live plan back, if it takes from a member the work that it uses.
 
     What a person allowed stays.
 
     Args:
         context: The run after which it is looked at.
-        experiment: The open experiment, or None.
+        test: The open test, or None.
 
     Returns:
         Whether anything was changed.
     """
     live = context.state.plan
     cut = context.knowledge.cut_by(live)
-    if not cut or _is_persons(context, experiment):
-        return _ends_test(context, experiment)
-    # A test that runs against it ends with it.
-    plan = _plan_before(context, experiment)
-    if experiment is not None and not experiment.has_ended:
-        watched = experiment.status == "watched"
-        experiment = evolve(experiment, status="rolled_back" if watched else "aborted", ended_at=context.now)
-    context.changes.apply(
-        evolve(context.state, experiment_id=None, plan=plan),
-        "rolled_back",
-        f"{use(cut[0])} ({cut[0].channel}), which this plan takes away.",
-        before=context.state,
-        experiment=experiment,
-        evidence=_evidence(context, live),
-    )
+    if not cut or _is_persons(context, test):
+        return _ends_test(context, test)
+    why = Why(f"{use(cut[0])} ({cut[0].channel}), which this plan takes away.", _evidence(context, live))
+    behind = test if test is not None and test.treatment == live else context.live
+    steps = context.steps
+    if test is not None and test is not behind:  # it runs against the plan that goes
+        steps = evolve(steps, state=steps.end_test(test, "aborted", why))
+    before = _plan_before(context, behind)
+    if behind is None:
+        after = evolve(steps.state, plan=before)
+        context.changes.apply(after, "rolled_back", why.reason, before=steps.state, evidence=why.evidence)
+    elif behind is test:
+        steps.end_test(test, "rolled_back" if test.status == "probation" else "aborted", why)
+    else:
+        steps.roll_back(behind, why, before)
     return True
 
 
-def _ends_test(context: RunContext, experiment: Experiment | None) -> bool:
-    if experiment is None or experiment.status != "running" or (reason := _why_to_end(context, experiment)) is None:
+def _ends_test(context: RunContext, test: Experiment | None) -> bool:
+    if test is None or test.has_ended or (reason := _why_to_end(context, test)) is None:
         return False
-    ended = evolve(experiment, status="aborted", ended_at=context.now)
-    after = evolve(context.state, experiment_id=None)
-    context.changes.apply(
-        after,
-        "aborted",
-        reason,
-        before=context.state,
-        experiment=ended,
-        evidence=_evidence(context, experiment.treatment),
-    )
+    status: ExperimentStatus = "rolled_back" if test.status == "probation" else "aborted"
+    context.steps.end_test(test, status, Why(reason, _evidence(context, test.treatment)))
     return True
 
 
@@ -92,26 +85,26 @@ def _evidence(context: RunContext, plan: TeamPlan) -> dict[str, object]:
     return {"edges": [[edge.source, edge.target, edge.channel] for edge in cut]}
 
 
-def _is_persons(context: RunContext, experiment: Experiment | None) -> bool:
+def _is_persons(context: RunContext, test: Experiment | None) -> bool:
     """Return whether a person put the live plan in place, or allowed it."""
     live = context.state.plan
-    if experiment is not None and experiment.treatment == live and experiment.allowed_by is not None:
-        return experiment.allowed_by == "person"
+    behind = test if test is not None and test.treatment == live else context.live
+    if behind is not None and behind.treatment == live and behind.allowed_by is not None:
+        return behind.allowed_by == "person"
     made = next((one for one in reversed(context.record.changes) if one.plan_after == live != one.plan_before), None)
     if made is None:
         return False
     if made.actor == "person":
         return True
-    test = context.record.experiment(made.experiment_id) if made.experiment_id else None
-    return test is not None and test.allowed_by == "person"
+    origin = context.record.experiment(made.experiment_id) if made.experiment_id else None
+    return origin is not None and origin.allowed_by == "person"
 
 
-def _plan_before(context: RunContext, experiment: Experiment | None) -> TeamPlan:
+def _plan_before(context: RunContext, behind: Experiment | None) -> TeamPlan:
     """Return the plan to go back to: the one that the live plan replaced, or as configured where that one cuts, too."""
     live, knowledge = context.state.plan, context.knowledge
-    before: TeamPlan | None = None
-    if experiment is not None and experiment.status == "watched":
-        before = experiment.control
+    if behind is not None and behind.treatment == live:
+        before: TeamPlan | None = behind.control
     else:
         changes = (one for one in reversed(context.record.changes) if one.plan_after == live)
         before = next((one.rollback_plan for one in changes), None)

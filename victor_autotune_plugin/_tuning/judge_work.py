@@ -13,21 +13,24 @@ from typing import TYPE_CHECKING, Final
 from attrs import define, evolve
 
 from .. import failsafe
-from .._model.experiment import TeamState
+from .._model.experiment import ExperimentStatus, TeamState
 from .._model.plan import EMPTY_PLAN
 from ..errors import LeaseLostError, StaleStateError, StoreError
 from .changes import Changes
 from .flow_guard import ends_what_cuts
 from .hookmanager import HookManager
-from .judges import Judges, Verdicts
+from .judges import Judges
 from .next_test import Approval, Challengers, RunContext, Starter
 from .record import Record
 from .snapshot import TESTING, Memory
 from .store_work import BEAT_SECONDS, IDLE_SECONDS, REFRESH_SECONDS
+from .verdicts import Verdicts
+from .verification import Verification, adopted
 from .writer import CircuitBreaker
 
 if TYPE_CHECKING:
     from .._model.data_flow import TeamFlow
+    from .._model.experiment import Experiment
     from .._model.run import TeamRun
     from .._settings import Settings
     from ..storage import Store
@@ -58,11 +61,12 @@ class _Held:
     Attributes:
         fence: Number of the lease.
         flow: The data flow that the runs showed that were judged.
+        experiments: Ids of those that are judged.
     """
 
     fence: int
     flow: TeamFlow
-    experiment_id: str | None = None
+    experiments: tuple[str | None, ...] = ()
 
 
 class JudgeWork:
@@ -94,6 +98,7 @@ class JudgeWork:
         self._judges = Judges()
         self.challengers = Challengers()
         self._verdicts = Verdicts(self._judges, self.challengers)
+        self._verification = Verification(self._judges)
         self._starter = Starter(self.challengers, hooks)
         self._touched: dict[Key, None] = {}
         """The teams to judge, in order; both threads only set and take out single keys."""
@@ -187,7 +192,8 @@ class JudgeWork:
         held.flow = lease.flow  # what failed half-way is judged again
         try:
             for run in runs:
-                held.flow = held.flow.after(run)
+                if run.status == "finished":
+                    held.flow = held.flow.after(run)
                 self._judge_run(store, lease, held, run, settings)
             if runs:
                 with store.transaction() as transaction:
@@ -200,8 +206,9 @@ class JudgeWork:
 
     def _let_go(self, key: Key) -> None:
         held = self._held.pop(key, None)
-        if held is not None and held.experiment_id is not None:
-            self._judges.forget(held.experiment_id)
+        for experiment_id in held.experiments if held is not None else ():
+            if experiment_id is not None:
+                self._judges.forget(experiment_id)
 
     def _judge_run(self, store: Store, lease: Lease, held: _Held, run: TeamRun, settings: Settings) -> None:
         """Draw the conclusions from one run: promote, fail, roll back, or start a test."""
@@ -257,21 +264,41 @@ class JudgeWork:
         if settings.mode == "observe":
             return
         is_new = record.state.fingerprint is None
+        if run.missing and record.state.fingerprint != run.spec.fingerprint():
+            return  # found out late: the team may have changed meanwhile
         state = self._kept_up(record, changes, run)
         paused = state.paused or self._memory.snapshot.paused
-        if settings.plan is not None or run.cancelled or paused:
+        if settings.plan is not None or paused or (run.missing and run.experiment_id is None):
             return
-        experiment = record.experiment(state.experiment_id) if state.experiment_id else None
-        context = RunContext(record, changes, state, run, settings, approval, held.flow, self._hooks.has_scorer)
-        if ends_what_cuts(context, experiment) or settings.mode not in TESTING:
+        test = record.experiment(state.experiment_id) if state.experiment_id else None
+        live_id = state.live_id or (None if test is None else test.control_id)
+        live = record.experiment(live_id) if live_id else None
+        held.experiments = state.experiment_id, live_id
+        context = RunContext(record, changes, state, run, settings, approval, held.flow, self._hooks.has_scorer, live)
+        if ends_what_cuts(context, test) or settings.mode not in TESTING:
             return
-        if experiment is None and not (is_new or self._is_due(run, settings)):
+        if settings.watch.enabled and self._verifies(context, test):
             return
-        held.experiment_id = state.experiment_id
-        if experiment is None:
+        if test is not None:
+            if run.experiment_id == test.id or test.status == "awaits_promotion":
+                self._verdicts.conclude(context, test)
+        elif (live is None or live.status == "proven") and (is_new or self._is_due(run, settings)):
             self._starter.start(context)
-        elif run.experiment_id == experiment.id:
-            self._verdicts.conclude(context, experiment)
+
+    def _verifies(self, context: RunContext, test: Experiment | None) -> bool:
+        """Draw the conclusions for the live plan; return whether anything was changed.
+
+        While a test has its treatment on probation, what is verified is proven by that test.
+        """
+        live, run = context.live, context.run
+        if live is None:
+            found = adopted(context)
+            if found is not None:
+                context.steps.adopt(found)
+            return found is not None
+        if context.state.live_id is None or (run.experiment_id not in (live.id, None if test is None else test.id)):
+            return False
+        return self._verification.conclude(context, live, test)
 
     def _is_due(self, run: TeamRun, settings: Settings) -> bool:
         """Return whether it is time to look for something to test.
@@ -293,11 +320,16 @@ class JudgeWork:
         known = state.fingerprint is not None
         fresh = evolve(state, fingerprint=fingerprint, spec=spec)  # keeps what was asked for before its first run
         if known:
-            fresh = evolve(fresh, plan=EMPTY_PLAN, experiment_id=None)
+            fresh = evolve(fresh, plan=EMPTY_PLAN, experiment_id=None, live_id=None)
         if known and (state.experiment_id is not None or not state.plan.is_empty):
-            experiment = record.experiment(state.experiment_id) if state.experiment_id else None
-            if experiment is not None and not experiment.has_ended:
-                experiment = evolve(experiment, status="aborted", ended_at=run.ended_at)
+            test, live = (record.experiment(one) if one else None for one in (state.experiment_id, state.live_id))
+            ends: tuple[tuple[Experiment | None, ExperimentStatus], ...] = (
+                (live, "superseded"),
+                (test, "rolled_back" if test is not None and test.status == "probation" else "aborted"),
+            )
+            ended = [evolve(one, status=to, ended_at=run.ended_at) for one, to in ends if one and not one.has_ended]
+            for one in ended[:-1]:
+                changes.save_experiment(one)
             reason = "The definition of the team changed, so what was learnt before no longer holds."
-            return changes.apply(fresh, "aborted", reason, before=state, experiment=experiment)
+            return changes.apply(fresh, "aborted", reason, before=state, experiment=ended[-1] if ended else None)
         return changes.save_team(fresh)

@@ -1,13 +1,13 @@
 """The loop of a team's runs: the plan of the next one from memory, and what it was, behind.
 
 ```
-suggestion ──▶ draft ──approved──▶ running ──passed──▶ watched ──no harm──▶ settled
-                                      │ failed, inconclusive   │ harm
-                                      ▼                        ▼
-                                plan stays              rolled back to the plan before
+draft ─▶ awaits_approval ─▶ canary ─▶ testing ─▶ (probation) ─▶ (awaits_promotion) ─▶ proven ◀─▶ reverifying
+              │                └──────────┴───────────┴─▶ failed, inconclusive            └─▶ rolled_back, superseded
+              ▼
+           aborted
 ```
 
-A draft waits for its approval, which in mode `auto` is given at once. A person may abort or pause at every point.
+`_model.experiment.STATES` is the table. In mode `auto` nobody is asked. A person may end or pause at every point.
 
 On the event loop a run only reads memory and hands over what to write. Threads, or a simulator in their place, commit
 it (`store_work`), keep what can't be committed in a journal (`file_work`), and judge it (`judge_work`).
@@ -33,7 +33,7 @@ from .file_work import FileWork, NoFiles
 from .flow_work import FlowWork, TracedRun
 from .hookmanager import HookManager
 from .judge_work import JudgeWork
-from .snapshot import TESTING, Memory, choose, phase_of
+from .snapshot import TESTING, Memory, choose, needs_arms, stream_key
 from .store_work import SlotRequest, StoreWork
 from .waiting import Signal
 from .writer import END_COMMIT_SECONDS, NEVER, START_COMMIT_SECONDS, CircuitBreaker, Item, WriterCore
@@ -163,7 +163,9 @@ class TuningLoop:
         """Return the request for the stream of arms that a run needs and the process does not have, or None."""
         settings = self._settings_of(event)
         experiment = self.memory.snapshot.open_experiment(event.spec.key) if settings.mode in TESTING else None
-        if experiment is None or self.memory.streams.has((experiment.id, phase_of(experiment))):
+        if experiment is None or not needs_arms(experiment, settings):
+            return None
+        if self.memory.streams.has(stream_key(experiment)):
             return None
         return SlotRequest.of(experiment)
 

@@ -5,25 +5,24 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from attrs import evolve
 
-from .._model.experiment import TAKES_BACK, Change, ChangeAction, Experiment, ExperimentStatus, TeamState
+from .._model.experiment import STATES, TAKES_BACK, Change, ChangeAction, Experiment, ExperimentStatus, TeamState
 from .._model.optimization import OptimizationSuggestion
 from .._model.plan import TeamPlan
 from ..errors import AutotuneError
 from .changes import Changes
-from .suggestions import TASK_RUNS, comparable, new_experiment, observed
+from .new_experiment import new_test
+from .suggestions import TASK_RUNS, comparable
+from .transitions import Steps, Why, improvement_of
+from .verification import reference_of
 
 if TYPE_CHECKING:
     from .._settings import Settings
     from ..storage import Store, Transaction
     from .hookmanager import HookManager
-
-
-REFERENCE_RUNS: Final = 200
-"""How many of a team's last runs the watch over an applied plan compares with."""
 
 
 class ManualChanges:
@@ -61,37 +60,31 @@ class ManualChanges:
             The test: the one that is open, whatever it tests, where the team has one already.
 
         Raises:
-            AutotuneError: A watch is open, or the change changes nothing.
+            AutotuneError: The live plan is being verified again, or the change changes nothing.
             StoreError: If the store can't be used.
         """
         store_id = self._store().identity().id
         with self._open() as (transaction, changes):
             state = transaction.team(*key)
-            known = transaction.experiment(state.experiment_id) if state.experiment_id else None
-            if known is not None and known.status in ("draft", "running"):
+            known = _of(transaction, state.experiment_id)
+            if known is not None:
                 return known
-            if state.experiment_id is not None:
+            live = _of(transaction, state.live_id)
+            if live is not None and live.status == "reverifying":
                 raise AutotuneError(
-                    f"experiment {state.experiment_id} of team {key[1]!r} is open",
-                    hint="Wait for its end, or end it: victor autotune rollback",
+                    f"the live plan of team {key[1]!r} is being verified again",
+                    hint="Wait for the end of that, or roll it back: victor autotune rollback",
                 )
             treatment = _changed(state, suggestion.plan)
             number = len(transaction.experiments_of(*key))
             runs = comparable(transaction.runs_of(*key, TASK_RUNS), state)
             now = self._clock()
-            experiment = new_experiment(
+            test = new_test(
                 state, number, treatment, suggestion, settings, now, runs, store_id=store_id, allowed_by="person"
             )
-            changes.apply(
-                evolve(state, experiment_id=experiment.id),
-                "started",
-                suggestion.description,
-                before=state,
-                experiment=experiment,
-                actor="person",
-                evidence={**suggestion.to_dict(), **evidence},
-            )
-        return experiment
+            why = Why(suggestion.description, {**suggestion.to_dict(), **evidence}, "person")
+            Steps(changes, state, now, live).start(test, why)
+        return evolve(test, status="canary")
 
     def apply(
         self,
@@ -105,38 +98,53 @@ class ManualChanges:
     ) -> Change:
         """Make a plan the team's live plan; what it does not set stays.
 
-        A running test ends, with a line of its own. The plan is watched like a promoted one, against the team's runs
-        under the plan before; changes that follow one another are watched together, against the plan before all.
+        A test that is open ends, with a line of its own. The plan is verified from now on, against the team's runs
+        under the plan before; changes by hand that follow one another are verified together, against the plan before
+        all.
 
         Args:
             key: `(workflow, team_id)`.
             plan: The knobs to change; empty where the change was made elsewhere, such as in a file, and is only noted.
             evidence: What it rests on, and what restores the state before.
             improvement_percent: Proven improvement, or None.
-            watched: What is applied, and the team's settings, by which it is watched; None for no watch.
+            watched: What is applied, and the team's settings, by which it is verified; None for no verification.
 
         Returns:
             The line in the history.
 
         Raises:
-            AutotuneError: A watch is open: the plan under it was promoted and is still to be judged.
             StoreError: If the store can't be used.
         """
         store_id = self._store().identity().id
         with self._open() as (transaction, changes):
-            state = transaction.team(*key)
-            before = transaction.experiment(state.experiment_id) if state.experiment_id else None
-            if before is not None:
-                state = self._ended(changes, state, before)
-            watch = None
-            if watched is not None and not plan.is_empty:
-                watch = self._watch(transaction, state, plan, before, *watched, store_id)
+            state, now = transaction.team(*key), self._clock()
+            test, live = _of(transaction, state.experiment_id), _of(transaction, state.live_id)
+            if test is not None:
+                why = Why("A person applied another change, which ended the test.", actor="person")
+                on_probation = test.status == "probation"
+                state = Steps(changes, state, now, live).end_test(
+                    test, "rolled_back" if on_probation else "aborted", why
+                )
+                live = _of(transaction, test.control_id) if on_probation else live
+            treatment = state.plan.merged(plan)
+            verifies = None
+            if treatment != state.plan:
+                if watched is not None:
+                    verifies = self._verifier(transaction, state, treatment, live, *watched, store_id)
+                if live is not None and not live.has_ended:
+                    changes.save_experiment(evolve(live, status="superseded", ended_at=now))
+                    live = None
             changes.apply(
-                evolve(state, plan=state.plan.merged(plan), experiment_id=None if watch is None else watch.id),
+                evolve(
+                    state,
+                    plan=treatment,
+                    experiment_id=None,
+                    live_id=verifies.id if verifies is not None else live.id if live is not None else None,
+                ),
                 "promoted",
                 reason,
                 before=state,
-                experiment=watch,
+                experiment=verifies,
                 actor="person",
                 evidence=evidence,
                 rollback_plan=state.plan,
@@ -144,33 +152,30 @@ class ManualChanges:
             )
         return changes.made[-1][0]
 
-    def _watch(
+    def _verifier(
         self,
         transaction: Transaction,
         state: TeamState,
-        plan: TeamPlan,
-        before: Experiment | None,
+        treatment: TeamPlan,
+        live: Experiment | None,
         suggestion: OptimizationSuggestion,
         settings: Settings,
         store_id: str,
     ) -> Experiment | None:
-        """Return the watch over a plan that is applied; None where watching is off or there are no runs to compare."""
-        treatment = state.plan.merged(plan)
-        if not settings.watch.enabled or state.spec is None or treatment == state.plan:
+        """Return what verifies a plan that is applied; None where that is off or there are no runs to compare with."""
+        if not settings.watch.enabled or state.spec is None:
             return None
         number, now = len(transaction.experiments_of(*state.key)), self._clock()
-        made = new_experiment(
-            state, number, treatment, suggestion, settings, now, store_id=store_id, allowed_by="person"
-        )
-        if before is not None and before.is_untested:
-            control, reference = before.control, before.reference
+        made = new_test(state, number, treatment, suggestion, settings, now, store_id=store_id, allowed_by="person")
+        if live is not None and live.is_untested and live.proven_by is None:
+            control, reference = live.control, live.reference
         else:
-            control, reference = state.plan, ()
-            runs = comparable(transaction.runs_of(*state.key, TASK_RUNS), state)[:REFERENCE_RUNS]
-            reference = tuple(observed(reversed(runs)))
+            control = state.plan
+            runs = comparable(transaction.runs_of(*state.key, TASK_RUNS), state)
+            reference = reference_of(runs, control, treatment)
         if not reference or treatment == control:
             return None
-        return evolve(made, control=control, status="watched", promoted_at=now, reference=reference)
+        return evolve(made, control=control, status="proven", promoted_at=now, reference=reference, control_id=None)
 
     def note(self, key: tuple[str, str], action: ChangeAction, reason: str, *, evidence: Mapping[str, Any]) -> Change:
         """Add a line to a team's history; its plan and its test stay.
@@ -188,7 +193,7 @@ class ManualChanges:
     ) -> Change:
         """Roll back a promotion exactly, with those made on top of it, and end the experiment that is open.
 
-        While a test is running and no promotion is named, only the test is ended.
+        While a test is open and no promotion is named, only the test is ended.
 
         Args:
             change_id: Id of the promotion in the history, one of `in_effect`; None for the latest.
@@ -202,38 +207,113 @@ class ManualChanges:
         """
         key = (workflow, team_id)
         with self._open() as (transaction, changes):
-            state = transaction.team(*key)
+            state, now = transaction.team(*key), self._clock()
             promoted = in_effect(transaction.changes_of(*key), state.plan)
-            experiment = transaction.experiment(state.experiment_id) if state.experiment_id else None
+            test, live = _of(transaction, state.experiment_id), _of(transaction, state.live_id)
             if change_id is not None and change_id not in [change.id for change in promoted]:
                 raise AutotuneError(
                     f"change {change_id} of team {key[1]!r} is not in effect",
                     hint="victor autotune rollback --list shows what can be rolled back",
                 )
-            if not promoted and experiment is None:
+            if not promoted and test is None:
                 raise AutotuneError(
                     f"team {key[1]!r} of workflow {key[0]!r} has no change to roll back",
                     hint="victor autotune history shows what was changed",
                 )
-            if experiment is not None:
-                status: ExperimentStatus = "rolled_back" if experiment.status == "watched" else "aborted"
-                experiment = evolve(experiment, status=status, ended_at=self._clock())
-            if change_id is None:
-                running_only = experiment is not None and experiment.status == "aborted"
-                taken = [] if running_only else promoted[-1:]
+            on_probation = test is not None and test.status == "probation"
+            if test is not None and change_id is None and not on_probation:
+                Steps(changes, state, now, live).end_test(test, "aborted", Why(reason, actor="person"))
             else:
-                taken = [change for change in promoted if change.id is not None and change.id >= change_id]
-            plan = state.plan if not taken or taken[0].rollback_plan is None else taken[0].rollback_plan
-            changes.apply(
-                evolve(state, plan=plan, experiment_id=None),
-                "rolled_back" if taken else "aborted",
-                reason,
-                before=state,
-                experiment=experiment,
-                actor="person",
-                evidence={TAKES_BACK: [change.id for change in taken]} if taken else None,
-            )
+                taken = [
+                    one for one in promoted if one.id is not None and one.id >= (change_id or promoted[-1].id or 0)
+                ]
+                ended: list[Experiment] = []
+                for one in (live, test):
+                    if one is not None:
+                        status: ExperimentStatus = "rolled_back" if STATES[one.status].is_live else "aborted"
+                        ended.append(evolve(one, status=status, ended_at=now))
+                for one in ended[:-1]:
+                    changes.save_experiment(one)
+                before = taken[0].rollback_plan
+                back_to = test.control_id if test is not None and before == test.control else None
+                changes.apply(
+                    evolve(state, plan=state.plan if before is None else before, experiment_id=None, live_id=back_to),
+                    "rolled_back",
+                    reason,
+                    before=state,
+                    experiment=ended[-1] if ended else None,
+                    actor="person",
+                    evidence={TAKES_BACK: [change.id for change in taken]},
+                )
         return changes.made[-1][0]
+
+    def approve(self, workflow: str, team_id: str, *, experiment_id: str | None = None, by: str) -> Change:
+        """Approve what awaits a person: the start of a test, a probation, or a promotion.
+
+        Args:
+            experiment_id: The experiment that was shown, which must be the one that awaits; None for whichever does.
+            by: Who approves.
+
+        Returns:
+            The line in the history.
+
+        Raises:
+            AutotuneError: Nothing awaits a person, another change does, or the team changed since it was asked for.
+            StoreError: If the store can't be used.
+        """
+        with self._open() as (transaction, changes):
+            steps, asked = self._asked(transaction, changes, (workflow, team_id), experiment_id)
+            effect = (asked.verdict or {}).get("effect")
+            gain = None if effect is None else improvement_of(asked, effect)
+            if asked.status == "awaits_approval":
+                steps.start(asked, Why(asked.description, actor="person", by=by))
+            elif asked.status == "awaits_promotion":
+                steps.promote(asked, Why(_reason(asked), asked.verdict, "person", by), gain)
+            else:
+                steps.put_on_probation(asked, Why("Approved: live while its test goes on.", None, "person", by), None)
+        return changes.made[-1][0]
+
+    def reject(
+        self, workflow: str, team_id: str, *, experiment_id: str | None = None, by: str, reason: str = ""
+    ) -> Change:
+        """Reject what awaits a person; arguments, returns and errors are those of `approve`.
+
+        A test that was asked for does not start, a plan that awaits its promotion does not go live, and a test whose
+        plan was to go on probation goes on until it is proven.
+
+        Args:
+            reason: Why, in the person's words.
+        """
+        with self._open() as (transaction, changes):
+            steps, asked = self._asked(transaction, changes, (workflow, team_id), experiment_id)
+            why = Why(reason or "Rejected.", None, "person", by)
+            if asked.asks_for is None:
+                steps.end_test(asked, "aborted", why, "rejected")
+            else:
+                steps.reject_probation(asked, why)
+        return changes.made[-1][0]
+
+    def _asked(
+        self, transaction: Transaction, changes: Changes, key: tuple[str, str], experiment_id: str | None
+    ) -> tuple[Steps, Experiment]:
+        """Return what awaits a person, and the steps of its team."""
+        state = transaction.team(*key)
+        open_ones = [
+            one for one in transaction.experiments_of(*key) if STATES[one.status].awaits_person or one.asks_for
+        ]
+        asked = next((one for one in open_ones if experiment_id in (None, one.id)), None)
+        if asked is None:
+            named = "" if experiment_id is None else f" with the id {experiment_id}"
+            raise AutotuneError(
+                f"nothing{named} of team {key[1]!r} of workflow {key[0]!r} awaits a person",
+                hint="victor autotune status shows what does",
+            )
+        if asked.fingerprint != state.fingerprint or state.plan != asked.control:
+            raise AutotuneError(
+                f"team {key[1]!r} changed since {asked.id} was asked for, so it can't be decided any more",
+                hint="What fits the team now is asked for after its next runs.",
+            )
+        return Steps(changes, state, self._clock(), _of(transaction, state.live_id)), asked
 
     def set_paused(self, workflow: str, team_id: str, paused: bool) -> TeamState:
         """Pause the tuning of a team, or resume it; return the new state, unchanged when it was so before.
@@ -275,20 +355,13 @@ class ManualChanges:
         for change, experiment in changes.made:
             self._hooks.plan_changed(change, experiment)
 
-    def _ended(self, changes: Changes, state: TeamState, experiment: Experiment) -> TeamState:
-        """End the test that is open, or the watch over a plan that a person applied; return the team's state."""
-        if experiment.status == "watched" and not experiment.is_untested:
-            raise AutotuneError(
-                f"the promotion of experiment {experiment.id} of team {state.team_id!r} is still watched",
-                hint="Wait for the end of the watch, or roll it back: victor autotune rollback",
-            )
-        ended = evolve(experiment, status="aborted", ended_at=self._clock())
-        if experiment.is_untested:  # what it watched stays, under the watch that follows
-            changes.save_experiment(ended)
-            return state
-        reason = "A person applied another change, which ended the test."
-        after = evolve(state, experiment_id=None)
-        return changes.apply(after, "aborted", reason, before=state, experiment=ended, actor="person")
+
+def _of(transaction: Transaction, experiment_id: str | None) -> Experiment | None:
+    return None if experiment_id is None else transaction.experiment(experiment_id)
+
+
+def _reason(test: Experiment) -> str:
+    return str((test.verdict or {}).get("reason", test.description))
 
 
 def _changed(state: TeamState, plan: TeamPlan) -> TeamPlan:
@@ -311,7 +384,7 @@ def in_effect(changes: Sequence[Change], plan: TeamPlan) -> list[Change]:
     chain: list[Change] = []
     for change in reversed(changes):
         if (
-            change.action == "promoted"
+            change.action in ("promoted", "probation")
             and change.id not in taken_back
             and change.rollback_plan is not None
             and change.rollback_plan != change.plan_after  # else it was made elsewhere, and is only noted

@@ -15,18 +15,19 @@ from .._model.experiment import Experiment, TeamState
 from .._model.optimization import OptimizationSuggestion, OptimizationType
 from .._model.plan import TeamPlan
 from .changes import Changes
+from .exposure import exposure_now
 from .hookmanager import HookManager
+from .new_experiment import began_with, new_test
 from .record import Record
 from .suggestions import (
     TASK_RUNS,
-    began_with,
     comparable,
     may_be_retried,
-    new_experiment,
     reason_to_wait,
     rules_of,
     suggestions,
 )
+from .transitions import Steps, Why
 from .tuner_cache import TeamRecord, TunerCache, can_be_weighed
 
 if TYPE_CHECKING:
@@ -69,6 +70,7 @@ class RunContext:
         approval: Whether a change may follow.
         flow: The data flow that the team's runs showed, this one included.
         has_scorer: Whether a third party scores runs.
+        live: The experiment that verifies the live plan, or a test's control while its treatment is on probation.
     """
 
     record: Record
@@ -79,6 +81,12 @@ class RunContext:
     approval: Approval
     flow: TeamFlow
     has_scorer: bool = False
+    live: Experiment | None = None
+
+    @property
+    def steps(self) -> Steps:
+        """The steps that may be taken from the team's state; one of them is."""
+        return Steps(self.changes, self.state, self.now, self.live)
 
     @property
     def now(self) -> float:
@@ -191,15 +199,14 @@ class Challengers:
         return Challenge(suggestion, treatment, proposal)
 
     def outlook(self, team: TeamRecord, test: Experiment) -> TestOutlook | None:
-        """Return what the tuner says of a running test or a watched promotion; None when it is off or failed."""
+        """Return what the tuner says of a running test; None when it is off or failed."""
         settings = team.settings
         if settings.tuner.risk == "off" or test.policy.metric != settings.experiment.metric:
             return None
         if not can_be_weighed(team.state.plan, team.spec):
             return None
         with failsafe.guard("outlook of a test"):
-            tuner = self.tuners.of(team)
-            return tuner.watched(test.control) if test.status == "watched" else tuner.outlook(test.treatment)
+            return self.tuners.of(team).outlook(test.treatment)
         return None
 
 
@@ -217,61 +224,58 @@ class Starter:
         self._hooks = hooks
 
     def start(self, context: RunContext) -> None:
-        """Start a test of the best change that was not tried before, if there is one.
-
-        Until it is approved it is a draft, which takes part in nothing and can be looked at.
+        """Start a test of the best change that was not tried before, if there is one, or ask a person for it.
 
         Args:
-            context: The run after which it is looked for; the team has no open experiment.
+            context: The run after which it is looked for; the team has no open test.
         """
-        changes, state, approval = context.changes, context.state, context.approval
+        state, approval = context.state, context.approval
         least = context.settings.experiment.min_history
         runs = comparable(context.record.runs(max(HISTORY_RUNS, least)), state)
-        if len(runs) < least:
+        if len(runs) < least or exposure_now(context).exceeds(context.settings.limits):
             return
         experiments = context.team.experiments
-        chosen = draft = self._standing_draft(context, experiments)
+        chosen = asked = self._asked_for(context, experiments)
         why: OptimizationSuggestion | None = None
-        if draft is None or approval.given:
-            others = [one for one in experiments if one is not draft]
+        if asked is None or approval.given:
+            others = [one for one in experiments if one is not asked]
             team = evolve(context.team, experiments=others)
             challenge = next_challenge(self._challengers, team, self._hooks, runs)
-            chosen = draft or self._new_draft(context, challenge, len(experiments))
+            chosen = asked or self._new_test(context, challenge, len(experiments))
             why = None if chosen is None else challenge.behind(chosen.treatment, state.plan)
         if chosen is None:
             return
+        evidence = None if why is None else why.to_dict()
         if approval.given:
-            prices = began_with(context.settings, runs, context.now)  # a draft may have waited long
-            after, started = evolve(state, experiment_id=chosen.id), evolve(chosen, status="running", prices=prices)
-            evidence = None if why is None else why.to_dict()
-            changes.apply(after, "started", chosen.description, before=state, experiment=started, evidence=evidence)
+            prices = began_with(context.settings, runs, context.now)  # it may have waited long
+            started = evolve(chosen, prices=prices)
+            context.steps.start(started, Why(chosen.description, evidence, by=approval.by))
         elif approval.by is None:
-            if draft is None:
-                changes.save_experiment(chosen)
+            if asked is None:
+                context.steps.ask(chosen, Why(chosen.description, evidence))
             approval.asked = chosen, "start"
         else:
-            refused = evolve(chosen, status="aborted", ended_at=context.now)
             reason = f"The hook of {approval.by!r} did not approve the test."
-            changes.apply(state, "aborted", reason, before=state, experiment=refused, actor="person")
+            context.steps.end_test(chosen, "aborted", Why(reason, actor="person", by=approval.by), "rejected")
 
-    def _standing_draft(self, context: RunContext, experiments: Sequence[Experiment]) -> Experiment | None:
-        """Return the draft that waits for its approval; abort those that no longer fit the team."""
+    def _asked_for(self, context: RunContext, experiments: Sequence[Experiment]) -> Experiment | None:
+        """Return the test that awaits its approval; abort those that no longer fit the team."""
         state, limits = context.state, context.settings.limits
         standing = None
-        others = {one.treatment.id for one in experiments if one.status not in ("draft", "aborted")}
-        for draft in experiments:
-            if draft.status != "draft":
+        others = {one.treatment.id for one in experiments if one.status not in ("awaits_approval", "aborted")}
+        for asked in experiments:
+            if asked.status != "awaits_approval":
                 continue
-            holds = draft.fingerprint == state.fingerprint and draft.control == state.plan
-            holds = holds and context.rules.refusal(draft.treatment, state.plan) is None
-            if holds and draft.treatment.id not in others and not limits.crossed_by(draft.treatment):
-                standing = draft
+            holds = asked.fingerprint == state.fingerprint and asked.control == state.plan
+            holds = holds and context.rules.refusal(asked.treatment, state.plan) is None
+            if holds and asked.treatment.id not in others and not limits.crossed_by(asked.treatment):
+                standing = asked
             else:
-                context.changes.save_experiment(evolve(draft, status="aborted", ended_at=context.now))
+                context.changes.save_experiment(evolve(asked, status="aborted", ended_at=context.now))
         return standing
 
-    def _new_draft(self, context: RunContext, challenge: Challenge, number: int) -> Experiment | None:
-        """Return a new draft of the test of a challenger, or None without one."""
+    def _new_test(self, context: RunContext, challenge: Challenge, number: int) -> Experiment | None:
+        """Return a new test of a challenger, a draft, or None without one."""
         suggestion, treatment = challenge.suggestion, challenge.treatment
         if suggestion is None or treatment is None or context.settings.limits.crossed_by(treatment):
             return None
@@ -279,7 +283,7 @@ class Starter:
         if refusal is not None:
             return None
         known = comparable(context.record.runs(TASK_RUNS), context.state)
-        test = new_experiment(
+        return new_test(
             context.state,
             number,
             treatment,
@@ -290,7 +294,6 @@ class Starter:
             store_id=context.record.store_id,
             allowed_by=allowed_by,
         )
-        return evolve(test, status="draft")
 
 
 def next_challenge(
@@ -368,9 +371,10 @@ def advice(store: Store, state: TeamState, settings: Settings, hooks: HookManage
     runs = comparable(latest, state)
     experiments = store.experiments(*state.key)[::-1]
     challengers = Challengers()
-    open_now = next((one for one in experiments if one.id == state.experiment_id and one.is_open), None)
+    open_now = next((one for one in experiments if one.id == state.experiment_id), None)
     if open_now is None and settings.plan is None:
-        others = [one for one in experiments if one.status != "draft"]  # a draft may still be what is proposed
+        # What awaits its approval may still be what is proposed.
+        others = [one for one in experiments if one.status != "awaits_approval"]
         team = TeamRecord(state, spec, settings, others, read_runs, rules)
         challenge = next_challenge(challengers, team, hooks, runs)
         return Advice(challenge, None, len(runs))

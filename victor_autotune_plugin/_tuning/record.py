@@ -65,7 +65,23 @@ class Record:
             self._most = limit
         return self._runs[:limit]
 
-    def observations(self, experiment_id: str, phase: Phase, after_order: int = 0) -> Sequence[Observation]:
-        """Return the observations of a phase of an experiment, in order."""
+    def test_runs(self, experiment_id: str, after_order: int = 0) -> Sequence[Observation]:
+        """Return the observations of an experiment's test, in order."""
         with self._store.reading() as transaction:
-            return transaction.observations(experiment_id, phase, after_order, up_to=self._up_to)
+            return transaction.observations(experiment_id, "test", after_order, up_to=self._up_to)
+
+    def live_runs(self, experiment_id: str, after_order: int = 0) -> Sequence[Observation]:
+        """Return what the watch over a live plan sees, in order: its runs, and those that were a later test's control.
+
+        Args:
+            experiment_id: The experiment behind the plan.
+        """
+        with self._store.reading() as transaction:
+            return transaction.live_observations(experiment_id, after_order, up_to=self._up_to)
+
+    def test_runs_since(self, at: float) -> Sequence[tuple[str, Phase, Observation]]:
+        """Return the observations of the team's experiments whose runs started at a Unix time or later, in order."""
+        with self._store.reading() as transaction:
+            found = transaction.test_runs_since(*self._key, at)
+        most = self._up_to
+        return [one for one in found if most is None or one[2].order <= most]

@@ -7,8 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
+from .._model.assignment import (
+    ASSIGNMENT_VERSION,
+    CLUSTER_STREAM,
+    EARLIER_VERSION,
+    OF_TEST,
+    assign,
+    assign_earlier,
+    shares_of_stream,
+)
 from .._model.experiment import Experiment, Phase
-from .._model.run import Observation
+from .._model.policy import REFERENCE
+from .._model.run import CONTROL, Observation
 from .judges import feed, new_judge, new_watch
 
 if TYPE_CHECKING:
@@ -55,7 +65,8 @@ def replay(
 ) -> Replay:
     """Replay an experiment: its assignment from the seed, its verdicts from the observations of both phases.
 
-    An arm of the watch may be `control` against the seed: the watch asks for such runs.
+    An arm of a watch of 0.1 may be `control` against the seed: it asked for such runs. A run that was the control of a
+    later test is replayed with that test.
     """
     differences = dict(_wrong_arms(experiment, "test", test))
     differences.update(_wrong_arms(experiment, "watch", watch))
@@ -75,28 +86,32 @@ def _wrong_arms(
     experiment: Experiment, phase: Phase, observations: Sequence[Observation]
 ) -> Iterator[tuple[str, tuple[Any, Any]]]:
     """Give the arms that do not follow from the seed."""
-    from .._model.assignment import ASSIGNMENT_VERSION, EARLIER_VERSION, assign, assign_earlier
-    from .._model.run import CONTROL, TREATMENT
-
     version = experiment.assignment_version
     if version not in (ASSIGNMENT_VERSION, EARLIER_VERSION):
         yield "assignment_version", (version, ASSIGNMENT_VERSION)
         return
-    holdback = experiment.watch_policy.holdback
-    weights = {CONTROL: holdback, TREATMENT: 1 - holdback} if phase == "watch" else None
+    holdback = experiment.watch_policy.holdback if phase == "watch" else None
+    asks_for_control = phase == "watch" and experiment.watch_policy.rule == REFERENCE
     seed = f"{experiment.seed}:{phase}"
     for one in observations:
-        if one.stream or version == ASSIGNMENT_VERSION:
-            arm = assign(seed, one.index, weights, stream=one.stream)
+        if one.stream.startswith(OF_TEST):
+            continue
+        if one.stream.startswith(CLUSTER_STREAM):
+            arm = assign(seed, 0, stream=one.stream)
+        elif one.stream or version == ASSIGNMENT_VERSION:
+            arm = assign(seed, one.index, shares_of_stream(one.stream, holdback), stream=one.stream)
         else:
-            arm = assign_earlier(seed, one.index, weights)
-        if arm != one.arm and not (phase == "watch" and one.arm == CONTROL):
+            arm = assign_earlier(seed, one.index, shares_of_stream("", holdback))
+        if arm != one.arm and not (asks_for_control and one.arm == CONTROL):
             yield f"arm of {phase} {one.stream} {one.index}".replace("  ", " "), (one.arm, arm)
 
 
 def _differ(stored: Mapping[str, Any], made: Mapping[str, Any]) -> bool:
-    """Whether two verdicts differ in anything but the sentence, which another version may word in another way."""
-    return {**stored, "reason": None} != {**made, "reason": None}
+    """Whether two verdicts differ in what was stored, but for the sentence, which another version may word otherwise.
+
+    What a newer version says beside it is no difference.
+    """
+    return any(name != "reason" and value != made.get(name) for name, value in stored.items())
 
 
 def replay_all(store: Store, experiments: Sequence[Experiment]) -> list[Replay]:
@@ -109,7 +124,7 @@ def replay_all(store: Store, experiments: Sequence[Experiment]) -> list[Replay]:
         replay(
             experiment,
             store.observations(experiment.id, "test"),
-            store.observations(experiment.id, "watch"),
+            store.live_observations(experiment.id),
         )
         for experiment in experiments
     ]

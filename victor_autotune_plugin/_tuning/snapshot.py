@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import field, frozen
 
-from .._model.assignment import assign
+from .._model.assignment import CLUSTER_STREAM, assign, shares_of_stream
 from .._model.experiment import Assignment, Experiment, Phase, TeamState
-from .._model.run import CONTROL, TREATMENT, PlannedRun
-from .streams import Streams
+from .._model.run import TREATMENT, PlannedRun
+from .streams import StreamKey, Streams
 
 if TYPE_CHECKING:
     from random import Random
@@ -71,16 +71,16 @@ class Snapshot:
         same = store_id == self.store_id
         known = {**(self.teams if same else {}), **{state.key: state for state in teams}}
         found = {**(self.experiments if same else {}), **{one.id: one for one in experiments}}
-        needed = {state.experiment_id for state in known.values()}
-        still_open = {name: one for name, one in found.items() if name in needed and one.is_open}
+        needed = {name for state in known.values() for name in (state.experiment_id, state.live_id)}
+        still_open = {name: one for name, one in found.items() if name in needed and one.takes_runs}
         return Snapshot(store_id, revision, MappingProxyType(known), MappingProxyType(still_open), paused)
 
     def open_experiment(self, key: tuple[str, str]) -> Experiment | None:
         """Return the experiment that a team's next run takes part in, or None."""
         state = self.teams.get(key)
-        if state is None or self.paused or state.paused or state.experiment_id is None:
+        if state is None or self.paused or state.paused:
             return None
-        return self.experiments.get(state.experiment_id)
+        return self.experiments.get(state.experiment_id or state.live_id or "")
 
 
 class Memory:
@@ -136,15 +136,24 @@ class Memory:
 
 def phase_of(experiment: Experiment) -> Phase:
     """Return the phase that an open experiment is in."""
-    return "watch" if experiment.status == "watched" else "test"
+    return "watch" if experiment.is_verified else "test"
 
 
-def shares_of(experiment: Experiment) -> dict[str, float] | None:
-    """Return the share of each arm in the open phase of an experiment; None for halves."""
-    if experiment.status != "watched":
-        return None
-    holdback = experiment.watch_policy.holdback
-    return {CONTROL: holdback, TREATMENT: 1 - holdback}
+def stream_key(experiment: Experiment) -> StreamKey:
+    """Return under which the streams of arms of an open experiment are kept now."""
+    return experiment.id, phase_of(experiment), experiment.stage
+
+
+def shares_of(experiment: Experiment, stream: str) -> Mapping[str, float] | None:
+    """Return the share of each arm in a stream of an experiment; None for halves."""
+    return shares_of_stream(stream, experiment.watch_policy.holdback if experiment.is_verified else None)
+
+
+def needs_arms(experiment: Experiment, settings: Settings) -> bool:
+    """Return whether the next run under an open experiment is assigned to an arm."""
+    if experiment.is_verified:
+        return settings.watch.enabled
+    return experiment.is_tested
 
 
 def choose(
@@ -173,15 +182,23 @@ def choose(
     if experiment is None or event.owners:
         plan = state.plan.without(event.owners)
         return PlannedRun(plan, settings.mode, None, "configured" if plan.is_empty else "live")
-    assignment = _assigned(experiment, state, event, streams)
+    if experiment.status == "awaits_promotion":  # it is proven better: the slower arm has no more runs
+        return PlannedRun(experiment.treatment, settings.mode, None, "experiment")
+    if not needs_arms(experiment, settings):
+        return PlannedRun(state.plan, settings.mode, None, "live")
+    assignment = _assigned(experiment, event, streams)
     plan = experiment.treatment if assignment.arm == TREATMENT else experiment.control
     return PlannedRun(plan, settings.mode, assignment, "watch" if assignment.phase == "watch" else "experiment")
 
 
-def _assigned(experiment: Experiment, state: TeamState, event: RunStart, streams: Streams) -> Assignment:
-    phase = phase_of(experiment)
-    stream, index = streams.take(experiment.id, phase, event.task_key)
-    arm = assign(f"{experiment.seed}:{phase}", index, shares_of(experiment), stream=stream)
-    if phase == "watch" and state.wants_control:
-        arm = CONTROL
+def _assigned(experiment: Experiment, event: RunStart, streams: Streams) -> Assignment:
+    """Assign a run to an arm; a task keeps its arm where that is asked for, and is else paired within itself."""
+    phase, task = phase_of(experiment), event.task_key
+    if task is not None and phase == "test" and experiment.policy.sticky:
+        stream, index = f"{CLUSTER_STREAM}{task}", streams.count(experiment.id, task)
+        arm = assign(f"{experiment.seed}:{phase}", 0, stream=stream)
+        return Assignment(experiment.id, phase, arm, stream, index)
+    in_itself = experiment.policy.pair_tasks and phase == "test" and not experiment.stage
+    stream, index = streams.take(stream_key(experiment), task if in_itself else None)
+    arm = assign(f"{experiment.seed}:{phase}", index, shares_of(experiment, stream), stream=stream)
     return Assignment(experiment.id, phase, arm, stream, index)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from attrs import frozen
 
 from .. import failsafe
-from .._model.assignment import block_length
+from .._model.assignment import block_length, stream_of
 from ..errors import StoreBusyError, StoreError, StoreUnavailableError, StoreVersionError
 from ..storage.journal import (
     EndEntry,
@@ -30,8 +30,8 @@ from ..storage.journal import (
     orphans,
     read,
 )
-from .snapshot import Memory, Snapshot, phase_of, shares_of
-from .streams import Key, Slot
+from .snapshot import Memory, Snapshot, needs_arms, shares_of, stream_key
+from .streams import Slot, StreamKey
 from .waiting import Signal
 from .writer import WriterCore
 
@@ -64,19 +64,20 @@ class SlotRequest:
     """A run needs a stream of arms.
 
     Attributes:
-        key: Experiment and phase.
+        key: Experiment, phase and stage.
         block: Length of a block, in runs.
         served: Set when it has one.
     """
 
-    key: Key
+    key: StreamKey
     block: int
     served: Signal
 
     @classmethod
     def of(cls, experiment: Experiment) -> SlotRequest:
-        """Return the request for the open phase of an experiment."""
-        return cls((experiment.id, phase_of(experiment)), block_length(shares_of(experiment)), Signal())
+        """Return the request for the open stage of an experiment."""
+        key = stream_key(experiment)
+        return cls(key, block_length(shares_of(experiment, stream_of(key[2], ""))), Signal())
 
 
 def write_entry(transaction: Transaction, entry: Entry, process_id: str | None = None) -> None:
@@ -258,7 +259,7 @@ class StoreWork:
             return
         with failsafe.guard("end of the store"):
             with store.transaction() as transaction:
-                for (experiment_id, phase), slot in self._memory.streams.held():
+                for (experiment_id, phase, _), slot in self._memory.streams.held():
                     if slot.source == "store":
                         transaction.give_back_stream(experiment_id, phase, slot.name, slot.next_index)
                 transaction.end_process(self._process.id)
@@ -313,7 +314,7 @@ class StoreWork:
             after = known.revision if found.id == known.store_id else -1
             with store.reading() as transaction:
                 teams = transaction.changed_teams(after)
-                needed = [state.experiment_id for state in teams if state.experiment_id is not None]
+                needed = [name for state in teams for name in (state.experiment_id, state.live_id) if name is not None]
                 experiments = transaction.open_experiments(needed)
             snapshot = known.updated(found.id, found.revision, teams, experiments, paused=found.paused)
             self._memory.replace(snapshot)
@@ -326,20 +327,22 @@ class StoreWork:
 
     def _ask_for_slots(self, snapshot: Snapshot) -> None:
         """Take streams for the teams that run here, before their next run needs one."""
-        for key in tuple(self._memory.settings):
+        for key, settings in tuple(self._memory.settings.items()):
             experiment = snapshot.open_experiment(key)
-            if experiment is not None and not self._memory.streams.has((experiment.id, phase_of(experiment))):
+            if experiment is None or not needs_arms(experiment, settings):
+                continue
+            if not self._memory.streams.has(stream_key(experiment)):
                 self.slot_requests.append(SlotRequest.of(experiment))
         # They are served in the next step, which comes at once, since a request is waiting.
 
     def _serve_slots(self, store: Store) -> None:
         while self.slot_requests:
             request = self.slot_requests[0]
-            experiment_id, phase = request.key
+            experiment_id, phase, stage = request.key
             streams = self._memory.streams
             if not streams.has(request.key):
                 with store.transaction() as transaction:
-                    name, index = transaction.take_stream(experiment_id, phase, block=request.block)
+                    name, index = transaction.take_stream(experiment_id, phase, block=request.block, stage=stage)
                 if not streams.hold(request.key, Slot(name, index, "store")):  # a run took a fresh one meanwhile
                     with store.transaction() as transaction:
                         transaction.give_back_stream(experiment_id, phase, name, index)

@@ -10,22 +10,23 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Collection
 from random import Random, SystemRandom
-from typing import Any, Final
+from typing import Final
 
 from attrs import define
 
+from .._model.assignment import TASK_STREAM, stream_of
 from .._model.experiment import Phase
 
 MOST_TASKS: Final = 10_000
 """Tasks of an experiment whose occurrences are remembered; the one not seen for longest goes first."""
 
-Key = tuple[str, Phase]
-"""Experiment id and phase."""
+StreamKey = tuple[str, Phase, str]
+"""Experiment id, phase and stage."""
 
 
-def fresh_name(random: Random) -> str:
-    """Return the name of a stream that no other process has."""
-    return f"x{random.getrandbits(48):012x}"
+def fresh_name(random: Random, stage: str = "") -> str:
+    """Return the name of a stream of a stage that no other process has."""
+    return stream_of(stage, f"x{random.getrandbits(48):012x}")
 
 
 @define
@@ -59,20 +60,20 @@ class Streams:
 
     def __init__(self, random: Random | None = None) -> None:
         self._random = random or SystemRandom()
-        self._slots: dict[Key, Slot] = {}
-        self._tasks: dict[Key, OrderedDict[str, int]] = {}
-        self._replaced: list[tuple[Key, Slot]] = []
+        self._slots: dict[StreamKey, Slot] = {}
+        self._tasks: dict[str, OrderedDict[str, int]] = {}
+        self._replaced: list[tuple[StreamKey, Slot]] = []
 
-    def has(self, key: Key) -> bool:
+    def has(self, key: StreamKey) -> bool:
         """Return whether the process holds a stream for a phase of an experiment, with a place left."""
         slot = self._slots.get(key)
         return slot is not None and not slot.is_used_up
 
-    def of(self, key: Key) -> Slot | None:
+    def of(self, key: StreamKey) -> Slot | None:
         """Return the stream that the process holds, used up or not."""
         return self._slots.get(key)
 
-    def hold(self, key: Key, slot: Slot) -> bool:
+    def hold(self, key: StreamKey, slot: Slot) -> bool:
         """Hold a stream from now on; return False, and keep the one there is, where the process has one."""
         known = self._slots.get(key)
         if known is not None and not known.is_used_up:
@@ -82,42 +83,42 @@ class Streams:
         self._slots[key] = slot
         return True
 
-    def take(self, experiment_id: str, phase: Phase, task_key: str | None) -> tuple[str, int]:
+    def take(self, key: StreamKey, task_key: str | None) -> tuple[str, int]:
         """Return stream and index of the next run.
 
-        A task that comes again has a stream of its own, of its occurrences: so its runs are spread over both arms,
-        whatever else comes between them.
+        Args:
+            task_key: The run's task, where it is paired within itself: then a task that comes again has a stream of its
+                own, of its occurrences, so its runs are spread over both arms, whatever else comes between them.
         """
-        key = experiment_id, phase
         if task_key is not None:
-            again = self._came_again(key, task_key)
-            if again is not None:
-                return f"task:{task_key}", again
+            seen = self.count(key[0], task_key)
+            if seen:
+                return f"{TASK_STREAM}{task_key}", seen - 1
         slot = self._slots.get(key)
         if slot is None or slot.is_used_up:  # nobody answered in time
-            slot = Slot(fresh_name(self._random))
+            slot = Slot(fresh_name(self._random, key[2]))
             self.hold(key, slot)
         index = slot.next_index
         slot.next_index = index + 1
         return slot.name, index
 
-    def drop_all_but(self, experiment_ids: Collection[str]) -> None:
-        """Forget the streams of experiments that are not open any more."""
-        held: dict[Key, Any]
-        for held in (self._slots, self._tasks):
-            for key in [key for key in held if key[0] not in experiment_ids]:
-                held.pop(key, None)
-        self._replaced = [one for one in self._replaced if one[0][0] in experiment_ids]
-
-    def held(self) -> list[tuple[Key, Slot]]:
-        """Return the streams, to give them back."""
-        return [*self._slots.items(), *self._replaced]
-
-    def _came_again(self, key: Key, task_key: str) -> int | None:
-        """Count a run of a task; return its place among the repetitions, or None for the first run."""
-        tasks = self._tasks.setdefault(key, OrderedDict())
-        seen = tasks.pop(task_key, -1)
+    def count(self, experiment_id: str, task_key: str) -> int:
+        """Count a run of a task in an experiment's test; return how many there were before."""
+        tasks = self._tasks.setdefault(experiment_id, OrderedDict())
+        seen = tasks.pop(task_key, 0)
         tasks[task_key] = seen + 1
         if len(tasks) > MOST_TASKS:
             tasks.popitem(last=False)
-        return None if seen < 0 else seen
+        return seen
+
+    def drop_all_but(self, experiment_ids: Collection[str]) -> None:
+        """Forget the streams of experiments that are not open any more."""
+        for key in [key for key in self._slots if key[0] not in experiment_ids]:
+            self._slots.pop(key, None)
+        for experiment_id in [one for one in self._tasks if one not in experiment_ids]:
+            self._tasks.pop(experiment_id, None)
+        self._replaced = [one for one in self._replaced if one[0][0] in experiment_ids]
+
+    def held(self) -> list[tuple[StreamKey, Slot]]:
+        """Return the streams, to give them back."""
+        return [*self._slots.items(), *self._replaced]

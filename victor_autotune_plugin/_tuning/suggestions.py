@@ -1,22 +1,16 @@
-"""From a team's latest runs to suggestions, which of them are worth a test now, and the experiment that tests one."""
+"""From a team's latest runs to suggestions, and which of them are worth a test now."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Sequence
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Final
-
-from attrs import asdict
 
 from .. import failsafe
 from .._dataflow.verdict import Rules
-from .._model.experiment import Allowance, Experiment, TeamState
+from .._model.experiment import Experiment, TeamState
 from .._model.optimization import OptimizationPriority, OptimizationSuggestion, OptimizationType
 from .._model.plan import TeamPlan, TeamSpec
-from .._model.policy import METRICS, Policy, WatchPolicy
-from .._model.price import KeptPrices
-from .._model.quantities import DEFAULT_ENVIRONMENT
+from .._model.policy import METRICS
 from .._model.run import CONTROL, Observation
 from .hookmanager import HookManager
 
@@ -142,98 +136,6 @@ def suggestions(
     return [one for one in allowed if not knowledge.cut_by(plan.merged(one.plan))]
 
 
-def new_experiment(
-    state: TeamState,
-    number: int,
-    treatment: TeamPlan,
-    suggestion: OptimizationSuggestion,
-    settings: Settings,
-    now: float,
-    runs: Sequence[TeamRun] = (),
-    *,
-    store_id: str,
-    allowed_by: Allowance | None = None,
-) -> Experiment:
-    """Return an experiment that tests a suggestion.
-
-    It is decided by the metric that the suggestion claims to improve, by the settings' where it claims none; the others
-    are guardrails in any case. Its seed and its id follow from the team, its definition, the treatment and the number,
-    so that the same history gives the same experiment, whichever process judges it.
-
-    Args:
-        state: The team's state; its live plan is the control.
-        number: How many experiments the team had before.
-        now: Unix time, seconds.
-        runs: Finished runs under the live plan, which tell how slow each task is.
-        store_id: The store it is kept in; experiments of another one have other ids.
-        allowed_by: What allows the change.
-    """
-    from .._model.assignment import ASSIGNMENT_VERSION
-    from .._model.policy import METRICS
-
-    claimed = suggestion.metadata.metric
-    metric = claimed if claimed in METRICS else settings.experiment.metric
-    # The default environment has no name here, so that the tests of an earlier version come out the same.
-    where = "" if state.environment == DEFAULT_ENVIRONMENT else f"{state.environment}\n"
-    origin = f"{where}{state.workflow}\n{state.team_id}\n{state.fingerprint}\n{treatment.id}\n{number}"
-    return Experiment(
-        id=hashlib.sha256(f"{store_id}\n{origin}".encode()).hexdigest()[:12],
-        workflow=state.workflow,
-        team_id=state.team_id,
-        fingerprint=state.fingerprint or "",
-        strategy=str(suggestion.type),
-        description=suggestion.description,
-        control=state.plan,
-        treatment=treatment,
-        seed=hashlib.sha256(origin.encode()).hexdigest()[:16],
-        assignment_version=ASSIGNMENT_VERSION,
-        policy=policy_of(settings, metric),
-        watch_policy=_watch_policy(settings, metric),
-        status="running",
-        created_at=now,
-        code_version=version("victor-autotune-plugin"),
-        task_effects=known_tasks(metric, runs),
-        environment=state.environment,
-        prices=began_with(settings, runs, now),
-        allowed_by=allowed_by,
-    )
-
-
-def began_with(settings: Settings, runs: Iterable[TeamRun], now: float) -> KeptPrices:
-    """Return the prices that a test which starts now keeps.
-
-    Args:
-        runs: Runs of the team, which tell what models it uses.
-        now: Unix time, seconds.
-    """
-    from .._settings.public_prices import prices_to_keep
-
-    return prices_to_keep(settings, (use for run in runs for use in run.tokens), now)
-
-
-def policy_of(settings: Settings, metric: str | None = None) -> Policy:
-    """Return the policy that a team's settings give its tests.
-
-    Args:
-        metric: What decides; None for the settings'.
-    """
-    wanted = asdict(settings.experiment)
-    del wanted["min_history"]
-    return Policy(**{**wanted, "metric": metric or wanted["metric"]})
-
-
-def _watch_policy(settings: Settings, metric: str) -> WatchPolicy:
-    watch, test = settings.watch, settings.experiment
-    return WatchPolicy(
-        alpha=watch.alpha,
-        metric=metric,
-        holdback=watch.holdback,
-        max_runs=watch.max_runs,
-        success_drop=test.success_margin,
-        p95_rise=test.p95_margin,
-    )
-
-
 def reason_to_wait(suggestion: OptimizationSuggestion, runs: Sequence[TeamRun], settings: Settings) -> str | None:
     """Return why a suggestion is not tested now, given the team's last comparable runs, or None for no reason.
 
@@ -257,6 +159,7 @@ def reason_to_wait(suggestion: OptimizationSuggestion, runs: Sequence[TeamRun], 
 def _chance(suggestion: OptimizationSuggestion, runs: Sequence[TeamRun], settings: Settings) -> float | None:
     """Return the probability that a test proves what is suggested; None where that can't be told."""
     from ..experiment import chance_of_proof, log_spread
+    from .new_experiment import policy_of
 
     metric, interval = suggestion.metadata.metric, suggestion.metadata.interval_percent
     if metric not in METRICS or metric == "score" or not interval:
@@ -267,20 +170,6 @@ def _chance(suggestion: OptimizationSuggestion, runs: Sequence[TeamRun], setting
     except ValueError:  # too few runs with a value
         return None
     return chance_of_proof(low, high, spread, policy_of(settings, metric))
-
-
-def known_tasks(metric: str, runs: Sequence[TeamRun]) -> dict[str, float]:
-    """Return the log effect of each task on a metric, from a team's runs before a test.
-
-    Args:
-        metric: Primary metric of the test. Nothing is taken off a score.
-        runs: Finished runs under one plan, in any order.
-    """
-    from ..experiment import task_effects
-
-    if metric == "score":
-        return {}
-    return task_effects(metric, observed(run for run in runs if run.task_key is not None))
 
 
 def observed(runs: Iterable[TeamRun]) -> list[Observation]:

@@ -173,7 +173,7 @@ def _events(tuner: Tuner, one: Experiment, metric: str) -> Iterator[tuple[float,
         tuner.runs_now(one.control)  # what was live then; by now it may be another plan
         tell()
 
-    if one.status == "draft":
+    if one.status in ("draft", "awaits_approval") or one.is_untested:
         return
     yield one.created_at, f"{one.id} started", partial(against_control, partial(tuner.started, one.treatment))
     ended = one.decided_at or one.ended_at

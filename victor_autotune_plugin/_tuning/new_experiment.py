@@ -1,0 +1,162 @@
+"""Makes the experiments of a team: of a suggestion to test, or of a plan that is live and to be verified."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Final
+
+from attrs import asdict
+
+from .._model.assignment import ASSIGNMENT_VERSION, pairs_within_tasks
+from .._model.experiment import Allowance, Experiment, TeamState
+from .._model.plan import TeamPlan
+from .._model.policy import METRICS, SIGNED_RANK, Policy, WatchPolicy
+from .._model.price import KeptPrices
+from .._model.quantities import DEFAULT_ENVIRONMENT
+from .suggestions import observed
+
+if TYPE_CHECKING:
+    from .._model.optimization import OptimizationSuggestion
+    from .._model.run import TeamRun
+    from .._settings import Settings
+
+EXPECTED_RUNS: Final = 120
+"""Runs, both arms, that a test of a gain of 30 % takes at a log standard deviation of 0.7."""
+
+
+def new_test(
+    state: TeamState,
+    number: int,
+    treatment: TeamPlan,
+    suggestion: OptimizationSuggestion,
+    settings: Settings,
+    now: float,
+    runs: Sequence[TeamRun] = (),
+    *,
+    store_id: str,
+    allowed_by: Allowance | None = None,
+) -> Experiment:
+    """Return an experiment that tests a suggestion.
+
+    It is decided by the metric that the suggestion claims to improve, by the settings' where it claims none; the others
+    are guardrails in any case. Its seed and its id follow from the team, its definition, the treatment and the number,
+    so that the same history gives the same experiment, whichever process judges it.
+
+    Args:
+        state: The team's state; its live plan is the control.
+        number: How many experiments the team had before.
+        now: Unix time, seconds.
+        runs: Finished runs under the live plan, which tell how slow each task is.
+        store_id: The store it is kept in; experiments of another one have other ids.
+        allowed_by: What allows the change.
+    """
+    claimed = suggestion.metadata.metric
+    metric = claimed if claimed in METRICS else settings.experiment.metric
+    tasks = {run.task_key for run in runs if run.task_key is not None}
+    return experiment_of(
+        state,
+        number,
+        state.plan,
+        treatment,
+        settings,
+        now,
+        strategy=str(suggestion.type),
+        description=suggestion.description,
+        policy=policy_of(settings, metric, pair_tasks=not runs or pairs_within_tasks(len(tasks), EXPECTED_RUNS)),
+        store_id=store_id,
+        task_effects=known_tasks(metric, runs),
+        prices=began_with(settings, runs, now),
+        allowed_by=allowed_by,
+        control_id=state.live_id,
+    )
+
+
+def experiment_of(
+    state: TeamState,
+    number: int,
+    control: TeamPlan,
+    treatment: TeamPlan,
+    settings: Settings,
+    now: float,
+    *,
+    strategy: str,
+    description: str,
+    policy: Policy,
+    store_id: str,
+    **others: object,
+) -> Experiment:
+    """Return an experiment of a team, a draft; arguments are as for `new_test`, and further attributes of it."""
+    # The default environment has no name here, so that the tests of an earlier version come out the same.
+    where = "" if state.environment == DEFAULT_ENVIRONMENT else f"{state.environment}\n"
+    origin = f"{where}{state.workflow}\n{state.team_id}\n{state.fingerprint}\n{treatment.id}\n{number}"
+    return Experiment(
+        id=hashlib.sha256(f"{store_id}\n{origin}".encode()).hexdigest()[:12],
+        workflow=state.workflow,
+        team_id=state.team_id,
+        fingerprint=state.fingerprint or "",
+        strategy=strategy,
+        description=description,
+        control=control,
+        treatment=treatment,
+        seed=hashlib.sha256(origin.encode()).hexdigest()[:16],
+        assignment_version=ASSIGNMENT_VERSION,
+        policy=policy,
+        watch_policy=_watch_policy(settings, policy.metric),
+        status="draft",
+        created_at=now,
+        code_version=version("victor-autotune-plugin"),
+        environment=state.environment,
+        promotion=settings.promotion,
+        **others,  # type: ignore[arg-type]  # attributes by name
+    )
+
+
+def began_with(settings: Settings, runs: Iterable[TeamRun], now: float) -> KeptPrices:
+    """Return the prices that a test which starts now keeps.
+
+    Args:
+        runs: Runs of the team, which tell what models it uses.
+        now: Unix time, seconds.
+    """
+    from .._settings.public_prices import prices_to_keep
+
+    return prices_to_keep(settings, (use for run in runs for use in run.tokens), now)
+
+
+def policy_of(settings: Settings, metric: str | None = None, *, pair_tasks: bool = True) -> Policy:
+    """Return the policy that a team's settings give its tests.
+
+    Args:
+        metric: What decides; None for the settings'.
+        pair_tasks: Whether a task that comes again is paired within itself.
+    """
+    wanted = asdict(settings.experiment)
+    del wanted["min_history"]
+    others = {"metric": metric or wanted["metric"], "rule": SIGNED_RANK, "pair_tasks": pair_tasks}
+    return Policy(**{**wanted, **others})
+
+
+def _watch_policy(settings: Settings, metric: str) -> WatchPolicy:
+    test = settings.experiment
+    return WatchPolicy(
+        metric=metric,
+        holdback=settings.watch.holdback,
+        success_drop=test.success_margin,
+        p95_rise=test.p95_margin,
+    )
+
+
+def known_tasks(metric: str, runs: Sequence[TeamRun]) -> dict[str, float]:
+    """Return the log effect of each task on a metric, from a team's runs before a test.
+
+    Args:
+        metric: Primary metric of the test. Nothing is taken off a score.
+        runs: Finished runs under one plan, in any order.
+    """
+    from ..experiment import task_effects
+
+    if metric == "score":
+        return {}
+    return task_effects(metric, observed(run for run in runs if run.task_key is not None))

@@ -1,0 +1,171 @@
+"""What the runs of a test lead to: another stage, probation, a promotion, or its end.
+
+The A/B engine decides. The tuner, which knows more than the runs of one test, may only end what it has not decided yet,
+or hold a promotion back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from attrs import evolve
+
+from .._model.experiment import Experiment, ExperimentStatus
+from .._model.plan import TeamPlan
+from .exposure import exceeded
+from .flow_guard import must_wait
+from .judges import Judges
+from .next_test import Challengers, RunContext
+from .transitions import Why, improvement_of
+
+if TYPE_CHECKING:
+    from .._model.policy import Verdict
+    from .._tuner import TestOutlook
+
+OUTLOOK_EVERY: Final = 5
+"""After how many runs of an experiment the tuner is asked for its outlook."""
+
+PROBATION_PAIRS: Final = 6
+"""Pairs of runs from which a plan may go live on probation."""
+
+PROBATION_CHANCE: Final = 0.9
+"""Probability that a plan is better from which it may."""
+
+_LAYOUT: Final = ("formation", "sub_teams")
+# What a plan may change on probation: who waits for whom, and nothing of what each member does.
+
+
+class Verdicts:
+    """Judges the test of a team."""
+
+    def __init__(self, judges: Judges, challengers: Challengers) -> None:
+        self._judges = judges
+        self._challengers = challengers
+
+    def conclude(self, context: RunContext, test: Experiment) -> None:
+        """Draw the conclusions from a run for a test that goes on, or waits for its promotion."""
+        if test.status == "awaits_promotion":
+            self._promote(context, test, test.verdict or {})
+            return
+        too_dear, too_bad = over_cost_cap(context, test), exceeded(context)
+        if over := too_dear or too_bad:
+            status: ExperimentStatus = "failed" if too_dear else "inconclusive"
+            if test.status == "probation":
+                status = "rolled_back"
+            context.steps.end_test(test, status, Why(*over))
+            return
+        judge = self._judges.judge(context.record, test)
+        verdict = judge.verdict()
+        if verdict.status in ("failed", "inconclusive"):
+            decided = evolve(test, verdict=verdict.to_dict(), decided_at=context.now)
+            context.steps.end_test(decided, _ended(verdict), Why(verdict.reason, verdict.to_dict()))
+            return
+        passed = verdict.status == "passed"
+        outlook = self._outlook(context, test, judge.seen, passed=passed)
+        if outlook is not None and (outlook.stop or (outlook.veto and self._is_full(context, test))):
+            self._give_up(context, test, outlook, passed=passed)
+        elif passed and must_wait(context, test) and not self._is_full(context, test):
+            self._move_on(context, test, verdict)
+        elif passed and (outlook is None or not outlook.veto):
+            self._promote(context, test, verdict.to_dict())
+        elif not passed and self._may_go_on_probation(context, test, verdict):
+            self._put_on_probation(context, test, verdict)
+        else:
+            self._move_on(context, test, verdict)
+
+    @staticmethod
+    def _move_on(context: RunContext, test: Experiment, verdict: Verdict) -> None:
+        if test.status == "canary" and verdict.stage != "canary":
+            context.steps.go_on(test, "testing")
+
+    @staticmethod
+    def _is_full(context: RunContext, test: Experiment) -> bool:
+        """Return whether a test has used all its runs; what is unclear then stays so."""
+        return len(context.record.test_runs(test.id)) >= 2 * test.policy.max_runs_per_arm
+
+    def _outlook(self, context: RunContext, test: Experiment, seen: int, *, passed: bool) -> TestOutlook | None:
+        """Return what the tuner says: now and then, since a look costs milliseconds, and whenever a test has passed.
+
+        None when it was not asked, is off, or failed.
+
+        Args:
+            seen: Observations that the judge has seen.
+        """
+        if not passed and (context.run.experiment_id != test.id or seen % OUTLOOK_EVERY):
+            return None
+        return self._challengers.outlook(context.team, test)
+
+    def _give_up(self, context: RunContext, test: Experiment, outlook: TestOutlook, *, passed: bool) -> None:
+        """End a test that the tuner thinks is not worth more runs."""
+        reason = f"{'Passed, and not promoted' if passed else 'Stopped as hopeless'}. {outlook.reason}"
+        decided = evolve(test, decided_at=context.now)
+        context.steps.end_test(decided, "inconclusive", Why(reason, outlook.to_dict()))
+
+    def _may_go_on_probation(self, context: RunContext, test: Experiment, verdict: Verdict) -> bool:
+        """Return whether a plan may go live while its test goes on.
+
+        Only where the data flow says that the work stays the same: then what is left to prove is how fast it is, and
+        that the runs succeed as before.
+        """
+        if test.status not in ("canary", "testing") or test.allowed_by != "data_flow" or must_wait(context, test):
+            return False
+        if verdict.may_go_live:  # who rejected a probation is asked again for the promotion alone
+            return context.approval.given or test.promotion == "probation"
+        if test.promotion != "probation" or not is_layout_change(test.control, test.treatment):
+            return False
+        return verdict.pairs >= PROBATION_PAIRS and verdict.chance_better >= PROBATION_CHANCE
+
+    def _put_on_probation(self, context: RunContext, test: Experiment, verdict: Verdict) -> None:
+        approval = context.approval
+        if not approval.given:
+            if approval.by is None:
+                approval.asked = test, "probation"
+                if test.asks_for is None:
+                    context.changes.save_experiment(evolve(test, asks_for="probation"))
+                    context.changes.save_team(context.state)
+            elif test.asks_for is not None or test.promotion == "probation":
+                context.changes.save_experiment(evolve(test, asks_for=None, promotion="proof"))
+            return
+        if verdict.may_go_live:
+            reason = f"{verdict.reason} It is live while the rest is proven: {', '.join(verdict.open)}."
+        else:
+            reason = f"{100 * verdict.chance_better:.0f} % likely to be better after {verdict.pairs:.0f} pairs of runs."
+        gain = improvement_of(test, verdict.effect)
+        context.steps.put_on_probation(test, Why(reason, verdict.to_dict(), by=approval.by), gain)
+
+    def _promote(self, context: RunContext, test: Experiment, verdict: Mapping[str, Any]) -> None:
+        """Promote the plan of a test that passed; ask first where a person has to approve."""
+        steps, approval = context.steps, context.approval
+        decided = test if test.decided_at else evolve(test, verdict=verdict, decided_at=context.now)
+        effect = verdict.get("effect")
+        gain = None if effect is None else improvement_of(test, effect)
+        why = Why(str(verdict.get("reason", "")), verdict)
+        if approval.given or test.status == "probation":  # who let it go on probation let it stay once it is proven
+            steps.promote(decided, why, gain)
+        elif approval.by is not None:
+            refused = Why(f"The hook of {approval.by!r} did not approve the promotion.", actor="person", by=approval.by)
+            steps.end_test(decided, "aborted", refused, "rejected")
+        else:
+            approval.asked = decided, "promote"
+            if test.status != "awaits_promotion":
+                steps.await_promotion(decided, why, gain)
+
+
+def is_layout_change(before: TeamPlan, after: TeamPlan) -> bool:
+    """Return whether a plan changes only who waits for whom."""
+    return evolve(after, **{knob: getattr(before, knob) for knob in _LAYOUT}) == before != after
+
+
+def _ended(verdict: Verdict) -> Any:
+    return "failed" if verdict.status == "failed" else "inconclusive"
+
+
+def over_cost_cap(context: RunContext, experiment: Experiment) -> tuple[str, Mapping[str, Any]] | None:
+    """Return why a plan must go that crossed the cost cap; one run is enough, since the cap is a hard limit."""
+    run, cap = context.run, context.settings.limits.max_cost_usd_per_run
+    over = cap is not None and run.cost_usd is not None and run.cost_usd > cap
+    if not over or run.experiment_id != experiment.id or run.arm != "treatment":
+        return None
+    reason = f"A run of the changed plan cost {run.cost_usd:.4f} USD, more than limits.max_cost_usd_per_run, {cap:g}."
+    return reason, {"cost_usd": run.cost_usd}
