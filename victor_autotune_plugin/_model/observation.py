@@ -55,7 +55,7 @@ def _missing(_: object, attribute: Attribute[Any], value: Any) -> None:
 
 @frozen
 class Observation:
-    """What an experiment sees of one run that was assigned to it. Impossible values raise `ValueError` naming the field.
+    """What an experiment sees of a run that was assigned to it. Impossible values raise `ValueError` naming the field.
 
     Attributes:
         index: Place in its stream of arms, from 0; unique within the stream. Runs may be observed in any order of it.
