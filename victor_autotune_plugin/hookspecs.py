@@ -189,11 +189,12 @@ class ChangeSpecs:
 
         Args:
             experiment: The change.
-            step: `start` before its test starts, `promote` before its promotion.
+            step: `start` before its test starts, `probation` before its plan goes live while the test goes on,
+                `promote` before its promotion.
 
         Returns:
             True to approve, False to reject, None to leave it to the next implementation. Without an answer the
-            change waits.
+            change waits for a person, who answers with `victor autotune approve` or `reject`.
 
         .. versionadded:: 0.1
         """
@@ -203,8 +204,9 @@ class ChangeSpecs:
         """Be told of every line of a team's history, once it is committed.
 
         Args:
-            change: The line. Its `action` says what happened: `started`, `promoted`, `failed`, `inconclusive`,
-                `rolled_back`, `settled`, `aborted`, `paused` or `resumed`.
+            change: The line. Its `action` says what happened: `awaits_approval`, `started`, `probation`,
+                `awaits_promotion`, `promoted`, `reverifying`, `confirmed`, `failed`, `inconclusive`, `aborted`,
+                `rejected`, `rolled_back`, `paused` or `resumed`.
             experiment: The experiment behind it, or None, as for a plan that a person applied.
 
         .. versionadded:: 0.2

@@ -28,7 +28,7 @@ from .suggestions import (
     suggestions,
 )
 from .transitions import Steps, Why
-from .tuner_cache import TeamRecord, TunerCache, can_be_weighed
+from .tuner_cache import TeamRecord, TunerCache, can_be_weighed, drifts_of
 
 if TYPE_CHECKING:
     from .._dataflow.verdict import Knowledge, Rules
@@ -96,8 +96,15 @@ class RunContext:
     @cached_property
     def team(self) -> TeamRecord:
         """What the settings and the store say of the team."""
+        record = self.record
         return TeamRecord(
-            self.state, self.run.spec, self.settings, self.record.experiments, self.record.runs, self.rules
+            self.state,
+            self.run.spec,
+            self.settings,
+            record.experiments,
+            record.runs,
+            self.rules,
+            drifts_of(record.changes),
         )
 
     @cached_property
@@ -375,7 +382,7 @@ def advice(store: Store, state: TeamState, settings: Settings, hooks: HookManage
     if open_now is None and settings.plan is None:
         # What awaits its approval may still be what is proposed.
         others = [one for one in experiments if one.status != "awaits_approval"]
-        team = TeamRecord(state, spec, settings, others, read_runs, rules)
+        team = TeamRecord(state, spec, settings, others, read_runs, rules, drifts_of(store.changes(*state.key)))
         challenge = next_challenge(challengers, team, hooks, runs)
         return Advice(challenge, None, len(runs))
     found = suggestions(spec, state.plan, runs, settings, hooks, knowledge)

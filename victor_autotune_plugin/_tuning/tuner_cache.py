@@ -21,7 +21,7 @@ from .._model.plan import EMPTY_PLAN, TeamPlan, TeamSpec
 
 if TYPE_CHECKING:
     from .._dataflow.verdict import Rules
-    from .._model.experiment import Experiment, TeamState
+    from .._model.experiment import Change, Experiment, TeamState
     from .._model.run import TeamRun
     from .._settings import Settings
     from .._tuner import PlanSpace, TeamBelief, Tuner
@@ -75,6 +75,7 @@ class TeamRecord:
         experiments: Its experiments, oldest first.
         read_runs: Reads its runs.
         rules: Which plans may be chosen for it.
+        drifts: Unix times at which its live plan had to be verified again, since something had changed.
     """
 
     state: TeamState
@@ -83,6 +84,12 @@ class TeamRecord:
     experiments: Sequence[Experiment]
     read_runs: ReadRuns
     rules: Rules
+    drifts: Sequence[float] = ()
+
+
+def drifts_of(changes: Iterable[Change]) -> tuple[float, ...]:
+    """Return when, by a team's history, its live plan had to be verified again; Unix times."""
+    return tuple(change.at for change in changes if change.action == "reverifying")
 
 
 class TunerCache:
@@ -117,6 +124,7 @@ class TunerCache:
                 (run for run in runs if run.spec.fingerprint() == state.fingerprint),
                 (one for one in team.experiments if one.fingerprint == state.fingerprint),
                 settings.experiment.metric,
+                team.drifts,
             )
             known.tuner.runs_now(state.plan)  # a person may have changed it without an experiment
             self._known[state.key] = known
@@ -141,11 +149,14 @@ class _Known:
     def is_new(self) -> bool:
         return not self.told
 
-    def tell(self, runs: Iterable[TeamRun], experiments: Iterable[Experiment], metric: str) -> None:
+    def tell(
+        self, runs: Iterable[TeamRun], experiments: Iterable[Experiment], metric: str, drifts: Iterable[float]
+    ) -> None:
         """Tell the tuner what it does not know yet, in the order in which it happened."""
         events: list[tuple[float, str, Callable[[], None]]] = [
             (run.started_at, run.run_id, partial(self.tuner.observe, run)) for run in runs if not run.cancelled
         ]
+        events += [(at, f"drift {at!r}", self.tuner.drifted) for at in drifts]
         for one in experiments:
             events += _events(self.tuner, one, metric)
         for _, name, tell in sorted(events, key=itemgetter(0)):
