@@ -118,10 +118,6 @@ class Oracle(Tuner):
         """Never stop, never veto."""
         return evolve(super().outlook(challenger), stop=False, veto=False)
 
-    def watched(self, replaced: TeamPlan) -> TestOutlook:
-        """Never roll back."""
-        return evolve(super().watched(replaced), stop=False)
-
 
 def knows_the_truth(world: World, truth: Truth, runs: int) -> Trace:
     """Let the loop test and promote the best plan within reach."""

@@ -62,13 +62,12 @@ def propose(model: TeamModel, search: Search, rivals: Sequence[Rival], seed: int
     return Proposal(best, None, (*refused, *others, *losers, *nearly), reasons, sensitivity)
 
 
-def judge_test(model: TeamModel, search: Search, challenger: TeamPlan, *, promoted: bool = False) -> TestOutlook:
+def judge_test(model: TeamModel, search: Search, challenger: TeamPlan) -> TestOutlook:
     """Return whether a running test is worth going on with, and whether a promotion is safe.
 
     Args:
         model: What is believed of the team, the test's runs included.
         search: What else is known; its live plan is the control.
-        promoted: Whether it was promoted already and is being watched: then only lost success stops it.
     """
     table = PlanTable(search.space.spec, [search.live, challenger])
     rows: Ints = np.array([1], dtype=np.int64)
@@ -79,8 +78,6 @@ def judge_test(model: TeamModel, search: Search, challenger: TeamPlan, *, promot
     kept = outlook.p_success_kept
     about = f"After {count(outlook.runs_behind, 'run')}, {plan_text(challenger)} is"
     veto = kept < search.risk.promote
-    if promoted:
-        return TestOutlook(kept < search.risk.keep, veto, f"{about} {percent(kept)} likely to keep success.", outlook)
     if outlook.p_pass < search.risk.go_on:
         proven = f"only {percent(outlook.p_pass)} likely to be proven better and safe"
         return TestOutlook(True, veto, f"{about} {proven}, and {percent(kept)} likely to keep success.", outlook)

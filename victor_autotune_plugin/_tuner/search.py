@@ -40,8 +40,6 @@ class Risk:
         start: Least probability that a test leads to a promotion, for it to start.
         go_on: The same, for it to go on.
         promote: Least probability that success is kept, for a promotion.
-        keep: The same, for a promoted plan to stay. It is asked often, so it is far below `promote`: a plan that was
-            safe to promote must not be rolled back by chance.
         horizon: Runs in each arm within which a test should prove an improvement.
         samples: Whether plans are drawn by Thompson sampling instead of taken by what is expected of them.
     """
@@ -52,15 +50,14 @@ class Risk:
     start: float
     go_on: float
     promote: float
-    keep: float
     horizon: int
     samples: bool
 
 
 RISKS: Final = {
-    "low": Risk(3, 0.65, 0.13, 0.06, 0.02, 0.80, 0.10, 80, samples=False),
-    "medium": Risk(4, 0.75, 0.25, 0.05, 0.02, 0.70, 0.07, 80, samples=False),
-    "high": Risk(6, 0.85, 0.40, 0.04, 0.02, 0.60, 0.05, 100, samples=True),
+    "low": Risk(3, 0.65, 0.13, 0.06, 0.02, 0.80, 80, samples=False),
+    "medium": Risk(4, 0.75, 0.25, 0.05, 0.02, 0.70, 80, samples=False),
+    "high": Risk(6, 0.85, 0.40, 0.04, 0.02, 0.60, 100, samples=True),
 }
 """By name. `low` is the default."""
 

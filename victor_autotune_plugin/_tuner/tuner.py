@@ -119,10 +119,6 @@ class Tuner:
         """Return whether a running test is worth going on with, and whether a promotion would be safe."""
         return judge_test(self._model, self._search(), self._own(challenger))
 
-    def watched(self, replaced: TeamPlan) -> TestOutlook:
-        """Return whether the live plan, which was promoted, should stay."""
-        return judge_test(self._model, evolve(self._search(), live=self._own(replaced)), self.live, promoted=True)
-
     def ended(self, challenger: TeamPlan, *, promoted: bool, effect: float | None = None) -> None:
         """Note that a test ended; a plan is tested once.
 
