@@ -30,7 +30,7 @@ async def open_test(plugin: Plugin, orchestrator: Any) -> Experiment:
     assert plugin.runtime.settle(30)
     store, spec = plugin.runtime.store(), plugin.runs[-1].spec
     test = evolve(
-        experiment("open", control=TeamPlan(tool_budget=9), treatment=PARALLEL, status="running"),
+        experiment("open", control=TeamPlan(tool_budget=9), treatment=PARALLEL, status="testing"),
         workflow=spec.workflow,
         team_id=spec.team_id,
         fingerprint=spec.fingerprint(),

@@ -50,7 +50,7 @@ def test_a_plan_that_turns_out_worse_is_rolled_back(team: Simulation) -> None:
     change = applied(team, formation="parallel")
     assert team.state().plan == PARALLEL
     (watch,) = team.experiments()
-    assert (change.experiment_id, watch.status, watch.is_untested) == (watch.id, "watched", True)
+    assert (change.experiment_id, watch.status, watch.is_untested) == (watch.id, "proven", True)
     assert len(watch.reference) == 4
     back = team.run_until("rolled_back", 200)
     assert back.experiment_id == watch.id
@@ -58,12 +58,15 @@ def test_a_plan_that_turns_out_worse_is_rolled_back(team: Simulation) -> None:
     assert [one.same for one in replay_all(team.store, team.experiments())] == [True]
 
 
-def test_a_plan_that_does_no_harm_is_settled_and_stays(team: Simulation) -> None:
+def test_a_plan_that_does_no_harm_stays_and_is_verified_on(team: Simulation) -> None:
     for _ in range(4):
         team.run()
     applied(team, formation="parallel")
-    team.run_until("settled", 250)
+    for _ in range(250):
+        team.run()
     assert team.state().plan == PARALLEL
+    (verifies,) = [one for one in team.experiments() if one.is_verified]
+    assert team.state().live_id == verifies.id
 
 
 def test_it_ends_an_open_test_with_a_line_of_its_own(team: Simulation) -> None:
@@ -73,7 +76,7 @@ def test_it_ends_an_open_test_with_a_line_of_its_own(team: Simulation) -> None:
     assert team.changes()[-2].experiment_id == test
     statuses = {one.id: one.status for one in team.experiments()}
     assert statuses.pop(str(test)) == "aborted"
-    assert list(statuses.values()) == ["watched"]
+    assert list(statuses.values()) == ["proven"]
 
 
 def test_changes_that_follow_one_another_are_watched_together_against_the_plan_before_all(team: Simulation) -> None:
@@ -82,18 +85,22 @@ def test_changes_that_follow_one_another_are_watched_together_against_the_plan_b
     applied(team, formation="parallel")
     applied(team, tool_budget=30)
     second, first = team.experiments()
-    if second.status != "watched":
+    if second.status != "proven":
         second, first = first, second
-    assert (first.status, second.status) == ("aborted", "watched")
+    assert (first.status, second.status) == ("superseded", "proven")
     assert (second.control, second.treatment) == (EMPTY_PLAN, TeamPlan(formation="parallel", tool_budget=30))
     assert second.reference == first.reference
     assert [one.action for one in team.changes()] == ["promoted", "promoted"]
 
 
-def test_a_promotion_that_a_test_proved_is_watched_to_its_end_first(team: Simulation) -> None:
+def test_a_plan_that_a_person_applies_takes_the_place_of_a_proven_one(team: Simulation) -> None:
     team.run_until("promoted")
-    with pytest.raises(AutotuneError, match="still watched"):
-        applied(team, tool_budget=30)
+    (proven,) = team.experiments()
+    applied(team, tool_budget=30)
+    statuses = {one.id: one.status for one in team.experiments()}
+    assert statuses.pop(proven.id) == "superseded"
+    assert list(statuses.values()) == ["proven"]
+    assert team.state().plan == TeamPlan(formation="parallel", tool_budget=30)
 
 
 def test_without_runs_to_compare_with_or_with_the_watch_off_there_is_none(tmp_path: Path) -> None:

@@ -140,7 +140,7 @@ def test_a_passed_test_goes_on_while_success_may_be_lost(start: Start) -> None:
     team.flow = None  # nothing is known of it, so success is believed
     team.success = 0.85  # in both arms, so few runs don't tell that it is kept
     promoted = team.run_until("promoted", most=400)
-    (experiment,) = [one for one in team.experiments() if one.status == "watched"]
+    (experiment,) = [one for one in team.experiments() if one.is_verified]
     seen = team.store.observations(experiment.id, "test")
     assert len(seen) > sum(promoted.evidence["runs"].values())
     assert all(one.same for one in replay_all(team.store, team.experiments()))
@@ -210,7 +210,7 @@ def test_a_suggestion_for_another_metric_is_tested_when_the_tuner_has_nothing_be
     (experiment,) = team.experiments()
     assert (experiment.strategy, experiment.policy.metric) == ("tool_budget", "tool_calls")
     for _ in range(20):
-        assert team.experiments()[-1].status == "running"  # the tuner knows nothing of this metric, and lets it alone
+        assert team.experiments()[-1].is_tested  # the tuner knows nothing of this metric, and lets it alone
         team.run()
     # The calls are the same in every run, which the test itself finds out as soon as it may.
     assert team.changes()[-1].reason.startswith("Ended early after 10 + 10 runs: the number of tool calls is 0 % lower")
@@ -251,7 +251,7 @@ def test_an_aborted_test_gives_way_to_another_and_may_be_tried_again(start: Star
         again = [one for one in team.experiments() if one.treatment == aborted.treatment]
         if len(again) == 2:
             break
-    assert [one.status for one in again] == ["running", "aborted"]
+    assert [one.status for one in again] == ["canary", "aborted"]
 
 
 def test_another_definition_starts_the_tuner_anew(start: Start) -> None:
@@ -417,7 +417,7 @@ def test_a_draft_of_the_tuners_waits_for_approval_and_starts_with_its_reasons(
     for _ in range(12):
         team.run()
     (draft,) = team.experiments()
-    assert (draft.status, draft.strategy, team.changes()) == ("draft", "tuner", [])
+    assert (draft.status, draft.strategy, team.changes()) == ("awaits_approval", "tuner", [])
     approver.answers["start"] = True
     started = team.run_until("started", most=10)
     assert started.experiment_id == draft.id

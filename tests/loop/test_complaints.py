@@ -41,8 +41,10 @@ def worse_in_parallel(plan: TeamPlan, members: list[float]) -> float:
 
 
 def test_abort_ignored_after_full_promotion(tmp_path: Path) -> None:
-    team = Simulation(tmp_path, **{"watch.max_runs": 20})
-    team.run_until("settled")
+    team = Simulation(tmp_path, **{"watch.holdback": 0})
+    team.run_until("promoted")
+    for _ in range(20):
+        team.run()
     assert team.start()[1].plan == PARALLEL
     team.runtime.manual.roll_back(*SPEC.key)
     assert [team.run().plan_asked for _ in range(20)] == [EMPTY_PLAN] * 20
@@ -76,7 +78,7 @@ def test_cannot_retry_after_an_abort(team: Simulation) -> None:
         if team.state().plan == PARALLEL:
             break
     again = [experiment for experiment in team.experiments() if experiment.treatment == PARALLEL]
-    assert [experiment.status for experiment in again] == ["watched", "aborted"]
+    assert [experiment.status for experiment in again] == ["proven", "aborted"]
     assert again[0].id != again[1].id
     assert again[0].seed != again[1].seed
 
@@ -103,7 +105,7 @@ def test_stuck_when_the_baseline_itself_is_bad(team: Simulation, timed_out: bool
         if team.state().plan == PARALLEL:
             break
     (experiment,) = team.experiments()
-    assert (experiment.status, team.state().plan) == ("watched", PARALLEL)
+    assert (experiment.status, team.state().plan) == ("proven", PARALLEL)
 
 
 def test_a_team_that_is_bad_in_both_arms_does_not_keep_its_test_for_ever(tmp_path: Path) -> None:

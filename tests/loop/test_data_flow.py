@@ -143,14 +143,14 @@ def test_a_member_that_becomes_unknown_ends_a_test_that_rests_on_the_data_flow(s
 
 
 @pytest.mark.parametrize("mode", ["auto", "approve", "suggest"])
-@pytest.mark.parametrize("settled", [False, True])
+@pytest.mark.parametrize("watched", [False, True])
 def test_a_use_that_shows_takes_a_live_plan_back_at_once(
-    start: Start, settled: bool, mode: str, monkeypatch: pytest.MonkeyPatch
+    start: Start, watched: bool, mode: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    team = start(**({"watch.enabled": False} if settled else {}))
+    team = start(**{"watch.enabled": watched})
     team.run_until("promoted")
     (experiment,) = team.experiments()
-    assert experiment.status == ("settled" if settled else "watched")
+    assert experiment.status == "proven"
     monkeypatch.setenv("VICTOR_AUTOTUNE_MODE", mode)
     monkeypatch.setattr(team.runtime, "_overrides", {**team.runtime._overrides, "mode": mode})
     team.runtime._resolver = team.runtime._load_settings()
@@ -159,21 +159,21 @@ def test_a_use_that_shows_takes_a_live_plan_back_at_once(
     change = team.changes()[-1]
     assert (change.action, change.plan_before, change.plan_after) == ("rolled_back", experiment.treatment, EMPTY_PLAN)
     assert "uses the work of" in change.reason
-    assert team.experiments()[0].status == ("settled" if settled else "rolled_back")
+    assert team.experiments()[0].status == "rolled_back"
 
 
 def test_a_use_that_shows_takes_the_live_plan_back_at_once_also_while_a_test_runs_that_cuts_it(start: Start) -> None:
     team = start(scored=True, **{"tuner.risk": "high"})
-    team.run_until("settled")
+    team.run_until("promoted")
     while actions(team)[-1] != "started":
         team.run()
-    (test,) = [one for one in team.experiments() if one.is_open]
+    (test,) = [one for one in team.experiments() if one.is_tested]
     assert (test.control, test.allowed_by) == (PARALLEL, "score")
     team.flow = RunFlow([Edge(a, b, "files") for a in SPEC.member_ids for b in SPEC.member_ids if a != b])
     team.run()
     assert team.state().plan == EMPTY_PLAN
     assert team.state().experiment_id is None
-    assert [one.status for one in team.experiments() if one.is_open] == []
+    assert [one.status for one in team.experiments() if one.takes_runs] == []
 
 
 def test_what_a_person_put_in_place_or_tests_stays(start: Start) -> None:
@@ -208,14 +208,14 @@ def test_in_mode_approve_a_change_of_the_work_is_asked_for_and_one_that_cuts_a_u
     other.flow = CUSTOM
     run(other, 20)
     (draft,) = other.experiments()
-    assert (draft.status, draft.allowed_by) == ("draft", "person")
+    assert (draft.status, draft.allowed_by) == ("awaits_approval", "person")
 
 
 def test_a_draft_that_would_cut_a_use_by_now_is_dropped(start: Start) -> None:
     team = start(mode="approve")
     run(team, 12)
     (draft,) = team.experiments()
-    assert draft.status == "draft"
+    assert draft.status == "awaits_approval"
     team.flow = RunFlow([Edge(a, b, "context") for a, b in zip("abc", "bcd", strict=True)])
     run(team, 6)
     assert [one.status for one in team.experiments()] == ["aborted"]

@@ -36,6 +36,13 @@ def team(tmp_path: Path) -> Iterator[Simulation]:
     simulation.close()
 
 
+def until_testing(team: Simulation) -> None:
+    """Run until the canary is over, and all places of its last block are taken."""
+    team.run_until("started")
+    while team.experiments()[-1].status == "canary":
+        team.run()
+
+
 def promoted_team(team: Simulation) -> Simulation:
     team.run_until("promoted")
     return team
@@ -60,13 +67,13 @@ def test_a_team_is_left_alone_until_it_has_a_history(team: Simulation) -> None:
 
 
 def test_arms_are_balanced_in_pairs(team: Simulation) -> None:
-    team.run_until("started")
+    until_testing(team)
     arms = [team.run().arm for _ in range(16)]
     assert all({first, second} == {"control", "treatment"} for first, second in zip(arms[::2], arms[1::2], strict=True))
 
 
 def test_a_task_that_comes_again_is_spread_over_both_arms(team: Simulation) -> None:
-    team.run_until("started")
+    until_testing(team)
     others = [team.run(f"ticket-{n}").arm for n in range(8)]
     assert others.count("control") == others.count("treatment")
     again = [team.run("ticket-1") for _ in range(4)]
@@ -99,7 +106,7 @@ def test_a_promoted_plan_that_turns_bad_is_taken_back_with_evidence(team: Simula
     for _ in range(10):
         team.run()
     team.truth = lambda plan, members: by_formation(plan, members) * (12 if plan.formation else 1)
-    change = team.run_until("rolled_back", most=60)
+    change = team.run_until("rolled_back", most=100)
     assert team.state().plan == EMPTY_PLAN
     assert (change.plan_before, change.plan_after, change.actor) == (PARALLEL, EMPTY_PLAN, "auto")
     assert change.evidence["status"] == "rolled_back"
@@ -114,26 +121,12 @@ def test_both_arms_slower_together_is_no_reason_to_take_back(team: Simulation) -
     assert "rolled_back" not in [change.action for change in team.changes()]
 
 
-def test_a_holdback_keeps_the_replaced_plan(team: Simulation) -> None:
-    promoted_team(team)
-    arms = [team.run().arm for _ in range(100)]
-    assert arms.count("control") == 10
-    assert arms.count("treatment") == 90
-
-
-def test_a_watched_plan_is_settled_when_no_harm_shows(tmp_path: Path) -> None:
-    team = Simulation(tmp_path, **{"watch.max_runs": 40})
-    team.run_until("settled")
-    assert team.state().plan == PARALLEL
-    assert team.state().experiment_id is None
-    team.close()
-
-
-def test_without_a_watch_a_promotion_is_settled_at_once(tmp_path: Path) -> None:
+def test_without_a_watch_all_runs_have_the_promoted_plan(tmp_path: Path) -> None:
     team = Simulation(tmp_path, **{"watch.enabled": False})
     team.run_until("promoted")
-    assert team.experiments()[0].status == "settled"
-    assert team.state().experiment_id is None
+    assert team.experiments()[0].status == "proven"
+    runs = [team.run() for _ in range(60)]
+    assert {(run.arm, run.plan_asked) for run in runs} == {(None, PARALLEL)}
     team.close()
 
 
@@ -181,10 +174,11 @@ def test_a_watch_that_was_paused_goes_on_where_it_was(team: Simulation) -> None:
     assert {team.run().arm for _ in range(40)} == {None}
     assert team.state().plan == PARALLEL
     team.runtime.manual.set_paused(*SPEC.key, False)
-    change = team.run_until("rolled_back", most=60)
+    change = team.run_until("rolled_back", most=100)
     seen = team.store.observations(team.experiments()[0].id, "watch")
     assert len(seen) == sum(change.evidence["runs"].values())
-    assert [one.action for one in team.changes()] == ["started", "promoted", "paused", "resumed", "rolled_back"]
+    actions = [one.action for one in team.changes()]
+    assert actions == ["started", "promoted", "paused", "resumed", "reverifying", "rolled_back"]
 
 
 def test_pausing_and_resuming_twice_is_like_once(team: Simulation) -> None:
@@ -199,7 +193,7 @@ def test_another_definition_of_the_team_ends_the_test_and_starts_anew(team: Simu
     team.spec = evolve(SPEC, members=SPEC.members[:3])
     assert team.run().plan_asked == EMPTY_PLAN
     assert team.changes()[-1].action == "aborted"
-    assert team.experiments()[0].status == "aborted"
+    assert team.experiments()[0].status == "superseded"
     team.run_until("promoted")
 
 
@@ -229,11 +223,13 @@ def test_two_processes_share_one_test(tmp_path: Path) -> None:
         team.close()
 
 
-def test_a_run_that_was_cancelled_is_no_evidence(team: Simulation) -> None:
+def test_runs_that_were_cancelled_are_counted_by_arm(team: Simulation) -> None:
     team.run_until("started")
-    for _ in range(30):
+    for _ in range(8):
         team.run(cancelled=True, success=False)
-    assert team.store.observations(team.experiments()[0].id, "test") == []
+    found = team.store.observations(team.experiments()[0].id, "test")
+    assert [one.missing for one in found] == ["cancelled"] * 8
+    assert {one.arm for one in found} == {"control", "treatment"}
 
 
 @pytest.mark.parametrize(
@@ -252,7 +248,7 @@ def test_a_run_with_impossible_figures_is_named_left_out_and_holds_nothing_up(
     failsafe.forget()
     change = team.run_until("promoted")
     observations = team.store.observations(team.experiments()[0].id, "test")
-    assert len(observations) == sum(change.evidence["runs"].values())
+    assert len(observations) == sum(change.evidence["runs"].values()) + change.evidence["ignored"]["unpaired"]
 
 
 def test_a_plan_that_crosses_the_cost_cap_is_ended_by_one_run(tmp_path: Path) -> None:
@@ -300,7 +296,7 @@ class Approver:
     """Answers as it is told, and remembers what it was asked."""
 
     def __init__(self) -> None:
-        self.answers: dict[str, bool | None] = {"start": None, "promote": None}
+        self.answers: dict[str, bool | None] = {"start": None, "probation": None, "promote": None}
         self.asked: list[str] = []
 
     @hookimpl
@@ -317,7 +313,8 @@ def test_in_mode_approve_nothing_happens_without_a_word(tmp_path: Path) -> None:
         team.run()
     assert set(approver.asked) == {"start"}
     (draft,) = team.experiments()
-    assert (draft.status, team.state().experiment_id, team.changes()) == ("draft", None, [])
+    assert (draft.status, team.state().experiment_id) == ("awaits_approval", None)
+    assert [change.action for change in team.changes()] == ["awaits_approval"]
     approver.answers["start"] = True
     started = team.run_until("started")
     assert started.experiment_id == draft.id
@@ -337,7 +334,7 @@ def test_a_test_that_is_not_approved_never_starts(tmp_path: Path) -> None:
     approver = Approver()
     approver.answers["start"] = False
     team.runtime.hooks.register(approver, "approver")
-    change = team.run_until("aborted")
+    change = team.run_until("rejected")
     assert "'approver' did not approve the test" in change.reason
     assert team.experiments()[0].status == "aborted"
     asked = len(approver.asked)
@@ -348,7 +345,7 @@ def test_a_test_that_is_not_approved_never_starts(tmp_path: Path) -> None:
     team.close()
 
 
-def test_a_draft_starts_by_itself_once_the_mode_is_auto(tmp_path: Path) -> None:
+def test_what_awaits_approval_starts_by_itself_once_the_mode_is_auto(tmp_path: Path) -> None:
     waiting = Simulation(tmp_path, mode="approve")
     for _ in range(10):
         waiting.run()
@@ -360,14 +357,14 @@ def test_a_draft_starts_by_itself_once_the_mode_is_auto(tmp_path: Path) -> None:
     team.close()
 
 
-def test_a_draft_that_the_team_has_grown_out_of_is_aborted(tmp_path: Path) -> None:
+def test_what_awaits_approval_and_no_longer_fits_the_team_is_aborted(tmp_path: Path) -> None:
     team = Simulation(tmp_path, mode="approve")
     for _ in range(10):
         team.run()
     team.spec = evolve(SPEC, members=SPEC.members[:3])
     for _ in range(12):
         team.run()
-    assert [experiment.status for experiment in team.experiments()] == ["draft", "aborted"]
+    assert [experiment.status for experiment in team.experiments()] == ["awaits_approval", "aborted"]
     assert team.experiments()[0].fingerprint == team.spec.fingerprint()
     team.close()
 
@@ -377,7 +374,7 @@ def test_a_promotion_that_is_not_approved_ends_the_test(tmp_path: Path) -> None:
     approver = Approver()
     approver.answers = {"start": True, "promote": False}
     team.runtime.hooks.register(approver, "approver")
-    change = team.run_until("aborted")
+    change = team.run_until("rejected")
     assert "'approver' did not approve" in change.reason
     assert team.state().plan == EMPTY_PLAN
     team.close()

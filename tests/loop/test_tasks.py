@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from attrs import evolve
 
+from victor_autotune_plugin._tuning.new_experiment import known_tasks
 from victor_autotune_plugin._tuning.replay import replay_all
-from victor_autotune_plugin._tuning.suggestions import known_tasks
 from victor_autotune_testing.simulated import SPEC, Simulation
 
 TASKS = [f"ticket-{n}" for n in range(60)]
@@ -40,7 +40,7 @@ def test_known_tasks_prove_a_gain_that_their_differences_would_hide(tmp_path: Pa
     team = tuned(tmp_path)
     (experiment,) = team.experiments()
     assert set(experiment.task_effects) == set(TASKS)
-    assert experiment.status == "watched"
+    assert experiment.status == "proven"
     assert experiment.verdict is not None
     assert -0.3 < experiment.verdict["effect"] < -0.1
     (same,) = replay_all(team.store, [experiment])
