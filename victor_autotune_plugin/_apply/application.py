@@ -13,7 +13,7 @@ from attrs import evolve, field, frozen
 from .._model.experiment import TAKES_BACK, ChangeAction, TeamState
 from .._model.optimization import OptimizationResult, OptimizationSuggestion, current_config
 from .._model.plan import ADHOC_WORKFLOW, EMPTY_PLAN, TeamSpec, is_called
-from .._tuning.suggestions import policy_of
+from .._tuning.new_experiment import policy_of
 from .._values.nodes import WrongValueError
 from .._values.reading import read_bytes
 from ..errors import AutotuneError, PlanError
@@ -209,7 +209,7 @@ class Application:
             watched=(self._suggestion, self._team.settings),
         )
         if change.experiment_id is not None:
-            message += " It is watched, and rolled back if it does harm."
+            message += " It is verified from now on, and rolled back if it does harm."
         return self._result(True, status, trial, message=message)
 
     def start_test(self) -> OptimizationResult:
@@ -218,7 +218,7 @@ class Application:
         Where the team has an open test already, it is that one.
 
         Raises:
-            AutotuneError: If a watch is open.
+            AutotuneError: If the live plan is being verified again.
         """
         evidence = {ROLLBACK_CONFIG: dict(self._target.config)}
         opened = self._team.state.experiment_id

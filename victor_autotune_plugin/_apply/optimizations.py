@@ -32,6 +32,7 @@ _OUTCOMES: Final = {
     "failed": "failed",
     "inconclusive": "inconclusive",
     "aborted": "inconclusive",
+    "rejected": "inconclusive",
 }
 
 
@@ -132,12 +133,14 @@ def optimizations(
             watched = found.get(change.experiment_id or "")
             for one in taken or ([] if watched is None else [watched]):
                 one.rolled_back, one.reason, one.at, one.actor = True, change.reason, change.at, change.actor
-        elif change.action == "started" or change.action in _OUTCOMES:
+        elif change.action in ("started", "probation", *_OUTCOMES):
             key = change.experiment_id or f"change {change.id}"
             one = found.setdefault(key, _new(change, experiments.get(change.experiment_id or "")))
             if change.action in _OUTCOMES:
                 _decide(one, change)
-            if change.action == "promoted":
+            if change.action == "probation":  # live, while its test goes on
+                one.success, one.change_id, one.at, one.reason = True, change.id, change.at, change.reason
+            if one.success:
                 by_change[change.id] = one
     live = {change.id for change in in_effect(changes, plan)}
     for one in found.values():

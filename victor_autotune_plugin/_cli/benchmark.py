@@ -253,7 +253,7 @@ def _new_trial(settings: Settings, runs: int, *names: object) -> Trial:
         *names: What is compared; equal names give an equal order of the runs.
     """
     from .._apply.trial import Trial
-    from .._tuning.suggestions import policy_of
+    from .._tuning.new_experiment import policy_of
 
     seed = hashlib.sha256("\n".join(map(str, names)).encode("utf-8", "surrogatepass")).hexdigest()[:16]
     return Trial(policy_of(settings), seed=seed, runs_per_arm=runs)
