@@ -77,7 +77,7 @@ def finished(run_id: str = "r1", **changes: Any) -> TeamRun:
             MemberOutcome("critic", "", True, True, 3.25, 4, 1, 5, 1000, 200, ("big", "small"), None),
             MemberOutcome("lead", "planner", error_class="ValueError"),
         ],
-        tokens=[TokenUse("big", 900, 150), TokenUse("small", 100, 50)],
+        tokens=[TokenUse("big", 900, 150, provider="acme"), TokenUse("small", 100, 50, provider="acme")],
     )
     return evolve(whole, **changes)
 
@@ -96,7 +96,7 @@ def experiment(experiment_id: str = "e1", **changes: Any) -> Experiment:
         assignment_version="pairs-1",
         policy={"alpha": 0.05, "looks": [10, 20], "guardrails": {"success": 0.1}},
         watch_policy={"holdback": 0.1},
-        status="running",
+        status="testing",
         created_at=1_700_000_000.5,
         code_version="0.1.0",
         task_effects={"task-1": 0.1 + 0.2, "task-2": -0.5},
@@ -116,7 +116,14 @@ def observation(run_id: str = "r1", **changes: Any) -> Observation:
         timed_out=True,
         task_key="task-1",
         run_id=run_id,
+        models="acme/big,acme/small",
     )
+    return evolve(whole, **changes)
+
+
+def missing(run_id: str = "r1", how: str = "lost", **changes: Any) -> Observation:
+    """An observation of a run that went missing: it has a place, and no figures."""
+    whole = Observation(0, "treatment", 0.0, False, 0.0, task_key="task-1", run_id=run_id, missing=how)  # type: ignore[arg-type]
     return evolve(whole, **changes)
 
 
@@ -135,6 +142,7 @@ def change(**changes: Any) -> Change:
         rollback_plan=TeamPlan(),
         improvement_percent=30.000000000000004,
         evidence={"interval": [0.2, 0.4], "log_e": float("inf")},
+        by="maria",
     )
     return evolve(whole, **changes)
 

@@ -10,12 +10,23 @@ import numpy as np
 import pytest
 from attrs import evolve
 
-from victor_autotune_plugin._model.experiment import TRANSITIONS, TeamState, may_follow
+from victor_autotune_plugin._model.experiment import STATES, TESTED, TeamState, may_follow
 from victor_autotune_plugin._model.plan import EMPTY_PLAN, TeamPlan
+from victor_autotune_plugin._model.price import KeptPrices
 from victor_autotune_plugin._model.run import Observation, PlannedRun, TeamRun
 from victor_autotune_plugin.errors import StaleStateError, StoreError, StoreUnavailableError
 from victor_autotune_plugin.storage import Store
-from victor_autotune_testing.stored import SPEC, TUNED, change, experiment, finished, observation, planned, start
+from victor_autotune_testing.stored import (
+    SPEC,
+    TUNED,
+    change,
+    experiment,
+    finished,
+    missing,
+    observation,
+    planned,
+    start,
+)
 
 KEY = SPEC.key
 
@@ -97,6 +108,7 @@ class TestTeams:
             experiment_id="e1",
             paused=True,
             updated_at=1.1,
+            live_id="e0",
         )
         with store.transaction() as transaction:
             saved = transaction.save_team(state)
@@ -142,6 +154,13 @@ class TestExperiments:
             ended_at=3.5,
             verdict={"p": 0.1 + 0.2, "log_e": float("inf"), "looks": [1, 2], "deep": {"none": None}},
             watch_verdict={"harmed": True},
+            reference=[observation(), missing("r2")],
+            allowed_by="data_flow",
+            promotion="probation",
+            asks_for="probation",
+            rounds=2,
+            proven_by="e00",
+            control_id="e0",
         )
         with store.transaction() as transaction:
             transaction.save_experiment(whole)
@@ -156,7 +175,7 @@ class TestExperiments:
 
     @pytest.mark.parametrize(
         ("status", "following"),
-        [(status, following) for status in TRANSITIONS for following in TRANSITIONS if status != following],
+        [(status, following) for status in STATES for following in STATES if status != following],
     )
     def test_only_allowed_transitions_are_written(self, sqlite_store: Store, status: Any, following: Any) -> None:
         with sqlite_store.transaction() as transaction:
@@ -184,14 +203,60 @@ class TestExperiments:
             transaction.save_experiment(evolve(ended, verdict={"b": [1, 2]}))
 
     @pytest.mark.parametrize(
-        "changes", [{"seed": "other"}, {"policy": {"alpha": 0.01}}, {"treatment": EMPTY_PLAN}, {"code_version": "9"}]
+        "changes",
+        [
+            {"seed": "other"},
+            {"policy": {"alpha": 0.01}},
+            {"treatment": EMPTY_PLAN},
+            {"code_version": "9"},
+            {"control_id": "e0"},
+            {"proven_by": "e0"},
+            {"prices": KeptPrices(at=2.5)},
+        ],
     )
     def test_what_a_decision_is_replayed_from_never_changes(self, store: Store, changes: dict[str, Any]) -> None:
         with store.transaction() as transaction:
             transaction.save_experiment(experiment())
         with pytest.raises(StoreError, match=next(iter(changes))), store.transaction() as transaction:
-            transaction.save_experiment(experiment(status="watched", **changes))
+            transaction.save_experiment(experiment(status="proven", **changes))
         assert store.experiments() == [experiment()]
+
+    def test_what_is_asked_for_and_how_often_its_plan_was_verified_may_change(self, store: Store) -> None:
+        first = experiment(status="canary", promotion="probation")
+        asks = evolve(first, status="testing", asks_for="probation")
+        answered = evolve(asks, promotion="proof", asks_for=None)
+        verified = [evolve(answered, status=status, rounds=2) for status in ("proven", "reverifying")]
+        for one in (first, asks, answered, *verified):
+            with store.transaction() as transaction:
+                transaction.save_experiment(one)
+            assert store.experiment("e1") == one
+
+    @pytest.mark.parametrize("status", ["draft", "awaits_approval"])
+    def test_prices_hold_from_the_start(self, store: Store, status: Any) -> None:
+        started = experiment(status="canary", prices=KeptPrices(at=2.5))
+        for one in (experiment(status=status), started):
+            with store.transaction() as transaction:
+                transaction.save_experiment(one)
+        assert store.experiment("e1") == started
+
+    def test_those_that_a_person_is_to_answer_are_oldest_first(self, store: Store) -> None:
+        awaiting = {name for name, state in STATES.items() if state.awaits_person}
+        with store.transaction() as transaction:
+            for number, status in enumerate(reversed(STATES)):
+                transaction.save_experiment(experiment(status, status=status, created_at=float(number)))
+                if status in TESTED or status == "failed":
+                    asks = experiment(f"{status} asks", status=status, created_at=number + 0.5, asks_for="probation")
+                    transaction.save_experiment(asks)
+            transaction.save_experiment(experiment("there", status="awaits_approval", environment="staging"))
+            transaction.save_experiment(experiment("other", status="awaits_approval", team_id="other"))
+            found = [one.id for one in transaction.experiments_that_await()]
+            assert [one.id for one in transaction.experiments_that_await(*KEY)] == found[:-1]
+        assert set(found) == awaiting | {f"{status} asks" for status in TESTED} | {"other"}
+        everywhere = store.experiments_that_await()
+        assert [one.created_at for one in everywhere] == sorted(one.created_at for one in everywhere)
+        assert {one.id for one in everywhere} == {*found, "there"}
+        assert [one.id for one in store.of("default").experiments_that_await()] == found
+        assert [one.id for one in store.of("staging").experiments_that_await(*KEY)] == ["there"]
 
     def test_those_of_a_team_are_oldest_first(self, store: Store) -> None:
         with store.transaction() as transaction:
@@ -326,7 +391,12 @@ class TestRuns:
 
 class TestObservations:
     def test_it_comes_back_whole_and_in_order(self, store: Store) -> None:
-        given = [observation(), observation("r2", cost_usd=None, task_key=None, success=False, timed_out=False)]
+        given = [
+            observation(),
+            observation("r2", cost_usd=None, task_key=None, success=False, timed_out=False, models=""),
+            missing("r3"),
+            missing("r4", "cancelled"),
+        ]
         with store.transaction() as transaction:
             transaction.save_experiment(experiment())
             for one in given:
@@ -335,7 +405,7 @@ class TestObservations:
         orders = [one.order for one in read]
         assert orders == sorted(set(orders))
         assert read == [evolve(one, order=order) for one, order in zip(given, orders, strict=True)]
-        assert [type(one.success) for one in read] == [bool, bool]
+        assert {type(one.success) for one in read} == {bool}
         assert store.observations("e1", "test") == read
 
     def test_a_run_is_observed_once(self, store: Store) -> None:
@@ -350,7 +420,7 @@ class TestObservations:
         assert [one.run_id for one in before] == ["r1", "r2"]
 
     def test_it_is_kept_in_the_row_of_its_run(self, store: Store) -> None:
-        run = finished(index=4, phase="test")
+        run = finished(index=4, phase="test", cancelled=False)
         with store.transaction() as transaction:
             transaction.save_experiment(experiment())
             transaction.finish_run(run)
@@ -378,6 +448,27 @@ class TestObservations:
         run = store.run("r1")
         assert run is not None
         assert (run.members, run.duration_seconds) == (finished().members, observation().duration_seconds)
+
+    @pytest.mark.parametrize("run_comes_first", [True, False])
+    def test_that_a_run_is_missing_takes_nothing_from_the_run(self, store: Store, run_comes_first: bool) -> None:
+        run = finished(phase="test", index=0, cancelled=True)
+        with store.transaction() as transaction:
+            transaction.save_experiment(experiment())
+            if run_comes_first:
+                transaction.import_run(run)
+            transaction.add_observation("e1", "test", missing(how="cancelled"))
+            if not run_comes_first:
+                transaction.import_run(run)
+        assert store.observations("e1", "test") == [missing(how="cancelled", order=1)]
+        assert store.run("r1") == run
+
+    def test_an_order_is_kept_where_it_is_behind_all_of_the_experiment(self, store: Store) -> None:
+        with store.transaction() as transaction:
+            transaction.save_experiment(experiment())
+            for run_id, order in (("a", 7), ("b", 9), ("c", 3), ("d", 0), ("e", 10)):
+                transaction.add_observation("e1", "test", observation(run_id, order=order))
+        found = [(one.run_id, one.order) for one in store.observations("e1", "test")]
+        assert found == [("a", 7), ("b", 9), ("c", 10), ("d", 11), ("e", 12)]
 
     def test_reading_goes_on_after_the_last_order_seen(self, store: Store) -> None:
         with store.transaction() as transaction:

@@ -106,13 +106,21 @@ def test_of_runs_that_end_while_two_number_none_is_missed(store: Store) -> None:
     assert sorted(seen) == sorted(f"r{writer}-{index}" for writer in range(3) for index in range(30))
 
 
-def test_a_run_that_took_no_part_or_was_cancelled_is_numbered_and_not_observed(store: Store) -> None:
+def test_a_run_that_took_no_part_is_numbered_and_not_observed(store: Store) -> None:
     with store.transaction() as transaction:
-        transaction.finish_run(finished("cancelled", phase="test", stream="0", index=0))
-        transaction.finish_run(finished("outside", experiment_id=None, arm=None, cancelled=False))
+        transaction.finish_run(finished("outside", experiment_id=None, arm=None))
+        transaction.import_run(finished("imported", phase="test", stream="0", index=0))
         assert transaction.number_runs(*KEY, 10) == 2
         assert len(transaction.runs_after(*KEY, 0, 10)) == 2
     assert store.counts()["observations"] == 0
+
+
+def test_an_observation_tells_which_models_answered(store: Store) -> None:
+    ended(store, "a", index=0)
+    ended(store, "b", index=1, tokens=())
+    with store.transaction() as transaction:
+        transaction.number_runs(*KEY, 10)
+    assert [one.models for one in store.observations("e1", "test")] == ["acme/big,acme/small", ""]
 
 
 def test_a_graded_run_is_its_observation(store: Store) -> None:
@@ -265,6 +273,27 @@ def test_a_process_that_ended_leaves_its_stream_at_its_next_block(store: Store, 
     with store.transaction() as transaction:
         assert transaction.take_stream("e1", "test", block=4) == ("0", 4)
         assert transaction.take_stream("e1", "watch", block=4) == ("0", 0)
+
+
+def test_streams_of_stages_are_apart_and_each_has_its_blocks(store: Store, url: str) -> None:
+    def take(own: Store, **stage: str) -> tuple[str, int]:
+        with own.transaction() as transaction:
+            return transaction.take_stream("e1", "test", block=4 if stage else 2, **stage)
+
+    canary = {"stage": "canary"}
+    with Store.open(url) as other:
+        assert [take(store), take(store, **canary), take(other, **canary)] == [("0", 0), ("canary:0", 0), ("canary:1", 0)]
+        assert take(store, stage="reverify-1") == ("reverify-1:0", 0)
+        assigned = planned(assignment=Assignment("e1", "test", "treatment", "canary:1", 4))
+        with other.transaction() as transaction:
+            transaction.start_run(start(), assigned)
+        with store.transaction() as transaction:
+            transaction.give_back_stream("e1", "test", "canary:0", 3)
+        assert take(store, **canary) == ("canary:0", 3)
+        with other.transaction() as transaction:
+            transaction.end_process(other.process.id)
+        assert take(store, **canary) == ("canary:1", 8)
+        assert take(store) == ("1", 0)
 
 
 def test_the_stream_of_a_dead_process_goes_on_at_its_next_block(store: Store) -> None:

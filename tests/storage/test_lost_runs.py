@@ -10,8 +10,9 @@ from attrs import evolve
 
 from victor_autotune_plugin._model.experiment import Assignment
 from victor_autotune_plugin._model.process import ProcessId
+from victor_autotune_plugin._model.run import PlannedRun
 from victor_autotune_plugin.storage import Store
-from victor_autotune_testing.stored import SPEC, finished, pass_time, planned, start
+from victor_autotune_testing.stored import SPEC, finished, missing, pass_time, planned, start
 
 OTHER = ProcessId("other", "another-host", 7, 1.0)
 
@@ -93,16 +94,104 @@ def test_a_run_of_a_process_that_never_gave_a_sign_of_life_is(store: Store) -> N
     assert lost(store) == ("r1",)
 
 
-def test_a_lost_run_that_ends_after_all_is_late_and_never_an_observation(store: Store) -> None:
-    assigned = planned(assignment=Assignment("e1", "test", "treatment", "0", 0))
-    run = finished(arm="treatment", phase="test", stream="0", index=0, cancelled=False)
+ASSIGNED = planned(assignment=Assignment("e1", "test", "treatment", "0", 0))
+RUN = finished(arm="treatment", phase="test", stream="0", index=0, cancelled=False)
+
+
+def lost_from_its_arm(store: Store) -> None:
     with store.transaction() as transaction:
-        transaction.start_run(start(), assigned, OTHER.id)
-        assert transaction.mark_lost(60.0) == ("r1",)
-        assert transaction.finish_run(run, OTHER.id) is True
+        transaction.start_run(start(), ASSIGNED, OTHER.id)
+    assert lost(store) == ("r1",)
+
+
+def numbered(store: Store) -> int:
+    with store.transaction() as transaction:
+        return transaction.number_runs(*SPEC.key, 10)
+
+
+def judged(store: Store) -> list[tuple[str, str, int | None]]:
+    with store.reading() as transaction:
+        return [(run.run_id, run.status, run.number) for run in transaction.runs_after(*SPEC.key, 0, 10)]
+
+
+def history(store: Store) -> list[str]:
+    with store.reading() as transaction:
+        found = [run.run_id for run in transaction.runs_of(*SPEC.key, 10)]
+    assert found == [run.run_id for run in store.finished_runs()]
+    return found
+
+
+def test_a_run_that_was_lost_from_an_arm_is_numbered_and_observed_as_missing(store: Store) -> None:
+    lost_from_its_arm(store)
+    with store.transaction() as transaction:
+        assert transaction.untaken([SPEC.key]) == [SPEC.key]
+        assert transaction.number_runs(*SPEC.key, 10) == 1
+        assert transaction.untaken([SPEC.key]) == []
         assert transaction.number_runs(*SPEC.key, 10) == 0
-    assert store.run("r1") == evolve(run, status="late")
-    assert store.observations("e1", "test") == []
-    assert list(store.finished_runs()) == []
+    assert store.observations("e1", "test") == [missing(stream="0", order=1)]
+    assert judged(store) == [("r1", "lost", 1)]
+    assert history(store) == []
+
+
+def test_a_run_that_ends_after_it_was_numbered_as_lost_stays_missing_and_gets_its_figures(store: Store) -> None:
+    lost_from_its_arm(store)
+    assert numbered(store) == 1
+    with store.transaction() as transaction:
+        assert transaction.finish_run(evolve(RUN, task_key="another", index=9), OTHER.id) is True
+        assert transaction.finish_run(RUN, OTHER.id) is False
+    assert numbered(store) == 0
+    assert store.run("r1") == evolve(RUN, status="late")
+    assert store.observations("e1", "test") == [missing(stream="0", order=1)]
+    assert judged(store) == [("r1", "late", 1)]
+    assert history(store) == []
+    with store.transaction() as transaction:
+        assert transaction.grade_run("r1", 1.0, None) is False
+
+
+def test_a_run_that_is_late_before_it_was_numbered_is_missing_too(store: Store) -> None:
+    lost_from_its_arm(store)
+    with store.transaction() as transaction:
+        assert transaction.finish_run(RUN, OTHER.id) is True
+    assert numbered(store) == 1
+    assert store.run("r1") == evolve(RUN, status="late")
+    assert store.observations("e1", "test") == [missing(stream="0", order=1)]
+    assert history(store) == []
     assert (store.counts()["runs_late"], store.counts()["runs_finished"]) == (1, 0)
     assert lost(store) == ()
+
+
+def test_a_run_that_was_cancelled_is_observed_as_missing_and_stays_in_the_history(store: Store) -> None:
+    with store.transaction() as transaction:
+        transaction.start_run(start(), ASSIGNED, OTHER.id)
+        transaction.finish_run(evolve(RUN, cancelled=True), OTHER.id)
+    assert numbered(store) == 1
+    assert store.observations("e1", "test") == [missing(how="cancelled", stream="0", order=1)]
+    assert store.run("r1") == evolve(RUN, cancelled=True)
+    assert history(store) == ["r1"]
+
+
+@pytest.mark.parametrize("ends", [False, True])
+def test_a_lost_run_without_an_arm_is_numbered_by_nobody(store: Store, ends: bool) -> None:
+    with store.transaction() as transaction:
+        transaction.start_run(start(), PlannedRun(), OTHER.id)
+    assert lost(store) == ("r1",)
+    if ends:
+        with store.transaction() as transaction:
+            transaction.finish_run(finished(experiment_id=None, arm=None), OTHER.id)
+    assert numbered(store) == 0
+    assert judged(store) == []
+
+
+def test_what_went_missing_has_its_place_among_the_others(store: Store) -> None:
+    with store.transaction() as transaction:
+        for index, run_id in enumerate(("a", "b", "c")):
+            place = planned(assignment=Assignment("e1", "test", "control", "0", index))
+            transaction.start_run(start(run_id, started_at=float(index)), place, OTHER.id)
+        for index, run_id in ((0, "a"), (2, "c")):
+            run = finished(run_id, arm="control", phase="test", stream="0", index=index, cancelled=False)
+            transaction.finish_run(evolve(run, started_at=float(index)), OTHER.id)
+    assert lost(store) == ("b",)
+    assert numbered(store) == 3
+    found = [(one.run_id, one.order, one.index, one.missing) for one in store.observations("e1", "test")]
+    assert found == [("a", 1, 0, ""), ("b", 2, 1, "lost"), ("c", 3, 2, "")]
+    assert history(store) == ["c", "a"]

@@ -24,7 +24,7 @@ from victor_autotune_plugin.storage.snapshot_file import FILE_NAME, SavedSnapsho
 
 SPEC = TeamSpec("release — été", "review", "sequential", [MemberSpec("lead", "a secret role")])
 PLAN = TeamPlan("parallel", ("critic", "lead"), 12, {"lead": 8, "critic": 4}, 0.1 + 0.2)
-TEAM = TeamState("release — été", "review", 3, PLAN, "f" * 16, None, "e1", True, 1.5e9, True, 41)
+TEAM = TeamState("release — été", "review", 3, PLAN, "f" * 16, None, "e1", True, 1.5e9, "e0", 41)
 EXPERIMENT = Experiment(
     id="e1",
     workflow="release — été",
@@ -38,7 +38,9 @@ EXPERIMENT = Experiment(
     assignment_version="v2",
     policy=Policy(),
     watch_policy=WatchPolicy(),
-    status="running",
+    status="canary",
+    promotion="probation",
+    control_id="e0",
     created_at=1_700_000_000.123456,
     verdict={"p": float("inf"), "why": "not yet"},
     task_effects={"task-1": 0.1 + 0.2},
@@ -134,9 +136,16 @@ def test_other_data_with_a_right_checksum_is_no_snapshot(file: SnapshotFile, bod
     assert file.load() is None
 
 
-def test_another_format_is_no_snapshot(file: SnapshotFile) -> None:
+@pytest.mark.parametrize("other", [b'"format":1', b'"format":3'], ids=["earlier", "later"])
+def test_another_format_is_no_snapshot(file: SnapshotFile, other: bytes) -> None:
     save(file)
-    file.path.write_bytes(file.path.read_bytes().replace(b'"format":1', b'"format":2', 1))
+    file.path.write_bytes(file.path.read_bytes().replace(b'"format":2', other, 1))
+    assert file.load() is None
+
+
+def test_one_with_a_state_that_nobody_knows_is_no_snapshot(file: SnapshotFile) -> None:
+    save(file, evolve(SAVED, experiments=(evolve(EXPERIMENT, status="watched"),)))
+    assert file.path.exists()
     assert file.load() is None
 
 

@@ -11,7 +11,7 @@ from attrs import evolve
 from victor_autotune_plugin._model.converter import from_plain
 from victor_autotune_plugin._model.experiment import (
     ENDED,
-    TRANSITIONS,
+    STATES,
     Assignment,
     Change,
     Experiment,
@@ -19,18 +19,20 @@ from victor_autotune_plugin._model.experiment import (
     TeamState,
     may_follow,
 )
-from victor_autotune_testing.stored import SPEC, TUNED, change, experiment, finished, observation
+from victor_autotune_testing.stored import SPEC, TUNED, change, experiment, finished, missing, observation
 
 VALUES = [
     TeamState("w", "t"),
-    TeamState("w", "t", 3, TUNED, SPEC.fingerprint(), SPEC, "e1", True, 2.5),
+    TeamState("w", "t", 3, TUNED, SPEC.fingerprint(), SPEC, "e1", True, 2.5, "e0"),
     experiment(),
-    experiment(status="settled", decided_at=1.0, promoted_at=1.0, ended_at=2.0, verdict={"a": 1}, watch_verdict={}),
+    experiment(status="superseded", decided_at=1.0, promoted_at=1.0, ended_at=2.0, verdict={"a": 1}, watch_verdict={}),
+    experiment(status="canary", promotion="probation", asks_for="probation", rounds=2, proven_by="e", control_id="f"),
     change(),
     change(rollback_plan=None, id=7, evidence={"a": [1]}),
     Assignment("e1", "watch", "control", "0", 4),
     observation(order=9),
     observation(cost_usd=None),
+    missing(),
 ]
 
 
@@ -57,16 +59,16 @@ def test_a_run_tells_what_it_was_or_while_it_has_not_finished_what_is_known_of_i
 
 def test_every_status_has_its_ways() -> None:
     statuses = set(get_args(ExperimentStatus))
-    assert set(TRANSITIONS) == statuses
-    assert {following for ways in TRANSITIONS.values() for following in ways} <= statuses
-    assert {"failed", "inconclusive", "aborted", "settled", "rolled_back"} == ENDED
+    assert set(STATES) == statuses
+    assert {following for state in STATES.values() for following in state.next} <= statuses
+    assert {"failed", "inconclusive", "aborted", "superseded", "rolled_back"} == ENDED
 
 
 def test_every_experiment_can_end_and_none_that_ended_goes_on() -> None:
-    for status in TRANSITIONS:
+    for status in STATES:
         reached, open_ = {status}, [status]
         while open_:
-            new = TRANSITIONS[open_.pop()] - reached
+            new = STATES[open_.pop()].next - reached
             reached |= new
             open_ += new
         assert reached & ENDED
@@ -74,17 +76,17 @@ def test_every_experiment_can_end_and_none_that_ended_goes_on() -> None:
             assert reached == {status}
 
 
-def test_only_a_plan_that_was_promoted_is_rolled_back_or_settled() -> None:
-    before = {status for status in TRANSITIONS if may_follow(status, "rolled_back") or may_follow(status, "settled")}
-    assert before == {"watched", "rolled_back", "settled"}
+def test_only_a_plan_that_was_live_is_rolled_back() -> None:
+    before = {status for status in STATES if may_follow(status, "rolled_back")}
+    assert before == {status for status, state in STATES.items() if state.is_live} | {"rolled_back"}
 
 
 @pytest.mark.parametrize("status", get_args(ExperimentStatus))
-def test_an_experiment_is_waiting_open_or_ended(status: Any) -> None:
+def test_an_experiment_waits_takes_runs_or_has_ended(status: Any) -> None:
     one = evolve(experiment(), status=status)
-    assert [status == "draft", one.is_open, one.has_ended].count(True) == 1
+    assert [status in ("draft", "awaits_approval"), one.takes_runs, one.has_ended].count(True) == 1
 
 
 def test_an_unknown_status_is_an_error() -> None:
     with pytest.raises(KeyError):
-        may_follow("passed", "watched")
+        may_follow("passed", "proven")

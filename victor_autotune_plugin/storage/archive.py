@@ -1,14 +1,16 @@
 """The history as JSON Lines: all that a store knows of its teams, to keep elsewhere or to carry to another store.
 
-The first line is a header, `{"victor_autotune": "history", "version": 3}`. Every other line is an object of one key,
+The first line is a header, `{"victor_autotune": "history", "version": 4}`. Every other line is an object of one key,
 the kind of what it holds: a `run`, a `change`, an `experiment` with all that its verdicts are replayed from, or a
 `team`, its state. Version 1 had runs and changes only; experiments of version 2 had their assignments, too, which
-nothing rests on any more. Neither prompt nor output is in it.
+nothing rests on any more; up to version 3 they had the states of 0.1, and are read as what those have become. Neither
+prompt nor output is in it.
 """
 
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Self, get_args
 
@@ -21,14 +23,20 @@ from .._model.quantities import Count, Name
 from .._model.run import Observation, TeamRun
 from .._values.reading import integer
 from ..errors import AutotuneError
+from .former_states import FORMER, LIVE, last_live, renewed
 
 if TYPE_CHECKING:
     from . import Store
 
 KIND: Final = "history"
-VERSION: Final = 3
-READABLE: Final = (1, 2, 3)
+VERSION: Final = 4
+READABLE: Final = (1, 2, 3, 4)
 """Versions that can be read."""
+
+_FORMER_STATES: Final = 3
+"""Last version whose experiments have the states of 0.1."""
+
+_WAS_OPEN: Final = "was_open"
 
 
 class ArchiveError(AutotuneError):
@@ -42,10 +50,12 @@ class ExperimentRecord:
     Attributes:
         experiment: The experiment.
         observations: Its observations by phase, in their order.
+        was_open: Whether it was an open test of 0.1, which has ended by being read.
     """
 
     experiment: Experiment
     observations: Mapping[Phase, tuple[Observation, ...]]
+    was_open: bool = False
 
     @classmethod
     def stored(cls, store: Store, experiment: Experiment) -> Self:
@@ -62,11 +72,11 @@ class ExperimentRecord:
         return cls(experiment, observations)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain JSON-able data; what a store numbers by itself is left out."""
+        """Return plain JSON-able data."""
         return {
             **self.experiment.to_dict(),
             "observations": [
-                {"phase": phase, **_without(one.to_dict(), "order")}
+                {"phase": phase, **one.to_dict()}
                 for phase, observations in self.observations.items()
                 for one in observations
             ],
@@ -87,6 +97,7 @@ class ExperimentRecord:
                 phase: tuple(from_plain(Observation, one) for one in observations if one["phase"] == phase)
                 for phase in get_args(Phase)
             },
+            data.get(_WAS_OPEN, False),
         )
 
 
@@ -155,28 +166,56 @@ def read(lines: Iterable[bytes], name: str, *, bad: list[ArchiveError] | None = 
     Raises:
         ArchiveError: The header is missing or of another version, or a line can't be used.
     """
-    started = False
+    version = 0
+    former: _FormerStates | None = None
     for number, line in enumerate(lines, 1):
         if not line.strip():
             yield None
             continue
-        if not started:
-            _check_header(line, f"{name}:{number}")
-            started = True
+        if not version:
+            version = _version(line, f"{name}:{number}")
+            former = _FormerStates() if version <= _FORMER_STATES else None
             yield None
             continue
         try:
-            yield _item(line, f"{name}:{number}")
+            yield _item(line, f"{name}:{number}", former)
         except ArchiveError as error:
             if bad is None:
                 raise
             bad.append(error)
             yield None
-    if not started:
+    if not version:
         raise ArchiveError("is empty", where=name, hint="Write one with: victor autotune export --output FILE")
 
 
-def _check_header(line: bytes, where: str) -> None:
+class _FormerStates:
+    """Reads experiments and teams of the states of 0.1 as what they have become."""
+
+    def __init__(self) -> None:
+        self._at = time.time()
+        self._promoted: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
+
+    def experiment(self, data: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return the plain data of an experiment, renewed."""
+        is_former = data.get("status") in (*FORMER,)
+        check(Experiment, {**data, "status": "draft"} if is_former else data)
+        after = renewed(data, self._at)
+        if after["status"] == "superseded":
+            names = ("id", "status", "treatment", "fingerprint", "promoted_at", "created_at")
+            self._promoted.setdefault(_team(data), []).append({name: after.get(name) for name in names})
+        return {**after, _WAS_OPEN: data["status"] == "running"}
+
+    def team(self, data: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return the plain data of a team's state, with the id of the experiment that is to verify its plan."""
+        live = last_live(self._promoted.get(_team(data), ()), data.get("plan", {}), data.get("fingerprint"))
+        return data if live is None else {**data, "live_id": f"{live['id']}{LIVE}"}
+
+
+def _team(data: Mapping[str, Any]) -> tuple[Any, ...]:
+    return tuple(str(data.get(name)) for name in ("environment", "workflow", "team_id"))
+
+
+def _version(line: bytes, where: str) -> int:
     hint = "An archive is what victor autotune export writes; metrics files are read with --metrics."
     try:
         data = _json(line, where)
@@ -191,21 +230,27 @@ def _check_header(line: bytes, where: str) -> None:
             where=f"{where}:version",
             hint="pip install -U victor-autotune-plugin",
         )
+    return int(found)
 
 
-def _item(line: bytes, where: str) -> Item:
+def _item(line: bytes, where: str, former: _FormerStates | None) -> Item:
     data = _json(line, where)
     if not isinstance(data, dict) or len(data) != 1 or next(iter(data)) not in _KINDS:
         kinds = ", ".join(f'{{"{kind}": …}}' for kind in _KINDS)
         raise ArchiveError(f"must hold one of {kinds}", where=where)
     ((kind, values),) = data.items()
     try:
-        return _read(_KINDS[kind], values)
+        return _read(_KINDS[kind], values, former)
     except PlainDataError as error:
         raise ArchiveError(error.message, where=f"{where}:{error.field or kind}") from error
 
 
-def _read(cls: type[Item], values: Any) -> Item:
+def _read(cls: type[Item], values: Any, former: _FormerStates | None) -> Item:
+    if former is not None and isinstance(values, Mapping):
+        if cls is ExperimentRecord:
+            values = former.experiment(values)
+        elif cls is TeamState:
+            values = former.team(values)
     if cls is ExperimentRecord:
         check(Experiment, values)
         check(Verdict | None, values.get("verdict"), "verdict")
@@ -218,10 +263,6 @@ def _read(cls: type[Item], values: Any) -> Item:
     if cls is Change and TAKES_BACK in values.get("evidence", {}):
         check(tuple[Count, ...], values["evidence"][TAKES_BACK], f"evidence.{TAKES_BACK}")
     return from_plain(cls, values)
-
-
-def _without(data: Mapping[str, Any], *names: str) -> dict[str, Any]:
-    return {name: value for name, value in data.items() if name not in names}
 
 
 def _json(line: bytes, where: str) -> Any:

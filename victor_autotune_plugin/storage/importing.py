@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, get_args
 
 from attrs import define, evolve
 
-from .._model.experiment import TAKES_BACK, Change, TeamState
+from .._model.converter import from_plain
+from .._model.experiment import TAKES_BACK, Change, Experiment, Phase, TeamState
 from .._model.plan import ADHOC_WORKFLOW, TeamSpec, adhoc_team_id, adhoc_team_name
 from .._model.run import TeamRun
 from .archive import ArchiveError, ExperimentRecord, Item
+from .former_states import LIVE, REASON, verifying
 
 if TYPE_CHECKING:
     from . import Store, Transaction
@@ -108,7 +110,8 @@ def write(store: Store, items: Iterable[Item | None]) -> Imported:
 
     A run and an experiment are known by their id, a change by its time, team, action and reason. Ids of changes that a
     rollback names become those of the store. A team that has no state here gets the archive's: its live plan, and its
-    open experiment. One that has keeps its own, and no open experiment joins it.
+    open experiments. One that has keeps its own, and no open experiment joins it. A test that was open in 0.1 comes in
+    aborted, and a plan that was live there with an experiment that verifies it.
 
     Args:
         store: The store.
@@ -191,7 +194,8 @@ class _Writer:
                         continue  # its judge counts them
                     flow, judged = lease.flow, lease.judged
                     for run in transaction.runs_after(workflow, team_id, judged, 2 * BATCH):
-                        flow, judged = flow.after(run), run.number or judged
+                        flow = flow.after(run) if run.status == "finished" else flow
+                        judged = run.number or judged
                     transaction.save_judged(workflow, team_id, judged, flow)
                     transaction.give_back_lease(workflow, team_id, _HOLDER, lease.fence)
 
@@ -214,6 +218,8 @@ class _Writer:
             self.done.open_experiments += 1
             return
         transaction.save_experiment(experiment)
+        if record.was_open:
+            transaction.add_change(_ended(experiment))
         for phase, observations in record.observations.items():
             for observation in observations:
                 transaction.add_observation(experiment.id, phase, observation)
@@ -231,10 +237,41 @@ class _Writer:
         if transaction.team(*state.key, state.environment).version:
             self.done.duplicate_teams += 1
             return
-        opened = transaction.experiment(state.experiment_id) if state.experiment_id is not None else None
-        kept = state.experiment_id if opened is not None and not opened.has_ended else None
-        transaction.save_team(evolve(state, version=0, experiment_id=kept))
+        _verify(transaction, state.live_id)
+        open_id, live_id = (_if_open(transaction, one) for one in (state.experiment_id, state.live_id))
+        transaction.save_team(evolve(state, version=0, experiment_id=open_id, live_id=live_id))
         self.done.teams += 1
+
+
+def _if_open(transaction: Transaction, experiment_id: str | None) -> str | None:
+    found = None if experiment_id is None else transaction.experiment(experiment_id)
+    return experiment_id if found is not None and not found.has_ended else None
+
+
+def _verify(transaction: Transaction, live_id: str | None) -> None:
+    """Write the experiment that verifies a live plan of 0.1, where it is to be and is not there yet."""
+    if live_id is None or not live_id.endswith(LIVE) or transaction.experiment(live_id) is not None:
+        return
+    proof = transaction.experiment(live_id.removesuffix(LIVE))
+    if proof is not None and proof.has_ended:
+        phases = [[one.to_dict() for one in transaction.observations(proof.id, phase)] for phase in get_args(Phase)]
+        transaction.save_experiment(from_plain(Experiment, verifying(proof.to_dict(), *phases)))
+
+
+def _ended(experiment: Experiment) -> Change:
+    return Change(
+        None,
+        experiment.ended_at or 0.0,
+        experiment.workflow,
+        experiment.team_id,
+        "aborted",
+        "auto",
+        REASON,
+        experiment.id,
+        experiment.control,
+        experiment.control,
+        environment=experiment.environment,
+    )
 
 
 def _renumbered(change: Change, new_ids: Mapping[int | None, int | None]) -> Change:

@@ -131,7 +131,7 @@ def team_values(state: TeamState) -> Values:
 
 def team_state(row: Any) -> TeamState:
     """Read the row of a team."""
-    return _value(TeamState, row, paused=bool(row.paused), wants_control=bool(row.wants_control))
+    return _value(TeamState, row, paused=bool(row.paused))
 
 
 remembered_team: Final = lru_cache(maxsize=_MOST_TEAMS)(team_state)
@@ -187,12 +187,25 @@ def observation_values(experiment_id: str, phase: Phase, observation: Observatio
     """Return the columns of a run that its observation is made of."""
     values: Values = to_builtins(observation)
     del values["order"], values["run_id"]
-    values["stream"] = observation.stream or None
+    values |= {name: values[name] or None for name in ("stream", "missing", "models")}
     return {"experiment_id": experiment_id, "phase": phase, "position": values.pop("index"), **values}
 
 
 def observation_of(row: Any) -> Observation:
-    """Read the observation of a run."""
+    """Read the observation of a run; one that went missing has no figures, whatever became of it later."""
+    if row.missing is not None:
+        return Observation(
+            index=row.position,
+            arm=row.arm,
+            duration_seconds=0.0,
+            success=False,
+            score=0.0,
+            task_key=row.task_key,
+            run_id=row.run_id,
+            order=row.observed,
+            stream=row.stream or "",
+            missing=row.missing,
+        )
     return Observation(
         index=row.position,
         arm=row.arm,
@@ -206,6 +219,7 @@ def observation_of(row: Any) -> Observation:
         run_id=row.run_id,
         order=row.observed,
         stream=row.stream or "",
+        models=row.models or "",
     )
 
 
@@ -286,6 +300,7 @@ def run_values(run: TeamRun, process_id: str | None) -> Values:
         "environment": run.environment,
         "owners": _owners(run.owners),
         "flow": None if run.flow is None else encode(to_plain(run.flow)),
+        "models": run.models or None,
     }
 
 

@@ -29,8 +29,9 @@ folder_of: Final = victor_folder
 """The folder of a project that holds the file."""
 
 _MOST_BYTES: Final = 64 * 2**20
-_HEAD: Final = b'{"format":1,"crc32":"%08x","snapshot":'
+_HEAD: Final = b'{"format":2,"crc32":"%08x","snapshot":'
 _HEAD_LENGTH: Final = len(_HEAD % 0)
+# Format 1 had the states of 0.1 and no rule of a watch: what it says is not what the store says once it is migrated.
 _TAIL: Final = b"}\n"
 _UNFINISHED: Final = ".new"
 _UNFINISHED_SECONDS: Final = 60.0

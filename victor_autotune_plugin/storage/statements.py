@@ -16,6 +16,7 @@ from sqlalchemy import (
     Double,
     Integer,
     Table,
+    Text,
     and_,
     bindparam,
     case,
@@ -23,16 +24,17 @@ from sqlalchemy import (
     literal_column,
     or_,
     select,
+    text,
     update,
 )
 
 from .session import Statement
-from .tables import TEAM, change, experiment, fault, lease, process, run, store_row, stream, team
+from .tables import AWAITING, TEAM, UNTAKEN, change, experiment, fault, lease, process, run, store_row, stream, team
 
 _IDENTITY_OF_RUN: Final = {"run_id", *TEAM, "started_at", "process"}
 """What never changes of a run. To set it again all the same would write two indexes again."""
 
-_GIVEN_BY_STORE: Final = {"observed", "number", "grade_until"}
+_GIVEN_BY_STORE: Final = {"observed", "number", "grade_until", "missing"}
 """What the store itself says of a run."""
 
 # Spelt out, so that partial indexes on them are used.
@@ -52,7 +54,10 @@ _NOW: Final[dict[str, Any]] = {
 _CLOCK_JUMP_SECONDS: Final = 60.0
 # A lease that ends later than anybody would ask for was written before the clock was set back.
 
-PROGRESS: Final = ("status", "decided_at", "promoted_at", "ended_at", "verdict", "watch_verdict")
+PROGRESS: Final = (
+    *("status", "decided_at", "promoted_at", "ended_at", "verdict", "watch_verdict"),
+    *("promotion", "asks_for", "rounds"),
+)
 """What may change of an experiment. Everything else is what its decision is replayed from."""
 
 
@@ -69,11 +74,11 @@ _PLANNED: Final = ("mode", "plan_asked", "experiment_id", "arm", "phase", "posit
 """Of these, what may change before the team starts."""
 
 
-_OBSERVATION: Final = (
-    *("experiment_id", "phase", "position", "arm", "duration_seconds", "success", "score", "cost_usd", "tool_calls"),
-    *("timed_out", "task_key", "stream"),
-)
-"""The columns that an observation is made of: once it has its order, they never change."""
+_PLACE: Final = ("experiment_id", "phase", "position", "arm", "task_key", "stream")
+_FIGURES: Final = ("duration_seconds", "success", "score", "cost_usd", "tool_calls", "timed_out", "models")
+_OBSERVATION: Final = (*_PLACE, *_FIGURES, "missing")
+"""The columns that an observation is made of: once it has its order, they never change. Only one that went missing has
+no figures, so those of its run may come later."""
 
 
 class Statements:
@@ -110,9 +115,17 @@ class Statements:
             select(experiment).where(_is(experiment, *TEAM)).order_by(experiment.c.created_at, experiment.c.id),
             dialect,
         )
+        self.experiments_that_await = Statement(
+            select(experiment)
+            .where(_is(experiment, "environment"), text(AWAITING))
+            .order_by(experiment.c.created_at, experiment.c.id),
+            dialect,
+        )
         self.insert_experiment = to(experiment, insert(experiment))
         self.update_experiment = Statement(update(experiment).where(_is(experiment, "id")), dialect, PROGRESS)
-        self.update_draft = Statement(update(experiment).where(_is(experiment, "id")), dialect, (*PROGRESS, "prices"))
+        self.update_unstarted = Statement(
+            update(experiment).where(_is(experiment, "id")), dialect, (*PROGRESS, "prices")
+        )
 
         start = insert(run)
         self.start_run = Statement(
@@ -126,8 +139,10 @@ class Statements:
         )
         finish = insert(run)
         known_at_the_end = [name for name in _names(run) if name not in _IDENTITY_OF_RUN | _GIVEN_BY_STORE]
-        kept = {
-            name: case((run.c.observed.is_(None), finish.excluded[name]), else_=run.c[name]) for name in _OBSERVATION
+        is_unseen = run.c.observed.is_(None)
+        kept = {name: case((is_unseen, finish.excluded[name]), else_=run.c[name]) for name in _PLACE} | {
+            name: case((or_(is_unseen, run.c.missing.is_not(None)), finish.excluded[name]), else_=run.c[name])
+            for name in _FIGURES
         }
         self.finish_run = to(
             run,
@@ -150,7 +165,7 @@ class Statements:
         self.trace_run = Statement(late, dialect, ["flow"])
         self.runs_of = Statement(
             select(run)
-            .where(_is(run, *TEAM), run.c.number <= bindparam("up_to"))
+            .where(_is(run, *TEAM), run.c.number <= bindparam("up_to"), run.c.status == _FINISHED)
             .order_by(run.c.number.desc())
             .limit(bindparam("most")),
             dialect,
@@ -164,31 +179,7 @@ class Statements:
         )
         self._add_processes(dialect, insert, now)
         self._add_judging(dialect, insert, now)
-
-        others = run.alias()
-        following = (
-            select(func.coalesce(func.max(others.c.observed), 0) + 1)
-            .where(others.c.experiment_id == bindparam("of_experiment_id"), others.c.observed.is_not(None))
-            .scalar_subquery()
-        )
-        self.observe_run = Statement(
-            update(run).where(_is(run, "run_id"), run.c.observed.is_(None)).values(observed=following),
-            dialect,
-            _OBSERVATION,
-        )
-        self.insert_observed = Statement(
-            insert(run).values(observed=following).on_conflict_do_nothing(), dialect, (*NEEDED_COLUMNS, *_OBSERVATION)
-        )
-        self.observations = Statement(
-            select(*(run.c[name] for name in ("run_id", "observed", *_OBSERVATION)))
-            .where(
-                _is(run, "experiment_id", "phase"),
-                run.c.observed > bindparam("after"),
-                run.c.observed <= bindparam("up_to", type_=BigInteger),
-            )
-            .order_by(run.c.observed),
-            dialect,
-        )
+        self._add_observations(dialect, insert)
 
         history = _is(change, *TEAM)
         self.insert_change = to(change, insert(change).inline(), "id")
@@ -202,6 +193,41 @@ class Statements:
                 index_elements=[fault.c.place, fault.c.error_class],
                 set_={"times": fault.c.times + happened.excluded.times, "last_at": happened.excluded.last_at},
             ),
+        )
+
+    def _add_observations(self, dialect: Dialect, insert: Any) -> None:
+        others = run.alias()
+        last = (
+            select(func.coalesce(func.max(others.c.observed), 0))
+            .where(others.c.experiment_id == bindparam("of_experiment_id"), others.c.observed.is_not(None))
+            .scalar_subquery()
+        )
+        given = bindparam("order", type_=BigInteger)
+        following = case((given > last, given), else_=last + 1)
+        is_unseen = and_(_is(run, "run_id"), run.c.observed.is_(None))
+        self.observe_run = Statement(update(run).where(is_unseen).values(observed=following), dialect, _OBSERVATION)
+        self.observe_missing = Statement(
+            update(run).where(is_unseen).values(observed=following), dialect, (*_PLACE, "missing")
+        )
+        self.insert_observed = Statement(
+            insert(run).values(observed=following).on_conflict_do_nothing(), dialect, (*NEEDED_COLUMNS, *_OBSERVATION)
+        )
+        columns = [run.c[name] for name in ("run_id", "observed", *_OBSERVATION)]
+        part = and_(run.c.observed > bindparam("after"), run.c.observed <= bindparam("up_to", type_=BigInteger))
+        self.observations = Statement(
+            select(*columns).where(_is(run, "experiment_id", "phase"), part).order_by(run.c.observed), dialect
+        )
+        self.runs_as_control = Statement(
+            select(*columns)
+            .join(experiment, run.c.experiment_id == experiment.c.id)
+            .where(_is(experiment, "control_id"), run.c.phase == "test", run.c.arm == "control", part),
+            dialect,
+        )
+        self.observed_since = Statement(
+            select(*columns).where(
+                _is(run, *TEAM), run.c.started_at >= bindparam("at", type_=Double), run.c.observed.is_not(None)
+            ),
+            dialect,
         )
 
     def _add_processes(self, dialect: Dialect, insert: Any, now: Any) -> None:
@@ -306,19 +332,20 @@ class Statements:
 
         untaken = and_(
             _is(run, *TEAM),
-            run.c.status == _FINISHED,
-            run.c.number.is_(None),
+            text(UNTAKEN),
             or_(run.c.grade_until.is_(None), run.c.grade_until <= now),
         )
         self.untaken = Statement(
-            select(run.c.run_id, run.c.experiment_id, run.c.phase, run.c.cancelled, run.c.process)
+            select(run.c.run_id, run.c.experiment_id, run.c.phase, run.c.status, run.c.cancelled, run.c.process)
             .where(untaken)
             .order_by(run.c.started_at, run.c.run_id)
             .limit(bindparam("most")),
             dialect,
         )
         self.has_untaken = Statement(select(run.c.run_id).where(untaken).limit(1), dialect)
-        self.last_number = Statement(select(func.max(run.c.number).label("last")).where(_is(run, *TEAM)), dialect)
+        self.last_number = Statement(
+            select(func.max(run.c.number).label("last")).where(_is(run, *TEAM), run.c.number.is_not(None)), dialect
+        )
         self.last_order = Statement(
             select(func.max(run.c.observed).label("last")).where(
                 _is(run, "experiment_id"), run.c.observed.is_not(None)
@@ -328,7 +355,10 @@ class Statements:
         self.number_run = Statement(
             update(run)
             .where(_is(run, "run_id"))
-            .values(observed=func.coalesce(run.c.observed, bindparam("order", type_=Integer))),
+            .values(
+                observed=func.coalesce(run.c.observed, bindparam("order", type_=Integer)),
+                missing=case((run.c.observed.is_(None), bindparam("how", type_=Text)), else_=run.c.missing),
+            ),
             dialect,
             ["number"],
         )

@@ -12,10 +12,10 @@ from types import TracebackType
 from typing import Any, Final, Self, get_args
 
 from attrs import frozen
-from sqlalchemy import Select, Table, func, select, tuple_, union
+from sqlalchemy import Select, Table, func, select, text, tuple_, union
 
 from .._model.data_flow import TeamFlow
-from .._model.experiment import Change, Experiment, ExperimentStatus, Phase, TeamState
+from .._model.experiment import STATES, Change, Experiment, ExperimentStatus, Phase, TeamState
 from .._model.process import ProcessId
 from .._model.quantities import DEFAULT_ENVIRONMENT
 from .._model.run import Observation, RunStatus, TeamRun
@@ -26,7 +26,7 @@ from .in_memory import MemoryConnections
 from .location import target_of
 from .migrate import ensure_schema
 from .rows import change_of, experiment_of, fault_of, observation_of, team_flow, team_run, team_state
-from .tables import OBSERVED, TEAM, change, experiment, fault, lease, run, store_row, team
+from .tables import AWAITING, OBSERVED, TEAM, change, experiment, fault, lease, run, store_row, team
 from .transaction import Transaction
 
 _PAGE: Final = 500
@@ -78,24 +78,30 @@ class Store:
     - `save_team` writes if the version given is the version stored (0: none is stored), and returns the state with a
       version greater by 1 and the new revision of the store; otherwise it writes nothing and raises `StaleStateError`.
       Revisions grow in the order of the commits, so that `changed_teams` after the greatest one seen misses none.
-    - `save_experiment` writes a new experiment with any status. Of a known one it writes status, times and verdicts; a
-      status that may not follow (`model.state.TRANSITIONS`), or any difference once it ended, is a `StaleStateError`;
-      a difference in anything else is a `StoreError`. Writing the same again is fine.
-    - `experiments_of` returns the experiments of a team, oldest first.
+    - `save_experiment` writes a new experiment with any status. Of a known one it writes status, times, verdicts, and
+      what is asked for, and before its start its prices; a status that may not follow (`STATES`), or any difference
+      once it ended, is a `StaleStateError`; a difference in anything else is a `StoreError`. Writing the same again is
+      fine.
+    - `experiments_of` returns the experiments of a team, `experiments_that_await` those whose state awaits a person or
+      whose test asks for a probation, oldest first.
     - `start_run` writes a start; a second start of the same run replaces mode, plan, experiment and arm while the run
       is running, and changes nothing afterwards.
     - `finish_run` returns True and the run is `finished`, whether it was running or never started, or `late` if it was
       lost; False, and nothing changes, if it had ended already.
     - `grade_run` and `trace_run` change a run that ended as long as it has no number.
-    - `number_runs` numbers the finished runs of a team from 1 in the order of the calls, those of one call by start.
-      It leaves out runs of which a late score or the data flow is still awaited, and late ones. An observation's order
-      is the number of its run. Both grow in the order of the commits, may have gaps, and never change, so that reading
-      after the greatest one seen so far (`runs_after`, `observations`) misses none. Two may number at once.
-    - `add_observation` appends one observation a run behind all of its experiment; for a run that was observed before
-      it changes nothing.
-    - `runs_of` and `runs_after` return numbered runs only, `runs_of` newest first.
-    - `take_stream` gives each stream of an experiment's phase to one process at a time: the lowest that is free, at
-      the index after the last; that of a dead process at its next block.
+    - `number_runs` numbers the finished runs of a team, and those that were lost from an arm, from 1 in the order of
+      the calls, those of one call by start. It leaves out runs of which a late score or the data flow is still awaited.
+      A run of an experiment becomes its observation, with the run's number as its order; one that was lost or cancelled
+      is `missing` and has no figures, and stays so when it ends late. Numbers and orders grow in the order of the
+      commits, may have gaps, and never change, so that reading after the greatest one seen so far (`runs_after`,
+      `observations`, `live_observations`) misses none. Two may number at once.
+    - `add_observation` appends one observation a run behind all of its experiment, at its own order if that is behind
+      them; for a run that was observed before it changes nothing.
+    - `runs_of` and `runs_after` return numbered runs only, `runs_of` newest first and none that was lost.
+    - `live_observations` returns what an experiment observes of its live plan: its watch, and the control of every test
+      against that plan. `test_runs_since` returns what was observed of a team since a time, in any experiment.
+    - `take_stream` gives each stream of an experiment's phase and stage to one process at a time: the lowest that is
+      free, at the index after the last; that of a dead process at its next block.
     - `take_lease` gives a team to one holder at a time. A new holder gets a greater fence; a holder that renews keeps
       it, even after the lease has expired, as long as no other took it. `check_lease` is about the fence alone.
     - `mark_lost` marks runs whose process ended, fell silent, or never gave a sign of life (`beat`), wherever it ran;
@@ -331,6 +337,12 @@ class Store:
             query = query.where(experiment.c.status == status)
         return [experiment_of(row) for row in self._connections.execute(query)]
 
+    def experiments_that_await(self, workflow: str | None = None, team_id: str | None = None) -> list[Experiment]:
+        """Return the experiments that a person is to answer, oldest first; the arguments are those of `runs`."""
+        query = self._only(experiment, workflow, team_id).where(text(AWAITING))
+        query = query.order_by(experiment.c.created_at, experiment.c.id)
+        return [experiment_of(row) for row in self._connections.execute(query)]
+
     def changes(self, workflow: str | None = None, team_id: str | None = None) -> list[Change]:
         """Return the history, oldest first, so that index -1 is the latest; the arguments are those of `runs`."""
         query = self._only(change, workflow, team_id).order_by(change.c.id)
@@ -360,7 +372,7 @@ class Store:
 
         Returns:
             `teams`, `runs` and of them `runs_running`, `runs_finished`, `runs_lost`, `runs_late`; `experiments` and of
-            them `experiments_open` (running or watched); `observations`, `changes`, `faults`.
+            them `experiments_open` (those that runs take part in); `observations`, `changes`, `faults`.
         """
         by_status = self._by_status(run)
         by_status.pop(OBSERVED, None)
@@ -370,7 +382,7 @@ class Store:
             "runs": sum(by_status.values()),
             **{f"runs_{status}": by_status.get(status, 0) for status in get_args(RunStatus)},
             "experiments": sum(experiments.values()),
-            "experiments_open": experiments.get("running", 0) + experiments.get("watched", 0),
+            "experiments_open": sum(experiments.get(name, 0) for name, state in STATES.items() if state.takes_runs),
         }
         counts["observations"] = self._count(select(func.count(run.c.observed)))
         tables = {"changes": change, "faults": fault}

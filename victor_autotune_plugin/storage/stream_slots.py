@@ -25,6 +25,7 @@ from typing import Any, Final
 
 from attrs import frozen
 
+from .._model.assignment import stream_of
 from .._model.converter import from_plain
 from .._model.process import ProcessId
 from .private_files import NotPrivateError, create, is_at, lock, make_folder, open_existing, unlock, write_all
@@ -50,7 +51,7 @@ class FileSlot:
     """A stream that this process owns until it gives it back.
 
     Attributes:
-        name: Name of the stream: `f` and random hex digits, unique among hosts.
+        name: Full name of the stream: its stage, if any, then `f` and random hex digits, unique among hosts.
         next_index: The first place that is free.
         end: Places from here on must be reserved before they are used.
     """
@@ -95,7 +96,9 @@ class StreamSlots:
         self._held: set[tuple[str, str, str]] = set()
         self._descriptor: int | None = None
 
-    def take_slot(self, experiment_id: str, phase: str, block: int, process: ProcessId) -> FileSlot | None:
+    def take_slot(
+        self, experiment_id: str, phase: str, block: int, process: ProcessId, stage: str = ""
+    ) -> FileSlot | None:
         """Take the lowest free slot, else one whose owner died, else a new one.
 
         Args:
@@ -103,6 +106,7 @@ class StreamSlots:
             phase: Its phase.
             block: Length of a block of arms.
             process: This process, always the same until `forget_after_fork`.
+            stage: The stage whose slots they are; empty for the main one.
 
         Returns:
             The slot, with places reserved up to the end of a block; None when it has to be done without.
@@ -111,11 +115,12 @@ class StreamSlots:
             if file is None:
                 return None
             slots = file.slots.setdefault(experiment_id, {}).setdefault(phase, [])
-            kept = self._free(slots)
+            of_stage = [kept for kept in slots if kept.name.rpartition(":")[0] == stage]
+            kept = self._free(of_stage)
             if kept is None:
-                if len(slots) >= _MOST_SLOTS:
+                if len(of_stage) >= _MOST_SLOTS:
                     return None
-                kept = _Kept(f"f{os.urandom(8).hex()}")
+                kept = _Kept(stream_of(stage, f"f{os.urandom(8).hex()}"))
                 slots.append(kept)
             self._live(process)
             first = kept.next_index

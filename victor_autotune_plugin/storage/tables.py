@@ -28,7 +28,7 @@ from sqlalchemy import (
 
 from .._model.quantities import DEFAULT_ENVIRONMENT
 
-HEAD: Final = "0006"
+HEAD: Final = "0007"
 """Revision of the newest migration. Revisions are numbers, so a greater one is a newer one."""
 
 VERSION_TABLE: Final = "autotune_alembic_version"
@@ -38,6 +38,19 @@ metadata: Final = MetaData()
 
 TEAM: Final = ("environment", "workflow", "team_id")
 """The columns that name a team."""
+
+UNTAKEN: Final = (
+    "(number IS NULL AND (status = 'finished' "
+    "OR (status IN ('lost', 'late') AND arm IS NOT NULL AND process IS NOT NULL)))"
+)
+"""What a run is that is to be numbered: one that finished, or went missing from an arm. Spelt out, as `AWAITING` is,
+so that statements use the partial index on it."""
+
+AWAITING: Final = (
+    "(status IN ('awaits_approval', 'awaits_promotion') "
+    "OR (asks_for IS NOT NULL AND status IN ('canary', 'testing', 'probation')))"
+)
+"""What an experiment is that a person is to answer."""
 
 
 def _text(name: str, *, optional: bool = False) -> Column[str]:
@@ -62,6 +75,10 @@ def _flag(name: str) -> Column[bool]:
 
 def _environment() -> Column[str]:
     return Column("environment", Text, nullable=False, server_default=text(f"'{DEFAULT_ENVIRONMENT}'"))
+
+
+def _partial(name: str, *columns: str, where: str, unique: bool = False) -> Index:
+    return Index(name, *columns, unique=unique, sqlite_where=text(where), postgresql_where=text(where))
 
 
 store_row: Final = Table(
@@ -89,7 +106,7 @@ team: Final = Table(
     _flag("paused"),
     _number("updated_at"),
     _count("revision", start="0"),
-    Column("wants_control", Boolean, nullable=False, server_default=false()),
+    _text("live_id", optional=True),
     PrimaryKeyConstraint("environment", "workflow", "team_id", name="pk_autotune_team"),
     Index("ix_autotune_team_revision", "environment", "revision"),
     sqlite_with_rowid=False,
@@ -124,8 +141,15 @@ experiment: Final = Table(
     _text("reference", optional=True),
     _text("prices", optional=True),
     _text("allowed_by", optional=True),
+    Column("promotion", Text, nullable=False, server_default=text("'proof'")),
+    _text("asks_for", optional=True),
+    Column("rounds", Integer, nullable=False, server_default=text("0")),
+    _text("proven_by", optional=True),
+    _text("control_id", optional=True),
     PrimaryKeyConstraint("id", name="pk_autotune_experiment"),
     Index("ix_autotune_experiment_team", "workflow", "team_id", "created_at", "id"),
+    _partial("ix_autotune_experiment_awaiting", "environment", "created_at", "id", where=AWAITING),
+    _partial("ix_autotune_experiment_control", "control_id", where="control_id IS NOT NULL"),
 )
 
 run: Final = Table(
@@ -165,34 +189,21 @@ run: Final = Table(
     _environment(),
     _text("owners", optional=True),
     _text("flow", optional=True),
+    _text("missing", optional=True),
+    _text("models", optional=True),
     PrimaryKeyConstraint("run_id", name="pk_autotune_run"),
     Index("ix_autotune_run_started", "started_at", "run_id"),
     Index("ix_autotune_run_team", "workflow", "team_id", "started_at", "run_id"),
-    Index(
-        "ix_autotune_run_running",
-        "process",
-        sqlite_where=text("status = 'running'"),
-        postgresql_where=text("status = 'running'"),
-    ),
-    Index("ix_autotune_run_number", "environment", "workflow", "team_id", "number", unique=True),
-    Index(
-        "ix_autotune_run_untaken",
-        *("workflow", "team_id", "started_at", "run_id"),
-        sqlite_where=text("status = 'finished' AND number IS NULL"),
-        postgresql_where=text("status = 'finished' AND number IS NULL"),
-    ),
-    Index(
-        "ix_autotune_run_observed",
-        "experiment_id",
-        "observed",
-        sqlite_where=text("observed IS NOT NULL"),
-        postgresql_where=text("observed IS NOT NULL"),
-    ),
+    _partial("ix_autotune_run_running", "process", where="status = 'running'"),
+    _partial("ix_autotune_run_number", *TEAM, "number", where="number IS NOT NULL", unique=True),
+    _partial("ix_autotune_run_untaken", *TEAM, "started_at", "run_id", where=UNTAKEN),
+    _partial("ix_autotune_run_observed", "experiment_id", "observed", where="observed IS NOT NULL"),
 )
 """One row a run. What is known only at its end is null until then.
 
-`number` is its place among the finished runs of its team, null before a judge took it; `grade_until` how long a judge
-waits for its late score and its data flow. `observed` is the `order` of its observation, `position` the `index`.
+`number` is its place among the runs of its team that a judge took, null before; `grade_until` how long a judge waits
+for its late score and its data flow. `observed` is the `order` of its observation, `position` the `index`, `missing`
+how it went missing for its experiment: it stays what it was when the run was taken, so that decisions replay.
 `process` is null for a run that another store or version wrote. A row of status `OBSERVED` is an observation whose run
 this store never saw: a list of runs leaves it out.
 """
@@ -260,6 +271,7 @@ change: Final = Table(
     _number("improvement_percent", optional=True),
     _text("evidence"),
     _environment(),
+    _text("by", optional=True),
     PrimaryKeyConstraint("id", name="pk_autotune_change"),
     Index("ix_autotune_change_team", "workflow", "team_id", "id"),
 )

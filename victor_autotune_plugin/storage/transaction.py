@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from operator import attrgetter
 from typing import Any, Final
 
 from attrs import evolve, frozen
 
+from .._model.assignment import OF_TEST, stream_of
 from .._model.converter import to_plain
 from .._model.data_flow import RunFlow, TeamFlow
 from .._model.experiment import Change, Experiment, Phase, TeamState, may_follow
@@ -165,12 +167,24 @@ class Transaction:
     def open_experiments(self, ids: Iterable[str]) -> list[Experiment]:
         """Return those of some experiments that runs take part in."""
         found = (self.experiment(one) for one in ids)
-        return [one for one in found if one is not None and one.is_open]
+        return [one for one in found if one is not None and one.takes_runs]
 
     def experiments_of(self, workflow: str, team_id: str) -> list[Experiment]:
         """Return the experiments of a team, oldest first."""
         of = self._of(workflow, team_id)
         return [experiment_of(row) for row in self._query(self._sql.experiments_of, of)]
+
+    def experiments_that_await(self, workflow: str | None = None, team_id: str | None = None) -> list[Experiment]:
+        """Return the experiments of the environment that a person is to answer, oldest first.
+
+        Args:
+            workflow: Only of this workflow.
+            team_id: Only of teams with this id.
+        """
+        rows = self._query(self._sql.experiments_that_await, {"of_environment": self._environment})
+        return [
+            experiment_of(row) for row in rows if workflow in (None, row.workflow) and team_id in (None, row.team_id)
+        ]
 
     def save_experiment(self, experiment: Experiment) -> None:
         """Write a new experiment, or how far a known one came.
@@ -198,9 +212,9 @@ class Transaction:
             )
         fixed = set(changed) - set(PROGRESS)
         update = self._sql.update_experiment
-        if stored.status == "draft" and "prices" in fixed:  # they hold from its start
+        if stored.status in ("draft", "awaits_approval") and "prices" in fixed:  # they hold from its start
             fixed.remove("prices")
-            update = self._sql.update_draft
+            update = self._sql.update_unstarted
         if fixed:
             raise StoreError(
                 f"experiment {experiment.id} can't change its {', '.join(sorted(fixed))}: start a new experiment"
@@ -268,20 +282,20 @@ class Transaction:
         return self._write(self._sql.trace_run, {"of_run_id": run_id, "is_last": is_last, "flow": text}) > 0
 
     def runs_of(self, workflow: str, team_id: str, limit: int, up_to: int | None = None) -> list[TeamRun]:
-        """Return the numbered runs of a team, newest first, at most `limit`, none after the number `up_to`."""
+        """Return the finished runs of a team that are numbered, newest first, at most `limit`, none after `up_to`."""
         of = {**self._of(workflow, team_id), "most": limit}
         rows = self._query(self._sql.runs_of, {**of, "up_to": _NO_END if up_to is None else up_to})
         return [remembered_run(row) for row in rows]
 
     def runs_after(self, workflow: str, team_id: str, number: int, limit: int) -> list[TeamRun]:
-        """Return the runs of a team that follow a number, by number, at most `limit`."""
+        """Return the runs of a team that follow a number, those that went missing too, by number, at most `limit`."""
         of = {**self._of(workflow, team_id), "after": number, "most": limit}
         return [remembered_run(row) for row in self._query(self._sql.runs_after, of)]
 
     # --- streams of arms
 
     def take_stream(
-        self, experiment_id: str, phase: Phase, *, block: int, silent_seconds: float = SILENT_SECONDS
+        self, experiment_id: str, phase: Phase, *, block: int, stage: str = "", silent_seconds: float = SILENT_SECONDS
     ) -> tuple[str, int]:
         """Take the lowest free stream of arms for this process.
 
@@ -289,16 +303,19 @@ class Transaction:
             experiment_id: The experiment.
             phase: Its phase.
             block: Length of a block, at whose boundary the stream of a dead process goes on.
+            stage: The stage whose streams they are; empty for the main one.
             silent_seconds: How long a process must have been silent to be dead.
 
         Returns:
-            The name of the stream, and the index to go on at.
+            The full name of the stream, and the index to go on at.
         """
         self._introduce()
         of = {"of_experiment_id": experiment_id, "of_phase": phase}
+        prefix = stream_of(stage, "")
         while True:
             slots = self._query(self._sql.streams, {**of, "silent_seconds": silent_seconds})
-            numbered = {int(slot.name): slot for slot in slots if slot.name.isdecimal()}
+            of_stage = ((slot.name.removeprefix(prefix), slot) for slot in slots if slot.name.startswith(prefix))
+            numbered = {int(number): slot for number, slot in of_stage if number.isdecimal()}
             for _, slot in sorted(numbered.items()):
                 if slot.is_taken:
                     continue
@@ -307,7 +324,7 @@ class Transaction:
                 seen = {"of_name": slot.name, "of_process": slot.process or "", "of_next_index": slot.next_index}
                 if self._write(self._sql.take_stream, {**of, **values, **seen}):
                     return slot.name, index
-            name = str(max(numbered, default=-1) + 1)
+            name = stream_of(stage, str(max(numbered, default=-1) + 1))
             new = {"experiment_id": experiment_id, "phase": phase, "name": name, "next_index": 0}
             if self._write(self._sql.insert_stream, {**new, "process": self._process.id}):
                 return name, 0
@@ -392,9 +409,9 @@ class Transaction:
         self._write(self._sql.give_back_lease, {**of, "holder": "", "expires_at": 0.0})
 
     def number_runs(self, workflow: str, team_id: str, most: int) -> int:
-        """Give the next numbers of a team to runs that ended, in the order of their starts.
+        """Give the next numbers of a team to runs that ended, or were lost from an arm, in the order of their starts.
 
-        Runs of an experiment that were not cancelled become its observations.
+        Runs of an experiment become its observations.
 
         Args:
             workflow: Workflow name.
@@ -411,14 +428,20 @@ class Transaction:
         if not rows:
             return 0
         last = max(last, self._query(self._sql.last_number, of)[0].last or 0)
-        for experiment_id in {row.experiment_id for row in rows if row.experiment_id is not None}:
+        for experiment_id in self._observed_by({row.experiment_id for row in rows if row.experiment_id is not None}):
             orders = self._query(self._sql.last_order, {"of_experiment_id": experiment_id})
             last = max(last, orders[0].last or 0)
         for number, row in enumerate(rows, last + 1):
-            takes_part = row.experiment_id and row.phase and row.process is not None and not row.cancelled
-            values = {"of_run_id": row.run_id, "number": number, "order": number if takes_part else None}
-            self._write(self._sql.number_run, values)
+            takes_part = row.experiment_id and row.phase and row.process is not None
+            how = "lost" if row.status in ("lost", "late") else "cancelled" if row.cancelled else None
+            part = {"order": number, "how": how} if takes_part else {"order": None, "how": None}
+            self._write(self._sql.number_run, {"of_run_id": row.run_id, "number": number, **part})
         return len(rows)
+
+    def _observed_by(self, ids: set[str]) -> set[str]:
+        """Return the experiments that see the runs of these: they themselves, and those that verify their controls."""
+        found = (self.experiment(one) for one in ids)
+        return ids | {one.control_id for one in found if one is not None and one.control_id is not None}
 
     def untaken(self, keys: Iterable[TeamKey]) -> list[TeamKey]:
         """Return those of some teams that have runs to be numbered."""
@@ -433,16 +456,58 @@ class Transaction:
         rows = self._query(self._sql.observations, {**of, "up_to": _NO_END if up_to is None else up_to})
         return [observation_of(row) for row in rows]
 
+    def live_observations(
+        self, experiment_id: str, after_order: int = 0, up_to: int | None = None
+    ) -> list[Observation]:
+        """Return what is observed of a live plan in order: under its watch, and as the control of later tests.
+
+        Args:
+            experiment_id: The experiment that verifies the plan.
+            after_order: Only those after this order.
+            up_to: None after this order.
+
+        Returns:
+            Those of its phase `watch`; and those of the control of every experiment whose `control_id` it is, with arm
+            `treatment`, and `OF_TEST`, that experiment's id and a colon before the name of the stream.
+        """
+        of = {"of_control_id": experiment_id, "after": after_order, "up_to": _NO_END if up_to is None else up_to}
+        as_control = [
+            evolve(one, arm="treatment", stream=f"{OF_TEST}{row.experiment_id}:{one.stream}")
+            for row in self._query(self._sql.runs_as_control, of)
+            for one in (observation_of(row),)
+        ]
+        watched = self.observations(experiment_id, "watch", after_order, up_to)
+        return sorted([*watched, *as_control], key=attrgetter("order"))
+
+    def test_runs_since(self, workflow: str, team_id: str, at: float) -> list[tuple[str, Phase, Observation]]:
+        """Return the observations of a team whose runs started at a time or later, in order.
+
+        Args:
+            workflow: Workflow name.
+            team_id: Team step id.
+            at: Unix time, seconds.
+
+        Returns:
+            `(experiment id, phase, observation)` of each, in any experiment.
+        """
+        rows = self._query(self._sql.observed_since, {**self._of(workflow, team_id), "at": at})
+        found = [(row.experiment_id, row.phase, observation_of(row)) for row in rows]
+        return sorted(found, key=lambda one: (one[2].order, one[2].run_id))
+
     def add_observation(self, experiment_id: str, phase: Phase, observation: Observation) -> None:
-        """Append an observation of another store to an experiment; nothing when its run was observed before."""
+        """Append an observation of another store to an experiment; nothing when its run was observed before.
+
+        It keeps its order where that is behind all of the experiment.
+        """
         experiment = self.experiment(experiment_id)
         team = ("", "", self._environment)
         if experiment is not None:
             team = experiment.workflow, experiment.team_id, experiment.environment
             self._lock_team(*team)
         values = observation_values(experiment_id, phase, observation)
-        of = {"of_experiment_id": experiment_id, "of_run_id": observation.run_id}
-        if not self._write(self._sql.observe_run, {**of, **values}):
+        of = {"of_experiment_id": experiment_id, "of_run_id": observation.run_id, "order": observation.order}
+        observe = self._sql.observe_missing if observation.missing else self._sql.observe_run
+        if not self._write(observe, {**of, **values}):
             bare = unknown_run_values(observation.run_id, *team)
             self._write(self._sql.insert_observed, {**of, **bare, **values})
 
