@@ -280,8 +280,8 @@ class Verdict:
         """Return plain JSON-able data; numbers that are not finite are None."""
         data = asdict(self, recurse=False)
         data["guardrails"] = [evidence.to_dict() for evidence in self.guardrails]
-        data["interval"] = [plain(end) for end in self.interval]
-        data["runs"], data["ignored"] = dict(self.runs), dict(self.ignored)
+        data["interval"], data["open"] = [plain(end) for end in self.interval], list(self.open)
+        data |= {name: dict(getattr(self, name)) for name in ("runs", "ignored", "missing")}
         return {name: plain(value) for name, value in data.items()}
 
 
@@ -370,6 +370,6 @@ class WatchVerdict:
         """Return plain JSON-able data; numbers that are not finite are None."""
         data = asdict(self, recurse=False)
         data["evidence"] = [item.to_dict() for item in self.evidence]
-        data["runs"], data["ignored"] = dict(self.runs), dict(self.ignored)
+        data |= {name: dict(getattr(self, name)) for name in ("runs", "ignored", "missing")}
         data["effect"] = self.effect if math.isfinite(self.effect) else None
         return data
