@@ -9,7 +9,8 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from typing import Final
+from collections.abc import Hashable
+from typing import Any, Final
 
 from attrs import evolve, frozen
 
@@ -17,6 +18,7 @@ logger = logging.getLogger("victor_autotune_plugin")
 
 _MOST_KINDS: Final = 200
 _LONGEST_MESSAGE: Final = 300
+_MOST_LOGGED: Final = 1_000
 
 
 @frozen
@@ -40,6 +42,7 @@ class Fault:
 
 _lock = threading.Lock()
 _seen: dict[tuple[str, str], Fault] = {}
+_logged: set[Hashable] = set()
 
 
 def report(where: str, error: BaseException, *, log: bool = True) -> None:
@@ -75,6 +78,23 @@ def _report(where: str, error: BaseException, log: bool) -> None:
             where,
             text,
         )
+
+
+def log_once(what: Hashable, message: str, *values: Any) -> None:
+    """Log a warning, unless it was logged in this process.
+
+    Args:
+        what: Tells it from others.
+        message: The text, with a place for each value, as for `logging`.
+        values: What stands in these places.
+    """
+    with _lock:
+        if what in _logged:
+            return
+        if len(_logged) >= _MOST_LOGGED:
+            _logged.clear()
+        _logged.add(what)
+    logger.warning(message, *values)
 
 
 def _message(error: BaseException) -> str:
@@ -122,6 +142,7 @@ def seen() -> tuple[Fault, ...]:
 
 
 def forget() -> None:
-    """Forget all faults, so that the next of each kind is logged again."""
+    """Forget all faults and what was logged once, so that the next of each kind is logged again."""
     with _lock:
         _seen.clear()
+        _logged.clear()

@@ -22,6 +22,7 @@ from victor_autotune_plugin._tuning.hookmanager import HookManager
 from victor_autotune_plugin._tuning.runtime import Runtime
 from victor_autotune_plugin.hookspecs import hookimpl
 from victor_autotune_plugin.storage import Store, default_url
+from victor_autotune_testing.realvictor import workflow_yaml
 from victor_autotune_testing.simulated import Simulation
 
 from .conftest import Said
@@ -94,6 +95,22 @@ def test_wrong_settings(call: Callable[..., Said], tmp_path: Path) -> None:
     assert checks["store"]["status"] == "warn"
     assert checks["interception"]["status"] == "ok"
     assert "1 check of" in call("doctor").out
+
+
+def test_settings_that_have_no_effect_any_more_are_listed(call: Callable[..., Said], tmp_path: Path) -> None:
+    (tmp_path / ".victor").mkdir()
+    (tmp_path / ".victor" / "autotune.yaml").write_text("experiment:\n  rule: pocock\nwatch: {max_runs: 40}\n")
+    workflow = workflow_yaml("reviewer", "tester", metadata={"autotune": {"watch": {"alpha": 0.1}}})
+    (tmp_path / "flow.yaml").write_text(workflow)
+    said = call("doctor", "--json")
+    assert said.code == 0
+    listed = [one for one in said.data["checks"] if one["name"] == "setting of 0.1"]
+    assert [(one["status"], one["found"].partition(" is ")[0]) for one in listed] == [
+        ("warn", ".victor/autotune.yaml:2: experiment.rule: 'pocock'"),
+        ("warn", ".victor/autotune.yaml:3: watch.max_runs: 40"),
+        ("warn", "flow.yaml:8: watch.alpha: 0.1"),
+    ]
+    assert {one["hint"] for one in listed} == {"Leave the key out."}
 
 
 def test_a_store_that_cannot_be_reached_hides_its_password(

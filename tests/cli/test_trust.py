@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from victor_autotune_plugin import failsafe
 from victor_autotune_plugin._cli.app import app
-from victor_autotune_plugin._settings import SettingsResolver, merge, resolver, trust
+from victor_autotune_plugin._settings import SettingsResolver, merge, resolver
 from victor_autotune_plugin._settings.keys import leaves
 from victor_autotune_plugin._values.fields import Acting, Anything, Kind
 from victor_autotune_testing.realvictor import workflow_yaml
@@ -26,7 +27,7 @@ URL = "postgresql://me:s3cret@evil.example/db"
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     home = tmp_path.with_name(f"{tmp_path.name}-home")
     monkeypatch.setenv("HOME", str(home))
-    monkeypatch.setattr(trust, "_told", set())
+    monkeypatch.setattr(failsafe, "_logged", set())
     return home
 
 

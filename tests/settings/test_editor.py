@@ -9,7 +9,7 @@ import jsonschema
 import pytest
 
 from victor_autotune_plugin._settings import keys as editor
-from victor_autotune_plugin._settings.keys import OF_PROCESS, TOP_ONLY, leaves
+from victor_autotune_plugin._settings.keys import IGNORED, OF_PROCESS, TOP_ONLY, leaves
 from victor_autotune_plugin._settings.layers import SourceReader
 from victor_autotune_plugin._values.nodes import from_plain
 
@@ -20,7 +20,7 @@ VALUES: list[Any] = [
     [], ["parallel"], ["parallel", "parallel"],
     ["a", "b"], ["a", ""], ["a", 7], ["team_sizing"], ["team_sizing", "sizing"], [["a", "b"], ["c"]], [["a"], []],
     [["a", "b"], ["c", "d"]], [["a", "a"]], [["a", "b", "c"]], [["a", 7]], ["a", ["a", "b"]],
-    "independent", "dependent",
+    "independent", "dependent", "probation", "proof", "signed_rank", "e_ranks", 5, 5.5,
     {}, {"a": 5}, {"a": "x"}, {"a": -1}, {"": 5}, {"a": None}, {"formation": "parallel"}, {"members": []},
 ]  # fmt: skip
 
@@ -109,7 +109,8 @@ def test_every_key_says_what_it_means_and_its_default() -> None:
         section, _, name = key.partition(".")
         found = definitions[section]["properties"][name] if name else definitions[section]
         assert found["description"]
-        assert "default" in found
+        assert ("default" in found) == (key not in IGNORED)
+        assert found.get("deprecated", False) == (key in IGNORED)
 
 
 def test_a_third_partys_strategy_is_valid_in_a_schema_made_with_it() -> None:

@@ -108,7 +108,22 @@ WRONG = [
     pytest.param("watch: {alpha: 0.5}", 1, "watch.alpha: 0.5 is out of range", "at most 0.15", id="too great"),
     pytest.param("watch: {alpha: 0}", 1, "watch.alpha: 0 is out of range", "at least 0.005", id="too small"),
     pytest.param("watch: {holdback: 0.51}", 1, "watch.holdback: 0.51 is out of range", "at most 0.5", id="holdback"),
-    pytest.param("watch: {holdback: 0}", 1, "watch.holdback: 0 is out of range", "above 0", id="no holdback"),
+    pytest.param("watch: {holdback: -0.1}", 1, "watch.holdback: -0.1 is out of range", "at least 0", id="below none"),
+    pytest.param("promotion: prove", 1, "'prove' is not a known promotion", "Did you mean `proof`?", id="promotion"),
+    pytest.param("promotion: true", 1, "promotion: true is not a known promotion", "probation, proof", id="a flag"),
+    pytest.param(
+        "experiment: {rule: pocok}", 1, "'pocok' is not a known rule", "Known here: signed_rank.", id="unknown rule"
+    ),
+    pytest.param("experiment: {rule: [pocock]}", 1, "a list is not a known rule", "signed_rank", id="list of rules"),
+    pytest.param(
+        "experiment: {sticky: 1}", 1, "experiment.sticky: 1 is neither true nor false", "Write true", id="sticky"
+    ),
+    pytest.param(
+        "limits: {max_bad_runs_per_week: 2.5}", 1, "2.5 is not a whole number", "at least 0", id="half a bad run"
+    ),
+    pytest.param(
+        "limits: {max_extra_cost_usd_per_week: -1}", 1, "-1 is out of range", "at least 0", id="negative extra cost"
+    ),
     pytest.param("watch: {enabled: yes}", 1, "watch.enabled: 'yes' is neither true nor false", "Write true", id="yes"),
     pytest.param(
         "watch: {enabled: 1}", 1, "watch.enabled: 1 is neither true nor false", "Write true", id="number: flag"

@@ -13,7 +13,7 @@ from victor_autotune_plugin._settings import (
     SettingsResolver,
     TunerSettings,
 )
-from victor_autotune_plugin._settings.keys import leaves
+from victor_autotune_plugin._settings.keys import IGNORED, leaves
 from victor_autotune_plugin._settings.layers import variable
 from victor_autotune_plugin.errors import SettingsError
 
@@ -87,7 +87,7 @@ def test_explain_names_the_source_of_every_value(sources) -> None:
     assert rows["watch.holdback"] == (0.2, ".victor/autotune.yaml:2")
     assert rows["task_key"] == ("ticket", "~/.victor/autotune.yaml:2")
     assert rows["limits.formations"] == (FORMATIONS, "default")
-    assert list(rows) == [*leaves(), "database_url"]
+    assert list(rows) == [*(key for key in leaves() if key not in IGNORED), "database_url"]
 
 
 def test_metadata_without_a_named_source_is_explained_by_its_workflow(sources) -> None:
@@ -151,6 +151,10 @@ def test_every_key_can_be_set_in_the_environment(sources) -> None:
         "limits.protected_members": "lead",
         "experiment.metric": "cost",
         "experiment.rule": "e_logs",
+        "experiment.sticky": "on",
+        "promotion": "proof",
+        "limits.max_bad_runs_per_week": "null",
+        "limits.max_extra_cost_usd_per_week": "2.5",
         "watch.enabled": "no",
         "watch.holdback": "0.25",
         "tuner.risk": "medium",
@@ -188,6 +192,8 @@ def test_every_key_can_be_set_in_the_environment(sources) -> None:
     assert settings.tuner == TunerSettings("medium", {"duration": 2.0, "cost": 1.0}, 45.0)
     assert settings.limits.max_members is None
     assert settings.limits.min_tool_budget == 7
+    assert (settings.limits.max_bad_runs_per_week, settings.limits.max_extra_cost_usd_per_week) == (None, 2.5)
+    assert (settings.promotion, settings.experiment.rule, settings.experiment.sticky) == ("proof", "signed_rank", True)
     assert (settings.experiment.metric, settings.experiment.alpha, settings.experiment.min_history) == (
         "cost",
         0.01,

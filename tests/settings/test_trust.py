@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from victor_autotune_plugin import failsafe
 from victor_autotune_plugin._settings import SettingsResolver, merge, resolver, trust
 from victor_autotune_plugin._settings.keys import leaves
 from victor_autotune_plugin._settings.trust import TRUST_FILE, TrustStore
@@ -33,7 +34,7 @@ def acting_keys(monkeypatch: pytest.MonkeyPatch) -> None:
 
     for module in (resolver, merge):
         monkeypatch.setattr(module, "leaves", with_acting)
-    monkeypatch.setattr(trust, "_told", set())
+    monkeypatch.setattr(failsafe, "_logged", set())
 
 
 def counts(found: SettingsResolver, metadata: Mapping[str, object] | None = None) -> dict[str, object]:

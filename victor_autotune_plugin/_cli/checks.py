@@ -214,8 +214,12 @@ def _workflows(project: Path, resolver: list[SettingsResolver], searched: list[F
         yield Check("broken team", BAD, f"{error.where}: {error.message}", error.hint)
     for note in found.notes:
         yield Check("workflow key", WARN, note)
-    for unknown in unknown_in_project(resolver[0], project, found) if resolver else ():
+    if not resolver:
+        return
+    for unknown in unknown_in_project(resolver[0], project, found):
         yield Check("unknown name", WARN, f"{unknown.where}: {unknown.message}", unknown.hint)
+    for retired in resolver[0].retired(found.own):
+        yield Check("setting of 0.1", WARN, f"{retired.where}: {retired.message}", retired.hint)
 
 
 def _unreadable(project: Path, found: Found) -> Iterator[WorkflowError]:

@@ -29,7 +29,7 @@ class Begun:
         text: Contents of the settings file.
         found: The project's teams.
         recorded: Teams that the store knows and no file holds, such as those outside workflows.
-        unknown: What is wrong with names in the settings that are there.
+        told: What is wrong with names in the settings that are there, and what in them has no effect any more.
         written: Whether the files were written.
         backup: Copy of the settings file that was there before, or None.
     """
@@ -39,7 +39,7 @@ class Begun:
     text: str
     found: Found
     recorded: list[TeamSpec] = field(factory=list)
-    unknown: list[SettingsError] = field(factory=list)
+    told: list[SettingsError] = field(factory=list)
     written: bool = False
     backup: Path | None = None
 
@@ -48,7 +48,7 @@ class Begun:
         from ..configfiles.discovery import MOST_FILES
 
         notes = [*(f"left out: {error}" for error in self.found.broken), *self.found.notes]
-        notes += map(str, self.unknown)
+        notes += map(str, self.told)
         if self.found.cut:
             notes.append(f"only the first {MOST_FILES:,} YAML files were looked into")
         return notes
@@ -155,15 +155,16 @@ def _begun(project: Path) -> Begun:
     # The settings know no name that is all spaces.
     named = [team for team in found.teams if team.spec.workflow.strip()]
     found = evolve(found, teams=named)
-    unknown, recorded = [], []
+    told, recorded = [], []
     with contextlib.suppress(AutotuneError), opened(project) as session:
         declared = {team.spec.key for team in found.teams}
         specs = (state.spec for state in session.teams() if state.key not in declared)
         recorded = [spec for spec in specs if spec is not None and spec.workflow.strip()]
     with contextlib.suppress(SettingsError):  # `--force` replaces wrong settings; `doctor` tells of them
-        unknown = unknown_in_project(SettingsResolver.load(project, log=False), project, found)
+        resolver = SettingsResolver.load(project, log=False)
+        told = [*unknown_in_project(resolver, project, found), *resolver.retired(found.own)]
     text = starting_text(named, recorded)
-    return Begun(project / folder / FILE_NAME, project / folder / SCHEMA_FILE, text, found, recorded, unknown)
+    return Begun(project / folder / FILE_NAME, project / folder / SCHEMA_FILE, text, found, recorded, told)
 
 
 def _written(begun: Begun, project: Path, *, force: bool) -> Begun:

@@ -305,7 +305,7 @@ def planned_members(spec: TeamSpec, plan: TeamPlan) -> tuple[MemberSpec, ...]:
 
 @frozen
 class Limits:
-    """Limits that no plan of the plugin ever crosses, in any mode. None means no limit.
+    """Limits that no plan of the plugin ever crosses, in any mode, and limits of what tests do. None means no limit.
 
     Attributes:
         formations: Formations that may be used. All that are known here stand for every formation.
@@ -317,6 +317,9 @@ class Limits:
         min_timeout_seconds: Shortest deadline of a team.
         max_timeout_seconds: Longest deadline of a team.
         max_cost_usd_per_run: Most that a run may cost, US dollars.
+        max_bad_runs_per_week: How many more runs of tests than their controls' rate gives may be bad in a week: failed,
+            timed out, lost, or over 3 times as long as the control's median. All tests of a team together.
+        max_extra_cost_usd_per_week: Most that those tests may cost more than their controls in a week, US dollars.
     """
 
     formations: tuple[str, ...] = FORMATIONS
@@ -328,6 +331,8 @@ class Limits:
     min_timeout_seconds: float | None = None
     max_timeout_seconds: float | None = None
     max_cost_usd_per_run: float | None = None
+    max_bad_runs_per_week: int | None = 5
+    max_extra_cost_usd_per_week: float | None = None
 
     def allows_budget(self, calls: int) -> bool:
         """Return whether a team's tool budget is within the limits."""
@@ -348,7 +353,8 @@ class Limits:
     def crossed_by(self, plan: TeamPlan) -> tuple[tuple[str, str, str], ...]:
         """Return which limits a plan crosses; empty when none.
 
-        A knob that the plan leaves as configured crosses nothing, and the cost of a run shows only afterwards.
+        A knob that the plan leaves as configured crosses nothing; what a run costs, and the harm that a test does, show
+        only afterwards.
 
         Returns:
             `(knob, limit, what is wrong)` for each, such as `tool_budget`, `max_tool_budget` and

@@ -9,14 +9,20 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
+from attrs import frozen
+
 from .._model.known_formations import is_misspelt
 from .._model.plan import FORMATIONS, Limits, TeamPlan
+from .._model.policy import E_RULES, SIGNED_RANK
+from .._model.policy import RULES as SHAPES
 from .._model.price import Price
 from .._values.fields import Choice, Flag, Groups, Kind, NameList, Number, Numbers, OpenChoice, OrNone, Pairs, Text, Url
+from .._values.nodes import Node, Scalar
 from .team_settings import (
     DATA_FLOWS,
     METRICS,
     MODES,
+    PROMOTIONS,
     RISKS,
     RULES,
     STRATEGIES,
@@ -46,6 +52,9 @@ OF_PROCESS: Final = ("environment", "store", "journal", "hooks", "public_prices"
 TOP_ONLY: Final = (DATABASE_URL, "prices", "workflows")
 """Other keys that stand only at the top of a file."""
 
+IGNORED: Final = ("watch.alpha", "watch.max_runs")
+"""Keys that 0.1 knew: they are read, and have no effect."""
+
 NEEDED_PRICES: Final = ("input_per_million_usd", "output_per_million_usd")
 """What every price has."""
 
@@ -53,6 +62,49 @@ PRICE_KEYS: Final = (
     *NEEDED_PRICES,
     *("cached_per_million_usd", "cache_write_per_million_usd", "reasoning_per_million_usd"),
 )
+
+
+@frozen
+class Retired(Kind):
+    """Something that 0.1 acted on: it is still read, and without an effect.
+
+    Attributes:
+        of: What may be written.
+        why: What is told of it, after its value.
+        names: What is retired: these names, which may be written, too; without any, the key as a whole.
+    """
+
+    of: Kind
+    why: str
+    names: tuple[str, ...] = ()
+
+    def retires(self, value: object) -> bool:
+        """Whether a value is read without an effect."""
+        return not self.names or value in self.names
+
+    def read(self, node: Node) -> Any:
+        """Return the other kind's value, or one of the names."""
+        value = node.value if isinstance(node, Scalar) else None
+        return value if isinstance(value, str) and value in self.names else self.of.read(node)
+
+    def parse(self, text: str) -> object:
+        """Return what the other kind makes of the text."""
+        return self.of.parse(text)
+
+    def schema(self) -> dict[str, Any]:
+        """Return what accepts the same; what of it is deprecated has the mark that editors know."""
+        mark = {"deprecated": True, "description": f"This {self.why}."}
+        if not self.names:
+            return self.of.schema() | mark
+        return {"anyOf": [self.of.schema(), {"enum": list(self.names)} | mark]}
+
+
+_RULE: Final = Retired(
+    Choice("rule", RULES),
+    f"is a rule of 0.1, which can't be chosen any more, so {SIGNED_RANK} decides",
+    (*SHAPES, *E_RULES),
+)
+_WATCH_ENDS: Final = "is ignored: since 0.2 a live plan is verified for as long as it lives"
 
 
 def leaves(strategies: Iterable[str] = STRATEGIES) -> dict[str, Kind]:
@@ -67,6 +119,7 @@ def leaves(strategies: Iterable[str] = STRATEGIES) -> dict[str, Kind]:
     return {
         "mode": Choice("mode", MODES),
         "strategies": NameList(Choice("strategy", tuple(strategies))),
+        "promotion": Choice("promotion", PROMOTIONS),
         "limits.formations": NameList(_FORMATION, least=1),
         "limits.min_members": _MEMBERS,
         "limits.max_members": OrNone(_MEMBERS),
@@ -76,8 +129,10 @@ def leaves(strategies: Iterable[str] = STRATEGIES) -> dict[str, Kind]:
         "limits.min_timeout_seconds": OrNone(_SECONDS),
         "limits.max_timeout_seconds": OrNone(_SECONDS),
         "limits.max_cost_usd_per_run": OrNone(Number(0, 1_000_000, above=True)),
+        "limits.max_bad_runs_per_week": OrNone(Number(0, 1_000_000, whole=True)),
+        "limits.max_extra_cost_usd_per_week": OrNone(Number(0, 1_000_000)),
         "experiment.metric": Choice("metric", METRICS),
-        "experiment.rule": Choice("rule", RULES),
+        "experiment.rule": _RULE,
         "experiment.alpha": _ALPHA,
         "experiment.minimum_improvement": Number(0, 1, below=True),
         "experiment.min_runs_per_arm": _RUNS,
@@ -86,10 +141,11 @@ def leaves(strategies: Iterable[str] = STRATEGIES) -> dict[str, Kind]:
         "experiment.p95_margin": Number(0, 100, above=True),
         "experiment.cost_margin": Number(0, 100, above=True),
         "experiment.min_history": Number(0, _MOST_RUNS, whole=True),
+        "experiment.sticky": Flag(),
         "watch.enabled": Flag(),
-        "watch.holdback": Number(0, 0.5, above=True),
-        "watch.alpha": _ALPHA,
-        "watch.max_runs": _RUNS,
+        "watch.holdback": Number(0, 0.5),
+        "watch.alpha": Retired(_ALPHA, _WATCH_ENDS),
+        "watch.max_runs": Retired(_RUNS, _WATCH_ENDS),
         "tuner.risk": Choice("risk", RISKS),
         "tuner.weights": OrNone(Numbers(Number(0, 1_000, above=True), Choice("metric", METRICS))),
         "tuner.max_p95_seconds": OrNone(_SECONDS),
@@ -201,11 +257,13 @@ def _definition(kinds: Mapping[str, Kind], name: str) -> dict[str, Any]:
         return kinds[name].schema() | _hints(name, words[name])
     inner = _attributes(SECTIONS[name])
     keys = level(kinds, f"{name}.")
-    properties = {key: kinds[f"{name}.{key}"].schema() | _hints(f"{name}.{key}", inner[key]) for key in keys}
+    properties = {key: kinds[f"{name}.{key}"].schema() | _hints(f"{name}.{key}", inner.get(key)) for key in keys}
     return _table(properties) | {"description": words[name]}
 
 
-def _hints(key: str, description: str) -> dict[str, Any]:
+def _hints(key: str, description: str | None) -> dict[str, Any]:
+    if description is None:  # a retired key, which says so itself
+        return {}
     default = Settings().value(key)
     return {"description": description, "default": list(default) if isinstance(default, tuple) else default}
 

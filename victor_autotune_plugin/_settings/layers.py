@@ -9,11 +9,23 @@ from typing import Any, Final, cast
 from attrs import field, frozen
 
 from .._model.price import Price
+from .._model.text import clean
 from .._values.fields import Acting, Kind
 from .._values.names import did_you_mean
 from .._values.nodes import Node, Table, WrongValueError, from_plain, is_null, show
 from ..errors import SettingsError
-from .keys import DATABASE_URL, DATABASE_URL_KIND, NEEDED_PRICES, OF_PROCESS, PRICE_KEYS, PRICE_KIND, TOP_ONLY, level
+from ..failsafe import log_once
+from .keys import (
+    DATABASE_URL,
+    DATABASE_URL_KIND,
+    NEEDED_PRICES,
+    OF_PROCESS,
+    PRICE_KEYS,
+    PRICE_KIND,
+    TOP_ONLY,
+    Retired,
+    level,
+)
 
 FILE_NAME: Final = "autotune.yaml"
 """Name of the settings file in Victor's folder of a project or of the user."""
@@ -64,6 +76,12 @@ class Problem:
         return SettingsError(message, where=self.where, hint=self.hint)
 
 
+def log_retired(layers: Iterable[Layer]) -> None:
+    """Log what the sources set that has no effect any more, each once a process."""
+    for one in (problem for layer in layers for problem in layer.retired):
+        log_once(one, "autotune: %s: %s: %s. %s", clean(one.where), clean(one.key), clean(one.message), one.hint)
+
+
 def raise_if_any(problems: Sequence[Problem]) -> None:
     """Raise one error that tells all problems, in the order found, each once.
 
@@ -87,12 +105,14 @@ class Layer:
         problems: What is wrong in the source.
         failed: Dotted keys that have a wrong value.
         named: Where each scope stands that the source names, also one below which it sets nothing.
+        retired: What it sets that has no effect any more.
     """
 
     scopes: dict[Scope, dict[str, Entry]] = field(factory=dict)
     problems: list[Problem] = field(factory=list)
     failed: set[str] = field(factory=set)
     named: dict[Scope, str] = field(factory=dict)
+    retired: list[Problem] = field(factory=list)
 
     def get(self, scope: Scope) -> Mapping[str, Entry]:
         """Return what is set for exactly this scope."""
@@ -110,6 +130,9 @@ class Layer:
             self.failed.add(key)
             self.problems.append(Problem(wrong.where or node.where, path, wrong.message, wrong.hint))
         else:
+            if isinstance(kind, Retired) and kind.retires(value):
+                self.retired.append(Problem(node.where, path, f"{show(node)} {kind.why}", "Leave the key out."))
+                return
             written = node.plain() if key == DATABASE_URL or isinstance(kind, Acting) else None
             self.scopes.setdefault(scope, {})[key] = Entry(value, node.where, written)
 

@@ -9,7 +9,7 @@ from .._model.plan import ADHOC_WORKFLOW, TeamPlan, adhoc_team_name
 from .._values.fields import Acting, NameList, Text
 from .._values.nodes import from_plain
 from .keys import SECTIONS, leaves
-from .layers import Entry, Layer, Problem, Scope, SourceReader, raise_if_any
+from .layers import Entry, Layer, Problem, Scope, SourceReader, log_retired, raise_if_any
 from .team_settings import STRATEGIES, Settings
 
 _ORDERED = (
@@ -122,4 +122,5 @@ def own_settings(workflow: str, team_id: str, metadata: object, where: str) -> S
     problems = list(layer.problems)
     problems += [problem for keys, problem in contradictions(settings, entries) if layer.failed.isdisjoint(keys)]
     raise_if_any(problems)
+    log_retired([layer])
     return settings

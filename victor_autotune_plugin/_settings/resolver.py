@@ -18,7 +18,7 @@ from .._values.nodes import from_plain
 from ..errors import SettingsError
 from . import public_prices
 from .environment import can_tune
-from .keys import DATABASE_URL, leaves
+from .keys import DATABASE_URL, IGNORED, leaves
 from .layers import (
     FILE_NAME,
     Entry,
@@ -27,6 +27,7 @@ from .layers import (
     from_environ,
     from_file,
     from_overrides,
+    log_retired,
     raise_if_any,
     victor_dir_name,
 )
@@ -206,6 +207,15 @@ class SettingsResolver:
         layers += [self._own(*one)[0] for one in own]
         return unknown_names(layers, known)
 
+    def retired(self, own: Iterable[tuple[str, object, str]] = ()) -> list[SettingsError]:
+        """Return an error for each thing that the settings set and that has no effect any more, each once.
+
+        Args:
+            own: As for `unknown_names`.
+        """
+        layers = [*self._files, *self._forced, *(self._own(*one)[0] for one in own)]
+        return [one.error for one in dict.fromkeys(problem for layer in layers for problem in layer.retired)]
+
     @property
     def prices(self) -> Mapping[str, Price]:
         """Prices by model name or pattern."""
@@ -304,6 +314,8 @@ class SettingsResolver:
         entries = self._entries(workflow, team_id, self._own(workflow, metadata, metadata_source)[0])
         rows: list[tuple[str, object, str]] = []
         for key in self._kinds:
+            if key in IGNORED:
+                continue
             source = entries[key].where if key in entries else "default"
             rows.append((key, settings.value(key), source))
         url = self.database_url
@@ -325,6 +337,8 @@ class SettingsResolver:
         except RecursionError as error:
             raise SettingsError("this refers to itself", where=where, hint="Take the alias (`*name`) out.") from error
         layer = SourceReader(self._kinds).scope(node, (workflow,), "")
+        if self._log:
+            log_retired([layer])
         return trusted_part(layer, f"workflow {workflow}", self._project, self._kinds, self._trust, log=self._log)
 
     def _entries(self, workflow: str, team_id: str, own: Layer) -> dict[str, Entry]:
@@ -341,6 +355,8 @@ class SettingsResolver:
                 if failed.isdisjoint(keys):
                     problems.append(problem)
         raise_if_any(problems)
+        if self._log:
+            log_retired(layers)
 
     def _named(self) -> Iterator[tuple[str, str]]:
         """Give one pair for all teams that no source names, and those that one does."""

@@ -8,8 +8,10 @@ from typing import Final, get_args
 from attrs import Factory, field, frozen
 
 from .._model.data_flow import DataFlowMode
+from .._model.experiment import Promotion
 from .._model.optimization import OptimizationType
 from .._model.plan import Limits, TeamPlan
+from .._model.policy import SIGNED_RANK
 from .._model.price import Price
 
 MODES: Final = ("off", "observe", "suggest", "approve", "auto")
@@ -18,8 +20,11 @@ MODES: Final = ("off", "observe", "suggest", "approve", "auto")
 METRICS: Final = ("duration", "score", "cost", "tool_calls")
 """What an experiment may be decided on."""
 
-RULES: Final = ("balanced", "pocock", "obrien_fleming", "e_logs", "e_ranks")
-"""What may prove an improvement; the experiment engine's own names, without importing it."""
+RULES: Final = (SIGNED_RANK,)
+"""What may prove an improvement."""
+
+PROMOTIONS: Final[tuple[str, ...]] = get_args(Promotion)
+"""What a change of the layout that keeps the work needs to go live."""
 
 RISKS: Final = ("off", "low", "medium", "high")
 """How bold the tuner is; `off` leaves the choice to the strategies alone."""
@@ -37,7 +42,7 @@ class ExperimentSettings:
 
     Attributes:
         metric: Primary metric, one of `METRICS`.
-        rule: What proves an improvement, one of `RULES`.
+        rule: What proves an improvement; there is one rule since 0.2.
         alpha: Most false positives, as a share of tests of changes that do nothing.
         minimum_improvement: Relative improvement that a change must prove, 0.05 is 5 %.
         min_runs_per_arm: Fewest runs in each arm before a verdict.
@@ -46,10 +51,11 @@ class ExperimentSettings:
         p95_margin: Most that the 95th percentile of the duration may rise, relative.
         cost_margin: Most that the mean cost may rise, relative.
         min_history: Runs recorded before the first test.
+        sticky: Whether a task keeps the arm of its first run, so that tasks and not runs are compared.
     """
 
     metric: str = "duration"
-    rule: str = "balanced"
+    rule: str = SIGNED_RANK
     alpha: float = 0.05
     minimum_improvement: float = 0.05
     min_runs_per_arm: int = 10
@@ -58,23 +64,20 @@ class ExperimentSettings:
     p95_margin: float = 0.50
     cost_margin: float = 0.25
     min_history: int = 5
+    sticky: bool = False
 
 
 @frozen
 class WatchSettings:
-    """How a promoted change is watched.
+    """How a live plan is verified.
 
     Attributes:
         enabled: Whether a change is rolled back automatically.
-        holdback: Share of runs that keep the replaced plan, to compare with.
-        alpha: Most false rollbacks, as a share of changes that do no harm.
-        max_runs: Runs after which the watch ends and the change is settled.
+        holdback: Share of runs that stay on the replaced plan, to compare with; 0 for none.
     """
 
     enabled: bool = True
-    holdback: float = 0.10
-    alpha: float = 0.05
-    max_runs: int = 200
+    holdback: float = 0.02
 
 
 @frozen
@@ -137,9 +140,11 @@ class Settings:
         mode: What the plugin may do: nothing (off), record runs (observe), suggest changes (suggest), test and promote
             what a person approves (approve), or do so by itself (auto).
         strategies: Names of the strategies that may suggest changes.
-        limits: What no plan ever crosses, in any mode.
+        promotion: What a change of the layout that keeps the work needs to go live: to be likely better, on probation
+            until it is proven (probation), or the proof (proof). Any other change needs the proof.
+        limits: What no plan ever crosses, in any mode, and what the tests of a team may do in a week.
         experiment: How an A/B test decides.
-        watch: How a promoted change is watched.
+        watch: How a live plan is verified.
         tuner: How the next test is chosen.
         task_key: Name of a key in the workflow's state or shared context whose value identifies the task, or None.
         dataflow: Whether members use each other's work, in a person's word: to be found out from the runs (auto), no
@@ -161,6 +166,7 @@ class Settings:
 
     mode: str = "observe"
     strategies: tuple[str, ...] = STRATEGIES
+    promotion: Promotion = "probation"
     limits: Limits = field(default=Factory(Limits))
     experiment: ExperimentSettings = field(default=Factory(ExperimentSettings))
     watch: WatchSettings = field(default=Factory(WatchSettings))

@@ -18,13 +18,13 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from .._model.text import clean
 from .._values.fields import Acting, Kind
 from .._values.links import SIDE_FILES, is_inside
 from ..errors import SettingsError
-from ..failsafe import logger
+from ..failsafe import log_once
 from .keys import DATABASE_URL, shown_value
 from .layers import Entry, Layer, Scope
 
@@ -33,9 +33,6 @@ TRUST_COMMAND: Final = "victor autotune trust"
 _VERSION: Final = 1
 _MOST_BYTES: Final = 4_000_000
 _FLAGS: Final = os.O_RDONLY | sum(getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC"))
-_MOST_TOLD: Final = 1_000
-
-_told: set[tuple[str, str]] = set()
 
 
 @frozen
@@ -114,7 +111,7 @@ def split(layer: Layer, name: str, project: Path, kinds: Mapping[str, Kind]) -> 
                 scopes[scope][key] = entry
     if not acting:
         return layer, None
-    return Layer(scopes, layer.problems, layer.failed, layer.named), ActingSource(name, tuple(acting))
+    return evolve(layer, scopes=scopes), ActingSource(name, tuple(acting))
 
 
 def trusted_part(
@@ -128,15 +125,10 @@ def trusted_part(
     rest, acting = split(layer, name, project, kinds)
     if acting is None or trust.trusts(project, acting):
         return layer, acting
-    if log and (acting.name, acting.digest) not in _told:
-        if len(_told) >= _MOST_TOLD:
-            _told.clear()
-        _told.add((acting.name, acting.digest))
-        logger.warning(
-            "autotune: %s is ignored until you trust it: %s",
-            clean(", ".join(f"{one.path} ({one.where})" for one in acting.settings)),
-            TRUST_COMMAND,
-        )
+    if log:
+        listed = clean(", ".join(f"{one.path} ({one.where})" for one in acting.settings))
+        what = (acting.name, acting.digest)
+        log_once(what, "autotune: %s is ignored until you trust it: %s", listed, TRUST_COMMAND)
     return rest, acting
 
 

@@ -38,7 +38,7 @@ _HEAD: Final = f"""\
 # wins over this file.
 """
 _WIDTH: Final = 118
-_KEYS: Final = ("dataflow", "dataflow_edges")
+_KEYS: Final = ("promotion", "dataflow", "dataflow_edges")
 _SECTIONS: Final = ("limits", "experiment", "watch")
 _NO_WORKFLOWS: Final = """
 # No workflow with a team step was found. This is how settings for one look:
@@ -213,6 +213,8 @@ def _general(definitions: Mapping[str, Any]) -> str:
     for section in _SECTIONS:
         text += f"\n{_comment(definitions[section]['description'])}# {section}:\n"
         for key, meaning in definitions[section]["properties"].items():
+            if "deprecated" in meaning:
+                continue
             choices = f" ({', '.join(meaning['enum'])})" if "enum" in meaning else ""
             text += f"#   {key}: {inline(meaning['default'])}  # {meaning['description']}{choices}\n"
     return text
