@@ -59,14 +59,14 @@ def test_what_was_there_is_there(old: Store, url: str) -> None:
             "runs elsewhere": "lost",
         }
         assert store.observations("e1", "test") == [
-            observation(f"r{index}", index=index, order=index + 1) for index in range(RUNS)
+            observation(f"r{index}", index=index, order=index + 1, models="") for index in range(RUNS)
         ]
-        assert store.observations("e1", "watch") == [observation("never seen", order=RUNS + 1)]
+        assert store.observations("e1", "watch") == [observation("never seen", order=RUNS + 1, models="")]
         assert [(state.team_id, state.version, state.revision) for state in store.teams()] == [
             (OTHER.team_id, 1, 0),
-            (KEY[1], 1, 0),
+            (KEY[1], 1, 1),
         ]
-        assert store.identity().revision == 0
+        assert store.identity().revision == 1  # its test has ended
         with store.reading() as transaction:
             assert [run.run_id for run in transaction.runs_after(*KEY, 0, 100)] == ["r5", "r4", "r3", "r2", "r1", "r0"]
             assert [run.number for run in transaction.runs_of(*OTHER.key, 100)] == [1]
@@ -101,5 +101,5 @@ def test_teams_that_were_saved_before_are_read_by_who_knows_none(old: Store, url
     with Store.open(url) as store, store.transaction() as transaction:
         assert {state.key for state in transaction.changed_teams(-1)} == {KEY, OTHER.key}
         saved = transaction.save_team(transaction.team(*KEY))
-        assert saved.revision == 1
-        assert transaction.changed_teams(0) == [saved]
+        assert saved.revision == 2
+        assert transaction.changed_teams(1) == [saved]

@@ -34,7 +34,8 @@ def old(url: str) -> None:
                     finished(f"r{number}", spec=spec, started_at=100.0 + number, experiment_id=None, arm=None)
                 )
         with store.transaction() as transaction:
-            test = experiment("e1", workflow=ADHOC_WORKFLOW, team_id="research", fingerprint=LAST.fingerprint())
+            of = {"workflow": ADHOC_WORKFLOW, "team_id": "research", "fingerprint": LAST.fingerprint()}
+            test = experiment("e1", status="awaits_approval", **of)
             transaction.save_experiment(test)
             state = transaction.team(*LAST.key)
             transaction.save_team(
