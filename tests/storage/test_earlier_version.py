@@ -14,7 +14,7 @@ from sqlalchemy.engine import Connection
 
 from victor_autotune_plugin._model.assignment import ASSIGNMENT_VERSION
 from victor_autotune_plugin._model.experiment import Phase
-from victor_autotune_plugin._model.policy import WatchPolicy
+from victor_autotune_plugin._model.policy import Policy, WatchPolicy
 from victor_autotune_plugin._tuning.replay import replay_all
 from victor_autotune_plugin.storage import Store, archive, importing
 from victor_autotune_plugin.storage.former_states import REASON
@@ -127,8 +127,8 @@ def migrated_experiment(before: dict[str, Any]) -> dict[str, Any]:
         **{"reference": [], "prices": None, "allowed_by": None, "promotion": "proof", "asks_for": None, "rounds": 0},
         **{"proven_by": None, "control_id": None},
     }
-    policy = {**before["policy"], "sticky": False}
-    watch_policy = {**before["watch_policy"], "rule": "reference", "quiet_runs": 10_000, "max_pairs": 30}
+    policy = {**Policy().to_dict(), **before["policy"]}
+    watch_policy = {**WatchPolicy().to_dict(), **before["watch_policy"], "rule": "reference"}
     status = STATES_OF_TODAY.get(before["status"], before["status"])
     if before["status"] == "draft":
         policy["rule"] = "signed_rank"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import multiprocessing
 import os
 import random
@@ -227,6 +228,22 @@ entries = (
 def test_any_entries_survive(tmp_path_factory: pytest.TempPathFactory, some: list[Entry]) -> None:
     path = written(tmp_path_factory.mktemp("journal"), some)
     assert [entry for _, entry in read(path)] == some
+
+
+def test_what_an_earlier_version_wrote_is_read(folder: Path) -> None:
+    """It knew neither data flow nor owners, and counted fewer kinds of tokens."""
+    journal = Journal(folder, PROCESS)
+    journal.append([StartEntry(START, PLANNED, PROCESS.id), EndEntry(RUN)])
+    journal.close()
+    start, end = (json.loads(encode(entry)) for _, entry in read(journal.path))
+    for name in ("environment", "owners", "flow"):
+        end["run"].pop(name)
+        start["planned"].pop(name, None)
+    del end["grade_seconds"]
+    for use in end["run"]["tokens"]:
+        del use["provider"]
+    texts = [json.dumps(one).encode() for one in (start, end)]
+    assert [journal_entries.decode(text) for text in texts] == [StartEntry(START, PLANNED, PROCESS.id), EndEntry(RUN)]
 
 
 def test_half_a_character_survives(journal: Journal) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from attrs import evolve
@@ -12,6 +13,7 @@ from victor_autotune_plugin._model.experiment import Assignment
 from victor_autotune_plugin._model.process import ProcessId
 from victor_autotune_plugin._model.run import PlannedRun
 from victor_autotune_plugin.storage import Store
+from victor_autotune_plugin.storage.journal import EndEntry, Journal, StartEntry, read
 from victor_autotune_testing.stored import SPEC, finished, missing, pass_time, planned, start
 
 OTHER = ProcessId("other", "another-host", 7, 1.0)
@@ -102,6 +104,26 @@ def lost_from_its_arm(store: Store) -> None:
     with store.transaction() as transaction:
         transaction.start_run(start(), ASSIGNED, OTHER.id)
     assert lost(store) == ("r1",)
+
+
+def test_what_a_journal_tells_of_a_lost_run_is_the_same(store: Store, tmp_path: Path) -> None:
+    """Its start was drained when its process had died, and its end with the next journal."""
+    journal = Journal(tmp_path / "journal", OTHER)
+    journal.append([StartEntry(start(), ASSIGNED, OTHER.id), EndEntry(RUN, 30.0)])
+    first, second = (entry for _, entry in read(journal.path))
+    assert isinstance(first, StartEntry)
+    assert isinstance(second, EndEntry)
+    with store.transaction() as transaction:
+        transaction.start_run(first.start, first.planned, first.process)
+        assert transaction.mark_lost() == ("r1",)
+        assert transaction.number_runs(*SPEC.key, 10) == 1
+    before = store.observations("e1", "test")
+    with store.transaction() as transaction:
+        assert transaction.finish_run(second.run, OTHER.id, second.grade_seconds) is True
+        assert transaction.number_runs(*SPEC.key, 10) == 0
+    assert store.observations("e1", "test") == before == [missing(stream="0", order=1)]
+    assert judged(store) == [("r1", "late", 1)]
+    journal.close()
 
 
 def numbered(store: Store) -> int:

@@ -106,6 +106,24 @@ def test_experiments_and_phases_have_their_own(make: Callable[[], StreamSlots]) 
         assert taken(make(), 2, experiment, phase).name == name
 
 
+def test_stages_have_their_own_with_blocks_of_their_own(make: Callable[[], StreamSlots], folder: Path) -> None:
+    slots = make()
+    stages = {"": 2, "canary": 4, "reverify-1": 2, "reverify-2": 2}
+    found = {}
+    for stage, block in stages.items():
+        slot = slots.take_slot("e1", "test", block, identity(1), stage)
+        assert slot is not None
+        found[stage] = slot
+        assert (slot.next_index, slot.end) == (0, block)
+        assert slot.name.rpartition(":")[0] == stage
+        assert slots.reserve("e1", "test", slot.name, 2 * block)
+        assert slots.give_back("e1", "test", slot.name, block + 1)
+    for number, (stage, block) in enumerate(stages.items(), 2):
+        again = make().take_slot("e1", "test", block, identity(number), stage)
+        assert again == FileSlot(found[stage].name, block + 1, 2 * block)
+    assert len({slot.name for slot in found.values()}) == len(stages)
+
+
 def test_one_process_may_hold_several(make: Callable[[], StreamSlots]) -> None:
     slots = make()
     names = {taken(slots, 1).name for _ in range(3)}

@@ -357,6 +357,14 @@ class Store:
             query = query.where(run.c.observed <= up_to)
         return [observation_of(row) for row in self._connections.execute(query.order_by(run.c.observed))]
 
+    def live_observations(self, experiment_id: str, *, up_to: int | None = None) -> list[Observation]:
+        """Return what an experiment observes of its live plan, none after the order `up_to`.
+
+        It is what `Transaction.live_observations` says.
+        """
+        with self.reading() as transaction:
+            return transaction.live_observations(experiment_id, up_to=up_to)
+
     def data_flow(self, workflow: str, team_id: str) -> TeamFlow:
         """Return who used whose work in a team, by the runs that were judged."""
         rows = self._connections.execute(self._only(lease, workflow, team_id))
