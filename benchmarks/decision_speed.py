@@ -224,7 +224,7 @@ def measure_choose(runs: int) -> list[dict[str, Any]]:
         owner.close()
     if state is None:
         raise SystemExit("the team has no state")
-    watched = evolve(experiment, status="watched", watch_policy=WatchPolicy(holdback=HOLDBACK))
+    watched = evolve(experiment, status="proven", watch_policy=WatchPolicy(holdback=HOLDBACK))
     rows = []
     for what, one in (("choose, test of halves", experiment), ("choose, holdback 0.3 % (blocks of 1,000)", watched)):
         times = choices(state, one, settings, runs)[WARM_UP:]

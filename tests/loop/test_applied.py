@@ -10,7 +10,6 @@ import pytest
 from victor_autotune_plugin._model.optimization import OptimizationPriority, OptimizationSuggestion, OptimizationType
 from victor_autotune_plugin._model.plan import EMPTY_PLAN, TeamPlan
 from victor_autotune_plugin._tuning.replay import replay_all
-from victor_autotune_plugin.errors import AutotuneError
 from victor_autotune_plugin.hookspecs import Change
 from victor_autotune_testing.simulated import SPEC, Simulation, by_formation
 

@@ -9,9 +9,9 @@ import pytest
 
 from victor_autotune_plugin import failsafe
 from victor_autotune_plugin._tuning.judge_work import JudgeWork
-from victor_autotune_plugin._tuning.judges import Verdicts
 from victor_autotune_plugin._tuning.replay import replay_all
 from victor_autotune_plugin._tuning.runtime import Runtime
+from victor_autotune_plugin._tuning.verdicts import Verdicts
 from victor_autotune_plugin.errors import StoreUnavailableError
 from victor_autotune_plugin.experiment import Judge
 from victor_autotune_plugin.storage.session import Session
