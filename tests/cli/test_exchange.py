@@ -247,7 +247,7 @@ def test_standard_input_and_output(
 ) -> None:
     out = call("export", "team").out
     assert out == exported.read_text()
-    assert json.loads(out.splitlines()[0])["version"] == 3
+    assert json.loads(out.splitlines()[0])["version"] == 4
     monkeypatch.setattr(
         "victor_autotune_plugin._cli.exchange._stdin", lambda: io.BytesIO(out.encode("ascii")), raising=True
     )

@@ -97,7 +97,9 @@ def test_a_state_whose_experiments_are_not_in_the_archive_names_none(store: Stor
     assert (state.plan, state.experiment_id, state.live_id) == (TUNED, None, None)
 
 
-def of_version_3(*items: Experiment | TeamState, observations: list[tuple[str, Observation]] | None = None) -> list[bytes]:
+def of_version_3(
+    *items: Experiment | TeamState, observations: list[tuple[str, Observation]] | None = None
+) -> list[bytes]:
     """An archive as it was written before there were the states of today."""
     found = [json.dumps({"victor_autotune": "history", "version": 3}).encode()]
     for one in items:

@@ -124,8 +124,10 @@ def migrated_team(state: dict[str, Any]) -> dict[str, Any]:
 def migrated_experiment(before: dict[str, Any]) -> dict[str, Any]:
     """An experiment after the migration; when it ended is left out where that was by the migration."""
     new = {
-        **{"reference": [], "prices": None, "allowed_by": None, "promotion": "proof", "asks_for": None, "rounds": 0},
-        **{"proven_by": None, "control_id": None},
+        **dict.fromkeys(("prices", "allowed_by", "asks_for", "proven_by", "control_id")),
+        "reference": [],
+        "promotion": "proof",
+        "rounds": 0,
     }
     policy = {**Policy().to_dict(), **before["policy"]}
     watch_policy = {**WatchPolicy().to_dict(), **before["watch_policy"], "rule": "reference"}

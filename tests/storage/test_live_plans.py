@@ -1,4 +1,4 @@
-"""What a live plan is verified by, and what a team's tests cost lately: observations of several experiments, in order."""
+"""Observations of several experiments, in order: what a live plan is verified by, and what a team's tests cost."""
 
 from __future__ import annotations
 

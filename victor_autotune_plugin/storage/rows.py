@@ -192,7 +192,7 @@ def observation_values(experiment_id: str, phase: Phase, observation: Observatio
 
 
 def observation_of(row: Any) -> Observation:
-    """Read the observation of a run; one that went missing has no figures, whatever became of it later."""
+    """Read the observation of a run; one that went missing has no figures, even if the run ended later."""
     if row.missing is not None:
         return Observation(
             index=row.position,
