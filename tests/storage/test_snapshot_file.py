@@ -21,6 +21,7 @@ from victor_autotune_plugin._model.policy import Policy, WatchPolicy
 from victor_autotune_plugin.errors import StoreUnavailableError
 from victor_autotune_plugin.storage import default_url, snapshot_file
 from victor_autotune_plugin.storage.snapshot_file import FILE_NAME, SavedSnapshot, SnapshotFile, folder_of
+from victor_autotune_testing.stored import observation
 
 SPEC = TeamSpec("release — été", "review", "sequential", [MemberSpec("lead", "a secret role")])
 PLAN = TeamPlan("parallel", ("critic", "lead"), 12, {"lead": 8, "critic": 4}, 0.1 + 0.2)
@@ -70,6 +71,15 @@ def test_the_spec_of_a_team_is_left_out(file: SnapshotFile) -> None:
     loaded = file.load()
     assert loaded is not None
     assert loaded.teams == (TEAM,)
+
+
+def test_the_runs_that_a_live_plan_is_compared_with_are_left_out(file: SnapshotFile) -> None:
+    live = evolve(EXPERIMENT, status="proven", reference=(observation("a run"),))
+    save(file, evolve(SAVED, experiments=(live,)))
+    assert b"a run" not in file.path.read_bytes()
+    loaded = file.load()
+    assert loaded is not None
+    assert loaded.experiments == (evolve(live, reference=()),)
 
 
 @settings(max_examples=50)

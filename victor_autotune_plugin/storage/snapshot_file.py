@@ -48,7 +48,7 @@ class SavedSnapshot:
         revision: Revision of the store at which it holds.
         taken_at: Unix time at which the store was read, seconds.
         teams: States of the teams, without their specs.
-        experiments: The open experiments.
+        experiments: The open experiments, without the runs that their watch compares with.
         paused: Whether all tuning is paused.
     """
 
@@ -92,7 +92,7 @@ class SnapshotFile:
             revision: Revision of the store at which the rest holds.
             taken_at: Unix time at which the store was read, seconds.
             teams: States of the teams; their specs are left out.
-            experiments: The open experiments.
+            experiments: The open experiments; their references are left out.
             paused: Whether all tuning is paused.
             pause: Called between two teams or experiments, so that a thread can let others run.
 
@@ -103,8 +103,8 @@ class SnapshotFile:
         for team in teams:
             team_texts.append(_encode(evolve(team, spec=None)))
             pause()
-        for experiment in experiments:
-            experiment_texts.append(_encode(experiment))
+        for experiment in experiments:  # a reference is long, and no plan is chosen by it
+            experiment_texts.append(_encode(evolve(experiment, reference=())))
             pause()
         head = _encode({"store_id": store_id, "revision": revision, "taken_at": taken_at, "paused": paused})
         lists = f'"teams":[{",".join(team_texts)}],"experiments":[{",".join(experiment_texts)}]'
