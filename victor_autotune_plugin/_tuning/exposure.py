@@ -92,8 +92,7 @@ def exceeded(context: RunContext) -> tuple[str, Mapping[str, Any]] | None:
 
 def exposure_now(context: RunContext) -> Exposure:
     """Return what the tests of a team cost in the week up to the run."""
-    since = context.now - WEEK_SECONDS
-    return exposure((name, run) for name, phase, run in context.record.test_runs_since(since) if phase == "test")
+    return exposure(context.record.test_runs_since(context.now - WEEK_SECONDS))
 
 
 def _is_bad(run: Observation, slow: float) -> bool:

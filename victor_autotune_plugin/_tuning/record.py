@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from .._model.experiment import Change, Experiment, Phase, TeamState
+from .._model.experiment import Change, Experiment, TeamState
 from .._model.run import Observation, TeamRun
 
 if TYPE_CHECKING:
@@ -79,9 +79,9 @@ class Record:
         with self._store.reading() as transaction:
             return transaction.live_observations(experiment_id, after_order, up_to=self._up_to)
 
-    def test_runs_since(self, at: float) -> Sequence[tuple[str, Phase, Observation]]:
-        """Return the observations of the team's experiments whose runs started at a Unix time or later, in order."""
+    def test_runs_since(self, at: float) -> Sequence[tuple[str, Observation]]:
+        """Return the observations of the team's tests whose runs started at a Unix time or later, in order."""
         with self._store.reading() as transaction:
             found = transaction.test_runs_since(*self._key, at)
         most = self._up_to
-        return [one for one in found if most is None or one[2].order <= most]
+        return [one for one in found if most is None or one[1].order <= most]

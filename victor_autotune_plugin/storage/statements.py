@@ -225,7 +225,10 @@ class Statements:
         )
         self.observed_since = Statement(
             select(*columns).where(
-                _is(run, *TEAM), run.c.started_at >= bindparam("at", type_=Double), run.c.observed.is_not(None)
+                _is(run, *TEAM),
+                run.c.started_at >= bindparam("at", type_=Double),
+                run.c.observed.is_not(None),
+                run.c.phase == literal_column("'test'"),
             ),
             dialect,
         )

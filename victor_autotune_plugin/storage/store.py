@@ -99,7 +99,7 @@ class Store:
       them; for a run that was observed before it changes nothing.
     - `runs_of` and `runs_after` return numbered runs only, `runs_of` newest first and none that was lost.
     - `live_observations` returns what an experiment observes of its live plan: its watch, and the control of every test
-      against that plan. `test_runs_since` returns what was observed of a team since a time, in any experiment.
+      against that plan. `test_runs_since` returns what was observed of a team since a time, of any test.
     - `take_stream` gives each stream of an experiment's phase and stage to one process at a time: the lowest that is
       free, at the index after the last; that of a dead process at its next block.
     - `take_lease` gives a team to one holder at a time. A new holder gets a greater fence; a holder that renews keeps

@@ -479,8 +479,8 @@ class Transaction:
         watched = self.observations(experiment_id, "watch", after_order, up_to)
         return sorted([*watched, *as_control], key=attrgetter("order"))
 
-    def test_runs_since(self, workflow: str, team_id: str, at: float) -> list[tuple[str, Phase, Observation]]:
-        """Return the observations of a team whose runs started at a time or later, in order.
+    def test_runs_since(self, workflow: str, team_id: str, at: float) -> list[tuple[str, Observation]]:
+        """Return the observations of a team's tests whose runs started at a time or later, in order.
 
         Args:
             workflow: Workflow name.
@@ -488,11 +488,11 @@ class Transaction:
             at: Unix time, seconds.
 
         Returns:
-            `(experiment id, phase, observation)` of each, in any experiment.
+            `(experiment id, observation)` of each, of any test.
         """
         rows = self._query(self._sql.observed_since, {**self._of(workflow, team_id), "at": at})
-        found = [(row.experiment_id, row.phase, observation_of(row)) for row in rows]
-        return sorted(found, key=lambda one: (one[2].order, one[2].run_id))
+        found = [(row.experiment_id, observation_of(row)) for row in rows]
+        return sorted(found, key=lambda one: (one[1].order, one[1].run_id))
 
     def add_observation(self, experiment_id: str, phase: Phase, observation: Observation) -> None:
         """Append an observation of another store to an experiment; nothing when its run was observed before.
