@@ -217,6 +217,19 @@ def test_of_several_settled_ones_the_last_whose_plan_is_live_is_verified(migrate
         assert {one.watch_policy.rule for one in store.experiments() if one.id != "b-live"} == {"reference"}
 
 
+def test_a_live_plan_under_which_another_change_was_tested_is_verified_and_the_test_ends(migrated: Migrate) -> None:
+    def fill(store: Store) -> None:
+        settled = proven("a", status="superseded", promoted_at=1.0, ended_at=2.0)
+        test = experiment("b", status="testing", control=TUNED, treatment=TeamPlan(tool_budget=3))
+        save(store, settled, test, experiment_id="b", plan=TUNED)
+
+    with migrated(fill) as store:
+        assert states(store) == {"a": "superseded", "b": "aborted", "a-live": "proven"}
+        assert (team_of(store).experiment_id, team_of(store).live_id) == (None, "a-live")
+        (told,) = store.changes()
+        assert (told.experiment_id, told.plan_before, told.plan_after) == ("b", TUNED, TUNED)
+
+
 @pytest.mark.parametrize("state", [{"plan": TeamPlan(tool_budget=3)}, {"plan": TUNED, "fingerprint": "another"}])
 def test_a_plan_that_is_live_no_more_is_verified_by_nothing(migrated: Migrate, state: dict[str, Any]) -> None:
     with migrated(lambda store: save(store, proven(), experiment_id="e1", **state)) as store:
