@@ -8,16 +8,16 @@ import numpy as np
 from attrs import frozen
 from numpy.typing import NDArray
 
-from victor_autotune_plugin._model.assignment import pairs_within_tasks, shares_of_stream
+from victor_autotune_plugin._model.assignment import pairs_within_tasks, shares_of_stream, stream_of
 from victor_autotune_plugin.experiment import Judge, Observation, Policy, Verdict, assign
 
 Floats = NDArray[np.float64]
 
-CANARY_TREATMENTS = 3
-"""Treatments that must have finished before a test goes on with halves."""
+RUNS_BEFORE = 40
+"""Runs of a team before the test."""
 
-PROBATION_PAIRS, PROBATION_Z = 6, 1.28
-"""Pairs, and evidence, from which a test goes on with 70 % of the runs on the treatment."""
+PROBATION_PAIRS, PROBATION_CHANCE = 6, 0.9
+"""Pairs, and probability to be better, from which a test goes on with 70 % of the runs on the treatment."""
 
 
 @frozen
@@ -47,10 +47,12 @@ class DependentWorld:
         cost_rise: Relative rise of the treatment's cost.
         calls_rise: Relative rise of the treatment's tool calls, of 8 on average.
         lost: Share of runs that are lost.
+        lost_by_treatment: Further share of the treatment's runs that are lost.
         slow_share: Share of the treatment's runs that are `slow_factor` times slower.
         slow_factor: See `slow_share`.
         canary: Whether the test starts with one treatment in four.
-        probation: Whether it goes on with 70 % of the runs on a treatment that looks better.
+        probation: Share of the tests that go on with 70 % of the runs on a treatment that looks better.
+        kept: Whether the change keeps the work, so that the test is over when its plan may go live.
         real: Whether the log durations are those of real runs in their order.
     """
 
@@ -75,10 +77,12 @@ class DependentWorld:
     cost_rise: float = 0.0
     calls_rise: float = 0.0
     lost: float = 0.0
+    lost_by_treatment: float = 0.0
     slow_share: float = 0.0
     slow_factor: float = 1.0
     canary: bool = False
-    probation: bool = False
+    probation: float = 0.0
+    kept: bool = False
     real: bool = False
 
     def noise(self, rng: np.random.Generator, n: int, real: list[Floats]) -> tuple[Floats, list[str | None]]:
@@ -121,7 +125,7 @@ class DependentWorld:
 
 
 def play(world: DependentWorld, policy: Policy, rng: np.random.Generator, real: list[Floats]) -> Verdict:
-    """Play one test by the shipped engine, each run assigned as it starts and observed when it ends."""
+    """Play a test by the shipped engine, each run assigned as the loop does and observed when it ends."""
     most = policy.max_runs_per_arm
     n = math.ceil(2 * most / (1 - world.lost) * 1.6) + 40
     noise, keys = world.noise(rng, n, real)
@@ -131,17 +135,25 @@ def play(world: DependentWorld, policy: Policy, rng: np.random.Generator, real: 
     chances = world.score, world.score - world.score_drop
     parts = [rng.binomial(max(world.score_parts, 1), chance, n) / max(world.score_parts, 1) for chance in chances]
     within = pairs_within_tasks(world.tasks, 120)
-    judge, seed = Judge(policy), str(int(rng.integers(2**62)))
+    fails = 1 - world.success * (1 - world.timeouts) * (1 - world.lost)
+    before = int(rng.binomial(RUNS_BEFORE, fails)), RUNS_BEFORE
+    judge, seed = Judge(policy, before=before), str(int(rng.integers(2**62)))
     places: dict[str, int] = {}
-    stage, treatments = "canary:a" if world.canary else "a", 0
+    seen: dict[str | None, int] = {}
+    stage, probation = "canary" if world.canary else "", bool(rng.random() < world.probation)
     for i in range(n):
-        stream = f"task:{keys[i]}" if within else stage
+        stream = stream_of(stage, "a")
+        again = seen.get(keys[i], 0)
+        if policy.sticky and keys[i] is not None:
+            stream, seen[keys[i]] = f"cluster:{keys[i]}", again + 1
+        elif within and not stage:
+            stream, seen[keys[i]] = f"task:{keys[i]}" if again else stream, again + 1
         index = places.get(stream, 0)
         places[stream] = index + 1
-        arm = assign(seed, index, shares_of_stream(stream), stream=stream)
-        if draws[0, i] < world.lost:
-            continue
+        drawn_from = 0 if stream.startswith("cluster:") else index
+        arm = assign(seed, drawn_from, shares_of_stream(stream), stream=stream)
         treated = arm == "treatment"
+        lost = bool(draws[0, i] < world.lost + world.lost_by_treatment * treated)
         seconds = 20 * math.exp(noise[i]) * (1 - world.gain if treated else 1.0)
         if treated and draws[1, i] < world.slow_share:
             seconds *= world.slow_factor
@@ -156,21 +168,20 @@ def play(world: DependentWorld, policy: Policy, rng: np.random.Generator, real: 
                 stream=stream,
                 arm=arm,
                 duration_seconds=seconds * (10.0 if late else 1.0),
-                success=good,
-                score=score,
+                success=good and not lost,
+                score=0.0 if lost else score,
                 cost_usd=float(costs[i]) * 0.01 * (1 + world.cost_rise * treated) if world.cost_sigma else None,
                 tool_calls=int(calls[treated][i]),
                 timed_out=late,
                 task_key=keys[i],
+                missing="lost" if lost else "",
             )
         )
-        if judge.is_final:
+        if judge.is_final or (world.kept and judge.may_go_live):
             break
-        treatments += treated
-        if stage == "canary:a" and treatments >= CANARY_TREATMENTS:
-            stage = "a"
-        if world.probation and stage == "a" and i % 10 == 0:
+        if stage == "canary":
+            stage = judge.verdict().stage.replace("testing", "")
+        if probation and not stage and i % 10 == 0:
             told = judge.verdict()
-            if told.runs["treatment"] >= PROBATION_PAIRS and told.statistic >= PROBATION_Z:
-                stage = "probation:a"
+            stage = "probation" if told.pairs >= PROBATION_PAIRS and told.chance_better >= PROBATION_CHANCE else ""
     return judge.verdict()

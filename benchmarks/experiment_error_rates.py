@@ -1,22 +1,20 @@
-"""Error rates, power and speed of detection of the experiment engine, by simulation through its public API.
+"""Error rates, runs and what is told of tests, in worlds whose runs depend on each other and whose plans do harm.
 
-    python benchmarks/experiment_error_rates.py [--repetitions N] [--short] [--json FILE] [--data agent_runs.csv]
+    python benchmarks/experiment_error_rates.py [--repetitions N] [--short] [--crossings] [--only TEXT] [--kind KIND]
 
-Without options: 10,000 repetitions for false positives and false rollbacks, 2,000 for power and detection (about
-half an hour on two cores). `--short` uses 1,000 and 400, `--only "to reach"` plays only the cases with a wanted figure.
-Every figure has its Monte-Carlo standard error. Others' methods (`_peers`) see the same runs.
+By the shipped engine, each run assigned as the loop assigns it: canary, halves, and in half of the tests probation. It
+plays 10,000 tests for error rates and 2,000 for power and guardrails (hours), `--short` 200 and 100, or N;
+`--crossings` plays 10,000 of the primary metric alone in three minutes.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import os
 import sys
-import time
-from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,15 +23,17 @@ from attrs import evolve, field, frozen
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks._peers import PEERS, decide
-from benchmarks._report import show
-from benchmarks._worlds import Real, Tasks, World, choose, find_real, read_real, read_tasks
-from victor_autotune_plugin._model.policy import ALL_RULES
-from victor_autotune_plugin.experiment import Judge, Observation, Policy, Watch, WatchPolicy, assign, task_effects
+from benchmarks._dependent import DependentWorld as World
+from benchmarks._dependent import Floats, play
+from benchmarks._report import parser, show
+from benchmarks._worlds import find_real, read_in_order
+from victor_autotune_plugin._model.policy import PASS_SHARE, SIGNED_RANK
+from victor_autotune_plugin.experiment import Policy, Verdict, runs_for
+from victor_autotune_plugin.experiment.boundaries import boundary
 from victor_autotune_plugin.experiment.fixed_sample import bootstrap_ratio, mann_whitney, welch
 
-Wanted = dict[str, float]
-"""Figures to reach by name: at most, for errors and runs; at least, for `power`, and for coverage 94 to 96 %."""
+FALSE = 5.5
+"""Percent of equal plans that may get a verdict."""
 
 
 @frozen
@@ -42,107 +42,156 @@ class Case:
 
     Attributes:
         name: What is shown.
-        kind: `null`, `power` (a test), `quiet` or `harm` (a watch).
+        kind: `null`, `power`, `margin` for a treatment that is worse by a margin or more, or `canary` for one that is
+            much slower.
         world: The runs.
-        policy: Rules of the test, or of the watch.
-        after: The runs after the promotion, for a watch.
-        probes: Whether the host gives the watch the control runs that it wants.
-        reference_runs: Runs of the test in each arm, for a watch.
-        wanted: Figures to reach.
+        policy: Rules of the test but its rule.
+        promoted: Most percent that may pass, or None.
+        median: Most runs an arm in the median, or None; of the treatment where the kind is `canary`.
+        runs_80: The same in 80 %, or None.
     """
 
     name: str
     kind: str
     world: World
-    policy: Policy | WatchPolicy = field(factory=Policy)
-    after: World | None = None
-    probes: bool = True
-    reference_runs: int = 100
-    wanted: Wanted = field(factory=dict)
+    policy: Policy = field(factory=Policy)
+    promoted: float | None = None
+    median: int | None = None
+    runs_80: int | None = None
 
 
-def play_test(case: Case, rng: np.random.Generator, data: Real) -> tuple[str, int, dict[str, float]]:
-    """Return the status, runs per arm at the end, and at how many runs per arm each peer sees a difference."""
-    policy = case.policy
-    assert isinstance(policy, Policy)
-    most = policy.max_runs_per_arm
-    seed = str(int(rng.integers(2**62)))
-    runs = case.world.draw(rng, [assign(seed, i) for i in range(2 * most)], 0, choose(rng, data))
-    judge = Judge(policy)
-    for run in runs:
-        judge.observe(run)
-        if judge.is_final:
-            break
-    verdict = judge.verdict()
-    return verdict.status, max(verdict.runs.values()), decide(runs, policy.min_runs_per_arm)
-
-
-def play_watch(case: Case, rng: np.random.Generator, data: Real) -> tuple[str, int, int]:
-    """Return the status, the run after which it was reached, and the control runs until then."""
-    policy, after = case.policy, case.after
-    assert isinstance(policy, WatchPolicy)
-    assert after is not None
-    seed = str(int(rng.integers(2**62)))
-    pool = choose(rng, data)
-    reference = case.world.draw(rng, [assign(seed, i) for i in range(2 * case.reference_runs)], 0, pool)
-    watch = Watch(policy, reference=reference)
-    shares = {"control": policy.holdback, "treatment": 1 - policy.holdback}
-    count = 0
-    while not watch.is_final:
-        arm = assign(seed + "watch", count, shares)
-        if case.probes and watch.wants_control:
-            arm = "control"
-        watch.observe(after.draw(rng, [arm], count, pool)[0])
-        count += 1
-    verdict = watch.verdict()
-    return verdict.status, verdict.detected_at or count, verdict.runs["control"]
-
-
-def _chunk(job: tuple[Case, int, int, Real]) -> list[tuple[Any, ...]]:
-    case, seed, repetitions, data = job
-    rng = np.random.default_rng(seed)
-    play: Callable[..., tuple[Any, ...]] = play_test if case.kind in ("null", "power") else play_watch
-    return [play(case, rng, data) for _ in range(repetitions)]
-
-
-def compare_covariates(tasks: Tasks, repetitions: int, gain: float) -> dict[str, Any]:
-    """Play tests on real tasks with and without the tasks' earlier runs, on the same runs.
-
-    The runs of a test are one agent's on tasks drawn at random; the earlier runs are the other agents' of the same
-    domain on the same tasks.
-    """
-    rng = np.random.default_rng(77)
-    runs: dict[str, list[float]] = {"plain": [], "adjusted": []}
-    for _ in range(repetitions):
-        sets = tasks[sorted(tasks)[int(rng.integers(len(tasks)))]]
-        mine = sorted(sets)[int(rng.integers(len(sets)))]
-        others = [name for name in sorted(sets) if name != mine]
-        names, seed = sorted(sets[mine]), str(int(rng.integers(2**62)))
-        test, history = [], []
-        for i in range(400):
-            task, arm = names[int(rng.integers(len(names)))], assign(seed, i)
-            seconds = math.exp(3 + sets[mine][task]) * (1 - gain if arm == "treatment" else 1)
-            common = {"success": True, "score": 1.0, "task_key": f"{i}"}
-            test.append(Observation(index=i, arm=arm, duration_seconds=seconds, **common))
-            for other in others:
-                if task in sets[other]:
-                    earlier = math.exp(3 + sets[other][task])
-                    history.append(Observation(len(history), "control", duration_seconds=earlier, **common))
-        for name, baseline in (("plain", []), ("adjusted", history)):
-            judge = Judge(Policy(), task_effects=task_effects("duration", baseline))
-            for run in test:
-                judge.observe(run)
-            verdict = judge.verdict()
-            runs[name].append(verdict.runs["treatment"] if verdict.status == "passed" else math.inf)
-    row: dict[str, Any] = {
-        "case": f"covariates, gain {gain:.0%}, real tasks",
-        "kind": "tasks",
-        "repetitions": repetitions,
+def cases(with_real: bool) -> list[Case]:
+    """Return all cases."""
+    log = math.log
+    worlds = {
+        "independent, sd .3": World(sigma=0.3),
+        "independent, sd .7": World(),
+        "independent, sd 1.5": World(sigma=1.5),
+        "gamma": World(family="gamma"),
+        "bimodal": World(family="bimodal"),
+        "ties": World(family="rounded"),
+        "5 % timeouts": World(timeouts=0.05),
+        "15 % timeouts": World(timeouts=0.15),
+        "alternating x2": World(pattern=(0.0, log(2))),
+        "alternating x3": World(pattern=(0.0, log(3))),
+        "alternating x5": World(pattern=(0.0, log(5))),
+        "three calls, first slow": World(pattern=(log(4), 0.0, 0.0)),
+        "AR .5": World(correlation=0.5),
+        "AR -.5": World(correlation=-0.5),
+        "AR .8": World(correlation=0.8),
+        "daily cycle": World(cycle=0.6),
+        "provider phases": World(phase=log(2)),
+        "12 tasks": World(tasks=12),
+        "40 tasks": World(tasks=40),
+        "Zipf tasks": World(tasks=100, zipf=True),
+        "12 tasks, 10 % lost": World(tasks=12, lost=0.1),
+        "10 % lost": World(lost=0.1),
+        "success .6": World(success=0.6),
+        "success .95": World(success=0.95),
     }
-    for name, found in runs.items():
-        row[f"{name}_passed"], row[f"{name}_passed_error"] = share(sum(map(math.isfinite, found)), repetitions)
-        row[f"{name}_median"], row[f"{name}_runs_80"] = quantile(found, 0.5), quantile(found, 0.8)
-    return row
+    if with_real:
+        worlds["real runs in order"] = World(real=True)
+    staged = {name: evolve(world, canary=True, probation=0.5, kept=True) for name, world in worlds.items()}
+    found = [Case(f"A/A {name}", "null", world, promoted=FALSE) for name, world in staged.items()]
+    found += [
+        Case(f"A/A sticky, {tasks} tasks", "null", World(tasks=tasks, zipf=zipf), Policy(sticky=True), FALSE)
+        for tasks, zipf in ((12, False), (40, True), (200, False))
+    ]
+    on_score = Policy(metric="score")
+    found += [Case(f"A/A on score, {p}", "null", World(success=p), on_score, FALSE) for p in (0.6, 0.9, 0.99)]
+    found.append(Case("A/A on score, 5 checks", "null", World(score_parts=5), on_score, FALSE))
+    for name, gain, world, median, most in (
+        ("independent", 0.1, World(), None, None),
+        ("independent", 0.2, World(), None, None),
+        ("independent", 0.3, World(), 64, 97),
+        ("independent", 0.5, World(), 26, 36),
+        ("5 % timeouts", 0.2, World(timeouts=0.05), None, None),
+        ("AR .5", 0.3, World(correlation=0.5), 40, 60),
+        ("AR .8", 0.3, World(correlation=0.8), None, None),
+        ("daily cycle", 0.3, World(cycle=0.6), 40, 60),
+        ("alternating x5", 0.3, World(pattern=(0.0, log(5))), None, None),
+        ("12 tasks", 0.3, World(tasks=12), 35, None),
+        ("40 tasks", 0.3, World(tasks=40), 43, None),
+        ("12 tasks, 10 % lost", 0.3, World(tasks=12, lost=0.1), 38, None),
+        ("work kept", 0.3, World(success=0.95), 62, 96),
+        ("work kept", 0.5, World(success=0.95), 26, 35),
+    ):
+        found.append(
+            Case(
+                f"{100 * gain:.0f} % {name}", "power", evolve(world, gain=gain, kept=True), Policy(), None, median, most
+            )
+        )
+    proven = World(success=0.95, cost_sigma=0.5)
+    found.append(Case("30 %, all proven", "power", evolve(proven, gain=0.3), Policy(), None, 94, 124))
+    found.append(Case("50 %, all proven", "power", evolve(proven, gain=0.5), Policy(), None, 82, 113))
+    found.append(Case("score .90 to .99", "power", World(success=0.9, drop=-0.09), on_score))
+    found.append(Case("6 x slower", "canary", World(gain=-5.0, canary=True), Policy(), None, 4, 5))
+    found.append(Case("3 x slower", "canary", World(gain=-2.0, canary=True), Policy(), None, 8, 11))
+    found.append(Case("6 of 10 die", "canary", World(lost_by_treatment=0.6, canary=True)))
+    for gain in (0.0, 0.3, 0.5):
+        world = World(gain=gain, lost_by_treatment=0.3, canary=True)
+        found.append(Case(f"{100 * gain:.0f} %, 3 of 10 die", "margin", world, promoted=2.0))
+    for times, most_promoted in ((1.0, 10.0), (1.5, 2.0)):
+        for name, world in (
+            ("success .7", World(success=0.7, drop=0.1 * times)),
+            ("success .9", World(success=0.9, drop=0.1 * times)),
+            ("success 1", World(success=1.0, drop=0.1 * times)),
+            ("success .9, AR .5", World(success=0.9, drop=0.1 * times, correlation=0.5)),
+            ("score of 5", World(score_parts=5, score_drop=0.1 * times)),
+            ("cost, sd .5", World(cost_sigma=0.5, cost_rise=0.25 * times)),
+            ("cost, sd 1", World(cost_sigma=1.0, cost_rise=0.25 * times)),
+            ("tool calls", World(calls_rise=0.5 * times)),
+        ):
+            found.append(Case(f"{times:g} margins: {name}", "margin", evolve(world, gain=0.5), promoted=most_promoted))
+    return found
+
+
+def play_many(case: Case, real: list[Floats], job: tuple[int, int]) -> list[Verdict]:
+    """Return the verdicts of so many tests from a seed."""
+    seed, repetitions = job
+    rng = np.random.default_rng(seed)
+    return [play(case.world, case.policy, rng, real) for _ in range(repetitions)]
+
+
+def measure(case: Case, verdicts: list[Verdict]) -> dict[str, Any]:
+    """Return the row of a case."""
+    total = len(verdicts)
+    found = [v.may_go_live if case.world.kept else v.status == "passed" for v in verdicts]
+    failed = sum(v.status == "failed" for v in verdicts)
+    hits = failed if case.kind == "canary" else sum(found) + (failed if case.kind == "null" else 0)
+    share = hits / total
+    error = math.sqrt(max(share * (1 - share), 1 / total) / total)
+    if case.kind == "canary":
+        found = [v.status == "failed" for v in verdicts]
+        runs = [v.runs["treatment"] + v.missing["treatment"] for v in verdicts]
+    else:
+        runs = [max(v.runs.values()) for v in verdicts]
+    ends = sorted(float(n) if hit else math.inf for n, hit in zip(runs, found, strict=True))
+    median, runs_80 = (ends[math.ceil(q * total) - 1] for q in (0.5, 0.8))
+    truth = -case.world.gain
+    told = [v.effect for v, hit in zip(verdicts, found, strict=True) if hit and math.isfinite(v.effect)]
+    all_told = [v.effect for v in verdicts if math.isfinite(v.effect)]
+    holds = sum(not (truth < v.interval[0] or truth > v.interval[1]) for v in verdicts)
+    early = sum("first" in v.reason for v in verdicts) / total
+    met = (
+        (case.promoted is None or 100 * share <= case.promoted)
+        and (case.median is None or median <= case.median)
+        and (case.runs_80 is None or runs_80 <= case.runs_80)
+    )
+    on_duration = case.policy.metric == "duration" and case.kind in ("null", "power")
+    return {
+        "case": case.name,
+        "reps": total,
+        "rate %": f"{100 * share:.2f} ±{100 * error:.2f}",
+        "failed %": f"{100 * failed / total:.2f}",
+        "by canary %": f"{100 * early:.2f}" if case.world.canary else "",
+        "median": "-" if math.isinf(median) else f"{median:.0f}",
+        "80 % by": "-" if math.isinf(runs_80) else f"{runs_80:.0f}",
+        "told": f"{100 * float(np.mean(told)):.1f}" if told and on_duration else "",
+        "all told": f"{100 * float(np.mean(all_told)):.1f}" if all_told and on_duration else "",
+        "holds %": f"{100 * holds / total:.1f}" if on_duration else "",
+        "met": "" if case.promoted is None and case.median is None else "yes" if met else "no",
+    }
 
 
 METHODS = ("welch_logs", "mann_whitney", "bootstrap_t")
@@ -161,268 +210,94 @@ def cover(repetitions: int, sigma: float, n: int = 10) -> dict[str, Any]:
             ("bootstrap_t", bootstrap_ratio(control, treatment, seed=k, draws=2000)),
         ):
             hits[name] += result.low <= -0.2 <= result.high
-    row: dict[str, Any] = {"case": f"coverage, n {n}, sd {sigma}", "kind": "coverage", "repetitions": repetitions}
-    for name, count in hits.items():
-        row[name], row[f"{name}_error"] = share(count, repetitions)
-    return row
+    error = 100 * math.sqrt(0.05 * 0.95 / repetitions)
+    found = {name: f"{100 * count / repetitions:.1f} ±{error:.1f}" for name, count in hits.items()}
+    return {"case": f"coverage, n {n}, sd {sigma}", "reps": repetitions, **found}
 
 
-def share(hits: int, total: int) -> tuple[float, float]:
-    """Return a share in percent and its Monte-Carlo standard error."""
-    p = hits / total
-    return 100 * p, 100 * math.sqrt(max(p * (1 - p), 1 / total / total) / total)
+def crossings(
+    world: World, repetitions: int, seed: int, real: list[Floats], least: int = 10, most: int = 200
+) -> Floats:
+    """Return the pairs after which the primary metric of equal plans first crosses its boundary; infinite where never.
+
+    All repetitions at once, which is fast enough for 10,000: without guardrails and early ends, so errors are counted
+    in full. Only for worlds in pairs. The statistic is that of `BlockRanks`; a test holds the two together.
+    """
+    rng = np.random.default_rng(seed)
+    limits = boundary(SIGNED_RANK, Policy().alpha * PASS_SHARE, least / most)
+    logs = np.array([world.noise(rng, 2 * most, real)[0] for _ in range(repetitions)])
+    gaps = (logs[:, 0::2] - logs[:, 1::2]) * rng.choice([-1.0, 1.0], (repetitions, most))
+    first = np.full(repetitions, np.inf)
+    for pairs in range(least, most + 1):
+        z = signed_rank_z(gaps[:, :pairs])
+        first[np.isinf(first) & (z >= limits.at(pairs / most))] = pairs
+    return first
 
 
-def quantile(values: list[float], q: float) -> float | None:
-    """Return the nearest-rank quantile, or None where it is infinite."""
-    value = sorted(values)[max(math.ceil(q * len(values)) - 1, 0)]
-    return value if math.isfinite(value) else None
-
-
-def summarise(case: Case, results: list[tuple[Any, ...]]) -> dict[str, Any]:
-    """Return the figures of one case."""
-    total = len(results)
-    row: dict[str, Any] = {"case": case.name, "kind": case.kind, "repetitions": total}
-    if case.kind in ("null", "power"):
-        for status in ("passed", "failed", "inconclusive"):
-            row[status], row[f"{status}_error"] = share(sum(r[0] == status for r in results), total)
-        row["false_positive"], row["false_positive_error"] = share(
-            sum(r[0] in ("passed", "failed") for r in results), total
-        )
-        for peer in PEERS:
-            seen = [r[2][peer] for r in results]
-            row[peer], row[f"{peer}_error"] = share(sum(map(math.isfinite, seen)), total)
-            row[f"{peer}_median"] = quantile(seen, 0.5)
-        row["power"], row["power_error"] = row["passed"], row["passed_error"]
-        found = [float(r[1]) if r[0] == "passed" else math.inf for r in results]
-        row["median_runs"], row["runs_80"] = quantile(found, 0.5), quantile(found, 0.8)
-        row["mean_runs_to_end"] = float(np.mean([r[1] for r in results]))
-    else:
-        row["rolled_back"], row["rolled_back_error"] = share(sum(r[0] == "rolled_back" for r in results), total)
-        found = [float(r[1]) if r[0] == "rolled_back" else math.inf for r in results]
-        row["median_runs"], row["runs_80"] = quantile(found, 0.5), quantile(found, 0.8)
-        row["mean_control_share"] = float(np.mean([r[2] / r[1] for r in results]))
-    return row
-
-
-FALSE: Wanted = {"false_positive": 5.5}
-
-
-def cases(real: bool) -> list[Case]:
-    """Return all cases."""
-    nulls = [World(sigma=0.5), World(), World(sigma=1.0), World(timeouts=0.05)]
-    names = ["sd 0.5", "sd 0.7", "sd 1.0", "sd 0.7, 5 % timeouts"]
-    found = [Case(f"A/A, {name}", "null", world, wanted=FALSE) for name, world in zip(names, nulls, strict=True)]
-    found += [Case(f"A/A, success {p}", "null", World(success=p), wanted=FALSE) for p in (0.6, 0.8, 0.95)]
-    on_score = Policy(metric="score")
-    found += [Case(f"A/A on score, success {p}", "null", World(success=p), on_score, wanted=FALSE) for p in (0.6, 0.95)]
-    if real:
-        found.append(Case("A/A, real runs", "null", World(real=True), wanted=FALSE))
-        found.append(Case("A/A on score, real runs", "null", World(real=True), on_score, wanted=FALSE))
-    others = [rule for rule in ALL_RULES if rule != Policy().rule]
-    for rule in others:
-        found.append(Case(f"A/A, sd 0.7, rule {rule}", "null", World(), Policy(rule=rule), wanted=FALSE))
-        timeouts = World(timeouts=0.05)
-        found.append(Case(f"A/A, 5 % timeouts, rule {rule}", "null", timeouts, Policy(rule=rule), wanted=FALSE))
-    found += [
-        Case("gain 20 %", "power", World(gain=0.2), wanted={"power": 79}),
-        Case("gain 30 %", "power", World(gain=0.3), wanted={"power": 99, "median_runs": 60, "runs_80": 95}),
-        Case("gain 50 %", "power", World(gain=0.5), wanted={"median_runs": 23, "runs_80": 33}),
-        Case("gain 20 %, 5 % timeouts", "power", World(gain=0.2, timeouts=0.05), wanted={"power": 79}),
-        Case("gain 10 %", "power", World(gain=0.1)),
-        Case("gain 30 %, success 0.9", "power", World(gain=0.3, success=0.9)),
-        Case("gain 50 %, success 0.9", "power", World(gain=0.5, success=0.9)),
-    ]
-    for rule in others:
-        for gain in (0.2, 0.3, 0.5):
-            found.append(Case(f"gain {gain:.0%}, rule {rule}", "power", World(gain=gain), Policy(rule=rule)))
-    if real:
-        found.append(Case("gain 30 %, real runs", "power", World(gain=0.3, real=True)))
-    found += [
-        Case("30 % faster, success -10 points", "power", World(gain=0.3, success=0.9, drop=0.1)),
-        Case("30 % faster, success -30 points", "power", World(gain=0.3, success=0.9, drop=0.3)),
-        Case("2x slower", "power", World(gain=-1.0)),
-        Case("7 of 10 runs 100x slower", "power", World(slow_share=0.7, slow_factor=100)),
-        Case("30 % faster, 3 of 10 runs 100x slower", "power", World(gain=0.3, slow_share=0.3, slow_factor=100)),
-        Case("30 % faster, 5 % of runs 100x slower", "power", World(gain=0.3, slow_share=0.05, slow_factor=100)),
-        Case("50 % faster, 15 % of runs 8x slower", "power", World(gain=0.5, slow_share=0.15, slow_factor=8)),
-    ]
-    same, watch = World(success=0.9), WatchPolicy()
-    found += [
-        Case("watch: A/A", "quiet", same, watch, same, wanted={"rolled_back": 2}),
-        Case("watch: A/A, sd 1.0", "quiet", evolve(same, sigma=1.0), watch, evolve(same, sigma=1.0)),
-        Case("watch: A/A, 5 % timeouts", "quiet", evolve(same, timeouts=0.05), watch, evolve(same, timeouts=0.05)),
-        Case("watch: A/A, 23 runs of reference", "quiet", same, watch, same, reference_runs=23),
-        Case("watch: A/A, control runs not given", "quiet", same, watch, same, probes=False),
-        Case(
-            "watch: 20 % better",
-            "quiet",
-            evolve(same, gain=0.2),
-            watch,
-            evolve(same, gain=0.2),
-            wanted={"rolled_back": 1},
-        ),
-        Case(
-            "watch: 20 % better, both drift 2x", "quiet", evolve(same, gain=0.2), watch, evolve(same, gain=0.2, drift=2)
-        ),
-        Case("watch: A/A, both drift 1.5x", "quiet", same, watch, evolve(same, drift=1.5)),
-        Case("watch: A/A, both drift 3x", "quiet", same, watch, evolve(same, drift=3)),
-    ]
-    if real:
-        found.append(Case("watch: A/A, real runs", "quiet", World(real=True), watch, World(real=True)))
-    for name, after, median, runs_80 in (
-        ("2x slower", evolve(same, gain=-1.0), 24, 37),
-        ("3x slower", evolve(same, gain=-2.0), 13, 18),
-        ("success -30 points", evolve(same, drop=0.3), 37, 57),
-        ("success -50 points", evolve(same, drop=0.5), 19, 26),
-    ):
-        wanted = {"median_runs": median, "runs_80": runs_80}
-        found.append(Case(f"watch: {name}", "harm", same, watch, after, wanted=wanted))
-        found.append(Case(f"watch: {name}, control runs not given", "harm", same, watch, after, probes=False))
-        found.append(Case(f"watch: {name}, 23 runs of reference", "harm", same, watch, after, reference_runs=23))
-    found.append(
-        Case("watch: 50 % better becomes 3x slower", "harm", evolve(same, gain=0.5), watch, evolve(same, gain=-0.5))
-    )
-    return found
-
-
-def run(
-    chosen: list[Case], null_repetitions: int, other_repetitions: int, processes: int, data: Real
-) -> list[dict[str, Any]]:
-    """Simulate the cases, and say on standard error how far it is."""
+def show_crossings(arguments: argparse.Namespace, real: list[Floats]) -> None:
+    """Print how often the primary metric of equal plans crosses its boundary, in worlds of pairs without timeouts."""
     rows = []
-    with ProcessPoolExecutor(processes) as pool:
-        for number, case in enumerate(chosen):
-            begin = time.perf_counter()
-            repetitions = null_repetitions if case.kind in ("null", "quiet") else other_repetitions
-            size = max(repetitions // (processes * 4), 1)
-            jobs = [
-                (case, 1000 * number + k, min(size, repetitions - k * size), data)
-                for k in range(math.ceil(repetitions / size))
-            ]
-            results = [result for chunk in pool.map(_chunk, jobs) for result in chunk]
-            row = summarise(case, results)
-            rows.append(row)
-            seconds = time.perf_counter() - begin
-            print(f"{number + 1} of {len(chosen)}: {case.name}, {seconds:.0f} s", file=sys.stderr, flush=True)
-    return rows
+    for number, case in enumerate(cases(bool(real))):
+        unlike = case.world.timeouts or case.world.tasks or case.world.lost or case.world.success < 1
+        if case.kind != "null" or unlike or case.policy.metric == "score" or arguments.only not in case.name:
+            continue
+        n = arguments.repetitions or 10_000
+        share = float(np.isfinite(crossings(case.world, n, 7000 + number, real)).mean())
+        error = 100 * math.sqrt(max(share * (1 - share), 1 / n) / n)
+        rows.append({"case": case.name, "reps": n, "false passes %": f"{100 * share:.2f} ±{error:.2f}"})
+        print(rows[-1], file=sys.stderr, flush=True)
+    show("False passes of the signed rank of pairs, wanted 4.5", rows, arguments.json)
 
 
-def shown(row: dict[str, Any]) -> dict[str, Any]:
-    """Return the table's row of one case."""
-    tests = "passed" in row
-    name = "passed" if tests else "rolled_back"
-    return {
-        "case": row["case"],
-        "reps": row["repetitions"],
-        "passed %": f"{row[name]:.2f} ±{row[f'{name}_error']:.2f}{'' if tests else ' back'}",
-        "failed %": f"{row['failed']:.2f}" if tests else "",
-        "median runs": _whole(row["median_runs"]),
-        "80 % by": _whole(row["runs_80"]),
-        **{peer.replace("_", " "): f"{row[peer]:.1f}" if tests else "" for peer in PEERS},
-    }
-
-
-def _whole(value: float | None) -> str:
-    return "-" if value is None else f"{value:.0f}"
-
-
-def reached(case: Case, row: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the figures to reach of one case, with what was measured."""
-    found = []
-    for name, wanted in case.wanted.items():
-        value = row[name]
-        met = value is not None and (value >= wanted if name == "power" else value <= wanted)
-        found.append(
-            {
-                "case": case.name,
-                "figure": name,
-                "measured": value,
-                "error": row.get(f"{name}_error"),
-                "wanted": f"{'at least' if name == 'power' else 'at most'} {wanted:g}",
-                "met": met,
-            }
-        )
-    return found
-
-
-def covered(row: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the coverages of one row of `cover` beside what is wanted."""
-    return [
-        {
-            "case": row["case"],
-            "figure": name,
-            "measured": row[name],
-            "error": row[f"{name}_error"],
-            "wanted": "94 to 96",
-            "met": 94 <= row[name] <= 96,
-        }
-        for name in METHODS
-    ]
-
-
-def shown_covariates(row: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the table's rows of by how much known tasks shorten tests."""
-    return [
-        {
-            "case": f"{row['case']}, {name}",
-            "reps": row["repetitions"],
-            "passed %": f"{row[f'{name}_passed']:.1f} ±{row[f'{name}_passed_error']:.1f}",
-            "median runs": _whole(row[f"{name}_median"]),
-            "80 % by": _whole(row[f"{name}_runs_80"]),
-        }
-        for name in ("plain", "adjusted")
-    ]
-
-
-def shown_figure(one: dict[str, Any]) -> dict[str, Any]:
-    """Return the table's row of one figure that was to be reached."""
-    error = "" if one["error"] is None else f" ±{one['error']:.2f}"
-    return {
-        "to reach": f"{one['case']}: {one['figure'].replace('_', ' ')}",
-        "measured": "-" if one["measured"] is None else f"{one['measured']:.2f}{error}",
-        "wanted": one["wanted"],
-        "met": "yes" if one["met"] else "NO",
-    }
+def signed_rank_z(gaps: Floats) -> Floats:
+    """Return the corrected signed-rank statistic of each row of continuous values, shape (repetitions,)."""
+    count = gaps.shape[1]
+    ranks = np.empty(gaps.shape)
+    np.put_along_axis(ranks, np.argsort(np.abs(gaps), axis=1), np.arange(1.0, count + 1), axis=1)
+    squares = (np.arange(1.0, count + 1) ** 2).sum()
+    excess = -2 * (np.arange(1.0, count + 1) ** 4).sum() / squares**2
+    z = (np.sign(gaps) * ranks).sum(axis=1) / math.sqrt(squares)
+    return np.asarray(z - excess * (z**3 - 3 * z) / 24)
 
 
 def main() -> None:
-    """Run the benchmark from the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--repetitions", type=int, help="repetitions of every case")
-    parser.add_argument("--short", action="store_true", help="1,000 and 400 repetitions")
-    parser.add_argument("--json", type=Path, help="write the figures to this file")
-    parser.add_argument("--data", type=Path, help="real runs (agent_runs.csv)")
-    parser.add_argument("--only", default="", help="only cases whose name contains this, or 'to reach'")
-    parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
-    arguments = parser.parse_args()
-    nulls, others = (1000, 400) if arguments.short else (10_000, 2_000)
-    if arguments.repetitions:
-        nulls = others = arguments.repetitions
-    path = find_real(arguments.data)
-    data, only = read_real(path), arguments.only
-    if not data:
-        print("No real runs given (--data agent_runs.csv): their cases are left out.")
-    chosen = [case for case in cases(bool(data)) if only in case.name or (only == "to reach" and case.wanted)]
-    rows = run(chosen, nulls, others, arguments.processes, data)
-    figures = [figure for case, row in zip(chosen, rows, strict=True) for figure in reached(case, row)]
+    """Play the chosen cases and print their rows."""
+    options = parser(__doc__ or "")
+    options.add_argument("--repetitions", type=int, help="of every case")
+    options.add_argument("--short", action="store_true")
+    options.add_argument("--only", default="", metavar="TEXT", help="cases whose name contains it")
+    options.add_argument("--kind", default="", choices=("", "null", "power", "margin", "canary", "coverage"))
+    options.add_argument("--data", type=Path, help="agent_runs.csv")
+    options.add_argument("--crossings", action="store_true", help="only the primary metric's false passes, fast")
+    options.add_argument("--processes", type=int, default=os.cpu_count() or 1)
+    arguments = options.parse_args()
+    real = read_in_order(find_real(arguments.data))
+    if arguments.crossings:
+        show_crossings(arguments, real)
+        return
+    nulls, others = (200, 100) if arguments.short else (10_000, 2_000)
+    rows = []
+    with ProcessPoolExecutor(arguments.processes) as pool:
+        for number, case in enumerate(cases(bool(real))):
+            if arguments.only not in case.name or arguments.kind not in ("", case.kind):
+                continue
+            repetitions = arguments.repetitions or (nulls if case.kind == "null" else others)
+            sizes = [len(part) for part in np.array_split(np.empty(repetitions), 4 * arguments.processes)]
+            jobs = [(5000 + 100 * number + k, size) for k, size in enumerate(sizes)]
+            verdicts = [v for part in pool.map(partial(play_many, case, real), jobs) for v in part]
+            rows.append(measure(case, verdicts))
+            print(rows[-1], file=sys.stderr, flush=True)
+    note = (
+        "rate: verdicts of equal plans, ends of a bad one (canary), else passes, with its standard error. told: mean "
+        "change of those that passed. Where the work is kept the plan goes live without the proof of its success."
+    )
+    if arguments.kind in ("", "power"):
+        planned = ", ".join(f"{100 * gain:.0f} %: {runs_for(gain, 0.7)}" for gain in (0.2, 0.3, 0.5))
+        note += f" Planned by runs_for for 80 %: {planned} runs an arm."
     if rows:
-        note = "peers: share of tests in which each sees a difference on the same runs, looking as `_peers` says"
-        show("Verdicts of tests, and rollbacks of promotions", [shown(row) for row in rows], None, note)
-    known: list[dict[str, Any]] = []
-    tasks = read_tasks(path)
-    for gain in (0.2, 0.3) if tasks and only in "covariates to reach" else ():
-        rows.append(compare_covariates(tasks, others // 2, gain))
-        known += shown_covariates(rows[-1])
-    for sigma in (0.5, 0.7, 1.0) if only in "coverage to reach" else ():
-        rows.append(cover(nulls, sigma))
-        figures += covered(rows[-1])
-    if known:
-        show("Tests with what is known of their tasks", known, None)
-    if figures:
-        show("Figures to reach", [shown_figure(one) for one in figures], None)
-    if arguments.json:
-        arguments.json.write_text(json.dumps({"rows": rows, "to_reach": figures}, indent=2) + "\n")
+        show("Tests, log sd .7 where nothing else is said", rows, arguments.json, note)
+    if arguments.kind in ("", "coverage") and arguments.only in "coverage":
+        show("Intervals of fixed samples, wanted 94 to 96 %", [cover(nulls, sd) for sd in (0.5, 0.7, 1.0)], None)
 
 
 if __name__ == "__main__":

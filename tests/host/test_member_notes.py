@@ -335,7 +335,9 @@ async def test_calls_of_a_batch_that_is_broken_off_may_have_run(
     await run_team(orchestrator, make_team("executor"))
     noted = of(traces[0], "m0", Called)
     assert noted
-    assert {(one.access, one.paths, one.failed) for one in noted} == {("write", (str(Path.cwd() / "broken_off.md"),), True)}
+    assert {(one.access, one.paths, one.failed) for one in noted} == {
+        ("write", (str(Path.cwd() / "broken_off.md"),), True)
+    }
 
 
 def test_strings_of_a_long_list_are_read_up_to_a_bound_and_no_code_of_the_callers_runs() -> None:

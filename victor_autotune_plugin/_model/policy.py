@@ -48,7 +48,13 @@ HARM_SHARES: Final[dict[str, float]] = {
 """How the watch's alpha is shared by the harms it looks for; adds up to 1."""
 
 GUARDRAILS: Final = ("success", "score", "p95", "mean", "cost", "tool_calls")
-"""Names, in the order in which they are judged."""
+"""Names by the rules of 0.1, in the order in which they are judged."""
+
+LOSS: Final = "loss"
+"""Name of the guardrail that counts runs that went missing."""
+
+ALL_GUARDRAILS: Final = ("success", "score", LOSS, "p95", "mean", "cost", "tool_calls")
+"""Names by the rule `signed_rank`, in the order in which they are judged."""
 
 MAX_RUNS: Final = 2000
 """Longest test and watch, in runs per arm and in runs: as far as the boundaries were checked."""
@@ -192,10 +198,12 @@ class GuardrailEvidence:
     """What is known of one guardrail.
 
     Attributes:
-        name: One of `GUARDRAILS`.
-        control: Its value in the control: share, mean score, seconds, US dollars or calls. NaN without data.
+        name: One of `ALL_GUARDRAILS`.
+        control: Its value in the control: share of successes or of missing runs, mean score, seconds, US dollars or
+            calls. NaN without data.
         treatment: Its value in the treatment.
-        change: Harm: absolute drop (success, score) or relative rise (others); negative when better.
+        change: Harm: absolute drop (success, score), absolute rise (loss) or relative rise (others); negative when
+            better.
         margin: Change that is tolerated.
         statistic: Standardised evidence of any harm; standard normal without an effect.
         boundary: Height at which harm is proven; infinite while there are too few runs.
@@ -203,7 +211,7 @@ class GuardrailEvidence:
             short for. By that rule `ok` is a proof that the change is below its margin, for all but `mean`.
     """
 
-    name: Annotated[str, OneOf(GUARDRAILS)]
+    name: Annotated[str, OneOf(ALL_GUARDRAILS)]
     control: Figure
     treatment: Figure
     change: Figure
@@ -267,7 +275,7 @@ class Verdict:
     missing: dict[str, Count] = field(factory=dict)
     stage: str = "testing"
     pairs: Annotated[float, Within(0)] = 0.0
-    chance_better: Figure = math.nan
+    chance_better: Figure = field(default=math.nan, eq=repr)
     may_go_live: bool = False
     open: tuple[str, ...] = ()
 

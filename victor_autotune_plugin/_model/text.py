@@ -39,6 +39,7 @@ TITLES: Final = {
     "tool_calls": "number of tool calls",
     "score": "score",
     "success": "success share",
+    "loss": "share of missing runs",
     "p95": "P95 of the duration",
     "mean": "mean duration",
 }

@@ -11,8 +11,11 @@ seed of `assign`, so every decision can be replayed from the stored runs.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
 from .._model.assignment import ASSIGNMENT_VERSION, assign
-from .._model.policy import Policy, Verdict, WatchPolicy, WatchVerdict
+from .._model.policy import SIGNED_RANK, Policy, Verdict, WatchPolicy, WatchVerdict
 from .._model.run import Observation
 from .design import (
     chance_of_proof,
@@ -26,6 +29,9 @@ from .judge import Judge
 from .primary import task_effects
 from .watch import Watch
 
+if TYPE_CHECKING:
+    from .earlier.sequential import SequentialJudge
+
 __all__ = [
     "ASSIGNMENT_VERSION",
     "Judge",
@@ -38,9 +44,27 @@ __all__ = [
     "assign",
     "chance_of_proof",
     "improvement_for",
+    "judge_of",
     "log_spread",
     "runs_for",
     "sample_ratio_p_value",
     "summarise",
     "task_effects",
 ]
+
+
+def judge_of(
+    policy: Policy, task_effects: Mapping[str, float] | None = None, before: tuple[int, int] = (0, 0)
+) -> Judge | SequentialJudge:
+    """Return the judge of a test by its policy's rule.
+
+    Args:
+        policy: The rules of the test.
+        task_effects: As for `Judge`.
+        before: As for `Judge`; the rules of 0.1 do without.
+    """
+    if policy.rule == SIGNED_RANK:
+        return Judge(policy, task_effects=task_effects, before=before)
+    from .earlier.sequential import SequentialJudge
+
+    return SequentialJudge(policy, task_effects=task_effects)

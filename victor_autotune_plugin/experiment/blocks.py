@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import define, field
 
+from .levels import Levels
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -47,21 +49,23 @@ class BlockRanks:
     are compared with what any of its block's runs would have had (Hodges and Lehmann, *Rank methods for combination of
     independent experiments*, 1962). For pairs that is Wilcoxon's signed-rank test of their differences.
 
-    A run that still lacks its partner counts by its distance from the level of its task, where earlier pairs show that:
-    its arm was a fair coin, too. With half of a pair's variance it has half of its information.
+    Where tasks come again, the level that their runs of both arms show is taken off before the ranks are taken, which
+    leaves the differences within a task as they are. A run that lacks its partner then counts by its distance from the
+    level of its task: its arm was a fair coin, too. With half of a pair's variance it has half of its information.
 
     Attributes:
         differences: Control's value minus treatment's, of each pair; positive when the treatment is better.
     """
 
     differences: list[float] = field(factory=list)
-    _waiting: dict[Block, tuple[float, bool]] = field(factory=dict)
-    _levels: dict[str, list[float]] = field(factory=dict)
-    _singles: dict[Block, tuple[float, float]] = field(factory=dict)
-    _wide: dict[Block, tuple[list[float], list[bool]]] = field(factory=dict)
+    _tasks: list[tuple[str, str]] = field(factory=list)
+    _waiting: dict[Block, tuple[float, bool, str]] = field(factory=dict)
+    _levels: Levels = field(factory=Levels)
+    _wide: dict[Block, tuple[list[float], list[bool], list[str]]] = field(factory=dict)
+    _aligned: dict[Block, tuple[list[float], list[bool]]] = field(factory=dict)
     _z: float | None = None
 
-    def add(self, block: Block, value: float, *, treatment: bool, wide: bool = False, level_of: str = "") -> None:
+    def add(self, block: Block, value: float, *, treatment: bool, wide: bool = False, task: str = "") -> None:
         """Add a run's value.
 
         Args:
@@ -69,45 +73,46 @@ class BlockRanks:
             value: Its value.
             treatment: Whether its arm is the treatment.
             wide: Whether the block has more than two runs.
-            level_of: What the block shares its level with, such as its task; empty for nothing.
+            task: Its task; empty for none.
         """
+        self._z = None
+        if task and value < UNKNOWN_SIZE:
+            self._levels.add(task, value)
         if wide:
-            values, treated = self._wide.setdefault(block, ([], []))
+            values, treated, tasks = self._wide.setdefault(block, ([], [], []))
             values.append(value)
             treated.append(treatment)
-            self._z = None
+            tasks.append(task)
+            self._aligned[block] = less_median(values), treated
             return
         other = self._waiting.pop(block, None)
         if other is None:
-            self._waiting[block] = value, treatment
-            if levels := self._levels.get(level_of):
-                away = (median(levels) - value) * (1 if treatment else -1)
-                self._singles[block] = away, 0.5 * len(levels) / (len(levels) + 1)
-                self._z = None
+            self._waiting[block] = value, treatment, task
         elif other[1] != treatment:
             self.differences.append(other[0] - value if treatment else value - other[0])
-            self._singles.pop(block, None)
-            if level_of:
-                self._levels.setdefault(level_of, []).extend((other[0], value))
-            self._z = None
+            self._tasks.append((other[2], task) if treatment else (task, other[2]))
 
     @property
     def unpaired(self) -> int:
         """Runs whose partner has not come, or is lost."""
-        return len(self._waiting) + sum(len(values) for values, arms in self._wide.values() if len({*arms}) < 2)
+        return len(self._waiting) + sum(len(values) for values, arms, _ in self._wide.values() if len({*arms}) < 2)
 
     @property
     def information(self) -> float:
         """Information of all blocks, in pairs."""
         wide = math.fsum(
-            PAIRS_INFORMATION * sum(arms) * (len(arms) - sum(arms)) / len(arms) for _, arms in self._wide.values()
+            PAIRS_INFORMATION * sum(arms) * (len(arms) - sum(arms)) / len(arms) for _, arms, _ in self._wide.values()
         )
-        return len(self.differences) + wide + math.fsum(share for _, share in self._singles.values())
+        lone = 0.0
+        if self._levels.come_again:
+            counts = [self._levels.count(task) for _, _, task in self._waiting.values()]
+            lone = math.fsum(0.5 * (count - 1) / count for count in counts if count)
+        return len(self.differences) + wide + lone
 
     def block_differences(self) -> list[float]:
         """Return a difference of each block, as `differences`; of wide ones that of the medians."""
         found = list(self.differences)
-        for values, arms in self._wide.values():
+        for values, arms, _ in self._wide.values():
             sides = [[v for v, arm in zip(values, arms, strict=True) if arm is side] for side in (False, True)]
             if all(sides):
                 found.append(median(sides[0]) - median(sides[1]))
@@ -117,10 +122,36 @@ class BlockRanks:
     def z(self) -> float:
         """Standardised evidence, positive when the treatment's values are smaller; 0 when there is none."""
         if self._z is None:
-            wide = [block for block in self._wide.values() if len({*block[1]}) == 2]
-            signed = self.differences + [away for away, _ in self._singles.values()]
-            self._z = _aligned_z(signed, wide) if wide else _signed_rank_z(signed)
+            signed, wide = self.differences, [part for part in self._aligned.values() if len({*part[1]}) == 2]
+            if self._levels.come_again:
+                signed, wide = self._adjusted()
+            self._z = aligned_z(signed, wide) if wide else _signed_rank_z(signed)
         return self._z
+
+    def _adjusted(self) -> tuple[list[float], list[tuple[list[float], list[bool]]]]:
+        """Return differences and wide blocks without the levels of tasks, and lone runs as further differences."""
+        effects, middle = self._levels.effects(), self._levels.middle
+        level = effects.get
+        signed = [
+            gap if one == other else gap - level(one, 0.0) + level(other, 0.0)
+            for gap, (one, other) in zip(self.differences, self._tasks, strict=True)
+        ]
+        for value, treatment, task in self._waiting.values():
+            if self._levels.count(task) > 1:
+                away = middle + effects[task] - value
+                signed.append(away if treatment else -away)
+        wide = [
+            (less_median([value - level(task, 0.0) for value, task in zip(values, tasks, strict=True)]), arms)
+            for values, arms, tasks in self._wide.values()
+            if len({*arms}) == 2
+        ]
+        return signed, wide
+
+
+def less_median(values: list[float]) -> list[float]:
+    """Return values less their median."""
+    middle = median(values)
+    return [value - middle for value in values]
 
 
 def midranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -145,10 +176,11 @@ def _signed_rank_z(differences: list[float]) -> float:
     return normalised(float(scores.sum()), float(squares.sum()), 0.0, -2.0 * float(squares @ squares))
 
 
-def _aligned_z(differences: list[float], wide: list[tuple[list[float], list[bool]]]) -> float:
+def aligned_z(differences: list[float], wide: list[tuple[list[float], list[bool]]]) -> float:
+    """Return the evidence of pairs' differences and of wide blocks: their values less the median, and their arms."""
     import numpy as np
 
-    aligned = [value - median(values) for values, _ in wide for value in values]
+    aligned = [value for values, _ in wide for value in values]
     halves = np.array(differences) / 2
     ranks = midranks(np.concatenate((halves, -halves, np.array(aligned))))
     pairs = len(differences)
@@ -156,27 +188,31 @@ def _aligned_z(differences: list[float], wide: list[tuple[list[float], list[bool
     squares = scores * scores
     total, variance, third = float(scores.sum()), float(squares.sum()), 0.0
     fourth = -2.0 * float(squares @ squares)
-    start = 2 * pairs
+    rest, start = ranks[2 * pairs :].tolist(), 0
     for values, arms in wide:
-        part = ranks[start : start + len(values)]
+        part = rest[start : start + len(values)]
         start += len(values)
-        moments = _sum_moments((part.mean() - part).tolist(), arms)
+        mean = sum(part) / len(part)
+        moments = sum_moments([mean - rank for rank in part], arms)
         total, variance, third = total + moments[0], variance + moments[1], third + moments[2]
     return normalised(total, variance, third, fourth)
 
 
-def _sum_moments(deviations: list[float], arms: list[bool]) -> tuple[float, float, float]:
+def sum_moments(deviations: list[float], arms: list[bool]) -> tuple[float, float, float]:
     """Return a block's sum over the treatment, and its variance and third cumulant under permutation.
 
     `deviations` are from the block's mean. (Cochran, *Sampling Techniques*, 1977, sections 2.6 and 2.15.)
     """
     n, total = sum(arms), len(arms)
-    found = math.fsum(value for value, arm in zip(deviations, arms, strict=True) if arm)
+    found = squares = cubes = 0.0
+    for value, arm in zip(deviations, arms, strict=True):
+        square = value * value
+        squares += square
+        cubes += square * value
+        if arm:
+            found += value
     share = n * (total - n) / (total * (total - 1))
-    variance = share * math.fsum(value * value for value in deviations)
-    if total < 3:
-        return found, variance, 0.0
-    return found, variance, share * (total - 2 * n) / (total - 2) * math.fsum(value**3 for value in deviations)
+    return found, share * squares, share * (total - 2 * n) / (total - 2) * cubes if total > 2 else 0.0
 
 
 def normalised(total: float, variance: float, third: float, fourth: float) -> float:
@@ -319,11 +355,11 @@ def _terms(control: list[float], treatment: list[float]) -> tuple[float, ...]:
         total, tt, cc, tc = (t - c) / 2, t * t / 4, c * c / 4, t * c / 4
         return total, total * total, 0.0, 4 * (tt + cc), 0.5, 0.25, t / 2, c / 2, t / 4, c / 4, tt, cc, tc
     values = control + treatment
-    mean = math.fsum(values) / (m + n)
-    total, variance, third = _sum_moments([v - mean for v in values], [False] * m + [True] * n)
-    w, c, t = m * n / (m + n), math.fsum(control) / m, math.fsum(treatment) / n
+    mean = sum(values) / (m + n)
+    total, variance, third = sum_moments([v - mean for v in values], [False] * m + [True] * n)
+    w, c, t = m * n / (m + n), sum(control) / m, sum(treatment) / n
     v = w * w
-    squares = math.fsum(value * value for value in values)
+    squares = sum(value * value for value in values)
     return total, variance, third, squares, w, v, w * t, w * c, v * t, v * c, v * t * t, v * c * c, v * t * c
 
 

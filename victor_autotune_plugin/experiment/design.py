@@ -6,12 +6,11 @@ import math
 from collections.abc import Mapping, Sequence
 
 from .._model.assignment import PAIR, exact_shares
-from .._model.policy import E_RULES, PASS_SHARE, SIGNED_RANK, Policy
+from .._model.policy import Policy
 from .._model.run import Observation
-from .boundaries import NORMAL, boundary
-from .eprocess import EBoundary
+from .boundaries import NORMAL
 from .primary import TIMED_OUT, log_value
-from .stopping import Design, share_for
+from .stopping import Design, drift_for, share_for
 from .twosample import percentile
 
 RANK_EFFICIENCY = 3 / math.pi
@@ -87,7 +86,7 @@ def log_spread(metric: str, runs: Sequence[Observation]) -> float:
 def runs_for(improvement: float, spread: float, policy: Policy | None = None, *, power: float = 0.8) -> int:
     """Return the runs per arm within which a test proves an improvement with a probability.
 
-    It is a little more than simulation finds, since early stops are not counted.
+    Tests that end early without a proof are counted (`stopping`).
 
     Args:
         improvement: True relative improvement, in (0, 1): 0.2 is 20 % less.
@@ -103,11 +102,10 @@ def runs_for(improvement: float, spread: float, policy: Policy | None = None, *,
     _check(spread, power)
     policy = policy or Policy()
     shift = -math.log1p(-improvement)
-    if policy.rule == SIGNED_RANK:
-        drift = shift / spread * math.sqrt(policy.max_runs_per_arm * RANK_EFFICIENCY / 2)
-        share = share_for(Design.of(policy), drift, power)
-        if share is not None:
-            return math.ceil(share * policy.max_runs_per_arm)
+    drift = shift / spread * math.sqrt(policy.max_runs_per_arm * RANK_EFFICIENCY / 2)
+    share = share_for(Design.of(policy), drift, power)
+    if share is not None:
+        return math.ceil(share * policy.max_runs_per_arm)
     return max(math.ceil(2 * (_drift(policy, power) * spread / shift) ** 2 / RANK_EFFICIENCY), policy.min_runs_per_arm)
 
 
@@ -145,9 +143,7 @@ def chance_of_proof(low: float, high: float, spread: float, policy: Policy | Non
 
 
 def _drift(policy: Policy, power: float) -> float:
-    start, alpha = policy.min_runs_per_arm / policy.max_runs_per_arm, policy.alpha * PASS_SHARE
-    limits = EBoundary(alpha, start) if policy.rule in E_RULES else boundary(policy.rule, alpha, start)
-    return limits.normal(1.0) + NORMAL.inv_cdf(power)
+    return drift_for(Design.of(policy), power)
 
 
 def _check(spread: float, power: float) -> None:

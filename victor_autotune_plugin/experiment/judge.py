@@ -1,4 +1,4 @@
-"""The sequential test of a changed plan against today's."""
+"""The sequential test of a changed plan against today's, analysed as it was randomised."""
 
 from __future__ import annotations
 
@@ -7,19 +7,18 @@ from collections.abc import Mapping
 from typing import Final
 
 from .._model.assignment import shares_of_stream
-from .._model.policy import E_RULES, FAIL_SHARES, PASS_SHARE, SIGNED_RANK, Policy, Verdict
+from .._model.policy import LOSS, PASS_SHARE, SIGNED_RANK, Policy, Verdict
 from .._model.run import ARMS, CONTROL, TREATMENT, Observation
 from .._model.text import TITLES, amount, interval, number, percent, points
-from .boundaries import NORMAL, TABLE_STEP, Boundary, boundary
-from .design import binomial_p_value, sample_ratio_p_value
-from .eprocess import EBoundary, PairedPrimary
-from .guardrails import Guardrails
-from .noninferiority import NonInferiority
-from .paired import PairedScorePrimary, SignedRankPrimary
-from .primary import Effect, Primary, RankPrimary, ScorePrimary
-from .stopping import HOPE_Z, HOPELESS_Z
-from .told import Crossing, told
-from .twosample import information
+from .boundaries import NORMAL, TABLE_STEP, boundary
+from .canary import Canary
+from .design import binomial_p_value
+from .noninferiority import HARM_BUDGET, NonInferiority
+from .paired import PairedScorePrimary, primary_of
+from .primary import Effect
+from .probation import chance_better
+from .stopping import HOPE_Z, HOPELESS_Z, Design, drift_for
+from .told import Crossing, gain_unit, told
 
 MISMATCH_P: Final = 0.0005
 """Below this p-value of the runs per arm nothing is decided."""
@@ -34,15 +33,18 @@ evidence."""
 HARM_HORIZON: Final = 0.5
 """A test is not given up while a harm is expected to be proven within this share of its information."""
 
-REPEATED_LIMIT: Final = 10
-"""A test ends when it has seen this many times the runs it may need, because hardly any of them counts."""
+ARRIVED_LIMIT: Final = 2
+"""A test ends when this many times the runs that it may need have arrived, whatever they were."""
 
 LEAST_TOLD: Final = 0.005
 """Improvement from which the least one that is left in the interval is told: what is not rounded to 0 %."""
 
 EVEN: Final = {CONTROL: 0.5, TREATMENT: 0.5}
 
-POWER_Z: Final = NORMAL.inv_cdf(0.8)
+WRONG: Final = {
+    "missing": "runs of the treatment went missing among its first",
+    "bad": "runs of the treatment failed among its first",
+}
 
 
 class Judge:
@@ -52,74 +54,81 @@ class Judge:
     test that has ended stays as it ended.
 
     Args:
-        policy: The rules.
+        policy: The rules; the rule is `signed_rank`. See `judge_of` for others.
         task_effects: Log effect on the primary metric of each task key, from runs before the test (see
             `task_effects`). It is taken off the values, which shortens the test; a score is left as it is.
+        before: How many of the team's runs before the test failed, timed out or went missing, and how many there were.
+            It tells how soon a treatment that fails is ended.
+
+    Raises:
+        ValueError: For another rule.
     """
 
-    def __init__(self, policy: Policy, *, task_effects: Mapping[str, float] | None = None) -> None:
+    def __init__(
+        self,
+        policy: Policy,
+        *,
+        task_effects: Mapping[str, float] | None = None,
+        before: tuple[int, int] = (0, 0),
+    ) -> None:
+        if policy.rule != SIGNED_RANK:
+            raise ValueError(f"rule must be {SIGNED_RANK}, not {policy.rule!r}; judge_of() knows the earlier ones")
         self._policy = policy
         most = policy.max_runs_per_arm
         self._harm_runs = max(policy.min_runs_per_arm // 2, 4)
         first, first_harm = policy.min_runs_per_arm / most, self._harm_runs / most
-        fail_alpha = policy.alpha * (1 - PASS_SHARE) * FAIL_SHARES["primary"]
         step = min(0.5 / most, TABLE_STEP)
-        effects = {} if policy.metric == "score" else dict(task_effects or {})
-        self._primary: Primary
-        self._blocked: SignedRankPrimary | PairedScorePrimary | None = None
+        self._pass = boundary(policy.rule, policy.alpha * PASS_SHARE, first, step)
+        self._fail = boundary("pocock", policy.alpha * (1 - PASS_SHARE) * HARM_BUDGET["primary"], first_harm, step)
+        self._primary = primary_of(policy, task_effects or {})
+        self._guardrails = NonInferiority(policy, first_harm, step)
+        self._canary = Canary(before)
         self._crossing: Crossing | None = None
-        self._pass: Boundary | EBoundary
-        self._fail: Boundary | EBoundary
-        if policy.rule in E_RULES:
-            self._pass, self._fail = EBoundary(policy.alpha * PASS_SHARE, first), EBoundary(fail_alpha, first_harm)
-            self._primary = PairedPrimary(policy.rule, policy.metric, effects)
-        else:
-            self._pass = boundary(policy.rule, policy.alpha * PASS_SHARE, first, step)
-            self._fail = boundary("pocock", fail_alpha, first_harm, step)
-            self._primary = ScorePrimary() if policy.metric == "score" else RankPrimary(policy.metric, effects)
-        if policy.rule == SIGNED_RANK:
-            self._blocked = (
-                PairedScorePrimary() if policy.metric == "score" else SignedRankPrimary(policy.metric, effects)
-            )
-            self._primary = self._blocked
-        self._guardrails = (NonInferiority if self._blocked else Guardrails)(policy, first_harm, step)
+        self._harmed = False
         self._runs = dict.fromkeys(ARMS, 0)
+        self._missing = dict.fromkeys(ARMS, 0)
         self._ignored = {"repeated": 0, "duplicate": 0, "unmeasured": 0, "late": 0}
         self._places: set[tuple[str, int]] = set()
-        self._keys: set[str] = set()
         self._counted: list[Observation] = []
-        self._planned = 0.0
+        self._planned, self._arrived = 0.0, 0
         self._status, self._reason = "running", "No runs yet."
         self._verdict: Verdict | None = None
 
     def observe(self, observation: Observation) -> None:
-        """Take one finished run into account.
+        """Take one run into account, also one that went missing.
 
-        An index that was seen, a task key that was seen (not by the rule `signed_rank`), a run without a price in a
-        test of cost, and a run after the end are counted and otherwise ignored.
+        A place that was seen, a run without a price in a test of cost, and a run after the end are counted and
+        otherwise ignored.
         """
         self._verdict = None
         if self._status != "running":
             self._ignored["late"] += 1
             return
-        if (observation.stream, observation.index) in self._places:
+        self._arrived += 1
+        place = observation.stream, observation.index
+        if place in self._places:
             self._ignored["duplicate"] += 1
-            return
-        self._places.add((observation.stream, observation.index))
-        if self._blocked is None and observation.task_key is not None and observation.task_key in self._keys:
-            self._ignored["repeated"] += 1
-        elif not self._primary.add(observation):
-            self._ignored["unmeasured"] += 1
         else:
-            if observation.task_key is not None:
-                self._keys.add(observation.task_key)
-            self._guardrails.add(observation)
-            self._runs[observation.arm] += 1
-            self._planned += (shares_of_stream(observation.stream) or EVEN)[TREATMENT] if self._blocked else 0.5
-            self._counted.append(observation)
-            self._look()
+            self._places.add(place)
+            self._count_in(observation)
         if self._status == "running" and self._is_full():
             self._end()
+
+    def _count_in(self, run: Observation) -> None:
+        if run.missing:
+            self._missing[run.arm] += 1
+        elif self._primary.add(run):
+            self._runs[run.arm] += 1
+            self._counted.append(run)
+        else:
+            self._ignored["unmeasured"] += 1
+            return
+        self._planned += (shares_of_stream(run.stream) or EVEN)[TREATMENT]
+        self._guardrails.add(run)
+        if (wrong := self._canary.add(run)) is not None:
+            self._stop_canary(wrong)
+        else:
+            self._look()
 
     def verdict(self) -> Verdict:
         """Return the verdict after the runs so far."""
@@ -138,6 +147,11 @@ class Judge:
         return self._status != "running"
 
     @property
+    def may_go_live(self) -> bool:
+        """As in `Verdict`; cheaper than asking the verdict."""
+        return self._status in ("running", "passed") and self._crossing is not None and self._not_yet() is None
+
+    @property
     def counted(self) -> tuple[Observation, ...]:
         """The runs that count, in the order in which they were observed."""
         return tuple(self._counted)
@@ -145,104 +159,123 @@ class Judge:
     @property
     def _share(self) -> float:
         """Information gathered, as a share of the whole test's."""
-        if self._blocked is not None:
-            return self._blocked.information / self._policy.max_runs_per_arm
-        return information(self._runs[CONTROL], self._runs[TREATMENT]) / self._policy.max_runs_per_arm
+        return self._primary.information / self._policy.max_runs_per_arm
 
     def _is_full(self) -> bool:
         most = self._policy.max_runs_per_arm
         counted = self._runs[CONTROL] + self._runs[TREATMENT] + self._ignored["unmeasured"]
-        return min(self._runs.values()) >= most or counted >= 2 * most or len(self._places) >= 2 * most * REPEATED_LIMIT
+        return min(self._runs.values()) >= most or counted >= 2 * most or self._arrived >= 2 * most * ARRIVED_LIMIT
+
+    def _stop_canary(self, wrong: str) -> None:
+        if wrong in WRONG:
+            finished = self._canary.treatments
+            self._close("failed", f"{self._canary.bad_treatments} {WRONG[wrong]} {finished}; the control's hardly do.")
+        else:
+            self._harmed = True
+            looks = self._told().estimate
+            self._close(
+                "failed",
+                f"The treatment's first runs are much slower: the {self._compared(looks)}, proven "
+                f"by exact ranks after {self._count()}.",
+            )
 
     def _look(self) -> None:
         """Decide, or say why not yet."""
-        least = min(self._runs.values())
-        if least < self._harm_runs:
-            self._reason = f"Too few runs to judge: {self._count()}."
-            return
-        t, z = self._share, self._primary.z
-        if self._blocked is not None and self._crossing is None and z >= self._pass.at(t):
-            self._crossing = Crossing(t, self._blocked.gain)
-        harm = self._harm(t, z)
-        if harm is not None:
+        least, t, z = min(self._runs.values()), self._share, self._primary.z
+        if least >= self._policy.min_runs_per_arm and self._crossing is None and z >= self._pass.at(t):
+            self._crossing = Crossing(t, self._primary.gain)
+        if (harm := self._harm(t, z, least)) is not None:
             self._close("failed", harm)
         elif least < self._policy.min_runs_per_arm:
             self._reason = f"Too few runs to judge: {self._count()}."
-        elif self._policy.futility and (reason := self._too_small(t)) is not None:
-            self._close("inconclusive", reason)
-        elif z >= self._pass.at(t):
-            self._try_to_pass(t)
-        elif self._policy.futility and (reason := self._futile(t, self._primary.normal)) is not None:
+        elif self._crossing is not None:
+            self._try_to_pass()
+        elif self._policy.futility and (reason := self._too_small(t) or self._unsafe() or self._futile(t, z)):
             self._close("inconclusive", reason)
         else:
             self._reason = f"No proof yet after {self._count()}."
 
-    def _harm(self, t: float, z: float) -> str | None:
-        if -z >= self._fail.at(t):
-            return f"The {self._tell(self._told(t, ended=True))}, proven after {self._count()}."
-        name = self._guardrails.harmed(t)
+    def _harm(self, t: float, z: float, least: int) -> str | None:
+        if least >= self._harm_runs and -z >= self._fail.at(t):
+            self._harmed = True
+            return f"The {self._tell(self._told(ended=True))}, proven after {self._count()}."
+        name = self._guardrails.harmed(t if least >= self._harm_runs else 0.0)
         if name is None:
             return None
         harmed = next(item for item in self._guardrails.evidence(t) if item.name == name)
         if name in ("success", "score"):
             rise = f"fell from {number(harmed.control)} to {number(harmed.treatment)}"
+        elif name == LOSS:
+            rise = f"rose from {percent(harmed.control)} to {percent(harmed.treatment)}"
         else:
             rise = f"rose by {amount(harmed.change)}"
         return f"The {TITLES[name]} {rise}, proven after {self._count()}."
 
-    def _try_to_pass(self, t: float) -> None:
+    def _not_yet(self) -> str | None:
+        """Return why a proven improvement is not enough for the plan to go live, or None."""
         improvement, least = self._primary.improvement(), self._policy.minimum_improvement
         if not improvement >= least:
-            self._reason = (
+            return (
                 f"An improvement is proven, but its estimate of {amount(improvement)} is below the required "
                 f"{percent(least)}."
             )
-        elif (name := self._guardrails.unclear()) is not None:
+        if (name := self._guardrails.sign_of_harm()) is not None:
+            return f"An improvement is proven, but the {TITLES[name]} looks worse."
+        if self._mismatch() < MISMATCH_P:
+            return f"An improvement shows, but the runs per arm don't match the plan: {self._counts()}."
+        return None
+
+    def _try_to_pass(self) -> None:
+        if (name := self._guardrails.unclear()) is not None and self._guardrails.sign_of_harm() is None:
             self._reason = f"An improvement is proven, but harm to the {TITLES[name]} is not ruled out yet."
-        elif self._mismatch() < MISMATCH_P:
-            self._reason = f"An improvement shows, but the runs per arm don't match the plan: {self._counts()}."
+        elif (reason := self._not_yet()) is not None:
+            self._reason = reason
         else:
             self._status = "passed"
-            self._reason = f"The {self._tell(self._told(t))}, proven after {self._count()}, and no guardrail is harmed."
+            self._reason = f"The {self._tell(self._told())}, proven after {self._count()}, and no guardrail is harmed."
+
+    def _unsafe(self) -> str | None:
+        drop, excess = self._guardrails.success_drop()
+        if excess < SAFETY_Z:
+            return None
+        fell = points(drop).removeprefix("+")
+        return f"Stopped for safety after {self._count()}: the success share fell by {fell}, probably too much."
 
     def _futile(self, t: float, z: float) -> str | None:
         """Return why the test will hardly pass any more, or None (conditional power; Jennison and Turnbull 2000)."""
-        drop, excess = self._guardrails.success_drop()
-        if excess >= SAFETY_Z:
-            fell = points(drop).removeprefix("+")
-            return f"Stopped for safety after {self._count()}: the success share fell by {fell}, probably too much."
         if not 0 < t < 1 or self._nears_harm(t, z):
             return None
         hope = (z + HOPE_Z) / math.sqrt(t)
-        needed = (self._pass.normal(1.0) - z * math.sqrt(t) - hope * (1 - t)) / math.sqrt(1 - t)
+        needed = (self._pass.at(1.0) - z * math.sqrt(t) - hope * (1 - t)) / math.sqrt(1 - t)
         if needed <= HOPELESS_Z:
             return None
-        looks = _compared(self._policy.metric, self._primary.effect(math.inf, math.inf).estimate)
+        looks = self._compared(self._primary.effect(math.inf, math.inf).estimate)
         return f"Ended early after {self._count()}: the {looks}, not proven, and a pass has become very unlikely."
 
     def _nears_harm(self, t: float, z: float) -> bool:
         """Return whether a harm is expected to be proven soon, which tells more than that a pass is unlikely."""
-        return z < 0 and t * (self._fail.normal(t) / z) ** 2 <= HARM_HORIZON
+        return z < 0 and t * (self._fail.at(t) / z) ** 2 <= HARM_HORIZON
 
     def _too_small(self, t: float) -> str | None:
         """Return why no improvement that passes is left in the interval, which holds at all looks together, or None.
 
         A precise metric, such as a cost that is equal to the cent in all runs, shows that long before `_futile` does.
         """
-        if len(self._counted) % PRECISE_EVERY or (self._blocked and self._nears_harm(t, self._primary.normal)):
+        if len(self._counted) % PRECISE_EVERY or self._nears_harm(t, self._primary.z):
             return None
-        effect, least = self._effect(t), self._policy.minimum_improvement
+        effect = self._primary.effect(self._pass.at(t), self._fail.at(t))
+        least = self._policy.minimum_improvement
         best = effect.high if self._policy.metric == "score" else -effect.low
         if not best < least:
             return None
-        looks = _compared(self._policy.metric, effect.estimate)
+        looks = self._compared(effect.estimate)
         return f"Ended early after {self._count()}: the {looks}; an improvement of {percent(least)} is ruled out."
 
     def _end(self) -> None:
         if not all(self._runs.values()):
             empty = next(arm for arm in ARMS if not self._runs[arm])
             self._close("inconclusive", f"Ended without a measured run in {empty}.")
-        elif self._reason.startswith("An improvement"):
+        elif self._crossing is not None:
             self._close("inconclusive", f"Ended after {self._count()}. {self._reason}")
         else:
             self._close("inconclusive", f"Ended after {self._count()} without proof.")
@@ -253,86 +286,86 @@ class Judge:
         self._status, self._reason = status, reason
 
     def _mismatch(self) -> float:
-        """Return the p-value of the runs per arm under the shares that their streams have."""
-        if self._planned in (0, sum(self._runs.values()) / 2):
-            return sample_ratio_p_value(self._runs)
-        total = sum(self._runs.values())
-        return binomial_p_value(self._runs[TREATMENT], total, self._planned / total)
+        """Return the p-value of the runs per arm, missing ones included, under the shares that their streams have."""
+        treated = self._runs[TREATMENT] + self._missing[TREATMENT]
+        total = treated + self._runs[CONTROL] + self._missing[CONTROL]
+        if not total or self._policy.sticky:  # clusters differ in size
+            return 1.0
+        return binomial_p_value(treated, total, self._planned / total)
 
     def _counts(self) -> str:
-        return " and ".join(f"{self._runs[arm]} {arm}" for arm in ARMS)
+        return " and ".join(f"{self._runs[arm] + self._missing[arm]} {arm}" for arm in ARMS)
 
     def _count(self) -> str:
         """Return the runs per arm: `23 + 24 runs`."""
         return f"{' + '.join(str(self._runs[arm]) for arm in ARMS)} runs"
 
+    def _compared(self, change: float) -> str:
+        """Return a change of the metric: `duration is 32 % lower`."""
+        return f"{TITLES[self._policy.metric]} is {amount(change)} {'higher' if change > 0 else 'lower'}"
+
     def _tell(self, effect: Effect) -> str:
         """Return a change with its interval: `duration is 32 % lower (interval −45 % to −12 %)`."""
-        told, least = _compared(self._policy.metric, effect.estimate), max(-effect.high, effect.low)
-        if self._blocked is not None and self._status == "passed" and least >= LEAST_TOLD:
-            return f"{told}, at least {amount(least)} (interval {interval(effect.low, effect.high)})"
-        return f"{told} (interval {interval(effect.low, effect.high)})"
+        text, least = self._compared(effect.estimate), max(-effect.high, effect.low)
+        if self._status == "passed" and least >= LEAST_TOLD:
+            return f"{text}, at least {amount(least)} (interval {interval(effect.low, effect.high)})"
+        return f"{text} (interval {interval(effect.low, effect.high)})"
 
-    def _told(self, t: float, *, ended: bool = False) -> Effect:
-        """Return the effect as it is told; by the earlier rules that is the one that decides."""
-        if self._blocked is None:
-            return self._effect(t)
-        z = self._primary.z
-        decided = 1 if z >= self._pass.at(t) else -1 if -z >= self._fail.at(t) else 0
+    def _told(self, *, ended: bool = False) -> Effect:
+        """Return the effect as it is told."""
+        decided = -1 if self._harmed else 1 if self._crossing is not None else 0
         ended = ended or self._status != "running"
-        return told(self._blocked, self._policy, ended=ended, decided=decided, crossing=self._crossing)
-
-    def _effect(self, t: float) -> Effect:
-        return self._primary.effect(self._pass.at(t), self._fail.at(t))
+        return told(self._primary, self._policy, ended=ended, decided=decided, crossing=self._crossing)
 
     def _describe(self) -> Verdict:
-        t, z = self._share, self._primary.z
-        early = min(self._runs.values()) < self._policy.min_runs_per_arm
-        better = math.inf if early else self._pass.at(t)
-        worse = math.inf if min(self._runs.values()) < self._harm_runs else self._fail.at(t)
-        effect = self._primary.effect(better, worse)
-        shown = effect if self._blocked is None else self._told(t)
+        t, least = self._share, min(self._runs.values())
+        early = least < self._policy.min_runs_per_arm
+        effect = self._told()
+        evidence = self._guardrails.evidence(t if least >= self._harm_runs else 0.0)
+        lost = self._missing
+        reason = self._reason
+        if any(lost.values()):
+            reason += f" {lost[CONTROL]} + {lost[TREATMENT]} runs went missing."
         return Verdict(
             status=self._status,
-            reason=self._reason,
+            reason=reason,
             metric=self._policy.metric,
             runs=dict(self._runs),
-            effect=shown.estimate,
-            interval=(shown.low, shown.high),
-            statistic=z,
-            boundary=better,
+            effect=effect.estimate,
+            interval=(effect.low, effect.high),
+            statistic=self._primary.z,
+            boundary=math.inf if early else self._pass.at(t),
             error_rate=self._policy.alpha,
-            minimum_detectable_effect=self._detectable(effect, t, early),
-            runs_needed=self._needed(t, self._primary.normal),
-            guardrails=self._guardrails.evidence(t if worse < math.inf else 0.0),
+            minimum_detectable_effect=None if early else self._detectable(),
+            runs_needed=self._needed(t, self._primary.z),
+            guardrails=evidence,
             sample_ratio_p_value=self._mismatch(),
-            ignored=dict(self._ignored) | ({"unpaired": self._blocked.unpaired} if self._blocked else {}),
+            ignored=dict(self._ignored) | {"unpaired": self._primary.unpaired},
+            missing=dict(lost),
+            stage="canary" if self._canary.is_open else "testing",
+            pairs=self._primary.information,
+            chance_better=chance_better(self._primary),
+            may_go_live=self.may_go_live,
+            open=tuple(one.name for one in evidence if one.status in ("open", "unclear")),
         )
 
-    def _detectable(self, effect: Effect, t: float, early: bool) -> float | None:
-        """The width of the interval tells the standard error now, which falls with the root of the information."""
-        width = self._pass.normal(t) + self._fail.normal(t)
-        if early or not (math.isfinite(effect.low) and math.isfinite(effect.high)):
-            return None
-        drift = (self._pass.normal(1.0) + POWER_Z) * math.sqrt(min(t, 1.0)) / width
-        if self._policy.metric == "score":
-            return drift * (effect.high - effect.low)
-        if effect.low <= -1:
-            return None
-        return -math.expm1(-drift * (math.log1p(effect.high) - math.log1p(effect.low)))
+    def _detectable(self) -> float | None:
+        """Return the improvement that the whole test finds with a power of 0.8, from the spread that the runs show."""
+        drift = drift_for(Design.of(self._policy), 0.8)
+        if isinstance(self._primary, PairedScorePrimary):
+            base, _, error, _ = self._primary.moments
+            rise = drift * error * math.sqrt(self._share) / base if base > 0 else math.inf
+            return rise if math.isfinite(rise) else None
+        unit = gain_unit(self._primary, self._policy)
+        return -math.expm1(-drift * unit) if 0 <= unit < 1 else None
 
     def _needed(self, t: float, z: float) -> int | None:
         """Runs per arm until the expected statistic is at the boundary; beyond the test, with a power of 0.8."""
-        if self._status in ("passed", "failed") or z < 0.25 or t <= 0:
+        if self._status in ("passed", "failed") or z < 0.25 or t <= 0 or self._crossing is not None:
             return None
         most, now = self._policy.max_runs_per_arm, t * self._policy.max_runs_per_arm
         if self._status == "running":
             for runs in range(max(math.ceil(now), self._policy.min_runs_per_arm), most + 1):
-                if z * math.sqrt(runs / now) >= self._pass.normal(runs / most):
+                if z * math.sqrt(runs / now) >= self._pass.at(runs / most):
                     return max(math.ceil(runs - now), 1)
-        return max(math.ceil(now * ((self._pass.normal(1.0) + POWER_Z) / z) ** 2 - now), 1)
-
-
-def _compared(metric: str, change: float) -> str:
-    """Return a change of a metric: `duration is 32 % lower`."""
-    return f"{TITLES[metric]} is {amount(change)} {'higher' if change > 0 else 'lower'}"
+        return max(math.ceil(now * ((self._pass.at(1.0) + NORMAL.inv_cdf(0.8)) / z) ** 2 - now), 1)

@@ -2,8 +2,8 @@
 
 Each statement has a boundary of its own (`boundaries.GUARDRAIL`), so a treatment that lies exactly at a margin is ever
 called safe in that respect with the probability of `PROOF_LEVELS` at most. What was proven stays proven unless the
-estimate goes beyond its margin. Proof of *harm*, which ends a test, has the error budget of `FAIL_SHARES`, as in
-`guardrails`.
+estimate goes beyond its margin. Proof of *harm*, which ends a test, has the error budget of `HARM_BUDGET`. A run that
+went missing counts in the guardrail `loss`, and in no other: what it would have been is not known.
 
 The statistics follow the randomisation, as that of the primary metric does (`blocks`). Success is judged by the score
 test with the variance of the restricted likelihood, of pairs (Tango, *Equivalence test and confidence interval for the
@@ -22,19 +22,45 @@ from typing import Final
 from attrs import define, field
 
 from .._model.assignment import block_of
-from .._model.policy import FAIL_SHARES, GUARDRAILS, PASS_SHARE, GuardrailEvidence, Policy
+from .._model.policy import ALL_GUARDRAILS, LOSS, PASS_SHARE, GuardrailEvidence, Policy
 from .._model.run import TREATMENT, Observation
 from .blocks import SCORE_PRIOR, Block, BlockMeans
 from .boundaries import GUARDRAIL, Boundary, boundary
-from .guardrails import UNCLEAR_EXCESS, UNCLEAR_Z, relative_rise
+from .clusters import ClusterMeans, cluster_of
 from .twosample import Tail
 
 PROOF_LEVELS: Final = {"success": 0.10, "score": 0.05, "p95": 0.10, "cost": 0.08, "tool_calls": 0.10}
 """Probability, at most, that a treatment exactly at the margin of a guardrail is ever called safe. The lower ones make
 up for variances that few runs show too small."""
 
+HARM_BUDGET: Final = {
+    "primary": 0.25,
+    "success": 0.20,
+    "score": 0.10,
+    "loss": 0.15,
+    "p95": 0.10,
+    "mean": 0.05,
+    "cost": 0.10,
+    "tool_calls": 0.05,
+}
+"""How the budget of failing without a harm is shared; adds up to 1."""
+
+PROVEN: Final = frozenset({"success", "score", "cost", "tool_calls"})
+"""Guardrails without whose proof nothing passes."""
+
 SIGN_OF_HARM: Final = 1.28
-"""Evidence of harm from which a guardrail that needs no proof holds a pass back."""
+"""Evidence of harm from which success, score and loss hold back what their proof is not asked for."""
+
+LOSS_MARGIN: Final = 0.05
+"""Rise of the share of missing runs that is tolerated."""
+
+UNCLEAR_Z: Final = 0.7
+"""Evidence of harm above which a guardrail beyond its margin is unclear. One single extreme value, whatever its size,
+gives nearly 1; as many of them in both arms give nearly 0."""
+
+UNCLEAR_EXCESS: Final = 0.10
+"""Rise of a mean above its margin that is unclear without evidence: few extreme runs make it, and no z-score. Runs that
+timed out are left out of it: they are as many in both arms or the success share and the P95 tell."""
 
 TAIL: Final = 0.05
 """Share of runs that are slower than the P95."""
@@ -134,7 +160,7 @@ def share_variance(first: int, n: int, second: int, m: int, difference: float) -
 
 
 class NonInferiority:
-    """The guardrails of a test by the rule `signed_rank`; see `guardrails.Guardrails`, whose place it takes.
+    """The guardrails of a test by the rule `signed_rank`, brought up to date run by run.
 
     Args:
         policy: Margins and error budget.
@@ -143,39 +169,42 @@ class NonInferiority:
     """
 
     def __init__(self, policy: Policy, start: float, step: float) -> None:
-        self._most, self._first_runs = policy.max_runs_per_arm, policy.min_runs_per_arm
-        self._shares = ShareDrop()
-        self._score_shares = ShareDrop()
+        self._most, self._first_runs, self._sticky = policy.max_runs_per_arm, policy.min_runs_per_arm, policy.sticky
+        means = ClusterMeans if policy.sticky else BlockMeans
+        self._shares, self._score_shares = ShareDrop(), ShareDrop()
         self._graded = False
         self._tail = Tail()
-        self._means = {name: BlockMeans() for name in ("success", "score", "mean", "cost", "tool_calls")}
-        self._in_time = BlockMeans()
+        self._means = {name: means() for name in ALL_GUARDRAILS if name != "p95"}
+        self._in_time = means()
         self._margins = {
             "success": policy.success_margin,
             "score": policy.success_margin,
+            LOSS: LOSS_MARGIN,
             "p95": policy.p95_margin,
             "mean": 0.0 if policy.metric == "duration" else policy.mean_margin,
             "cost": policy.cost_margin,
             "tool_calls": policy.tool_calls_margin,
         }
-        self._needs_proof = {"success", "score", "cost", "tool_calls"} - (
-            set() if policy.prove_success else {"success", "score"}
-        )
         first = policy.min_runs_per_arm / policy.max_runs_per_arm
         self._proof = {name: boundary(GUARDRAIL, level, first, step) for name, level in PROOF_LEVELS.items()}
         self._proven: set[str] = set()
         budget = policy.alpha * (1 - PASS_SHARE)
         self._boundaries: dict[str, Boundary] = {
-            name: boundary("pocock", budget * FAIL_SHARES[name], start, step) for name in GUARDRAILS
+            name: boundary("pocock", budget * HARM_BUDGET[name], start, step) for name in ALL_GUARDRAILS
         }
 
     def add(self, run: Observation) -> None:
-        """Add one run."""
+        """Add one run, also one that went missing."""
         treatment = run.arm == TREATMENT
         block, length = block_of(run.stream, run.index)
+        place = cluster_of(run) if self._sticky else block
+        self._means[LOSS].add(place, float(run.missing != ""), treatment=treatment)
+        if run.missing:
+            return
         self._graded = self._graded or 0 < run.score < 1
-        self._shares.add(block, length, run.success, treatment=treatment)
-        self._score_shares.add(block, length, run.score > 0.5, treatment=treatment)
+        if not self._sticky:
+            self._shares.add(block, length, run.success, treatment=treatment)
+            self._score_shares.add(block, length, run.score > 0.5, treatment=treatment)
         self._tail.add(math.inf if run.timed_out else run.duration_seconds, treatment=treatment)
         # success and score with the sign turned, so that more is worse in all of them
         values = {
@@ -186,47 +215,55 @@ class NonInferiority:
         }
         if run.cost_usd is not None:
             values["cost"] = run.cost_usd
-        told = [name for name, value in values.items() if self._means[name].add(block, value, treatment=treatment)]
+        told = [name for name, value in values.items() if self._means[name].add(place, value, treatment=treatment)]
         if not run.timed_out:
-            self._in_time.add(block, run.duration_seconds, treatment=treatment)
+            self._in_time.add(place, run.duration_seconds, treatment=treatment)
         for name in told:
-            if name in PROOF_LEVELS and name not in self._proven and self._proof_z(name) >= self._limit(name):
+            if name in PROVEN and name not in self._proven and self._proof_z(name) >= self._limit(name):
                 self._proven.add(name)
 
     def harmed(self, t: float) -> str | None:
         """Return the first guardrail that is harmed at information share `t`, or None."""
-        for name in GUARDRAILS:
-            if self._z(name) >= self._boundaries[name].at(t) and self._change(name) > self._margins[name]:
+        for name in ALL_GUARDRAILS:
+            if self._z(name) >= self._harm_limit(name, t) and self._change(name) > self._margins[name]:
                 return name
         return None
 
     def unclear(self) -> str | None:
         """Return the first guardrail that holds a pass back, or None."""
-        return next((name for name in GUARDRAILS if self._holds_back(name)), None)
+        return next((name for name in ALL_GUARDRAILS if self._holds_back(name)), None)
+
+    def sign_of_harm(self) -> str | None:
+        """Return the first guardrail that looks worse, or None."""
+        return next((name for name in ALL_GUARDRAILS if self._looks_worse(name)), None)
 
     def success_drop(self) -> tuple[float, float]:
         """Return the drop of the success share, and its standardised excess over the margin."""
         enough = self._means["success"].information >= self._first_runs
-        return self._change("success"), -self._shares.z(self._margins["success"]) if enough else -math.inf
+        return self._change("success"), -self._proof_z("success") if enough else -math.inf
 
     def evidence(self, t: float) -> tuple[GuardrailEvidence, ...]:
         """Return what is known of each guardrail at information share `t`."""
-        return tuple(self._evidence(name, t) for name in GUARDRAILS)
+        return tuple(self._evidence(name, t) for name in ALL_GUARDRAILS)
 
     def _evidence(self, name: str, t: float) -> GuardrailEvidence:
-        change, z, limit = self._change(name), self._z(name), self._boundaries[name].at(t)
+        change, z, limit = self._change(name), self._z(name), self._harm_limit(name, t)
         control, treatment = self._values(name)
         if math.isnan(change):
             status = "no data"
         elif change > self._margins[name] and z >= limit:
             status = "harmed"
-        elif self._holds_back(name) or (name in PROOF_LEVELS and name != "p95" and not self._is_proven(name)):
+        elif self._holds_back(name):
             status = "unclear"
         elif name == "p95" and self._proof_z(name) < self._proof[name].at(t):
             status = "open"
         else:
             status = "ok"
         return GuardrailEvidence(name, control, treatment, change, self._margins[name], z, limit, status)
+
+    def _harm_limit(self, name: str, t: float) -> float:
+        """Return the height of a harm's proof; that of a loss over all runs, missing ones included."""
+        return self._boundaries[name].at(self._share(name) if name == LOSS else t)
 
     def _share(self, name: str) -> float:
         return self._means[name].information / self._most
@@ -244,18 +281,24 @@ class NonInferiority:
 
     def _z(self, name: str) -> float:
         """Return the evidence of any harm."""
-        return self._tail.z() if name == "p95" else self._means[name].z
+        if name == "p95":
+            return (
+                0.0 if self._sticky else self._tail.z()
+            )  # runs of a sticky task are alike, so their tail tells little
+        return self._means[name].z
 
     def _change(self, name: str) -> float:
         control, treatment = self._values(name)
+        if name == LOSS:
+            return treatment - control
         return control - treatment if name in ("success", "score") else relative_rise(control, treatment)
 
     def _proof_z(self, name: str) -> float:
         """Return the evidence that a change is below its margin."""
         margin = self._margins[name]
-        if name == "success" or (name == "score" and not self._graded):
+        if (name == "success" or (name == "score" and not self._graded)) and not self._sticky:
             return (self._shares if name == "success" else self._score_shares).z(margin)
-        if name == "score":
+        if name in ("success", "score"):
             return self._means[name].below(1.0, margin, prior=SCORE_PRIOR)
         if name == "p95":
             return self._tail_z(margin)
@@ -272,18 +315,28 @@ class NonInferiority:
         above = (n - bisect_right(self._tail.treatment, before * (1 + margin))) / n
         return (TAIL - above) / math.sqrt(TAIL * (1 - TAIL) * (1 / m + 1 / n))
 
-    def _is_proven(self, name: str) -> bool:
-        return name in self._proven and not self._change(name) > self._margins[name]
-
     def _holds_back(self, name: str) -> bool:
         """Whether nothing may pass because of a guardrail."""
+        if name not in PROVEN:
+            return self._looks_worse(name)
         change = self._change(name)
+        return not math.isnan(change) and (name not in self._proven or change > self._margins[name])
+
+    def _looks_worse(self, name: str) -> bool:
+        change, z = self._change(name), self._z(name)
         if math.isnan(change):
             return False
-        if name in self._needs_proof:
-            return not self._is_proven(name)
-        if name in ("success", "score"):
-            return self._z(name) >= SIGN_OF_HARM
-        if change > self._margins[name] and self._z(name) > UNCLEAR_Z:
+        if name in ("success", "score", LOSS):
+            return z >= SIGN_OF_HARM and (name != LOSS or change > LOSS_MARGIN)
+        if change > self._margins[name] and z > UNCLEAR_Z:
             return True
         return name == "mean" and relative_rise(*self._in_time.means) > self._margins[name] + UNCLEAR_EXCESS
+
+
+def relative_rise(control: float, treatment: float) -> float:
+    """Return the relative rise; NaN where one is NaN."""
+    if control == treatment:
+        return 0.0
+    if math.isnan(control) or math.isnan(treatment):
+        return math.nan
+    return treatment / control - 1 if control > 0 else math.inf

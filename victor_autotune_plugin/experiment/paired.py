@@ -11,9 +11,11 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from .._model.assignment import TASK_STREAM, block_of
+from .._model.assignment import block_of
+from .._model.policy import Policy
 from .._model.run import TREATMENT, Observation
-from .blocks import SCORE_PRIOR, BlockMeans, BlockRanks
+from .blocks import SCORE_PRIOR, Block, BlockMeans, BlockRanks
+from .clusters import ClusterMeans, ClusterPrimary, cluster_of
 from .primary import Effect, adjusted_value, relative_change
 
 if TYPE_CHECKING:
@@ -21,8 +23,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+def block_of_run(run: Observation) -> Block:
+    """Return the block that a run was assigned in."""
+    return block_of(run.stream, run.index)[0]
+
+
 class SignedRankPrimary:
-    """Duration, cost or tool calls, by the signed ranks of the pairs' log ratios; see `primary.Primary`.
+    """Duration, cost or tool calls, by the signed ranks of the pairs' log ratios; growing.
 
     Args:
         metric: `duration`, `cost` or `tool_calls`.
@@ -43,9 +50,8 @@ class SignedRankPrimary:
             return False
         self._added += 1
         block, length = block_of(observation.stream, observation.index)
-        treatment, stream = observation.arm == TREATMENT, observation.stream
-        of_task = stream if stream.startswith(TASK_STREAM) else ""
-        self.ranks.add(block, value, treatment=treatment, wide=length > 2, level_of=of_task)
+        treatment, task = observation.arm == TREATMENT, observation.task_key or ""
+        self.ranks.add(block, value, treatment=treatment, wide=length > 2, task=task)
         return True
 
     @property
@@ -62,8 +68,6 @@ class SignedRankPrimary:
     def z(self) -> float:
         """Standardised evidence, positive for an improvement."""
         return self.ranks.z
-
-    normal = z
 
     @property
     def gain(self) -> float:
@@ -91,15 +95,19 @@ class SignedRankPrimary:
 
 
 class PairedScorePrimary:
-    """The graded score, by the mean of the blocks' differences."""
+    """The graded score, by the mean of the blocks' differences, or of the clusters'.
 
-    def __init__(self) -> None:
-        self._means = BlockMeans()
+    Args:
+        sticky: Whether tasks keep their arm.
+    """
+
+    def __init__(self, *, sticky: bool = False) -> None:
+        self._means = ClusterMeans() if sticky else BlockMeans()
+        self._block = cluster_of if sticky else block_of_run
 
     def add(self, observation: Observation) -> bool:
         """Add a run; return whether it has a value."""
-        block, _ = block_of(observation.stream, observation.index)
-        self._means.add(block, observation.score, treatment=observation.arm == TREATMENT)
+        self._means.add(self._block(observation), observation.score, treatment=observation.arm == TREATMENT)
         return True
 
     @property
@@ -116,8 +124,6 @@ class PairedScorePrimary:
     def z(self) -> float:
         """Standardised evidence, positive for an improvement."""
         return self._means.z
-
-    normal = z
 
     @property
     def gain(self) -> float:
@@ -144,6 +150,17 @@ class PairedScorePrimary:
         return self.effect(math.inf, math.inf).estimate
 
 
+BlockedPrimary = SignedRankPrimary | ClusterPrimary | PairedScorePrimary
+"""The metric of a test as `Judge` needs it."""
+
+
+def primary_of(policy: Policy, task_effects: Mapping[str, float]) -> BlockedPrimary:
+    """Return the metric of a test; a score is compared without `task_effects`."""
+    if policy.metric == "score":
+        return PairedScorePrimary(sticky=policy.sticky)
+    return (ClusterPrimary if policy.sticky else SignedRankPrimary)(policy.metric, task_effects)
+
+
 def uncorrected(height: float, pairs: int) -> float:
     """Return the standardised signed-rank sum of so many pairs that `BlockRanks` corrects to a height."""
     if math.isinf(height):
@@ -168,12 +185,14 @@ def walsh_quantiles(differences: list[float], low: float, high: float) -> tuple[
     """Return the median of all Walsh averages and the ends of the interval that inverts the signed-rank test.
 
     Args:
-        differences: Shape (n,).
+        differences: Shape (n,); without any the median is NaN.
         low: Normal score at which the lower end is rejected; infinite for no end.
         high: The same for the upper end.
     """
     import numpy as np
 
+    if not differences:
+        return math.nan, -math.inf, math.inf
     values = np.array(differences)
     rows, columns = _upper_triangle(values.size)
     averages = (values[rows] + values[columns]) / 2

@@ -1,15 +1,15 @@
-"""The metric a test decides on: its value of a run, its statistic, its effect with an interval."""
+"""The metric a test decides on: its value of a run, and what is told of it."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Final, Protocol
+from typing import Final
 
 from attrs import frozen
 
-from .._model.run import TREATMENT, Observation
-from .twosample import RankSum, SumStatistic
+from .._model.run import Observation
+from .levels import Levels
 
 TIMED_OUT: Final = 1e6
 """Log duration of a run that a deadline ended: slower than any other, equal to its like."""
@@ -32,27 +32,6 @@ class Effect:
     high: float
 
 
-class Primary(Protocol):
-    """What a test needs of its metric."""
-
-    def add(self, observation: Observation) -> bool:
-        """Add a run; return whether it has a value."""
-
-    @property
-    def z(self) -> float:
-        """Standardised evidence, positive for an improvement."""
-
-    @property
-    def normal(self) -> float:
-        """The evidence as a normal score, for forecasts; `z` itself where that is one."""
-
-    def effect(self, better: float, worse: float) -> Effect:
-        """Return the effect; the interval holds what is rejected neither at z = `better` nor at z = -`worse`."""
-
-    def improvement(self) -> float:
-        """Return the estimated relative improvement, positive when better."""
-
-
 def log_value(metric: str, run: Observation) -> float | None:
     """Return a run's value for ranks, less being better; None without a price.
 
@@ -73,85 +52,6 @@ def adjusted_value(metric: str, run: Observation, task_effects: Mapping[str, flo
     if value is None or value == TIMED_OUT or run.task_key is None:
         return value
     return value - task_effects.get(run.task_key, 0.0)
-
-
-class RankPrimary:
-    """Duration, cost or tool calls, by ranks of the logarithms.
-
-    Args:
-        metric: `duration`, `cost` or `tool_calls`.
-        task_effects: Log effect of each task key, from runs before the test; taken off the values. The test stays
-            exact whatever they are, since the arms don't depend on them.
-    """
-
-    def __init__(self, metric: str, task_effects: Mapping[str, float] | None = None) -> None:
-        self._metric = metric
-        self._task_effects = task_effects or {}
-        self._ranks = RankSum()
-
-    def add(self, observation: Observation) -> bool:
-        """Add a run; return whether it has a value."""
-        value = adjusted_value(self._metric, observation, self._task_effects)
-        if value is None:
-            return False
-        self._ranks.add(value, treatment=observation.arm == TREATMENT)
-        return True
-
-    @property
-    def z(self) -> float:
-        """Standardised evidence, positive for an improvement."""
-        return self._ranks.z
-
-    normal = z
-
-    def effect(self, better: float, worse: float) -> Effect:
-        """Return the Hodges-Lehmann ratio with the interval that inverts the rank test."""
-        ranks = self._ranks
-        if not ranks.control or not ranks.treatment:
-            return Effect(math.nan, math.nan, math.nan)
-        half, deviation = len(ranks.control) * len(ranks.treatment) / 2, ranks.deviation
-        high = math.ceil(half + better * deviation - 1e-9) if math.isfinite(better) else math.inf
-        low = math.ceil(half + worse * deviation - 1e-9) if math.isfinite(worse) else math.inf
-        shifts = shift_quantiles(ranks.control, ranks.treatment, low, high)
-        return Effect(*(relative_change(shift) for shift in shifts))
-
-    def improvement(self) -> float:
-        """Return 1 minus the Hodges-Lehmann ratio."""
-        return -self.effect(math.inf, math.inf).estimate
-
-
-class ScorePrimary:
-    """The graded score, by its mean."""
-
-    def __init__(self) -> None:
-        self._sums = SumStatistic()
-
-    def add(self, observation: Observation) -> bool:
-        """Add a run; return whether it has a value."""
-        self._sums.add(observation.score, treatment=observation.arm == TREATMENT)
-        return True
-
-    @property
-    def z(self) -> float:
-        """Standardised evidence, positive for an improvement."""
-        return self._sums.z
-
-    normal = z
-
-    def effect(self, better: float, worse: float) -> Effect:
-        """Return the relative change of the mean, with the interval of the standardised difference."""
-        sums = self._sums
-        base = sums.mean_control
-        if not sums.n_treatment or not base > 0:
-            return Effect(math.nan, math.nan, math.nan)
-        change, deviation = sums.mean_treatment - base, sums.deviation
-        low = change - better * deviation if math.isfinite(better) else -math.inf
-        high = change + worse * deviation if math.isfinite(worse) else math.inf
-        return Effect(change / base, max(low / base, -1.0), high / base)
-
-    def improvement(self) -> float:
-        """Return the relative rise of the mean."""
-        return self.effect(math.inf, math.inf).estimate
 
 
 def shift_quantiles(
@@ -196,10 +96,9 @@ def relative_change(shift: float) -> float:
 
 
 def task_effects(metric: str, runs: Sequence[Observation]) -> dict[str, float]:
-    """Estimate the log effect of each task key from earlier runs, for `RankPrimary`.
+    """Estimate the log effect of each task key from earlier runs, to be taken off the runs of a test.
 
-    Means of the keys are shrunk towards the mean of all by the one-way random-effects variances (Robinson 1991), so
-    a key that was seen once counts less than one that was seen often.
+    Means of the keys are shrunk towards the mean of all; see `levels.Levels`.
 
     Args:
         metric: `duration`, `cost` or `tool_calls`.
@@ -208,23 +107,9 @@ def task_effects(metric: str, runs: Sequence[Observation]) -> dict[str, float]:
     Returns:
         Effect by key; empty when there are fewer than two keys.
     """
-    values: dict[str, list[float]] = {}
+    levels = Levels()
     for run in runs:
         value = log_value(metric, run)
         if run.task_key is not None and value is not None and value != TIMED_OUT:
-            values.setdefault(run.task_key, []).append(value)
-    total = sum(map(len, values.values()))
-    if len(values) < 2:
-        return {}
-    grand = math.fsum(x for xs in values.values() for x in xs) / total
-    means = {key: math.fsum(xs) / len(xs) for key, xs in values.items()}
-    within = math.fsum((x - means[key]) ** 2 for key, xs in values.items() for x in xs)
-    between = math.fsum(len(xs) * (means[key] - grand) ** 2 for key, xs in values.items())
-    size = (total - sum(len(xs) ** 2 for xs in values.values()) / total) / (len(values) - 1)
-    if total > len(values) and between > 0:
-        error = within / (total - len(values))
-        spread = max((between / (len(values) - 1) - error) / size, 0.0)
-        prior = error / spread if spread else math.inf
-    else:
-        prior = 1.0
-    return {key: (means[key] - grand) * len(xs) / (len(xs) + prior) for key, xs in values.items()}
+            levels.add(run.task_key, value)
+    return levels.effects()

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import frozen
 
-from .._model.policy import PASS_SHARE, Policy
+from .._model.policy import E_RULES, PASS_SHARE, SIGNED_RANK, Policy
 from .boundaries import boundary
 
 if TYPE_CHECKING:
@@ -71,9 +71,10 @@ class Design:
 
     @classmethod
     def of(cls, policy: Policy) -> Design:
-        """Return the design of a test."""
+        """Return the design of a test; that of an e-process, which needs no boundary, by the one of `signed_rank`."""
         first = min(max(policy.min_runs_per_arm, FEWEST_PAIRS) / policy.max_runs_per_arm, 1.0)
-        return cls(policy.rule, policy.alpha * PASS_SHARE, first, policy.futility)
+        rule = SIGNED_RANK if policy.rule in E_RULES else policy.rule
+        return cls(rule, policy.alpha * PASS_SHARE, first, policy.futility)
 
 
 @lru_cache(maxsize=32)
@@ -177,6 +178,16 @@ def unbiased_drift(design: Design, raw: float) -> float:
         return raw - (means[end] - GRID[end])
     k = bisect_right(means, raw) - 1
     return GRID[k] + (GRID[k + 1] - GRID[k]) * (raw - means[k]) / (means[k + 1] - means[k])
+
+
+@lru_cache(maxsize=64)
+def drift_for(design: Design, power: float) -> float:
+    """Return the drift with which a whole test passes with a probability, from 0.5 on."""
+    low, high = 0.0, 12.0
+    for _ in range(12):
+        middle = (low + high) / 2
+        low, high = (low, middle) if ending(design, middle).passed[-1] >= power else (middle, high)
+    return (low + high) / 2
 
 
 def share_for(design: Design, drift: float, power: float) -> float | None:

@@ -18,7 +18,8 @@ from attrs import frozen
 from .._model.policy import Policy
 from .blocks import UNKNOWN_SIZE
 from .boundaries import NORMAL
-from .paired import PairedScorePrimary, SignedRankPrimary, uncorrected, walsh_quantiles
+from .clusters import ClusterPrimary
+from .paired import BlockedPrimary, PairedScorePrimary, SignedRankPrimary, uncorrected, walsh_quantiles
 from .primary import Effect, relative_change
 from .stopping import Design, unbiased_drift
 from .twosample import percentile
@@ -87,7 +88,7 @@ def cut(interval: tuple[float, float], decided: int) -> tuple[float, float]:
 
 
 def told(
-    primary: SignedRankPrimary | PairedScorePrimary,
+    primary: BlockedPrimary,
     policy: Policy,
     *,
     ended: bool,
@@ -114,17 +115,30 @@ def told(
             change = corrected(policy, change, share, error * math.sqrt(share), crossing)
         change = min(max(change, low), high)
         return Effect(change / base, max(low / base, -1.0), high / base)
-    gains = primary.ranks.block_differences()
-    if not gains:
-        return Effect(math.nan, math.nan, math.nan)
     gain = primary.gain
-    low, high = cut(gain_interval(gains), decided)
-    ordered = sorted(gains)
-    spread = (percentile(ordered, 0.75) - percentile(ordered, 0.25)) / (2 * NORMAL.inv_cdf(0.75))
-    if ended and spread < UNKNOWN_SIZE:
-        gain = corrected(policy, gain, share, spread / math.sqrt(policy.max_runs_per_arm * EFFICIENCY), crossing)
+    if math.isnan(gain):
+        return Effect(math.nan, math.nan, math.nan)
+    if isinstance(primary, SignedRankPrimary):
+        low, high = cut(gain_interval(primary.ranks.block_differences()), decided)
+    else:
+        _, error, blocks = primary.moments
+        height = mixture_quantile(blocks)
+        wide = math.isinf(height) or math.isnan(error)
+        low, high = cut((-math.inf, math.inf) if wide else (gain - height * error, gain + height * error), decided)
+    unit = gain_unit(primary, policy)
+    if ended and unit < UNKNOWN_SIZE:
+        gain = corrected(policy, gain, share, unit, crossing)
     gain = min(max(gain, low), high)
     return Effect(*(relative_change(-value) for value in (gain, high, low)))
+
+
+def gain_unit(primary: SignedRankPrimary | ClusterPrimary, policy: Policy) -> float:
+    """Return the standard error of the log gain at the end of a test; NaN or large where it can't be told."""
+    if isinstance(primary, ClusterPrimary):
+        return primary.moments[1] * math.sqrt(primary.information / policy.max_runs_per_arm)
+    ordered = sorted(primary.ranks.block_differences())
+    spread = (percentile(ordered, 0.75) - percentile(ordered, 0.25)) / (2 * NORMAL.inv_cdf(0.75))
+    return spread / math.sqrt(policy.max_runs_per_arm * EFFICIENCY)
 
 
 def corrected(policy: Policy, gain: float, share: float, unit: float, crossing: Crossing | None) -> float:

@@ -26,11 +26,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from attrs import frozen
 
-from .._model.policy import E_RULES
-from .._model.run import CONTROL, TREATMENT, Observation
-from .boundaries import NORMAL
-from .primary import TIMED_OUT, Effect, adjusted_value, relative_change
-from .twosample import percentile
+from ..._model.policy import E_RULES
+from ..._model.run import CONTROL, TREATMENT, Observation
+from ..boundaries import NORMAL
+from ..primary import TIMED_OUT, Effect, adjusted_value, relative_change
+from ..twosample import percentile
 
 if TYPE_CHECKING:
     import numpy as np
@@ -126,7 +126,7 @@ class EBoundary:
 
 
 class PairedPrimary:
-    """The metric a test decides on, by an e-process over its pairs; see `primary.Primary`.
+    """The metric a test decides on, by an e-process over its pairs; see `rank_sum.Primary`.
 
     A pair is the runs with the indices 2 k and 2 k + 1, when both count and have different arms.
 

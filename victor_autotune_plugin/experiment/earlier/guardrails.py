@@ -8,20 +8,12 @@ ruled out either: a test passes only when no guardrail is. That costs a test som
 from __future__ import annotations
 
 import math
-from typing import Final
 
-from .._model.policy import FAIL_SHARES, GUARDRAILS, PASS_SHARE, GuardrailEvidence, Policy
-from .._model.run import TREATMENT, Observation
-from .boundaries import NORMAL, Boundary, boundary
-from .twosample import SumStatistic, Tail
-
-UNCLEAR_Z: Final = 0.7
-"""Evidence of harm above which a guardrail beyond its margin is unclear. One single extreme value, whatever its size,
-gives nearly 1; as many of them in both arms give nearly 0."""
-
-UNCLEAR_EXCESS: Final = 0.10
-"""Rise of a mean above its margin that is unclear without evidence: few extreme runs make it, and no z-score. Runs that
-timed out are left out of it: they are as many in both arms or the success share and the P95 tell."""
+from ..._model.policy import FAIL_SHARES, GUARDRAILS, PASS_SHARE, GuardrailEvidence, Policy
+from ..._model.run import TREATMENT, Observation
+from ..boundaries import NORMAL, Boundary, boundary
+from ..noninferiority import UNCLEAR_EXCESS, UNCLEAR_Z, relative_rise
+from ..twosample import SumStatistic, Tail
 
 
 class Guardrails:
@@ -129,15 +121,6 @@ class Guardrails:
         in_time = self._in_time.get(name)
         rise = math.nan if in_time is None else relative_rise(in_time.mean_control, in_time.mean_treatment)
         return rise > self._margins[name] + UNCLEAR_EXCESS
-
-
-def relative_rise(control: float, treatment: float) -> float:
-    """Return the relative rise; NaN where one is NaN."""
-    if control == treatment:
-        return 0.0
-    if math.isnan(control) or math.isnan(treatment):
-        return math.nan
-    return treatment / control - 1 if control > 0 else math.inf
 
 
 def _smoothed(sums: SumStatistic) -> tuple[float, float]:

@@ -8,11 +8,15 @@ import pytest
 from attrs import evolve
 
 from victor_autotune_plugin._model.converter import from_plain
-from victor_autotune_plugin.experiment import Judge, Observation, Policy, task_effects
+from victor_autotune_plugin.experiment import Observation, Policy, judge_of, task_effects
+
+
+def policy_of(rule="balanced", **fields):
+    return Policy(rule=rule, **fields)
 
 
 def decide(runs, policy=None, **options):
-    judge = Judge(policy or Policy(), **options)
+    judge = judge_of(policy or policy_of(), **options)
     for run in runs:
         judge.observe(run)
     return judge.verdict()
@@ -37,7 +41,7 @@ def test_a_clear_improvement_passes_and_says_how_much(make_runs):
 
 def test_nothing_passes_before_the_least_number_of_runs(make_runs):
     runs = make_runs(60, ratio=0.05, sigma=0.1)
-    judge = Judge(Policy(min_runs_per_arm=20))
+    judge = judge_of(policy_of(min_runs_per_arm=20))
     for i, run in enumerate(runs):
         judge.observe(run)
         assert judge.is_final == (i >= 39)
@@ -53,14 +57,14 @@ def test_each_metric_can_decide(make_runs, metric):
         fields["tool_calls"] = rng.randint(8, 20) // (3 if treated and metric == "tool_calls" else 1)
         fields["score"] = min(1.0, rng.uniform(0.3, 0.7) * (1.6 if treated and metric == "score" else 1))
 
-    verdict = decide(make_runs(400, change=better), Policy(metric=metric))
+    verdict = decide(make_runs(400, change=better), policy_of(metric=metric))
     assert (verdict.status, verdict.metric) == ("passed", metric)
     assert (verdict.effect > 0) == (metric == "score")
     worse = [
         evolve(run, arm={"control": "treatment", "treatment": "control"}[run.arm])
         for run in make_runs(400, change=better)
     ]
-    assert decide(worse, Policy(metric=metric)).status == "failed"
+    assert decide(worse, policy_of(metric=metric)).status == "failed"
 
 
 def test_a_slower_treatment_fails_with_the_evidence(make_runs):
@@ -74,7 +78,7 @@ def test_a_slower_treatment_fails_with_the_evidence(make_runs):
 def test_an_improvement_below_the_threshold_does_not_pass(make_runs):
     runs = make_runs(400, ratio=0.9, sigma=0.05)
     assert decide(runs).status == "passed"
-    verdict = decide(runs, Policy(minimum_improvement=0.2))
+    verdict = decide(runs, policy_of(minimum_improvement=0.2))
     assert verdict.status == "inconclusive"
     assert "an improvement of 20 % is ruled out" in verdict.reason
 
@@ -84,15 +88,15 @@ def test_two_equal_plans_end_early_without_proof(make_runs):
     assert verdict.status == "inconclusive"
     assert sum(verdict.runs.values()) < 400
     assert 0.05 < verdict.minimum_detectable_effect < 0.4
-    patient = decide(make_runs(400, seed=5), Policy(futility=False))
+    patient = decide(make_runs(400, seed=5), policy_of(futility=False))
     assert (patient.status, patient.runs) == ("inconclusive", {"control": 200, "treatment": 200})
 
 
 @pytest.mark.parametrize("metric", ["cost", "score"])
 @pytest.mark.parametrize(("change", "most"), [(0.0, 20), (0.02, 40), (0.20, None)])
 def test_what_is_precisely_too_small_ends_early(metric, change, most):
-    policy = Policy(metric=metric)
-    judge = Judge(policy)
+    policy = policy_of(metric=metric)
+    judge = judge_of(policy)
     for index in range(100):
         treatment = index % 2 == 1
         wobble = index // 2 % 5 / 1000  # far below what is asked for, and alike in both arms
@@ -106,7 +110,7 @@ def test_what_is_precisely_too_small_ends_early(metric, change, most):
 
 
 def test_what_ends_without_proof_says_how_many_runs_it_would_take(make_runs):
-    verdict = decide(make_runs(100, ratio=0.85, seed=10), Policy(max_runs_per_arm=50))
+    verdict = decide(make_runs(100, ratio=0.85, seed=10), policy_of(max_runs_per_arm=50))
     assert verdict.status == "inconclusive"
     assert verdict.effect < -0.1
     assert 20 < verdict.runs_needed < 400
@@ -127,7 +131,7 @@ def test_all_values_equal_prove_nothing():
 
 
 def test_an_arm_without_data_is_no_success(make_runs):
-    judge = Judge(Policy())
+    judge = judge_of(policy_of())
     assert judge.verdict().status == "running"
     for i, run in enumerate(make_runs(400)):
         judge.observe(evolve(run, arm="treatment", index=i))
@@ -140,7 +144,7 @@ def test_an_arm_without_data_is_no_success(make_runs):
 
 def test_runs_without_a_price_are_counted_apart_in_a_test_of_cost(make_runs):
     runs = [evolve(run, cost_usd=None) for run in make_runs(400)]
-    verdict = decide(runs, Policy(metric="cost"))
+    verdict = decide(runs, policy_of(metric="cost"))
     assert verdict.status == "inconclusive"
     assert verdict.ignored["unmeasured"] == 400
 
@@ -172,7 +176,7 @@ def test_arms_may_finish_in_any_order(make_runs):
 def test_a_verdict_does_not_depend_on_how_often_it_is_asked_for(make_runs):
     for ratio in (1.0, 0.6, 2.0):
         runs = make_runs(400, ratio=ratio, seed=12, success=0.9)
-        asked, silent = Judge(Policy()), Judge(Policy())
+        asked, silent = judge_of(policy_of()), judge_of(policy_of())
         for run in runs:
             asked.observe(run)
             asked.verdict()
@@ -183,7 +187,7 @@ def test_a_verdict_does_not_depend_on_how_often_it_is_asked_for(make_runs):
 
 
 def test_a_final_verdict_never_changes(make_runs):
-    judge = Judge(Policy())
+    judge = judge_of(policy_of())
     for run in make_runs(100, ratio=0.3):
         judge.observe(run)
     before = judge.verdict()
@@ -258,7 +262,7 @@ def test_one_extreme_failure_holds_a_pass_back(make_runs):
     assert decide(runs).status == "passed"
     first = next(run for run in runs if run.arm == "treatment")
     runs[first.index] = evolve(first, duration_seconds=first.duration_seconds * 1000)
-    judge = Judge(Policy())
+    judge = judge_of(policy_of())
     for run in runs[: sum(decide(make_runs(400, ratio=0.55, seed=6, sigma=0.5)).runs.values()) + 4]:
         judge.observe(run)
     verdict = judge.verdict()
@@ -290,8 +294,8 @@ def test_known_tasks_shorten_the_test(make_runs):
     for seed in range(12):
         test = of_tasks(make_runs(400, ratio=0.7, sigma=0.4, seed=seed))
         history = [evolve(run, arm="control") for run in of_tasks(make_runs(400, sigma=0.4, seed=1000 + seed))]
-        plain += decide(test, Policy(futility=False)).runs["treatment"]
-        verdict = decide(test, Policy(futility=False), task_effects=task_effects("duration", history))
+        plain += decide(test, policy_of(futility=False)).runs["treatment"]
+        verdict = decide(test, policy_of(futility=False), task_effects=task_effects("duration", history))
         assert verdict.status == "passed"
         adjusted += verdict.runs["treatment"]
     assert adjusted < 0.65 * plain

@@ -12,14 +12,14 @@ from attrs import evolve
 from victor_autotune_plugin._model.assignment import assign_earlier as assign
 from victor_autotune_plugin._model.converter import from_plain
 from victor_autotune_plugin._model.policy import E_RULES
-from victor_autotune_plugin.experiment import Judge, Observation, Policy
-from victor_autotune_plugin.experiment.eprocess import LARGEST, EBoundary, PairedPrimary, Wealth
+from victor_autotune_plugin.experiment import Observation, Policy, judge_of
+from victor_autotune_plugin.experiment.earlier.eprocess import LARGEST, EBoundary, PairedPrimary, Wealth
 
 SIZES = [2.0, 0.1, 700.0, 0.0, 1.5, 1.4, 0.9, 30.0, 5.0]
 
 
 def decide(runs, policy):
-    judge = Judge(policy)
+    judge = judge_of(policy)
     for run in runs:
         judge.observe(run)
     return judge.verdict()
@@ -51,7 +51,7 @@ def test_over_all_fair_coins_the_e_value_has_the_mean_one_exactly(rule):
 def test_the_wealth_of_one_pair_is_the_mean_of_its_stakes():
     wealth = Wealth()
     wealth.add(1.5)
-    from victor_autotune_plugin.experiment.eprocess import STAKES
+    from victor_autotune_plugin.experiment.earlier.eprocess import STAKES
 
     expected = sum(math.exp(1.5 * s) / math.cosh(1.5 * s) for s in STAKES) / len(STAKES)
     assert math.exp(wealth.log_e()) == pytest.approx(expected, rel=1e-12)
@@ -100,7 +100,7 @@ def test_gains_pass_and_harms_fail_with_an_interval_that_says_so(rule, metric, m
 @pytest.mark.parametrize("rule", E_RULES)
 def test_the_interval_excludes_no_change_exactly_when_the_metric_is_decided(rule, make_runs):
     for seed in range(6):
-        judge = Judge(Policy(rule=rule, futility=False, minimum_improvement=1.0))
+        judge = judge_of(Policy(rule=rule, futility=False, minimum_improvement=1.0))
         for run in make_runs(120, ratio=0.75, seed=seed):
             judge.observe(run)
             verdict = judge.verdict()
@@ -148,7 +148,7 @@ def test_runs_without_a_partner_are_no_evidence_and_no_error(rule):
 @pytest.mark.parametrize("rule", E_RULES)
 def test_the_same_runs_give_the_same_verdict_bit_for_bit(rule, make_runs):
     runs = make_runs(400, ratio=0.7, success=0.9)
-    asked, silent = Judge(Policy(rule=rule)), Judge(Policy(rule=rule))
+    asked, silent = judge_of(Policy(rule=rule)), judge_of(Policy(rule=rule))
     for run in runs:
         asked.observe(run)
         asked.verdict()
