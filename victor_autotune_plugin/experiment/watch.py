@@ -1,4 +1,10 @@
-"""The watch over a promoted plan."""
+"""The watch over a live plan, for as long as it lives.
+
+A strict alarm and a loose conviction: the sentinel looks at every run of the live plan and alarms about once in
+`quiet_runs` runs of a world that does not change. An alarm rolls nothing back; it opens a re-verification, pairs of the
+live plan and the one before, which decides. A plan that is confirmed is compared with its runs since the alarm from then
+on, for the world may have changed; each alarm that was not confirmed doubles the next one's threshold.
+"""
 
 from __future__ import annotations
 
@@ -6,229 +12,214 @@ import math
 from collections.abc import Sequence
 from typing import Final
 
-from .._model.policy import HARM_SHARES, HarmEvidence, WatchPolicy, WatchVerdict
+from .._model.assignment import REVERIFY, block_of
+from .._model.policy import HarmEvidence, WatchPolicy, WatchVerdict
 from .._model.run import ARMS, CONTROL, TREATMENT, Observation
 from .._model.text import TITLES, amount, count, number
-from .boundaries import NORMAL, TABLE_STEP, Boundary, boundary
-from .degradation import BelowBaseline, Drop, Harm, LostGain, TailRise
-from .twosample import information
+from .blocks import BlockRanks
+from .primary import log_value
+from .reverification import COST_RISE, FIRST_PAIRS, Reverification
+from .sentinel import WEIGHTS, Sentinel
+from .tail import DEADLINE, TailProof
 
-FIRST_LOOK: Final = 3
-"""Runs of the promoted plan before the first look."""
+MOST_DOUBLINGS: Final = 20
+"""How often a threshold is doubled at most."""
 
-DRIFT_RUNS: Final = 3
-"""Runs of the holdback before a drift is looked for."""
+PLACES: Final = 4096
+"""Last places that a run which comes twice is told by."""
 
-DRIFT_Z: Final = 1.28
-"""Evidence that the holdback is worse than the same plan was in the test, from which a drift is assumed ..."""
+PROOF_Z: Final = 2.0
+"""Evidence of an improvement from which the reference is taken for the test that proved the plan."""
 
-DRIFT_TOLD_Z: Final = 2.33
-"""Evidence of a drift from which the verdict says so."""
-
-PATIENT_RUNS: Final = 18
-"""Beyond this many runs of the holdback a worse metric or P95 is always confirmed strictly: there is the data."""
-
-STRICT_LEVEL: Final = 0.01
-"""... and a harm must be confirmed at this level although the holdback is looked at after every run: strictly."""
+HARM_NAMES: Final = {"metric": "below_baseline"}
+"""Names of the detectors in verdicts, where they differ."""
 
 
 class Watch:
-    """Looks after every run whether a promoted plan does harm.
-
-    A harm is proven when its estimate is beyond its threshold, its evidence against the runs of the test crosses a
-    boundary, and runs of the replaced plan from the same time confirm it. The same runs in the same order give
-    the same verdict, bit for bit. All runs count, also those of one task, since after a promotion safety comes first.
+    """Verifies a live plan with every run. The same runs in the same order give the same verdict, bit for bit.
 
     Args:
         policy: The rules.
-        reference: The runs of the test, both arms. Of a task key only the first counts.
+        reference: Runs to compare with: those of the test, or from before. `treatment` is the live plan, `control` the
+            one before; either may be without runs.
+        tested: Whether the reference is a test that the live plan passed, since only then must its P95 be proven, too;
+            None to see that from its runs.
     """
 
-    def __init__(self, policy: WatchPolicy, *, reference: Sequence[Observation]) -> None:
+    def __init__(self, policy: WatchPolicy, *, reference: Sequence[Observation], tested: bool | None = None) -> None:
         self._policy = policy
-        first = _first_of_each_task(reference)
-        controls = [run for run in first if run.arm == CONTROL]
-        treatments = [run for run in first if run.arm == TREATMENT]
-        baseline = BelowBaseline(policy.metric, controls)
-        self._harms: dict[str, Harm] = {
-            "below_baseline": baseline,
-            "lost_gain": LostGain(policy.metric, controls, treatments, baseline),
-            "success": Drop("success", controls, policy.success_drop),
-            "score": Drop("score", controls, policy.success_drop),
-            "p95": TailRise(controls, policy.p95_rise),
-        }
-        self._most: dict[str, float] = {}
-        self._boundaries: dict[str, Boundary] = {}
-        for name, harm in self._harms.items():
-            self._set_boundary(name, harm)
-        self._strict = boundary("pocock", STRICT_LEVEL, 0.1).scale
-        self._confirm = {
-            name: NORMAL.inv_cdf(1 - level)
-            for name in self._harms
-            for level in [policy.confirm_success_level if name in ("success", "score") else policy.confirm_level]
-        }
-        self._runs = dict.fromkeys(ARMS, 0)
-        self._ignored = {"duplicate": 0, "late": 0}
-        self._places: set[tuple[str, int]] = set()
-        self._status, self._reason = "watching", "No runs since the promotion yet."
+        self._sentinel = Sentinel(policy.metric)
+        self._sentinel.learn(run for run in reference if run.arm == TREATMENT)
+        self._tail = TailProof(policy.p95_rise)
+        for run in reference:
+            self._tail.learn(run)
+        self._tail.start(tested=_is_proof(policy.metric, reference) if tested is None else tested)
+        self._round: Reverification | None = None
+        self._rounds = 0
+        self._unconfirmed = 0
+        self._new_models = 0
+        self._since_alarm: list[Observation] = []
+        self._alarm = ""
+        self._status = "watching"
         self._harm: str | None = None
         self._detected_at: int | None = None
-        self._probes = 0
-        self._wants_control = False
+        self._reason = ""
+        self._seen = 0
+        self._runs, self._missing = dict.fromkeys(ARMS, 0), dict.fromkeys(ARMS, 0)
+        self._ignored = {"duplicate": 0, "late": 0}
+        self._places: dict[tuple[str, int], None] = {}
+        self._sums = dict.fromkeys(WEIGHTS, 0.0)
         self._verdict: WatchVerdict | None = None
 
-    def _set_boundary(self, name: str, harm: Harm) -> None:
-        """Information runs from that of the first look to that of a whole watch with its planned holdback."""
-        planned = round(self._policy.max_runs * (1 - self._policy.holdback))
-        old = harm.sizes[0]
-        joins = 0 if name == "lost_gain" else max(self._policy.max_runs - planned, 1)
-        self._most[name] = most = information(old + joins, planned)
-        start = information(max(old, 1), FIRST_LOOK) / most if most else 1.0
-        alpha, step = self._policy.alpha * HARM_SHARES[name], min(1 / self._policy.max_runs, TABLE_STEP)
-        self._boundaries[name] = boundary("pocock", alpha, min(max(start, 0.001), 1.0), step)
-
     def observe(self, observation: Observation) -> None:
-        """Take one run since the promotion into account: `treatment` is the promoted plan, `control` the holdback.
+        """Take one run into account: `treatment` ran the live plan, `control` the plan before.
 
-        An index that was seen, and a run after the end, are counted and otherwise ignored.
+        A place that was seen, and a run after a rollback, are counted and otherwise ignored.
         """
         self._verdict = None
-        if self._status != "watching":
+        if self._status == "rolled_back":
             self._ignored["late"] += 1
             return
-        if (observation.stream, observation.index) in self._places:
+        place = observation.stream, observation.index
+        if place in self._places:
             self._ignored["duplicate"] += 1
             return
-        self._places.add((observation.stream, observation.index))
-        self._probes += self._wants_control and observation.arm == CONTROL
-        self._runs[observation.arm] += 1
-        for harm in self._harms.values():
-            harm.add(observation)
-        self._look()
-        if self._status == "watching" and len(self._places) >= self._policy.max_runs:
-            self._status, self._wants_control = "settled", False
-            self._reason = f"No harm in {count(len(self._places), 'run')} since the promotion."
+        self._places[place] = None
+        if len(self._places) > PLACES:
+            del self._places[next(iter(self._places))]
+        self._seen += 1
+        (self._missing if observation.missing else self._runs)[observation.arm] += 1
+        self._tail.add(observation)
+        if self._round is None:
+            if observation.arm == TREATMENT:
+                self._sentinel.observe(observation)
+                self._look()
+        else:
+            self._compare(self._round, observation)
+        if self._tail.is_overdue and self._status != "rolled_back":
+            self._roll_back("p95", self._overdue())
 
-    def verdict(self) -> WatchVerdict:
-        """Return the verdict after the runs so far."""
-        if self._verdict is None:
-            evidence = tuple(self._evidence(name) for name in self._harms)
-            told = next(item for item in evidence if item.name == (self._harm or "below_baseline"))
-            self._verdict = WatchVerdict(
-                status=self._status,
-                reason=self._reason,
-                harm=self._harm,
-                runs=dict(self._runs),
-                detected_at=self._detected_at,
-                effect=told.change,
-                error_rate=self._policy.alpha,
-                drift=self._drift(),
-                wants_control=self._wants_control,
-                evidence=evidence,
-                ignored=dict(self._ignored),
-            )
-        return self._verdict
+    def _look(self) -> None:
+        """Open a re-verification where the sentinel alarms."""
+        self._sums = self._sentinel.sums()
+        if models := self._sentinel.new_models:
+            self._new_models += 1
+            self._open(f"Another model answers: {models}, before {self._sentinel.usual_models}.")
+        elif sum(self._sums.values()) >= self._threshold:
+            loudest = max(self._sums, key=lambda name: self._sums[name])
+            self._open(f"The {_title(loudest, self._policy.metric)} is worse than in the last runs.")
+
+    @property
+    def _threshold(self) -> float:
+        return float(self._policy.quiet_runs * 2 ** min(self._unconfirmed, MOST_DOUBLINGS))
+
+    def _open(self, alarm: str) -> None:
+        self._status, self._alarm = "reverifying", alarm
+        self._rounds += 1
+        self._round = Reverification(self._policy, self._sentinel.spread)
+        self._since_alarm = []
+
+    def _compare(self, pairs: Reverification, run: Observation) -> None:
+        if run.arm == TREATMENT:
+            self._since_alarm.append(run)
+        pairs.add(run, paired=run.stream.partition(":")[0] == f"{REVERIFY}{self._rounds}")
+        if harm := pairs.harm():
+            self._roll_back(HARM_NAMES.get(harm, harm), self._tell(harm, pairs))
+        elif pairs.is_over or pairs.is_better:
+            self._confirm(pairs)
+
+    def _confirm(self, pairs: Reverification) -> None:
+        self._status = "watching"
+        self._unconfirmed += 1
+        self._reason = f"{self._alarm} {_confirmed(pairs, self._policy.metric)}"
+        self._sentinel = Sentinel(self._policy.metric, 2**min(self._new_models, 4))
+        self._sentinel.learn(self._since_alarm)
+        self._sums = dict.fromkeys(WEIGHTS, 0.0)
+        self._round, self._since_alarm = None, []
+
+    def _roll_back(self, harm: str, reason: str) -> None:
+        self._status, self._harm, self._reason = "rolled_back", harm, reason
+        self._detected_at = self._seen
+
+    def _tell(self, name: str, pairs: Reverification) -> str:
+        proven = f"proven by {count(pairs.pairs, 'pair')} after an alarm"
+        if name == "metric":
+            way = "lower" if self._policy.metric == "score" else "higher"
+            size = amount(pairs.change)
+            return f"The {TITLES[self._policy.metric]} is {size} {way} than the replaced plan's, {proven}. {self._alarm}"
+        if name == "cost":
+            return f"The cost is higher than the replaced plan's by more than {amount(COST_RISE)}, {proven}. {self._alarm}"
+        before, now = pairs.values(name)
+        if name == "loss":
+            return f"The share of lost and cancelled runs is {number(now)}, before {number(before)}, {proven}."
+        return f"The {TITLES[name]} is {number(now)}, the replaced plan's {number(before)}, {proven}. {self._alarm}"
+
+    def _overdue(self) -> str:
+        before, now, _ = self._tail.values()
+        return (
+            f"The P95 of the duration is not proven to be within its margin after {DEADLINE} runs: "
+            f"{number(now)} s, the replaced plan's {number(before)} s."
+        )
 
     @property
     def seen(self) -> int:
         """How many runs it has seen, each once."""
-        return len(self._places)
+        return self._seen
+
+    @property
+    def rounds(self) -> int:
+        """As in the verdict, cheaper."""
+        return self._rounds
+
+    @property
+    def status(self) -> str:
+        """As in the verdict, cheaper."""
+        return self._status
 
     @property
     def is_final(self) -> bool:
-        """Whether the watch has ended; cheaper than asking the verdict."""
-        return self._status != "watching"
+        """Whether the plan goes back; cheaper than asking the verdict."""
+        return self._status == "rolled_back"
 
-    @property
-    def wants_control(self) -> bool:
-        """As in the verdict, cheaper."""
-        return self._wants_control
-
-    def _drifts(self, name: str) -> bool:
-        return self._runs[CONTROL] >= DRIFT_RUNS and self._harms[name].drift >= DRIFT_Z
-
-    def _drift(self) -> bool:
-        """Whether the replaced plan, too, is clearly worse than in the test."""
-        return self._runs[CONTROL] >= DRIFT_RUNS and any(
-            self._harms[name].drift >= DRIFT_TOLD_Z for name in ("below_baseline", "success", "score")
-        )
-
-    def _needed(self, name: str) -> float:
-        """Height of a confirmation; none is needed when the policy leaves no way to get one."""
-        if self._policy.holdback == 0 and self._policy.max_probes == 0:
-            return -math.inf
-        patient = name not in ("success", "score") and self._runs[CONTROL] > PATIENT_RUNS
-        if patient or self._drifts(name):
-            return max(self._strict, self._confirm[name])
-        return self._confirm[name]
-
-    def _height(self, name: str) -> float:
-        old, new = self._harms[name].sizes
-        if new < FIRST_LOOK or not old:
-            return math.inf
-        limits = self._boundaries[name]
-        return limits.at(max(min(information(old, new) / self._most[name], 1.0), limits.start))
-
-    def _look(self) -> None:
-        alarms = [name for name, harm in self._harms.items() if harm.statistic >= self._height(name) and harm.exceeds]
-        proven = next((name for name in alarms if self._harms[name].confirmation >= self._needed(name)), None)
-        if proven is not None:
-            self._status, self._harm, self._detected_at = "rolled_back", proven, len(self._places)
-            self._reason, self._wants_control = self._tell(proven), False
-            return
-        if not alarms:
-            self._wants_control = False
-            self._reason = f"No harm in {count(len(self._places), 'run')} since the promotion."
-            if self._drift():
-                self._reason += " The replaced plan, too, is worse than in the test: a drift."
-            return
-        drifting = self._drift()
-        self._wants_control = self._probes < self._policy.max_probes
-        title = _title(alarms[0], self._policy.metric)
-        if drifting:
-            self._reason = f"The {title} is worse in both arms: a drift, not a reason to roll back."
-        else:
-            held = count(self._runs[CONTROL], "run")
-            self._reason = f"The {title} is worse than in the test, not yet confirmed by {held} of the replaced plan."
-
-    def _tell(self, name: str) -> str:
-        before, now, change = self._harms[name].values()
-        seen = count(len(self._places), "run")
-        after = f"after {seen} since the promotion, {self._runs[CONTROL]} of the replaced plan"
-        if name in ("success", "score"):
-            return f"The {TITLES[name]} fell from {number(before)} to {number(now)}, proven {after}."
-        title, direction = _title(name, self._policy.metric), "lower" if self._policy.metric == "score" else "higher"
-        if name == "p95":
-            return f"The {title} is {amount(change)} higher than the replaced plan's, proven {after}."
-        whose = "than in the test, and the gain is gone" if name == "lost_gain" else "than the replaced plan's"
-        return f"The {title} is {amount(change)} {direction} {whose}, proven {after}."
-
-    def _evidence(self, name: str) -> HarmEvidence:
-        harm = self._harms[name]
-        before, now, change = harm.values()
-        height, needed = self._height(name), self._needed(name)
-        alarm = harm.statistic >= height and harm.exceeds
-        if math.isnan(change):
-            status = "no data"
-        elif not alarm:
-            status = "ok"
-        else:
-            status = "confirmed" if harm.confirmation >= needed else "alarm"
-        return HarmEvidence(
-            name, before, now, change, harm.threshold, harm.statistic, height, harm.confirmation, needed, status
-        )
+    def verdict(self) -> WatchVerdict:
+        """Return the verdict after the runs so far."""
+        if self._verdict is None:
+            pairs = self._round
+            self._verdict = WatchVerdict(
+                status=self._status,
+                reason=self._reason if self._status != "reverifying" else self._alarm,
+                harm=self._harm,
+                runs=dict(self._runs),
+                detected_at=self._detected_at,
+                effect=math.nan if pairs is None else pairs.change,
+                error_rate=self._policy.alpha,
+                drift=False,
+                wants_control=False,
+                evidence=(),
+                ignored=dict(self._ignored),
+                missing=dict(self._missing),
+                rounds=self._rounds,
+                alarm=self._alarm,
+                pairs=0.0 if pairs is None else float(pairs.pairs),
+                p95=self._tail.status,
+            )
+        return self._verdict
 
 
-def _first_of_each_task(runs: Sequence[Observation]) -> list[Observation]:
-    seen: set[str] = set()
-    first = []
-    for run in runs:
-        if run.task_key is None or run.task_key not in seen:
-            first.append(run)
-        if run.task_key is not None:
-            seen.add(run.task_key)
-    return first
+def _is_proof(metric: str, reference: Sequence[Observation]) -> bool:
+    """Whether runs are a test that proved the live plan better."""
+    ranks = BlockRanks()
+    for run in reference:
+        value = None if run.missing else log_value(metric, run)
+        if value is not None:
+            block, length = block_of(run.stream, run.index)
+            ranks.add(block, value, treatment=run.arm == TREATMENT, wide=length > 2)
+    return ranks.information >= FIRST_PAIRS and ranks.z >= PROOF_Z
+
+
+def _confirmed(pairs: Reverification, metric: str) -> str:
+    return f"confirmed by {pairs.pairs}"
 
 
 def _title(name: str, metric: str) -> str:
-    return TITLES[metric if name in ("below_baseline", "lost_gain") else name]
+    return "share of lost and cancelled runs" if name == "loss" else TITLES[metric if name == "metric" else name]

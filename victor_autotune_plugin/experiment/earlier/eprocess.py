@@ -66,11 +66,16 @@ _LOG_2: Final = math.log(2)
 
 
 class Wealth:
-    """Wealth of the bets on two directions, as natural logarithms, growing pair by pair."""
+    """Wealth of the bets on two directions, as natural logarithms, growing pair by pair.
 
-    def __init__(self) -> None:
+    Args:
+        stakes: Stakes of the mixture.
+    """
+
+    def __init__(self, stakes: tuple[float, ...] = STAKES) -> None:
         self._sum = 0.0
-        self._costs = [0.0] * len(STAKES)
+        self._stakes = stakes
+        self._costs = [0.0] * len(stakes)
         self.squares = 0.0
 
     def add(self, score: float) -> None:
@@ -82,7 +87,7 @@ class Wealth:
         self._sum += score
         self.squares += score * score
         size = abs(score)
-        for k, stake in enumerate(STAKES):
+        for k, stake in enumerate(self._stakes):
             x = stake * size
             self._costs[k] += x + math.log1p(math.exp(-2 * x)) - _LOG_2  # ln cosh x
 
@@ -94,9 +99,9 @@ class Wealth:
     def log_e(self, direction: int = 1) -> float:
         """Return the logarithm of the e-value that the treatment is better (`1`) or worse (`-1`)."""
         total = direction * self._sum
-        logs = [stake * total - cost for stake, cost in zip(STAKES, self._costs, strict=True)]
+        logs = [stake * total - cost for stake, cost in zip(self._stakes, self._costs, strict=True)]
         top = max(logs)
-        return top + math.log(math.fsum(math.exp(value - top) for value in logs) / len(STAKES))
+        return top + math.log(math.fsum(math.exp(value - top) for value in logs) / len(logs))
 
 
 @frozen

@@ -1,0 +1,99 @@
+"""What a run's value owes to those before it: neighbours that are alike, a drift, a cycle."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+from collections import deque
+from typing import Final
+
+MEMORIES: Final = (1.0, 0.2, 0.05)
+"""Weights of the newest value in the means of the last values that foretell the next one: of one, about 5, and 20."""
+
+RIDGE: Final = (15.0, 20.0, 40.0)
+"""Runs' worth of doubt that a mean foretells anything, so that where none does little is taken off. A long mean also
+follows a real change, so it is doubted more."""
+
+DECAY: Final = 0.995
+"""Weight of what was learnt a run earlier."""
+
+LARGEST: Final = 3.0
+"""Size at which a value is cut off, in standard deviations, so that a timeout does not dominate what follows."""
+
+FIRST: Final = 12
+"""Values before the first one is foretold."""
+
+QUARTILES_APART: Final = 1.349
+"""Distance of the quartiles of a normal distribution, in standard deviations."""
+
+# A mean of independent values with the variance 1 has the variance w / (2 - w); the features are brought back to 1.
+_UNITS: Final = tuple(((2 - memory) / memory) ** 0.5 for memory in MEMORIES)
+
+
+class Prewhitening:
+    """Foretells each value from the last ones and returns the rest.
+
+    Ridge regression on three exponential means of the last values, with forgetting, all in standard deviations from the
+    median, both robust. Where the past foretells nothing the rest is the value itself.
+
+    Args:
+        window: Values that median and quartiles are from.
+    """
+
+    def __init__(self, window: int) -> None:
+        self._window = window
+        self._last: deque[float] = deque()
+        self._ordered: list[float] = []
+        self._means = [0.0, 0.0, 0.0]
+        self._products = [0.0] * 6  # f0 f0, f0 f1, f0 f2, f1 f1, f1 f2, f2 f2
+        self._moments = [0.0] * 3
+
+    def residual(self, value: float) -> float:
+        """Return a value without what was foretold of its distance from the median, and learn from it."""
+        ordered, n = self._ordered, len(self._ordered)
+        rest = value
+        if n >= FIRST:
+            spread = self.spread or 1.0
+            x = min(max((value - ordered[n // 2]) / spread, -LARGEST), LARGEST)
+            features = [unit * mean for unit, mean in zip(_UNITS, self._means, strict=True)]
+            foretold = sum(w * f for w, f in zip(self._weights(), features, strict=True))
+            self._learn(features, x)
+            self._means = [mean + memory * (x - mean) for memory, mean in zip(MEMORIES, self._means, strict=True)]
+            rest = value - foretold * spread
+        self._last.append(value)
+        insort(ordered, value)
+        if n >= self._window:
+            del ordered[bisect_left(ordered, self._last.popleft())]
+        return rest
+
+    @property
+    def spread(self) -> float:
+        """Standard deviation of the window's values; 0 while it is not known."""
+        ordered, n = self._ordered, len(self._ordered)
+        return (ordered[3 * n // 4] - ordered[n // 4]) / QUARTILES_APART if n >= FIRST else 0.0
+
+    def _learn(self, features: list[float], x: float) -> None:
+        a, b, c = features
+        p, m = self._products, self._moments
+        p[0] = DECAY * p[0] + a * a
+        p[1] = DECAY * p[1] + a * b
+        p[2] = DECAY * p[2] + a * c
+        p[3] = DECAY * p[3] + b * b
+        p[4] = DECAY * p[4] + b * c
+        p[5] = DECAY * p[5] + c * c
+        m[0] = DECAY * m[0] + a * x
+        m[1] = DECAY * m[1] + b * x
+        m[2] = DECAY * m[2] + c * x
+
+    def _weights(self) -> tuple[float, float, float]:
+        """Solve the ridge regression by Cramer's rule."""
+        p, (u, v, w) = self._products, self._moments
+        a, b, c = p[0] + RIDGE[0], p[1], p[2]
+        e, f, i = p[3] + RIDGE[1], p[4], p[5] + RIDGE[2]
+        ei, ci, bf = e * i - f * f, c * f - b * i, b * f - c * e
+        whole = a * ei + b * ci + c * bf
+        ai, be, ae = a * i - c * c, b * c - a * f, a * e - b * b
+        return (
+            (ei * u + ci * v + bf * w) / whole,
+            (ci * u + ai * v + be * w) / whole,
+            (bf * u + be * v + ae * w) / whole,
+        )

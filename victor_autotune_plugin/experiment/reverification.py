@@ -1,0 +1,167 @@
+"""Pairs of the live plan and the one before, run since an alarm: is the live plan worse?
+
+The pairs are assigned by coins, so a change of the world that strikes both plans is no evidence. The metric is decided
+by signed ranks at a sequential boundary, or by bets on the signs of the pairs' differences, which find a large harm
+sooner; together they convict a plan that is no worse in about 2 of 100 re-verifications, whatever both plans have in
+common. Success, score, cost and lost runs each have a boundary of their own.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Final
+
+from .._model.assignment import block_of
+from .._model.policy import WatchPolicy
+from .._model.run import TREATMENT, Observation
+from .blocks import BlockMeans, BlockRanks
+from .boundaries import Boundary, boundary
+from .eprocess import LARGEST, Wealth
+from .paired import walsh_quantiles
+from .primary import log_value, relative_change
+
+FIRST_PAIRS: Final = 5
+"""Pairs before a first look."""
+
+BET_LEVEL: Final = 0.03
+"""Probability, at most, that the bets ever convict a plan that is no worse."""
+
+PAIR_STAKES: Final = (0.3, 0.45, 0.7, 1.0, 1.4)
+"""Stakes of the bets: the effects that each is best for, in standard deviations of a pair's difference."""
+
+LEVELS: Final = {"metric": 0.02, "success": 0.004, "score": 0.004, "cost": 0.002, "loss": 0.004}
+"""The same for each boundary; those beside the metric are lower, as there are four."""
+
+BETTER_Z: Final = 2.0
+"""Evidence of a better metric with which a re-verification may end before its last pair ..."""
+
+BETTER_PAIRS: Final = 8
+"""... from so many pairs on."""
+
+COST_RISE: Final = 0.25
+"""Relative rise of the cost below which it alone is no reason to roll back."""
+
+LOSS_RISE: Final = 0.1
+"""The same for the share of lost and cancelled runs, absolute."""
+
+RUNS_PER_PAIR: Final = 3
+"""Runs that have come per pair that is wanted, after which a re-verification ends with the pairs that it has."""
+
+
+class Reverification:
+    """One re-verification.
+
+    Args:
+        policy: The rules of the watch.
+        spread: Standard deviation of a run's log value that the live plan's last runs had; 0 where it is not known.
+    """
+
+    def __init__(self, policy: WatchPolicy, spread: float) -> None:
+        self._policy = policy
+        self._spread = math.sqrt(2) * spread or 1.0
+        self._metric, self._cost = BlockRanks(), BlockRanks()
+        self._means = {name: BlockMeans() for name in ("success", "score", "loss")}
+        self._bets = Wealth(PAIR_STAKES)
+        self._settled = 0
+        self._came = 0
+        most = policy.max_pairs
+        start, step = min(FIRST_PAIRS / most, 1.0), 1 / most
+        self._boundaries: dict[str, Boundary] = {
+            name: boundary("guardrail" if name == "metric" else "pocock", level, start, step)
+            for name, level in LEVELS.items()
+        }
+
+    def add(self, run: Observation, *, paired: bool) -> None:
+        """Add a run that came since the alarm.
+
+        Args:
+            run: The run.
+            paired: Whether it is from a stream of this re-verification.
+        """
+        self._came += 1
+        if not paired:
+            return
+        treatment = run.arm == TREATMENT
+        block, _ = block_of(run.stream, run.index)
+        self._means["loss"].add(block, -float(bool(run.missing)), treatment=treatment)
+        if run.missing:
+            return
+        self._means["success"].add(block, float(run.success), treatment=treatment)
+        self._means["score"].add(block, run.score, treatment=treatment)
+        cost = None if self._policy.metric == "cost" else log_value("cost", run)
+        if cost is not None:
+            self._cost.add(block, cost - math.log1p(COST_RISE) * treatment, treatment=treatment)
+        value = log_value(self._policy.metric, run)
+        if value is None:
+            return
+        self._metric.add(block, value, treatment=treatment)
+        for difference in self._metric.differences[self._settled :]:
+            self._bets.add(max(min(difference / self._spread, LARGEST), -LARGEST))
+            self._settled += 1
+
+    @property
+    def pairs(self) -> int:
+        """Pairs of which both runs have a value of the metric."""
+        return len(self._metric.differences)
+
+    @property
+    def z(self) -> float:
+        """Evidence that the live plan is worse on the metric."""
+        return -self._metric.z if self.pairs >= 2 else 0.0
+
+    @property
+    def change(self) -> float:
+        """Relative change of the metric from the plan before to the live plan; NaN without pairs."""
+        if not self.pairs:
+            return math.nan
+        gain = walsh_quantiles(self._metric.differences, math.inf, math.inf)[0]
+        return gain if self._policy.metric == "score" else relative_change(-gain)
+
+    def evidence(self, name: str) -> tuple[float, float]:
+        """Return the evidence of a harm, and the height at which it convicts; one of `LEVELS`."""
+        if name == "metric":
+            return self.z, self._height(name, self.pairs)
+        if name == "cost":
+            pairs = len(self._cost.differences)
+            return (-self._cost.z if pairs >= 2 else 0.0), self._height(name, pairs)
+        means = self._means[name]
+        return -means.z, self._height(name, means.blocks)
+
+    def _height(self, name: str, pairs: int) -> float:
+        return self._boundaries[name].at(pairs / self._policy.max_pairs)
+
+    def values(self, name: str) -> tuple[float, float]:
+        """Return the means of the plan before and of the live one: success or score, or the share of lost runs."""
+        before, now = self._means[name].means
+        return (-before, -now) if name == "loss" else (before, now)
+
+    def harm(self) -> str | None:
+        """Return the first harm that is proven, or None."""
+        z, height = self.evidence("metric")
+        if self.pairs >= FIRST_PAIRS and (z >= height or self._bets.log_e(-1) >= -math.log(BET_LEVEL)):
+            return "metric"
+        for name, tolerated in (
+            ("success", self._policy.success_drop),
+            ("score", self._policy.success_drop),
+            ("loss", LOSS_RISE),
+        ):
+            z, height = self.evidence(name)
+            if z >= height and -self._means[name].difference > tolerated:
+                return name
+        z, height = self.evidence("cost")
+        return "cost" if z >= height else None
+
+    @property
+    def is_better(self) -> bool:
+        """Whether it may end before its last pair: the live plan is better, and nothing else looks worse."""
+        return (
+            self.pairs >= BETTER_PAIRS
+            and self.z <= -BETTER_Z
+            and all(self.evidence(name)[0] < 1.0 for name in ("success", "score", "loss", "cost"))
+        )
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it has its pairs, or so many runs came that the missing partners are lost."""
+        blocks = max(self.pairs, self._means["loss"].blocks)
+        return blocks >= self._policy.max_pairs or self._came >= RUNS_PER_PAIR * self._policy.max_pairs
