@@ -31,7 +31,8 @@ from .options import environment
 from .owned import owned_knobs
 from .permissions import writable_by_others
 from .price_source import price_source, price_source_text, unpriced_models
-from .project import unknown_in_project, uses_in_spite_of_settings
+from .project import opened, unknown_in_project, uses_in_spite_of_settings
+from .status import facts_of_open
 from .trust_command import acting_sources
 
 if TYPE_CHECKING:
@@ -284,8 +285,18 @@ def _store(project: Path, resolver: SettingsResolver, found: list[Found]) -> Ite
             yield from _owners(here)
             yield from _data_flow(here, resolver, found)
             yield from _costs(store, resolver)
+        yield from _decisions(project)
     except StoreError as error:
         yield Check("store", BAD, _told(error, shown), error.hint)
+
+
+def _decisions(project: Path) -> Iterator[Check]:
+    """Tell what awaits a person."""
+    with opened(project) as session:
+        for team in facts_of_open(session):
+            for decision in (one.decision for one in team.standings):
+                if decision is not None:
+                    yield Check(f"awaits you: {team.state.team_id}", WARN, decision.question, decision.answers)
 
 
 def _contents(store: Store, shown: str, file: Path | None) -> Iterator[Check]:

@@ -43,6 +43,10 @@ def _in(module: str, *examples: str) -> CommandEntry:
     return CommandEntry(module, examples)
 
 
+def _since_0_2(module: str, *examples: str) -> CommandEntry:
+    return CommandEntry(module, examples, since="0.2")
+
+
 COMMANDS: Final = {
     "run": _in(
         "run_workflow",
@@ -65,6 +69,8 @@ COMMANDS: Final = {
         "{prog} reviewers --auto --ab-test",
         "{prog} reviewers --config review.yaml --dry-run",
     ),
+    "approve": _since_0_2("approval", "{prog} reviewers", "{prog} reviewers --id 5f0c2a91d3e4 --as ada"),
+    "reject": _since_0_2("approval", '{prog} reviewers --reason "not before the release"'),
     "history": _in("show_history", "{prog} reviewers", "{prog} --runs --limit 50"),
     "replay": _in("show_history", "{prog}", "{prog} reviewers --json"),
     "rollback": _in(
@@ -86,6 +92,6 @@ COMMANDS: Final = {
     "import": _in("exchange", "{prog} history.jsonl", "{prog} history.jsonl --skip-bad --json"),
     "doctor": _in("doctor", "{prog}", "{prog} --project ~/projects/shop --json"),
     "init": _in("init", "{prog}", "{prog} --dry-run", "{prog} --force --project ~/projects/shop", "{prog} --database"),
-    "trust": CommandEntry("trust_command", ("{prog}", "{prog} --yes", "{prog} --list", "{prog} --revoke"), since="0.2"),
+    "trust": _since_0_2("trust_command", "{prog}", "{prog} --yes", "{prog} --list", "{prog} --revoke"),
     "schema": _in("init", "{prog}", "{prog} --output .victor/autotune.schema.json"),
 }

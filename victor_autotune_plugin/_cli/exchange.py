@@ -19,7 +19,7 @@ from . import rendering as show
 from .options import HERE, Json, Project, Team, TeamName, Workflow, chosen, environment
 from .progress import tracked
 from .project import opened
-from .status import team_facts, verdicts
+from .status import team_facts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -73,6 +73,7 @@ def report(
 
 def _reported(session: OpenProject, state: TeamState) -> ReportedTeam:
     from .._page import ReportedExperiment, ReportedTeam
+    from .._tuning.present_state import verdicts
 
     store = session.store
     assert store is not None
@@ -88,6 +89,7 @@ def _reported(session: OpenProject, state: TeamState) -> ReportedTeam:
         experiments=[ReportedExperiment(one, *verdicts(store, one)) for one in store.experiments(*state.key)],
         changes=[*islice(reversed(store.changes(*state.key)), _REPORTED_CHANGES)],
         flow=facts.flow,
+        standings=facts.standings,
     )
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from attrs import asdict, frozen
 
+from .._model.experiment import STATES
 from . import rendering as show
 from .options import HERE, Json, Project, Team, TeamName, Workflow, chosen
 from .project import opened
@@ -17,9 +18,9 @@ from .status import TeamFacts, statistics, team_facts
 if TYPE_CHECKING:
     from .._model.experiment import Change, TeamState
     from .._model.optimization import OptimizationSuggestion
-    from .._model.policy import Policy, WatchPolicy
     from .._settings import Settings
     from .._tuning.next_test import Advice
+    from .._tuning.standing import Standing
     from ..experiment.fixed_sample import SampleComparison
     from .project import OpenProject
 
@@ -59,6 +60,8 @@ class Explanation:
         source: The change that gave it its live plan, or None when none did.
         ending: The change that ended the last experiment, or None while one is open.
         statistics: The runs of the experiment's test by fixed-sample methods, as if they were looked at once.
+        tests: How many tests the team had, and how many of them would have passed by now if no change had made a
+            difference.
         outlook: What would change the decision, sentence by sentence.
         advice: What the tuner says, and the runs that it and the strategies go by.
         suggestions: What the strategies suggest, best first, each with the status of the experiment that tried it
@@ -71,6 +74,7 @@ class Explanation:
     source: Change | None
     ending: Change | None
     statistics: list[SampleComparison]
+    tests: tuple[int, float]
     outlook: list[str]
     advice: Advice
     suggestions: list[tuple[OptimizationSuggestion, str | None, str | None]]
@@ -88,6 +92,7 @@ class Explanation:
             "verdict": self.facts.verdict,
             "watch_verdict": self.facts.watch,
             "statistics": [one.to_dict() for one in self.statistics],
+            "tests": {"number": self.tests[0], "null_passes": self.tests[1]},
             "outlook": self.outlook,
             "owners": [{"knob": knob, "owner": who, "runs": times} for knob, who, times in self.facts.owners],
             "tuner": self.advice.to_dict(),
@@ -112,17 +117,18 @@ def _explanation(session: OpenProject, state: TeamState, file: Path | None = Non
         SettingsError: If the settings in it are wrong.
     """
     from .._tuning.next_test import advice
+    from .._tuning.standing import null_passes
 
     store, runtime = session.store, session.runtime
     assert store is not None
     metadata, source = (None, None) if file is None else _metadata(file, state.workflow)
     settings = runtime.resolver.for_team(*state.key, metadata, source)
     facts = team_facts(session, state, settings=settings)
-    changes = store.changes(*state.key)
+    changes, experiments = store.changes(*state.key), store.experiments(*state.key)
     advised = advice(store, state, settings, runtime.hooks)
     tried = {
         experiment.treatment.id: experiment.status
-        for experiment in reversed(store.experiments(*state.key))
+        for experiment in reversed(experiments)
         if experiment.fingerprint == state.fingerprint
     }
     note = None
@@ -137,6 +143,7 @@ def _explanation(session: OpenProject, state: TeamState, file: Path | None = Non
         source=next((change for change in reversed(changes) if change.plan_before != change.plan_after), None),
         ending=next((change for change in reversed(changes) if change.experiment_id == ended), None) if ended else None,
         statistics=[] if facts.experiment is None else statistics(store, facts.experiment),
+        tests=null_passes(experiments),
         outlook=_outlook(facts, settings, has_scorer=runtime.hooks.has_scorer),
         advice=advised,
         suggestions=[
@@ -165,75 +172,47 @@ def _plain(value: object) -> object:
 def _outlook(facts: TeamFacts, settings: Settings, *, has_scorer: bool) -> list[str]:
     """Say in sentences, at least one, what would change the decision about a team."""
     team = facts.state.team_id
-    experiment = facts.experiment if facts.experiment is not None and facts.experiment.is_open else None
     if facts.state.paused:
         return [f"The tuning is paused: nothing is tested or judged until `victor autotune resume {team}`."]
     if settings.plan is not None:
         return ["The settings fix the plan, so nothing is tuned. Take `plan` out of them to have it tuned."]
     if facts.mode not in ("approve", "auto"):
-        stays = " The open test waits." if experiment is not None else ""
+        stays = " What is open waits." if facts.standings else ""
         said = f"In mode {facts.mode} nothing is tested.{stays}"
         if settings.mode in ("approve", "auto"):
             otherwise = "unless the workflow's own metadata.autotune says otherwise"
             return [f"{said} The settings say {settings.mode}, which counts from the next run on, {otherwise}."]
         unscored = [] if has_scorer else ["Without a scorer, mode auto tests only changes that keep the work."]
         return [f"{said} Set `mode: auto` (or `approve`) to test changes.", *unscored]
-    if experiment is None:
-        return [*_closed(facts, settings, has_scorer=has_scorer)]
-    if experiment.status == "watched":
-        return [*_watched(experiment.watch_policy, facts.watch or {})]
-    return [*_running(experiment.policy, facts.verdict or {})]
+    told = [sentence for one in facts.standings for sentence in (*one.next, *_decided_by(one, facts.verdict))]
+    if not any(one.experiment.is_tested or STATES[one.state].awaits_person for one in facts.standings):
+        told += _closed(facts, settings, has_scorer=has_scorer)
+    return told
 
 
-def _running(policy: Policy, verdict: Mapping[str, Any]) -> Iterator[str]:
+def _decided_by(one: Standing, verdict: Mapping[str, Any] | None) -> Iterator[str]:
+    """Say what decides a test, or about a live plan."""
     from .._model.text import evidence
 
-    runs = verdict["runs"]
-    least, most = policy.min_runs_per_arm, policy.max_runs_per_arm
-    if min(runs.values()) < least:
+    experiment, policy = one.experiment, one.experiment.policy
+    if experiment.is_tested and verdict is not None:
+        if verdict["boundary"] is not None:
+            now = evidence(policy.rule, verdict["statistic"], verdict["boundary"])
+            yield (
+                f"It passes when the evidence reaches its boundary (now {now}), with an estimated improvement of at "
+                f"least {show.percent(policy.minimum_improvement)} and every guardrail clear."
+            )
+        yield "It fails as soon as harm is proven, in the metric or in a guardrail."
+    elif experiment.is_verified:
+        watch = experiment.watch_policy
         yield (
-            f"It may pass from {least} runs in each arm on; there are {runs['control']} of the control and "
-            f"{runs['treatment']} of the treatment."
+            "Worse is: slower than the plan before, success down by more than "
+            f"{show.points(watch.success_drop).lstrip('+')}, or P95 up by more than {show.percent(watch.p95_rise)}."
         )
-    boundary = verdict["boundary"]
-    if boundary is not None:
-        now = evidence(policy.rule, verdict["statistic"], boundary)
-        yield (
-            f"It passes when the evidence reaches its boundary (now {now}), with an estimated improvement of at least "
-            f"{show.percent(policy.minimum_improvement)} and every guardrail clear."
-        )
-    if verdict["runs_needed"] is not None:
-        more = show.count(verdict["runs_needed"], "more run")
-        yield f"If the estimate is true, that takes about {more} in each arm."
-    unclear = [
-        show.TITLES[guardrail["name"]] for guardrail in verdict["guardrails"] if guardrail["status"] == "unclear"
-    ]
-    if unclear:
-        yield f"It can't pass until harm is ruled out for: {', '.join(unclear)}."
-    yield "It fails as soon as harm is proven, in the metric or in a guardrail."
-    yield f"It ends without proof after {most} runs in each arm, or earlier if a pass becomes very unlikely."
-
-
-def _watched(policy: WatchPolicy, verdict: Mapping[str, Any]) -> Iterator[str]:
-    yield (
-        "The plan is rolled back as soon as harm is proven: worse than the plan it replaced, success down by more "
-        f"than {show.points(policy.success_drop).lstrip('+')}, or P95 up by more than "
-        f"{show.percent(policy.p95_rise)}."
-    )
-    seen = sum(verdict["runs"].values())
-    yield f"It is settled after {policy.max_runs} runs without that; there are {seen}."
-    if verdict.get("drift"):
-        yield "The replaced plan is slower than in the test, too. That is a drift, and no reason to roll back."
 
 
 def _closed(facts: TeamFacts, settings: Settings, *, has_scorer: bool) -> Iterator[str]:
     verdict = facts.verdict or {}
-    if facts.experiment is not None and facts.experiment.status == "draft":
-        yield (
-            "A test waits for an approval: a hook `approve_change` gives it, or set `mode: auto`, and it starts: "
-            f"{facts.experiment.description}"
-        )
-        return
     if facts.experiment is not None and facts.experiment.status == "inconclusive":
         detectable, needed = verdict.get("minimum_detectable_effect"), verdict.get("runs_needed")
         if detectable is not None:

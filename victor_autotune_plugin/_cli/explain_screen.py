@@ -9,23 +9,32 @@ from .._dataflow.flow_facts import HEADINGS
 from .._model.text import evidence
 from .._tuning.next_test import HISTORY_RUNS
 from . import rendering as show
+from .status import print_decisions
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from .._dataflow.flow_facts import FlowFacts
     from .._model.optimization import OptimizationSuggestion
     from .._tuner import Outlook, Proposal
     from .._tuning.next_test import Advice
+    from .._tuning.standing import Standing
     from .explain import Explanation
 
 _TESTED: Final = {
-    "draft": "Its test waits for an approval.",
-    "running": "It is being tested now.",
-    "watched": "It passed, and is being watched now.",
-    "settled": "It was tested before, and passed.",
+    "draft": "A person is asked for its test.",
+    "awaits_approval": "Its test awaits a person.",
+    "canary": "It is being tested now.",
+    "testing": "It is being tested now.",
+    "probation": "It is live on probation now, while its test goes on.",
+    "awaits_promotion": "It is proven better, and awaits a person.",
+    "proven": "It is live now.",
+    "reverifying": "It is live, and being verified again now.",
     "failed": "It was tested before, and failed.",
     "inconclusive": "It was tested before, without proof.",
-    "rolled_back": "It was promoted before, and rolled back.",
     "aborted": f"Its test was aborted; it may be tested again {HISTORY_RUNS} runs after that.",
+    "rolled_back": "It was live before, and rolled back.",
+    "superseded": "It was live before another change took its place.",
 }
 """What happened to a suggestion that an experiment tried, by the experiment's status."""
 
@@ -41,6 +50,7 @@ def print_explanation(found: Explanation) -> None:
     """Print why a team runs with its plan."""
     state, figures = found.facts.state, found.facts.figures
     console = show.out()
+    print_decisions([found.facts])
     console.print(show.text(f"{state.team_id} ({state.workflow})", "bold"))
     since = "no change was promoted"
     if found.source is not None:
@@ -56,6 +66,8 @@ def print_explanation(found: Explanation) -> None:
     owners.append("the others: autotune" if theirs else "autotune")
     rows.append(("Knobs are set by", "; ".join(owners)))
     rows.append(("Mode", f"{found.facts.mode}{', paused' if state.paused else ''}"))
+    rows += [("State", _standing(one)) for one in found.facts.standings]
+    rows.append(("Tests", _tests(*found.tests)))
     rows.append(
         (
             "Runs",
@@ -105,17 +117,18 @@ def _print_experiment(found: Explanation) -> None:
         return
     console = show.out()
     console.print()
-    heading = "Open experiment" if experiment.is_open else "Last experiment"
-    status = experiment.status.replace("_", " ")
+    heading = "Open experiment" if found.facts.standings else "Last experiment"
+    status = found.facts.standings[0].title if found.facts.standings else show.state_text(experiment.status)
     console.print(show.text(f"{heading} {experiment.id}: {status}", "bold"))
-    runs = verdict["runs"]
+    runs, missing = verdict["runs"], verdict.get("missing") or {}
     low, high = verdict["interval"]
     rows: list[tuple[str, object]] = [
         ("Change", experiment.description),
         ("Control", show.plan_text(experiment.control)),
         ("Treatment", show.plan_text(experiment.treatment)),
-        ("Test says", "nothing: a person applied it" if experiment.is_untested else verdict["reason"]),
+        ("Test says", "nothing: no test proved it" if experiment.is_untested else verdict["reason"]),
         ("Runs", f"{runs['control']} control, {runs['treatment']} treatment"),
+        ("Missing runs", ", ".join(f"{missing.get(arm, 0)} {arm}" for arm in runs)),
         (
             f"Effect on {show.TITLES[verdict['metric']]}",
             f"{show.change(verdict['effect'])}, "
@@ -126,11 +139,17 @@ def _print_experiment(found: Explanation) -> None:
     if found.facts.watch is not None:
         seen = found.facts.watch["runs"]
         rows.append(("Watch says", found.facts.watch["reason"]))
-        rows.append(("Runs since", f"{seen['treatment']} promoted, {seen['control']} holdback"))
+        rows.append(("Runs since", f"{seen['treatment']} with the plan, {seen['control']} with the one before"))
     if found.ending is not None:
         said = [one["reason"] for one in (verdict, found.facts.watch) if one is not None]
         rows.append(("Ended", show.step(found.ending, why=found.ending.reason not in said)))
     console.print(show.pairs(rows))
+    console.print(guardrail_table(verdict))
+    _print_statistics(found)
+
+
+def guardrail_table(verdict: Any) -> Table:
+    """Return the table of what a test knows of its guardrails."""
     table = show.table("Guardrail", ">Control", ">Treatment", "Worse by", "Tolerated", "Status")
     for guardrail in verdict["guardrails"]:
         name = guardrail["name"]
@@ -142,8 +161,20 @@ def _print_experiment(found: Explanation) -> None:
             _worse(name, guardrail["margin"]),
             show.word(guardrail["status"]),
         )
-    console.print(table)
-    _print_statistics(found)
+    return table
+
+
+def _standing(one: Standing) -> str:
+    """Return a state in a line: what it is, what that means, and since when."""
+    return f"{one.line}: {one.meaning}"
+
+
+def _tests(number: int, null_passes: float) -> str:
+    """Return how many tests a team had, and what chance alone would have made of them."""
+    if not number:
+        return "none yet"
+    passed = show.rounded(round(null_passes, 2))
+    return f"{number}; had no change made a difference, {passed} of them would have passed by now on average"
 
 
 def _print_flow(flow: FlowFacts) -> None:

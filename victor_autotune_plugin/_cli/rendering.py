@@ -35,6 +35,7 @@ from .._model.text import points as points
 from .._model.text import rounded as rounded
 from .._model.text import seconds as seconds
 from .._model.text import signed as signed
+from .._model.text import state_text as state_text
 from .._model.text import usd as usd
 from .._model.text import when as when
 from .._model.text import who as who
@@ -48,6 +49,8 @@ STYLES: Final[Mapping[str, str]] = {
     "ok": "green",
     "passed": "green",
     "promoted": "green",
+    "proven": "green",
+    "confirmed": "green",
     "settled": "green",
     "bad": "red",
     "failed": "red",
@@ -59,7 +62,14 @@ STYLES: Final[Mapping[str, str]] = {
     "unclear": "yellow",
     "paused": "yellow",
     "running": "cyan",
-    "watched": "cyan",
+    "canary": "cyan",
+    "testing": "cyan",
+    "probation": "cyan",
+    "reverifying": "yellow",
+    "awaits_approval": "bold yellow",
+    "awaits_promotion": "bold yellow",
+    "rejected": "yellow",
+    "open": "yellow",
 }
 """Colours of words; others have none."""
 
@@ -122,10 +132,10 @@ def word(value: str, kind: str | None = None) -> Text:
     """Return a word in its colour.
 
     Args:
-        value: What is shown; underscores become spaces.
+        value: What is shown, as by `state_text`.
         kind: The word of `STYLES` whose colour it has, if it is not its own.
     """
-    return Text(clean(value).replace("_", " "), style=STYLES.get(kind or value, ""))
+    return Text(state_text(clean(value)), style=STYLES.get(kind or value, ""))
 
 
 def lines(*values: object) -> Text:
@@ -258,5 +268,5 @@ def _finite(value: object) -> Any:
 
 def step(made: Change, *, why: bool = True) -> str:
     """Return a change in one sentence: what, who, when, and if wanted why."""
-    said = f"{made.action.replace('_', ' ')} {who(made)}, {when(made.at)}"
+    said = f"{state_text(made.action)} {who(made)}, {when(made.at)}"
     return f"{said}: {made.reason}" if why else said

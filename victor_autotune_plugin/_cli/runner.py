@@ -27,7 +27,6 @@ from . import rendering as show
 from .options import environment
 from .progress import RunsScreen
 from .project import unknown_for_file
-from .status import verdicts
 
 if TYPE_CHECKING:
     from .._settings import Settings
@@ -302,6 +301,8 @@ class _JobRunner:
         tested = [team.experiment_id for team in run.teams if team.experiment_id is not None]
         experiment = store.experiment(tested[-1]) if tested else None
         if experiment is not None:
+            from .._tuning.present_state import verdicts
+
             verdict, watched = verdicts(store, experiment)
             self._screen.judged((watched or verdict)["reason"])
 

@@ -14,6 +14,7 @@ from . import rendering as show
 from .command import ExitCode
 from .options import HERE, Json, Project, Team, TeamName, Workflow, chosen
 from .project import opened
+from .status import facts_of_open, print_decisions
 
 if TYPE_CHECKING:
     from .._model.experiment import Change
@@ -34,6 +35,7 @@ def history(
     team_id = chosen(name, team)
     with opened(project) as session:
         keys, store = session.keys(workflow, team_id), session.store
+        facts = [] if as_json else facts_of_open(session, workflow, team_id)
         found_runs: list[TeamRun] = []
         changes: list[Change] = []
         if store is not None and runs:
@@ -44,9 +46,15 @@ def history(
     latest = list(islice(reversed(changes), limit))
     if as_json and runs:
         show.write_json({"runs": [{**run.to_dict(), "status": run.status} for run in found_runs]})
-    elif as_json:
+        return
+    if as_json:
         show.write_json({"changes": [change.to_dict() for change in latest]})
-    elif not (found_runs or latest):
+        return
+    print_decisions(facts)
+    for one in facts:
+        for standing in one.standings:
+            show.say(f"{show.clean(one.state.team_id)}: {standing.line}", "dim")
+    if not (found_runs or latest):
         show.say(f"No {'runs' if runs else 'changes'} yet.")
     else:
         show.out().print(_runs(found_runs) if runs else _changes(latest, {one.id: one for one in changes}))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from statistics import median
 from typing import TYPE_CHECKING, Annotated, Any, Final
 from zlib import crc32
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from .._model.plan import TeamPlan
     from .._model.run import TeamRun
     from .._settings import Settings
+    from .._tuning.standing import Standing
     from ..experiment.fixed_sample import SampleComparison
     from ..storage import Store
     from .project import OpenProject
@@ -98,10 +99,11 @@ class TeamFacts:
         plan: The plan of its next run outside a test: its live plan, or the one that the settings fix.
         fixed: Whether the settings fix the plan.
         figures: Its runs.
-        experiment: The open experiment, else the last one, or None.
+        standings: Where its open experiments stand: what awaits a person first, then a test, then the live plan.
+        experiment: The first of them, else the last experiment, or None.
         verdict: The test's verdict of that experiment as plain data; of an open one as of now.
-        watch: The watch's verdict of that experiment, likewise, or None without a promotion.
-        decided: The last experiment that passed or ended, or None.
+        watch: The watch's verdict of that experiment, likewise, or None where its plan is not verified.
+        decided: The last experiment that was proven or ended, or None.
         owners: Who sets which knob: `(knob, who, in how many of the last runs)`; the plugin sets the others.
         flow: Its data flow; None where no definition of the team is known.
     """
@@ -111,6 +113,7 @@ class TeamFacts:
     plan: TeamPlan
     fixed: bool
     figures: RunFigures
+    standings: tuple[Standing, ...]
     experiment: Experiment | None
     verdict: Mapping[str, Any] | None
     watch: Mapping[str, Any] | None
@@ -119,30 +122,32 @@ class TeamFacts:
     flow: FlowFacts | None
 
     def experiment_cell(self) -> Text:
-        """Return where the open experiment is, and what the last verdict was, in a few words."""
-        now = "none open"
-        if self.experiment is not None and self.experiment.is_open:
-            watched = self.experiment.status == "watched"
-            runs = ((self.watch if watched else self.verdict) or {}).get("runs", {})
-            now = f"{'watching' if watched else 'testing'} {runs.get('control', 0)} + {runs.get('treatment', 0)}"
-        last = self.verdict_text()
-        return show.lines(now, None if last is None else f"last: {last}")
+        """Return where the open experiments stand, and what the last verdict was, in a few words."""
+        cells: list[object] = []
+        for one in self.standings:
+            runs = one.runs_by_arm
+            counted = f" {runs.get('control', 0)} + {runs.get('treatment', 0)}" if one.experiment.takes_runs else ""
+            told = [show.text(f"{one.title}{counted}"), one.brief, "P95 open" if "p95" in one.open else None]
+            cells += [part for part in told if part is not None]
+        if self.decided is None or self.decided not in [one.experiment for one in self.standings]:
+            last = self.verdict_text()
+            cells += [] if last is None else [f"last: {last}"]
+        return show.lines(*cells) if self.standings else show.lines("none open", *cells)
 
     def verdict_text(self) -> str | None:
         """Return the last verdict in a word, or None without one."""
+        from .._tuning.standing import is_unproven
+
         if self.decided is None:
             return None
-        if self.decided.status == "rolled_back":
-            return "rolled back"
-        if self.decided.is_untested:
-            return "applied by hand"
-        return "passed" if self.decided.status in ("watched", "settled") else self.decided.status
+        untested = self.decided.is_verified and is_unproven(self.decided)
+        return "not tested" if untested else show.state_text(self.decided.status)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON-able data."""
         experiment, decided = self.experiment, self.decided
         opened = None
-        if experiment is not None and experiment.is_open:
+        if experiment is not None and self.standings:
             opened = {
                 "id": experiment.id,
                 "status": experiment.status,
@@ -171,6 +176,7 @@ class TeamFacts:
             "environment": self.state.environment,
             "plan": self.plan.to_dict(),
             "plan_fixed": self.fixed,
+            "standing": [one.to_dict() for one in self.standings],
             "experiment": opened,
             "last_verdict": last,
             "data_flow": None if self.flow is None else self.flow.to_dict(),
@@ -188,6 +194,8 @@ def team_facts(
         runs: Runs to take the figures of, newest first; None for the last `MOST_RUNS`.
         settings: Its settings; None for those without its workflow's own metadata.
     """
+    from .._tuning.present_state import standings, verdicts
+
     store = session.store
     assert store is not None
     if runs is None:
@@ -196,23 +204,25 @@ def team_facts(
         settings = session.runtime.resolver.for_team(*state.key)
     mode = runs[0].mode if runs else settings.mode
     fixed = None if mode in ("off", "observe") else settings.plan
+    settings = evolve(settings, mode=mode)
+    stands = standings(store, state, settings, runs, has_scorer=session.runtime.hooks.has_scorer)
     experiments = store.experiments(*state.key)
-    experiment = store.experiment(state.experiment_id) if state.experiment_id is not None else None
-    experiment = experiment or next(iter(experiments), None)
-    verdict, watch = (None, None) if experiment is None else verdicts(store, experiment)
-    decided = next((one for one in experiments if one.has_ended or one.status == "watched"), None)
+    experiment = stands[0].experiment if stands else next(iter(experiments), None)
+    verdict, watch = stands[0].told if stands else (None, None) if experiment is None else verdicts(store, experiment)
+    decided = next((one for one in experiments if one.has_ended or one.is_verified), None)
     return TeamFacts(
         state=state,
         mode=mode,
         plan=state.plan if fixed is None else fixed,
         fixed=fixed is not None,
         figures=RunFigures.of(runs),
+        standings=stands,
         experiment=experiment,
         verdict=verdict,
         watch=watch,
         decided=decided,
         owners=owned_knobs(runs[:OWNERS_RUNS]),
-        flow=_flow(session, state, evolve(settings, mode=mode)),
+        flow=_flow(session, state, settings),
     )
 
 
@@ -235,26 +245,25 @@ def statistics(store: Store, experiment: Experiment) -> list[SampleComparison]:
     return summarise(experiment.policy.metric, judge.counted, seed=crc32(experiment.seed.encode()))
 
 
-def verdicts(store: Store, experiment: Experiment) -> tuple[Mapping[str, Any], Mapping[str, Any] | None]:
-    """Return what the test and the watch of an experiment say now, as plain data.
+def facts_of_open(session: OpenProject, workflow: str | None = None, team_id: str | None = None) -> list[TeamFacts]:
+    """Return what is known of the teams that have an open experiment; arguments are those of `OpenProject.teams`."""
+    if session.store is None:
+        return []
+    waiting = {(one.workflow, one.team_id) for one in session.store.experiments_that_await(workflow)}
+    found = session.teams(workflow, team_id)
+    return [team_facts(session, one) for one in found if one.experiment_id or one.live_id or one.key in waiting]
 
-    A verdict that is stored stands; an open test or watch is replayed from its observations.
 
-    Returns:
-        The test's verdict, and the watch's or None without a promotion.
-    """
-    from .._tuning.judges import feed, new_judge, new_watch
-
-    verdict, watched = experiment.verdict, experiment.watch_verdict
-    if verdict is None:
-        judge = new_judge(experiment)
-        feed(judge, store.observations(experiment.id, "test"))
-        verdict = judge.verdict().to_dict()
-    if watched is None and experiment.status == "watched":
-        watch = new_watch(experiment, store.observations(experiment.id, "test"))
-        feed(watch, store.observations(experiment.id, "watch"))
-        watched = watch.verdict().to_dict()
-    return verdict, watched
+def print_decisions(facts: Iterable[TeamFacts]) -> None:
+    """Print what awaits a person, with the commands that answer: it stands first on every screen."""
+    for team in facts:
+        for one in team.standings:
+            if one.decision is not None:
+                show.say(f"{show.clean(team.state.team_id)} asks you: {one.decision.question}", "bold yellow")
+                show.say(one.experiment.description, indent=2)
+                for command in (one.decision.approve, one.decision.reject):
+                    if command is not None:
+                        show.say(command, indent=2)
 
 
 def status(
@@ -290,6 +299,7 @@ def status(
         show.say(show.NOTHING_YET)
         show.say("A program without an agent of Victor's switches the plugin on: victor_autotune_plugin.install()")
         return
+    print_decisions(facts)
     if facts:
         _print_table(facts)
         show.say(f"prices: {price_source_text(resolver)}", "dim")
@@ -324,4 +334,4 @@ def _print_table(facts: Sequence[TeamFacts]) -> None:
             show.seconds(one.figures.median_seconds),
         )
     show.out().print(table)
-    show.say("testing, watching: runs of control + treatment; details: explain TEAM", "dim")
+    show.say("Numbers are runs of control + treatment; details: explain TEAM", "dim")

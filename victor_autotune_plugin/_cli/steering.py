@@ -63,7 +63,7 @@ def rollback(
             return
         wanted = found if everything else _wanted(found, index)
         open_test = None if state.experiment_id is None else store.experiment(state.experiment_id)
-        testing = open_test is not None and open_test.status in ("draft", "running")
+        testing = open_test is not None and open_test.status != "probation"
         if not wanted or (testing and index is None and not everything):
             changes = [session.runtime.manual.roll_back(*key, reason)]
         else:

@@ -184,7 +184,7 @@ class Asked:
             if store is None or state is None or state.experiment_id is None:
                 return None
             test = store.experiment(state.experiment_id)
-            return test if test is not None and test.status in ("draft", "running") else None
+            return test if test is not None and not test.has_ended else None
 
     @property
     def notes(self) -> list[str]:

@@ -308,7 +308,7 @@ class Experiment(_Plain):
     @property
     def is_untested(self) -> bool:
         """Whether its plan went live without a test of its own: a person applied it, or an earlier test proved it."""
-        return self.promoted_at is not None and self.verdict is None
+        return self.promoted_at is not None and self.verdict is None and bool(self.reference)
 
     @property
     def stage(self) -> str:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import getpass
 import os
 import platform
 import time
 from random import Random, SystemRandom
 
 from attrs import frozen
+
+from ..errors import AutotuneError
 
 
 @frozen
@@ -37,3 +40,22 @@ class ProcessId:
         number = (random or SystemRandom()).getrandbits(128)
         begun = time.time() if started_at is None else started_at
         return cls(f"{number:032x}", platform.node() or "localhost", os.getpid(), begun)
+
+
+def person_name(name: str | None) -> str:
+    """Return the name under which the history keeps a person.
+
+    Args:
+        name: What the person gave; None for the user that the process runs as.
+
+    Raises:
+        AutotuneError: The given name is empty.
+    """
+    if name is not None:
+        if not name.strip():
+            raise AutotuneError("the name is empty", where="--as", hint="Write who decides, such as: --as ada")
+        return name.strip()
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError, ImportError):  # no user of this number, as in some containers
+        return "unknown user"

@@ -13,6 +13,7 @@
 | `usd(0.0123)` | `0.0123 USD` |
 | `count(12, "run")` | `12 runs` |
 | `listed(["a", "b", "c"])` | `a, b and c` |
+| `state_text("probation")` | `on probation` |
 
 What is not known is a dash in a figure of its own, and `unknown` in a change. The minus sign is U+2212.
 """
@@ -45,6 +46,7 @@ TITLES: Final = {
 }
 """Names of metrics and guardrails for people."""
 
+_STATES: Final = {"probation": "on probation", "reverifying": "being verified again"}
 _MINUS: Final = "−"
 _UNSEEN: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 
@@ -165,8 +167,15 @@ def plan_text(plan: TeamPlan) -> str:
 
 
 def who(made: Change) -> str:
-    """Return who made a change."""
+    """Return who made a change: `by itself`, `by a person`, or by whom, where a name is known."""
+    if made.by is not None:
+        return f"by {made.by}"
     return "by itself" if made.actor == "auto" else f"by a {made.actor}"
+
+
+def state_text(name: str) -> str:
+    """Return a state of an experiment, or an action of the history, in words: `on probation`."""
+    return _STATES.get(name, name.replace("_", " "))
 
 
 def when(at: float | None) -> str:

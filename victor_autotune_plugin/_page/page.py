@@ -9,7 +9,8 @@ from typing import Final
 from .._dataflow.flow_facts import HEADINGS, FlowFacts
 from .._model.experiment import Change
 from .._model.plan import TeamPlan, TeamSpec
-from .._model.text import DASH, change, count, interval, percent, plan_text, rounded, seconds, when, who
+from .._model.text import DASH, change, count, interval, percent, plan_text, rounded, seconds, state_text, when, who
+from .._tuning.standing import Decision, Standing
 from .drawing import Child, Element, durations, effects, element, table, to_html
 from .reported import ReportedExperiment, ReportedTeam
 
@@ -18,15 +19,23 @@ _POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'"
 
 _KINDS: Final = {
     "promoted": "good",
+    "proven": "good",
+    "confirmed": "good",
     "settled": "good",
-    "watched": "good",
     "failed": "bad",
     "rolled_back": "bad",
     "inconclusive": "unsure",
     "aborted": "unsure",
+    "rejected": "unsure",
+    "superseded": "unsure",
     "paused": "unsure",
-    "running": "open",
+    "reverifying": "unsure",
+    "awaits_approval": "unsure",
+    "awaits_promotion": "unsure",
     "started": "open",
+    "canary": "open",
+    "testing": "open",
+    "probation": "open",
 }
 
 
@@ -50,6 +59,7 @@ def page(teams: Sequence[ReportedTeam], *, title: str, at: float) -> str:
         "body",
         element("h1", title),
         element("p", f"{count(len(teams), 'team')}, {when(at)}. Neither prompts nor outputs are in it.", class_="dim"),
+        *[_asks(team, one.decision) for team in teams for one in team.standings if one.decision is not None],
         _overview(teams) if teams else element("p", "Nothing was recorded yet."),
         *[_section(number, team) for number, team in enumerate(teams)],
     )
@@ -80,11 +90,25 @@ def _overview(teams: Sequence[ReportedTeam]) -> Element:
     return table(headings, rows, numbers={"Last runs", "Success", "Median", "P95"})
 
 
+def _asks(team: ReportedTeam, decision: Decision) -> Element:
+    """Return what awaits a person, with the commands that answer."""
+    commands = [element("code", command) for command in (decision.approve, decision.reject) if command is not None]
+    lines = [part for command in commands for part in (element("br"), command)]
+    return element("p", element("strong", f"{team.state.team_id} asks you: {decision.question}"), *lines, class_="asks")
+
+
+def _standing(one: Standing) -> Element:
+    state = element("strong", one.title, class_=_KINDS.get(one.state))
+    said = f": {one.meaning}, since {when(one.since)}. "
+    return element("p", state, said, element("span", " ".join(one.next).replace("`", ""), class_="dim"))
+
+
 def _section(number: int, team: ReportedTeam) -> Element:
     parts: list[Child] = [
         element("h2", f"{team.state.team_id} ", element("span", team.state.workflow, class_="dim")),
         element("p", "Live plan: ", element("strong", plan_text(team.plan))),
     ]
+    parts += [_standing(one) for one in team.standings]
     if team.state.spec is not None:
         parts.append(element("p", f"Configured: {_configured(team.state.spec)}", class_="dim"))
     if team.flow is not None:
@@ -180,4 +204,4 @@ def _plans(before: TeamPlan, after: TeamPlan) -> str:
 
 
 def _word(value: str) -> Element:
-    return element("span", value.replace("_", " "), class_=_KINDS.get(value))
+    return element("span", state_text(value), class_=_KINDS.get(value))

@@ -11,6 +11,7 @@ from .._dataflow.flow_facts import FlowFacts
 from .._model.experiment import Change, Experiment, TeamState
 from .._model.plan import TeamPlan
 from .._model.run import TeamRun
+from .._tuning.standing import Standing
 
 
 @frozen
@@ -43,6 +44,7 @@ class ReportedTeam:
         experiments: Its experiments, newest first.
         changes: Its history, newest first.
         flow: Its data flow, or None where it is not known.
+        standings: Where its open experiments stand.
     """
 
     state: TeamState
@@ -55,3 +57,4 @@ class ReportedTeam:
     experiments: Sequence[ReportedExperiment] = field(factory=list)
     changes: Sequence[Change] = field(factory=list)
     flow: FlowFacts | None = None
+    standings: Sequence[Standing] = ()

@@ -1,0 +1,96 @@
+"""Reads from the store what the experiments of a team say now, and where the open ones stand; nothing is written."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+from .judges import feed, new_judge, new_watch
+from .record import Record
+from .snapshot import TESTING
+from .standing import Standing, open_ones, standing
+
+if TYPE_CHECKING:
+    from .._model.experiment import Experiment, TeamState
+    from .._model.run import TeamRun
+    from .._settings import Settings
+    from ..storage import Store
+
+_LATEST: Final = 50
+"""How many of a team's last runs tell how long its runs take."""
+
+
+def verdicts(store: Store, experiment: Experiment) -> tuple[Mapping[str, Any], Mapping[str, Any] | None]:
+    """Return what the test and the watch of an experiment say now, as plain data.
+
+    A verdict that is stored stands; an open test or watch is replayed from its observations.
+
+    Returns:
+        The test's verdict, and the watch's or None where its plan is not verified.
+    """
+    record = Record(store, (experiment.workflow, experiment.team_id))
+    verdict, watched = experiment.verdict, experiment.watch_verdict
+    if verdict is None:
+        judge = new_judge(experiment)
+        feed(judge, record.test_runs(experiment.id))
+        verdict = judge.verdict().to_dict()
+    if watched is None and experiment.is_verified:
+        watch = new_watch(experiment, record.test_runs(experiment.id))
+        feed(watch, record.live_runs(experiment.id))
+        watched = watch.verdict().to_dict()
+    return verdict, watched
+
+
+def standings(
+    store: Store, state: TeamState, settings: Settings, runs: Sequence[TeamRun], *, has_scorer: bool
+) -> tuple[Standing, ...]:
+    """Return where the open experiments of a team stand: what awaits a person first, then a test, then the live plan.
+
+    Args:
+        state: The team's state.
+        settings: Its settings, with the mode that it ran in last.
+        runs: Its last finished runs, newest first.
+        has_scorer: Whether a third party scores runs.
+    """
+    changes, held = store.changes(*state.key), _holds(state, settings, all_paused=store.identity().paused)
+    return tuple(
+        standing(
+            one,
+            state,
+            verdicts(store, one),
+            changes,
+            holds=held,
+            refusal=_refusal(store, one, state, settings, runs, has_scorer=has_scorer),
+            is_watched=settings.watch.enabled,
+        )
+        for one in open_ones(state, store.experiments(*state.key))
+    )
+
+
+def _holds(state: TeamState, settings: Settings, *, all_paused: bool) -> str | None:
+    """Return why nothing goes on with a team's experiments, in a sentence, or None where things go on."""
+    if all_paused:
+        return "All tuning is paused: it goes on after `victor autotune resume --all`."
+    if state.paused:
+        return f"The tuning is paused: it goes on after `victor autotune resume {shlex.quote(state.team_id)}`."
+    if settings.mode not in TESTING:
+        return f"In mode {settings.mode} it waits; it goes on in auto or approve."
+    return "The settings fix the plan: it goes on once `plan` is out of them." if settings.plan is not None else None
+
+
+def _refusal(
+    store: Store, live: Experiment, state: TeamState, settings: Settings, runs: Sequence[TeamRun], *, has_scorer: bool
+) -> str | None:
+    """Return why nothing allows a live plan of 0.1 by what is known of the data flow now, or None.
+
+    Where a person is asked before a change, a person allowed it.
+    """
+    if not live.is_verified or live.allowed_by is not None or state.spec is None or settings.mode != "auto":
+        return None
+    from .._dataflow.verdict import knowledge_of
+    from .suggestions import rules_of
+
+    knowledge = knowledge_of(store.data_flow(*state.key), state.spec, settings)
+    rules = rules_of(knowledge, settings, runs[:_LATEST], has_scorer=has_scorer)
+    return rules.refusal(live.treatment, live.control)
