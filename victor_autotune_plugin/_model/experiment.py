@@ -246,6 +246,8 @@ class Experiment(_Plain):
         code_version: Version of the plugin that made it.
         task_effects: Log effect of each task key on the primary metric, from the runs before the test; empty when no
             task is known. The test takes it off, so the verdict is replayed from it, too.
+        bad_before: How many of the team's runs before the test failed, timed out or went missing, and how many there
+            were.
         environment: Environment that its runs are from.
         reference: Runs from before that its watch compares with: those of the replaced plan, where a person applied the
             change without a test.
@@ -280,6 +282,7 @@ class Experiment(_Plain):
     watch_verdict: Mapping[str, Any] | None = None
     code_version: str = ""
     task_effects: Mapping[str, float] = field(factory=dict)
+    bad_before: tuple[Count, Count] = (0, 0)
     environment: Name = DEFAULT_ENVIRONMENT
     reference: tuple[Observation, ...] = ()
     prices: KeptPrices | None = None

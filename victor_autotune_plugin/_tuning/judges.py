@@ -15,6 +15,10 @@ from .record import Record
 
 if TYPE_CHECKING:
     from ..experiment import Judge, Watch
+    from ..experiment.earlier.reference_watch import ReferenceWatch
+    from ..experiment.earlier.sequential import SequentialJudge
+
+    AnyJudge = Judge | SequentialJudge | Watch | ReferenceWatch
 
 _MOST_JUDGES: Final = 1000
 
@@ -35,7 +39,7 @@ class Judges:
     def watch(self, record: Record, experiment: Experiment) -> Watch:
         """Return the watch over a live plan that has seen what the record holds."""
 
-        def make() -> Watch:
+        def make() -> Watch | ReferenceWatch:
             return new_watch(experiment, record.test_runs(experiment.id))
 
         watch: Watch = self._fed((experiment.id, "watch"), make, record.live_runs)
@@ -63,7 +67,7 @@ class Judges:
         return judge
 
 
-def feed(judge: Judge | Watch, observations: Iterable[Observation]) -> int:
+def feed(judge: AnyJudge, observations: Iterable[Observation]) -> int:
     """Let a judge see observations until it has decided.
 
     What comes after the decision is no part of it, so that the verdict does not depend on when it is asked for.
@@ -84,7 +88,7 @@ def feed(judge: Judge | Watch, observations: Iterable[Observation]) -> int:
     return seen
 
 
-def new_judge(experiment: Experiment) -> Judge:
+def new_judge(experiment: Experiment) -> Judge | SequentialJudge:
     """Return the judge of an experiment's test that has seen no run yet.
 
     Args:
@@ -92,10 +96,10 @@ def new_judge(experiment: Experiment) -> Judge:
     """
     from ..experiment import judge_of
 
-    return judge_of(experiment.policy, task_effects=experiment.task_effects)
+    return judge_of(experiment.policy, task_effects=experiment.task_effects, before=experiment.bad_before)
 
 
-def new_watch(experiment: Experiment, test: Sequence[Observation]) -> Watch:
+def new_watch(experiment: Experiment, test: Sequence[Observation]) -> Watch | ReferenceWatch:
     """Return a watch over an experiment's live plan that has seen no run yet.
 
     It compares with the runs of the test, or where there was none with those that the experiment brings along.

@@ -67,6 +67,7 @@ def new_test(
         policy=policy_of(settings, metric, pair_tasks=not runs or pairs_within_tasks(len(tasks), EXPECTED_RUNS)),
         store_id=store_id,
         task_effects=known_tasks(metric, runs),
+        bad_before=(sum(not run.success or run.timed_out for run in runs), len(runs)),
         prices=began_with(settings, runs, now),
         allowed_by=allowed_by,
         control_id=state.live_id,

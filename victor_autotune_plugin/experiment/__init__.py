@@ -11,11 +11,11 @@ seed of `assign`, so every decision can be replayed from the stored runs.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from .._model.assignment import ASSIGNMENT_VERSION, assign
-from .._model.policy import SIGNED_RANK, Policy, Verdict, WatchPolicy, WatchVerdict
+from .._model.policy import SENTINEL, SIGNED_RANK, Policy, Verdict, WatchPolicy, WatchVerdict
 from .._model.run import Observation
 from .design import (
     chance_of_proof,
@@ -30,6 +30,7 @@ from .primary import task_effects
 from .watch import Watch
 
 if TYPE_CHECKING:
+    from .earlier.reference_watch import ReferenceWatch
     from .earlier.sequential import SequentialJudge
 
 __all__ = [
@@ -50,6 +51,7 @@ __all__ = [
     "sample_ratio_p_value",
     "summarise",
     "task_effects",
+    "watch_of",
 ]
 
 
@@ -68,3 +70,17 @@ def judge_of(
     from .earlier.sequential import SequentialJudge
 
     return SequentialJudge(policy, task_effects=task_effects)
+
+
+def watch_of(policy: WatchPolicy, reference: Sequence[Observation]) -> Watch | ReferenceWatch:
+    """Return the watch over a live plan by its policy's rule.
+
+    Args:
+        policy: The rules of the watch.
+        reference: As for `Watch`.
+    """
+    if policy.rule == SENTINEL:
+        return Watch(policy, reference=reference)
+    from .earlier.reference_watch import ReferenceWatch
+
+    return ReferenceWatch(policy, reference=reference)

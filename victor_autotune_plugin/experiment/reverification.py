@@ -16,7 +16,7 @@ from .._model.policy import WatchPolicy
 from .._model.run import TREATMENT, Observation
 from .blocks import BlockMeans, BlockRanks
 from .boundaries import Boundary, boundary
-from .eprocess import LARGEST, Wealth
+from .earlier.eprocess import LARGEST, Wealth
 from .paired import walsh_quantiles
 from .primary import log_value, relative_change
 

@@ -9,7 +9,7 @@ differs from its level in the test by more than chance explains.
 from __future__ import annotations
 
 import math
-from bisect import bisect_left, bisect_right, insort
+from bisect import bisect_right, insort
 from collections import deque
 from typing import Final
 
@@ -137,14 +137,14 @@ class TailProof:
         if limit >= TIMED_OUT / 2:
             return 0.0
         above = n - bisect_right(self._live, limit)
-        return NORMAL.inv_cdf(1 - few_above(above, n, TAIL * (m + 1), (1 - TAIL) * (m + 1))) if above < TAIL * n else 0.0
+        return (
+            NORMAL.inv_cdf(1 - few_above(above, n, TAIL * (m + 1), (1 - TAIL) * (m + 1))) if above < TAIL * n else 0.0
+        )
 
     def _far(self) -> bool:
         """Whether more of the live plan's runs than of the other's are far out."""
         limit = upper_quantile(self._control, 1 - TAIL) + FAR
-        before, now = (
-            1 - bisect_right(values, limit) / len(values) for values in (self._control, self._live)
-        )
+        before, now = (1 - bisect_right(values, limit) / len(values) for values in (self._control, self._live))
         return now > before + FAR_SHARE
 
     def values(self) -> tuple[float, float, float]:

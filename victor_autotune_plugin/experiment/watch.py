@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from typing import Final
 
 from .._model.assignment import REVERIFY, block_of
-from .._model.policy import HarmEvidence, WatchPolicy, WatchVerdict
-from .._model.run import ARMS, CONTROL, TREATMENT, Observation
+from .._model.policy import WatchPolicy, WatchVerdict
+from .._model.run import ARMS, TREATMENT, Observation
 from .._model.text import TITLES, amount, count, number
 from .blocks import BlockRanks
 from .primary import log_value
@@ -132,7 +132,7 @@ class Watch:
         self._status = "watching"
         self._unconfirmed += 1
         self._reason = f"{self._alarm} {_confirmed(pairs, self._policy.metric)}"
-        self._sentinel = Sentinel(self._policy.metric, 2**min(self._new_models, 4))
+        self._sentinel = Sentinel(self._policy.metric, 2 ** min(self._new_models, 4))
         self._sentinel.learn(self._since_alarm)
         self._sums = dict.fromkeys(WEIGHTS, 0.0)
         self._round, self._since_alarm = None, []
@@ -146,9 +146,13 @@ class Watch:
         if name == "metric":
             way = "lower" if self._policy.metric == "score" else "higher"
             size = amount(pairs.change)
-            return f"The {TITLES[self._policy.metric]} is {size} {way} than the replaced plan's, {proven}. {self._alarm}"
+            return (
+                f"The {TITLES[self._policy.metric]} is {size} {way} than the replaced plan's, {proven}. {self._alarm}"
+            )
         if name == "cost":
-            return f"The cost is higher than the replaced plan's by more than {amount(COST_RISE)}, {proven}. {self._alarm}"
+            return (
+                f"The cost is higher than the replaced plan's by more than {amount(COST_RISE)}, {proven}. {self._alarm}"
+            )
         before, now = pairs.values(name)
         if name == "loss":
             return f"The share of lost and cancelled runs is {number(now)}, before {number(before)}, {proven}."

@@ -100,6 +100,7 @@ _JSON: Final[Mapping[type, frozenset[str]]] = {
             "verdict",
             "watch_verdict",
             "task_effects",
+            "bad_before",
             "reference",
             "prices",
         }
@@ -147,7 +148,11 @@ def experiment_values(experiment: Experiment) -> Values:
 
 def experiment_of(row: Any) -> Experiment:
     """Read the row of an experiment."""
-    others = {"task_effects": row.task_effects or "{}", "reference": row.reference or "[]"}
+    others = {
+        "task_effects": row.task_effects or "{}",
+        "reference": row.reference or "[]",
+        "bad_before": row.bad_before or "[0,0]",
+    }
     return _value(Experiment, row, **others)
 
 

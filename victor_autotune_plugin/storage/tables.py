@@ -137,6 +137,7 @@ experiment: Final = Table(
     _text("watch_verdict", optional=True),
     _text("code_version"),
     _text("task_effects", optional=True),
+    _text("bad_before", optional=True),
     _environment(),
     _text("reference", optional=True),
     _text("prices", optional=True),

@@ -13,9 +13,9 @@ from bisect import insort
 from collections.abc import Sequence
 from typing import Final, Protocol
 
-from .._model.run import CONTROL, TREATMENT, Observation
-from .primary import TIMED_OUT, log_value, shift_quantiles
-from .twosample import RankSum, SumStatistic, Tail, excess_z, percentile
+from ..._model.run import CONTROL, TREATMENT, Observation
+from ..primary import TIMED_OUT, log_value, shift_quantiles
+from ..twosample import RankSum, SumStatistic, Tail, excess_z, percentile
 
 
 class Harm(Protocol):

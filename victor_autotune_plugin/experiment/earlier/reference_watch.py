@@ -6,12 +6,12 @@ import math
 from collections.abc import Sequence
 from typing import Final
 
-from .._model.policy import HARM_SHARES, HarmEvidence, WatchPolicy, WatchVerdict
-from .._model.run import ARMS, CONTROL, TREATMENT, Observation
-from .._model.text import TITLES, amount, count, number
-from .boundaries import NORMAL, TABLE_STEP, Boundary, boundary
+from ..._model.policy import HARM_SHARES, HarmEvidence, WatchPolicy, WatchVerdict
+from ..._model.run import ARMS, CONTROL, TREATMENT, Observation
+from ..._model.text import TITLES, amount, count, number
+from ..boundaries import NORMAL, TABLE_STEP, Boundary, boundary
+from ..twosample import information
 from .degradation import BelowBaseline, Drop, Harm, LostGain, TailRise
-from .twosample import information
 
 FIRST_LOOK: Final = 3
 """Runs of the promoted plan before the first look."""
@@ -32,7 +32,7 @@ STRICT_LEVEL: Final = 0.01
 """... and a harm must be confirmed at this level although the holdback is looked at after every run: strictly."""
 
 
-class Watch:
+class ReferenceWatch:
     """Looks after every run whether a promoted plan does harm.
 
     A harm is proven when its estimate is beyond its threshold, its evidence against the runs of the test crosses a
@@ -138,6 +138,11 @@ class Watch:
     def is_final(self) -> bool:
         """Whether the watch has ended; cheaper than asking the verdict."""
         return self._status != "watching"
+
+    @property
+    def status(self) -> str:
+        """As in the verdict, cheaper."""
+        return self._status
 
     @property
     def wants_control(self) -> bool:

@@ -20,7 +20,7 @@ depends_on = None
 _TEAM: Final = ("environment", "workflow", "team_id")
 _ADDED: Final = {
     "autotune_team": ("live_id",),
-    "autotune_experiment": ("promotion", "asks_for", "rounds", "proven_by", "control_id"),
+    "autotune_experiment": ("promotion", "asks_for", "rounds", "proven_by", "control_id", "bad_before"),
     "autotune_run": ("missing", "models"),
     "autotune_change": ("by",),
 }
