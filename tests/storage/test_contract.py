@@ -161,6 +161,7 @@ class TestExperiments:
             rounds=2,
             proven_by="e00",
             control_id="e0",
+            bad_before=(3, 40),
         )
         with store.transaction() as transaction:
             transaction.save_experiment(whole)

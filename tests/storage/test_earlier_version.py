@@ -125,6 +125,7 @@ def migrated_experiment(before: dict[str, Any]) -> dict[str, Any]:
     """An experiment after the migration; when it ended is left out where that was by the migration."""
     new = {
         **dict.fromkeys(("prices", "allowed_by", "asks_for", "proven_by", "control_id")),
+        "bad_before": [0, 0],
         "reference": [],
         "promotion": "proof",
         "rounds": 0,
