@@ -101,7 +101,7 @@ def test_the_canary_lasts_for_three_treatments_and_longer_while_they_look_slow()
     stages = {}
     for name, factor in (("faster", 0.5), ("slower", 1.8)):
         judge, found = Judge(Policy()), []
-        changed = canary_runs(48, lambda arm, _, f=factor: {"duration_seconds": 20 * f} if arm == "treatment" else {})
+        changed = canary_runs(64, lambda arm, _, f=factor: {"duration_seconds": 20 * f} if arm == "treatment" else {})
         for run in changed:
             judge.observe(run)
             found.append((judge.verdict().runs["treatment"], judge.verdict().stage))
@@ -109,7 +109,7 @@ def test_the_canary_lasts_for_three_treatments_and_longer_while_they_look_slow()
     assert {stage for treated, stage in stages["faster"] if treated < 3} == {"canary"}
     assert {stage for treated, stage in stages["faster"] if treated >= 3} == {"testing"}
     assert "canary" in {stage for treated, stage in stages["slower"] if treated >= 3}
-    assert {stage for treated, stage in stages["slower"] if treated >= 8} <= {"testing"}
+    assert {stage for treated, stage in stages["slower"] if treated >= 14} <= {"testing"}
 
 
 def test_what_was_left_is_not_entered_again():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from victor_autotune_plugin._model.assignment import assign
-from victor_autotune_plugin.experiment import Judge, Observation, Policy, runs_for
+from victor_autotune_plugin.experiment import Judge, Observation, Policy, chance_of_proof, improvement_for, runs_for
 from victor_autotune_plugin.experiment.stopping import Design, ending, share_for, unbiased_drift
 from victor_autotune_plugin.experiment.told import Crossing, corrected, cut, gain_interval, mixture_quantile
 
@@ -122,3 +122,18 @@ def test_a_pass_says_the_least_gain():
     verdict = decide(0.6, 4, sigma=0.4)
     assert verdict.status == "passed"
     assert ", at least " in verdict.reason
+
+
+def test_a_pass_of_a_small_gain_says_that_it_is_likely_less():
+    small = [v for v in (decide(0.1, seed) for seed in range(25)) if v.status == "passed"]
+    large = [v for v in (decide(0.5, seed) for seed in range(5)) if v.status == "passed"]
+    assert small
+    assert sum("likely less" in v.reason for v in small) >= 0.5 * len(small)
+    assert large
+    assert not any("likely less" in v.reason for v in large)
+
+
+def test_the_detectable_improvement_is_the_one_that_a_whole_test_finds():
+    verdict = decide(0.3, 3)
+    assert verdict.minimum_detectable_effect == pytest.approx(improvement_for(0.7), rel=0.35)
+    assert chance_of_proof(0.2, 0.2, 0.7) == pytest.approx(0.86, abs=0.06)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 CANARY_RUNS: Final = 3
 """Treatment runs that must have finished before the test goes on with halves."""
 
-MOST_CANARY_RUNS: Final = 8
+MOST_CANARY_RUNS: Final = 14
 """Treatment runs after which it does so although they look worse."""
 
 DOUBT_Z: Final = 1.0
@@ -40,7 +40,10 @@ SLOWER_P: Final = 0.0021
 """p-value of two samples from which the treatment is slower: four treatments above eight controls have it."""
 
 WITHIN_P: Final = {4: 1 / 256, 5: 1 / 256}
-"""p-value within blocks that has to agree, by the number of treatments; `SLOWER_P` from six on."""
+"""p-value within blocks that has to agree, by the number of treatments ..."""
+
+LATER_WITHIN_P: Final = 0.0019
+"""... and from six on."""
 
 SCREEN_Z: Final = 2.2
 """Evidence by the normal approximation below which no exact p-value is small enough."""
@@ -128,7 +131,7 @@ class Canary:
         chosen = sum(rank for rank, arm in zip(ranks, treated, strict=True) if arm)
         if exact_p_value([(ranks, self.finished)], chosen) > SLOWER_P:
             return False
-        return exact_p_value(self._strata(ranks), chosen) <= WITHIN_P.get(self.finished, SLOWER_P) * (1 + 1e-9)
+        return exact_p_value(self._strata(ranks), chosen) <= WITHIN_P.get(self.finished, LATER_WITHIN_P) * (1 + 1e-9)
 
     def _strata(self, ranks: Sequence[int]) -> Iterable[tuple[list[int], int]]:
         """Return the ranks that could have changed places, and how many of them are the treatment's.

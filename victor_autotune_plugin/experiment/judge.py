@@ -232,7 +232,10 @@ class Judge:
             self._reason = reason
         else:
             self._status = "passed"
-            self._reason = f"The {self._tell(self._told())}, proven after {self._count()}, and no guardrail is harmed."
+            effect = self._told()
+            self._reason = f"The {self._tell(effect)}, proven after {self._count()}, and no guardrail is harmed."
+            if abs(effect.estimate) < (self._detectable() or 0.0):
+                self._reason += " It is likely less in truth: of gains so small only the luckiest tests pass."
 
     def _unsafe(self) -> str | None:
         drop, excess = self._guardrails.success_drop()
@@ -312,9 +315,9 @@ class Judge:
         return f"{text} (interval {interval(effect.low, effect.high)})"
 
     def _told(self, *, ended: bool = False) -> Effect:
-        """Return the effect as it is told."""
+        """Return the effect as it is told: corrected once it is chosen for its height."""
         decided = -1 if self._harmed else 1 if self._crossing is not None else 0
-        ended = ended or self._status != "running"
+        ended = ended or self._status != "running" or self._crossing is not None
         return told(self._primary, self._policy, ended=ended, decided=decided, crossing=self._crossing)
 
     def _describe(self) -> Verdict:
