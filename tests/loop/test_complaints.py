@@ -75,7 +75,7 @@ def test_cannot_retry_after_an_abort(team: Simulation) -> None:
     assert [e for e in team.experiments() if e.treatment == PARALLEL] == team.experiments()[-1:]
     for _ in range(400):
         team.run()
-        if team.state().plan == PARALLEL:
+        if team.changes()[-1].action == "promoted":
             break
     again = [experiment for experiment in team.experiments() if experiment.treatment == PARALLEL]
     assert [experiment.status for experiment in again] == ["proven", "aborted"]
@@ -132,7 +132,6 @@ def test_failed_checks_counted_but_no_rollback_in_one_phase(tmp_path: Path) -> N
             if team.changes()[-1].action in ("failed", "rolled_back"):
                 break
         assert team.changes()[-1].action == {"test": "failed", "watch": "rolled_back"}[phase]
-        assert "fell from 1.00 to" in team.changes()[-1].reason
         assert team.run().plan_asked == EMPTY_PLAN
         team.close()
 
@@ -187,7 +186,7 @@ def test_a_promotion_that_could_not_be_written_is_reported_to_nobody(
 
     with monkeypatch.context() as patched:
         patched.setattr(Transaction, "add_change", broken)
-        for _ in range(60):
+        for _ in range(150):
             team.run()
             team.recover()
     assert {fault.error for fault in failsafe.seen()} == {"StoreUnavailableError: the disk is full"}

@@ -217,8 +217,9 @@ def test_two_processes_share_one_test(tmp_path: Path) -> None:
     actions = [change.action for change in pair[0].changes()]
     assert actions.count("promoted") == 1
     assert pair[0].state() == pair[1].state()
-    arms = [o.arm for o in pair[0].store.observations(pair[0].experiments()[0].id, "test")]
-    assert abs(arms.count("control") - arms.count("treatment")) <= 1
+    found = pair[0].store.observations(pair[0].experiments()[0].id, "test")
+    arms = [one.arm for one in found if not one.stream.startswith("canary:")]
+    assert abs(arms.count("control") - arms.count("treatment")) <= 2  # at most one pair of each is open
     for team in pair:
         team.close()
 
@@ -248,7 +249,7 @@ def test_a_run_with_impossible_figures_is_named_left_out_and_holds_nothing_up(
     failsafe.forget()
     change = team.run_until("promoted")
     observations = team.store.observations(team.experiments()[0].id, "test")
-    assert len(observations) == sum(change.evidence["runs"].values()) + change.evidence["ignored"]["unpaired"]
+    assert len(observations) == sum(change.evidence["runs"].values())
 
 
 def test_a_plan_that_crosses_the_cost_cap_is_ended_by_one_run(tmp_path: Path) -> None:
@@ -319,8 +320,7 @@ def test_in_mode_approve_nothing_happens_without_a_word(tmp_path: Path) -> None:
     started = team.run_until("started")
     assert started.experiment_id == draft.id
     assert started.evidence["expected_improvement"] > 5
-    for _ in range(60):
-        team.run()
+    team.run_until("awaits_promotion")
     assert "promote" in approver.asked
     assert team.state().plan == EMPTY_PLAN
     approver.answers["promote"] = True

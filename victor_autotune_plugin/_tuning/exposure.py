@@ -6,15 +6,17 @@ A bad run failed, timed out, went missing, or took over three times the control'
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from statistics import median
 from typing import TYPE_CHECKING, Any, Final
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from .._model.run import TREATMENT, Observation
+from .suggestions import comparable, observed
 
 if TYPE_CHECKING:
+    from .._model.experiment import Experiment
     from .._model.plan import Limits
     from .next_test import RunContext
 
@@ -22,6 +24,9 @@ WEEK_SECONDS: Final = 7 * 24 * 3600.0
 
 TOO_SLOW: Final = 3.0
 """A run that took more than so many medians of the control is bad."""
+
+RATE_RUNS: Final = 200
+"""How many of a team's last runs tell the control's own rate of bad runs, beside those of the test."""
 
 
 @frozen
@@ -57,20 +62,32 @@ class Exposure:
         return None
 
 
-def exposure(runs: Iterable[tuple[str, Observation]]) -> Exposure:
-    """Return what a week's runs of tests cost; each with the id of its experiment."""
+def exposure(
+    runs: Iterable[tuple[str, Observation]],
+    before: Mapping[str, Sequence[Observation]] | None = None,
+    task_effects: Mapping[str, float] | None = None,
+) -> Exposure:
+    """Return what a week's runs of tests cost.
+
+    Args:
+        runs: Each with the id of its experiment.
+        before: Runs under an experiment's control from before its test, by its id. They make its rate surer.
+        task_effects: Log effect of each task on the duration, which makes no run slow.
+    """
     tests: dict[str, tuple[list[Observation], list[Observation]]] = {}
     for name, run in runs:
         tests.setdefault(name, ([], []))[run.arm == TREATMENT].append(run)
+    effects = task_effects or {}
     total = Exposure()
-    for control, treatment in tests.values():
+    for name, (control, treatment) in tests.items():
         if not treatment:
             continue
-        times = [run.duration_seconds for run in control if not run.missing and not run.timed_out]
+        known = [*(before or {}).get(name, ()), *control]
+        times = [_seconds(run, effects) for run in known if not run.missing and not run.timed_out]
         slow = TOO_SLOW * median(times) if times else math.inf
-        bad = sum(_is_bad(run, slow) for run in treatment)
+        bad = sum(_is_bad(run, slow, effects) for run in treatment)
         # A control that never failed so far may well fail once: a prior of one good run and half a bad one.
-        rate = (sum(_is_bad(run, slow) for run in control) + 0.5) / (len(control) + 1.5)
+        rate = (sum(_is_bad(run, slow, effects) for run in known) + 0.5) / (len(known) + 1.5)
         extra = _mean_cost(treatment) - _mean_cost(control)
         total = Exposure(
             total.bad_runs + bad,
@@ -80,23 +97,36 @@ def exposure(runs: Iterable[tuple[str, Observation]]) -> Exposure:
     return total
 
 
-def exceeded(context: RunContext) -> tuple[str, Mapping[str, Any]] | None:
+def exceeded(context: RunContext, test: Experiment) -> tuple[str, Mapping[str, Any]] | None:
     """Return which weekly limit a run of a test's treatment brought the team to, and why; None when none."""
     run, limits = context.run, context.settings.limits
     if run.arm != TREATMENT or run.phase != "test":
         return None
     if limits.max_bad_runs_per_week is None and limits.max_extra_cost_usd_per_week is None:
         return None
-    return exposure_now(context).exceeds(limits)
+    return exposure_now(context, test).exceeds(limits)
 
 
-def exposure_now(context: RunContext) -> Exposure:
-    """Return what the tests of a team cost in the week up to the run."""
-    return exposure(context.record.test_runs_since(context.now - WEEK_SECONDS))
+def exposure_now(context: RunContext, test: Experiment | None = None) -> Exposure:
+    """Return what the tests of a team cost in the week up to the run.
+
+    Args:
+        test: The one that goes on, or None.
+    """
+    week = context.record.test_runs_since(context.now - WEEK_SECONDS)
+    if test is None or not week:
+        return exposure(week)
+    runs = [run for run in context.record.runs(RATE_RUNS) if run.experiment_id != test.id]
+    before = observed(comparable(runs, evolve(context.state, plan=test.control)))
+    return exposure(week, {test.id: before}, test.task_effects if test.policy.metric == "duration" else None)
 
 
-def _is_bad(run: Observation, slow: float) -> bool:
-    return bool(run.missing) or not run.success or run.timed_out or run.duration_seconds > slow
+def _seconds(run: Observation, task_effects: Mapping[str, float]) -> float:
+    return run.duration_seconds * math.exp(-task_effects.get(run.task_key or "", 0.0))
+
+
+def _is_bad(run: Observation, slow: float, task_effects: Mapping[str, float]) -> bool:
+    return bool(run.missing) or not run.success or run.timed_out or _seconds(run, task_effects) > slow
 
 
 def _mean_cost(runs: Iterable[Observation]) -> float:

@@ -64,7 +64,7 @@ def new_test(
         now,
         strategy=str(suggestion.type),
         description=suggestion.description,
-        policy=policy_of(settings, metric, pair_tasks=not runs or pairs_within_tasks(len(tasks), EXPECTED_RUNS)),
+        policy=policy_of(settings, metric, pair_tasks=not tasks or pairs_within_tasks(len(tasks), EXPECTED_RUNS)),
         store_id=store_id,
         task_effects=known_tasks(metric, runs),
         bad_before=(sum(not run.success or run.timed_out for run in runs), len(runs)),

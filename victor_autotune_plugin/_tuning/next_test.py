@@ -320,7 +320,7 @@ def next_challenge(
     latest = runs[:HISTORY_RUNS]
     suggested = suggestions(team.spec, state.plan, latest, settings, hooks, team.rules.knowledge)
     reasons = [
-        team.rules.refusal(state.plan.merged(one.plan), state.plan) or reason_to_wait(one, latest, settings)
+        team.rules.refusal(state.plan.merged(one.plan), state.plan) or reason_to_wait(one, runs, settings)
         for one in suggested
     ]
     ready = [one for one, reason in zip(suggested, reasons, strict=True) if reason is None]

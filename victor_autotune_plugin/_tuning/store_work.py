@@ -196,7 +196,7 @@ class StoreWork:
         self._orphan: tuple[OrphanJournal, _Backlog] | None = None
         self._orphans: Iterator[OrphanJournal] = iter(())
         self._known_faults: dict[tuple[str, str], int] = {}
-        self._is_at_work = False
+        self._is_at_work = self._is_to_mark = False
         self._has_backlog = True  # of dead processes; unknown until the store was reached
         self.is_wanted = False
         """Whether a team runs here, so that the store is opened, and made where there is none."""
@@ -235,6 +235,8 @@ class StoreWork:
             if now >= self._next_refresh or self.wants_refresh:
                 self.refresh(store, now)
             self._has_backlog = self._drain(store, now)
+            if self._is_to_mark and not self._has_backlog:
+                self._mark_lost(store)
         except StoreBusyError as error:  # someone else is writing: no outage, and the journal keeps what can't wait
             failsafe.report("store", error)
             return 0.0
@@ -354,13 +356,19 @@ class StoreWork:
     def _beat(self, store: Store) -> None:
         with store.transaction() as transaction:
             transaction.beat(self._process)
-            lost = transaction.mark_lost(self._silent_seconds)
             for fault in failsafe.seen():
                 key = (fault.where, fault.error)
                 new = fault.count - self._known_faults.get(key, 0)
                 if new > 0:
                     transaction.record_fault(fault.where, fault.error, fault.last_at, new)
                     self._known_faults[key] = fault.count
+        self._is_to_mark = True
+
+    def _mark_lost(self, store: Store) -> None:
+        """Mark the runs of dead processes as lost, once their journals are read: some may have ended after all."""
+        with store.transaction() as transaction:
+            lost = transaction.mark_lost(self._silent_seconds)
+        self._is_to_mark = False
         for run_id in lost:
             failsafe.logger.info("autotune: run %s is marked as lost: its process fell silent before it ended", run_id)
 

@@ -137,7 +137,7 @@ def suggestions(
 
 
 def reason_to_wait(suggestion: OptimizationSuggestion, runs: Sequence[TeamRun], settings: Settings) -> str | None:
-    """Return why a suggestion is not tested now, given the team's last comparable runs, or None for no reason.
+    """Return why a suggestion is not tested now, given the team's comparable runs, newest first, or None for no reason.
 
     A test occupies a team for dozens of runs, and the next suggestion waits as long. So one that is not urgent does not
     start before every strategy has enough runs, and none starts that changes nothing or could hardly be proven with
@@ -159,14 +159,14 @@ def reason_to_wait(suggestion: OptimizationSuggestion, runs: Sequence[TeamRun], 
 def _chance(suggestion: OptimizationSuggestion, runs: Sequence[TeamRun], settings: Settings) -> float | None:
     """Return the probability that a test proves what is suggested; None where that can't be told."""
     from ..experiment import chance_of_proof, log_spread
-    from .new_experiment import policy_of
+    from .new_experiment import known_tasks, policy_of
 
     metric, interval = suggestion.metadata.metric, suggestion.metadata.interval_percent
     if metric not in METRICS or metric == "score" or not interval:
         return None
     low, high = sorted(min(float(end) / 100, 0.99) for end in interval)
     try:
-        spread = max(log_spread(metric, observed(runs)), _LEAST_SPREAD)
+        spread = max(log_spread(metric, observed(runs), known_tasks(metric, runs)), _LEAST_SPREAD)
     except ValueError:  # too few runs with a value
         return None
     return chance_of_proof(low, high, spread, policy_of(settings, metric))

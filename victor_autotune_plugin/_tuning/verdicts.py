@@ -48,9 +48,9 @@ class Verdicts:
         if test.status == "awaits_promotion":
             self._promote(context, test, test.verdict or {})
             return
-        too_dear, too_bad = over_cost_cap(context, test), exceeded(context)
-        if over := too_dear or too_bad:
-            status: ExperimentStatus = "failed" if too_dear else "inconclusive"
+        too_dear, too_bad = over_cost_cap(context, test), exceeded(context, test)
+        if over := too_dear or too_bad:  # a week's limit proves nothing of the plan, which may be tested again
+            status: ExperimentStatus = "failed" if too_dear else "aborted"
             if test.status == "probation":
                 status = "rolled_back"
             context.steps.end_test(test, status, Why(*over))

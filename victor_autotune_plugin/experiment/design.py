@@ -9,7 +9,7 @@ from .._model.assignment import PAIR, exact_shares
 from .._model.policy import Policy
 from .._model.run import Observation
 from .boundaries import NORMAL
-from .primary import TIMED_OUT, log_value
+from .primary import TIMED_OUT, adjusted_value
 from .stopping import Design, drift_for, share_for
 from .twosample import percentile
 
@@ -65,19 +65,21 @@ def _chi_square_tail(x: float, df: int) -> float:
     return min(1.0, tail)
 
 
-def log_spread(metric: str, runs: Sequence[Observation]) -> float:
+def log_spread(metric: str, runs: Sequence[Observation], task_effects: Mapping[str, float] | None = None) -> float:
     """Return the standard deviation of the metric's logarithm, from the quartiles, so that timeouts don't count.
 
     Args:
         metric: `duration`, `cost` or `tool_calls`.
         runs: Earlier runs of one plan.
+        task_effects: What the test takes off each task; see `primary.task_effects`.
 
     Raises:
         ValueError: For fewer than eight runs with a value, or another metric.
     """
     if metric not in ("duration", "cost", "tool_calls"):
         raise ValueError(f"metric must be duration, cost or tool_calls, not {metric!r}")
-    values = sorted(v for run in runs if (v := log_value(metric, run)) is not None and v != TIMED_OUT)
+    found = (adjusted_value(metric, run, task_effects or {}) for run in runs)
+    values = sorted(value for value in found if value is not None and value != TIMED_OUT)
     if len(values) < 8:
         raise ValueError(f"runs: {len(values)} have a value; at least 8 are needed")
     return (percentile(values, 0.75) - percentile(values, 0.25)) / (2 * NORMAL.inv_cdf(0.75))
