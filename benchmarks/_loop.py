@@ -11,6 +11,8 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Final, Generic, TypeVar
 
+from attrs import evolve
+
 from victor_autotune_plugin._host.call_context import Place
 from victor_autotune_plugin._host.calls import Reading, TeamCall
 from victor_autotune_plugin._host.interception import intercept
@@ -107,10 +109,16 @@ async def run_team(seconds: float = 0.0, team: type[SimulatedTeam] = SimulatedTe
 
 
 def start_test(owner: Runtime) -> None:
-    """Start a test of the team in the store, as a command would: its treatment runs in parallel."""
+    """Start a test of the team in the store, as a command would: its treatment runs in parallel.
+
+    Its canary is over, so every other run has the treatment.
+    """
     wanted = {"formation": "parallel"}
     made = OptimizationSuggestion("alike", OptimizationPriority.LOW, "Run in parallel.", {}, wanted, 10.0, 0.9, 0.0)
-    owner.manual.start_test(SPEC.key, made, owner.settings(SPEC), {})
+    test = owner.manual.start_test(SPEC.key, made, owner.settings(SPEC), {})
+    with owner.store().transaction() as transaction:
+        transaction.save_experiment(evolve(test, status="testing"))
+        transaction.save_team(transaction.team(*SPEC.key))
 
 
 async def started(owner: Runtime) -> Runtime:
