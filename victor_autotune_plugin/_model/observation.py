@@ -66,8 +66,7 @@ class Observation:
         cost_usd: Cost in US dollars, or None when no price is known.
         tool_calls: Tool calls that ran.
         timed_out: Whether a deadline ended it. Such a run counts as slower than any other.
-        task_key: Equal for the same task, or None. Only the first run of a key counts in a test, since runs of
-            one task in one arm are not independent; by the rule `signed_rank` all count.
+        task_key: Equal for the same task, or None. By the rules of 0.1 only the first run of a key counts in a test.
         run_id: The run; empty for one that no store knows.
         order: Place among the observations of its experiment, in the order in which they became complete: given by
             the store, growing with gaps; 0 before.

@@ -188,9 +188,11 @@ class Judge:
             self._close("failed", harm)
         elif least < self._policy.min_runs_per_arm:
             self._reason = f"Too few runs to judge: {self._count()}."
+        elif self._policy.futility and (reason := self._too_small(t)) is not None:
+            self._close("inconclusive", reason)
         elif self._crossing is not None:
             self._try_to_pass()
-        elif self._policy.futility and (reason := self._too_small(t) or self._unsafe() or self._futile(t, z)):
+        elif self._policy.futility and (reason := self._unsafe() or self._futile(t, z)) is not None:
             self._close("inconclusive", reason)
         else:
             self._reason = f"No proof yet after {self._count()}."
