@@ -23,14 +23,21 @@ from .primary import log_value, relative_change
 FIRST_PAIRS: Final = 5
 """Pairs before a first look."""
 
-BET_LEVEL: Final = 0.03
-"""Probability, at most, that the bets ever convict a plan that is no worse."""
-
 PAIR_STAKES: Final = (0.3, 0.45, 0.7, 1.0, 1.4)
 """Stakes of the bets: the effects that each is best for, in standard deviations of a pair's difference."""
 
-LEVELS: Final = {"metric": 0.02, "success": 0.004, "score": 0.004, "cost": 0.002, "loss": 0.004}
-"""The same for each boundary; those beside the metric are lower, as there are four."""
+NAMES: Final = ("metric", "success", "score", "loss", "cost")
+"""What is compared."""
+
+LEVELS: Final = {True: 0.02, False: 0.003}
+"""Probability, at most, that a boundary ever convicts a plan that is no worse: of what the alarm was about, and of the
+rest."""
+
+BET_LEVELS: Final = {True: 0.03, False: 0.004}
+"""The same for the bets on the metric."""
+
+NO_NAME_LEVELS: Final = 0.01, 0.015
+"""Both where the alarm was about none of them, but another model that answers."""
 
 BETTER_Z: Final = 2.0
 """Evidence of a better metric with which a re-verification may end before its last pair ..."""
@@ -54,9 +61,10 @@ class Reverification:
     Args:
         policy: The rules of the watch.
         spread: Standard deviation of a run's log value that the live plan's last runs had; 0 where it is not known.
+        about: What the alarm was about, one of `NAMES`; empty for another model.
     """
 
-    def __init__(self, policy: WatchPolicy, spread: float) -> None:
+    def __init__(self, policy: WatchPolicy, spread: float, about: str) -> None:
         self._policy = policy
         self._spread = math.sqrt(2) * spread or 1.0
         self._metric, self._cost = BlockRanks(), BlockRanks()
@@ -66,10 +74,12 @@ class Reverification:
         self._came = 0
         most = policy.max_pairs
         start, step = min(FIRST_PAIRS / most, 1.0), 1 / most
+        levels = {name: LEVELS[name == about] if about else NO_NAME_LEVELS[0] for name in NAMES}
         self._boundaries: dict[str, Boundary] = {
             name: boundary("guardrail" if name == "metric" else "pocock", level, start, step)
-            for name, level in LEVELS.items()
+            for name, level in levels.items()
         }
+        self._bet_height = -math.log(BET_LEVELS[about == "metric"] if about else NO_NAME_LEVELS[1])
 
     def add(self, run: Observation, *, paired: bool) -> None:
         """Add a run that came since the alarm.
@@ -118,7 +128,7 @@ class Reverification:
         return gain if self._policy.metric == "score" else relative_change(-gain)
 
     def evidence(self, name: str) -> tuple[float, float]:
-        """Return the evidence of a harm, and the height at which it convicts; one of `LEVELS`."""
+        """Return the evidence of a harm, and the height at which it convicts; one of `NAMES`."""
         if name == "metric":
             return self.z, self._height(name, self.pairs)
         if name == "cost":
@@ -138,7 +148,7 @@ class Reverification:
     def harm(self) -> str | None:
         """Return the first harm that is proven, or None."""
         z, height = self.evidence("metric")
-        if self.pairs >= FIRST_PAIRS and (z >= height or self._bets.log_e(-1) >= -math.log(BET_LEVEL)):
+        if self.pairs >= FIRST_PAIRS and (z >= height or self._bets.log_e(-1) >= self._bet_height):
             return "metric"
         for name, tolerated in (
             ("success", self._policy.success_drop),

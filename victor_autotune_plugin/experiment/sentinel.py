@@ -26,6 +26,9 @@ from .primary import log_value
 WINDOW: Final = 300
 """Last runs of the plan that a run is compared with."""
 
+LAG: Final = 5
+"""Last runs that are not compared with yet, so that the first runs after a change are not compared with each other."""
+
 FIRST_BET: Final = 8
 """Runs that are learnt from before the first bet."""
 
@@ -56,6 +59,10 @@ class RankDetector:
         self._ordered: list[float] = []
         self._sums = [0.0] * len(STAKES)
 
+    def keep_from(self, earlier: RankDetector) -> None:
+        """Keep how neighbours were alike, at half the weight, of a detector of runs before a change of the world."""
+        self._whitening.keep_from(earlier._whitening)
+
     def learn(self, value: float) -> None:
         """Take a value as one to compare with, without a bet."""
         self._keep(self._whitening.residual(value))
@@ -75,7 +82,9 @@ class RankDetector:
 
     def _keep(self, rest: float) -> None:
         self._last.append(rest)
-        insort(self._ordered, rest)
+        if len(self._last) <= LAG:
+            return
+        insort(self._ordered, self._last[-1 - LAG])
         if len(self._last) > WINDOW:
             del self._ordered[bisect_left(self._ordered, self._last.popleft())]
 
@@ -182,6 +191,11 @@ class Sentinel:
         self._models = ModelChange(model_runs)
         self._graded = False
         self.new_models = ""
+
+    def keep_from(self, earlier: Sentinel) -> None:
+        """Keep how neighbours were alike; the level of what comes may be another one."""
+        for name, detector in self._ranks.items():
+            detector.keep_from(earlier._ranks[name])
 
     def learn(self, runs: Iterable[Observation]) -> None:
         """Take runs as those to compare with."""

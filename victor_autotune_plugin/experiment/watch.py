@@ -13,14 +13,18 @@ from collections.abc import Sequence
 from typing import Final
 
 from .._model.assignment import REVERIFY, block_of
-from .._model.policy import WatchPolicy, WatchVerdict
-from .._model.run import ARMS, TREATMENT, Observation
+from .._model.policy import HarmEvidence, WatchPolicy, WatchVerdict
+from .._model.run import ARMS, CONTROL, TREATMENT, Observation
 from .._model.text import TITLES, amount, count, number
 from .blocks import BlockRanks
 from .primary import log_value
 from .reverification import COST_RISE, FIRST_PAIRS, Reverification
 from .sentinel import WEIGHTS, Sentinel
 from .tail import DEADLINE, TailProof
+
+RUNS_PER_UNIT: Final = 0.7
+"""Threshold per run of a quiet world. In theory it is 1 at most; ranks among few hundred runs bet less than they might,
+which was measured (`benchmarks/verification.py`)."""
 
 MOST_DOUBLINGS: Final = 20
 """How often a threshold is doubled at most."""
@@ -104,19 +108,19 @@ class Watch:
         self._sums = self._sentinel.sums()
         if models := self._sentinel.new_models:
             self._new_models += 1
-            self._open(f"Another model answers: {models}, before {self._sentinel.usual_models}.")
+            self._open("", f"Another model answers: {models}, before {self._sentinel.usual_models}.")
         elif sum(self._sums.values()) >= self._threshold:
             loudest = max(self._sums, key=lambda name: self._sums[name])
-            self._open(f"The {_title(loudest, self._policy.metric)} is worse than in the last runs.")
+            self._open(loudest, f"The {_title(loudest, self._policy.metric)} is worse than in the last runs.")
 
     @property
     def _threshold(self) -> float:
-        return float(self._policy.quiet_runs * 2 ** min(self._unconfirmed, MOST_DOUBLINGS))
+        return float(RUNS_PER_UNIT * self._policy.quiet_runs * 2 ** min(self._unconfirmed, MOST_DOUBLINGS))
 
-    def _open(self, alarm: str) -> None:
+    def _open(self, loudest: str, alarm: str) -> None:
         self._status, self._alarm = "reverifying", alarm
         self._rounds += 1
-        self._round = Reverification(self._policy, self._sentinel.spread)
+        self._round = Reverification(self._policy, self._sentinel.spread, loudest)
         self._since_alarm = []
 
     def _compare(self, pairs: Reverification, run: Observation) -> None:
@@ -132,7 +136,8 @@ class Watch:
         self._status = "watching"
         self._unconfirmed += 1
         self._reason = f"{self._alarm} {_confirmed(pairs, self._policy.metric)}"
-        self._sentinel = Sentinel(self._policy.metric, 2 ** min(self._new_models, 4))
+        earlier, self._sentinel = self._sentinel, Sentinel(self._policy.metric, 2 ** min(self._new_models, 4))
+        self._sentinel.keep_from(earlier)
         self._sentinel.learn(self._since_alarm)
         self._sums = dict.fromkeys(WEIGHTS, 0.0)
         self._round, self._since_alarm = None, []
@@ -146,13 +151,9 @@ class Watch:
         if name == "metric":
             way = "lower" if self._policy.metric == "score" else "higher"
             size = amount(pairs.change)
-            return (
-                f"The {TITLES[self._policy.metric]} is {size} {way} than the replaced plan's, {proven}. {self._alarm}"
-            )
+            return f"The {TITLES[self._policy.metric]} is {size} {way} than the replaced plan's, {proven}. {self._alarm}"
         if name == "cost":
-            return (
-                f"The cost is higher than the replaced plan's by more than {amount(COST_RISE)}, {proven}. {self._alarm}"
-            )
+            return f"The cost is higher than the replaced plan's by more than {amount(COST_RISE)}, {proven}. {self._alarm}"
         before, now = pairs.values(name)
         if name == "loss":
             return f"The share of lost and cancelled runs is {number(now)}, before {number(before)}, {proven}."
