@@ -118,7 +118,7 @@ class ShareDetector:
         """Bet on a run, then keep it to compare with."""
         n = len(self._last)
         if n >= FIRST_BET:
-            # Rather too high a share: a few runs may show one too low, which every usual failure would then win against.
+            # Rather too high: a few runs may show a share too low, and every usual failure would win against that.
             usual = min((self._bad + 1 + 0.5 * math.sqrt(self._bad + 1)) / (n + 2), 0.95)
             for k, rise in enumerate(RISES):
                 raised = usual + rise * (1 - usual)
@@ -188,6 +188,7 @@ class Sentinel:
         self._metric = metric
         self._ranks = {name: RankDetector() for name in ("metric", "score", "cost")}
         self._shares = {"success": ShareDetector(), "loss": ShareDetector()}
+        self._detectors: dict[str, RankDetector | ShareDetector] = {**self._ranks, **self._shares}
         self._models = ModelChange(model_runs)
         self._graded = False
         self.new_models = ""
@@ -240,7 +241,11 @@ class Sentinel:
         """Standard deviation of the metric's last values; 0 while it is not known."""
         return self._ranks["metric"].spread
 
+    @property
+    def sum(self) -> float:
+        """The weighted mean of the detectors' sums, which is compared with the threshold."""
+        return sum(self.sums().values())
+
     def sums(self) -> dict[str, float]:
-        """Return the weighted sum of each detector; together they are compared with the threshold."""
-        detectors: dict[str, RankDetector | ShareDetector] = {**self._ranks, **self._shares}
-        return {name: weight * detectors[name].sum for name, weight in WEIGHTS.items()}
+        """Return the weighted sum of each detector."""
+        return {name: weight * self._detectors[name].sum for name, weight in WEIGHTS.items()}
