@@ -47,6 +47,9 @@ HARM_SHARES: Final[dict[str, float]] = {
 }
 """How the watch's alpha is shared by the harms it looks for; adds up to 1."""
 
+HARMS: Final = (*HARM_SHARES, "cost", "loss")
+"""Names of the harms of a live plan; the last two by the rule `sentinel` only."""
+
 GUARDRAILS: Final = ("success", "score", "p95", "mean", "cost", "tool_calls")
 """Names by the rules of 0.1, in the order in which they are judged."""
 
@@ -298,20 +301,21 @@ class HarmEvidence:
     """What is known of one harm.
 
     Attributes:
-        name: One of `HARM_SHARES`.
+        name: One of `HARMS`.
         reference: Value that the promoted plan is compared with: a median of the metric, a share, a mean score,
             or a P95 in seconds. NaN without data.
         promoted: The promoted plan's value since the promotion.
         change: Relative rise (metric, P95) or absolute drop (success, score); negative when better.
         threshold: Change up to which nothing is rolled back.
-        statistic: Standardised evidence against the reference; standard normal without a harm.
-        boundary: Height at which it raises the alarm; infinite while there are too few runs.
-        confirmation: Standardised evidence against the holdback.
+        statistic: Standardised evidence against the reference; standard normal without a harm. By the rule `sentinel`
+            the logarithm of the alarm's sum; of the P95 the evidence that it is within its margin.
+        boundary: Height at which it raises the alarm (or proves the P95); infinite while there are too few runs.
+        confirmation: Standardised evidence against the holdback, or by the rule `sentinel` that of the pairs.
         confirmation_needed: Height at which it confirms.
-        status: `ok`, `alarm` (not confirmed yet), `confirmed`, or `no data`.
+        status: `ok`, `alarm` (not confirmed yet), `confirmed`, `no data`, or of the P95 `open`.
     """
 
-    name: Annotated[str, OneOf(tuple(HARM_SHARES))]
+    name: Annotated[str, OneOf(HARMS)]
     reference: Figure
     promoted: Figure
     change: Figure
@@ -334,7 +338,7 @@ class WatchVerdict:
     Attributes:
         status: `watching` or `reverifying`, which can still change; `rolled_back`, or by the rule of 0.1 `settled`.
         reason: Why, in one plain sentence.
-        harm: The harm that was proven, one of `HARM_SHARES`, or None.
+        harm: The harm that was proven, one of `HARMS`, or None.
         runs: Runs since the promotion, by arm; the control is the holdback.
         detected_at: Number of runs since the promotion, both arms, after which the harm was proven, or None.
         effect: Change that the harm is about (see `HarmEvidence.change`); without a harm that of the primary metric

@@ -9,12 +9,16 @@ from typing import Final
 MEMORIES: Final = (1.0, 0.2, 0.05)
 """Weights of the newest value in the means of the last values that foretell the next one: of one, about 5, and 20."""
 
-RIDGE: Final = (15.0, 20.0, 40.0)
+RIDGE: Final = (6.0, 60.0, 400.0)
 """Runs' worth of doubt that a mean foretells anything, so that where none does little is taken off. A long mean also
 follows a real change, so it is doubted more."""
 
-DECAY: Final = 0.995
+DECAY: Final = 0.998
 """Weight of what was learnt a run earlier."""
+
+DELAY: Final = 30
+"""Runs after which a value is learnt from. A change to the worse also makes values foretell each other, and must not be
+learnt before it could be detected."""
 
 LARGEST: Final = 3.0
 """Size at which a value is cut off, in standard deviations, so that a timeout does not dominate what follows."""
@@ -46,6 +50,12 @@ class Prewhitening:
         self._means = [0.0, 0.0, 0.0]
         self._products = [0.0] * 6  # f0 f0, f0 f1, f0 f2, f1 f1, f1 f2, f2 f2
         self._moments = [0.0] * 3
+        self._unlearnt: deque[tuple[list[float], float]] = deque()
+
+    def keep_from(self, earlier: Prewhitening) -> None:
+        """Start with half the weight of what was learnt on earlier values."""
+        self._products = [value / 2 for value in earlier._products]
+        self._moments = [value / 2 for value in earlier._moments]
 
     def residual(self, value: float) -> float:
         """Return a value without what was foretold of its distance from the median, and learn from it."""
@@ -56,7 +66,9 @@ class Prewhitening:
             x = min(max((value - ordered[n // 2]) / spread, -LARGEST), LARGEST)
             features = [unit * mean for unit, mean in zip(_UNITS, self._means, strict=True)]
             foretold = sum(w * f for w, f in zip(self._weights(), features, strict=True))
-            self._learn(features, x)
+            self._unlearnt.append((features, x))
+            if len(self._unlearnt) > DELAY:
+                self._learn(*self._unlearnt.popleft())
             self._means = [mean + memory * (x - mean) for memory, mean in zip(MEMORIES, self._means, strict=True)]
             rest = value - foretold * spread
         self._last.append(value)

@@ -3,12 +3,14 @@
 The pairs are assigned by coins, so a change of the world that strikes both plans is no evidence. The metric is decided
 by signed ranks at a sequential boundary, or by bets on the signs of the pairs' differences, which find a large harm
 sooner; together they convict a plan that is no worse in about 2 of 100 re-verifications, whatever both plans have in
-common. Success, score, cost and lost runs each have a boundary of their own.
+common. Success, score, cost and lost runs each have a boundary of their own. What the alarm was about is convicted more
+easily than the rest.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Final
 
 from .._model.assignment import block_of
@@ -18,19 +20,27 @@ from .blocks import BlockMeans, BlockRanks
 from .boundaries import Boundary, boundary
 from .earlier.eprocess import LARGEST, Wealth
 from .paired import walsh_quantiles
-from .primary import log_value, relative_change
+from .primary import TIMED_OUT, log_value, relative_change
+from .twosample import percentile
 
 FIRST_PAIRS: Final = 5
 """Pairs before a first look."""
 
-BET_LEVEL: Final = 0.03
-"""Probability, at most, that the bets ever convict a plan that is no worse."""
-
 PAIR_STAKES: Final = (0.3, 0.45, 0.7, 1.0, 1.4)
 """Stakes of the bets: the effects that each is best for, in standard deviations of a pair's difference."""
 
-LEVELS: Final = {"metric": 0.02, "success": 0.004, "score": 0.004, "cost": 0.002, "loss": 0.004}
-"""The same for each boundary; those beside the metric are lower, as there are four."""
+NAMES: Final = ("metric", "success", "score", "loss", "cost")
+"""What is compared."""
+
+LEVELS: Final = {True: 0.018, False: 0.003}
+"""Probability, at most, that a boundary ever convicts a plan that is no worse: of what the alarm was about, and of the
+rest."""
+
+BET_LEVELS: Final = {True: 0.025, False: 0.004}
+"""The same for the bets on the metric."""
+
+NO_NAME_LEVELS: Final = 0.01, 0.015
+"""Both where the alarm was about none of them, but another model that answers."""
 
 BETTER_Z: Final = 2.0
 """Evidence of a better metric with which a re-verification may end before its last pair ..."""
@@ -54,9 +64,10 @@ class Reverification:
     Args:
         policy: The rules of the watch.
         spread: Standard deviation of a run's log value that the live plan's last runs had; 0 where it is not known.
+        about: What the alarm was about, one of `NAMES`; empty for another model.
     """
 
-    def __init__(self, policy: WatchPolicy, spread: float) -> None:
+    def __init__(self, policy: WatchPolicy, spread: float, about: str) -> None:
         self._policy = policy
         self._spread = math.sqrt(2) * spread or 1.0
         self._metric, self._cost = BlockRanks(), BlockRanks()
@@ -66,10 +77,12 @@ class Reverification:
         self._came = 0
         most = policy.max_pairs
         start, step = min(FIRST_PAIRS / most, 1.0), 1 / most
+        levels = {name: LEVELS[name == about] if about else NO_NAME_LEVELS[0] for name in NAMES}
         self._boundaries: dict[str, Boundary] = {
             name: boundary("guardrail" if name == "metric" else "pocock", level, start, step)
-            for name, level in LEVELS.items()
+            for name, level in levels.items()
         }
+        self._bet_height = -math.log(BET_LEVELS[about == "metric"] if about else NO_NAME_LEVELS[1])
 
     def add(self, run: Observation, *, paired: bool) -> None:
         """Add a run that came since the alarm.
@@ -109,16 +122,18 @@ class Reverification:
         """Evidence that the live plan is worse on the metric."""
         return -self._metric.z if self.pairs >= 2 else 0.0
 
-    @property
-    def change(self) -> float:
-        """Relative change of the metric from the plan before to the live plan; NaN without pairs."""
-        if not self.pairs:
+    def change(self, name: str) -> float:
+        """Return the relative change of `metric` or `cost` from the plan before to the live one; NaN without pairs."""
+        differences = (self._metric if name == "metric" else self._cost).differences
+        if not differences:
             return math.nan
-        gain = walsh_quantiles(self._metric.differences, math.inf, math.inf)[0]
+        gain = walsh_quantiles(differences, math.inf, math.inf)[0]
+        if name == "cost":
+            return relative_change(math.log1p(COST_RISE) - gain)
         return gain if self._policy.metric == "score" else relative_change(-gain)
 
     def evidence(self, name: str) -> tuple[float, float]:
-        """Return the evidence of a harm, and the height at which it convicts; one of `LEVELS`."""
+        """Return the evidence of a harm, and the height at which it convicts; one of `NAMES`."""
         if name == "metric":
             return self.z, self._height(name, self.pairs)
         if name == "cost":
@@ -138,18 +153,14 @@ class Reverification:
     def harm(self) -> str | None:
         """Return the first harm that is proven, or None."""
         z, height = self.evidence("metric")
-        if self.pairs >= FIRST_PAIRS and (z >= height or self._bets.log_e(-1) >= -math.log(BET_LEVEL)):
+        if self.pairs >= FIRST_PAIRS and (z >= height or self._bets.log_e(-1) >= self._bet_height):
             return "metric"
-        for name, tolerated in (
-            ("success", self._policy.success_drop),
-            ("score", self._policy.success_drop),
-            ("loss", LOSS_RISE),
-        ):
+        for name in ("success", "score", "loss", "cost"):
             z, height = self.evidence(name)
-            if z >= height and -self._means[name].difference > tolerated:
+            beyond = name == "cost" or -self._means[name].difference > tolerated(self._policy, name)
+            if z >= height and beyond:
                 return name
-        z, height = self.evidence("cost")
-        return "cost" if z >= height else None
+        return None
 
     @property
     def is_better(self) -> bool:
@@ -165,3 +176,37 @@ class Reverification:
         """Whether it has its pairs, or so many runs came that the missing partners are lost."""
         blocks = max(self.pairs, self._means["loss"].blocks)
         return blocks >= self._policy.max_pairs or self._came >= RUNS_PER_PAIR * self._policy.max_pairs
+
+
+def tolerated(policy: WatchPolicy, name: str) -> float:
+    """Return the change of one of `NAMES` up to which nothing is rolled back; relative for the cost, else absolute."""
+    shares = {"metric": 0.0, "loss": LOSS_RISE, "cost": COST_RISE}
+    return shares.get(name, policy.success_drop)
+
+
+def changed(name: str, control: Iterable[Observation], treatment: Iterable[Observation]) -> tuple[float, float, float]:
+    """Return a figure of both plans, and the harm that its change is: a relative rise, or an absolute one.
+
+    Args:
+        name: A metric, `success` or `loss`. Of duration, cost and tool calls the figure is the median.
+        control: Runs of the plan before.
+        treatment: Runs of the live plan.
+    """
+    if name in ("success", "score", "loss"):
+        before, now = (_mean(name, runs) for runs in (control, treatment))
+        return before, now, now - before if name == "loss" else before - now
+    logs = [
+        sorted(value for run in runs if not run.missing and (value := log_value(name, run)) is not None)
+        for runs in (control, treatment)
+    ]
+    middle = [percentile(values, 0.5) for values in logs]
+    seconds = [math.inf if value >= TIMED_OUT else math.exp(value) for value in middle]
+    return seconds[0], seconds[1], 0.0 if middle[0] == middle[1] else relative_change(middle[1] - middle[0])
+
+
+def _mean(name: str, runs: Iterable[Observation]) -> float:
+    if name == "loss":
+        values = [float(bool(run.missing)) for run in runs]
+    else:
+        values = [float(getattr(run, name)) for run in runs if not run.missing]
+    return math.fsum(values) / len(values) if values else math.nan

@@ -26,6 +26,9 @@ from .primary import log_value
 WINDOW: Final = 300
 """Last runs of the plan that a run is compared with."""
 
+LAG: Final = 5
+"""Last runs that are not compared with yet, so that the first runs after a change are not compared with each other."""
+
 FIRST_BET: Final = 8
 """Runs that are learnt from before the first bet."""
 
@@ -56,6 +59,10 @@ class RankDetector:
         self._ordered: list[float] = []
         self._sums = [0.0] * len(STAKES)
 
+    def keep_from(self, earlier: RankDetector) -> None:
+        """Keep how neighbours were alike, at half the weight, of a detector of runs before a change of the world."""
+        self._whitening.keep_from(earlier._whitening)
+
     def learn(self, value: float) -> None:
         """Take a value as one to compare with, without a bet."""
         self._keep(self._whitening.residual(value))
@@ -75,7 +82,9 @@ class RankDetector:
 
     def _keep(self, rest: float) -> None:
         self._last.append(rest)
-        insort(self._ordered, rest)
+        if len(self._last) <= LAG:
+            return
+        insort(self._ordered, self._last[-1 - LAG])
         if len(self._last) > WINDOW:
             del self._ordered[bisect_left(self._ordered, self._last.popleft())]
 
@@ -109,7 +118,7 @@ class ShareDetector:
         """Bet on a run, then keep it to compare with."""
         n = len(self._last)
         if n >= FIRST_BET:
-            # Rather too high a share: a few runs may show one too low, which every usual failure would then win against.
+            # Rather too high: a few runs may show a share too low, and every usual failure would win against that.
             usual = min((self._bad + 1 + 0.5 * math.sqrt(self._bad + 1)) / (n + 2), 0.95)
             for k, rise in enumerate(RISES):
                 raised = usual + rise * (1 - usual)
@@ -179,9 +188,15 @@ class Sentinel:
         self._metric = metric
         self._ranks = {name: RankDetector() for name in ("metric", "score", "cost")}
         self._shares = {"success": ShareDetector(), "loss": ShareDetector()}
+        self._detectors: dict[str, RankDetector | ShareDetector] = {**self._ranks, **self._shares}
         self._models = ModelChange(model_runs)
         self._graded = False
         self.new_models = ""
+
+    def keep_from(self, earlier: Sentinel) -> None:
+        """Keep how neighbours were alike; the level of what comes may be another one."""
+        for name, detector in self._ranks.items():
+            detector.keep_from(earlier._ranks[name])
 
     def learn(self, runs: Iterable[Observation]) -> None:
         """Take runs as those to compare with."""
@@ -226,7 +241,11 @@ class Sentinel:
         """Standard deviation of the metric's last values; 0 while it is not known."""
         return self._ranks["metric"].spread
 
+    @property
+    def sum(self) -> float:
+        """The weighted mean of the detectors' sums, which is compared with the threshold."""
+        return sum(self.sums().values())
+
     def sums(self) -> dict[str, float]:
-        """Return the weighted sum of each detector; together they are compared with the threshold."""
-        detectors: dict[str, RankDetector | ShareDetector] = {**self._ranks, **self._shares}
-        return {name: weight * detectors[name].sum for name, weight in WEIGHTS.items()}
+        """Return the weighted sum of each detector."""
+        return {name: weight * self._detectors[name].sum for name, weight in WEIGHTS.items()}

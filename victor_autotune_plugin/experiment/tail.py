@@ -1,9 +1,10 @@
 """Is the P95 of a live plan within its margin of that of the plan before? From the runs of its test and those since.
 
-A test that ends soon can't know. So the question stays open, and by `DEADLINE` runs since the test began it is answered:
-proven, or the plan goes back. Few runs of the plan before come after the test, and both plans may have become slower
-since, which is no harm. So durations are taken relative to the level of the live plan's last runs as soon as that
-differs from its level in the test by more than chance explains.
+A test that ends soon can't know. So the question stays open, and by `DEADLINE` runs since the test began it is
+answered: proven, or the plan goes back. Few runs of the plan before come after the test, and both plans may have become
+slower since, which is no harm. So durations are taken relative to the level of the live plan around their time, as far
+as that differs from its level in the test by more than chance explains. A level that the live plan alone lost is what
+the sentinel is for.
 """
 
 from __future__ import annotations

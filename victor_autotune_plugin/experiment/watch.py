@@ -2,25 +2,30 @@
 
 A strict alarm and a loose conviction: the sentinel looks at every run of the live plan and alarms about once in
 `quiet_runs` runs of a world that does not change. An alarm rolls nothing back; it opens a re-verification, pairs of the
-live plan and the one before, which decides. A plan that is confirmed is compared with its runs since the alarm from then
-on, for the world may have changed; each alarm that was not confirmed doubles the next one's threshold.
+live plan and the one before, which decides. A plan that is confirmed is compared with its runs since the alarm from
+then on, for the world may have changed; each alarm that was not confirmed doubles the next one's threshold.
 """
 
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Sequence
 from typing import Final
 
 from .._model.assignment import REVERIFY, block_of
-from .._model.policy import WatchPolicy, WatchVerdict
-from .._model.run import ARMS, TREATMENT, Observation
+from .._model.policy import HarmEvidence, WatchPolicy, WatchVerdict
+from .._model.run import ARMS, CONTROL, TREATMENT, Observation
 from .._model.text import TITLES, amount, count, number
 from .blocks import BlockRanks
 from .primary import log_value
-from .reverification import COST_RISE, FIRST_PAIRS, Reverification
-from .sentinel import WEIGHTS, Sentinel
-from .tail import DEADLINE, TailProof
+from .reverification import FIRST_PAIRS, NAMES, Reverification, changed, tolerated
+from .sentinel import WINDOW, Sentinel
+from .tail import TailProof
+
+RUNS_PER_UNIT: Final = 0.5
+"""Threshold per run of a quiet world. In theory it is 1 at most; ranks among a few hundred runs bet less than they
+might, as was measured (`benchmarks/verification.py`)."""
 
 MOST_DOUBLINGS: Final = 20
 """How often a threshold is doubled at most."""
@@ -31,8 +36,11 @@ PLACES: Final = 4096
 PROOF_Z: Final = 2.0
 """Evidence of an improvement from which the reference is taken for the test that proved the plan."""
 
+AHEAD_Z: Final = 1.28
+"""Evidence of the pairs from which a confirmed plan is told to be still better."""
+
 HARM_NAMES: Final = {"metric": "below_baseline"}
-"""Names of the detectors in verdicts, where they differ."""
+"""Names of what is compared in verdicts, where they differ."""
 
 
 class Watch:
@@ -58,17 +66,19 @@ class Watch:
         self._rounds = 0
         self._unconfirmed = 0
         self._new_models = 0
-        self._since_alarm: list[Observation] = []
+        self._about = ""
         self._alarm = ""
         self._status = "watching"
         self._harm: str | None = None
         self._detected_at: int | None = None
-        self._reason = ""
+        self._reason, self._drift = "", False
         self._seen = 0
         self._runs, self._missing = dict.fromkeys(ARMS, 0), dict.fromkeys(ARMS, 0)
         self._ignored = {"duplicate": 0, "late": 0}
         self._places: dict[tuple[str, int], None] = {}
-        self._sums = dict.fromkeys(WEIGHTS, 0.0)
+        self._last: dict[str, deque[Observation]] = {arm: deque(maxlen=WINDOW) for arm in ARMS}
+        for run in reference:
+            self._last[run.arm].append(run)
         self._verdict: WatchVerdict | None = None
 
     def observe(self, observation: Observation) -> None:
@@ -89,6 +99,7 @@ class Watch:
             del self._places[next(iter(self._places))]
         self._seen += 1
         (self._missing if observation.missing else self._runs)[observation.arm] += 1
+        self._last[observation.arm].append(observation)
         self._tail.add(observation)
         if self._round is None:
             if observation.arm == TREATMENT:
@@ -101,27 +112,26 @@ class Watch:
 
     def _look(self) -> None:
         """Open a re-verification where the sentinel alarms."""
-        self._sums = self._sentinel.sums()
         if models := self._sentinel.new_models:
             self._new_models += 1
-            self._open(f"Another model answers: {models}, before {self._sentinel.usual_models}.")
-        elif sum(self._sums.values()) >= self._threshold:
-            loudest = max(self._sums, key=lambda name: self._sums[name])
-            self._open(f"The {_title(loudest, self._policy.metric)} is worse than in the last runs.")
+            self._open("", f"Another model answers: {models}, before {self._sentinel.usual_models}.")
+        elif self._sentinel.sum >= self._threshold:
+            sums = self._sentinel.sums()
+            loudest = max(sums, key=lambda name: sums[name])
+            self._open(loudest, f"The {self._title(loudest)} is worse than in the last runs.")
 
     @property
     def _threshold(self) -> float:
-        return float(self._policy.quiet_runs * 2 ** min(self._unconfirmed, MOST_DOUBLINGS))
+        return float(RUNS_PER_UNIT * self._policy.quiet_runs * 2 ** min(self._unconfirmed, MOST_DOUBLINGS))
 
-    def _open(self, alarm: str) -> None:
-        self._status, self._alarm = "reverifying", alarm
+    def _open(self, about: str, alarm: str) -> None:
+        self._status, self._about, self._alarm, self._drift = "reverifying", about, alarm, False
         self._rounds += 1
-        self._round = Reverification(self._policy, self._sentinel.spread)
-        self._since_alarm = []
+        self._round = Reverification(self._policy, self._sentinel.spread, about)
+        for runs in self._last.values():
+            runs.clear()
 
     def _compare(self, pairs: Reverification, run: Observation) -> None:
-        if run.arm == TREATMENT:
-            self._since_alarm.append(run)
         pairs.add(run, paired=run.stream.partition(":")[0] == f"{REVERIFY}{self._rounds}")
         if harm := pairs.harm():
             self._roll_back(HARM_NAMES.get(harm, harm), self._tell(harm, pairs))
@@ -129,39 +139,48 @@ class Watch:
             self._confirm(pairs)
 
     def _confirm(self, pairs: Reverification) -> None:
-        self._status = "watching"
+        self._status, self._round = "watching", None
         self._unconfirmed += 1
-        self._reason = f"{self._alarm} {_confirmed(pairs, self._policy.metric)}"
-        self._sentinel = Sentinel(self._policy.metric, 2 ** min(self._new_models, 4))
-        self._sentinel.learn(self._since_alarm)
-        self._sums = dict.fromkeys(WEIGHTS, 0.0)
-        self._round, self._since_alarm = None, []
+        self._reason = f"{self._alarm} {self._confirmed(pairs)}"
+        # It is slower than it was, and as much ahead of the plan before: that one is slower, too.
+        self._drift = self._about == "metric" and pairs.z <= -AHEAD_Z
+        earlier, self._sentinel = self._sentinel, Sentinel(self._policy.metric, 2 ** min(self._new_models, 4))
+        self._sentinel.keep_from(earlier)
+        self._sentinel.learn(self._last[TREATMENT])
 
     def _roll_back(self, harm: str, reason: str) -> None:
         self._status, self._harm, self._reason = "rolled_back", harm, reason
         self._detected_at = self._seen
 
+    def _title(self, name: str) -> str:
+        return TITLES[self._policy.metric if name in ("metric", "below_baseline") else name]
+
     def _tell(self, name: str, pairs: Reverification) -> str:
-        proven = f"proven by {count(pairs.pairs, 'pair')} after an alarm"
-        if name == "metric":
-            way = "lower" if self._policy.metric == "score" else "higher"
-            size = amount(pairs.change)
-            return (
-                f"The {TITLES[self._policy.metric]} is {size} {way} than the replaced plan's, {proven}. {self._alarm}"
-            )
-        if name == "cost":
-            return (
-                f"The cost is higher than the replaced plan's by more than {amount(COST_RISE)}, {proven}. {self._alarm}"
-            )
+        proven = f"proven by {count(pairs.pairs, 'pair')} of runs. {self._alarm}"
+        if name in ("metric", "cost"):
+            way = "lower" if name == self._policy.metric == "score" else "higher"
+            size = amount(pairs.change(name))
+            return f"The {self._title(name)} is {size} {way} than the replaced plan's, {proven}"
         before, now = pairs.values(name)
-        if name == "loss":
-            return f"The share of lost and cancelled runs is {number(now)}, before {number(before)}, {proven}."
-        return f"The {TITLES[name]} is {number(now)}, the replaced plan's {number(before)}, {proven}. {self._alarm}"
+        return f"The {self._title(name)} is {number(now)}, the replaced plan's {number(before)}, {proven}"
+
+    def _confirmed(self, pairs: Reverification) -> str:
+        known = f"in {count(pairs.pairs, 'pair')} of runs"
+        if pairs.pairs < FIRST_PAIRS:
+            return (
+                f"The plan stays: only {count(pairs.pairs, 'pair')} of runs came to compare it with the replaced plan."
+            )
+        title, way = self._title("metric"), "higher" if self._policy.metric == "score" else "lower"
+        if pairs.z <= -AHEAD_Z:
+            return f"The plan is confirmed: its {title} is {amount(pairs.change('metric'))} {way} {known}."
+        return (
+            f"The plan stays: its {title} is no longer clearly better than the replaced plan's, and no worse, {known}."
+        )
 
     def _overdue(self) -> str:
         before, now, _ = self._tail.values()
         return (
-            f"The P95 of the duration is not proven to be within its margin after {DEADLINE} runs: "
+            f"The P95 of the duration is not proven to be within its margin after {self._tail.runs} runs: it is about "
             f"{number(now)} s, the replaced plan's {number(before)} s."
         )
 
@@ -189,17 +208,19 @@ class Watch:
         """Return the verdict after the runs so far."""
         if self._verdict is None:
             pairs = self._round
+            evidence = (*(self._evidence(name) for name in NAMES), self._tail_evidence())
+            told = next(item for item in evidence if item.name == (self._harm or "below_baseline"))
             self._verdict = WatchVerdict(
                 status=self._status,
-                reason=self._reason if self._status != "reverifying" else self._alarm,
+                reason=self._told(),
                 harm=self._harm,
                 runs=dict(self._runs),
                 detected_at=self._detected_at,
-                effect=math.nan if pairs is None else pairs.change,
+                effect=told.change,
                 error_rate=self._policy.alpha,
-                drift=False,
+                drift=self._drift,
                 wants_control=False,
-                evidence=(),
+                evidence=evidence,
                 ignored=dict(self._ignored),
                 missing=dict(self._missing),
                 rounds=self._rounds,
@@ -208,6 +229,35 @@ class Watch:
                 p95=self._tail.status,
             )
         return self._verdict
+
+    def _told(self) -> str:
+        if self._status == "reverifying":
+            return f"{self._alarm} Pairs of runs tell whether it is worse than the replaced plan."
+        return self._reason or f"No alarm in {count(self._seen, 'run')} since the promotion."
+
+    def _evidence(self, name: str) -> HarmEvidence:
+        pairs, harm = self._round, HARM_NAMES.get(name, name)
+        metric = self._policy.metric if name == "metric" else name
+        before, now, change = changed(metric, self._last[CONTROL], self._last[TREATMENT])
+        if pairs is not None and name in ("metric", "cost"):
+            change = pairs.change(name)
+        status = "no data" if math.isnan(change) else "ok"
+        if self._harm == harm:
+            status = "confirmed"
+        elif pairs is not None and self._about == name:
+            status = "alarm"
+        z, needed = (0.0, math.inf) if pairs is None else pairs.evidence(name)
+        statistic, height = math.log1p(self._sentinel.sums()[name]), math.log(self._threshold)
+        return HarmEvidence(
+            harm, before, now, change, tolerated(self._policy, name), statistic, height, z, needed, status
+        )
+
+    def _tail_evidence(self) -> HarmEvidence:
+        before, now, change = self._tail.values()
+        status = {"open": "open", "proven": "ok"}.get(self._tail.status, "no data")
+        status = "confirmed" if self._harm == "p95" else status
+        rise, z, height = self._policy.p95_rise, self._tail.z, self._tail.height
+        return HarmEvidence("p95", before, now, change, rise, z, height, 0.0, math.inf, status)
 
 
 def _is_proof(metric: str, reference: Sequence[Observation]) -> bool:
@@ -219,11 +269,3 @@ def _is_proof(metric: str, reference: Sequence[Observation]) -> bool:
             block, length = block_of(run.stream, run.index)
             ranks.add(block, value, treatment=run.arm == TREATMENT, wide=length > 2)
     return ranks.information >= FIRST_PAIRS and ranks.z >= PROOF_Z
-
-
-def _confirmed(pairs: Reverification, metric: str) -> str:
-    return f"confirmed by {pairs.pairs}"
-
-
-def _title(name: str, metric: str) -> str:
-    return "share of lost and cancelled runs" if name == "loss" else TITLES[metric if name == "metric" else name]
