@@ -27,6 +27,9 @@ ALL_RULES: Final = (*RULES, *E_RULES, SIGNED_RANK)
 PASS_SHARE: Final = 0.90
 """Share of alpha for passing without an improvement; the rest is for failing without a harm."""
 
+PROOF_SHARE: Final = 0.87
+"""The same by the rule `signed_rank`, which also looks at the first runs by exact tests."""
+
 FAIL_SHARES: Final[dict[str, float]] = {
     "primary": 0.30,
     "success": 0.25,
@@ -93,7 +96,7 @@ class Policy:
     """How a test decides.
 
     Attributes:
-        alpha: Probability, in all, that a test of two equal plans passes (0.9 of it) or fails (0.1),
+        alpha: Probability, in all, that a test of two equal plans passes (nine tenths of it) or fails,
             although it is looked at after every run. From 0.005 to 0.15.
         minimum_improvement: Least improvement of the estimate that passes, relative to the control (0.05 is 5 %).
         min_runs_per_arm: Runs in each arm before a test may pass. Harm is looked for from half of it.

@@ -63,6 +63,8 @@ class BlockRanks:
     _levels: Levels = field(factory=Levels)
     _wide: dict[Block, tuple[list[float], list[bool], list[str]]] = field(factory=dict)
     _aligned: dict[Block, tuple[list[float], list[bool]]] = field(factory=dict)
+    _changed: dict[Block, None] = field(factory=dict)
+    _gaps: dict[Block, float] = field(factory=dict)
     _z: float | None = None
 
     def add(self, block: Block, value: float, *, treatment: bool, wide: bool = False, task: str = "") -> None:
@@ -84,6 +86,7 @@ class BlockRanks:
             treated.append(treatment)
             tasks.append(task)
             self._aligned[block] = less_median(values), treated
+            self._changed[block] = None
             return
         other = self._waiting.pop(block, None)
         if other is None:
@@ -111,12 +114,15 @@ class BlockRanks:
 
     def block_differences(self) -> list[float]:
         """Return a difference of each block, as `differences`; of wide ones that of the medians."""
-        found = list(self.differences)
-        for values, arms, _ in self._wide.values():
+        if not self._wide:
+            return self.differences
+        for block in self._changed:
+            values, arms, _ = self._wide[block]
             sides = [[v for v, arm in zip(values, arms, strict=True) if arm is side] for side in (False, True)]
             if all(sides):
-                found.append(median(sides[0]) - median(sides[1]))
-        return found
+                self._gaps[block] = median(sides[0]) - median(sides[1])
+        self._changed.clear()
+        return self.differences + list(self._gaps.values())
 
     @property
     def z(self) -> float:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from .._model.assignment import shares_of_stream
-from .._model.policy import LOSS, PASS_SHARE, SIGNED_RANK, Policy, Verdict
+from .._model.policy import LOSS, PASS_SHARE, PROOF_SHARE, SIGNED_RANK, Policy, Verdict
 from .._model.run import ARMS, CONTROL, TREATMENT, Observation
 from .._model.text import TITLES, amount, interval, number, percent, points
 from .boundaries import NORMAL, TABLE_STEP, boundary
@@ -78,7 +78,7 @@ class Judge:
         self._harm_runs = max(policy.min_runs_per_arm // 2, 4)
         first, first_harm = policy.min_runs_per_arm / most, self._harm_runs / most
         step = min(0.5 / most, TABLE_STEP)
-        self._pass = boundary(policy.rule, policy.alpha * PASS_SHARE, first, step)
+        self._pass = boundary(policy.rule, policy.alpha * PROOF_SHARE, first, step)
         self._fail = boundary("pocock", policy.alpha * (1 - PASS_SHARE) * HARM_BUDGET["primary"], first_harm, step)
         self._primary = primary_of(policy, task_effects or {})
         self._guardrails = NonInferiority(policy, first_harm, step)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import frozen
 
-from .._model.policy import E_RULES, PASS_SHARE, SIGNED_RANK, Policy
+from .._model.policy import E_RULES, PROOF_SHARE, SIGNED_RANK, Policy
 from .boundaries import boundary
 
 if TYPE_CHECKING:
@@ -29,6 +29,9 @@ LOOKS: Final = 48
 
 NODES: Final = 48
 """Nodes of the quadrature."""
+
+CDF_END, CDF_POINTS = 9.0, 6001
+"""Ends and size of the table of the normal distribution function."""
 
 FEWEST_PAIRS: Final = 15
 """Ranks of fewer pairs hardly ever reach the boundary, however large the effect."""
@@ -74,7 +77,7 @@ class Design:
         """Return the design of a test; that of an e-process, which needs no boundary, by the one of `signed_rank`."""
         first = min(max(policy.min_runs_per_arm, FEWEST_PAIRS) / policy.max_runs_per_arm, 1.0)
         rule = SIGNED_RANK if policy.rule in E_RULES else policy.rule
-        return cls(rule, policy.alpha * PASS_SHARE, first, policy.futility)
+        return cls(rule, policy.alpha * PROOF_SHARE, first, policy.futility)
 
 
 @lru_cache(maxsize=32)
@@ -153,11 +156,19 @@ def _density(x: Floats) -> Floats:
     return np.asarray(np.exp(-0.5 * x * x) / math.sqrt(2 * math.pi))
 
 
-def _normal_cdf(x: Floats) -> Floats:
-    """Return the normal distribution function, shape as `x`."""
+@lru_cache(maxsize=1)
+def _cdf_table() -> tuple[Floats, Floats]:
     import numpy as np
 
-    return np.array([0.5 * math.erfc(-value / math.sqrt(2)) for value in x])
+    grid = np.linspace(-CDF_END, CDF_END, CDF_POINTS)
+    return grid, np.array([0.5 * math.erfc(-value / math.sqrt(2)) for value in grid.tolist()])
+
+
+def _normal_cdf(x: Floats) -> Floats:
+    """Return the normal distribution function, shape as `x`, within 1e-6: many times faster than exact ones."""
+    import numpy as np
+
+    return np.asarray(np.interp(x, *_cdf_table()))
 
 
 GRID: Final = tuple(float(drift) for drift in range(-4, 17))
