@@ -10,15 +10,15 @@ from .._model.assignment import shares_of_stream
 from .._model.policy import LOSS, PASS_SHARE, PROOF_SHARE, SIGNED_RANK, Policy, Verdict
 from .._model.run import ARMS, CONTROL, TREATMENT, Observation
 from .._model.text import TITLES, amount, interval, number, percent, points
-from .boundaries import NORMAL, TABLE_STEP, boundary
+from .boundaries import TABLE_STEP, boundary
 from .canary import Canary
 from .design import binomial_p_value
+from .forecast import detectable, is_futile, runs_needed
 from .noninferiority import HARM_BUDGET, NonInferiority
-from .paired import PairedScorePrimary, primary_of
+from .paired import primary_of
 from .primary import Effect
 from .probation import chance_better
-from .stopping import HOPE_Z, HOPELESS_Z, Design, drift_for
-from .told import Crossing, gain_unit, told
+from .told import Crossing, told
 
 MISMATCH_P: Final = 0.0005
 """Below this p-value of the runs per arm nothing is decided."""
@@ -236,7 +236,7 @@ class Judge:
             self._status = "passed"
             effect = self._told()
             self._reason = f"The {self._tell(effect)}, proven after {self._count()}, and no guardrail is harmed."
-            if abs(effect.estimate) < (self._detectable() or 0.0):
+            if abs(effect.estimate) < (detectable(self._primary, self._policy) or 0.0):
                 self._reason += " It is likely less in truth: of gains so small only the luckiest tests pass."
 
     def _unsafe(self) -> str | None:
@@ -247,12 +247,8 @@ class Judge:
         return f"Stopped for safety after {self._count()}: the success share fell by {fell}, probably too much."
 
     def _futile(self, t: float, z: float) -> str | None:
-        """Return why the test will hardly pass any more, or None (conditional power; Jennison and Turnbull 2000)."""
-        if not 0 < t < 1 or self._nears_harm(t, z):
-            return None
-        hope = (z + HOPE_Z) / math.sqrt(t)
-        needed = (self._pass.at(1.0) - z * math.sqrt(t) - hope * (1 - t)) / math.sqrt(1 - t)
-        if needed <= HOPELESS_Z:
+        """Return why the test will hardly pass any more, or None."""
+        if self._nears_harm(t, z) or not is_futile(self._pass, t, z):
             return None
         looks = self._compared(self._primary.effect(math.inf, math.inf).estimate)
         return f"Ended early after {self._count()}: the {looks}, not proven, and a pass has become very unlikely."
@@ -326,6 +322,7 @@ class Judge:
         t, least = self._share, min(self._runs.values())
         early = least < self._policy.min_runs_per_arm
         effect = self._told()
+        decided = self._crossing is not None or self._status == "failed"
         evidence = self._guardrails.evidence(t if least >= self._harm_runs else 0.0)
         lost = self._missing
         reason = self._reason
@@ -341,8 +338,8 @@ class Judge:
             statistic=self._primary.z,
             boundary=math.inf if early else self._pass.at(t),
             error_rate=self._policy.alpha,
-            minimum_detectable_effect=None if early else self._detectable(),
-            runs_needed=self._needed(t, self._primary.z),
+            minimum_detectable_effect=None if early else detectable(self._primary, self._policy),
+            runs_needed=None if decided else runs_needed(self._pass, self._policy, t, self._primary.z, self.is_final),
             guardrails=evidence,
             sample_ratio_p_value=self._mismatch(),
             ignored=dict(self._ignored) | {"unpaired": self._primary.unpaired},
@@ -353,24 +350,3 @@ class Judge:
             may_go_live=self.may_go_live,
             open=tuple(one.name for one in evidence if one.status in ("open", "unclear")),
         )
-
-    def _detectable(self) -> float | None:
-        """Return the improvement that the whole test finds with a power of 0.8, from the spread that the runs show."""
-        drift = drift_for(Design.of(self._policy), 0.8)
-        if isinstance(self._primary, PairedScorePrimary):
-            base, _, error, _ = self._primary.moments
-            rise = drift * error * math.sqrt(self._share) / base if base > 0 else math.inf
-            return rise if math.isfinite(rise) else None
-        unit = gain_unit(self._primary, self._policy)
-        return -math.expm1(-drift * unit) if 0 <= unit < 1 else None
-
-    def _needed(self, t: float, z: float) -> int | None:
-        """Runs per arm until the expected statistic is at the boundary; beyond the test, with a power of 0.8."""
-        if self._status in ("passed", "failed") or z < 0.25 or t <= 0 or self._crossing is not None:
-            return None
-        most, now = self._policy.max_runs_per_arm, t * self._policy.max_runs_per_arm
-        if self._status == "running":
-            for runs in range(max(math.ceil(now), self._policy.min_runs_per_arm), most + 1):
-                if z * math.sqrt(runs / now) >= self._pass.at(runs / most):
-                    return max(math.ceil(runs - now), 1)
-        return max(math.ceil(now * ((self._pass.at(1.0) + NORMAL.inv_cdf(0.8)) / z) ** 2 - now), 1)

@@ -160,7 +160,7 @@ def _density(x: Floats) -> Floats:
 def _cdf_table() -> tuple[Floats, Floats]:
     import numpy as np
 
-    grid = np.linspace(-CDF_END, CDF_END, CDF_POINTS)
+    grid = np.asarray(np.linspace(-CDF_END, CDF_END, CDF_POINTS), dtype=np.float64)
     return grid, np.array([0.5 * math.erfc(-value / math.sqrt(2)) for value in grid.tolist()])
 
 
