@@ -116,3 +116,18 @@ def test_a_much_slower_plan_costs_few_runs(slower, median, runs_80):
     treated = sorted(v.runs["treatment"] for v in verdicts)
     assert treated[49] <= median
     assert treated[79] <= runs_80
+
+
+@pytest.mark.slow
+def test_a_score_that_rises_from_90_to_99_percent_is_found():
+    rng = np.random.default_rng(7)
+    world = DependentWorld(success=0.9, drop=-0.09)
+    passed = sum(play(world, Policy(metric="score"), rng, []).status == "passed" for _ in range(40))
+    assert passed >= 40 * (0.9 - 4 * math.sqrt(0.09 / 40))
+
+
+@pytest.mark.slow
+def test_equal_plans_are_hardly_rejected():
+    rng = np.random.default_rng(8)
+    world = DependentWorld(success=0.9, cost_sigma=0.5, canary=True)
+    assert sum(play(world, SHORT, rng, []).status == "failed" for _ in range(150)) <= 150 * upper(0.015, 150)

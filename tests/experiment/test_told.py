@@ -61,16 +61,17 @@ def test_only_what_was_chosen_for_its_height_is_corrected():
 
 
 def test_runs_for_is_what_simulation_finds():
-    # 80 % of 2,000 simulated tests have passed by 94 and 33 runs an arm
-    assert runs_for(0.30, 0.7, PAIRED) == pytest.approx(94, rel=0.1)
-    assert runs_for(0.50, 0.7, PAIRED) == pytest.approx(33, rel=0.1)
+    # 80 % of 300 to 600 simulated tests have proven the metric by 171, 97 and 34 runs an arm
+    assert runs_for(0.20, 0.7, PAIRED) == pytest.approx(171, rel=0.1)
+    assert runs_for(0.30, 0.7, PAIRED) == pytest.approx(97, rel=0.1)
+    assert runs_for(0.50, 0.7, PAIRED) == pytest.approx(34, rel=0.1)
     assert runs_for(0.05, 0.7, PAIRED) > 400
     assert share_for(DESIGN, 20.0, 0.8) == pytest.approx(DESIGN.first, rel=0.2)
 
 
 def test_the_estimate_of_a_passed_test_is_not_that_of_its_high():
     told, raw = [], []
-    for seed in range(120):
+    for seed in range(80):
         verdict = decide(0.2, seed)
         told.append(-verdict.effect)
         low, high = verdict.interval
@@ -78,7 +79,7 @@ def test_the_estimate_of_a_passed_test_is_not_that_of_its_high():
         if verdict.status == "passed":
             assert high < 0
             assert low <= verdict.effect <= high
-    assert np.mean(told) == pytest.approx(0.2, abs=0.035)
+    assert np.mean(told) == pytest.approx(0.2, abs=0.04)
 
 
 def test_the_interval_of_ten_pairs_can_be_used():
