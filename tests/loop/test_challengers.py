@@ -401,7 +401,11 @@ def test_a_draft_of_the_tuners_waits_for_approval_and_starts_with_its_reasons(
     for _ in range(12):
         team.run()
     (draft,) = team.experiments()
-    assert (draft.status, draft.strategy, [one.action for one in team.changes()]) == ("awaits_approval", "tuner", ["awaits_approval"])
+    assert (draft.status, draft.strategy, [one.action for one in team.changes()]) == (
+        "awaits_approval",
+        "tuner",
+        ["awaits_approval"],
+    )
     approver.answers["start"] = True
     started = team.run_until("started", most=10)
     assert started.experiment_id == draft.id

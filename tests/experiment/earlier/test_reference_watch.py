@@ -7,7 +7,8 @@ import pytest
 from attrs import evolve
 
 from victor_autotune_plugin._model.converter import from_plain
-from victor_autotune_plugin.experiment import Observation, Watch, WatchPolicy
+from victor_autotune_plugin.experiment import Observation, WatchPolicy
+from victor_autotune_plugin.experiment.earlier.reference_watch import ReferenceWatch
 
 HOLDBACK = {"control": 0.1, "treatment": 0.9}
 
@@ -17,8 +18,8 @@ def watch_runs(make_runs):
     """Play runs after a promotion and return the verdict; `obey` gives the watch the control runs it wants."""
 
     def play(reference, *, before=None, policy=None, obey=True, n=200, seed=50, both=1.0, **after):
-        policy = policy or WatchPolicy()
-        watch = Watch(policy, reference=reference)
+        policy = policy or WatchPolicy(rule="reference", holdback=0.1)
+        watch = ReferenceWatch(policy, reference=reference)
         stream = make_runs(n, seed=seed, weights=HOLDBACK, start=10_000, **after)
         same = {name: after[name] for name in ("sigma", "success") if name in after}
         spare = make_runs(n, seed=seed + 1, weights={"control": 1.0}, start=20_000, **same)
@@ -99,7 +100,9 @@ def test_a_drift_of_both_arms_is_named_and_no_reason_to_roll_back(make_runs, wat
 
 
 def test_an_alarm_asks_for_control_runs_until_it_is_settled(make_runs):
-    watch = Watch(WatchPolicy(max_probes=4), reference=make_runs(200, sigma=0.3))
+    watch = ReferenceWatch(
+        WatchPolicy(rule="reference", holdback=0.1, max_probes=4), reference=make_runs(200, sigma=0.3)
+    )
     slow = make_runs(30, sigma=0.3, ratio=5.0, weights={"treatment": 1.0}, start=1000)
     for run in slow:
         watch.observe(run)
@@ -113,7 +116,9 @@ def test_an_alarm_asks_for_control_runs_until_it_is_settled(make_runs):
 
 
 def test_the_watch_stops_asking_when_its_probes_are_spent(make_runs):
-    watch = Watch(WatchPolicy(max_probes=4), reference=make_runs(200, sigma=0.3))
+    watch = ReferenceWatch(
+        WatchPolicy(rule="reference", holdback=0.1, max_probes=4), reference=make_runs(200, sigma=0.3)
+    )
     for run in make_runs(30, sigma=0.3, ratio=5.0, weights={"treatment": 1.0}, start=1000):
         watch.observe(run)
     for run in make_runs(5, sigma=0.3, weights={"control": 1.0}, start=2000):
@@ -124,7 +129,7 @@ def test_the_watch_stops_asking_when_its_probes_are_spent(make_runs):
 
 
 def test_without_holdback_and_probes_the_reference_decides_alone(make_runs):
-    watch = Watch(WatchPolicy(holdback=0.0, max_probes=0), reference=make_runs(100))
+    watch = ReferenceWatch(WatchPolicy(rule="reference", holdback=0.0, max_probes=0), reference=make_runs(100))
     for run in make_runs(60, ratio=4.0, weights={"treatment": 1.0}, start=1000):
         watch.observe(run)
     assert watch.verdict().status == "rolled_back"
@@ -142,7 +147,10 @@ def test_equal_values_are_no_harm():
     def run(i, arm):
         return Observation(index=i, arm=arm, duration_seconds=3.0, success=True, score=1.0)
 
-    watch = Watch(WatchPolicy(), reference=[run(i, ("control", "treatment")[i % 2]) for i in range(40)])
+    watch = ReferenceWatch(
+        WatchPolicy(rule="reference", holdback=0.1),
+        reference=[run(i, ("control", "treatment")[i % 2]) for i in range(40)],
+    )
     for i in range(200):
         watch.observe(run(i, "control" if i % 10 == 0 else "treatment"))
     assert watch.verdict().status == "settled"
@@ -150,7 +158,10 @@ def test_equal_values_are_no_harm():
 
 def test_duplicates_and_late_runs_are_counted_and_change_nothing(make_runs):
     runs = make_runs(60, ratio=5.0, sigma=0.2, weights=HOLDBACK, start=1000)
-    once, twice = (Watch(WatchPolicy(), reference=make_runs(60, sigma=0.2)) for _ in range(2))
+    once, twice = (
+        ReferenceWatch(WatchPolicy(rule="reference", holdback=0.1), reference=make_runs(60, sigma=0.2))
+        for _ in range(2)
+    )
     for run in runs:
         once.observe(run)
         twice.observe(run)
@@ -165,7 +176,7 @@ def test_duplicates_and_late_runs_are_counted_and_change_nothing(make_runs):
 def test_a_watch_replays_bit_for_bit_however_often_it_was_asked(make_runs):
     reference = make_runs(60, ratio=0.7, success=0.9)
     runs = make_runs(120, ratio=1.3, success=0.9, drop=0.1, weights=HOLDBACK, start=1000)
-    asked, silent = (Watch(WatchPolicy(), reference=reference) for _ in range(2))
+    asked, silent = (ReferenceWatch(WatchPolicy(rule="reference", holdback=0.1), reference=reference) for _ in range(2))
     for run in runs:
         asked.observe(run)
         asked.verdict()
@@ -184,7 +195,9 @@ def test_the_watch_guards_the_metric_that_was_tested(make_runs, metric):
 
         return change
 
-    watch = Watch(WatchPolicy(metric=metric), reference=make_runs(100, change=play(None)))
+    watch = ReferenceWatch(
+        WatchPolicy(rule="reference", holdback=0.1, metric=metric), reference=make_runs(100, change=play(None))
+    )
     for run in make_runs(100, change=play("treatment"), weights=HOLDBACK, start=1000):
         watch.observe(run)
     assert watch.verdict().status == "rolled_back"
