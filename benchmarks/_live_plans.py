@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import numpy as np
-from attrs import evolve, frozen
+from attrs import frozen
 from numpy.typing import NDArray
 
 from victor_autotune_plugin._model.assignment import REVERIFY, shares_of_stream
 from victor_autotune_plugin.experiment import Observation, Watch, WatchPolicy, assign
 from victor_autotune_plugin.experiment.boundaries import boundary
 from victor_autotune_plugin.experiment.paired import SignedRankPrimary
+from victor_autotune_plugin.experiment.watch import PROOF_Z
 
 Floats = NDArray[np.float64]
 
@@ -91,6 +91,7 @@ class Lived:
         rounds: Re-verifications since the promotion.
         p95: What is known of the P95.
         live_runs: Runs since the promotion.
+        was_proven: Whether the test proved the plan better, by a boundary for as many pairs as it may have.
     """
 
     status: str
@@ -101,6 +102,7 @@ class Lived:
     rounds: int
     p95: str
     live_runs: int
+    was_proven: bool
 
 
 class _Runs:
@@ -144,28 +146,29 @@ class _Runs:
         )
 
 
-def tested(life: Life, runs: _Runs, seed: str) -> list[Observation]:
-    """Return the runs of the test; one without a proof after 200 pairs proved nothing and is promoted all the same."""
+def tested(life: Life, runs: _Runs, seed: str) -> tuple[list[Observation], bool]:
+    """Return the runs of the test, and whether it proved the plan better; where not it is promoted all the same."""
     proof, limits = SignedRankPrimary("duration"), boundary("balanced", PASS_LEVEL, 0.05)
     found: list[Observation] = []
+    proven = False
     for index in range(2 * (life.test_pairs or 200)):
         run = runs.next(life.before, assign(seed, index, stream="a"), "a", index)
         found.append(run)
-        if life.test_pairs is None:
+        if not run.missing:
             proof.add(run)
-            if index % 2 and index >= 19 and proof.z >= limits.at(proof.information / 200):
+        if life.test_pairs is None and index % 2 and index >= 19:
+            proven = proof.z >= limits.at(proof.information / 200)
+            if proven:
                 break
-    return found
+    return found, proof.z >= PROOF_Z if life.test_pairs else proven
 
 
-def live(
-    life: Life, rng: np.random.Generator, make: Callable[[WatchPolicy, list[Observation]], Watch] | None = None
-) -> Lived:
+def live(life: Life, rng: np.random.Generator) -> Lived:
     """Play one life; runs are assigned as the tuning loop assigns them."""
     policy, seed = WatchPolicy(), str(int(rng.integers(2**62)))
     runs = _Runs(life, rng, 2 * (life.test_pairs or 200) + life.age + life.runs)
-    reference = tested(life, runs, seed)
-    watch = Watch(policy, reference=reference) if make is None else make(policy, reference)
+    reference, was_proven = tested(life, runs, seed)
+    watch = Watch(policy, reference=reference)
     places: dict[str, int] = {}
     replaced, opened, bad, rounds_before = math.inf, math.inf, 0, 0
     end = 0
@@ -186,9 +189,4 @@ def live(
             replaced = i - life.age + 1
             break
     verdict = watch.verdict()
-    return Lived(verdict.status, verdict.harm, replaced, bad, opened, watch.rounds, verdict.p95, end)
-
-
-def quiet(life: Life) -> Life:
-    """Return the life without its change."""
-    return evolve(life, after=life.before)
+    return Lived(verdict.status, verdict.harm, replaced, bad, opened, watch.rounds, verdict.p95, end, was_proven)

@@ -10,14 +10,15 @@ PAGE = Path(__file__).resolve().parents[2] / "docs" / "experiments.md"
 
 def test_the_examples_run(capsys):
     examples = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
-    assert len(examples) == 2
+    assert len(examples) == 3
     for example in examples:
         exec(compile(example, str(PAGE), "exec"), {})
     said = capsys.readouterr().out.splitlines()
     assert said[0] == "passed"
     assert "duration is" in said[1]
-    fewer, more = int(said[-4]), int(said[-3])
+    fewer, more = int(said[-6]), int(said[-5])
     assert 10 <= fewer < more
+    assert said[-2:] == ["reverifying", "The duration is worse than in the last runs."]
 
 
 def test_the_engine_has_exactly_the_public_names_that_the_page_uses():

@@ -111,4 +111,5 @@ def new_watch(experiment: Experiment, test: Sequence[Observation]) -> Watch | Re
 
     last = feed(new_judge(experiment), test)
     reference = [observation for observation in test if observation.order <= last]
-    return watch_of(experiment.watch_policy, reference=[*experiment.reference, *reference])
+    reference = [*experiment.reference, *reference]
+    return watch_of(experiment.watch_policy, reference, tested=experiment.verdict is not None)

@@ -72,15 +72,18 @@ def judge_of(
     return SequentialJudge(policy, task_effects=task_effects)
 
 
-def watch_of(policy: WatchPolicy, reference: Sequence[Observation]) -> Watch | ReferenceWatch:
+def watch_of(
+    policy: WatchPolicy, reference: Sequence[Observation], *, tested: bool | None = None
+) -> Watch | ReferenceWatch:
     """Return the watch over a live plan by its policy's rule.
 
     Args:
         policy: The rules of the watch.
         reference: As for `Watch`.
+        tested: As for `Watch`; the rule of 0.1 does without.
     """
     if policy.rule == SENTINEL:
-        return Watch(policy, reference=reference)
+        return Watch(policy, reference=reference, tested=tested)
     from .earlier.reference_watch import ReferenceWatch
 
     return ReferenceWatch(policy, reference=reference)

@@ -9,7 +9,7 @@ from typing import Final
 MEMORIES: Final = (1.0, 0.2, 0.05)
 """Weights of the newest value in the means of the last values that foretell the next one: of one, about 5, and 20."""
 
-RIDGE: Final = (6.0, 60.0, 400.0)
+RIDGE: Final = (2.0, 100.0, 600.0)
 """Runs' worth of doubt that a mean foretells anything, so that where none does little is taken off. A long mean also
 follows a real change, so it is doubted more."""
 
@@ -20,11 +20,20 @@ DELAY: Final = 30
 """Runs after which a value is learnt from. A change to the worse also makes values foretell each other, and must not be
 learnt before it could be detected."""
 
+RUNS_PER_DELAY: Final = 3
+"""Values of the window per run of the delay; where there are few, each is needed."""
+
 LARGEST: Final = 3.0
 """Size at which a value is cut off, in standard deviations, so that a timeout does not dominate what follows."""
 
+UNKNOWN_SPREAD: Final = 1e4
+"""A spread beyond it is that of runs that timed out, and not known."""
+
 FIRST: Final = 12
 """Values before the first one is foretold."""
+
+SETTLED: Final = 60
+"""Values after which the centre stays."""
 
 QUARTILES_APART: Final = 1.349
 """Distance of the quartiles of a normal distribution, in standard deviations."""
@@ -48,6 +57,7 @@ class Prewhitening:
         self._last: deque[float] = deque()
         self._ordered: list[float] = []
         self._means = [0.0, 0.0, 0.0]
+        self._centre = 0.0
         self._products = [0.0] * 6  # f0 f0, f0 f1, f0 f2, f1 f1, f1 f2, f2 f2
         self._moments = [0.0] * 3
         self._unlearnt: deque[tuple[list[float], float]] = deque()
@@ -63,14 +73,19 @@ class Prewhitening:
         rest = value
         if n >= FIRST:
             spread = self.spread or 1.0
+            if n <= SETTLED:
+                self._centre = ordered[n // 2]
             x = min(max((value - ordered[n // 2]) / spread, -LARGEST), LARGEST)
             features = [unit * mean for unit, mean in zip(_UNITS, self._means, strict=True)]
-            foretold = sum(w * f for w, f in zip(self._weights(), features, strict=True))
+            weights = self._weights()
+            foretold = sum(w * f for w, f in zip(weights, features, strict=True))
             self._unlearnt.append((features, x))
-            if len(self._unlearnt) > DELAY:
+            while len(self._unlearnt) > min(DELAY, n // RUNS_PER_DELAY):
                 self._learn(*self._unlearnt.popleft())
             self._means = [mean + memory * (x - mean) for memory, mean in zip(MEMORIES, self._means, strict=True)]
-            rest = value - foretold * spread
+            # The median moves with the window; seen from a centre that stays, what is foretold does not move with it.
+            gain = sum(w * unit for w, unit in zip(weights, _UNITS, strict=True))
+            rest = value - foretold * spread - gain * (ordered[n // 2] - self._centre)
         self._last.append(value)
         insort(ordered, value)
         if n >= self._window:
@@ -81,7 +96,10 @@ class Prewhitening:
     def spread(self) -> float:
         """Standard deviation of the window's values; 0 while it is not known."""
         ordered, n = self._ordered, len(self._ordered)
-        return (ordered[3 * n // 4] - ordered[n // 4]) / QUARTILES_APART if n >= FIRST else 0.0
+        if n < FIRST:
+            return 0.0
+        found = (ordered[3 * n // 4] - ordered[n // 4]) / QUARTILES_APART
+        return found if found < UNKNOWN_SPREAD else 1.0
 
     def _learn(self, features: list[float], x: float) -> None:
         a, b, c = features

@@ -36,7 +36,7 @@ LEVELS: Final = {True: 0.018, False: 0.003}
 """Probability, at most, that a boundary ever convicts a plan that is no worse: of what the alarm was about, and of the
 rest."""
 
-BET_LEVELS: Final = {True: 0.025, False: 0.004}
+BET_LEVELS: Final = {True: 0.03, False: 0.004}
 """The same for the bets on the metric."""
 
 NO_NAME_LEVELS: Final = 0.01, 0.015

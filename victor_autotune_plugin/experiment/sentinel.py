@@ -29,6 +29,9 @@ WINDOW: Final = 300
 LAG: Final = 5
 """Last runs that are not compared with yet, so that the first runs after a change are not compared with each other."""
 
+RUNS_PER_LAG: Final = 12
+"""Runs to compare with per run that waits; where there are few, each is needed."""
+
 FIRST_BET: Final = 8
 """Runs that are learnt from before the first bet."""
 
@@ -55,6 +58,7 @@ class RankDetector:
 
     def __init__(self) -> None:
         self._whitening = Prewhitening(WINDOW)
+        self._newest: deque[float] = deque()
         self._last: deque[float] = deque()
         self._ordered: list[float] = []
         self._sums = [0.0] * len(STAKES)
@@ -81,10 +85,10 @@ class RankDetector:
         self._keep(rest)
 
     def _keep(self, rest: float) -> None:
-        self._last.append(rest)
-        if len(self._last) <= LAG:
-            return
-        insort(self._ordered, self._last[-1 - LAG])
+        self._newest.append(rest)
+        while len(self._newest) > min(LAG, len(self._ordered) // RUNS_PER_LAG):
+            self._last.append(self._newest.popleft())
+            insort(self._ordered, self._last[-1])
         if len(self._last) > WINDOW:
             del self._ordered[bisect_left(self._ordered, self._last.popleft())]
 

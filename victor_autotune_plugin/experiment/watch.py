@@ -23,9 +23,12 @@ from .reverification import FIRST_PAIRS, NAMES, Reverification, changed, tolerat
 from .sentinel import WINDOW, Sentinel
 from .tail import TailProof
 
-RUNS_PER_UNIT: Final = 0.5
-"""Threshold per run of a quiet world. In theory it is 1 at most; ranks among a few hundred runs bet less than they
-might, as was measured (`benchmarks/verification.py`)."""
+YOUNG_RUNS: Final = 100
+"""Runs since the promotion in which a first alarm comes sooner: it is then that a plan which only its test liked shows,
+and there are few runs to compare with ..."""
+
+YOUNG_SHARE: Final = 0.15
+"""... by this share of the threshold."""
 
 MOST_DOUBLINGS: Final = 20
 """How often a threshold is doubled at most."""
@@ -122,7 +125,8 @@ class Watch:
 
     @property
     def _threshold(self) -> float:
-        return float(RUNS_PER_UNIT * self._policy.quiet_runs * 2 ** min(self._unconfirmed, MOST_DOUBLINGS))
+        threshold = self._policy.quiet_runs * 2.0 ** min(self._unconfirmed, MOST_DOUBLINGS)
+        return threshold * YOUNG_SHARE if self._seen <= YOUNG_RUNS and not self._rounds else threshold
 
     def _open(self, about: str, alarm: str) -> None:
         self._status, self._about, self._alarm, self._drift = "reverifying", about, alarm, False
