@@ -33,7 +33,7 @@ STARTED = r"started by auto: Run the team (in formation parallel|with formation[
             "custom_strategy.py",
             [],
             [
-                r"^without_the_last: Run the team without design\. running$",
+                r"^without_the_last: Run the team without design\. canary$",
                 r"^  treatment: 3 members",
                 r"^  control: 4",
             ],

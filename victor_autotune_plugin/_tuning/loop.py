@@ -7,7 +7,7 @@ draft ─▶ awaits_approval ─▶ canary ─▶ testing ─▶ (probation) ─
            aborted
 ```
 
-`_model.experiment.STATES` is the table. In mode `auto` nobody is asked. A person may end or pause at every point.
+`_model.experiment.STATES` is the table. In mode `auto` no person is asked. A person may end or pause at every point.
 
 On the event loop a run only reads memory and hands over what to write. Threads, or a simulator in their place, commit
 it (`store_work`), keep what can't be committed in a journal (`file_work`), and judge it (`judge_work`).
