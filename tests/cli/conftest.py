@@ -91,13 +91,13 @@ def _projects(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
     projects = {
         "testing": _until(folder("testing"), "started"),
-        "watched": _until(folder("watched"), "promoted"),
+        "proven": _until(folder("proven"), "promoted"),
         "failed": _until(folder("failed"), "failed", truth=slower),
         "inconclusive": _until(
             folder("inconclusive"), "inconclusive", truth=same, **{"experiment.max_runs_per_arm": 20}
         ),
     }
-    settled = Simulation(folder("rolled_back"))
+    settled = Simulation(folder("rolled_back"), strategies=["formation_selection"])
     settled.run_until("promoted")
     settled.truth = lambda plan, members: sum(members) * (1 if plan.is_empty else 30)
     settled.run_until("rolled_back")
@@ -107,7 +107,7 @@ def _projects(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 @pytest.fixture
 def project(_projects: dict[str, Path], tmp_path: Path) -> Callable[[str], None]:
-    """Fill `tmp_path` with a project whose team is `testing`, `watched`, `failed`, `inconclusive` or `rolled_back`."""
+    """Fill `tmp_path` with a project whose team is `testing`, `proven`, `failed`, `inconclusive` or `rolled_back`."""
 
     def project(state: str) -> None:
         shutil.copytree(_projects[state], tmp_path, dirs_exist_ok=True)

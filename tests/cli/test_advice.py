@@ -273,7 +273,7 @@ def test_a_test_is_started_and_only_one(call: Callable[..., Said], recorded: Sim
     assert (result["success"], result["validation_status"]) == (True, "inconclusive")
     with Store.open(default_url(tmp_path)) as store:
         (experiment,) = store.experiments()
-    assert experiment.status == "running"
+    assert experiment.status == "canary"
     assert plan(tmp_path) == EMPTY_PLAN
     again = call("apply", "team", "--auto", "--ab-test")
     assert again.code == 0
@@ -298,7 +298,7 @@ def test_a_change_that_would_end_an_open_test_is_asked_about_first(
     assert plan(tmp_path) != EMPTY_PLAN
     with Store.open(default_url(tmp_path)) as store:
         assert [change.action for change in store.changes()] == ["started", "aborted", "promoted"]
-        assert sorted(one.status for one in store.experiments()) == ["aborted", "watched"]
+        assert sorted(one.status for one in store.experiments()) == ["aborted", "proven"]
 
 
 def test_it_asks_about_each(call: Callable[..., Said], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

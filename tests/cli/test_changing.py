@@ -23,7 +23,7 @@ def state(folder: Path) -> TeamState:
 def test_rollback_takes_back_the_promoted_plan(
     call: Callable[..., Said], project: Callable[[str], None], tmp_path: Path
 ) -> None:
-    project("watched")
+    project("proven")
     assert not state(tmp_path).plan.is_empty
     said = call("rollback", "team", "--reason", "answers got shorter")
     assert said.code == 0
@@ -72,7 +72,7 @@ def test_a_team_that_is_only_observed_can_be_paused(call: Callable[..., Said], s
 def test_what_is_in_effect_can_be_listed(
     call: Callable[..., Said], project: Callable[[str], None], tmp_path: Path
 ) -> None:
-    project("watched")
+    project("proven")
     before = state(tmp_path)
     said = call("rollback", "team", "--list")
     assert said.code == 0
@@ -147,7 +147,7 @@ def test_a_chosen_change_ends_a_running_test_and_the_latest_does_not(
 
 
 def test_choices_exclude_each_other(call: Callable[..., Said], project: Callable[[str], None]) -> None:
-    project("watched")
+    project("proven")
     said = call("rollback", "team", "--list", "--all")
     assert said.code == 2
     assert "Give only one of them." in said.err

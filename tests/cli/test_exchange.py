@@ -47,7 +47,7 @@ def test_a_history_is_the_same_elsewhere(call: Callable[..., Said], exported: Pa
         assert [evolve(state, version=0, revision=0) for state in there.teams()] == [
             evolve(state, version=0, revision=0) for state in here.teams()
         ]
-    assert said.out == f"Imported {runs_in(exported)} runs, 3 changes, 1 experiment and 1 team.\n"
+    assert said.out == f"Imported {runs_in(exported)} runs, 4 changes, 1 experiment and 1 team.\n"
     assert stat.S_IMODE(exported.stat().st_mode) == 0o600
 
 
@@ -75,7 +75,7 @@ SHOWN = (
 """What must be the same in a store that a history was imported into."""
 
 
-@pytest.mark.parametrize("state", ["testing", "watched", "failed", "inconclusive", "rolled_back"])
+@pytest.mark.parametrize("state", ["testing", "proven", "failed", "inconclusive", "rolled_back"])
 def test_an_empty_store_shows_the_same_after_an_import(
     call: Callable[..., Said], project: Callable[[str], None], tmp_path: Path, state: str
 ) -> None:
@@ -111,14 +111,14 @@ def test_an_imported_test_goes_on_where_it_was(
     simulation.run_until("promoted")
     simulation.close()
     with Store.open(default_url(folder)) as store:
-        assert [one.status for one in store.experiments()] == ["watched"]
+        assert [one.status for one in store.experiments()] == ["proven"]
     assert call("replay", "--project", str(folder)).code == 0
 
 
 def test_a_team_that_is_known_keeps_its_plan_and_its_test(
     call: Callable[..., Said], project: Callable[[str], None], tmp_path: Path
 ) -> None:
-    project("watched")
+    project("proven")
     call("export", "--output", "history.jsonl")
     folder = elsewhere(tmp_path)
     simulation = Simulation(folder)
@@ -144,7 +144,7 @@ def test_an_ended_experiment_joins_those_of_a_known_team(
     data = call("import", str(exported), "--project", str(folder), "--json").data
     assert (data["experiments"], data["teams"], data["open_experiments"]) == (1, 0, 0)
     replays = call("replay", "--json", "--project", str(folder)).data["replays"]
-    assert sorted(one["status"] for one in replays) == ["rolled_back", "running"]
+    assert sorted(one["status"] for one in replays) == ["canary", "rolled_back"]
     assert all(one["same"] for one in replays)
 
 
@@ -156,7 +156,7 @@ def test_a_history_of_version_1_can_still_be_imported(
     exported.write_text("\n".join([first.replace('"version":2', '"version":1'), *old]) + "\n")
     folder = elsewhere(tmp_path)
     said = call("import", str(exported), "--project", str(folder))
-    assert said.out == f"Imported {runs_in(exported)} runs, 3 changes, 0 experiments and 0 teams.\n"
+    assert said.out == f"Imported {runs_in(exported)} runs, 4 changes, 0 experiments and 0 teams.\n"
     assert "nothing to roll back" in call("rollback", "team", "--list", "--project", str(folder)).out
 
 
@@ -172,7 +172,7 @@ def test_a_history_of_version_1_can_still_be_imported(
         (lambda e: e["verdict"].update(statistic=None), "verdict.statistic: must be a finite number, not None"),
         (lambda e: e["verdict"].update(interval=[1]), "verdict.interval: must have 2 items, not 1"),
         (lambda e: e["watch_verdict"].update(runs=[]), "watch_verdict.runs: must be an object"),
-        (lambda e: e.update(status="won"), "status: must be one of draft, running"),
+        (lambda e: e.update(status="won"), "status: must be one of draft, awaits_approval"),
         (lambda e: e["treatment"].update(formation=3), "treatment.formation: must be text"),
     ],
 )
@@ -203,7 +203,7 @@ def test_keys_of_a_newer_version_are_ignored_and_kept_out(
     assert call("import", "history.jsonl", "--project", str(folder)).code == 0
     with Store.open(default_url(folder)) as store:
         (kept,) = store.experiments()
-    assert kept.watch_policy.holdback == 0.1
+    assert kept.watch_policy.holdback == 0.02
     assert b"a secret" not in (folder / ".victor" / "autotune.db").read_bytes()
     said = call("export", "--project", str(folder))
     assert "alfa" not in said.out
@@ -213,7 +213,7 @@ def test_keys_of_a_newer_version_are_ignored_and_kept_out(
 def test_a_team_whose_experiment_was_left_out_has_none(
     call: Callable[..., Said], project: Callable[[str], None], tmp_path: Path
 ) -> None:
-    project("watched")
+    project("proven")
     call("export", "--output", "history.jsonl")
     path = tmp_path / "history.jsonl"
     lines = path.read_text().splitlines(keepends=True)
@@ -257,7 +257,7 @@ def test_standard_input_and_output(
 def test_export_as_one_object(call: Callable[..., Said], exported: Path) -> None:
     data = call("export", "--json").data
     assert data["header"]["victor_autotune"] == "history"
-    assert (len(data["changes"]), len(data["runs"])) == (3, runs_in(exported))
+    assert (len(data["changes"]), len(data["runs"])) == (4, runs_in(exported))
     assert (len(data["experiments"]), len(data["teams"])) == (1, 1)
 
 
@@ -340,7 +340,7 @@ def test_a_file_that_can_t_be_read_or_written(call: Callable[..., Said], exporte
 def test_a_rollback_still_names_the_change_it_took_back(
     call: Callable[..., Said], project: Callable[[str], None], tmp_path: Path
 ) -> None:
-    project("watched")
+    project("proven")
     call("rollback", "team")
     call("export", "--output", "history.jsonl")
     folder = elsewhere(tmp_path)

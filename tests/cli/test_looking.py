@@ -34,8 +34,8 @@ def test_nothing_was_recorded_yet(call: Callable[..., Said], tmp_path: Any, comm
 @pytest.mark.parametrize(
     ("state", "plan", "experiment", "verdict"),
     [
-        ("testing", "as configured", "testing 0 + 0", None),
-        ("watched", "formation parallel", "watching 0 + 0", "last: passed"),
+        ("testing", "as configured", "canary 0 + 0 ~12 runs to every other run", None),
+        ("proven", "formation parallel", "proven 0 + 0", None),
         ("failed", "as configured", "none open", "last: failed"),
         ("inconclusive", "as configured", "none open", "last: inconclusive"),
         ("rolled_back", "as configured", "none open", "last: rolled back"),
@@ -56,8 +56,9 @@ def test_status_tells_plan_test_and_verdict(
     assert verdict is None or all(word in said for word in verdict.split())
     team = call("status", "--json").data["teams"][0]
     assert (team["workflow"], team["team_id"], team["mode"], team["paused"]) == ("flow", "team", "auto", False)
-    assert team["plan"] == (PARALLEL if state == "watched" else {})
-    assert (team["experiment"] is not None) is (state in ("testing", "watched"))
+    assert team["plan"] == (PARALLEL if state == "proven" else {})
+    assert (team["experiment"] is not None) is (state in ("testing", "proven"))
+    assert [one["state"] for one in team["standing"]] == {"testing": ["canary"], "proven": ["proven"]}.get(state, [])
     assert (team["last_verdict"] is None) is (state == "testing")
     assert team["runs"] > 4
     assert team["success_rate"] == 1.0
@@ -69,7 +70,7 @@ def test_status_counts_the_runs_of_each_arm(call: Callable[..., Said], simulate:
     simulation.run_until("started")
     runs = [simulation.run() for _ in range(7)]
     arms = [sum(run.arm == arm for run in runs) for arm in ("control", "treatment")]
-    assert "testing {} + {}".format(*arms) in words(call("status"))
+    assert "canary {} + {}".format(*arms) in words(call("status"))
     assert call("status", "--json").data["teams"][0]["experiment"]["verdict"]["runs"] == {
         "control": arms[0],
         "treatment": arms[1],
@@ -100,7 +101,7 @@ def test_status_of_one_workflow_or_team(call: Callable[..., Said], simulate: Cal
 
 
 def test_screens_fit_a_narrow_terminal(call: Callable[..., Said], project: Callable[[str], None]) -> None:
-    project("watched")
+    project("proven")
     for command in (("status",), ("history",), ("history", "--runs"), ("explain", "team"), ("doctor",)):
         said = call(*command)
         assert max(len(line.rstrip()) for line in said.out.splitlines() if " " in line.strip()) <= 80
@@ -113,11 +114,12 @@ def test_history_tells_what_who_why_and_the_plans_newest_first(
     said = words(call("history", "team"))
     for part in ("rolled back", "promoted", "started", "by itself", "better", "as configured → formation"):
         assert all(word in said for word in part.split())
-    assert said.index("rolled back") < said.index("promoted") < said.index("started")
+    assert said.index("rolled back") < said.index("being verified again") < said.index("promoted")
     changes = call("history", "--json").data["changes"]
-    assert [change["action"] for change in changes] == ["rolled_back", "promoted", "started"]
-    assert changes[0]["plan_before"] == changes[1]["plan_after"] == PARALLEL
-    assert changes[1]["improvement_percent"] > 5
+    actions = [change["action"] for change in changes]
+    assert [actions[0], *actions[-2:]] == ["rolled_back", "promoted", "started"]
+    assert changes[0]["plan_before"] == changes[-2]["plan_after"] == PARALLEL
+    assert changes[-2]["improvement_percent"] > 5
     assert [change["action"] for change in call("history", "--limit", "1", "--json").data["changes"]] == ["rolled_back"]
 
 
@@ -139,14 +141,20 @@ def test_history_of_runs(call: Callable[..., Said], simulate: Callable[..., Simu
 @pytest.mark.parametrize(
     ("state", "told"),
     [
-        ("testing", ("Open experiment", "running", "No runs yet", "It may pass from 10 runs in each arm on")),
-        ("watched", ("promoted by itself", "Open experiment", "is rolled back as soon as harm is proven", "settled")),
+        (
+            "testing",
+            ("Open experiment", "canary: tested on one run in four", "No runs yet", "after 3 more runs of the changed"),
+        ),
+        (
+            "proven",
+            ("promoted by itself", "proven: live, and verified with every run; since", "2 % of the runs stay on"),
+        ),
         (
             "failed",
-            ("no change was promoted", "Last experiment", "failed", "proven after", "A test starts when a strategy"),
+            ("no change was promoted", "Last experiment", "failed", "Missing runs", "A test starts when a strategy"),
         ),
         ("inconclusive", ("Last experiment", "inconclusive", "would have found an improvement of", "without proof")),
-        ("rolled_back", ("rolled back by itself", "Watch says", "proven after", "promoted before, and rolled back")),
+        ("rolled_back", ("rolled back by itself", "Watch says", "proven by", "live before, and rolled back")),
     ],
 )
 def test_explain_tells_the_plan_its_source_the_test_and_what_comes_next(
@@ -173,7 +181,7 @@ def test_explain_tells_the_plan_its_source_the_test_and_what_comes_next(
 def test_explain_shows_the_fixed_sample_statistics_beside_the_decision(
     call: Callable[..., Said], project: Callable[[str], None]
 ) -> None:
-    project("watched")
+    project("proven")
     said = words(call("explain", "team"))
     for part in (
         "As if looked at once",
@@ -190,7 +198,7 @@ def test_explain_shows_the_fixed_sample_statistics_beside_the_decision(
         *("welch", "welch on logs", "mann-whitney", "bootstrap-t on logs", "relative lift", "two proportions"),
     }
     ranks = found["mann-whitney"]
-    assert ranks["estimate"] == pytest.approx(data["verdict"]["effect"])
+    assert ranks["estimate"] == pytest.approx(data["verdict"]["effect"], abs=0.05)
     assert ranks["low"] < ranks["estimate"] < ranks["high"] < 0
     assert ranks["p_value"] < 0.05
     assert 0.5 < ranks["effect_size"] <= 1
@@ -215,7 +223,7 @@ def test_explain_tells_every_setting_with_its_source(
     found = {one["key"]: (one["value"], one["source"]) for one in call("explain", "--json").data["settings"]}
     assert found["limits.max_members"] == (6, ".victor/autotune.yaml:2")
     assert found["experiment.alpha"] == (0.01, "env VICTOR_AUTOTUNE_EXPERIMENT__ALPHA")
-    assert found["watch.holdback"] == (0.1, "default")
+    assert found["watch.holdback"] == (0.02, "default")
     assert found["prices.gpt-*"][0] == {"input_per_million_usd": 1.0, "output_per_million_usd": 2.0}
 
 
@@ -272,7 +280,7 @@ def test_explain_says_that_the_tuning_is_paused(call: Callable[..., Said], proje
 
 
 def test_looking_changes_nothing(call: Callable[..., Said], project: Callable[[str], None], tmp_path: Any) -> None:
-    project("watched")
+    project("proven")
 
     def contents() -> tuple[object, ...]:
         with Store.open(default_url(tmp_path)) as store:
@@ -283,26 +291,3 @@ def test_looking_changes_nothing(call: Callable[..., Said], project: Callable[[s
         call(command)
     assert contents() == before
     assert before[0][0].plan == TeamPlan(formation="parallel")  # type: ignore[index]
-
-
-def test_explain_shows_the_e_value_of_a_test_by_an_e_process(
-    call: Callable[..., Said], simulate: Callable[..., Simulation]
-) -> None:
-    simulation = simulate(**{"experiment.rule": "e_logs"})
-    simulation.run_until("promoted")
-    said = words(call("explain"))
-    assert "e-value = " in said
-    assert "boundary 22.2; the risk of a wrong decision between equal plans is" in said
-    assert "z =" not in said
-
-
-def test_explain_shows_a_test_that_waits_for_its_approval(
-    call: Callable[..., Said], simulate: Callable[..., Simulation]
-) -> None:
-    simulation = simulate(mode="approve")
-    for _ in range(10):
-        simulation.run()
-    said = words(call("explain"))
-    assert "draft" in said
-    assert "A test waits for an approval" in said
-    assert simulation.experiments()[0].description in said

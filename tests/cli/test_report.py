@@ -56,7 +56,7 @@ def words(page: Page) -> str:
     return " ".join(page.words.split())
 
 
-@pytest.mark.parametrize("state", ["testing", "watched", "failed", "inconclusive", "rolled_back"])
+@pytest.mark.parametrize("state", ["testing", "proven", "failed", "inconclusive", "rolled_back"])
 def test_it_shows_teams_experiments_and_history(
     call: Callable[..., Said], project: Callable[[str], None], tmp_path: Path, state: str
 ) -> None:
@@ -79,7 +79,7 @@ def test_it_shows_teams_experiments_and_history(
 def test_it_loads_nothing_and_runs_nothing(
     call: Callable[..., Said], project: Callable[[str], None], tmp_path: Path
 ) -> None:
-    project("watched")
+    project("proven")
     call("report")
     text = (tmp_path / "autotune-report.html").read_text()
     page = Page(text)

@@ -59,7 +59,7 @@ ESCAPE: Final = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 @pytest.fixture
 def scene(project: Callable[[str], None], tmp_path: Path) -> Path:
     """A project with a team under watch, a long name, and a metrics file with what can be suggested."""
-    project("watched")
+    project("proven")
     rows = metric_rows("review", [75.0, 80.0, 70.0, 120.0] * 5, failed=2)
     (tmp_path / "metrics.json").write_text(json.dumps(rows))
     return tmp_path

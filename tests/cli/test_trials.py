@@ -187,7 +187,7 @@ def test_validate_runs_the_live_plan_against_the_configured_one(
     call: Callable[..., Said], victor: Victor, clock: Clock, project: Callable[[str], None], tmp_path: Path
 ) -> None:
     process.use(None)  # one that an agent of another test had made, if any
-    project("watched")
+    project("proven")
     flow(tmp_path)
     with Store.open(default_url(tmp_path)) as store:
         before, state = store.counts(), store.teams()[0]
@@ -244,7 +244,7 @@ def test_validate_takes_the_plan_that_the_file_fixes(
 def test_a_plan_that_does_not_fit_is_no_comparison(
     call: Callable[..., Said], victor: Victor, clock: Clock, project: Callable[[str], None], tmp_path: Path
 ) -> None:
-    project("watched")
+    project("proven")
     flow(tmp_path)
 
     async def work(number: int, context: Mapping[str, Any]) -> Any:

@@ -25,18 +25,23 @@ from attrs import asdict, evolve
 from .._apply.application import Application, ConfigTarget, KnownTeam, known_team, take_back
 from .._apply.optimizations import Optimization, recorded
 from .._model.optimization import OptimizationResult, OptimizationSuggestion, PerformanceInsight
+from .._model.process import person_name
 from ..errors import AutotuneError
 from .analyzer import PerformanceAnalyzer
 
 if TYPE_CHECKING:
     from .._apply.trial import Runner
     from .._dataflow.verdict import Knowledge
+    from .._model.experiment import Change
     from .._tuning.runtime import Runtime
     from ..storage import Store
     from ..strategies import OptimizationStrategy
 
 DEFAULT_THRESHOLD: Final = 5.0
 """Improvement in percent that a test must prove, unless the settings or the caller say otherwise."""
+
+_LATEST_RUNS: Final = 50
+"""How many of a team's last runs tell where it stands."""
 
 _ANALYZED_RUNS: Final = 10_000
 """How many of a team's last recorded runs suggestions are made from."""
@@ -51,8 +56,8 @@ class PerformanceAutotuner:
             far as the settings allow them.
         ab_test_threshold: Least improvement, in percent, that a test must prove. 5.0 stands for what the settings say,
             which is 5 % unless they say otherwise.
-        enable_auto_rollback: Whether a change that a test promoted is watched, and rolled back if it turns worse. True
-            leaves it to the settings, which do unless they say otherwise.
+        enable_auto_rollback: Whether a live plan is verified, and rolled back if it turns worse. True leaves it to the
+            settings, which do unless they say otherwise.
         project: Folder whose settings and store are used; None for the one that Victor works on, or the current one.
         database_url: Store to use instead of the project's.
         workflow: Workflow of the teams, where several have a team of the same id.
@@ -250,6 +255,68 @@ class PerformanceAutotuner:
         """
         return [one.to_dict() for one in self._history(team_id, workflow)]
 
+    def standing(self, team_id: str, *, workflow: str | None = None) -> list[dict[str, Any]]:
+        """Return where the open experiments of a team stand; what awaits a person is first, and the live plan last.
+
+        Args:
+            workflow: Its workflow; None for that of the constructor, or the only one with such a team.
+
+        Returns:
+            For each plain JSON-able data: `experiment_id`, `state` (a name of the table of states), `meaning`, `since`
+            (Unix seconds), `next` (sentences), `runs_to_next` and whether it `is_at_most` so many, `runs` by arm,
+            `open_guardrails`, and `awaits_person`: None, or what it `asks` with the commands that answer.
+
+        Raises:
+            AutotuneError: If several workflows have such a team and none is named.
+        """
+        from .._tuning.present_state import standings
+
+        with self._looking() as store:
+            team = self._team(store, team_id, workflow)
+            if store is None:
+                return []
+            runs = list(store.finished_runs(*team.state.key, limit=_LATEST_RUNS))
+            settings = evolve(team.settings, mode=runs[0].mode) if runs else team.settings
+            found = standings(store, team.state, settings, runs, has_scorer=self._runtime.hooks.has_scorer)
+        return [one.to_dict() for one in found]
+
+    def approve(
+        self, team_id: str, *, experiment_id: str | None = None, by: str | None = None, workflow: str | None = None
+    ) -> Change:
+        """Approve what awaits a person: the start of a test, a probation, or a promotion.
+
+        Args:
+            experiment_id: The experiment that was looked at, as `standing` tells it; None for whichever awaits.
+            by: Who approves; None for the user that the process runs as.
+            workflow: The team's workflow; None for that of the constructor, or the only one with such a team.
+
+        Returns:
+            The line in the history.
+
+        Raises:
+            AutotuneError: Nothing awaits a person, another experiment does than the one named, or the team's definition
+                changed since.
+        """
+        key, name = self._answering(team_id, workflow, by)
+        return self._runtime.manual.approve(*key, experiment_id=experiment_id, by=name)
+
+    def reject(
+        self,
+        team_id: str,
+        *,
+        experiment_id: str | None = None,
+        reason: str = "",
+        by: str | None = None,
+        workflow: str | None = None,
+    ) -> Change:
+        """Reject what awaits a person; arguments, result and errors are those of `approve`.
+
+        Args:
+            reason: Why, for the history.
+        """
+        key, name = self._answering(team_id, workflow, by)
+        return self._runtime.manual.reject(*key, experiment_id=experiment_id, by=name, reason=reason)
+
     def data_flow(self, team_id: str, *, workflow: str | None = None) -> dict[str, Any]:
         """Return which members of a team use whose work, how that is known, and what follows from it.
 
@@ -300,6 +367,15 @@ class PerformanceAutotuner:
             return
         with store:
             yield store
+
+    def _answering(self, team_id: str, workflow: str | None, by: str | None) -> tuple[tuple[str, str], str]:
+        """Return the key of a team, and the name of who answers what it asks."""
+        name = person_name(by)
+        with self._looking() as store:
+            team = self._team(store, team_id, workflow)
+            if store is None:
+                raise AutotuneError(f"nothing of team {team_id!r} awaits a person: nothing was recorded yet")
+        return team.state.key, name
 
     def _team(self, store: Store | None, team_id: str, workflow: str | None) -> KnownTeam:
         return known_team(self._runtime, store, team_id, workflow or self._workflow)

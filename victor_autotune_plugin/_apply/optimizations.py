@@ -28,6 +28,7 @@ FILE: Final = "config_file"
 """Key in a change's evidence: the file that was changed, its backup, and the digest of what was written."""
 
 _OUTCOMES: Final = {
+    "awaits_promotion": "passed",
     "promoted": "passed",
     "failed": "failed",
     "inconclusive": "inconclusive",
@@ -133,6 +134,9 @@ def optimizations(
             watched = found.get(change.experiment_id or "")
             for one in taken or ([] if watched is None else [watched]):
                 one.rolled_back, one.reason, one.at, one.actor = True, change.reason, change.at, change.actor
+        elif change.action == "rejected":
+            if rejected := found.get(change.experiment_id or ""):
+                rejected.reason, rejected.at, rejected.actor = change.reason, change.at, change.actor
         elif change.action in ("started", "probation", *_OUTCOMES):
             key = change.experiment_id or f"change {change.id}"
             one = found.setdefault(key, _new(change, experiments.get(change.experiment_id or "")))

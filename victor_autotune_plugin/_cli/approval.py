@@ -173,7 +173,11 @@ def _ask(answer: str, facts: TeamFacts, asked: Standing, project: Path, *, can_a
     if (where := environment()) is not None:
         options += ["--environment", where]
     command = shlex.join([answer, facts.state.team_id, *options])
-    raise AutotuneError("no terminal to ask on", where=answer, hint=f"Read what is shown: victor autotune {command}")
+    raise AutotuneError(
+        "no terminal to ask on",
+        where=answer,
+        hint=f"{answer.capitalize()} exactly what is shown: victor autotune {command}",
+    )
 
 
 def _show(store: Store, facts: TeamFacts, asked: Standing) -> None:

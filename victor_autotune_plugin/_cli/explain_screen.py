@@ -165,8 +165,9 @@ def guardrail_table(verdict: Any) -> Table:
 
 
 def _standing(one: Standing) -> str:
-    """Return a state in a line: what it is, what that means, and since when."""
-    return f"{one.line}: {one.meaning}"
+    """Return a state in a line: what it is, what that means, since when, and what comes next."""
+    title, _, rest = one.line.partition(" since ")
+    return f"{title}: {one.meaning}; since {rest}"
 
 
 def _tests(number: int, null_passes: float) -> str:
@@ -239,7 +240,7 @@ def _measured(name: str, value: float | None) -> str:
         return show.DASH
     if name in ("p95", "mean"):
         return show.seconds(value)
-    if name == "success":
+    if name in ("success", "loss"):
         return show.percent(value)
     return show.usd(value) if name == "cost" else show.number(value)
 
@@ -247,7 +248,7 @@ def _measured(name: str, value: float | None) -> str:
 def _worse(name: str, change: float | None) -> str:
     if change is None:
         return show.DASH
-    return show.points(change) if name in ("success", "score") else show.change(change)
+    return show.points(change) if name in ("success", "score", "loss") else show.change(change)
 
 
 def _value(value: object) -> str:

@@ -76,6 +76,9 @@ STYLES: Final[Mapping[str, str]] = {
 NOTHING_YET: Final = "Nothing was recorded here yet. Run a workflow: victor autotune run WORKFLOW.yaml"
 
 _LONGEST_NAME: Final = 60
+_WHOLE: Final = 32
+"""Characters up to which the name of a setting is not broken; with its workflow and team it may be of any length."""
+
 _UNBROKEN: Final = 100_000
 """Columns of what is no terminal, unless `COLUMNS` says otherwise: lines are broken for eyes only."""
 
@@ -145,14 +148,14 @@ def lines(*values: object) -> Text:
 
 
 class _WholeNames(Table):
-    """A table that breaks no name of a setting, however narrow the screen is."""
+    """A table that breaks no name of a setting of the usual length, however narrow the screen is."""
 
     def add_row(self, *cells: Any, **options: Any) -> None:
         """Add a row as `Table` does."""
         super().add_row(*cells, **options)
         for column, cell in zip(self.columns, cells, strict=False):
             names = _SETTING.findall(cell.plain if isinstance(cell, Text) else str(cell))
-            column.min_width = max([column.min_width or 0, *map(len, names)])
+            column.min_width = max([column.min_width or 0, *(len(one) for one in names if len(one) <= _WHOLE)])
 
 
 def table(*columns: str) -> Table:

@@ -26,7 +26,7 @@ from .options import (
     initial_context,
 )
 from .project import opened
-from .status import TeamFacts, team_facts
+from .status import TeamFacts, print_decisions, team_facts
 
 if TYPE_CHECKING:
     from .runner import Outcome
@@ -94,6 +94,7 @@ def _facts(outcome: Outcome, project: Path, mode: str | None) -> list[TeamFacts]
 
 
 def _print(outcome: Outcome, facts: Sequence[TeamFacts]) -> None:
+    print_decisions(facts)
     if facts:
         table = show.table("Team", ">Runs", ">Success", ">Median", ">P95", "Plan now", "Experiment")
         for one in facts:

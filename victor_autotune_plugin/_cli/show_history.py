@@ -64,7 +64,7 @@ def _changes(changes: Sequence[Change], known: Mapping[int | None, Change]) -> T
     """Return the table of some changes; `known` holds them and those before them, by id."""
     table = show.table("When", "Team", "What", "Why, and the plan")
     for change in changes:
-        improvement = change.improvement_percent
+        improvement, unproven = change.improvement_percent, " so far" if change.action == "probation" else ""
         plans = None
         if change.plan_before != change.plan_after:
             plans = f"{show.plan_text(change.plan_before)} → {show.plan_text(change.plan_after)}"
@@ -75,7 +75,7 @@ def _changes(changes: Sequence[Change], known: Mapping[int | None, Change]) -> T
             show.lines(
                 show.word(change.action),
                 show.who(change),
-                None if improvement is None else f"{show.percent(improvement / 100)} better",
+                None if improvement is None else f"{show.percent(improvement / 100)} better{unproven}",
             ),
             show.lines(change.reason, plans, *(f"undoes: {reason}" for reason in taken)),
         )

@@ -127,11 +127,16 @@ class TeamFacts:
         for one in self.standings:
             runs = one.runs_by_arm
             counted = f" {runs.get('control', 0)} + {runs.get('treatment', 0)}" if one.experiment.takes_runs else ""
-            told = [show.text(f"{one.title}{counted}"), one.brief, "P95 open" if "p95" in one.open else None]
+            told = [show.text(f"{one.title}{counted}"), one.brief, one.p95]
             cells += [part for part in told if part is not None]
-        if self.decided is None or self.decided not in [one.experiment for one in self.standings]:
-            last = self.verdict_text()
-            cells += [] if last is None else [f"last: {last}"]
+        open_now = [one.experiment for one in self.standings]
+        replaced = (
+            self.decided is not None
+            and self.decided.status == "superseded"
+            and any(one.is_verified for one in open_now)
+        )
+        last = None if self.decided in open_now or replaced else self.verdict_text()
+        cells += [] if last is None else [f"last: {last}"]
         return show.lines(*cells) if self.standings else show.lines("none open", *cells)
 
     def verdict_text(self) -> str | None:
@@ -207,9 +212,9 @@ def team_facts(
     settings = evolve(settings, mode=mode)
     stands = standings(store, state, settings, runs, has_scorer=session.runtime.hooks.has_scorer)
     experiments = store.experiments(*state.key)
-    experiment = stands[0].experiment if stands else next(iter(experiments), None)
+    decided = max((one for one in experiments if one.has_ended or one.is_verified), key=_decided_at, default=None)
+    experiment = stands[0].experiment if stands else decided
     verdict, watch = stands[0].told if stands else (None, None) if experiment is None else verdicts(store, experiment)
-    decided = next((one for one in experiments if one.has_ended or one.is_verified), None)
     return TeamFacts(
         state=state,
         mode=mode,
@@ -224,6 +229,10 @@ def team_facts(
         owners=owned_knobs(runs[:OWNERS_RUNS]),
         flow=_flow(session, state, settings),
     )
+
+
+def _decided_at(experiment: Experiment) -> float:
+    return experiment.ended_at or experiment.promoted_at or experiment.created_at
 
 
 def _flow(session: OpenProject, state: TeamState, settings: Settings) -> FlowFacts | None:
@@ -312,12 +321,14 @@ def status(
 
 
 def _in_use(session: OpenProject, states: Sequence[TeamState]) -> list[TeamState]:
-    """Return the teams that ran lately, or whose tuning ever changed anything."""
+    """Return the teams that ran lately, whose tuning ever changed anything, or that have an open experiment."""
     store = session.store
     if store is None:
         return list(states)
     seen, changed = store.last_seen(), {(one.workflow, one.team_id) for one in store.changes()}
     since = time.time() - DORMANT_DAYS * 86_400
+    changed |= {(one.workflow, one.team_id) for one in store.experiments_that_await()}
+    changed |= {one.key for one in states if one.experiment_id or one.live_id}
     return [one for one in states if one.key in changed or seen.get(one.key, one.updated_at) >= since]
 
 

@@ -76,7 +76,7 @@ def rollback(
         return
     aborted = changes[-1].action == "aborted"
     what = "The last change is rolled back" if len(wanted) == 1 else f"The last {len(wanted)} changes are rolled back"
-    said = f"{state.team_id} ({state.workflow}): {'The running test is aborted' if aborted else what}."
+    said = f"{state.team_id} ({state.workflow}): {'The open test is aborted' if aborted else what}."
     files = [] if aborted else [one.file["path"] for one in reversed(wanted) if one.file is not None]
     if len(files) < len(changes):
         said += f" The plan is now: {show.plan_text(changes[-1].plan_after)}."
@@ -123,7 +123,8 @@ def _list(found: Sequence[Optimization], *, as_json: bool) -> None:
     else:
         table = show.table(">Index", "When", "Change", "Before")
         for number, one in numbered:
-            how = "not tested" if one.validation_status == "skipped" else one.validation_status
+            # What is in effect while its test runs is on probation.
+            how = {"skipped": "not tested", "running": "on probation"}.get(one.validation_status, one.validation_status)
             if one.improvement_percentage:
                 how += f", {show.percent(one.improvement_percentage / 100)} better"
             table.add_row(

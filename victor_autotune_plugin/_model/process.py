@@ -53,7 +53,7 @@ def person_name(name: str | None) -> str:
     """
     if name is not None:
         if not name.strip():
-            raise AutotuneError("the name is empty", where="--as", hint="Write who decides, such as: --as ada")
+            raise AutotuneError("the name of who decides is empty", hint="Write a name, or leave it out.")
         return name.strip()
     try:
         return getpass.getuser()

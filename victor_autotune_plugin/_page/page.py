@@ -59,7 +59,7 @@ def page(teams: Sequence[ReportedTeam], *, title: str, at: float) -> str:
         "body",
         element("h1", title),
         element("p", f"{count(len(teams), 'team')}, {when(at)}. Neither prompts nor outputs are in it.", class_="dim"),
-        *[_asks(team, one.decision) for team in teams for one in team.standings if one.decision is not None],
+        *[_asks(team, one, one.decision) for team in teams for one in team.standings if one.decision is not None],
         _overview(teams) if teams else element("p", "Nothing was recorded yet."),
         *[_section(number, team) for number, team in enumerate(teams)],
     )
@@ -90,10 +90,12 @@ def _overview(teams: Sequence[ReportedTeam]) -> Element:
     return table(headings, rows, numbers={"Last runs", "Success", "Median", "P95"})
 
 
-def _asks(team: ReportedTeam, decision: Decision) -> Element:
+def _asks(team: ReportedTeam, one: Standing, decision: Decision) -> Element:
     """Return what awaits a person, with the commands that answer."""
-    commands = [element("code", command) for command in (decision.approve, decision.reject) if command is not None]
-    lines = [part for command in commands for part in (element("br"), command)]
+    lines: list[Child] = [element("br"), one.experiment.description]
+    for command in (decision.approve, decision.reject):
+        if command is not None:
+            lines += [element("br"), element("code", command)]
     return element("p", element("strong", f"{team.state.team_id} asks you: {decision.question}"), *lines, class_="asks")
 
 

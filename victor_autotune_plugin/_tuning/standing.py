@@ -15,14 +15,8 @@ from .._model.experiment import STATES, Change, Experiment, TeamState
 from .._model.text import TITLES, count, listed, percent, rounded, state_text, when
 from .verdicts import PROBATION_CHANCE, PROBATION_PAIRS, is_layout_change
 
-CANARY_RUNS: Final = 3
-"""Finished runs of the treatment with which a canary ends."""
-
 CANARY_BLOCK: Final = 4
 """Runs of a canary among which one has the treatment."""
-
-P95_RUNS: Final = 400
-"""Runs since the start of a test by which the P95 of its plan is proven, or the plan goes."""
 
 Asks = Literal["start", "probation", "promotion", "keep"]
 """What a person decides: whether a test starts, a plan goes live on probation or for good, or a live one stays."""
@@ -34,7 +28,7 @@ _ASKS: Final[Mapping[Asks, str]] = {
     "start": "May this test start?",
     "probation": "May this plan go live on probation, while its test goes on?",
     "promotion": "May this plan go live? It is proven better.",
-    "keep": "May this plan of 0.1 stay live? By the team's data flow it changes the work.",
+    "keep": "May this plan of 0.1 stay live? By what is known of the data flow, it may change the work.",
 }
 _SINCE: Final[Mapping[str, tuple[str, ...]]] = {
     "awaits_approval": ("awaits_approval",),
@@ -129,8 +123,16 @@ class Standing:
     @property
     def line(self) -> str:
         """The state, since when it is so, and what comes next, in a line."""
-        told = [f"{self.title} since {when(self.since)}", self.brief, "P95 open" if "p95" in self.open else None]
+        told = [f"{self.title} since {when(self.since)}", self.brief, self.p95]
         return ", ".join(part for part in told if part is not None)
+
+    @property
+    def p95(self) -> str | None:
+        """That the P95 of a plan is open which may go live, or is; None where it is not so."""
+        if "p95" not in self.open or self.state in ("canary", "testing"):
+            return None
+        verified = self.state == "proven" and self.runs is not None
+        return f"P95 open, ≤ {count(self.runs or 0, 'run')}" if verified else "P95 open"
 
     @property
     def brief(self) -> str | None:
@@ -142,7 +144,6 @@ class Standing:
             "testing": "to proof",
             "probation": "to proof",
             "reverifying": "to the answer",
-            "proven": "to its P95",
         }.get(self.state)
         if what is None or self.runs is None:
             return None
@@ -253,7 +254,7 @@ def _next(
     experiment: Experiment, verdict: Mapping[str, Any], watch: Mapping[str, Any], *, is_watched: bool
 ) -> tuple[list[str], int | None, bool]:
     """Return what comes next, in how many runs, and whether that is a bound."""
-    status, seen = experiment.status, verdict.get("runs") or {}
+    status = experiment.status
     if status == "draft":
         return ["A person is asked for it after a next run."], None, False
     if status == "awaits_approval":
@@ -261,10 +262,7 @@ def _next(
     if status == "awaits_promotion":
         return ["It goes live for good when a person approves it. Until then, all runs have its plan."], None, False
     if status == "canary":
-        left = max(CANARY_RUNS - seen.get("treatment", 0), 1)
-        more = count(left, "more run")
-        said = f"Every other run tests it after {more} of the changed plan, which is one run in {CANARY_BLOCK}."
-        return [said, *_to_probation(experiment, verdict)], CANARY_BLOCK * left, False
+        return _to_halves(experiment, verdict)
     if status in ("testing", "probation"):
         return _to_proof(experiment, verdict)
     if status == "reverifying":
@@ -273,6 +271,19 @@ def _next(
         said = f"It stays, or the plan before comes back, after {pairs}: one run of each plan."
         return [*([watch["alarm"]] if watch.get("alarm") else []), said], 2 * left, True
     return _when_proven(experiment, verdict, watch, is_watched=is_watched)
+
+
+def _to_halves(experiment: Experiment, verdict: Mapping[str, Any]) -> tuple[list[str], int, bool]:
+    from ..experiment.canary import CANARY_RUNS, MOST_CANARY_RUNS
+
+    finished = (verdict.get("runs") or {}).get("treatment", 0)
+    doubted = finished >= CANARY_RUNS
+    left = max((MOST_CANARY_RUNS if doubted else CANARY_RUNS) - finished, 1)
+    more = f"{'at most ' if doubted else ''}{count(left, 'more run')}"
+    said = [f"Every other run tests it after {more} of the changed plan, which is one run in {CANARY_BLOCK}."]
+    if doubted:
+        said.insert(0, "Its first runs look slow, or were bad.")
+    return [*said, *_to_probation(experiment, verdict)], CANARY_BLOCK * left, doubted
 
 
 def _to_proof(experiment: Experiment, verdict: Mapping[str, Any]) -> tuple[list[str], int | None, bool]:
@@ -318,8 +329,10 @@ def _when_proven(
     said.append(f"{percent(held)} of the runs stay on the plan before." if held else "No run stays on the plan before.")
     if not _p95_is_open(watch):
         return said, None, False
-    seen = sum((verdict.get("runs") or {}).values()) + sum((watch.get("runs") or {}).values())
-    left = max(P95_RUNS - seen, 0)
+    from ..experiment.tail import AFTER_TEST, DEADLINE
+
+    since = sum((watch.get("runs") or {}).values())
+    left = max(DEADLINE - since - sum((verdict.get("runs") or {}).values()), AFTER_TEST - since, 0)
     said.append(f"Its P95 is open: it is proven, or the plan goes, after at most {count(left, 'more run')}.")
     return said, left, True
 
