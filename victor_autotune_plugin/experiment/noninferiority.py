@@ -29,7 +29,7 @@ from .boundaries import GUARDRAIL, Boundary, boundary
 from .clusters import ClusterMeans, cluster_of
 from .twosample import Tail
 
-PROOF_LEVELS: Final = {"success": 0.10, "score": 0.05, "p95": 0.10, "cost": 0.08, "tool_calls": 0.10}
+PROOF_LEVELS: Final = {"success": 0.085, "score": 0.05, "p95": 0.10, "cost": 0.08, "tool_calls": 0.09}
 """Probability, at most, that a treatment exactly at the margin of a guardrail is ever called safe. The lower ones make
 up for variances that few runs show too small."""
 
