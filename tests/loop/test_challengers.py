@@ -111,7 +111,9 @@ def test_the_tuner_finds_a_change_that_no_strategy_suggests(start: Start, monkey
     assert {one.strategy for one in team.experiments()} == {"tuner"}
 
 
-def test_a_hopeless_test_is_stopped_early_and_not_tried_again(start: Start) -> None:
+def test_a_hopeless_test_is_stopped_early_and_not_tried_again(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    told = Tuner.outlook
+    monkeypatch.setattr(Tuner, "outlook", lambda self, plan: evolve(told(self, plan), stop=True))
     team = start(truth=slower)
     change = team.run_until("inconclusive")
     assert change.reason.startswith("Stopped as hopeless. After ")
@@ -126,7 +128,9 @@ def test_a_hopeless_test_is_stopped_early_and_not_tried_again(start: Start) -> N
     assert team.state().plan == EMPTY_PLAN
 
 
-def test_what_the_tuner_stopped_replays(start: Start) -> None:
+def test_what_the_tuner_stopped_replays(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    told = Tuner.outlook
+    monkeypatch.setattr(Tuner, "outlook", lambda self, plan: evolve(told(self, plan), stop=True))
     team = start(truth=slower)
     team.run_until("inconclusive")
     late = [team.start() for _ in range(4)]
@@ -174,7 +178,7 @@ def test_a_promotion_that_loses_success_is_rolled_back_and_replays(start: Start)
 
 
 def test_a_promotion_that_keeps_success_is_not_given_up(start: Start) -> None:
-    team = start(seed=3)
+    team = start(seed=3, **{"limits.max_bad_runs_per_week": 1000})
     team.flow = None
     team.success = 0.9
     team.run_until("promoted")

@@ -231,7 +231,7 @@ def test_bad_runs_of_a_week_are_bounded(start: Start) -> None:
 
 
 def test_runs_that_die_are_counted_by_arm_and_end_the_test(start: Start) -> None:
-    team = start(truth=no_difference, **{"limits.max_bad_runs_per_week": None})
+    team = start(truth=no_difference, **{"limits.max_bad_runs_per_week": 1000})
     team.run_until("started")
     died = 0
     for _ in range(120):

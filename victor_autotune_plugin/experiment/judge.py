@@ -81,7 +81,7 @@ class Judge:
         self._pass = boundary(policy.rule, policy.alpha * PROOF_SHARE, first, step)
         self._fail = boundary("pocock", policy.alpha * (1 - PASS_SHARE) * HARM_BUDGET["primary"], first_harm, step)
         self._primary = primary_of(policy, task_effects or {})
-        self._guardrails = NonInferiority(policy, first_harm, step)
+        self._guardrails = NonInferiority(policy, first_harm, step, task_effects or {})
         self._canary = Canary(before)
         self._crossing: Crossing | None = None
         self._harmed = False

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
+from collections.abc import Mapping
 from typing import Final
 
 from attrs import define, field
@@ -166,9 +167,14 @@ class NonInferiority:
         policy: Margins and error budget.
         start: Information share of the first look at a harm.
         step: Smallest distance of two looks, as an information share.
+        task_effects: Log effect of each task key on the primary metric. Where that is the duration, the mean duration
+            is compared without them: else one slow task decides it.
     """
 
-    def __init__(self, policy: Policy, start: float, step: float) -> None:
+    def __init__(
+        self, policy: Policy, start: float, step: float, task_effects: Mapping[str, float] | None = None
+    ) -> None:
+        self._task_effects = (task_effects or {}) if policy.metric == "duration" else {}
         self._most, self._first_runs, self._sticky = policy.max_runs_per_arm, policy.min_runs_per_arm, policy.sticky
         means = ClusterMeans if policy.sticky else BlockMeans
         self._shares, self._score_shares = ShareDrop(), ShareDrop()
@@ -207,17 +213,18 @@ class NonInferiority:
             self._score_shares.add(block, length, run.score > 0.5, treatment=treatment)
         self._tail.add(math.inf if run.timed_out else run.duration_seconds, treatment=treatment)
         # success and score with the sign turned, so that more is worse in all of them
+        seconds = run.duration_seconds * math.exp(-self._task_effects.get(run.task_key or "", 0.0))
         values = {
             "success": -float(run.success),
             "score": -run.score,
-            "mean": run.duration_seconds,
+            "mean": seconds,
             "tool_calls": float(run.tool_calls),
         }
         if run.cost_usd is not None:
             values["cost"] = run.cost_usd
         told = [name for name, value in values.items() if self._means[name].add(place, value, treatment=treatment)]
         if not run.timed_out:
-            self._in_time.add(place, run.duration_seconds, treatment=treatment)
+            self._in_time.add(place, seconds, treatment=treatment)
         for name in told:
             if name in PROVEN and name not in self._proven and self._proof_z(name) >= self._limit(name):
                 self._proven.add(name)

@@ -20,7 +20,7 @@ from .._model.text import TITLES, amount, count, number
 from .blocks import BlockRanks
 from .primary import log_value
 from .reverification import FIRST_PAIRS, NAMES, Reverification, changed, tolerated
-from .sentinel import WINDOW, Sentinel
+from .sentinel import FIRST_BET, WINDOW, Sentinel
 from .tail import TailProof
 
 YOUNG_RUNS: Final = 100
@@ -60,7 +60,9 @@ class Watch:
     def __init__(self, policy: WatchPolicy, *, reference: Sequence[Observation], tested: bool | None = None) -> None:
         self._policy = policy
         self._sentinel = Sentinel(policy.metric)
-        self._sentinel.learn(run for run in reference if run.arm == TREATMENT)
+        # A plan of which no run was measured before it went live is compared with the plan before, or verified at once.
+        own = [run for run in reference if run.arm == TREATMENT]
+        self._sentinel.learn(own or reference)
         self._tail = TailProof(policy.p95_rise)
         for run in reference:
             self._tail.learn(run)
@@ -83,6 +85,8 @@ class Watch:
         for run in reference:
             self._last[run.arm].append(run)
         self._verdict: WatchVerdict | None = None
+        if not own and 0 < len(reference) < FIRST_BET:
+            self._open("metric", "Too few runs of the plan before are known to compare with.")
 
     def observe(self, observation: Observation) -> None:
         """Take one run into account: `treatment` ran the live plan, `control` the plan before.
