@@ -111,7 +111,7 @@ def test_what_is_beyond_a_margin_hardly_passes(world):
 @pytest.mark.parametrize(("slower", "median", "runs_80"), [(6, 4, 5), (3, 8, 12)])
 def test_a_much_slower_plan_costs_few_runs(slower, median, runs_80):
     rng = np.random.default_rng(6)
-    verdicts = [play(DependentWorld(gain=1 - slower, canary=True), SHORT, rng, []) for _ in range(100)]
+    verdicts = [play(DependentWorld(gain=1 - slower, canary=True), Policy(), rng, []) for _ in range(100)]
     assert sum(v.status == "failed" for v in verdicts) >= 97
     treated = sorted(v.runs["treatment"] for v in verdicts)
     assert treated[49] <= median
