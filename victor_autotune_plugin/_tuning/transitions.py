@@ -112,9 +112,9 @@ class Steps:
         self.changes.save_experiment(evolve(found, status="proven"))
         self.changes.save_team(evolve(self.state, live_id=found.id))
 
-    def reverify(self, live: Experiment, why: Why) -> TeamState:
-        """Compare the live plan with the one before once more."""
-        return self._take("reverifying", evolve(live, status="reverifying", rounds=live.rounds + 1), self.state, why)
+    def reverify(self, live: Experiment, rounds: int, why: Why) -> TeamState:
+        """Compare the live plan with the one before once more, for the so many-th time."""
+        return self._take("reverifying", evolve(live, status="reverifying", rounds=rounds), self.state, why)
 
     def confirm(self, live: Experiment, why: Why) -> TeamState:
         """Let a live plan stay that was verified again."""

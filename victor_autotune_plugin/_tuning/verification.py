@@ -56,7 +56,7 @@ class Verification:
         if watch.status == "reverifying" and live.status == "proven":
             verdict = watch.verdict()
             steps = self._end_test(context, test, verdict.alarm)
-            steps.reverify(live, Why(verdict.alarm, verdict.to_dict()))
+            steps.reverify(live, verdict.rounds, Why(verdict.alarm, verdict.to_dict()))
             return True
         if watch.status == "watching" and live.status == "reverifying":
             verdict = watch.verdict()

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import define, field
 
-from .levels import Levels
+from .task_levels import Levels
 
 if TYPE_CHECKING:
     import numpy as np

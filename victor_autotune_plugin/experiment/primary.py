@@ -9,7 +9,7 @@ from typing import Final
 from attrs import frozen
 
 from .._model.run import Observation
-from .levels import Levels
+from .task_levels import Levels
 
 TIMED_OUT: Final = 1e6
 """Log duration of a run that a deadline ended: slower than any other, equal to its like."""

@@ -16,9 +16,9 @@ from typing import Final
 from .._model.assignment import block_of
 from .._model.policy import WatchPolicy
 from .._model.run import TREATMENT, Observation
+from .betting import LARGEST, Wealth
 from .blocks import BlockMeans, BlockRanks
 from .boundaries import Boundary, boundary
-from .earlier.eprocess import LARGEST, Wealth
 from .paired import walsh_quantiles
 from .primary import TIMED_OUT, log_value, relative_change
 from .twosample import percentile

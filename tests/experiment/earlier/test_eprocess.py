@@ -13,7 +13,8 @@ from victor_autotune_plugin._model.assignment import assign_earlier as assign
 from victor_autotune_plugin._model.converter import from_plain
 from victor_autotune_plugin._model.policy import E_RULES
 from victor_autotune_plugin.experiment import Observation, Policy, judge_of
-from victor_autotune_plugin.experiment.earlier.eprocess import LARGEST, EBoundary, PairedPrimary, Wealth
+from victor_autotune_plugin.experiment.betting import LARGEST, Wealth
+from victor_autotune_plugin.experiment.earlier.eprocess import EBoundary, PairedPrimary
 
 SIZES = [2.0, 0.1, 700.0, 0.0, 1.5, 1.4, 0.9, 30.0, 5.0]
 
@@ -51,7 +52,7 @@ def test_over_all_fair_coins_the_e_value_has_the_mean_one_exactly(rule):
 def test_the_wealth_of_one_pair_is_the_mean_of_its_stakes():
     wealth = Wealth()
     wealth.add(1.5)
-    from victor_autotune_plugin.experiment.earlier.eprocess import STAKES
+    from victor_autotune_plugin.experiment.betting import STAKES
 
     expected = sum(math.exp(1.5 * s) / math.cosh(1.5 * s) for s in STAKES) / len(STAKES)
     assert math.exp(wealth.log_e()) == pytest.approx(expected, rel=1e-12)
