@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -216,3 +217,29 @@ def test_mode_approve_is_usable_by_commands_alone(
     assert team.state().plan == PARALLEL
     assert team.experiments()[-1].control == EMPTY_PLAN
     assert team.state().key == SPEC.key
+
+
+def test_the_commands_name_the_project_and_environment_that_were_looked_at(
+    call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere = tmp_path / "my shop"
+    elsewhere.mkdir()
+    write(elsewhere, ASKED["promotion"])
+    options = ("--project", str(elsewhere), "--environment", "default")
+    (standing,) = call("status", "--json", *options).data["teams"][0]["standing"]
+    command = f"victor autotune approve team --id {ID} {shlex.join(options)}"
+    assert standing["awaits_person"]["approve"] == command
+    assert command in call("approve", "team", *options).err
+    assert command in call("status", *options).out
+    assert call(*shlex.split(command.removeprefix("victor autotune "))).code == 0
+    assert status_of(elsewhere) == "proven"
+
+
+def test_what_awaits_its_promotion_has_passed_in_the_history_of_optimizations(tmp_path: Path) -> None:
+    write(tmp_path, ASKED["promotion"], action="awaits_promotion", reason="Proven.", improvement_percent=35.0)
+    with PerformanceAutotuner(project=tmp_path) as autotuner:
+        (one,) = autotuner.get_optimization_history("team")
+        assert (one["validation_status"], one["success"], one["in_effect"]) == ("passed", False, False)
+        autotuner.reject("team", by="Ada", reason="not now")
+        (one,) = autotuner.get_optimization_history("team")
+    assert (one["success"], one["in_effect"], one["reason"], one["actor"]) == (False, False, "not now", "person")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +15,7 @@ from ..errors import AutotuneError
 from . import rendering as show
 from .command import ExitCode
 from .console import is_terminal
-from .options import HERE, Json, Project, Team, TeamName, Workflow, chosen, environment
+from .options import HERE, Json, Project, Team, TeamName, Workflow, chosen
 from .project import opened
 from .status import TeamFacts, team_facts
 
@@ -105,7 +104,7 @@ def _answer(
         if not as_json:
             _show(store, facts, asked)
         if experiment_id is None:
-            _ask(answer, facts, asked, project, can_ask=not as_json)
+            _ask(answer, asked, can_ask=not as_json)
         key, manual = facts.state.key, session.runtime.manual
         if answer == "approve":
             change = manual.approve(*key, experiment_id=decision.experiment_id, by=who)
@@ -150,7 +149,7 @@ def _awaiting(store: Store | None) -> list[Experiment]:
     return [] if store is None else store.experiments_that_await()
 
 
-def _ask(answer: str, facts: TeamFacts, asked: Standing, project: Path, *, can_ask: bool) -> None:
+def _ask(answer: str, asked: Standing, *, can_ask: bool) -> None:
     """Ask on the terminal.
 
     Raises:
@@ -167,17 +166,10 @@ def _ask(answer: str, facts: TeamFacts, asked: Standing, project: Path, *, can_a
             pass
         show.say("Nothing is changed.")
         raise typer.Exit(ExitCode.BAD)
-    options = ["--id", asked.experiment.id]
-    if project != HERE:
-        options += ["--project", str(project)]
-    if (where := environment()) is not None:
-        options += ["--environment", where]
-    command = shlex.join([answer, facts.state.team_id, *options])
-    raise AutotuneError(
-        "no terminal to ask on",
-        where=answer,
-        hint=f"{answer.capitalize()} exactly what is shown: victor autotune {command}",
-    )
+    assert asked.decision is not None
+    command = asked.decision.approve if answer == "approve" else asked.decision.reject
+    hint = f"{answer.capitalize()} exactly what is shown: {command}"
+    raise AutotuneError("no terminal to ask on", where=answer, hint=hint)
 
 
 def _show(store: Store, facts: TeamFacts, asked: Standing) -> None:

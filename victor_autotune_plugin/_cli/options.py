@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -116,6 +117,20 @@ def environment() -> str | None:
 
     context = click.get_current_context(silent=True)
     return None if context is None else context.meta.get(ENVIRONMENT)
+
+
+def same_place() -> str:
+    """Return the options that name the project and environment of the current command, with a space in front.
+
+    Empty where these are the current folder, and the environment of the settings.
+    """
+    import click
+
+    context = click.get_current_context(silent=True)
+    project = Path((None if context is None else context.params.get("project")) or HERE)
+    named = [] if project == HERE else ["--project", str(project.absolute())]
+    named += [] if environment() is None else ["--environment", str(environment())]
+    return f" {shlex.join(named)}" if named else ""
 
 
 def chosen(name: str | None, option: str | None) -> str | None:

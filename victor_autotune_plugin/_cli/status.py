@@ -13,7 +13,7 @@ from attrs import evolve, field, frozen
 
 from .._model.quantities import DEFAULT_ENVIRONMENT
 from . import rendering as show
-from .options import HERE, Json, Project, Team, TeamName, Workflow, chosen
+from .options import HERE, Json, Project, Team, TeamName, Workflow, chosen, same_place
 from .owned import owned_knobs
 from .price_source import price_source, price_source_text
 from .project import opened
@@ -210,7 +210,8 @@ def team_facts(
     mode = runs[0].mode if runs else settings.mode
     fixed = None if mode in ("off", "observe") else settings.plan
     settings = evolve(settings, mode=mode)
-    stands = standings(store, state, settings, runs, has_scorer=session.runtime.hooks.has_scorer)
+    has_scorer = session.runtime.hooks.has_scorer
+    stands = standings(store, state, settings, runs, has_scorer=has_scorer, options=same_place())
     experiments = store.experiments(*state.key)
     decided = max((one for one in experiments if one.has_ended or one.is_verified), key=_decided_at, default=None)
     experiment = stands[0].experiment if stands else decided

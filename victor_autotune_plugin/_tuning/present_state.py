@@ -43,7 +43,13 @@ def verdicts(store: Store, experiment: Experiment) -> tuple[Mapping[str, Any], M
 
 
 def standings(
-    store: Store, state: TeamState, settings: Settings, runs: Sequence[TeamRun], *, has_scorer: bool
+    store: Store,
+    state: TeamState,
+    settings: Settings,
+    runs: Sequence[TeamRun],
+    *,
+    has_scorer: bool,
+    options: str = "",
 ) -> tuple[Standing, ...]:
     """Return where the open experiments of a team stand: what awaits a person first, then a test, then the live plan.
 
@@ -52,6 +58,7 @@ def standings(
         settings: Its settings, with the mode that it ran in last.
         runs: Its last finished runs, newest first.
         has_scorer: Whether a third party scores runs.
+        options: What commands need to find the store, with a space in front.
     """
     changes, held = store.changes(*state.key), _holds(state, settings, all_paused=store.identity().paused)
     return tuple(
@@ -63,6 +70,7 @@ def standings(
             holds=held,
             refusal=_refusal(store, one, state, settings, runs, has_scorer=has_scorer),
             is_watched=settings.watch.enabled,
+            options=options,
         )
         for one in open_ones(state, store.experiments(*state.key))
     )

@@ -61,12 +61,12 @@ class Decision:
     reject: str
 
     @classmethod
-    def of(cls, asks: Asks, experiment: Experiment) -> Decision:
-        """Return what is asked of a person about an experiment."""
+    def of(cls, asks: Asks, experiment: Experiment, options: str = "") -> Decision:
+        """Return what is asked of a person about an experiment; `options` end the commands."""
         team = shlex.quote(experiment.team_id)
-        named = f"{team} --id {experiment.id}"
+        named = f"{team} --id {experiment.id}{options}"
         if asks == "keep":
-            return cls(asks, _ASKS[asks], experiment.id, None, f"victor autotune rollback {team}")
+            return cls(asks, _ASKS[asks], experiment.id, None, f"victor autotune rollback {team}{options}")
         approve, reject = f"victor autotune approve {named}", f"victor autotune reject {named}"
         return cls(asks, _ASKS[asks], experiment.id, approve, reject)
 
@@ -198,6 +198,7 @@ def standing(
     holds: str | None = None,
     refusal: str | None = None,
     is_watched: bool = True,
+    options: str = "",
 ) -> Standing:
     """Return where an open experiment stands.
 
@@ -209,6 +210,7 @@ def standing(
         holds: Why nothing goes on at all, such as a pause, in a sentence; None where things go on.
         refusal: Why nothing allows its plan by the team's data flow, or None where something does.
         is_watched: Whether the settings let live plans be verified.
+        options: What the commands need to find the team's store, with a space in front.
     """
     verdict, watch = told[0] or {}, told[1] or {}
     began = [one.at for one in changes if one.experiment_id == experiment.id and one.action in _begin(experiment)]
@@ -230,7 +232,7 @@ def standing(
         at_most=at_most,
         runs_by_arm=seen.get("runs") or {},
         open=tuple(_open(experiment, verdict, watch)),
-        decision=None if asked is None else Decision.of(asked, experiment),
+        decision=None if asked is None else Decision.of(asked, experiment, options),
         told=told,
     )
 
