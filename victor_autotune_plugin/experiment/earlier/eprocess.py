@@ -22,7 +22,7 @@ from attrs import frozen
 
 from ..._model.policy import E_RULES
 from ..._model.run import CONTROL, TREATMENT, Observation
-from ..betting import LARGEST, Wealth
+from ..betting import LARGEST, STAKES, Wealth
 from ..boundaries import NORMAL
 from ..primary import TIMED_OUT, Effect, adjusted_value, relative_change
 from ..twosample import percentile
@@ -244,6 +244,6 @@ def _log_e(scores: Floats, total: float) -> float:
 
     stakes = np.array(STAKES)
     x = np.abs(stakes[:, None] * scores[None, :])
-    logs = stakes * total - (x + np.log1p(np.exp(-2 * x)) - _LOG_2).sum(axis=1)
+    logs = stakes * total - (x + np.log1p(np.exp(-2 * x)) - math.log(2)).sum(axis=1)
     top = float(logs.max())
     return top + math.log(float(np.exp(logs - top).mean()))
