@@ -120,7 +120,7 @@ def closing_table(store: Store, promoted: Change, injected_at: float, rolled_bac
     """Return the table at the end: before, after, verdict, evidence, detection."""
     experiment = store.experiment(promoted.experiment_id)
     runs = list(store.finished_runs(*TEAM, limit=MOST_RUNS))
-    before = [r for r in runs if r.started_at < promoted.at and r.plan_asked == promoted.plan_before]
+    before = [r for r in runs if r.started_at < promoted.at and r.plan_asked == promoted.rollback_plan]
     after = [r for r in runs if promoted.at <= r.started_at < injected_at and r.plan_asked == promoted.plan_after]
     broken = [r for r in runs if injected_at <= r.started_at <= rolled_back.at and r.plan_asked == promoted.plan_after]
     restored = [r for r in runs if r.started_at > rolled_back.at and r.plan_asked == rolled_back.plan_after]

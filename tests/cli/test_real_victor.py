@@ -152,6 +152,8 @@ def test_a_benchmark_on_real_victor_finds_the_faster_formation(
     members = ("researcher", "planner", "researcher", "planner")
     (tmp_path / "old.yaml").write_text(workflow_yaml(*members, formation="sequential"))
     (tmp_path / "new.yaml").write_text(workflow_yaml(*members, formation="parallel"))
+    (tmp_path / ".victor").mkdir()
+    (tmp_path / ".victor" / "autotune.yaml").write_text("experiment: {success_margin: 0.3}\n")
     files = ("--before", "old.yaml", "--after", "new.yaml", "--runs", "15")
     done = victor_process("victor-autotune", "benchmark", *files, *MODEL, "--json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
@@ -168,7 +170,7 @@ def test_a_plan_is_applied_validated_and_taken_back_on_real_victor(
 ) -> None:
     scripted.script = scripts.succeed_at_once(0.15)
     members = ("researcher", "planner", "researcher", "planner")
-    metadata = {"autotune": {"mode": "suggest"}}
+    metadata = {"autotune": {"mode": "suggest", "experiment": {"success_margin": 0.3}}}
     (tmp_path / "flow.yaml").write_text(workflow_yaml(*members, formation="sequential", metadata=metadata))
 
     def call(*argv: str) -> dict[str, object]:

@@ -121,7 +121,7 @@ def acting_keys(monkeypatch: pytest.MonkeyPatch) -> None:
 
     for module in (resolver, merge):
         monkeypatch.setattr(module, "leaves", with_acting)
-    monkeypatch.setattr(trust, "_told", set())
+    monkeypatch.setattr(failsafe, "_logged", set())
 
 
 @pytest.fixture

@@ -54,7 +54,7 @@ def clock(scripted: ScriptedModel, monkeypatch: pytest.MonkeyPatch) -> Clock:
     return made
 
 
-@pytest.mark.parametrize("plugin_settings", [{"mode": "auto", "experiment.min_history": 3}], ids=["auto"])
+@pytest.mark.parametrize("plugin_settings", [{"mode": "auto", "experiment.min_history": 3, "experiment.success_margin": 0.3}], ids=["auto"])
 async def test_a_team_is_tuned_and_a_plan_that_turns_bad_is_taken_back(
     plugin: Plugin, orchestrator: Any, scripted: ScriptedModel, clock: Clock
 ) -> None:
@@ -85,7 +85,7 @@ async def test_a_team_is_tuned_and_a_plan_that_turns_bad_is_taken_back(
     assert max_in_flight(scripted.calls[before:]) == (3 if arm == "treatment" else 1)
     scripted.script = script(0.06)
     clock.beside = 6.0
-    rolled_back = await run_until("rolled_back", 60)
+    rolled_back = await run_until("rolled_back", 80)
     assert rolled_back.plan_after == EMPTY_PLAN
     assert plugin.runtime.settle(30)
     before = len(scripted.calls)
