@@ -76,7 +76,7 @@ STYLES: Final[Mapping[str, str]] = {
 NOTHING_YET: Final = "Nothing was recorded here yet. Run a workflow: victor autotune run WORKFLOW.yaml"
 
 _LONGEST_NAME: Final = 60
-_WHOLE: Final = 32
+_WHOLE: Final = 34
 """Characters up to which the name of a setting is not broken; with its workflow and team it may be of any length."""
 
 _UNBROKEN: Final = 100_000
