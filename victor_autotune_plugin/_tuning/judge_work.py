@@ -322,12 +322,18 @@ class JudgeWork:
         if known:
             fresh = evolve(fresh, plan=EMPTY_PLAN, experiment_id=None, live_id=None)
         if known and (state.experiment_id is not None or not state.plan.is_empty):
-            test, live = (record.experiment(one) if one else None for one in (state.experiment_id, state.live_id))
+            test = record.experiment(state.experiment_id) if state.experiment_id else None
+            live_id = state.live_id or (None if test is None else test.control_id)
+            live = record.experiment(live_id) if live_id else None
             ends: tuple[tuple[Experiment | None, ExperimentStatus], ...] = (
                 (live, "superseded"),
                 (test, "rolled_back" if test is not None and test.status == "probation" else "aborted"),
             )
-            ended = [evolve(one, status=to, ended_at=run.ended_at) for one, to in ends if one and not one.has_ended]
+            ended = [
+                evolve(one, status=to, ended_at=run.ended_at, asks_for=None)
+                for one, to in ends
+                if one and not one.has_ended
+            ]
             for one in ended[:-1]:
                 changes.save_experiment(one)
             reason = "The definition of the team changed, so what was learnt before no longer holds."

@@ -70,11 +70,7 @@ class ManualChanges:
             if known is not None:
                 return known
             live = _of(transaction, state.live_id)
-            if live is not None and live.status == "reverifying":
-                raise AutotuneError(
-                    f"the live plan of team {key[1]!r} is being verified again",
-                    hint="Wait for the end of that, or roll it back: victor autotune rollback",
-                )
+            _check_free(Steps(changes, state, self._clock(), live))
             treatment = _changed(state, suggestion.plan)
             number = len(transaction.experiments_of(*key))
             runs = comparable(transaction.runs_of(*key, TASK_RUNS), state)
@@ -82,6 +78,10 @@ class ManualChanges:
             test = new_test(
                 state, number, treatment, suggestion, settings, now, runs, store_id=store_id, allowed_by="person"
             )
+            for one in transaction.experiments_of(*key):
+                if one.status == "awaits_approval":
+                    asked = Why("A person started another test instead.", actor="person")
+                    state = Steps(changes, state, now, live).end_test(one, "aborted", asked)
             why = Why(suggestion.description, {**suggestion.to_dict(), **evidence}, "person")
             Steps(changes, state, now, live).start(test, why)
         return evolve(test, status="canary")
@@ -209,7 +209,8 @@ class ManualChanges:
         with self._open() as (transaction, changes):
             state, now = transaction.team(*key), self._clock()
             promoted = in_effect(transaction.changes_of(*key), state.plan)
-            test, live = _of(transaction, state.experiment_id), _of(transaction, state.live_id)
+            test = _of(transaction, state.experiment_id)
+            live = _of(transaction, state.live_id or (None if test is None else test.control_id))
             if change_id is not None and change_id not in [change.id for change in promoted]:
                 raise AutotuneError(
                     f"change {change_id} of team {key[1]!r} is not in effect",
@@ -227,17 +228,17 @@ class ManualChanges:
                 taken = [
                     one for one in promoted if one.id is not None and one.id >= (change_id or promoted[-1].id or 0)
                 ]
+                back_to = live if on_probation and len(taken) == 1 else None
                 ended: list[Experiment] = []
                 for one in (live, test):
-                    if one is not None:
+                    if one is not None and one is not back_to:
                         status: ExperimentStatus = "rolled_back" if STATES[one.status].is_live else "aborted"
-                        ended.append(evolve(one, status=status, ended_at=now))
+                        ended.append(evolve(one, status=status, ended_at=now, asks_for=None))
                 for one in ended[:-1]:
                     changes.save_experiment(one)
-                before = taken[0].rollback_plan
-                back_to = test.control_id if test is not None and before == test.control else None
+                before, live_id = taken[0].rollback_plan, None if back_to is None else back_to.id
                 changes.apply(
-                    evolve(state, plan=state.plan if before is None else before, experiment_id=None, live_id=back_to),
+                    evolve(state, plan=state.plan if before is None else before, experiment_id=None, live_id=live_id),
                     "rolled_back",
                     reason,
                     before=state,
@@ -266,6 +267,7 @@ class ManualChanges:
             effect = (asked.verdict or {}).get("effect")
             gain = None if effect is None else improvement_of(asked, effect)
             if asked.status == "awaits_approval":
+                _check_free(steps)
                 steps.start(asked, Why(asked.description, actor="person", by=by))
             elif asked.status == "awaits_promotion":
                 steps.promote(asked, Why(_reason(asked), asked.verdict, "person", by), gain)
@@ -299,7 +301,9 @@ class ManualChanges:
         """Return what awaits a person, and the steps of its team."""
         state = transaction.team(*key)
         open_ones = [
-            one for one in transaction.experiments_of(*key) if STATES[one.status].awaits_person or one.asks_for
+            one
+            for one in transaction.experiments_of(*key)
+            if not one.has_ended and (STATES[one.status].awaits_person or one.asks_for)
         ]
         asked = next((one for one in open_ones if experiment_id in (None, one.id)), None)
         if asked is None:
@@ -362,6 +366,20 @@ def _of(transaction: Transaction, experiment_id: str | None) -> Experiment | Non
 
 def _reason(test: Experiment) -> str:
     return str((test.verdict or {}).get("reason", test.description))
+
+
+def _check_free(steps: Steps) -> None:
+    """Check that nothing is in the way of a test: another one, or the verification of the plan it compares with."""
+    named = f"team {steps.state.team_id!r}"
+    if steps.state.experiment_id is not None:
+        raise AutotuneError(
+            f"{named} has another test open", hint="Wait for its end, or end it: victor autotune rollback"
+        )
+    if steps.live is not None and steps.live.status == "reverifying":
+        raise AutotuneError(
+            f"the live plan of {named} is being verified again",
+            hint="Wait for the end of that, or roll it back: victor autotune rollback",
+        )
 
 
 def _changed(state: TeamState, plan: TeamPlan) -> TeamPlan:

@@ -62,8 +62,9 @@ class Steps:
         return self._take("awaits_approval", evolve(test, status="awaits_approval"), self.state, why)
 
     def start(self, test: Experiment, why: Why) -> TeamState:
-        """Start a test."""
-        return self._take("started", evolve(test, status="canary"), evolve(self.state, experiment_id=test.id), why)
+        """Start a test. What verifies its control may be another experiment than when it was asked for."""
+        started = evolve(test, status="canary", control_id=self.state.live_id)
+        return self._take("started", started, evolve(self.state, experiment_id=test.id), why)
 
     def go_on(self, test: Experiment, status: ExperimentStatus) -> None:
         """Let a test come to another stage; the plan stays, so the history has no line of it."""
@@ -113,7 +114,11 @@ class Steps:
         self.changes.save_team(evolve(self.state, live_id=found.id))
 
     def reverify(self, live: Experiment, rounds: int, why: Why) -> TeamState:
-        """Compare the live plan with the one before once more, for the so many-th time."""
+        """Compare the live plan with the one before once more.
+
+        Args:
+            rounds: How often its watch has asked for that, which names the pairs that it takes.
+        """
         return self._take("reverifying", evolve(live, status="reverifying", rounds=rounds), self.state, why)
 
     def confirm(self, live: Experiment, why: Why) -> TeamState:

@@ -53,10 +53,11 @@ class Verification:
             ended = evolve(live, watch_verdict=verdict.to_dict(), decided_at=live.decided_at or context.now)
             self._roll_back(context, ended, test, Why(verdict.reason, verdict.to_dict()))
             return True
-        if watch.status == "reverifying" and live.status == "proven":
+        # The watch may see many runs at once, where its process did not verify for a while.
+        if watch.status == "reverifying" and (live.status == "proven" or live.rounds != watch.rounds):
             verdict = watch.verdict()
             steps = self._end_test(context, test, verdict.alarm)
-            steps.reverify(live, verdict.rounds, Why(verdict.alarm, verdict.to_dict()))
+            steps.reverify(live, watch.rounds, Why(verdict.alarm, verdict.to_dict()))
             return True
         if watch.status == "watching" and live.status == "reverifying":
             verdict = watch.verdict()

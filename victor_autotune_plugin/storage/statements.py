@@ -60,6 +60,9 @@ PROGRESS: Final = (
 )
 """What may change of an experiment. Everything else is what its decision is replayed from."""
 
+OF_START: Final = ("prices", "control_id")
+"""What is settled when its test starts, and may change until then."""
+
 
 START_COLUMNS: Final = (
     *("run_id", *TEAM, "status", "started_at", "spec", "entry", "parent_id", "task_key", "mode", "owners"),
@@ -124,7 +127,7 @@ class Statements:
         self.insert_experiment = to(experiment, insert(experiment))
         self.update_experiment = Statement(update(experiment).where(_is(experiment, "id")), dialect, PROGRESS)
         self.update_unstarted = Statement(
-            update(experiment).where(_is(experiment, "id")), dialect, (*PROGRESS, "prices")
+            update(experiment).where(_is(experiment, "id")), dialect, (*PROGRESS, *OF_START)
         )
 
         start = insert(run)

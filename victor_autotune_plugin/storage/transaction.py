@@ -31,7 +31,7 @@ from .rows import (
     team_state,
     team_values,
 )
-from .statements import PROGRESS
+from .statements import OF_START, PROGRESS
 
 SILENT_SECONDS: Final = 60.0
 """After so many seconds without a sign of life a process counts as dead."""
@@ -144,8 +144,8 @@ class Transaction(Judging):
             )
         fixed = set(changed) - set(PROGRESS)
         update = self._sql.update_experiment
-        if stored.status in ("draft", "awaits_approval") and "prices" in fixed:  # they hold from its start
-            fixed.remove("prices")
+        if stored.status in ("draft", "awaits_approval") and not fixed.isdisjoint(OF_START):
+            fixed.difference_update(OF_START)
             update = self._sql.update_unstarted
         if fixed:
             raise StoreError(
