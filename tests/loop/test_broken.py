@@ -17,9 +17,11 @@ from victor_autotune_plugin._model.optimization import (
     OptimizationType,
 )
 from victor_autotune_plugin._model.plan import EMPTY_PLAN, MemberSpec, TeamPlan
+from victor_autotune_plugin._tuning.present_state import verdicts
 from victor_autotune_plugin._tuning.replay import replay_all
 from victor_autotune_plugin.errors import AutotuneError
-from victor_autotune_testing.simulated import SPEC, Simulation, by_formation
+from victor_autotune_plugin.storage import archive, importing
+from victor_autotune_testing.simulated import SPEC, Simulation, by_formation, no_difference
 
 PARALLEL, CONSENSUS = TeamPlan(formation="parallel"), TeamPlan(formation="consensus")
 LARGER = evolve(SPEC, members=[*SPEC.members, MemberSpec("e", "researcher")])
@@ -230,3 +232,47 @@ def test_an_alarm_is_decided_by_its_own_pairs_though_an_earlier_one_passed_unsee
     (ended,) = (one for one in team.experiments() if one.id == live.id)
     assert (ended.rounds, ended.watch_verdict["rounds"]) == (watch.rounds, watch.rounds)
     assert ended.watch_verdict["pairs"] >= 3
+
+
+# --- places of runs
+
+
+def told(team: Simulation) -> dict[str, Any]:
+    verdict, _ = verdicts(team.store, team.experiments()[0])
+    return dict(verdict)
+
+
+@pytest.mark.parametrize("keeps_arm", [False, True], ids=["paired", "sticky"])
+def test_runs_of_tasks_that_come_again_count_whichever_process_they_are_in(tmp_path: Path, keeps_arm: bool) -> None:
+    number = 0
+    for process in range(8):
+        team = Simulation(tmp_path, seed=process, truth=no_difference, **{"experiment.sticky": keeps_arm})
+        team.stepped.clock.now += 100.0 * process
+        for _ in range(12):
+            team.run(f"task {number % 3}")
+            number += 1
+        verdict = told(team)
+        team.close()
+    assert verdict["ignored"]["duplicate"] == 0
+    assert sum(verdict["runs"].values()) >= 70
+
+
+@pytest.mark.parametrize("status", ["testing", "proven"])
+def test_an_imported_experiment_goes_on_after_the_places_that_it_had(start: Any, status: str) -> None:
+    here, there = start(), start()
+    while not here.experiments() or here.experiments()[0].status != status:
+        here.run()
+    for _ in range(10):
+        here.run()
+    store = here.store
+    records = [archive.ExperimentRecord.stored(store, one) for one in here.experiments()]
+    importing.write(there.store, [*store.changes(), *store.finished_runs(*SPEC.key), *records, *store.teams()])
+    there.stepped.clock.now = here.stepped.clock.now
+    for _ in range(20):
+        there.run()
+    assert there.experiments()[0].status == status
+    (experiment,) = there.experiments()
+    for phase in ("test", "watch"):
+        seen = there.store.observations(experiment.id, phase)
+        assert len({(one.stream, one.index) for one in seen}) == len(seen)
+    assert len(seen) >= 30 or status == "testing"
