@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -276,3 +278,21 @@ def test_an_imported_experiment_goes_on_after_the_places_that_it_had(start: Any,
         seen = there.store.observations(experiment.id, phase)
         assert len({(one.stream, one.index) for one in seen}) == len(seen)
     assert len(seen) >= 30 or status == "testing"
+
+
+def test_a_test_that_the_upgrade_ended_starts_again_at_once(tmp_path: Path) -> None:
+    data = Path(__file__).parents[1] / "data" / "v0_1_0"
+    (tmp_path / ".victor").mkdir()
+    shutil.copy(data / "autotune.db", tmp_path / ".victor" / "autotune.db")
+    team = Simulation(tmp_path)
+    team.stepped.clock.now = time.time()  # the runs come after the upgrade
+    (ended,) = team.store.experiments(SPEC.workflow, "testing")
+    state = team.store.team(SPEC.workflow, "testing")
+    assert state is not None
+    assert state.spec is not None
+    team.spec = state.spec
+    for _ in range(10):
+        team.run()
+    latest = team.store.experiments(*state.key)[0]
+    assert (latest.treatment, latest.status, ended.status) == (ended.treatment, "canary", "aborted")
+    team.close()

@@ -13,11 +13,11 @@ from .._model.text import TITLES, amount, interval, number, percent, points
 from .boundaries import TABLE_STEP, boundary
 from .canary import Canary
 from .design import binomial_p_value
-from .prospects import detectable, is_futile, runs_needed
 from .noninferiority import HARM_BUDGET, NonInferiority
 from .paired import primary_of
 from .primary import Effect
 from .probation import chance_better
+from .prospects import detectable, is_futile, runs_needed
 from .told import Crossing, told
 
 MISMATCH_P: Final = 0.0005
