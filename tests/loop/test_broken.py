@@ -210,6 +210,45 @@ def test_what_ended_asks_nobody_any_more(start: Any) -> None:
         team.runtime.manual.approve(*SPEC.key, experiment_id=test.id, by="Ada")
 
 
+def test_a_probation_is_not_asked_for_any_more_once_the_plan_looks_worse(start: Any) -> None:
+    team = start(mode="approve", scored=False, **{"experiment.min_history": 12})
+    run_until_asked(team, "awaits_approval")
+    team.runtime.manual.approve(*SPEC.key, by="Ada")
+    test = run_until_asked(team, "probation")
+    team.truth = lambda plan, members: by_formation(plan, members) * (5 if plan.formation else 1)
+    for _ in range(40):
+        team.run()
+        (test,) = (one for one in team.experiments() if one.id == test.id)
+        if test.asks_for is None:
+            break
+    assert (test.status, test.asks_for) == ("testing", None)
+    with pytest.raises(AutotuneError, match="awaits a person"):
+        team.runtime.manual.approve(*SPEC.key, experiment_id=test.id, by="Ada")
+    team.truth = by_formation
+
+
+def test_a_plan_that_nothing_verifies_any_more_does_not_wait_for_the_end_of_that(start: Any) -> None:
+    team = start(strategies=("formation_selection",))
+    team.run_until("promoted")
+    for _ in range(60):
+        team.run()
+    team.truth = lambda plan, members: by_formation(plan, members) * (12 if plan.formation else 1)
+    team.run_until("reverifying", 60)
+    rounds = team.experiments()[0].rounds
+    set_to(team, watch__enabled=False)
+    team.run()
+    assert team.experiments()[0].status == "proven"
+    start_test(team, CONSENSUS)
+    team.run()
+    set_to(team, watch__enabled=True)
+    for _ in range(60):
+        team.run()
+        if team.changes()[-1].action == "rolled_back":
+            break
+    first = team.experiments()[-1]
+    assert (first.status, first.rounds, team.state().plan) == ("rolled_back", rounds, EMPTY_PLAN)
+
+
 # --- verification that was not looked at for a while
 
 
