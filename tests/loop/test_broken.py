@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,9 +19,11 @@ from victor_autotune_plugin._model.optimization import (
     OptimizationType,
 )
 from victor_autotune_plugin._model.plan import EMPTY_PLAN, MemberSpec, TeamPlan
+from victor_autotune_plugin._tuning.present_state import verdicts
 from victor_autotune_plugin._tuning.replay import replay_all
 from victor_autotune_plugin.errors import AutotuneError
-from victor_autotune_testing.simulated import SPEC, Simulation, by_formation
+from victor_autotune_plugin.storage import archive, importing
+from victor_autotune_testing.simulated import SPEC, Simulation, by_formation, no_difference
 
 PARALLEL, CONSENSUS = TeamPlan(formation="parallel"), TeamPlan(formation="consensus")
 LARGER = evolve(SPEC, members=[*SPEC.members, MemberSpec("e", "researcher")])
@@ -206,6 +210,45 @@ def test_what_ended_asks_nobody_any_more(start: Any) -> None:
         team.runtime.manual.approve(*SPEC.key, experiment_id=test.id, by="Ada")
 
 
+def test_a_probation_is_not_asked_for_any_more_once_the_plan_looks_worse(start: Any) -> None:
+    team = start(mode="approve", scored=False, **{"experiment.min_history": 12})
+    run_until_asked(team, "awaits_approval")
+    team.runtime.manual.approve(*SPEC.key, by="Ada")
+    test = run_until_asked(team, "probation")
+    team.truth = lambda plan, members: by_formation(plan, members) * (5 if plan.formation else 1)
+    for _ in range(40):
+        team.run()
+        (test,) = (one for one in team.experiments() if one.id == test.id)
+        if test.asks_for is None:
+            break
+    assert (test.status, test.asks_for) == ("testing", None)
+    with pytest.raises(AutotuneError, match="awaits a person"):
+        team.runtime.manual.approve(*SPEC.key, experiment_id=test.id, by="Ada")
+    team.truth = by_formation
+
+
+def test_a_plan_that_nothing_verifies_any_more_does_not_wait_for_the_end_of_that(start: Any) -> None:
+    team = start(strategies=("formation_selection",))
+    team.run_until("promoted")
+    for _ in range(60):
+        team.run()
+    team.truth = lambda plan, members: by_formation(plan, members) * (12 if plan.formation else 1)
+    team.run_until("reverifying", 60)
+    rounds = team.experiments()[0].rounds
+    set_to(team, watch__enabled=False)
+    team.run()
+    assert team.experiments()[0].status == "proven"
+    start_test(team, CONSENSUS)
+    team.run()
+    set_to(team, watch__enabled=True)
+    for _ in range(60):
+        team.run()
+        if team.changes()[-1].action == "rolled_back":
+            break
+    first = team.experiments()[-1]
+    assert (first.status, first.rounds, team.state().plan) == ("rolled_back", rounds, EMPTY_PLAN)
+
+
 # --- verification that was not looked at for a while
 
 
@@ -230,3 +273,65 @@ def test_an_alarm_is_decided_by_its_own_pairs_though_an_earlier_one_passed_unsee
     (ended,) = (one for one in team.experiments() if one.id == live.id)
     assert (ended.rounds, ended.watch_verdict["rounds"]) == (watch.rounds, watch.rounds)
     assert ended.watch_verdict["pairs"] >= 3
+
+
+# --- places of runs
+
+
+def told(team: Simulation) -> dict[str, Any]:
+    verdict, _ = verdicts(team.store, team.experiments()[0])
+    return dict(verdict)
+
+
+@pytest.mark.parametrize("keeps_arm", [False, True], ids=["paired", "sticky"])
+def test_runs_of_tasks_that_come_again_count_whichever_process_they_are_in(tmp_path: Path, keeps_arm: bool) -> None:
+    number = 0
+    for process in range(8):
+        team = Simulation(tmp_path, seed=process, truth=no_difference, **{"experiment.sticky": keeps_arm})
+        team.stepped.clock.now += 100.0 * process
+        for _ in range(12):
+            team.run(f"task {number % 3}")
+            number += 1
+        verdict = told(team)
+        team.close()
+    assert verdict["ignored"]["duplicate"] == 0
+    assert sum(verdict["runs"].values()) >= 70
+
+
+@pytest.mark.parametrize("status", ["testing", "proven"])
+def test_an_imported_experiment_goes_on_after_the_places_that_it_had(start: Any, status: str) -> None:
+    here, there = start(), start()
+    while not here.experiments() or here.experiments()[0].status != status:
+        here.run()
+    for _ in range(10):
+        here.run()
+    store = here.store
+    records = [archive.ExperimentRecord.stored(store, one) for one in here.experiments()]
+    importing.write(there.store, [*store.changes(), *store.finished_runs(*SPEC.key), *records, *store.teams()])
+    there.stepped.clock.now = here.stepped.clock.now
+    for _ in range(20):
+        there.run()
+    assert there.experiments()[0].status == status
+    (experiment,) = there.experiments()
+    for phase in ("test", "watch"):
+        seen = there.store.observations(experiment.id, phase)
+        assert len({(one.stream, one.index) for one in seen}) == len(seen)
+    assert len(seen) >= 30 or status == "testing"
+
+
+def test_a_test_that_the_upgrade_ended_starts_again_at_once(tmp_path: Path) -> None:
+    data = Path(__file__).parents[1] / "data" / "v0_1_0"
+    (tmp_path / ".victor").mkdir()
+    shutil.copy(data / "autotune.db", tmp_path / ".victor" / "autotune.db")
+    team = Simulation(tmp_path)
+    team.stepped.clock.now = time.time()  # the runs come after the upgrade
+    (ended,) = team.store.experiments(SPEC.workflow, "testing")
+    state = team.store.team(SPEC.workflow, "testing")
+    assert state is not None
+    assert state.spec is not None
+    team.spec = state.spec
+    for _ in range(10):
+        team.run()
+    latest = team.store.experiments(*state.key)[0]
+    assert (latest.treatment, latest.status, ended.status) == (ended.treatment, "canary", "aborted")
+    team.close()

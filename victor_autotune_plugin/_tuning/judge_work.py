@@ -277,7 +277,11 @@ class JudgeWork:
         context = RunContext(record, changes, state, run, settings, approval, held.flow, self._hooks.has_scorer, live)
         if ends_what_cuts(context, test) or settings.mode not in TESTING:
             return
-        if settings.watch.enabled and self._verifies(context, test):
+        if settings.watch.enabled:
+            if self._verifies(context, test):
+                return
+        elif live is not None and live.status == "reverifying":  # else nothing would ever be tested over it
+            context.steps.go_on(live, "proven")
             return
         if test is not None:
             if run.experiment_id == test.id or test.status == "awaits_promotion":

@@ -28,7 +28,7 @@ from .suggestions import (
     suggestions,
 )
 from .transitions import Steps, Why
-from .tuner_cache import TeamRecord, TunerCache, can_be_weighed, drifts_of
+from .tuner_cache import TeamRecord, TunerCache, can_be_weighed, drifts_of, upgraded_of
 
 if TYPE_CHECKING:
     from .._dataflow.verdict import Knowledge, Rules
@@ -105,6 +105,7 @@ class RunContext:
             record.runs,
             self.rules,
             drifts_of(record.changes),
+            upgraded_of(record.changes),
         )
 
     @cached_property
@@ -315,7 +316,9 @@ def next_challenge(
     tried = [
         experiment.treatment
         for experiment in team.experiments
-        if experiment.fingerprint == state.fingerprint and not may_be_retried(experiment, runs, HISTORY_RUNS)
+        if experiment.fingerprint == state.fingerprint
+        and experiment.id not in team.upgraded
+        and not may_be_retried(experiment, runs, HISTORY_RUNS)
     ]
     latest = runs[:HISTORY_RUNS]
     suggested = suggestions(team.spec, state.plan, latest, settings, hooks, team.rules.knowledge)
@@ -382,7 +385,9 @@ def advice(store: Store, state: TeamState, settings: Settings, hooks: HookManage
     if open_now is None and settings.plan is None:
         # What awaits its approval may still be what is proposed.
         others = [one for one in experiments if one.status != "awaits_approval"]
-        team = TeamRecord(state, spec, settings, others, read_runs, rules, drifts_of(store.changes(*state.key)))
+        changes = store.changes(*state.key)
+        upgraded = upgraded_of(changes)
+        team = TeamRecord(state, spec, settings, others, read_runs, rules, drifts_of(changes), upgraded)
         challenge = next_challenge(challengers, team, hooks, runs)
         return Advice(challenge, None, len(runs))
     found = suggestions(spec, state.plan, runs, settings, hooks, knowledge)

@@ -62,6 +62,7 @@ class Streams:
         self._random = random or SystemRandom()
         self._slots: dict[StreamKey, Slot] = {}
         self._tasks: dict[str, OrderedDict[str, int]] = {}
+        self._own = ""  # what the names of its tasks' streams hold, since every process counts a task from 0
         self._replaced: list[tuple[StreamKey, Slot]] = []
 
     def has(self, key: StreamKey) -> bool:
@@ -88,12 +89,14 @@ class Streams:
 
         Args:
             task_key: The run's task, where it is paired within itself: then a task that comes again has a stream of its
-                own, of its occurrences, so its runs are spread over both arms, whatever else comes between them.
+                own in this process, of its occurrences, so its runs are spread over both arms, whatever else comes
+                between them.
         """
         if task_key is not None:
             seen = self.count(key[0], task_key)
             if seen:
-                return f"{TASK_STREAM}{task_key}", seen - 1
+                self._own = self._own or fresh_name(self._random)
+                return f"{TASK_STREAM}{self._own}:{task_key}", seen - 1
         slot = self._slots.get(key)
         if slot is None or slot.is_used_up:  # nobody answered in time
             slot = Slot(fresh_name(self._random, key[2]))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final
@@ -18,6 +18,7 @@ from attrs import define, evolve, field, frozen
 from .. import failsafe
 from .._model.optimization import OptimizationType
 from .._model.plan import EMPTY_PLAN, TeamPlan, TeamSpec
+from ..storage.former_states import REASON
 
 if TYPE_CHECKING:
     from .._dataflow.verdict import Rules
@@ -76,6 +77,7 @@ class TeamRecord:
         read_runs: Reads its runs.
         rules: Which plans may be chosen for it.
         drifts: Unix times at which its live plan had to be verified again, since something had changed.
+        upgraded: Ids of its tests that an upgrade of the plugin ended.
     """
 
     state: TeamState
@@ -85,11 +87,17 @@ class TeamRecord:
     read_runs: ReadRuns
     rules: Rules
     drifts: Sequence[float] = ()
+    upgraded: Collection[str] = ()
 
 
 def drifts_of(changes: Iterable[Change]) -> tuple[float, ...]:
     """Return when, by a team's history, its live plan had to be verified again; Unix times."""
     return tuple(change.at for change in changes if change.action == "reverifying")
+
+
+def upgraded_of(changes: Iterable[Change]) -> frozenset[str]:
+    """Return the ids of the tests that, by a team's history, an upgrade of the plugin ended."""
+    return frozenset(change.experiment_id or "" for change in changes if change.reason == REASON)
 
 
 class TunerCache:

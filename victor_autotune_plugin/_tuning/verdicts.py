@@ -76,8 +76,9 @@ class Verdicts:
 
     @staticmethod
     def _move_on(context: RunContext, test: Experiment, verdict: Verdict) -> None:
-        if test.status == "canary" and verdict.stage != "canary":
-            context.steps.go_on(test, "testing")
+        goes_on = test.status == "canary" and verdict.stage != "canary"
+        if goes_on or test.asks_for is not None:  # it is no longer as likely to be better as when it was asked for
+            context.steps.go_on(evolve(test, asks_for=None), "testing" if goes_on else test.status)
 
     @staticmethod
     def _is_full(context: RunContext, test: Experiment) -> bool:

@@ -6,18 +6,18 @@ import math
 from collections.abc import Mapping
 from typing import Final
 
-from .._model.assignment import shares_of_stream
+from .._model.assignment import CLUSTER_STREAM, shares_of_stream
 from .._model.policy import LOSS, PASS_SHARE, PROOF_SHARE, SIGNED_RANK, Policy, Verdict
 from .._model.run import ARMS, CONTROL, TREATMENT, Observation
 from .._model.text import TITLES, amount, interval, number, percent, points
 from .boundaries import TABLE_STEP, boundary
 from .canary import Canary
 from .design import binomial_p_value
-from .prospects import detectable, is_futile, runs_needed
 from .noninferiority import HARM_BUDGET, NonInferiority
 from .paired import primary_of
 from .primary import Effect
 from .probation import chance_better
+from .prospects import detectable, is_futile, runs_needed
 from .told import Crossing, told
 
 MISMATCH_P: Final = 0.0005
@@ -106,6 +106,8 @@ class Judge:
             return
         self._arrived += 1
         place = observation.stream, observation.index
+        if observation.stream.startswith(CLUSTER_STREAM):  # every process counts the runs of a cluster from 0
+            place = observation.stream, self._arrived
         if place in self._places:
             self._ignored["duplicate"] += 1
         else:

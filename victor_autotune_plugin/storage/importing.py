@@ -221,8 +221,13 @@ class _Writer:
         if record.was_open:
             transaction.add_change(_ended(experiment))
         for phase, observations in record.observations.items():
+            next_indexes: dict[str, int] = {}
             for observation in observations:
                 transaction.add_observation(experiment.id, phase, observation)
+                name, index = observation.stream, observation.index
+                next_indexes[name] = max(index + 1, next_indexes.get(name, 0))
+            if not experiment.has_ended:
+                transaction.continue_streams(experiment.id, phase, next_indexes)
             kept = {one.run_id for one in transaction.observations(experiment.id, phase)}
             for observation in observations:
                 if observation.run_id not in kept:

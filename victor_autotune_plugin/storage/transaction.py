@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from attrs import evolve
@@ -265,6 +265,18 @@ class Transaction(Judging):
         """Let another process go on with a stream; nothing when this process does not hold it any more."""
         of = {"of_experiment_id": experiment_id, "of_phase": phase, "of_name": name, "of_process": self._process.id}
         self._write(self._sql.give_back_stream, {**of, "index": next_index})
+
+    def continue_streams(self, experiment_id: str, phase: Phase, next_indexes: Mapping[str, int]) -> None:
+        """Let the streams of an experiment from elsewhere go on after the places that its runs had there.
+
+        Args:
+            experiment_id: The experiment.
+            phase: Its phase.
+            next_indexes: The first free place by the full name of the stream.
+        """
+        of = {"experiment_id": experiment_id, "phase": phase, "process": None}
+        for name, index in next_indexes.items():
+            self._write(self._sql.insert_stream, {**of, "name": name, "next_index": index})
 
     # --- processes
 
