@@ -15,7 +15,7 @@ import pytest
 
 from victor_autotune_plugin import failsafe
 from victor_autotune_plugin._host import seams
-from victor_autotune_plugin._settings import merge, resolver, trust
+from victor_autotune_plugin._settings import merge, resolver
 from victor_autotune_plugin._settings.keys import leaves
 from victor_autotune_plugin._tuning import runtime
 from victor_autotune_plugin._tuning.runtime import Runtime
