@@ -19,6 +19,7 @@ from victor_autotune_plugin._model.optimization import (
     OptimizationType,
 )
 from victor_autotune_plugin._model.plan import EMPTY_PLAN, MemberSpec, TeamPlan
+from victor_autotune_plugin._model.run import TokenUse
 from victor_autotune_plugin._tuning.present_state import verdicts
 from victor_autotune_plugin._tuning.replay import replay_all
 from victor_autotune_plugin.errors import AutotuneError
@@ -247,6 +248,41 @@ def test_a_plan_that_nothing_verifies_any_more_does_not_wait_for_the_end_of_that
             break
     first = team.experiments()[-1]
     assert (first.status, first.rounds, team.state().plan) == ("rolled_back", rounds, EMPTY_PLAN)
+
+
+def test_a_run_that_ends_after_its_team_was_redefined_does_not_bring_the_old_definition_back(start: Any) -> None:
+    team = start(**{"experiment.min_history": 6})
+    team.run()
+    late = [team.start() for _ in range(3)]
+    team.spec = LARGER
+    team.run_until("started")
+    before = [change.action for change in team.changes()]
+    for event, planned in late:
+        team.spec = SPEC
+        team.finish(event, planned)
+        team.spec = LARGER
+        team.run()
+    assert [change.action for change in team.changes()] == before
+    assert team.state().fingerprint == LARGER.fingerprint()
+    assert team.run().experiment_id == team.experiments()[0].id
+    team.spec = SPEC
+    team.run()
+    assert team.state().fingerprint == SPEC.fingerprint()
+
+
+def test_a_plan_that_waits_for_its_promotion_goes_when_a_run_crosses_the_cost_cap(start: Any, tmp_path: Path) -> None:
+    folder = tmp_path / "0" / ".victor"
+    folder.mkdir(parents=True)
+    (folder / "autotune.yaml").write_text("prices: {dear: {input_per_million_usd: 10, output_per_million_usd: 10}}\n")
+    team = start(mode="approve", **{"limits.max_cost_usd_per_run": 5.0})
+    run_until_asked(team, "awaits_approval")
+    team.runtime.manual.approve(*SPEC.key, by="Ada")
+    test = run_until_asked(team, "awaits_promotion")
+    team.tokens = (TokenUse("dear", 10**6, 0),)
+    assert (team.run().cost_usd or 0.0) > 5.0
+    (ended,) = (one for one in team.experiments() if one.id == test.id)
+    assert ended.status == "aborted"
+    assert team.run().plan_asked == EMPTY_PLAN
 
 
 # --- verification that was not looked at for a while

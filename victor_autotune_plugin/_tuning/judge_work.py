@@ -264,8 +264,8 @@ class JudgeWork:
         if settings.mode == "observe":
             return
         is_new = record.state.fingerprint is None
-        if run.missing and record.state.fingerprint != run.spec.fingerprint():
-            return  # found out late: the team may have changed meanwhile
+        if record.state.fingerprint != run.spec.fingerprint() and (run.missing or _is_outdated(record, run)):
+            return  # the team has changed meanwhile, or may have
         state = self._kept_up(record, changes, run)
         paused = state.paused or self._memory.snapshot.paused
         if settings.plan is not None or paused or (run.missing and run.experiment_id is None):
@@ -343,3 +343,9 @@ class JudgeWork:
             reason = "The definition of the team changed, so what was learnt before no longer holds."
             return changes.apply(fresh, "aborted", reason, before=state, experiment=ended[-1] if ended else None)
         return changes.save_team(fresh)
+
+
+def _is_outdated(record: Record, run: TeamRun) -> bool:
+    """Return whether a run of another definition began before one of the team's present definition did."""
+    now = record.state.fingerprint
+    return any(one.started_at > run.started_at and one.spec.fingerprint() == now for one in record.runs(PIECE))

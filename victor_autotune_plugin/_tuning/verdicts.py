@@ -46,7 +46,10 @@ class Verdicts:
     def conclude(self, context: RunContext, test: Experiment) -> None:
         """Draw the conclusions from a run for a test that goes on, or waits for its promotion."""
         if test.status == "awaits_promotion":
-            self._promote(context, test, test.verdict or {})
+            if over := over_cost_cap(context, test):
+                context.steps.end_test(test, "aborted", Why(*over))
+            else:
+                self._promote(context, test, test.verdict or {})
             return
         too_dear, too_bad = over_cost_cap(context, test), exceeded(context, test)
         if over := too_dear or too_bad:  # a week's limit proves nothing of the plan, which may be tested again
@@ -166,7 +169,11 @@ def over_cost_cap(context: RunContext, experiment: Experiment) -> tuple[str, Map
     """Return why a plan must go that crossed the cost cap; one run is enough, since the cap is a hard limit."""
     run, cap = context.run, context.settings.limits.max_cost_usd_per_run
     over = cap is not None and run.cost_usd is not None and run.cost_usd > cap
-    if not over or run.experiment_id != experiment.id or run.arm != "treatment":
+    if experiment.status == "awaits_promotion":  # all runs have its plan, and none has an arm
+        mine = run.plan_asked == experiment.treatment
+    else:
+        mine = run.experiment_id == experiment.id and run.arm == "treatment"
+    if not over or not mine:
         return None
     reason = f"A run of the changed plan cost {run.cost_usd:.4f} USD, more than limits.max_cost_usd_per_run, {cap:g}."
     return reason, {"cost_usd": run.cost_usd}
