@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -241,6 +242,11 @@ def test_what_a_person_applied_is_no_test() -> None:
     assert null_passes([experiment("probation", verdict=None)])[0] == 1
 
 
+def test_a_test_that_a_person_did_not_let_begin_is_no_test() -> None:
+    assert null_passes([experiment("aborted", verdict=None), experiment("superseded", verdict=None)]) == (0, 0)
+    assert null_passes([experiment("aborted")])[0] == 1
+
+
 def test_explain_tells_what_went_missing_and_what_is_unpaired(call: Call, tmp_path: Path) -> None:
     write(tmp_path, experiment("testing"))
     said = words(call("explain").out)
@@ -298,6 +304,24 @@ def test_a_plan_on_probation_is_listed_as_such_and_can_be_rolled_back(
     assert call("rollback", "team").code == 0
     assert team.state().plan == EMPTY_PLAN
     assert "last: rolled back" in words(call("status").out)
+
+
+def test_a_store_of_0_1_is_migrated_by_the_command_that_the_screens_tell(call: Call, tmp_path: Path) -> None:
+    folder = tmp_path / "my shop"
+    (folder / ".victor").mkdir(parents=True)
+    shutil.copy(Path(__file__).parents[1] / "data" / "v0_1_0" / "autotune.db", folder / ".victor")
+    (folder / ".victor" / "autotune.yaml").write_text("workflows: {flow: {mode: suggest}}")
+    command = f"victor autotune init --project {shlex.quote(str(folder))} --database"
+    for screen in ("status", "history", "explain", "replay"):
+        said = call(screen, "--project", str(folder))
+        assert said.code == 2
+        assert f"Migrate it: {command}" in said.err
+        assert call(screen, "--project", str(folder), "--json").data["error"]["hint"] in said.err
+    checks = {check["name"]: check for check in call("doctor", "--project", str(folder), "--json").data["checks"]}
+    assert command in checks["store"]["hint"]
+    assert "unknown name" not in checks  # whether runs of it were recorded can't be known
+    assert call(*shlex.split(command)[2:]).code == 0
+    assert call("status", "--project", str(folder)).code == 0
 
 
 def test_a_project_of_0_1_is_told_what_became_of_it(call: Call, tmp_path: Path) -> None:

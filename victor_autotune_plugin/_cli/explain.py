@@ -11,7 +11,7 @@ from attrs import asdict, frozen
 
 from .._model.experiment import STATES
 from . import rendering as show
-from .options import HERE, Json, Project, Team, TeamName, Workflow, chosen
+from .options import HERE, Json, Project, Team, TeamName, Workflow, chosen, same_place
 from .project import opened
 from .status import TeamFacts, statistics, team_facts
 
@@ -173,7 +173,9 @@ def _outlook(facts: TeamFacts, settings: Settings, *, has_scorer: bool) -> list[
     """Say in sentences, at least one, what would change the decision about a team."""
     team = facts.state.team_id
     if facts.state.paused:
-        return [f"The tuning is paused: nothing is tested or judged until `victor autotune resume {team}`."]
+        return [
+            f"The tuning is paused: nothing is tested or judged until `victor autotune resume {team}{same_place()}`."
+        ]
     if settings.plan is not None:
         return ["The settings fix the plan, so nothing is tuned. Take `plan` out of them to have it tuned."]
     if facts.mode not in ("approve", "auto"):
