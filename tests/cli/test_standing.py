@@ -242,11 +242,6 @@ def test_what_a_person_applied_is_no_test() -> None:
     assert null_passes([experiment("probation", verdict=None)])[0] == 1
 
 
-def test_a_test_that_a_person_did_not_let_begin_is_no_test() -> None:
-    assert null_passes([experiment("aborted", verdict=None), experiment("superseded", verdict=None)]) == (0, 0)
-    assert null_passes([experiment("aborted")])[0] == 1
-
-
 def test_explain_tells_what_went_missing_and_what_is_unpaired(call: Call, tmp_path: Path) -> None:
     write(tmp_path, experiment("testing"))
     said = words(call("explain").out)
@@ -292,6 +287,42 @@ def test_the_docs_show_the_table_of_states() -> None:
     for name, state in STATES.items():
         after = ", ".join(f"`{one}`" for one in STATES if one in state.next) or "–"
         assert f"| `{name}` | {state.meaning} | {after} |\n" in page
+
+
+def test_explain_says_when_what_was_refused_may_be_tested_and_counts_it_as_no_test(
+    call: Call, simulate: Callable[..., Simulation]
+) -> None:
+    team = simulate(mode="approve")
+    asked = team.run_until("awaits_approval").experiment_id
+    assert asked is not None
+    assert call("reject", "--id", asked, "--reason", "too early").code == 0
+    said = call("explain", "--json").data
+    assert said["tests"]["number"] == 0
+    assert "The change of the aborted test may be tested again after 50 more runs." in said["outlook"]
+
+
+def test_explain_says_that_a_limit_of_the_week_holds_tests_back(
+    call: Call, simulate: Callable[..., Simulation], tmp_path: Path
+) -> None:
+    limit = "limits: {max_bad_runs_per_week: 1}\nmode: auto\n"
+    (tmp_path / ".victor").mkdir(mode=0o700)
+    (tmp_path / ".victor" / "autotune.yaml").write_text(limit)
+    team = simulate(truth=lambda plan, members: sum(members) * (1 if plan.is_empty else 9))
+    team.run_until("aborted", 100)
+    said = call("explain", "--json").data
+    assert said["tests"]["number"] == 1
+    (told,) = [one for one in said["outlook"] if "max_bad_runs_per_week is 1" in one]
+    assert told.startswith("Nothing is tested until fewer of these runs lie within the last 7 days.")
+
+
+def test_explain_names_the_proof_of_a_plan_that_was_on_probation(
+    call: Call, simulate: Callable[..., Simulation]
+) -> None:
+    team = simulate(scored=False, promotion="proof")
+    assert "success share" in team.run_until("probation").reason
+    assert call("explain", "--json").data["plan_from"]["action"] == "probation"
+    team.run_until("promoted")
+    assert call("explain", "--json").data["plan_from"]["action"] == "promoted"
 
 
 def test_a_plan_on_probation_is_listed_as_such_and_can_be_rolled_back(

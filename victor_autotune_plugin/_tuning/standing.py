@@ -344,12 +344,6 @@ def is_unproven(experiment: Experiment) -> bool:
     return experiment.is_untested and experiment.proven_by is None
 
 
-def _never_began(experiment: Experiment) -> bool:
-    """Return whether no test was made: a person was not asked yet, has not answered, or said no."""
-    waits = experiment.status in ("draft", "awaits_approval")
-    return waits or (experiment.status in ("aborted", "superseded") and experiment.verdict is None)
-
-
 def null_passes(experiments: Iterable[Experiment]) -> tuple[int, float]:
     """Return how many tests a team had, and how many would have passed by now had no change made a difference.
 
@@ -358,5 +352,5 @@ def null_passes(experiments: Iterable[Experiment]) -> tuple[int, float]:
     """
     from .._model.policy import PASS_SHARE
 
-    tests = [one for one in experiments if not (one.is_untested or _never_began(one))]
+    tests = [one for one in experiments if one.status not in ("draft", "awaits_approval") and not one.is_untested]
     return len(tests), sum(one.policy.alpha * PASS_SHARE for one in tests)
