@@ -34,7 +34,7 @@ def test_nothing_was_recorded_yet(call: Callable[..., Said], tmp_path: Any, comm
 @pytest.mark.parametrize(
     ("state", "plan", "experiment", "verdict"),
     [
-        ("testing", "as configured", "canary 0 + 0 ~12 runs to every other run", None),
+        ("testing", "as configured", "canary 0 + 0 ~12 runs to testing", None),
         ("proven", "formation parallel", "proven 0 + 0", None),
         ("failed", "as configured", "none open", "last: failed"),
         ("inconclusive", "as configured", "none open", "last: inconclusive"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -288,6 +289,42 @@ def test_the_docs_show_the_table_of_states() -> None:
         assert f"| `{name}` | {state.meaning} | {after} |\n" in page
 
 
+def test_explain_says_when_what_was_refused_may_be_tested_and_counts_it_as_no_test(
+    call: Call, simulate: Callable[..., Simulation]
+) -> None:
+    team = simulate(mode="approve")
+    asked = team.run_until("awaits_approval").experiment_id
+    assert asked is not None
+    assert call("reject", "--id", asked, "--reason", "too early").code == 0
+    said = call("explain", "--json").data
+    assert said["tests"]["number"] == 0
+    assert "The change of the aborted test may be tested again after 50 more runs." in said["outlook"]
+
+
+def test_explain_says_that_a_limit_of_the_week_holds_tests_back(
+    call: Call, simulate: Callable[..., Simulation], tmp_path: Path
+) -> None:
+    limit = "limits: {max_bad_runs_per_week: 1}\nmode: auto\n"
+    (tmp_path / ".victor").mkdir(mode=0o700)
+    (tmp_path / ".victor" / "autotune.yaml").write_text(limit)
+    team = simulate(truth=lambda plan, members: sum(members) * (1 if plan.is_empty else 9))
+    team.run_until("aborted", 100)
+    said = call("explain", "--json").data
+    assert said["tests"]["number"] == 1
+    (told,) = [one for one in said["outlook"] if "max_bad_runs_per_week is 1" in one]
+    assert told.startswith("Nothing is tested until fewer of these runs lie within the last 7 days.")
+
+
+def test_explain_names_the_proof_of_a_plan_that_was_on_probation(
+    call: Call, simulate: Callable[..., Simulation]
+) -> None:
+    team = simulate(scored=False, promotion="proof")
+    assert "success share" in team.run_until("probation").reason
+    assert call("explain", "--json").data["plan_from"]["action"] == "probation"
+    team.run_until("promoted")
+    assert call("explain", "--json").data["plan_from"]["action"] == "promoted"
+
+
 def test_a_plan_on_probation_is_listed_as_such_and_can_be_rolled_back(
     call: Call, simulate: Callable[..., Simulation]
 ) -> None:
@@ -298,6 +335,24 @@ def test_a_plan_on_probation_is_listed_as_such_and_can_be_rolled_back(
     assert call("rollback", "team").code == 0
     assert team.state().plan == EMPTY_PLAN
     assert "last: rolled back" in words(call("status").out)
+
+
+def test_a_store_of_0_1_is_migrated_by_the_command_that_the_screens_tell(call: Call, tmp_path: Path) -> None:
+    folder = tmp_path / "my shop"
+    (folder / ".victor").mkdir(parents=True)
+    shutil.copy(Path(__file__).parents[1] / "data" / "v0_1_0" / "autotune.db", folder / ".victor")
+    (folder / ".victor" / "autotune.yaml").write_text("workflows: {flow: {mode: suggest}}")
+    command = f"victor autotune init --project {shlex.quote(str(folder))} --database"
+    for screen in ("status", "history", "explain", "replay"):
+        said = call(screen, "--project", str(folder))
+        assert said.code == 2
+        assert f"Migrate it: {command}" in said.err
+        assert call(screen, "--project", str(folder), "--json").data["error"]["hint"] in said.err
+    checks = {check["name"]: check for check in call("doctor", "--project", str(folder), "--json").data["checks"]}
+    assert command in checks["store"]["hint"]
+    assert "unknown name" not in checks  # whether runs of it were recorded can't be known
+    assert call(*shlex.split(command)[2:]).code == 0
+    assert call("status", "--project", str(folder)).code == 0
 
 
 def test_a_project_of_0_1_is_told_what_became_of_it(call: Call, tmp_path: Path) -> None:

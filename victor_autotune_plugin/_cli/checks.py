@@ -1,4 +1,4 @@
-"""What `doctor` checks. No check raises, and none changes anything but the schema of a store from an older version."""
+"""What `doctor` checks. No check raises, and none changes anything."""
 
 from __future__ import annotations
 

@@ -107,8 +107,10 @@ class Command(TyperCommand):
             try:
                 return super().invoke(ctx)
             except AutotuneError as error:
+                from .options import placed
                 from .rendering import write_error
 
+                error.hint = placed(error.hint)
                 write_error(error, as_json=bool(options.get("as_json")))
                 raise typer.Exit(ExitCode.USAGE) from error
             except KeyboardInterrupt:

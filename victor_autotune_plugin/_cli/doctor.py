@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import typer
+from attrs import evolve
 
 from . import rendering as show
 from .command import ExitCode
-from .options import HERE, Json, Project
+from .options import HERE, Json, Project, placed
 
 
 def doctor(project: Project = HERE, as_json: Json = False) -> None:
     """Check Victor, settings, store, hook packages and telemetry; exit code 1 if something is wrong."""
     from .checks import BAD, WARN, examine
 
-    checks = examine(project)
+    checks = [evolve(check, hint=placed(check.hint)) for check in examine(project)]
     bad = [check for check in checks if check.status == BAD]
     warned = sum(check.status == WARN for check in checks)
     if as_json:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,7 +12,7 @@ from attrs import asdict, frozen
 
 from .._model.experiment import STATES
 from . import rendering as show
-from .options import HERE, Json, Project, Team, TeamName, Workflow, chosen
+from .options import HERE, Json, Project, Team, TeamName, Workflow, chosen, same_place
 from .project import opened
 from .status import TeamFacts, statistics, team_facts
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from .._tuning.next_test import Advice
     from .._tuning.standing import Standing
     from ..experiment.fixed_sample import SampleComparison
+    from ..storage import Store
     from .project import OpenProject
 
 
@@ -125,6 +127,8 @@ def _explanation(session: OpenProject, state: TeamState, file: Path | None = Non
     settings = runtime.resolver.for_team(*state.key, metadata, source)
     facts = team_facts(session, state, settings=settings)
     changes, experiments = store.changes(*state.key), store.experiments(*state.key)
+    refused = {one.experiment_id for one in changes if one.action == "rejected"}
+    refused -= {one.experiment_id for one in changes if one.action == "started"}
     advised = advice(store, state, settings, runtime.hooks)
     tried = {
         experiment.treatment.id: experiment.status
@@ -140,11 +144,13 @@ def _explanation(session: OpenProject, state: TeamState, file: Path | None = Non
     ended = facts.experiment.id if facts.experiment is not None and facts.experiment.has_ended else None
     return Explanation(
         facts=facts,
-        source=next((change for change in reversed(changes) if change.plan_before != change.plan_after), None),
+        source=_source(changes),
         ending=next((change for change in reversed(changes) if change.experiment_id == ended), None) if ended else None,
         statistics=[] if facts.experiment is None else statistics(store, facts.experiment),
-        tests=null_passes(experiments),
-        outlook=_outlook(facts, settings, has_scorer=runtime.hooks.has_scorer),
+        tests=null_passes(one for one in experiments if one.id not in refused),
+        outlook=_outlook(
+            facts, settings, _held_back(store, facts, settings, changes), has_scorer=runtime.hooks.has_scorer
+        ),
         advice=advised,
         suggestions=[
             (one, tried.get(state.plan.merged(one.plan).id), advised.challenge.waits_because(one))
@@ -153,6 +159,15 @@ def _explanation(session: OpenProject, state: TeamState, file: Path | None = Non
         settings=runtime.resolver.explain(*state.key, metadata, source),
         note=note,
     )
+
+
+def _source(changes: Sequence[Change]) -> Change | None:
+    """Return the change behind the live plan, the proof of one that went live on probation; None without one."""
+    made = next((one for one in reversed(changes) if one.plan_before != one.plan_after), None)
+    if made is None or made.action != "probation":
+        return made
+    proofs = (one for one in changes if one.action == "promoted" and one.experiment_id == made.experiment_id)
+    return next(proofs, made)
 
 
 def _metadata(file: Path, workflow: str) -> tuple[Any, str | None]:
@@ -169,11 +184,38 @@ def _plain(value: object) -> object:
     return asdict(value, filter=lambda _, rate: rate not in (None, ())) if isinstance(value, Price) else value
 
 
-def _outlook(facts: TeamFacts, settings: Settings, *, has_scorer: bool) -> list[str]:
+def _held_back(store: Store, facts: TeamFacts, settings: Settings, changes: Sequence[Change]) -> Iterator[str]:
+    """Say what keeps a test from starting for a while: a limit of the week, or that the last one was aborted lately."""
+    from .._tuning.exposure import WEEK_SECONDS, exposure
+    from .._tuning.next_test import HISTORY_RUNS
+    from .._tuning.suggestions import comparable
+    from .._tuning.tuner_cache import upgraded_of
+
+    state, last = facts.state, facts.experiment
+    with store.reading() as reading:
+        week = reading.test_runs_since(*state.key, time.time() - WEEK_SECONDS)
+    reached = exposure(week).exceeds(settings.limits)
+    if reached is not None:
+        yield f"Nothing is tested until fewer of these runs lie within the last 7 days. {reached[0]}"
+    if (
+        last is not None
+        and last.status == "aborted"
+        and last.ended_at is not None
+        and last.id not in upgraded_of(changes)
+    ):
+        runs = comparable(list(store.finished_runs(*state.key, limit=HISTORY_RUNS)), state)
+        left = HISTORY_RUNS - sum(run.started_at > last.ended_at for run in runs)
+        if left > 0 and last.fingerprint == state.fingerprint:
+            yield f"The change of the aborted test may be tested again after {show.count(left, 'more run')}."
+
+
+def _outlook(facts: TeamFacts, settings: Settings, held_back: Iterable[str], *, has_scorer: bool) -> list[str]:
     """Say in sentences, at least one, what would change the decision about a team."""
     team = facts.state.team_id
     if facts.state.paused:
-        return [f"The tuning is paused: nothing is tested or judged until `victor autotune resume {team}`."]
+        return [
+            f"The tuning is paused: nothing is tested or judged until `victor autotune resume {team}{same_place()}`."
+        ]
     if settings.plan is not None:
         return ["The settings fix the plan, so nothing is tuned. Take `plan` out of them to have it tuned."]
     if facts.mode not in ("approve", "auto"):
@@ -186,7 +228,7 @@ def _outlook(facts: TeamFacts, settings: Settings, *, has_scorer: bool) -> list[
         return [f"{said} Set `mode: auto` (or `approve`) to test changes.", *unscored]
     told = [sentence for one in facts.standings for sentence in (*one.next, *_decided_by(one, facts.verdict))]
     if not any(one.experiment.is_tested or STATES[one.state].awaits_person for one in facts.standings):
-        told += _closed(facts, settings, has_scorer=has_scorer)
+        told += [*held_back, *_closed(facts, settings, has_scorer=has_scorer)]
     return told
 
 

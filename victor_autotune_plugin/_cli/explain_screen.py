@@ -50,7 +50,8 @@ def print_explanation(found: Explanation) -> None:
     """Print why a team runs with its plan."""
     state, figures = found.facts.state, found.facts.figures
     console = show.out()
-    print_decisions([found.facts])
+    if print_decisions([found.facts]):
+        console.print()
     console.print(show.text(f"{state.team_id} ({state.workflow})", "bold"))
     since = "no change was promoted"
     if found.source is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -103,6 +104,7 @@ Threshold = Annotated[
 ]
 
 _MOST_LEVELS: Final = 100
+_COMMAND: Final = re.compile(r"\bvictor autotune [a-z]+\b")
 _FLATTER: Final = "Take some levels out."
 
 HERE = Path()
@@ -131,6 +133,14 @@ def same_place() -> str:
     named = [] if project == HERE else ["--project", str(project.absolute())]
     named += [] if environment() is None else ["--environment", str(environment())]
     return f" {shlex.join(named)}" if named else ""
+
+
+def placed(hint: str | None) -> str | None:
+    """Return a hint whose commands name the project and environment of the current one, as `same_place` does."""
+    place = same_place()
+    if hint is None or not place or "--project" in hint or "--environment" in hint:
+        return hint
+    return _COMMAND.sub(lambda found: found[0] + place, hint)
 
 
 def chosen(name: str | None, option: str | None) -> str | None:

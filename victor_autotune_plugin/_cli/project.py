@@ -274,7 +274,8 @@ def _named(analyzer: PerformanceAnalyzer, team_id: str | None, workflow: str | N
 def unknown_in_project(resolver: SettingsResolver, project: Path, found: Found) -> list[SettingsError]:
     """Return an error for each workflow, team and member that the settings name and nothing knows.
 
-    The store is asked, for all environments, only if a name is in no file, and is never created.
+    The store is asked, for all environments, only if a name is in no file, and is never created. Where it can't be
+    read there is no error: a run may have been recorded of any name.
 
     Args:
         found: The teams of the project's files.
@@ -282,15 +283,18 @@ def unknown_in_project(resolver: SettingsResolver, project: Path, found: Found) 
     if found.cut or not resolver.unknown_names(found.known, found.own):
         return []
     known = dict(found.known)
-    with contextlib.suppress(AutotuneError), opened(project) as session:
-        everywhere = None if session.store is None else session.store.of(None)
-        for state in OpenProject(session.runtime, everywhere).teams():
-            names = [state.team_id]
-            if state.workflow == ADHOC_WORKFLOW:
-                names.append(adhoc_team_name(state.team_id))
-            members = () if state.spec is None else state.spec.member_ids
-            for key in ((state.workflow, name) for name in names):
-                known[key] = list(dict.fromkeys((*known.get(key, ()), *members)))
+    try:
+        with opened(project) as session:
+            everywhere = None if session.store is None else session.store.of(None)
+            for state in OpenProject(session.runtime, everywhere).teams():
+                names = [state.team_id]
+                if state.workflow == ADHOC_WORKFLOW:
+                    names.append(adhoc_team_name(state.team_id))
+                members = () if state.spec is None else state.spec.member_ids
+                for key in ((state.workflow, name) for name in names):
+                    known[key] = list(dict.fromkeys((*known.get(key, ()), *members)))
+    except AutotuneError:
+        return []  # what was recorded is not known, and what is wrong there is told elsewhere
     return resolver.unknown_names(known, found.own)
 
 

@@ -264,16 +264,23 @@ def facts_of_open(session: OpenProject, workflow: str | None = None, team_id: st
     return [team_facts(session, one) for one in found if one.experiment_id or one.live_id or one.key in waiting]
 
 
-def print_decisions(facts: Iterable[TeamFacts]) -> None:
-    """Print what awaits a person, with the commands that answer: it stands first on every screen."""
+def print_decisions(facts: Iterable[TeamFacts]) -> bool:
+    """Print what awaits a person, with the commands that answer: it stands first on every screen.
+
+    Returns:
+        Whether anything does.
+    """
+    asked = False
     for team in facts:
         for one in team.standings:
             if one.decision is not None:
+                asked = True
                 show.say(f"{show.clean(team.state.team_id)} asks you: {one.decision.question}", "bold yellow")
                 show.say(one.experiment.description, indent=2)
                 for command in (one.decision.approve, one.decision.reject):
                     if command is not None:
                         show.say(command, indent=2)
+    return asked
 
 
 def status(

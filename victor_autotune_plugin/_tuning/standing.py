@@ -140,7 +140,7 @@ class Standing:
         if self.decision is not None and self.decision.asks != "keep":
             return f"asks you: {self.decision.asks}"
         what = {
-            "canary": "to every other run",
+            "canary": "to testing",
             "testing": "to proof",
             "probation": "to proof",
             "reverifying": "to the answer",

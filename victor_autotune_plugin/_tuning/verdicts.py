@@ -13,6 +13,7 @@ from attrs import evolve
 
 from .._model.experiment import Experiment, ExperimentStatus
 from .._model.plan import TeamPlan
+from .._model.text import TITLES, listed
 from .exposure import exceeded
 from .flow_guard import must_wait
 from .judges import Judges
@@ -132,7 +133,8 @@ class Verdicts:
                 context.changes.save_experiment(evolve(test, asks_for=None, promotion="proof"))
             return
         if verdict.may_go_live:
-            reason = f"{verdict.reason} It is live while the rest is proven: {', '.join(verdict.open)}."
+            rest = listed([TITLES[name] for name in verdict.open])
+            reason = f"{verdict.reason} It is live while the rest is proven: {rest}."
         else:
             reason = f"{100 * verdict.chance_better:.0f} % likely to be better after {verdict.pairs:.0f} pairs of runs."
         gain = improvement_of(test, verdict.effect)
