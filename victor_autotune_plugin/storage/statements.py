@@ -291,12 +291,19 @@ class Statements:
             dialect,
         )
         self.insert_stream = Statement(insert(stream).on_conflict_do_nothing(), dialect, _names(stream))
+        # To wait for another taker would lock what it took, and two that go on to each other's slots would wait for ever.
+        seen = stream.alias()
+        free = (
+            select(seen.c.name)
+            .where(
+                _is(seen, "experiment_id", "phase", "name"),
+                func.coalesce(seen.c.process, "") == bindparam("of_process"),
+                seen.c.next_index == bindparam("of_next_index"),  # it may have been taken and given back meanwhile
+            )
+            .with_for_update(skip_locked=True)
+        )
         self.take_stream = Statement(
-            update(stream).where(
-                slot,
-                func.coalesce(stream.c.process, "") == bindparam("of_process"),
-                stream.c.next_index == bindparam("of_next_index"),  # it may have been taken and given back meanwhile
-            ),
+            update(stream).where(_is(stream, "experiment_id", "phase"), stream.c.name.in_(free)),
             dialect,
             ["process", "next_index"],
         )
@@ -374,7 +381,7 @@ def _names(table: Table) -> list[str]:
     return [column.name for column in table.columns]
 
 
-def _is(table: Table, *names: str) -> Any:
+def _is(table: Any, *names: str) -> Any:
     return and_(*(table.c[name] == bindparam(f"of_{name}") for name in names))
 
 
