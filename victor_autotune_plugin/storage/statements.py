@@ -291,7 +291,7 @@ class Statements:
             dialect,
         )
         self.insert_stream = Statement(insert(stream).on_conflict_do_nothing(), dialect, _names(stream))
-        # To wait for another taker would lock what it took, and two that go on to each other's slots would wait for ever.
+        # To wait for another taker locks what it took; two that go on to each other's slots would then wait for ever.
         seen = stream.alias()
         free = (
             select(seen.c.name)
