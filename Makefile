@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
-PYTEST := $(BIN)/python -m pytest --numprocesses logical --dist worksteal
+PYTEST := $(BIN)/python -m pytest --numprocesses logical
 # Files that begin with _ are imported by others; make_* write tables that the package ships.
 BENCHMARKS = $(filter-out benchmarks/_% benchmarks/make_%,$(sort $(wildcard benchmarks/*.py)))
 

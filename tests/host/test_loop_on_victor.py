@@ -55,7 +55,7 @@ def clock(scripted: ScriptedModel, monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 @pytest.mark.parametrize(
-    "plugin_settings", [{"mode": "auto", "experiment.min_history": 3, "experiment.success_margin": 0.3}], ids=["auto"]
+    "plugin_settings", [{"mode": "auto", "experiment.min_history": 3, "experiment.success_margin": 0.5}], ids=["auto"]
 )
 async def test_a_team_is_tuned_and_a_plan_that_turns_bad_is_taken_back(
     plugin: Plugin, orchestrator: Any, scripted: ScriptedModel, clock: Clock
