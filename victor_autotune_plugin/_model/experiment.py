@@ -33,6 +33,9 @@ ExperimentStatus = Literal[
 ]
 """Where an experiment is; `STATES` tells of each."""
 
+TestEnd = Literal["failed", "inconclusive", "aborted", "rolled_back"]
+"""How a test ends that promotes nothing; its line in the history is called so, too."""
+
 Phase = Literal["test", "watch"]
 """`test`: the challenger against the incumbent. `watch`: the live plan, and now and then the one before."""
 
@@ -312,6 +315,11 @@ class Experiment(_Plain):
     def is_untested(self) -> bool:
         """Whether its plan went live without a test of its own: a person applied it, or an earlier test proved it."""
         return self.promoted_at is not None and self.verdict is None and bool(self.reference)
+
+    @property
+    def broken_off(self) -> TestEnd:
+        """How it ends when it is broken off: a plan that is live goes back."""
+        return "rolled_back" if STATES[self.status].is_live else "aborted"
 
     @property
     def stage(self) -> str:

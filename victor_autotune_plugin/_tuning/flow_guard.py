@@ -12,7 +12,7 @@ from .next_test import RunContext
 from .transitions import Why
 
 if TYPE_CHECKING:
-    from .._model.experiment import Experiment, ExperimentStatus
+    from .._model.experiment import Experiment
 
 
 def ends_what_cuts(context: RunContext, test: Experiment | None) -> bool:
@@ -41,7 +41,7 @@ def ends_what_cuts(context: RunContext, test: Experiment | None) -> bool:
         after = evolve(steps.state, plan=before)
         context.changes.apply(after, "rolled_back", why.reason, before=steps.state, evidence=why.evidence)
     elif behind is test:
-        steps.end_test(test, "rolled_back" if test.status == "probation" else "aborted", why)
+        steps.end_test(test, test.broken_off, why)
     else:
         steps.roll_back(behind, why, before)
     return True
@@ -50,8 +50,7 @@ def ends_what_cuts(context: RunContext, test: Experiment | None) -> bool:
 def _ends_test(context: RunContext, test: Experiment | None) -> bool:
     if test is None or test.has_ended or (reason := _why_to_end(context, test)) is None:
         return False
-    status: ExperimentStatus = "rolled_back" if test.status == "probation" else "aborted"
-    context.steps.end_test(test, status, Why(reason, _evidence(context, test.treatment)))
+    context.steps.end_test(test, test.broken_off, Why(reason, _evidence(context, test.treatment)))
     return True
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from attrs import define, evolve
 
 from .. import failsafe
-from .._model.experiment import ExperimentStatus, TeamState
+from .._model.experiment import TeamState
 from .._model.plan import EMPTY_PLAN
 from ..errors import LeaseLostError, StaleStateError, StoreError
 from .changes import Changes
@@ -329,14 +329,15 @@ class JudgeWork:
             test = record.experiment(state.experiment_id) if state.experiment_id else None
             live_id = state.live_id or (None if test is None else test.control_id)
             live = record.experiment(live_id) if live_id else None
-            ends: tuple[tuple[Experiment | None, ExperimentStatus], ...] = (
-                (live, "superseded"),
-                (test, "rolled_back" if test is not None and test.status == "probation" else "aborted"),
-            )
             ended = [
-                evolve(one, status=to, ended_at=run.ended_at, asks_for=None)
-                for one, to in ends
-                if one and not one.has_ended
+                evolve(
+                    one,
+                    status="superseded" if one is live else one.broken_off,
+                    ended_at=run.ended_at,
+                    asks_for=None,
+                )
+                for one in (live, test)
+                if one is not None and not one.has_ended
             ]
             for one in ended[:-1]:
                 changes.save_experiment(one)

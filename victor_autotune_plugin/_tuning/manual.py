@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import evolve
 
-from .._model.experiment import STATES, TAKES_BACK, Change, ChangeAction, Experiment, ExperimentStatus, TeamState
+from .._model.experiment import STATES, TAKES_BACK, Change, ChangeAction, Experiment, TeamState
 from .._model.optimization import OptimizationSuggestion
 from .._model.plan import TeamPlan
 from ..errors import AutotuneError
@@ -122,9 +122,7 @@ class ManualChanges:
             if test is not None:
                 why = Why("A person applied another change, which ended the test.", actor="person")
                 on_probation = test.status == "probation"
-                state = Steps(changes, state, now, live).end_test(
-                    test, "rolled_back" if on_probation else "aborted", why
-                )
+                state = Steps(changes, state, now, live).end_test(test, test.broken_off, why)
                 live = _of(transaction, test.control_id) if on_probation else live
             treatment = state.plan.merged(plan)
             verifies = None
@@ -229,11 +227,11 @@ class ManualChanges:
                     one for one in promoted if one.id is not None and one.id >= (change_id or promoted[-1].id or 0)
                 ]
                 back_to = live if on_probation and len(taken) == 1 else None
-                ended: list[Experiment] = []
-                for one in (live, test):
-                    if one is not None and one is not back_to:
-                        status: ExperimentStatus = "rolled_back" if STATES[one.status].is_live else "aborted"
-                        ended.append(evolve(one, status=status, ended_at=now, asks_for=None))
+                ended = [
+                    evolve(one, status=one.broken_off, ended_at=now, asks_for=None)
+                    for one in (live, test)
+                    if one is not None and one is not back_to
+                ]
                 for one in ended[:-1]:
                     changes.save_experiment(one)
                 before, live_id = taken[0].rollback_plan, None if back_to is None else back_to.id

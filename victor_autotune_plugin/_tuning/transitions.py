@@ -6,22 +6,15 @@ Judges and persons take the same steps; who decides is their business.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from attrs import evolve, frozen
 
-from .._model.experiment import Actor, ChangeAction, Experiment, ExperimentStatus, TeamState
+from .._model.experiment import Actor, ChangeAction, Experiment, ExperimentStatus, TeamState, TestEnd
 
 if TYPE_CHECKING:
     from .._model.plan import TeamPlan
     from .changes import Changes
-
-_ACTIONS: Final[Mapping[str, ChangeAction]] = {
-    "failed": "failed",
-    "inconclusive": "inconclusive",
-    "aborted": "aborted",
-    "rolled_back": "rolled_back",
-}
 
 
 @frozen
@@ -90,9 +83,7 @@ class Steps:
         after = evolve(self.state, plan=test.treatment, experiment_id=None, live_id=test.id)
         return self._take("promoted", proven, after, why, test, improvement_percent)
 
-    def end_test(
-        self, test: Experiment, status: ExperimentStatus, why: Why, action: ChangeAction | None = None
-    ) -> TeamState:
+    def end_test(self, test: Experiment, status: TestEnd, why: Why, action: ChangeAction | None = None) -> TeamState:
         """End a test without a promotion; a plan on probation goes, and the plan before is live again.
 
         Args:
@@ -102,7 +93,7 @@ class Steps:
         after = self.state if self.state.experiment_id != test.id else evolve(self.state, experiment_id=None)
         if test.status == "probation":
             after = evolve(after, plan=test.control, live_id=test.control_id)
-        return self._take(action or _ACTIONS[status], ended, after, why)
+        return self._take(action or status, ended, after, why)
 
     def reject_probation(self, test: Experiment, why: Why) -> TeamState:
         """Let a test go on until it is proven, since a person wants no probation."""

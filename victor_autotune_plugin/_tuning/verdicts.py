@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from attrs import evolve
 
-from .._model.experiment import Experiment, ExperimentStatus
+from .._model.experiment import Experiment, TestEnd
 from .._model.plan import TeamPlan
 from .._model.text import TITLES, listed
 from .exposure import exceeded
@@ -54,16 +54,16 @@ class Verdicts:
             return
         too_dear, too_bad = over_cost_cap(context, test), exceeded(context, test)
         if over := too_dear or too_bad:  # a week's limit proves nothing of the plan, which may be tested again
-            status: ExperimentStatus = "failed" if too_dear else "aborted"
-            if test.status == "probation":
-                status = "rolled_back"
-            context.steps.end_test(test, status, Why(*over))
+            failed = too_dear is not None and test.status != "probation"
+            context.steps.end_test(test, "failed" if failed else test.broken_off, Why(*over))
             return
         judge = self._judges.judge(context.record, test)
         verdict = judge.verdict()
         if verdict.status in ("failed", "inconclusive"):
-            decided = evolve(test, verdict=verdict.to_dict(), decided_at=context.now)
-            context.steps.end_test(decided, _ended(verdict), Why(verdict.reason, verdict.to_dict()))
+            evidence = verdict.to_dict()
+            decided = evolve(test, verdict=evidence, decided_at=context.now)
+            ended: TestEnd = "failed" if verdict.status == "failed" else "inconclusive"
+            context.steps.end_test(decided, ended, Why(verdict.reason, evidence))
             return
         passed = verdict.status == "passed"
         outlook = self._outlook(context, test, judge.seen, passed=passed)
@@ -161,10 +161,6 @@ class Verdicts:
 def is_layout_change(before: TeamPlan, after: TeamPlan) -> bool:
     """Return whether a plan changes only who waits for whom."""
     return evolve(after, **{knob: getattr(before, knob) for knob in _LAYOUT}) == before != after
-
-
-def _ended(verdict: Verdict) -> Any:
-    return "failed" if verdict.status == "failed" else "inconclusive"
 
 
 def over_cost_cap(context: RunContext, experiment: Experiment) -> tuple[str, Mapping[str, Any]] | None:
