@@ -118,7 +118,7 @@ async def after(owner: Runtime, event: RunStart, planned: Any, seconds: float) -
         started_at=event.started_at,
         duration_seconds=seconds,
         success=True,
-        score=1.0,
+        member_success_share=1.0,
         members=[MemberOutcome(m.id, m.role, True, True, seconds / 4, 3, 0, 2, 900, 200) for m in SPEC.members],
         mode=planned.mode,
         plan_asked=planned.plan,

@@ -128,16 +128,32 @@ class RunSpecs:
     def score_team_run(self, run: TeamRun) -> float | None:
         """Grade the outcome of a run.
 
-        It is asked behind the run, and may take 5 s. The built-in implementation, called last, gives the share of
-        members that succeeded.
+        It is asked behind the run, and may take 5 s. Its answer is a score under the name of its package, which decides
+        once it has scored some of a team's runs. For one that needs to see what the run delivered, implement
+        `add_scorers`.
 
         Args:
-            run: The finished run, with that share as its score.
+            run: The finished run.
 
         Returns:
-            A finite score in [0, 1], or None to leave it to the next implementation.
+            A finite score in [0, 1], or None for no opinion.
 
         .. versionadded:: 0.1
+        """
+
+    @hookspec
+    def add_scorers(self, spec: TeamSpec) -> Sequence[Any] | None:
+        """Add scorers for a team, which tell behind each of its runs how good the work is.
+
+        It may take 5 s, and is asked once per definition of a team in a process.
+
+        Args:
+            spec: The team.
+
+        Returns:
+            Objects with a `name` and a method `score`, as `victor_autotune_plugin.quality.Scorer` has it.
+
+        .. versionadded:: 0.2
         """
 
     @hookspec(firstresult=True)

@@ -7,7 +7,7 @@ Those of a third party stand beside them, and are called on a thread of their ow
 |---|---|
 | `autotune.plan` | chooses the plan of a run |
 | `autotune.record` | hands over that a run started, and what it was |
-| `autotune.value` | scores and prices a run that no other implementation scores or prices |
+| `autotune.value` | prices a run that no other implementation prices |
 | `autotune.observe` | counts runs and changes in the OpenTelemetry metrics |
 """
 
@@ -77,17 +77,12 @@ class RecordHooks:
 
 
 class ValueHooks:
-    """Scores and prices runs."""
+    """Prices runs."""
 
     def __init__(self, loop: Callable[[], TuningLoop], resolver: Callable[[], SettingsResolver]) -> None:
         self._loop = loop
         self._resolver = resolver
         self._said: set[str] = set()
-
-    @hookimpl(trylast=True)
-    def score_team_run(self, run: TeamRun) -> float:
-        """Grade a run by the share of its members that succeeded."""
-        return run.score
 
     @hookimpl(trylast=True)
     def price_team_run(self, run: TeamRun) -> float | None:

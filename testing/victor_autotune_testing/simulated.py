@@ -105,7 +105,7 @@ class Simulation:
             started_at=event.started_at,
             duration_seconds=duration,
             success=good,
-            score=1.0 if good else 0.0,
+            member_success_share=1.0 if good else 0.0,
             plan_used=TeamPlan(
                 formation=planned.plan.formation or self.spec.formation,
                 members=planned.plan.members or self.spec.member_ids,

@@ -157,7 +157,7 @@ def lossy(team: Simulation, share: float) -> None:
     """Run once, with a share of the runs of the changed plan failing."""
     event, planned = team.start()
     good = planned.plan.is_empty or team._random.random() >= share
-    team.finish(event, planned, success=good, score=float(good))
+    team.finish(event, planned, success=good, member_success_share=float(good))
 
 
 def test_a_promotion_that_loses_success_is_rolled_back_and_replays(start: Start) -> None:

@@ -112,7 +112,7 @@ def test_a_team_that_is_bad_in_both_arms_does_not_keep_its_test_for_ever(tmp_pat
     team = Simulation(tmp_path, **{"experiment.max_runs_per_arm": 20})
     team.run_until("started")
     for _ in range(41):
-        team.run(success=False, score=0.0, timed_out=True)
+        team.run(success=False, member_success_share=0.0, timed_out=True)
     assert team.changes()[1].action == "inconclusive"
     team.close()
 
@@ -128,7 +128,7 @@ def test_failed_checks_counted_but_no_rollback_in_one_phase(tmp_path: Path) -> N
         for _ in range(120):
             event, planned = team.start()
             failing = planned.plan == PARALLEL
-            team.finish(event, planned, success=not failing, score=0.0 if failing else 1.0)
+            team.finish(event, planned, success=not failing, member_success_share=0.0 if failing else 1.0)
             if team.changes()[-1].action in ("failed", "rolled_back"):
                 break
         assert team.changes()[-1].action == {"test": "failed", "watch": "rolled_back"}[phase]
@@ -211,7 +211,7 @@ def test_false_aborts_at_low_traffic(tmp_path: Path) -> None:
         (tmp_path / str(seed)).mkdir()
         team = Simulation(tmp_path / str(seed), seed=seed)
         team.run_until("promoted")
-        team.run(success=False, score=0.0)  # bad luck in one of the first runs
+        team.run(success=False, member_success_share=0.0)  # bad luck in one of the first runs
         for _ in range(12):
             team.run()
         assert [change.action for change in team.changes()] == ["started", "promoted"]

@@ -72,10 +72,10 @@ class Person:
 
     def fails(self) -> None:
         for _ in range(self.random.randint(1, 4)):
-            self.team.run(success=False, score=0.0)
+            self.team.run(success=False, member_success_share=0.0)
 
     def is_cancelled(self) -> None:
-        self.team.run(cancelled=True, success=False, score=0.0)
+        self.team.run(cancelled=True, success=False, member_success_share=0.0)
 
     def is_lost(self) -> None:
         event, planned = self.team.start()

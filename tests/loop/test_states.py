@@ -218,7 +218,7 @@ def test_bad_runs_of_a_week_are_bounded(start: Start) -> None:
         event, planned = team.start()
         worse = planned.plan == PARALLEL
         bad += worse
-        run = team.finish(event, planned, success=not worse, score=0.0 if worse else 1.0)
+        run = team.finish(event, planned, success=not worse, member_success_share=0.0 if worse else 1.0)
         if latest(team).has_ended:
             break
         assert run

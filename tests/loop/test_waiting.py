@@ -48,7 +48,7 @@ def run_flaky(team: Simulation) -> TeamRun:
         members=members,
         duration_seconds=max(member.duration_seconds for member in members),
         success=good,
-        score=sum(member.success for member in members) / len(members),
+        member_success_share=sum(member.success for member in members) / len(members),
         cost_usd=0.001 * len(members),
     )
 

@@ -90,7 +90,7 @@ def traces(tmp_path: Path) -> Path:
 def test_spans_become_the_runs_they_were(traces: Path, indent: int | None) -> None:
     runs = [
         a_run(1),
-        a_run(2, success=False, timed_out=True, score=0.0),
+        a_run(2, success=False, timed_out=True, member_success_share=0.0),
         a_run(3, success=False, error_class="OSError"),
     ]
     traces.write_text(json.dumps(request(spans_of(runs)), indent=indent))

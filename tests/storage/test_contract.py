@@ -300,7 +300,7 @@ class TestRuns:
     def test_finishing_twice_keeps_the_first(self, store: Store) -> None:
         with store.transaction() as transaction:
             assert transaction.finish_run(finished()) is True
-            assert transaction.finish_run(finished(score=0.0)) is False
+            assert transaction.finish_run(finished(member_success_share=0.0)) is False
         assert list(store.finished_runs()) == [finished()]
 
     def test_starting_again_changes_the_plan_of_a_run_that_is_running(self, store: Store) -> None:

@@ -30,7 +30,7 @@ from victor_autotune_plugin.storage import journal_entries, journal_reading
 from victor_autotune_plugin.storage.journal import (
     EndEntry,
     Entry,
-    GradeEntry,
+    PriceEntry,
     Journal,
     JournalError,
     JournalFullError,
@@ -64,7 +64,7 @@ RUN = TeamRun(
     started_at=1_700_000_000.123456,
     duration_seconds=12.700000000000001,
     success=True,
-    score=2 / 3,
+    member_success_share=2 / 3,
     entry="step",
     parent_id="outer",
     task_key="task-1",
@@ -82,15 +82,15 @@ RUN = TeamRun(
     members=[MemberOutcome("critic", "", True, True, 3.25, 4, 1, 5, 1000, 200, ("big", "small"))],
     tokens=[TokenUse("big", 900, 150)],
 )
-ENTRIES: list[Entry] = [StartEntry(START, PLANNED, PROCESS.id), EndEntry(RUN, 5.0), GradeEntry("r1", 0.25, 1e-9)]
+ENTRIES: list[Entry] = [StartEntry(START, PLANNED, PROCESS.id), EndEntry(RUN, 5.0), PriceEntry("r1", 1e-9)]
 
 
 def grades(first: int, number: int) -> list[Entry]:
-    return [GradeEntry(f"r{index}", 0.5) for index in range(first, first + number)]
+    return [PriceEntry(f"r{index}", 0.5) for index in range(first, first + number)]
 
 
 def ids(path: Path, after_line: int = 0) -> list[str]:
-    return [entry.run_id for _, entry in read(path, after_line) if isinstance(entry, GradeEntry)]
+    return [entry.run_id for _, entry in read(path, after_line) if isinstance(entry, PriceEntry)]
 
 
 def fail(message: str) -> None:
@@ -138,7 +138,7 @@ def test_text_that_was_encoded_before_is_appended_too(journal: Journal) -> None:
 def test_reading_goes_on_after_a_line(journal: Journal) -> None:
     journal.append(grades(1, 3))
     journal.append(grades(4, 2))
-    assert list(read(journal.path, 3)) == [(4, GradeEntry("r4", 0.5)), (5, GradeEntry("r5", 0.5))]
+    assert list(read(journal.path, 3)) == [(4, PriceEntry("r4", 0.5)), (5, PriceEntry("r5", 0.5))]
     assert list(read(journal.path, 5)) == []
 
 
@@ -176,7 +176,7 @@ runs = st.builds(
     started_at=numbers,
     duration_seconds=numbers,
     success=st.booleans(),
-    score=st.floats(0, 1),
+    member_success_share=st.floats(0, 1),
     parent_id=maybe_text,
     task_key=maybe_text,
     plan_asked=plans,
@@ -219,7 +219,7 @@ starts = st.builds(
 entries = (
     starts
     | st.builds(EndEntry, run=runs, grade_seconds=st.none() | numbers)
-    | st.builds(GradeEntry, run_id=names, score=st.floats(0, 1), cost_usd=st.none() | numbers)
+    | st.builds(PriceEntry, run_id=names, cost_usd=st.none() | numbers)
 )
 
 
@@ -247,7 +247,7 @@ def test_what_an_earlier_version_wrote_is_read(folder: Path) -> None:
 
 
 def test_half_a_character_survives(journal: Journal) -> None:
-    entry = GradeEntry("\ud800", 0.5)
+    entry = PriceEntry("\ud800", 0.5)
     journal.append([entry])
     assert list(read(journal.path)) == [(1, entry)]
 
@@ -256,7 +256,7 @@ def test_a_value_that_could_not_be_read_again_is_refused_before_anything_is_writ
     with pytest.raises(StoreError, match="can't be journaled"):
         journal.append([*grades(1, 1), EndEntry(evolve(RUN, status="unheard of"))])  # type: ignore[arg-type]
     with pytest.raises(StoreError, match="bytes, more than"):
-        journal.append([GradeEntry("r" * 5_000_000, 0.5)])
+        journal.append([PriceEntry("r" * 5_000_000, 0.5)])
     journal.append(grades(7, 1))
     assert ids(journal.path) == ["r7"]
 
@@ -276,9 +276,9 @@ def test_a_line_torn_at_any_byte_hides_no_other(folder: Path) -> None:
     path = written(folder, grades(1, 2))
     before = path.read_bytes()
     with path.open("ab") as file:
-        file.write(journal_entries.line_of(3, encode(GradeEntry("r3", 0.5))))
+        file.write(journal_entries.line_of(3, encode(PriceEntry("r3", 0.5))))
     whole = path.read_bytes()
-    following = journal_entries.line_of(4, encode(GradeEntry("r4", 0.5)))
+    following = journal_entries.line_of(4, encode(PriceEntry("r4", 0.5)))
     for length in range(len(before), len(whole)):
         path.write_bytes(whole[:length] + following)
         reading = read(path)
@@ -314,7 +314,7 @@ def test_garbage_is_passed_over_in_bounded_memory(folder: Path, garbage: bytes) 
 
     path = written(folder, grades(1, 1))
     with path.open("ab") as file:
-        file.write(b"\n" + garbage + journal_entries.line_of(2, encode(GradeEntry("r2", 0.5))))
+        file.write(b"\n" + garbage + journal_entries.line_of(2, encode(PriceEntry("r2", 0.5))))
     del garbage
     tracemalloc.start()
     assert ids(path) == ["r1", "r2"]
@@ -331,7 +331,7 @@ def test_a_value_from_deep_nesting_is_damage(folder: Path) -> None:
             + journal_entries.line_of(3, b"[]")
         )
         file.write(journal_entries.line_of(4, b'{"kind":"grade","run_id":"r4","score":' + b"9" * 6000 + b"}"))
-        file.write(journal_entries.line_of(5, encode(GradeEntry("r5", 0.5))))
+        file.write(journal_entries.line_of(5, encode(PriceEntry("r5", 0.5))))
     reading = read(path)
     assert [number for number, _ in reading] == [1, 5]
     assert reading.damaged == 3
@@ -355,7 +355,7 @@ def test_a_line_of_impossible_values_is_damage(folder: Path, kind: str, changes:
     data = next(found for entry in ENTRIES if (found := journal_entries._plain(entry))["kind"] == kind)
     with path.open("ab") as file:
         file.write(journal_entries.line_of(2, journal_entries._encode(data | changes).encode()))
-        file.write(journal_entries.line_of(3, encode(GradeEntry("r3", 0.5))))
+        file.write(journal_entries.line_of(3, encode(PriceEntry("r3", 0.5))))
     reading = read(path)
     assert [number for number, _ in reading] == [1, 3]
     assert (reading.damaged, reading.is_newer) == (1, False)
@@ -381,7 +381,7 @@ def test_a_file_that_is_not_a_journal_is_kept(folder: Path) -> None:
 def test_what_a_newer_version_wrote_is_left_for_it(folder: Path, line: bytes) -> None:
     path = written(folder, grades(1, 1))
     with path.open("ab") as file:
-        file.write(journal_entries.line_of(2, line) + journal_entries.line_of(3, encode(GradeEntry("r3", 0.5))))
+        file.write(journal_entries.line_of(2, line) + journal_entries.line_of(3, encode(PriceEntry("r3", 0.5))))
     (orphan,) = taken(folder)
     with orphan:
         reading = orphan.entries()
@@ -436,7 +436,7 @@ def test_a_failed_write_is_an_error_and_leaves_the_rest_readable(
     assert journal.last_line == 1
     journal.append(grades(3, 1))
     reading = read(journal.path)
-    assert list(reading) == [(1, GradeEntry("r1", 0.5)), (3, GradeEntry("r3", 0.5))]
+    assert list(reading) == [(1, PriceEntry("r1", 0.5)), (3, PriceEntry("r3", 0.5))]
     assert reading.damaged == 1
 
 
@@ -478,7 +478,7 @@ print(done)
     assert done > 3
     (orphan,) = taken(folder)
     with orphan:
-        found = [entry.run_id for _, entry in orphan.entries() if isinstance(entry, GradeEntry)]
+        found = [entry.run_id for _, entry in orphan.entries() if isinstance(entry, PriceEntry)]
     assert found == [*(f"r{number}" for number in range(1, done + 1)), "r1000"]
 
 
@@ -556,7 +556,7 @@ def test_it_is_removed_when_all_of_it_is_drained_and_numbers_go_on(journal: Jour
     assert not journal.path.exists()
     assert journal.remove(3)
     assert journal.append(grades(4, 1)) == 4
-    assert list(read(journal.path, 3)) == [(4, GradeEntry("r4", 0.5))]
+    assert list(read(journal.path, 3)) == [(4, PriceEntry("r4", 0.5))]
 
 
 def test_a_failed_append_does_not_keep_the_file(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -611,7 +611,7 @@ def test_an_orphan_that_grows_is_kept(folder: Path) -> None:
     with orphan:
         list(orphan.entries())
         with path.open("ab") as file:
-            file.write(journal_entries.line_of(2, encode(GradeEntry("r2", 0.5))))
+            file.write(journal_entries.line_of(2, encode(PriceEntry("r2", 0.5))))
         assert not orphan.remove()
         assert [number for number, _ in orphan.entries(1)] == [2]
         assert orphan.remove()
@@ -804,7 +804,7 @@ def test_a_file_that_another_process_removed_meanwhile_is_not_taken(
 def append_for_ever(folder: Path, process: ProcessId, acknowledged: int) -> None:
     journal = Journal(folder, process)
     for number in range(1, 10**9):
-        journal.append([*ENTRIES, GradeEntry(f"r{number}", 0.5)])
+        journal.append([*ENTRIES, PriceEntry(f"r{number}", 0.5)])
         os.write(acknowledged, b"%d\n" % number)
 
 
@@ -824,7 +824,7 @@ def test_every_append_that_returned_survives_kill_9(folder: Path) -> None:
         os.waitpid(pid, 0)
         (orphan,) = taken(folder)
         with orphan:
-            found = [entry.run_id for _, entry in orphan.entries() if isinstance(entry, GradeEntry)][1::2]
+            found = [entry.run_id for _, entry in orphan.entries() if isinstance(entry, PriceEntry)][1::2]
             assert found == [f"r{number}" for number in range(1, len(found) + 1)]
             assert len(found) >= max(int(line) for line in lines if line.endswith(b"\n"))
             assert orphan.remove()

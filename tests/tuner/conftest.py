@@ -49,7 +49,7 @@ def make_runs(spec: TeamSpec) -> MakeRuns:
                     started_at=0.0,
                     duration_seconds=float(total) * slower,
                     success=graded > 0.5,
-                    score=graded,
+                    member_success_share=graded,
                     plan_asked=plan,
                     cost_usd=cost,
                     members=[

@@ -15,7 +15,7 @@ from victor_autotune_plugin._tuner import Objective, Tuner, plan_space
 
 
 def team_run(spec: TeamSpec, seconds: float, **changes: Any) -> TeamRun:
-    return TeamRun("", spec, 0.0, seconds, success=True, score=1.0, **changes)
+    return TeamRun("", spec, 0.0, seconds, success=True, member_success_share=1.0, **changes)
 
 
 def test_without_a_run_nothing_is_proposed(spec) -> None:
@@ -27,7 +27,7 @@ def test_without_a_run_nothing_is_proposed(spec) -> None:
 def test_when_all_runs_failed_the_success_left_to_lose_is_small_and_nothing_breaks(spec, make_runs) -> None:
     tuner = Tuner(plan_space(spec))
     for run in make_runs(40):
-        tuner.observe(evolve(run, success=False, score=0.0, members=()))
+        tuner.observe(evolve(run, success=False, member_success_share=0.0, members=()))
     data = json.dumps(tuner.propose().to_dict())
     assert "NaN" not in data
     assert "Infinity" not in data
@@ -76,7 +76,7 @@ def test_runs_of_plans_that_the_team_can_no_longer_run_are_passed_over(spec, mak
         other.observe(run)
     last = make_runs(1)[0]
     for plan in (TeamPlan(members=("gone", "m0")), TeamPlan(formation="removed by a new version")):
-        tuner.observe(evolve(last, plan_asked=plan, duration_seconds=500.0, success=False, score=0.0))
+        tuner.observe(evolve(last, plan_asked=plan, duration_seconds=500.0, success=False, member_success_share=0.0))
     assert tuner.propose().to_dict() == other.propose().to_dict()
     with pytest.raises(KeyError):
         tuner.predict_seconds(TeamPlan(formation="removed by a new version"))

@@ -298,7 +298,7 @@ class ActiveRun:
             started_at=event.started_at,
             duration_seconds=self._elapsed(),
             success=success,
-            score=sum(member.success for member in members) / len(members) if members else 0.0,
+            member_success_share=sum(member.success for member in members) / len(members) if members else 0.0,
             entry=event.entry,
             parent_id=event.parent_id,
             task_key=event.task_key,

@@ -13,6 +13,7 @@ from .plan import EMPTY_PLAN, TeamPlan, TeamSpec
 from .policy import Policy, WatchPolicy
 from .price import KeptPrices
 from .quantities import DEFAULT_ENVIRONMENT, Arm, Count, Name, UnixTime
+from .score import Gate, gates_from
 
 _T = TypeVar("_T")
 
@@ -55,6 +56,8 @@ ChangeAction = Literal[
     "paused",
     "resumed",
     "settled",
+    "judge_trusted",
+    "judge_distrusted",
 ]
 """What happened to a team's plan; `settled` in 0.1 alone. A plan that is `confirmed` was verified again."""
 
@@ -201,6 +204,7 @@ class TeamState(_Plain):
         updated_at: Unix time of the last change, seconds.
         revision: Revision of the store at which it was saved; 0 when it never was.
         environment: Environment that the team runs in.
+        gates: The scorers that decide how good its work is; empty where none does.
     """
 
     workflow: str
@@ -215,6 +219,7 @@ class TeamState(_Plain):
     live_id: str | None = None
     revision: Count = 0
     environment: Name = DEFAULT_ENVIRONMENT
+    gates: tuple[Gate, ...] = field(default=(), converter=gates_from)
 
     @property
     def key(self) -> tuple[str, str]:
@@ -262,6 +267,9 @@ class Experiment(_Plain):
         rounds: How often its plan was verified again.
         proven_by: The experiment whose test proved the plan that this one verifies, where that was another one.
         control_id: The experiment that verifies the control, or None: the control's runs are that one's, too.
+        gates: The scorers whose scores decide, as they were when it was made; empty where none does.
+        decided_order: Order of the last observation that its test was decided by; the watch sees those after it. None
+            where there is none.
     """
 
     id: Name
@@ -295,6 +303,8 @@ class Experiment(_Plain):
     rounds: Count = 0
     proven_by: str | None = None
     control_id: str | None = None
+    gates: tuple[Gate, ...] = field(default=(), converter=gates_from)
+    decided_order: Count | None = None
 
     @property
     def takes_runs(self) -> bool:

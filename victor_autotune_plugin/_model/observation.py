@@ -32,6 +32,11 @@ def _share(_: object, attribute: Attribute[Any], value: Any) -> None:
         raise ValueError(f"{attribute.name} must be a number from 0 to 1, not {value!r}")
 
 
+def _maybe_share(_: object, attribute: Attribute[Any], value: Any) -> None:
+    if value is not None:
+        _share(None, attribute, value)
+
+
 def _count(_: object, attribute: Attribute[Any], value: Any) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
         raise ValueError(f"{attribute.name} must be an integer from 0, not {value!r}")
@@ -62,7 +67,7 @@ class Observation:
         arm: `control` or `treatment`.
         duration_seconds: Wall-clock seconds.
         success: Whether the run succeeded.
-        score: Graded outcome in [0, 1]; more is better.
+        score: What its scorers made of it, from 0 to 1; None where none decides, or none of them had an opinion.
         cost_usd: Cost in US dollars, or None when no price is known.
         tool_calls: Tool calls that ran.
         timed_out: Whether a deadline ended it. Such a run counts as slower than any other.
@@ -75,13 +80,14 @@ class Observation:
         missing: How the run went missing; empty for one that finished. Of a missing run no other figure has a meaning.
         models: Providers and models that answered, sorted, as `provider/model` joined by commas; empty where none did,
             or that is not known.
+        member_success_share: Share of its members that say they succeeded; None for all or none, as the run did.
     """
 
     index: Count = field(validator=_count)
     arm: Arm = field(validator=_arm)
     duration_seconds: Seconds = field(validator=_not_negative)
     success: bool = field(validator=is_flag)
-    score: Share = field(validator=_share)
+    score: Share | None = field(default=None, validator=_maybe_share)
     cost_usd: Dollars | None = field(default=None, validator=_cost)
     tool_calls: Count = field(default=0, validator=_count)
     timed_out: bool = field(default=False, validator=is_flag)
@@ -91,6 +97,14 @@ class Observation:
     stream: str = ""
     missing: Missing = field(default="", validator=_missing)
     models: str = ""
+    member_success_share: Share | None = field(default=None, validator=_maybe_share)
+
+    @property
+    def outcome(self) -> float:
+        """The best that is known of what came out: its score, or where there is none the share of members that succeeded."""
+        if self.score is not None:
+            return self.score
+        return float(self.success) if self.member_success_share is None else self.member_success_share
 
     @classmethod
     def of(cls, run: TeamRun, *, index: int | None = None, arm: str | None = None) -> Observation:
@@ -117,6 +131,7 @@ class Observation:
             stream=run.stream or "",
             missing=run.missing,
             models=run.models,
+            member_success_share=run.member_success_share,
         )
 
     def to_dict(self) -> dict[str, Any]:

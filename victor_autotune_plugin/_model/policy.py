@@ -9,8 +9,11 @@ from attrs import Attribute, asdict, field, frozen
 
 from .quantities import Count, Figure, OneOf, Share, Within, is_flag
 
-METRICS: Final = ("duration", "cost", "tool_calls", "score")
-"""Metrics a test can decide on. More is better for `score`, less for the others."""
+METRICS: Final = ("duration", "cost", "tool_calls", "score", "success")
+"""Metrics a test can decide on."""
+
+MORE_IS_BETTER: Final = ("score", "success")
+"""Those of which more is better; of the others less is."""
 
 RULES: Final = ("balanced", "pocock", "obrien_fleming")
 """Names of the shapes."""
@@ -50,16 +53,16 @@ HARM_SHARES: Final[dict[str, float]] = {
 }
 """How the watch's alpha is shared by the harms it looks for; adds up to 1."""
 
-HARMS: Final = (*HARM_SHARES, "cost", "loss")
-"""Names of the harms of a live plan; the last two by the rule `sentinel` only."""
+HARMS: Final = (*HARM_SHARES, "cost", "loss", "member_success")
+"""Names of the harms of a live plan; the last three by the rule `sentinel` only."""
 
 GUARDRAILS: Final = ("success", "score", "p95", "mean", "cost", "tool_calls")
 """Names by the rules of 0.1, in the order in which they are judged."""
 
 LOSS: Final = "loss"
-"""Name of the guardrail that counts runs that went missing."""
+"""Name of the guardrail that counts runs that went missing, and in a scored test those without a score."""
 
-ALL_GUARDRAILS: Final = ("success", "score", LOSS, "p95", "mean", "cost", "tool_calls")
+ALL_GUARDRAILS: Final = ("success", "score", "member_success", LOSS, "p95", "mean", "cost", "tool_calls")
 """Names by the rule `signed_rank`, in the order in which they are judged."""
 
 MAX_RUNS: Final = 2000
@@ -115,6 +118,8 @@ class Policy:
         futility: Whether a test that will hardly pass any more ends early.
         pair_tasks: Whether a task that comes again is paired within itself.
         sticky: Whether a task keeps the arm of its first run, so that tasks and not runs are what is compared.
+        scored: Whether scorers tell how good the work is. Then a run without a score counts as one that went missing, and
+            success, which only tells that it ran, need not be proven.
     """
 
     alpha: float = field(default=0.05, validator=_within(0.005, 0.15))
@@ -132,6 +137,7 @@ class Policy:
     futility: bool = field(default=True, validator=is_flag)
     pair_tasks: bool = field(default=True, validator=is_flag)
     sticky: bool = field(default=False, validator=is_flag)
+    scored: bool = field(default=False, validator=is_flag)
 
     def __attrs_post_init__(self) -> None:
         if self.max_runs_per_arm < self.min_runs_per_arm:

@@ -181,7 +181,8 @@ class TeamRun:
         started_at: Unix time of the start, seconds.
         duration_seconds: Monotonic seconds from start to finish.
         success: Whether the team succeeded.
-        score: Graded outcome in [0, 1].
+        member_success_share: Share of its members that say they succeeded. It tells whether they ran, not how good their
+            work is.
         entry: The way in: `step`, `config` or `task`.
         parent_id: Run id of the team run that this one ran inside, or None.
         task_key: Key that is equal for the same task, or None.
@@ -204,6 +205,8 @@ class TeamRun:
         environment: Environment of the run.
         owners: Knobs that something other than the plugin set for this run, by name: who did.
         flow: Which members used whose work; None where that was not looked at.
+        score: What its scorers made of it, from 0 to 1; None where none decides, or one of those that do had no opinion.
+        trace_id: Id of its OpenTelemetry trace; empty where none was recorded.
     """
 
     run_id: Name
@@ -211,7 +214,7 @@ class TeamRun:
     started_at: UnixTime
     duration_seconds: Seconds
     success: bool
-    score: Share
+    member_success_share: Share
     entry: str = "config"
     parent_id: str | None = None
     task_key: str | None = None
@@ -234,6 +237,13 @@ class TeamRun:
     environment: Name = field(default=DEFAULT_ENVIRONMENT, kw_only=True)
     owners: Mapping[str, str] = field(factory=dict, kw_only=True)
     flow: RunFlow | None = field(default=None, kw_only=True)
+    score: Share | None = field(default=None, kw_only=True)
+    trace_id: str = field(default="", kw_only=True)
+
+    @property
+    def outcome(self) -> float:
+        """The best that is known of what came out: its score, or where there is none the share of members that succeeded."""
+        return self.member_success_share if self.score is None else self.score
 
     @property
     def missing(self) -> Missing:

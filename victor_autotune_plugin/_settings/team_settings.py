@@ -13,11 +13,12 @@ from .._model.optimization import OptimizationType
 from .._model.plan import Limits, TeamPlan
 from .._model.policy import SIGNED_RANK
 from .._model.price import Price
+from .._model.scorer import ScorerSettings
 
 MODES: Final = ("off", "observe", "suggest", "approve", "auto")
 """From least to most that the plugin does by itself."""
 
-METRICS: Final = ("duration", "score", "cost", "tool_calls")
+METRICS: Final = ("duration", "score", "success", "cost", "tool_calls")
 """What an experiment may be decided on."""
 
 RULES: Final = (SIGNED_RANK,)
@@ -78,6 +79,30 @@ class WatchSettings:
 
     enabled: bool = True
     holdback: float = 0.02
+
+
+@frozen
+class QualitySettings:
+    """How the work of a team is scored.
+
+    Attributes:
+        scorers: Who scores it, by name.
+        deadline: How long the scores that decide are waited for, as seconds or a number with s, m, h or d: 24h.
+        exit_wait: Most seconds that the end of a process waits for scorers that are under way; 0 for none.
+        keep_outputs: How long the outputs of runs are kept for victor autotune rate, as for `deadline`; null for not at
+            all. Each is a file that only its owner can read, and goes when it was rated.
+        show: Command that shows a person the work of a run whose id it gets as its last argument; null for none.
+        concurrency: Most scorers at work at a time in a process.
+        max_cost_usd_per_day: Most US dollars that scorers may spend in a day (UTC), all processes together.
+    """
+
+    scorers: tuple[ScorerSettings, ...] = ()
+    deadline: float = 86_400.0
+    exit_wait: float = 10.0
+    keep_outputs: float | None = None
+    show: tuple[str, ...] | None = None
+    concurrency: int = 2
+    max_cost_usd_per_day: float = 1.0
 
 
 @frozen
@@ -145,6 +170,7 @@ class Settings:
         limits: What no plan ever crosses, in any mode, and what the tests of a team may do in a week.
         experiment: How an A/B test decides.
         watch: How a live plan is verified.
+        quality: How the work of a team is scored.
         tuner: How the next test is chosen.
         task_key: Name of a key in the workflow's state or shared context whose value identifies the task, or None.
         dataflow: Whether members use each other's work, in a person's word: to be found out from the runs (auto), no
@@ -170,6 +196,7 @@ class Settings:
     limits: Limits = field(default=Factory(Limits))
     experiment: ExperimentSettings = field(default=Factory(ExperimentSettings))
     watch: WatchSettings = field(default=Factory(WatchSettings))
+    quality: QualitySettings = field(default=Factory(QualitySettings))
     tuner: TunerSettings = field(default=Factory(TunerSettings))
     task_key: str | None = None
     dataflow: str = "auto"

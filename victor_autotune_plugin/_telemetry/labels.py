@@ -63,7 +63,8 @@ def run_attributes(run: TeamRun) -> dict[str, Any]:
     attributes: dict[str, Any] = {
         names.ELAPSED: run.duration_seconds,
         names.TEAM_SIZE: len(run.members),
-        names.SCORE: run.score,
+        names.MEMBER_SUCCESS_SHARE: run.member_success_share,
+        **({} if run.score is None else {names.SCORE: run.score}),
         names.TOOL_CALLS: run.tool_calls,
         names.REFUSED_TOOL_CALLS: sum(member.tool_calls_refused for member in run.members),
         names.LLM_CALLS: run.llm_calls,

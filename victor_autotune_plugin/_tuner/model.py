@@ -141,7 +141,7 @@ class TeamModel:
             value = math.log(run.cost_usd + COST_FLOOR)
             self.metrics["cost"].learn(x, value - float(forecast.log_work[row]))
         self.metrics["tool_calls"].learn(x, math.log(run.tool_calls + 0.5) - float(forecast.log_calls[row]))
-        self.outcome.learn(o, run.score)
+        self.outcome.learn(o, run.outcome)
         self.success.learn(o, float(run.success))
         self.runs[plan] = self.runs.get(plan, 0) + 1
         self.total += 1
@@ -328,5 +328,5 @@ def _check(run: TeamRun) -> None:
         value = getattr(run, name)
         if value is not None and not (math.isfinite(value) and value >= 0):
             raise ValueError(f"{name} must be a finite number from 0, not {value!r}")
-    if not 0 <= run.score <= 1:
-        raise ValueError(f"score must be a number from 0 to 1, not {run.score!r}")
+    if not 0 <= run.outcome <= 1:
+        raise ValueError(f"the outcome must be a number from 0 to 1, not {run.outcome!r}")

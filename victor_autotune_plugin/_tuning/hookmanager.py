@@ -149,10 +149,7 @@ class HookManager:
         return planned
 
     def valued(self, run: TeamRun) -> TeamRun:
-        """Return a run with the score and the cost that the built-in hooks give it."""
-        for answer in self._built_in("score_team_run", {"run": run}):
-            if answer.value != run.score:
-                run = evolve(run, score=answer.value)
+        """Return a run with the cost that the built-in hooks give it."""
         for answer in self._built_in("price_team_run", {"run": run}):
             if answer.value != run.cost_usd:
                 run = evolve(run, cost_usd=answer.value)

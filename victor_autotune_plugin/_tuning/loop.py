@@ -26,7 +26,7 @@ from .._model.plan import TeamSpec
 from .._model.process import ProcessId
 from .._model.run import PlannedRun, RunStart, TeamRun
 from .._settings import public_prices
-from ..storage.journal import FOLDER_NAME, EndEntry, FlowEntry, GradeEntry, Journal, StartEntry
+from ..storage.journal import FOLDER_NAME, EndEntry, FlowEntry, Journal, PriceEntry, StartEntry
 from ..storage.snapshot_file import SnapshotFile
 from ..storage.stream_slots import StreamSlots
 from .file_work import FileWork, NoFiles
@@ -224,7 +224,7 @@ class TuningLoop:
     def graded(self, run: TeamRun) -> None:
         """Hand over the score and the cost of a run, which hooks gave behind it; called by a hook thread."""
         is_last = self._came(run.run_id, "grade")
-        self._complete(run, GradeEntry(run.run_id, run.score, run.cost_usd, is_last))
+        self._complete(run, PriceEntry(run.run_id, run.cost_usd, is_last))
 
     def _flowed(self, run: TeamRun, flow: RunFlow | None) -> None:
         """Hand over the data flow of a run; called by the data-flow thread."""
@@ -240,7 +240,7 @@ class TuningLoop:
                 self._awaited.pop(run_id, None)
             return not awaited
 
-    def _complete(self, run: TeamRun, entry: GradeEntry | FlowEntry) -> None:
+    def _complete(self, run: TeamRun, entry: PriceEntry | FlowEntry) -> None:
         self.core.submit(Item(entry, self._clock(), END_COMMIT_SECONDS, run.spec.key))
         self._wake_for(END_COMMIT_SECONDS)
 

@@ -22,10 +22,11 @@ from ..storage.journal import (
     EndEntry,
     Entry,
     FlowEntry,
-    GradeEntry,
     Journal,
     JournalError,
     OrphanJournal,
+    PriceEntry,
+    ScoreEntry,
     StartEntry,
     orphans,
     read,
@@ -87,11 +88,13 @@ def write_entry(transaction: Transaction, entry: Entry, process_id: str | None =
         process_id: The process that it is of; None for this one.
     """
     if isinstance(entry, EndEntry):
-        transaction.finish_run(entry.run, process_id, entry.grade_seconds)
+        transaction.finish_run(entry.run, process_id, entry.grade_seconds, entry.gates, entry.score_seconds)
     elif isinstance(entry, StartEntry):
         transaction.start_run(entry.start, entry.planned, process_id)
-    elif isinstance(entry, GradeEntry):
-        transaction.grade_run(entry.run_id, entry.score, entry.cost_usd, is_last=entry.is_last)
+    elif isinstance(entry, PriceEntry):
+        transaction.price_run(entry.run_id, entry.cost_usd, is_last=entry.is_last)
+    elif isinstance(entry, ScoreEntry):
+        transaction.record_score(entry.score)
     elif isinstance(entry, FlowEntry):
         transaction.trace_run(entry.run_id, entry.flow, is_last=entry.is_last)
 

@@ -24,7 +24,7 @@ _VALUES: Final[dict[str, Callable[[Observation], float | None]]] = {
     "duration": lambda run: run.duration_seconds,
     "cost": lambda run: run.cost_usd,
     "tool_calls": lambda run: float(run.tool_calls),
-    "score": lambda run: run.score,
+    "score": lambda run: run.outcome,
 }
 
 

@@ -207,16 +207,16 @@ class NonInferiority:
         self._means[LOSS].add(place, float(run.missing != ""), treatment=treatment)
         if run.missing:
             return
-        self._graded = self._graded or 0 < run.score < 1
+        self._graded = self._graded or 0 < run.outcome < 1
         if not self._sticky:
             self._shares.add(block, length, run.success, treatment=treatment)
-            self._score_shares.add(block, length, run.score > 0.5, treatment=treatment)
+            self._score_shares.add(block, length, run.outcome > 0.5, treatment=treatment)
         self._tail.add(math.inf if run.timed_out else run.duration_seconds, treatment=treatment)
         # success and score with the sign turned, so that more is worse in all of them
         seconds = run.duration_seconds * math.exp(-self._task_effects.get(run.task_key or "", 0.0))
         values = {
             "success": -float(run.success),
-            "score": -run.score,
+            "score": -run.outcome,
             "mean": seconds,
             "tool_calls": float(run.tool_calls),
         }

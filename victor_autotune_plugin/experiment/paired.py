@@ -107,7 +107,7 @@ class PairedScorePrimary:
 
     def add(self, observation: Observation) -> bool:
         """Add a run; return whether it has a value."""
-        self._means.add(self._block(observation), observation.score, treatment=observation.arm == TREATMENT)
+        self._means.add(self._block(observation), observation.outcome, treatment=observation.arm == TREATMENT)
         return True
 
     @property

@@ -38,7 +38,7 @@ def log_value(metric: str, run: Observation) -> float | None:
     The natural logarithm of duration, cost or tool calls (floored above 0); for the score its negative.
     """
     if metric == "score":
-        return -run.score
+        return -run.outcome
     if metric == "duration":
         return TIMED_OUT if run.timed_out else math.log(max(run.duration_seconds, _FLOORS["duration"]))
     if metric == "cost":

@@ -100,7 +100,7 @@ class Reverification:
         if run.missing:
             return
         self._means["success"].add(block, float(run.success), treatment=treatment)
-        self._means["score"].add(block, run.score, treatment=treatment)
+        self._means["score"].add(block, run.outcome, treatment=treatment)
         cost = None if self._policy.metric == "cost" else log_value("cost", run)
         if cost is not None:
             self._cost.add(block, cost - math.log1p(COST_RISE) * treatment, treatment=treatment)

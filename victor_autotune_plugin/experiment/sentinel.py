@@ -205,7 +205,7 @@ class Sentinel:
     def learn(self, runs: Iterable[Observation]) -> None:
         """Take runs as those to compare with."""
         for run in runs:
-            self._graded = self._graded or 0 < run.score < 1
+            self._graded = self._graded or 0 < run.outcome < 1
             self._shares["loss"].learn(bool(run.missing))
             if not run.missing:
                 self._shares["success"].learn(not run.success)
@@ -215,7 +215,7 @@ class Sentinel:
 
     def observe(self, run: Observation) -> None:
         """Bet on a run of the live plan."""
-        self._graded = self._graded or 0 < run.score < 1
+        self._graded = self._graded or 0 < run.outcome < 1
         self._shares["loss"].bet(bool(run.missing))
         if run.missing:
             return
@@ -228,7 +228,7 @@ class Sentinel:
         value = log_value(self._metric, run)
         found = [] if value is None else [("metric", value)]
         if self._metric != "score" and self._graded:
-            found.append(("score", -run.score))
+            found.append(("score", -run.outcome))
         if self._metric != "cost" and run.cost_usd is not None:
             cost = log_value("cost", run)
             if cost is not None:

@@ -18,6 +18,7 @@ from .._model.data_flow import RunFlow
 from .._model.plan import TeamSpec
 from .._model.process import ProcessId
 from .._model.run import PlannedRun, RunStart, TeamRun
+from .._model.score import Gate, Score
 from ..errors import StoreError, StoreUnavailableError
 
 LONGEST_LINE: Final = 4 * 2**20  # an entry of a team of 10,000 members; bounds what reading garbage takes
@@ -61,28 +62,41 @@ class EndEntry:
 
     Attributes:
         run: The run.
-        grade_seconds: How long to wait for its grade and its data flow, or None when it has them.
+        grade_seconds: How long to wait for its cost and its data flow, or None when it has them.
+        gates: The scorers whose scores make up the score of the run.
+        score_seconds: How long to wait for these scores, or None when nothing is awaited.
     """
 
     run: TeamRun
     grade_seconds: float | None = None
+    gates: tuple[Gate, ...] = ()
+    score_seconds: float | None = None
 
 
 @frozen
-class GradeEntry:
-    """A run that had ended got its grade.
+class PriceEntry:
+    """A run that had ended got its price.
 
     Attributes:
         run_id: The run.
-        score: Graded outcome in [0, 1].
         cost_usd: Cost in US dollars, or None when no price is known.
-        is_last: Whether nothing else of the run is awaited.
+        is_last: Whether neither its price nor its data flow is awaited any more.
     """
 
     run_id: str
-    score: float
     cost_usd: float | None = None
     is_last: bool = True
+
+
+@frozen
+class ScoreEntry:
+    """A run that had ended got a score.
+
+    Attributes:
+        score: The score.
+    """
+
+    score: Score
 
 
 @frozen
@@ -100,7 +114,7 @@ class FlowEntry:
     is_last: bool = True
 
 
-Entry = StartEntry | EndEntry | GradeEntry | FlowEntry
+Entry = StartEntry | EndEntry | PriceEntry | FlowEntry | ScoreEntry
 """What a line of a journal says."""
 
 
@@ -111,8 +125,15 @@ def _plain(entry: Entry) -> dict[str, Any]:
     if isinstance(entry, EndEntry):
         run = to_plain(entry.run)
         del run["number"]  # the store gives it
-        return {"kind": "end", "run": run, "grade_seconds": entry.grade_seconds}
-    return {"kind": "flow" if isinstance(entry, FlowEntry) else "grade", **to_plain(entry)}
+        return {
+            "kind": "end",
+            "run": run,
+            "grade_seconds": entry.grade_seconds,
+            "gates": to_plain(entry.gates),
+            "score_seconds": entry.score_seconds,
+        }
+    kind = {FlowEntry: "flow", PriceEntry: "price", ScoreEntry: "score"}[type(entry)]
+    return {"kind": kind, **to_plain(entry)}
 
 
 _STORED_OF_START: Final[dict[str, Any]] = {
@@ -137,8 +158,9 @@ def _start(data: Any) -> StartEntry:
 _READERS: Final[dict[str, Callable[[Any], Entry]]] = {
     "start": _start,
     "end": lambda data: from_plain(EndEntry, data),
-    "grade": lambda data: from_plain(GradeEntry, data),
+    "price": lambda data: from_plain(PriceEntry, data),
     "flow": lambda data: from_plain(FlowEntry, data),
+    "score": lambda data: from_plain(ScoreEntry, data),
 }
 
 

@@ -18,6 +18,7 @@ from .._model.data_flow import RunFlow, TeamFlow
 from .._model.experiment import Change, Experiment, Phase, TeamState
 from .._model.plan import TeamPlan, TeamSpec
 from .._model.run import MemberOutcome, Observation, PlannedRun, RunStart, TeamRun, TokenUse
+from .._model.score import Gate, Score
 from ..errors import StoreError
 from ..failsafe import Fault
 from .tables import OBSERVED
@@ -90,7 +91,7 @@ def at_least_zero(name: str, value: float, what: str) -> float:
 # --- teams, experiments, changes, faults
 
 _JSON: Final[Mapping[type, frozenset[str]]] = {
-    TeamState: frozenset({"plan", "spec"}),
+    TeamState: frozenset({"plan", "spec", "gates"}),
     Experiment: frozenset(
         {
             "control",
@@ -103,6 +104,7 @@ _JSON: Final[Mapping[type, frozenset[str]]] = {
             "bad_before",
             "reference",
             "prices",
+            "gates",
         }
     ),
     Change: frozenset({"plan_before", "plan_after", "rollback_plan", "evidence"}),
@@ -127,12 +129,12 @@ def _value(kind: type[_T], row: Any, **others: Any) -> _T:
 
 def team_values(state: TeamState) -> Values:
     """Return the row of a team; its version is the one it gets by being saved."""
-    return {**_values(state), "version": state.version + 1}
+    return {**_values(state), **_no_gates(state), "version": state.version + 1}
 
 
 def team_state(row: Any) -> TeamState:
     """Read the row of a team."""
-    return _value(TeamState, row, paused=bool(row.paused))
+    return _value(TeamState, row, paused=bool(row.paused), gates=row.gates or "[]")
 
 
 remembered_team: Final = lru_cache(maxsize=_MOST_TEAMS)(team_state)
@@ -143,7 +145,11 @@ def experiment_values(experiment: Experiment) -> Values:
     """Return the row of an experiment."""
     values = _values(experiment)
     empty = {name: None for name in ("task_effects", "reference") if not getattr(experiment, name)}
-    return {**values, **empty}
+    return {**values, **empty, **_no_gates(experiment)}
+
+
+def _no_gates(value: TeamState | Experiment) -> Values:
+    return {} if value.gates else {"gates": None}
 
 
 def experiment_of(row: Any) -> Experiment:
@@ -152,6 +158,7 @@ def experiment_of(row: Any) -> Experiment:
         "task_effects": row.task_effects or "{}",
         "reference": row.reference or "[]",
         "bad_before": row.bad_before or "[0,0]",
+        "gates": row.gates or "[]",
     }
     return _value(Experiment, row, **others)
 
@@ -204,7 +211,6 @@ def observation_of(row: Any) -> Observation:
             arm=row.arm,
             duration_seconds=0.0,
             success=False,
-            score=0.0,
             task_key=row.task_key,
             run_id=row.run_id,
             order=row.observed,
@@ -216,6 +222,7 @@ def observation_of(row: Any) -> Observation:
         arm=row.arm,
         duration_seconds=row.duration_seconds,
         success=bool(row.success),
+        member_success_share=row.member_success_share,
         score=row.score,
         cost_usd=row.cost_usd,
         tool_calls=row.tool_calls,
@@ -226,6 +233,31 @@ def observation_of(row: Any) -> Observation:
         stream=row.stream or "",
         models=row.models or "",
     )
+
+
+def score_values(score: Score) -> Values:
+    """Return the row of a score.
+
+    Raises:
+        StoreError: One of its figures is impossible.
+    """
+    what = f"score {score.name} of run {score.run_id}"
+    if score.value is not None:
+        share("value", score.value, what)
+    if score.cost_usd is not None:
+        at_least_zero("cost_usd", score.cost_usd, what)
+    return {**to_builtins(score), "details": encode(dict(score.details)) if score.details else None}
+
+
+def score_of(row: Any) -> Score:
+    """Read the row of a score."""
+    values = {str(name): value for name, value in row._asdict().items()}
+    return Score(**{**values, "details": decode(row.details) if row.details else {}})
+
+
+def gates_of(text: str | None) -> tuple[Gate, ...]:
+    """Read gates from the text of a column."""
+    return from_plain(tuple[Gate, ...], decode(text)) if text else ()
 
 
 def fault_of(row: Any) -> Fault:
@@ -262,12 +294,13 @@ def start_values(start: RunStart, planned: PlannedRun, process_id: str) -> Value
     }
 
 
-def run_values(run: TeamRun, process_id: str | None) -> Values:
+def run_values(run: TeamRun, process_id: str | None, gates: tuple[Gate, ...] = ()) -> Values:
     """Return the row of a run that ended, without what the store adds.
 
     Args:
         run: The run.
         process_id: The process that ran it; None for one of another store.
+        gates: The scorers whose scores make up its score.
 
     Raises:
         StoreError: Its duration, score or cost is not a finite number of at least 0.
@@ -293,7 +326,7 @@ def run_values(run: TeamRun, process_id: str | None) -> Values:
         "process": process_id,
         "duration_seconds": at_least_zero("duration_seconds", run.duration_seconds, what),
         "success": bool(run.success),
-        "score": share("score", run.score, what),
+        "member_success_share": share("member_success_share", run.member_success_share, what),
         "plan_used": text_of(run.plan_used),
         "timed_out": run.timed_out,
         "cancelled": run.cancelled,
@@ -306,6 +339,9 @@ def run_values(run: TeamRun, process_id: str | None) -> Values:
         "owners": _owners(run.owners),
         "flow": None if run.flow is None else encode(to_plain(run.flow)),
         "models": run.models or None,
+        "score": None if run.score is None else share("score", run.score, what),
+        "trace_id": run.trace_id or None,
+        "gates": encode(to_builtins(gates)) if gates else None,
     }
 
 
@@ -349,7 +385,8 @@ def team_run(row: Any) -> TeamRun:
         started_at=row.started_at,
         duration_seconds=row.duration_seconds or 0.0,
         success=bool(row.success),
-        score=row.score or 0.0,
+        member_success_share=row.member_success_share or 0.0,
+        score=row.score,
         entry=row.entry,
         parent_id=row.parent_id,
         task_key=row.task_key,
@@ -372,6 +409,7 @@ def team_run(row: Any) -> TeamRun:
         environment=row.environment,
         owners=decode(row.owners) if row.owners else {},
         flow=run_flow(row.flow) if row.flow else None,
+        trace_id=row.trace_id or "",
     )
 
 

@@ -29,12 +29,12 @@ from sqlalchemy import (
 )
 
 from .session import Statement
-from .tables import AWAITING, TEAM, UNTAKEN, change, experiment, fault, lease, process, run, store_row, stream, team
+from .tables import AWAITING, TEAM, UNTAKEN, change, experiment, fault, lease, process, run, score, store_row, stream, team
 
 _IDENTITY_OF_RUN: Final = {"run_id", *TEAM, "started_at", "process"}
 """What never changes of a run. To set it again all the same would write two indexes again."""
 
-_GIVEN_BY_STORE: Final = {"observed", "number", "grade_until", "missing"}
+_GIVEN_BY_STORE: Final = {"observed", "number", "grade_until", "score_until", "missing"}
 """What the store itself says of a run."""
 
 # Spelt out, so that partial indexes on them are used.
@@ -56,7 +56,7 @@ _CLOCK_JUMP_SECONDS: Final = 60.0
 
 PROGRESS: Final = (
     *("status", "decided_at", "promoted_at", "ended_at", "verdict", "watch_verdict"),
-    *("promotion", "asks_for", "rounds"),
+    *("promotion", "asks_for", "rounds", "decided_order"),
 )
 """What may change of an experiment. Everything else is what its decision is replayed from."""
 
@@ -78,7 +78,9 @@ _PLANNED: Final = ("mode", "plan_asked", "experiment_id", "arm", "phase", "posit
 
 
 _PLACE: Final = ("experiment_id", "phase", "position", "arm", "task_key", "stream")
-_FIGURES: Final = ("duration_seconds", "success", "score", "cost_usd", "tool_calls", "timed_out", "models")
+_FIGURES: Final = (
+    *("duration_seconds", "success", "member_success_share", "score", "cost_usd", "tool_calls", "timed_out", "models"),
+)
 _OBSERVATION: Final = (*_PLACE, *_FIGURES, "missing")
 """The columns that an observation is made of: once it has its order, they never change. Only one that went missing has
 no figures, so those of its run may come later."""
@@ -149,13 +151,17 @@ class Statements:
         }
         self.finish_run = to(
             run,
-            finish.values(grade_until=now + bindparam("grade_seconds", type_=Double)).on_conflict_do_update(
+            finish.values(
+                grade_until=now + bindparam("grade_seconds", type_=Double),
+                score_until=now + bindparam("score_seconds", type_=Double),
+            ).on_conflict_do_update(
                 index_elements=[run.c.run_id],
                 set_={name: finish.excluded[name] for name in known_at_the_end}
                 | kept
                 | {
                     "status": case((run.c.status == _LOST, _LATE), else_=finish.excluded.status),
                     "grade_until": finish.excluded.grade_until,
+                    "score_until": finish.excluded.score_until,
                 },
                 where=run.c.status.not_in([_FINISHED, _LATE]),
             ),
@@ -164,7 +170,7 @@ class Statements:
         ended = and_(_is(run, "run_id"), run.c.status.in_([_FINISHED, _LATE]), run.c.number.is_(None))
         until = case((bindparam("is_last", type_=Boolean) == _TRUE, _NULL), else_=run.c.grade_until)
         late = update(run).where(ended).values(grade_until=until)
-        self.grade_run = Statement(late, dialect, ["score", "cost_usd"])
+        self.price_run = Statement(late, dialect, ["cost_usd"])
         self.trace_run = Statement(late, dialect, ["flow"])
         self.runs_of = Statement(
             select(run)
@@ -180,6 +186,7 @@ class Statements:
             .limit(bindparam("most")),
             dialect,
         )
+        self._add_scores(dialect, insert)
         self._add_processes(dialect, insert, now)
         self._add_judging(dialect, insert, now)
         self._add_observations(dialect, insert)
@@ -234,6 +241,27 @@ class Statements:
                 run.c.phase == literal_column("'test'"),
             ),
             dialect,
+        )
+
+    def _add_scores(self, dialect: Dialect, insert: Any) -> None:
+        given = insert(score)
+        figures = [name for name in _names(score) if name not in ("run_id", "name")]
+        self.record_score = Statement(
+            given.on_conflict_do_update(
+                index_elements=[score.c.run_id, score.c.name], set_={name: given.excluded[name] for name in figures}
+            ),
+            dialect,
+            _names(score),
+        )
+        self.scores_of = Statement(select(score).where(_is(score, "run_id")).order_by(score.c.name), dialect)
+        self.scored_run = Statement(
+            select(run.c.gates, run.c.observed, run.c.number, run.c.score_until, run.c.status).where(
+                _is(run, "run_id")
+            ),
+            dialect,
+        )
+        self.set_score = Statement(
+            update(run).where(_is(run, "run_id"), run.c.observed.is_(None)), dialect, ["score", "score_until"]
         )
 
     def _add_processes(self, dialect: Dialect, insert: Any, now: Any) -> None:
@@ -347,6 +375,7 @@ class Statements:
             _is(run, *TEAM),
             text(UNTAKEN),
             or_(run.c.grade_until.is_(None), run.c.grade_until <= now),
+            or_(run.c.score_until.is_(None), run.c.score_until <= now),
         )
         self.untaken = Statement(
             select(run.c.run_id, run.c.experiment_id, run.c.phase, run.c.status, run.c.cancelled, run.c.process)

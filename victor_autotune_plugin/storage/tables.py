@@ -28,7 +28,7 @@ from sqlalchemy import (
 
 from .._model.quantities import DEFAULT_ENVIRONMENT
 
-HEAD: Final = "0007"
+HEAD: Final = "0008"
 """Revision of the newest migration. Revisions are numbers, so a greater one is a newer one."""
 
 VERSION_TABLE: Final = "autotune_alembic_version"
@@ -107,6 +107,7 @@ team: Final = Table(
     _number("updated_at"),
     _count("revision", start="0"),
     _text("live_id", optional=True),
+    _text("gates", optional=True),
     PrimaryKeyConstraint("environment", "workflow", "team_id", name="pk_autotune_team"),
     Index("ix_autotune_team_revision", "environment", "revision"),
     sqlite_with_rowid=False,
@@ -147,6 +148,8 @@ experiment: Final = Table(
     _text("proven_by", optional=True),
     _text("control_id", optional=True),
     _text("bad_before", optional=True),
+    _text("gates", optional=True),
+    _count("decided_order", optional=True),
     PrimaryKeyConstraint("id", name="pk_autotune_experiment"),
     Index("ix_autotune_experiment_team", "workflow", "team_id", "created_at", "id"),
     _partial("ix_autotune_experiment_awaiting", "environment", "created_at", "id", where=AWAITING),
@@ -173,7 +176,7 @@ run: Final = Table(
     _integer("position", optional=True),
     _number("duration_seconds", optional=True),
     Column("success", Boolean),
-    _number("score", optional=True),
+    _number("member_success_share", optional=True),
     _text("plan_used", optional=True),
     Column("timed_out", Boolean),
     Column("cancelled", Boolean),
@@ -192,6 +195,10 @@ run: Final = Table(
     _text("flow", optional=True),
     _text("missing", optional=True),
     _text("models", optional=True),
+    _number("score", optional=True),
+    _text("trace_id", optional=True),
+    _text("gates", optional=True),
+    _number("score_until", optional=True),
     PrimaryKeyConstraint("run_id", name="pk_autotune_run"),
     Index("ix_autotune_run_started", "started_at", "run_id"),
     Index("ix_autotune_run_team", "workflow", "team_id", "started_at", "run_id"),
@@ -203,7 +210,7 @@ run: Final = Table(
 """One row a run. What is known only at its end is null until then.
 
 `number` is its place among the runs of its team that a judge took, null before; `grade_until` how long a judge waits
-for its late score and its data flow. `observed` is the `order` of its observation, `position` the `index`, `missing`
+for its cost and its data flow, `score_until` how long for the scores of its `gates`. `observed` is the `order` of its observation, `position` the `index`, `missing`
 how it went missing for its experiment: it stays what it was when the run was taken, so that decisions replay.
 `process` is null for a run that another store or version wrote. A row of status `OBSERVED` is an observation whose run
 this store never saw: a list of runs leaves it out.
@@ -211,6 +218,24 @@ this store never saw: a list of runs leaves it out.
 
 OBSERVED: Final = "observed"
 """Status of a run that is known by its observation alone."""
+
+score: Final = Table(
+    "autotune_score",
+    metadata,
+    _text("run_id"),
+    _text("name"),
+    _number("value", optional=True),
+    _text("source"),
+    _number("at"),
+    _text("judge"),
+    _number("cost_usd", optional=True),
+    _number("seconds"),
+    _text("why"),
+    _text("details", optional=True),
+    PrimaryKeyConstraint("run_id", "name", name="pk_autotune_score"),
+    Index("ix_autotune_score_at", "at"),
+)
+"""One row a score; a run has one of each name. `value` is null for no opinion."""
 
 process: Final = Table(
     "autotune_process",

@@ -13,6 +13,7 @@ from .._model.data_flow import RunFlow
 from .._model.experiment import Change, Experiment, Phase, TeamState, may_follow
 from .._model.process import ProcessId
 from .._model.run import PlannedRun, RunStart, TeamRun
+from .._model.score import Gate, Score, composite
 from ..errors import AutotuneError, StaleStateError, StoreError
 from .judging import NO_END, Judging
 from .judging import Lease as Lease
@@ -24,9 +25,11 @@ from .rows import (
     encode,
     experiment_of,
     experiment_values,
+    gates_of,
     remembered_run,
     run_values,
-    share,
+    score_of,
+    score_values,
     start_values,
     team_state,
     team_values,
@@ -172,29 +175,42 @@ class Transaction(Judging):
             stream = one.experiment_id, one.phase, one.stream
             self._next_indexes[stream] = max(one.index + 1, self._next_indexes.get(stream, 0))
 
-    def finish_run(self, run: TeamRun, process_id: str | None = None, grade_seconds: float | None = None) -> bool:
+    def finish_run(
+        self,
+        run: TeamRun,
+        process_id: str | None = None,
+        grade_seconds: float | None = None,
+        gates: tuple[Gate, ...] = (),
+        score_seconds: float | None = None,
+    ) -> bool:
         """Write what a run was and return True, or False when it had been written before.
 
         Args:
             run: The run.
             process_id: The process that ran it; None for this one.
-            grade_seconds: How long a judge waits for a late score, in seconds; None when there will be none.
+            grade_seconds: How long a judge waits for its cost and its data flow; None for not at all.
+            gates: The scorers whose scores make up its score.
+            score_seconds: How long a judge waits for these scores; None for not at all.
         """
-        values = run_values(run, self._process.id if process_id is None else process_id)
-        return self._write(self._sql.finish_run, {**values, "grade_seconds": grade_seconds}) > 0
+        values = run_values(run, self._process.id if process_id is None else process_id, gates)
+        seconds = {"grade_seconds": grade_seconds, "score_seconds": score_seconds}
+        written = self._write(self._sql.finish_run, {**values, **seconds}) > 0
+        if written and gates and run.score is None:
+            self._complete_score(run.run_id)  # a score may have come before the end, which was in a journal
+        return written
 
     def import_run(self, run: TeamRun) -> bool:
         """Write a finished run of another store, as `finish_run` does; it is never observed by being numbered."""
-        return self._write(self._sql.finish_run, {**run_values(run, None), "grade_seconds": None}) > 0
+        seconds = {"grade_seconds": None, "score_seconds": None}
+        return self._write(self._sql.finish_run, {**run_values(run, None), **seconds}) > 0
 
-    def grade_run(self, run_id: str, score: float, cost_usd: float | None, *, is_last: bool = True) -> bool:
-        """Write the late score and the cost of a run that ended.
+    def price_run(self, run_id: str, cost_usd: float | None, *, is_last: bool = True) -> bool:
+        """Write the cost of a run that ended.
 
         Args:
             run_id: The run.
-            score: Graded outcome in [0, 1].
             cost_usd: Cost in US dollars, or None when no price is known.
-            is_last: Whether nothing else of the run is awaited, so that it may be judged.
+            is_last: Whether neither its cost nor its data flow is awaited any more.
 
         Returns:
             False, and nothing changes, when it was judged by what it had, or has not ended.
@@ -203,13 +219,40 @@ class Transaction(Judging):
         values = {
             "of_run_id": run_id,
             "is_last": is_last,
-            "score": share("score", score, what),
             "cost_usd": None if cost_usd is None else at_least_zero("cost_usd", cost_usd, what),
         }
-        return self._write(self._sql.grade_run, values) > 0
+        return self._write(self._sql.price_run, values) > 0
+
+    def record_score(self, score: Score) -> bool:
+        """Write a score of a run, in place of an earlier one of the same name.
+
+        A run that is observed keeps the score that it was observed with.
+
+        Returns:
+            Whether the run is known; a score may come before its run, from a journal.
+        """
+        self._write(self._sql.record_score, score_values(score))
+        return self._complete_score(score.run_id)
+
+    def scores_of(self, run_id: str) -> list[Score]:
+        """Return the scores of a run, by name."""
+        return [score_of(row) for row in self._query(self._sql.scores_of, {"of_run_id": run_id})]
+
+    def _complete_score(self, run_id: str) -> bool:
+        """Make the score of a run from those of its gates, once they are all there; return whether it is known."""
+        rows = self._query(self._sql.scored_run, {"of_run_id": run_id})
+        if not rows:
+            return False
+        gates = gates_of(rows[0].gates)
+        if gates and rows[0].observed is None:
+            found = {one.name: one.value for one in self.scores_of(run_id)}
+            waits = any(gate.name not in found for gate in gates)
+            values = {"score": composite(gates, found), "score_until": rows[0].score_until if waits else None}
+            self._write(self._sql.set_score, {"of_run_id": run_id, **values})
+        return True
 
     def trace_run(self, run_id: str, flow: RunFlow | None, *, is_last: bool = True) -> bool:
-        """Write the data flow of a run that ended, None where none was found out; the rest is as for `grade_run`."""
+        """Write the data flow of a run that ended, None where none was found out; the rest is as for `price_run`."""
         text = None if flow is None else encode(to_plain(flow))
         return self._write(self._sql.trace_run, {"of_run_id": run_id, "is_last": is_last, "flow": text}) > 0
 

@@ -194,6 +194,7 @@ class World:
             started_at=0.0,
             duration_seconds=float(played["seconds"][0]),
             success=bool(played["success"][0]),
+            member_success_share=float(played["success"][0]),
             score=float(played["score"][0]),
             task_key=task_key,
             mode="auto",

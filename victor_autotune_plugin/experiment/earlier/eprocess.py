@@ -108,7 +108,7 @@ class PairedPrimary:
         if value is None:
             return False
         if observation.arm == CONTROL:
-            self._control_total += observation.score
+            self._control_total += observation.outcome
             self._controls += 1
         pair = observation.stream, observation.index // 2
         other = self._waiting.pop(pair, None)

@@ -49,7 +49,7 @@ class Guardrails:
         """Add one run."""
         treatment = run.arm == TREATMENT
         self._success.add(float(run.success), treatment=treatment)
-        self._score.add(run.score, treatment=treatment)
+        self._score.add(run.outcome, treatment=treatment)
         self._tail.add(math.inf if run.timed_out else run.duration_seconds, treatment=treatment)
         for sums in (self._sums,) if run.timed_out else (self._sums, self._in_time):
             sums["mean"].add(run.duration_seconds, treatment=treatment)

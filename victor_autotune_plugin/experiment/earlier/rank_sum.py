@@ -85,7 +85,7 @@ class ScorePrimary:
 
     def add(self, observation: Observation) -> bool:
         """Add a run; return whether it has a value."""
-        self._sums.add(observation.score, treatment=observation.arm == TREATMENT)
+        self._sums.add(observation.outcome, treatment=observation.arm == TREATMENT)
         return True
 
     @property

@@ -1,0 +1,95 @@
+"""What a run was worth: the scores that it got, and which of them decide."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any, Final, Literal, get_args
+
+from attrs import field, frozen
+
+from .quantities import Dollars, Name, Seconds, Share, UnixTime
+
+ScoreSource = Literal["command", "check", "model", "hook", "person", "import"]
+"""Where a score comes from: a command's verdict, a check of the text, a model as judge, a third party's code, a person,
+or another tool's export."""
+
+SOURCES: Final[tuple[str, ...]] = get_args(ScoreSource)
+
+LABELS: Final = ("person", "command")
+"""Sources that a model as judge is compared with."""
+
+
+@frozen
+class Gate:
+    """A scorer that decides, as a test or a run rests on it.
+
+    Attributes:
+        name: Name of the scorer.
+        weight: Its weight in the run's score.
+        judge: Digest of rubric, model and version of a model as judge; empty for any other scorer.
+        is_external: Whether its scores come from outside of the run's process, as a person's do.
+    """
+
+    name: Name
+    weight: float = 1.0
+    judge: str = ""
+    is_external: bool = False
+
+
+def gates_from(values: Iterable[Gate]) -> tuple[Gate, ...]:
+    """Return gates as a tuple, in the order of their names."""
+    return tuple(sorted(values, key=lambda gate: gate.name))
+
+
+@frozen
+class Score:
+    """One score of a run. Neither prompt nor output is in it.
+
+    Attributes:
+        run_id: The run.
+        name: Who gave it: a scorer, a hook package, or what a person calls it.
+        value: From 0 to 1; None for no opinion.
+        source: Where it comes from, one of `ScoreSource`.
+        at: Unix time, seconds.
+        judge: As in `Gate`.
+        cost_usd: What it cost in US dollars; None where no price is known.
+        seconds: How long it took.
+        why: Why there is no opinion, in a word or two; empty where there is one.
+        details: Numbers that tell of a judge's bias: `length` of the output in characters, and `answers`, for each
+            sample the pairs `[check, yes]` in the order in which it asked.
+    """
+
+    run_id: Name
+    name: Name
+    value: Share | None
+    source: ScoreSource
+    at: UnixTime
+    judge: str = ""
+    cost_usd: Dollars | None = None
+    seconds: Seconds = 0.0
+    why: str = ""
+    details: Mapping[str, Any] = field(factory=dict)
+
+
+def composite(gates: Iterable[Gate], scores: Mapping[str, float | None]) -> float | None:
+    """Return the score of a run: the weighted mean of what its gates gave.
+
+    Args:
+        gates: The scorers that decide.
+        scores: Value by name; one that is missing, or None, is no opinion.
+
+    Returns:
+        None where there is no gate, or one of them has no opinion: a mean of the others would compare other things.
+    """
+    weights, values = [], []
+    for gate in gates:
+        value = scores.get(gate.name)
+        if value is None:
+            return None
+        weights.append(gate.weight)
+        values.append(value)
+    total = math.fsum(weights)
+    if not total > 0:
+        return None
+    return math.fsum(w * v for w, v in zip(weights, values, strict=True)) / total

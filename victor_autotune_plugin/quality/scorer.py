@@ -1,0 +1,52 @@
+"""What a scorer is, and what it gets."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Mapping
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+from attrs import field, frozen
+
+from .._model.run import TeamRun
+
+
+@frozen
+class RunOutput:
+    """What a scorer gets of a run. It is in memory only, and goes when the run is scored.
+
+    Attributes:
+        run: The run.
+        text: What the team delivered.
+        members: What each member delivered, by id.
+        project: Folder that the run worked in.
+    """
+
+    run: TeamRun
+    text: str = field(repr=False)
+    members: Mapping[str, str] = field(factory=dict, repr=False)
+    project: Path = field(factory=Path)
+
+
+@runtime_checkable
+class Scorer(Protocol):
+    """Scores the work of runs. The hook `add_scorers` returns some; all but `name` and `score` may be left out.
+
+    Attributes:
+        name: Its name, unique among the team's scorers.
+        weight: Its weight in the run's score, 1 by default.
+        gates: Whether it decides, as it does by default; else it is only shown.
+        timeout: Most seconds that it may take, 60 by default.
+    """
+
+    name: str
+
+    def score(self, output: RunOutput) -> float | None | Awaitable[float | None]:
+        """Score a run, on a thread of the plugin's own; a coroutine runs on an event loop of its own there.
+
+        Args:
+            output: The run and what it delivered.
+
+        Returns:
+            From 0 to 1; None for no opinion.
+        """

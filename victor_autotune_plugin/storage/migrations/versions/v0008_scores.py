@@ -1,0 +1,68 @@
+"""What members say of their success is no score any more; runs have scores, and experiments the scorers that decide."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Final
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0008"
+down_revision = "0007"
+branch_labels = None
+depends_on = None
+
+_ADDED: Final = (
+    ("autotune_run", "score", sa.Double),
+    ("autotune_run", "trace_id", sa.Text),
+    ("autotune_run", "gates", sa.Text),
+    ("autotune_run", "score_until", sa.Double),
+    ("autotune_team", "gates", sa.Text),
+    ("autotune_experiment", "gates", sa.Text),
+    ("autotune_experiment", "decided_order", sa.BigInteger),
+)
+
+
+def upgrade() -> None:
+    """Give the share of successful members its name, and add what scores need. No run so far has a score."""
+    op.execute("ALTER TABLE autotune_run RENAME COLUMN score TO member_success_share")
+    for table, name, kind in _ADDED:
+        op.add_column(table, sa.Column(name, kind, nullable=True))
+    op.create_table(
+        "autotune_score",
+        sa.Column("run_id", sa.Text, nullable=False),
+        sa.Column("name", sa.Text, nullable=False),
+        sa.Column("value", sa.Double, nullable=True),
+        sa.Column("source", sa.Text, nullable=False),
+        sa.Column("at", sa.Double, nullable=False),
+        sa.Column("judge", sa.Text, nullable=False),
+        sa.Column("cost_usd", sa.Double, nullable=True),
+        sa.Column("seconds", sa.Double, nullable=False),
+        sa.Column("why", sa.Text, nullable=False),
+        sa.Column("details", sa.Text, nullable=True),
+        sa.PrimaryKeyConstraint("run_id", "name", name="pk_autotune_score"),
+    )
+    op.create_index("ix_autotune_score_at", "autotune_score", ["at"])
+    _rename_in_references("score", "member_success_share")
+
+
+def downgrade() -> None:
+    """Take the scores away."""
+    op.drop_table("autotune_score")
+    for table, name, _ in _ADDED:
+        op.drop_column(table, name)
+    op.execute("ALTER TABLE autotune_run RENAME COLUMN member_success_share TO score")
+    _rename_in_references("member_success_share", "score")
+
+
+def _rename_in_references(before: str, after: str) -> None:
+    """Rename a figure of the runs that experiments bring along."""
+    connection = op.get_bind()
+    query = sa.text("SELECT id, reference FROM autotune_experiment WHERE reference IS NOT NULL")
+    for row in connection.execute(query).mappings().all():
+        runs: list[dict[str, Any]] = json.loads(row["reference"])
+        renamed = [{after if name == before else name: value for name, value in run.items()} for run in runs]
+        text = json.dumps(renamed, separators=(",", ":"), ensure_ascii=False)
+        update = sa.text("UPDATE autotune_experiment SET reference = :text WHERE id = :id")
+        connection.execute(update, {"text": text, "id": row["id"]})
