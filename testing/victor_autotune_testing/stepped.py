@@ -119,7 +119,9 @@ class SteppedLoop:
     def end(self, run: TeamRun) -> TeamRun:
         """Finish a run, have it written and judged, and return it as it was handed over."""
         loop, hooks = self.runtime.loop, self.runtime.hooks
-        price = hooks.valued(evolve(run, member_success_share=1.0)).cost_usd  # an impossible score is for the record to refuse
+        price = hooks.valued(
+            evolve(run, member_success_share=1.0)
+        ).cost_usd  # an impossible score is for the record to refuse
         run = evolve(run, cost_usd=price)
         self.clock.now = max(self.clock.now, run.ended_at) + PAUSE_SECONDS
         hooks.tell_built_in("after_team_run", run=run)

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pytest
 
-from victor_autotune_plugin.experiment import Observation
+from victor_autotune_plugin.experiment import Observation, WatchPolicy
 from victor_autotune_plugin.experiment.prewhitening import Prewhitening
 from victor_autotune_plugin.experiment.sentinel import ModelChange, RankDetector, Sentinel, ShareDetector
 
@@ -93,14 +93,14 @@ def test_after_other_models_that_did_no_harm_more_answers_of_a_new_one_are_neede
 
 
 def test_a_first_answer_tells_of_no_change_where_no_model_was_known():
-    sentinel = Sentinel("duration")
+    sentinel = Sentinel(WatchPolicy())
     for index in range(4):
         sentinel.observe(Observation(index, "treatment", 1.0, True, 1.0, models=f"openai/{index}"))
     assert sentinel.new_models == ""
 
 
 def test_a_missing_run_counts_for_nothing_but_the_loss():
-    sentinel = Sentinel("duration")
+    sentinel = Sentinel(WatchPolicy())
     for index in range(60):
         sentinel.learn([Observation(index, "treatment", 20.0 + index % 7, True, 1.0)])
     for index in range(12):

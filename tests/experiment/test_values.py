@@ -16,7 +16,7 @@ GOOD = {"index": 0, "arm": "control", "duration_seconds": 1.0, "success": True, 
     ("field", "value"),
     [
         *(("duration_seconds", value) for value in (math.nan, math.inf, -1.0, "1", None, True)),
-        *(("score", value) for value in (math.nan, -0.1, 1.1, "1", None)),
+        *(("score", value) for value in (math.nan, -0.1, 1.1, "1")),
         *(("cost_usd", value) for value in (math.nan, math.inf, -0.01, "1")),
         *(("success", value) for value in (1, 0.5, None, "yes")),
         *(("index", value) for value in (-1, 1.0, True, None)),

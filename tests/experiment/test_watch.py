@@ -151,12 +151,17 @@ def test_success_that_falls_in_both_plans_rolls_nothing_back_and_in_one_it_does(
 
 
 @pytest.mark.parametrize(
-    ("harm", "fields"), [("loss", {"lost": 0.6}), ("cost", {"cost": 3.0}), ("score", {"score": lambda rng: 0.5})]
+    ("harm", "fields"),
+    [
+        ("loss", {"lost": 0.6}),
+        ("cost", {"cost": 3.0}),
+        ("score", {"score": lambda rng: 0.5}),
+    ],
 )
 def test_lost_runs_cost_and_score_have_their_own_evidence(harm, fields):
     team = Team(7)
     team.change(score=lambda rng: rng.uniform(0.7, 1))
-    watch = watched(team)
+    watch = watched(team, scored=True)
     team.fields["treatment"] |= fields
     team.live(watch, 200)
     verdict = watch.verdict()

@@ -30,11 +30,11 @@ from victor_autotune_plugin.storage import journal_entries, journal_reading
 from victor_autotune_plugin.storage.journal import (
     EndEntry,
     Entry,
-    PriceEntry,
     Journal,
     JournalError,
     JournalFullError,
     OrphanJournal,
+    PriceEntry,
     StartEntry,
     encode,
     orphans,

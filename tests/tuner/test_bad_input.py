@@ -47,7 +47,7 @@ def test_runs_of_zero_seconds_and_without_members_are_borne(spec) -> None:
     [
         ({"duration_seconds": math.nan}, "duration_seconds"),
         ({"duration_seconds": -1.0}, "duration_seconds"),
-        ({"score": 1.5}, "score"),
+        ({"member_success_share": 1.5}, "outcome"),
         ({"cost_usd": math.inf}, "cost_usd"),
     ],
 )

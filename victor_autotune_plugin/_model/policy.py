@@ -108,7 +108,7 @@ class Policy:
         rule: What proves an improvement: `signed_rank`, which compares runs within the pairs and blocks that they were
             assigned in; the shape of a boundary for independent runs, one of `RULES`; or an e-process, one of
             `E_RULES`.
-        success_margin: Drop of the success share and of the mean score that is tolerated, absolute (0.10 is 10 points).
+        success_margin: Drop of the success share, of the mean score and of the members' success that is tolerated, absolute (0.10 is 10 points).
         success_confidence: One-sided confidence that the drop is within `success_margin`, without which nothing passes.
         p95_margin: Relative rise of the P95 of the duration that is tolerated.
         mean_margin: Relative rise of the mean duration that is tolerated where another metric is the primary one. Where
@@ -180,6 +180,8 @@ class WatchPolicy:
         rule: One of `WATCH_RULES`.
         quiet_runs: By the rule `sentinel`, runs of a world that does not change per false alarm, about.
         max_pairs: By the rule `sentinel`, pairs of runs after which a re-verification ends.
+        scored: Whether scorers tell how good the work is; else the share of members that succeed is watched in their
+            place.
     """
 
     alpha: float = field(default=0.05, validator=_within(0.005, 0.15))
@@ -194,6 +196,7 @@ class WatchPolicy:
     rule: str = field(default=SENTINEL, validator=_one_of(WATCH_RULES))
     quiet_runs: int = field(default=10_000, validator=_integer(100, 10_000_000))
     max_pairs: int = field(default=30, validator=_integer(5, MAX_RUNS))
+    scored: bool = field(default=False, validator=is_flag)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON-able data."""
@@ -214,8 +217,8 @@ class GuardrailEvidence:
         control: Its value in the control: share of successes or of missing runs, mean score, seconds, US dollars or
             calls. NaN without data.
         treatment: Its value in the treatment.
-        change: Harm: absolute drop (success, score), absolute rise (loss) or relative rise (others); negative when
-            better.
+        change: Harm: absolute drop (success, score, members' success), absolute rise (loss) or relative rise (others);
+            negative when better.
         margin: Change that is tolerated.
         statistic: Standardised evidence of any harm; standard normal without an effect.
         boundary: Height at which harm is proven; infinite while there are too few runs.
@@ -262,6 +265,7 @@ class Verdict:
             `late`, after the end. By the rule `signed_rank` also those that are `unpaired`: their partner is lost or
             has not come yet. They count in the guardrails' means only.
         missing: Runs that were lost or cancelled, by arm.
+        unscored: In a scored test, runs that finished and got no score, by arm.
         stage: `canary` until three runs of the treatment have finished, then `testing`.
         pairs: Information gathered, in pairs of runs.
         chance_better: Probability that the treatment is better on the metric; NaN while nothing is known.
@@ -285,6 +289,7 @@ class Verdict:
     sample_ratio_p_value: Share
     ignored: dict[str, Count]
     missing: dict[str, Count] = field(factory=dict)
+    unscored: dict[str, Count] = field(factory=dict, kw_only=True)
     stage: str = "testing"
     pairs: Annotated[float, Within(0)] = 0.0
     chance_better: Figure = field(default=math.nan, eq=repr)
@@ -301,7 +306,7 @@ class Verdict:
         data = asdict(self, recurse=False)
         data["guardrails"] = [evidence.to_dict() for evidence in self.guardrails]
         data["interval"], data["open"] = [plain(end) for end in self.interval], list(self.open)
-        data |= {name: dict(getattr(self, name)) for name in ("runs", "ignored", "missing")}
+        data |= {name: dict(getattr(self, name)) for name in ("runs", "ignored", "missing", "unscored")}
         return {name: plain(value) for name, value in data.items()}
 
 

@@ -40,6 +40,7 @@ TITLES: Final = {
     "tool_calls": "number of tool calls",
     "score": "score",
     "success": "success share",
+    "member_success": "share of members that succeed",
     "loss": "share of missing runs",
     "p95": "P95 of the duration",
     "mean": "mean duration",

@@ -108,6 +108,9 @@ RUN_TOKENS: Final = Metric("victor.autotune.run.tokens", "{token}", "Tokens that
 RUN_TOOL_CALLS: Final = Metric("victor.autotune.run.tool_calls", "{tool_call}", "Tool calls of a team run.", _CALLS)
 RUN_LLM_CALLS: Final = Metric("victor.autotune.run.llm_calls", "{inference_call}", "Model calls of a team run.", _CALLS)
 RUN_COST: Final = Metric("victor.autotune.run.cost", "{USD}", "Cost of a team run whose models have a price.", _DOLLARS)
+RUN_MEMBER_SUCCESS_SHARE: Final = Metric(
+    "victor.autotune.run.member_success_share", "1", "Share of a team's members that succeeded, from 0 to 1.", _SHARES
+)
 RUN_SCORE: Final = Metric("victor.autotune.run.score", "1", "Graded outcome of a team run, from 0 to 1.", _SHARES)
 RUNS: Final = Metric("victor.autotune.runs", "{run}", "Team runs that ended.")
 TIMEOUTS: Final = Metric("victor.autotune.timeouts", "{run}", "Team runs that a deadline ended.")
@@ -124,6 +127,7 @@ METRICS: Final = (
     RUN_TOOL_CALLS,
     RUN_LLM_CALLS,
     RUN_COST,
+    RUN_MEMBER_SUCCESS_SHARE,
     RUN_SCORE,
     RUNS,
     TIMEOUTS,

@@ -116,7 +116,7 @@ def _run_measurements(run: TeamRun) -> Iterator[_Measurement]:
 
     yield names.RUNS, 1, failed
     yield names.DURATION, run.duration_seconds, failed
-    yield names.RUN_SCORE, run.score, team
+    yield names.RUN_MEMBER_SUCCESS_SHARE, run.member_success_share, team
     yield names.RUN_TOOL_CALLS, run.tool_calls, team
     yield names.RUN_LLM_CALLS, run.llm_calls, team
     yield names.RUN_TOKENS, run.input_tokens, {**team, names.TOKEN_TYPE: names.TOKEN_INPUT}

@@ -13,7 +13,7 @@ from attrs import Attribute, field, frozen
 from numpy.typing import NDArray
 
 from .._model.plan import TeamPlan
-from .._model.policy import METRICS, PROOF_SHARE, Policy
+from .._model.policy import METRICS, MORE_IS_BETTER, PROOF_SHARE, Policy
 from ..experiment.boundaries import boundary
 from ..experiment.design import runs_for
 from .model import TeamModel
@@ -47,7 +47,7 @@ class Objective:
     """What a team is tuned for.
 
     The value of a plan is the weighted mean of the logarithms of the metrics, relative to today's plan, so that 20 %
-    off one counts as 20 % off another. The score counts as the log odds of the outcome, negative.
+    off one counts as 20 % off another. Score and success count as the log odds of the outcome, negative.
 
     Attributes:
         weights: Weight of each of `policy.METRICS`; a name alone for one metric.
@@ -131,18 +131,16 @@ def weigh(
         keeps: Tells whether a plan keeps the work by the team's data flow; None where no plan is known to.
     """
     shares = objective.shares
-    wanted = [name for name in shares if name != "score"]
+    wanted = [name for name in shares if name not in MORE_IS_BETTER]
     extra = [] if objective.max_cost_usd is None else ["cost"]
     extra += [] if objective.max_p95_seconds is None else ["duration"]
     effects = model.effects(rows, live, sorted({*wanted, *extra}), table)
     count = len(effects.log["score"])
     gain, variance = np.zeros(count), np.zeros(count)
     for name, share in shares.items():
-        if name == "score":
-            gain += share * effects.log["score"]
-        else:
-            gain -= share * effects.log[name]
-        variance += share**2 * effects.sd[name] ** 2
+        sign, known = (1, "score") if name in MORE_IS_BETTER else (-1, name)
+        gain += sign * share * effects.log[known]
+        variance += share**2 * effects.sd[known] ** 2
     plans = (model.table if table is None else table).plans
     kept = np.array([keeps is not None and keeps(plans[row]) for row in rows.tolist()], dtype=bool)
     odds = np.where(kept, 0.0, effects.log["score"])
@@ -168,7 +166,7 @@ def weigh(
 def noise_variance(model: TeamModel, objective: Objective) -> float:
     """Return the variance of the objective between runs of one plan."""
     return math.fsum(
-        share**2 * (LOGISTIC_VARIANCE if name == "score" else model.noise_variance(name))
+        share**2 * (LOGISTIC_VARIANCE if name in MORE_IS_BETTER else model.noise_variance(name))
         for name, share in objective.shares.items()
     )
 

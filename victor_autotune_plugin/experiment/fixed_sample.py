@@ -25,6 +25,7 @@ _VALUES: Final[dict[str, Callable[[Observation], float | None]]] = {
     "cost": lambda run: run.cost_usd,
     "tool_calls": lambda run: float(run.tool_calls),
     "score": lambda run: run.outcome,
+    "success": lambda run: float(run.success),
 }
 
 

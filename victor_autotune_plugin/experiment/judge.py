@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from typing import Final
 
 from .._model.assignment import CLUSTER_STREAM, shares_of_stream
-from .._model.policy import LOSS, PASS_SHARE, PROOF_SHARE, SIGNED_RANK, Policy, Verdict
+from .._model.policy import LOSS, MORE_IS_BETTER, PASS_SHARE, PROOF_SHARE, SIGNED_RANK, Policy, Verdict
 from .._model.run import ARMS, CONTROL, TREATMENT, Observation
 from .._model.text import TITLES, amount, interval, number, percent, points
 from .boundaries import TABLE_STEP, boundary
 from .canary import Canary
 from .design import binomial_p_value
-from .noninferiority import HARM_BUDGET, NonInferiority
+from .noninferiority import HARM_BUDGET, SHARES, NonInferiority
 from .paired import primary_of
 from .primary import Effect
 from .probation import chance_better
@@ -87,6 +87,7 @@ class Judge:
         self._harmed = False
         self._runs = dict.fromkeys(ARMS, 0)
         self._missing = dict.fromkeys(ARMS, 0)
+        self._unscored = dict.fromkeys(ARMS, 0)
         self._ignored = {"repeated": 0, "duplicate": 0, "unmeasured": 0, "late": 0}
         self._places: set[tuple[str, int]] = set()
         self._counted: list[Observation] = []
@@ -117,6 +118,8 @@ class Judge:
             self._end()
 
     def _count_in(self, run: Observation) -> None:
+        is_unscored = self._policy.scored and run.score is None and not run.missing
+        self._unscored[run.arm] += is_unscored
         if run.missing:
             self._missing[run.arm] += 1
         elif self._primary.add(run):
@@ -124,7 +127,8 @@ class Judge:
             self._counted.append(run)
         else:
             self._ignored["unmeasured"] += 1
-            return
+            if not is_unscored:  # which counts as lost, as where another metric decides
+                return
         self._planned += (shares_of_stream(run.stream) or EVEN)[TREATMENT]
         self._guardrails.add(run)
         if (wrong := self._canary.add(run)) is not None:
@@ -207,7 +211,7 @@ class Judge:
         if name is None:
             return None
         harmed = next(item for item in self._guardrails.evidence(t) if item.name == name)
-        if name in ("success", "score"):
+        if name in SHARES:
             rise = f"fell from {number(harmed.control)} to {number(harmed.treatment)}"
         elif name == LOSS:
             rise = f"rose from {percent(harmed.control)} to {percent(harmed.treatment)}"
@@ -268,7 +272,7 @@ class Judge:
             return None
         effect = self._primary.effect(self._pass.at(t), self._fail.at(t))
         least = self._policy.minimum_improvement
-        best = effect.high if self._policy.metric == "score" else -effect.low
+        best = effect.high if self._policy.metric in MORE_IS_BETTER else -effect.low
         if not best < least:
             return None
         looks = self._compared(effect.estimate)
@@ -290,14 +294,19 @@ class Judge:
 
     def _mismatch(self) -> float:
         """Return the p-value of the runs per arm, missing ones included, under the shares that their streams have."""
-        treated = self._runs[TREATMENT] + self._missing[TREATMENT]
-        total = treated + self._runs[CONTROL] + self._missing[CONTROL]
+        treated, control = self._assigned(TREATMENT), self._assigned(CONTROL)
+        total = treated + control
         if not total or self._policy.sticky:  # clusters differ in size
             return 1.0
         return binomial_p_value(treated, total, self._planned / total)
 
     def _counts(self) -> str:
-        return " and ".join(f"{self._runs[arm] + self._missing[arm]} {arm}" for arm in ARMS)
+        return " and ".join(f"{self._assigned(arm)} {arm}" for arm in ARMS)
+
+    def _assigned(self, arm: str) -> int:
+        """Return the runs that an arm was given, whatever became of them."""
+        bare = self._unscored[arm] if self._policy.metric == "score" else 0  # else they are among those that count
+        return self._runs[arm] + self._missing[arm] + bare
 
     def _count(self) -> str:
         """Return the runs per arm: `23 + 24 runs`."""
@@ -330,6 +339,9 @@ class Judge:
         reason = self._reason
         if any(lost.values()):
             reason += f" {lost[CONTROL]} + {lost[TREATMENT]} runs went missing."
+        bare = self._unscored
+        if any(bare.values()):
+            reason += f" {bare[CONTROL]} + {bare[TREATMENT]} runs got no score."
         return Verdict(
             status=self._status,
             reason=reason,
@@ -346,6 +358,7 @@ class Judge:
             sample_ratio_p_value=self._mismatch(),
             ignored=dict(self._ignored) | {"unpaired": self._primary.unpaired},
             missing=dict(lost),
+            unscored=dict(bare),
             stage="canary" if self._canary.is_open else "testing",
             pairs=self._primary.information,
             chance_better=chance_better(self._primary),

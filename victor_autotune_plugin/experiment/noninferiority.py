@@ -30,7 +30,17 @@ from .boundaries import GUARDRAIL, Boundary, boundary
 from .clusters import ClusterMeans, cluster_of
 from .twosample import Tail
 
-PROOF_LEVELS: Final = {"success": 0.085, "score": 0.05, "p95": 0.10, "cost": 0.08, "tool_calls": 0.09}
+SHARES: Final = ("success", "score", "member_success")
+"""Guardrails whose values are between 0 and 1, more being better."""
+
+PROOF_LEVELS: Final = {
+    "success": 0.085,
+    "score": 0.05,
+    "member_success": 0.05,
+    "p95": 0.10,
+    "cost": 0.08,
+    "tool_calls": 0.09,
+}
 """Probability, at most, that a treatment exactly at the margin of a guardrail is ever called safe. The lower ones make
 up for variances that few runs show too small."""
 
@@ -38,19 +48,22 @@ HARM_BUDGET: Final = {
     "primary": 0.25,
     "success": 0.20,
     "score": 0.10,
+    "member_success": 0.10,
     "loss": 0.15,
     "p95": 0.10,
     "mean": 0.05,
     "cost": 0.10,
     "tool_calls": 0.05,
 }
-"""How the budget of failing without a harm is shared; adds up to 1."""
+"""How the budget of failing without a harm is shared. It adds up to 1: a run has a score, or its members' success stands
+for it."""
 
-PROVEN: Final = frozenset({"success", "score", "cost", "tool_calls"})
-"""Guardrails without whose proof nothing passes."""
+PROVEN: Final = frozenset({"success", "score", "member_success", "cost", "tool_calls"})
+"""Guardrails without whose proof nothing passes; where runs are scored, success is none, since it only tells that they
+ran, and one that delivered nothing has a score of 0."""
 
 SIGN_OF_HARM: Final = 1.28
-"""Evidence of harm from which success, score and loss hold back what their proof is not asked for."""
+"""Evidence of harm from which shares hold back what their proof is not asked for."""
 
 LOSS_MARGIN: Final = 0.05
 """Rise of the share of missing runs that is tolerated."""
@@ -177,14 +190,17 @@ class NonInferiority:
         self._task_effects = (task_effects or {}) if policy.metric == "duration" else {}
         self._most, self._first_runs, self._sticky = policy.max_runs_per_arm, policy.min_runs_per_arm, policy.sticky
         means = ClusterMeans if policy.sticky else BlockMeans
-        self._shares, self._score_shares = ShareDrop(), ShareDrop()
-        self._graded = False
+        self._scored = policy.scored
+        self._proven_by = PROVEN - {"success"} if policy.scored else PROVEN
+        self._drops = {name: ShareDrop() for name in SHARES}
+        self._graded = {"success": False, "score": False, "member_success": False}
         self._tail = Tail()
         self._means = {name: means() for name in ALL_GUARDRAILS if name != "p95"}
         self._in_time = means()
         self._margins = {
             "success": policy.success_margin,
             "score": policy.success_margin,
+            "member_success": policy.success_margin,
             LOSS: LOSS_MARGIN,
             "p95": policy.p95_margin,
             "mean": 0.0 if policy.metric == "duration" else policy.mean_margin,
@@ -204,19 +220,24 @@ class NonInferiority:
         treatment = run.arm == TREATMENT
         block, length = block_of(run.stream, run.index)
         place = cluster_of(run) if self._sticky else block
-        self._means[LOSS].add(place, float(run.missing != ""), treatment=treatment)
+        is_unscored = self._scored and run.score is None
+        self._means[LOSS].add(place, float(run.missing != "" or is_unscored), treatment=treatment)
         if run.missing:
             return
-        self._graded = self._graded or 0 < run.outcome < 1
-        if not self._sticky:
-            self._shares.add(block, length, run.success, treatment=treatment)
-            self._score_shares.add(block, length, run.outcome > 0.5, treatment=treatment)
+        shares = {"success": float(run.success)}
+        if run.score is not None:
+            shares["score"] = run.score
+        elif not self._scored:
+            shares["member_success"] = run.outcome
+        for name, value in shares.items():
+            self._graded[name] = self._graded[name] or 0 < value < 1
+            if not self._sticky:
+                self._drops[name].add(block, length, value > 0.5, treatment=treatment)
         self._tail.add(math.inf if run.timed_out else run.duration_seconds, treatment=treatment)
-        # success and score with the sign turned, so that more is worse in all of them
+        # shares with the sign turned, so that more is worse in all of them
         seconds = run.duration_seconds * math.exp(-self._task_effects.get(run.task_key or "", 0.0))
         values = {
-            "success": -float(run.success),
-            "score": -run.outcome,
+            **{name: -value for name, value in shares.items()},
             "mean": seconds,
             "tool_calls": float(run.tool_calls),
         }
@@ -226,7 +247,7 @@ class NonInferiority:
         if not run.timed_out:
             self._in_time.add(place, seconds, treatment=treatment)
         for name in told:
-            if name in PROVEN and name not in self._proven and self._proof_z(name) >= self._limit(name):
+            if name in self._proven_by and name not in self._proven and self._proof_z(name) >= self._limit(name):
                 self._proven.add(name)
 
     def harmed(self, t: float) -> str | None:
@@ -250,8 +271,10 @@ class NonInferiority:
         return self._change("success"), -self._proof_z("success") if enough else -math.inf
 
     def evidence(self, t: float) -> tuple[GuardrailEvidence, ...]:
-        """Return what is known of each guardrail at information share `t`."""
-        return tuple(self._evidence(name, t) for name in ALL_GUARDRAILS)
+        """Return what is known of each guardrail at information share `t`; of the score only where runs have one."""
+        has_score = self._scored or not math.isnan(self._change("score"))
+        idle = "member_success" if has_score else "score"
+        return tuple(self._evidence(name, t) for name in ALL_GUARDRAILS if name != idle)
 
     def _evidence(self, name: str, t: float) -> GuardrailEvidence:
         change, z, limit = self._change(name), self._z(name), self._harm_limit(name, t)
@@ -276,15 +299,19 @@ class NonInferiority:
         return self._means[name].information / self._most
 
     def _limit(self, name: str) -> float:
-        """Return the height of a guardrail's proof; a score that is never between 0 and 1 is a success share."""
-        level = "success" if name == "score" and not self._graded else name
+        """Return the height of a guardrail's proof; a share that is never between 0 and 1 is one of successes."""
+        level = "success" if self._is_coin(name) else name
         return self._proof[level].at(self._share(name))
+
+    def _is_coin(self, name: str) -> bool:
+        """Whether a guardrail is a share whose every value was 0 or 1 so far."""
+        return name in SHARES and not self._graded[name]
 
     def _values(self, name: str) -> tuple[float, float]:
         if name == "p95":
             return self._tail.percentiles()
         control, treatment = self._means[name].means
-        return (-control, -treatment) if name in ("success", "score") else (control, treatment)
+        return (-control, -treatment) if name in SHARES else (control, treatment)
 
     def _z(self, name: str) -> float:
         """Return the evidence of any harm."""
@@ -298,14 +325,14 @@ class NonInferiority:
         control, treatment = self._values(name)
         if name == LOSS:
             return treatment - control
-        return control - treatment if name in ("success", "score") else relative_rise(control, treatment)
+        return control - treatment if name in SHARES else relative_rise(control, treatment)
 
     def _proof_z(self, name: str) -> float:
         """Return the evidence that a change is below its margin."""
         margin = self._margins[name]
-        if (name == "success" or (name == "score" and not self._graded)) and not self._sticky:
-            return (self._shares if name == "success" else self._score_shares).z(margin)
-        if name in ("success", "score"):
+        if self._is_coin(name) and not self._sticky:
+            return self._drops[name].z(margin)
+        if name in SHARES:
             return self._means[name].below(1.0, margin, prior=SCORE_PRIOR)
         if name == "p95":
             return self._tail_z(margin)
@@ -324,7 +351,7 @@ class NonInferiority:
 
     def _holds_back(self, name: str) -> bool:
         """Whether nothing may pass because of a guardrail."""
-        if name not in PROVEN:
+        if name not in self._proven_by:
             return self._looks_worse(name)
         change = self._change(name)
         return not math.isnan(change) and (name not in self._proven or change > self._margins[name])
@@ -333,7 +360,7 @@ class NonInferiority:
         change, z = self._change(name), self._z(name)
         if math.isnan(change):
             return False
-        if name in ("success", "score", LOSS):
+        if name in (*SHARES, LOSS):
             return z >= SIGN_OF_HARM and (name != LOSS or change > LOSS_MARGIN)
         if change > self._margins[name] and z > UNCLEAR_Z:
             return True

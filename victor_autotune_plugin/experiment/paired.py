@@ -12,11 +12,11 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from .._model.assignment import block_of
-from .._model.policy import Policy
+from .._model.policy import MORE_IS_BETTER, Policy
 from .._model.run import TREATMENT, Observation
 from .blocks import SCORE_PRIOR, Block, BlockMeans, BlockRanks
 from .clusters import ClusterMeans, ClusterPrimary, cluster_of
-from .primary import Effect, adjusted_value, relative_change
+from .primary import Effect, adjusted_value, relative_change, work_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -94,20 +94,25 @@ class SignedRankPrimary:
         return -self.effect(math.inf, math.inf).estimate
 
 
-class PairedScorePrimary:
-    """The graded score, by the mean of the blocks' differences, or of the clusters'.
+class PairedMeanPrimary:
+    """Score or success, by the mean of the blocks' differences, or of the clusters'.
 
     Args:
-        sticky: Whether tasks keep their arm.
+        policy: Rules of the test.
     """
 
-    def __init__(self, *, sticky: bool = False) -> None:
-        self._means = ClusterMeans() if sticky else BlockMeans()
-        self._block = cluster_of if sticky else block_of_run
+    def __init__(self, policy: Policy) -> None:
+        self._policy = policy
+        self._means = ClusterMeans() if policy.sticky else BlockMeans()
+        self._block = cluster_of if policy.sticky else block_of_run
 
     def add(self, observation: Observation) -> bool:
         """Add a run; return whether it has a value."""
-        self._means.add(self._block(observation), observation.outcome, treatment=observation.arm == TREATMENT)
+        is_success = self._policy.metric == "success"
+        value = float(observation.success) if is_success else work_of(observation, scored=self._policy.scored)
+        if value is None:
+            return False
+        self._means.add(self._block(observation), value, treatment=observation.arm == TREATMENT)
         return True
 
     @property
@@ -150,14 +155,14 @@ class PairedScorePrimary:
         return self.effect(math.inf, math.inf).estimate
 
 
-BlockedPrimary = SignedRankPrimary | ClusterPrimary | PairedScorePrimary
+BlockedPrimary = SignedRankPrimary | ClusterPrimary | PairedMeanPrimary
 """The metric of a test as `Judge` needs it."""
 
 
 def primary_of(policy: Policy, task_effects: Mapping[str, float]) -> BlockedPrimary:
-    """Return the metric of a test; a score is compared without `task_effects`."""
-    if policy.metric == "score":
-        return PairedScorePrimary(sticky=policy.sticky)
+    """Return the metric of a test; score and success are compared without `task_effects`."""
+    if policy.metric in MORE_IS_BETTER:
+        return PairedMeanPrimary(policy)
     return (ClusterPrimary if policy.sticky else SignedRankPrimary)(policy.metric, task_effects)
 
 

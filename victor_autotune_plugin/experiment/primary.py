@@ -22,7 +22,7 @@ class Effect:
     """Relative change of the metric from control to treatment: -0.2 is 20 % less. NaN where nothing is known.
 
     Attributes:
-        estimate: Hodges-Lehmann ratio minus 1; for the score the difference of the means over the control's mean.
+        estimate: Hodges-Lehmann ratio minus 1; for score and success the difference of the means over the control's.
         low: Lower end of the interval.
         high: Upper end of the interval.
     """
@@ -35,15 +35,27 @@ class Effect:
 def log_value(metric: str, run: Observation) -> float | None:
     """Return a run's value for ranks, less being better; None without a price.
 
-    The natural logarithm of duration, cost or tool calls (floored above 0); for the score its negative.
+    The natural logarithm of duration, cost or tool calls (floored above 0); for score and success the negative.
     """
     if metric == "score":
         return -run.outcome
+    if metric == "success":
+        return -float(run.success)
     if metric == "duration":
         return TIMED_OUT if run.timed_out else math.log(max(run.duration_seconds, _FLOORS["duration"]))
     if metric == "cost":
         return None if run.cost_usd is None else math.log(max(run.cost_usd, _FLOORS["cost"]))
     return math.log(run.tool_calls + _FLOORS["tool_calls"])
+
+
+def work_of(run: Observation, *, scored: bool) -> float | None:
+    """Return how good the work of a run was: its score where scorers tell, else the share of members that succeeded.
+
+    Args:
+        run: The run.
+        scored: Whether scorers tell; then None is a run without a score.
+    """
+    return run.score if scored else run.outcome
 
 
 def adjusted_value(metric: str, run: Observation, task_effects: Mapping[str, float]) -> float | None:

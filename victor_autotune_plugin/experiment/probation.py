@@ -8,7 +8,7 @@ from typing import Final
 
 from .blocks import UNKNOWN_SIZE
 from .boundaries import NORMAL
-from .paired import BlockedPrimary, PairedScorePrimary, SignedRankPrimary
+from .paired import BlockedPrimary, PairedMeanPrimary, SignedRankPrimary
 from .twosample import percentile
 
 PRIOR_GAIN: Final = 0.35
@@ -34,7 +34,7 @@ def chance_better(primary: BlockedPrimary) -> float:
     2013, section 2.5). A small effect is likelier before than a large one, and the spread that few pairs show is
     joined with a usual one, so that few pairs are never sure.
     """
-    if isinstance(primary, PairedScorePrimary):
+    if isinstance(primary, PairedMeanPrimary):
         _, change, error, blocks = primary.moments
         if blocks < 3 or math.isnan(change):
             return math.nan

@@ -6,7 +6,7 @@ import math
 
 from .._model.policy import Policy
 from .boundaries import NORMAL, Boundary
-from .paired import BlockedPrimary, PairedScorePrimary
+from .paired import BlockedPrimary, PairedMeanPrimary
 from .stopping import HOPE_Z, HOPELESS_Z, Design, drift_for
 from .told import gain_unit
 
@@ -20,7 +20,7 @@ def detectable(primary: BlockedPrimary, policy: Policy) -> float | None:
     None where they don't show one.
     """
     drift = drift_for(Design.of(policy), POWER)
-    if isinstance(primary, PairedScorePrimary):
+    if isinstance(primary, PairedMeanPrimary):
         base, _, error, _ = primary.moments
         unit = error * math.sqrt(primary.information / policy.max_runs_per_arm)
         rise = drift * unit / base if base > 0 else math.inf

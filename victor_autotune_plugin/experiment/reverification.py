@@ -14,13 +14,13 @@ from collections.abc import Iterable
 from typing import Final
 
 from .._model.assignment import block_of
-from .._model.policy import WatchPolicy
+from .._model.policy import MORE_IS_BETTER, WatchPolicy
 from .._model.run import TREATMENT, Observation
 from .betting import LARGEST, Wealth
 from .blocks import BlockMeans, BlockRanks
 from .boundaries import Boundary, boundary
 from .paired import walsh_quantiles
-from .primary import TIMED_OUT, log_value, relative_change
+from .primary import TIMED_OUT, log_value, relative_change, work_of
 from .twosample import percentile
 
 FIRST_PAIRS: Final = 5
@@ -30,7 +30,7 @@ PAIR_STAKES: Final = (0.3, 0.45, 0.7, 1.0, 1.4)
 """Stakes of the bets: the effects that each is best for, in standard deviations of a pair's difference."""
 
 NAMES: Final = ("metric", "success", "score", "loss", "cost")
-"""What is compared."""
+"""What is compared; where runs have no score, the share of members that succeeded stands for it."""
 
 LEVELS: Final = {True: 0.018, False: 0.003}
 """Probability, at most, that a boundary ever convicts a plan that is no worse: of what the alarm was about, and of the
@@ -100,11 +100,13 @@ class Reverification:
         if run.missing:
             return
         self._means["success"].add(block, float(run.success), treatment=treatment)
-        self._means["score"].add(block, run.outcome, treatment=treatment)
+        work = work_of(run, scored=self._policy.scored)
+        if work is not None:
+            self._means["score"].add(block, work, treatment=treatment)
         cost = None if self._policy.metric == "cost" else log_value("cost", run)
         if cost is not None:
             self._cost.add(block, cost - math.log1p(COST_RISE) * treatment, treatment=treatment)
-        value = log_value(self._policy.metric, run)
+        value = metric_value(self._policy, run)
         if value is None:
             return
         self._metric.add(block, value, treatment=treatment)
@@ -130,7 +132,7 @@ class Reverification:
         gain = walsh_quantiles(differences, math.inf, math.inf)[0]
         if name == "cost":
             return relative_change(math.log1p(COST_RISE) - gain)
-        return gain if self._policy.metric == "score" else relative_change(-gain)
+        return gain if self._policy.metric in MORE_IS_BETTER else relative_change(-gain)
 
     def evidence(self, name: str) -> tuple[float, float]:
         """Return the evidence of a harm, and the height at which it convicts; one of `NAMES`."""
@@ -184,16 +186,27 @@ def tolerated(policy: WatchPolicy, name: str) -> float:
     return shares.get(name, policy.success_drop)
 
 
-def changed(name: str, control: Iterable[Observation], treatment: Iterable[Observation]) -> tuple[float, float, float]:
+def metric_value(policy: WatchPolicy, run: Observation) -> float | None:
+    """Return a run's value of the metric, less being better; None where it has none."""
+    if policy.metric == "score":
+        work = work_of(run, scored=policy.scored)
+        return None if work is None else -work
+    return log_value(policy.metric, run)
+
+
+def changed(
+    policy: WatchPolicy, name: str, control: Iterable[Observation], treatment: Iterable[Observation]
+) -> tuple[float, float, float]:
     """Return a figure of both plans, and the harm that its change is: a relative rise, or an absolute one.
 
     Args:
+        policy: The rules of the watch.
         name: A metric, `success` or `loss`. Of duration, cost and tool calls the figure is the median.
         control: Runs of the plan before.
         treatment: Runs of the live plan.
     """
     if name in ("success", "score", "loss"):
-        before, now = (_mean(name, runs) for runs in (control, treatment))
+        before, now = (_mean(policy, name, runs) for runs in (control, treatment))
         return before, now, now - before if name == "loss" else before - now
     logs = [
         sorted(value for run in runs if not run.missing and (value := log_value(name, run)) is not None)
@@ -204,9 +217,11 @@ def changed(name: str, control: Iterable[Observation], treatment: Iterable[Obser
     return seconds[0], seconds[1], 0.0 if middle[0] == middle[1] else relative_change(middle[1] - middle[0])
 
 
-def _mean(name: str, runs: Iterable[Observation]) -> float:
+def _mean(policy: WatchPolicy, name: str, runs: Iterable[Observation]) -> float:
     if name == "loss":
         values = [float(bool(run.missing)) for run in runs]
     else:
-        values = [float(getattr(run, name)) for run in runs if not run.missing]
+        known = [run for run in runs if not run.missing]
+        found = (float(run.success) if name == "success" else work_of(run, scored=policy.scored) for run in known)
+        values = [value for value in found if value is not None]
     return math.fsum(values) / len(values) if values else math.nan

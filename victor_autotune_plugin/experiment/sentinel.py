@@ -18,10 +18,12 @@ from collections import deque
 from collections.abc import Iterable
 from typing import Final
 
+from .._model.policy import WatchPolicy
 from .._model.run import Observation
 from .boundaries import NORMAL
 from .prewhitening import Prewhitening
-from .primary import log_value
+from .primary import log_value, work_of
+from .reverification import metric_value
 
 WINDOW: Final = 300
 """Last runs of the plan that a run is compared with."""
@@ -184,12 +186,12 @@ class Sentinel:
     """All detectors over a live plan's runs.
 
     Args:
-        metric: Metric of the test, one of `policy.METRICS`.
+        policy: Rules of the watch.
         model_runs: Runs with another model that are an alarm.
     """
 
-    def __init__(self, metric: str, model_runs: int = 1) -> None:
-        self._metric = metric
+    def __init__(self, policy: WatchPolicy, model_runs: int = 1) -> None:
+        self._policy = policy
         self._ranks = {name: RankDetector() for name in ("metric", "score", "cost")}
         self._shares = {"success": ShareDetector(), "loss": ShareDetector()}
         self._detectors: dict[str, RankDetector | ShareDetector] = {**self._ranks, **self._shares}
@@ -205,7 +207,7 @@ class Sentinel:
     def learn(self, runs: Iterable[Observation]) -> None:
         """Take runs as those to compare with."""
         for run in runs:
-            self._graded = self._graded or 0 < run.outcome < 1
+            self._is_graded(run)
             self._shares["loss"].learn(bool(run.missing))
             if not run.missing:
                 self._shares["success"].learn(not run.success)
@@ -215,7 +217,7 @@ class Sentinel:
 
     def observe(self, run: Observation) -> None:
         """Bet on a run of the live plan."""
-        self._graded = self._graded or 0 < run.outcome < 1
+        self._is_graded(run)
         self._shares["loss"].bet(bool(run.missing))
         if run.missing:
             return
@@ -224,12 +226,18 @@ class Sentinel:
         for name, value in self._values(run):
             self._ranks[name].bet(value)
 
+    def _is_graded(self, run: Observation) -> None:
+        """Note whether the work is ever between good and bad; else success tells as much."""
+        work = work_of(run, scored=self._policy.scored)
+        self._graded = self._graded or (work is not None and 0 < work < 1)
+
     def _values(self, run: Observation) -> list[tuple[str, float]]:
-        value = log_value(self._metric, run)
+        value, metric = metric_value(self._policy, run), self._policy.metric
         found = [] if value is None else [("metric", value)]
-        if self._metric != "score" and self._graded:
-            found.append(("score", -run.outcome))
-        if self._metric != "cost" and run.cost_usd is not None:
+        work = work_of(run, scored=self._policy.scored)
+        if metric != "score" and self._graded and work is not None:
+            found.append(("score", -work))
+        if metric != "cost" and run.cost_usd is not None:
             cost = log_value("cost", run)
             if cost is not None:
                 found.append(("cost", cost))

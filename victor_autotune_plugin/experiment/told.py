@@ -19,7 +19,7 @@ from .._model.policy import Policy
 from .blocks import UNKNOWN_SIZE
 from .boundaries import NORMAL
 from .clusters import ClusterPrimary
-from .paired import BlockedPrimary, PairedScorePrimary, SignedRankPrimary, uncorrected, walsh_quantiles
+from .paired import BlockedPrimary, PairedMeanPrimary, SignedRankPrimary, uncorrected, walsh_quantiles
 from .primary import Effect, relative_change
 from .stopping import Design, unbiased_drift
 from .twosample import percentile
@@ -105,7 +105,7 @@ def told(
         crossing: Where the boundary was first crossed; None where it never was.
     """
     share = primary.information / policy.max_runs_per_arm
-    if isinstance(primary, PairedScorePrimary):
+    if isinstance(primary, PairedMeanPrimary):
         base, change, error, blocks = primary.moments
         if blocks < 3 or not base > 0:
             return Effect(math.nan, math.nan, math.nan)

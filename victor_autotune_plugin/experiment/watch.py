@@ -14,12 +14,11 @@ from collections.abc import Sequence
 from typing import Final
 
 from .._model.assignment import REVERIFY, block_of
-from .._model.policy import HarmEvidence, WatchPolicy, WatchVerdict
+from .._model.policy import MORE_IS_BETTER, HarmEvidence, WatchPolicy, WatchVerdict
 from .._model.run import ARMS, CONTROL, TREATMENT, Observation
 from .._model.text import TITLES, amount, count, number
 from .blocks import BlockRanks
-from .primary import log_value
-from .reverification import FIRST_PAIRS, NAMES, Reverification, changed, tolerated
+from .reverification import FIRST_PAIRS, NAMES, Reverification, changed, metric_value, tolerated
 from .sentinel import FIRST_BET, WINDOW, Sentinel
 from .tail import TailProof
 
@@ -59,14 +58,14 @@ class Watch:
 
     def __init__(self, policy: WatchPolicy, *, reference: Sequence[Observation], tested: bool | None = None) -> None:
         self._policy = policy
-        self._sentinel = Sentinel(policy.metric)
+        self._sentinel = Sentinel(policy)
         # A plan of which no run was measured before it went live is compared with the plan before, or verified at once.
         own = [run for run in reference if run.arm == TREATMENT]
         self._sentinel.learn(own or reference)
         self._tail = TailProof(policy.p95_rise)
         for run in reference:
             self._tail.learn(run)
-        self._tail.start(tested=_is_proof(policy.metric, reference) if tested is None else tested)
+        self._tail.start(tested=_is_proof(policy, reference) if tested is None else tested)
         self._round: Reverification | None = None
         self._rounds = 0
         self._unconfirmed = 0
@@ -142,7 +141,7 @@ class Watch:
     def _compare(self, pairs: Reverification, run: Observation) -> None:
         pairs.add(run, paired=run.stream.partition(":")[0] == f"{REVERIFY}{self._rounds}")
         if harm := pairs.harm():
-            self._roll_back(HARM_NAMES.get(harm, harm), self._tell(harm, pairs))
+            self._roll_back(self._harm_name(harm), self._tell(harm, pairs))
         elif pairs.is_over or pairs.is_better:
             self._confirm(pairs)
 
@@ -152,7 +151,7 @@ class Watch:
         self._reason = f"{self._alarm} {self._confirmed(pairs)}"
         # It is slower than it was, and as much ahead of the plan before: that one is slower, too.
         self._drift = self._about == "metric" and pairs.z <= -AHEAD_Z
-        earlier, self._sentinel = self._sentinel, Sentinel(self._policy.metric, 2 ** min(self._new_models, 4))
+        earlier, self._sentinel = self._sentinel, Sentinel(self._policy, 2 ** min(self._new_models, 4))
         self._sentinel.keep_from(earlier)
         self._sentinel.learn(self._last[TREATMENT])
 
@@ -161,12 +160,18 @@ class Watch:
         self._detected_at = self._seen
 
     def _title(self, name: str) -> str:
-        return TITLES[self._policy.metric if name in ("metric", "below_baseline") else name]
+        return TITLES[self._policy.metric if name == "metric" else self._harm_name(name)]
+
+    def _harm_name(self, name: str) -> str:
+        """Return the name in verdicts of one of `NAMES`."""
+        if name == "score" and not self._policy.scored:
+            return "member_success"
+        return HARM_NAMES.get(name, name)
 
     def _tell(self, name: str, pairs: Reverification) -> str:
         proven = f"proven by {count(pairs.pairs, 'pair')} of runs. {self._alarm}"
         if name in ("metric", "cost"):
-            way = "lower" if name == self._policy.metric == "score" else "higher"
+            way = "lower" if name == "metric" and self._policy.metric in MORE_IS_BETTER else "higher"
             size = amount(pairs.change(name))
             return f"The {self._title(name)} is {size} {way} than the replaced plan's, {proven}"
         before, now = pairs.values(name)
@@ -178,7 +183,7 @@ class Watch:
             return (
                 f"The plan stays: only {count(pairs.pairs, 'pair')} of runs came to compare it with the replaced plan."
             )
-        title, way = self._title("metric"), "higher" if self._policy.metric == "score" else "lower"
+        title, way = self._title("metric"), "higher" if self._policy.metric in MORE_IS_BETTER else "lower"
         if pairs.z <= -AHEAD_Z:
             return f"The plan is confirmed: its {title} is {amount(pairs.change('metric'))} {way} {known}."
         return (
@@ -244,9 +249,9 @@ class Watch:
         return self._reason or f"No alarm in {count(self._seen, 'run')} since the promotion."
 
     def _evidence(self, name: str) -> HarmEvidence:
-        pairs, harm = self._round, HARM_NAMES.get(name, name)
+        pairs, harm = self._round, self._harm_name(name)
         metric = self._policy.metric if name == "metric" else name
-        before, now, change = changed(metric, self._last[CONTROL], self._last[TREATMENT])
+        before, now, change = changed(self._policy, metric, self._last[CONTROL], self._last[TREATMENT])
         if pairs is not None and name in ("metric", "cost"):
             change = pairs.change(name)
         status = "no data" if math.isnan(change) else "ok"
@@ -268,11 +273,11 @@ class Watch:
         return HarmEvidence("p95", before, now, change, rise, z, height, 0.0, math.inf, status)
 
 
-def _is_proof(metric: str, reference: Sequence[Observation]) -> bool:
+def _is_proof(policy: WatchPolicy, reference: Sequence[Observation]) -> bool:
     """Whether runs are a test that proved the live plan better."""
     ranks = BlockRanks()
     for run in reference:
-        value = None if run.missing else log_value(metric, run)
+        value = None if run.missing else metric_value(policy, run)
         if value is not None:
             block, length = block_of(run.stream, run.index)
             ranks.add(block, value, treatment=run.arm == TREATMENT, wide=length > 2)

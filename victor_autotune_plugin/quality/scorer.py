@@ -41,7 +41,7 @@ class Scorer(Protocol):
 
     name: str
 
-    def score(self, output: RunOutput) -> float | None | Awaitable[float | None]:
+    def score(self, output: RunOutput) -> float | Awaitable[float | None] | None:
         """Score a run, on a thread of the plugin's own; a coroutine runs on an event loop of its own there.
 
         Args:

@@ -29,7 +29,21 @@ from sqlalchemy import (
 )
 
 from .session import Statement
-from .tables import AWAITING, TEAM, UNTAKEN, change, experiment, fault, lease, process, run, score, store_row, stream, team
+from .tables import (
+    AWAITING,
+    TEAM,
+    UNTAKEN,
+    change,
+    experiment,
+    fault,
+    lease,
+    process,
+    run,
+    score,
+    store_row,
+    stream,
+    team,
+)
 
 _IDENTITY_OF_RUN: Final = {"run_id", *TEAM, "started_at", "process"}
 """What never changes of a run. To set it again all the same would write two indexes again."""
