@@ -43,6 +43,7 @@ class DependentWorld:
         score_parts: Checks that a score is the share of; 0 for the success itself.
         score: Mean score of the control where it has parts.
         score_drop: Drop of the treatment's mean score.
+        unscored: Share of runs that get no score, where runs are scored.
         cost_sigma: Standard deviation of the log cost; 0 for no cost.
         cost_rise: Relative rise of the treatment's cost.
         calls_rise: Relative rise of the treatment's tool calls, of 8 on average.
@@ -73,6 +74,7 @@ class DependentWorld:
     score_parts: int = 0
     score: float = 0.9
     score_drop: float = 0.0
+    unscored: float = 0.0
     cost_sigma: float = 0.0
     cost_rise: float = 0.0
     calls_rise: float = 0.0
@@ -169,7 +171,8 @@ def play(world: DependentWorld, policy: Policy, rng: np.random.Generator, real: 
                 arm=arm,
                 duration_seconds=seconds * (10.0 if late else 1.0),
                 success=good and not lost,
-                score=0.0 if lost else score,
+                score=None if lost or not policy.scored or draws[4, i] < world.unscored else score,
+                member_success_share=float(good),
                 cost_usd=float(costs[i]) * 0.01 * (1 + world.cost_rise * treated) if world.cost_sigma else None,
                 tool_calls=int(calls[treated][i]),
                 timed_out=late,

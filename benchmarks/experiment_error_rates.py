@@ -97,9 +97,17 @@ def cases(with_real: bool) -> list[Case]:
         Case(f"A/A sticky, {tasks} tasks", "null", World(tasks=tasks, zipf=zipf), Policy(sticky=True), FALSE)
         for tasks, zipf in ((12, False), (40, True), (200, False))
     ]
-    on_score = Policy(metric="score")
+    on_score, scored = Policy(metric="score", scored=True), Policy(scored=True)
     found += [Case(f"A/A on score, {p}", "null", World(success=p), on_score, FALSE) for p in (0.6, 0.9, 0.99)]
     found.append(Case("A/A on score, 5 checks", "null", World(score_parts=5), on_score, FALSE))
+    found.append(Case("A/A scored, 5 checks", "null", World(score_parts=5, canary=True), scored, FALSE))
+    for gain in (0.3, 0.5):
+        for name, world in (
+            ("5 checks", World(score_parts=5)),
+            ("1 check", World(score_parts=1)),
+            ("5 checks, 20 % unscored", World(score_parts=5, unscored=0.2)),
+        ):
+            found.append(Case(f"{100 * gain:.0f} % scored, {name}", "power", evolve(world, gain=gain), scored))
     for name, gain, world, median, most in (
         ("independent", 0.1, World(), None, None),
         ("independent", 0.2, World(), None, None),
@@ -137,12 +145,18 @@ def cases(with_real: bool) -> list[Case]:
             ("success .9", World(success=0.9, drop=0.1 * times)),
             ("success 1", World(success=1.0, drop=0.1 * times)),
             ("success .9, AR .5", World(success=0.9, drop=0.1 * times, correlation=0.5)),
-            ("score of 5", World(score_parts=5, score_drop=0.1 * times)),
             ("cost, sd .5", World(cost_sigma=0.5, cost_rise=0.25 * times)),
             ("cost, sd 1", World(cost_sigma=1.0, cost_rise=0.25 * times)),
             ("tool calls", World(calls_rise=0.5 * times)),
         ):
             found.append(Case(f"{times:g} margins: {name}", "margin", evolve(world, gain=0.5), promoted=most_promoted))
+        for name, world in (
+            ("score of 5", World(score_parts=5, score_drop=0.1 * times)),
+            ("score of 1", World(score_parts=1, score_drop=0.1 * times)),
+            ("score of 5, 20 % unscored", World(score_parts=5, score_drop=0.1 * times, unscored=0.2)),
+        ):
+            world = evolve(world, gain=0.5)
+            found.append(Case(f"{times:g} margins: {name}", "margin", world, scored, promoted=most_promoted))
     return found
 
 

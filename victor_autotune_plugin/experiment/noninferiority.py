@@ -55,8 +55,8 @@ HARM_BUDGET: Final = {
     "cost": 0.10,
     "tool_calls": 0.05,
 }
-"""How the budget of failing without a harm is shared. It adds up to 1: a run has a score, or its members' success stands
-for it."""
+"""How the budget of failing without a harm is shared. It adds up to 1: a run has a score, or its
+members' success stands for it."""
 
 PROVEN: Final = frozenset({"success", "score", "member_success", "cost", "tool_calls"})
 """Guardrails without whose proof nothing passes; where runs are scored, success is none, since it only tells that they
