@@ -181,6 +181,7 @@ class TuningLoop:
             memory.age,
             memory.streams,
             test_seconds=self._options().store.snapshot_ttl,
+            held=memory.held,
         )
 
     def started(self, event: RunStart, planned: PlannedRun) -> None:

@@ -6,7 +6,7 @@ has something newer, so a run sees one state or the next, and never half of each
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
@@ -28,6 +28,9 @@ TESTING: Final = ("approve", "auto")
 
 PLAN_SECONDS: Final = 24 * 3600.0
 """How long a proven plan is kept while the store does not answer."""
+
+CANARY_WAITS: Final = 4
+"""Runs of a canary's treatment that may wait for their scores: what it is there to find must not go unseen for a day."""
 
 _MOST_TEAMS: Final = 10_000
 
@@ -90,6 +93,7 @@ class Memory:
         snapshot: Live plans and open experiments.
         streams: Where the process is in its streams of arms.
         settings: The settings by which each team ran last in this process.
+        held: Ids of the canaries that take no further run before their first ones have their scores.
         last_run_at: Monotonic seconds of the last start of a run.
 
     Args:
@@ -101,6 +105,7 @@ class Memory:
         self.snapshot = Snapshot()
         self.streams = Streams(random)
         self.settings: dict[tuple[str, str], Settings] = {}
+        self.held: frozenset[str] = frozenset()
         self.last_run_at = clock()
         self._clock = clock
         self._confirmed_at = clock()
@@ -157,7 +162,14 @@ def needs_arms(experiment: Experiment, settings: Settings) -> bool:
 
 
 def choose(
-    snapshot: Snapshot, event: RunStart, settings: Settings, age: float, streams: Streams, *, test_seconds: float
+    snapshot: Snapshot,
+    event: RunStart,
+    settings: Settings,
+    age: float,
+    streams: Streams,
+    *,
+    test_seconds: float,
+    held: Collection[str] = (),
 ) -> PlannedRun:
     """Choose the plan and the arm of a run.
 
@@ -165,6 +177,7 @@ def choose(
         age: Seconds since the store last confirmed the snapshot.
         streams: Where the process is in its streams of arms; the run takes the next place.
         test_seconds: Age from which the run takes part in no test.
+        held: As in `Memory`.
 
     Returns:
         The plan. A team whose definition is not the one that the snapshot knows runs as configured. A knob that
@@ -179,7 +192,7 @@ def choose(
     if state is None or age > PLAN_SECONDS or state.fingerprint not in (None, event.spec.fingerprint()):
         return PlannedRun(mode=settings.mode)
     experiment = snapshot.open_experiment(state.key) if settings.mode in TESTING and age <= test_seconds else None
-    if experiment is None or event.owners:
+    if experiment is None or event.owners or experiment.id in held:
         plan = state.plan.without(event.owners)
         return PlannedRun(plan, settings.mode, None, "configured" if plan.is_empty else "live")
     if experiment.status == "awaits_promotion":  # it is proven better: the slower arm has no more runs

@@ -31,7 +31,7 @@ from ..storage.journal import (
     orphans,
     read,
 )
-from .snapshot import Memory, Snapshot, needs_arms, shares_of, stream_key
+from .snapshot import CANARY_WAITS, Memory, Snapshot, needs_arms, shares_of, stream_key
 from .streams import Slot, StreamKey
 from .waiting import Signal
 from .writer import WriterCore
@@ -325,10 +325,20 @@ class StoreWork:
             self._memory.replace(snapshot)
             self._memory.streams.drop_all_but(snapshot.experiments)
             self._ask_for_slots(snapshot)
+        self._memory.held = self._held_canaries(store)
         self._on_snapshot(self._memory.snapshot)
         self._ready.set()
         active = now - self._memory.last_run_at < IDLE_SECONDS
         self._next_refresh = now + (REFRESH_SECONDS if active else BEAT_SECONDS)
+
+    def _held_canaries(self, store: Store) -> frozenset[str]:
+        """Return the canaries of which so many runs wait for their scores that they take no further one."""
+        found = self._memory.snapshot.experiments.values()
+        scored = [one for one in found if one.status == "canary" and one.gates]
+        if not scored:
+            return frozenset()
+        with store.reading() as transaction:
+            return frozenset(one.id for one in scored if transaction.waiting_treatments(one) >= CANARY_WAITS)
 
     def _ask_for_slots(self, snapshot: Snapshot) -> None:
         """Take streams for the teams that run here, before their next run needs one."""

@@ -274,6 +274,15 @@ class Statements:
             ),
             dialect,
         )
+        self.waiting_treatments = Statement(
+            select(func.count().label("runs")).where(
+                _is(run, *TEAM, "experiment_id"),
+                text(UNTAKEN),
+                run.c.status == _FINISHED,
+                run.c.arm == literal_column("'treatment'"),
+            ),
+            dialect,
+        )
         self.set_score = Statement(
             update(run).where(_is(run, "run_id"), run.c.observed.is_(None)), dialect, ["score", "score_until"]
         )

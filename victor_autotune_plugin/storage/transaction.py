@@ -238,6 +238,13 @@ class Transaction(Judging):
         """Return the scores of a run, by name."""
         return [score_of(row) for row in self._query(self._sql.scores_of, {"of_run_id": run_id})]
 
+    def waiting_treatments(self, experiment: Experiment) -> int:
+        """Return how many runs of an experiment's treatment have ended and wait for something, such as their scores."""
+        of = self._of(experiment.workflow, experiment.team_id, experiment.environment)
+        rows = self._query(self._sql.waiting_treatments, {**of, "of_experiment_id": experiment.id})
+        waiting: int = rows[0].runs
+        return waiting
+
     def _complete_score(self, run_id: str) -> bool:
         """Make the score of a run from those of its gates, once they are all there; return whether it is known."""
         rows = self._query(self._sql.scored_run, {"of_run_id": run_id})
