@@ -15,7 +15,7 @@ from victor_autotune_plugin._dataflow.trace import RunTrace
 from victor_autotune_plugin._model.data_flow import Edge, RunFlow
 from victor_autotune_plugin._tuning import flow_work
 from victor_autotune_plugin.hookspecs import PlannedRun, RunStart, TeamRun, hookimpl
-from victor_autotune_plugin.storage.journal import EndEntry, FlowEntry, GradeEntry
+from victor_autotune_plugin.storage.journal import EndEntry, FlowEntry, PriceEntry
 from victor_autotune_testing.simulated import SPEC, Simulation
 
 FLOW = RunFlow([Edge("a", "b", "text")])
@@ -139,7 +139,7 @@ def test_a_run_with_a_grader_is_complete_when_both_have_come(team: Simulation, f
     team.runtime.hooks.register(Grader(), "grader")
     kept = entries(team)
     run = traced(team)
-    parts = [one for one in kept if isinstance(one, GradeEntry | FlowEntry)]
+    parts = [one for one in kept if isinstance(one, PriceEntry | FlowEntry)]
     assert sorted(one.is_last for one in parts) == [False, True]
     assert parts[-1].is_last
     stored = team.store.run(run.run_id)
