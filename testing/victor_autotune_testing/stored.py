@@ -10,6 +10,7 @@ from sqlalchemy import text
 from victor_autotune_plugin._model.experiment import Assignment, Change, Experiment
 from victor_autotune_plugin._model.plan import MemberSpec, TeamPlan, TeamSpec
 from victor_autotune_plugin._model.run import MemberOutcome, Observation, PlannedRun, RunStart, TeamRun, TokenUse
+from victor_autotune_plugin._model.score import Score
 from victor_autotune_plugin.storage import Store
 
 SPEC = TeamSpec(
@@ -123,7 +124,7 @@ def observation(run_id: str = "r1", **changes: Any) -> Observation:
 
 def missing(run_id: str = "r1", how: str = "lost", **changes: Any) -> Observation:
     """An observation of a run that went missing: it has a place, and no figures."""
-    whole = Observation(0, "treatment", 0.0, False, 0.0, task_key="task-1", run_id=run_id, missing=how)  # type: ignore[arg-type]
+    whole = Observation(0, "treatment", 0.0, False, task_key="task-1", run_id=run_id, missing=how)  # type: ignore[arg-type]
     return evolve(whole, **changes)
 
 
@@ -147,8 +148,16 @@ def change(**changes: Any) -> Change:
     return evolve(whole, **changes)
 
 
+_RUN_UNTIL = (("run", "grade_until"), ("run", "score_until"))
+
+
 def pass_time(store: Store, seconds: float) -> None:
     """Make everything that the store dated by its database's clock older, as if that much time had passed."""
-    for table, column in (("process", "beat_at"), ("lease", "expires_at"), ("run", "grade_until")):
+    for table, column in (("process", "beat_at"), ("lease", "expires_at"), *_RUN_UNTIL):
         statement = text(f"UPDATE autotune_{table} SET {column} = {column} - :seconds")
         store._connections.execute(statement.bindparams(seconds=seconds))
+
+
+def score(run_id: str = "r1", name: str = "tests", value: float | None = 0.1 + 0.2, **changes: Any) -> Score:
+    whole = Score(run_id, name, value, "command", 1_700_000_002.5, "", 0.25, 1.5, "", {"length": 7, "answers": []})
+    return evolve(whole, **changes)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from typing import Any, Final, Literal, get_args
+from typing import Any, Final, Literal, NamedTuple, get_args
 
 from attrs import field, frozen
 
-from .quantities import Dollars, Name, Seconds, Share, UnixTime
+from .quantities import Arm, Dollars, Name, Seconds, Share, UnixTime
 
 ScoreSource = Literal["command", "check", "model", "hook", "person", "import"]
 """Where a score comes from: a command's verdict, a check of the text, a model as judge, a third party's code, a person,
@@ -72,6 +72,22 @@ class Score:
     details: Mapping[str, Any] = field(factory=dict)
 
 
+class JudgedRun(NamedTuple):
+    """A run that a model as judge scored.
+
+    Attributes:
+        run_id: The run.
+        arm: Its arm, or None outside of an experiment.
+        score: What the judge made of it; its value is None where it had no opinion.
+        labels: Scores of the same run that a person or a command gave, by name; none without an opinion.
+    """
+
+    run_id: str
+    arm: Arm | None
+    score: Score
+    labels: tuple[Score, ...]
+
+
 def composite(gates: Iterable[Gate], scores: Mapping[str, float | None]) -> float | None:
     """Return the score of a run: the weighted mean of what its gates gave.
 
@@ -92,4 +108,6 @@ def composite(gates: Iterable[Gate], scores: Mapping[str, float | None]) -> floa
     total = math.fsum(weights)
     if not total > 0:
         return None
+    if len(values) == 1:
+        return values[0]  # a weight would only round it
     return math.fsum(w * v for w, v in zip(weights, values, strict=True)) / total

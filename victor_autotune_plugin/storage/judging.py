@@ -13,6 +13,7 @@ from .._model.converter import to_plain
 from .._model.data_flow import TeamFlow
 from .._model.experiment import Experiment, Phase, TeamState
 from .._model.process import ProcessId
+from .._model.quantities import DEFAULT_ENVIRONMENT
 from .._model.run import Observation
 from ..errors import LeaseLostError
 from .rows import (
@@ -63,7 +64,7 @@ class Judging:
         session: Session,
         statements: Statements,
         backend: str,
-        environment: str,
+        environment: str | None,
         process: ProcessId,
         is_introduced: bool,
         reads: bool = False,
@@ -74,7 +75,8 @@ class Judging:
         self._sql = statements
         self._reads = reads
         self._locks_rows = backend == "postgresql" and not reads
-        self._environment = environment
+        self._environment = environment or DEFAULT_ENVIRONMENT
+        self._only_environment = environment
         self._process = process
         self._next_indexes: dict[tuple[str, str, str], int] = {}
 
@@ -195,17 +197,24 @@ class Judging:
             up_to: None after this order.
 
         Returns:
-            Those of its phase `watch`; and those of the control of every experiment whose `control_id` it is, with arm
-            `treatment`, and `OF_TEST`, that experiment's id and a colon before the name of the stream.
+            Those of its phase `watch`; those of its test that came after its `decided_order`, as when they waited for
+            their scores; and those of the control of every experiment whose `control_id` it is, with arm `treatment`.
+            Of a test's, `OF_TEST`, the test's id and a colon come before the name of the stream.
         """
-        of = {"of_control_id": experiment_id, "after": after_order, "up_to": NO_END if up_to is None else up_to}
-        as_control = [
-            evolve(one, arm="treatment", stream=f"{OF_TEST}{row.experiment_id}:{one.stream}")
-            for row in self._query(self._sql.runs_as_control, of)
-            for one in (observation_of(row),)
+        part = {"after": after_order, "up_to": NO_END if up_to is None else up_to}
+        late = self._query(self._sql.late_test_runs, {"of_id": experiment_id, **part})
+        as_control = self._query(self._sql.runs_as_control, {"of_control_id": experiment_id, **part})
+        of_tests = [(row.experiment_id, observation_of(row)) for row in (*late, *as_control)]
+        tested = [
+            evolve(
+                one,
+                arm=one.arm if test == experiment_id else "treatment",
+                stream=f"{OF_TEST}{test}:{one.stream}",
+            )
+            for test, one in of_tests
         ]
         watched = self.observations(experiment_id, "watch", after_order, up_to)
-        return sorted([*watched, *as_control], key=attrgetter("order"))
+        return sorted([*watched, *tested], key=attrgetter("order"))
 
     def test_runs_since(self, workflow: str, team_id: str, at: float) -> list[tuple[str, Observation]]:
         """Return the observations of a team's tests whose runs started at a time or later, in order.

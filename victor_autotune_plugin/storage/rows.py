@@ -249,9 +249,9 @@ def score_values(score: Score) -> Values:
     return {**to_builtins(score), "details": encode(dict(score.details)) if score.details else None}
 
 
-def score_of(row: Any) -> Score:
-    """Read the row of a score."""
-    values = {str(name): value for name, value in row._asdict().items()}
+def score_of(row: Any, *others: str) -> Score:
+    """Read the row of a score, without the columns in it that are another table's."""
+    values = {str(name): value for name, value in row._asdict().items() if name not in others}
     return Score(**{**values, "details": decode(row.details) if row.details else {}})
 
 

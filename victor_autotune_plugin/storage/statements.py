@@ -28,10 +28,14 @@ from sqlalchemy import (
     update,
 )
 
+from .._model.score import LABELS
 from .session import Statement
 from .tables import (
     AWAITING,
+    JUDGED,
+    OBSERVED,
     TEAM,
+    UNSCORED,
     UNTAKEN,
     change,
     experiment,
@@ -175,7 +179,7 @@ class Statements:
                 | {
                     "status": case((run.c.status == _LOST, _LATE), else_=finish.excluded.status),
                     "grade_until": finish.excluded.grade_until,
-                    "score_until": finish.excluded.score_until,
+                    "score_until": case((run.c.status == _LOST, _NULL), else_=finish.excluded.score_until),
                 },
                 where=run.c.status.not_in([_FINISHED, _LATE]),
             ),
@@ -200,7 +204,7 @@ class Statements:
             .limit(bindparam("most")),
             dialect,
         )
-        self._add_scores(dialect, insert)
+        self._add_scores(dialect, insert, now)
         self._add_processes(dialect, insert, now)
         self._add_judging(dialect, insert, now)
         self._add_observations(dialect, insert)
@@ -247,6 +251,12 @@ class Statements:
             .where(_is(experiment, "control_id"), run.c.phase == "test", run.c.arm == "control", part),
             dialect,
         )
+        self.late_test_runs = Statement(
+            select(*columns)
+            .join(experiment, run.c.experiment_id == experiment.c.id)
+            .where(_is(experiment, "id"), run.c.phase == "test", run.c.observed > experiment.c.decided_order, part),
+            dialect,
+        )
         self.observed_since = Statement(
             select(*columns).where(
                 _is(run, *TEAM),
@@ -257,22 +267,26 @@ class Statements:
             dialect,
         )
 
-    def _add_scores(self, dialect: Dialect, insert: Any) -> None:
+    def _add_scores(self, dialect: Dialect, insert: Any, now: Any) -> None:
         given = insert(score)
         figures = [name for name in _names(score) if name not in ("run_id", "name")]
         self.record_score = Statement(
             given.on_conflict_do_update(
-                index_elements=[score.c.run_id, score.c.name], set_={name: given.excluded[name] for name in figures}
+                index_elements=[score.c.run_id, score.c.name],
+                set_={name: given.excluded[name] for name in figures},
+                where=or_(given.excluded.at >= score.c.at, score.c.value.is_(None)),
             ),
             dialect,
             _names(score),
         )
+        self.no_opinion = Statement(
+            insert(score).values(at=now, seconds=literal_column("0.0")).on_conflict_do_nothing(),
+            dialect,
+            ["run_id", "name", "source", "judge", "why"],
+        )
         self.scores_of = Statement(select(score).where(_is(score, "run_id")).order_by(score.c.name), dialect)
         self.scored_run = Statement(
-            select(run.c.gates, run.c.observed, run.c.number, run.c.score_until, run.c.status).where(
-                _is(run, "run_id")
-            ),
-            dialect,
+            select(run.c.gates, run.c.score_until).where(_is(run, "run_id")).with_for_update(), dialect
         )
         self.waiting_treatments = Statement(
             select(func.count().label("runs")).where(
@@ -283,9 +297,78 @@ class Statements:
             ),
             dialect,
         )
-        self.set_score = Statement(
-            update(run).where(_is(run, "run_id"), run.c.observed.is_(None)), dialect, ["score", "score_until"]
+        is_open = or_(run.c.observed.is_(None), run.c.missing.is_not(None))
+        self.set_score = Statement(update(run).where(_is(run, "run_id"), is_open), dialect, ["score", "score_until"])
+        self.unscored_runs = Statement(
+            select(run.c.run_id, run.c.gates)
+            .where(text(UNSCORED), ~_lives(now, run.c.process))
+            .order_by(run.c.run_id)
+            .with_for_update(of=run),
+            dialect,
         )
+        self._add_score_reads(dialect)
+
+    def _add_score_reads(self, dialect: Dialect) -> None:
+        of_team = _may_be(run, *TEAM)
+        last = select(run).where(
+            _may_be(run, "environment"), _is(run, "workflow", "team_id"), run.c.status == _FINISHED
+        )
+        last = last.order_by(run.c.started_at.desc(), run.c.run_id.desc()).limit(bindparam("most"))
+        self.last_runs = Statement(last, dialect)
+        last_ids = last.with_only_columns(run.c.run_id)
+        self.last_scores = Statement(
+            select(score).where(score.c.run_id.in_(last_ids)).order_by(score.c.run_id, score.c.name), dialect
+        )
+        judged = (
+            select(*score.columns, run.c.arm)
+            .join(run, run.c.run_id == score.c.run_id)
+            .where(_is(score, "name", "judge"), text(JUDGED), of_team)
+            .order_by(score.c.at.desc(), score.c.run_id.desc())
+            .limit(bindparam("most"))
+        )
+        self.judged_runs = Statement(judged, dialect)
+        label = score.alias()
+        self.labels = Statement(
+            select(*label.columns)
+            .where(
+                label.c.run_id.in_(judged.with_only_columns(score.c.run_id)),
+                label.c.source.in_([literal_column(f"'{name}'") for name in LABELS]),
+                label.c.value.is_not(None),
+            )
+            .order_by(label.c.run_id, label.c.name),
+            dialect,
+        )
+        asked = bindparam("of_environment", type_=Text)
+        self.scorer_cost = Statement(
+            select(func.coalesce(func.sum(score.c.cost_usd), 0.0).label("cost"))
+            .outerjoin(run, run.c.run_id == score.c.run_id)
+            .where(
+                score.c.at >= bindparam("at", type_=Double),
+                func.coalesce(asked, run.c.environment, "") == func.coalesce(run.c.environment, ""),
+            ),
+            dialect,
+        )
+        rated = select(label.c.run_id).where(
+            label.c.run_id == run.c.run_id, label.c.source == literal_column("'person'")
+        )
+        self.unrated_runs = Statement(
+            select(run)
+            .where(of_team, run.c.status == _FINISHED, ~rated.exists())
+            .order_by(run.c.started_at.desc(), run.c.run_id.desc())
+            .limit(bindparam("most")),
+            dialect,
+        )
+        self._add_found_runs(dialect)
+
+    def _add_found_runs(self, dialect: Dialect) -> None:
+        found = select(run).where(run.c.status != literal_column(f"'{OBSERVED}'"), _may_be(run, "environment"))
+        found = found.order_by(run.c.run_id).limit(bindparam("most"))
+        self.run_by_id = Statement(found.where(_is(run, "run_id")), dialect)
+        self.runs_by_trace = Statement(found.where(_is(run, "trace_id")), dialect)
+        ids = run.alias()
+        begin = func.substr(ids.c.run_id, literal_column("1"), bindparam("length", type_=Integer))
+        like = select(ids.c.run_id).where(begin == bindparam("prefix", type_=Text))
+        self.runs_by_prefix = Statement(found.where(run.c.run_id.in_(like)), dialect)
 
     def _add_processes(self, dialect: Dialect, insert: Any, now: Any) -> None:
         known = ("id", "host", "pid", "started_at")
@@ -300,18 +383,11 @@ class Statements:
             known,
         )
         self.end_process = Statement(update(process).where(_is(process, "id")).values(ended=_TRUE), dialect)
-        lives = and_(
-            process.c.ended.is_not(_TRUE),
-            # A sign of life from the future was written before the clock was set back.
-            process.c.beat_at.between(
-                now - bindparam("silent_seconds", type_=Double), now + bindparam("silent_seconds", type_=Double)
-            ),
-        )
         self.lost_runs = Statement(
             select(run.c.run_id)
             .where(
                 run.c.status == _RUNNING,
-                ~select(process.c.id).where(process.c.id == run.c.process, lives).exists(),
+                ~_lives(now, run.c.process),
             )
             .with_for_update(of=run),
             dialect,
@@ -337,7 +413,7 @@ class Statements:
                 stream.c.name,
                 stream.c.next_index,
                 stream.c.process,
-                select(process.c.id).where(process.c.id == stream.c.process, lives).exists().label("is_taken"),
+                _lives(now, stream.c.process).label("is_taken"),
             ).where(_is(stream, "experiment_id", "phase")),
             dialect,
         )
@@ -435,6 +511,19 @@ def _names(table: Table) -> list[str]:
 
 def _is(table: Any, *names: str) -> Any:
     return and_(*(table.c[name] == bindparam(f"of_{name}") for name in names))
+
+
+def _may_be(table: Any, *names: str) -> Any:
+    """Return that columns are as given, where they are given."""
+    return and_(*(table.c[name] == func.coalesce(bindparam(f"of_{name}", type_=Text), table.c[name]) for name in names))
+
+
+def _lives(now: Any, owner: Any) -> Any:
+    """Return whether the process of an id gave a sign of life not `silent_seconds` ago and has not ended."""
+    silent = bindparam("silent_seconds", type_=Double)
+    # A sign of life from the future was written before the clock was set back.
+    beats = process.c.beat_at.between(now - silent, now + silent)
+    return select(process.c.id).where(process.c.id == owner, process.c.ended.is_not(_TRUE), beats).exists()
 
 
 @cache

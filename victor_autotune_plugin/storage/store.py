@@ -17,7 +17,6 @@ from sqlalchemy import Select, Table, func, select, text, tuple_, union
 from .._model.data_flow import TeamFlow
 from .._model.experiment import STATES, Change, Experiment, ExperimentStatus, Phase, TeamState
 from .._model.process import ProcessId
-from .._model.quantities import DEFAULT_ENVIRONMENT
 from .._model.run import Observation, RunStatus, TeamRun
 from ..errors import StoreError
 from ..failsafe import Fault
@@ -26,6 +25,7 @@ from .in_memory import MemoryConnections
 from .location import target_of
 from .migrate import ensure_schema
 from .rows import change_of, experiment_of, fault_of, observation_of, team_flow, team_run, team_state
+from .scoring import StoredScores
 from .tables import AWAITING, OBSERVED, TEAM, change, experiment, fault, lease, run, store_row, team
 from .transaction import Transaction
 
@@ -47,7 +47,7 @@ class StoreIdentity:
     paused: bool = False
 
 
-class Store:
+class Store(StoredScores):
     """Runs, teams, experiments, observations, changes and faults, durable and shared by processes.
 
     `SQLite` (a file in WAL mode) serves the processes of one machine, PostgreSQL those of several.
@@ -241,7 +241,7 @@ class Store:
                 session,
                 connections.statements,
                 backend,
-                self.environment or DEFAULT_ENVIRONMENT,
+                self.environment,
                 process,
                 is_known,
                 reads,

@@ -46,6 +46,12 @@ UNTAKEN: Final = (
 """What a run is that is to be numbered: one that finished, or went missing from an arm. Spelt out, as `AWAITING` is,
 so that statements use the partial index on it."""
 
+UNSCORED: Final = "(score_until IS NOT NULL AND number IS NULL)"
+"""What a run is that waits for scores."""
+
+JUDGED: Final = "(judge <> '')"
+"""What a score is that a model as judge gave."""
+
 AWAITING: Final = (
     "(status IN ('awaits_approval', 'awaits_promotion') "
     "OR (asks_for IS NOT NULL AND status IN ('canary', 'testing', 'probation')))"
@@ -205,13 +211,16 @@ run: Final = Table(
     _partial("ix_autotune_run_running", "process", where="status = 'running'"),
     _partial("ix_autotune_run_number", *TEAM, "number", where="number IS NOT NULL", unique=True),
     _partial("ix_autotune_run_untaken", *TEAM, "started_at", "run_id", where=UNTAKEN),
+    _partial("ix_autotune_run_unscored", "process", where=UNSCORED),
+    _partial("ix_autotune_run_trace", "trace_id", "run_id", where="trace_id IS NOT NULL"),
     _partial("ix_autotune_run_observed", "experiment_id", "observed", where="observed IS NOT NULL"),
 )
 """One row a run. What is known only at its end is null until then.
 
 `number` is its place among the runs of its team that a judge took, null before; `grade_until` how long a judge waits
-for its cost and its data flow, `score_until` how long for the scores of its `gates`. `observed` is the `order` of its observation, `position` the `index`, `missing`
-how it went missing for its experiment: it stays what it was when the run was taken, so that decisions replay.
+for its cost and its data flow, `score_until` how long for the scores of its `gates`. `observed` is the `order` of its
+observation, `position` the `index`, `missing` how it went missing for its experiment: it stays what it was when the run
+was taken, so that decisions replay.
 `process` is null for a run that another store or version wrote. A row of status `OBSERVED` is an observation whose run
 this store never saw: a list of runs leaves it out.
 """
@@ -234,8 +243,9 @@ score: Final = Table(
     _text("details", optional=True),
     PrimaryKeyConstraint("run_id", "name", name="pk_autotune_score"),
     Index("ix_autotune_score_at", "at"),
+    _partial("ix_autotune_score_judge", "name", "judge", "at", "run_id", where=JUDGED),
 )
-"""One row a score; a run has one of each name. `value` is null for no opinion."""
+"""One row a score; a run has one of each name, and may come after them. `value` is null for no opinion."""
 
 process: Final = Table(
     "autotune_process",

@@ -13,9 +13,9 @@ from .._model.data_flow import RunFlow
 from .._model.experiment import Change, Experiment, Phase, TeamState, may_follow
 from .._model.process import ProcessId
 from .._model.run import PlannedRun, RunStart, TeamRun
-from .._model.score import Gate, Score, composite
+from .._model.score import Gate
 from ..errors import AutotuneError, StaleStateError, StoreError
-from .judging import NO_END, Judging
+from .judging import NO_END
 from .judging import Lease as Lease
 from .rows import (
     at_least_zero,
@@ -25,15 +25,13 @@ from .rows import (
     encode,
     experiment_of,
     experiment_values,
-    gates_of,
     remembered_run,
     run_values,
-    score_of,
-    score_values,
     start_values,
     team_state,
     team_values,
 )
+from .scoring import Scoring
 from .statements import OF_START, PROGRESS
 
 SILENT_SECONDS: Final = 60.0
@@ -42,14 +40,14 @@ SILENT_SECONDS: Final = 60.0
 _LONGEST_FAULT: Final = 300
 
 
-class Transaction(Judging):
+class Transaction(Scoring):
     """Reads and writes that hold together. Get one from `Store.transaction`; `Store` says what each method promises.
 
     Args:
         session: The session, with its transaction open.
         statements: What it runs.
         backend: `sqlite` or `postgresql`.
-        environment: Environment of the teams that it is about.
+        environment: Environment of the teams that it is about; None for the default one, and to read scores of all.
         process: The process that it belongs to.
         is_introduced: Whether the store knows that process.
         reads: Whether it only reads, and so locks nothing.
@@ -189,13 +187,16 @@ class Transaction(Judging):
             run: The run.
             process_id: The process that ran it; None for this one.
             grade_seconds: How long a judge waits for its cost and its data flow; None for not at all.
-            gates: The scorers whose scores make up its score.
-            score_seconds: How long a judge waits for these scores; None for not at all.
+            gates: The scorers whose scores make up its score; nothing adds to a score that it has.
+            score_seconds: How long a judge waits for these scores, unless it was cancelled; None for not at all.
         """
+        if run.score is not None:  # as that of a run which delivered nothing
+            gates = ()
         values = run_values(run, self._process.id if process_id is None else process_id, gates)
-        seconds = {"grade_seconds": grade_seconds, "score_seconds": score_seconds}
+        awaits = gates and not run.cancelled
+        seconds = {"grade_seconds": grade_seconds, "score_seconds": score_seconds if awaits else None}
         written = self._write(self._sql.finish_run, {**values, **seconds}) > 0
-        if written and gates and run.score is None:
+        if written and gates:
             self._complete_score(run.run_id)  # a score may have come before the end, which was in a journal
         return written
 
@@ -222,41 +223,6 @@ class Transaction(Judging):
             "cost_usd": None if cost_usd is None else at_least_zero("cost_usd", cost_usd, what),
         }
         return self._write(self._sql.price_run, values) > 0
-
-    def record_score(self, score: Score) -> bool:
-        """Write a score of a run, in place of an earlier one of the same name.
-
-        A run that is observed keeps the score that it was observed with.
-
-        Returns:
-            Whether the run is known; a score may come before its run, from a journal.
-        """
-        self._write(self._sql.record_score, score_values(score))
-        return self._complete_score(score.run_id)
-
-    def scores_of(self, run_id: str) -> list[Score]:
-        """Return the scores of a run, by name."""
-        return [score_of(row) for row in self._query(self._sql.scores_of, {"of_run_id": run_id})]
-
-    def waiting_treatments(self, experiment: Experiment) -> int:
-        """Return how many runs of an experiment's treatment have ended and wait for something, such as their scores."""
-        of = self._of(experiment.workflow, experiment.team_id, experiment.environment)
-        rows = self._query(self._sql.waiting_treatments, {**of, "of_experiment_id": experiment.id})
-        waiting: int = rows[0].runs
-        return waiting
-
-    def _complete_score(self, run_id: str) -> bool:
-        """Make the score of a run from those of its gates, once they are all there; return whether it is known."""
-        rows = self._query(self._sql.scored_run, {"of_run_id": run_id})
-        if not rows:
-            return False
-        gates = gates_of(rows[0].gates)
-        if gates and rows[0].observed is None:
-            found = {one.name: one.value for one in self.scores_of(run_id)}
-            waits = any(gate.name not in found for gate in gates)
-            values = {"score": composite(gates, found), "score_until": rows[0].score_until if waits else None}
-            self._write(self._sql.set_score, {"of_run_id": run_id, **values})
-        return True
 
     def trace_run(self, run_id: str, flow: RunFlow | None, *, is_last: bool = True) -> bool:
         """Write the data flow of a run that ended, None where none was found out; the rest is as for `price_run`."""

@@ -23,6 +23,12 @@ _ADDED: Final = (
     ("autotune_experiment", "decided_order", sa.BigInteger),
 )
 
+_PARTIAL: Final = (
+    ("ix_autotune_run_unscored", "autotune_run", ["process"], "(score_until IS NOT NULL AND number IS NULL)"),
+    ("ix_autotune_run_trace", "autotune_run", ["trace_id", "run_id"], "trace_id IS NOT NULL"),
+    ("ix_autotune_score_judge", "autotune_score", ["name", "judge", "at", "run_id"], "(judge <> '')"),
+)
+
 
 def upgrade() -> None:
     """Give the share of successful members its name, and add what scores need. No run so far has a score."""
@@ -44,12 +50,17 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("run_id", "name", name="pk_autotune_score"),
     )
     op.create_index("ix_autotune_score_at", "autotune_score", ["at"])
+    for name, table, columns, where in _PARTIAL:
+        op.create_index(name, table, columns, sqlite_where=sa.text(where), postgresql_where=sa.text(where))
     _rename_in_references("score", "member_success_share")
 
 
 def downgrade() -> None:
     """Take the scores away."""
     op.drop_table("autotune_score")
+    for name, table, _, _ in _PARTIAL:
+        if table == "autotune_run":
+            op.drop_index(name, table)
     for table, name, _ in _ADDED:
         op.drop_column(table, name)
     op.execute("ALTER TABLE autotune_run RENAME COLUMN member_success_share TO score")
