@@ -104,7 +104,7 @@ async def test_only_the_planned_members_run_in_the_planned_order(
     await run(orchestrator, "sequential")
     assert [call.role for call in scripted.calls] == ["reviewer", "planner"]
     assert [m.id for m in plugin.run.members] == ["m2", "m0"]
-    assert plugin.run.score == 1.0
+    assert plugin.run.member_success_share == 1.0
 
 
 async def test_the_callers_own_objects_stay_as_they_were(plugin: Plugin, orchestrator: Any) -> None:
@@ -191,7 +191,7 @@ async def test_a_deadline_ends_the_team_in_time(
         ("m1", False, False),
         ("m2", False, False),
     ]
-    assert plugin.run.score == pytest.approx(1 / 3)
+    assert plugin.run.member_success_share == pytest.approx(1 / 3)
 
 
 async def test_members_that_finished_before_the_deadline_keep_their_results(

@@ -58,7 +58,7 @@ async def test_each_members_time_tokens_and_calls_are_its_own(
     (use,) = run.tokens
     assert (use.input_tokens, use.output_tokens) == (run.input_tokens, run.output_tokens)
     assert run.input_tokens == sum(call.prompt_tokens for call in scripted.calls)
-    assert run.score == 1.0
+    assert run.member_success_share == 1.0
     assert run.cost_usd is None
 
 
@@ -68,7 +68,7 @@ async def test_the_score_is_the_share_of_members_that_succeeded(
     scripted.script = scripts.failing(400, "planner")
     await run_team(orchestrator, make_team("researcher", "planner", "reviewer", "executor", formation="sequential"))
     run = plugin.run
-    assert (run.success, run.score) == (False, 0.75)
+    assert (run.success, run.member_success_share) == (False, 0.75)
     failed = member(run, "m1")
     assert (failed.success, failed.finished) == (False, True)
     assert failed.error_class is not None
@@ -82,7 +82,7 @@ async def test_a_stage_that_a_pipeline_never_reached_did_not_succeed(
     scripted.script = scripts.failing(400, "researcher")
     await run_team(orchestrator, make_team("researcher", "planner", formation="pipeline"))
     assert [(m.id, m.success, m.finished) for m in plugin.run.members] == [("m0", False, True), ("m1", False, False)]
-    assert plugin.run.score == 0.0
+    assert plugin.run.member_success_share == 0.0
 
 
 async def test_members_that_are_no_sub_agents_are_measured_too(plugin: Plugin, orchestrator: Any) -> None:

@@ -150,7 +150,7 @@ async def test_a_team_without_members_ends_as_victor_ends_it(plugin: Plugin, orc
     plugin.plan = TeamPlan(tool_budget=3, timeout_seconds=30)
     result = await UnifiedTeamCoordinator(orchestrator).execute_task(GOAL, {})
     assert (result["success"], result["error"]) == (False, "No team members added")
-    assert (plugin.run.success, plugin.run.score, plugin.run.members) == (False, 0.0, ())
+    assert (plugin.run.success, plugin.run.member_success_share, plugin.run.members) == (False, 0.0, ())
 
 
 @pytest.mark.parametrize("size", [1, 12])

@@ -78,7 +78,7 @@ async def test_the_topology_selector_is_named_with_all_that_it_sets(plugin: Plug
     assert [member.id for member in run.members] == ["m0", "m1"]
     assert run.spec.member_ids == ("m0", "m1", "m2")
     assert run.success
-    assert run.score == 1.0
+    assert run.member_success_share == 1.0
 
 
 async def test_a_formation_that_shows_in_the_result_alone_is_recorded_as_it_was(

@@ -143,7 +143,12 @@ async def test_member_selection_leaves_out_who_never_gets_anywhere(trial: Any) -
     assert plan == TeamPlan(members=["planner", "researcher", "executor"])
     before, calls_before = await one.run()
     after, calls_after = await one.run(plan=plan)
-    assert (before.success, before.score, after.success, after.score) == (False, 0.75, True, 1.0)
+    assert (before.success, before.member_success_share, after.success, after.member_success_share) == (
+        False,
+        0.75,
+        True,
+        1.0,
+    )
     assert len(calls_after) == 3 < len(calls_before)
 
 

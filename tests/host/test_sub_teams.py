@@ -89,7 +89,7 @@ async def test_groups_run_side_by_side_and_their_members_one_after_another(
     assert order.index("researcher") < order.index("planner")
     assert order.index("reviewer") < order.index("executor")
     assert [m.id for m in plugin.run.members] == ["m0", "m1", "m2", "m3"]
-    assert (plugin.run.success, plugin.run.score) == (True, 1.0)
+    assert (plugin.run.success, plugin.run.member_success_share) == (True, 1.0)
     assert plugin.run.plan_used == TeamPlan(
         formation="parallel",
         members=["m0", "m1", "m2", "m3"],
@@ -172,7 +172,7 @@ async def test_a_failure_stops_neither_its_own_group_nor_the_others(
         ("m2", True),
         ("m3", True),
     ]
-    assert (plugin.run.success, plugin.run.score) == (False, 0.75)
+    assert (plugin.run.success, plugin.run.member_success_share) == (False, 0.75)
     assert [m.success for m in plugin.run.members] == [False, True, True, True]
 
 

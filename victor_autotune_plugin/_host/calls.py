@@ -10,7 +10,7 @@ import hashlib
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from attrs import frozen
 
@@ -49,6 +49,13 @@ class Reading:
     member_errors: Mapping[str, str | None]
     paused: bool
     formation: str | None = None
+
+
+class Delivered(NamedTuple):
+    """What a team delivered."""
+
+    text: str
+    members: Mapping[str, str]
 
 
 class TeamCall(ABC):
@@ -119,6 +126,29 @@ class TeamCall(ABC):
     def partial_result(self, meter: RunMeter, formation: str, error: str) -> Any:
         """Return what Victor would return for a failed run in which some members finished."""
 
+    def delivered(self, result: Any) -> Delivered | None:
+        """Return what the caller gets to read of a run, by reference.
+
+        Args:
+            result: What Victor returned; None where the caller gets none, and so the team delivered nothing.
+
+        Returns:
+            None where it can't be read without running the caller's code.
+        """
+        if result is None:
+            return Delivered("", {})
+        text, members = self._outputs(result)
+        if not isinstance(text, str):
+            if text is not None:
+                return None
+            text = ""
+        outputs = self._by_stable_id(members, "output")
+        return Delivered(text, {name: output for name, output in outputs.items() if isinstance(output, str)})
+
+    @abstractmethod
+    def _outputs(self, result: Any) -> tuple[Any, Mapping[str, Any]]:
+        """Return the final output of a result, and its members' results by Victor's id."""
+
     @property
     def is_continuation(self) -> bool:
         """Whether the run continues an earlier one, or can be resumed later: its plan must then stay as it is."""
@@ -188,6 +218,9 @@ class ConfigCall(TeamCall):
             formation=self._ran_formation(context.get("effective_formation")),  # `result.formation` is the declared one
         )
 
+    def _outputs(self, result: Any) -> tuple[Any, Mapping[str, Any]]:
+        return result.final_output, result.member_results or {}
+
     def partial_result(self, meter: RunMeter, formation: str, error: str) -> Any:
         """Return a failed `TeamResult`."""
         from victor.teams.types import TeamResult
@@ -236,6 +269,9 @@ class TaskCall(TeamCall):
             paused=result.get("status") == "awaiting_approval",
             formation=self._ran_formation(result.get("formation")),
         )
+
+    def _outputs(self, result: Any) -> tuple[Any, Mapping[str, Any]]:
+        return result.get("final_output"), result.get("member_results") or {}
 
     def partial_result(self, meter: RunMeter, formation: str, error: str) -> Any:
         """Return a failed result dict."""

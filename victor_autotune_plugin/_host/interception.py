@@ -208,8 +208,13 @@ class ActiveRun:
                 try:
                     result = await self._limited()
                 except DeadlineExceededError as error:
-                    await self._finish(span, error=TimeoutError(), timed_out=True)
-                    return self._call.partial_result(self._meter, str(self._used.formation), f"TimeoutError: {error}")
+                    partial = None
+                    try:
+                        said = f"TimeoutError: {error}"
+                        partial = self._call.partial_result(self._meter, str(self._used.formation), said)
+                    finally:
+                        await self._finish(span, result=partial, error=TimeoutError(), timed_out=True)
+                    return partial
                 except asyncio.CancelledError as error:
                     limit = None if plan.timeout_seconds is not None else self._call.place.step_timeout
                     by_step = limit is not None and self._elapsed() >= limit * _STEP_TIMEOUT_TOLERANCE
@@ -243,6 +248,9 @@ class ActiveRun:
         """Make the record, tell the hooks, and wait a moment until the record survives the death of the process.
 
         No failure of this may reach the caller, and a run that is cancelled waits for nothing.
+
+        Args:
+            result: What the caller gets; None where the error is raised.
         """
         owner, run_id = self._runtime, self._event.run_id
         with failsafe.guard("end of a run"):
@@ -252,6 +260,7 @@ class ActiveRun:
             with failsafe.guard("span of a run"):
                 span.finish(run)
             self._hand_over_notes(result)
+            self._hand_over_output(run, result)
             owner.hooks.tell_built_in("after_team_run", run=run)
             owner.hooks.grade(run, owner.loop.graded)
             await owner.loop.durable(run_id, END_SECONDS if waits else 0.0)
@@ -267,6 +276,16 @@ class ActiveRun:
             trace = notes.finished()
             if trace is not None:
                 self._runtime.loop.traced(self._event.run_id, trace)
+
+    def _hand_over_output(self, run: TeamRun, result: Any) -> None:
+        """Have what the team delivered scored behind the run, where anything scores it; else nothing is kept of it."""
+        loop, settings = self._runtime.loop, self._event.settings
+        if run.cancelled or settings is None or not loop.wants_outputs(run.spec, settings):
+            return
+        with failsafe.guard("output of a run"):
+            delivered = self._call.delivered(result)
+            if delivered is not None:
+                loop.to_score(run, *delivered)
 
     def _record(self, reading: Reading | None, error: BaseException | None, timed_out: bool) -> TeamRun:
         event, planned = self._event, self._planned
@@ -317,6 +336,7 @@ class ActiveRun:
             tokens=self._meter.tokens(),
             environment=event.environment,
             owners=owners,
+            trace_id=self._meter.span.trace_id,
         )
 
 

@@ -66,6 +66,16 @@ class _CurrentSpan:
         """Whether the span exists, so that it is worth telling how it ended."""
         return self._span is not None
 
+    @property
+    def trace_id(self) -> str:
+        """Id of its trace in hexadecimal, as tools show it; empty where the span is not recorded."""
+        span = self._span
+        if span is not None:
+            with failsafe.guard(f"{self.where}.trace_id", foreign=True):
+                if span.is_recording():
+                    return f"{span.get_span_context().trace_id:032x}"
+        return ""
+
     def __enter__(self) -> Self:
         with failsafe.guard(f"{self.where}.start", foreign=True):
             self._open()

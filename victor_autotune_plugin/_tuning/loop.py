@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from random import Random, SystemRandom
 from typing import TYPE_CHECKING, Any, Final
 
@@ -192,6 +192,14 @@ class TuningLoop:
     def traced(self, run_id: str, trace: RunTrace) -> None:
         """Hand over what was noted of a run's data flow, before the run itself is handed over."""
         self._traces[run_id] = trace
+
+    def wants_outputs(self, spec: TeamSpec, settings: Settings) -> bool:
+        """Return whether what a team's runs deliver is scored or kept."""
+        quality = settings.quality
+        return bool(quality.scorers) or quality.keep_outputs is not None or self._hooks.has_scorer
+
+    def to_score(self, run: TeamRun, text: str, members: Mapping[str, str]) -> None:
+        """Hand over what a run delivered, before the run itself is handed over."""
 
     def finished(self, run: TeamRun) -> None:
         """Hand over what a run was."""
