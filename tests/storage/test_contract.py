@@ -33,7 +33,13 @@ KEY = SPEC.key
 
 def running(run_id: str = "r1") -> TeamRun:
     """What the store tells of a run that has started, and not finished."""
-    unknown = {"duration_seconds": 0.0, "success": False, "score": 0.0, "plan_used": EMPTY_PLAN, "cost_usd": None}
+    unknown = {
+        "duration_seconds": 0.0,
+        "success": False,
+        "member_success_share": 0.0,
+        "plan_used": EMPTY_PLAN,
+        "cost_usd": None,
+    }
     ended = {"timed_out": False, "cancelled": False, "error_class": None, "members": (), "tokens": ()}
     return finished(run_id, status="running", phase="test", stream="0", index=4, **unknown, **ended)
 

@@ -78,11 +78,12 @@ def as_json(value: Any) -> Any:
 
 def observed(store: Store, experiment_id: str, phase: Phase) -> list[dict[str, Any]]:
     found = store.observations(experiment_id, phase)
-    assert {(one.stream, one.missing, one.models) for one in found} <= {("", "", "")}
-    new = ("stream", "missing", "models")
+    assert {(one.stream, one.missing, one.models, one.score) for one in found} <= {("", "", "", None)}
+    new = ("stream", "missing", "models", "member_success_share")
     return [
         {
             **{name: value for name, value in one.to_dict().items() if name not in new},
+            "score": one.member_success_share,  # which 0.1.0 called so
             "experiment_id": experiment_id,
             "phase": phase,
         }
@@ -105,11 +106,10 @@ def migrated_run(run: dict[str, Any]) -> dict[str, Any]:
     unknown = dict.fromkeys(("cached_tokens", "cache_write_tokens", "reasoning_tokens"), 0)
     other = {**unknown, "provider": "", "context_tokens": 0, "unreported_calls": 0}
     tokens = [{**use, **other} for use in run.get("tokens", ())]
-    ended = (
-        {"stream": None, "owners": {}, "flow": None, **DEFAULT, "tokens": tokens, **unknown}
-        if run["status"] == "finished"
-        else {}
-    )
+    ended: dict[str, Any] = {}
+    if run["status"] == "finished":
+        share = {"member_success_share": run["score"], "score": None, "trace_id": ""}
+        ended = {"stream": None, "owners": {}, "flow": None, **DEFAULT, "tokens": tokens, **unknown, **share}
     return {**run, **ended, "status": "lost" if run["status"] == "running" else run["status"]}
 
 
@@ -118,13 +118,14 @@ def migrated_team(state: dict[str, Any]) -> dict[str, Any]:
     live_id = f"{LIVE[state['team_id']]}-live" if state["team_id"] in LIVE else None
     ended = {None, *RUNNING.values(), *LIVE.values()}
     assert state["experiment_id"] in ended
-    return {**state, **DEFAULT, "experiment_id": None, "live_id": live_id}
+    return {**state, **DEFAULT, "experiment_id": None, "live_id": live_id, "gates": []}
 
 
 def migrated_experiment(before: dict[str, Any]) -> dict[str, Any]:
     """An experiment after the migration; when it ended is left out where that was by the migration."""
     new = {
-        **dict.fromkeys(("prices", "allowed_by", "asks_for", "proven_by", "control_id")),
+        **dict.fromkeys(("prices", "allowed_by", "asks_for", "proven_by", "control_id", "decided_order")),
+        "gates": [],
         "bad_before": [0, 0],
         "reference": [],
         "promotion": "proof",

@@ -25,6 +25,7 @@ from victor_autotune_plugin._model.experiment import Assignment
 from victor_autotune_plugin._model.plan import FORMATIONS, MemberSpec, TeamPlan, TeamSpec
 from victor_autotune_plugin._model.process import ProcessId
 from victor_autotune_plugin._model.run import MemberOutcome, PlannedRun, RunStart, TeamRun, TokenUse
+from victor_autotune_plugin._model.score import SOURCES, Gate, Score
 from victor_autotune_plugin.errors import StoreError, StoreUnavailableError
 from victor_autotune_plugin.storage import journal_entries, journal_reading
 from victor_autotune_plugin.storage.journal import (
@@ -35,11 +36,13 @@ from victor_autotune_plugin.storage.journal import (
     JournalFullError,
     OrphanJournal,
     PriceEntry,
+    ScoreEntry,
     StartEntry,
     encode,
     orphans,
     read,
 )
+from victor_autotune_testing.stored import score
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 
@@ -82,10 +85,17 @@ RUN = TeamRun(
     members=[MemberOutcome("critic", "", True, True, 3.25, 4, 1, 5, 1000, 200, ("big", "small"))],
     tokens=[TokenUse("big", 900, 150)],
 )
-ENTRIES: list[Entry] = [StartEntry(START, PLANNED, PROCESS.id), EndEntry(RUN, 5.0), PriceEntry("r1", 1e-9)]
+GATES = (Gate("rubric", 0.1 + 0.2, "d1"), Gate("review", is_external=True))
+ENTRIES: list[Entry] = [
+    StartEntry(START, PLANNED, PROCESS.id),
+    EndEntry(RUN, 5.0, GATES, 86_400.0),
+    PriceEntry("r1", 1e-9),
+    ScoreEntry(score("r1", "rubric", judge="d1", source="model", details={"answers": [[["clear", True]]]})),
+    ScoreEntry(score("r1", "tests", None, why="failed: ValueError", cost_usd=None)),
+]
 
 
-def grades(first: int, number: int) -> list[Entry]:
+def prices(first: int, number: int) -> list[Entry]:
     return [PriceEntry(f"r{index}", 0.5) for index in range(first, first + number)]
 
 
@@ -124,7 +134,7 @@ def journal(folder: Path) -> Iterator[Journal]:
 
 
 def test_entries_are_read_as_they_were_appended(journal: Journal) -> None:
-    assert journal.append(ENTRIES) == 3
+    assert journal.append(ENTRIES) == len(ENTRIES)
     reading = read(journal.path)
     assert list(reading) == list(enumerate(ENTRIES, 1))
     assert (reading.process, reading.damaged, reading.is_newer, reading.is_drained) == (PROCESS, 0, False, True)
@@ -136,8 +146,8 @@ def test_text_that_was_encoded_before_is_appended_too(journal: Journal) -> None:
 
 
 def test_reading_goes_on_after_a_line(journal: Journal) -> None:
-    journal.append(grades(1, 3))
-    journal.append(grades(4, 2))
+    journal.append(prices(1, 3))
+    journal.append(prices(4, 2))
     assert list(read(journal.path, 3)) == [(4, PriceEntry("r4", 0.5)), (5, PriceEntry("r5", 0.5))]
     assert list(read(journal.path, 5)) == []
 
@@ -216,9 +226,13 @@ starts = st.builds(
     planned=st.builds(PlannedRun, plan=plans, mode=st.text(), assignment=st.none() | assignments, source=st.text()),
     process=names,
 )
+gates = st.lists(st.builds(Gate, names, numbers, st.text(), st.booleans()), max_size=3).map(tuple)
+sources = st.sampled_from(SOURCES)
+scores = st.builds(Score, names, names, st.none() | st.floats(0, 1), sources, numbers, st.text(), why=st.text())
 entries = (
     starts
-    | st.builds(EndEntry, run=runs, grade_seconds=st.none() | numbers)
+    | st.builds(EndEntry, run=runs, grade_seconds=st.none() | numbers, gates=gates, score_seconds=st.none() | numbers)
+    | st.builds(ScoreEntry, scores)
     | st.builds(PriceEntry, run_id=names, cost_usd=st.none() | numbers)
 )
 
@@ -231,12 +245,15 @@ def test_any_entries_survive(tmp_path_factory: pytest.TempPathFactory, some: lis
 
 
 def test_what_an_earlier_version_wrote_is_read(folder: Path) -> None:
-    """It knew neither data flow nor owners, and counted fewer kinds of tokens."""
+    """It knew neither data flow, owners nor scores, and counted fewer kinds of tokens."""
     journal = Journal(folder, PROCESS)
     journal.append([StartEntry(START, PLANNED, PROCESS.id), EndEntry(RUN)])
     journal.close()
     start, end = (json.loads(encode(entry)) for _, entry in read(journal.path))
-    for name in ("environment", "owners", "flow"):
+    end["run"]["score"] = end["run"].pop("member_success_share")  # what it called so
+    for name in ("gates", "score_seconds"):
+        del end[name]
+    for name in ("environment", "owners", "flow", "trace_id"):
         end["run"].pop(name)
         start["planned"].pop(name, None)
     del end["grade_seconds"]
@@ -254,10 +271,10 @@ def test_half_a_character_survives(journal: Journal) -> None:
 
 def test_a_value_that_could_not_be_read_again_is_refused_before_anything_is_written(journal: Journal) -> None:
     with pytest.raises(StoreError, match="can't be journaled"):
-        journal.append([*grades(1, 1), EndEntry(evolve(RUN, status="unheard of"))])  # type: ignore[arg-type]
+        journal.append([*prices(1, 1), EndEntry(evolve(RUN, status="unheard of"))])  # type: ignore[arg-type]
     with pytest.raises(StoreError, match="bytes, more than"):
         journal.append([PriceEntry("r" * 5_000_000, 0.5)])
-    journal.append(grades(7, 1))
+    journal.append(prices(7, 1))
     assert ids(journal.path) == ["r7"]
 
 
@@ -273,7 +290,7 @@ def test_neither_metadata_nor_settings_are_in_the_file(journal: Journal) -> None
 
 
 def test_a_line_torn_at_any_byte_hides_no_other(folder: Path) -> None:
-    path = written(folder, grades(1, 2))
+    path = written(folder, prices(1, 2))
     before = path.read_bytes()
     with path.open("ab") as file:
         file.write(journal_entries.line_of(3, encode(PriceEntry("r3", 0.5))))
@@ -289,7 +306,7 @@ def test_a_line_torn_at_any_byte_hides_no_other(folder: Path) -> None:
 
 
 def test_any_changed_byte_of_a_line_is_noticed(folder: Path) -> None:
-    path = written(folder, grades(1, 3))
+    path = written(folder, prices(1, 3))
     whole = path.read_bytes()
     begin = whole.index(b"\n", whole.index(b"r1")) + 1
     end = whole.index(b"\n", begin)
@@ -301,7 +318,7 @@ def test_any_changed_byte_of_a_line_is_noticed(folder: Path) -> None:
 
 
 def test_entries_are_read_without_the_first_line(folder: Path) -> None:
-    path = written(folder, grades(1, 2))
+    path = written(folder, prices(1, 2))
     path.write_bytes(path.read_bytes().replace(b"journal", b"jurnal!"))
     reading = read(path)
     assert [number for number, _ in reading] == [1, 2]
@@ -312,7 +329,7 @@ def test_entries_are_read_without_the_first_line(folder: Path) -> None:
 def test_garbage_is_passed_over_in_bounded_memory(folder: Path, garbage: bytes) -> None:
     import tracemalloc
 
-    path = written(folder, grades(1, 1))
+    path = written(folder, prices(1, 1))
     with path.open("ab") as file:
         file.write(b"\n" + garbage + journal_entries.line_of(2, encode(PriceEntry("r2", 0.5))))
     del garbage
@@ -324,13 +341,13 @@ def test_garbage_is_passed_over_in_bounded_memory(folder: Path, garbage: bytes) 
 
 
 def test_a_value_from_deep_nesting_is_damage(folder: Path) -> None:
-    path = written(folder, grades(1, 1))
+    path = written(folder, prices(1, 1))
     with path.open("ab") as file:
         file.write(
-            journal_entries.line_of(2, b'{"kind":"grade","run_id":' + b"[" * 200_000)
+            journal_entries.line_of(2, b'{"kind":"price","run_id":' + b"[" * 200_000)
             + journal_entries.line_of(3, b"[]")
         )
-        file.write(journal_entries.line_of(4, b'{"kind":"grade","run_id":"r4","score":' + b"9" * 6000 + b"}"))
+        file.write(journal_entries.line_of(4, b'{"kind":"price","run_id":"r4","cost_usd":' + b"9" * 6000 + b"}"))
         file.write(journal_entries.line_of(5, encode(PriceEntry("r5", 0.5))))
     reading = read(path)
     assert [number for number, _ in reading] == [1, 5]
@@ -345,13 +362,18 @@ def test_a_value_from_deep_nesting_is_damage(folder: Path) -> None:
         ("start", {"planned": {"plan": {"tool_budget": "many"}}}),
         ("start", {"process": 7}),
         ("end", {"run": {"run_id": "r1"}}),
+        ("end", {"run": []}),
+        ("end", {"run": "r1"}),
         ("end", {"grade_seconds": "soon"}),
-        ("grade", {"run_id": None}),
-        ("grade", {"score": "high"}),
+        ("end", {"gates": [{"weight": 1.0}]}),
+        ("price", {"run_id": None}),
+        ("price", {"cost_usd": "high"}),
+        ("score", {"score": {"run_id": "r1"}}),
+        ("score", {"score": None}),
     ],
 )
 def test_a_line_of_impossible_values_is_damage(folder: Path, kind: str, changes: dict[str, Any]) -> None:
-    path = written(folder, grades(1, 1))
+    path = written(folder, prices(1, 1))
     data = next(found for entry in ENTRIES if (found := journal_entries._plain(entry))["kind"] == kind)
     with path.open("ab") as file:
         file.write(journal_entries.line_of(2, journal_entries._encode(data | changes).encode()))
@@ -379,7 +401,7 @@ def test_a_file_that_is_not_a_journal_is_kept(folder: Path) -> None:
     "line", [b'{"kind":"journal","version":2}', b'{"kind":"mood"}'], ids=["another format", "another kind of entry"]
 )
 def test_what_a_newer_version_wrote_is_left_for_it(folder: Path, line: bytes) -> None:
-    path = written(folder, grades(1, 1))
+    path = written(folder, prices(1, 1))
     with path.open("ab") as file:
         file.write(journal_entries.line_of(2, line) + journal_entries.line_of(3, encode(PriceEntry("r3", 0.5))))
     (orphan,) = taken(folder)
@@ -400,7 +422,7 @@ def test_it_warns_once_and_is_full_before_anything_is_dropped(folder: Path) -> N
 
     def fill() -> None:
         for number in range(1, 100):
-            journal.append(grades(number, 1))
+            journal.append(prices(number, 1))
             warned.append(journal.warns_of_bound())
 
     with pytest.raises(JournalFullError, match="the journal is full") as caught:
@@ -411,7 +433,7 @@ def test_it_warns_once_and_is_full_before_anything_is_dropped(folder: Path) -> N
     assert journal.size <= 2000
     assert ids(journal.path) == [f"r{number}" for number in range(1, len(warned) + 1)]
     assert journal.remove(journal.last_line)
-    journal.append(grades(200, 1))  # an empty one has room again
+    journal.append(prices(200, 1))  # an empty one has room again
     assert ids(journal.path) == ["r200"]
     journal.close()
 
@@ -420,7 +442,7 @@ def test_it_warns_once_and_is_full_before_anything_is_dropped(folder: Path) -> N
 def test_a_failed_write_is_an_error_and_leaves_the_rest_readable(
     journal: Journal, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
-    journal.append(grades(1, 1))
+    journal.append(prices(1, 1))
     real = os.write
 
     def half(descriptor: int, data: Any) -> int:
@@ -431,10 +453,10 @@ def test_a_failed_write_is_an_error_and_leaves_the_rest_readable(
     with monkeypatch.context() as patch:
         patch.setattr(os, "write", half)
         with pytest.raises(JournalError, match=os.strerror(number)) as caught:
-            journal.append(grades(2, 1))
+            journal.append(prices(2, 1))
     assert isinstance(caught.value, StoreUnavailableError)
     assert journal.last_line == 1
-    journal.append(grades(3, 1))
+    journal.append(prices(3, 1))
     reading = read(journal.path)
     assert list(reading) == [(1, PriceEntry("r1", 0.5)), (3, PriceEntry("r3", 0.5))]
     assert reading.damaged == 1
@@ -448,10 +470,10 @@ def test_short_writes_are_continued(journal: Journal, monkeypatch: pytest.Monkey
 
 
 def test_an_append_is_one_write(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
-    journal.append(grades(1, 1))
+    journal.append(prices(1, 1))
     real, calls = os.write, []
     monkeypatch.setattr(os, "write", lambda descriptor, data: calls.append(len(data)) or real(descriptor, data))
-    journal.append(grades(2, 400))
+    journal.append(prices(2, 400))
     assert len(calls) == 1
 
 
@@ -466,12 +488,12 @@ journal = Journal(Path({str(folder)!r}), PROCESS)
 done = 0
 try:
     while True:
-        journal.append(grades(done + 1, 3))
+        journal.append(prices(done + 1, 3))
         done += 3
 except JournalError as error:
     assert "File too large" in str(error), error
 resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-journal.append(grades(1000, 1))
+journal.append(prices(1000, 1))
 print(done)
 """
     done = int(run_script(script))
@@ -479,7 +501,9 @@ print(done)
     (orphan,) = taken(folder)
     with orphan:
         found = [entry.run_id for _, entry in orphan.entries() if isinstance(entry, PriceEntry)]
-    assert found == [*(f"r{number}" for number in range(1, done + 1)), "r1000"]
+    assert found[:done] == [f"r{number}" for number in range(1, done + 1)]
+    assert found[-1] == "r1000"
+    assert {*found[done:-1]} < {f"r{done + 1}", f"r{done + 2}", f"r{done + 3}"}  # whole lines of the append that failed
 
 
 def test_a_file_system_without_locks_is_an_error(
@@ -490,7 +514,7 @@ def test_a_file_system_without_locks_is_an_error(
 
     monkeypatch.setattr("fcntl.flock", unsupported)
     with pytest.raises(JournalError, match=os.strerror(errno.ENOLCK)) as caught:
-        journal.append(grades(1, 1))
+        journal.append(prices(1, 1))
     assert "local disk" in str(caught.value)
     assert list(folder.iterdir()) == []
 
@@ -501,7 +525,7 @@ def test_it_waits_for_the_disk_when_asked(folder: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(os, "fsync", calls.append)
     monkeypatch.setattr("fcntl.F_FULLFSYNC", None, raising=False)
     journal = Journal(folder, PROCESS, fsync=fsync)
-    journal.append(grades(1, 1))
+    journal.append(prices(1, 1))
     assert bool(calls) == fsync
     journal.close()
 
@@ -509,16 +533,16 @@ def test_it_waits_for_the_disk_when_asked(folder: Path, monkeypatch: pytest.Monk
 def test_a_folder_that_can_not_be_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(JournalError):
-        Journal(tmp_path / "file" / "journal", PROCESS).append(grades(1, 1))
+        Journal(tmp_path / "file" / "journal", PROCESS).append(prices(1, 1))
     with pytest.raises(JournalError):
-        Journal(tmp_path / "file", PROCESS).append(grades(1, 1))
+        Journal(tmp_path / "file", PROCESS).append(prices(1, 1))
 
 
 def test_a_link_in_place_of_the_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "journal").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(JournalError, match="symbolic link"):
-        Journal(tmp_path / "journal", PROCESS).append(grades(1, 1))
+        Journal(tmp_path / "journal", PROCESS).append(prices(1, 1))
     told: list[str] = []
     assert list(orphans(tmp_path / "journal", told.append)) == []
     assert len(told) == 1
@@ -531,7 +555,7 @@ def test_a_link_in_place_of_the_file_is_not_followed(journal: Journal, folder: P
     journal.path.symlink_to(tmp_path / "precious")
     with pytest.raises(JournalError, match="symbolic link"):
         list(read(journal.path))
-    journal.append(grades(1, 1))
+    journal.append(prices(1, 1))
     assert (tmp_path / "precious").read_text() == "precious"
     assert ids(journal.path) == ["r1"]
 
@@ -539,7 +563,7 @@ def test_a_link_in_place_of_the_file_is_not_followed(journal: Journal, folder: P
 def test_only_this_user_may_use_folder_and_file(folder: Path) -> None:
     before = os.umask(0)
     try:
-        path = written(folder, grades(1, 1))
+        path = written(folder, prices(1, 1))
     finally:
         os.umask(before)
     modes = [stat.S_IMODE(one.stat().st_mode) for one in (path, folder, folder.parent)]
@@ -550,17 +574,17 @@ def test_only_this_user_may_use_folder_and_file(folder: Path) -> None:
 
 
 def test_it_is_removed_when_all_of_it_is_drained_and_numbers_go_on(journal: Journal) -> None:
-    journal.append(grades(1, 3))
+    journal.append(prices(1, 3))
     assert not journal.remove(2)
     assert journal.remove(3)
     assert not journal.path.exists()
     assert journal.remove(3)
-    assert journal.append(grades(4, 1)) == 4
+    assert journal.append(prices(4, 1)) == 4
     assert list(read(journal.path, 3)) == [(4, PriceEntry("r4", 0.5))]
 
 
 def test_a_failed_append_does_not_keep_the_file(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
-    journal.append(grades(1, 1))
+    journal.append(prices(1, 1))
 
     def broken(*_: object) -> int:
         raise OSError(errno.EIO, os.strerror(errno.EIO))
@@ -568,13 +592,13 @@ def test_a_failed_append_does_not_keep_the_file(journal: Journal, monkeypatch: p
     with monkeypatch.context() as patch:
         patch.setattr(os, "write", broken)
         with pytest.raises(JournalError):
-            journal.append(grades(2, 1))
+            journal.append(prices(2, 1))
     assert journal.remove(1)
     assert not journal.path.exists()
 
 
 def test_it_is_not_an_orphan_while_its_owner_lives(journal: Journal, folder: Path) -> None:
-    journal.append(grades(1, 1))
+    journal.append(prices(1, 1))
     assert taken(folder) == []
     journal.close()
     (orphan,) = taken(folder)
@@ -585,14 +609,14 @@ def test_it_is_not_an_orphan_while_its_owner_lives(journal: Journal, folder: Pat
 
 
 def test_a_file_that_was_deleted_is_made_again(journal: Journal) -> None:
-    journal.append(grades(1, 1))
+    journal.append(prices(1, 1))
     journal.path.unlink()
-    assert journal.append(grades(2, 1)) == 2
+    assert journal.append(prices(2, 1)) == 2
     assert ids(journal.path) == ["r2"]
 
 
 def test_an_orphan_is_removed_only_after_it_was_read(folder: Path) -> None:
-    path = written(folder, grades(1, 3))
+    path = written(folder, prices(1, 3))
     (orphan,) = taken(folder)
     with orphan:
         assert not orphan.remove()
@@ -606,7 +630,7 @@ def test_an_orphan_is_removed_only_after_it_was_read(folder: Path) -> None:
 
 
 def test_an_orphan_that_grows_is_kept(folder: Path) -> None:
-    path = written(folder, grades(1, 1))
+    path = written(folder, prices(1, 1))
     (orphan,) = taken(folder)
     with orphan:
         list(orphan.entries())
@@ -618,7 +642,7 @@ def test_an_orphan_that_grows_is_kept(folder: Path) -> None:
 
 
 def test_what_is_not_a_journal_of_this_user_is_reported_and_left(folder: Path, tmp_path: Path) -> None:
-    path = written(folder, grades(1, 1))
+    path = written(folder, prices(1, 1))
     (tmp_path / "elsewhere.journal").write_bytes(path.read_bytes())
     (folder / "link.journal").symlink_to(tmp_path / "elsewhere.journal")
     (folder / "folder.journal").mkdir()
@@ -634,7 +658,7 @@ def test_what_is_not_a_journal_of_this_user_is_reported_and_left(folder: Path, t
 
 
 def test_a_file_of_another_user_is_reported_and_left(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    written(folder, grades(1, 1))
+    written(folder, prices(1, 1))
     user = os.geteuid()
     monkeypatch.setattr(os, "geteuid", lambda: user + 1)
     told: list[str] = []
@@ -644,7 +668,7 @@ def test_a_file_of_another_user_is_reported_and_left(folder: Path, monkeypatch: 
 
 
 def test_an_unreadable_file_is_reported(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    written(folder, grades(1, 1))
+    written(folder, prices(1, 1))
 
     def denied(*_: object, **__: object) -> int:
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
@@ -694,18 +718,18 @@ def in_child(work: Callable[[], None]) -> int:
 
 
 def test_a_forked_child_leaves_its_parent_the_journal_and_makes_its_own(journal: Journal, folder: Path) -> None:
-    journal.append(grades(1, 1))
+    journal.append(prices(1, 1))
 
     def child() -> None:
         with pytest.raises(JournalError, match="forked"):
-            journal.append(grades(2, 1))
+            journal.append(prices(2, 1))
         journal.forget_after_fork()
         assert taken(folder) == []  # the parent's lock is still there
         own = Journal(folder, OTHER)
-        own.append(grades(10, 1))
+        own.append(prices(10, 1))
 
     assert in_child(child) == 0
-    journal.append(grades(2, 1))
+    journal.append(prices(2, 1))
     assert ids(journal.path) == ["r1", "r2"]
     (orphan,) = taken(folder)
     with orphan:
@@ -718,7 +742,7 @@ def test_a_child_that_forgot_does_not_keep_a_dead_parents_lock(folder: Path) -> 
 
     def parent() -> None:
         journal = Journal(folder, PROCESS)
-        journal.append(grades(1, 1))
+        journal.append(prices(1, 1))
         if os.fork() == 0:  # it lives until this test closes the pipe
             os.close(go_write)
             journal.forget_after_fork()
@@ -737,8 +761,8 @@ def test_a_child_that_forgot_does_not_keep_a_dead_parents_lock(folder: Path) -> 
 
 
 def test_a_child_forked_meanwhile_keeps_no_lock_of_what_its_parent_closes(journal: Journal, folder: Path) -> None:
-    journal.append(grades(1, 1))
-    written(folder, grades(1, 1), OTHER)
+    journal.append(prices(1, 1))
+    written(folder, prices(1, 1), OTHER)
     (orphan,) = taken(folder)
     go_read, go_write = os.pipe()
     pid = os.fork()
@@ -775,7 +799,7 @@ def take_all(folder: Path, barrier: Any, answer: Any) -> None:
 def test_exactly_one_of_several_processes_gets_an_orphan(folder: Path) -> None:
     names = [f"{number:032x}" for number in range(30)]
     for name in names:
-        written(folder, grades(1, 1), evolve(PROCESS, id=name))
+        written(folder, prices(1, 1), evolve(PROCESS, id=name))
     context = multiprocessing.get_context("fork")
     barrier, answer = context.Barrier(3), context.Queue()
     takers = [context.Process(target=take_all, args=(folder, barrier, answer)) for _ in range(3)]
@@ -790,7 +814,7 @@ def test_exactly_one_of_several_processes_gets_an_orphan(folder: Path) -> None:
 def test_a_file_that_another_process_removed_meanwhile_is_not_taken(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = written(folder, grades(1, 1))
+    path = written(folder, prices(1, 1))
     real = journal_reading.lock
 
     def drained_meanwhile(descriptor: int) -> bool:
@@ -845,7 +869,7 @@ def test_another_thread_reads_while_the_owner_appends(journal: Journal) -> None:
     thread = threading.Thread(target=follow)
     thread.start()
     for number in range(300):
-        journal.append(grades(number, 3))
+        journal.append(prices(number, 3))
     has_ended.set()
     thread.join()
     assert seen == list(range(1, 901))

@@ -48,20 +48,20 @@ def test_runs_are_numbered_as_they_are_taken_whatever_the_clocks_say(store: Stor
         assert [one.run_id for one in transaction.observations("e1", "test", 1)] == ["b"]
 
 
-def test_a_run_whose_grade_is_awaited_is_numbered_when_it_has_come_or_no_longer_comes(store: Store) -> None:
+def test_a_run_whose_price_is_awaited_is_numbered_when_it_has_come_or_no_longer_comes(store: Store) -> None:
     with store.transaction() as transaction:
-        for index, run_id in enumerate(("graded", "forgotten")):
+        for index, run_id in enumerate(("priced", "forgotten")):
             run = finished(run_id, cancelled=False, phase="test", stream="0", index=index)
             transaction.finish_run(run, None, 30.0)
         assert transaction.number_runs(*KEY, 10) == 0
-        transaction.grade_run("graded", 0.25, 0.5)
+        transaction.price_run("priced", 0.5)
         assert transaction.number_runs(*KEY, 10) == 1
         (run,) = transaction.runs_after(*KEY, 0, 10)
-        assert (run.run_id, run.score, run.cost_usd) == ("graded", 0.25, 0.5)
+        assert (run.run_id, run.cost_usd) == ("priced", 0.5)
     pass_time(store, 31.0)
     with store.transaction() as transaction:
         assert transaction.number_runs(*KEY, 10) == 1
-        assert transaction.grade_run("forgotten", 1.0, None) is False
+        assert transaction.price_run("forgotten", None) is False
 
 
 def test_two_that_number_at_once_give_each_run_one_number(store: Store) -> None:
@@ -123,15 +123,15 @@ def test_an_observation_tells_which_models_answered(store: Store) -> None:
     assert [one.models for one in store.observations("e1", "test")] == ["acme/big,acme/small", ""]
 
 
-def test_a_graded_run_is_its_observation(store: Store) -> None:
+def test_a_priced_run_is_its_observation(store: Store) -> None:
     with store.transaction() as transaction:
-        assert transaction.grade_run("r", 0.5, None) is False
+        assert transaction.price_run("r", 0.5) is False
         transaction.finish_run(finished("r", cancelled=False, phase="test", stream="0", index=0), None, 30.0)
-        assert transaction.grade_run("r", 0.125, None) is True
+        assert transaction.price_run("r", 0.125) is True
         assert transaction.number_runs(*KEY, 10) == 1
-        assert transaction.grade_run("r", 0.75, None) is False
+        assert transaction.price_run("r", 0.75) is False
     (seen,) = store.observations("e1", "test")
-    assert (seen.score, seen.cost_usd, seen.order) == (0.125, None, 1)
+    assert (seen.cost_usd, seen.order) == (0.125, 1)
 
 
 def test_numbers_go_on_behind_what_was_judged_when_its_runs_are_gone(store: Store) -> None:

@@ -167,7 +167,7 @@ def test_a_run_that_ends_after_it_was_numbered_as_lost_stays_missing_and_gets_it
     assert judged(store) == [("r1", "late", 1)]
     assert history(store) == []
     with store.transaction() as transaction:
-        assert transaction.grade_run("r1", 1.0, None) is False
+        assert transaction.price_run("r1", 1.0) is False
 
 
 def test_a_run_that_is_late_before_it_was_numbered_is_missing_too(store: Store) -> None:

@@ -106,10 +106,11 @@ def export(
 ) -> None:
     """Write the history of all teams or of one, as JSON Lines that `import` reads.
 
-    In it are changes, finished runs, experiments with all that `replay` needs,
+    In it are changes, finished runs and their scores, experiments with all that `replay` needs,
     and the teams' live plans, of all environments unless one is named; neither
     prompt nor output. With --json it is one
-    object with `header`, `changes`, `runs`, `experiments` and `teams` instead.
+    object with `header`, `changes`, `runs`, `scores`, `experiments` and `teams`
+    instead.
     """
     from ..storage import archive
 
@@ -151,21 +152,22 @@ def _items(session: OpenProject, workflow: str | None, team_id: str | None) -> d
 
     keys, store = session.keys(workflow, team_id), session.store
     if store is None:
-        return {"changes": (), "runs": (), "experiments": (), "teams": ()}
+        return {"changes": (), "runs": (), "scores": (), "experiments": (), "teams": ()}
     # States are read first: the experiment that one names is there then.
     states = [one for one in store.teams() if workflow in (None, one.workflow) and is_called(one.key, team_id)]
     experiments = [one for key in keys for one in store.experiments(*key)[::-1]]
     return {
         "changes": [one for key in keys for one in store.changes(*key)],
         "runs": (one for key in keys for one in store.finished_runs(*key)),
+        "scores": (one for key in keys for one in store.scores(*key)),
         "experiments": (ExperimentRecord.stored(store, one) for one in experiments),
         "teams": states,
     }
 
 
 def _counted(counts: Mapping[str, int]) -> str:
-    """Return how many there are of each kind, in words."""
-    kinds = ("run", "change", "experiment", "team")
+    """Return how many there are of each kind, in words; scores are told of where there are any."""
+    kinds = ("run", *(("score",) if counts["scores"] else ()), "change", "experiment", "team")
     return show.listed(show.count(counts[f"{kind}s"], kind) for kind in kinds)
 
 
@@ -208,7 +210,7 @@ def import_(
         return
     for one in errors[:_MOST_TOLD]:
         show.note(f"left out: {one}")
-    there = done.duplicate_runs + done.duplicate_changes + done.duplicate_experiments + done.duplicate_teams
+    there = sum(count for name, count in asdict(done).items() if name.startswith("duplicate_"))
     said = f"Imported {_counted(asdict(done))}"
     said += f"; {there} were there already" if there else ""
     said += f"; {show.count(done.skipped, 'line')} left out" if done.skipped else ""

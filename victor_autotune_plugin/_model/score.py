@@ -71,6 +71,13 @@ class Score:
     why: str = ""
     details: Mapping[str, Any] = field(factory=dict)
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON-able data."""
+        from .converter import to_plain
+
+        plain: dict[str, Any] = to_plain(self)
+        return plain
+
 
 class JudgedRun(NamedTuple):
     """A run that a model as judge scored.

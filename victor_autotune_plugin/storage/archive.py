@@ -1,10 +1,11 @@
 """The history as JSON Lines: all that a store knows of its teams, to keep elsewhere or to carry to another store.
 
-The first line is a header, `{"victor_autotune": "history", "version": 4}`. Every other line is an object of one key,
-the kind of what it holds: a `run`, a `change`, an `experiment` with all that its verdicts are replayed from, or a
-`team`, its state. Version 1 had runs and changes only; experiments of version 2 had their assignments, too, which
-nothing rests on any more; up to version 3 they had the states of 0.1, and are read as what those have become. Neither
-prompt nor output is in it.
+The first line is a header, `{"victor_autotune": "history", "version": 5}`. Every other line is an object of one key,
+the kind of what it holds: a `run`, a `score` of one, a `change`, an `experiment` with all that its verdicts are
+replayed from, or a `team`, its state. Version 1 had runs and changes only; experiments of version 2 had their
+assignments, too, which nothing rests on any more; up to version 3 they had the states of 0.1, and are read as what
+those have become; up to version 4 there were no scores, and the share of members that succeeded was called one.
+Neither prompt nor output is in it.
 """
 
 from __future__ import annotations
@@ -21,20 +22,24 @@ from .._model.experiment import TAKES_BACK, Change, Experiment, Phase, TeamState
 from .._model.policy import Verdict, WatchVerdict
 from .._model.quantities import Count, Name
 from .._model.run import Observation, TeamRun
+from .._model.score import Score
 from .._values.reading import integer
 from ..errors import AutotuneError
-from .former_states import FORMER, LIVE, last_live, renewed
+from .former_states import FORMER, FORMER_SHARE, LIVE, SHARE, last_live, renewed, with_shares
 
 if TYPE_CHECKING:
     from . import Store
 
 KIND: Final = "history"
-VERSION: Final = 4
-READABLE: Final = (1, 2, 3, 4)
+VERSION: Final = 5
+READABLE: Final = (1, 2, 3, 4, 5)
 """Versions that can be read."""
 
 _FORMER_STATES: Final = 3
 """Last version whose experiments have the states of 0.1."""
+
+_UNSCORED: Final = 4
+"""Last version without scores."""
 
 _WAS_OPEN: Final = "was_open"
 
@@ -121,11 +126,12 @@ def _check_observations(observations: Sequence[Mapping[str, Any]]) -> None:
         runs.add(one["run_id"])
 
 
-Item = TeamRun | Change | ExperimentRecord | TeamState
+Item = TeamRun | Score | Change | ExperimentRecord | TeamState
 """What a line holds."""
 
 _KINDS: Final[Mapping[str, type[Item]]] = {
     "run": TeamRun,
+    "score": Score,
     "change": Change,
     "experiment": ExperimentRecord,
     "team": TeamState,
@@ -178,7 +184,7 @@ def read(lines: Iterable[bytes], name: str, *, bad: list[ArchiveError] | None = 
             yield None
             continue
         try:
-            yield _item(line, f"{name}:{number}", former)
+            yield _item(line, f"{name}:{number}", version, former)
         except ArchiveError as error:
             if bad is None:
                 raise
@@ -233,16 +239,20 @@ def _version(line: bytes, where: str) -> int:
     return int(found)
 
 
-def _item(line: bytes, where: str, former: _FormerStates | None) -> Item:
+def _item(line: bytes, where: str, version: int, former: _FormerStates | None) -> Item:
     data = _json(line, where)
     if not isinstance(data, dict) or len(data) != 1 or next(iter(data)) not in _KINDS:
         kinds = ", ".join(f'{{"{kind}": …}}' for kind in _KINDS)
         raise ArchiveError(f"must hold one of {kinds}", where=where)
     ((kind, values),) = data.items()
+    is_unscored = version <= _UNSCORED and isinstance(values, Mapping)
     try:
-        return _read(_KINDS[kind], values, former)
+        return _read(_KINDS[kind], with_shares(values) if is_unscored else values, former)
     except PlainDataError as error:
-        raise ArchiveError(error.message, where=f"{where}:{error.field or kind}") from error
+        named = error.field or kind
+        if is_unscored:
+            named = named.replace(SHARE, FORMER_SHARE)
+        raise ArchiveError(error.message, where=f"{where}:{named}") from error
 
 
 def _read(cls: type[Item], values: Any, former: _FormerStates | None) -> Item:

@@ -1,4 +1,4 @@
-"""What experiments of 0.1 become: stores of schema 0006 and archives of version 3 hold them, and those before.
+"""What experiments and runs of 0.1 become: stores of schema 0006 and archives of version 3 hold them, and those before.
 
 Plain data in, plain data out, for the migration and for imports alike. What a verdict is replayed from stays as it is;
 an open test ends, since its rules are no longer followed, and a live plan gets an experiment that verifies it.
@@ -14,6 +14,11 @@ from .._model.policy import REFERENCE, RULES, SENTINEL, SIGNED_RANK, WatchPolicy
 
 LIVE: Final = "-live"
 """What is added to an experiment's id for the one that verifies its plan from now on."""
+
+SHARE: Final = "member_success_share"
+
+FORMER_SHARE: Final = "score"
+"""What 0.1 called `SHARE`."""
 
 REASON: Final = "The plugin was upgraded, and tests follow other rules now. The change may be tested again at once."
 """Why an open test ended."""
@@ -31,6 +36,15 @@ _MOST_OF_CONTROL: Final = 100
 
 Plain = Mapping[str, Any]
 """An experiment or an observation, as `to_dict` gives it."""
+
+
+def with_shares(values: Plain) -> dict[str, Any]:
+    """Return a run, or an experiment with the runs in it, with today's name of the share of members that succeeded."""
+    found = {SHARE if name == FORMER_SHARE else name: value for name, value in values.items()}
+    for name in ("observations", "reference"):
+        if isinstance(runs := found.get(name), list):
+            found[name] = [with_shares(run) if isinstance(run, Mapping) else run for run in runs]
+    return found
 
 
 def renewed(experiment: Plain, at: float) -> dict[str, Any]:

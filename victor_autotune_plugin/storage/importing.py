@@ -11,6 +11,7 @@ from .._model.converter import from_plain
 from .._model.experiment import TAKES_BACK, Change, Experiment, Phase, TeamState
 from .._model.plan import ADHOC_WORKFLOW, TeamSpec, adhoc_team_id, adhoc_team_name
 from .._model.run import TeamRun
+from .._model.score import Score
 from .archive import ArchiveError, ExperimentRecord, Item
 from .former_states import LIVE, REASON, verifying
 
@@ -30,10 +31,12 @@ class Imported:
 
     Attributes:
         runs: Runs that are new.
+        scores: Scores that are new.
         changes: Changes that are new.
         experiments: Experiments that are new.
         teams: Teams whose state is new.
         duplicate_runs: Runs that were there.
+        duplicate_scores: Scores of runs that had one of the same name.
         duplicate_changes: Changes that were there.
         duplicate_experiments: Experiments that were there.
         duplicate_teams: Teams that have a state of their own here.
@@ -42,10 +45,12 @@ class Imported:
     """
 
     runs: int = 0
+    scores: int = 0
     changes: int = 0
     experiments: int = 0
     teams: int = 0
     duplicate_runs: int = 0
+    duplicate_scores: int = 0
     duplicate_changes: int = 0
     duplicate_experiments: int = 0
     duplicate_teams: int = 0
@@ -80,8 +85,8 @@ class EarlierNames:
 
     def renamed(self, item: Item | None) -> Item | None:
         """Return an item with its team's new name."""
-        if item is None:
-            return None
+        if item is None or isinstance(item, Score):
+            return item
         if isinstance(item, TeamRun):
             return evolve(item, spec=self._spec(item.spec))
         about = item.experiment if isinstance(item, ExperimentRecord) else item
@@ -108,7 +113,8 @@ class EarlierNames:
 def write(store: Store, items: Iterable[Item | None]) -> Imported:
     """Put the items of an archive into a store. What is there already stays as it is.
 
-    A run and an experiment are known by their id, a change by its time, team, action and reason. Ids of changes that a
+    A run and an experiment are known by their id, a score by its run and name, a change by its time, team, action and
+    reason. Ids of changes that a
     rollback names become those of the store. A team that has no state here gets the archive's: its live plan, and its
     open experiments. One that has keeps its own, and no open experiment joins it. A test that was open in 0.1 comes in
     aborted, and a plan that was live there with an experiment that verifies it.
@@ -150,7 +156,7 @@ class _Writer:
 
     def add(self, item: Item) -> None:
         """Add an item; it is written with its batch."""
-        if not isinstance(item, TeamRun):
+        if not isinstance(item, TeamRun | Score):
             about = item.experiment if isinstance(item, ExperimentRecord) else item
             team = about.environment, about.workflow, about.team_id
             if self._team not in (None, team):
@@ -169,6 +175,10 @@ class _Writer:
                     self._teams.add((item.environment, *item.spec.key))
                     self.done.runs += new
                     self.done.duplicate_runs += not new
+                elif isinstance(item, Score):
+                    new = transaction.import_score(item)
+                    self.done.scores += new
+                    self.done.duplicate_scores += not new
                 elif isinstance(item, Change):
                     self._change(transaction, item)
                 elif isinstance(item, ExperimentRecord):
@@ -220,10 +230,13 @@ class _Writer:
         transaction.save_experiment(experiment)
         if record.was_open:
             transaction.add_change(_ended(experiment))
+        # In their order whatever their phase: runs of a test that waited for their scores came after some of the watch.
+        parts = [(phase, one) for phase, observations in record.observations.items() for one in observations]
+        for phase, observation in sorted(parts, key=lambda part: part[1].order):
+            transaction.add_observation(experiment.id, phase, observation)
         for phase, observations in record.observations.items():
             next_indexes: dict[str, int] = {}
             for observation in observations:
-                transaction.add_observation(experiment.id, phase, observation)
                 name, index = observation.stream, observation.index
                 next_indexes[name] = max(index + 1, next_indexes.get(name, 0))
             if not experiment.has_ended:

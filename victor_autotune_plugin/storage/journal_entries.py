@@ -20,6 +20,7 @@ from .._model.process import ProcessId
 from .._model.run import PlannedRun, RunStart, TeamRun
 from .._model.score import Gate, Score
 from ..errors import StoreError, StoreUnavailableError
+from .former_states import SHARE, with_shares
 
 LONGEST_LINE: Final = 4 * 2**20  # an entry of a team of 10,000 members; bounds what reading garbage takes
 
@@ -155,9 +156,14 @@ def _start(data: Any) -> StartEntry:
     return StartEntry(RunStart(**line["start"]), line["planned"], line["process"])
 
 
+def _end(data: Any) -> EndEntry:
+    run = data["run"]
+    return from_plain(EndEntry, {**data, "run": run if SHARE in run else with_shares(run)})
+
+
 _READERS: Final[dict[str, Callable[[Any], Entry]]] = {
     "start": _start,
-    "end": lambda data: from_plain(EndEntry, data),
+    "end": _end,
     "price": lambda data: from_plain(PriceEntry, data),
     "flow": lambda data: from_plain(FlowEntry, data),
     "score": lambda data: from_plain(ScoreEntry, data),
@@ -203,7 +209,7 @@ def decode(text: bytes) -> Entry | ProcessId:
         if kind not in _READERS:
             raise NewerEntryError
         return _READERS[kind](data)
-    except (KeyError, TypeError, RecursionError) as error:
+    except (KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(str(error)) from error
 
 

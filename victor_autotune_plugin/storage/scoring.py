@@ -49,6 +49,13 @@ class Scoring(Judging):
         self._write(self._sql.record_score, values)
         return self._complete_score(score.run_id)
 
+    def import_score(self, score: Score) -> bool:
+        """Write a score of another store and return True, or False where the run has one of its name."""
+        if not self._write(self._sql.import_score, score_values(score)):
+            return False
+        self._complete_score(score.run_id)
+        return True
+
     def release_scores(self, silent_seconds: float) -> tuple[str, ...]:
         """Let no run wait for a scorer whose process is dead, since the output went with it.
 
@@ -136,8 +143,8 @@ class Scoring(Judging):
         """Return the run that a person means, or None.
 
         Args:
-            text: Its id, also with dashes or in capitals, or at least the first `LEAST_PREFIX` characters of it; or the id
-                of its trace.
+            text: Its id, also with dashes or in capitals, or at least the first `LEAST_PREFIX` characters of it; or
+                the id of its trace.
 
         Raises:
             StoreError: Several runs are meant; it names them.

@@ -279,8 +279,10 @@ class Statements:
             dialect,
             _names(score),
         )
+        first = insert(score).on_conflict_do_nothing()
+        self.import_score = Statement(first, dialect, _names(score))
         self.no_opinion = Statement(
-            insert(score).values(at=now, seconds=literal_column("0.0")).on_conflict_do_nothing(),
+            first.values(at=now, seconds=literal_column("0.0")),
             dialect,
             ["run_id", "name", "source", "judge", "why"],
         )

@@ -18,15 +18,16 @@ from .._model.data_flow import TeamFlow
 from .._model.experiment import STATES, Change, Experiment, ExperimentStatus, Phase, TeamState
 from .._model.process import ProcessId
 from .._model.run import Observation, RunStatus, TeamRun
+from .._model.score import Score
 from ..errors import StoreError
 from ..failsafe import Fault
 from .connections import Connections
 from .in_memory import MemoryConnections
 from .location import target_of
 from .migrate import ensure_schema
-from .rows import change_of, experiment_of, fault_of, observation_of, team_flow, team_run, team_state
+from .rows import change_of, experiment_of, fault_of, observation_of, score_of, team_flow, team_run, team_state
 from .scoring import StoredScores
-from .tables import AWAITING, OBSERVED, TEAM, change, experiment, fault, lease, run, store_row, team
+from .tables import AWAITING, OBSERVED, TEAM, change, experiment, fault, lease, run, score, store_row, team
 from .transaction import Transaction
 
 _PAGE: Final = 500
@@ -88,9 +89,14 @@ class Store(StoredScores):
       is running, and changes nothing afterwards.
     - `finish_run` returns True and the run is `finished`, whether it was running or never started, or `late` if it was
       lost; False, and nothing changes, if it had ended already.
-    - `grade_run` and `trace_run` change a run that ended as long as it has no number.
+    - `price_run` and `trace_run` change a run that ended as long as it has no number.
+    - `record_score` keeps one score of a run and name, the one with the last time, and any opinion rather than none.
+      It may come before its run. A run's `score` is that of the gates that `finish_run` names, from the moment when
+      each of them has one, None where one has no opinion; an observation keeps its score, and a run one that it came
+      with. `import_score` changes no score that is there.
     - `number_runs` numbers the finished runs of a team, and those that were lost from an arm, from 1 in the order of
-      the calls, those of one call by start. It leaves out runs of which a late score or the data flow is still awaited.
+      the calls, those of one call by start. It leaves out runs of which the cost, the data flow or a score is still
+      awaited: the score of a gate for `score_seconds` by the database's clock, of runs that went missing not at all.
       A run of an experiment becomes its observation, with the run's number as its order; one that was lost or cancelled
       is `missing` and has no figures, and stays so when it ends late. Numbers and orders grow in the order of the
       commits, may have gaps, and never change, so that reading after the greatest one seen so far (`runs_after`,
@@ -98,14 +104,16 @@ class Store(StoredScores):
     - `add_observation` appends one observation a run behind all of its experiment, at its own order if that is behind
       them; for a run that was observed before it changes nothing.
     - `runs_of` and `runs_after` return numbered runs only, `runs_of` newest first and none that was lost.
-    - `live_observations` returns what an experiment observes of its live plan: its watch, and the control of every test
-      against that plan. `test_runs_since` returns what was observed of a team since a time, of any test.
+    - `live_observations` returns what an experiment observes of its live plan: its watch, the control of every test
+      against that plan, and what its own test observed after its `decided_order`. `test_runs_since` returns what was
+      observed of a team since a time, of any test.
     - `take_stream` gives each stream of an experiment's phase and stage to one process at a time: the lowest that is
       free, at the index after the last; that of a dead process at its next block.
     - `take_lease` gives a team to one holder at a time. A new holder gets a greater fence; a holder that renews keeps
       it, even after the lease has expired, as long as no other took it. `check_lease` is about the fence alone.
     - `mark_lost` marks runs whose process ended, fell silent, or never gave a sign of life (`beat`), wherever it ran;
-      one that writes the start of a run gives one.
+      one that writes the start of a run gives one. `release_scores` gives the runs of such processes rows of no opinion
+      for their gates that are not external and have none, so that nothing awaits them.
     - `set_drained` never makes the count smaller.
     - `add_change` appends and returns the id, `changes_of` returns them by id, oldest first.
     - `record_fault` keeps one row for each place and class of error, with the first text, the first and the last time,
@@ -113,8 +121,8 @@ class Store(StoredScores):
 
     Leases and signs of life go by the database's clock alone.
 
-    **Reading for people** (`runs` to `counts`). Takes no lock, sees what is committed, and reads long histories page by
-    page.
+    **Reading for people** (`runs` to `counts`, and what `StoredScores` has). Takes no lock, sees what is committed,
+    and reads long histories page by page.
 
     `open` and `in_memory` make one.
 
@@ -294,6 +302,15 @@ class Store(StoredScores):
     ) -> Iterator[TeamRun]:
         """Return the finished runs, newest first, reading page by page; the arguments are those of `runs`."""
         return self.runs(workflow, team_id, status="finished", limit=limit)
+
+    def scores(self, workflow: str | None = None, team_id: str | None = None) -> Iterator[Score]:
+        """Yield the scores of finished runs by run and name, page by page; the arguments are those of `runs`."""
+        of_runs = self._only(run, workflow, team_id).where(run.c.status == "finished").with_only_columns(run.c.run_id)
+        query = select(score).where(score.c.run_id.in_(of_runs)).order_by(score.c.run_id, score.c.name).limit(_PAGE)
+        page = query
+        while rows := self._connections.execute(page):
+            yield from map(score_of, rows)
+            page = query.where(tuple_(score.c.run_id, score.c.name) > tuple_(rows[-1].run_id, rows[-1].name))
 
     def run(self, run_id: str) -> TeamRun | None:
         """Return a run, or None when there is none of this id."""

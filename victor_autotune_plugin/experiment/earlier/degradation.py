@@ -189,7 +189,7 @@ class Drop:
     """Fewer runs succeed, or the score is lower, than with the replaced plan.
 
     Args:
-        field: `success` or `score`.
+        field: `success`, or `outcome` for what 0.1 called the score.
         controls: The test's control runs.
         threshold: Tolerated drop, absolute.
     """

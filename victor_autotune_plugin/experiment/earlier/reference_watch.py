@@ -54,7 +54,7 @@ class ReferenceWatch:
             "below_baseline": baseline,
             "lost_gain": LostGain(policy.metric, controls, treatments, baseline),
             "success": Drop("success", controls, policy.success_drop),
-            "score": Drop("score", controls, policy.success_drop),
+            "score": Drop("outcome", controls, policy.success_drop),
             "p95": TailRise(controls, policy.p95_rise),
         }
         self._most: dict[str, float] = {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -52,11 +53,12 @@ def upgrade() -> None:
     op.create_index("ix_autotune_score_at", "autotune_score", ["at"])
     for name, table, columns, where in _PARTIAL:
         op.create_index(name, table, columns, sqlite_where=sa.text(where), postgresql_where=sa.text(where))
-    _rename_in_references("score", "member_success_share")
+    _change_references(lambda run: {"member_success_share" if name == "score" else name: run[name] for name in run})
 
 
 def downgrade() -> None:
-    """Take the scores away."""
+    """Take the scores away, and what the history says of judges."""
+    op.execute("DELETE FROM autotune_change WHERE action IN ('judge_trusted', 'judge_distrusted')")
     op.drop_table("autotune_score")
     for name, table, _, _ in _PARTIAL:
         if table == "autotune_run":
@@ -64,16 +66,22 @@ def downgrade() -> None:
     for table, name, _ in _ADDED:
         op.drop_column(table, name)
     op.execute("ALTER TABLE autotune_run RENAME COLUMN member_success_share TO score")
-    _rename_in_references("member_success_share", "score")
+    _change_references(_without_score)
 
 
-def _rename_in_references(before: str, after: str) -> None:
-    """Rename a figure of the runs that experiments bring along."""
+def _without_score(run: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a run as the version before has it: with the share of its members, or else its success, as its score."""
+    share = run.get("member_success_share")
+    kept = {name: value for name, value in run.items() if name != "member_success_share"}
+    return {**kept, "score": float(run["success"]) if share is None else share}
+
+
+def _change_references(changed: Callable[[Mapping[str, Any]], dict[str, Any]]) -> None:
+    """Change the runs that experiments bring along."""
     connection = op.get_bind()
     query = sa.text("SELECT id, reference FROM autotune_experiment WHERE reference IS NOT NULL")
     for row in connection.execute(query).mappings().all():
-        runs: list[dict[str, Any]] = json.loads(row["reference"])
-        renamed = [{after if name == before else name: value for name, value in run.items()} for run in runs]
-        text = json.dumps(renamed, separators=(",", ":"), ensure_ascii=False)
+        runs = [changed(run) for run in json.loads(row["reference"])]
+        text = json.dumps(runs, separators=(",", ":"), ensure_ascii=False)
         update = sa.text("UPDATE autotune_experiment SET reference = :text WHERE id = :id")
         connection.execute(update, {"text": text, "id": row["id"]})
