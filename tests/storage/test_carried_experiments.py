@@ -14,7 +14,7 @@ from victor_autotune_plugin._model.run import Observation
 from victor_autotune_plugin.storage import Store, archive, importing
 from victor_autotune_plugin.storage.archive import ArchiveError, ExperimentRecord
 from victor_autotune_plugin.storage.former_states import REASON
-from victor_autotune_testing.stored import SPEC, TUNED, change, experiment, finished, missing, observation
+from victor_autotune_testing.stored import SPEC, TUNED, change, experiment, finished, missing, observation, score
 
 KEY = SPEC.key
 
@@ -27,7 +27,7 @@ def other() -> Iterator[Store]:
 
 def lines(store: Store) -> list[bytes]:
     """What `export` writes of a store."""
-    items: list[Any] = [*store.changes(), *store.finished_runs()]
+    items: list[Any] = [*store.changes(), *store.finished_runs(), *store.scores()]
     items += [ExperimentRecord.stored(store, one) for one in store.experiments()[::-1]]
     return [archive.to_line(one).encode() for one in (archive.header(), *items, *store.teams())]
 
@@ -52,6 +52,8 @@ def fill(store: Store) -> None:
             run = {"experiment_id": experiment_id, "phase": phase, "arm": arm, "stream": "canary:0", "index": index}
             transaction.finish_run(finished(f"r{index}", cancelled=index == 2, **run))
             transaction.number_runs(*KEY, 10)
+        transaction.record_score(score("r0"))
+        transaction.record_score(score("r0", "rubric", None, why="timeout", judge="d1", cost_usd=None, details={}))
 
 
 def test_all_of_it_is_there_afterwards(store: Store, other: Store) -> None:
@@ -67,6 +69,81 @@ def test_all_of_it_is_there_afterwards(store: Store, other: Store) -> None:
     (here,), (there,) = other.teams(), store.teams()
     assert evolve(here, revision=0) == evolve(there, revision=0)
     assert [one.id for one in other.experiments_that_await()] == ["test"]
+    assert (done.scores, [*other.scores()]) == (2, [*store.scores()])
+
+
+def test_a_score_that_is_there_stays_as_it_is(store: Store, other: Store) -> None:
+    fill(store)
+    with other.transaction() as transaction:
+        transaction.record_score(score("r0", value=0.125, at=1.0))
+    done = take_in(other, lines(store))
+    assert (done.scores, done.duplicate_scores) == (1, 1)
+    assert {one.name: one.value for one in other.scores_of("r0")} == {"rubric": None, "tests": 0.125}
+    done = take_in(other, lines(store))
+    assert (done.scores, done.duplicate_scores) == (0, 2)
+
+
+def test_scores_are_exported_of_finished_runs_of_the_teams_asked_for_page_by_page(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("victor_autotune_plugin.storage.store._PAGE", 2)
+    elsewhere = evolve(SPEC, team_id="other")
+    with store.transaction() as transaction:
+        for run_id, spec in (("a", SPEC), ("b", SPEC), ("c", elsewhere)):
+            transaction.finish_run(finished(run_id, spec=spec))
+            for name in ("x", "y", "z"):
+                transaction.record_score(score(run_id, name))
+        transaction.record_score(score("never ended"))
+    found = [(one.run_id, one.name) for one in store.scores(*KEY)]
+    assert found == [(run_id, name) for run_id in "ab" for name in "xyz"]
+    assert len([*store.scores()]) == 9
+
+
+def of_version_4(archived: list[bytes]) -> list[bytes]:
+    """Write an archive as it was written before there were scores."""
+
+    def earlier(data: Any) -> Any:
+        if isinstance(data, list):
+            return [earlier(one) for one in data]
+        if not isinstance(data, dict):
+            return data
+        if "member_success_share" in data:
+            share = data["member_success_share"]
+            data = {**data, "score": float(data["success"]) if share is None else share}
+        unknown = ("member_success_share", "trace_id", "gates", "decided_order")
+        return {name: earlier(value) for name, value in data.items() if name not in unknown}
+
+    header, *found = [earlier(json.loads(line)) for line in archived if not line.startswith(b'{"score"')]
+    return [json.dumps(one).encode() for one in ({**header, "version": 4}, *found)]
+
+
+def test_what_version_4_called_a_score_is_the_share_of_members_that_succeeded(store: Store, other: Store) -> None:
+    fill(store)
+    take_in(other, of_version_4(lines(store)))
+    assert {run.run_id: run for run in other.runs()} == {run.run_id: run for run in store.runs()}
+    assert {run.member_success_share for run in other.runs()} == {2 / 3}
+    assert other.live_observations("live") == store.live_observations("live")
+    (before,) = (one.reference for one in other.experiments() if one.reference)
+    assert [(one.score, one.member_success_share) for one in before] == [(None, 0.0)]
+
+
+@pytest.mark.parametrize(("version", "name"), [(4, "score"), (5, "member_success_share")])
+def test_an_impossible_share_is_told_by_its_name_in_the_archive(version: int, name: str) -> None:
+    header = json.dumps({"victor_autotune": "history", "version": version}).encode()
+    run = finished().to_dict()
+    share = {"score": run.pop("score"), "member_success_share": run.pop("member_success_share"), name: 7}
+    line = json.dumps({"run": {**run, **(share if version == 5 else {name: 7})}})
+    with pytest.raises(ArchiveError) as caught:
+        list(archive.read([header, line.encode()], "a.jsonl"))
+    assert (caught.value.where or "").endswith(f"a.jsonl:2:{name}")
+
+
+@pytest.mark.parametrize(("changes", "field"), [({"value": 2.0}, "value"), ({"source": "guess"}, "source")])
+def test_an_impossible_score_of_an_archive_is_told(changes: dict[str, Any], field: str) -> None:
+    lines = [archive.to_line(archive.header()), json.dumps({"score": {**score().to_dict(), **changes}})]
+    with pytest.raises(ArchiveError) as caught:
+        list(archive.read([line.encode() for line in lines], "a.jsonl"))
+    assert (caught.value.where or "").endswith(f"a.jsonl:2:{field}")
 
 
 def test_a_live_plan_goes_on_behind_what_came_in(store: Store, other: Store) -> None:

@@ -65,11 +65,16 @@ def _version_table(connection: Connection) -> Any:
     return columns, look.get_pk_constraint(VERSION_TABLE)
 
 
-def test_the_partial_index_on_running_runs_is_partial_and_used(sqlite_store: Store) -> None:
+@pytest.mark.parametrize(
+    ("name", "index"),
+    [("lost_runs", "ix_autotune_run_running"), ("unscored_runs", "ix_autotune_run_unscored")],
+)
+def test_the_partial_index_on_what_few_runs_are_is_used(sqlite_store: Store, name: str, index: str) -> None:
+    statement = getattr(sqlite_store._connections.statements, name)
     plan = sqlite_store._connections.session().connection.exec_driver_sql(
-        "EXPLAIN QUERY PLAN " + sqlite_store._connections.statements.lost_runs.sql, (60.0, 60.0)
+        "EXPLAIN QUERY PLAN " + statement.sql, (60.0, 60.0)
     )
-    assert "ix_autotune_run_running" in str(plan.all())
+    assert index in str(plan.all())
 
 
 @pytest.mark.parametrize(

@@ -65,8 +65,8 @@ def replay(
 ) -> Replay:
     """Replay an experiment: its assignment from the seed, its verdicts from the observations of both phases.
 
-    An arm of a watch of 0.1 may be `control` against the seed: it asked for such runs. A run that was the control of a
-    later test is replayed with that test.
+    An arm of a watch of 0.1 may be `control` against the seed: it asked for such runs. The arm of a run that the watch
+    has from a test, as the control of a later one or since it waited for its score, is replayed with that test.
     """
     differences = dict(_wrong_arms(experiment, "test", test))
     differences.update(_wrong_arms(experiment, "watch", watch))

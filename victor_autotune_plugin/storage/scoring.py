@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final
 
 from .._model.experiment import Experiment
@@ -66,7 +67,8 @@ class Scoring(Judging):
             Ids of the runs that got rows of no opinion, for each of their gates that is not external and had none.
         """
         released = []
-        for row in self._query(self._sql.unscored_runs, {"silent_seconds": silent_seconds}):
+        rows = self._query(self._sql.unscored_runs, {"silent_seconds": silent_seconds})
+        for row in sorted(rows, key=attrgetter("run_id")):
             known = {one.name for one in self.scores_of(row.run_id)}
             open_gates = [gate for gate in gates_of(row.gates) if not gate.is_external and gate.name not in known]
             for gate in open_gates:

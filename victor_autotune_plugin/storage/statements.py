@@ -304,7 +304,6 @@ class Statements:
         self.unscored_runs = Statement(
             select(run.c.run_id, run.c.gates)
             .where(text(UNSCORED), ~_lives(now, run.c.process))
-            .order_by(run.c.run_id)
             .with_for_update(of=run),
             dialect,
         )
