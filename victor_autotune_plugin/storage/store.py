@@ -26,7 +26,7 @@ from .in_memory import MemoryConnections
 from .location import target_of
 from .migrate import ensure_schema
 from .rows import change_of, experiment_of, fault_of, observation_of, score_of, team_flow, team_run, team_state
-from .scoring import StoredScores
+from .run_scores import StoredScores
 from .tables import AWAITING, OBSERVED, TEAM, change, experiment, fault, lease, run, score, store_row, team
 from .transaction import Transaction
 

@@ -31,7 +31,7 @@ from .rows import (
     team_state,
     team_values,
 )
-from .scoring import Scoring
+from .run_scores import RunScores
 from .statements import OF_START, PROGRESS
 
 SILENT_SECONDS: Final = 60.0
@@ -40,7 +40,7 @@ SILENT_SECONDS: Final = 60.0
 _LONGEST_FAULT: Final = 300
 
 
-class Transaction(Scoring):
+class Transaction(RunScores):
     """Reads and writes that hold together. Get one from `Store.transaction`; `Store` says what each method promises.
 
     Args:

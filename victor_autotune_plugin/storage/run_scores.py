@@ -27,7 +27,7 @@ LEAST_PREFIX: Final = 6
 _MOST_NAMED: Final = 5
 
 
-class Scoring(Judging):
+class RunScores(Judging):
     """What a transaction says of scores; `Transaction` says the rest.
 
     What it only reads is of the transaction's environment; without one, of all.
@@ -198,7 +198,7 @@ def _by_run(scores: Iterable[Score]) -> dict[str, list[Score]]:
 
 
 class StoredScores:
-    """What people read of scores in a store; `Scoring` says what each returns.
+    """What people read of scores in a store; `RunScores` says what each returns.
 
     They are of the store's environment; without one, of all.
     """
