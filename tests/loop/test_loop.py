@@ -13,6 +13,7 @@ from victor_autotune_plugin import failsafe
 from victor_autotune_plugin._model.optimization import OptimizationPriority, OptimizationSuggestion
 from victor_autotune_plugin._model.plan import EMPTY_PLAN, TeamPlan
 from victor_autotune_plugin._model.run import TokenUse
+from victor_autotune_plugin._model.score import Gate
 from victor_autotune_plugin._tuning.hookmanager import HookManager
 from victor_autotune_plugin.errors import AutotuneError
 from victor_autotune_plugin.hookspecs import DEPRECATED, Change, Experiment, hookimpl
@@ -491,6 +492,20 @@ def test_a_run_that_was_lost_is_kept_with_the_plan_that_a_hook_gave_it(team: Sim
     assert (record.plan_asked, record.arm) == (planned.plan, planned.arm)
     assert record.owners == {"formation": "hook of changer"}
     assert planned.plan == TeamPlan(formation="consensus")
+
+
+def test_a_run_waits_no_longer_for_the_scores_of_a_process_that_died(tmp_path: Path) -> None:
+    team = Simulation(tmp_path, in_memory=True)
+    team.run_until("started")
+    run, gates = team.run(), (Gate("tests"),)
+    with team.store.transaction() as transaction:
+        transaction.finish_run(evolve(run, run_id="of the dead"), "dead", None, gates, 86_400.0)
+    for _ in range(9):  # until the process gives a sign of life again
+        team.run()
+    assert [one.why for one in team.store.scores_of("of the dead")] == ["output lost"]
+    found = team.store.run("of the dead")
+    assert found is not None
+    assert found.number is not None
 
 
 class OwnStrategy:

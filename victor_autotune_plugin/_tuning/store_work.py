@@ -378,9 +378,13 @@ class StoreWork:
         self._is_to_mark = True
 
     def _mark_lost(self, store: Store) -> None:
-        """Mark the runs of dead processes as lost, once their journals are read: some may have ended after all."""
+        """Mark the runs of dead processes as lost, once their journals are read: some may have ended after all.
+
+        Those that had ended wait no longer for scores that only their process could have given.
+        """
         with store.transaction() as transaction:
             lost = transaction.mark_lost(self._silent_seconds)
+            transaction.release_scores(self._silent_seconds)
         self._is_to_mark = False
         for run_id in lost:
             failsafe.logger.info("autotune: run %s is marked as lost: its process fell silent before it ended", run_id)
