@@ -31,7 +31,13 @@ def a_run(number: int, **changes: Any) -> TeamRun:
         MemberOutcome("judge", "reviewer", False, True, 1.5, 2, 1, 3, 50, 10, ["m-1", "m-2"], "ValueError"),
     ]
     plan = TeamPlan(formation="parallel", members=["scout", "judge"], tool_budget=9, timeout_seconds=30.0)
-    usual: dict[str, Any] = {"success": True, "score": 0.5, "plan_used": plan, "members": members, "cost_usd": 0.25}
+    usual: dict[str, Any] = {
+        "success": True,
+        "member_success_share": 0.5,
+        "plan_used": plan,
+        "members": members,
+        "cost_usd": 0.25,
+    }
     return TeamRun(
         **{"run_id": f"run-{number}", "spec": SPEC, "started_at": 0.0, "duration_seconds": 2.5, **usual, **changes}
     )
@@ -106,6 +112,17 @@ def test_spans_become_the_runs_they_were(traces: Path, indent: int | None) -> No
     table = read_history(traces).history.table(SPEC.key)
     assert table.tool_budget.tolist() == [9.0] * 3
     assert [(m.id, m.duration.tolist()) for m in table.members] == [("scout", [1.0] * 3), ("judge", [1.5] * 3)]
+
+
+def test_score_and_members_share_are_told_apart_also_where_spans_of_0_1_call_the_share_a_score(traces: Path) -> None:
+    runs = [a_run(1, score=0.9), a_run(2)]
+    spans = request(spans_of(runs))
+    traces.write_text(json.dumps(spans))
+    found = list(read_runs(traces))
+    assert [(one.get("score"), one["member_success_share"]) for one in found] == [(0.9, 0.5), (None, 0.5)]
+    old = "victor.autotune.member_success_share", "victor.autotune.score"
+    traces.write_text(json.dumps(request(spans_of(runs[1:]))).replace(*old))
+    assert [(one.get("score"), one["member_success_share"]) for one in read_runs(traces)] == [(None, 0.5)]
 
 
 def test_members_may_come_in_other_lines_than_their_run(traces: Path) -> None:

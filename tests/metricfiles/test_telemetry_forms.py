@@ -116,7 +116,9 @@ def test_every_form_of_a_request_holds_the_same_runs(wrote: Wrote, form: str) ->
     assert history.teams == {("review", "reviewers"): 6}
     assert all(run["timestamp"] > 1.7e9 for run in read_runs(path))
     assert {run["formation"] for run in read_runs(path)} == {"consensus"}
-    assert {(run["tool_budget"], run["cost_usd"], run["score"]) for run in read_runs(path)} == {(9, 0.25, 0.5)}
+    assert {(run["tool_budget"], run["cost_usd"], run["member_success_share"]) for run in read_runs(path)} == {
+        (9, 0.25, 0.5)
+    }
 
 
 def test_what_has_a_long_resource_is_told_by_its_keys(wrote: Wrote) -> None:

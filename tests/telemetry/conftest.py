@@ -91,7 +91,7 @@ def make_run(spec: TeamSpec) -> Callable[..., TeamRun]:
             "started_at": 1_700_000_000.0,
             "duration_seconds": 2.5,
             "success": True,
-            "score": 0.75,
+            "member_success_share": 0.75,
             "mode": "auto",
             "plan_used": TeamPlan(formation="parallel", members=["scout", "judge"]),
             "members": [

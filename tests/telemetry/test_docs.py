@@ -61,7 +61,7 @@ def test_the_page_lists_every_attribute():
 def test_the_attributes_in_bold_are_those_that_samplers_see(telemetry, spec, make_run):
     plan = TeamPlan(tool_budget=1, member_budgets={"scout": 1}, timeout_seconds=1)
     tokens = [TokenUse("m", 9, 1, 3, 2)]
-    run = make_run(plan_used=plan, cost_usd=0.1, success=False, tokens=tokens)
+    run = make_run(plan_used=plan, cost_usd=0.1, success=False, tokens=tokens, score=0.5)
     with team_run_span(
         spec, run_id="r", mode="auto", plan=plan, experiment_id="e", arm="control", parent_run_id="p"
     ) as team:

@@ -166,7 +166,7 @@ def test_records_that_cannot_be_read_leave_the_run_as_it_is(telemetry, spec, mak
 
 
 class BrokenScores(metrics_api.NoOpMeterProvider):
-    """Makes instruments that count what they record; the score's raises."""
+    """Makes instruments that count what they record; one raises."""
 
     def __init__(self) -> None:
         self.recorded: list[str] = []
@@ -179,7 +179,7 @@ class BrokenScores(metrics_api.NoOpMeterProvider):
                 self.name = name
 
             def record(self, amount: float, attributes: Any = None, context: Any = None) -> None:
-                if self.name.endswith(".score"):
+                if self.name.endswith("_share"):
                     raise BrokenError
                 recorded.append(self.name)
 
@@ -196,7 +196,7 @@ def test_an_instrument_that_fails_does_not_cost_the_other_measurements(make_run)
         record_run(make_run())
     assert provider.recorded.count("gen_ai.invoke_agent.duration") == 3
     assert "victor.autotune.run.tokens" in provider.recorded
-    assert [fault.where for fault in failsafe.seen()] == ["telemetry.record.victor.autotune.run.score"]
+    assert [fault.where for fault in failsafe.seen()] == ["telemetry.record.victor.autotune.run.member_success_share"]
 
 
 def test_a_meter_provider_that_fails_leaves_the_run_as_it_is(make_run):

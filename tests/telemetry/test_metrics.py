@@ -9,7 +9,7 @@ from opentelemetry.sdk.metrics.export import HistogramDataPoint, NumberDataPoint
 from victor_autotune_plugin import failsafe
 from victor_autotune_plugin._model.run import MemberOutcome
 from victor_autotune_plugin._telemetry import conventions
-from victor_autotune_plugin._telemetry.metrics import record_change, record_run
+from victor_autotune_plugin._telemetry.metrics import record_change, record_run, record_score
 
 TEAM = {
     "gen_ai.operation.name": "invoke_workflow",
@@ -55,7 +55,7 @@ def test_a_run_is_measured_as_a_team_and_member_by_member(telemetry, make_run):
         "victor.autotune.run.tool_calls": [(TEAM, 1, 5)],
         "victor.autotune.run.llm_calls": [(TEAM, 1, 7)],
         "victor.autotune.run.cost": [(TEAM, 1, 0.02)],
-        "victor.autotune.run.score": [(TEAM, 1, 0.75)],
+        "victor.autotune.run.member_success_share": [(TEAM, 1, 0.75)],
         "victor.autotune.runs": [(TEAM, 0, 1)],
         "victor.autotune.refusals": [(JUDGE, 0, 1)],
     }
@@ -65,6 +65,7 @@ def test_a_run_is_measured_as_a_team_and_member_by_member(telemetry, make_run):
 def test_every_metric_is_exported_with_its_unit_description_and_buckets(telemetry, make_run):
     record_run(make_run(cost_usd=0.02, success=False, timed_out=True))
     record_change("promoted", "review", "reviewers")
+    record_score(0.5, "review", "reviewers")
 
     scope = telemetry.reader.get_metrics_data().resource_metrics[0].scope_metrics[0]
     assert scope.scope.name == conventions.SCOPE
@@ -77,6 +78,14 @@ def test_every_metric_is_exported_with_its_unit_description_and_buckets(telemetr
             assert found.data.is_monotonic
         else:
             assert found.data.data_points[0].explicit_bounds == metric.buckets
+
+
+def test_a_score_is_measured_when_it_comes(telemetry, make_run):
+    record_run(make_run())
+    assert "victor.autotune.run.score" not in telemetry.points()
+    record_score(0.25, "review", "reviewers_1f0c9a3e")
+    team = {"gen_ai.workflow.name": "review", "victor.autotune.team.id": "reviewers"}
+    assert values(telemetry.points()["victor.autotune.run.score"]) == [(team, 1, 0.25)]
 
 
 def test_buckets_follow_the_conventions():

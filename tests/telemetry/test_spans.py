@@ -51,7 +51,7 @@ def test_a_team_run_is_a_span_with_plan_arm_and_outcome(telemetry, spec, make_ru
         "victor.autotune.team.size": 2,
         "victor.autotune.mode": "auto",
         "victor.autotune.outcome": "success",
-        "victor.autotune.score": 0.75,
+        "victor.autotune.member_success_share": 0.75,
         "victor.autotune.cost": 0.02,
         "victor.autotune.tool_calls": 5,
         "victor.autotune.refused_tool_calls": 1,

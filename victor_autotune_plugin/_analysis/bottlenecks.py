@@ -145,18 +145,18 @@ def summary(history: RunHistory, key: TeamKey | str | None = None) -> dict[str, 
 
 
 def figures(table: TeamTable) -> dict[str, Any]:
-    """Return the figures of runs; `cost_usd` and `tokens` are there where all of the runs tell them."""
+    """Return the figures of runs; `cost_usd`, `tokens` and the like are there where all of the runs tell them."""
     data = {
         "duration_seconds": mean_of(table.duration).to_dict(),
         "median_duration_seconds": float(np.median(table.duration)),
         "p95_duration_seconds": p95_of(table.duration).to_dict(),
         "success_rate": share_of(table.success).to_dict(),
-        "score": mean_of(table.score).to_dict(),
         "tool_calls": mean_of(table.tool_calls).to_dict(),
         "timed_out_share": share_of(table.timed_out).to_dict(),
         "members": float(table.size.mean()),
     }
-    for name, column in (("cost_usd", table.cost), ("tokens", table.tokens)):
+    known = ("score", table.score), ("member_success_share", table.member_success_share)
+    for name, column in (("cost_usd", table.cost), ("tokens", table.tokens), *known):
         if np.isfinite(column).all():
             data[name] = mean_of(column).to_dict()
     return data

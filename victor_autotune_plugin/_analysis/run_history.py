@@ -24,7 +24,8 @@ _FIELD_OF: Final = {
     "size": "member_count",
     "cost": "cost_usd",
     "timeout": "timeout_seconds",
-    **{name: name for name in ("score", "tool_calls", "timestamp", "tool_budget", "success", "timed_out")},
+    **{name: name for name in ("score", "member_success_share", "tool_calls", "timestamp", "tool_budget")},
+    **{name: name for name in ("success", "timed_out")},
 }
 """Field of a metrics file that a column holds."""
 
@@ -39,7 +40,7 @@ def row_of(run: TeamRun) -> dict[str, Any]:
     """Return a recorded run by the fields of a metrics file."""
     used = run.plan_used
     same = ["success", "duration_seconds", "tool_calls", "score", "cost_usd", "input_tokens", "output_tokens"]
-    same += ("timed_out", "cancelled", "error_class", "task_key", "members", "run_id")
+    same += ("member_success_share", "timed_out", "cancelled", "error_class", "task_key", "members", "run_id")
     row = {
         "team_id": run.spec.team_id,
         "formation": SUB_TEAMS if used.sub_teams else used.formation or run.spec.formation,
@@ -125,11 +126,8 @@ class RunHistory:
             teams = _codes(self._teams, team_ids, lambda name: ("", name))
         else:
             teams = _codes(self._teams, [(flow or "", name) for flow, name in zip(workflows, team_ids, strict=True)])
-        success = numbers["success"]
-        score = numbers.get("score", success)
         columns: dict[str, Any] = {
             **{column: numbers[name] for column, name in _FIELD_OF.items() if name in numbers},
-            "score": np.where(np.isnan(score), success, score),
             "tokens": _tokens(numbers.get("input_tokens"), numbers.get("output_tokens")),
             "team": teams,
             "formation": _codes(self._formations, formations),

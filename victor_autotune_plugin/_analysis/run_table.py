@@ -18,7 +18,18 @@ TeamKey: TypeAlias = tuple[str, str]
 
 RUN_COLUMNS: Final[Mapping[str, Any]] = {
     **dict.fromkeys(
-        ("duration", "score", "tool_calls", "timestamp", "cost", "tokens", "tool_budget", "timeout"), np.float64
+        (
+            "duration",
+            "score",
+            "member_success_share",
+            "tool_calls",
+            "timestamp",
+            "cost",
+            "tokens",
+            "tool_budget",
+            "timeout",
+        ),
+        np.float64,
     ),
     **dict.fromkeys(("success", "timed_out"), np.bool_),
     **dict.fromkeys(("size", "team", "formation", "task"), np.int32),
@@ -54,7 +65,8 @@ class TeamTable:
 
     key: TeamKey
     duration: Floats  # seconds
-    score: Floats  # in [0, 1]
+    score: Floats  # in [0, 1]; not known where nothing scored the run
+    member_success_share: Floats  # in [0, 1]
     tool_calls: Floats
     timestamp: Floats  # Unix seconds, ascending
     cost: Floats  # US dollars, NaN where not known

@@ -188,7 +188,7 @@ def _row(span: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str, Any]:
         "duration_seconds": found.get(names.ELAPSED),
         "tool_calls": found.get(names.TOOL_CALLS),
         "timestamp": _started(span),
-        "score": found.get(names.SCORE),
+        **_quality(found),
         "cost_usd": found.get(names.COST),
         "input_tokens": found.get(names.INPUT_TOKENS),
         "output_tokens": found.get(names.OUTPUT_TOKENS),
@@ -199,6 +199,16 @@ def _row(span: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str, Any]:
         "timeout_seconds": found.get(names.PLAN_TIMEOUT),
         "order": taken_part if isinstance(taken_part, list) else [],
     }
+
+
+def _quality(found: Mapping[str, Any]) -> dict[str, Any]:
+    """Return score and members' share; spans of 0.1, which have no share, call it a score."""
+    score, share = found.get(names.SCORE), found.get(names.MEMBER_SUCCESS_SHARE)
+    return (
+        {"score": None, "member_success_share": score}
+        if share is None
+        else {"score": score, "member_success_share": share}
+    )
 
 
 def _member(found: Mapping[str, Any]) -> MemberOutcome:

@@ -108,6 +108,7 @@ FIELDS: Final = (
     RowField("timestamp", Moment(), ("timestamp", "started_at", "start_time"), required=True),
     RowField("workflow", _NAME, ("workflow",)),
     RowField("score", Number(0, 1), ("score",)),
+    RowField("member_success_share", Number(0, 1), ("member_success_share",)),
     RowField("cost_usd", Number(0, 1e9), ("cost_usd",)),
     RowField("input_tokens", CALLS, ("input_tokens",)),
     RowField("output_tokens", CALLS, ("output_tokens",)),

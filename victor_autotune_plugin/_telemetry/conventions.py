@@ -111,7 +111,7 @@ RUN_COST: Final = Metric("victor.autotune.run.cost", "{USD}", "Cost of a team ru
 RUN_MEMBER_SUCCESS_SHARE: Final = Metric(
     "victor.autotune.run.member_success_share", "1", "Share of a team's members that succeeded, from 0 to 1.", _SHARES
 )
-RUN_SCORE: Final = Metric("victor.autotune.run.score", "1", "Graded outcome of a team run, from 0 to 1.", _SHARES)
+RUN_SCORE: Final = Metric("victor.autotune.run.score", "1", "Score of a team run by its scorers, from 0 to 1.", _SHARES)
 RUNS: Final = Metric("victor.autotune.runs", "{run}", "Team runs that ended.")
 TIMEOUTS: Final = Metric("victor.autotune.timeouts", "{run}", "Team runs that a deadline ended.")
 REFUSALS: Final = Metric(

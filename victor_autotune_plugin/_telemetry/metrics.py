@@ -68,11 +68,20 @@ def are_recorded() -> bool:
 
 
 def record_run(run: TeamRun) -> None:
-    """Record the metrics of a finished run, whose score and cost are final, and of its members."""
+    """Record the metrics of a finished run, whose cost is final, and of its members."""
     try:
         _record(_run_measurements(run))
     except Exception as error:
         failsafe.report("telemetry.record_run", error)
+
+
+def record_score(score: float, workflow: str, team_id: str) -> None:
+    """Record the score of a run, which comes behind it."""
+    try:
+        attributes = {names.WORKFLOW: labels.stable_name(workflow), names.TEAM_ID: labels.stable_name(team_id)}
+        _record([(names.RUN_SCORE, score, attributes)])
+    except Exception as error:
+        failsafe.report("telemetry.record_score", error)
 
 
 def record_change(action: str, workflow: str, team_id: str) -> None:

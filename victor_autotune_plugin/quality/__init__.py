@@ -1,5 +1,5 @@
 """Scorers: what tells how good the work of a run is."""
 
-from .scorer import RunOutput, Scorer
+from .scorer import RunOutput, Scored, Scorer
 
-__all__ = ["RunOutput", "Scorer"]
+__all__ = ["RunOutput", "Scored", "Scorer"]

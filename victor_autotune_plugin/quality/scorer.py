@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Mapping
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from attrs import field, frozen
 
@@ -26,6 +26,25 @@ class RunOutput:
     text: str = field(repr=False)
     members: Mapping[str, str] = field(factory=dict, repr=False)
     project: Path = field(factory=Path)
+
+
+@frozen
+class Scored:
+    """What a scorer may give in place of a bare number.
+
+    Attributes:
+        value: From 0 to 1; None for no opinion.
+        why: Why there is none, in a word or two that hold nothing of the output.
+        cost_usd: What it cost in US dollars; None where that is not known.
+        details: Plain numbers that tell more, as in `Score`.
+        judge: Digest of the model as judge that was really asked; empty for the scorer's own.
+    """
+
+    value: float | None
+    why: str = ""
+    cost_usd: float | None = None
+    details: Mapping[str, Any] = field(factory=dict)
+    judge: str = ""
 
 
 @runtime_checkable
