@@ -211,10 +211,9 @@ class ScoreWork:
                 failsafe.report(f"scorer {task.name!r} (hangs)", TimeoutError("it did not end by its time limit"))
 
     def _find_scorers(self, job: ScoreJob) -> None:
-        found: Sequence[Any] = ()
+        tasks: list[_Task] = []
         with failsafe.guard("scorers of a team"):
-            found = self._scorers(job)
-        tasks = [_Task(job, scorer, scorer.name) for scorer in found]
+            tasks = [_Task(job, scorer, scorer.name) for scorer in self._scorers(job)]
         with self._lock:
             if job.tasks is not None:  # the process ends, and gave it up
                 return
