@@ -114,6 +114,8 @@ def before_exit(job: Callable[[], None]) -> None:
     By the time that `atexit` calls, Python's thread pools take no more work, so that an event loop can't even look up a
     host: scorers that are under way would fail. Where Python has no earlier moment, nothing is called.
     """
+    import concurrent.futures.thread  # noqa: F401 - the last that is registered is called first: pools end after this
+
     method = weakref.WeakMethod(job)
 
     def call() -> None:
