@@ -84,6 +84,9 @@ class SimulatedTeam(TeamCall):
         del meter, formation, error
         return None
 
+    def _outputs(self, result: Any) -> tuple[Any, Mapping[str, Any]]:
+        return result, {}
+
     async def _work(self) -> str:
         run = current_run.get()
         meters = list(run.members.values()) if run is not None else []

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,8 +21,10 @@ from victor_autotune_plugin import failsafe
 from victor_autotune_plugin._model.plan import MemberSpec, TeamPlan, TeamSpec
 from victor_autotune_plugin._model.run import TeamRun
 from victor_autotune_plugin._tuning.hook_calls import HELD_SECONDS, OFF_SECONDS, HookWatch, Implementation
-from victor_autotune_plugin._tuning.hookmanager import BEHIND_SECONDS, HookManager
+from victor_autotune_plugin._tuning.hookmanager import HookManager
+from victor_autotune_plugin._tuning.team_scorers import BEHIND_SECONDS
 from victor_autotune_plugin.hookspecs import PlannedRun, RunStart, hookimpl
+from victor_autotune_plugin.quality import RunOutput
 
 SPEC = TeamSpec("flow", "team", "sequential", [MemberSpec("a"), MemberSpec("b")])
 EVENT = RunStart("r1", SPEC, 1.0)
@@ -305,7 +308,7 @@ def test_a_coroutine_function_is_a_clear_fault(hook: str) -> None:
     assert any("it must be a plain function" in fault.error for fault in failsafe.seen())
 
 
-def test_a_run_is_graded_behind_and_then_told() -> None:
+def test_a_run_is_priced_behind_and_then_told() -> None:
     told: list[TeamRun] = []
     done: list[tuple[TeamRun, int]] = []
 
@@ -314,17 +317,16 @@ def test_a_run_is_graded_behind_and_then_told() -> None:
         def after_team_run(self, run: TeamRun) -> None:
             told.append(run)
 
-    hooks = manager(score_team_run=lambda: 1, price_team_run=lambda: 2)
+    hooks = manager(price_team_run=lambda: 2)
     hooks.register(Told(), "told")
     assert hooks.has_graders
     hooks.grade(RUN, lambda run: done.append((run, threading.get_ident())))
     hooks.flush(SAFETY)
-    graded = evolve(RUN, score=1.0, cost_usd=2.0)
-    assert [run for run, _ in done] == told == [graded]
+    assert [run for run, _ in done] == told == [evolve(RUN, cost_usd=2.0)]
     assert done[0][1] != threading.get_ident()
 
 
-def test_without_graders_a_run_is_told_as_it_is() -> None:
+def test_without_a_hook_that_prices_it_a_run_is_told_as_it_is() -> None:
     told: list[int] = []
     hooks = manager(after_team_run=lambda: told.append(1))
     assert not hooks.has_graders
@@ -333,7 +335,7 @@ def test_without_graders_a_run_is_told_as_it_is() -> None:
     assert told == [1]
 
 
-def test_runs_that_wait_behind_a_hanging_grader_are_recorded_without_it(gate: Gate) -> None:
+def test_runs_that_wait_behind_a_hanging_hook_are_recorded_without_their_price(gate: Gate) -> None:
     clock, begun = Clock(), threading.Event()
     done: list[TeamRun] = []
 
@@ -341,14 +343,63 @@ def test_runs_that_wait_behind_a_hanging_grader_are_recorded_without_it(gate: Ga
         begun.set()
         gate.hold()
 
-    hooks = manager(clock, score_team_run=hang, price_team_run=lambda: 2)
+    hooks = manager(clock, price_team_run=hang)
     for _ in range(3):
         hooks.grade(RUN, done.append)
     assert begun.wait(SAFETY)
     clock.now += BEHIND_SECONDS + 1
     hooks.flush(SAFETY)
-    assert done == [evolve(RUN, cost_usd=2.0)] * 3
-    assert "hook score_team_run of 'their_score_team_run'" in wheres()
+    assert done == [RUN] * 3
+    assert "hook price_team_run of 'their_price_team_run'" in wheres()
+
+
+def test_each_package_that_scores_runs_is_a_scorer_of_its_own(gate: Gate) -> None:
+    clock, begun = Clock(), threading.Event()
+
+    def hang() -> None:
+        begun.set()
+        gate.hold()
+
+    hooks = manager(clock)
+    for name, function in {
+        "a": lambda: 0.25,
+        "b": lambda: None,
+        "c": lambda: 1 / 0,
+        "d": lambda: 2.0,
+        "e": hang,
+    }.items():
+        hooks.register(doing("score_team_run", function), name)
+    assert hooks.scores_runs
+    scorers = {scorer.name: scorer for scorer in hooks.scorers(SPEC)}
+    output = RunOutput(RUN, "")
+    assert [scorers[name].score(output) for name in "abcd"] == [0.25, None, None, None]
+    answers: list[float | None] = []
+    thread = threading.Thread(target=lambda: answers.append(scorers["e"].score(output)))
+    thread.start()
+    assert begun.wait(SAFETY)
+    clock.now += BEHIND_SECONDS + 1
+    thread.join(SAFETY)
+    assert answers == [None]
+    assert {scorer.source for scorer in scorers.values()} == {"hook"}
+
+
+def test_scorers_are_asked_for_once_per_definition_of_a_team() -> None:
+    asked: list[TeamSpec] = []
+
+    class Adding:
+        @hookimpl
+        def add_scorers(self, spec: TeamSpec) -> list[object]:
+            asked.append(spec)
+            return [SimpleNamespace(name=f"of {spec.formation}", score=lambda output: 1.0)]
+
+    hooks = manager()
+    assert not hooks.scores_runs
+    assert hooks.scorers(SPEC) == ()
+    hooks.register(Adding(), "adding")
+    changed = evolve(SPEC, formation="parallel")
+    names = [[scorer.name for scorer in hooks.scorers(spec)] for spec in (SPEC, SPEC, changed, SPEC)]
+    assert names == [["of sequential"], ["of sequential"], ["of parallel"], ["of sequential"]]
+    assert asked == [SPEC, changed]
 
 
 def test_what_is_told_keeps_its_order_and_a_hanging_hook_holds_up_no_other(gate: Gate) -> None:

@@ -126,7 +126,8 @@ asyncio.run(run(1))
 
 def program(folder: Path, code: str) -> dict[str, Any]:
     """Return the arguments that start a program which runs teams."""
-    environment = {**os.environ, "PYTHONPATH": f"{BENCHMARKS}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}
+    places = BENCHMARKS, Path(__file__).parent, os.environ.get("PYTHONPATH", "")
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, places))}
     return {"args": [sys.executable, "-c", HEAD + code, str(folder)], "env": environment, "text": True}
 
 
@@ -235,6 +236,85 @@ def test_a_process_ends_although_its_server_has_stopped(tmp_path: Path, monkeypa
         assert (len(returned), done.returncode, are_daemons) == (5, 0, "True"), done.stderr
         assert 0 < float(asked) <= 2.0
         assert set(returned) <= recorded(tmp_path)
+
+
+SCORED = """
+from attrs import evolve
+from scored import Adding, Scorer
+from victor_autotune_plugin._settings.team_settings import QualitySettings
+
+asked, ending = threading.Event(), threading.Event()
+base = owner.settings
+
+def have(scorer, **quality):
+    owner.hooks.register(Adding(Scorer("check", scorer)), "their")
+    owner.settings = lambda *args: evolve(base(*args), quality=QualitySettings(**quality))
+
+def hang(output):
+    asked.set()
+    threading.Event().wait()
+
+async def scored():
+    await first(1)
+    await asyncio.to_thread(asked.wait)
+
+"""
+
+SCORED_ENDS = {
+    "it waits for the scorer, which can still use thread pools": (
+        """
+async def slow(output):
+    asked.set()
+    await asyncio.to_thread(ending.wait)
+    await asyncio.to_thread(os.getpid)
+    return .75
+
+have(slow, exit_wait=100.0)
+asyncio.run(scored())
+threading._register_atexit(ending.set)  # called before what was registered earlier
+""",
+        (0.75, ""),
+    ),
+    "a ctrl-c ends the wait": (
+        """
+have(hang, exit_wait=100.0)
+asyncio.run(scored())
+sleep = runtime.time.sleep
+
+def interrupted(seconds):
+    runtime.time.sleep = sleep
+    os.kill(os.getpid(), signal.SIGINT)
+    sleep(100)
+
+def ends():
+    runtime.time.sleep = interrupted
+
+threading._register_atexit(ends)
+""",
+        (None, "output lost"),
+    ),
+    "it is not to wait, and a forked child has nothing to wait for": (
+        """
+have(hang, exit_wait=0.0)
+asyncio.run(scored())
+child = os.fork()
+if child == 0:
+    os._exit(0 if owner.loop.score_work.is_idle else 1)
+assert os.waitpid(child, 0)[1] == 0
+assert not owner.loop.score_work.is_idle
+""",
+        (None, "output lost"),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SCORED_ENDS)
+def test_the_end_of_a_process_waits_for_scorers_as_long_as_it_may(name: str, tmp_path: Path) -> None:
+    code, wanted = SCORED_ENDS[name]
+    (returned,), ended = in_a_process(tmp_path, SCORED + code)
+    assert ended == 0
+    with Store.open(default_url(tmp_path)) as store, store.reading() as transaction:
+        assert [(one.value, one.why) for one in transaction.scores_of(returned)] == [wanted]
 
 
 SUSPENDED = """

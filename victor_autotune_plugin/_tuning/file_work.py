@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from .. import failsafe
 from ..errors import StoreError
 from ..storage.journal import Journal, JournalFullError
+from ..storage.kept_outputs import KeptOutputs
 from ..storage.snapshot_file import SnapshotFile
 from ..storage.stream_slots import StreamSlots
 from .snapshot import Memory, Snapshot
@@ -25,6 +26,12 @@ if TYPE_CHECKING:
 RETRY_SECONDS: Final = 1.0
 """How long a journal that failed is left alone."""
 
+MOST_OUTPUTS: Final = 64
+"""Outputs of runs that wait to be written at most; those of further runs are not kept."""
+
+LOOK_SECONDS: Final = 60.0
+"""How often outputs are looked for that have expired."""
+
 RENEW_SECONDS: Final = 30.0
 """After how long the file says again that a snapshot holds which has not changed: processes go by the file's age."""
 
@@ -34,6 +41,7 @@ class FileWork:
 
     Args:
         wall_clock: Unix seconds, which a file's age is told by.
+        outputs: The outputs that are kept for a person to rate.
     """
 
     def __init__(
@@ -45,6 +53,7 @@ class FileWork:
         snapshot_file: SnapshotFile,
         slots: StreamSlots,
         wall_clock: Callable[[], float],
+        outputs: KeptOutputs,
     ) -> None:
         self.slot_requests: deque[SlotRequest] = deque()
         self._core = core
@@ -54,6 +63,9 @@ class FileWork:
         self._file = snapshot_file
         self._slots = slots
         self._wall_clock = wall_clock
+        self._kept = outputs
+        self._outputs: deque[tuple[str, str, float]] = deque()
+        self._next_look = float("-inf")
         self._tasks: deque[Callable[[], None]] = deque()
         self._journal_not_before = float("-inf")
         self._in_file: tuple[str, int, bool] | None = None
@@ -98,6 +110,11 @@ class FileWork:
 
         self._tasks.append(remove)
 
+    def keep_output(self, run_id: str, text: str, until: float) -> None:
+        """Have the output of a run kept until a Unix time; called by runs."""
+        if len(self._outputs) < MOST_OUTPUTS:
+            self._outputs.append((run_id, text, until))
+
     def step(self, now: float) -> float | None:
         """Do what is due.
 
@@ -113,12 +130,14 @@ class FileWork:
                 self._serve(self.slot_requests[0])
             self.slot_requests.popleft().served.set()
         self._do_tasks()
+        self._keep_outputs(now)
         pause = self._core.seconds_until_due(now)
         return None if pause is None else max(pause, self._journal_not_before - now)
 
     def close(self) -> None:
         """Leave the last snapshot, and give back what came from the file. Raises nothing."""
         self._do_tasks()
+        self._write_outputs()
         for (experiment_id, phase, _), slot in self._memory.streams.held():
             if slot.source == "file":
                 self._slots.give_back(experiment_id, phase, slot.name, slot.next_index)
@@ -134,6 +153,18 @@ class FileWork:
             with failsafe.guard("files of the snapshot and the journal"):
                 self._tasks[0]()
             self._tasks.popleft()
+
+    def _keep_outputs(self, now: float) -> None:
+        self._write_outputs()
+        if now >= self._next_look:
+            self._next_look = now + LOOK_SECONDS
+            with failsafe.guard("removal of expired outputs"):
+                self._kept.remove_expired(self._wall_clock())
+
+    def _write_outputs(self) -> None:
+        while self._outputs:
+            with failsafe.guard("keeping of an output"):
+                self._kept.keep(*self._outputs.popleft())
 
     def _write_journal(self, now: float) -> None:
         if now < self._journal_not_before:
@@ -190,6 +221,9 @@ class NoFiles:
 
     def remove_journal(self, last_line: int) -> None:
         """Have none."""
+
+    def keep_output(self, run_id: str, text: str, until: float) -> None:
+        """Keep none."""
 
     def step(self, now: float) -> float | None:
         """Leave runs to the store, and let those without a stream of arms take a fresh one.

@@ -99,6 +99,19 @@ def _strategies(value: Any) -> list[Any]:
     return strategies
 
 
+def _scorers(value: Any) -> list[Any]:
+    if not isinstance(value, Sequence) or isinstance(value, str | bytes):
+        raise TypeError(f"it must return a sequence of scorers or None, not {type(value).__name__}")
+    scorers = list(value)
+    for one in scorers:
+        name = getattr(one, "name", None)
+        if not (isinstance(name, str) and name and callable(getattr(one, "score", None))):
+            raise TypeError(f"each scorer must have a name and a method score, as {type(one).__name__} has not")
+    if len({one.name for one in scorers}) < len(scorers):
+        raise ValueError("each scorer must have a name of its own")
+    return scorers
+
+
 _CHECKS: Final[Mapping[str, Callable[[Any], Any]]] = {
     "plan_team_run": _planned,
     "before_team_run": _Kind(TeamPlan),
@@ -106,5 +119,6 @@ _CHECKS: Final[Mapping[str, Callable[[Any], Any]]] = {
     "price_team_run": _Number(math.inf),
     "approve_change": _Kind(bool),
     "add_strategies": _strategies,
+    "add_scorers": _scorers,
 }
 """What each hook may answer; the others are only told."""

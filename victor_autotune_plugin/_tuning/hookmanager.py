@@ -10,7 +10,7 @@ import contextvars
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from importlib.metadata import entry_points
 from queue import Empty, SimpleQueue
@@ -24,16 +24,18 @@ from ..hookspecs import DEPRECATED, PROJECT, ChangeSpecs, PlannedRun, RunSpecs, 
 from .hook_answers import answer_of
 from .hook_calls import Call, HookStatus, HookWatch, Implementation
 from .hook_hop import Answer, Hop
+from .team_scorers import BEHIND_SECONDS, HookScorer
 from .threads import Lane
 
 if TYPE_CHECKING:
     from .._model.experiment import Change, Experiment
+    from .._model.plan import TeamSpec
 
 BUILT_IN: Final = "autotune."
 """What the names of the built-in hooks begin with."""
 
-BEHIND_SECONDS: Final = 5.0
-"""How long a hook may take that is called behind a run."""
+_MOST_DEFINITIONS: Final = 1000
+# Of teams, whose scorers are kept: a program may make a new team for every task.
 
 _OLD_HOOKS: Final[Mapping[str, tuple[str, ...]]] = {
     "started": ("experiment_started",),
@@ -62,6 +64,7 @@ class HookManager:
         self._manager.add_hookspecs(ChangeSpecs)
         self._theirs: dict[tuple[str, str], Implementation] = {}
         self._ordered: dict[str, tuple[list[pluggy.HookImpl], list[Implementation]]] = {}
+        self._scorers: dict[tuple[str, str, str], tuple[Any, ...]] = {}
         self._watch = HookWatch(lambda: tuple(self._theirs.values()), clock)
         self._renew()
 
@@ -80,6 +83,7 @@ class HookManager:
                 hook does not have, or is a wrapper.
         """
         self._ordered.clear()
+        self._scorers.clear()
         try:
             self._manager.register(plugin, name)
             for caller in self._manager.get_hookcallers(plugin) or []:
@@ -169,19 +173,24 @@ class HookManager:
     @property
     def has_scorer(self) -> bool:
         """Whether a third party scores runs."""
-        return bool(self._of("score_team_run")[1])
+        return self.scores_runs
+
+    @property
+    def scores_runs(self) -> bool:
+        """Whether a third party scores runs, or may add scorers."""
+        return bool(self._of("score_team_run")[1] or self._of("add_scorers")[1])
 
     @property
     def has_graders(self) -> bool:
-        """Whether a third party scores or prices runs."""
-        return bool(self._of("score_team_run")[1] or self._of("price_team_run")[1])
+        """Whether a third party prices runs."""
+        return bool(self._of("price_team_run")[1])
 
     def grade(self, run: TeamRun, done: Callable[[TeamRun], None]) -> None:
-        """Have a finished run scored and priced by third parties behind it, and then told to them.
+        """Have a finished run priced by third parties behind it, and then told to them.
 
         Args:
-            run: The run, with the built-in score and cost.
-            done: Called, on another thread, with the run as they graded it, where any of them grades runs.
+            run: The run, with the built-in cost.
+            done: Called, on another thread, with the run as they priced it, where any of them prices runs.
         """
         told = bool(self._of("after_team_run")[1])
         if not (told or self.has_graders):
@@ -189,29 +198,26 @@ class HookManager:
 
         context = contextvars.copy_context()
 
-        def scored(answers: list[Answer]) -> None:
+        def start() -> None:
             graded = self.valued(run) if run.cost_usd is None else run
-            graded = evolve(graded, score=answers[0].value) if answers else graded
-            start("price_team_run", graded, lambda answers: priced(graded, answers))
+            theirs = self._of("price_team_run")[1]
+            then = lambda answers: priced(graded, answers)  # noqa: E731
+            Hop("price_team_run", theirs, {"run": graded}, BEHIND_SECONDS, context, most=1, then=then).next()
 
         def priced(graded: TeamRun, answers: list[Answer]) -> None:
             graded = evolve(graded, cost_usd=answers[0].value) if answers else graded
             try:
                 if self.has_graders:
-                    with failsafe.guard("grade of a run"):
+                    with failsafe.guard("price of a run"):
                         done(graded)
                 self._tell_behind("after_team_run", {"run": graded}, context)
             finally:
                 self._count(-1)
 
-        def start(hook: str, graded: TeamRun, then: Callable[[list[Answer]], None]) -> None:
-            theirs, arguments = self._of(hook)[1], {"run": graded}
-            Hop(hook, theirs, arguments, BEHIND_SECONDS, context, most=1, then=then).next()
-
         self._count(1)
         # On a thread of its own from the start, so that `done` never runs on the event loop, and nothing that a price
         # needs is loaded there.
-        self._lane.put(lambda: start("score_team_run", run, scored))
+        self._lane.put(start)
 
     def behind(self, job: Callable[[], object]) -> None:
         """Have a job of a built-in hook done behind; `flush` waits for it, too."""
@@ -238,6 +244,24 @@ class HookManager:
     def answers(self, hook: str, **arguments: Any) -> list[Answer]:
         """Call all implementations of a hook and return what they answered; those of third parties within seconds."""
         return [*self._ask_here(hook, BEHIND_SECONDS, arguments), *self._built_in(hook, arguments)]
+
+    def scorers(self, spec: TeamSpec) -> Sequence[Any]:
+        """Return the scorers of third parties for a team; it may wait for them, the first time that it is asked.
+
+        Returns:
+            Those that `add_scorers` gives for the team as it is defined, then one for each implementation of
+            `score_team_run`, under the name of its package.
+        """
+        if not self.scores_runs:
+            return ()
+        definition = (*spec.key, spec.fingerprint())
+        added = self._scorers.get(definition)
+        if added is None:
+            found = self.answers("add_scorers", spec=spec) if self._of("add_scorers")[1] else []
+            added = self._scorers[definition] = tuple(scorer for answer in found for scorer in answer.value)
+            while len(self._scorers) > _MOST_DEFINITIONS:
+                self._scorers.pop(next(iter(self._scorers)), None)
+        return *added, *(HookScorer(one) for one in self._of("score_team_run")[1])
 
     def plan_changed(self, change: Change, experiment: Experiment | None) -> None:
         """Tell of a line that was added to a team's history."""

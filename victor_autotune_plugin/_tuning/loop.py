@@ -18,6 +18,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from random import Random, SystemRandom
 from typing import TYPE_CHECKING, Any, Final
 
@@ -26,23 +27,24 @@ from .._model.plan import TeamSpec
 from .._model.process import ProcessId
 from .._model.run import PlannedRun, RunStart, TeamRun
 from .._settings import public_prices
-from ..storage.journal import FOLDER_NAME, EndEntry, FlowEntry, Journal, PriceEntry, StartEntry
+from ..storage.journal import FOLDER_NAME, EndEntry, FlowEntry, Journal, PriceEntry, ScoreEntry, StartEntry
+from ..storage.kept_outputs import KeptOutputs
 from ..storage.snapshot_file import SnapshotFile
 from ..storage.stream_slots import StreamSlots
 from .file_work import FileWork, NoFiles
 from .flow_work import FlowWork, TracedRun
 from .hookmanager import HookManager
 from .judge_work import JudgeWork
+from .scoring import EndedRun, Scoring
 from .snapshot import TESTING, Memory, choose, needs_arms, stream_key
 from .store_work import SlotRequest, StoreWork
 from .waiting import Signal
 from .writer import END_COMMIT_SECONDS, NEVER, START_COMMIT_SECONDS, CircuitBreaker, Item, WriterCore
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from .._dataflow.trace import RunTrace
     from .._model.data_flow import RunFlow
+    from .._model.score import Score
     from .._settings import Settings
     from ..storage import Store
 
@@ -75,6 +77,7 @@ class TuningLoop:
         clock: Monotonic seconds.
         wall_clock: Unix seconds.
         random: What ids and pauses are drawn from; None for the system's randomness.
+        project: Folder that the runs work in.
     """
 
     def __init__(
@@ -88,6 +91,7 @@ class TuningLoop:
         clock: Callable[[], float] = time.monotonic,
         wall_clock: Callable[[], float] = time.time,
         random: Random | None = None,
+        project: Path | None = None,
     ) -> None:
         random = random or SystemRandom()  # the user's own sequence of random numbers is not disturbed
         self.memory = Memory(clock, random)
@@ -114,7 +118,14 @@ class TuningLoop:
             most_bytes = round(own.journal.max_megabytes * 1e6)
             journal = Journal(folder / FOLDER_NAME, self.process, most_bytes=most_bytes, fsync=own.journal.fsync)
             self.files = FileWork(
-                self.core, self.memory, self.process, journal, SnapshotFile(folder), StreamSlots(folder), wall_clock
+                self.core,
+                self.memory,
+                self.process,
+                journal,
+                SnapshotFile(folder),
+                StreamSlots(folder),
+                wall_clock,
+                KeptOutputs.of(folder.parent if project is None else project),
             )
         self.store_work = StoreWork(
             open_store,
@@ -129,6 +140,17 @@ class TuningLoop:
             ready=ready,
         )
         self.flow_work = FlowWork(self._flowed)
+        self.scoring = Scoring(
+            self.memory,
+            hooks,
+            settings,
+            project or Path(),
+            self._scored,
+            lambda: self.store_work.store,
+            clock,
+            wall_clock,
+        )
+        self.score_work = self.scoring.work
         self.judge_work = JudgeWork(
             lambda: self.store_work.store,
             self.memory,
@@ -194,12 +216,12 @@ class TuningLoop:
         self._traces[run_id] = trace
 
     def wants_outputs(self, spec: TeamSpec, settings: Settings) -> bool:
-        """Return whether what a team's runs deliver is scored or kept."""
-        quality = settings.quality
-        return bool(quality.scorers) or quality.keep_outputs is not None or self._hooks.has_scorer
+        """Return whether what a team delivers is to be handed over to `to_score`."""
+        return self.scoring.wants_outputs(spec, settings)
 
     def to_score(self, run: TeamRun, text: str, members: Mapping[str, str]) -> None:
-        """Hand over what a run delivered, before the run itself is handed over."""
+        """Hand over what a run delivered, blank for nothing, before the run itself is handed over."""
+        self.scoring.to_score(run, text, members)
 
     def finished(self, run: TeamRun) -> None:
         """Hand over what a run was."""
@@ -215,13 +237,27 @@ class TuningLoop:
             awaited.add("flow")
         if awaited:
             self._awaited[run.run_id] = awaited
-        entry = EndEntry(run, GRADE_SECONDS if awaited else None)
+        ended = EndedRun(run, is_to_score=False)
+        with failsafe.guard("score of a run"):
+            ended = self.scoring.ended(run)
+        entry = EndEntry(ended.run, GRADE_SECONDS if awaited else None, ended.gates, ended.score_seconds)
         self._submit(run.run_id, Item(entry, self._clock(), END_COMMIT_SECONDS, run.spec.key))
+        with failsafe.guard("score of a run"):
+            self._score(ended)
         if trace is not None:
             self.flow_work.submit(TracedRun(run, trace))
             self.wake_flow()
         if unpriced and not graders:
             self._hooks.behind(lambda: self.graded(self._hooks.valued(run)))
+
+    def _score(self, ended: EndedRun) -> None:
+        self.scoring.submit(ended)
+        if ended.output is None:
+            return
+        seconds = self.scoring.settings_of(ended.run).quality.keep_outputs
+        if seconds is not None:
+            self.files.keep_output(ended.run.run_id, ended.output.text, ended.run.ended_at + seconds)
+            self.wake_files()
 
     async def durable(self, run_id: str, seconds: float) -> None:
         """Wait until what was handed over last of a run survives the death of the process."""
@@ -231,7 +267,7 @@ class TuningLoop:
             await item.settled.wait(seconds)
 
     def graded(self, run: TeamRun) -> None:
-        """Hand over the score and the cost of a run, which hooks gave behind it; called by a hook thread."""
+        """Hand over the cost of a run, which hooks gave behind it; called by a hook thread."""
         is_last = self._came(run.run_id, "grade")
         self._complete(run, PriceEntry(run.run_id, run.cost_usd, is_last))
 
@@ -249,9 +285,16 @@ class TuningLoop:
                 self._awaited.pop(run_id, None)
             return not awaited
 
-    def _complete(self, run: TeamRun, entry: PriceEntry | FlowEntry) -> None:
-        self.core.submit(Item(entry, self._clock(), END_COMMIT_SECONDS, run.spec.key))
+    def _scored(self, run: TeamRun, score: Score) -> Callable[[], bool]:
+        """Hand over a score of a run; called by scoring threads. Return what tells whether it is written."""
+        item = self._complete(run, ScoreEntry(score))
+        return lambda: item.settled.is_set
+
+    def _complete(self, run: TeamRun, entry: PriceEntry | FlowEntry | ScoreEntry) -> Item:
+        item = Item(entry, self._clock(), END_COMMIT_SECONDS, run.spec.key)
+        self.core.submit(item)
         self._wake_for(END_COMMIT_SECONDS)
+        return item
 
     def _settings_of(self, event: RunStart) -> Settings:
         return event.settings or self._settings(event.spec, event.metadata)
@@ -298,6 +341,7 @@ class TuningLoop:
             self.store_work.step(now)
             self.files.step(now)
             self.flow_work.step(now)
+            self.score_work.step(now)
             self.judge_work.step(now)
             if self.is_idle:
                 return
@@ -306,7 +350,7 @@ class TuningLoop:
     @property
     def is_idle(self) -> bool:
         """Whether nothing is left that the threads could do now: what waits for a store that is away is journaled."""
-        if not self.core.is_settled or not self.flow_work.is_idle:
+        if not self.score_work.is_idle or not self.core.is_settled or not self.flow_work.is_idle:
             return False
         if self.core.breaker.is_open:
             return True

@@ -25,7 +25,7 @@ from ..storage.snapshot_file import folder_of
 from .hookmanager import HookManager
 from .loop import TuningLoop
 from .manual import ManualChanges
-from .threads import Worker, breathing, start_once
+from .threads import Worker, before_exit, breathing, start_once
 from .waiting import Signal
 
 if TYPE_CHECKING:
@@ -258,12 +258,15 @@ class Runtime:
         files = Worker("autotune files", self._files_step, self._clock, at_end=loop.files.close)
         judge = Worker("autotune judge", self._judge_step, self._clock, at_end=loop.judge_work.close)
         flow = Worker("autotune data flow", self._flow_step, self._clock)
-        self._workers = (flow, judge, files, store)
+        scores = Worker("autotune scores", self._score_step, self._clock)
+        self._workers = (scores, flow, judge, files, store)
         loop.wake_store, loop.wake_files, loop.wake_judge = store.wake, files.wake, judge.wake
         loop.wake_flow = flow.wake
+        loop.score_work.wake, loop.score_work.start = scores.wake, start_once
         loop.wake_files_within = files.wake_within
-        for worker in (files, flow, judge, store):
+        for worker in (files, flow, judge, scores, store):
             worker.start()
+        before_exit(self.await_scores)
         atexit.register(self.close)
 
     def _store_step(self, now: float) -> float:
@@ -280,6 +283,10 @@ class Runtime:
     def _flow_step(self, now: float) -> float | None:
         with breathing():  # numpy is imported with the first one
             return self.loop.flow_work.step(now)
+
+    def _score_step(self, now: float) -> float | None:
+        with breathing():
+            return self.loop.score_work.step(now)
 
     def _judge_step(self, now: float) -> float:
         with breathing():
@@ -315,8 +322,23 @@ class Runtime:
             worker.wake()
         return False
 
+    def await_scores(self) -> None:
+        """Wait for scorers that are under way, at most `quality.exit_wait`, or until a Ctrl-C; then give them up.
+
+        It blocks the thread.
+        """
+        work = self.loop.score_work
+        deadline = time.monotonic() + work.exit_seconds
+        try:
+            while not work.is_idle and time.monotonic() < deadline:
+                time.sleep(_POLL_SECONDS)
+        except KeyboardInterrupt:
+            failsafe.logger.warning("autotune: the scorers that were still at work are not waited for")
+        work.give_up()
+
     def close(self, seconds: float = EXIT_SECONDS) -> None:
-        """Let the threads end what they are at, at most so many seconds, and close the store."""
+        """Wait for scorers, let the threads end what they are at, at most so many seconds, and close the store."""
+        self.await_scores()
         deadline = time.monotonic() + seconds
         self.settle(_SHARE_TO_SETTLE * seconds)
         workers, self._workers = self._workers, ()
@@ -354,6 +376,7 @@ class Runtime:
             self._clock,
             self._wall_clock,
             self._random,
+            self.project,
         )
 
     def _folder(self) -> Path:

@@ -11,6 +11,7 @@ import math
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from queue import Empty, SimpleQueue
@@ -105,6 +106,28 @@ class Worker:
             while True:
                 self._wakes.get_nowait()
         self._is_woken = False  # after the last wake-up was taken: one that comes now is seen by the step
+
+
+def before_exit(job: Callable[[], None]) -> None:
+    """Have a method called when the process begins to end, unless its object is gone by then.
+
+    By the time that `atexit` calls, Python's thread pools take no more work, so that an event loop can't even look up a
+    host: scorers that are under way would fail. Where Python has no earlier moment, nothing is called.
+    """
+    import concurrent.futures.thread  # noqa: F401 - the last that is registered is called first: pools end after this
+
+    method = weakref.WeakMethod(job)
+
+    def call() -> None:
+        found = method()
+        if found is not None:
+            with failsafe.guard("end of the process"):
+                found()
+
+    register = getattr(threading, "_register_atexit", None)
+    if register is not None:
+        with suppress(RuntimeError):  # the process ends already
+            register(call)
 
 
 def let_others_go() -> None:

@@ -1,0 +1,100 @@
+"""Teams whose work is scored: settings of theirs, scorers that do what they are told, and what they delivered."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+from attrs import evolve, frozen
+
+from victor_autotune_plugin import quality
+from victor_autotune_plugin._model.run import TeamRun
+from victor_autotune_plugin._model.score import Gate, Score
+from victor_autotune_plugin._settings.team_settings import QualitySettings
+from victor_autotune_plugin.hookspecs import PlannedRun, RunStart, hookimpl
+from victor_autotune_testing.simulated import SPEC, Simulation
+
+
+@frozen(eq=False)
+class Scorer:
+    """A scorer that does what it is told."""
+
+    name: str
+    does: Callable[[quality.RunOutput], Any] = lambda output: 1.0
+    source: str = "check"
+    judge: str = ""
+    timeout: float = 60.0
+
+    def score(self, output: quality.RunOutput) -> Any:
+        """Score it so."""
+        return self.does(output)
+
+
+class Adding:
+    """A hook package that adds scorers."""
+
+    def __init__(self, *scorers: Scorer) -> None:
+        self.scorers = scorers
+
+    @hookimpl
+    def add_scorers(self) -> tuple[Scorer, ...]:
+        """Add them to every team."""
+        return self.scorers
+
+
+def have_quality(team: Simulation, **given: Any) -> None:
+    """Set how the team's work is scored, from its next run on."""
+    base = team.runtime.settings(SPEC)
+    settings = evolve(base, quality=QualitySettings(**given))
+    team.runtime.loop._settings = lambda *_: settings
+    team.runtime.loop.scoring._settings = lambda *_: settings
+
+
+def have_gates(team: Simulation, *gates: Gate) -> None:
+    """Let scorers decide for the team, as its judge would save it."""
+    with team.store.transaction() as transaction:
+        transaction.save_team(evolve(team.state(), gates=gates))
+
+
+def deliver(
+    team: Simulation, text: str = "work", *, until: tuple[RunStart, PlannedRun] | None = None, **changes: Any
+) -> TeamRun:
+    """Make a run that delivers this, as the host hands it over."""
+    event, planned = until or team.start()
+    loop = team.runtime.loop
+    finished = loop.finished
+
+    def hand_over(run: TeamRun) -> None:
+        loop.to_score(run, text, {"a": text})
+        finished(run)
+
+    loop.finished = hand_over  # type: ignore[method-assign]
+    try:
+        return team.finish(event, planned, **changes)
+    finally:
+        loop.finished = finished  # type: ignore[method-assign]
+
+
+def stored_scores(team: Simulation, run: TeamRun) -> list[tuple[str, float | None, str]]:
+    """Return the scores of a run in the store."""
+    with team.store.reading() as transaction:
+        return [(one.name, one.value, one.why) for one in transaction.scores_of(run.run_id)]
+
+
+def _run_scorer(scorer: Any, output: quality.RunOutput) -> Score:
+    """Stand in for the real one until it is there."""
+    import asyncio
+
+    value, why = None, "no opinion"
+    found = scorer.score(output)
+    if inspect.iscoroutine(found):
+        found = asyncio.run(found)
+    if found is not None:
+        value, why = found, ""
+    return Score(output.run.run_id, scorer.name, value, scorer.source, output.run.ended_at, judge=scorer.judge, why=why)
+
+
+if not hasattr(quality, "run_scorer"):
+    quality.run_scorer = _run_scorer
+    quality.scorers_of = lambda settings, makers: []
