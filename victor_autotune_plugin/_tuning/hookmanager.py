@@ -167,9 +167,9 @@ class HookManager:
             self._tell_behind(hook, arguments, contextvars.copy_context())
 
     @property
-    def has_scorer(self) -> bool:
-        """Whether a third party scores runs."""
-        return bool(self._of("score_team_run")[1])
+    def scores_runs(self) -> bool:
+        """Whether a third party scores runs, or may add what does."""
+        return bool(self._of("score_team_run")[1] or self._of("add_scorers")[1])
 
     @property
     def has_graders(self) -> bool:

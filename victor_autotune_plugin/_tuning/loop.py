@@ -196,7 +196,7 @@ class TuningLoop:
     def wants_outputs(self, spec: TeamSpec, settings: Settings) -> bool:
         """Return whether what a team's runs deliver is scored or kept."""
         quality = settings.quality
-        return bool(quality.scorers) or quality.keep_outputs is not None or self._hooks.has_scorer
+        return bool(quality.scorers) or quality.keep_outputs is not None or self._hooks.scores_runs
 
     def to_score(self, run: TeamRun, text: str, members: Mapping[str, str]) -> None:
         """Hand over what a run delivered, before the run itself is handed over."""
