@@ -15,11 +15,12 @@ from victor_autotune_plugin._model.data_flow import RunFlow
 from victor_autotune_plugin._model.experiment import Change, Experiment, TeamState
 from victor_autotune_plugin._model.plan import MemberSpec, TeamPlan, TeamSpec
 from victor_autotune_plugin._model.run import MemberOutcome, TeamRun, TokenUse
+from victor_autotune_plugin._model.score import Score
 from victor_autotune_plugin._tuning.runtime import Runtime
 from victor_autotune_plugin.hookspecs import PlannedRun, RunStart
 from victor_autotune_plugin.storage import Store
 
-from .stepped import Clock, SteppedLoop, assigned, say_scored
+from .stepped import Clock, SteppedLoop, assigned, by_hook
 
 SPEC = TeamSpec("flow", "team", "sequential", [MemberSpec(name, "researcher") for name in "abcd"])
 Truth = Callable[[TeamPlan, list[float]], float]
@@ -35,6 +36,11 @@ def no_difference(plan: TeamPlan, members: list[float]) -> float:
     return sum(members)
 
 
+def by_success(run: TeamRun) -> float | None:
+    """The score of a run whose work is good or not as its members say."""
+    return run.member_success_share
+
+
 class Simulation:
     """A project whose team runs are made up.
 
@@ -45,7 +51,7 @@ class Simulation:
         seed: Seed of the durations.
         with_entry_points: Whether hook packages are looked for.
         in_memory: Whether the store is in memory and no file is written: much faster, and for this thread alone.
-        scored: Whether a scorer is said to grade the runs, so that a change of the work may be tested.
+        scored: Whether a third party scores the runs, as `score` says, so that a change of the work may be tested.
     """
 
     flow: RunFlow | None = RunFlow()
@@ -74,9 +80,8 @@ class Simulation:
             clock=clock if in_memory else time.monotonic,
             wall_clock=clock,
         )
-        if scored:
-            say_scored(self.runtime)
-        self.stepped = SteppedLoop(self.runtime, clock)
+        self.stepped = SteppedLoop(self.runtime, clock, self._scores if scored else None)
+        self.score: Callable[[TeamRun], float | None] = by_success
         self.truth = truth
         self.spec = SPEC
         self.success = 1.0
@@ -86,6 +91,9 @@ class Simulation:
     @property
     def store(self) -> Store:
         return self.runtime.store()
+
+    def _scores(self, run: TeamRun) -> list[Score]:
+        return [by_hook(run, self.score(run))]
 
     def start(self, task_key: str | None = None) -> tuple[RunStart, PlannedRun]:
         runtime, loop = self.runtime, self.runtime.loop

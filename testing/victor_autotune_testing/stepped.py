@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, TypeVar
 
 from attrs import evolve
@@ -12,13 +12,19 @@ from victor_autotune_plugin._dataflow.verdict import Rules, knowledge_of
 from victor_autotune_plugin._model.data_flow import TeamFlow
 from victor_autotune_plugin._model.plan import TeamSpec
 from victor_autotune_plugin._model.run import TeamRun
+from victor_autotune_plugin._model.score import Score
 from victor_autotune_plugin._settings import Settings
-from victor_autotune_plugin._tuning.hookmanager import BUILT_IN, HookManager
+from victor_autotune_plugin._tuning.hookmanager import BUILT_IN
 from victor_autotune_plugin._tuning.runtime import Runtime
+from victor_autotune_plugin._tuning.writer import END_COMMIT_SECONDS, Item
 from victor_autotune_plugin.hookspecs import PlannedRun, RunStart
+from victor_autotune_plugin.storage.journal import ScoreEntry
 
 PAUSE_SECONDS = 1.0
 """What passes between the end of a run and the start of the next one."""
+
+SCORER = "simulated"
+"""Name of the third party that scores the runs of a simulated team."""
 
 T = TypeVar("T")
 
@@ -68,15 +74,9 @@ def assigned(run: TeamRun, event: RunStart, planned: PlannedRun) -> TeamRun:
     )
 
 
-class ScoredHooks(HookManager):
-    """Hooks that are said to grade every run."""
-
-    has_scorer = True
-
-
-def say_scored(runtime: Runtime) -> None:
-    """Let a project's loop take its runs as graded by a scorer, without the threads of a real one."""
-    runtime.hooks.__class__ = ScoredHooks
+def by_hook(run: TeamRun, value: float | None, name: str = SCORER) -> Score:
+    """Return a score of a run as a third party's hook gives it."""
+    return Score(run.run_id, name, value, "hook", run.ended_at, why="" if value is not None else "no opinion")
 
 
 def scored_rules(spec: TeamSpec, settings: Settings, flow: TeamFlow | None = None) -> Rules:
@@ -89,11 +89,15 @@ class SteppedLoop:
 
     Args:
         clock: The wall clock of the runtime.
+        scores: Gives the scores of a run that come with its end; None for no scorer.
     """
 
-    def __init__(self, runtime: Runtime, clock: Clock) -> None:
+    def __init__(
+        self, runtime: Runtime, clock: Clock, scores: Callable[[TeamRun], Iterable[Score]] | None = None
+    ) -> None:
         self.runtime = runtime
         self.clock = clock
+        self._scores = scores
 
     def work(self) -> None:
         """Do what is left behind the runs so far, or let the threads do it where there are some."""
@@ -119,11 +123,13 @@ class SteppedLoop:
     def end(self, run: TeamRun) -> TeamRun:
         """Finish a run, have it written and judged, and return it as it was handed over."""
         loop, hooks = self.runtime.loop, self.runtime.hooks
-        price = hooks.valued(
-            evolve(run, member_success_share=1.0)
-        ).cost_usd  # an impossible score is for the record to refuse
+        sound = evolve(run, member_success_share=1.0)  # an impossible share is for the record to refuse
+        price = hooks.valued(sound).cost_usd
         run = evolve(run, cost_usd=price)
         self.clock.now = max(self.clock.now, run.ended_at) + PAUSE_SECONDS
+        if self._scores is not None and not run.cancelled:
+            for score in self._scores(run):
+                loop.core.submit(Item(ScoreEntry(score), loop._clock(), END_COMMIT_SECONDS, run.spec.key))
         hooks.tell_built_in("after_team_run", run=run)
         hooks.grade(run, loop.graded)
         hooks.flush(5.0)

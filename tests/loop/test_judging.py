@@ -13,12 +13,13 @@ from victor_autotune_plugin._model.experiment import Change, Experiment
 from victor_autotune_plugin._model.plan import TeamPlan
 from victor_autotune_plugin._model.run import TeamRun
 from victor_autotune_plugin._settings import Settings
+from victor_autotune_plugin._tuning.hookmanager import HookManager
 from victor_autotune_plugin._tuning.judge_work import LEASE_SECONDS, JudgeWork
 from victor_autotune_plugin._tuning.snapshot import Memory
 from victor_autotune_plugin._tuning.writer import CircuitBreaker
 from victor_autotune_plugin.storage import Store
 from victor_autotune_testing.simulated import SPEC, Simulation
-from victor_autotune_testing.stepped import Clock, ScoredHooks
+from victor_autotune_testing.stepped import Clock, by_hook
 
 History = tuple[list[Change], list[Experiment]]
 Recorded = tuple[str, Settings, Sequence[TeamRun], History]
@@ -66,6 +67,7 @@ def judged(recorded: Recorded, judges: int, seed: int) -> History:
     store = Store.in_memory(clock, store_id=store_id)
     for run in runs:
         with store.transaction() as transaction:
+            transaction.record_score(by_hook(run, run.member_success_share))
             transaction.finish_run(evolve(run, number=None))
     processes: list[Judge] = []
 
@@ -91,7 +93,7 @@ def judged(recorded: Recorded, judges: int, seed: int) -> History:
         memory = Memory(clock)
         memory.remember(SPEC.key, settings)
         breaker = CircuitBreaker(random.random)
-        judge = Judge(lambda: store, memory, ScoredHooks(), f"p{number}", on_change=lambda: None, breaker=breaker)
+        judge = Judge(lambda: store, memory, HookManager(), f"p{number}", on_change=lambda: None, breaker=breaker)
         processes.append(judge)
     while not is_done(store, len(runs)):
         take_turn(random.choice(processes))

@@ -277,7 +277,7 @@ class PerformanceAutotuner:
                 return []
             runs = list(store.finished_runs(*team.state.key, limit=_LATEST_RUNS))
             settings = evolve(team.settings, mode=runs[0].mode) if runs else team.settings
-            found = standings(store, team.state, settings, runs, has_scorer=self._runtime.hooks.has_scorer)
+            found = standings(store, team.state, settings, runs)
         return [one.to_dict() for one in found]
 
     def approve(
@@ -338,7 +338,7 @@ class PerformanceAutotuner:
             if store is None or team.spec is None:
                 hint = "Run it, or look for its name: victor autotune status"
                 raise AutotuneError(f"no run of a team {team_id!r} was recorded", where="team_id", hint=hint)
-            key, has_scorer = team.state.key, self._runtime.hooks.has_scorer
+            key, has_scorer = team.state.key, bool(team.state.gates)
             last = next(iter(store.finished_runs(*key, limit=1)), None)
             settings = team.settings if last is None else evolve(team.settings, mode=last.mode)
             facts = facts_of(store.data_flow(*key), team.spec, settings, team.state.plan, has_scorer=has_scorer)

@@ -148,9 +148,7 @@ def _explanation(session: OpenProject, state: TeamState, file: Path | None = Non
         ending=next((change for change in reversed(changes) if change.experiment_id == ended), None) if ended else None,
         statistics=[] if facts.experiment is None else statistics(store, facts.experiment),
         tests=null_passes(one for one in experiments if one.id not in refused),
-        outlook=_outlook(
-            facts, settings, _held_back(store, facts, settings, changes), has_scorer=runtime.hooks.has_scorer
-        ),
+        outlook=_outlook(facts, settings, _held_back(store, facts, settings, changes), has_scorer=bool(state.gates)),
         advice=advised,
         suggestions=[
             (one, tried.get(state.plan.merged(one.plan).id), advised.challenge.waits_because(one))

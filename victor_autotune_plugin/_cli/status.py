@@ -210,8 +210,7 @@ def team_facts(
     mode = runs[0].mode if runs else settings.mode
     fixed = None if mode in ("off", "observe") else settings.plan
     settings = evolve(settings, mode=mode)
-    has_scorer = session.runtime.hooks.has_scorer
-    stands = standings(store, state, settings, runs, has_scorer=has_scorer, options=same_place())
+    stands = standings(store, state, settings, runs, options=same_place())
     experiments = store.experiments(*state.key)
     decided = max((one for one in experiments if one.has_ended or one.is_verified), key=_decided_at, default=None)
     experiment = stands[0].experiment if stands else decided
@@ -241,7 +240,7 @@ def _flow(session: OpenProject, state: TeamState, settings: Settings) -> FlowFac
 
     if session.store is None or state.spec is None:
         return None
-    flow, has_scorer = session.store.data_flow(*state.key), session.runtime.hooks.has_scorer
+    flow, has_scorer = session.store.data_flow(*state.key), bool(state.gates)
     return facts_of(flow, state.spec, settings, state.plan, has_scorer=has_scorer)
 
 

@@ -97,7 +97,9 @@ def _to(*states: str) -> frozenset[str]:
 STATES: Final[Mapping[str, State]] = {
     "draft": State("chosen, and not asked for yet", _to("awaits_approval", "canary", "proven", "aborted")),
     "awaits_approval": State(
-        "a person decides whether it is tested", _to("canary", "aborted", "superseded"), awaits_person=True
+        "a person decides whether it is tested",
+        _to("canary", "inconclusive", "aborted", "superseded"),
+        awaits_person=True,
     ),
     "canary": State(
         "tested on one run in four, until three have finished",
@@ -117,7 +119,7 @@ STATES: Final[Mapping[str, State]] = {
     ),
     "awaits_promotion": State(
         "proven better; a person decides whether it goes live",
-        _to("proven", "aborted"),
+        _to("proven", "inconclusive", "aborted"),
         takes_runs=True,
         awaits_person=True,
     ),

@@ -29,12 +29,19 @@ class Gate:
         weight: Its weight in the run's score.
         judge: Digest of rubric, model and version of a model as judge; empty for any other scorer.
         is_external: Whether its scores come from outside of the run's process, as a person's do.
+        is_hook: Whether it is a third party's, so that no setting names it.
     """
 
     name: Name
     weight: float = 1.0
     judge: str = ""
     is_external: bool = False
+    is_hook: bool = False
+
+    @property
+    def identity(self) -> tuple[str, str, bool, bool]:
+        """What tells it from another scorer; one whose weight was changed is the same."""
+        return self.name, self.judge, self.is_external, self.is_hook
 
 
 def gates_from(values: Iterable[Gate]) -> tuple[Gate, ...]:
@@ -57,7 +64,8 @@ class Score:
         seconds: How long it took.
         why: Why there is no opinion, in a word or two; empty where there is one.
         details: Numbers that tell of a judge's bias: `length` of the output in characters, and `answers`, for each
-            sample the pairs `[check, yes]` in the order in which it asked.
+            sample the pairs `[check, yes]` in the order in which it asked. Of a third party's scorer its `weight`, and
+            whether it `gates`, where they are not 1 and true.
     """
 
     run_id: Name

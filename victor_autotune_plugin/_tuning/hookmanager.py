@@ -171,13 +171,8 @@ class HookManager:
             self._tell_behind(hook, arguments, contextvars.copy_context())
 
     @property
-    def has_scorer(self) -> bool:
-        """Whether a third party scores runs."""
-        return self.scores_runs
-
-    @property
     def scores_runs(self) -> bool:
-        """Whether a third party scores runs, or may add scorers."""
+        """Whether a third party scores runs, or may add what does."""
         return bool(self._of("score_team_run")[1] or self._of("add_scorers")[1])
 
     @property

@@ -18,6 +18,7 @@ from .._model.plan import EMPTY_PLAN
 from ..errors import LeaseLostError, StaleStateError, StoreError
 from .changes import Changes
 from .flow_guard import ends_what_cuts
+from .gate_guard import ends_what_lost_its_gate, keep_gates
 from .hookmanager import HookManager
 from .judges import Judges
 from .next_test import Approval, Challengers, RunContext, Starter
@@ -267,6 +268,7 @@ class JudgeWork:
         if record.state.fingerprint != run.spec.fingerprint() and (run.missing or _is_outdated(record, run)):
             return  # the team has changed meanwhile, or may have
         state = self._kept_up(record, changes, run)
+        state, lost = keep_gates(record, changes, state, run, settings)
         paused = state.paused or self._memory.snapshot.paused
         if settings.plan is not None or paused or (run.missing and run.experiment_id is None):
             return
@@ -274,8 +276,12 @@ class JudgeWork:
         live_id = state.live_id or (None if test is None else test.control_id)
         live = record.experiment(live_id) if live_id else None
         held.experiments = state.experiment_id, live_id
-        context = RunContext(record, changes, state, run, settings, approval, held.flow, self._hooks.has_scorer, live)
-        if ends_what_cuts(context, test) or settings.mode not in TESTING:
+        context = RunContext(record, changes, state, run, settings, approval, held.flow, live)
+        if (
+            ends_what_lost_its_gate(context, test, lost)
+            or ends_what_cuts(context, test)
+            or settings.mode not in TESTING
+        ):
             return
         if settings.watch.enabled:
             if self._verifies(context, test):

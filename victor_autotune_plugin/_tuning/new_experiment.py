@@ -12,7 +12,7 @@ from attrs import asdict
 from .._model.assignment import ASSIGNMENT_VERSION, pairs_within_tasks
 from .._model.experiment import Allowance, Experiment, TeamState
 from .._model.plan import TeamPlan
-from .._model.policy import METRICS, SIGNED_RANK, Policy, WatchPolicy
+from .._model.policy import METRICS, MORE_IS_BETTER, SIGNED_RANK, Policy, WatchPolicy
 from .._model.price import KeptPrices
 from .._model.quantities import DEFAULT_ENVIRONMENT
 from .suggestions import observed
@@ -53,7 +53,7 @@ def new_test(
         allowed_by: What allows the change.
     """
     claimed = suggestion.metadata.metric
-    metric = claimed if claimed in METRICS else settings.experiment.metric
+    metric = decided_by(claimed if claimed in METRICS else settings.experiment.metric, is_scored=bool(state.gates))
     tasks = {run.task_key for run in runs if run.task_key is not None}
     return experiment_of(
         state,
@@ -64,7 +64,12 @@ def new_test(
         now,
         strategy=str(suggestion.type),
         description=suggestion.description,
-        policy=policy_of(settings, metric, pair_tasks=not tasks or pairs_within_tasks(len(tasks), EXPECTED_RUNS)),
+        policy=policy_of(
+            settings,
+            metric,
+            is_scored=bool(state.gates),
+            pair_tasks=not tasks or pairs_within_tasks(len(tasks), EXPECTED_RUNS),
+        ),
         store_id=store_id,
         task_effects=known_tasks(metric, runs),
         bad_before=(sum(not run.success or run.timed_out for run in runs), len(runs)),
@@ -104,12 +109,13 @@ def experiment_of(
         seed=hashlib.sha256(origin.encode()).hexdigest()[:16],
         assignment_version=ASSIGNMENT_VERSION,
         policy=policy,
-        watch_policy=_watch_policy(settings, policy.metric),
+        watch_policy=_watch_policy(settings, policy),
         status="draft",
         created_at=now,
         code_version=version("victor-autotune-plugin"),
         environment=state.environment,
         promotion=settings.promotion,
+        gates=state.gates if policy.scored else (),
         **others,  # type: ignore[arg-type]  # attributes by name
     )
 
@@ -126,23 +132,33 @@ def began_with(settings: Settings, runs: Iterable[TeamRun], now: float) -> KeptP
     return prices_to_keep(settings, (use for run in runs for use in run.tokens), now)
 
 
-def policy_of(settings: Settings, metric: str | None = None, *, pair_tasks: bool = True) -> Policy:
+def decided_by(metric: str, *, is_scored: bool) -> str:
+    """Return what decides a test that is about a metric: without a scorer, success is all that is known of a score."""
+    return "success" if metric == "score" and not is_scored else metric
+
+
+def policy_of(
+    settings: Settings, metric: str | None = None, *, is_scored: bool = False, pair_tasks: bool = True
+) -> Policy:
     """Return the policy that a team's settings give its tests.
 
     Args:
         metric: What decides; None for the settings'.
+        is_scored: Whether scorers decide how good the team's work is.
         pair_tasks: Whether a task that comes again is paired within itself.
     """
     wanted = asdict(settings.experiment)
     del wanted["min_history"]
-    others = {"metric": metric or wanted["metric"], "rule": SIGNED_RANK, "pair_tasks": pair_tasks}
+    metric = decided_by(metric or wanted["metric"], is_scored=is_scored)
+    others = {"metric": metric, "rule": SIGNED_RANK, "pair_tasks": pair_tasks, "scored": is_scored}
     return Policy(**{**wanted, **others})
 
 
-def _watch_policy(settings: Settings, metric: str) -> WatchPolicy:
+def _watch_policy(settings: Settings, policy: Policy) -> WatchPolicy:
     test = settings.experiment
     return WatchPolicy(
-        metric=metric,
+        metric=policy.metric,
+        scored=policy.scored,
         holdback=settings.watch.holdback,
         success_drop=test.success_margin,
         p95_rise=test.p95_margin,
@@ -153,11 +169,11 @@ def known_tasks(metric: str, runs: Sequence[TeamRun]) -> dict[str, float]:
     """Return the log effect of each task on a metric, from a team's runs before a test.
 
     Args:
-        metric: Primary metric of the test. Nothing is taken off a score.
+        metric: Primary metric of the test. Nothing is taken off a score, or off success.
         runs: Finished runs under one plan, in any order.
     """
     from ..experiment import task_effects
 
-    if metric == "score":
+    if metric in MORE_IS_BETTER:
         return {}
     return task_effects(metric, observed(run for run in runs if run.task_key is not None))

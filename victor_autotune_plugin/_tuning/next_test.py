@@ -16,6 +16,7 @@ from .._model.optimization import OptimizationSuggestion, OptimizationType
 from .._model.plan import TeamPlan
 from .changes import Changes
 from .exposure import exposure_now
+from .gates import lost_gate
 from .hookmanager import HookManager
 from .new_experiment import began_with, new_test
 from .record import Record
@@ -69,7 +70,6 @@ class RunContext:
         settings: The team's settings.
         approval: Whether a change may follow.
         flow: The data flow that the team's runs showed, this one included.
-        has_scorer: Whether a third party scores runs.
         live: The experiment that verifies the live plan, or a test's control while its treatment is on probation.
     """
 
@@ -80,7 +80,6 @@ class RunContext:
     settings: Settings
     approval: Approval
     flow: TeamFlow
-    has_scorer: bool = False
     live: Experiment | None = None
 
     @property
@@ -116,7 +115,7 @@ class RunContext:
     @cached_property
     def rules(self) -> Rules:
         """Which plans may be chosen for the team."""
-        return rules_of(self.knowledge, self.settings, self.record.runs(HISTORY_RUNS), has_scorer=self.has_scorer)
+        return rules_of(self.knowledge, self.settings, self.record.runs(HISTORY_RUNS), self.state)
 
 
 @frozen
@@ -275,6 +274,7 @@ class Starter:
             if asked.status != "awaits_approval":
                 continue
             holds = asked.fingerprint == state.fingerprint and asked.control == state.plan
+            holds = holds and lost_gate(asked, state.gates) is None
             holds = holds and context.rules.refusal(asked.treatment, state.plan) is None
             if holds and asked.treatment.id not in others and not limits.crossed_by(asked.treatment):
                 standing = asked
@@ -377,7 +377,7 @@ def advice(store: Store, state: TeamState, settings: Settings, hooks: HookManage
         return Advice(Challenge())
     latest = read_runs(HISTORY_RUNS)
     knowledge = knowledge_of(store.data_flow(*state.key), spec, settings)
-    rules = rules_of(knowledge, settings, latest, has_scorer=hooks.has_scorer)
+    rules = rules_of(knowledge, settings, latest, state)
     runs = comparable(latest, state)
     experiments = store.experiments(*state.key)[::-1]
     challengers = Challengers()

@@ -48,7 +48,6 @@ def standings(
     settings: Settings,
     runs: Sequence[TeamRun],
     *,
-    has_scorer: bool,
     options: str = "",
 ) -> tuple[Standing, ...]:
     """Return where the open experiments of a team stand: what awaits a person first, then a test, then the live plan.
@@ -57,7 +56,6 @@ def standings(
         state: The team's state.
         settings: Its settings, with the mode that it ran in last.
         runs: Its last finished runs, newest first.
-        has_scorer: Whether a third party scores runs.
         options: What commands need to find the store, with a space in front.
     """
     changes, held = store.changes(*state.key), _holds(state, settings, all_paused=store.identity().paused)
@@ -68,7 +66,7 @@ def standings(
             verdicts(store, one),
             changes,
             holds=held,
-            refusal=_refusal(store, one, state, settings, runs, has_scorer=has_scorer),
+            refusal=_refusal(store, one, state, settings, runs),
             is_watched=settings.watch.enabled,
             options=options,
         )
@@ -88,7 +86,7 @@ def _holds(state: TeamState, settings: Settings, *, all_paused: bool) -> str | N
 
 
 def _refusal(
-    store: Store, live: Experiment, state: TeamState, settings: Settings, runs: Sequence[TeamRun], *, has_scorer: bool
+    store: Store, live: Experiment, state: TeamState, settings: Settings, runs: Sequence[TeamRun]
 ) -> str | None:
     """Return why nothing allows a live plan of 0.1 by what is known of the data flow now, or None.
 
@@ -100,5 +98,5 @@ def _refusal(
     from .suggestions import rules_of
 
     knowledge = knowledge_of(store.data_flow(*state.key), state.spec, settings)
-    rules = rules_of(knowledge, settings, runs[:_LATEST], has_scorer=has_scorer)
+    rules = rules_of(knowledge, settings, runs[:_LATEST], state)
     return rules.refusal(live.treatment, live.control)

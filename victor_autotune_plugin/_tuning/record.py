@@ -10,6 +10,7 @@ from .._model.experiment import Change, Experiment, TeamState
 from .._model.run import Observation, TeamRun
 
 if TYPE_CHECKING:
+    from .._model.score import JudgedRun, Score
     from ..storage import Store
 
 
@@ -64,6 +65,17 @@ class Record:
                 self._runs = transaction.runs_of(*self._key, limit, up_to=self._up_to)
             self._most = limit
         return self._runs[:limit]
+
+    def scores(self, limit: int) -> Sequence[tuple[TeamRun, Sequence[Score]]]:
+        """Return the team's last finished runs, newest first, each with its scores."""
+        with self._store.reading() as transaction:
+            scores = transaction.scores_of_runs(*self._key, limit, self._up_to)
+        return [(run, scores.get(run.run_id, [])) for run in self.runs(limit)]
+
+    def judged_runs(self, name: str, judge: str, limit: int) -> Sequence[JudgedRun]:
+        """Return what a model as judge made of the team's last runs, beside the labels of the same runs."""
+        with self._store.reading() as transaction:
+            return transaction.judged_runs(*self._key, name, judge, limit)
 
     def test_runs(self, experiment_id: str, after_order: int = 0) -> Sequence[Observation]:
         """Return the observations of an experiment's test, in order."""

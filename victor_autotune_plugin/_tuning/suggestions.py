@@ -10,7 +10,7 @@ from .._dataflow.verdict import Rules
 from .._model.experiment import Experiment, TeamState
 from .._model.optimization import OptimizationPriority, OptimizationSuggestion, OptimizationType
 from .._model.plan import TeamPlan, TeamSpec
-from .._model.policy import METRICS
+from .._model.policy import METRICS, MORE_IS_BETTER
 from .._model.run import CONTROL, Observation
 from .hookmanager import HookManager
 
@@ -56,32 +56,35 @@ def comparable(runs: Sequence[TeamRun], state: TeamState) -> list[TeamRun]:
     return latest
 
 
-def rules_of(knowledge: Knowledge, settings: Settings, runs: Iterable[TeamRun], *, has_scorer: bool) -> Rules:
+def rules_of(knowledge: Knowledge, settings: Settings, runs: Iterable[TeamRun], state: TeamState) -> Rules:
     """Return which plans may be chosen for a team.
 
     Args:
         knowledge: What is known of its data flow.
         settings: Its settings.
         runs: Its last runs.
-        has_scorer: Whether what comes out is graded by more than the members' own word.
+        state: Its state, which tells what scorers decide.
     """
     seconds = (run.duration_seconds for run in runs if run.success)
     return Rules(
         knowledge,
-        has_scorer=has_scorer,
+        has_scorer=bool(state.gates),
         asks_person=settings.mode != "auto",
         longest_seconds=max(seconds, default=None),
     )
 
 
 def may_be_retried(experiment: Experiment, runs: Sequence[TeamRun], after: int) -> bool:
-    """Return whether a change may be tested again: its test was aborted a while ago, which proved nothing.
+    """Return whether a change may be tested again: its test was broken off a while ago, which proved nothing.
+
+    One whose scorer decided no more is inconclusive, and was not decided.
 
     Args:
         runs: The team's last comparable runs, newest first.
         after: How many of them must have started since.
     """
-    if experiment.status != "aborted" or experiment.ended_at is None or len(runs) < after:
+    is_undecided = experiment.status == "inconclusive" and experiment.decided_at is None
+    if not (experiment.status == "aborted" or is_undecided) or experiment.ended_at is None or len(runs) < after:
         return False
     return runs[after - 1].started_at > experiment.ended_at
 
@@ -162,7 +165,7 @@ def _chance(suggestion: OptimizationSuggestion, runs: Sequence[TeamRun], setting
     from .new_experiment import known_tasks, policy_of
 
     metric, interval = suggestion.metadata.metric, suggestion.metadata.interval_percent
-    if metric not in METRICS or metric == "score" or not interval:
+    if metric not in METRICS or metric in MORE_IS_BETTER or not interval:
         return None
     low, high = sorted(min(float(end) / 100, 0.99) for end in interval)
     try:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import evolve, frozen
 
 from .._model.experiment import Actor, ChangeAction, Experiment, ExperimentStatus, TeamState, TestEnd
+from .._model.policy import MORE_IS_BETTER
 
 if TYPE_CHECKING:
     from .._model.plan import TeamPlan
@@ -152,4 +153,4 @@ class Steps:
 
 def improvement_of(test: Experiment, effect: float) -> float:
     """Return a test's effect as an improvement in percent, positive when better."""
-    return 100 * effect * (1 if test.policy.metric == "score" else -1)
+    return 100 * effect * (1 if test.policy.metric in MORE_IS_BETTER else -1)

@@ -18,6 +18,7 @@ from attrs import define, evolve, field, frozen
 from .. import failsafe
 from .._model.optimization import OptimizationType
 from .._model.plan import EMPTY_PLAN, TeamPlan, TeamSpec
+from .._model.policy import MORE_IS_BETTER
 from ..storage.former_states import REASON
 
 if TYPE_CHECKING:
@@ -202,7 +203,7 @@ def _events(tuner: Tuner, one: Experiment, metric: str) -> Iterator[tuple[float,
         yield ended, f"{one.id} aborted", partial(tuner.aborted, one.treatment)
         return
     promoted = one.promoted_at is not None
-    effect = (one.verdict or {}).get("effect") if one.policy.metric == metric != "score" else None
+    effect = (one.verdict or {}).get("effect") if one.policy.metric == metric not in MORE_IS_BETTER else None
     gain = None if effect is None else -effect
     end = partial(tuner.ended, one.treatment, promoted=promoted, effect=gain)
     yield ended, f"{one.id} decided", partial(against_control, end)

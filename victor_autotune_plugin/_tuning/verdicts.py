@@ -143,7 +143,10 @@ class Verdicts:
     def _promote(self, context: RunContext, test: Experiment, verdict: Mapping[str, Any]) -> None:
         """Promote the plan of a test that passed; ask first where a person has to approve."""
         steps, approval = context.steps, context.approval
-        decided = test if test.decided_at else evolve(test, verdict=verdict, decided_at=context.now)
+        decided = test
+        if not test.decided_at:
+            order = context.run.number  # the watch sees the runs of the test that come later, as with late scores
+            decided = evolve(test, verdict=verdict, decided_at=context.now, decided_order=order)
         effect = verdict.get("effect")
         gain = None if effect is None else improvement_of(test, effect)
         why = Why(str(verdict.get("reason", "")), verdict)

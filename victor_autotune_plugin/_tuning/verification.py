@@ -101,7 +101,7 @@ def adopted(context: RunContext) -> Experiment | None:
         context.now,
         strategy="applied" if made is None else made.strategy,
         description="The live plan is verified." if made is None else made.description,
-        policy=policy_of(settings, None if made is None else made.policy.metric),
+        policy=policy_of(settings, None if made is None else made.policy.metric, is_scored=bool(state.gates)),
         store_id=record.store_id,
         promoted_at=context.now,
         reference=reference,

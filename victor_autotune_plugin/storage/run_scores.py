@@ -91,6 +91,13 @@ class RunScores(Judging):
         """Return the scores of a run, by name."""
         return [score_of(row) for row in self._query(self._sql.scores_of, {"of_run_id": run_id})]
 
+    def scores_of_runs(
+        self, workflow: str, team_id: str, limit: int, up_to: int | None = None
+    ) -> dict[str, list[Score]]:
+        """Return the scores of the runs that `runs_of` returns, by run id."""
+        of = {**self._of(workflow, team_id), "most": limit, "up_to": NO_END if up_to is None else up_to}
+        return _by_run(score_of(row) for row in self._query(self._sql.scores_of_runs, of))
+
     def team_scores(self, workflow: str, team_id: str, runs: int) -> list[tuple[TeamRun, tuple[Score, ...]]]:
         """Return the last finished runs of a team, newest first, each with its scores by name.
 
@@ -183,7 +190,11 @@ class RunScores(Judging):
             return False
         gates = gates_of(rows[0].gates)
         if gates:
-            found = {one.name: one.value for one in self.scores_of(run_id)}
+            judges = {gate.name: gate.judge for gate in gates}
+            found = {
+                one.name: one.value if one.judge == judges.get(one.name) else None  # another judge is not the gate
+                for one in self.scores_of(run_id)
+            }
             waits = any(gate.name not in found for gate in gates)
             values = {"score": composite(gates, found), "score_until": rows[0].score_until if waits else None}
             self._write(self._sql.set_score, {"of_run_id": run_id, **values})

@@ -190,11 +190,17 @@ class Statements:
         late = update(run).where(ended).values(grade_until=until)
         self.price_run = Statement(late, dialect, ["cost_usd"])
         self.trace_run = Statement(late, dialect, ["flow"])
-        self.runs_of = Statement(
+        numbered = (
             select(run)
             .where(_is(run, *TEAM), run.c.number <= bindparam("up_to"), run.c.status == _FINISHED)
             .order_by(run.c.number.desc())
-            .limit(bindparam("most")),
+            .limit(bindparam("most"))
+        )
+        self.runs_of = Statement(numbered, dialect)
+        self.scores_of_runs = Statement(
+            select(score)
+            .where(score.c.run_id.in_(numbered.with_only_columns(run.c.run_id)))
+            .order_by(score.c.run_id, score.c.name),
             dialect,
         )
         self.runs_after = Statement(

@@ -26,7 +26,7 @@ from victor_autotune_plugin._tuning.tuner_cache import MakeTuner, TeamRecord, Tu
 from victor_autotune_plugin.hookspecs import RunStart
 from victor_autotune_plugin.storage import Store
 
-from ..stepped import Clock, SteppedLoop, assigned, say_scored
+from ..stepped import Clock, SteppedLoop, assigned, by_hook
 from .world import World
 
 _NOWHERE: Final = Path(os.devnull) / "simulation"
@@ -100,10 +100,9 @@ class SimulatedTeam:
             wall_clock=self._clock,
             random=self._random,
         )
-        say_scored(self.runtime)  # its runs are graded, and nothing is known of a data flow
         if make_tuner is not None:
             self.runtime.loop.judge_work.challengers.tuners = TunerCache(make_tuner)
-        self._stepped = SteppedLoop(self.runtime, self._clock)
+        self._stepped = SteppedLoop(self.runtime, self._clock, lambda run: [by_hook(run, run.score)])
         self._own = {shape_of(world.spec, plan): plan for plan in plan_space(world.spec).plans}
         self.played = Played()
 
