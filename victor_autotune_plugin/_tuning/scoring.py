@@ -153,7 +153,7 @@ class Scoring:
 
 
 def _scored(scorer: Any, output: RunOutput) -> Score:
-    from ..quality import run_scorer  # type: ignore[attr-defined]
+    from ..quality import run_scorer
 
     score: Score = run_scorer(scorer, output)
     return score

@@ -76,7 +76,7 @@ def scorers_for(quality: QualitySettings, theirs: Iterable[Any]) -> list[Any]:
         quality: The team's settings.
         theirs: The scorers of third parties, in the order in which they win.
     """
-    from ..quality import scorers_of  # type: ignore[attr-defined]
+    from ..quality import scorers_of
 
     found = list(scorers_of(quality, MAKERS))
     taken = {one.name for one in quality.scorers}

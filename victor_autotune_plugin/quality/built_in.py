@@ -1,0 +1,159 @@
+"""The built-in scorers that look at the text alone, and the making of all that the settings name."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from attrs import define
+
+from .._model.scorer import ScorerSettings
+from .command_scorer import CommandScorer
+from .scorer import RunOutput, Scored
+
+if TYPE_CHECKING:
+    from .._settings.team_settings import QualitySettings
+
+NOT_HERE: Final = "not available"
+"""Why a scorer has no opinion that this Victor can't make."""
+
+_FENCED: Final = re.compile(r"^```(?:json)?[ \t]*\n(.*?)^```", re.DOTALL | re.MULTILINE | re.IGNORECASE)
+
+Maker = Callable[[ScorerSettings], Any]
+"""Makes the scorer that settings describe."""
+
+
+def scorers_of(quality: QualitySettings, makers: Mapping[str, Maker] | None = None) -> list[Any]:
+    """Return the scorers of a team's settings; those outside of the process are none of them.
+
+    Args:
+        quality: The settings.
+        makers: What makes the scorers of a kind that needs Victor, by kind.
+    """
+    known = {**_MAKERS, **(makers or {})}
+    return [known.get(one.kind, _Missing)(one) for one in quality.scorers if one.kind != "external"]
+
+
+@define
+class _BuiltIn:
+    """What all built-in scorers have; `source` and `judge` are as in `Score`."""
+
+    settings: ScorerSettings
+    source = "check"
+    judge = ""
+
+    @property
+    def name(self) -> str:
+        return self.settings.name
+
+    @property
+    def weight(self) -> float:
+        return self.settings.weight
+
+    @property
+    def gates(self) -> bool:
+        return self.settings.gates
+
+    @property
+    def timeout(self) -> float:
+        return self.settings.timeout
+
+
+class _Missing(_BuiltIn):
+    """Stands for a scorer that can't be made here."""
+
+    def score(self, _output: RunOutput) -> Scored:
+        return Scored(None, NOT_HERE)
+
+
+class JsonSchemaScorer(_BuiltIn):
+    """1 where the output is JSON that a schema accepts, else 0. Of a text with fenced blocks the last block counts."""
+
+    def score(self, output: RunOutput) -> float:
+        """Return whether the schema accepts what was delivered.
+
+        Raises:
+            OSError: The file of the schema can't be read.
+            ValueError: It holds no JSON.
+            jsonschema.SchemaError: It holds no JSON Schema.
+        """
+        from jsonschema.validators import validator_for
+        from referencing import Registry
+
+        schema = self.settings.value
+        if isinstance(schema, str):
+            schema = json.loads((output.project / schema).read_text(encoding="utf-8"))
+        validator = validator_for(schema)
+        validator.check_schema(schema)
+        blocks = _FENCED.findall(output.text)
+        try:
+            data = json.loads(blocks[-1] if blocks else output.text)
+        except ValueError:
+            return 0.0
+        # An empty registry: a reference to elsewhere is an error, and never fetched.
+        return float(validator(schema, registry=Registry()).is_valid(data))
+
+
+class RegexScorer(_BuiltIn):
+    """1 where a pattern is found in the output, else 0; `^` and `$` match at every line."""
+
+    def score(self, output: RunOutput) -> float:
+        """Return whether it is found."""
+        return float(re.search(self.settings.value, output.text, re.MULTILINE) is not None)
+
+
+class ContainsScorer(_BuiltIn):
+    """The share of some texts that are in the output, as they are written."""
+
+    def score(self, output: RunOutput) -> float:
+        """Return the share."""
+        wanted = self.settings.value
+        wanted = (wanted,) if isinstance(wanted, str) else tuple(wanted)
+        return sum(text in output.text for text in wanted) / len(wanted)
+
+
+class PythonScorer(_BuiltIn):
+    """Asks a function of the user's, `package.module:function`; modules of the project's folder are found, too."""
+
+    def score(self, output: RunOutput) -> Any:
+        """Return what the function returns; a coroutine where it is an async function.
+
+        Raises:
+            ImportError: There is no such module.
+            AttributeError: It has no such function.
+        """
+        module, _, name = self.settings.value.partition(":")
+        found: Any = _imported(module, output.project)
+        for part in name.split("."):
+            found = getattr(found, part)
+        return found(output)
+
+
+def _imported(name: str, project: Path) -> Any:
+    """Import a module; the project's folder is looked through last, and stays on the path as long as that takes."""
+    if name in sys.modules:
+        return sys.modules[name]
+    folder = str(project)
+    sys.path.append(folder)
+    try:
+        return import_module(name)
+    finally:
+        sys.path.remove(folder)
+
+
+def _command(settings: ScorerSettings) -> CommandScorer:
+    return CommandScorer(settings.name, tuple(settings.value), settings.weight, settings.gates, settings.timeout)
+
+
+_MAKERS: Final[Mapping[str, Maker]] = {
+    "command": _command,
+    "json_schema": JsonSchemaScorer,
+    "regex": RegexScorer,
+    "contains": ContainsScorer,
+    "python": PythonScorer,
+}
