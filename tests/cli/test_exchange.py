@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from attrs import evolve
 
+from victor_autotune_plugin._model.score import Score
 from victor_autotune_plugin.storage import Store, default_url
 from victor_autotune_testing.simulated import Simulation
 
@@ -247,7 +248,7 @@ def test_standard_input_and_output(
 ) -> None:
     out = call("export", "team").out
     assert out == exported.read_text()
-    assert json.loads(out.splitlines()[0])["version"] == 4
+    assert json.loads(out.splitlines()[0])["version"] == 5
     monkeypatch.setattr(
         "victor_autotune_plugin._cli.exchange._stdin", lambda: io.BytesIO(out.encode("ascii")), raising=True
     )
@@ -259,6 +260,22 @@ def test_export_as_one_object(call: Callable[..., Said], exported: Path) -> None
     assert data["header"]["victor_autotune"] == "history"
     assert (len(data["changes"]), len(data["runs"])) == (4, runs_in(exported))
     assert (len(data["experiments"]), len(data["teams"])) == (1, 1)
+
+
+def test_scores_go_along(call: Callable[..., Said], exported: Path, tmp_path: Path) -> None:
+    with Store.open(default_url(tmp_path)) as store:
+        run = next(store.finished_runs())
+        with store.transaction() as transaction:
+            transaction.record_score(Score(run.run_id, "review", 0.75, "person", 1.0))
+    said = call("export", "--output", str(exported))
+    assert f"{runs_in(exported)} runs, 1 score, 4 changes" in said.out
+    assert [one["name"] for one in call("export", "--json").data["scores"]] == ["review"]
+    folder = elsewhere(tmp_path)
+    assert "1 score, 4 changes" in call("import", str(exported), "--project", str(folder)).out
+    again = call("import", str(exported), "--project", str(folder), "--json").data
+    assert (again["scores"], again["duplicate_scores"]) == (0, 1)
+    with Store.open(default_url(folder)) as store:
+        assert [one.value for one in store.scores_of(run.run_id)] == [0.75]
 
 
 def test_nothing_recorded_is_an_empty_history(call: Callable[..., Said], tmp_path: Path) -> None:
