@@ -44,7 +44,7 @@ class JudgeModel:
         gates: Whether it decides, once it is trusted.
         timeout: Most seconds that it takes; the samples that were answered by then count.
         source: Where its scores come from.
-        judge: As in `Gate`; that of a rubric without a model names none, and its scores tell which one was asked.
+        judge: As in `Gate`; empty for a rubric that leaves the model to the run, whose scores tell which one was asked.
 
     Args:
         settings: A rubric.
@@ -58,7 +58,7 @@ class JudgeModel:
         self.weight = settings.weight
         self.gates = settings.gates
         self.timeout = settings.timeout
-        self.judge = judge_of(settings)
+        self.judge = judge_of(settings) if settings.provider and settings.model else ""
         self._settings = settings
         self._price_for = price_for
 
