@@ -1,7 +1,7 @@
 """A model as judge: what it is asked about an output, and what is read in its answers.
 
 It answers checks, each a question with yes or no, several times. Each time they stand in another order, so that where a
-check stands does not tell what becomes of it. For what judges are biased by (position, length, their own words), see
+check stands does not decide its answer. For what judges are biased by (position, length, their own words), see
 Zheng et al., *Judging LLM-as-a-Judge with MT-Bench and Chatbot Arena*, NeurIPS 2023.
 """
 
