@@ -115,9 +115,9 @@ async def test_nothing_is_kept_where_nothing_scores(
 async def test_a_run_tells_the_id_of_its_trace_where_one_is_recorded(plugin: Plugin, orchestrator: Any) -> None:
     recorded, unrecorded = TracerProvider(), TracerProvider(sampler=ALWAYS_OFF)
     for provider in (recorded, unrecorded):
-        with providers.use(tracer_provider=provider):
-            with provider.get_tracer("test").start_as_current_span("application") as span:
-                await run_team(orchestrator, make_team("planner"))
+        around = provider.get_tracer("test").start_as_current_span("application")
+        with providers.use(tracer_provider=provider), around as span:
+            await run_team(orchestrator, make_team("planner"))
         told = plugin.runs[-1].trace_id
         assert told == (f"{span.get_span_context().trace_id:032x}" if provider is recorded else "")
     assert plugin.stored[-2].trace_id == plugin.runs[0].trace_id

@@ -53,7 +53,7 @@ def test_the_page_lists_every_attribute():
         for value in vars(conventions).values()
         if isinstance(value, str) and re.fullmatch(r"(gen_ai|feature_flag|error|victor\.autotune)\.[a-z_.]+", value)
     }
-    of_metrics_only = {conventions.TOKEN_TYPE, conventions.CHANGE_ACTION}
+    of_metrics_only = {conventions.TOKEN_TYPE, conventions.CHANGE_ACTION, conventions.SCORER}
     assert own_table == names - of_metrics_only
     assert all(f"`{name}`" in PAGE for name in of_metrics_only)
 

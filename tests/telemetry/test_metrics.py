@@ -65,7 +65,7 @@ def test_a_run_is_measured_as_a_team_and_member_by_member(telemetry, make_run):
 def test_every_metric_is_exported_with_its_unit_description_and_buckets(telemetry, make_run):
     record_run(make_run(cost_usd=0.02, success=False, timed_out=True))
     record_change("promoted", "review", "reviewers")
-    record_score(0.5, "review", "reviewers")
+    record_score(0.5, "tests", "review", "reviewers")
 
     scope = telemetry.reader.get_metrics_data().resource_metrics[0].scope_metrics[0]
     assert scope.scope.name == conventions.SCOPE
@@ -83,8 +83,8 @@ def test_every_metric_is_exported_with_its_unit_description_and_buckets(telemetr
 def test_a_score_is_measured_when_it_comes(telemetry, make_run):
     record_run(make_run())
     assert "victor.autotune.run.score" not in telemetry.points()
-    record_score(0.25, "review", "reviewers_1f0c9a3e")
-    team = {"gen_ai.workflow.name": "review", "victor.autotune.team.id": "reviewers"}
+    record_score(0.25, "tests", "review", "reviewers_1f0c9a3e")
+    team = {"gen_ai.workflow.name": "review", "victor.autotune.team.id": "reviewers", "victor.autotune.scorer": "tests"}
     assert values(telemetry.points()["victor.autotune.run.score"]) == [(team, 1, 0.25)]
 
 

@@ -29,9 +29,10 @@ from .._model.run import TeamRun
 from .._telemetry.spans import team_run_span
 from .._tuning.loop import END_SECONDS, START_SECONDS
 from .._tuning.runtime import Runtime, current, ready
+from .._tuning.team_scorers import MAKERS
 from ..errors import AutotuneError, PlanError
 from ..hookspecs import PlannedRun, RunStart
-from . import seams, translation
+from . import scorers, seams, translation
 from .call_context import here, inside_run, is_left_alone
 from .calls import ConfigCall, Reading, TaskCall, TeamCall
 from .enforcement import DeadlineExceededError, ToolBudget, with_deadline
@@ -42,6 +43,8 @@ from .owners import FOUND, owners_of
 
 if TYPE_CHECKING:
     from .._settings import Settings
+
+MAKERS.update(scorers.MAKERS)  # nothing is scored before a team has run
 
 _STEP_TIMEOUT_TOLERANCE: Final = 0.98
 

@@ -63,6 +63,11 @@ class BilledCall:
         """What is counted, in the order of `_COUNTED`."""
         return (*astuple(self.usage or _NOTHING), int(self.answered and self.usage is None))
 
+    @property
+    def use(self) -> TokenUse:
+        """What a price is asked for."""
+        return _token_use(self.key, self.counts)
+
 
 _NOTHING: Final = Usage()
 
@@ -208,6 +213,11 @@ def _add(total: dict[UseKey, list[int]], key: UseKey, counts: Iterable[int]) -> 
         use[place] += tokens
 
 
+def _token_use(key: UseKey, counts: Iterable[int]) -> TokenUse:
+    provider, model, context = key
+    return TokenUse(model, provider=provider, context_tokens=context, **dict(zip(_COUNTED, counts, strict=True)))
+
+
 class RunMeter:
     """Holds the member meters of one run.
 
@@ -252,11 +262,7 @@ class RunMeter:
         for meter in self.members.values():
             for key, counts in meter.tokens.items():
                 _add(total, key, counts)
-        return tuple(
-            TokenUse(model, provider=provider, context_tokens=context, **dict(zip(_COUNTED, total[key], strict=True)))
-            for key in sorted(total, key=lambda key: (key[1], key))
-            for provider, model, context in (key,)
-        )
+        return tuple(_token_use(key, total[key]) for key in sorted(total, key=lambda key: (key[1], key)))
 
 
 current_run: ContextVar[RunMeter | None] = ContextVar("victor_autotune_run", default=None)

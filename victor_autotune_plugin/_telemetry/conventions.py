@@ -58,6 +58,7 @@ MEMBER_ID: Final = "victor.autotune.member.id"
 MEMBER_ROLE: Final = "victor.autotune.member.role"
 MEMBER_MODELS: Final = "victor.autotune.member.models"
 CHANGE_ACTION: Final = "victor.autotune.change.action"
+SCORER: Final = "victor.autotune.scorer"
 
 # Values.
 INVOKE_WORKFLOW: Final = "invoke_workflow"
@@ -111,7 +112,7 @@ RUN_COST: Final = Metric("victor.autotune.run.cost", "{USD}", "Cost of a team ru
 RUN_MEMBER_SUCCESS_SHARE: Final = Metric(
     "victor.autotune.run.member_success_share", "1", "Share of a team's members that succeeded, from 0 to 1.", _SHARES
 )
-RUN_SCORE: Final = Metric("victor.autotune.run.score", "1", "Score of a team run by its scorers, from 0 to 1.", _SHARES)
+RUN_SCORE: Final = Metric("victor.autotune.run.score", "1", "What one scorer made of a team run, from 0 to 1.", _SHARES)
 RUNS: Final = Metric("victor.autotune.runs", "{run}", "Team runs that ended.")
 TIMEOUTS: Final = Metric("victor.autotune.timeouts", "{run}", "Team runs that a deadline ended.")
 REFUSALS: Final = Metric(

@@ -75,10 +75,14 @@ def record_run(run: TeamRun) -> None:
         failsafe.report("telemetry.record_run", error)
 
 
-def record_score(score: float, workflow: str, team_id: str) -> None:
-    """Record the score of a run, which comes behind it."""
+def record_score(score: float, scorer: str, workflow: str, team_id: str) -> None:
+    """Record what a scorer made of a run, when that comes."""
     try:
-        attributes = {names.WORKFLOW: labels.stable_name(workflow), names.TEAM_ID: labels.stable_name(team_id)}
+        attributes = {
+            names.SCORER: labels.stable_name(scorer),
+            names.WORKFLOW: labels.stable_name(workflow),
+            names.TEAM_ID: labels.stable_name(team_id),
+        }
         _record([(names.RUN_SCORE, score, attributes)])
     except Exception as error:
         failsafe.report("telemetry.record_score", error)

@@ -37,6 +37,10 @@ def record_score(store: Store, score: Score, outputs: KeptOutputs, loop: TuningL
         return None
     with store.transaction() as transaction:
         transaction.record_score(score)
+    if score.value is not None:
+        from .._telemetry import metrics
+
+        metrics.record_score(score.value, score.name, run.spec.workflow, run.spec.team_id)
     if loop is not None:
         loop.judge_work.touch([run.spec.key])
         loop.wake_judge()

@@ -288,6 +288,10 @@ class TuningLoop:
     def _scored(self, run: TeamRun, score: Score) -> Callable[[], bool]:
         """Hand over a score of a run; called by scoring threads. Return what tells whether it is written."""
         item = self._complete(run, ScoreEntry(score))
+        if score.value is not None:
+            from .._telemetry import metrics
+
+            metrics.record_score(score.value, score.name, run.spec.workflow, run.spec.team_id)
         return lambda: item.settled.is_set
 
     def _complete(self, run: TeamRun, entry: PriceEntry | FlowEntry | ScoreEntry) -> Item:

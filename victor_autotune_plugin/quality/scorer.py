@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Mapping
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 from attrs import field, frozen
 
@@ -47,6 +47,10 @@ class Scored:
     judge: str = ""
 
 
+Answer: TypeAlias = float | Scored | None
+"""What a scorer says of a run."""
+
+
 @runtime_checkable
 class Scorer(Protocol):
     """Scores the work of runs. The hook `add_scorers` returns some; all but `name` and `score` may be left out.
@@ -60,12 +64,12 @@ class Scorer(Protocol):
 
     name: str
 
-    def score(self, output: RunOutput) -> float | Awaitable[float | None] | None:
+    def score(self, output: RunOutput) -> Answer | Awaitable[Answer]:
         """Score a run, on a thread of the plugin's own; a coroutine runs on an event loop of its own there.
 
         Args:
             output: The run and what it delivered.
 
         Returns:
-            From 0 to 1; None for no opinion.
+            From 0 to 1, a `Scored` that tells more than that, or None for no opinion.
         """
