@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import subprocess
+import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +20,7 @@ from victor_autotune_plugin.storage import create_schema
 from victor_autotune_testing.nonblocking import nothing_blocks
 from victor_autotune_testing.postgres import server_url
 from victor_autotune_testing.realvictor import make_step, make_workflow, run_workflow
+from victor_autotune_testing.scored import Adding, Scorer, have_quality
 from victor_autotune_testing.scripted import ScriptedModel, scripts
 
 MODES = ("off", "observe", "suggest", "approve", "auto")
@@ -31,6 +36,45 @@ def database_url(request: pytest.FixtureRequest) -> Iterator[str | None]:
         with server_url() as url:
             create_schema(url)
             yield url
+
+
+async def test_scorers_that_are_slow_or_hang_hold_up_nothing(
+    orchestrator: Any, scripted: ScriptedModel, tmp_path: Path
+) -> None:
+    asked, gate = threading.Event(), threading.Event()
+
+    def hang(_: Any) -> None:
+        asked.set()
+        gate.wait()
+
+    def command(output: Any) -> float:
+        code = "import sys, time; time.sleep(0.2); sys.exit(not sys.stdin.read())"
+        done = subprocess.run([sys.executable, "-c", code], input=output.text.encode(), check=False)
+        return float(done.returncode == 0)
+
+    made = Runtime(tmp_path, overrides={"mode": "auto"}, with_entry_points=False)
+    made.hooks.register(Adding(Scorer("hangs", hang), Scorer("command", command, "command")), "their")
+    have_quality(made, exit_wait=0.0)
+    before = runtime.use(made)
+    failsafe.forget()
+    seams.install()
+    workflow = make_workflow(make_step("researcher", name="step", timeout_seconds=60), name="flow")
+    try:
+        with nothing_blocks():
+            for _ in range(RUNS):
+                assert (await run_workflow(orchestrator, workflow, "compiler")).success
+        assert await asyncio.to_thread(asked.wait, 30)
+        made.close()
+        assert failsafe.seen() == ()
+        with made.store().reading() as transaction:
+            rows = [transaction.scores_of(run.run_id) for run in made.store().runs()]
+        assert {one.why for scores in rows for one in scores if one.name == "hangs"} == {"output lost"}
+        assert [len(scores) for scores in rows] == [2] * len(rows)
+    finally:
+        gate.set()
+        runtime.use(before)
+        made.close()
+        failsafe.forget()
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -126,8 +126,7 @@ asyncio.run(run(1))
 
 def program(folder: Path, code: str) -> dict[str, Any]:
     """Return the arguments that start a program which runs teams."""
-    places = BENCHMARKS, Path(__file__).parent, os.environ.get("PYTHONPATH", "")
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, places))}
+    environment = {**os.environ, "PYTHONPATH": f"{BENCHMARKS}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}
     return {"args": [sys.executable, "-c", HEAD + code, str(folder)], "env": environment, "text": True}
 
 
@@ -239,16 +238,13 @@ def test_a_process_ends_although_its_server_has_stopped(tmp_path: Path, monkeypa
 
 
 SCORED = """
-from attrs import evolve
-from scored import Adding, Scorer
-from victor_autotune_plugin._settings.team_settings import QualitySettings
+from victor_autotune_testing.scored import Adding, Scorer, have_quality
 
 asked, ending = threading.Event(), threading.Event()
-base = owner.settings
 
 def have(scorer, **quality):
     owner.hooks.register(Adding(Scorer("check", scorer)), "their")
-    owner.settings = lambda *args: evolve(base(*args), quality=QualitySettings(**quality))
+    have_quality(owner, **quality)
 
 def hang(output):
     asked.set()

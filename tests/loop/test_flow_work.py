@@ -129,14 +129,14 @@ def test_traces_that_can_t_be_analysed_in_time_are_dropped(
     assert (stored.flow, stored.number, found) == (None, 1, [])
 
 
-class Grader:
+class Pricing:
     @hookimpl
-    def score_team_run(self, run: TeamRun) -> float:
+    def price_team_run(self, run: TeamRun) -> float:
         return 0.25
 
 
-def test_a_run_with_a_grader_is_complete_when_both_have_come(team: Simulation, found: list[RunTrace]) -> None:
-    team.runtime.hooks.register(Grader(), "grader")
+def test_a_run_that_a_hook_prices_is_complete_when_both_have_come(team: Simulation, found: list[RunTrace]) -> None:
+    team.runtime.hooks.register(Pricing(), "pricing")
     kept = entries(team)
     run = traced(team)
     parts = [one for one in kept if isinstance(one, PriceEntry | FlowEntry)]
@@ -144,7 +144,7 @@ def test_a_run_with_a_grader_is_complete_when_both_have_come(team: Simulation, f
     assert parts[-1].is_last
     stored = team.store.run(run.run_id)
     assert stored is not None
-    assert (stored.flow, stored.score, stored.number) == (FLOW, 0.25, 1)
+    assert (stored.flow, stored.cost_usd, stored.number) == (FLOW, 0.25, 1)
 
 
 def test_a_data_flow_that_could_not_be_committed_is_journaled(tmp_path: Path, found: list[RunTrace]) -> None:

@@ -21,9 +21,8 @@ from victor_autotune_plugin.quality import RunOutput
 from victor_autotune_plugin.storage.journal import EndEntry
 from victor_autotune_plugin.storage.kept_outputs import KeptOutputs
 from victor_autotune_plugin.storage.transaction import Transaction
+from victor_autotune_testing.scored import Adding, Scorer, deliver, have_gates, have_quality, stored_scores
 from victor_autotune_testing.simulated import SPEC, Simulation
-
-from .scored import Adding, Scorer, deliver, have_gates, have_quality, stored_scores
 
 
 @pytest.fixture(autouse=True)
@@ -125,7 +124,7 @@ def entries(team: Simulation) -> list[EndEntry]:
 
 
 def test_how_long_a_run_of_a_test_waits_is_set(tested: Simulation) -> None:
-    have_quality(tested, deadline=7.0)
+    have_quality(tested.runtime, deadline=7.0)
     kept = entries(tested)
     deliver(tested)
     assert [(one.score_seconds, [gate.name for gate in one.gates]) for one in kept] == [(7.0, ["check", "review"])]
@@ -178,7 +177,7 @@ def test_of_two_scorers_of_one_name_the_settings_own_is_asked_and_that_is_said_o
     hooks = team.runtime.hooks
     hooks.register(Grader(0.25), "acme-twice")
     hooks.register(Adding(Scorer("acme-twice", lambda _: 0.5), Scorer("review-own", lambda _: 0.5)), "their")
-    have_quality(team, scorers=(ScorerSettings("review-own", "external", True),))
+    have_quality(team.runtime, scorers=(ScorerSettings("review-own", "external", True),))
     with caplog.at_level(logging.WARNING):
         runs = [deliver(team) for _ in range(2)]
     assert stored_scores(team, runs[1]) == [("acme-twice", 0.5, "")]
@@ -223,7 +222,7 @@ def test_outputs_are_kept_where_that_is_set_until_they_are_rated_or_expire(tmp_p
     kept = KeptOutputs.of(tmp_path)
     deliver(team, "never kept")
     assert not kept.folder.exists()
-    have_quality(team, keep_outputs=3600.0)
+    have_quality(team.runtime, keep_outputs=3600.0)
     rated, expired = (deliver(team, f"work {number}") for number in range(2))
     deliver(team, "half", cancelled=True)
     deliver(team, "")

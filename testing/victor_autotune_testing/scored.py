@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from attrs import evolve, frozen
 
 from victor_autotune_plugin import quality
+from victor_autotune_plugin._model.plan import TeamSpec
 from victor_autotune_plugin._model.run import TeamRun
 from victor_autotune_plugin._model.score import Gate, Score
-from victor_autotune_plugin._settings.team_settings import QualitySettings
+from victor_autotune_plugin._settings.team_settings import QualitySettings, Settings
+from victor_autotune_plugin._tuning.runtime import Runtime
 from victor_autotune_plugin.hookspecs import PlannedRun, RunStart, hookimpl
-from victor_autotune_testing.simulated import SPEC, Simulation
+
+from .simulated import Simulation
 
 
 @frozen(eq=False)
@@ -21,7 +24,7 @@ class Scorer:
     """A scorer that does what it is told."""
 
     name: str
-    does: Callable[[quality.RunOutput], Any] = lambda output: 1.0
+    does: Callable[[quality.RunOutput], Any] = lambda _: 1.0
     source: str = "check"
     judge: str = ""
     timeout: float = 60.0
@@ -43,12 +46,15 @@ class Adding:
         return self.scorers
 
 
-def have_quality(team: Simulation, **given: Any) -> None:
-    """Set how the team's work is scored, from its next run on."""
-    base = team.runtime.settings(SPEC)
-    settings = evolve(base, quality=QualitySettings(**given))
-    team.runtime.loop._settings = lambda *_: settings
-    team.runtime.loop.scoring._settings = lambda *_: settings
+def have_quality(runtime: Runtime, **given: Any) -> None:
+    """Set how the work of a project's teams is scored, from the next run on."""
+    settings_of = runtime.settings
+
+    def settings(spec: TeamSpec, metadata: Mapping[str, Any] | None = None) -> Settings:
+        return evolve(settings_of(spec, metadata), quality=QualitySettings(**given))
+
+    runtime.settings = settings  # type: ignore[method-assign]
+    runtime.loop._settings = runtime.loop.scoring._settings = settings
 
 
 def have_gates(team: Simulation, *gates: Gate) -> None:
@@ -97,4 +103,4 @@ def _run_scorer(scorer: Any, output: quality.RunOutput) -> Score:
 
 if not hasattr(quality, "run_scorer"):
     quality.run_scorer = _run_scorer
-    quality.scorers_of = lambda settings, makers: []
+    quality.scorers_of = lambda *_: []
