@@ -42,8 +42,8 @@ class FlowFacts:
         kept: Formations that keep the work, so that a test of them needs no scorer.
         cut: Formations that take from a member work that it uses; they are never chosen.
         unsure: Formations that may change the work.
-        opened_by: Formations that could be tested besides, by what would open them: `independent`, the declaration that
-            the team is so, and `scorer`. Empty unless the data flow is unknown and nothing else allows them.
+        opened_by: Formations that could be tested besides, by what would open them: `scorer`, and where the data flow is
+            unknown `independent`, the declaration that the team is so. Empty where a scorer or a person allows them.
     """
 
     knowledge: Knowledge
@@ -123,7 +123,7 @@ class FlowFacts:
             said.append(f"If you know that no member uses another's work, `dataflow: independent` opens: {opened}.")
         if self.opened_by.get("scorer"):
             opened = listed(self.opened_by["scorer"])
-            said.append(f"A scorer (a hook `score_team_run`) opens: {opened}.")
+            said.append(f"A scorer (`quality.scorers`) opens: {opened}.")
         said += [
             f"The declared edge {source} → {target} is left out: the team has no member {name}."
             for source, target in self.ignored
@@ -200,9 +200,11 @@ def facts_of(flow: TeamFlow, spec: TeamSpec, settings: Settings, live: TeamPlan,
     kept = tuple(name for name, plan in plans.items() if rules.keeps_work(plan, live))
     cut = tuple(name for name, plan in plans.items() if known.cut_by(plan))
     opened_by: dict[str, tuple[str, ...]] = {}
-    if known.verdict == "unknown" and not (rules.has_scorer or rules.asks_person):
-        declared = knowledge_of(flow, spec, evolve(settings, dataflow="independent"))
-        others = {"independent": evolve(rules, knowledge=declared), "scorer": evolve(rules, has_scorer=True)}
+    if not (rules.has_scorer or rules.asks_person):
+        others = {"scorer": evolve(rules, has_scorer=True)}
+        if known.verdict == "unknown":
+            declared = knowledge_of(flow, spec, evolve(settings, dataflow="independent"))
+            others = {"independent": evolve(rules, knowledge=declared), **others}
         closed = {name: plan for name, plan in plans.items() if rules.refusal(plan, live) is not None}
         for what, other in others.items():
             opened_by[what] = tuple(name for name, plan in closed.items() if other.refusal(plan, live) is None)

@@ -70,6 +70,7 @@ class TeamModel:
     Args:
         plans: The plans that may be proposed, the one as configured first.
         prior: What is believed before the first run.
+        is_scored: Whether scorers tell how good the work is; then a run without a score tells nothing of it.
 
     Attributes:
         table: The plans as arrays.
@@ -86,8 +87,9 @@ class TeamModel:
         ValueError: For a prior with other coefficients than the model has.
     """
 
-    def __init__(self, spec: TeamSpec, plans: Sequence[TeamPlan], prior: TeamPrior) -> None:
+    def __init__(self, spec: TeamSpec, plans: Sequence[TeamPlan], prior: TeamPrior, *, is_scored: bool = False) -> None:
         self.spec = spec
+        self._is_scored = is_scored
         self.prior = prior
         self.table = PlanTable(spec, plans)
         self.history = MemberHistory(spec.member_ids)
@@ -141,7 +143,8 @@ class TeamModel:
             value = math.log(run.cost_usd + COST_FLOOR)
             self.metrics["cost"].learn(x, value - float(forecast.log_work[row]))
         self.metrics["tool_calls"].learn(x, math.log(run.tool_calls + 0.5) - float(forecast.log_calls[row]))
-        self.outcome.learn(o, run.outcome)
+        if run.score is not None or not self._is_scored:
+            self.outcome.learn(o, run.outcome)
         self.success.learn(o, float(run.success))
         self.runs[plan] = self.runs.get(plan, 0) + 1
         self.total += 1

@@ -49,6 +49,8 @@ class Tuner:
         space: The plans that the team may run.
         prior: What is believed before the first run; None for the shipped prior.
         risk: `low`, `medium` or `high`.
+        live: The live plan.
+        is_scored: Whether scorers tell how good the work is; then a run without a score tells nothing of it.
 
     Raises:
         ValueError: For an unknown risk, or a prior with other coefficients than the model.
@@ -62,6 +64,7 @@ class Tuner:
         *,
         risk: str = "low",
         live: TeamPlan = EMPTY_PLAN,
+        is_scored: bool = False,
     ) -> None:
         if risk not in RISKS:
             raise ValueError(f"risk must be one of {', '.join(RISKS)}, not {risk!r}")
@@ -73,7 +76,7 @@ class Tuner:
         self.rules: Rules | None = None
         """What keeps the work, and what may not be chosen; a plan that is neither is weighed by what is believed."""
         self._prior = prior or shipped_prior()
-        self._model = TeamModel(space.spec, space.plans, self._prior)
+        self._model = TeamModel(space.spec, space.plans, self._prior, is_scored=is_scored)
         self._fresh: TeamModel | None = None
         self._tried: set[TeamPlan] = set()
         self._surprise, self._tests, self._exposed = 0.0, 0, 0.0

@@ -18,7 +18,8 @@ from .changes import Changes
 from .exposure import exposure_now
 from .gates import lost_gate
 from .hookmanager import HookManager
-from .new_experiment import began_with, new_test
+from .new_experiment import began_with, decided_by, new_test
+from .opened_by_scorer import Opened, as_if_scored, opened_by_scorer, would_ask
 from .record import Record
 from .suggestions import (
     TASK_RUNS,
@@ -208,7 +209,8 @@ class Challengers:
     def outlook(self, team: TeamRecord, test: Experiment) -> TestOutlook | None:
         """Return what the tuner says of a running test; None when it is off or failed."""
         settings = team.settings
-        if settings.tuner.risk == "off" or test.policy.metric != settings.experiment.metric:
+        metric = decided_by(settings.experiment.metric, is_scored=bool(team.state.gates))
+        if settings.tuner.risk == "off" or test.policy.metric != metric:
             return None
         if not can_be_weighed(team.state.plan, team.spec):
             return None
@@ -321,7 +323,7 @@ def next_challenge(
         and not may_be_retried(experiment, runs, HISTORY_RUNS)
     ]
     latest = runs[:HISTORY_RUNS]
-    suggested = suggestions(team.spec, state.plan, latest, settings, hooks, team.rules.knowledge)
+    suggested = suggestions(team, latest, hooks)
     reasons = [
         team.rules.refusal(state.plan.merged(one.plan), state.plan) or reason_to_wait(one, runs, settings)
         for one in suggested
@@ -341,11 +343,13 @@ class Advice:
             strategies suggest.
         outlook: What the tuner says of the open experiment, or None.
         compared: Number of runs that the suggestions are made from.
+        opened_by_scorer: Changes that are refused now and that a scorer would open, best first.
     """
 
     challenge: Challenge
     outlook: TestOutlook | None = None
     compared: int = 0
+    opened_by_scorer: tuple[Opened, ...] = ()
 
     @property
     def proposal(self) -> Proposal | None:
@@ -357,6 +361,7 @@ class Advice:
         return {
             "proposal": None if self.proposal is None else self.proposal.to_dict(),
             "outlook": None if self.outlook is None else self.outlook.to_dict(),
+            "opened_by_scorer": [one.to_dict() for one in self.opened_by_scorer],
         }
 
 
@@ -382,17 +387,18 @@ def advice(store: Store, state: TeamState, settings: Settings, hooks: HookManage
     experiments = store.experiments(*state.key)[::-1]
     challengers = Challengers()
     open_now = next((one for one in experiments if one.id == state.experiment_id), None)
+    # What awaits its approval may still be what is proposed.
+    others = [one for one in experiments if one.status != "awaits_approval"]
+    changes = store.changes(*state.key)
+    team = TeamRecord(state, spec, settings, others, read_runs, rules, drifts_of(changes), upgraded_of(changes))
+    opened: tuple[Opened, ...] = ()
+    if would_ask(team) and settings.plan is None:
+        opened = opened_by_scorer(team, next_challenge(Challengers(), as_if_scored(team), hooks, runs))
     if open_now is None and settings.plan is None:
-        # What awaits its approval may still be what is proposed.
-        others = [one for one in experiments if one.status != "awaits_approval"]
-        changes = store.changes(*state.key)
-        upgraded = upgraded_of(changes)
-        team = TeamRecord(state, spec, settings, others, read_runs, rules, drifts_of(changes), upgraded)
-        challenge = next_challenge(challengers, team, hooks, runs)
-        return Advice(challenge, None, len(runs))
-    found = suggestions(spec, state.plan, runs, settings, hooks, knowledge)
+        return Advice(next_challenge(challengers, team, hooks, runs), None, len(runs), opened)
+    found = suggestions(team, runs, hooks)
     suggested = Challenge(suggested=tuple(found))
     outlook = None
     if open_now is not None:
         outlook = challengers.outlook(TeamRecord(state, spec, settings, experiments, read_runs, rules), open_now)
-    return Advice(suggested, outlook, len(runs))
+    return Advice(suggested, outlook, len(runs), opened)

@@ -9,7 +9,6 @@ from .. import failsafe
 from .._dataflow.verdict import Rules
 from .._model.experiment import Experiment, TeamState
 from .._model.optimization import OptimizationPriority, OptimizationSuggestion, OptimizationType
-from .._model.plan import TeamPlan, TeamSpec
 from .._model.policy import METRICS, MORE_IS_BETTER
 from .._model.run import CONTROL, Observation
 from .hookmanager import HookManager
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
     from .._dataflow.verdict import Knowledge
     from .._model.run import TeamRun
     from .._settings import Settings
+    from .tuner_cache import TeamRecord
 
 EVIDENCE_RUNS: Final = 20
 """Runs of a plan after which every built-in strategy has the evidence that it needs.
@@ -97,21 +97,20 @@ def load_strategies() -> None:
     del strategies, analyze
 
 
-def suggestions(
-    spec: TeamSpec,
-    plan: TeamPlan,
-    runs: Sequence[TeamRun],
-    settings: Settings,
-    hooks: HookManager,
-    knowledge: Knowledge,
-) -> list[OptimizationSuggestion]:
+def suggestions(team: TeamRecord, runs: Sequence[TeamRun], hooks: HookManager) -> list[OptimizationSuggestion]:
     """Return what the strategies suggest for a team, best first.
+
+    Args:
+        team: The team.
+        runs: Its last comparable runs, newest first.
+        hooks: Those that may add strategies.
 
     Returns:
         Suggestions with at least the wanted improvement and a confidence of 0.6, by priority and then by expected
         improvement times confidence. In mode `auto`, those that only a person may allow are not among them, and in no
         mode those that would take from a member the work that it uses.
     """
+    spec, plan, settings, knowledge = team.spec, team.state.plan, team.settings, team.rules.knowledge
     if not settings.strategies:
         return []
     from .._analysis.bottlenecks import analyze
@@ -129,7 +128,7 @@ def suggestions(
     found = rank(
         strategies,
         insights,
-        TeamConfig.of(spec, plan, settings.limits, knowledge.depends_on),
+        TeamConfig.of(spec, plan, settings.limits, knowledge.depends_on, is_scored=bool(team.state.gates)),
         names=settings.strategies,
         min_improvement=100 * settings.experiment.minimum_improvement,
         guard=failsafe.guard,

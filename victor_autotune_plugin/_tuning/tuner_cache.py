@@ -20,6 +20,7 @@ from .._model.optimization import OptimizationType
 from .._model.plan import EMPTY_PLAN, TeamPlan, TeamSpec
 from .._model.policy import MORE_IS_BETTER
 from ..storage.former_states import REASON
+from .new_experiment import decided_by
 
 if TYPE_CHECKING:
     from .._dataflow.verdict import Rules
@@ -58,7 +59,7 @@ LEARN_RUNS: Final = 500
 """How many of a team's last runs a tuner is made from."""
 
 NEW_RUNS: Final = 50
-"""How many are looked through for runs of other processes, once it is there."""
+"""How many are looked through for runs of other processes, and for those whose scores came, once it is there."""
 
 ReadRuns = Callable[[int], Sequence["TeamRun"]]
 """Reads so many of a team's finished runs from the store, newest first."""
@@ -129,10 +130,11 @@ class TunerCache:
             runs = [] if known.is_new else team.read_runs(NEW_RUNS)
             if not any(run.run_id in known.told for run in runs):
                 runs = team.read_runs(LEARN_RUNS)
+            awaited = {run.run_id for run in runs[:NEW_RUNS] if run.score is None} if state.gates else ()
             known.tell(
-                (run for run in runs if run.spec.fingerprint() == state.fingerprint),
+                (run for run in runs if run.spec.fingerprint() == state.fingerprint and run.run_id not in awaited),
                 (one for one in team.experiments if one.fingerprint == state.fingerprint),
-                settings.experiment.metric,
+                decided_by(settings.experiment.metric, is_scored=bool(state.gates)),
                 team.drifts,
             )
             known.tuner.runs_now(state.plan)  # a person may have changed it without an experiment
@@ -183,7 +185,8 @@ def can_be_weighed(live: TeamPlan, spec: TeamSpec) -> bool:
 
 
 def _what_for(team: TeamRecord) -> tuple[Any, ...]:
-    return team.state.fingerprint, team.settings, team.state.plan, team.rules.knowledge.binding
+    gates = tuple(gate.identity for gate in team.state.gates)
+    return team.state.fingerprint, team.settings, team.state.plan, team.rules.knowledge.binding, gates
 
 
 def _events(tuner: Tuner, one: Experiment, metric: str) -> Iterator[tuple[float, str, Callable[[], None]]]:
@@ -215,14 +218,16 @@ def new_tuner(team: TeamRecord, others: Sequence[TeamBelief]) -> Tuner:
     """Return the tuner of a team that has learnt nothing yet but from others."""
     from .._tuner import Objective, Tuner, fleet_prior
 
-    settings, live = team.settings, team.state.plan
+    settings, live, is_scored = team.settings, team.state.plan, bool(team.state.gates)
     objective = Objective(
-        settings.tuner.weights or settings.experiment.metric,
+        settings.tuner.weights or decided_by(settings.experiment.metric, is_scored=is_scored),
         minimum_improvement=settings.experiment.minimum_improvement,
         max_cost_usd=settings.limits.max_cost_usd_per_run,
         max_p95_seconds=settings.tuner.max_p95_seconds,
     )
-    return Tuner(_own_plans(team), objective, fleet_prior(others), risk=settings.tuner.risk, live=live)
+    return Tuner(
+        _own_plans(team), objective, fleet_prior(others), risk=settings.tuner.risk, live=live, is_scored=is_scored
+    )
 
 
 def _own_plans(team: TeamRecord) -> PlanSpace:

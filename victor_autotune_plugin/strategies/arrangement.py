@@ -73,7 +73,7 @@ class FormationSelectionStrategy(BuiltInStrategy):
                 config,
                 {"formation": "sequential"},
                 f"Run the team in formation sequential instead of {config.formation}: members need each other's work.",
-                metric="score",
+                metric=config.quality,
                 data=None,
                 source="prior",
                 runs=0,

@@ -100,7 +100,7 @@ class ToolBudgetStrategy(BuiltInStrategy):
             config,
             change,
             "Allow 50 % more tool calls: runs that use up their budget fail more often.",
-            metric="score",
+            metric="success",
             data=self._recovered(evidence, insight.baseline_value),
             needs_person=True,
             runs=evidence.runs,
@@ -183,7 +183,7 @@ class TimeoutTuningStrategy(BuiltInStrategy):
             config,
             {"timeout_seconds": timeout},
             f"Let a run take {timeout:g} s instead of {now:g} s: the deadline ends {percent(ended)} of the runs.",
-            metric="score",
+            metric="success",
             # All that is known is that between none and all of the ended runs would have succeeded.
             data=Estimate(most / 2, 0.0, most, evidence.runs),
             needs_person=True,

@@ -38,6 +38,7 @@ class TeamConfig:
     depends_on: Mapping[str, tuple[str, ...]] = field(factory=dict)
     limits: Limits = field(factory=Limits)  # what no suggestion crosses
     configured: tuple[MemberSpec, ...] = ()  # also members that take no part; empty when not known
+    is_scored: bool = False  # whether scorers decide how good the work is
 
     @classmethod
     def of(
@@ -46,6 +47,8 @@ class TeamConfig:
         plan: TeamPlan,
         limits: Limits | None = None,
         depends_on: Mapping[str, tuple[str, ...]] | None = None,
+        *,
+        is_scored: bool = False,
     ) -> TeamConfig:
         """Return the config of a team under its live plan."""
         by_id = {member.id: member for member in spec.members}
@@ -62,7 +65,13 @@ class TeamConfig:
             limits=limits or Limits(),
             depends_on=depends_on or {},
             configured=spec.members,
+            is_scored=is_scored,
         )
+
+    @property
+    def quality(self) -> str:
+        """The metric that tells how good the work is: its score, or where nothing scores it, its success."""
+        return "score" if self.is_scored else "success"
 
     @property
     def ids(self) -> tuple[str, ...]:
