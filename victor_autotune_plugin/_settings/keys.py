@@ -16,8 +16,23 @@ from .._model.plan import FORMATIONS, Limits, TeamPlan
 from .._model.policy import E_RULES, SIGNED_RANK
 from .._model.policy import RULES as SHAPES
 from .._model.price import Price
-from .._values.fields import Choice, Flag, Groups, Kind, NameList, Number, Numbers, OpenChoice, OrNone, Pairs, Text, Url
+from .._values.fields import (
+    Acting,
+    Choice,
+    Flag,
+    Groups,
+    Kind,
+    NameList,
+    Number,
+    Numbers,
+    OpenChoice,
+    OrNone,
+    Pairs,
+    Text,
+    Url,
+)
 from .._values.nodes import Node, Scalar
+from .scorer_fields import Command, Duration, Scorers, harmless_scorers, plain_scorers
 from .team_settings import (
     DATA_FLOWS,
     METRICS,
@@ -29,6 +44,7 @@ from .team_settings import (
     ExperimentSettings,
     HookSettings,
     JournalSettings,
+    QualitySettings,
     Settings,
     StoreSettings,
     TunerSettings,
@@ -51,6 +67,8 @@ OF_PROCESS: Final = ("environment", "store", "journal", "hooks", "public_prices"
 
 TOP_ONLY: Final = (DATABASE_URL, "prices", "workflows")
 """Other keys that stand only at the top of a file."""
+
+SCORERS: Final = "quality.scorers"
 
 IGNORED: Final = ("watch.alpha", "watch.max_runs")
 """Keys that 0.1 knew: they are read, and have no effect."""
@@ -146,6 +164,13 @@ def leaves(strategies: Iterable[str] = STRATEGIES) -> dict[str, Kind]:
         "watch.holdback": Number(0, 0.5),
         "watch.alpha": Retired(_ALPHA, _WATCH_ENDS),
         "watch.max_runs": Retired(_RUNS, _WATCH_ENDS),
+        "quality.scorers": Acting(Scorers(), harmless_scorers),
+        "quality.deadline": Duration(Number(0, _MOST_SECONDS)),
+        "quality.exit_wait": Duration(Number(0, 3_600)),
+        "quality.keep_outputs": OrNone(Duration(Number(0, _MOST_SECONDS, above=True))),
+        "quality.show": Acting(OrNone(Command()), _nothing),
+        "quality.concurrency": Number(1, 64, whole=True),
+        "quality.max_cost_usd_per_day": Number(0, 1_000_000),
         "tuner.risk": Choice("risk", RISKS),
         "tuner.weights": OrNone(Numbers(Number(0, 1_000, above=True), Choice("metric", METRICS))),
         "tuner.max_p95_seconds": OrNone(_SECONDS),
@@ -168,6 +193,10 @@ def leaves(strategies: Iterable[str] = STRATEGIES) -> dict[str, Kind]:
     }
 
 
+def _nothing(_: object) -> None:
+    return None
+
+
 DATABASE_URL_KIND: Final = OrNone(Url())
 
 
@@ -177,6 +206,8 @@ def shown_value(key: str, value: object) -> str:
         from ..storage.location import without_secrets
 
         value = without_secrets(value)
+    if key == SCORERS and isinstance(value, tuple):
+        value = plain_scorers(value)
     return json.dumps(value, ensure_ascii=False, default=str)
 
 
@@ -187,6 +218,7 @@ SECTIONS: Final = {
     "limits": Limits,
     "experiment": ExperimentSettings,
     "watch": WatchSettings,
+    "quality": QualitySettings,
     "tuner": TunerSettings,
     "plan": TeamPlan,
     "store": StoreSettings,

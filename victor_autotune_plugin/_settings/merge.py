@@ -6,9 +6,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from .._model.plan import ADHOC_WORKFLOW, TeamPlan, adhoc_team_name
+from .._model.scorer import SCORER_KINDS
 from .._values.fields import Acting, NameList, Text
 from .._values.nodes import from_plain
-from .keys import SECTIONS, leaves
+from .keys import SCORERS, SECTIONS, leaves
 from .layers import Entry, Layer, Problem, Scope, SourceReader, log_retired, raise_if_any
 from .team_settings import STRATEGIES, Settings
 
@@ -58,12 +59,22 @@ def build(entries: Mapping[str, Entry], strategies: tuple[str, ...]) -> Settings
     return Settings(**{"strategies": strategies, **top, **sections})
 
 
-def contradictions(settings: Settings, entries: Mapping[str, Entry]) -> Iterator[tuple[tuple[str, str], Problem]]:
-    """Give the contradictions in the settings of a team, each as the two keys and the problem."""
+def contradictions(
+    settings: Settings, entries: Mapping[str, Entry], *, scored_by_hooks: bool = False
+) -> Iterator[tuple[tuple[str, str], Problem]]:
+    """Give the contradictions in the settings of a team, each as the two keys and the problem.
+
+    Args:
+        settings: The settings.
+        entries: What they were made of.
+        scored_by_hooks: Whether a third party may score the runs.
+    """
     for low, high in _ORDERED:
         least, most = settings.value(low), settings.value(high)
         if isinstance(least, int | float) and isinstance(most, int | float) and least > most:
             yield _problem(entries, low, high, f"{low} is {least:g}, more than {high}, which is {most:g}")
+    if not scored_by_hooks:
+        yield from _unscored(settings, entries)
     limits, plan = settings.limits, settings.plan
     protected = len(limits.protected_members)
     if limits.max_members is not None and protected > limits.max_members:
@@ -81,6 +92,24 @@ def contradictions(settings: Settings, entries: Mapping[str, Entry]) -> Iterator
         if plan.members is not None and member not in plan.members:
             text = f"plan.member_budgets names {member}, whom plan.members leaves out"
             yield _problem(entries, "plan.member_budgets", "plan.members", text)
+
+
+def _unscored(settings: Settings, entries: Mapping[str, Entry]) -> Iterator[tuple[tuple[str, str], Problem]]:
+    """Give the keys that want a score where nothing that decides is named; what waits for trust counts as named."""
+    entry = entries.get(SCORERS)
+    written = {} if entry is None else entry.written
+    named = written.values() if isinstance(written, Mapping) else ()
+    if any(one.gates for one in settings.quality.scorers) or any(
+        isinstance(one, Mapping) and one.get("gates") is not False for one in named
+    ):
+        return
+    wants = {"experiment.metric": settings.experiment.metric == "score"}
+    wants["tuner.weights"] = "score" in (settings.tuner.weights or {})
+    for key in (key for key, wanted in wants.items() if wanted):
+        text = f"{key} names score, and no scorer decides what that is"
+        hint = f"Name one under `{SCORERS}` ({', '.join(SCORER_KINDS)}), or choose another metric, such as success."
+        where = entries[key].where if key in entries else ""
+        yield (key, SCORERS), Problem(where, "", text, hint)
 
 
 def _sub_teams(entries: Mapping[str, Entry], plan: TeamPlan) -> Iterator[tuple[tuple[str, str], Problem]]:
@@ -120,7 +149,8 @@ def own_settings(workflow: str, team_id: str, metadata: object, where: str) -> S
     entries = merge([layer], workflow, team_id, counting)
     settings = build(entries, STRATEGIES)
     problems = list(layer.problems)
-    problems += [problem for keys, problem in contradictions(settings, entries) if layer.failed.isdisjoint(keys)]
+    found = contradictions(settings, entries, scored_by_hooks=True)  # what acts was left out, so nothing is known of it
+    problems += [problem for keys, problem in found if layer.failed.isdisjoint(keys)]
     raise_if_any(problems)
     log_retired([layer])
     return settings

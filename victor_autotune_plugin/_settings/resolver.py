@@ -18,7 +18,7 @@ from .._values.nodes import from_plain
 from ..errors import SettingsError
 from . import public_prices
 from .environment import can_tune
-from .keys import DATABASE_URL, IGNORED, leaves
+from .keys import DATABASE_URL, IGNORED, SCORERS, leaves
 from .layers import (
     FILE_NAME,
     Entry,
@@ -33,6 +33,7 @@ from .layers import (
 )
 from .merge import build, contradictions, merge
 from .references import KnownTeams, unknown_names
+from .scorer_fields import plain_scorers
 from .team_settings import STRATEGIES, Settings
 from .trust import TRUST_FILE, ActingSource, TrustStore, trusted_part
 
@@ -63,6 +64,7 @@ class SettingsResolver:
         """Take what `load` read: layers are the weakest first, `looks` is what each file looked like before."""
         self._project = Path(arguments["project"])
         self._log: bool = arguments["log"]
+        self._scored_by_hooks: bool = arguments["scored_by_hooks"]
         self._trust = trust
         self._acting = acting
         self._kinds = kinds
@@ -97,6 +99,7 @@ class SettingsResolver:
         environ: Mapping[str, str] | None = None,
         overrides: Mapping[str, object] | None = None,
         extra_strategies: Iterable[str] = (),
+        scored_by_hooks: bool = False,
         log: bool = True,
     ) -> SettingsResolver:
         """Read all sources.
@@ -107,6 +110,7 @@ class SettingsResolver:
             environ: Environment variables; by default the process's.
             overrides: Values of command-line options by dotted key; None sets nothing.
             extra_strategies: Names of strategies that third parties brought.
+            scored_by_hooks: Whether third parties may score runs.
             log: Whether to log, once a process, what is ignored for want of the user's trust.
 
         Raises:
@@ -137,6 +141,7 @@ class SettingsResolver:
             "environ": environ,
             "overrides": overrides,
             "extra_strategies": strategies,
+            "scored_by_hooks": scored_by_hooks,
             "log": log,
         }
         resolver = cls(
@@ -284,7 +289,8 @@ class SettingsResolver:
         entries = self._entries(workflow, team_id, own)
         settings = evolve(build(entries, self._strategies), prices=self._prices)
         problems = list(own.problems)
-        problems += [problem for keys, problem in contradictions(settings, entries) if own.failed.isdisjoint(keys)]
+        found = contradictions(settings, entries, scored_by_hooks=self._scored_by_hooks)
+        problems += [problem for keys, problem in found if own.failed.isdisjoint(keys)]
         raise_if_any(problems)
         if not can_tune() and settings.mode not in ("off", "observe"):
             settings = evolve(settings, mode="observe")
@@ -317,7 +323,8 @@ class SettingsResolver:
             if key in IGNORED:
                 continue
             source = entries[key].where if key in entries else "default"
-            rows.append((key, settings.value(key), source))
+            value = settings.value(key)
+            rows.append((key, plain_scorers(settings.quality.scorers) if key == SCORERS else value, source))
         url = self.database_url
         if url is not None:
             from ..storage.location import without_secrets
@@ -351,7 +358,8 @@ class SettingsResolver:
         failed = {key for layer in layers for key in layer.failed}
         for workflow, team_id in self._named():
             entries = self._entries(workflow, team_id, Layer())
-            for keys, problem in contradictions(build(entries, self._strategies), entries):
+            settings = build(entries, self._strategies)
+            for keys, problem in contradictions(settings, entries, scored_by_hooks=self._scored_by_hooks):
                 if failed.isdisjoint(keys):
                     problems.append(problem)
         raise_if_any(problems)

@@ -107,6 +107,9 @@ def split(layer: Layer, name: str, project: Path, kinds: Mapping[str, Kind]) -> 
         for key, entry in entries.items():
             if acts(key, entry.value, project, kinds):
                 acting.append(ActingSetting(scope, key, entry.written, entry.where))
+                kind = kinds.get(key)
+                if isinstance(kind, Acting) and kind.harmless is not None:
+                    scopes[scope][key] = evolve(entry, value=kind.harmless(entry.value))
             else:
                 scopes[scope][key] = entry
     if not acting:
@@ -136,7 +139,8 @@ def acts(key: str, value: object, project: Path, kinds: Mapping[str, Kind]) -> b
     """Whether a value of a key makes the machine act."""
     if key == DATABASE_URL:
         return value is not None and not _is_own_file(str(value), project)
-    return isinstance(kinds.get(key), Acting)
+    kind = kinds.get(key)
+    return isinstance(kind, Acting) and kind.acts(value)
 
 
 def _is_own_file(url: str, project: Path) -> bool:

@@ -134,7 +134,12 @@ class Runtime:
     def _load_settings(self) -> SettingsResolver:
         answers = self.hooks.answers("add_strategies")
         names = [strategy.name for answer in answers for strategy in answer.value]
-        resolver = self._read_settings(self.project, overrides=self._overrides, extra_strategies=names)
+        resolver = self._read_settings(
+            self.project,
+            overrides=self._overrides,
+            extra_strategies=names,
+            scored_by_hooks=self.hooks.scores_runs,
+        )
         self._options = resolver.for_team("", "")
         self.hooks.hook_seconds = self._options.hooks.plan_seconds
         return resolver

@@ -395,9 +395,18 @@ class Acting(Kind):
     """Something by which the machine acts: from a project's own files it counts only once the user trusts it.
 
     A key that is given twice anywhere in it is wrong: a person must be shown the one that counts.
+
+    Attributes:
+        of: What may be written.
+        harmless: Returns what of a value counts without trust, all of it where nothing acts; without it nothing counts.
     """
 
     of: Kind
+    harmless: Callable[[Any], Any] | None = None
+
+    def acts(self, value: Any) -> bool:
+        """Whether the machine acts by a value."""
+        return self.harmless is None or self.harmless(value) != value
 
     def read(self, node: Node) -> Any:
         """Return the other kind's value."""
