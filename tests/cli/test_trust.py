@@ -36,14 +36,14 @@ def hostile(tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> Path
     """A project that asks for a store elsewhere, and a workflow that asks for a command, as later versions know it."""
 
     def with_acting(*args: Any) -> dict[str, Kind]:
-        return {**leaves(*args), "quality.command": Acting(Anything())}
+        return {**leaves(*args), "extras.command": Acting(Anything())}
 
     for module in (resolver, merge):
         monkeypatch.setattr(module, "leaves", with_acting)
     (tmp_path / ".victor").mkdir()
     (tmp_path / ".victor" / "autotune.yaml").write_text(f"mode: observe\ndatabase_url: {URL}\n")
     (tmp_path / "flow.yaml").write_text(
-        workflow_yaml("researcher", name="flow", metadata={"autotune": {"quality": {"command": "rm \x1b[2K\u202e"}}})
+        workflow_yaml("researcher", name="flow", metadata={"autotune": {"extras": {"command": "rm \x1b[2K\u202e"}}})
     )
     return tmp_path
 
@@ -82,7 +82,7 @@ def test_what_a_project_asks_for_is_shown_and_nothing_is_trusted_by_looking(
                 "settings": [
                     {
                         "where": "flow.yaml:8",
-                        "key": "workflows.flow.quality.command",
+                        "key": "workflows.flow.extras.command",
                         "value": '"rm \\u001b[2K\u202e"',
                     }
                 ],

@@ -117,7 +117,7 @@ def acting_keys(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keys that act, as later versions have them."""
 
     def with_acting(*args: Any) -> dict[str, Kind]:
-        return {**leaves(*args), "quality.scorers": Acting(Anything()), "notify.webhooks": Acting(Anything())}
+        return {**leaves(*args), "notify.webhooks": Acting(Anything())}
 
     for module in (resolver, merge):
         monkeypatch.setattr(module, "leaves", with_acting)
@@ -178,11 +178,14 @@ async def test_what_it_asks_for_is_not_done(
     (clone / ".victor" / "autotune.yaml").write_text(
         f"mode: auto\n"
         f"database_url: postgresql+psycopg://me@{host}:{port}/db\n"
-        f"quality: {{scorers: [{{command: '{touch}'}}, {{python: 'os:abort'}}]}}\n"
+        f"quality: {{scorers: {{a: {{command: '{touch}'}}, b: {{python: 'os:abort'}}}}}}\n"
         f"notify: {{webhooks: ['http://{host}:{port}/']}}\n"
     )
     metadata = {
-        "autotune": {"quality": {"scorers": [{"command": touch}]}, "notify": {"webhooks": [f"http://{host}:{port}/"]}}
+        "autotune": {
+            "quality": {"scorers": {"a": {"command": touch}}},
+            "notify": {"webhooks": [f"http://{host}:{port}/"]},
+        }
     }
     before = contents(tmp_path / "outside")
     result = await run_team(orchestrator, clone, metadata)

@@ -70,7 +70,11 @@ def test_each_key_is_merged_on_its_own(user, project, metadata, environ, overrid
             path.parent.mkdir(parents=True)
             path.write_text(text)
         book = SettingsResolver.load(
-            Path(folder, "project"), home=Path(folder, "home"), environ=texts, overrides=overrides
+            Path(folder, "project"),
+            home=Path(folder, "home"),
+            environ=texts,
+            overrides=overrides,
+            scored_by_hooks=True,
         )
     own = {**nested(metadata[0]), "teams": {"t": nested(metadata[1]), "another": {"mode": "off"}}}
     result = book.for_team("w", "t", own, "metadata")

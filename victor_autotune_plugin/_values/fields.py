@@ -387,7 +387,8 @@ class OrNone(Kind):
         inner = self.of.schema()
         if "enum" in inner:
             return {"enum": [*cast("list[object]", inner["enum"]), None]}
-        return inner | {"type": [inner["type"], "null"]}
+        types = inner["type"] if isinstance(inner["type"], list) else [inner["type"]]
+        return inner | {"type": [*types, "null"]}
 
 
 @frozen
