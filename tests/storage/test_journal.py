@@ -385,6 +385,13 @@ def test_a_line_of_impossible_values_is_damage(folder: Path, kind: str, changes:
     assert (reading.damaged, reading.is_newer) == (1, False)
 
 
+def test_what_is_wrong_of_a_score_is_told_without_what_may_be_an_output(journal: Journal) -> None:
+    with pytest.raises(StoreError, match="a score can't be journaled") as caught:
+        journal.append([ScoreEntry(score(value="the secret output"))])  # type: ignore[arg-type]
+    assert "secret" not in repr([caught.value, caught.value.__cause__])
+    assert ids(journal.path) == []
+
+
 def test_a_file_that_is_not_a_journal_is_kept(folder: Path) -> None:
     folder.mkdir(parents=True)
     path = folder / "notes.journal"
