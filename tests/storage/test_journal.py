@@ -187,6 +187,8 @@ runs = st.builds(
     duration_seconds=numbers,
     success=st.booleans(),
     member_success_share=st.floats(0, 1),
+    score=st.none() | st.floats(0, 1),
+    trace_id=st.text(),
     parent_id=maybe_text,
     task_key=maybe_text,
     plan_asked=plans,
@@ -381,6 +383,13 @@ def test_a_line_of_impossible_values_is_damage(folder: Path, kind: str, changes:
     reading = read(path)
     assert [number for number, _ in reading] == [1, 3]
     assert (reading.damaged, reading.is_newer) == (1, False)
+
+
+def test_what_is_wrong_of_a_score_is_told_without_what_may_be_an_output(journal: Journal) -> None:
+    with pytest.raises(StoreError, match="a score can't be journaled") as caught:
+        journal.append([ScoreEntry(score(value="the secret output"))])  # type: ignore[arg-type]
+    assert "secret" not in repr([caught.value, caught.value.__cause__])
+    assert ids(journal.path) == []
 
 
 def test_a_file_that_is_not_a_journal_is_kept(folder: Path) -> None:

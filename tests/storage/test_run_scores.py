@@ -15,11 +15,22 @@ from victor_autotune_plugin._model.run import TeamRun
 from victor_autotune_plugin._model.score import Gate, Score
 from victor_autotune_plugin.errors import StoreError
 from victor_autotune_plugin.storage import Store
-from victor_autotune_testing.stored import SPEC, experiment, finished, missing, pass_time, planned, score, start
+from victor_autotune_testing.stored import (
+    SPEC,
+    experiment,
+    finished,
+    missing,
+    observation,
+    pass_time,
+    planned,
+    score,
+    start,
+)
 
 KEY = SPEC.key
 TESTS, REVIEW = Gate("tests", 3.0), Gate("review", 1.0, is_external=True)
 RUBRIC = Gate("rubric", judge="d1")
+HOOK = Gate("acme", is_hook=True)
 OTHER = ProcessId("other", "another-host", 7, 1.0)
 DAY = 86_400.0
 
@@ -65,12 +76,31 @@ def test_a_score_comes_back_whole(store: Store) -> None:
 
 
 @pytest.mark.parametrize(
-    "changes", [{"value": 1.5}, {"value": -0.1}, {"value": math.nan}, {"cost_usd": -1.0}, {"cost_usd": math.inf}]
+    "changes",
+    [
+        *({"value": 1.5}, {"value": -0.1}, {"value": math.nan}, {"value": True}, {"value": "the secret output"}),
+        *({"source": "guess"}, {"name": ""}, {"name": None}, {"why": None}, {"at": math.nan}, {"seconds": -1.0}),
+        *({"cost_usd": -1.0}, {"cost_usd": math.inf}, {"details": {"output": object()}}, {"details": ["secret"]}),
+    ],
 )
-def test_an_impossible_score_is_refused(store: Store, changes: dict[str, Any]) -> None:
-    with pytest.raises(StoreError, match=f"{next(iter(changes))} is"):
+def test_an_impossible_score_is_refused_without_a_word_of_what_may_be_an_output(
+    store: Store, changes: dict[str, Any]
+) -> None:
+    with pytest.raises(StoreError, match=f"can't be stored: impossible {next(iter(changes))}") as caught:
         record(store, score(**changes))
+    assert "secret" not in repr([caught.value, caught.value.__cause__])
     assert store.scores_of("r1") == []
+
+
+def test_runs_and_observations_come_back_with_their_scores(store: Store) -> None:
+    run = outside(score=0.1 + 0.2, trace_id="4bf92f3577b34da6a3ce929d0e0e4736")
+    end(store, run)
+    assert store.run("r1") == run
+    given = [observation("a", score=0.1 + 0.2), observation("b", index=1, member_success_share=None)]
+    with store.transaction() as transaction:
+        for one in given:
+            transaction.add_observation("e1", "test", one)
+    assert [evolve(one, order=0) for one in store.observations("e1", "test")] == given
 
 
 def test_a_run_in_a_test_is_taken_when_all_of_its_gates_have_answered(store: Store) -> None:
@@ -236,10 +266,11 @@ def released(store: Store) -> tuple[str, ...]:
 
 
 def test_a_run_waits_for_no_scorer_whose_process_died(store: Store) -> None:
-    silent(store, TESTS, RUBRIC)
+    silent(store, TESTS, RUBRIC, HOOK)
     record(store, score(value=0.5))
     assert released(store) == ("r1",)
-    rubric, tests = store.scores_of("r1")
+    hook, rubric, tests = store.scores_of("r1")
+    assert (hook.name, hook.value, hook.why, hook.source) == ("acme", None, "output lost", "hook")
     assert (rubric.value, rubric.why, rubric.judge, rubric.source) == (None, "output lost", "d1", "model")
     assert tests.value == 0.5
     assert number(store) == 1

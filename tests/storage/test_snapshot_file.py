@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from victor_autotune_plugin._model.experiment import Experiment, TeamState
 from victor_autotune_plugin._model.plan import MemberSpec, TeamPlan, TeamSpec
 from victor_autotune_plugin._model.policy import Policy, WatchPolicy
+from victor_autotune_plugin._model.score import Gate
 from victor_autotune_plugin.errors import StoreUnavailableError
 from victor_autotune_plugin.storage import default_url, snapshot_file
 from victor_autotune_plugin.storage.snapshot_file import FILE_NAME, SavedSnapshot, SnapshotFile, folder_of
@@ -25,7 +26,8 @@ from victor_autotune_testing.stored import observation
 
 SPEC = TeamSpec("release — été", "review", "sequential", [MemberSpec("lead", "a secret role")])
 PLAN = TeamPlan("parallel", ("critic", "lead"), 12, {"lead": 8, "critic": 4}, 0.1 + 0.2)
-TEAM = TeamState("release — été", "review", 3, PLAN, "f" * 16, None, "e1", True, 1.5e9, "e0", 41)
+GATES = (Gate("rubric", 0.1 + 0.2, "d1"), Gate("tests"))
+TEAM = TeamState("release — été", "review", 3, PLAN, "f" * 16, None, "e1", True, 1.5e9, "e0", 41, gates=GATES)
 EXPERIMENT = Experiment(
     id="e1",
     workflow="release — été",
@@ -45,6 +47,8 @@ EXPERIMENT = Experiment(
     created_at=1_700_000_000.123456,
     verdict={"p": float("inf"), "why": "not yet"},
     task_effects={"task-1": 0.1 + 0.2},
+    gates=GATES,
+    decided_order=7,
 )
 SAVED = SavedSnapshot("s" * 32, 42, 1_700_000_001.5, (TEAM, TeamState("w", "t")), (EXPERIMENT,))
 

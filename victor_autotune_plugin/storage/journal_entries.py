@@ -181,6 +181,8 @@ def encode(entry: Entry) -> bytes:
         _READERS[data["kind"]](data)
         text = _encode(data)
     except (PlainDataError, TypeError, ValueError, RecursionError) as error:
+        if isinstance(entry, ScoreEntry):  # what a scorer returned may be text of an output
+            raise StoreError("a score can't be journaled: it has an impossible value") from None
         raise StoreError(f"a run can't be journaled: {error}") from error
     if len(text) >= LONGEST_LINE:
         raise StoreError(f"a run can't be journaled: it takes {len(text)} bytes, more than {LONGEST_LINE}")

@@ -13,7 +13,7 @@ from typing import Any, Final, TypeVar
 
 from msgspec import to_builtins  # for what is written in every run: three times as fast as `to_plain`
 
-from .._model.converter import from_plain, to_plain
+from .._model.converter import PlainDataError, check, from_plain, to_plain
 from .._model.data_flow import RunFlow, TeamFlow
 from .._model.experiment import Change, Experiment, Phase, TeamState
 from .._model.plan import TeamPlan, TeamSpec
@@ -239,14 +239,18 @@ def score_values(score: Score) -> Values:
     """Return the row of a score.
 
     Raises:
-        StoreError: One of its figures is impossible.
+        StoreError: One of its values is impossible.
     """
-    what = f"score {score.name} of run {score.run_id}"
-    if score.value is not None:
-        share("value", score.value, what)
-    if score.cost_usd is not None:
-        at_least_zero("cost_usd", score.cost_usd, what)
-    return {**to_builtins(score), "details": encode(dict(score.details)) if score.details else None}
+    try:
+        values: Values = to_builtins(score)
+        check(Score, values)
+        return {**values, "details": encode(values["details"]) if values["details"] else None}
+    except (PlainDataError, TypeError) as error:
+        named = error.field if isinstance(error, PlainDataError) else "details"
+        wrong = getattr(score, named, None)
+        shown = f" {wrong!r}" if isinstance(wrong, int | float) else ""  # text may be from an output
+        what = f"score {score.name!r} of run {score.run_id!r}"
+        raise StoreError(f"{what} can't be stored: impossible {named}{shown}") from None
 
 
 def score_of(row: Any, *others: str) -> Score:

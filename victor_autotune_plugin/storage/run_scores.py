@@ -72,7 +72,7 @@ class RunScores(Judging):
             known = {one.name for one in self.scores_of(row.run_id)}
             open_gates = [gate for gate in gates_of(row.gates) if not gate.is_external and gate.name not in known]
             for gate in open_gates:
-                source = "model" if gate.judge else "check"
+                source = "hook" if gate.is_hook else "model" if gate.judge else "check"
                 values = {"name": gate.name, "judge": gate.judge, "source": source, "why": OUTPUT_LOST}
                 self._write(self._sql.no_opinion, {"run_id": row.run_id, **values})
             if open_gates:

@@ -28,14 +28,12 @@ from sqlalchemy import (
     update,
 )
 
-from .._model.score import LABELS
+from .score_statements import ScoreStatements
 from .session import Statement
+from .statement_parts import FINISHED, LATE, LOST, NULL, RUNNING, TRUE, given, lives, names_of
 from .tables import (
     AWAITING,
-    JUDGED,
-    OBSERVED,
     TEAM,
-    UNSCORED,
     UNTAKEN,
     change,
     experiment,
@@ -54,14 +52,6 @@ _IDENTITY_OF_RUN: Final = {"run_id", *TEAM, "started_at", "process"}
 
 _GIVEN_BY_STORE: Final = {"observed", "number", "grade_until", "score_until", "missing"}
 """What the store itself says of a run."""
-
-# Spelt out, so that partial indexes on them are used.
-_FINISHED: Final[Any] = literal_column("'finished'")
-_RUNNING: Final[Any] = literal_column("'running'")
-_LOST: Final[Any] = literal_column("'lost'")
-_LATE: Final[Any] = literal_column("'late'")
-_TRUE: Final[Any] = literal_column("true")
-_NULL: Final[Any] = literal_column("NULL")
 
 _NOW: Final[dict[str, Any]] = {
     "sqlite": literal_column("((julianday('now') - 2440587.5) * 86400.0)", Double),
@@ -104,7 +94,7 @@ _OBSERVATION: Final = (*_PLACE, *_FIGURES, "missing")
 no figures, so those of its run may come later."""
 
 
-class Statements:
+class Statements(ScoreStatements):
     """All statements for one database.
 
     Args:
@@ -114,40 +104,42 @@ class Statements:
     """
 
     def __init__(self, dialect: Dialect, insert: Any, now: Any) -> None:
+        super().__init__(dialect, insert, now)
+
         def to(table: Table, statement: Any, *without: str) -> Statement:
-            return Statement(statement, dialect, (name for name in _names(table) if name not in without))
+            return Statement(statement, dialect, (name for name in names_of(table) if name not in without))
 
         # `for update` locks rows; SQLite, whose transactions hold the only write lock, has no such clause.
-        self.team = Statement(select(team).where(_is(team, *TEAM)).with_for_update(), dialect)
-        self.read_team = Statement(select(team).where(_is(team, *TEAM)), dialect)
+        self.team = Statement(select(team).where(given(team, *TEAM)).with_for_update(), dialect)
+        self.read_team = Statement(select(team).where(given(team, *TEAM)), dialect)
         self.insert_team = to(team, insert(team).on_conflict_do_nothing())
-        self.update_team = to(team, update(team).where(_is(team, *TEAM, "version")), "revision")
+        self.update_team = to(team, update(team).where(given(team, *TEAM, "version")), "revision")
         self.count_revision = Statement(update(store_row).values(revision=store_row.c.revision + 1), dialect)
-        self.pause_all = Statement(update(store_row).where(_is(store_row, "paused")), dialect, ["paused"])
+        self.pause_all = Statement(update(store_row).where(given(store_row, "paused")), dialect, ["paused"])
         self.revision = Statement(select(store_row.c.revision), dialect)
-        self.set_revision = Statement(update(team).where(_is(team, *TEAM)), dialect, ["revision"])
+        self.set_revision = Statement(update(team).where(given(team, *TEAM)), dialect, ["revision"])
         self.changed_teams = Statement(
             select(team)
-            .where(_is(team, "environment"), team.c.revision > bindparam("after"), team.c.version > 0)
+            .where(given(team, "environment"), team.c.revision > bindparam("after"), team.c.version > 0)
             .order_by(team.c.revision, team.c.workflow, team.c.team_id),
             dialect,
         )
 
-        self.experiment = Statement(select(experiment).where(_is(experiment, "id")), dialect)
+        self.experiment = Statement(select(experiment).where(given(experiment, "id")), dialect)
         self.experiments_of = Statement(
-            select(experiment).where(_is(experiment, *TEAM)).order_by(experiment.c.created_at, experiment.c.id),
+            select(experiment).where(given(experiment, *TEAM)).order_by(experiment.c.created_at, experiment.c.id),
             dialect,
         )
         self.experiments_that_await = Statement(
             select(experiment)
-            .where(_is(experiment, "environment"), text(AWAITING))
+            .where(given(experiment, "environment"), text(AWAITING))
             .order_by(experiment.c.created_at, experiment.c.id),
             dialect,
         )
         self.insert_experiment = to(experiment, insert(experiment))
-        self.update_experiment = Statement(update(experiment).where(_is(experiment, "id")), dialect, PROGRESS)
+        self.update_experiment = Statement(update(experiment).where(given(experiment, "id")), dialect, PROGRESS)
         self.update_unstarted = Statement(
-            update(experiment).where(_is(experiment, "id")), dialect, (*PROGRESS, *OF_START)
+            update(experiment).where(given(experiment, "id")), dialect, (*PROGRESS, *OF_START)
         )
 
         start = insert(run)
@@ -155,13 +147,13 @@ class Statements:
             start.on_conflict_do_update(
                 index_elements=[run.c.run_id],
                 set_={name: start.excluded[name] for name in _PLANNED},
-                where=run.c.status == _RUNNING,
+                where=run.c.status == RUNNING,
             ),
             dialect,
             START_COLUMNS,
         )
         finish = insert(run)
-        known_at_the_end = [name for name in _names(run) if name not in _IDENTITY_OF_RUN | _GIVEN_BY_STORE]
+        known_at_the_end = [name for name in names_of(run) if name not in _IDENTITY_OF_RUN | _GIVEN_BY_STORE]
         is_unseen = run.c.observed.is_(None)
         kept = {name: case((is_unseen, finish.excluded[name]), else_=run.c[name]) for name in _PLACE} | {
             name: case((or_(is_unseen, run.c.missing.is_not(None)), finish.excluded[name]), else_=run.c[name])
@@ -177,22 +169,22 @@ class Statements:
                 set_={name: finish.excluded[name] for name in known_at_the_end}
                 | kept
                 | {
-                    "status": case((run.c.status == _LOST, _LATE), else_=finish.excluded.status),
+                    "status": case((run.c.status == LOST, LATE), else_=finish.excluded.status),
                     "grade_until": finish.excluded.grade_until,
-                    "score_until": case((run.c.status == _LOST, _NULL), else_=finish.excluded.score_until),
+                    "score_until": case((run.c.status == LOST, NULL), else_=finish.excluded.score_until),
                 },
-                where=run.c.status.not_in([_FINISHED, _LATE]),
+                where=run.c.status.not_in([FINISHED, LATE]),
             ),
             *_GIVEN_BY_STORE,
         )
-        ended = and_(_is(run, "run_id"), run.c.status.in_([_FINISHED, _LATE]), run.c.number.is_(None))
-        until = case((bindparam("is_last", type_=Boolean) == _TRUE, _NULL), else_=run.c.grade_until)
+        ended = and_(given(run, "run_id"), run.c.status.in_([FINISHED, LATE]), run.c.number.is_(None))
+        until = case((bindparam("is_last", type_=Boolean) == TRUE, NULL), else_=run.c.grade_until)
         late = update(run).where(ended).values(grade_until=until)
         self.price_run = Statement(late, dialect, ["cost_usd"])
         self.trace_run = Statement(late, dialect, ["flow"])
         numbered = (
             select(run)
-            .where(_is(run, *TEAM), run.c.number <= bindparam("up_to"), run.c.status == _FINISHED)
+            .where(given(run, *TEAM), run.c.number <= bindparam("up_to"), run.c.status == FINISHED)
             .order_by(run.c.number.desc())
             .limit(bindparam("most"))
         )
@@ -205,17 +197,16 @@ class Statements:
         )
         self.runs_after = Statement(
             select(run)
-            .where(_is(run, *TEAM), run.c.number > bindparam("after"))
+            .where(given(run, *TEAM), run.c.number > bindparam("after"))
             .order_by(run.c.number)
             .limit(bindparam("most")),
             dialect,
         )
-        self._add_scores(dialect, insert, now)
         self._add_processes(dialect, insert, now)
         self._add_judging(dialect, insert, now)
         self._add_observations(dialect, insert)
 
-        history = _is(change, *TEAM)
+        history = given(change, *TEAM)
         self.insert_change = to(change, insert(change).inline(), "id")
         self.last_change = Statement(select(func.max(change.c.id).label("last")).where(history), dialect)
         self.changes = Statement(select(change).where(history).order_by(change.c.id), dialect)
@@ -236,9 +227,9 @@ class Statements:
             .where(others.c.experiment_id == bindparam("of_experiment_id"), others.c.observed.is_not(None))
             .scalar_subquery()
         )
-        given = bindparam("order", type_=BigInteger)
-        following = case((given > last, given), else_=last + 1)
-        is_unseen = and_(_is(run, "run_id"), run.c.observed.is_(None))
+        asked = bindparam("order", type_=BigInteger)
+        following = case((asked > last, asked), else_=last + 1)
+        is_unseen = and_(given(run, "run_id"), run.c.observed.is_(None))
         self.observe_run = Statement(update(run).where(is_unseen).values(observed=following), dialect, _OBSERVATION)
         self.observe_missing = Statement(
             update(run).where(is_unseen).values(observed=following), dialect, (*_PLACE, "missing")
@@ -249,133 +240,29 @@ class Statements:
         columns = [run.c[name] for name in ("run_id", "observed", *_OBSERVATION)]
         part = and_(run.c.observed > bindparam("after"), run.c.observed <= bindparam("up_to", type_=BigInteger))
         self.observations = Statement(
-            select(*columns).where(_is(run, "experiment_id", "phase"), part).order_by(run.c.observed), dialect
+            select(*columns).where(given(run, "experiment_id", "phase"), part).order_by(run.c.observed), dialect
         )
         self.runs_as_control = Statement(
             select(*columns)
             .join(experiment, run.c.experiment_id == experiment.c.id)
-            .where(_is(experiment, "control_id"), run.c.phase == "test", run.c.arm == "control", part),
+            .where(given(experiment, "control_id"), run.c.phase == "test", run.c.arm == "control", part),
             dialect,
         )
         self.late_test_runs = Statement(
             select(*columns)
             .join(experiment, run.c.experiment_id == experiment.c.id)
-            .where(_is(experiment, "id"), run.c.phase == "test", run.c.observed > experiment.c.decided_order, part),
+            .where(given(experiment, "id"), run.c.phase == "test", run.c.observed > experiment.c.decided_order, part),
             dialect,
         )
         self.observed_since = Statement(
             select(*columns).where(
-                _is(run, *TEAM),
+                given(run, *TEAM),
                 run.c.started_at >= bindparam("at", type_=Double),
                 run.c.observed.is_not(None),
                 run.c.phase == literal_column("'test'"),
             ),
             dialect,
         )
-
-    def _add_scores(self, dialect: Dialect, insert: Any, now: Any) -> None:
-        given = insert(score)
-        figures = [name for name in _names(score) if name not in ("run_id", "name")]
-        self.record_score = Statement(
-            given.on_conflict_do_update(
-                index_elements=[score.c.run_id, score.c.name],
-                set_={name: given.excluded[name] for name in figures},
-                where=or_(given.excluded.at >= score.c.at, score.c.value.is_(None)),
-            ),
-            dialect,
-            _names(score),
-        )
-        first = insert(score).on_conflict_do_nothing()
-        self.import_score = Statement(first, dialect, _names(score))
-        self.no_opinion = Statement(
-            first.values(at=now, seconds=literal_column("0.0")),
-            dialect,
-            ["run_id", "name", "source", "judge", "why"],
-        )
-        self.scores_of = Statement(select(score).where(_is(score, "run_id")).order_by(score.c.name), dialect)
-        self.scored_run = Statement(
-            select(run.c.gates, run.c.score_until).where(_is(run, "run_id")).with_for_update(), dialect
-        )
-        self.waiting_treatments = Statement(
-            select(func.count().label("runs")).where(
-                _is(run, *TEAM, "experiment_id"),
-                text(UNTAKEN),
-                run.c.status == _FINISHED,
-                run.c.arm == literal_column("'treatment'"),
-            ),
-            dialect,
-        )
-        is_open = or_(run.c.observed.is_(None), run.c.missing.is_not(None))
-        self.set_score = Statement(update(run).where(_is(run, "run_id"), is_open), dialect, ["score", "score_until"])
-        self.unscored_runs = Statement(
-            select(run.c.run_id, run.c.gates)
-            .where(text(UNSCORED), ~_lives(now, run.c.process))
-            .with_for_update(of=run),
-            dialect,
-        )
-        self._add_score_reads(dialect)
-
-    def _add_score_reads(self, dialect: Dialect) -> None:
-        of_team = _may_be(run, *TEAM)
-        last = select(run).where(
-            _may_be(run, "environment"), _is(run, "workflow", "team_id"), run.c.status == _FINISHED
-        )
-        last = last.order_by(run.c.started_at.desc(), run.c.run_id.desc()).limit(bindparam("most"))
-        self.last_runs = Statement(last, dialect)
-        last_ids = last.with_only_columns(run.c.run_id)
-        self.last_scores = Statement(
-            select(score).where(score.c.run_id.in_(last_ids)).order_by(score.c.run_id, score.c.name), dialect
-        )
-        judged = (
-            select(*score.columns, run.c.arm)
-            .join(run, run.c.run_id == score.c.run_id)
-            .where(_is(score, "name", "judge"), text(JUDGED), of_team)
-            .order_by(score.c.at.desc(), score.c.run_id.desc())
-            .limit(bindparam("most"))
-        )
-        self.judged_runs = Statement(judged, dialect)
-        label = score.alias()
-        self.labels = Statement(
-            select(*label.columns)
-            .where(
-                label.c.run_id.in_(judged.with_only_columns(score.c.run_id)),
-                label.c.source.in_([literal_column(f"'{name}'") for name in LABELS]),
-                label.c.value.is_not(None),
-            )
-            .order_by(label.c.run_id, label.c.name),
-            dialect,
-        )
-        asked = bindparam("of_environment", type_=Text)
-        self.scorer_cost = Statement(
-            select(func.coalesce(func.sum(score.c.cost_usd), 0.0).label("cost"))
-            .outerjoin(run, run.c.run_id == score.c.run_id)
-            .where(
-                score.c.at >= bindparam("at", type_=Double),
-                func.coalesce(asked, run.c.environment, "") == func.coalesce(run.c.environment, ""),
-            ),
-            dialect,
-        )
-        rated = select(label.c.run_id).where(
-            label.c.run_id == run.c.run_id, label.c.source == literal_column("'person'")
-        )
-        self.unrated_runs = Statement(
-            select(run)
-            .where(of_team, run.c.status == _FINISHED, ~rated.exists())
-            .order_by(run.c.started_at.desc(), run.c.run_id.desc())
-            .limit(bindparam("most")),
-            dialect,
-        )
-        self._add_found_runs(dialect)
-
-    def _add_found_runs(self, dialect: Dialect) -> None:
-        found = select(run).where(run.c.status != literal_column(f"'{OBSERVED}'"), _may_be(run, "environment"))
-        found = found.order_by(run.c.run_id).limit(bindparam("most"))
-        self.run_by_id = Statement(found.where(_is(run, "run_id")), dialect)
-        self.runs_by_trace = Statement(found.where(_is(run, "trace_id")), dialect)
-        ids = run.alias()
-        begin = func.substr(ids.c.run_id, literal_column("1"), bindparam("length", type_=Integer))
-        like = select(ids.c.run_id).where(begin == bindparam("prefix", type_=Text))
-        self.runs_by_prefix = Statement(found.where(run.c.run_id.in_(like)), dialect)
 
     def _add_processes(self, dialect: Dialect, insert: Any, now: Any) -> None:
         known = ("id", "host", "pid", "started_at")
@@ -389,20 +276,20 @@ class Statements:
             dialect,
             known,
         )
-        self.end_process = Statement(update(process).where(_is(process, "id")).values(ended=_TRUE), dialect)
+        self.end_process = Statement(update(process).where(given(process, "id")).values(ended=TRUE), dialect)
         self.lost_runs = Statement(
             select(run.c.run_id)
             .where(
-                run.c.status == _RUNNING,
-                ~_lives(now, run.c.process),
+                run.c.status == RUNNING,
+                ~lives(now, run.c.process),
             )
             .with_for_update(of=run),
             dialect,
         )
         self.mark_lost = Statement(
-            update(run).where(_is(run, "run_id"), run.c.status == _RUNNING).values(status=_LOST), dialect
+            update(run).where(given(run, "run_id"), run.c.status == RUNNING).values(status=LOST), dialect
         )
-        self.drained = Statement(select(process.c.drained).where(_is(process, "id")), dialect)
+        self.drained = Statement(select(process.c.drained).where(given(process, "id")), dialect)
         drain = insert(process)
         self.set_drained = Statement(
             drain.on_conflict_do_update(
@@ -414,30 +301,30 @@ class Statements:
             (*known, "beat_at", "drained"),
         )
 
-        slot = _is(stream, "experiment_id", "phase", "name")
+        slot = given(stream, "experiment_id", "phase", "name")
         self.streams = Statement(
             select(
                 stream.c.name,
                 stream.c.next_index,
                 stream.c.process,
-                _lives(now, stream.c.process).label("is_taken"),
-            ).where(_is(stream, "experiment_id", "phase")),
+                lives(now, stream.c.process).label("is_taken"),
+            ).where(given(stream, "experiment_id", "phase")),
             dialect,
         )
-        self.insert_stream = Statement(insert(stream).on_conflict_do_nothing(), dialect, _names(stream))
+        self.insert_stream = Statement(insert(stream).on_conflict_do_nothing(), dialect, names_of(stream))
         # To wait for another taker locks what it took; two that go on to each other's slots would then wait for ever.
         seen = stream.alias()
         free = (
             select(seen.c.name)
             .where(
-                _is(seen, "experiment_id", "phase", "name"),
+                given(seen, "experiment_id", "phase", "name"),
                 func.coalesce(seen.c.process, "") == bindparam("of_process"),
-                seen.c.next_index == bindparam("of_next_index"),  # it may have been taken and given back meanwhile
+                seen.c.next_index == bindparam("of_next_index"),  # it may have been taken and asked back meanwhile
             )
             .with_for_update(skip_locked=True)
         )
         self.take_stream = Statement(
-            update(stream).where(_is(stream, "experiment_id", "phase"), stream.c.name.in_(free)),
+            update(stream).where(given(stream, "experiment_id", "phase"), stream.c.name.in_(free)),
             dialect,
             ["process", "next_index"],
         )
@@ -447,11 +334,11 @@ class Statements:
             dialect,
         )
         self.give_back_stream = Statement(
-            update(stream).where(slot, _is(stream, "process")).values(process=_NULL, next_index=further), dialect
+            update(stream).where(slot, given(stream, "process")).values(process=NULL, next_index=further), dialect
         )
 
     def _add_judging(self, dialect: Dialect, insert: Any, now: Any) -> None:
-        team_of_lease = _is(lease, *TEAM)
+        team_of_lease = given(lease, *TEAM)
         take = insert(lease).values(expires_at=now + bindparam("seconds", type_=Double))
         self.take_lease = Statement(
             take.on_conflict_do_update(
@@ -470,15 +357,15 @@ class Statements:
             dialect,
             [*TEAM, "holder", "fence", "judged"],
         )
-        self.insert_lease = Statement(insert(lease).on_conflict_do_nothing(), dialect, _names(lease))
+        self.insert_lease = Statement(insert(lease).on_conflict_do_nothing(), dialect, names_of(lease))
         self.lease = Statement(select(lease).where(team_of_lease).with_for_update(), dialect)
         self.save_judged = Statement(update(lease).where(team_of_lease), dialect, ["judged", "flow"])
         self.give_back_lease = Statement(
-            update(lease).where(team_of_lease, _is(lease, "holder", "fence")), dialect, ["holder", "expires_at"]
+            update(lease).where(team_of_lease, given(lease, "holder", "fence")), dialect, ["holder", "expires_at"]
         )
 
         untaken = and_(
-            _is(run, *TEAM),
+            given(run, *TEAM),
             text(UNTAKEN),
             or_(run.c.grade_until.is_(None), run.c.grade_until <= now),
             or_(run.c.score_until.is_(None), run.c.score_until <= now),
@@ -492,17 +379,17 @@ class Statements:
         )
         self.has_untaken = Statement(select(run.c.run_id).where(untaken).limit(1), dialect)
         self.last_number = Statement(
-            select(func.max(run.c.number).label("last")).where(_is(run, *TEAM), run.c.number.is_not(None)), dialect
+            select(func.max(run.c.number).label("last")).where(given(run, *TEAM), run.c.number.is_not(None)), dialect
         )
         self.last_order = Statement(
             select(func.max(run.c.observed).label("last")).where(
-                _is(run, "experiment_id"), run.c.observed.is_not(None)
+                given(run, "experiment_id"), run.c.observed.is_not(None)
             ),
             dialect,
         )
         self.number_run = Statement(
             update(run)
-            .where(_is(run, "run_id"))
+            .where(given(run, "run_id"))
             .values(
                 observed=func.coalesce(run.c.observed, bindparam("order", type_=Integer)),
                 missing=case((run.c.observed.is_(None), bindparam("how", type_=Text)), else_=run.c.missing),
@@ -510,27 +397,6 @@ class Statements:
             dialect,
             ["number"],
         )
-
-
-def _names(table: Table) -> list[str]:
-    return [column.name for column in table.columns]
-
-
-def _is(table: Any, *names: str) -> Any:
-    return and_(*(table.c[name] == bindparam(f"of_{name}") for name in names))
-
-
-def _may_be(table: Any, *names: str) -> Any:
-    """Return that columns are as given, where they are given."""
-    return and_(*(table.c[name] == func.coalesce(bindparam(f"of_{name}", type_=Text), table.c[name]) for name in names))
-
-
-def _lives(now: Any, owner: Any) -> Any:
-    """Return whether the process of an id gave a sign of life not `silent_seconds` ago and has not ended."""
-    silent = bindparam("silent_seconds", type_=Double)
-    # A sign of life from the future was written before the clock was set back.
-    beats = process.c.beat_at.between(now - silent, now + silent)
-    return select(process.c.id).where(process.c.id == owner, process.c.ended.is_not(_TRUE), beats).exists()
 
 
 @cache
