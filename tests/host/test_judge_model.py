@@ -129,7 +129,7 @@ async def test_after_its_time_the_samples_that_were_answered_count(
     scripted.script = Script([hangs])
 
     async def wait(tasks: Any, *, timeout: float) -> Any:  # noqa: ASYNC109 - as asyncio has it
-        if timeout == JUDGE.timeout:
+        if timeout > 1:
             await until(lambda: sum(task.done() for task in tasks) == 2)
             timeout = 0
         return await asyncio.wait(tasks, timeout=timeout)

@@ -166,7 +166,8 @@ async def test_a_hook_scores_and_prices_a_run(plugin: Plugin, orchestrator: Any)
     plugin.runtime.hooks.register(Own(), "own")
     await run_team(orchestrator, make_team("researcher"))
     (stored,) = plugin.stored
-    assert (stored.score, stored.cost_usd) == (0.3, 1.25)
+    (score,) = plugin.runtime.store().scores_of(stored.run_id)
+    assert (score.name, score.source, score.value, stored.cost_usd) == ("own", "hook", 0.3, 1.25)
 
 
 async def test_generated_member_ids_are_told_apart_and_the_same_in_every_run(plugin: Plugin, orchestrator: Any) -> None:

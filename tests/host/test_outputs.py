@@ -103,6 +103,16 @@ async def test_a_run_that_raises_delivered_nothing_and_a_cancelled_one_is_not_sc
     assert [run.cancelled for run in plugin.runs] == [False, True]
 
 
+async def test_a_team_whose_members_all_fail_delivered_nothing(
+    plugin: Plugin, orchestrator: Any, scripted: ScriptedModel, outputs: Outputs
+) -> None:
+    scripted.script = scripts.failing(400)
+    await run_team(orchestrator, make_team("planner"))
+    ((run, text, _),) = outputs
+    assert not run.success
+    assert not text.strip()
+
+
 async def test_nothing_is_kept_where_nothing_scores(
     plugin: Plugin, orchestrator: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

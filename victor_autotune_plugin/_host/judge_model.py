@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 NO_MODEL: Final = "no model"
 NO_PRICE: Final = "no price"
 
-_CLOSE_SECONDS: Final = 1.0
+_CLOSE_SECONDS: Final = 0.5
 _MOST_ANSWER_TOKENS: Final = 4096  # many models think before they answer, which counts
 _CHARACTERS_PER_TOKEN: Final = 3  # rather too few: it is for what nobody reports
 
@@ -71,6 +71,7 @@ class JudgeModel:
         return contextvars.Context().run(self._score, output)
 
     def _score(self, output: RunOutput) -> Scored:
+        began = time.monotonic()
         provider, model = asked_model(self._settings, output.run)
         if provider is None or model is None:
             return Scored(None, NO_MODEL)
@@ -86,7 +87,7 @@ class JudgeModel:
         ]
         with breathing():
             asked = _Asked(provider, model)
-        asyncio.run(asked.all(samples, self.timeout))
+        asyncio.run(asked.all(samples, max(0.0, self.timeout - (time.monotonic() - began))))
         why = "timeout" if asked.error is None else f"failed: {asked.error}"
         replies = zip(samples, asked.replies, strict=True)
         return evolve(verdict(replies, len(output.text), self._cost(asked.bill), why), judge=judge)
