@@ -17,7 +17,7 @@ from victor_autotune_plugin._model.scorer import ScorerSettings
 from victor_autotune_plugin._tuning.late_score import record_score
 from victor_autotune_plugin._tuning.replay import replay_all
 from victor_autotune_plugin.hookspecs import hookimpl
-from victor_autotune_plugin.quality import RunOutput
+from victor_autotune_plugin.quality import RunOutput, Scored
 from victor_autotune_plugin.storage.journal import EndEntry
 from victor_autotune_plugin.storage.kept_outputs import KeptOutputs
 from victor_autotune_plugin.storage.transaction import Transaction
@@ -219,12 +219,21 @@ def test_what_third_parties_say_of_their_scorers_is_kept_with_the_scores(team: S
         return type("Declared", (Scorer,), attributes)(name, lambda _: 1.0, "person", "trust me")
 
     odd = {"weight": float("nan"), "gates": "no"}
-    scorers = [declared("plain"), declared("heavy", weight=2), declared("shown", gates=False), declared("odd", **odd)]
+    details = declared("details")
+    object.__setattr__(details, "does", lambda output: Scored(1.0, details={"output": output.text}))
+    scorers = [
+        details,
+        declared("plain"),
+        declared("heavy", weight=2),
+        declared("shown", gates=False),
+        declared("odd", **odd),
+    ]
     team.runtime.hooks.register(Adding(*scorers), "their")
     run = deliver(team)
     with team.store.reading() as transaction:
         found = {one.name: (one.source, one.judge, dict(one.details)) for one in transaction.scores_of(run.run_id)}
     assert found == {
+        "details": ("hook", "", {}),
         "plain": ("hook", "", {}),
         "heavy": ("hook", "", {"weight": 2.0}),
         "shown": ("hook", "", {"gates": False}),

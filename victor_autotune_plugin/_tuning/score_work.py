@@ -295,7 +295,7 @@ class ScoreWork:
         if score.source == "hook":  # no setting says it: the gates of a team are found in its scores
             said = {"weight": getattr(task.scorer, "weight", 1.0), "gates": getattr(task.scorer, "gates", True)}
             told = {name: value for name, value in said.items() if value != _UNSAID[name]}
-            score = evolve(score, details={**score.details, **told}) if told else score
+            score = evolve(score, details=told)  # nothing else: it may hold anything
         self._hand_over(job, score)
         if all(one.is_over for one in job.tasks or ()):
             self._forget(job)

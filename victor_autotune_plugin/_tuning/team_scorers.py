@@ -9,6 +9,7 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Final
 
 from .. import failsafe
+from ..quality import scorers_of
 from .hook_calls import Implementation
 from .hook_hop import Hop
 
@@ -109,8 +110,6 @@ def scorers_for(quality: QualitySettings, theirs: Iterable[Any]) -> list[Any]:
         quality: The team's settings.
         theirs: The scorers of third parties, in the order in which they win.
     """
-    from ..quality import scorers_of
-
     found = list(scorers_of(quality, MAKERS))
     taken = {one.name for one in quality.scorers}
     for scorer in theirs:
