@@ -174,9 +174,9 @@ class RunSpecs:
 
     @hookspec
     def after_team_run(self, run: TeamRun) -> None:
-        """Be told that a run finished; its record, score and cost are final.
+        """Be told that a run finished; its record and cost are final, and its score mostly comes later.
 
-        Third parties are told behind the run, once it is graded; the built-in implementations hand it to the store's
+        Third parties are told behind the run, once it is priced; the built-in implementations hand it to the store's
         thread and count it in the metrics.
 
         Args:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -11,7 +10,7 @@ from attrs import evolve, frozen
 from victor_autotune_plugin import quality
 from victor_autotune_plugin._model.plan import TeamSpec
 from victor_autotune_plugin._model.run import TeamRun
-from victor_autotune_plugin._model.score import Gate, Score
+from victor_autotune_plugin._model.score import Gate
 from victor_autotune_plugin._settings.team_settings import QualitySettings, Settings
 from victor_autotune_plugin._tuning.runtime import Runtime
 from victor_autotune_plugin.hookspecs import PlannedRun, RunStart, hookimpl
@@ -86,21 +85,3 @@ def stored_scores(team: Simulation, run: TeamRun) -> list[tuple[str, float | Non
     """Return the scores of a run in the store."""
     with team.store.reading() as transaction:
         return [(one.name, one.value, one.why) for one in transaction.scores_of(run.run_id)]
-
-
-def _run_scorer(scorer: Any, output: quality.RunOutput) -> Score:
-    """Stand in for the real one until it is there."""
-    import asyncio
-
-    value, why = None, "no opinion"
-    found = scorer.score(output)
-    if inspect.iscoroutine(found):
-        found = asyncio.run(found)
-    if found is not None:
-        value, why = found, ""
-    return Score(output.run.run_id, scorer.name, value, scorer.source, output.run.ended_at, judge=scorer.judge, why=why)
-
-
-if not hasattr(quality, "run_scorer"):
-    quality.run_scorer = _run_scorer
-    quality.scorers_of = lambda *_: []

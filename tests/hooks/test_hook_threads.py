@@ -402,6 +402,31 @@ def test_scorers_are_asked_for_once_per_definition_of_a_team() -> None:
     assert asked == [SPEC, changed]
 
 
+def test_scorers_that_came_too_late_are_asked_for_again(gate: Gate) -> None:
+    clock, begun = Clock(), threading.Event()
+
+    class Adding:
+        @hookimpl
+        def add_scorers(self) -> list[object]:
+            if not begun.is_set():
+                begun.set()
+                gate.hold()
+            return [SimpleNamespace(name="theirs", score=lambda output: 1.0)]
+
+    hooks = manager(clock)
+    hooks.register(Adding(), "adding")
+    found: list[Any] = []
+    thread = threading.Thread(target=lambda: found.append(hooks.scorers(SPEC)))
+    thread.start()
+    assert begun.wait(SAFETY)
+    clock.now += BEHIND_SECONDS + 1
+    thread.join(SAFETY)
+    assert found == [()]
+    gate.set()
+    until(lambda: state_of(hooks, "add_scorers") == "ready")
+    assert [scorer.name for scorer in hooks.scorers(SPEC)] == ["theirs"]
+
+
 def test_what_is_told_keeps_its_order_and_a_hanging_hook_holds_up_no_other(gate: Gate) -> None:
     heard: list[str] = []
 

@@ -79,7 +79,8 @@ class Bench:
 
     def run_scorer(self, scorer: Scorer, output: RunOutput) -> Score:
         value = scorer.score(output)
-        return Score(output.run.run_id, scorer.name, value, "check", self.at, cost_usd=self.cost)
+        cost = self.cost if scorer.source != "check" else None
+        return Score(output.run.run_id, scorer.name, value, "check", self.at, cost_usd=cost)
 
     def done(self, run: TeamRun, score: Score) -> Callable[[], bool]:
         assert run.run_id == score.run_id
@@ -253,7 +254,7 @@ def test_what_is_under_way_at_the_end_of_a_process_is_lost_with_its_output() -> 
 
 
 def test_scorers_that_cost_stop_at_the_day_s_cap_and_that_is_said_once() -> None:
-    bench = Bench(Scorer("judge", source="model"), Scorer("check"), cost=0.4)
+    bench = Bench(Scorer("judge", source="model"), Scorer("check"), cost=0.5)
     for number in range(4):
         bench.submit(f"r{number}", max_cost_usd_per_day=1.0)
         bench.step()
@@ -265,6 +266,14 @@ def test_scorers_that_cost_stop_at_the_day_s_cap_and_that_is_said_once() -> None
     bench.submit("next")
     bench.step()
     assert bench.told[-2] == ("next", "judge", 1.0, "")
+
+
+def test_a_third_party_s_scorer_that_turned_out_to_cost_stops_at_the_cap_too() -> None:
+    bench = Bench(Scorer("theirs", source="hook"), cost=1.0)
+    for number in range(2):
+        bench.submit(f"r{number}", max_cost_usd_per_day=1.0)
+        bench.step()
+    assert [why for *_, why in bench.told] == ["", "cost cap"]
 
 
 def test_what_other_processes_spent_and_what_is_under_way_count_for_the_cap() -> None:

@@ -17,7 +17,7 @@ from victor_autotune_plugin._model.scorer import ScorerSettings
 from victor_autotune_plugin._tuning.late_score import record_score
 from victor_autotune_plugin._tuning.replay import replay_all
 from victor_autotune_plugin.hookspecs import hookimpl
-from victor_autotune_plugin.quality import RunOutput
+from victor_autotune_plugin.quality import RunOutput, Scored
 from victor_autotune_plugin.storage.journal import EndEntry
 from victor_autotune_plugin.storage.kept_outputs import KeptOutputs
 from victor_autotune_plugin.storage.transaction import Transaction
@@ -34,7 +34,7 @@ def forget_faults() -> Iterator[None]:
 
 @pytest.fixture
 def team(tmp_path: Path) -> Iterator[Simulation]:
-    made = Simulation(tmp_path, in_memory=True, mode="suggest")
+    made = Simulation(tmp_path, in_memory=True, mode="suggest", scored=False)
     made.run()
     yield made
     made.close()
@@ -47,7 +47,7 @@ def tested(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Simulati
     monkeypatch.setattr(
         Transaction, "save_experiment", lambda self, experiment: save(self, evolve(experiment, gates=gates))
     )
-    made = Simulation(tmp_path, in_memory=True)
+    made = Simulation(tmp_path, in_memory=True, scored=False)
     made.run_until("started")
     yield made
     made.close()
@@ -208,17 +208,44 @@ def test_outputs_are_wanted_where_something_looks_at_them(team: Simulation) -> N
     scored = evolve(settings, quality=evolve(settings.quality, scorers=(ScorerSettings("a", "contains", ("b",)),)))
     assert (loop.wants_outputs(SPEC, kept), loop.wants_outputs(SPEC, scored)) == (True, True)
     have_gates(team, Gate("review", is_external=True))  # a run that delivered nothing has its score by that
-    team.run()
+    team.start()
     assert loop.wants_outputs(SPEC, settings)
     team.runtime.hooks.register(Grader(1.0), "acme")
     assert loop.wants_outputs(evolve(SPEC, team_id="another"), settings)
+
+
+def test_what_third_parties_say_of_their_scorers_is_kept_with_the_scores(team: Simulation) -> None:
+    def declared(name: str, **attributes: Any) -> Scorer:
+        return type("Declared", (Scorer,), attributes)(name, lambda _: 1.0, "person", "trust me")
+
+    odd = {"weight": float("nan"), "gates": "no"}
+    details = declared("details")
+    object.__setattr__(details, "does", lambda output: Scored(1.0, details={"output": output.text}))
+    scorers = [
+        details,
+        declared("plain"),
+        declared("heavy", weight=2),
+        declared("shown", gates=False),
+        declared("odd", **odd),
+    ]
+    team.runtime.hooks.register(Adding(*scorers), "their")
+    run = deliver(team)
+    with team.store.reading() as transaction:
+        found = {one.name: (one.source, one.judge, dict(one.details)) for one in transaction.scores_of(run.run_id)}
+    assert found == {
+        "details": ("hook", "", {}),
+        "plain": ("hook", "", {}),
+        "heavy": ("hook", "", {"weight": 2.0}),
+        "shown": ("hook", "", {"gates": False}),
+        "odd": ("hook", "", {}),
+    }
 
 
 # --- outputs that are kept
 
 
 def test_outputs_are_kept_where_that_is_set_until_they_are_rated_or_expire(tmp_path: Path) -> None:
-    team = Simulation(tmp_path)
+    team = Simulation(tmp_path, scored=False)
     kept = KeptOutputs.of(tmp_path)
     deliver(team, "never kept")
     assert not kept.folder.exists()

@@ -183,6 +183,16 @@ class Implementation:
         error = HookTimeoutError(f"no other thread of the process could work for {seconds:.2f} s while it ran")
         failsafe.report(f"{self.where} (holds the interpreter lock)", error)
 
+    @property
+    def lates(self) -> int:
+        """How often it was late."""
+        return self._lates
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it can be called now: it neither hangs nor is off."""
+        return self.status().state == "ready"
+
     def status(self) -> HookStatus:
         """Return how it behaves."""
         now = self._clock()

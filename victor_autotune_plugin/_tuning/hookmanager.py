@@ -24,7 +24,7 @@ from ..hookspecs import DEPRECATED, PROJECT, ChangeSpecs, PlannedRun, RunSpecs, 
 from .hook_answers import answer_of
 from .hook_calls import Call, HookStatus, HookWatch, Implementation
 from .hook_hop import Answer, Hop
-from .team_scorers import BEHIND_SECONDS, HookScorer
+from .team_scorers import BEHIND_SECONDS, AddedScorer, HookScorer
 from .threads import Lane
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ class HookManager:
         self._manager.add_hookspecs(ChangeSpecs)
         self._theirs: dict[tuple[str, str], Implementation] = {}
         self._ordered: dict[str, tuple[list[pluggy.HookImpl], list[Implementation]]] = {}
-        self._scorers: dict[tuple[str, str, str], tuple[Any, ...]] = {}
+        self._scorers: dict[tuple[str, str, str], tuple[AddedScorer, ...]] = {}
         self._watch = HookWatch(lambda: tuple(self._theirs.values()), clock)
         self._renew()
 
@@ -240,7 +240,7 @@ class HookManager:
         """Call all implementations of a hook and return what they answered; those of third parties within seconds."""
         return [*self._ask_here(hook, BEHIND_SECONDS, arguments), *self._built_in(hook, arguments)]
 
-    def scorers(self, spec: TeamSpec) -> Sequence[Any]:
+    def scorers(self, spec: TeamSpec) -> Sequence[AddedScorer | HookScorer]:
         """Return the scorers of third parties for a team; it may wait for them, the first time that it is asked.
 
         Returns:
@@ -252,8 +252,12 @@ class HookManager:
         definition = (*spec.key, spec.fingerprint())
         added = self._scorers.get(definition)
         if added is None:
-            found = self.answers("add_scorers", spec=spec) if self._of("add_scorers")[1] else []
-            added = self._scorers[definition] = tuple(scorer for answer in found for scorer in answer.value)
+            theirs = self._of("add_scorers")[1]
+            lates = sum(one.lates for one in theirs)
+            found = self.answers("add_scorers", spec=spec) if theirs else []
+            added = tuple(AddedScorer(scorer) for answer in found for scorer in answer.value)
+            if all(one.is_ready for one in theirs) and lates == sum(one.lates for one in theirs):
+                self._scorers[definition] = added  # else one that was late may have some after all
             while len(self._scorers) > _MOST_DEFINITIONS:
                 self._scorers.pop(next(iter(self._scorers)), None)
         return *added, *(HookScorer(one) for one in self._of("score_team_run")[1])

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 def record_score(store: Store, score: Score, outputs: KeptOutputs, loop: TuningLoop | None = None) -> TeamRun | None:
     """Write a score of a run, in place of an earlier one of the same name.
 
-    A run that waited for it is judged: by this process where the team runs here, else by one that it runs in, which looks
-    for such runs every 10 s. What is kept of the output goes once a person has rated it.
+    A run that waited for it is judged: by this process where the team runs here, else by one that it runs in, which
+    looks for such runs every 10 s. What is kept of the output goes once a person has rated it.
 
     Args:
         store: The store of the run.

@@ -17,11 +17,12 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from attrs import define, field
+from attrs import define, evolve, field
 
 from .. import failsafe
 from .._model.score import Gate, Score, ScoreSource
 from ..errors import AutotuneError
+from .gates import NOT_SET
 
 if TYPE_CHECKING:
     from .._model.run import TeamRun
@@ -47,11 +48,10 @@ QUEUE_FULL: Final = "queue full"
 OUTPUT_LOST: Final = "output lost"
 COST_CAP: Final = "cost cap"
 TIMEOUT: Final = "timeout"
-NOT_SET: Final = "not set"
-"""Why a scorer has no opinion: too much waits; the process ended; the day's money is spent; it took too long; the run
-rests on a scorer that is not set here."""
+"""Why a scorer has no opinion: too much waits; the process ended; the day's money is spent; it took too long."""
 
 _DAY: Final = 86_400.0
+_UNSAID: Final = {"weight": 1.0, "gates": True}
 
 
 class CostCapError(AutotuneError):
@@ -240,9 +240,9 @@ class ScoreWork:
         if hanging >= MOST_HANGING:
             self._end(task, TIMEOUT)
             return
-        if _costs(task.scorer):
+        if self._costs(task):
             day, cap = self._purse.day(self._wall_clock()), task.job.quality.max_cost_usd_per_day
-            under_way = [one.name for one in tuple(self._running) if _costs(one.scorer)]
+            under_way = [one.name for one in tuple(self._running) if self._costs(one)]
             if self._purse.spent(day, under_way) >= cap:
                 self._purse.say(day, cap)
                 self._end(task, COST_CAP)
@@ -292,6 +292,10 @@ class ScoreWork:
             source: ScoreSource = getattr(task.scorer, "source", "hook")
             judge: str = getattr(task.scorer, "judge", "")
             score = _no_opinion(job.run, task.name, source, self._wall_clock(), why, judge)
+        if score.source == "hook":  # no setting says it: the gates of a team are found in its scores
+            said = {"weight": getattr(task.scorer, "weight", 1.0), "gates": getattr(task.scorer, "gates", True)}
+            told = {name: value for name, value in said.items() if value != _UNSAID[name]}
+            score = evolve(score, details=told)  # nothing else: it may hold anything
         self._hand_over(job, score)
         if all(one.is_over for one in job.tasks or ()):
             self._forget(job)
@@ -302,6 +306,9 @@ class ScoreWork:
             is_written = self._done(job.run, score)
             if score.cost_usd:
                 self._purse.pay(score, is_written)
+
+    def _costs(self, task: _Task) -> bool:
+        return getattr(task.scorer, "source", "") == "model" or self._purse.has_paid(task.name)
 
     def _forget(self, job: ScoreJob) -> None:
         """Let what a run delivered go; `is_idle` tells that its scores were handed over."""
@@ -333,6 +340,10 @@ class _Purse:
         """Note what a score cost, and how to find out whether the store knows of it."""
         self._last[score.name] = score.cost_usd or 0.0
         self._own.append((score, is_written))
+
+    def has_paid(self, name: str) -> bool:
+        """Return whether a scorer has cost something in this process."""
+        return name in self._last
 
     def spent(self, day: float, under_way: Iterable[str]) -> float:
         """Return what was spent since a day began, and what scorers at work now will probably cost, in US dollars."""
@@ -367,15 +378,11 @@ def source_of(kind: str) -> ScoreSource:
 
 
 def _source_of_gate(gate: Gate) -> ScoreSource:
-    return "model" if gate.judge else "check"
+    return "model" if gate.judge else "hook" if gate.is_hook else "check"
 
 
 def _no_opinion(run: TeamRun, name: str, source: ScoreSource, at: float, why: str, judge: str = "") -> Score:
     return Score(run.run_id, name, None, source, at, judge=judge, why=why)
-
-
-def _costs(scorer: Any) -> bool:
-    return getattr(scorer, "source", "") == "model"
 
 
 def _seconds_of(scorer: Any) -> float:

@@ -11,7 +11,7 @@ from attrs import evolve, frozen
 
 from .. import failsafe
 from .._model.score import Gate, Score
-from ..quality import RunOutput
+from ..quality import RunOutput, run_scorer
 from .score_work import ScoreJob, ScoreWork
 from .team_scorers import scorers_for
 
@@ -78,7 +78,7 @@ class Scoring:
         self._project = project
         self._store = store
         self._outputs: dict[str, RunOutput] = {}
-        self.work = ScoreWork(self._scorers, _scored, done, self._spent, clock, wall_clock)
+        self.work = ScoreWork(self._scorers, run_scorer, done, self._spent, clock, wall_clock)
 
     # --- on the event loop
 
@@ -150,10 +150,3 @@ class Scoring:
         with failsafe.guard("what scorers cost"), store.reading() as transaction:
             return transaction.scorer_cost_since(since)
         return None
-
-
-def _scored(scorer: Any, output: RunOutput) -> Score:
-    from ..quality import run_scorer
-
-    score: Score = run_scorer(scorer, output)
-    return score

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextvars
+import math
 from collections.abc import Callable, Iterable
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Final
 
 from .. import failsafe
+from ..quality import scorers_of
 from .hook_calls import Implementation
 from .hook_hop import Hop
 
@@ -17,6 +19,9 @@ if TYPE_CHECKING:
 
 BEHIND_SECONDS: Final = 5.0
 """How long a hook may take that is called behind a run."""
+
+ADDED_SECONDS: Final = 60.0
+"""How long a scorer may take that a third party added and that says nothing else."""
 
 
 class HookScorer:
@@ -63,6 +68,35 @@ class HookScorer:
         return value
 
 
+class AddedScorer:
+    """A scorer that a third party added, with what it says of itself as far as that makes sense.
+
+    Its scores are a third party's, whatever it says: only a person's and a command's are what judges are compared with.
+
+    Attributes:
+        name: Its name.
+        weight: Its weight in the run's score.
+        gates: Whether it decides.
+        timeout: Most seconds that it may take.
+        source: Where its scores come from.
+        judge: As in `Gate`.
+    """
+
+    source: Final = "hook"
+    judge: Final = ""
+
+    def __init__(self, scorer: Any) -> None:
+        self.name: str = scorer.name
+        self.weight = _positive(getattr(scorer, "weight", 1.0), 1.0)
+        self.gates = getattr(scorer, "gates", True) is not False
+        self.timeout = _positive(getattr(scorer, "timeout", ADDED_SECONDS), ADDED_SECONDS)
+        self.score = scorer.score
+
+
+def _positive(value: Any, otherwise: float) -> float:
+    return float(value) if isinstance(value, int | float) and 0 < value < math.inf else otherwise
+
+
 MAKERS: Final[dict[str, Callable[..., Any]]] = {}
 """What makes the scorers of a kind that only the host can make, by kind; the host fills it."""
 
@@ -76,8 +110,6 @@ def scorers_for(quality: QualitySettings, theirs: Iterable[Any]) -> list[Any]:
         quality: The team's settings.
         theirs: The scorers of third parties, in the order in which they win.
     """
-    from ..quality import scorers_of
-
     found = list(scorers_of(quality, MAKERS))
     taken = {one.name for one in quality.scorers}
     for scorer in theirs:
