@@ -93,7 +93,7 @@ class Simulation:
         return self.runtime.store()
 
     def _scores(self, run: TeamRun) -> list[Score]:
-        return [by_hook(run, self.score(run))]
+        return [by_hook(run, self.score(run))] if 0 <= run.member_success_share <= 1 else []
 
     def start(self, task_key: str | None = None) -> tuple[RunStart, PlannedRun]:
         runtime, loop = self.runtime, self.runtime.loop

@@ -104,7 +104,13 @@ def test_what_takes_used_work_away_is_named() -> None:
     facts = told(RunFlow(CHAIN))
     assert "parallel" in facts.cut
     assert "never chosen: parallel, consensus and reflection." in said(facts)
-    assert facts.opened_by == {}
+    assert "parallel" not in facts.opened_by["scorer"]
+
+
+def test_a_scorer_opens_what_may_change_the_work_of_a_team_whose_data_flow_is_known() -> None:
+    facts = told()
+    assert set(facts.opened_by) == {"scorer"}
+    assert set(facts.opened_by["scorer"]) == set(facts.unsure) != set()
 
 
 def test_an_unknown_team_in_auto_tells_what_a_declaration_and_a_scorer_would_open() -> None:
@@ -112,7 +118,7 @@ def test_an_unknown_team_in_auto_tells_what_a_declaration_and_a_scorer_would_ope
     assert facts.opened_by["independent"] == ("parallel",)
     assert "parallel" in facts.opened_by["scorer"]
     assert "`dataflow: independent` opens: parallel." in said(facts)
-    assert "(a hook `score_team_run`) opens: parallel" in said(facts)
+    assert "A scorer (`quality.scorers`) opens: parallel" in said(facts)
 
 
 def test_a_scorer_opens_nothing_that_cuts_a_suspected_edge() -> None:

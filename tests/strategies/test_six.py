@@ -63,7 +63,7 @@ def test_failing_members_that_need_each_other_go_one_after_another() -> None:
     facts = [team_run(n, [member("a"), member("b")], "parallel", success=n % 2 == 0) for n in range(20)]
     config = {"formation": "parallel", "members": ["a", "b"], "depends_on": {"b": ["a"]}}
     (one,) = suggested(facts, config, "formation_selection")
-    assert (one.plan, one.metadata["metric"]) == (TeamPlan(formation="sequential"), "score")
+    assert (one.plan, one.metadata["metric"]) == (TeamPlan(formation="sequential"), "success")
 
 
 # --- team sizing
@@ -243,7 +243,7 @@ def test_calls_go_from_the_weak_to_the_strong_and_the_total_stays() -> None:
     found = suggested(weak_team(), config, "member_selection", min_confidence=0)
     (one,) = [s for s in found if "member_budgets" in s.suggested_config]
     assert one.suggested_config == {"member_budgets": {"good": 15, "weak": 8, "useless": 10}, "tool_budget": 30}
-    assert one.metadata["metric"] == "score"
+    assert one.metadata["metric"] == "success"
     changed = with_change(config, one.suggested_config)
     assert [m["tool_budget"] for m in changed["members"]] == [15, 8, 10]
     capped = {**config, "limits": {"max_tool_budget": 14}}

@@ -201,9 +201,7 @@ def _plan(session: OpenProject, state: TeamState, settings: Settings, *, suggest
     Raises:
         AutotuneError: If there is none.
     """
-    from .._dataflow.verdict import knowledge_of
-    from .._tuning.next_test import HISTORY_RUNS
-    from .._tuning.suggestions import comparable, suggestions
+    from .._tuning.next_test import advice
 
     store = session.store
     assert store is not None
@@ -212,11 +210,7 @@ def _plan(session: OpenProject, state: TeamState, settings: Settings, *, suggest
     experiment = None if state.experiment_id is None else store.experiment(state.experiment_id)
     if not suggested and experiment is not None:
         return experiment.treatment, "plan under test"
-    runs = comparable(list(store.finished_runs(*state.key, limit=HISTORY_RUNS)), state)
-    found = []
-    if state.spec is not None:
-        knowledge = knowledge_of(store.data_flow(*state.key), state.spec, settings)
-        found = suggestions(state.spec, state.plan, runs, settings, session.runtime.hooks, knowledge)
+    found = advice(store, state, settings, session.runtime.hooks).challenge.suggested
     if not found:
         raise AutotuneError(
             f"team {state.team_id!r} has no plan to validate",

@@ -12,6 +12,7 @@ from attrs import evolve, frozen
 from .. import failsafe
 from .._model.score import Gate, Score
 from ..quality import RunOutput, run_scorer
+from .gates import lost_gate
 from .score_work import ScoreJob, ScoreWork
 from .team_scorers import scorers_for
 
@@ -117,7 +118,9 @@ class Scoring:
             state = snapshot.teams.get(run.spec.key)
             gates = () if state is None else state.gates
         else:
-            gates = test.gates
+            state = snapshot.teams.get(run.spec.key)
+            in_force = state is None or lost_gate(test, state.gates) is None
+            gates = test.gates if in_force else ()  # who decides no more is not waited for, nor heard
             seconds = self.settings_of(run).quality.deadline if gates else None
         if output is not None and (not output.text or output.text.isspace()):
             return EndedRun(evolve(run, score=0.0) if gates else run, is_to_score=False)

@@ -61,6 +61,9 @@ LEARN_RUNS: Final = 500
 NEW_RUNS: Final = 50
 """How many are looked through for runs of other processes, and for those whose scores came, once it is there."""
 
+LATE_SCORES: Final = 10
+"""Runs among them that got their score after the tuner was told, from which on it is made anew."""
+
 ReadRuns = Callable[[int], Sequence["TeamRun"]]
 """Reads so many of a team's finished runs from the store, newest first."""
 
@@ -126,13 +129,14 @@ class TunerCache:
             known = self._known.pop(state.key, None)
             if known is None or known.made_for != made_for:
                 known = _Known(made_for, self._make(team, self._learnt()))
-            known.tuner.rules = team.rules
             runs = [] if known.is_new else team.read_runs(NEW_RUNS)
+            if state.gates and known.misses_scores(runs):
+                known, runs = _Known(made_for, self._make(team, self._learnt())), []
+            known.tuner.rules = team.rules
             if not any(run.run_id in known.told for run in runs):
                 runs = team.read_runs(LEARN_RUNS)
-            awaited = {run.run_id for run in runs[:NEW_RUNS] if run.score is None} if state.gates else ()
             known.tell(
-                (run for run in runs if run.spec.fingerprint() == state.fingerprint and run.run_id not in awaited),
+                (run for run in runs if run.spec.fingerprint() == state.fingerprint),
                 (one for one in team.experiments if one.fingerprint == state.fingerprint),
                 decided_by(settings.experiment.metric, is_scored=bool(state.gates)),
                 team.drifts,
@@ -150,22 +154,32 @@ class TunerCache:
 
 @define
 class _Known:
-    """A tuner, what it was made for, and what it was told: ids of runs, and of experiments with the event."""
+    """A tuner, what it was made for, and what it was told: ids of runs, and of experiments with the event.
+
+    `bare` are the runs among them that had no score yet.
+    """
 
     made_for: tuple[Any, ...]
     tuner: Tuner
     told: set[str] = field(factory=set)
+    bare: set[str] = field(factory=set)
 
     @property
     def is_new(self) -> bool:
         return not self.told
 
+    def misses_scores(self, runs: Iterable[TeamRun]) -> bool:
+        """Return whether so many runs got their score after they were told that it is worth telling all again."""
+        return sum(run.score is not None and run.run_id in self.bare for run in runs) >= LATE_SCORES
+
     def tell(
         self, runs: Iterable[TeamRun], experiments: Iterable[Experiment], metric: str, drifts: Iterable[float]
     ) -> None:
         """Tell the tuner what it does not know yet, in the order in which it happened."""
+        known = [run for run in runs if not run.cancelled]
+        self.bare.update(run.run_id for run in known if run.score is None and run.run_id not in self.told)
         events: list[tuple[float, str, Callable[[], None]]] = [
-            (run.started_at, run.run_id, partial(self.tuner.observe, run)) for run in runs if not run.cancelled
+            (run.started_at, run.run_id, partial(self.tuner.observe, run)) for run in known
         ]
         events += [(at, f"drift {at!r}", self.tuner.drifted) for at in drifts]
         for one in experiments:
