@@ -70,7 +70,7 @@ def rate(
         raise AutotuneError("no terminal to ask on", where="rate", hint=hint)
     with opened(project) as session:
         for_teams = session.keys(workflow, team)
-        runs = [] if session.store is None else list(_unrated(session.store, for_teams, last))
+        runs = [] if session.store is None else _unrated(session.store, for_teams, last)
         walk = _Walk(session, called)
         if runs:
             with session.runtime.open_store() as store:
@@ -87,9 +87,19 @@ def rate(
         raise typer.Exit(ExitCode.INTERRUPTED)
 
 
-def _unrated(store: Store, keys: list[tuple[str | None, str | None]], last: int) -> Iterator[TeamRun]:
-    found = [run for key in keys for run in store.unrated_runs(last, *key) if not run.cancelled]
-    yield from sorted(found, key=lambda run: (-run.started_at, run.run_id))[:last]
+def _unrated(store: Store, keys: list[tuple[str | None, str | None]], last: int) -> list[TeamRun]:
+    """Return the last runs to rate, newest first; a cancelled one has nothing to rate."""
+    found: list[TeamRun] = []
+    for key in keys:
+        asked, rated = last, list[TeamRun]()
+        while len(rated) < last:
+            read = store.unrated_runs(asked, *key)
+            rated = [run for run in read if not run.cancelled]
+            if len(read) < asked:
+                break
+            asked *= 2
+        found += rated
+    return sorted(found, key=lambda run: (-run.started_at, run.run_id))[:last]
 
 
 @define
