@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from attrs import evolve
 
@@ -26,7 +27,7 @@ def trace_id(number: int) -> str:
     return "f" * 26 + f"{number:06x}"
 
 
-def ended(number: int, **changes: object) -> TeamRun:
+def ended(number: int, **changes: Any) -> TeamRun:
     """A run outside of a test that took 10 s."""
     run = TeamRun(
         run_id(number), SPEC, AT + 60 * number, 10.0, success=True, member_success_share=1.0,

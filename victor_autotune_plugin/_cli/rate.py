@@ -91,7 +91,8 @@ def _unrated(store: Store, keys: list[tuple[str | None, str | None]], last: int)
     """Return the last runs to rate, newest first; a cancelled one has nothing to rate."""
     found: list[TeamRun] = []
     for key in keys:
-        asked, rated = last, list[TeamRun]()
+        asked = last
+        rated: list[TeamRun] = []
         while len(rated) < last:
             read = store.unrated_runs(asked, *key)
             rated = [run for run in read if not run.cancelled]
