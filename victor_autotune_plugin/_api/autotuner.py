@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from .._apply.trial import Runner
     from .._dataflow.verdict import Knowledge
     from .._model.experiment import Change
+    from .._model.score import ScoreSource
     from .._tuning.runtime import Runtime
     from ..storage import Store
     from ..strategies import OptimizationStrategy
@@ -343,6 +344,36 @@ class PerformanceAutotuner:
             settings = team.settings if last is None else evolve(team.settings, mode=last.mode)
             facts = facts_of(store.data_flow(*key), team.spec, settings, team.state.plan, has_scorer=has_scorer)
         return {"workflow": key[0], "team_id": key[1], **facts.to_dict()}
+
+    def record_score(
+        self, run_id: str, value: float | None, *, name: str = "review", source: ScoreSource = "person"
+    ) -> dict[str, Any]:
+        """Score a run, now that it is known what it was worth.
+
+        A score of the same name is replaced. One that a test waits for is in the test; one that comes after its run was
+        judged is kept beside it, and changes no verdict.
+
+        Args:
+            run_id: The run: its id, the first 6 characters of it or more, or the id of its trace.
+            value: From 0 to 1, 1 is best; None for no opinion.
+            name: What the score is called: an external scorer of the settings, or any other name.
+            source: Where it comes from: `person`, `command` (a check by a program), or `import` (another tool). A model
+                as judge is compared with the first two.
+
+        Returns:
+            Plain JSON-able data: `run_id`, `workflow`, `team_id`, `started_at`, `name`, `value`, `source`, `at`, what
+            it `replaced`, the run's `score` now, and the names of the scorers that this `waits_for`.
+
+        Raises:
+            AutotuneError: There is no such run, several are meant, it has not ended, or an argument can't be used.
+            StoreError: The store can't be used.
+        """
+        from .._apply.rating import checked_name, checked_value, named_run, rate
+
+        share, called = checked_value(value, "value"), checked_name(name, "name")
+        with self._looking() as store:
+            run = named_run(store, run_id, "run_id")
+        return rate(self._runtime, self._runtime.store(), run, share, called, source, None).to_dict()
 
     def close(self) -> None:
         """Close the store. An autotuner that is used again opens it again."""

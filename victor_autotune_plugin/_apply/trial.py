@@ -53,7 +53,8 @@ class ArmFigures:
         median_seconds: Median duration in seconds, or None without runs.
         mean_seconds: Mean duration in seconds, or None without runs.
         p95_seconds: 95th percentile of the duration in seconds by the nearest-rank rule, or None without runs.
-        mean_score: Mean graded outcome, or None without runs.
+        mean_score: Mean score of the runs that have one, or None without such.
+        mean_member_success_share: Mean share of members that succeeded, of the runs that tell it, or None without such.
         mean_cost_usd: Mean cost in US dollars of the runs whose price is known, or None without such.
         mean_tool_calls: Mean number of tool calls, or None without runs.
     """
@@ -64,6 +65,7 @@ class ArmFigures:
     mean_seconds: float | None = None
     p95_seconds: float | None = None
     mean_score: float | None = None
+    mean_member_success_share: float | None = None
     mean_cost_usd: float | None = None
     mean_tool_calls: float | None = None
 
@@ -73,15 +75,18 @@ class ArmFigures:
         if not runs:
             return cls(0)
         seconds = sorted(run.duration_seconds for run in runs)
-        costs = [run.cost_usd for run in runs if run.cost_usd is not None]
+        names = ("cost_usd", "score", "member_success_share")
+        told = {name: [value for run in runs if (value := getattr(run, name)) is not None] for name in names}
+        means = {name: fmean(values) if values else None for name, values in told.items()}
         return cls(
             runs=len(runs),
             success_rate=fmean(run.success for run in runs),
             median_seconds=median(seconds),
             mean_seconds=fmean(seconds),
             p95_seconds=percentile(seconds, 0.95),
-            mean_score=fmean(run.score for run in runs),
-            mean_cost_usd=fmean(costs) if costs else None,
+            mean_score=means["score"],
+            mean_member_success_share=means["member_success_share"],
+            mean_cost_usd=means["cost_usd"],
             mean_tool_calls=fmean(run.tool_calls for run in runs),
         )
 
@@ -187,6 +192,12 @@ class Trial:
         Args:
             observation: The run, of arm `next_arm`; its index is `next_index`.
         """
+        if (
+            observation.score is None
+            and not observation.success
+            and any(one.score is not None for one in self._observations)
+        ):
+            observation = evolve(observation, score=0.0)  # it failed where others are scored: it is worth nothing
         self._observations.append(observation)
         self._judge.observe(observation)
 
@@ -215,8 +226,8 @@ async def observed(
     Args:
         runner: An async (or plain) function of the config. It returns a mapping or an object with any of `success`,
             `duration_seconds`, `score`, `cost_usd`, `tool_calls` and `timed_out`; or True or False; or None, which is a
-            success. What it does not tell is measured (the duration) or follows from the success (the score). If it
-            raises, the run failed.
+            success. A duration that it does not tell is measured. Where it tells scores, a run that failed without one
+            has a score of 0. If it raises, the run failed.
         config: The config; it gets a copy of its own.
         index: Its number in the trial.
         clock: Monotonic seconds.
@@ -231,7 +242,7 @@ async def observed(
         if inspect.isawaitable(answer):
             answer = await answer
     except Exception:
-        return Observation(index, arm, clock() - started, success=False, score=0.0)
+        return Observation(index, arm, clock() - started, success=False)
     elapsed = clock() - started
     found = _read(answer)
     success = bool(found.get("success", True))
@@ -243,7 +254,7 @@ async def observed(
             arm=arm,
             duration_seconds=float(duration),
             success=success,
-            score=float(found.get("score", float(success))),
+            score=None if found.get("score") is None else float(found["score"]),
             cost_usd=None if found.get("cost_usd") is None else float(found["cost_usd"]),
             tool_calls=int(found.get("tool_calls") or 0),
             timed_out=bool(found.get("timed_out", False)),

@@ -33,7 +33,8 @@ class CommandEntry:
 
     def load(self, name: str) -> click.Command:
         """Import the module and return the command."""
-        function = getattr(import_module(f".{self.module}", __package__), "import_" if name == "import" else name)
+        called = "import_" if name == "import" else name.replace("-", "_")
+        function = getattr(import_module(f".{self.module}", __package__), called)
         app = typer.Typer(add_completion=False)
         app.command(name, cls=Command, epilog="\n".join((*self.examples, f"Added in {self.since}.")))(function)
         return typer.main.get_command(app)
@@ -87,6 +88,13 @@ COMMANDS: Final = {
         "{prog} --before old.yaml --after new.yaml --runs 50 --metric cost --json",
     ),
     "validate": _in("benchmark", "{prog} review.yaml --runs 40", "{prog} review.yaml --team-id reviewers --suggested"),
+    "score": _since_0_2(
+        "score_command",
+        "{prog} 5f0c2a91 --value .8",
+        "{prog} --file ratings.jsonl --scale 1:5 --skip-bad",
+    ),
+    "rate": _since_0_2("rate", "{prog} --team-id reviewers", "{prog} --last 20 --name review"),
+    "judge-check": _since_0_2("judge_check", "{prog}", "{prog} --team-id reviewers --json"),
     "report": _in("exchange", "{prog}", "{prog} reviewers --output reviewers.html"),
     "export": _in("exchange", "{prog} --output history.jsonl", "{prog} reviewers | gzip > reviewers.jsonl.gz"),
     "import": _in("exchange", "{prog} history.jsonl", "{prog} history.jsonl --skip-bad --json"),

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
@@ -165,8 +166,15 @@ def _observation(run: WorkflowRun, arm: str, index: int) -> Observation:
         arm=arm,
         duration_seconds=run.duration_seconds,
         success=success,
-        score=sum(team.score for team in teams) / len(teams) if teams else float(success),
+        score=_mean([team.score for team in teams]),
+        member_success_share=_mean([team.member_success_share for team in teams]),
         cost_usd=sum(costs) if teams and len(costs) == len(teams) else None,
         tool_calls=sum(team.tool_calls for team in teams),
         timed_out=any(team.timed_out for team in teams),
     )
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    """Return the mean; None where one is not known, or there are none."""
+    known = [value for value in values if value is not None]
+    return math.fsum(known) / len(known) if known and len(known) == len(values) else None

@@ -189,12 +189,12 @@ def import_(
     from ..storage import archive, importing
 
     bad: list[archive.ArchiveError] | None = [] if skip_bad else None
-    with _opened(file) as source, opened(project) as session:
+    with source_file(file) as source, opened(project) as session:
         size = source.seek(0, 2)
         names = importing.EarlierNames()
         for stage in ("checking", "importing"):
             source.seek(0)
-            lines = tracked(_lines(source, str(file)), f"{stage} {file.name}", size)
+            lines = tracked(lines_in(source, str(file)), f"{stage} {file.name}", size)
             if stage == "checking":
                 for item in archive.read(lines, str(file), bad=bad):
                     names.note(item)
@@ -221,7 +221,7 @@ def import_(
 
 
 @contextlib.contextmanager
-def _opened(path: Path) -> Iterator[Any]:
+def source_file(path: Path) -> Iterator[Any]:
     """Open a file, or what standard input holds, for reading twice.
 
     Raises:
@@ -249,7 +249,7 @@ def _opened(path: Path) -> Iterator[Any]:
         raise AutotuneError(f"can't be read: {error.strerror}", where=str(path)) from error
 
 
-def _lines(source: BinaryIO, name: str) -> Iterator[bytes]:
+def lines_in(source: BinaryIO, name: str) -> Iterator[bytes]:
     from .._values.nodes import WrongValueError
     from .._values.reading import lines_of
 
