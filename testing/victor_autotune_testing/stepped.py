@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, TypeVar
 
@@ -76,7 +77,7 @@ def assigned(run: TeamRun, event: RunStart, planned: PlannedRun) -> TeamRun:
 
 def by_hook(run: TeamRun, value: float | None, name: str = SCORER) -> Score:
     """Return a score of a run as a third party's hook gives it."""
-    return Score(run.run_id, name, value, "hook", run.ended_at, why="" if value is not None else "no opinion")
+    return Score(run.run_id, name, value, "hook", run.started_at, why="" if value is not None else "no opinion")
 
 
 def scored_rules(spec: TeamSpec, settings: Settings, flow: TeamFlow | None = None) -> Rules:
@@ -126,7 +127,8 @@ class SteppedLoop:
         sound = evolve(run, member_success_share=1.0)  # an impossible share is for the record to refuse
         price = hooks.valued(sound).cost_usd
         run = evolve(run, cost_usd=price)
-        self.clock.now = max(self.clock.now, run.ended_at) + PAUSE_SECONDS
+        end = run.ended_at if math.isfinite(run.ended_at) else run.started_at
+        self.clock.now = max(self.clock.now, end) + PAUSE_SECONDS
         if self._scores is not None and not run.cancelled:
             for score in self._scores(run):
                 loop.core.submit(Item(ScoreEntry(score), loop._clock(), END_COMMIT_SECONDS, run.spec.key))

@@ -26,8 +26,8 @@ def exported(call: Callable[..., Said], project: Callable[[str], None], tmp_path
     return tmp_path / "history.jsonl"
 
 
-def runs_in(path: Path) -> int:
-    return sum(line.startswith('{"run"') for line in path.read_text().splitlines())
+def runs_in(path: Path, kind: str = "run") -> int:
+    return sum(line.startswith(f'{{"{kind}"') for line in path.read_text().splitlines())
 
 
 def elsewhere(tmp_path: Path) -> Path:
@@ -48,7 +48,8 @@ def test_a_history_is_the_same_elsewhere(call: Callable[..., Said], exported: Pa
         assert [evolve(state, version=0, revision=0) for state in there.teams()] == [
             evolve(state, version=0, revision=0) for state in here.teams()
         ]
-    assert said.out == f"Imported {runs_in(exported)} runs, 4 changes, 1 experiment and 1 team.\n"
+    told = f"{runs_in(exported)} runs, {runs_in(exported, 'score')} scores, 4 changes, 1 experiment and 1 team"
+    assert said.out == f"Imported {told}.\n"
     assert stat.S_IMODE(exported.stat().st_mode) == 0o600
 
 
@@ -267,15 +268,16 @@ def test_scores_go_along(call: Callable[..., Said], exported: Path, tmp_path: Pa
         run = next(store.finished_runs())
         with store.transaction() as transaction:
             transaction.record_score(Score(run.run_id, "review", 0.75, "person", 1.0))
+    before = runs_in(exported, "score")
     said = call("export", "--output", str(exported))
-    assert f"{runs_in(exported)} runs, 1 score, 4 changes" in said.out
-    assert [one["name"] for one in call("export", "--json").data["scores"]] == ["review"]
+    assert f"{runs_in(exported)} runs, {before + 1} scores, 4 changes" in said.out
+    assert [one["name"] for one in call("export", "--json").data["scores"]].count("review") == 1
     folder = elsewhere(tmp_path)
-    assert "1 score, 4 changes" in call("import", str(exported), "--project", str(folder)).out
+    done = call("import", str(exported), "--project", str(folder), "--json").data
     again = call("import", str(exported), "--project", str(folder), "--json").data
-    assert (again["scores"], again["duplicate_scores"]) == (0, 1)
+    assert (done["scores"], again["scores"], again["duplicate_scores"]) == (before + 1, 0, before + 1)
     with Store.open(default_url(folder)) as store:
-        assert [one.value for one in store.scores_of(run.run_id)] == [0.75]
+        assert {one.name: one.value for one in store.scores_of(run.run_id)}["review"] == 0.75
 
 
 def test_nothing_recorded_is_an_empty_history(call: Callable[..., Said], tmp_path: Path) -> None:

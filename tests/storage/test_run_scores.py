@@ -442,6 +442,17 @@ def test_what_is_read_is_of_the_environment_or_without_one_of_all(store: Store) 
     assert store.find_run("staging-run") == there.find_run("staging")
 
 
+def test_who_only_looks_reads_all_of_it(store: Store, url: str) -> None:
+    end(store, outside(ID))
+    record(store, score(ID, "rubric", judge="d", source="model", at=10.0))
+    with Store.open(url, look_only=True) as seen:
+        assert [one.name for one in seen.scores_of(ID)] == [one.name for one in seen.scores()] == ["rubric"]
+        assert [run.run_id for run, _ in seen.team_scores(*KEY, 5)] == [run.run_id for run in seen.unrated_runs(5)]
+        assert [one.run_id for one in seen.judged_runs(*KEY, "rubric", "d")] == [ID]
+        assert seen.scorer_cost_since(0.0) == 0.25
+        assert seen.find_run(ID[:6]) == seen.run(ID)
+
+
 def test_gates_of_teams_and_experiments_come_back_and_those_of_an_experiment_stay(store: Store) -> None:
     gated = experiment(gates=(TESTS, REVIEW))
     with store.transaction() as transaction:
