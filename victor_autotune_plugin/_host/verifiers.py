@@ -132,7 +132,7 @@ def _verifier(kind: str) -> Any:
         return None
     from importlib import import_module
 
-    made: Any = getattr(import_module(_MODULE), _CLASSES[kind])
+    made: Any = getattr(import_module(_MODULE), _CLASSES[kind])  # where `missing` found it
     # Victor's own gives the tests an empty environment, in which no command of a venv is found.
     environment = {"env": dict(os.environ)} if kind == "tests" else {}
     return made(timeout=_VERIFIERS_OWN_SECONDS, **environment)
