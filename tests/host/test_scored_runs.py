@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
@@ -75,7 +77,13 @@ async def test_victors_linter_scores_what_a_run_left_in_its_project(
     command.chmod(0o755)
     monkeypatch.setenv("PATH", f"{command.parent}:/bin:/usr/bin")
     (tmp_path / "dirty.py").touch()  # the plugin's project is where the run works
-    await run_workflow(orchestrator, make_workflow(make_step("planner", name="team"), name="flow"))
-    (run,) = plugin.stored
+    reader = InMemoryMetricReader()
+    with providers.use(meter_provider=MeterProvider([reader])):
+        await run_workflow(orchestrator, make_workflow(make_step("planner", name="team"), name="flow"))
+        (run,) = plugin.stored
     (score,) = plugin.runtime.store().scores_of(run.run_id)
     assert (score.value, score.source, score.why) == (0.0, "command", "")
+    data: Any = reader.get_metrics_data()
+    found = {metric.name: metric for metric in data.resource_metrics[0].scope_metrics[0].metrics}
+    (point,) = found["victor.autotune.run.score"].data.data_points
+    assert (point.count, point.sum, point.attributes["victor.autotune.scorer"]) == (1, 0.0, "lint")
