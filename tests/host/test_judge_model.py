@@ -81,6 +81,11 @@ async def test_it_gives_the_share_of_yes_with_cost_and_details(orchestrator: Any
     assert SECRET not in repr(found)
 
 
+async def test_a_text_with_half_a_character_can_be_judged(orchestrator: Any, scripted: ScriptedModel) -> None:
+    scripted.script = answering("1: yes\n2: no")
+    assert (await scored(judge(), "cut off: \ud83d")).value == 0.5
+
+
 async def test_many_samples_are_asked_a_few_at_a_time(orchestrator: Any, scripted: ScriptedModel) -> None:
     scripted.script = answering("1: yes\n2: no", latency=0.02)
     found = await scored(judge(evolve(JUDGE, samples=10)))

@@ -82,9 +82,9 @@ class JudgeModel:
         if self._price_for(TokenUse(model, provider=provider), time.time()) is None:
             return Scored(None, NO_PRICE, judge=judge)
         checks, run_id = checks_of(self._settings), output.run.run_id
+        text = output.text.encode("utf-8", "replace").decode()  # half a character can't be sent
         samples = [
-            sample_of(checks, output.text, run_id, number, secrets.token_hex(8))
-            for number in range(self._settings.samples)
+            sample_of(checks, text, run_id, number, secrets.token_hex(8)) for number in range(self._settings.samples)
         ]
         with breathing():
             asked = _Asked(provider, model)
