@@ -28,7 +28,7 @@ from victor_autotune_plugin._model.optimization import OptimizationPriority, Opt
 from victor_autotune_testing.sandbox import victor_sandbox
 from victor_autotune_testing.scripted import ScriptedModel, scripts
 
-BOUNDS: Final = {"observed": 27, "in a test": 34}
+BOUNDS: Final = {"observed": 28, "in a test": 34}
 """Files that each kind of run may pass through."""
 
 _PACKAGES: Final = tuple(Path(str(one.__file__)).parent for one in (victor_autotune_plugin, victor_autotune_hooks))

@@ -21,7 +21,7 @@ from victor_autotune_plugin._model.scorer import ScorerSettings
 from victor_autotune_plugin.quality import RunOutput, Scored
 from victor_autotune_plugin.quality.rubric import judge_of
 from victor_autotune_testing.realvictor import make_members, make_team, run_team, until
-from victor_autotune_testing.scripted import Rule, Script, ScriptedModel, scripts
+from victor_autotune_testing.scripted import Rule, Script, ScriptedModel, max_in_flight, scripts
 from victor_autotune_testing.scripted.script import Failure
 
 from .conftest import Plugin
@@ -79,6 +79,18 @@ async def test_it_gives_the_share_of_yes_with_cost_and_details(orchestrator: Any
     assert [[yes for _, yes in sample] for sample in found.details["answers"]] == [[True, False]] * 3
     assert {call.model for call in scripted.calls} == {"judge-model"}
     assert SECRET not in repr(found)
+
+
+async def test_a_text_with_half_a_character_can_be_judged(orchestrator: Any, scripted: ScriptedModel) -> None:
+    scripted.script = answering("1: yes\n2: no")
+    assert (await scored(judge(), "cut off: \ud83d")).value == 0.5
+
+
+async def test_many_samples_are_asked_a_few_at_a_time(orchestrator: Any, scripted: ScriptedModel) -> None:
+    scripted.script = answering("1: yes\n2: no", latency=0.02)
+    found = await scored(judge(evolve(JUDGE, samples=10)))
+    assert (len(found.details["answers"]), len(scripted.calls)) == (10, 10)
+    assert max_in_flight(scripted.calls) <= 4
 
 
 async def test_it_is_metered_and_traced_for_no_run(plugin: Plugin, orchestrator: Any, scripted: ScriptedModel) -> None:

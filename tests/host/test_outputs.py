@@ -103,6 +103,46 @@ async def test_a_run_that_raises_delivered_nothing_and_a_cancelled_one_is_not_sc
     assert [run.cancelled for run in plugin.runs] == [False, True]
 
 
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"final_output": None}, ""),
+        ({"final_output": " \n"}, " \n"),
+        ({"final_output": {"answer": 1}}, None),
+        ({"shared_context": {"__awaiting_approval__": {"member_id": "m0"}}}, None),
+    ],
+    ids=["none", "blank", "what is no text", "paused"],
+)
+async def test_of_an_odd_result_only_a_text_is_handed_over(
+    plugin: Plugin,
+    orchestrator: Any,
+    outputs: Outputs,
+    monkeypatch: pytest.MonkeyPatch,
+    changes: dict[str, Any],
+    text: str | None,
+) -> None:
+    limited = interception.ActiveRun._limited
+
+    async def changed(run: interception.ActiveRun) -> Any:
+        result = await limited(run)
+        for name, value in changes.items():
+            setattr(result, name, value)
+        return result
+
+    monkeypatch.setattr(interception.ActiveRun, "_limited", changed)
+    await run_team(orchestrator, make_team("planner"))
+    assert [found for _, found, _ in outputs] == ([] if text is None else [text])
+
+
+async def test_a_step_that_victors_own_timeout_ends_delivered_nothing(
+    plugin: Plugin, orchestrator: Any, scripted: ScriptedModel, outputs: Outputs
+) -> None:
+    scripted.script = scripts.hanging()
+    await run_workflow(orchestrator, make_workflow(make_step("planner", name="step", timeout_seconds=0.5)))
+    ((run, text, members),) = outputs
+    assert (run.timed_out, run.cancelled, text, members) == (True, False, "", {})
+
+
 async def test_a_team_whose_members_all_fail_delivered_nothing(
     plugin: Plugin, orchestrator: Any, scripted: ScriptedModel, outputs: Outputs
 ) -> None:

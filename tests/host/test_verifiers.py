@@ -13,8 +13,8 @@ import pytest
 from attrs import evolve
 
 from victor_autotune_plugin import failsafe
-from victor_autotune_plugin._host import verifiers
-from victor_autotune_plugin._host.verifiers import VictorVerifier, missing
+from victor_autotune_plugin._host import scorers
+from victor_autotune_plugin._host.scorers import VictorVerifier, missing
 from victor_autotune_plugin._model.plan import TeamSpec
 from victor_autotune_plugin._model.run import TeamRun
 from victor_autotune_plugin._model.scorer import ScorerSettings
@@ -94,7 +94,7 @@ def test_after_its_time_it_is_ended_with_what_it_started(
         await asyncio.wait([task])
         raise TimeoutError
 
-    monkeypatch.setattr(verifiers, "asyncio", SimpleNamespace(**{**vars(asyncio), "wait_for": wait_for}))
+    monkeypatch.setattr(scorers, "asyncio", SimpleNamespace(**{**vars(asyncio), "wait_for": wait_for}))
     with pytest.raises(TimeoutError):
         score(LINT, tmp_path)
     stat = Path("/proc", child.read_text().strip(), "stat")
@@ -105,7 +105,7 @@ def test_a_victor_without_verifiers_gives_no_opinion_and_says_what_is_missing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert missing("tests") is None
-    monkeypatch.setattr(verifiers, "_MODULE", "victor.framework.no_such_module")
+    monkeypatch.setattr(scorers, "_MODULE", "victor.framework.no_such_module")
     failsafe.forget()
     assert score(TESTS, tmp_path).why == "not in this Victor"
     assert missing("lint") == "victor.framework.no_such_module.LintVerifier"

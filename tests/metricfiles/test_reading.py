@@ -217,6 +217,16 @@ def test_runs_that_the_plugin_recorded_are_read_and_checked_too(tmp_path: Path) 
         list(read_runs(as_list(tmp_path, {**recorded.to_dict(), "spec": 3})))
 
 
+def test_the_score_of_a_run_that_0_1_recorded_was_its_members_share(tmp_path: Path) -> None:
+    spec = TeamSpec("flow", "team", "parallel", [MemberSpec("a")])
+    row = TeamRun("1", spec, 1.7e9, 2.5, True, 0.75).to_dict()
+    row["score"] = row.pop("member_success_share")
+    (run,) = read_runs(as_list(tmp_path, row))
+    assert (run.get("score"), run["member_success_share"]) == (None, 0.75)
+    (run,) = read_runs(as_list(tmp_path, {**ROW, "score": 0.75}))  # another tool's own score
+    assert (run["score"], run.get("member_success_share")) == (0.75, None)
+
+
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(
     rows=st.lists(

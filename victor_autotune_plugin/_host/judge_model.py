@@ -31,6 +31,7 @@ NO_MODEL: Final = "no model"
 NO_PRICE: Final = "no price"
 
 _CLOSE_SECONDS: Final = 0.5
+_MOST_AT_ONCE: Final = 4
 _MOST_ANSWER_TOKENS: Final = 4096  # many models think before they answer, which counts
 _CHARACTERS_PER_TOKEN: Final = 3  # rather too few: it is for what nobody reports
 
@@ -63,7 +64,7 @@ class JudgeModel:
         self._price_for = price_for
 
     def score(self, output: RunOutput) -> Scored:
-        """Ask the model so many times as the settings say, at the same time.
+        """Ask the model as often as the settings say.
 
         Without a known price nothing is asked, since what it may cost in a day could not be kept.
         """
@@ -81,9 +82,9 @@ class JudgeModel:
         if self._price_for(TokenUse(model, provider=provider), time.time()) is None:
             return Scored(None, NO_PRICE, judge=judge)
         checks, run_id = checks_of(self._settings), output.run.run_id
+        text = output.text.encode("utf-8", "replace").decode()  # half a character can't be sent
         samples = [
-            sample_of(checks, output.text, run_id, number, secrets.token_hex(8))
-            for number in range(self._settings.samples)
+            sample_of(checks, text, run_id, number, secrets.token_hex(8)) for number in range(self._settings.samples)
         ]
         with breathing():
             asked = _Asked(provider, model)
@@ -131,9 +132,15 @@ class _Asked:
         self._provider = _make_provider(provider)
 
     async def all(self, samples: Sequence[Sample], seconds: float) -> None:
-        """Ask all samples at once, for at most so many seconds."""
+        """Ask all samples, a few at a time, for at most so many seconds."""
         self.replies = [None] * len(samples)
-        asking = [asyncio.create_task(self._one(place, sample)) for place, sample in enumerate(samples)]
+        free = asyncio.Semaphore(_MOST_AT_ONCE)
+
+        async def one(place: int, sample: Sample) -> None:
+            async with free:
+                await self._one(place, sample)
+
+        asking = [asyncio.create_task(one(place, sample)) for place, sample in enumerate(samples)]
         try:
             await asyncio.wait(asking, timeout=seconds)
             for task in asking:

@@ -145,6 +145,8 @@ def _recorded(row: Mapping[str, Any]) -> dict[str, Any]:
     """Return a run that the plugin recorded as a row whose values are checked like any other's."""
     from .._model import converter
 
+    if "member_success_share" not in row:  # 0.1 called it the score
+        row = {**row, "member_success_share": row.get("score"), "score": None}
     try:
         run = row_of(converter.from_plain(TeamRun, row))
     except converter.PlainDataError as error:
