@@ -13,7 +13,7 @@ from .. import failsafe
 from .._model.score import Gate, Score
 from ..quality import RunOutput, run_scorer
 from .gates import lost_gate
-from .score_work import ScoreJob, ScoreWork
+from .score_work import IS_SCORING, ScoreJob, ScoreWork
 from .team_scorers import scorers_for
 
 if TYPE_CHECKING:
@@ -85,6 +85,8 @@ class Scoring:
 
     def wants_outputs(self, spec: TeamSpec, settings: Settings) -> bool:
         """Return whether what a team delivers is looked at by anything; else nothing needs to be handed over."""
+        if IS_SCORING.get():
+            return False
         quality = settings.quality
         if quality.scorers or quality.keep_outputs is not None or self._hooks.scores_runs:
             return True
@@ -110,7 +112,7 @@ class Scoring:
         that delivered nothing is worth nothing, which no scorer needs to tell.
         """
         output = self._outputs.pop(run.run_id, None)
-        if run.cancelled:
+        if run.cancelled or IS_SCORING.get():
             return EndedRun(run, is_to_score=False)
         snapshot, seconds = self._memory.snapshot, None
         test = snapshot.experiments.get(run.experiment_id) if run.experiment_id is not None else None
