@@ -215,6 +215,7 @@ def test_a_team_that_a_scorer_runs_is_not_scored(team: Simulation) -> None:
 
 
 def test_whatever_fails_in_scoring_a_run_is_recorded(team: Simulation, monkeypatch: pytest.MonkeyPatch) -> None:
+    team.runtime.hooks.register(Adding(Scorer("check")), "their")
     monkeypatch.setattr(team.runtime.loop.scoring, "ended", lambda run: 1 / 0)
     first = deliver(team)
     monkeypatch.undo()

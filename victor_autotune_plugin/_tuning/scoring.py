@@ -83,16 +83,6 @@ class Scoring:
 
     # --- on the event loop
 
-    def wants_outputs(self, spec: TeamSpec, settings: Settings) -> bool:
-        """Return whether what a team delivers is looked at by anything; else nothing needs to be handed over."""
-        if IS_SCORING.get():
-            return False
-        quality = settings.quality
-        if quality.scorers or quality.keep_outputs is not None or self._hooks.scores_runs:
-            return True
-        state = self._memory.snapshot.teams.get(spec.key)
-        return state is not None and bool(state.gates)
-
     def to_score(self, run: TeamRun, text: str, members: Mapping[str, str]) -> None:
         """Take what a run delivered, before the run itself is handed over.
 
@@ -131,8 +121,6 @@ class Scoring:
     def submit(self, ended: EndedRun) -> None:
         """Have a run scored that was handed over, where anything scores it."""
         run, output = ended.run, ended.output
-        if not ended.is_to_score:
-            return
         quality = self.settings_of(run).quality
         if not (quality.scorers or self._hooks.scores_runs or (ended.gates and output is not None)):
             return
