@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Final
 
 from attrs import evolve, frozen
 
 from victor_autotune_plugin import quality
-from victor_autotune_plugin._model.plan import TeamSpec
 from victor_autotune_plugin._model.run import TeamRun
 from victor_autotune_plugin._model.score import Gate
-from victor_autotune_plugin._settings.team_settings import QualitySettings, Settings
 from victor_autotune_plugin._tuning.runtime import Runtime
 from victor_autotune_plugin.hookspecs import PlannedRun, RunStart, hookimpl
 
@@ -45,15 +43,19 @@ class Adding:
         return self.scorers
 
 
-def have_quality(runtime: Runtime, **given: Any) -> None:
+def by_text(output: quality.RunOutput) -> float:
+    """Score a run by the number that it delivered."""
+    return float(output.text)
+
+
+BY_TEXT: Final = {"python": "victor_autotune_testing.scored:by_text"}
+"""The settings of a scorer that does."""
+
+
+def have_quality(runtime: Runtime, **given: object) -> None:
     """Set how the work of a project's teams is scored, from the next run on."""
-    settings_of = runtime.settings
-
-    def settings(spec: TeamSpec, metadata: Mapping[str, Any] | None = None) -> Settings:
-        return evolve(settings_of(spec, metadata), quality=QualitySettings(**given))
-
-    runtime.settings = settings  # type: ignore[method-assign]
-    runtime.loop._settings = runtime.loop.scoring._settings = settings
+    runtime._overrides |= {f"quality.{name}": value for name, value in given.items()}
+    runtime._resolver = runtime._load_settings()
 
 
 def have_gates(team: Simulation, *gates: Gate) -> None:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,12 +16,19 @@ from victor_autotune_plugin._tuning.runtime import Runtime
 from victor_autotune_plugin.storage import create_schema
 from victor_autotune_testing.nonblocking import nothing_blocks
 from victor_autotune_testing.postgres import server_url
-from victor_autotune_testing.realvictor import make_step, make_workflow, run_workflow
-from victor_autotune_testing.scored import Adding, Scorer, have_quality
+from victor_autotune_testing.realvictor import make_step, make_workflow, run_workflow, until
+from victor_autotune_testing.scored import have_quality
 from victor_autotune_testing.scripted import ScriptedModel, scripts
 
 MODES = ("off", "observe", "suggest", "approve", "auto")
 RUNS = 3
+
+HANGS = """
+import threading
+gate = threading.Event()
+def score(output):
+    gate.wait()
+"""
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -41,20 +45,14 @@ def database_url(request: pytest.FixtureRequest) -> Iterator[str | None]:
 async def test_scorers_that_are_slow_or_hang_hold_up_nothing(
     orchestrator: Any, scripted: ScriptedModel, tmp_path: Path
 ) -> None:
-    asked, gate = threading.Event(), threading.Event()
-
-    def hang(_: Any) -> None:
-        asked.set()
-        gate.wait()
-
-    def command(output: Any) -> float:
-        code = "import sys, time; time.sleep(0.2); sys.exit(not sys.stdin.read())"
-        done = subprocess.run([sys.executable, "-c", code], input=output.text.encode(), check=False)
-        return float(done.returncode == 0)
-
+    slow = "import sys, time; time.sleep(0.2); sys.exit(not sys.stdin.read())"
+    (tmp_path / "scoring_that_hangs.py").write_text(HANGS)
+    scorers = {
+        "hangs": {"python": "scoring_that_hangs:score"},
+        "slow": {"command": [sys.executable, "-c", slow]},
+    }
     made = Runtime(tmp_path, overrides={"mode": "auto"}, with_entry_points=False)
-    made.hooks.register(Adding(Scorer("hangs", hang), Scorer("command", command, "command")), "their")
-    have_quality(made, exit_wait=0.0)
+    have_quality(made, scorers=scorers, exit_wait=0.0)
     before = runtime.use(made)
     failsafe.forget()
     seams.install()
@@ -63,7 +61,7 @@ async def test_scorers_that_are_slow_or_hang_hold_up_nothing(
         with nothing_blocks():
             for _ in range(RUNS):
                 assert (await run_workflow(orchestrator, workflow, "compiler")).success
-        assert await asyncio.to_thread(asked.wait, 30)
+        await until(lambda: "scoring_that_hangs" in sys.modules, 30)
         made.close()
         assert failsafe.seen() == ()
         with made.store().reading() as transaction:
@@ -71,7 +69,7 @@ async def test_scorers_that_are_slow_or_hang_hold_up_nothing(
         assert {one.why for scores in rows for one in scores if one.name == "hangs"} == {"output lost"}
         assert [len(scores) for scores in rows] == [2] * len(rows)
     finally:
-        gate.set()
+        sys.modules.pop("scoring_that_hangs").gate.set()
         runtime.use(before)
         made.close()
         failsafe.forget()

@@ -289,9 +289,16 @@ threading._register_atexit(ends)
 """,
         (None, "output lost"),
     ),
-    "it is not to wait, and a forked child has nothing to wait for": (
+    "it is not to wait, ends its command, and a forked child has nothing to wait for": (
         """
-have(hang, exit_wait=0.0)
+begun = "import os, time; open('pid', 'w').write(str(os.getpid())); os.rename('pid', 'begun'); time.sleep(600)"
+have_quality(owner, exit_wait=0.0, scorers={"check": {"command": [sys.executable, "-c", begun]}})
+
+async def scored():
+    await first(1)
+    while not Path(sys.argv[1], "begun").exists():
+        await asyncio.sleep(0.01)
+
 asyncio.run(scored())
 child = os.fork()
 if child == 0:
@@ -311,6 +318,18 @@ def test_the_end_of_a_process_waits_for_scorers_as_long_as_it_may(name: str, tmp
     assert ended == 0
     with Store.open(default_url(tmp_path)) as store, store.reading() as transaction:
         assert [(one.value, one.why) for one in transaction.scores_of(returned)] == [wanted]
+    command = tmp_path / "begun"
+    assert not command.exists() or not is_alive(int(command.read_text()))
+
+
+def is_alive(process: int) -> bool:
+    """Return whether a process is there that has not ended."""
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    state = Path(f"/proc/{process}/stat")  # one that ended may wait for its parent
+    return not (state.exists() and state.read_text().rpartition(")")[2].split()[0] == "Z")
 
 
 SUSPENDED = """

@@ -20,9 +20,19 @@ from victor_autotune_plugin.hookspecs import hookimpl
 from victor_autotune_plugin.quality import RunOutput, Scored
 from victor_autotune_plugin.storage.journal import EndEntry
 from victor_autotune_plugin.storage.kept_outputs import KeptOutputs
-from victor_autotune_plugin.storage.transaction import Transaction
-from victor_autotune_testing.scored import Adding, Scorer, deliver, have_gates, have_quality, stored_scores
+from victor_autotune_testing.scored import (
+    BY_TEXT,
+    Adding,
+    Scorer,
+    by_text,
+    deliver,
+    have_gates,
+    have_quality,
+    stored_scores,
+)
 from victor_autotune_testing.simulated import SPEC, Simulation
+
+TEAM_RUN = TeamRun("r1", SPEC, 1.0, 2.0, True, 1.0)
 
 
 @pytest.fixture(autouse=True)
@@ -41,13 +51,12 @@ def team(tmp_path: Path) -> Iterator[Simulation]:
 
 
 @pytest.fixture
-def tested(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Simulation]:
+def tested(tmp_path: Path) -> Iterator[Simulation]:
     """A team whose test has begun, and rests on the gates `check` and `review`."""
-    save, gates = Transaction.save_experiment, (Gate("check"), Gate("review", is_external=True))
-    monkeypatch.setattr(
-        Transaction, "save_experiment", lambda self, experiment: save(self, evolve(experiment, gates=gates))
-    )
     made = Simulation(tmp_path, in_memory=True, scored=False)
+    have_quality(made.runtime, scorers={"check": BY_TEXT, "review": {"external": True}})
+    made.run()
+    have_gates(made, Gate("check"), Gate("review", is_external=True))
     made.run_until("started")
     yield made
     made.close()
@@ -57,10 +66,6 @@ def stored(team: Simulation, run: TeamRun) -> TeamRun:
     found = team.store.run(run.run_id)
     assert found is not None
     return found
-
-
-def by_text(output: RunOutput) -> float | None:
-    return float(output.text)
 
 
 def test_a_run_outside_a_test_is_scored_by_the_team_s_gates_and_waits_for_none(team: Simulation) -> None:
@@ -75,9 +80,8 @@ def test_a_run_outside_a_test_is_scored_by_the_team_s_gates_and_waits_for_none(t
 
 
 def test_a_run_of_a_test_waits_for_the_test_s_gates_and_is_judged_when_the_last_one_comes(tested: Simulation) -> None:
-    tested.runtime.hooks.register(Adding(Scorer("check", by_text)), "their")
     (experiment,) = tested.experiments()
-    have_gates(tested, Gate("another"))  # what decides for the team now is not what the test rests on
+    have_gates(tested, *experiment.gates, Gate("new"))  # decides for the team from now on, and not for the test
     run = deliver(tested, "0.5")
     assert run.experiment_id == experiment.id
     assert (stored(tested, run).number, tested.store.observations(experiment.id, "test")) == (None, [])
@@ -98,7 +102,6 @@ def test_a_run_of_a_test_waits_for_the_test_s_gates_and_is_judged_when_the_last_
 
 def test_a_score_that_comes_to_another_process_is_judged_by_the_one_that_looks(tested: Simulation) -> None:
     """Also one in which nothing has run for a while."""
-    tested.runtime.hooks.register(Adding(Scorer("check", by_text)), "their")
     (experiment,) = tested.experiments()
     run = deliver(tested, "0.5")
     record_score(tested.store, Score(run.run_id, "review", 1.0, "person", 1.0), KeptOutputs(Path("none")))
@@ -132,12 +135,10 @@ def test_how_long_a_run_of_a_test_waits_is_set(tested: Simulation) -> None:
 
 @pytest.mark.parametrize("text", ["", " \n\t"])
 def test_a_run_that_delivered_nothing_is_worth_nothing_and_no_scorer_is_asked(tested: Simulation, text: str) -> None:
-    asked: list[str] = []
-    tested.runtime.hooks.register(Adding(Scorer("check", lambda output: asked.append(output.text))), "their")
     run = deliver(tested, text, success=False)
     (experiment,) = tested.experiments()
     (observed,) = tested.store.observations(experiment.id, "test")
-    assert (observed.run_id, observed.score, asked, stored_scores(tested, run)) == (run.run_id, 0.0, [], [])
+    assert (observed.run_id, observed.score, stored_scores(tested, run)) == (run.run_id, 0.0, [])
 
 
 def test_a_run_that_delivered_nothing_has_no_score_where_nothing_decides(team: Simulation) -> None:
@@ -145,11 +146,14 @@ def test_a_run_that_delivered_nothing_has_no_score_where_nothing_decides(team: S
 
 
 def test_a_cancelled_run_is_not_scored(tested: Simulation) -> None:
-    asked: list[str] = []
-    tested.runtime.hooks.register(Adding(Scorer("check", lambda output: asked.append(output.text))), "their")
     kept = entries(tested)
     run = deliver(tested, "half", cancelled=True, success=False)
-    assert (asked, kept[0].gates, kept[0].score_seconds, stored(tested, run).score) == ([], (), None, None)
+    assert (stored_scores(tested, run), kept[0].gates, kept[0].score_seconds, stored(tested, run).score) == (
+        [],
+        (),
+        None,
+        None,
+    )
 
 
 class Grader:
@@ -177,7 +181,7 @@ def test_of_two_scorers_of_one_name_the_settings_own_is_asked_and_that_is_said_o
     hooks = team.runtime.hooks
     hooks.register(Grader(0.25), "acme-twice")
     hooks.register(Adding(Scorer("acme-twice", lambda _: 0.5), Scorer("review-own", lambda _: 0.5)), "their")
-    have_quality(team.runtime, scorers=(ScorerSettings("review-own", "external", True),))
+    have_quality(team.runtime, scorers={"review-own": {"external": True}})
     with caplog.at_level(logging.WARNING):
         runs = [deliver(team) for _ in range(2)]
     assert stored_scores(team, runs[1]) == [("acme-twice", 0.5, "")]
@@ -191,7 +195,27 @@ def test_an_output_that_was_not_handed_over_is_lost_for_the_scorers_that_need_it
     assert stored_scores(team, run) == [("check", None, "output lost")]
 
 
+def test_a_team_that_a_scorer_runs_is_not_scored(team: Simulation) -> None:
+    inner: list[TeamRun] = []
+
+    def by_a_team(_: RunOutput) -> float:
+        if len(inner) < 3:
+            loop, run = team.runtime.loop, evolve(TEAM_RUN, run_id=f"inner{len(inner)}")
+            assert not loop.wants_outputs(SPEC, team.runtime.settings(SPEC))
+            inner.append(run)
+            loop.to_score(run, "verdict", {})
+            loop.finished(run)
+        return 1.0
+
+    team.runtime.hooks.register(Adding(Scorer("judges", by_a_team)), "their")
+    have_gates(team, Gate("judges"))
+    run = deliver(team)
+    assert [one.run_id for one in inner] == ["inner0"]
+    assert (stored(team, run).score, stored(team, inner[0]).score) == (1.0, None)
+
+
 def test_whatever_fails_in_scoring_a_run_is_recorded(team: Simulation, monkeypatch: pytest.MonkeyPatch) -> None:
+    team.runtime.hooks.register(Adding(Scorer("check")), "their")
     monkeypatch.setattr(team.runtime.loop.scoring, "ended", lambda run: 1 / 0)
     first = deliver(team)
     monkeypatch.undo()

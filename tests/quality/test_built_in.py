@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import textwrap
+import threading
 import time
 from pathlib import Path
 
@@ -172,6 +173,23 @@ def test_a_schema_file_that_is_missing_is_no_opinion(score):
 @pytest.mark.parametrize(("pattern", "value"), [(r"\[\d+\]", 1.0), (r"^Second", 1.0), (r"^third", 0.0)])
 def test_a_pattern_is_searched_line_by_line(score, pattern, value):
     assert score("regex", pattern, "First [1]\nSecond\nThird").value == value
+
+
+def test_a_pattern_that_backtracks_for_ever_holds_up_no_other_thread_and_is_ended(score):
+    steps: list[None] = []
+    ended = threading.Event()
+
+    def other() -> None:
+        while not ended.wait(0.001):
+            steps.append(None)
+
+    thread = threading.Thread(target=other)
+    thread.start()
+    found = score("regex", "(a|aa)+$", "a" * 60 + "b", timeout=0.5)
+    ended.set()
+    thread.join()
+    assert (found.value, found.why, found.source) == (None, "timeout", "check")
+    assert steps
 
 
 def test_texts_that_must_be_there_score_by_their_share(score):

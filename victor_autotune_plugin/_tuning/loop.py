@@ -35,6 +35,7 @@ from .file_work import FileWork, NoFiles
 from .flow_work import FlowWork, TracedRun
 from .hookmanager import HookManager
 from .judge_work import JudgeWork
+from .score_work import IS_SCORING
 from .scoring import EndedRun, Scoring
 from .snapshot import TESTING, Memory, choose, needs_arms, stream_key
 from .store_work import SlotRequest, StoreWork
@@ -216,8 +217,12 @@ class TuningLoop:
         self._traces[run_id] = trace
 
     def wants_outputs(self, spec: TeamSpec, settings: Settings) -> bool:
-        """Return whether what a team delivers is to be handed over to `to_score`."""
-        return self.scoring.wants_outputs(spec, settings)
+        """Return whether anything looks at what a team delivers, so that it is to be handed over to `to_score`."""
+        quality = settings.quality
+        if quality.scorers or quality.keep_outputs is not None or self._hooks.scores_runs:
+            return not IS_SCORING.get()
+        state = self.memory.snapshot.teams.get(spec.key)  # a run that delivered nothing has its score by that
+        return state is not None and bool(state.gates) and not IS_SCORING.get()
 
     def to_score(self, run: TeamRun, text: str, members: Mapping[str, str]) -> None:
         """Hand over what a run delivered, blank for nothing, before the run itself is handed over."""
@@ -239,11 +244,14 @@ class TuningLoop:
             self._awaited[run.run_id] = awaited
         ended = EndedRun(run, is_to_score=False)
         with failsafe.guard("score of a run"):
-            ended = self.scoring.ended(run)
+            settings = self.memory.settings.get(run.spec.key)
+            if run.experiment_id is not None or settings is None or self.wants_outputs(run.spec, settings):
+                ended = self.scoring.ended(run)
         entry = EndEntry(ended.run, GRADE_SECONDS if awaited else None, ended.gates, ended.score_seconds)
         self._submit(run.run_id, Item(entry, self._clock(), END_COMMIT_SECONDS, run.spec.key))
-        with failsafe.guard("score of a run"):
-            self._score(ended)
+        if ended.is_to_score:
+            with failsafe.guard("score of a run"):
+                self._score(ended)
         if trace is not None:
             self.flow_work.submit(TracedRun(run, trace))
             self.wake_flow()

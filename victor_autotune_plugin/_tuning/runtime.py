@@ -20,6 +20,7 @@ from .. import failsafe
 from .._model.quantities import DEFAULT_ENVIRONMENT
 from .._settings import Settings, SettingsResolver, public_prices
 from .._settings.environment import can_tune, environment_of
+from ..quality.command_scorer import end_commands
 from ..storage.location import file_of_url
 from ..storage.snapshot_file import folder_of
 from .hookmanager import HookManager
@@ -339,7 +340,9 @@ class Runtime:
                 time.sleep(_POLL_SECONDS)
         except KeyboardInterrupt:
             failsafe.logger.warning("autotune: the scorers that were still at work are not waited for")
-        work.give_up()
+        if not work.is_idle:
+            work.give_up()
+            end_commands()
 
     def close(self, seconds: float = EXIT_SECONDS) -> None:
         """Wait for scorers, let the threads end what they are at, at most so many seconds, and close the store."""

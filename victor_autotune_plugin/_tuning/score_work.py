@@ -11,6 +11,7 @@ a run never waits for a score that can't come.
 
 from __future__ import annotations
 
+import contextvars
 import threading
 import time
 from collections import deque
@@ -43,6 +44,9 @@ MOST_HANGING: Final = 2
 
 LONGEST_SECONDS: Final = 3600.0
 """Most seconds that any scorer may take, whatever it says."""
+
+IS_SCORING: Final[contextvars.ContextVar[bool]] = contextvars.ContextVar("autotune_is_scoring", default=False)
+"""Whether this is inside a scorer. A team that a scorer runs is not scored: that would never end."""
 
 QUEUE_FULL: Final = "queue full"
 OUTPUT_LOST: Final = "output lost"
@@ -267,7 +271,8 @@ class ScoreWork:
         score: Score | None = None
         why = ""
         try:
-            score = self._run_scorer(task.scorer, output)
+            # In a context of its own: what it starts is no part of the run, and is scored by nobody.
+            score = contextvars.Context().run(self._called, task.scorer, output)
         except BaseException as error:  # foreign code; its text may quote what the run delivered
             why = f"failed: {type(error).__name__}"
         del output
@@ -276,6 +281,10 @@ class ScoreWork:
                 self._hanging.remove(task)
         if self._end(task, why, score):
             self.wake()
+
+    def _called(self, scorer: Any, output: RunOutput) -> Score:
+        IS_SCORING.set(True)
+        return self._run_scorer(scorer, output)
 
     def _end(self, task: _Task, why: str, score: Score | None = None) -> bool:
         """Hand over what came of a scorer, and free its slot; return False where that was done before."""

@@ -13,7 +13,7 @@ from .. import failsafe
 from .._model.score import Gate, Score
 from ..quality import RunOutput, run_scorer
 from .gates import lost_gate
-from .score_work import ScoreJob, ScoreWork
+from .score_work import IS_SCORING, ScoreJob, ScoreWork
 from .team_scorers import scorers_for
 
 if TYPE_CHECKING:
@@ -83,14 +83,6 @@ class Scoring:
 
     # --- on the event loop
 
-    def wants_outputs(self, spec: TeamSpec, settings: Settings) -> bool:
-        """Return whether what a team delivers is looked at by anything; else nothing needs to be handed over."""
-        quality = settings.quality
-        if quality.scorers or quality.keep_outputs is not None or self._hooks.scores_runs:
-            return True
-        state = self._memory.snapshot.teams.get(spec.key)
-        return state is not None and bool(state.gates)
-
     def to_score(self, run: TeamRun, text: str, members: Mapping[str, str]) -> None:
         """Take what a run delivered, before the run itself is handed over.
 
@@ -110,7 +102,7 @@ class Scoring:
         that delivered nothing is worth nothing, which no scorer needs to tell.
         """
         output = self._outputs.pop(run.run_id, None)
-        if run.cancelled:
+        if run.cancelled or IS_SCORING.get():
             return EndedRun(run, is_to_score=False)
         snapshot, seconds = self._memory.snapshot, None
         test = snapshot.experiments.get(run.experiment_id) if run.experiment_id is not None else None
@@ -129,8 +121,6 @@ class Scoring:
     def submit(self, ended: EndedRun) -> None:
         """Have a run scored that was handed over, where anything scores it."""
         run, output = ended.run, ended.output
-        if not ended.is_to_score:
-            return
         quality = self.settings_of(run).quality
         if not (quality.scorers or self._hooks.scores_runs or (ended.gates and output is not None)):
             return

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from attrs import define
 
 from .._model.scorer import ScorerSettings
-from .command_scorer import CommandScorer
+from .command_scorer import SKIPPED, CommandScorer
 from .scorer import RunOutput, Scored
 
 if TYPE_CHECKING:
@@ -99,14 +99,6 @@ class JsonSchemaScorer(_BuiltIn):
         return float(validator(schema, registry=Registry()).is_valid(data))
 
 
-class RegexScorer(_BuiltIn):
-    """1 where a pattern is found in the output, else 0; `^` and `$` match at every line."""
-
-    def score(self, output: RunOutput) -> float:
-        """Return whether it is found."""
-        return float(re.search(self.settings.value, output.text, re.MULTILINE) is not None)
-
-
 class ContainsScorer(_BuiltIn):
     """The share of some texts that are in the output, as they are written."""
 
@@ -150,10 +142,31 @@ def _command(settings: ScorerSettings) -> CommandScorer:
     return CommandScorer(settings.name, tuple(settings.value), settings.weight, settings.gates, settings.timeout)
 
 
+_SEARCH: Final = f"""
+import json, re, sys
+try:
+    text = sys.stdin.buffer.read().decode()
+    found = re.search(json.loads(sys.argv[1]), text, re.MULTILINE)
+except BaseException:
+    sys.exit({SKIPPED})
+sys.exit(found is None)
+"""
+
+
+def _regex(settings: ScorerSettings) -> CommandScorer:
+    """Return what searches a text for a pattern, `^` and `$` at every line: 1 where it is found, else 0.
+
+    It does so in a process of its own: Python's search holds the interpreter lock, and with it every event loop, and
+    one that backtracks may take for ever.
+    """
+    words = (sys.executable, "-I", "-c", _SEARCH, json.dumps(settings.value))
+    return CommandScorer(settings.name, words, settings.weight, settings.gates, settings.timeout, "check")
+
+
 _MAKERS: Final[Mapping[str, Maker]] = {
     "command": _command,
     "json_schema": JsonSchemaScorer,
-    "regex": RegexScorer,
+    "regex": _regex,
     "contains": ContainsScorer,
     "python": PythonScorer,
 }

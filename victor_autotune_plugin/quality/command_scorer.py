@@ -23,6 +23,9 @@ SKIPPED: Final = 77
 MOST_BYTES: Final = 64_000
 """The end of what a command prints that is looked at; the rest is read and dropped."""
 
+_at_work: Final[dict[subprocess.Popen[bytes], int]] = {}
+"""The commands at work, each with the id of the process that started it."""
+
 _LOOK_SECONDS: Final = 0.05
 # How often to look whether it has ended where its pipes do not tell.
 
@@ -67,11 +70,20 @@ class CommandScorer:
             stderr=subprocess.DEVNULL,  # it may quote the output, and nobody reads it
             start_new_session=os.name == "posix",
         ) as process:
+            _at_work[process] = os.getpid()
             try:
                 printed = _talk(process, output.text.encode("utf-8", "replace"), self.timeout)
             finally:
                 _kill(process)
+                del _at_work[process]
         return Scored(None, TIMEOUT) if printed is None else _verdict(process.returncode, printed)
+
+
+def end_commands() -> None:
+    """End the commands that this process has at work: it ends, and a session of their own would let them go on."""
+    for process, owner in tuple(_at_work.items()):
+        if owner == os.getpid():  # a forked child has its parent's, too
+            _kill(process)
 
 
 def _about(output: RunOutput) -> Mapping[str, str]:

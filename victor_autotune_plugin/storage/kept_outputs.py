@@ -1,7 +1,7 @@
 """Outputs of runs that are kept for a person to rate: files that only their owner can read, each until it expires.
 
-A file's time of modification is when it expires, so every process can remove what is out of date, whoever wrote it and
-whatever is set by now.
+A file's time of modification is when it expires, so every process can remove what is out of date, by whatever settings
+it was written.
 """
 
 from __future__ import annotations
