@@ -40,6 +40,9 @@ MOST_LABELS: Final = 500
 NOT_SET: Final = "not set"
 """Why there is no score where the process that the run was in had no such scorer."""
 
+CHANGED: Final = "its rubric, model or version changed"
+"""Why a judge is another one."""
+
 Scored = Sequence[tuple["TeamRun", Sequence["Score"]]]
 """Finished runs of a team, newest first, each with its scores."""
 
@@ -121,7 +124,18 @@ def _unset_because(gate: Gate, scorer: ScorerSettings | None) -> str | None:
     if not scorer.gates:
         return "the settings say gates: false"
     same = (scorer.kind == "rubric") == bool(gate.judge) and (scorer.kind == "external") == gate.is_external
-    return None if same and not gate.is_hook else "the settings name another scorer so"
+    if not same or gate.is_hook:
+        return "the settings name another scorer so"
+    return CHANGED if _judge_set(scorer) not in ("", gate.judge) else None
+
+
+def _judge_set(scorer: ScorerSettings) -> str:
+    """Return the digest of a judge whose model the settings name; else it follows from the run, and is empty here."""
+    if scorer.kind != "rubric" or not (scorer.provider and scorer.model):
+        return ""
+    from ..quality.rubric import judge_of
+
+    return judge_of(scorer)
 
 
 def may_change(settings: Settings, before: Sequence[Gate]) -> bool:
@@ -161,8 +175,7 @@ def gates_in_force(settings: Settings, before: Iterable[Gate], scored: Scored, j
     for one in found:
         gate = kept.get(one.name)
         if gate is not None and (one.gate is None or one.gate.identity != gate.identity):
-            changed = one.judge != gate.judge
-            gone.append((gate, "its rubric, model or version changed" if changed else f"it is {one.why}"))
+            gone.append((gate, CHANGED if one.judge != gate.judge else f"it is {one.why}"))
     return GatesInForce([one.gate for one in found if one.gate is not None], tuple(gone), tuple(found))
 
 
@@ -176,8 +189,9 @@ def _status(
         asked_for = Gate(scorer.name, float(scorer.weight), is_external=is_external)
         short = None if gate is not None else _short_of(scorer.name, rows, is_external=is_external)
         return ScorerStatus(scorer.name, short or "decides", None if short else gate or asked_for)
-    newest = max((row[scorer.name] for row in rows if scorer.name in row), key=lambda one: one.at, default=None)
-    digest = (newest.judge if newest is not None else "") or ("" if gate is None else gate.judge)
+    given = [row[scorer.name] for row in rows if scorer.name in row and row[scorer.name].judge]
+    newest = max(given, key=lambda one: one.at, default=None)
+    digest = _judge_set(scorer) or ("" if newest is None else newest.judge) or ("" if gate is None else gate.judge)
     if not digest:
         return ScorerStatus(scorer.name, _short_of(scorer.name, rows) or "it has no digest of its rubric and model")
     is_gate = gate is not None and gate.judge == digest
@@ -201,7 +215,7 @@ def _status_of_hook(name: str, gate: Gate | None, rows: Sequence[Mapping[str, Sc
     if details.get("gates", True) is False:
         return ScorerStatus(name, "gates: false")
     short = None if gate is not None else _short_of(name, rows)
-    weight = details.get("weight", 1.0 if gate is None else gate.weight)
+    weight = details.get("weight", 1.0) if given else gate.weight if gate is not None else 1.0
     return ScorerStatus(name, short or "decides", None if short else Gate(name, float(weight), is_hook=True))
 
 
