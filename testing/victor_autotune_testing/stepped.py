@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, TypeVar
 
@@ -76,7 +77,8 @@ def assigned(run: TeamRun, event: RunStart, planned: PlannedRun) -> TeamRun:
 
 def by_hook(run: TeamRun, value: float | None, name: str = SCORER) -> Score:
     """Return a score of a run as a third party's hook gives it."""
-    return Score(run.run_id, name, value, "hook", run.ended_at, why="" if value is not None else "no opinion")
+    at = run.started_at if math.isfinite(run.started_at) else 0.0
+    return Score(run.run_id, name, value, "hook", at, why="" if value is not None else "no opinion")
 
 
 def scored_rules(spec: TeamSpec, settings: Settings, flow: TeamFlow | None = None) -> Rules:

@@ -44,7 +44,7 @@ _NO_ARM: Final = "none"
 
 @frozen
 class LabelledRun:
-    """A run that both a judge and somebody whose word counts have scored.
+    """A run that both a judge, and a person or a command, have scored.
 
     Attributes:
         run_id: The run.
@@ -66,7 +66,7 @@ class LabelledRun:
 
     @classmethod
     def of(cls, run_id: str, arm: str | None, judged: Score, labels: Iterable[Score]) -> LabelledRun | None:
-        """Return what is known of a run; None where the judge had no opinion, or nobody else has.
+        """Return what is known of a run; None where the judge had no opinion, or no label is there.
 
         Args:
             run_id: The run.
