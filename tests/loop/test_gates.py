@@ -154,7 +154,8 @@ def test_a_third_partys_scorer_decides_by_what_it_scored_with_its_own_weight() -
     (gate,) = decided(rows={"package": range(4)}).gates
     assert gate == Gate("package", is_hook=True)
     assert decided(rows={"package": range(4)}, details={"weight": 2.0}).gates == (Gate("package", 2.0, is_hook=True),)
-    assert decided(rows={"package": range(4)}, details={"gates": False}).gates == ()
+    shown = decided(rows={"package": range(4)}, details={"gates": False}, before=(gate,))
+    assert (shown.gates, shown.gone) == ((), ((gate, "it says gates: false"),))
 
 
 @pytest.mark.parametrize("rows", [{}, {"package": range(6)}])

@@ -40,6 +40,9 @@ MOST_LABELS: Final = 500
 NOT_SET: Final = "not set"
 """Why there is no score where the process that the run was in had no such scorer."""
 
+OFF: Final = "gates: false"
+"""Why a scorer does not decide that is only shown."""
+
 CHANGED: Final = "its rubric, model or version changed"
 """Why a judge is another one."""
 
@@ -122,7 +125,7 @@ def _unset_because(gate: Gate, scorer: ScorerSettings | None) -> str | None:
     if scorer is None:
         return None if gate.is_hook else "the settings name it no more"
     if not scorer.gates:
-        return "the settings say gates: false"
+        return f"the settings say {OFF}"
     same = (scorer.kind == "rubric") == bool(gate.judge) and (scorer.kind == "external") == gate.is_external
     if not same or gate.is_hook:
         return "the settings name another scorer so"
@@ -175,7 +178,8 @@ def gates_in_force(settings: Settings, before: Iterable[Gate], scored: Scored, j
     for one in found:
         gate = kept.get(one.name)
         if gate is not None and (one.gate is None or one.gate.identity != gate.identity):
-            gone.append((gate, CHANGED if one.judge != gate.judge else f"it is {one.why}"))
+            is_off = one.why == OFF
+            gone.append((gate, CHANGED if one.judge != gate.judge else f"{'it says' if is_off else 'it is'} {one.why}"))
     return GatesInForce([one.gate for one in found if one.gate is not None], tuple(gone), tuple(found))
 
 
@@ -183,7 +187,7 @@ def _status(
     scorer: ScorerSettings, gate: Gate | None, rows: Sequence[Mapping[str, Score]], judged: Judged
 ) -> ScorerStatus:
     if not scorer.gates:
-        return ScorerStatus(scorer.name, "gates: false")
+        return ScorerStatus(scorer.name, OFF)
     is_external = scorer.kind == "external"
     if scorer.kind != "rubric":
         asked_for = Gate(scorer.name, float(scorer.weight), is_external=is_external)
@@ -213,7 +217,7 @@ def _status_of_hook(name: str, gate: Gate | None, rows: Sequence[Mapping[str, Sc
         return ScorerStatus(name, "not set any more")
     details = given[0].details if given else {}
     if details.get("gates", True) is False:
-        return ScorerStatus(name, "gates: false")
+        return ScorerStatus(name, OFF)
     short = None if gate is not None else _short_of(name, rows)
     weight = details.get("weight", 1.0) if given else gate.weight if gate is not None else 1.0
     return ScorerStatus(name, short or "decides", None if short else Gate(name, float(weight), is_hook=True))

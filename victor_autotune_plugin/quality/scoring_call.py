@@ -43,16 +43,8 @@ def run_scorer(scorer: Any, output: RunOutput) -> Score:
         cost_usd=found.cost_usd,
         seconds=time.monotonic() - began,
         why="" if found.value is not None else (found.why or NO_OPINION)[:_LONGEST_WHY],
-        details={**found.details, **(_of_third_party(scorer) if source == "hook" else {})},
+        details=found.details,
     )
-
-
-def _of_third_party(scorer: Any) -> dict[str, Any]:
-    """Return what no setting says of a scorer, where it is not the default."""
-    weight, told = getattr(scorer, "weight", 1.0), {}
-    if isinstance(weight, int | float) and 0 < weight < math.inf and weight != 1:
-        told["weight"] = float(weight)
-    return {**told, **({} if getattr(scorer, "gates", True) else {"gates": False})}
 
 
 def _asked(scorer: Any, output: RunOutput) -> Scored:
