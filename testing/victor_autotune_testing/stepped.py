@@ -132,6 +132,7 @@ class SteppedLoop:
         if self._scores is not None and not run.cancelled:
             for score in self._scores(run):
                 loop.core.submit(Item(ScoreEntry(score), loop._clock(), END_COMMIT_SECONDS, run.spec.key))
+            run = evolve(run, score=None)  # which follows from these
         hooks.tell_built_in("after_team_run", run=run)
         hooks.grade(run, loop.graded)
         hooks.flush(5.0)

@@ -19,7 +19,7 @@ from victor_autotune_plugin._model.scorer import ScorerSettings
 from victor_autotune_plugin._settings.team_settings import QualitySettings
 from victor_autotune_plugin._tuning.next_test import advice
 from victor_autotune_plugin._tuning.replay import replay_all
-from victor_autotune_testing.simulated import SPEC, Simulation
+from victor_autotune_testing.simulated import SPEC, Simulation, by_formation
 from victor_autotune_testing.stepped import by_hook
 
 FEWER = TeamPlan(members=("a", "b", "c"))
@@ -279,6 +279,19 @@ def test_what_awaits_a_person_ends_too_when_its_judge_is_trusted_no_more(start: 
     end = team.run_until("inconclusive", 20)
     assert end.experiment_id == next(one.id for one in team.experiments() if one.status == "inconclusive")
     assert team.state().experiment_id is None
+
+
+def test_a_plan_on_probation_goes_when_the_judge_of_its_test_is_trusted_no_more(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    suggest(monkeypatch, TeamPlan(formation="parallel"))
+    team = start(truth=by_formation, **{"experiment.min_history": 30})
+    judged = Judged(team)
+    team.run_until("probation")
+    assert team.state().plan == TeamPlan(formation="parallel")
+    judged.digest = "j2"
+    end = team.run_until("inconclusive", 20)
+    assert (end.plan_before, team.state().plan) == (TeamPlan(formation="parallel"), EMPTY_PLAN)
 
 
 def test_the_watch_over_a_live_plan_goes_on_without_scores(start: Start) -> None:
