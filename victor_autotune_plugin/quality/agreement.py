@@ -252,7 +252,9 @@ def trust(runs: Iterable[LabelledRun], *, before: bool = False) -> Trust:
 
 
 def _judged(overall: Agreement, recent: Agreement, *, before: bool) -> tuple[bool, str]:
-    if before and (recent.alpha is None or recent.runs < LEAST_LABELS or recent.alpha >= LOST_ALPHA):
+    if before and recent.runs < LEAST_LABELS:
+        return True, f"trusted: {count(recent.runs, 'label')} of its last runs tell nothing else"
+    if before and (recent.alpha is None or recent.alpha >= LOST_ALPHA):
         said = "its last labels do not vary, so they tell nothing" if recent.alpha is None else _alpha(recent)
         return True, f"trusted: {said}"
     if before:
