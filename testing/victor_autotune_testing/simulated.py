@@ -16,6 +16,7 @@ from victor_autotune_plugin._model.experiment import Change, Experiment, TeamSta
 from victor_autotune_plugin._model.plan import MemberSpec, TeamPlan, TeamSpec
 from victor_autotune_plugin._model.run import MemberOutcome, TeamRun, TokenUse
 from victor_autotune_plugin._model.score import Score
+from victor_autotune_plugin._settings import Settings
 from victor_autotune_plugin._tuning.runtime import Runtime
 from victor_autotune_plugin.hookspecs import PlannedRun, RunStart
 from victor_autotune_plugin.storage import Store
@@ -82,6 +83,8 @@ class Simulation:
         )
         self.stepped = SteppedLoop(self.runtime, clock, self._scores if scored else None)
         self.score: Callable[[TeamRun], float | None] = by_success
+        self.score_rows: Callable[[TeamRun], list[Score]] | None = None
+        self.settings: Settings | None = None
         self.truth = truth
         self.spec = SPEC
         self.success = 1.0
@@ -93,6 +96,8 @@ class Simulation:
         return self.runtime.store()
 
     def _scores(self, run: TeamRun) -> list[Score]:
+        if self.score_rows is not None:
+            return self.score_rows(run)
         return [by_hook(run, self.score(run))] if 0 <= run.member_success_share <= 1 else []
 
     def start(self, task_key: str | None = None) -> tuple[RunStart, PlannedRun]:
@@ -100,7 +105,7 @@ class Simulation:
         runtime.look_at_settings()
         loop.store_work.wants_refresh = True  # a person, or another process, may have changed something
         self.stepped.work()
-        event = RunStart(uuid.uuid4().hex, self.spec, self.stepped.clock(), task_key=task_key)
+        event = RunStart(uuid.uuid4().hex, self.spec, self.stepped.clock(), task_key=task_key, settings=self.settings)
         return event, self.stepped.begin(event)
 
     def finish(self, event: RunStart, planned: PlannedRun, **changes: Any) -> TeamRun:

@@ -77,7 +77,8 @@ def assigned(run: TeamRun, event: RunStart, planned: PlannedRun) -> TeamRun:
 
 def by_hook(run: TeamRun, value: float | None, name: str = SCORER) -> Score:
     """Return a score of a run as a third party's hook gives it."""
-    return Score(run.run_id, name, value, "hook", run.started_at, why="" if value is not None else "no opinion")
+    at = run.started_at if math.isfinite(run.started_at) else 0.0
+    return Score(run.run_id, name, value, "hook", at, why="" if value is not None else "no opinion")
 
 
 def scored_rules(spec: TeamSpec, settings: Settings, flow: TeamFlow | None = None) -> Rules:
@@ -132,6 +133,7 @@ class SteppedLoop:
         if self._scores is not None and not run.cancelled:
             for score in self._scores(run):
                 loop.core.submit(Item(ScoreEntry(score), loop._clock(), END_COMMIT_SECONDS, run.spec.key))
+            run = evolve(run, score=None)  # which follows from these
         hooks.tell_built_in("after_team_run", run=run)
         hooks.grade(run, loop.graded)
         hooks.flush(5.0)

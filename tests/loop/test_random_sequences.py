@@ -181,7 +181,7 @@ class Person:
         if state is None:
             return
         runs = list(store.finished_runs(*SPEC.key, limit=50))
-        for one in standings(store, state, self.team.runtime.settings(self.team.spec), runs, has_scorer=False):
+        for one in standings(store, state, self.team.runtime.settings(self.team.spec), runs):
             assert one.line
             assert one.next
             if one.decision is not None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from attrs import evolve
 
 from victor_autotune_plugin import failsafe
 from victor_autotune_plugin._tuning.judge_work import JudgeWork
@@ -50,7 +51,7 @@ def test_a_run_whose_judgement_fails_is_recorded_and_judged_later(
     (fault,) = failsafe.seen()
     assert (fault.where, fault.error) == ("judgement of a run", "ZeroDivisionError: ")
     failsafe.forget()
-    assert run in team.store.finished_runs()
+    assert team.store.run(run.run_id) == evolve(run, score=1.0)
     (experiment,) = team.experiments()
     assert team.store.observations(experiment.id, "test")[-1].run_id == run.run_id
     promoted = team.run_until("promoted")
@@ -69,7 +70,7 @@ def test_a_run_that_could_not_be_committed_waits_in_the_journal_and_is_judged_in
         late = team.finish(event, planned)
     assert {fault.error for fault in failsafe.seen()} == {"StoreUnavailableError: the disk is full"}
     failsafe.forget()
-    assert late not in team.store.finished_runs()
+    assert team.store.run(late.run_id) is None
     (journal,) = (tmp_path / ".victor" / "autotune-journal").iterdir()
     assert late.run_id in journal.read_text()
     elsewhere = Simulation(tmp_path, seed=7)

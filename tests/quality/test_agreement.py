@@ -132,6 +132,11 @@ def test_labels_that_do_not_vary_earn_nothing_end_nothing_and_are_named():
     assert "do not vary" in trust(same, before=True).why
 
 
+def test_a_judge_whose_labels_are_long_ago_stays_trusted() -> None:
+    found = trust(labelled(3, at_chance), before=True)
+    assert (found.is_trusted, found.why) == (True, "trusted: 3 labels of its last runs tell nothing else")
+
+
 def judged(value=0.8, **details):
     return Score("r1", "judge", value, "model", 5.0, judge="j1", details=details)
 

@@ -124,6 +124,15 @@ def test_no_opinion_completes_a_run_and_leaves_it_without_a_score(store: Store) 
     assert [one.score for one in store.observations("e1", "test")] == [None]
 
 
+def test_what_another_judge_of_the_gate_s_name_says_is_no_opinion(store: Store) -> None:
+    end(store, in_test(), RUBRIC)
+    record(store, score(name="rubric", source="model", judge="d2"))
+    assert (score_of(store), number(store)) == (None, 1)
+    end(store, in_test("r2", 1), RUBRIC)
+    record(store, score("r2", name="rubric", source="model", judge="d1", value=0.5))
+    assert score_of(store, "r2") == 0.5
+
+
 def test_a_run_whose_deadline_passed_is_taken_as_it_is_and_a_later_score_changes_nothing_of_it(store: Store) -> None:
     end(store, in_test(), TESTS, REVIEW, seconds=100.0)
     record(store, score(value=0.5))
@@ -329,6 +338,17 @@ def test_the_last_runs_of_a_team_come_with_their_scores(store: Store) -> None:
         assert transaction.team_scores(*KEY, 3) == found
     assert len(store.team_scores(*KEY, 100)) == 5
     assert store.team_scores("no", "team", 3) == []
+
+
+def test_scores_up_to_a_run_are_those_of_the_runs_up_to_it(store: Store) -> None:
+    for index in range(4):
+        end(store, outside(f"r{index}", started_at=float(index)))
+        record(store, score(f"r{index}", "a"))
+        number(store)
+    end(store, outside("unnumbered", started_at=9.0))
+    with store.reading() as transaction:
+        assert list(transaction.scores_of_runs(*KEY, 2, 3)) == ["r1", "r2"]
+        assert list(transaction.scores_of_runs(*KEY, 9)) == ["r0", "r1", "r2", "r3"]
 
 
 def test_what_a_judge_gave_is_read_beside_the_labels_of_the_same_runs(store: Store) -> None:

@@ -42,8 +42,8 @@ class FlowFacts:
         kept: Formations that keep the work, so that a test of them needs no scorer.
         cut: Formations that take from a member work that it uses; they are never chosen.
         unsure: Formations that may change the work.
-        opened_by: Formations that could be tested besides, by what would open them: `scorer`, and where the data flow is
-            unknown `independent`, the declaration that the team is so. Empty where a scorer or a person allows them.
+        opened_by: Formations that could be tested besides, by what would open them: `scorer`, and where the data flow
+            is unknown `independent`, the declaration that the team is so. Empty where a scorer or a person allows them.
     """
 
     knowledge: Knowledge

@@ -40,6 +40,12 @@ MOST_LABELS: Final = 500
 NOT_SET: Final = "not set"
 """Why there is no score where the process that the run was in had no such scorer."""
 
+OFF: Final = "gates: false"
+"""Why a scorer does not decide that is only shown."""
+
+CHANGED: Final = "its rubric, model or version changed"
+"""Why a judge is another one."""
+
 Scored = Sequence[tuple["TeamRun", Sequence["Score"]]]
 """Finished runs of a team, newest first, each with its scores."""
 
@@ -119,9 +125,20 @@ def _unset_because(gate: Gate, scorer: ScorerSettings | None) -> str | None:
     if scorer is None:
         return None if gate.is_hook else "the settings name it no more"
     if not scorer.gates:
-        return "the settings say gates: false"
+        return f"the settings say {OFF}"
     same = (scorer.kind == "rubric") == bool(gate.judge) and (scorer.kind == "external") == gate.is_external
-    return None if same and not gate.is_hook else "the settings name another scorer so"
+    if not same or gate.is_hook:
+        return "the settings name another scorer so"
+    return CHANGED if _judge_set(scorer) not in ("", gate.judge) else None
+
+
+def _judge_set(scorer: ScorerSettings) -> str:
+    """Return the digest of a judge whose model the settings name; else it follows from the run, and is empty here."""
+    if scorer.kind != "rubric" or not (scorer.provider and scorer.model):
+        return ""
+    from ..quality.rubric import judge_of
+
+    return judge_of(scorer)
 
 
 def may_change(settings: Settings, before: Sequence[Gate]) -> bool:
@@ -161,8 +178,8 @@ def gates_in_force(settings: Settings, before: Iterable[Gate], scored: Scored, j
     for one in found:
         gate = kept.get(one.name)
         if gate is not None and (one.gate is None or one.gate.identity != gate.identity):
-            changed = one.judge != gate.judge
-            gone.append((gate, "its rubric, model or version changed" if changed else f"it is {one.why}"))
+            is_off = one.why == OFF
+            gone.append((gate, CHANGED if one.judge != gate.judge else f"{'it says' if is_off else 'it is'} {one.why}"))
     return GatesInForce([one.gate for one in found if one.gate is not None], tuple(gone), tuple(found))
 
 
@@ -170,14 +187,15 @@ def _status(
     scorer: ScorerSettings, gate: Gate | None, rows: Sequence[Mapping[str, Score]], judged: Judged
 ) -> ScorerStatus:
     if not scorer.gates:
-        return ScorerStatus(scorer.name, "gates: false")
+        return ScorerStatus(scorer.name, OFF)
     is_external = scorer.kind == "external"
     if scorer.kind != "rubric":
         asked_for = Gate(scorer.name, float(scorer.weight), is_external=is_external)
         short = None if gate is not None else _short_of(scorer.name, rows, is_external=is_external)
         return ScorerStatus(scorer.name, short or "decides", None if short else gate or asked_for)
-    newest = max((row[scorer.name] for row in rows if scorer.name in row), key=lambda one: one.at, default=None)
-    digest = (newest.judge if newest is not None else "") or ("" if gate is None else gate.judge)
+    given = [row[scorer.name] for row in rows if scorer.name in row and row[scorer.name].judge]
+    newest = max(given, key=lambda one: one.at, default=None)
+    digest = _judge_set(scorer) or ("" if newest is None else newest.judge) or ("" if gate is None else gate.judge)
     if not digest:
         return ScorerStatus(scorer.name, _short_of(scorer.name, rows) or "it has no digest of its rubric and model")
     is_gate = gate is not None and gate.judge == digest
@@ -199,9 +217,9 @@ def _status_of_hook(name: str, gate: Gate | None, rows: Sequence[Mapping[str, Sc
         return ScorerStatus(name, "not set any more")
     details = given[0].details if given else {}
     if details.get("gates", True) is False:
-        return ScorerStatus(name, "gates: false")
+        return ScorerStatus(name, OFF)
     short = None if gate is not None else _short_of(name, rows)
-    weight = details.get("weight", 1.0 if gate is None else gate.weight)
+    weight = details.get("weight", 1.0) if given else gate.weight if gate is not None else 1.0
     return ScorerStatus(name, short or "decides", None if short else Gate(name, float(weight), is_hook=True))
 
 

@@ -111,8 +111,9 @@ class Scoring:
             gates = () if state is None else state.gates
         else:
             state = snapshot.teams.get(run.spec.key)
-            in_force = state is None or lost_gate(test, state.gates) is None
-            gates = test.gates if in_force else ()  # who decides no more is not waited for, nor heard
+            # Of a live plan, who decides no more is neither waited for nor heard; a test ends by it.
+            is_lost = test.is_verified and state is not None and lost_gate(test, state.gates) is not None
+            gates = () if is_lost else test.gates
             seconds = self.settings_of(run).quality.deadline if gates else None
         if output is not None and (not output.text or output.text.isspace()):
             return EndedRun(evolve(run, score=0.0) if gates else run, is_to_score=False)

@@ -44,7 +44,7 @@ _NO_ARM: Final = "none"
 
 @frozen
 class LabelledRun:
-    """A run that both a judge and somebody whose word counts have scored.
+    """A run that both a judge, and a person or a command, have scored.
 
     Attributes:
         run_id: The run.
@@ -66,7 +66,7 @@ class LabelledRun:
 
     @classmethod
     def of(cls, run_id: str, arm: str | None, judged: Score, labels: Iterable[Score]) -> LabelledRun | None:
-        """Return what is known of a run; None where the judge had no opinion, or nobody else has.
+        """Return what is known of a run; None where the judge had no opinion, or no label is there.
 
         Args:
             run_id: The run.
@@ -252,7 +252,9 @@ def trust(runs: Iterable[LabelledRun], *, before: bool = False) -> Trust:
 
 
 def _judged(overall: Agreement, recent: Agreement, *, before: bool) -> tuple[bool, str]:
-    if before and (recent.alpha is None or recent.runs < LEAST_LABELS or recent.alpha >= LOST_ALPHA):
+    if before and recent.runs < LEAST_LABELS:
+        return True, f"trusted: {count(recent.runs, 'label')} of its last runs tell nothing else"
+    if before and (recent.alpha is None or recent.alpha >= LOST_ALPHA):
         said = "its last labels do not vary, so they tell nothing" if recent.alpha is None else _alpha(recent)
         return True, f"trusted: {said}"
     if before:

@@ -158,7 +158,8 @@ class BuiltInStrategy(OptimizationStrategy):
             config: The team's config.
             change: The knobs to change.
             description: The change in one sentence.
-            metric: What is expected to improve: `duration`, `score`, `success`, `cost` or `tool_calls`. A test decides by it.
+            metric: What is expected to improve: `duration`, `score`, `success`, `cost` or `tool_calls`. A test decides
+                by it.
             data: What the runs say, in percent of the metric.
             most: As for `confidence`.
             bounded: Whether the data say between what the gain lies, whatever such a change usually brings.

@@ -242,7 +242,7 @@ def _saved(figures: Mapping[str, MemberFigures], weak: Sequence[str]) -> Estimat
 
 
 def _unblocked(figures: Mapping[str, MemberFigures], short: Sequence[str]) -> Estimate:
-    """Return what the quality gains at most if strong members never fail for want of calls; all from nothing to that."""
+    """Return what quality gains at most if strong members never fail for want of calls; all from nothing to that."""
     lost = [figures[n].refused_share * (1 - figures[n].success_rate.value) for n in short]
     score = math.fsum(one.success_rate.value for one in figures.values())
     most = 100 * math.fsum(lost) / score if score else 0.0
