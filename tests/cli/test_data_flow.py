@@ -79,7 +79,7 @@ def test_what_would_change_it_says_that_the_unknown_data_flow_holds_tests_back(
     call: Call, runs: Runs, tmp_path: Path
 ) -> None:
     runs(OPEN)
-    sentence = "Its data flow is unknown and no scorer is installed, so no change is tested that may alter the work."
+    sentence = "Its data flow is unknown and no scorer decides, so no change is tested that may alter the work."
     write(tmp_path, "mode: auto")
     assert sentence in call("explain", "team", "--json").data["outlook"]
     write(tmp_path, "{mode: auto, dataflow: independent}")
