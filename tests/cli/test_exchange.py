@@ -48,7 +48,8 @@ def test_a_history_is_the_same_elsewhere(call: Callable[..., Said], exported: Pa
         assert [evolve(state, version=0, revision=0) for state in there.teams()] == [
             evolve(state, version=0, revision=0) for state in here.teams()
         ]
-    assert said.out == f"Imported {runs_in(exported)} runs, 4 changes, 1 experiment and 1 team.\n"
+    whole = runs_in(exported)
+    assert said.out == f"Imported {whole} runs, {whole} scores, 4 changes, 1 experiment and 1 team.\n"
     assert stat.S_IMODE(exported.stat().st_mode) == 0o600
 
 
@@ -268,14 +269,15 @@ def test_scores_go_along(call: Callable[..., Said], exported: Path, tmp_path: Pa
         with store.transaction() as transaction:
             transaction.record_score(Score(run.run_id, "review", 0.75, "person", 1.0))
     said = call("export", "--output", str(exported))
-    assert f"{runs_in(exported)} runs, 1 score, 4 changes" in said.out
-    assert [one["name"] for one in call("export", "--json").data["scores"]] == ["review"]
+    assert f"{runs_in(exported)} runs, {runs_in(exported) + 1} scores, 4 changes" in said.out
+    names = [one["name"] for one in call("export", "--json").data["scores"]]
+    assert names.count("review") == 1
     folder = elsewhere(tmp_path)
-    assert "1 score, 4 changes" in call("import", str(exported), "--project", str(folder)).out
+    assert f"{len(names)} scores, 4 changes" in call("import", str(exported), "--project", str(folder)).out
     again = call("import", str(exported), "--project", str(folder), "--json").data
-    assert (again["scores"], again["duplicate_scores"]) == (0, 1)
+    assert (again["scores"], again["duplicate_scores"]) == (0, len(names))
     with Store.open(default_url(folder)) as store:
-        assert [one.value for one in store.scores_of(run.run_id)] == [0.75]
+        assert [one.value for one in store.scores_of(run.run_id) if one.name == "review"] == [0.75]
 
 
 def test_nothing_recorded_is_an_empty_history(call: Callable[..., Said], tmp_path: Path) -> None:

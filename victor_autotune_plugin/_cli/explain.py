@@ -268,7 +268,8 @@ def _closed(facts: TeamFacts, settings: Settings, *, has_scorer: bool) -> Iterat
     least = settings.experiment.min_history
     if facts.figures.runs < least:
         yield f"A first test may start after {show.count(least, 'run')}; there are {facts.figures.runs}."
-    if facts.flow is not None and any(facts.flow.opened_by.values()):
+    is_unknown = facts.flow is not None and facts.flow.knowledge.verdict == "unknown"
+    if facts.flow is not None and is_unknown and any(facts.flow.opened_by.values()):
         yield "Its data flow is unknown and no scorer decides, so no change is tested that may alter the work."
     elif facts.flow is not None and settings.mode == "auto" and not (has_scorer or facts.flow.kept):
         yield "No scorer decides, so only a change that keeps the work is tested; no other formation does."
