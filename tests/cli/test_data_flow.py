@@ -72,14 +72,14 @@ def test_explain_tells_who_is_open_why_and_what_would_open_the_team(call: Call, 
     assert "Missing Say it with the setting dataflow" in shown
     assert "Open b: it is the caller's own code (12 runs); it calls a model that was not seen (12 runs)" in shown
     assert "`dataflow: independent` opens: parallel." in shown
-    assert "(a hook `score_team_run`) opens: parallel" in shown
+    assert "A scorer (`quality.scorers`) opens: parallel" in shown
 
 
 def test_what_would_change_it_says_that_the_unknown_data_flow_holds_tests_back(
     call: Call, runs: Runs, tmp_path: Path
 ) -> None:
     runs(OPEN)
-    sentence = "Its data flow is unknown and no scorer is installed, so no change is tested that may alter the work."
+    sentence = "Its data flow is unknown and no scorer decides, so no change is tested that may alter the work."
     write(tmp_path, "mode: auto")
     assert sentence in call("explain", "team", "--json").data["outlook"]
     write(tmp_path, "{mode: auto, dataflow: independent}")

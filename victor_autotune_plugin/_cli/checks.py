@@ -32,6 +32,7 @@ from .owned import owned_knobs
 from .permissions import writable_by_others
 from .price_source import price_source, price_source_text, unpriced_models
 from .project import opened, unknown_in_project, uses_in_spite_of_settings
+from .quality_checks import quality_checks
 from .status import facts_of_open
 from .trust_command import acting_sources
 
@@ -95,6 +96,7 @@ def examine(project: Path) -> list[Check]:
         ("trust", lambda: _trust(project, resolver[0]) if resolver else iter(())),
         ("permissions", lambda: _permissions(project, resolver)),
         ("store", lambda: _store(project, resolver[0], found) if resolver else _no_store()),
+        ("scoring", lambda: _quality(project, resolver[0], found) if resolver else iter(())),
         ("tool budgets", _calibration),
         ("prices", lambda: _prices(resolver[0]) if resolver else iter(())),
         ("hooks", _hooks),
@@ -288,6 +290,16 @@ def _store(project: Path, resolver: SettingsResolver, found: list[Found]) -> Ite
         yield from _decisions(project)
     except StoreError as error:
         yield Check("store", BAD, _told(error, shown), error.hint)
+
+
+def _quality(project: Path, resolver: SettingsResolver, found: list[Found]) -> Iterator[Check]:
+    """Tell of scoring; where the store can't be used, another check says so."""
+    with contextlib.ExitStack() as stack:
+        store = None
+        with contextlib.suppress(StoreError):
+            store = stack.enter_context(opened(project)).store
+        for told in quality_checks(project, resolver, store, found):
+            yield Check(*told)
 
 
 def _decisions(project: Path) -> Iterator[Check]:

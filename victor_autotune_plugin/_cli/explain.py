@@ -14,6 +14,7 @@ from .._model.experiment import STATES
 from . import rendering as show
 from .options import HERE, Json, Project, Team, TeamName, Workflow, chosen, same_place
 from .project import opened
+from .quality_facts import cost_of_week
 from .status import TeamFacts, statistics, team_facts
 
 if TYPE_CHECKING:
@@ -69,6 +70,7 @@ class Explanation:
         suggestions: What the strategies suggest, best first, each with the status of the experiment that tried it
             before, or None, and why it is not tested now, or None.
         settings: `(key, value, source)` of every setting.
+        scoring_cost: What scoring has cost in the last 7 days, US dollars, all teams.
         note: A remark on where the settings come from, or None.
     """
 
@@ -81,6 +83,7 @@ class Explanation:
     advice: Advice
     suggestions: list[tuple[OptimizationSuggestion, str | None, str | None]]
     settings: tuple[tuple[str, object, str], ...]
+    scoring_cost: float
     note: str | None
 
     def to_dict(self) -> dict[str, Any]:
@@ -96,6 +99,7 @@ class Explanation:
             "statistics": [one.to_dict() for one in self.statistics],
             "tests": {"number": self.tests[0], "null_passes": self.tests[1]},
             "outlook": self.outlook,
+            "scoring_cost_usd_last_7_days": self.scoring_cost,
             "owners": [{"knob": knob, "owner": who, "runs": times} for knob, who, times in self.facts.owners],
             "tuner": self.advice.to_dict(),
             "suggestions": [
@@ -155,6 +159,7 @@ def _explanation(session: OpenProject, state: TeamState, file: Path | None = Non
             for one in advised.challenge.suggested
         ],
         settings=runtime.resolver.explain(*state.key, metadata, source),
+        scoring_cost=cost_of_week(store),
         note=note,
     )
 
@@ -263,8 +268,9 @@ def _closed(facts: TeamFacts, settings: Settings, *, has_scorer: bool) -> Iterat
     least = settings.experiment.min_history
     if facts.figures.runs < least:
         yield f"A first test may start after {show.count(least, 'run')}; there are {facts.figures.runs}."
-    if facts.flow is not None and any(facts.flow.opened_by.values()):
-        yield "Its data flow is unknown and no scorer is installed, so no change is tested that may alter the work."
+    is_unknown = facts.flow is not None and facts.flow.knowledge.verdict == "unknown"
+    if facts.flow is not None and is_unknown and any(facts.flow.opened_by.values()):
+        yield "Its data flow is unknown and no scorer decides, so no change is tested that may alter the work."
     elif facts.flow is not None and settings.mode == "auto" and not (has_scorer or facts.flow.kept):
-        yield "No scorer is installed, so only a change that keeps the work is tested; no other formation does."
+        yield "No scorer decides, so only a change that keeps the work is tested; no other formation does."
     yield "A test starts when a strategy suggests a change that was not tested before."

@@ -9,6 +9,7 @@ from .._dataflow.flow_facts import HEADINGS
 from .._model.text import evidence
 from .._tuning.next_test import HISTORY_RUNS
 from . import rendering as show
+from .quality_facts import print_quality
 from .status import print_decisions
 
 if TYPE_CHECKING:
@@ -82,6 +83,7 @@ def print_explanation(found: Explanation) -> None:
     _print_experiment(found)
     if found.facts.flow is not None:
         _print_flow(found.facts.flow)
+    print_quality(found.facts.quality, found.advice.opened_by_scorer, found.scoring_cost)
     console.print()
     console.print("What would change it", style="bold")
     console.print(show.bullets(found.outlook))
@@ -241,7 +243,7 @@ def _measured(name: str, value: float | None) -> str:
         return show.DASH
     if name in ("p95", "mean"):
         return show.seconds(value)
-    if name in ("success", "loss"):
+    if name in ("success", "member_success", "loss"):
         return show.percent(value)
     return show.usd(value) if name == "cost" else show.number(value)
 
@@ -249,7 +251,7 @@ def _measured(name: str, value: float | None) -> str:
 def _worse(name: str, change: float | None) -> str:
     if change is None:
         return show.DASH
-    return show.points(change) if name in ("success", "score", "loss") else show.change(change)
+    return show.points(change) if name in ("success", "member_success", "score", "loss") else show.change(change)
 
 
 def _value(value: object) -> str:

@@ -17,6 +17,7 @@ from .options import HERE, Json, Project, Team, TeamName, Workflow, chosen, same
 from .owned import owned_knobs
 from .price_source import price_source, price_source_text
 from .project import opened
+from .quality_facts import QualityFacts, cost_of_week, quality_of
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -106,6 +107,7 @@ class TeamFacts:
         decided: The last experiment that was proven or ended, or None.
         owners: Who sets which knob: `(knob, who, in how many of the last runs)`; the plugin sets the others.
         flow: Its data flow; None where no definition of the team is known.
+        quality: How its work is scored.
     """
 
     state: TeamState
@@ -120,6 +122,7 @@ class TeamFacts:
     decided: Experiment | None
     owners: list[tuple[str, str, int]]
     flow: FlowFacts | None
+    quality: QualityFacts = field(factory=QualityFacts)
 
     def experiment_cell(self) -> Text:
         """Return where the open experiments stand, and what the last verdict was, in a few words."""
@@ -186,6 +189,7 @@ class TeamFacts:
             "last_verdict": last,
             "data_flow": None if self.flow is None else self.flow.to_dict(),
             **self.figures.to_dict(),
+            **self.quality.to_dict(),
         }
 
 
@@ -215,10 +219,13 @@ def team_facts(
     decided = max((one for one in experiments if one.has_ended or one.is_verified), key=_decided_at, default=None)
     experiment = stands[0].experiment if stands else decided
     verdict, watch = stands[0].told if stands else (None, None) if experiment is None else verdicts(store, experiment)
+    plan = state.plan if fixed is None else fixed
+    live = next((one for one in experiments if one.id == state.live_id), None)
+    replaced = None if live is None else live.control
     return TeamFacts(
         state=state,
         mode=mode,
-        plan=state.plan if fixed is None else fixed,
+        plan=plan,
         fixed=fixed is not None,
         figures=RunFigures.of(runs),
         standings=stands,
@@ -228,6 +235,7 @@ def team_facts(
         decided=decided,
         owners=owned_knobs(runs[:OWNERS_RUNS]),
         flow=_flow(session, state, settings),
+        quality=quality_of(store, state, settings, runs, plan, replaced),
     )
 
 
@@ -302,10 +310,12 @@ def status(
         others = {} if session.store is None else session.store.of(None).environments()
         resolver = session.runtime.resolver
         paused = session.store is not None and session.store.identity().paused
+        cost = 0.0 if session.store is None else cost_of_week(session.store)
     others.pop(where, None)
     left_out = len(states) - len(shown)
     if as_json:
         data = {"environment": where, "other_environments": others, "all_paused": paused, "not_shown": left_out}
+        data["scoring_cost_usd_last_7_days"] = cost
         prices = {"prices": price_source(resolver)} if facts else {}
         show.write_json({**data, "teams": [one.to_dict() for one in facts], **prices})
         return
@@ -318,7 +328,12 @@ def status(
     print_decisions(facts)
     if facts:
         _print_table(facts)
-        show.say(f"prices: {price_source_text(resolver)}", "dim")
+        for one in facts:
+            said = one.quality.summary()
+            if said is not None:
+                show.say(f"{show.clean(one.state.team_id)}: {show.clean(said)}", "dim")
+        spent = f"; scoring cost {show.usd(cost)} in 7 days" if cost else ""
+        show.say(f"prices: {price_source_text(resolver)}{spent}", "dim")
     if where != DEFAULT_ENVIRONMENT or others:
         listed = ", ".join(f"{show.clean(one)} ({show.count(teams, 'team')})" for one, teams in others.items())
         elsewhere = f" Elsewhere: {listed}; see them with --environment NAME." if others else ""

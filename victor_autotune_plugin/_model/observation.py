@@ -101,7 +101,7 @@ class Observation:
 
     @property
     def outcome(self) -> float:
-        """The best that is known of what came out: its score, or where there is none the share of members that succeeded."""
+        """The best that is known of its work: its score, else the share of members that succeeded."""
         if self.score is not None:
             return self.score
         return float(self.success) if self.member_success_share is None else self.member_success_share

@@ -108,7 +108,8 @@ class Policy:
         rule: What proves an improvement: `signed_rank`, which compares runs within the pairs and blocks that they were
             assigned in; the shape of a boundary for independent runs, one of `RULES`; or an e-process, one of
             `E_RULES`.
-        success_margin: Drop of the success share, of the mean score and of the members' success that is tolerated, absolute (0.10 is 10 points).
+        success_margin: Drop that is tolerated of the success share, of the mean score and of the members' success,
+            absolute (0.10 is 10 points).
         success_confidence: One-sided confidence that the drop is within `success_margin`, without which nothing passes.
         p95_margin: Relative rise of the P95 of the duration that is tolerated.
         mean_margin: Relative rise of the mean duration that is tolerated where another metric is the primary one. Where
@@ -118,8 +119,8 @@ class Policy:
         futility: Whether a test that will hardly pass any more ends early.
         pair_tasks: Whether a task that comes again is paired within itself.
         sticky: Whether a task keeps the arm of its first run, so that tasks and not runs are what is compared.
-        scored: Whether scorers tell how good the work is. Then a run without a score counts as one that went missing, and
-            success, which only tells that it ran, need not be proven.
+        scored: Whether scorers tell how good the work is. Then a run without a score counts as one that went missing,
+            and success, which only tells that it ran, need not be proven.
     """
 
     alpha: float = field(default=0.05, validator=_within(0.005, 0.15))

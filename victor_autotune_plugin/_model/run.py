@@ -181,8 +181,8 @@ class TeamRun:
         started_at: Unix time of the start, seconds.
         duration_seconds: Monotonic seconds from start to finish.
         success: Whether the team succeeded.
-        member_success_share: Share of its members that say they succeeded. It tells whether they ran, not how good their
-            work is.
+        member_success_share: Share of its members that say they succeeded. It tells whether they ran, not how good
+            their work is.
         entry: The way in: `step`, `config` or `task`.
         parent_id: Run id of the team run that this one ran inside, or None.
         task_key: Key that is equal for the same task, or None.
@@ -205,7 +205,7 @@ class TeamRun:
         environment: Environment of the run.
         owners: Knobs that something other than the plugin set for this run, by name: who did.
         flow: Which members used whose work; None where that was not looked at.
-        score: What its scorers made of it, from 0 to 1; None where none decides, or one of those that do had no opinion.
+        score: What its scorers made of it, from 0 to 1; None where none decides, or one that does had no opinion.
         trace_id: Id of its OpenTelemetry trace; empty where none was recorded.
     """
 
@@ -242,7 +242,7 @@ class TeamRun:
 
     @property
     def outcome(self) -> float:
-        """The best that is known of what came out: its score, or where there is none the share of members that succeeded."""
+        """The best that is known of its work: its score, else the share of members that succeeded."""
         return self.member_success_share if self.score is None else self.score
 
     @property

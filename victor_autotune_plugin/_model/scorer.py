@@ -9,7 +9,7 @@ from attrs import field, frozen
 
 ScorerKind = Literal["command", "json_schema", "regex", "contains", "python", "victor_verifier", "rubric", "external"]
 """What scores: a command, a JSON Schema, a pattern, words, a Python function, a verifier of Victor's, a model with a
-list of checks, or somebody outside, such as a person."""
+list of checks, or a person or tool outside."""
 
 SCORER_KINDS: Final[tuple[str, ...]] = get_args(ScorerKind)
 
@@ -24,8 +24,8 @@ class ScorerSettings:
     Attributes:
         name: Its name.
         kind: What scores.
-        value: What the kind needs: the words of the command; the schema, or the path of its file; the pattern; the texts
-            that must all be there; `package.module:function`; `tests` or `lint`; the checks, each a question to be
+        value: What the kind needs: the words of the command; the schema, or the path of its file; the pattern; the
+            texts that must all be there; `package.module:function`; `tests` or `lint`; the checks, each a question to be
             answered by yes or no; or True.
         weight: Its weight in the run's score.
         gates: Whether it decides; else it is only shown. A model decides only once it is trusted.

@@ -30,7 +30,7 @@ PLAN_SECONDS: Final = 24 * 3600.0
 """How long a proven plan is kept while the store does not answer."""
 
 CANARY_WAITS: Final = 4
-"""Runs of a canary's treatment that may wait for their scores: what it is there to find must not go unseen for a day."""
+"""Runs of a canary's treatment that may wait for their scores; a day of them would be many bad ones unseen."""
 
 _MOST_TEAMS: Final = 10_000
 

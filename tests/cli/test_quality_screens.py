@@ -1,0 +1,79 @@
+"""What the screens say of scores: who decides, who does not and why, and what `doctor` tells of it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from victor_autotune_plugin._model.plan import TeamPlan
+from victor_autotune_plugin._model.score import Gate, Score
+from victor_autotune_plugin.storage.kept_outputs import KeptOutputs
+
+from .conftest import Said
+from .scored_runs import ended, run_id, write_runs
+
+Call = Callable[..., Said]
+SETTINGS = """\
+quality:
+  keep_outputs: 24h
+  max_cost_usd_per_day: 0.5
+  scorers:
+    review: {external: true, weight: 2}
+    judge: {rubric: ["Is it short?"], provider: acme, model: big}
+    shown: {contains: Summary, gates: false}
+"""
+
+
+@pytest.fixture(autouse=True)
+def runs(call: Call, tmp_path: Path) -> None:
+    gates = [Gate("review", 2.0, is_external=True)]
+    now = time.time()
+    scores = [Score(run_id(n), "review", 0.8, "person", now) for n in range(1, 7)]
+    scores += [Score(run_id(n), "judge", 0.5, "model", now, "d1", 0.125) for n in range(1, 6)]
+    scores += [Score(run_id(6), "judge", None, "model", now, "d1", why="no price")]
+    write_runs(tmp_path, [ended(n, plan_asked=TeamPlan()) for n in range(1, 7)], scores, gates)
+    (tmp_path / ".victor" / "autotune.yaml").write_text(SETTINGS)
+    assert call("trust", "--yes").code == 0  # a model as judge acts
+
+
+def test_status_tells_who_decides_and_why_others_do_not(call: Call) -> None:
+    said = " ".join(call("status").out.split())
+    assert "team: scored by review; mean 0.80; judge does not decide (not trusted yet: 5 of 20 labels)" in said
+    assert "shown does not decide (gates: false)" in said
+    assert "scoring cost 0.6250 USD in 7 days" in said
+    data = call("status", "--json").data
+    assert data["scoring_cost_usd_last_7_days"] == pytest.approx(0.625)
+    (team,) = data["teams"]
+    assert {one["name"]: one["decides"] for one in team["scorers"]} == {"review": True, "judge": False, "shown": False}
+    assert team["mean_score"] == {"before": None, "now": pytest.approx(0.8)}
+    assert (team["scored_runs"], team["member_success_share"]) == (6, 1.0)
+
+
+def test_explain_has_a_part_on_quality(call: Call) -> None:
+    said = " ".join(call("explain").out.split())
+    for part in ("Quality review decides, weight 2", "judge does not decide", "Mean score 0.80 (6 scored runs)"):
+        assert part in said
+
+
+def test_doctor_tells_what_leaves_the_machine_what_is_kept_and_what_it_costs(call: Call, tmp_path: Path) -> None:
+    KeptOutputs.of(tmp_path).keep(run_id(1), "The work.", time.time() + 60)
+    checks = {one["name"]: one for one in call("doctor", "--json").data["checks"]}
+    sent = "outputs of team (flow) are sent to big of acme (judge) to be judged"
+    assert checks["leaves this machine"]["found"] == sent
+    assert "1 output in" in checks["kept outputs"]["found"]
+    assert "autotune-outputs" in checks["kept outputs"]["found"]
+    assert checks["scoring cost"]["status"] == "warn"
+    assert "cap" in checks["scoring cost"]["found"]
+    assert "of 20 labels" in checks["scorer judge of team"]["found"]
+    assert "rate" in checks["scorer judge of team"]["hint"]
+    assert "prices" in checks["price of judge judge"]["hint"]
+    assert "The work." not in call("doctor").out
+
+
+def test_without_scorers_doctor_has_nothing_to_say_of_them(call: Call, tmp_path: Path) -> None:
+    (tmp_path / ".victor" / "autotune.yaml").unlink()
+    names = {one["name"] for one in call("doctor", "--json").data["checks"]}
+    assert not names & {"leaves this machine", "kept outputs", "scoring"}
