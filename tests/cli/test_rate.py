@@ -20,7 +20,7 @@ from attrs import evolve
 from victor_autotune_plugin._cli import rate as rating
 from victor_autotune_plugin._model.plan import TeamPlan
 from victor_autotune_plugin._model.score import Score
-from victor_autotune_plugin._model.scorer import ScorerSettings
+from victor_autotune_plugin._model.scorer_settings import ScorerSettings
 from victor_autotune_plugin._settings import SettingsResolver
 from victor_autotune_plugin._settings.team_settings import QualitySettings, Settings
 from victor_autotune_plugin.storage.kept_outputs import KeptOutputs

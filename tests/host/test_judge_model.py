@@ -17,7 +17,7 @@ from victor_autotune_plugin._host.judge_model import JudgeModel, asked_model
 from victor_autotune_plugin._model.plan import MemberSpec, TeamSpec
 from victor_autotune_plugin._model.price import Price
 from victor_autotune_plugin._model.run import TeamRun, TokenUse
-from victor_autotune_plugin._model.scorer import ScorerSettings
+from victor_autotune_plugin._model.scorer_settings import ScorerSettings
 from victor_autotune_plugin.quality import RunOutput, Scored
 from victor_autotune_plugin.quality.rubric import judge_of
 from victor_autotune_testing.realvictor import make_members, make_team, run_team, until

@@ -15,7 +15,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from victor_autotune_plugin._model.price import Price
-from victor_autotune_plugin._model.scorer import ScorerSettings
+from victor_autotune_plugin._model.scorer_settings import ScorerSettings
 from victor_autotune_plugin.quality.rubric import judge_of
 from victor_autotune_testing import providers
 from victor_autotune_testing.realvictor import make_step, make_workflow, run_workflow

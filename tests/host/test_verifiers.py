@@ -17,7 +17,7 @@ from victor_autotune_plugin._host import scorers
 from victor_autotune_plugin._host.scorers import VictorVerifier, missing
 from victor_autotune_plugin._model.plan import TeamSpec
 from victor_autotune_plugin._model.run import TeamRun
-from victor_autotune_plugin._model.scorer import ScorerSettings
+from victor_autotune_plugin._model.scorer_settings import ScorerSettings
 from victor_autotune_plugin.quality import RunOutput, Scored
 from victor_autotune_testing.realvictor import until
 

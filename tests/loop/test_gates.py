@@ -8,7 +8,7 @@ import pytest
 from attrs import evolve
 
 from victor_autotune_plugin._model.score import Gate, JudgedRun, Score
-from victor_autotune_plugin._model.scorer import ScorerSettings
+from victor_autotune_plugin._model.scorer_settings import ScorerSettings
 from victor_autotune_plugin._settings import Settings
 from victor_autotune_plugin._settings.team_settings import QualitySettings
 from victor_autotune_plugin._tuning.gates import CHANGED, GatesInForce, gates_in_force, may_change, still_set

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from victor_autotune_plugin._model.assignment import OF_TEST
 from victor_autotune_plugin._model.score import Score
-from victor_autotune_plugin._model.scorer import ScorerSettings
+from victor_autotune_plugin._model.scorer_settings import ScorerSettings
 from victor_autotune_plugin._tuning.judges import Judges
 from victor_autotune_plugin._tuning.late_score import record_score
 from victor_autotune_plugin._tuning.record import Record

@@ -15,7 +15,7 @@ from victor_autotune_plugin import failsafe
 from victor_autotune_plugin._model.plan import MemberSpec, TeamSpec
 from victor_autotune_plugin._model.run import TeamRun
 from victor_autotune_plugin._model.score import Gate, Score
-from victor_autotune_plugin._model.scorer import ScorerSettings
+from victor_autotune_plugin._model.scorer_settings import ScorerSettings
 from victor_autotune_plugin._settings.team_settings import QualitySettings
 from victor_autotune_plugin._tuning import score_work
 from victor_autotune_plugin._tuning.score_work import GRACE_SECONDS, MOST_HANGING, ScoreJob, ScoreWork

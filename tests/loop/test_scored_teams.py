@@ -15,7 +15,7 @@ from victor_autotune_plugin._model.optimization import OptimizationPriority, Opt
 from victor_autotune_plugin._model.plan import EMPTY_PLAN, TeamPlan
 from victor_autotune_plugin._model.run import TeamRun
 from victor_autotune_plugin._model.score import Gate, Score
-from victor_autotune_plugin._model.scorer import ScorerSettings
+from victor_autotune_plugin._model.scorer_settings import ScorerSettings
 from victor_autotune_plugin._settings.team_settings import QualitySettings
 from victor_autotune_plugin._tuning.next_test import advice
 from victor_autotune_plugin._tuning.replay import replay_all

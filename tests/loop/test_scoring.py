@@ -13,7 +13,7 @@ from attrs import evolve
 from victor_autotune_plugin import failsafe
 from victor_autotune_plugin._model.run import TeamRun
 from victor_autotune_plugin._model.score import Gate, Score
-from victor_autotune_plugin._model.scorer import ScorerSettings
+from victor_autotune_plugin._model.scorer_settings import ScorerSettings
 from victor_autotune_plugin._tuning.late_score import record_score
 from victor_autotune_plugin._tuning.replay import replay_all
 from victor_autotune_plugin.hookspecs import hookimpl

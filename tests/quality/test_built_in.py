@@ -13,7 +13,7 @@ import pytest
 
 from victor_autotune_plugin._model.plan import TeamSpec
 from victor_autotune_plugin._model.run import TeamRun
-from victor_autotune_plugin._model.scorer import ScorerSettings
+from victor_autotune_plugin._model.scorer_settings import ScorerSettings
 from victor_autotune_plugin._settings.team_settings import QualitySettings
 from victor_autotune_plugin.quality import RunOutput, Scored, run_scorer, scorers_of
 
@@ -303,3 +303,8 @@ def test_a_scorer_may_tell_more_than_a_number():
     assert (found.value, found.cost_usd, found.details, found.judge) == (0.5, 0.01, {"length": 4}, "j")
     wrong = run_scorer(Minimal(Scored(1.5, cost_usd=0.01)), RunOutput(RUN, "text"))
     assert (wrong.value, wrong.why, wrong.cost_usd) == (None, "not a score", 0.01)
+
+
+def test_a_flag_is_a_number_and_the_words_of_a_third_party_are_not_kept():
+    assert repr(run_scorer(Minimal(Scored(True)), RunOutput(RUN, "text")).value) == "1.0"
+    assert run_scorer(Minimal(Scored(None, "secret text")), RunOutput(RUN, "text")).why == "no opinion"

@@ -10,7 +10,7 @@ from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
-from victor_autotune_plugin._model.scorer import ScorerSettings
+from victor_autotune_plugin._model.scorer_settings import ScorerSettings
 from victor_autotune_plugin.quality.rubric import (
     UNREADABLE,
     answers_in,

@@ -4,7 +4,7 @@ import pytest
 
 from victor_autotune_plugin._host.workflows import read_workflows
 from victor_autotune_plugin._model.plan import FORMATIONS, TeamPlan
-from victor_autotune_plugin._model.scorer import ScorerSettings
+from victor_autotune_plugin._model.scorer_settings import ScorerSettings
 from victor_autotune_plugin._settings import (
     METRICS,
     MODES,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import jsonschema
 import pytest
 
-from victor_autotune_plugin._model.scorer import ScorerSettings
+from victor_autotune_plugin._model.scorer_settings import ScorerSettings
 from victor_autotune_plugin._settings import SettingsResolver
 from victor_autotune_plugin._settings.keys import shipped
 from victor_autotune_plugin.errors import SettingsError

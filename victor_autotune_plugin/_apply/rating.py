@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ..storage import Store
 
 DEFAULT_NAME: Final = "review"
-"""What a score is called that nobody named."""
+"""What a score is called that has no name of its own."""
 
 FROM_OUTSIDE: Final = ("person", "command", "import")
 """Sources of scores that come from outside of a run's process."""

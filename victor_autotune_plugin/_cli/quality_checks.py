@@ -13,7 +13,7 @@ from .project import known_teams
 
 if TYPE_CHECKING:
     from .._model.experiment import TeamState
-    from .._model.scorer import ScorerSettings
+    from .._model.scorer_settings import ScorerSettings
     from .._settings import Settings, SettingsResolver
     from ..configfiles.discovery import Found
     from ..storage import Store

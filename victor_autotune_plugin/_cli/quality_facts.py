@@ -49,7 +49,7 @@ class QualityFacts:
         return parts[1] if self.before is None else f"{parts[0]} before, {parts[1]} now"
 
     def summary(self) -> str | None:
-        """Return in a line who scores the team and what came of it; None where nobody does."""
+        """Return in a line who scores the team and what came of it; None where no scorer does."""
         deciding = [one.name for one in self.scorers if one.decides]
         others = [f"{one.name} does not decide ({one.why})" for one in self.scorers if not one.decides]
         parts = [f"scored by {show.listed(deciding)}"] if deciding else []

@@ -1,4 +1,4 @@
-"""`rate`: walks a person through the last runs that nobody has rated, blind to what was tested on them."""
+"""`rate`: walks a person through the last runs that no person has rated, blind to what was tested on them."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ from .usage import Usage, billed
 if TYPE_CHECKING:
     from .._model.price import Price
     from .._model.run import TeamRun
-    from .._model.scorer import ScorerSettings
+    from .._model.scorer_settings import ScorerSettings
 
 NO_MODEL: Final = "no model"
 NO_PRICE: Final = "no price"

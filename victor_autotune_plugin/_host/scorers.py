@@ -18,7 +18,7 @@ from .._tuning.runtime import runtime
 from ..quality import RunOutput, Scored
 
 if TYPE_CHECKING:
-    from .._model.scorer import ScorerSettings
+    from .._model.scorer_settings import ScorerSettings
     from ..quality import Scorer
 
 NOT_THERE: Final = "not in this Victor"

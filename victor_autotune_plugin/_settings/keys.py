@@ -32,7 +32,7 @@ from .._values.fields import (
     Url,
 )
 from .._values.nodes import Node, Scalar
-from .scorer_fields import Command, Duration, Scorers, harmless_scorers, plain_scorers
+from .scorer_fields import CommandWords, Duration, Scorers, harmless_scorers, plain_scorers
 from .team_settings import (
     DATA_FLOWS,
     METRICS,
@@ -168,7 +168,7 @@ def leaves(strategies: Iterable[str] = STRATEGIES) -> dict[str, Kind]:
         "quality.deadline": Duration(Number(0, _MOST_SECONDS)),
         "quality.exit_wait": Duration(Number(0, 3_600)),
         "quality.keep_outputs": OrNone(Duration(Number(0, _MOST_SECONDS, above=True))),
-        "quality.show": Acting(OrNone(Command()), _nothing),
+        "quality.show": Acting(OrNone(CommandWords()), _nothing),
         "quality.concurrency": Number(1, 64, whole=True),
         "quality.max_cost_usd_per_day": Number(0, 1_000_000),
         "tuner.risk": Choice("risk", RISKS),

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from .._model.plan import ADHOC_WORKFLOW, TeamPlan, adhoc_team_name
-from .._model.scorer import SCORER_KINDS
+from .._model.scorer_settings import SCORER_KINDS
 from .._values.fields import Acting, NameList, Text
 from .._values.nodes import from_plain
 from .keys import SCORERS, SECTIONS, leaves

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from attrs import frozen
 
-from .._model.scorer import ACTING_KINDS, SCORER_KINDS, ScorerSettings
+from .._model.scorer_settings import ACTING_KINDS, SCORER_KINDS, ScorerSettings
 from .._values.fields import Choice, Flag, Kind, NameList, Number, OrNone, Text
 from .._values.names import did_you_mean, listed
 from .._values.nodes import Items, Node, Scalar, Table, WrongValueError, is_null, show
@@ -52,7 +52,7 @@ class Duration(Kind):
 
 
 @frozen
-class Command(Kind):
+class CommandWords(Kind):
     """The words of a command: a list, or one text that is split as a shell would."""
 
     def read(self, node: Node) -> tuple[str, ...]:
@@ -75,7 +75,7 @@ class Command(Kind):
 
 
 @frozen
-class _Texts(Kind):
+class _TextOrTexts(Kind):
     """One text, or a list of different ones."""
 
     def read(self, node: Node) -> tuple[str, ...]:
@@ -152,13 +152,13 @@ class _Yes(Kind):
 
 
 _VALUES: Final[Mapping[str, Kind]] = {
-    "command": Command(),
+    "command": CommandWords(),
     "json_schema": _JsonSchema(),
     "regex": _Pattern(),
-    "contains": _Texts(),
+    "contains": _TextOrTexts(),
     "python": _Function(),
     "victor_verifier": Choice("verifier", ("tests", "lint")),
-    "rubric": _Texts(),
+    "rubric": _TextOrTexts(),
     "external": _Yes(),
 }
 _OPTIONS: Final[Mapping[str, Kind]] = {"weight": Number(0, 1_000, above=True), "gates": Flag()}

@@ -13,7 +13,7 @@ from .._model.optimization import OptimizationType
 from .._model.plan import Limits, TeamPlan
 from .._model.policy import SIGNED_RANK
 from .._model.price import Price
-from .._model.scorer import ScorerSettings
+from .._model.scorer_settings import ScorerSettings
 
 MODES: Final = ("off", "observe", "suggest", "approve", "auto")
 """From least to most that the plugin does by itself."""

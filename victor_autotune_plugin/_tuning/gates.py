@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from .._model.experiment import Experiment, TeamState
     from .._model.run import TeamRun
     from .._model.score import JudgedRun, Score
-    from .._model.scorer import ScorerSettings
+    from .._model.scorer_settings import ScorerSettings
     from .._settings import Settings
     from ..storage import Store
 

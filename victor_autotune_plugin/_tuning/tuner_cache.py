@@ -62,7 +62,7 @@ NEW_RUNS: Final = 50
 """How many are looked through for runs of other processes, and for those whose scores came, once it is there."""
 
 LATE_SCORES: Final = 10
-"""Runs among them that got their score after the tuner was told, from which on it is made anew."""
+"""Runs among them that got their score after the tuner was told, from which on it is made again."""
 
 ReadRuns = Callable[[int], Sequence["TeamRun"]]
 """Reads so many of a team's finished runs from the store, newest first."""

@@ -304,7 +304,7 @@ class Judge:
         return " and ".join(f"{self._assigned(arm)} {arm}" for arm in ARMS)
 
     def _assigned(self, arm: str) -> int:
-        """Return the runs that an arm was given, whatever became of them."""
+        """Return the runs that an arm was given, those that count for nothing included."""
         bare = self._unscored[arm] if self._policy.metric == "score" else 0  # else they are among those that count
         return self._runs[arm] + self._missing[arm] + bare
 

@@ -59,8 +59,8 @@ HARM_BUDGET: Final = {
 members' success stands for it."""
 
 PROVEN: Final = frozenset({"success", "score", "member_success", "cost", "tool_calls"})
-"""Guardrails without whose proof nothing passes; where runs are scored, success is none, since it only tells that they
-ran, and one that delivered nothing has a score of 0."""
+"""Guardrails without whose proof nothing passes; where runs are scored, success is not one of them: it only tells that
+they ran, and one that delivered nothing has a score of 0."""
 
 SIGN_OF_HARM: Final = 1.28
 """Evidence of harm from which shares hold back what their proof is not asked for."""

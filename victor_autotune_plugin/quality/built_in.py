@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from attrs import define
 
-from .._model.scorer import ScorerSettings
+from .._model.scorer_settings import ScorerSettings
 from .command_scorer import SKIPPED, CommandScorer
 from .scorer import RunOutput, Scored
 

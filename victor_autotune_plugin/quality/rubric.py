@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from attrs import frozen
 
-from .._model.scorer import ScorerSettings
+from .._model.scorer_settings import ScorerSettings
 from .scorer import Scored
 
 PROMPT_VERSION: Final = "1"

@@ -9,15 +9,18 @@ import time
 from collections.abc import Awaitable, Coroutine
 from typing import Any, Final
 
+from attrs import evolve
+
 from .._model.score import SOURCES, Score, ScoreSource
 from .scorer import RunOutput, Scored
 
 NO_OPINION: Final = "no opinion"
 NOT_A_SCORE: Final = "not a score"
 TIMEOUT: Final = "timeout"
-"""Why there is no score: the scorer has none, what it gave is none, or it took too long."""
+"""Why there is no score: the scorer had no opinion, gave something else than a score, or took too long."""
 
 _LONGEST_WHY: Final = 60
+_FAILED: Final = "failed: "
 
 
 def run_scorer(scorer: Any, output: RunOutput) -> Score:
@@ -42,9 +45,15 @@ def run_scorer(scorer: Any, output: RunOutput) -> Score:
         judge=found.judge or getattr(scorer, "judge", ""),
         cost_usd=found.cost_usd,
         seconds=time.monotonic() - began,
-        why="" if found.value is not None else (found.why or NO_OPINION)[:_LONGEST_WHY],
+        why="" if found.value is not None else _why(found.why, source),
         details=found.details,
     )
+
+
+def _why(said: str, source: ScoreSource) -> str:
+    """Return why there is no score; the words of a third party's may quote what the run delivered."""
+    own = source != "hook" or said in (NOT_A_SCORE, TIMEOUT) or said.startswith(_FAILED)
+    return said[:_LONGEST_WHY] if said and own else NO_OPINION
 
 
 def _asked(scorer: Any, output: RunOutput) -> Scored:
@@ -52,11 +61,11 @@ def _asked(scorer: Any, output: RunOutput) -> Scored:
         value = scorer.score(output)
         if inspect.isawaitable(value):
             value = _awaited(value, getattr(scorer, "timeout", None))
-        return value if isinstance(value, Scored) and _is_share(value.value) else _scored(value)
+        return _scored(value)
     except TimeoutError:
         return Scored(None, TIMEOUT)
     except BaseException as error:  # foreign code, on a thread of its own; its text may quote what the run delivered
-        return Scored(None, f"failed: {type(error).__name__}")
+        return Scored(None, f"{_FAILED}{type(error).__name__}")
 
 
 def _awaited(value: Awaitable[Any], seconds: Any) -> Any:
@@ -71,12 +80,13 @@ def _awaited(value: Awaitable[Any], seconds: Any) -> Any:
 
 
 def _scored(value: Any) -> Scored:
-    """Return what a scorer's own value says."""
-    if isinstance(value, Scored):
-        return Scored(None, NOT_A_SCORE, value.cost_usd, value.details, value.judge)
-    if value is None:
-        return Scored(None)
-    return Scored(float(value)) if _is_share(value) else Scored(None, NOT_A_SCORE)
+    """Return what a scorer's own value says, as a plain number."""
+    found = value if isinstance(value, Scored) else Scored(value)
+    if found.value is None:
+        return found
+    if _is_share(found.value):
+        return evolve(found, value=float(found.value))
+    return evolve(found, value=None, why=NOT_A_SCORE)
 
 
 def _is_share(value: Any) -> bool:

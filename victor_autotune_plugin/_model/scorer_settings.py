@@ -25,8 +25,8 @@ class ScorerSettings:
         name: Its name.
         kind: What scores.
         value: What the kind needs: the words of the command; the schema, or the path of its file; the pattern; the
-            texts that must all be there; `package.module:function`; `tests` or `lint`; the checks, each a question to be
-            answered by yes or no; or True.
+            texts that must all be there; `package.module:function`; `tests` or `lint`; the checks, each a question
+            to be answered by yes or no; or True.
         weight: Its weight in the run's score.
         gates: Whether it decides; else it is only shown. A model decides only once it is trusted.
         timeout: Most seconds that it may take.
