@@ -156,7 +156,7 @@ async def tuned(victor: Victor, owner: Any, without: float, *, late: bool, most:
     review = Rule("reviews", role=ROLES[-1], answer=f"{ANSWER} {MARK}", latency=CALL)
     victor.play(Script([review, Rule("writes", latency=CALL)]))
     members = [{"id": role, "role": role, "goal": "work"} for role in ROLES]
-    workflow = team_workflow(name, "write the notes", "sequential", members, {"timeout_seconds": 60.0})
+    workflow = team_workflow(name, "review the change", "sequential", members, {"timeout_seconds": 60.0})
     person, number, tests = Person(owner, without), 0, list[Experiment]()
     while number < most and not any(one.decided_at or one.ended_at for one in tests):
         run = await ran(victor, owner, workflow)

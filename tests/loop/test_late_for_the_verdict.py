@@ -6,7 +6,6 @@ from pathlib import Path
 
 from victor_autotune_plugin._model.assignment import OF_TEST
 from victor_autotune_plugin._model.score import Score
-from victor_autotune_plugin._model.scorer_settings import ScorerSettings
 from victor_autotune_plugin._tuning.judges import Judges
 from victor_autotune_plugin._tuning.late_score import record_score
 from victor_autotune_plugin._tuning.record import Record
@@ -24,7 +23,7 @@ def rate(team: Simulation, run_id: str) -> None:
 
 def test_the_watch_over_the_promoted_plan_sees_them_and_all_of_it_replays(tmp_path: Path) -> None:
     team = Simulation(tmp_path, in_memory=True)
-    have_quality(team.runtime, scorers=(ScorerSettings("review", "external", True),))
+    have_quality(team.runtime, scorers={"review": {"external": True}})
     waiting: list[str] = []
     for number in range(400):
         run = team.run()
