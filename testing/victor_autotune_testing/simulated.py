@@ -58,6 +58,12 @@ class Simulation:
     flow: RunFlow | None = RunFlow()
     """The data flow of the next runs; nothing is used of another member."""
 
+    settings: Settings | None = None
+    """The team's settings; None for those of the project."""
+
+    score_rows: Callable[[TeamRun], list[Score]] | None = None
+    """Gives all scores of a run, in place of the third party's."""
+
     def __init__(
         self,
         project: Path,
@@ -83,8 +89,6 @@ class Simulation:
         )
         self.stepped = SteppedLoop(self.runtime, clock, self._scores if scored else None)
         self.score: Callable[[TeamRun], float | None] = by_success
-        self.score_rows: Callable[[TeamRun], list[Score]] | None = None
-        self.settings: Settings | None = None
         self.truth = truth
         self.spec = SPEC
         self.success = 1.0

@@ -96,7 +96,7 @@ def replays(team: Simulation) -> None:
     assert all(one.same for one in found), found
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize("seed", [1, 2])
 def test_leaving_out_a_member_that_lowers_the_score_from_9_to_7_is_kept_out(start: Start, seed: int) -> None:
     team = start(seed=seed)
     team.score = lambda run: graded(run, 0.9, 0.7)

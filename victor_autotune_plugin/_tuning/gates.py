@@ -46,10 +46,10 @@ OFF: Final = "gates: false"
 CHANGED: Final = "its rubric, model or version changed"
 """Why a judge is another one."""
 
-Scored = Sequence[tuple["TeamRun", Sequence["Score"]]]
+ScoredRuns = Sequence[tuple["TeamRun", Sequence["Score"]]]
 """Finished runs of a team, newest first, each with its scores."""
 
-Judged = Callable[[str, str], Iterable["JudgedRun"]]
+JudgedBy = Callable[[str, str], Iterable["JudgedRun"]]
 """Gives what a judge of this name and digest made of the team's runs, beside the labels of the same runs."""
 
 
@@ -153,7 +153,7 @@ def may_change(settings: Settings, before: Sequence[Gate]) -> bool:
     return {one.name for one in settings.quality.scorers if one.gates} != {gate.name for gate in before}
 
 
-def gates_in_force(settings: Settings, before: Iterable[Gate], scored: Scored, judged: Judged) -> GatesInForce:
+def gates_in_force(settings: Settings, before: Iterable[Gate], scored: ScoredRuns, judged: JudgedBy) -> GatesInForce:
     """Return which scorers decide for a team.
 
     One decides from `LEAST_SCORED` scores of the last `LAST_RUNS` runs on; of the scores that come from outside, those
@@ -184,7 +184,7 @@ def gates_in_force(settings: Settings, before: Iterable[Gate], scored: Scored, j
 
 
 def _status(
-    scorer: ScorerSettings, gate: Gate | None, rows: Sequence[Mapping[str, Score]], judged: Judged
+    scorer: ScorerSettings, gate: Gate | None, rows: Sequence[Mapping[str, Score]], judged: JudgedBy
 ) -> ScorerStatus:
     if not scorer.gates:
         return ScorerStatus(scorer.name, OFF)
