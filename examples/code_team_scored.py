@@ -2,8 +2,8 @@
 
     python examples/code_team_scored.py
 
-The command gets what the team delivered on standard input, and prints a number from 0 to 1. Since it acts, a person trusts
-the project's settings first. Here one of the four tests fails.
+The command gets what the team delivered on standard input, and prints a number from 0 to 1. Since it acts, a person
+trusts the project's settings first. Here one of the four tests fails.
 """
 
 from __future__ import annotations

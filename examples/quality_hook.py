@@ -2,8 +2,8 @@
 
     python examples/quality_hook.py
 
-A run's share of members that succeeded is their own word. So mode `auto` tests changes that may alter what a team delivers
-only where a scorer tells. In a package of yours, this module is named by an entry point:
+A run's share of members that succeeded is their own word. So mode `auto` tests changes that may alter what a team
+delivers only where a scorer tells. In a package of yours, this module is named by an entry point:
 
     [project.entry-points.victor_autotune]
     quality_hook = "my_package.quality_hook"
