@@ -2,8 +2,8 @@
 
     python examples/writing_team_scored.py
 
-The judge is asked yes or no, several times for each run, behind the run. Its answers are shown and decide nothing, until
-it agreed with 20 ratings. What leaves the machine for it is named by `doctor`.
+The judge is asked yes or no, several times for each run, behind the run. Its answers are shown and decide nothing,
+until it agreed with 20 ratings. What leaves the machine for it is named by `doctor`.
 """
 
 from __future__ import annotations

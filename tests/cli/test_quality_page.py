@@ -6,10 +6,10 @@ import re
 from pathlib import Path
 
 import pytest
-from victor_autotune_plugin._model.scorer import SCORER_KINDS
 
 from victor_autotune_plugin._cli.commands import COMMANDS
 from victor_autotune_plugin._metricfiles.score_file import Scale, read_scores
+from victor_autotune_plugin._model.scorer_settings import SCORER_KINDS
 from victor_autotune_plugin._settings import SettingsResolver
 
 PAGE = (Path(__file__).parents[2] / "docs" / "quality.md").read_text(encoding="utf-8")
