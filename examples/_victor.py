@@ -11,10 +11,14 @@ import sys
 import tempfile
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from victor_autotune_testing.sandbox import victor_sandbox
 from victor_autotune_testing.scripted import Lognormal, Script, ScriptedModel, scripts
+
+if TYPE_CHECKING:
+    from victor_autotune_plugin._model.score import Score
+    from victor_autotune_plugin.hookspecs import TeamRun
 
 HERE = Path(__file__).parent
 CALL = Lognormal(median=0.05, sigma=0.3)
@@ -37,6 +41,24 @@ class Victor:
         folder = self.project / ".victor"
         folder.mkdir(exist_ok=True)
         (folder / "autotune.yaml").write_text(text, encoding="utf-8")
+
+    def command(self, *words: str) -> None:
+        """Do what `victor autotune WORDS` does in the project."""
+        from victor_autotune_plugin._cli.app import app
+
+        app([*words, "--project", str(self.project)], prog_name="victor autotune", standalone_mode=False)
+
+    async def scores(self, workflow: str, team_id: str, runs: int) -> list[tuple[TeamRun, tuple[Score, ...]]]:
+        """Return the last runs of a team with their scores, once all have some: they come behind the runs."""
+        from victor_autotune_plugin.storage import Store, default_url
+
+        with Store.open(default_url(self.project)) as store:
+            for _ in range(600):
+                found = store.team_scores(workflow, team_id, runs)
+                if len(found) == runs and all(scores for _, scores in found):
+                    break
+                await asyncio.sleep(0.05)
+            return found
 
     async def run(self, file: str, times: int = 1) -> None:
         """Run the workflow of a file beside this one; it stands for `victor autotune run FILE --runs TIMES`."""

@@ -38,7 +38,17 @@ STARTED = r"started by auto: Run the team (in formation parallel|with formation[
                 r"^  control: 4",
             ],
         ),
-        ("quality_hook.py", [], [r"^12 tool calls, .* score 0\.67$"]),
+        ("quality_hook.py", [], [r"^12 tool calls, .* few_calls 0\.67$"]),
+        (
+            "code_team_scored.py",
+            [],
+            [r"^run \w{8}: tests 0\.75; 100% of its members", r"^code_team: (scored by tests|tests does not decide)"],
+        ),
+        (
+            "writing_team_scored.py",
+            [],
+            [r"^run \w{8}: judge 0\.5$", r"^  rated 0\.6$", r"^Trust +not trusted yet: 3 of 20 labels$"],
+        ),
         ("read_history.py", [], [STARTED, r"^as configured: \d+ runs, median", r'^  "status": "(canary|testing)"']),
     ],
 )
