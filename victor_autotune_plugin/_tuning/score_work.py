@@ -15,15 +15,15 @@ import contextvars
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from attrs import define, evolve, field
 
 from .. import failsafe
 from .._model.score import Gate, Score, ScoreSource
-from ..errors import AutotuneError
 from .gates import NOT_SET
+from .score_budget import ScoreBudget
 
 if TYPE_CHECKING:
     from .._model.run import TeamRun
@@ -54,12 +54,7 @@ COST_CAP: Final = "cost cap"
 TIMEOUT: Final = "timeout"
 """Why a scorer has no opinion: too much waits; the process ended; the day's money is spent; it took too long."""
 
-_DAY: Final = 86_400.0
 _UNSAID: Final = {"weight": 1.0, "gates": True}
-
-
-class CostCapError(AutotuneError):
-    """Scorers have spent what they may in a day."""
 
 
 @define(eq=False)
@@ -135,7 +130,7 @@ class ScoreWork:
         self._done = done
         self._clock = clock
         self._wall_clock = wall_clock
-        self._purse = _Purse(spent)
+        self._budget = ScoreBudget(spent)
         self._jobs: dict[str, ScoreJob] = {}
         self._new: deque[ScoreJob] = deque()
         self._waiting: deque[_Task] = deque()
@@ -245,10 +240,10 @@ class ScoreWork:
             self._end(task, TIMEOUT)
             return
         if self._costs(task):
-            day, cap = self._purse.day(self._wall_clock()), task.job.quality.max_cost_usd_per_day
+            day, cap = self._budget.day(self._wall_clock()), task.job.quality.max_cost_usd_per_day
             under_way = [one.name for one in tuple(self._running) if self._costs(one)]
-            if self._purse.spent(day, under_way) >= cap:
-                self._purse.say(day, cap)
+            if self._budget.spent(day, under_way) >= cap:
+                self._budget.say(day, cap)
                 self._end(task, COST_CAP)
                 return
         with self._lock:
@@ -314,69 +309,16 @@ class ScoreWork:
         with failsafe.guard("handing over of a score"):
             is_written = self._done(job.run, score)
             if score.cost_usd:
-                self._purse.pay(score, is_written)
+                self._budget.pay(score, is_written)
 
     def _costs(self, task: _Task) -> bool:
-        return getattr(task.scorer, "source", "") == "model" or self._purse.has_paid(task.name)
+        return getattr(task.scorer, "source", "") == "model" or self._budget.has_paid(task.name)
 
     def _forget(self, job: ScoreJob) -> None:
         """Let what a run delivered go; `is_idle` tells that its scores were handed over."""
         job.output, job.is_over = None, True
         if self._jobs.get(job.run.run_id) is job:
             del self._jobs[job.run.run_id]
-
-
-class _Purse:
-    """What scorers have cost today, all processes together.
-
-    Args:
-        spent: As for `ScoreWork`.
-    """
-
-    def __init__(self, spent: Callable[[float], float | None]) -> None:
-        self._by_store = spent
-        self._known = (0.0, 0.0)
-        self._own: list[tuple[Score, Callable[[], bool]]] = []
-        self._last: dict[str, float] = {}
-        self._said: float | None = None
-
-    @staticmethod
-    def day(now: float) -> float:
-        """Return when the day began, UTC; both are Unix times in seconds."""
-        return now - now % _DAY
-
-    def pay(self, score: Score, is_written: Callable[[], bool]) -> None:
-        """Note what a score cost, and how to find out whether the store knows of it."""
-        self._last[score.name] = score.cost_usd or 0.0
-        self._own.append((score, is_written))
-
-    def has_paid(self, name: str) -> bool:
-        """Return whether a scorer has cost something in this process."""
-        return name in self._last
-
-    def spent(self, day: float, under_way: Iterable[str]) -> float:
-        """Return what was spent since a day began, and what scorers at work now will probably cost, in US dollars."""
-        self._own = [(score, is_written) for score, is_written in self._own if score.at >= day]
-        own = tuple(self._own)
-        unwritten = sum(score.cost_usd or 0.0 for score, is_written in own if not is_written())
-        by_store = self._by_store(day)  # after that, so that what is written meanwhile counts twice and not never
-        if by_store is not None:
-            self._known = day, by_store
-        known = self._known[1] if self._known[0] == day else 0.0
-        least = sum(score.cost_usd or 0.0 for score, _ in own)  # also while the store is away, and knows of none
-        return max(known + unwritten, least) + sum(self._last.get(name, 0.0) for name in under_way)
-
-    def say(self, day: float, cap: float) -> None:
-        """Tell that nothing more is spent today, once a day."""
-        if self._said == day:
-            return
-        self._said = day
-        text = (
-            f"scorers have spent the {cap:g} USD that they may in a day; those that cost give no opinion until 0:00 UTC"
-        )
-        failsafe.report(
-            "scorers' cost", CostCapError(text, hint="quality.max_cost_usd_per_day sets how much they may.")
-        )
 
 
 def source_of(kind: str) -> ScoreSource:
