@@ -79,7 +79,7 @@ workflows:
 async def main(victor: Victor) -> None:
     """Run until the strategy's suggestion is being tested."""
     victor.configure(SETTINGS)
-    await victor.run("code_review.yaml", times=6)
+    await victor.run("code_review.yaml", times=8)
     with Store.open(default_url(victor.project)) as store:
         for experiment in store.experiments("code_review"):
             print(f"{experiment.strategy}: {experiment.description} {experiment.status}")
