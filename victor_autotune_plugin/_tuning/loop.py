@@ -245,7 +245,7 @@ class TuningLoop:
         ended = EndedRun(run, is_to_score=False)
         with failsafe.guard("score of a run"):
             settings = self.memory.settings.get(run.spec.key)
-            if run.experiment_id is not None or settings is None or self.wants_outputs(run.spec, settings):
+            if settings is None or self.wants_outputs(run.spec, settings):
                 ended = self.scoring.ended(run)
         entry = EndEntry(ended.run, GRADE_SECONDS if awaited else None, ended.gates, ended.score_seconds)
         self._submit(run.run_id, Item(entry, self._clock(), END_COMMIT_SECONDS, run.spec.key))
