@@ -7,18 +7,15 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import subprocess
 import sys
 import tempfile
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from victor_autotune_testing.sandbox import victor_sandbox
 from victor_autotune_testing.scripted import Lognormal, Script, ScriptedModel, scripts
-
-if TYPE_CHECKING:
-    from victor_autotune_plugin._model.score import Score
-    from victor_autotune_plugin.hookspecs import TeamRun
 
 HERE = Path(__file__).parent
 CALL = Lognormal(median=0.05, sigma=0.3)
@@ -44,12 +41,12 @@ class Victor:
 
     def command(self, *words: str) -> None:
         """Do what `victor autotune WORDS` does in the project."""
-        from victor_autotune_plugin._cli.app import app
+        sys.stdout.flush()
+        command = Path(sys.executable).with_name("victor-autotune")
+        subprocess.run([command, *words], cwd=self.project, check=True)
 
-        app([*words, "--project", str(self.project)], prog_name="victor autotune", standalone_mode=False)
-
-    async def scores(self, workflow: str, team_id: str, runs: int) -> list[tuple[TeamRun, tuple[Score, ...]]]:
-        """Return the last runs of a team with their scores, once all have some: they come behind the runs."""
+    async def scores(self, workflow: str, team_id: str, runs: int) -> list[tuple[Any, tuple[Any, ...]]]:
+        """Return the last runs of a team, each with its scores, once all have some: they come behind the runs."""
         from victor_autotune_plugin.storage import Store, default_url
 
         with Store.open(default_url(self.project)) as store:

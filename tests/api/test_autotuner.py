@@ -21,8 +21,10 @@ from victor_autotune_plugin import (
     PerformanceAutotuner,
     TeamSizingStrategy,
 )
+from victor_autotune_plugin._apply.trial import Trial, TrialResult, observed
 from victor_autotune_plugin._model.data_flow import Edge, RunFlow
 from victor_autotune_plugin._model.plan import EMPTY_PLAN, TeamPlan
+from victor_autotune_plugin._model.policy import Policy
 from victor_autotune_plugin.configfiles import read_team_config
 from victor_autotune_plugin.errors import AutotuneError, PlanError, SettingsError
 from victor_autotune_plugin.hookspecs import hookimpl
@@ -488,3 +490,20 @@ def test_of_a_team_that_never_ran_nothing_is_made_up(recorded: Callable[..., Sim
         assert caught.value.hint is not None
         recorded(runs=1)
         assert autotuner.data_flow("team")["verdict"] == "unknown"
+
+
+def test_a_trial_tells_scores_where_its_runner_gives_them_and_a_failed_run_is_worth_nothing() -> None:
+    def result_of(*answers: dict[str, Any]) -> TrialResult:
+        trial = Trial(Policy(), seed="0" * 32, runs_per_arm=len(answers))
+        for answer in answers:
+            arm = trial.next_arm
+            assert arm is not None
+            trial.observe(asyncio.run(observed(lambda _, told=answer: told, {}, arm, trial.next_index)))
+        return trial.result()
+
+    scored = result_of({"score": 0.5}, {"success": False}, {"score": 1.0, "success": False})
+    assert [run.score for run in scored.observations] == [0.5, 0.0, 1.0]
+    assert {arm.mean_score is None for arm in (scored.control, scored.treatment) if arm.runs} == {False}
+    plain = result_of({"success": True}, {"success": False})
+    assert [run.score for run in plain.observations] == [None, None]
+    assert [arm.mean_score for arm in (plain.control, plain.treatment)] == [None, None]

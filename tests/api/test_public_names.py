@@ -27,7 +27,9 @@ def programs() -> list[tuple[str, str]]:
     return found
 
 
-@pytest.mark.parametrize("room", ["", "hookspecs", "errors", "strategies", "experiment", "storage", "configfiles"])
+@pytest.mark.parametrize(
+    "room", ["", "hookspecs", "errors", "strategies", "experiment", "quality", "storage", "configfiles"]
+)
 def test_a_public_module_exports_what_the_docs_list(room: str) -> None:
     module = import_module(f"{PACKAGE}.{room}" if room else PACKAGE)
     assert set(module.__all__) == documented()[module.__name__]

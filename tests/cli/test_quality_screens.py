@@ -10,12 +10,15 @@ import pytest
 
 from victor_autotune_plugin._model.plan import TeamPlan
 from victor_autotune_plugin._model.score import Gate, Score
+from victor_autotune_plugin._model.scorer_settings import ScorerSettings
+from victor_autotune_plugin.quality.rubric import judge_of
 from victor_autotune_plugin.storage.kept_outputs import KeptOutputs
 
 from .conftest import Said
 from .scored_runs import ended, run_id, write_runs
 
 Call = Callable[..., Said]
+JUDGE = judge_of(ScorerSettings("judge", "rubric", ("Is it short?",), provider="acme", model="big"))
 SETTINGS = """\
 quality:
   keep_outputs: 24h
@@ -32,8 +35,8 @@ def runs(call: Call, tmp_path: Path) -> None:
     gates = [Gate("review", 2.0, is_external=True)]
     now = time.time()
     scores = [Score(run_id(n), "review", 0.8, "person", now) for n in range(1, 7)]
-    scores += [Score(run_id(n), "judge", 0.5, "model", now, "d1", 0.125) for n in range(1, 6)]
-    scores += [Score(run_id(6), "judge", None, "model", now, "d1", why="no price")]
+    scores += [Score(run_id(n), "judge", 0.5, "model", now, JUDGE, 0.125) for n in range(1, 6)]
+    scores += [Score(run_id(6), "judge", None, "model", now, JUDGE, why="no price")]
     write_runs(tmp_path, [ended(n, plan_asked=TeamPlan()) for n in range(1, 7)], scores, gates)
     (tmp_path / ".victor" / "autotune.yaml").write_text(SETTINGS)
     assert call("trust", "--yes").code == 0  # a model as judge acts
@@ -77,3 +80,14 @@ def test_without_scorers_doctor_has_nothing_to_say_of_them(call: Call, tmp_path:
     (tmp_path / ".victor" / "autotune.yaml").unlink()
     names = {one["name"] for one in call("doctor", "--json").data["checks"]}
     assert not names & {"leaves this machine", "kept outputs", "scoring"}
+
+
+def test_the_report_and_the_list_of_runs_tell_scores(call: Call, tmp_path: Path) -> None:
+    assert call("report").code == 0
+    page = (tmp_path / "autotune-report.html").read_text()
+    assert "Scored by review; mean 0.80" in page
+    assert "100 % of the members say that they succeeded." in page
+    listed = call("history", "--runs").out
+    assert run_id(6)[:8] in listed
+    assert "score 0.80" in listed
+    assert "score 0.80" in call("analyze").out

@@ -162,8 +162,17 @@ def test_a_schema_accepts_an_output_or_not(score, tmp_path, text, value):
 
 def test_a_schema_that_refers_to_elsewhere_fetches_nothing(score):
     found = score("json_schema", {"$ref": "http://127.0.0.1:9/schema.json"}, "{}")
-    assert found.value is None
-    assert found.why.startswith("failed: ")
+    assert (found.value, found.why) == (None, "no opinion")
+
+
+def test_a_schema_whose_pattern_backtracks_holds_up_nothing_but_its_own_process(score):
+    schema = {"type": "string", "pattern": "^(a+)+$"}
+    assert score("json_schema", schema, json.dumps("a" * 40 + "b"), timeout=1.0).why == "timeout"
+
+
+def test_a_file_that_holds_no_schema_is_no_opinion(score, tmp_path):
+    (tmp_path / "schema.json").write_text('{"type": "nonsense"}')
+    assert score("json_schema", "schema.json", "{}").why == "failed: SchemaError"
 
 
 def test_a_schema_file_that_is_missing_is_no_opinion(score):

@@ -91,12 +91,13 @@ def _print(source: RunSource, key: TeamKey, insights: list[PerformanceInsight]) 
     assert summary is not None
     figures = summary["figures"]
     title = show.name(key[1]).append(f" ({show.clean(key[0])})" if key[0] else "")
+    scored = f"score {show.number(figures['score']['value'])}, " if "score" in figures else ""
     title.stylize("bold", 0, len(show.name(key[1])))
     show.say(title)
     show.say(
         f"{show.count(summary['runs'], 'run')}: mean {show.seconds(figures['duration_seconds']['value'])}, "
         f"P95 {show.seconds(figures['p95_duration_seconds']['value'])}, "
-        f"success {show.percent(figures['success_rate']['value'])}, "
+        f"success {show.percent(figures['success_rate']['value'])}, {scored}"
         f"{show.number(figures['tool_calls']['value'], 1)} tool calls, {show.rounded(figures['members'])} members."
     )
     if not insights:

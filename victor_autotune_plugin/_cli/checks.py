@@ -294,10 +294,13 @@ def _store(project: Path, resolver: SettingsResolver, found: list[Found]) -> Ite
 
 def _quality(project: Path, resolver: SettingsResolver, found: list[Found]) -> Iterator[Check]:
     """Tell of scoring; where the store can't be used, another check says so."""
+    url = resolver.database_url or default_url(project)
     with contextlib.ExitStack() as stack:
         store = None
         with contextlib.suppress(StoreError):
-            store = stack.enter_context(opened(project)).store
+            file = target_of(url).file
+            if file is None or file.exists():
+                store = stack.enter_context(Store.open(url, look_only=True)).of(_environment_of(resolver)[0])
         for told in quality_checks(project, resolver, store, found):
             yield Check(*told)
 

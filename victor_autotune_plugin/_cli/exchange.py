@@ -90,6 +90,7 @@ def _reported(session: OpenProject, state: TeamState) -> ReportedTeam:
         changes=[*islice(reversed(store.changes(*state.key)), _REPORTED_CHANGES)],
         flow=facts.flow,
         standings=facts.standings,
+        quality=facts.quality.sentences(),
     )
 
 

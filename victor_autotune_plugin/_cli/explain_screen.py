@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from .._dataflow.flow_facts import HEADINGS
@@ -132,6 +133,7 @@ def _print_experiment(found: Explanation) -> None:
         ("Test says", "nothing: no test proved it" if experiment.is_untested else verdict["reason"]),
         ("Runs", f"{runs['control']} control, {runs['treatment']} treatment"),
         ("Missing runs", ", ".join(f"{missing.get(arm, 0)} {arm}" for arm in runs)),
+        *_unscored(verdict),
         (
             f"Effect on {show.TITLES[verdict['metric']]}",
             f"{show.change(verdict['effect'])}, "
@@ -149,6 +151,13 @@ def _print_experiment(found: Explanation) -> None:
     console.print(show.pairs(rows))
     console.print(guardrail_table(verdict))
     _print_statistics(found)
+
+
+def _unscored(verdict: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
+    """Give how many runs of a scored test got no score, by arm, where any did not."""
+    unscored = verdict.get("unscored") or {}
+    if any(unscored.values()):
+        yield "Without a score", ", ".join(f"{unscored.get(arm, 0)} {arm}" for arm in verdict["runs"])
 
 
 def guardrail_table(verdict: Any) -> Table:

@@ -102,15 +102,16 @@ def judge_check(
 
 def judges_of(store: Store, state: TeamState, settings: Settings) -> Iterator[JudgeFacts]:
     """Give what is known of each model as judge that a team has in its settings or that scored it lately."""
-    from .._tuning.gates import LOOKED_AT
+    from .._tuning.gates import LOOKED_AT, scorers_now
     from ..quality.agreement import LabelledRun, bias, trust
 
     wanted = {one.name: one for one in settings.quality.scorers if one.kind == "rubric"}
     lately = [one for _, scores in store.team_scores(*state.key, LOOKED_AT) for one in scores if one.source == "model"]
     gates = {gate.name: gate.judge for gate in state.gates if gate.judge}
+    asked_now = {one.name: one.judge for one in scorers_now(store, state, settings)}  # by what is set now
     for name in dict.fromkeys((*wanted, *gates, *(one.name for one in lately))):
         newest = max((one for one in lately if one.name == name and one.judge), key=lambda one: one.at, default=None)
-        digest = gates.get(name, "") if newest is None else newest.judge
+        digest = asked_now.get(name) or ("" if newest is None else newest.judge) or gates.get(name, "")
         judged = store.judged_runs(*state.key, name, digest, _MOST_JUDGED) if digest else []
         labelled = [one for one in (LabelledRun.of(*run) for run in judged) if one is not None]
         yield JudgeFacts(

@@ -56,6 +56,14 @@ class QualityFacts:
         parts += [f"mean {self.mean_text()}"] if deciding and self.mean_text() is not None else []
         return "; ".join([*parts, *others]) or None
 
+    def sentences(self) -> list[str]:
+        """Return what is known of the scores in sentences, for the report; none without a run."""
+        said = self.summary()
+        told = [] if said is None else [f"{said[0].upper()}{said[1:]}."]
+        if self.member_success_share is not None:
+            told.append(f"{show.percent(self.member_success_share)} of the members say that they succeeded.")
+        return told
+
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON-able data."""
         return {

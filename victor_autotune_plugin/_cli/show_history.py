@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import islice
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 from rich.table import Table
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from .._model.experiment import Change
     from .._model.run import TeamRun
     from .._tuning.replay import Replay
+
+_SHOWN_ID: Final = 8
+"""Characters of a run's id that are shown, enough to name it: victor autotune score RUN."""
 
 
 def history(
@@ -88,9 +91,9 @@ def _runs(runs: Sequence[TeamRun]) -> Table:
         finished = run.status == "finished"
         arm = None if run.arm is None else f"{run.arm} of {run.experiment_id}"
         table.add_row(
-            show.text(show.when(run.started_at)),
+            show.lines(show.when(run.started_at), show.name(run.run_id[:_SHOWN_ID])),
             show.lines(show.name(run.spec.team_id), show.name(run.spec.workflow)),
-            _outcome(run),
+            show.lines(_outcome(run), None if run.score is None else f"score {show.number(run.score)}"),
             show.seconds(run.duration_seconds) if finished else show.DASH,
             str(run.tool_calls) if finished else show.DASH,
             show.lines(show.plan_text(run.plan_asked), arm),

@@ -117,6 +117,8 @@ def _section(number: int, team: ReportedTeam) -> Element:
         parts.append(element("p", f"Configured: {_configured(team.state.spec)}", class_="dim"))
     if team.flow is not None:
         parts += [element("h3", "Data flow"), *_flow(team.flow)]
+    if team.quality:
+        parts += [element("h3", "Quality"), *[element("p", said) for said in team.quality]]
     if team.runs:
         legend = "Dots ran as configured, diamonds with a plan, crosses failed."
         parts += [element("h3", "Durations"), durations(team.runs), element("p", legend, class_="dim")]

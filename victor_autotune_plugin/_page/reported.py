@@ -45,6 +45,7 @@ class ReportedTeam:
         changes: Its history, newest first.
         flow: Its data flow, or None where it is not known.
         standings: Where its open experiments stand.
+        quality: What is known of its scores, sentence by sentence.
     """
 
     state: TeamState
@@ -58,3 +59,4 @@ class ReportedTeam:
     changes: Sequence[Change] = field(factory=list)
     flow: FlowFacts | None = None
     standings: Sequence[Standing] = ()
+    quality: Sequence[str] = ()

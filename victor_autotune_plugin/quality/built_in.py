@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import sys
 from collections.abc import Callable, Mapping
 from importlib import import_module
@@ -22,7 +21,25 @@ if TYPE_CHECKING:
 NOT_HERE: Final = "not available"
 """Why a scorer has no opinion that this Victor can't make."""
 
-_FENCED: Final = re.compile(r"^```(?:json)?[ \t]*\n(.*?)^```", re.DOTALL | re.MULTILINE | re.IGNORECASE)
+_LONGEST_ARGUMENT: Final = 100_000
+# Linux takes 128 KiB in one.
+
+_VALIDATE: Final = r"""
+import json, re, sys
+from jsonschema.validators import validator_for
+from referencing import Registry
+schema, text = json.loads(sys.argv[1]), sys.stdin.buffer.read().decode("utf-8", "replace")
+blocks = re.findall(r"^```(?:json)?[ \t]*\n(.*?)^```", text, re.DOTALL | re.MULTILINE | re.IGNORECASE)
+try:
+    data = json.loads(blocks[-1] if blocks else text)
+except (ValueError, RecursionError):
+    print(0.0)
+    sys.exit()
+try:  # an empty registry: a reference to elsewhere is an error, and never fetched
+    print(float(validator_for(schema)(schema, registry=Registry()).is_valid(data)))
+except Exception:
+    sys.exit(77)
+"""
 
 Maker = Callable[[ScorerSettings], Any]
 """Makes the scorer that settings describe."""
@@ -72,31 +89,30 @@ class _Missing(_BuiltIn):
 
 
 class JsonSchemaScorer(_BuiltIn):
-    """1 where the output is JSON that a schema accepts, else 0. Of a text with fenced blocks the last block counts."""
+    """1 where the output is JSON that a schema accepts, else 0. Of a text with fenced blocks the last block counts.
 
-    def score(self, output: RunOutput) -> float:
+    It looks in a process of its own, as `_regex` does: a schema may have patterns.
+    """
+
+    def score(self, output: RunOutput) -> Scored:
         """Return whether the schema accepts what was delivered.
 
         Raises:
             OSError: The file of the schema can't be read.
-            ValueError: It holds no JSON.
+            ValueError: It holds no JSON, or is larger than a command's argument may be.
             jsonschema.SchemaError: It holds no JSON Schema.
         """
         from jsonschema.validators import validator_for
-        from referencing import Registry
 
-        schema = self.settings.value
+        one = self.settings
+        schema = one.value
         if isinstance(schema, str):
             schema = json.loads((output.project / schema).read_text(encoding="utf-8"))
-        validator = validator_for(schema)
-        validator.check_schema(schema)
-        blocks = _FENCED.findall(output.text)
-        try:
-            data = json.loads(blocks[-1] if blocks else output.text)
-        except ValueError:
-            return 0.0
-        # An empty registry: a reference to elsewhere is an error, and never fetched.
-        return float(validator(schema, registry=Registry()).is_valid(data))
+        validator_for(schema).check_schema(schema)
+        words = (sys.executable, "-I", "-c", _VALIDATE, json.dumps(schema))
+        if len(words[-1]) > _LONGEST_ARGUMENT:
+            raise ValueError(f"the schema has more than {_LONGEST_ARGUMENT} characters")
+        return CommandScorer(one.name, words, one.weight, one.gates, one.timeout, "check").score(output)
 
 
 class ContainsScorer(_BuiltIn):
