@@ -152,6 +152,11 @@ SCHEMA = {"type": "object", "required": ["title"], "properties": {"title": {"typ
         ("no JSON", 0.0),
         ('Here it is:\n```json\n{"title": "a"}\n```\nDone.', 1.0),
         ('First\n```json\n{"title": "a"}\n```\nthen\n```json\n{"title": 1}\n```', 0.0),
+        ('First\n```python\nx = 1\n```\nthen\n```json\n{"title": "a"}\n```', 1.0),
+        ('```json\n{"title": "a"}\n```\nTo check it:\n```\nmake check\n```', 1.0),
+        ('```\n{"title": "a"}\n```', 1.0),
+        ('```json\r\n{"title": "a"}\r\n```\r\n', 1.0),
+        ('- it:\n  ```json\n  {"title": "a"}\n  ```\n', 1.0),
     ],
 )
 def test_a_schema_accepts_an_output_or_not(score, tmp_path, text, value):
@@ -168,6 +173,11 @@ def test_a_schema_that_refers_to_elsewhere_fetches_nothing(score):
 def test_a_schema_whose_pattern_backtracks_holds_up_nothing_but_its_own_process(score):
     schema = {"type": "string", "pattern": "^(a+)+$"}
     assert score("json_schema", schema, json.dumps("a" * 40 + "b"), timeout=1.0).why == "timeout"
+
+
+def test_a_schema_that_nothing_can_try_is_no_opinion(score, monkeypatch):
+    monkeypatch.setattr(sys, "path", [folder for folder in sys.path if "site-packages" not in folder])
+    assert score("json_schema", SCHEMA, '{"title": "a"}').why == "no opinion"
 
 
 def test_a_file_that_holds_no_schema_is_no_opinion(score, tmp_path):
@@ -273,6 +283,13 @@ def test_a_function_of_the_projects_scores_a_run(score, scoring, name, value, wh
     found = score("python", f"{scoring}:{name}", "text")
     assert (found.value, found.why) == (value, why)
     assert "text" not in repr(found)
+
+
+def test_importing_a_function_leaves_the_path_as_it_was(score, scoring, tmp_path, monkeypatch):
+    for before in ([*sys.path], [str(tmp_path), *sys.path]):
+        monkeypatch.setattr(sys, "path", [*before])
+        assert score("python", f"{scoring}:good").value == 1.0
+        assert sys.path == before
 
 
 def test_a_coroutine_ends_at_its_time_limit(score, scoring):

@@ -94,6 +94,7 @@ WRONG = {
     "{tests: {command: [1]}}": ("tests.command: 1 is not text", "Put it in quotes"),
     "{tests: {regex: '('}}": ("tests.regex: '(' is not a regular expression", "single quotes"),
     "{tests: {json_schema: {type: nonsense}}}": ("tests.json_schema: this is not a JSON Schema: type is wrong", ""),
+    "{tests: {json_schema: {$schema: [a]}}}": ("tests.json_schema: this is not a JSON Schema: $schema is not text", ""),
     "{tests: {python: scoring}}": ("tests.python: 'scoring' names no function", "package.module:function"),
     "{tests: {victor_verifier: test}}": ("tests.victor_verifier: 'test' is not a known verifier", "`tests`"),
     "{tests: {rubric: []}}": ("tests.rubric: the list is empty", ""),

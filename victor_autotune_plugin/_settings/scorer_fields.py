@@ -127,6 +127,8 @@ class _JsonSchema(Kind):
         from jsonschema.validators import validator_for
 
         schema = node.plain()
+        if not isinstance(schema.get("$schema", ""), str):
+            raise WrongValueError("this is not a JSON Schema: $schema is not text", "Correct it.", node.where)
         try:
             validator_for(schema).check_schema(schema)
         except SchemaError as error:

@@ -26,16 +26,19 @@ _LONGEST_ARGUMENT: Final = 100_000
 
 _VALIDATE: Final = r"""
 import json, re, sys
-from jsonschema.validators import validator_for
-from referencing import Registry
-schema, text = json.loads(sys.argv[1]), sys.stdin.buffer.read().decode("utf-8", "replace")
-blocks = re.findall(r"^```(?:json)?[ \t]*\n(.*?)^```", text, re.DOTALL | re.MULTILINE | re.IGNORECASE)
 try:
-    data = json.loads(blocks[-1] if blocks else text)
-except (ValueError, RecursionError):
-    print(0.0)
-    sys.exit()
-try:  # an empty registry: a reference to elsewhere is an error, and never fetched
+    schema, sys.path[:] = json.loads(sys.argv[1]), json.loads(sys.argv[2])
+    from jsonschema.validators import validator_for
+    from referencing import Registry
+    text = sys.stdin.buffer.read().decode("utf-8", "replace")
+    found = re.findall(r"^[ \t]*```([^`\n]*)\n(.*?)^[ \t]*```", text, re.DOTALL | re.MULTILINE)
+    last = {language.strip().lower(): block for language, block in found}
+    try:
+        data = json.loads(last.get("json", last.get("", text)))
+    except (ValueError, RecursionError):
+        print(0.0)
+        sys.exit()
+    # an empty registry: a reference to elsewhere is an error, and never fetched
     print(float(validator_for(schema)(schema, registry=Registry()).is_valid(data)))
 except Exception:
     sys.exit(77)
@@ -89,8 +92,9 @@ class _Missing(_BuiltIn):
 
 
 class JsonSchemaScorer(_BuiltIn):
-    """1 where the output is JSON that a schema accepts, else 0. Of a text with fenced blocks the last block counts.
+    """1 where the output is JSON that a schema accepts, else 0.
 
+    Of a text with fenced blocks the last one of JSON counts; without such, the last one that names no language.
     It looks in a process of its own, as `_regex` does: a schema may have patterns.
     """
 
@@ -109,8 +113,10 @@ class JsonSchemaScorer(_BuiltIn):
         if isinstance(schema, str):
             schema = json.loads((output.project / schema).read_text(encoding="utf-8"))
         validator_for(schema).check_schema(schema)
-        words = (sys.executable, "-I", "-c", _VALIDATE, json.dumps(schema))
-        if len(words[-1]) > _LONGEST_ARGUMENT:
+        # Absolute, and not the folder that it works in: a file of the project's must not stand for a library.
+        folders = [str(Path(folder).absolute()) for folder in sys.path if folder]
+        words = (sys.executable, "-I", "-c", _VALIDATE, json.dumps(schema), json.dumps(folders))
+        if len(words[-2]) > _LONGEST_ARGUMENT:
             raise ValueError(f"the schema has more than {_LONGEST_ARGUMENT} characters")
         return CommandScorer(one.name, words, one.weight, one.gates, one.timeout, "check").score(output)
 
@@ -144,14 +150,13 @@ class PythonScorer(_BuiltIn):
 
 def _imported(name: str, project: Path) -> Any:
     """Import a module; the project's folder is looked through last, and stays on the path as long as that takes."""
-    if name in sys.modules:
-        return sys.modules[name]
     folder = str(project)
     sys.path.append(folder)
     try:
-        return import_module(name)
+        return import_module(name)  # which also waits for another thread that has only begun to import it
     finally:
-        sys.path.remove(folder)
+        # The last of them: the path may have had it before.
+        del sys.path[len(sys.path) - 1 - sys.path[::-1].index(folder)]
 
 
 def _command(settings: ScorerSettings) -> CommandScorer:
