@@ -288,6 +288,7 @@ def test_a_function_of_the_projects_scores_a_run(score, scoring, name, value, wh
 def test_importing_a_function_leaves_the_path_as_it_was(score, scoring, tmp_path, monkeypatch):
     for before in ([*sys.path], [str(tmp_path), *sys.path]):
         monkeypatch.setattr(sys, "path", [*before])
+        sys.modules.pop(scoring, None)
         assert score("python", f"{scoring}:good").value == 1.0
         assert sys.path == before
 
