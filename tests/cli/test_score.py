@@ -258,3 +258,39 @@ def test_a_program_records_a_score(tmp_path: Path) -> None:
             with pytest.raises(AutotuneError):
                 autotuner.record_score(run, value, **options)
     assert {name: one.value for name, one in scores_in(tmp_path, 1).items()} == {"review": 0.5, "ci": None}
+
+
+ODD_NAMES = ["a\nb", "\x1b[31mred", "nul\0", "half \ud800", "x" * 201, "  "]
+
+
+@pytest.mark.parametrize("name", ODD_NAMES)
+def test_a_name_that_a_store_may_refuse_is_an_error_before_anything_is_kept(
+    call: Call, tmp_path: Path, name: str
+) -> None:
+    said = call("score", run_id(1), "--value", "1", "--name", name)
+    assert (said.code, "--name" in said.err) == (2, True)
+    good = {"run_id": run_id(1), "name": "review", "value": 1}
+    said = call("score", "--file", lines(tmp_path, good, {**good, "name": name}))
+    assert (said.code, "scores.jsonl:2" in said.err) == (2, True)
+    assert scores_in(tmp_path, 1) == {}
+
+
+@pytest.mark.parametrize("text", ["\ud800" * 8, "nul\0nul"])
+def test_what_no_store_can_look_for_names_no_run(call: Call, tmp_path: Path, text: str) -> None:
+    said = call("score", text, "--value", "1")
+    assert (said.code, "was recorded" in said.err) == (2, True)
+    row = {"run_id": text, "name": "review", "value": 1}
+    assert call("score", "--file", lines(tmp_path, row), "--json").data["unknown_runs"] == 1
+
+
+def test_a_score_of_the_future_is_replaced_by_the_next_one(call: Call, tmp_path: Path) -> None:
+    row = {"run_id": run_id(1), "name": "review", "value": 0, "at": "2199-01-01T00:00:00Z"}
+    assert call("score", "--file", lines(tmp_path, row)).code == 0
+    assert call("score", run_id(1), "--value", "1").code == 0
+    assert scores_in(tmp_path, 1)["review"].value == 1.0
+
+
+def test_the_hint_for_a_time_names_nothing_that_score_does_not_know(call: Call, tmp_path: Path) -> None:
+    row = {"run_id": run_id(1), "name": "review", "value": 0, "at": 1e15}
+    said = call("score", "--file", lines(tmp_path, row))
+    assert (said.code, "Unix seconds" in said.err, "--map" in said.err) == (2, True, False)

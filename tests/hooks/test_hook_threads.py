@@ -402,6 +402,17 @@ def test_scorers_are_asked_for_once_per_definition_of_a_team() -> None:
     assert asked == [SPEC, changed]
 
 
+def test_a_scorer_whose_name_a_store_may_refuse_is_not_added() -> None:
+    class Adding:
+        @hookimpl
+        def add_scorers(self) -> list[object]:
+            return [SimpleNamespace(name="nul\0", score=lambda output: 1.0)]
+
+    hooks = manager()
+    hooks.register(Adding(), "adding")
+    assert hooks.scorers(SPEC) == ()
+
+
 def test_scorers_that_came_too_late_are_asked_for_again(gate: Gate) -> None:
     clock, begun = Clock(), threading.Event()
 

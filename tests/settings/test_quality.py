@@ -103,6 +103,9 @@ WRONG = {
     "{tests: {external: true, timeout: 3}}": ("tests.timeout is not known", ""),
     "{tests: command}": ("tests: 'command' is not a mapping", "Kinds: command"),
     "{'': {contains: a}}": ("is not text", ""),
+    '{"a\\nb": {contains: a}}': (r"'a\nb' is not a name", "on a line"),
+    '{"nul\\0": {contains: a}}': ("is not a name", "on a line"),
+    f"{{? {'n' * 201} : {{contains: a}}}}": ("is not a name", "200 characters"),
     "[{command: x}]": ("a list is not a mapping", "Write names"),
     "{a: {contains: x}, a: {contains: y}}": ("'a' is given twice", ""),
 }

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from attrs import frozen
 
-from .._model.score import Gate, Score, ScoreSource
+from .._model.score import LONGEST_SCORE_NAME, Gate, Score, ScoreSource, is_score_name
 from .._tuning import runtime as process
 from .._tuning.late_score import record_score
 from .._values.fields import Number
@@ -26,8 +27,6 @@ DEFAULT_NAME: Final = "review"
 
 FROM_OUTSIDE: Final = ("person", "command", "import")
 """Sources of scores that come from outside of a run's process."""
-
-LONGEST_NAME: Final = 200
 
 _SHARE: Final = Number(0, 1)
 
@@ -113,11 +112,11 @@ def checked_name(name: object, where: str) -> str:
         where: What it was given as, for an error.
 
     Raises:
-        AutotuneError: It is empty, too long, or no text.
+        AutotuneError: It is empty, too long, or no line of text.
     """
-    if isinstance(name, str) and len(name.strip()) > 0 and len(name) <= LONGEST_NAME:
+    if isinstance(name, str) and is_score_name(name):
         return name.strip()
-    hint = f"Write 1 to {LONGEST_NAME} characters, such as {DEFAULT_NAME}."
+    hint = f"Write 1 to {LONGEST_SCORE_NAME} characters on a line, such as {DEFAULT_NAME}."
     raise AutotuneError("not a name of a score", where=where, hint=hint)
 
 
@@ -156,7 +155,7 @@ def rate(
         value: From 0 to 1; None for no opinion.
         name: What the score is called.
         source: Where it comes from, one of `FROM_OUTSIDE`.
-        at: Unix time, seconds; None for now.
+        at: Unix time, seconds; None, or a time to come, for now.
 
     Returns:
         The score, with what the store has of the run now. An older score leaves a newer one in its place.
@@ -171,7 +170,8 @@ def rate(
     from ..storage.kept_outputs import KeptOutputs
 
     before = next((one for one in store.scores_of(run.run_id) if one.name == name), None)
-    given = Score(run.run_id, name, value, source, time.time() if at is None else at)
+    at = min(time.time(), math.inf if at is None else at)  # one of the future would outlast every later one
+    given = Score(run.run_id, name, value, source, at)
     now = record_score(store, given, KeptOutputs.of(runtime.project), _loop(runtime.project))
     known = {one.name for one in store.scores_of(run.run_id)}
     waits_for = tuple(gate.name for gate in gates if gate.name not in known)

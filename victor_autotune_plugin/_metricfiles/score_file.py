@@ -19,6 +19,7 @@ from typing import Any, Final, Literal
 
 from attrs import frozen
 
+from .._model.score import LONGEST_SCORE_NAME, is_score_name
 from .._values.fields import Number
 from .._values.names import did_you_mean, nearest
 from .._values.nodes import Scalar, WrongValueError, from_plain
@@ -33,7 +34,6 @@ _UNIT: Final = Number(0, 1)
 _FINITE: Final = Number()
 _NAME: Final = Name()
 _MOMENT: Final = Moment()
-_LONGEST_NAME: Final = 200
 _SCALE_HINT: Final = "Write a number from 0 to 1, or say what the numbers mean: --scale LOW:HIGH, such as --scale 1:5."
 _NO_WORDS: Final = "Give it a number, or leave such lines out with --skip-bad."
 _BY_A_PERSON: Final = {"ANNOTATION": True, "API": False, "EVAL": False}
@@ -226,9 +226,9 @@ def _called(row: Mapping[str, Any], key: str, where: str) -> str:
     if row.get(key) is None:
         raise _missing(row, key, (key,), where)
     name: str = _read(_NAME, row, key, where)
-    if len(name) > _LONGEST_NAME:
-        hint = f"At most {_LONGEST_NAME} characters are kept."
-        raise MetricsError(f"{key}: a name of {len(name)} characters", where=where, hint=hint)
+    if not is_score_name(name):
+        hint = f"Write 1 to {LONGEST_SCORE_NAME} characters on a line."
+        raise MetricsError(f"{key}: not a name of a score", where=where, hint=hint)
     return name.strip()
 
 
@@ -251,8 +251,11 @@ def _at(row: Mapping[str, Any], keys: Iterable[str], where: str) -> float | None
     key = next((key for key in keys if row.get(key) is not None), None)
     if key is None:
         return None
-    at: float = _read(_MOMENT, row, key, where)
-    return at
+    try:
+        return _MOMENT.read(from_plain(row.get(key), where))
+    except WrongValueError as wrong:
+        hint = "Write Unix seconds, or a date and time such as 2026-01-31T12:00:00Z."
+        raise MetricsError(f"{key}: {wrong.message}", where=where, hint=hint) from wrong
 
 
 def _missing(row: Mapping[str, Any], key: str, known: tuple[str, ...], where: str) -> MetricsError:

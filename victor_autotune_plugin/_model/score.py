@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import unicodedata
 from collections.abc import Iterable, Mapping
 from typing import Any, Final, Literal, NamedTuple, get_args
 
@@ -18,6 +19,19 @@ SOURCES: Final[tuple[str, ...]] = get_args(ScoreSource)
 
 LABELS: Final = ("person", "command")
 """Sources that a model as judge is compared with."""
+
+
+LONGEST_SCORE_NAME: Final = 200
+
+_NOT_IN_NAMES: Final = ("Cc", "Cs", "Zl", "Zp")
+# Control characters, halves of a character, line breaks: a store may refuse them, and with them the score.
+
+
+def is_score_name(name: object) -> bool:
+    """Return whether a score, or a scorer, may be called so: a line of text that every store takes."""
+    if not isinstance(name, str) or not name.strip() or len(name) > LONGEST_SCORE_NAME:
+        return False
+    return all(unicodedata.category(char) not in _NOT_IN_NAMES for char in name)
 
 
 @frozen

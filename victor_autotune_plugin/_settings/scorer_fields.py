@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from attrs import frozen
 
+from .._model.score import LONGEST_SCORE_NAME, is_score_name
 from .._model.scorer_settings import ACTING_KINDS, SCORER_KINDS, ScorerSettings
 from .._values.fields import Choice, Flag, Kind, NameList, Number, OrNone, Text
 from .._values.names import did_you_mean, listed
@@ -191,6 +192,9 @@ class Scorers(Kind):
         found: dict[str, ScorerSettings] = {}
         for key, value in node.pairs:
             name = Text().read(Scalar(str(key.value) if key.value is not None else "", key.where)).strip()
+            if not is_score_name(name):
+                hint = f"Write 1 to {LONGEST_SCORE_NAME} characters on a line."
+                raise WrongValueError(f"{show(Scalar(name, key.where))} is not a name", hint, key.where)
             if name in found:
                 raise WrongValueError(f"'{name}' is given twice", "Leave one of them out.", key.where)
             found[name] = _scorer(name, value)

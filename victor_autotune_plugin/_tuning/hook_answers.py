@@ -13,6 +13,7 @@ from .. import failsafe
 from .._model.experiment import Assignment
 from .._model.plan import TeamPlan
 from .._model.run import PlannedRun
+from .._model.score import is_score_name
 
 if TYPE_CHECKING:
     import pluggy
@@ -105,7 +106,7 @@ def _scorers(value: Any) -> list[Any]:
     scorers = list(value)
     for one in scorers:
         name = getattr(one, "name", None)
-        if not (isinstance(name, str) and name and callable(getattr(one, "score", None))):
+        if not (is_score_name(name) and callable(getattr(one, "score", None))):
             raise TypeError(f"each scorer must have a name and a method score, as {type(one).__name__} has not")
     if len({one.name for one in scorers}) < len(scorers):
         raise ValueError("each scorer must have a name of its own")

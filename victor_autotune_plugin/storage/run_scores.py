@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
@@ -25,6 +26,9 @@ LEAST_PREFIX: Final = 6
 """So many characters of a run's id name it, where no other begins with them."""
 
 _MOST_NAMED: Final = 5
+
+_IN_NO_STORE: Final = re.compile("[\0\ud800-\udfff]")
+# No id has them, and a store may refuse to look for it.
 
 
 class RunScores(Judging):
@@ -159,6 +163,8 @@ class RunScores(Judging):
             StoreError: Several runs are meant; it names them.
         """
         written = text.strip()
+        if _IN_NO_STORE.search(written):
+            return None
         plain = written.replace("-", "").lower()
         of: dict[str, Any] = {"of_environment": self._only_environment, "most": _MOST_NAMED}
         for one in dict.fromkeys((written, plain)):
