@@ -61,6 +61,11 @@ def _groups(groups: Iterable[Iterable[str]] | None) -> tuple[tuple[str, ...], ..
     return None if groups is None else tuple(tuple(group) for group in groups)
 
 
+def _seconds(value: Any) -> Any:
+    """Return seconds as the store gives them back: 300 and 300.0 are equal, and must have the same digest."""
+    return float(value) if type(value) is int else value
+
+
 def _budgets(value: Mapping[str, int] | Iterable[tuple[str, int]] | None) -> Mapping[str, int] | None:
     if value is None:
         return None
@@ -123,7 +128,7 @@ class TeamSpec:
     formation: Name
     members: tuple[MemberSpec, ...] = field(converter=_specs)
     tool_budget: Count | None = None
-    timeout_seconds: Seconds | None = None
+    timeout_seconds: Seconds | None = field(default=None, converter=_seconds)
     max_iterations: Count | None = None
 
     @property
