@@ -240,7 +240,7 @@ def test_runs_that_were_cancelled_are_counted_by_arm(team: Simulation) -> None:
     ("field", "value"),
     [
         *(("duration_seconds", value) for value in (math.nan, math.inf, -1.0)),
-        *(("score", value) for value in (math.nan, -0.1, 1.5)),
+        *(("member_success_share", value) for value in (math.nan, -0.1, 1.5)),
     ],
 )
 def test_a_run_with_impossible_figures_is_named_left_out_and_holds_nothing_up(

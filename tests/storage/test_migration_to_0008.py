@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable
 from typing import Any
@@ -12,6 +13,7 @@ from alembic.config import Config
 from attrs import evolve
 from sqlalchemy import text
 
+from victor_autotune_plugin._model.data_flow import TeamFlow
 from victor_autotune_plugin._model.score import Gate
 from victor_autotune_plugin.storage import Store
 from victor_autotune_plugin.storage.migrate import MIGRATIONS
@@ -101,3 +103,27 @@ def test_a_migrated_store_takes_scores(url: str, old: Back) -> None:
             transaction.record_score(score("gated", value=0.5))
             assert transaction.number_runs(*KEY, 10) == 1
         assert [one.score for one in store.observations("e1", "test")] == [0.5]
+
+
+def test_a_team_whose_timeout_was_written_as_a_whole_number_keeps_its_plan(url: str, old: Back) -> None:
+    """Its fingerprint was that of `60`, and every process computes that of `60.0` now."""
+    spec = evolve(SPEC, timeout_seconds=60)
+    plain = json.loads(json.dumps({**spec.to_dict(), "timeout_seconds": 60}))
+    digest = json.dumps(plain, sort_keys=True, separators=(",", ":"))
+    written = hashlib.sha256(digest.encode()).hexdigest()[:16]
+    with Store.open(url) as store:
+        with store.transaction() as transaction:
+            transaction.save_experiment(experiment("whole", fingerprint=written))
+            state = evolve(transaction.team(*KEY), spec=spec, fingerprint=written, live_id="whole")
+            transaction.save_team(state)
+            transaction.take_lease(*KEY, "judge", 1.0)
+            transaction.save_judged(*KEY, 0, TeamFlow(fingerprint=written))
+        old(store)
+    assert written != spec.fingerprint()
+    with Store.open(url) as store:
+        (found,) = store.teams()
+        assert (found.fingerprint, found.live_id) == (spec.fingerprint(), "whole")
+        whole = store.experiment("whole")
+        assert whole is not None
+        assert whole.fingerprint == spec.fingerprint()
+        assert store.data_flow(*KEY).fingerprint == spec.fingerprint()

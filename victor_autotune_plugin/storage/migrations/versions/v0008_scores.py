@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Mapping
 from typing import Any, Final
@@ -54,6 +55,7 @@ def upgrade() -> None:
     for name, table, columns, where in _PARTIAL:
         op.create_index(name, table, columns, sqlite_where=sa.text(where), postgresql_where=sa.text(where))
     _change_references(lambda run: {"member_success_share" if name == "score" else name: run[name] for name in run})
+    _renew_fingerprints()
 
 
 def downgrade() -> None:
@@ -85,3 +87,32 @@ def _change_references(changed: Callable[[Mapping[str, Any]], dict[str, Any]]) -
         text = json.dumps(runs, separators=(",", ":"), ensure_ascii=False)
         update = sa.text("UPDATE autotune_experiment SET reference = :text WHERE id = :id")
         connection.execute(update, {"text": text, "id": row["id"]})
+
+
+def _renew_fingerprints() -> None:
+    """Give teams the fingerprint that all processes compute: one used to depend on how a whole timeout was written."""
+    connection = op.get_bind()
+    query = sa.text(
+        "SELECT environment, workflow, team_id, spec, fingerprint FROM autotune_team WHERE spec IS NOT NULL"
+    )
+    for row in connection.execute(query).mappings().all():
+        spec = json.loads(row["spec"])
+        seconds = spec.get("timeout_seconds")
+        if not isinstance(seconds, int | float) or seconds != int(seconds):
+            continue
+        before = _digest({**spec, "timeout_seconds": int(seconds)})
+        if row["fingerprint"] != before:
+            continue
+        values = {**row, "before": before, "after": _digest({**spec, "timeout_seconds": float(seconds)})}
+        of_team = "environment = :environment AND workflow = :workflow AND team_id = :team_id"
+        renamed = "SET fingerprint = :after WHERE fingerprint = :before AND"
+        for table in ("autotune_team", "autotune_experiment"):
+            connection.execute(sa.text(f"UPDATE {table} {renamed} {of_team}"), values)
+        flow = f"UPDATE autotune_lease SET flow = replace(flow, :before, :after) WHERE flow IS NOT NULL AND {of_team}"
+        connection.execute(sa.text(flow), values)
+
+
+def _digest(spec: dict[str, Any]) -> str:
+    text = json.dumps(spec, sort_keys=True, separators=(",", ":"))
+    digest: str = hashlib.sha256(text.encode()).hexdigest()
+    return digest[:16]
