@@ -58,7 +58,7 @@ def test_five_checks_of_a_run_clear_a_guardrail_sooner_than_one():
     """The score's own variance tells; a coin's would make both take as long."""
 
     def runs_until_ok(n):
-        for runs in range(20, 400, 2):
+        for runs in range(20, 400, 20):
             judge = played(Policy(scored=True), runs, ratio=1.0, scores=lambda rng, arm: checks(rng, 0.8, n))
             if guardrail(judge, "score").status == "ok":
                 return runs / 2

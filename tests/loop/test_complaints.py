@@ -207,7 +207,7 @@ def test_no_data_treated_as_failure(team: Simulation) -> None:
 
 
 def test_false_aborts_at_low_traffic(tmp_path: Path) -> None:
-    for seed in range(6):
+    for seed in range(3):
         (tmp_path / str(seed)).mkdir()
         team = Simulation(tmp_path / str(seed), seed=seed)
         team.run_until("promoted")
