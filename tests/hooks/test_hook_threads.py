@@ -413,6 +413,31 @@ def test_a_scorer_whose_name_a_store_may_refuse_is_not_added() -> None:
     assert hooks.scorers(SPEC) == ()
 
 
+class Raising:
+    name = "raising"
+
+    @property
+    def weight(self) -> float:
+        raise LookupError
+
+    def score(self, output: object) -> float:
+        return 1.0
+
+
+def test_what_a_scorer_says_of_itself_neither_breaks_the_others_nor_outweighs_them_all() -> None:
+    class Adding:
+        @hookimpl
+        def add_scorers(self) -> list[object]:
+            odd = {"huge": 10**400, "heavy": 1e308, "none": None, "fine": 2}
+            theirs = [SimpleNamespace(name=name, weight=w, timeout=w, score=lambda o: 1.0) for name, w in odd.items()]
+            return [Raising(), *theirs]
+
+    hooks = manager()
+    hooks.register(Adding(), "adding")
+    found = {scorer.name: scorer.weight for scorer in hooks.scorers(SPEC)}
+    assert found == {"huge": 1.0, "heavy": 1.0, "none": 1.0, "fine": 2.0}
+
+
 def test_scorers_that_came_too_late_are_asked_for_again(gate: Gate) -> None:
     clock, begun = Clock(), threading.Event()
 

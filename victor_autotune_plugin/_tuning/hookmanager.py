@@ -255,7 +255,7 @@ class HookManager:
             theirs = self._of("add_scorers")[1]
             lates = sum(one.lates for one in theirs)
             found = self.answers("add_scorers", spec=spec) if theirs else []
-            added = tuple(AddedScorer(scorer) for answer in found for scorer in answer.value)
+            added = tuple(AddedScorer.all_of(scorer for answer in found for scorer in answer.value))
             if all(one.is_ready for one in theirs) and lates == sum(one.lates for one in theirs):
                 self._scorers[definition] = added  # else one that was late may have some after all
             while len(self._scorers) > _MOST_DEFINITIONS:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextvars
-import math
+import sys
 from collections.abc import Callable, Iterable
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Final
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 BEHIND_SECONDS: Final = 5.0
 """How long a hook may take that is called behind a run."""
+
+MOST_WEIGHT: Final = 1_000
+"""The most that a scorer may weigh, as in the settings: beyond numbers of some size a mean is none."""
 
 ADDED_SECONDS: Final = 60.0
 """How long a scorer may take that a third party added and that says nothing else."""
@@ -87,14 +90,23 @@ class AddedScorer:
 
     def __init__(self, scorer: Any) -> None:
         self.name: str = scorer.name
-        self.weight = _positive(getattr(scorer, "weight", 1.0), 1.0)
+        self.weight = _positive(getattr(scorer, "weight", 1.0), 1.0, MOST_WEIGHT)
         self.gates = getattr(scorer, "gates", True) is not False
-        self.timeout = _positive(getattr(scorer, "timeout", ADDED_SECONDS), ADDED_SECONDS)
+        self.timeout = _positive(getattr(scorer, "timeout", ADDED_SECONDS), ADDED_SECONDS, sys.float_info.max)
         self.score = scorer.score
 
+    @classmethod
+    def all_of(cls, scorers: Iterable[Any]) -> list[AddedScorer]:
+        """Return those that can be read; one that raises keeps none of the others from scoring."""
+        found = []
+        for scorer in scorers:
+            with failsafe.guard("scorer of a hook package", foreign=True):
+                found.append(cls(scorer))
+        return found
 
-def _positive(value: Any, otherwise: float) -> float:
-    return float(value) if isinstance(value, int | float) and 0 < value < math.inf else otherwise
+
+def _positive(value: Any, otherwise: float, most: float) -> float:
+    return float(value) if isinstance(value, int | float) and 0 < value <= most else otherwise
 
 
 MAKERS: Final[dict[str, Callable[..., Any]]] = {}
