@@ -35,8 +35,8 @@ async def main(victor: Victor) -> None:
     """Run the team, print the scores, and show who decides from now on."""
     victor.configure(SETTINGS)
     victor.command("trust", "--yes")
-    await victor.run("code_team.yaml", times=4)
-    for run, scores in await victor.scores("code", "code_team", runs=4):
+    await victor.run("code_team.yaml", times=6)
+    for run, scores in await victor.scores("code", "code_team", runs=6):
         said = ", ".join(f"{one.name} {one.value}" for one in scores)
         print(f"run {run.run_id[:8]}: {said}; {run.member_success_share:.0%} of its members say that they succeeded")
     victor.command("status")

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from victor_autotune_plugin._cli.quality_facts import QualityFacts
 from victor_autotune_plugin._model.plan import TeamPlan
 from victor_autotune_plugin._model.score import Gate, Score
 from victor_autotune_plugin._model.scorer_settings import ScorerSettings
+from victor_autotune_plugin._tuning.gates import ScorerStatus
 from victor_autotune_plugin.quality.rubric import judge_of
 from victor_autotune_plugin.storage.kept_outputs import KeptOutputs
 
@@ -55,6 +57,29 @@ def test_status_tells_who_decides_and_why_others_do_not(call: Call) -> None:
     assert (team["scored_runs"], team["member_success_share"]) == (6, 1.0)
 
 
+def test_a_scorer_that_decides_since_the_last_run_counts_from_the_next_one_on() -> None:
+    facts = QualityFacts((ScorerStatus("review", "decides", Gate("review")),))
+    assert facts.summary() == "scored by review; from the next run on"
+
+
+@pytest.mark.parametrize("width", ["60", "80", "120"])
+def test_explain_cuts_nothing_of_where_a_setting_comes_from(
+    call: Call, monkeypatch: pytest.MonkeyPatch, width: str
+) -> None:
+    monkeypatch.setenv("COLUMNS", width)
+    lines = call("explain").out.splitlines()
+    start = next(number for number, line in enumerate(lines) if line.lstrip().startswith("quality.keep_outputs"))
+    column = lines[start].index(".vic")
+    told = [
+        lines[start][column:],
+        *(line[column:] for line in lines[start + 1 : start + 4] if not line[:column].strip()),
+    ]
+    assert "".join(part.strip() for part in told).startswith(".victor/autotune.yaml:2")
+    assert max(map(len, lines)) <= int(width)
+    monkeypatch.setenv("COLUMNS", "300")
+    assert "judge: {rubric: [Is it short?], provider: acme, model: big}" in call("explain").out
+
+
 def test_explain_has_a_part_on_quality(call: Call) -> None:
     said = " ".join(call("explain").out.split())
     for part in ("Quality review decides, weight 2", "judge does not decide", "Mean score 0.80 (6 scored runs)"):
@@ -74,6 +99,12 @@ def test_doctor_tells_what_leaves_the_machine_what_is_kept_and_what_it_costs(cal
     assert "rate" in checks["scorer judge of team"]["hint"]
     assert "prices" in checks["price of judge judge"]["hint"]
     assert "The work." not in call("doctor").out
+
+
+def test_doctor_says_how_a_person_gives_scores(call: Call, tmp_path: Path) -> None:
+    (tmp_path / ".victor" / "autotune.yaml").write_text("quality: {scorers: {people: {external: true}}}")
+    checks = {one["name"]: one for one in call("doctor", "--json").data["checks"]}
+    assert "autotune rate" in checks["scorer people of team"]["hint"]
 
 
 def test_without_scorers_doctor_has_nothing_to_say_of_them(call: Call, tmp_path: Path) -> None:

@@ -84,6 +84,7 @@ def test_an_unknown_run_and_an_ambiguous_one_are_errors(call: Call, tmp_path: Pa
     said = call("score", "abcdef99", "--value", "1")
     assert said.code == 2
     assert "abcdef99" in said.err
+    assert "at least 6 characters" in said.err
     assert "history --runs" in said.err
     write_prefix = [ended(0x1234560), ended(0x1234561)]
     with Store.open(default_url(tmp_path)) as store, store.transaction() as transaction:
@@ -125,7 +126,7 @@ def test_a_file_in_the_own_form(call: Call, tmp_path: Path) -> None:
     )
     said = call("score", "--file", file)
     assert said.code == 0, said.err
-    assert "Kept 3 scores; 1 of people; 1 of runs that this store does not know." in said.out
+    assert "Kept 3 scores, 1 of them by people; left out: 1 of runs that this store does not know." in said.out
     review = scores_in(tmp_path, 1)["review"]
     assert (review.value, review.source, review.at) == (0.4, "person", 1_793_527_200.0)
     found = scores_in(tmp_path, 2)

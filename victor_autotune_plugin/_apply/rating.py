@@ -76,9 +76,11 @@ def named_run(store: Store | None, text: str, where: str = "RUN") -> TeamRun:
     Raises:
         AutotuneError: There is none, several are meant, or it has not ended.
     """
+    from ..storage.run_scores import LEAST_PREFIX
+
     found = None if store is None or not text.strip() else store.find_run(text)
     if found is None:
-        hint = "List the runs: victor autotune history --runs"
+        hint = f"Give at least {LEAST_PREFIX} characters of its id; list the runs: victor autotune history --runs"
         raise AutotuneError(f"no run {text!r} was recorded", where=where, hint=hint)
     if found.status != "finished":
         hint = "Only a run that has ended has something to score."

@@ -107,11 +107,10 @@ def export(
 ) -> None:
     """Write the history of all teams or of one, as JSON Lines that `import` reads.
 
-    In it are changes, finished runs and their scores, experiments with all that `replay` needs,
-    and the teams' live plans, of all environments unless one is named; neither
-    prompt nor output. With --json it is one
-    object with `header`, `changes`, `runs`, `scores`, `experiments` and `teams`
-    instead.
+    In it are changes, finished runs and their scores, experiments with all
+    that `replay` needs, and the teams' live plans, of all environments unless
+    one is named; neither prompt nor output. With --json it is one object with
+    `header`, `changes`, `runs`, `scores`, `experiments` and `teams` instead.
     """
     from ..storage import archive
 

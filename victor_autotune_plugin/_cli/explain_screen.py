@@ -41,6 +41,9 @@ _TESTED: Final = {
 """What happened to a suggestion that an experiment tried, by the experiment's status."""
 
 
+_LONGEST_KEY: Final = 40
+"""Characters of a setting's name up to which the other columns give way to it."""
+
 _MOST_EDGES: Final = 30
 """Uses of others' work that are listed at most."""
 
@@ -97,6 +100,7 @@ def print_explanation(found: Explanation) -> None:
     console.print()
     console.print("Settings", style="bold")
     table = show.table("Setting", "Value", "From")
+    table.columns[0].no_wrap = all(len(key) <= _LONGEST_KEY for key, _, _ in found.settings)
     for key, value, source in found.settings:
         style = "dim" if source == "default" else ""
         table.add_row(show.text(key, style), show.text(_value(value), style), show.text(source, style))
@@ -268,11 +272,15 @@ def _value(value: object) -> str:
         return show.DASH
     if isinstance(value, bool):
         return "true" if value else "false"
+    if isinstance(value, Mapping):
+        return f"{{{', '.join(f'{key}: {_inner(item)}' for key, item in value.items())}}}"
     if isinstance(value, list | tuple):
-        return (
-            ", ".join(f"[{_value(item)}]" if isinstance(item, list | tuple) else str(item) for item in value) or "none"
-        )
+        return ", ".join(map(_inner, value)) or "none"
     return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _inner(value: object) -> str:
+    return f"[{_value(value)}]" if isinstance(value, list | tuple) else _value(value)
 
 
 def print_advice(advice: Advice) -> None:

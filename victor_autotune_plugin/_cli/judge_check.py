@@ -146,7 +146,7 @@ def _print(one: JudgeFacts) -> None:
         ("Cost", "not known" if one.cost_usd is None else f"{show.usd(one.cost_usd)} for these runs"),
     ]
     for arm, known in one.bias.arms.items():
-        rows.append((f"Arm {arm}" if arm != "none" else "In no test", _agreement(known)))
+        rows.append((f"Arm {arm}" if arm != "none" else "Outside tests", _agreement(known)))
     rows.append(("Length", _length(one.bias)))
     show.out().print(show.pairs(rows))
     if one.bias.positions:
@@ -178,11 +178,11 @@ def _agreement(known: Agreement) -> str:
     labels = show.count(known.runs, "label")
     if known.alpha is None:
         return f"α without a value, since nothing varies; {labels}"
-    bound = "" if known.low is None else f", at least {known.low:.2f}"
+    bound = "" if known.low is None else f", at least {show.number(known.low)}"
     difference = known.difference or 0.0
     side = "higher" if difference > 0 else "lower"
     err = f"; {abs(difference):.2f} {side} than the labels" if abs(difference) >= 0.005 else ""
-    return f"α {known.alpha:.2f}{bound}; {labels}{err}"
+    return f"α {show.number(known.alpha)}{bound}; {labels}{err}"
 
 
 def _length(bias: Bias) -> str:
@@ -190,4 +190,4 @@ def _length(bias: Bias) -> str:
         return "not known"
     likes = "long" if bias.length_correlation > 0 else "short"
     verdict = f"it likes {likes} texts" if bias.length_is_clear else "no clear bias"
-    return f"{verdict}: correlation {bias.length_correlation:.2f} over {show.count(bias.length_runs, 'run')}"
+    return f"{verdict}: correlation {show.number(bias.length_correlation)} over {show.count(bias.length_runs, 'run')}"

@@ -23,6 +23,11 @@ Told = tuple[str, str, str, str | None]
 
 _LAST_RUNS: Final = 20
 _NO_PRICE: Final = "no price"
+_HINTS: Final = {
+    "rubric": "Rate some runs (victor autotune rate); see how it does: victor autotune judge-check",
+    "external": "Give scores: victor autotune rate, or victor autotune score",
+}
+"""What to do about a scorer that does not decide, by its kind."""
 
 
 def quality_checks(
@@ -122,14 +127,14 @@ def _of_team(store: Store, state: TeamState, settings: Settings) -> Iterator[Tol
     """Tell which scorers of a team can't decide, and why the last runs have no opinion of theirs."""
     from .._tuning.gates import scorers_now
 
-    rubrics = {one.name for one in settings.quality.scorers if one.kind == "rubric"}
+    kinds = {one.name: one.kind for one in settings.quality.scorers}
+    rubrics = {name for name, kind in kinds.items() if kind == "rubric"}
     statuses = {one.name: one for one in scorers_now(store, state, settings)}
     for name in (one.name for one in settings.quality.scorers if one.gates):
         status = statuses.get(name)
         if status is None or status.decides:
             continue
-        hint = "Rate some runs (victor autotune rate); see how it does: victor autotune judge-check"
-        yield f"scorer {name} of {state.team_id}", "warn", status.why, hint if name in rubrics else None
+        yield f"scorer {name} of {state.team_id}", "warn", status.why, _HINTS.get(kinds[name])
     unpriced = {
         one.name
         for _, scores in store.team_scores(*state.key, _LAST_RUNS)

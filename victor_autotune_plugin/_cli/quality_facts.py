@@ -53,7 +53,9 @@ class QualityFacts:
         deciding = [one.name for one in self.scorers if one.decides]
         others = [f"{one.name} does not decide ({one.why})" for one in self.scorers if not one.decides]
         parts = [f"scored by {show.listed(deciding)}"] if deciding else []
-        parts += [f"mean {self.mean_text()}"] if deciding and self.mean_text() is not None else []
+        if deciding:
+            mean = self.mean_text()
+            parts.append("from the next run on" if mean is None else f"mean {mean}")
         return "; ".join([*parts, *others]) or None
 
     def sentences(self) -> list[str]:

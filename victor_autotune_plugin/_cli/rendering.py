@@ -83,7 +83,8 @@ _UNBROKEN: Final = 100_000
 """Columns of what is no terminal, unless `COLUMNS` says otherwise: lines are broken for eyes only."""
 
 _FILLING: Final = re.compile(r"[ \t]+(?=\n)")
-_SETTING: Final = re.compile(r"[a-z_]+(?:\.[a-z_]+)+")
+_SETTING: Final = re.compile(r"(?<![\w./])[a-z_]+(?:\.[a-z_]+)+(?![\w./:])")
+"""The name of a setting, and not of a file."""
 
 
 class _PipeConsole(Console):

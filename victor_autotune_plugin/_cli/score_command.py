@@ -197,8 +197,8 @@ def _run_of(store: Store, one: GivenScore) -> TeamRun | None:
 
 def _counted(counts: Counter[str]) -> str:
     said = [show.count(counts["scores"], "score")]
-    said += [f"{counts['people']} of people"] if counts["people"] else []
-    said += [f"{counts['unknown_runs']} of runs that this store does not know"] if counts["unknown_runs"] else []
-    said += [f"{counts['parts']} of a part of a run, or of none"] if counts["parts"] else []
-    said += [f"{show.count(counts['skipped'], 'line')} left out"] if counts["skipped"] else []
-    return "; ".join(said)
+    said += [f"{counts['people']} of them by people"] if counts["people"] else []
+    left = [f"{counts['unknown_runs']} of runs that this store does not know"] if counts["unknown_runs"] else []
+    left += [f"{counts['parts']} of a part of a run, or of none"] if counts["parts"] else []
+    left += [f"{show.count(counts['skipped'], 'line')} that can't be used"] if counts["skipped"] else []
+    return ", ".join(said) + (f"; left out: {', '.join(left)}" if left else "")

@@ -131,7 +131,8 @@ def trusted_part(
     if log:
         listed = clean(", ".join(f"{one.path} ({one.where})" for one in acting.settings))
         what = (acting.name, acting.digest)
-        log_once(what, "autotune: %s is ignored until you trust it: %s", listed, TRUST_COMMAND)
+        verb, it = ("are", "them") if len(acting.settings) > 1 else ("is", "it")
+        log_once(what, "autotune: %s %s ignored until you trust %s: %s", listed, verb, it, TRUST_COMMAND)
     return rest, acting
 
 
