@@ -21,7 +21,7 @@ BEHIND_SECONDS: Final = 5.0
 """How long a hook may take that is called behind a run."""
 
 MOST_WEIGHT: Final = 1_000
-"""The most that a scorer may weigh, as in the settings: beyond numbers of some size a mean is none."""
+"""The most that a scorer may weigh, as in the settings: a mean of larger numbers is not exact."""
 
 ADDED_SECONDS: Final = 60.0
 """How long a scorer may take that a third party added and that says nothing else."""
