@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import hashlib
 import logging
 import tempfile
 from pathlib import Path
@@ -13,7 +15,9 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from typer.testing import CliRunner
 
+from victor_autotune_plugin._cli.app import app
 from victor_autotune_plugin._model.price import Price
 from victor_autotune_plugin._model.scorer_settings import ScorerSettings
 from victor_autotune_plugin.quality.rubric import judge_of
@@ -28,6 +32,7 @@ CHECK = "Does it keep the vow of Ishtar?"
 JUDGE: dict[str, object] = {"judge": {"rubric": [CHECK], "samples": 2}}
 LINT: dict[str, object] = {"lint": {"victor_verifier": "lint"}}
 WRITES = Rule("writes", role="planner", answer=f"{scripts.SATISFIED_ANSWER} {SECRET}")
+DIGESTS = ("md5", "sha1", "sha256", "blake2b")
 JUDGES = Rule("judges", prompt="numbered list of questions", answer="1: yes", prompt_tokens=100, completion_tokens=10)
 
 
@@ -60,9 +65,15 @@ async def test_a_judge_scores_a_run_by_the_runs_own_model_and_nothing_of_what_wa
     assert (run.llm_calls, len(scripted.calls)) == (1, 3)
     log = "\n".join(r.getMessage() for r in caplog.records if r.name.startswith("victor_autotune"))
     spans = "\n".join(span.to_json() for span in exporter.get_finished_spans())
+    for command in (["export", "--output", "history.jsonl"], ["report", "--output", "report.html"]):
+        to = [*command[:-1], str(tmp_path / command[-1]), "--project", str(plugin.runtime.project)]
+        done = await asyncio.to_thread(CliRunner().invoke, app, to, prog_name="victor-autotune")
+        assert done.exit_code == 0, done.output
     files = contents(tmp_path)
-    assert any(name.endswith(".db") for name in files)
-    for text in (SECRET, CHECK, "numbered list of questions"):
+    assert {".db", ".jsonl", ".html"} <= {Path(name).suffix for name in files}
+    answer = WRITES.answer.encode()
+    digests = [hashlib.new(name, text).hexdigest() for name in DIGESTS for text in (answer, SECRET.encode())]
+    for text in (SECRET, CHECK, "numbered list of questions", *digests):
         assert text not in log + spans
         assert not [name for name, content in files.items() if text.encode() in content]
 
