@@ -58,8 +58,8 @@ def test_what_a_project_asks_for_is_ignored_until_trusted(sources: Sources, capl
     assert counts(found) == {}
     assert found.for_team("w", "t").mode == "auto"
     assert [record.getMessage() for record in caplog.records] == [
-        "autotune: extras.command (.victor/autotune.yaml:2), notify.webhooks (.victor/autotune.yaml:3) is ignored "
-        "until you trust it: victor autotune trust"
+        "autotune: extras.command (.victor/autotune.yaml:2), notify.webhooks (.victor/autotune.yaml:3) are ignored "
+        "until you trust them: victor autotune trust"
     ]
     sources.load()
     assert len(caplog.records) == 1
