@@ -73,7 +73,7 @@ def test_a_scorer_decides_once_it_scored_three_of_the_last_ten_runs(places: list
 def test_one_that_never_answers_decides_nothing_and_the_reason_is_told() -> None:
     found = decided(TESTS, rows={"tests": range(10)}, value=None, why="timeout")
     assert found.gates == ()
-    assert why(found, "tests") == "scored none of the last 10 runs; from 3 on it decides"
+    assert why(found, "tests") == "scored none of the last 10 runs (timeout); from 3 on it decides"
 
 
 def test_one_that_decides_does_not_lose_that_by_missing_scores() -> None:

@@ -5,6 +5,7 @@ It follows from the settings and from what is stored, so every process comes to 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
@@ -233,7 +234,9 @@ def _short_of(
     if found >= LEAST_SCORED:
         return None
     last = count(min(len(rows), LAST_RUNS) or LAST_RUNS, "run")
-    return f"scored {found or 'none'} of the last {last}; from {LEAST_SCORED} on it decides"
+    reasons = Counter(row[name].why for row in rows[:LAST_RUNS] if name in row and row[name].why)
+    because = f" ({reasons.most_common(1)[0][0]})" if reasons else ""
+    return f"scored {found or 'none'} of the last {last}{because}; from {LEAST_SCORED} on it decides"
 
 
 def lost_gate(experiment: Experiment, gates: Iterable[Gate]) -> Gate | None:
