@@ -48,8 +48,10 @@ class AutotunePlugin:
         """Do what `on_activate` does."""
 
     async def on_deactivate_async(self) -> None:
-        """Do what `on_deactivate` does."""
-        self.on_deactivate()
+        """Do what `on_deactivate` does, on another thread: it may wait for scorers that are at work."""
+        import asyncio
+
+        await asyncio.to_thread(self.on_deactivate)
 
     def health_check(self) -> dict[str, Any]:
         """Return what `victor_autotune_plugin.health` documents."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -72,3 +73,17 @@ def test_a_fault_of_it_stops_nobody(warmed: list[str], monkeypatch: pytest.Monke
     seams.install()
     assert UnifiedTeamCoordinator(lightweight_mode=True) is not None
     assert [fault.where for fault in failsafe.seen()] == ["early loading"]
+
+
+async def test_the_end_of_the_plugin_holds_up_no_event_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may wait for scorers that are at work."""
+    closed: list[int] = []
+
+    class Closing:
+        def close(self) -> None:
+            closed.append(threading.get_ident())
+
+    monkeypatch.setattr(runtime, "use", lambda _: Closing())
+    await victor_plugin.on_deactivate_async()
+    assert len(closed) == 1
+    assert closed != [threading.get_ident()]
