@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pty
 import select
@@ -173,9 +174,11 @@ def test_at_a_real_terminal_each_answer_is_kept_before_the_next_question(tmp_pat
     code = "import sys; from victor_autotune_plugin._cli.app import main; sys.argv[1:] = ['rate']; main()"
     command = [sys.executable, "-c", code]
     here, there = pty.openpty()
-    with subprocess.Popen(
-        command, cwd=tmp_path, stdin=there, stdout=there, stderr=there, start_new_session=True
-    ) as ran:
+    with (
+        subprocess.Popen(command, cwd=tmp_path, stdin=there, stdout=there, stderr=there, start_new_session=True) as ran,
+        contextlib.ExitStack() as at_end,
+    ):
+        at_end.callback(ran.kill)  # else a test that fails would wait for an answer that nobody gives
         os.close(there)
         said = b""
         for number, answer in ((2, b"y\n"), (1, b"\x03")):
