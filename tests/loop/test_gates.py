@@ -108,6 +108,16 @@ def test_a_gate_goes_where_the_settings_want_it_no_more(scorers: tuple[ScorerSet
     assert decided(*scorers, before=(gate,)).gone == ((gate, reason),)
 
 
+def test_a_scorer_that_does_something_else_under_its_name_is_another_one() -> None:
+    (gate,) = decided(TESTS, rows={"tests": range(5)}).gates
+    assert gate.definition
+    assert decided(TESTS, before=(gate,)).gone == ()
+    changed = evolve(TESTS, value=("pytest", "-x"))
+    found = decided(changed, rows={"tests": range(5)}, before=(gate,))
+    assert [reason for _, reason in found.gone] == ["the settings have it do something else"]
+    assert [one.identity == gate.identity for one in found.gates] == [False]
+
+
 def test_another_weight_makes_no_other_gate() -> None:
     now = still_set(settings(evolve(TESTS, weight=3.0)), [Gate("tests")])
     assert (now.gates, now.gone) == ((Gate("tests", 3.0),), ())

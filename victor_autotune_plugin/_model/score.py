@@ -44,6 +44,7 @@ class Gate:
         judge: Digest of rubric, model and version of a model as judge; empty for any other scorer.
         is_external: Whether its scores come from outside of the run's process, as a person's do.
         is_hook: Whether it is a third party's, so that no setting names it.
+        definition: Digest of what the settings have it do; empty where they don't say.
     """
 
     name: Name
@@ -51,11 +52,12 @@ class Gate:
     judge: str = ""
     is_external: bool = False
     is_hook: bool = False
+    definition: str = field(default="", eq=False)
 
     @property
-    def identity(self) -> tuple[str, str, bool, bool]:
+    def identity(self) -> tuple[str, str, bool, bool, str]:
         """What tells it from another scorer; one whose weight was changed is the same."""
-        return self.name, self.judge, self.is_external, self.is_hook
+        return self.name, self.judge, self.is_external, self.is_hook, self.definition
 
 
 def gates_from(values: Iterable[Gate]) -> tuple[Gate, ...]:

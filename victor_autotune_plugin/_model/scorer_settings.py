@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
 from typing import Any, Final, Literal, get_args
 
@@ -44,6 +46,14 @@ class ScorerSettings:
     provider: str | None = None
     model: str | None = None
     samples: int = 3
+
+    @property
+    def definition(self) -> str:
+        """Digest of what it does; empty for a judge, which has its own, and for one outside."""
+        if self.kind in ("rubric", "external"):
+            return ""
+        text = json.dumps([self.kind, self.value], sort_keys=True, default=str)
+        return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:16]
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON-able data, as a person would write it."""

@@ -14,6 +14,7 @@ from .gates import (
     MOST_LABELS,
     GatesInForce,
     ScorerStatus,
+    alike,
     gates_in_force,
     lost_gate,
     may_change,
@@ -61,7 +62,7 @@ def keep_gates(
         judged = partial(record.judged_runs, limit=MOST_LABELS)
         now = gates_in_force(settings, state.gates, record.scores(LOOKED_AT), judged)
     reasons = {gate.name: reason for gate, reason in now.gone}
-    if now.gates == state.gates:
+    if alike(now.gates, state.gates):
         return state, reasons
     return _told(changes, state, now), reasons
 
@@ -85,7 +86,7 @@ def _told(changes: Changes, state: TeamState, now: GatesInForce) -> TeamState:
             after = evolve(state, gates=[*state.gates, new])
             said, evidence = f"The judge {new.name!r} decides from now on: {one.why}.", _evidence(one, new.judge)
             state = changes.apply(after, "judge_trusted", said, before=state, evidence=evidence)
-    return state if state.gates == now.gates else changes.save_team(evolve(state, gates=now.gates))
+    return state if alike(state.gates, now.gates) else changes.save_team(evolve(state, gates=now.gates))
 
 
 def _evidence(known: ScorerStatus | None, judge: str) -> dict[str, Any]:

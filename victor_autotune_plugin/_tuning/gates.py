@@ -47,6 +47,9 @@ OFF: Final = "gates: false"
 CHANGED: Final = "its rubric, model or version changed"
 """Why a judge is another one."""
 
+REDEFINED: Final = "the settings have it do something else"
+"""Why any other scorer is."""
+
 ScoredRuns = Sequence[tuple["TeamRun", Sequence["Score"]]]
 """Finished runs of a team, newest first, each with its scores."""
 
@@ -130,6 +133,8 @@ def _unset_because(gate: Gate, scorer: ScorerSettings | None) -> str | None:
     same = (scorer.kind == "rubric") == bool(gate.judge) and (scorer.kind == "external") == gate.is_external
     if not same or gate.is_hook:
         return "the settings name another scorer so"
+    if gate.definition and gate.definition != scorer.definition:
+        return REDEFINED
     return CHANGED if _judge_set(scorer) not in ("", gate.judge) else None
 
 
@@ -140,6 +145,11 @@ def _judge_set(scorer: ScorerSettings) -> str:
     from ..quality.rubric import judge_of
 
     return judge_of(scorer)
+
+
+def alike(some: Iterable[Gate], others: Iterable[Gate]) -> bool:
+    """Return whether gates are the same scorers with the same weights."""
+    return [(one.identity, one.weight) for one in some] == [(one.identity, one.weight) for one in others]
 
 
 def may_change(settings: Settings, before: Sequence[Gate]) -> bool:
@@ -191,7 +201,7 @@ def _status(
         return ScorerStatus(scorer.name, OFF)
     is_external = scorer.kind == "external"
     if scorer.kind != "rubric":
-        asked_for = Gate(scorer.name, float(scorer.weight), is_external=is_external)
+        asked_for = Gate(scorer.name, float(scorer.weight), is_external=is_external, definition=scorer.definition)
         short = None if gate is not None else _short_of(scorer.name, rows, is_external=is_external)
         return ScorerStatus(scorer.name, short or "decides", None if short else gate or asked_for)
     given = [row[scorer.name] for row in rows if scorer.name in row and row[scorer.name].judge]
