@@ -157,7 +157,7 @@ def rate(
         value: From 0 to 1; None for no opinion.
         name: What the score is called.
         source: Where it comes from, one of `FROM_OUTSIDE`.
-        at: Unix time, seconds; None, or a time to come, for now.
+        at: Unix time, seconds; None, and a time in the future, count as now.
 
     Returns:
         The score, with what the store has of the run now. An older score leaves a newer one in its place.
