@@ -19,6 +19,7 @@ from .._model.run import TokenUse
 from .._tuning.threads import breathing
 from ..quality import RunOutput, Scored
 from ..quality.rubric import MOST_CHARACTERS, TOO_LONG, Sample, checks_of, judge_of, sample_of, verdict
+from ..quality.scorer import SettingsScorer
 from .meters import BilledCall
 from .usage import Usage, billed
 
@@ -36,15 +37,12 @@ _MOST_ANSWER_TOKENS: Final = 4096  # many models think before they answer, which
 _CHARACTERS_PER_TOKEN: Final = 3  # rather too few: it is for what nobody reports
 
 
-class JudgeModel:
+class JudgeModel(SettingsScorer):
     """Scores what a run delivered by a rubric.
 
+    It decides once it is trusted. The samples that were answered within its time limit count.
+
     Attributes:
-        name: Its name.
-        weight: Its weight in the run's score.
-        gates: Whether it decides, once it is trusted.
-        timeout: Most seconds that it takes; the samples that were answered by then count.
-        source: Where its scores come from.
         judge: As in `Gate`; empty for a rubric that leaves the model to the run, whose scores tell which one was asked.
 
     Args:
@@ -52,15 +50,11 @@ class JudgeModel:
         price_for: Gives the price of a use at a Unix time, or None when it is not known.
     """
 
-    source: Final = "model"
+    source = "model"
 
     def __init__(self, settings: ScorerSettings, price_for: Callable[[TokenUse, float], Price | None]) -> None:
-        self.name = settings.name
-        self.weight = settings.weight
-        self.gates = settings.gates
-        self.timeout = settings.timeout
+        super().__init__(settings)
         self.judge = judge_of(settings) if settings.provider and settings.model else ""
-        self._settings = settings
         self._price_for = price_for
 
     def score(self, output: RunOutput) -> Scored:
@@ -73,18 +67,18 @@ class JudgeModel:
 
     def _score(self, output: RunOutput) -> Scored:
         began = time.monotonic()
-        provider, model = asked_model(self._settings, output.run)
+        provider, model = asked_model(self.settings, output.run)
         if provider is None or model is None:
             return Scored(None, NO_MODEL)
-        judge = judge_of(self._settings, provider, model)
+        judge = judge_of(self.settings, provider, model)
         if len(output.text) > MOST_CHARACTERS:
             return Scored(None, TOO_LONG, judge=judge)
         if self._price_for(TokenUse(model, provider=provider), time.time()) is None:
             return Scored(None, NO_PRICE, judge=judge)
-        checks, run_id = checks_of(self._settings), output.run.run_id
+        checks, run_id = checks_of(self.settings), output.run.run_id
         text = output.text.encode("utf-8", "replace").decode()  # half a character can't be sent
         samples = [
-            sample_of(checks, text, run_id, number, secrets.token_hex(8)) for number in range(self._settings.samples)
+            sample_of(checks, text, run_id, number, secrets.token_hex(8)) for number in range(self.settings.samples)
         ]
         with breathing():
             asked = _Asked(provider, model)

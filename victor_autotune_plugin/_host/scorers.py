@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from .._tuning.runtime import runtime
 from ..quality import RunOutput, Scored
+from ..quality.scorer import SettingsScorer
 
 if TYPE_CHECKING:
     from .._model.scorer_settings import ScorerSettings
@@ -33,32 +34,15 @@ _VERIFIERS_OWN_SECONDS: Final = 86_400.0
 _END_SECONDS: Final = 1.0
 
 
-class VictorVerifier:
-    """Scores the state of the project after a run by one of Victor's verifiers.
-
-    Attributes:
-        name: Its name.
-        weight: Its weight in the run's score.
-        gates: Whether it decides.
-        timeout: Most seconds that it may take.
-        source: Where its scores come from: a command tells what is so.
-        judge: Empty, since no model judges.
-        needs_text: False: it looks at files.
+class VictorVerifier(SettingsScorer):
+    """Scores the state of the project after a run by one of Victor's verifiers: a command tells what is so.
 
     Args:
         settings: One of the kind `victor_verifier`.
     """
 
-    source: Final = "command"
-    judge: Final = ""
-    needs_text: Final = False
-
-    def __init__(self, settings: ScorerSettings) -> None:
-        self.name = settings.name
-        self.weight = settings.weight
-        self.gates = settings.gates
-        self.timeout = settings.timeout
-        self._kind = str(settings.value)
+    source = "command"
+    needs_text = False  # it looks at files
 
     def score(self, output: RunOutput) -> Scored:
         """Run the verifier.
@@ -70,7 +54,7 @@ class VictorVerifier:
             OSError: The command could not be started.
             TimeoutError: It took too long; it and what it started are ended.
         """
-        verifier = _verifier(self._kind)
+        verifier = _verifier(str(self.settings.value))
         if verifier is None:
             return Scored(None, NOT_THERE)
         return contextvars.Context().run(self._run, verifier, output)

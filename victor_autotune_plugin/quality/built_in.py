@@ -9,11 +9,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from attrs import define
-
 from .._model.scorer_settings import ScorerSettings
 from .command_scorer import SKIPPED, CommandScorer
-from .scorer import RunOutput, Scored
+from .scorer import RunOutput, Scored, SettingsScorer
 
 if TYPE_CHECKING:
     from .._settings.team_settings import QualitySettings
@@ -59,39 +57,14 @@ def scorers_of(quality: QualitySettings, makers: Mapping[str, Maker] | None = No
     return [known.get(one.kind, _Missing)(one) for one in quality.scorers if one.kind != "external"]
 
 
-@define
-class _BuiltIn:
-    """What all built-in scorers have; `source` and `judge` are as in `Score`."""
-
-    settings: ScorerSettings
-    source = "check"
-    judge = ""
-
-    @property
-    def name(self) -> str:
-        return self.settings.name
-
-    @property
-    def weight(self) -> float:
-        return self.settings.weight
-
-    @property
-    def gates(self) -> bool:
-        return self.settings.gates
-
-    @property
-    def timeout(self) -> float:
-        return self.settings.timeout
-
-
-class _Missing(_BuiltIn):
+class _Missing(SettingsScorer):
     """Stands for a scorer that can't be made here."""
 
     def score(self, _output: RunOutput) -> Scored:
         return Scored(None, NOT_HERE)
 
 
-class JsonSchemaScorer(_BuiltIn):
+class JsonSchemaScorer(SettingsScorer):
     """1 where the output is JSON that a schema accepts, else 0.
 
     Of a text with fenced blocks the last one of JSON counts; without such, the last one that names no language.
@@ -121,7 +94,7 @@ class JsonSchemaScorer(_BuiltIn):
         return CommandScorer(one.name, words, one.weight, one.gates, one.timeout, "check").score(output)
 
 
-class ContainsScorer(_BuiltIn):
+class ContainsScorer(SettingsScorer):
     """The share of some texts that are in the output, as they are written."""
 
     def score(self, output: RunOutput) -> float:
@@ -131,7 +104,7 @@ class ContainsScorer(_BuiltIn):
         return sum(text in output.text for text in wanted) / len(wanted)
 
 
-class PythonScorer(_BuiltIn):
+class PythonScorer(SettingsScorer):
     """Asks a function of the user's, `package.module:function`; modules of the project's folder are found, too."""
 
     def score(self, output: RunOutput) -> Any:

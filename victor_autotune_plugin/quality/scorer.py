@@ -9,6 +9,8 @@ from typing import Any, Protocol, TypeAlias, runtime_checkable
 from attrs import field, frozen
 
 from .._model.run import TeamRun
+from .._model.score import ScoreSource
+from .._model.scorer_settings import ScorerSettings
 
 
 @frozen
@@ -73,3 +75,29 @@ class Scorer(Protocol):
         Returns:
             From 0 to 1, a `Scored` that tells more than that, or None for no opinion.
         """
+
+
+class SettingsScorer:
+    """What the scorers that settings describe have in common.
+
+    Attributes:
+        settings: Its settings.
+        name: As in `Scorer`, like `weight`, `gates` and `timeout`.
+        source: Where its scores come from, as in `Score`.
+        judge: As in `Score`.
+        needs_text: Whether it looks at what the run delivered.
+
+    Args:
+        settings: Its settings.
+    """
+
+    source: ScoreSource = "check"
+    judge = ""
+    needs_text = True
+
+    def __init__(self, settings: ScorerSettings) -> None:
+        self.settings = settings
+        self.name = settings.name
+        self.weight = settings.weight
+        self.gates = settings.gates
+        self.timeout = settings.timeout
