@@ -6,6 +6,7 @@ import math
 from typing import Annotated, Any, Final
 
 from attrs import Attribute, asdict, field, frozen
+from attrs.validators import optional
 
 from .quantities import Count, Figure, OneOf, Share, Within, is_flag
 
@@ -121,6 +122,8 @@ class Policy:
         sticky: Whether a task keeps the arm of its first run, so that tasks and not runs are what is compared.
         scored: Whether scorers tell how good the work is. Then a run without a score counts as one that went missing,
             and success, which only tells that it ran, need not be proven.
+        forecast: Log gain of the metric that the treatment is expected to bring, by which a bet is placed; None, or 0
+            and less, for no bet. A wrong one makes the test longer, and never wrong.
     """
 
     alpha: float = field(default=0.05, validator=_within(0.005, 0.15))
@@ -139,6 +142,7 @@ class Policy:
     pair_tasks: bool = field(default=True, validator=is_flag)
     sticky: bool = field(default=False, validator=is_flag)
     scored: bool = field(default=False, validator=is_flag)
+    forecast: float | None = field(default=None, validator=optional(_within(-10, 10)))
 
     def __attrs_post_init__(self) -> None:
         if self.max_runs_per_arm < self.min_runs_per_arm:

@@ -14,7 +14,7 @@ from .observation import Observation as Observation
 from .plan import EMPTY_PLAN, TeamPlan, TeamSpec
 from .quantities import ARMS as ARMS
 from .quantities import CONTROL as CONTROL
-from .quantities import DEFAULT_ENVIRONMENT, Arm, Count, Dollars, Name, Seconds, Share, UnixTime
+from .quantities import DEFAULT_ENVIRONMENT, Arm, Count, Dollars, Figure, Name, Seconds, Share, UnixTime
 from .quantities import TREATMENT as TREATMENT
 
 if TYPE_CHECKING:
@@ -114,6 +114,9 @@ class MemberOutcome:
         output_tokens: Completion tokens that the provider bills, reasoning included.
         models: Names of the models it called, sorted.
         error_class: Class of the error that ended it, or None.
+        model_seconds: Seconds among them in which it waited for its model, or None where that was not measured.
+        tool_seconds: Seconds in which its tools ran, or None. What is left of the duration is work on the event loop.
+        in_flight: Mean number of model calls of this process that were under way during its own, itself included.
     """
 
     id: Name
@@ -128,6 +131,9 @@ class MemberOutcome:
     output_tokens: Count = 0
     models: tuple[str, ...] = field(default=(), converter=_names)
     error_class: str | None = None
+    model_seconds: Seconds | None = None
+    tool_seconds: Seconds | None = None
+    in_flight: Figure = 1.0
 
 
 @frozen
