@@ -9,10 +9,9 @@
     proposal.nothing_because                                       # then why there is none
     proposal.to_dict()                                             # effect, intervals, P(harm), what was not chosen
 
-The A/B engine (`experiment`) has the last word: the tuner chooses what to test (`propose`), may stop a test that is
-hopeless (`outlook(plan).stop`) and hold back a promotion that is not safe (`.veto`), but promotes nothing. Tell it of
-`started`, `ended`, `rolled_back` and `drifted`. `fleet_prior` makes a prior of what was learnt of the user's other
-teams (`Tuner.shared`). Nothing of a tuner is stored: it is made from the team's recorded runs.
+The A/B engine (`experiment`) alone proves: the tuner chooses what to test (`propose`), and may let a test that is
+hopeless give way to the next one (`outlook(plan).stop`). Tell it of `started`, `ended`, `rolled_back` and `drifted`.
+Nothing of a tuner is stored: it is made from the team's recorded runs.
 
 `rival_of` makes a rival of a strategy's suggestion, and `suggestion_of` a suggestion of a proposal. Plans that run
 alike are one plan here, whether a knob is left as configured or set to the configured value.
@@ -22,7 +21,7 @@ Importing this package imports numpy, so it is imported only when there is somet
 
 from __future__ import annotations
 
-from .prior import TeamBelief, TeamPrior, fleet_prior, shipped_prior
+from .prior import TeamPrior, shipped_prior
 from .proposal import NotChosen, Outlook, Proposal, Rival, Sensitivity, TestOutlook, rival_of, suggestion_of
 from .space import PlanSpace, distance, plan_space
 from .tuner import Tuner
@@ -36,12 +35,10 @@ __all__ = [
     "Proposal",
     "Rival",
     "Sensitivity",
-    "TeamBelief",
     "TeamPrior",
     "TestOutlook",
     "Tuner",
     "distance",
-    "fleet_prior",
     "plan_space",
     "rival_of",
     "shipped_prior",

@@ -12,9 +12,10 @@ from .._model.text import count, percent, plan_text
 from .model import TeamModel
 from .plan_table import Ints, PlanTable
 from .proposal import NotChosen, Outlook, Proposal, Rival, Sensitivity, TestOutlook
-from .search import CHANGES_WORK, Contenders, Search, chance_of, compete, gates, value_of
+from .regression import cdf
+from .search import CHANGES_WORK, HOPELESS, Contenders, Search, compete, gates, value_of
 from .space import distance
-from .weighing import Z90, relative, runs_needed, success_after, weigh
+from .weighing import Z90, p_pass, relative, runs_needed, success_after, weigh
 
 TOLD: Final = 3
 """How many plans that were not chosen are told of."""
@@ -24,7 +25,7 @@ def propose(model: TeamModel, search: Search, rivals: Sequence[Rival], seed: int
     """Return the plan that is most worth a test, or why none is.
 
     Among plans that pass the gates of the risk, the one with the largest expected gain of a test: what is gained, times
-    the probability that the test proves it in time and that success is kept.
+    the probability that it is better and keeps the work, less what its first runs risk.
 
     Args:
         model: What is believed of the team.
@@ -63,7 +64,7 @@ def propose(model: TeamModel, search: Search, rivals: Sequence[Rival], seed: int
 
 
 def judge_test(model: TeamModel, search: Search, challenger: TeamPlan) -> TestOutlook:
-    """Return whether a running test is worth going on with, and whether a promotion is safe.
+    """Return whether a running test gives way to the next one, and what is believed of its plan.
 
     Args:
         model: What is believed of the team, the test's runs included.
@@ -72,18 +73,14 @@ def judge_test(model: TeamModel, search: Search, challenger: TeamPlan) -> TestOu
     table = PlanTable(search.space.spec, [search.live, challenger])
     rows: Ints = np.array([1], dtype=np.int64)
     weights = weigh(model, rows, search.live, search.objective, search.doubt, table, search.keeps)
-    contenders = Contenders(table, 0, rows, weights, chance_of(weights, search.risk, model.runs.get(challenger, 0)), {})
-    outlook = _outlook(model, search, contenders, 0)
-    better = float(weights.better()[0])
-    kept = outlook.p_success_kept
+    chance = p_pass(weights, search.risk.horizon) * weights.kept
+    outlook = _outlook(model, search, Contenders(table, 0, rows, weights, chance, {}), 0)
+    better = outlook.p_better
+    likely = f"{percent(better)} likely to be better and safe"
     about = f"After {count(outlook.runs_behind, 'run')}, {plan_text(challenger)} is"
-    veto = kept < search.risk.promote
-    if outlook.p_pass < search.risk.go_on:
-        proven = f"only {percent(outlook.p_pass)} likely to be proven better and safe"
-        return TestOutlook(True, veto, f"{about} {proven}, and {percent(kept)} likely to keep success.", outlook)
-    if veto:
-        return TestOutlook(False, True, f"{about} only {percent(kept)} likely to keep success.", outlook)
-    return TestOutlook(False, False, f"{about} {percent(better)} likely to be better and safe.", outlook)
+    if better < HOPELESS:
+        return TestOutlook(True, f"{about} only {likely}.", outlook)
+    return TestOutlook(False, f"{about} {likely}.", outlook)
 
 
 def _welcome(rivals: Sequence[Rival], search: Search) -> tuple[list[Rival], list[NotChosen]]:
@@ -119,6 +116,7 @@ def _outlook(model: TeamModel, search: Search, contenders: Contenders, place: in
         },
         success_change=success_after(weights, place, 0.0),
         success_interval=(success_after(weights, place, -Z90), success_after(weights, place, Z90)),
+        p_gain=float(cdf(gain / sd)),
         p_better=float(weights.better()[place]),
         p_success_kept=float(weights.kept[place]),
         p_harm=float(weights.harm[place]),

@@ -4,44 +4,33 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from attrs import frozen
 
 from .._model.plan import TeamPlan, TeamSpec
 from .._model.run import TeamRun
-from .forecast import (
-    DURATION_NAMES,
-    DURATION_WORKLOAD,
-    OUTCOME_NAMES,
-    OUTCOME_WORKLOAD,
-    Forecast,
-    MemberHistory,
-    differences,
-    features_of,
-)
 from .plan_table import Ints, PlanTable
 from .prior import (
-    LAYOUT_ODDS_SD,
-    LAYOUT_SD,
     NOISE_SD,
     PLAN_ODDS_SD,
     PLAN_SD,
-    SLOTS,
+    SHAPE_NOISE_SD,
+    SHAPE_SD,
     TASK_SD,
-    Likelihood,
-    TeamBelief,
     TeamPrior,
     belief_of,
 )
-from .regression import Belief, Floats, LogRegression, OutcomeRegression, TaskEffects, sigmoid
-from .space import Shape, shape_of
+from .regression import Floats, LogRegression, OutcomeRegression, RandomEffects, sigmoid
+from .replay import CROWD, DURATION_NAMES, OUTCOME_NAMES, MemberHistory, Replay, crowd_of, features_of
 
 NEW_SETTING_SHARE: Final = 0.25
 """Weight of the runs before the models or the definition of the workflow changed."""
 
 COST_FLOOR: Final = 1e-6
+
+_MOST_TABLES: Final = 50
 
 _LEAST: Final = 1e-6
 """Least variance of a difference: a plan is no surer than that to be itself."""
@@ -67,6 +56,10 @@ class Effects:
 class TeamModel:
     """The belief about one team.
 
+    A duration has two parts, each with a regression of its own: what all members take together, which differs much from
+    run to run, and how long the run takes over what the replay of its own spans says, which hardly does. So a few runs
+    of a layout tell how far its replay is off. A plan that ran has an effect of its own, which its runs narrow.
+
     Args:
         plans: The plans that may be proposed, the one as configured first.
         prior: What is believed before the first run.
@@ -78,7 +71,8 @@ class TeamModel:
         runs: Runs so far, by plan.
         total: Runs so far.
         priced: Runs so far whose cost is known.
-        metrics: Regressions of `duration`, `cost` and `tool_calls`.
+        metrics: Regressions of `duration` (all members' seconds), `cost` and `tool_calls`.
+        shape: Regression of the log duration over the replay of the run's own spans.
         outcome: Regression of the graded score, in log odds of success.
         success: Regression of success alone.
         tasks: How slow single tasks are.
@@ -97,20 +91,27 @@ class TeamModel:
         self.total = 0
         self.priced = 0
         self.setting = ""
-        self._workload_variance = 0.0
-        self._slots: list[Shape] = []
-        if list(prior.duration) != DURATION_NAMES or list(prior.outcome) != OUTCOME_NAMES:
-            raise ValueError("the prior has other coefficients than the model; make one with fleet_prior")
+        known = [list(prior.duration), list(prior.shape), list(prior.outcome)]
+        if known != [DURATION_NAMES, DURATION_NAMES, OUTCOME_NAMES]:
+            raise ValueError("the prior has other coefficients than the model; change those of shipped_prior()")
         self.metrics = {
-            metric: LogRegression(belief_of(prior.duration, LAYOUT_SD, level), NOISE_SD)
+            metric: LogRegression(belief_of(prior.duration, level), NOISE_SD)
             for metric, level in (("duration", None), ("cost", 0.0), ("tool_calls", 1.0))
         }
-        self.outcome = OutcomeRegression(belief_of(prior.outcome, LAYOUT_ODDS_SD, None))
-        self.success = OutcomeRegression(belief_of(prior.outcome, LAYOUT_ODDS_SD, None))
-        self.tasks = TaskEffects(TASK_SD)
-        self._forecast: Forecast | None = None
+        self.shape = LogRegression(belief_of(prior.shape), SHAPE_NOISE_SD)
+        self.outcome = OutcomeRegression(belief_of(prior.outcome))
+        self.success = OutcomeRegression(belief_of(prior.outcome))
+        self.tasks = RandomEffects(TASK_SD)
+        self._own = {
+            "duration": RandomEffects(PLAN_SD),
+            "shape": RandomEffects(SHAPE_SD),
+            "cost": RandomEffects(PLAN_SD),
+            "tool_calls": RandomEffects(PLAN_SD),
+            "score": RandomEffects(PLAN_ODDS_SD),
+        }
+        self._replay: Replay | None = None
         self._configured = PlanTable(spec, self.table.plans[:1])
-        self._own: dict[TeamPlan, PlanTable] = {}
+        self._tables: dict[TeamPlan, PlanTable] = {}
 
     # --- learning
 
@@ -131,35 +132,67 @@ class TeamModel:
         table, row = self._row(plan)
         if table is None:
             return
-        forecast = Forecast(table, self.history)
-        workload = self.history.workload(run)
-        self._use_slot(plan)
-        features, outcome = features_of(table, forecast, slice(row, row + 1))
-        x, o = self._with_slot(features[0], plan), self._with_slot(outcome[0], plan)
-        x[DURATION_WORKLOAD] = o[OUTCOME_WORKLOAD] = workload
-        self._learn_duration(run, x, float(forecast.log_seconds[row]))
+        replay = Replay(table, self.history)
+        features, outcome = features_of(table, replay, slice(row, row + 1))
+        x, o = features[0], outcome[0]
+        if (crowd := crowd_of(run)) is not None:
+            x[CROWD] = crowd
+        self._learn_duration(run, plan, x, table, row, replay)
         if run.cost_usd is not None:
             self.priced += 1
             value = math.log(run.cost_usd + COST_FLOOR)
-            self.metrics["cost"].learn(x, value - float(forecast.log_work[row]))
-        self.metrics["tool_calls"].learn(x, math.log(run.tool_calls + 0.5) - float(forecast.log_calls[row]))
+            self._learn("cost", plan, x, value - float(replay.log_work[row]))
+        self._learn("tool_calls", plan, x, math.log(run.tool_calls + 0.5) - float(replay.log_calls[row]))
         if run.score is not None or not self._is_scored:
-            self.outcome.learn(o, run.outcome)
+            self._learn_outcome(plan, o, run.outcome)
         self.success.learn(o, float(run.success))
         self.runs[plan] = self.runs.get(plan, 0) + 1
         self.total += 1
-        self._workload_variance += (workload**2 - self._workload_variance) / self.total
         if self.history.add(run):
-            self._forecast = None
+            self._replay = None
 
-    def _learn_duration(self, run: TeamRun, features: Floats, offset: float) -> None:
-        regression = self.metrics["duration"]
-        effect, variance = self.tasks.of(run.task_key)
-        value = math.log(max(run.duration_seconds, 1e-3)) - offset - effect
+    def _learn(self, metric: str, plan: TeamPlan, features: Floats, value: float) -> None:
+        regression, own = self.metrics[metric], self._own[metric]
+        mean, variance = own.of(plan)
         expected, _ = regression.belief.of(features)
-        regression.learn(features, value, known=variance, censored=run.timed_out)
+        regression.learn(features, value - mean, known=variance)
+        own.learn(plan, value - expected, regression.variance)
+
+    def _learn_duration(
+        self, run: TeamRun, plan: TeamPlan, features: Floats, table: PlanTable, row: int, replay: Replay
+    ) -> None:
+        spans = self.history.spans(run)
+        if spans is not None:
+            waiting, busy = spans
+            work = math.log(float((waiting + busy).sum()))
+            value = work - float(replay.log_work[row])
+            alone = math.log(float(table.seconds(waiting, busy)[0, table.layout[row]]))
+            excess = math.log(max(run.duration_seconds, 1e-3)) - alone
+            mean, variance = self._own["shape"].of(table.shapes[row].layout)
+            expected, _ = self.shape.belief.of(features)
+            self.shape.learn(features, excess - mean, known=variance)
+            self._own["shape"].learn(table.shapes[row].layout, excess - expected, self.shape.variance)
+        else:  # a deadline cut it, or its members' times were not seen: all that is known is how long it took
+            value = math.log(max(run.duration_seconds, 1e-3)) - float(replay.log_seconds[row]) - replay.base
+        regression, own = self.metrics["duration"], self._own["duration"]
+        effect, variance = self.tasks.of(run.task_key) if run.task_key is not None else (0.0, 0.0)
+        mean, own_variance = own.of(plan)
+        expected, _ = regression.belief.of(features)
+        regression.learn(features, value - effect - mean, known=variance + own_variance, censored=run.timed_out)
         if not run.timed_out:
-            self.tasks.learn(run.task_key, value + effect - expected, regression.variance)
+            own.learn(plan, value - effect - expected, regression.variance + variance)
+            if run.task_key is not None:
+                self.tasks.learn(run.task_key, value - mean - expected, regression.variance)
+
+    def _learn_outcome(self, plan: TeamPlan, features: Floats, value: float) -> None:
+        own = self._own["score"]
+        level, _ = self.outcome.belief.of(features)
+        mean, _ = own.of(plan)
+        chance = float(sigmoid(level + mean))
+        self.outcome.learn(features, value)
+        # One Newton step: a run tells of the log odds with the inverse of the variance of its outcome.
+        weight = max(chance * (1 - chance), 0.05)
+        own.learn(plan, mean + (value - chance) / weight, self.outcome.dispersion / weight)
 
     def discount(self, share: float) -> None:
         """Let what was learnt so far count for a share of what it did; counts of runs stay.
@@ -175,11 +208,11 @@ class TeamModel:
     # --- asking
 
     @property
-    def forecast(self) -> Forecast:
-        """What the plans are predicted to take from their members alone, up to date."""
-        if self._forecast is None:
-            self._forecast = Forecast(self.table, self.history)
-        return self._forecast
+    def replay(self) -> Replay:
+        """What the plans would have taken with the members' recent runs, up to date."""
+        if self._replay is None:
+            self._replay = Replay(self.table, self.history)
+        return self._replay
 
     def effects(self, rows: Ints, live: TeamPlan, metrics: Sequence[str], table: PlanTable | None = None) -> Effects:
         """Compare plans with a live plan.
@@ -189,35 +222,48 @@ class TeamModel:
             metrics: Names of metrics; the score is always among the result.
             table: Another table, whose first plan is the live one; None for the team's own.
         """
-        chosen = rows
         if table is None:
-            table, forecast = self.table, self.forecast
+            table, replay = self.table, self.replay
             here = table.row_of[live]
         else:
-            forecast, here = Forecast(table, self.history), 0
-        both = np.append(chosen, here)
-        features, outcome = features_of(table, forecast, both)
-        slots = self._slots_of(table, both)
+            replay, here = Replay(table, self.history), 0
+        features, outcome = features_of(table, replay, np.append(rows, here))
+        relative, graded = features[:-1] - features[-1], outcome[:-1] - outcome[-1]
         logs: dict[str, Floats] = {}
         sds: dict[str, Floats] = {}
-        offsets = _offsets(forecast)
-        changed = (table.layout[chosen] != table.layout[here]).astype(np.float64)
-        untested = changed * ((slots[:-1] < 0).astype(np.float64) + float(slots[-1] < 0))
-        relative = differences(features, slots)
+        offsets = _offsets(replay)
+        changed = (table.layout[rows] != table.layout[here]).astype(np.float64)
         for metric in metrics:
             if metric == "score":
                 continue
             mean, variance = self.metrics[metric].belief.of_all(relative)
+            own, own_variance = self._differing(metric, table, rows, here)
             offset = offsets[metric]
-            own = LAYOUT_SD**2 * untested + 2 * PLAN_SD**2
-            logs[metric] = mean + offset[chosen] - offset[here]
-            sds[metric] = np.sqrt(variance + own + changed * forecast.variance[chosen] + _LEAST)
-        mean, variance = self.outcome.belief.of_all(differences(outcome, slots))
-        own = LAYOUT_ODDS_SD**2 * untested + 2 * PLAN_ODDS_SD**2
-        logs["score"], sds["score"] = mean, np.sqrt(variance + own + _LEAST)
+            logs[metric] = mean + own + offset[rows] - offset[here]
+            variance = variance + own_variance + changed * replay.variance[rows]
+            if metric == "duration" and self.history.size:
+                mean, more = self.shape.belief.of_all(relative)
+                own, own_variance = self._differing("shape", table, rows, here)
+                logs[metric] += mean + own
+                variance += more + own_variance * changed
+            sds[metric] = np.sqrt(variance + _LEAST)
+        mean, variance = self.outcome.belief.of_all(graded)
+        own, own_variance = self._differing("score", table, rows, here)
+        logs["score"], sds["score"] = mean + own, np.sqrt(variance + own_variance + _LEAST)
         # The graded outcome tells of differences with less noise, success alone tells the level.
-        level, _ = self.success.belief.of(self._with_slot(outcome[-1], live))
+        level, _ = self.success.belief.of(outcome[-1])
         return Effects(logs, sds, float(sigmoid(level)), level)
+
+    def _differing(self, metric: str, table: PlanTable, rows: Ints, here: int) -> tuple[Floats, Floats]:
+        """Return mean and variance of what is the plans' own, less what is the live plan's."""
+        effects, by_layout = self._own[metric], metric == "shape"
+        place_of: Mapping[Any, int] = table.number_of if by_layout else table.row_of
+        means, variances = (np.full(len(place_of), value) for value in effects.of(None))
+        for key in effects.known:
+            if (place := place_of.get(key)) is not None:
+                means[place], variances[place] = effects.of(key)
+        there, live = (table.layout[rows], table.layout[here]) if by_layout else (rows, here)
+        return means[there] - means[live], variances[there] + variances[live]
 
     def predict(self, plan: TeamPlan) -> tuple[float, float]:
         """Return mean and standard deviation of the log duration of the next run of a plan, of unknown difficulty.
@@ -228,15 +274,12 @@ class TeamModel:
             KeyError: For a plan that the team can't run.
         """
         mean, variance = self._level("duration", plan)
-        variance += self.noise_variance("duration") + self.tasks.variance_of_new
-        variance += 0.0 if shape_of(self.spec, plan).layout in self._slots else LAYOUT_SD**2
-        return mean, math.sqrt(variance)
+        return mean, math.sqrt(variance + self.noise_variance("duration") + self.tasks.variance_of_new)
 
     def noise_variance(self, metric: str) -> float:
-        """Return the variance of a metric's logarithm between runs of one plan, of which the workload is not known."""
-        regression = self.metrics[metric]
-        slope = float(regression.belief.mean[DURATION_WORKLOAD])
-        return regression.variance + slope**2 * self._workload_variance
+        """Return the variance of a metric's logarithm between runs of one plan."""
+        more = self.shape.variance if metric == "duration" and self.history.size else 0.0
+        return self.metrics[metric].variance + more
 
     def level(self, metric: str, plan: TeamPlan) -> float:
         """Return the mean logarithm of a metric under a plan of the team.
@@ -251,17 +294,18 @@ class TeamModel:
         table, row = self._row(plan)
         if table is None:
             raise KeyError(plan.describe())
-        forecast = Forecast(table, self.history)
-        features, _ = features_of(table, forecast, slice(row, row + 1))
-        mean, variance = self.metrics[metric].belief.of(self._with_slot(features[0], plan))
-        return mean + float(_offsets(forecast)[metric][row]), variance
-
-    def shared(self) -> TeamBelief:
-        """Return what was learnt as another team's prior can use it."""
-        return TeamBelief(
-            Likelihood.between(self.prior.duration, self.metrics["duration"].belief),
-            Likelihood.between(self.prior.outcome, self.outcome.belief),
-        )
+        replay = Replay(table, self.history)
+        features, _ = features_of(table, replay, slice(row, row + 1))
+        mean, variance = self.metrics[metric].belief.of(features[0])
+        own, own_variance = self._own[metric].of(plan)
+        mean, variance = mean + own + float(_offsets(replay)[metric][row]), variance + own_variance
+        if metric == "duration":
+            mean += replay.base
+            if self.history.size:
+                shape, more = self.shape.belief.of(features[0])
+                own, own_variance = self._own["shape"].of(table.shapes[row].layout)
+                mean, variance = mean + shape + own, variance + more + own_variance
+        return mean, variance
 
     # --- plans
 
@@ -269,55 +313,19 @@ class TeamModel:
         """Return a small table with the plan as configured and this one, and the row: cheaper than the whole table."""
         if plan == self.table.plans[0]:
             return self._configured, 0
-        if plan not in self._own:
+        if plan not in self._tables:
             try:
-                self._own[plan] = PlanTable(self.spec, [self.table.plans[0], plan])
+                self._tables[plan] = PlanTable(self.spec, [self.table.plans[0], plan])
             except (KeyError, ValueError):
                 return None, 0  # It ran with members, or a formation, that the team no longer has.
-            if len(self._own) > 4 * SLOTS:
-                self._own.pop(next(iter(self._own)))
-        return self._own[plan], 1
-
-    def _use_slot(self, plan: TeamPlan) -> None:
-        layout = shape_of(self.spec, plan).layout
-        if layout in self._slots:
-            return
-        if len(self._slots) < SLOTS:
-            self._slots.append(layout)
-            return
-        counts = dict.fromkeys(self._slots, 0)
-        for other, count in self.runs.items():
-            key = shape_of(self.spec, other).layout
-            if key in counts:
-                counts[key] += count
-        number = min(range(SLOTS), key=lambda slot: counts[self._slots[slot]])
-        self._slots[number] = layout
-        for belief in self._beliefs():
-            belief.forget([len(belief.mean) - SLOTS + number])
-
-    def _beliefs(self) -> list[Belief]:
-        return [*(regression.belief for regression in self.metrics.values()), self.outcome.belief, self.success.belief]
-
-    def _with_slot(self, features: Floats, plan: TeamPlan) -> Floats:
-        full = np.concatenate([features, np.zeros(SLOTS)])
-        layout = shape_of(self.spec, plan).layout
-        if layout in self._slots:
-            full[len(features) + self._slots.index(layout)] = 1.0
-        return full
-
-    def _slots_of(self, table: PlanTable, rows: Ints) -> Ints:
-        """Return the slot of each of a table's rows, -1 without."""
-        of_layout: Ints = np.full(len(table.layouts), -1, dtype=np.int64)
-        for number, layout in enumerate(self._slots):
-            found = table.number_of.get(layout)
-            if found is not None:
-                of_layout[found] = number
-        return of_layout[table.layout[rows]]
+            if len(self._tables) > _MOST_TABLES:
+                self._tables.pop(next(iter(self._tables)))
+        return self._tables[plan], 1
 
 
-def _offsets(forecast: Forecast) -> dict[str, Floats]:
+def _offsets(replay: Replay) -> dict[str, Floats]:
     """Return by metric what the plans are predicted to take, in logarithms, shape (p,) each."""
-    return {"duration": forecast.log_seconds, "cost": forecast.log_work, "tool_calls": forecast.log_calls}
+    return {"duration": replay.log_seconds, "cost": replay.log_work, "tool_calls": replay.log_calls}
 
 
 def _setting(run: TeamRun) -> str:

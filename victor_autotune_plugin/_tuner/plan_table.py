@@ -69,33 +69,41 @@ class PlanTable:
         self._member_budgets = [shape.member_budgets for shape in self.shapes]
         self.row_of = {plan: row for row, plan in enumerate(self.plans)}
 
-    def seconds(self, member_seconds: Floats) -> Floats:
-        """Predict what each layout takes from what each member takes.
+    def seconds(self, waiting: Floats, busy: Floats) -> Floats:
+        """Replay what each layout takes from what each member takes.
 
         VICTOR.md: members get the goal and not what others wrote, so their own time does not depend on the formation.
-        The sum of members that follow each other, the maximum of those side by side (as in `analysis.formations`).
+        Members that follow each other add up. Of those side by side the waiting for models and tools overlaps; what
+        keeps the event loop busy does not, and each begins once those before it have been set up.
 
         Args:
-            member_seconds: Seconds of each member in some runs, shape (r, n).
+            waiting: Seconds in which each member waited for its model and tools in some runs, shape (r, n).
+            busy: Seconds of work on the event loop, shape (r, n).
 
         Returns:
             Seconds, shape (r, l).
         """
-        result = member_seconds @ self.works.T
+        total = waiting + busy
+        result = total @ self.works.T
         for kind in ("parallel", "consensus"):
             rows = self._rows[kind]
             if len(rows):
-                result[:, rows] = (self.works[rows] * member_seconds[:, None, :]).max(axis=2)
+                result[:, rows] = _side_by_side(self.works[rows], waiting, busy)
         rows = self._rows["hierarchical"]
         if len(rows):
             rest = self.works[rows] * ~self._lead
-            lead = member_seconds @ (self.works[rows] * self._lead).T
-            result[:, rows] = lead + (rest * member_seconds[:, None, :]).max(axis=2)
+            lead = total @ (self.works[rows] * self._lead).T
+            result[:, rows] = lead + _side_by_side(rest, waiting, busy)
         rows = self._rows[SUB_TEAMS]
         if len(rows):
             groups = self._group[rows]
-            sums = [member_seconds @ (self.works[rows] * (groups == g)).T for g in range(int(groups.max()) + 1)]
-            result[:, rows] = np.max(sums, axis=0)
+            sums, loads = [], []
+            for group in range(int(groups.max()) + 1):
+                working = (self.works[rows] * (groups == group)).T
+                sums.append(waiting @ working)
+                loads.append(busy @ working)
+            begun = np.cumsum(np.array(loads), axis=0)
+            result[:, rows] = (begun + np.array(sums)).max(axis=0)
         return np.maximum(result, 1e-6)
 
     def distance(self, live: int) -> Ints:
@@ -115,6 +123,12 @@ class PlanTable:
     def looser(self, live: int) -> NDArray[np.bool_]:
         """Return which plans have a looser budget or timeout than plan `live`, shape (p,)."""
         return np.asarray((self.budget > self.budget[live]) | (self.timeout > self.timeout[live]))
+
+
+def _side_by_side(works: Floats, waiting: Floats, busy: Floats) -> Floats:
+    """Return what members take side by side, shape (r, l), by who of them works, shape (l, n)."""
+    begun = np.cumsum(works[None, :, :] * busy[:, None, :], axis=2)
+    return np.asarray((works[None, :, :] * (begun + waiting[:, None, :])).max(axis=2))
 
 
 def _reflecting(spec: TeamSpec, who: Sequence[int]) -> list[int]:

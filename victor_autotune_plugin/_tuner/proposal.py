@@ -53,6 +53,7 @@ class Outlook:
         improvements: Expected improvement by metric; of the score the change of its log odds.
         success_change: Expected change of the success share, absolute.
         success_interval: Its 90 % interval.
+        p_gain: Probability that the objective is better, whatever becomes of success.
         p_better: Probability that the objective is better and success is kept within the margin.
         p_success_kept: Probability that success is kept within the margin.
         p_harm: Probability that the objective is worse, or success is not kept.
@@ -73,6 +74,7 @@ class Outlook:
     improvements: Mapping[str, float]
     success_change: float
     success_interval: tuple[float, float]
+    p_gain: float
     p_better: float
     p_success_kept: float
     p_harm: float
@@ -185,8 +187,7 @@ class TestOutlook:
     """Whether a running test is worth going on with.
 
     Attributes:
-        stop: Whether it should be stopped as hopeless. A test is never passed by this.
-        veto: Whether a promotion should be held back although the test passed: success is too likely lost.
+        stop: Whether it gives way to the next one, as hopeless. A test is never passed or failed by this.
         reason: Why, in one sentence.
         outlook: What is believed of the challenger now.
     """
@@ -194,13 +195,12 @@ class TestOutlook:
     __test__ = False  # pytest takes classes with this name for tests
 
     stop: bool
-    veto: bool
     reason: str
     outlook: Outlook
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON-able data."""
-        return {"stop": self.stop, "veto": self.veto, "reason": self.reason, "outlook": self.outlook.to_dict()}
+        return {"stop": self.stop, "reason": self.reason, "outlook": self.outlook.to_dict()}
 
 
 def rival_of(suggestion: OptimizationSuggestion, live: TeamPlan, objective: Objective) -> Rival | None:

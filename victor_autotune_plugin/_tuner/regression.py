@@ -2,8 +2,8 @@
 
 The belief about the coefficients is normal, and every observation is a rank-one update of its mean and covariance
 (a Kalman filter without dynamics). What is not normal is brought to it: a timeout by the first two moments of the
-truncated normal, a slow outlier by its weight under Student's t, a fractional outcome by one Newton step. How slow
-single tasks are is learnt beside the regression, as random effects.
+truncated normal, a slow outlier by its weight under Student's t, a fractional outcome by one Newton step. What
+is a single task's or plan's own is learnt beside the regression, as random effects.
 
 The standard normal distribution on arrays is here, too: numpy has none, and scipy is slow to import.
 """
@@ -11,6 +11,7 @@ The standard normal distribution on arrays is here, too: numpy has none, and sci
 from __future__ import annotations
 
 import math
+from collections.abc import Collection, Hashable
 from typing import Final
 
 import numpy as np
@@ -24,8 +25,8 @@ TAIL_DF: Final = 5.0
 ONE_THREAD: Final = 250_000
 """Multiplications below which OpenBLAS multiplies matrices in one thread."""
 
-MOST_TASKS: Final = 256
-"""Tasks that are remembered; the one that was seen longest ago makes room."""
+MOST_EFFECTS: Final = 256
+"""Effects that are remembered; the one that was seen longest ago makes room."""
 
 _LEAST_VARIANCE: Final = 1e-4
 
@@ -107,13 +108,6 @@ class Belief:
             piece = features[start : start + step]
             variance[start : start + step] = ((piece @ self.covariance) * piece).sum(axis=1)
         return features @ self.mean, np.maximum(variance, 0.0)
-
-    def forget(self, places: list[int]) -> None:
-        """Set coefficients back to the prior, independent of the others."""
-        self.mean[places] = self.prior_mean[places]
-        self.covariance[places, :] = 0.0
-        self.covariance[:, places] = 0.0
-        self.covariance[places, places] = self.prior_variance[places]
 
     def discount(self, share: float) -> None:
         """Let what was learnt count for a share of what it did: a power prior (Ibrahim and Chen 2000).
@@ -214,36 +208,43 @@ class OutcomeRegression:
         self.weight = max(share * self.weight, self._least_weight)
 
 
-class TaskEffects:
-    """Log duration of single tasks, each a normal belief of its own."""
+class RandomEffects:
+    """What is a task's own, or a plan's: a normal belief for each, which its runs narrow.
+
+    Args:
+        sd: Standard deviation over all of them.
+    """
 
     def __init__(self, sd: float) -> None:
         self._variance = sd**2
-        self._beliefs: dict[str, tuple[float, float]] = {}
+        self._beliefs: dict[Hashable, tuple[float, float]] = {}
 
     @property
     def variance_of_new(self) -> float:
-        """Variance of a task that was never seen, where tasks have keys; without keys the noise has it in it."""
+        """Variance of one that was never seen; 0 before any was, when the noise has it in it."""
         return self._variance if self._beliefs else 0.0
 
-    def of(self, key: str | None) -> tuple[float, float]:
-        """Return mean and variance of a task's effect; zeros without a key, when the noise has it in it."""
-        if key is None:
-            return 0.0, 0.0
+    @property
+    def known(self) -> Collection[Hashable]:
+        """What effects are known of."""
+        return self._beliefs.keys()
+
+    def of(self, key: Hashable) -> tuple[float, float]:
+        """Return mean and variance of an effect."""
         return self._beliefs.get(key, (0.0, self._variance))
 
-    def learn(self, key: str | None, residual: float, noise: float) -> None:
-        """Take a run of a task into account.
+    def learn(self, key: Hashable, residual: float, noise: float) -> None:
+        """Take a run into account.
 
         Args:
-            key: The task, or None.
-            residual: Log duration less what the plan explains.
-            noise: Its variance besides the task's effect.
+            key: What the effect is of.
+            residual: What nothing else explains.
+            noise: Its variance besides the effect.
         """
-        if key is None or not math.isfinite(residual):
+        if not math.isfinite(residual):
             return
         mean, variance = self._beliefs.pop(key, (0.0, self._variance))
         gain = variance / (variance + noise)
         self._beliefs[key] = mean + gain * (residual - mean), variance * (1 - gain)
-        if len(self._beliefs) > MOST_TASKS:
+        if len(self._beliefs) > MOST_EFFECTS:
             self._beliefs.pop(next(iter(self._beliefs)))

@@ -15,15 +15,24 @@ from .._model.plan import TeamPlan
 from .model import TeamModel
 from .plan_table import Ints, PlanTable
 from .proposal import Rival
-from .regression import Floats
+from .regression import Floats, cdf, pdf
 from .space import PlanSpace
-from .weighing import Z90, Objective, Weights, p_pass, p_shown_kept, weigh
+from .weighing import Z90, Objective, Weights, p_pass, weigh
 
 STOPPED_AFTER: Final = 8
 """Runs of a challenger after which a harm is usually seen; what a start is expected to spend on a worse plan."""
 
-LEAST_LEFT: Final = 10
-"""Runs in each arm that a test is always thought to have left."""
+WORTH_RUNS: Final = 100
+"""Runs for which a better plan is thought to serve: what a test is worth, against what it risks."""
+
+LOST_WORK: Final = 1.0
+"""What a run is worth whose work is lost, in log units of the objective: a run that takes 2.7 times as long."""
+
+FREE_RUNS: Final = 16
+"""Runs of plans that turned out worse that every team may spend before their share counts."""
+
+HOPELESS: Final = 0.03
+"""Probability of being better and safe below which a test gives way to the next one."""
 
 STRATEGY_DOUBT: Final = 1.5
 """Factor on the width of the interval that a strategy gives: it is not a posterior."""
@@ -35,29 +44,21 @@ class Risk:
 
     Attributes:
         knobs: Most knobs that are changed at once.
-        harm: Most probability that the plan is worse or loses success, for a test to start.
-        exposure: Most share of the team's runs that is expected to be spent on worse plans.
-        start: Least probability that a test leads to a promotion, for it to start.
-        go_on: The same, for it to go on.
-        promote: Least probability that success is kept, for a promotion.
+        exposure: Most share of the team's runs that may have gone to plans that turned out worse, for a test to start.
         horizon: Runs in each arm within which a test should prove an improvement.
         samples: Whether plans are drawn by Thompson sampling instead of taken by what is expected of them.
     """
 
     knobs: int
-    harm: float
     exposure: float
-    start: float
-    go_on: float
-    promote: float
     horizon: int
     samples: bool
 
 
 RISKS: Final = {
-    "low": Risk(3, 0.65, 0.13, 0.06, 0.02, 0.80, 80, samples=False),
-    "medium": Risk(4, 0.75, 0.25, 0.05, 0.02, 0.70, 80, samples=False),
-    "high": Risk(6, 0.85, 0.40, 0.04, 0.02, 0.60, 100, samples=True),
+    "low": Risk(3, 0.08, 80, samples=False),
+    "medium": Risk(4, 0.15, 80, samples=False),
+    "high": Risk(6, 0.30, 100, samples=True),
 }
 """By name. `low` is the default."""
 
@@ -77,7 +78,7 @@ class Search:
         risk: How bold to be.
         tried: Plans that were tested and are not to be tested again.
         doubt: See `weighing.weigh`.
-        exposed: Runs that are expected to have been spent on worse plans so far.
+        exposed: Runs that went to plans that turned out worse.
         prior: The same team's model before its first run.
         rules: What keeps the work and what may not be chosen, by the team's data flow; None without such rules.
     """
@@ -88,7 +89,7 @@ class Search:
     risk: Risk
     tried: frozenset[TeamPlan]
     doubt: float
-    exposed: float
+    exposed: int
     prior: Callable[[], TeamModel]
     rules: Rules | None = None
 
@@ -157,13 +158,7 @@ def compete(model: TeamModel, search: Search, rivals: Sequence[Rival]) -> Conten
             gain[place], sd[place] = _combined(suggested[row], gain[place], sd[place])
             sources[place] = suggested[row].source
     weights = evolve(weights, gain=gain, sd=sd)
-    return Contenders(table, here, rows, weights, chance_of(weights, search.risk, 0), sources)
-
-
-def chance_of(weights: Weights, risk: Risk, done: int) -> Floats:
-    """Return the probability that a test leads to a promotion within the horizon, after `done` runs of the plan."""
-    left = max(risk.horizon - done, LEAST_LEFT)
-    return p_pass(weights, done + left) * p_shown_kept(weights, left, risk.promote)
+    return Contenders(table, here, rows, weights, p_pass(weights, search.risk.horizon) * weights.kept, sources)
 
 
 def _combined(rival: Rival, gain: float, sd: float) -> tuple[float, float]:
@@ -179,8 +174,7 @@ def gates(model: TeamModel, contenders: Contenders, search: Search) -> tuple[dic
     risk, weights = search.risk, contenders.weights
     tried = np.zeros(len(contenders.table.plans), dtype=bool)
     tried[[contenders.table.row_of[plan] for plan in search.tried if plan in contenders.table.row_of]] = True
-    # What a test may spend on a worse plan, from the runs so far and those of the test itself.
-    allowed = risk.exposure * (model.total + 2 * STOPPED_AFTER) - search.exposed
+    may_expose = search.exposed <= FREE_RUNS + risk.exposure * model.total
     refused = [search.refusal(contenders.plan(place)) is not None for place in range(len(contenders.rows))]
     passes = {
         CHANGES_WORK: ~np.array(refused, dtype=bool),
@@ -188,9 +182,8 @@ def gates(model: TeamModel, contenders: Contenders, search: Search) -> tuple[dic
         "too many knobs at once": contenders.table.distance(contenders.here)[contenders.rows] <= risk.knobs,
         "over the cost or P95 limit": weights.allowed >= 0.9,
         "improvement too small": weights.gain >= search.least_gain,
-        "success may not be kept, or it may be slower": weights.harm <= risk.harm,
-        "enough runs were put at risk for now": weights.harm * STOPPED_AFTER <= allowed,
-        "unlikely to be proven better and safe in time": contenders.chance >= risk.start,
+        "a test may cost more than it is expected to bring": worth_of(contenders) > 0,
+        "enough runs went to plans that turned out worse": np.full(len(refused), may_expose),
     }
     left = np.ones(len(contenders.rows), dtype=bool)
     reasons = {}
@@ -202,14 +195,31 @@ def gates(model: TeamModel, contenders: Contenders, search: Search) -> tuple[dic
     return reasons, left
 
 
+def worth_of(contenders: Contenders) -> Floats:
+    """Return what a test of each plan is expected to bring, in log units of the objective times runs, shape (p,).
+
+    The value of information (Raiffa and Schlaifer 1961): what a better plan saves over `WORTH_RUNS`, as likely as a
+    test finds it better and the work is kept, less what its first runs lose if it is worse. The canary ends a plan that
+    is far worse after `STOPPED_AFTER` runs, so the loss is bounded, whatever is believed of it.
+    """
+    weights = contenders.weights
+    z = weights.gain / weights.sd
+    density, better = pdf(z), cdf(z)
+    gained = weights.gain * better + weights.sd * density  # E[max(gain, 0)]
+    slower = np.maximum(gained - weights.gain, 0.0)  # E[max(-gain, 0)]
+    found = np.where(weights.keeps, 1.0, contenders.chance / np.maximum(weights.kept, 1e-9))
+    risked = STOPPED_AFTER * (slower + LOST_WORK * (1 - weights.kept))
+    return np.asarray(WORTH_RUNS * gained * found * weights.kept - risked)
+
+
 def value_of(contenders: Contenders, risk: Risk, seed: int) -> Floats:
-    """Return what a test of each plan is worth: its expected gain times the chance of a promotion, or a draw of it.
+    """Return by what plans are ranked: what a test is worth, or a draw of what they gain.
 
     Args:
         risk: Whether to draw (Thompson sampling).
     """
     weights = contenders.weights
     if not risk.samples:
-        return np.asarray(weights.gain * contenders.chance * (1 - weights.harm))
+        return worth_of(contenders)
     rng = np.random.default_rng(seed)
     return np.asarray((weights.gain + weights.sd * rng.standard_normal(len(weights.gain))) * weights.kept)

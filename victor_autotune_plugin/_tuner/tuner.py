@@ -13,7 +13,7 @@ from .._model.plan import EMPTY_PLAN, TeamPlan
 from .._model.run import TeamRun
 from .choice import judge_test, propose
 from .model import TeamModel
-from .prior import TeamBelief, TeamPrior, shipped_prior
+from .prior import TeamPrior, shipped_prior
 from .proposal import Proposal, Rival, TestOutlook
 from .search import RISKS, Search
 from .space import PlanSpace, is_modelled, shape_of
@@ -30,13 +30,11 @@ class OpenTest:
     Attributes:
         gain: Log improvement that was expected.
         sd: Its standard deviation.
-        harm: Probability of harm when it started.
         runs: Runs of the challenger since.
     """
 
     gain: float
     sd: float
-    harm: float
     runs: int
 
 
@@ -79,7 +77,7 @@ class Tuner:
         self._model = TeamModel(space.spec, space.plans, self._prior, is_scored=is_scored)
         self._fresh: TeamModel | None = None
         self._tried: set[TeamPlan] = set()
-        self._surprise, self._tests, self._exposed = 0.0, 0, 0.0
+        self._surprise, self._tests, self._exposed = 0.0, 0, 0
         self._open: dict[TeamPlan, OpenTest] = {}
 
     def observe(self, run: TeamRun) -> None:
@@ -116,26 +114,26 @@ class Tuner:
         challenger = self._own(challenger)
         outlook = self.outlook(challenger).outlook
         gain, low = -math.log1p(-outlook.improvement), -math.log1p(-outlook.interval[0])
-        self._open[challenger] = OpenTest(gain, max((gain - low) / Z90, 0.05), outlook.p_harm, 0)
+        self._open[challenger] = OpenTest(gain, max((gain - low) / Z90, 0.05), 0)
 
     def outlook(self, challenger: TeamPlan) -> TestOutlook:
-        """Return whether a running test is worth going on with, and whether a promotion would be safe."""
+        """Return whether a running test gives way to the next one, and what is believed of its plan."""
         return judge_test(self._model, self._search(), self._own(challenger))
 
-    def ended(self, challenger: TeamPlan, *, promoted: bool, effect: float | None = None) -> None:
+    def ended(self, challenger: TeamPlan, *, promoted: bool, effect: float | None = None, worse: bool = False) -> None:
         """Note that a test ended; a plan is tested once.
 
         Args:
             promoted: Whether it is the live plan now.
             effect: Relative improvement that the test measured, or None. A model whose forecasts turn out wrong trusts
                 its next ones less.
+            worse: Whether the plan turned out worse; then its runs count against the exposure.
         """
         challenger = self._own(challenger)
         self._tried.add(challenger)
         test = self._open.pop(challenger, None)
         if test is not None:
-            # What the runs were really worth is known better now than when they were risked.
-            self._spent_on(challenger, test.runs)
+            self._exposed += test.runs * worse
             if effect is not None and math.isfinite(effect) and effect < 1:
                 # What the test measured has noise of its own.
                 noise = 2 * noise_variance(self._model, self.objective) / max(test.runs, 1)
@@ -173,10 +171,6 @@ class Tuner:
         """Factor on the standard deviation of forecasts: above 1 when tests turned out otherwise than expected."""
         return max(1.0, math.sqrt((2.0 + self._surprise) / (2.0 + self._tests)))
 
-    def shared(self) -> TeamBelief:
-        """Return what was learnt, for the prior of the user's other teams (`fleet_prior`)."""
-        return self._model.shared()
-
     def predict_seconds(self, plan: TeamPlan) -> tuple[float, float, float]:
         """Return median, and the ends of the 90 % interval, of the duration of the next run of a plan, in seconds.
 
@@ -186,11 +180,6 @@ class Tuner:
         mean, sd = self._model.predict(plan)
         half = 2.015 * sd  # the 95 % point of Student's t with 5 degrees of freedom
         return math.exp(mean), math.exp(mean - half), math.exp(mean + half)
-
-    def _spent_on(self, challenger: TeamPlan, runs: int) -> None:
-        """Book runs of a plan that was tested as spent on a worse plan, as likely as it is one."""
-        if runs and self.space.cannot_run(challenger) is None:
-            self._exposed += runs * self.outlook(challenger).outlook.p_harm
 
     def _own(self, plan: TeamPlan) -> TeamPlan:
         """Return the space's plan that runs alike, such as one that leaves a knob where it is set to today's value."""
@@ -204,7 +193,7 @@ class Tuner:
             RISKS[self.risk],
             frozenset(self._tried),
             self.doubt,
-            self._exposed + math.fsum(test.harm * test.runs for test in self._open.values()),
+            self._exposed,
             self._before,
             self.rules,
         )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from functools import cache
-from statistics import NormalDist
 from typing import Any, Final
 
 import numpy as np
@@ -199,19 +198,6 @@ def p_pass(weights: Weights, runs: int) -> Floats:
     scale = math.sqrt(runs / 2 * 3 / math.pi) / weights.noise
     excess = scale * weights.gain - _height(runs)
     return np.asarray(cdf(excess / np.sqrt(1 + (scale * weights.sd) ** 2)))
-
-
-def p_shown_kept(weights: Weights, runs: int, sure: float) -> Floats:
-    """Return the probability that further runs make it `sure` enough that success is kept, shape (p,).
-
-    The belief before the runs tells how the belief after them is distributed (pre-posterior analysis; Raiffa and
-    Schlaifer 1961). A run tells of the log odds with the variance of the logistic distribution.
-    """
-    before = weights.odds_sd**2
-    after = 1 / (1 / before + runs / (2 * LOGISTIC_VARIANCE))
-    needed = weights.threshold + NormalDist().inv_cdf(sure) * np.sqrt(after)
-    shown = cdf((weights.odds - needed) / np.sqrt(np.maximum(before - after, 1e-9)))
-    return np.where(weights.keeps, 1.0, shown)
 
 
 def runs_needed(gain: float, noise: float) -> int | None:

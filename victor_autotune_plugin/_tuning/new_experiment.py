@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Final
 
@@ -37,6 +38,7 @@ def new_test(
     *,
     store_id: str,
     allowed_by: Allowance | None = None,
+    improvements: Mapping[str, float] | None = None,
 ) -> Experiment:
     """Return an experiment that tests a suggestion.
 
@@ -51,6 +53,7 @@ def new_test(
         runs: Finished runs under the live plan, which tell how slow each task is.
         store_id: The store it is kept in; experiments of another one have other ids.
         allowed_by: What allows the change.
+        improvements: Relative improvements that are expected of it, by metric; the test bets on them.
     """
     claimed = suggestion.metadata.metric
     metric = decided_by(claimed if claimed in METRICS else settings.experiment.metric, is_scored=bool(state.gates))
@@ -69,6 +72,7 @@ def new_test(
             metric,
             is_scored=bool(state.gates),
             pair_tasks=not tasks or pairs_within_tasks(len(tasks), EXPECTED_RUNS),
+            forecast=_log_gain((improvements or {}).get(metric), metric),
         ),
         store_id=store_id,
         task_effects=known_tasks(metric, runs),
@@ -138,7 +142,12 @@ def decided_by(metric: str, *, is_scored: bool) -> str:
 
 
 def policy_of(
-    settings: Settings, metric: str | None = None, *, is_scored: bool = False, pair_tasks: bool = True
+    settings: Settings,
+    metric: str | None = None,
+    *,
+    is_scored: bool = False,
+    pair_tasks: bool = True,
+    forecast: float | None = None,
 ) -> Policy:
     """Return the policy that a team's settings give its tests.
 
@@ -146,12 +155,26 @@ def policy_of(
         metric: What decides; None for the settings'.
         is_scored: Whether scorers decide how good the team's work is.
         pair_tasks: Whether a task that comes again is paired within itself.
+        forecast: Log gain that the test bets on; None for no bet.
     """
     wanted = asdict(settings.experiment)
     del wanted["min_history"]
     metric = decided_by(metric or wanted["metric"], is_scored=is_scored)
-    others = {"metric": metric, "rule": SIGNED_RANK, "pair_tasks": pair_tasks, "scored": is_scored}
+    others = {
+        "metric": metric,
+        "rule": SIGNED_RANK,
+        "pair_tasks": pair_tasks,
+        "scored": is_scored,
+        "forecast": forecast,
+    }
     return Policy(**{**wanted, **others})
+
+
+def _log_gain(improvement: float | None, metric: str) -> float | None:
+    """Return an expected relative improvement as a log gain; None without one."""
+    if improvement is None or metric in MORE_IS_BETTER or not 0 < improvement < 1:
+        return None
+    return -math.log1p(-improvement)
 
 
 def _watch_policy(settings: Settings, policy: Policy) -> WatchPolicy:

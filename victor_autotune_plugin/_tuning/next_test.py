@@ -141,6 +141,12 @@ class Challenge:
         """Return why a suggestion is not tested now, or None when it does not wait."""
         return next((reason for one, reason in self.waiting if one is suggestion), None)
 
+    def forecast(self, treatment: TeamPlan) -> Mapping[str, float]:
+        """Return the relative improvements, by metric, that the tuner expects of a treatment; empty for another one."""
+        chosen = None if self.proposal is None else self.proposal.chosen
+        is_it = chosen is not None and self.suggestion is not None and treatment == self.treatment
+        return chosen.improvements if chosen is not None and is_it else {}
+
     def behind(self, treatment: TeamPlan, live: TeamPlan) -> OptimizationSuggestion | None:
         """Return the suggestion that leads from the live plan to a treatment, or None when none does."""
         if self.suggestion is not None and treatment == self.treatment:
@@ -303,6 +309,7 @@ class Starter:
             known,
             store_id=context.record.store_id,
             allowed_by=allowed_by,
+            improvements=challenge.forecast(treatment),
         )
 
 
@@ -314,7 +321,7 @@ def next_challenge(
     Args:
         runs: Its last comparable runs, newest first; the strategies see `HISTORY_RUNS` of them.
     """
-    state, settings = team.state, team.settings
+    state = team.state
     tried = [
         experiment.treatment
         for experiment in team.experiments
@@ -325,8 +332,7 @@ def next_challenge(
     latest = runs[:HISTORY_RUNS]
     suggested = suggestions(team, latest, hooks)
     reasons = [
-        team.rules.refusal(state.plan.merged(one.plan), state.plan) or reason_to_wait(one, runs, settings)
-        for one in suggested
+        team.rules.refusal(state.plan.merged(one.plan), state.plan) or reason_to_wait(one, runs) for one in suggested
     ]
     ready = [one for one, reason in zip(suggested, reasons, strict=True) if reason is None]
     waiting = [(one, reason) for one, reason in zip(suggested, reasons, strict=True) if reason is not None]

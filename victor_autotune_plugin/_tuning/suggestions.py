@@ -9,7 +9,6 @@ from .. import failsafe
 from .._dataflow.verdict import Rules
 from .._model.experiment import Experiment, TeamState
 from .._model.optimization import OptimizationPriority, OptimizationSuggestion, OptimizationType
-from .._model.policy import METRICS, MORE_IS_BETTER
 from .._model.run import CONTROL, Observation
 from .hookmanager import HookManager
 
@@ -24,12 +23,6 @@ EVIDENCE_RUNS: Final = 20
 
 Telling a useless member from an unlucky one takes the most: 16 runs without a success.
 """
-
-LEAST_CHANCE: Final = 0.10
-"""Probability of a proof below which a test does not start."""
-
-_LEAST_SPREAD: Final = 0.01
-"""Least log standard deviation of a metric, however alike the last runs were."""
 
 _URGENT: Final = (OptimizationPriority.CRITICAL, OptimizationPriority.HIGH)
 
@@ -138,12 +131,12 @@ def suggestions(team: TeamRecord, runs: Sequence[TeamRun], hooks: HookManager) -
     return [one for one in allowed if not knowledge.cut_by(plan.merged(one.plan))]
 
 
-def reason_to_wait(suggestion: OptimizationSuggestion, runs: Sequence[TeamRun], settings: Settings) -> str | None:
+def reason_to_wait(suggestion: OptimizationSuggestion, runs: Sequence[TeamRun]) -> str | None:
     """Return why a suggestion is not tested now, given the team's comparable runs, newest first, or None for no reason.
 
     A test occupies a team for dozens of runs, and the next suggestion waits as long. So one that is not urgent does not
-    start before every strategy has enough runs, and none starts that changes nothing or could hardly be proven with
-    the runs it may have. What a third party's strategy suggests never waits: its evidence is not known here.
+    start before every strategy has enough runs, and none starts that changes nothing. What a third party's strategy
+    suggests never waits: its evidence is not known here.
     """
     if suggestion.type not in tuple(OptimizationType):
         return None
@@ -151,27 +144,7 @@ def reason_to_wait(suggestion: OptimizationSuggestion, runs: Sequence[TeamRun], 
         return "no run so far would have reached it, so there is nothing to prove"
     if suggestion.priority not in _URGENT and len(runs) < EVIDENCE_RUNS:
         return f"it is not urgent, and after {EVIDENCE_RUNS} runs of this plan something better may show"
-    chance = _chance(suggestion, runs, settings)
-    if chance is not None and chance < LEAST_CHANCE:
-        most = settings.experiment.max_runs_per_arm
-        return f"{most} runs in each arm are only {100 * chance:.0f} % likely to prove it"
     return None
-
-
-def _chance(suggestion: OptimizationSuggestion, runs: Sequence[TeamRun], settings: Settings) -> float | None:
-    """Return the probability that a test proves what is suggested; None where that can't be told."""
-    from ..experiment import chance_of_proof, log_spread
-    from .new_experiment import known_tasks, policy_of
-
-    metric, interval = suggestion.metadata.metric, suggestion.metadata.interval_percent
-    if metric not in METRICS or metric in MORE_IS_BETTER or not interval:
-        return None
-    low, high = sorted(min(float(end) / 100, 0.99) for end in interval)
-    try:
-        spread = max(log_spread(metric, observed(runs), known_tasks(metric, runs)), _LEAST_SPREAD)
-    except ValueError:  # too few runs with a value
-        return None
-    return chance_of_proof(low, high, spread, policy_of(settings, metric))
 
 
 def observed(runs: Iterable[TeamRun]) -> list[Observation]:

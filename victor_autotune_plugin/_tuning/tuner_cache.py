@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from .._model.experiment import Change, Experiment, TeamState
     from .._model.run import TeamRun
     from .._settings import Settings
-    from .._tuner import PlanSpace, TeamBelief, Tuner
+    from .._tuner import PlanSpace, Tuner
     from .._tuner.space import Shape
 
 MOST_TEAMS: Final = 200
@@ -67,7 +67,7 @@ LATE_SCORES: Final = 10
 ReadRuns = Callable[[int], Sequence["TeamRun"]]
 """Reads so many of a team's finished runs from the store, newest first."""
 
-MakeTuner = Callable[["TeamRecord", Sequence["TeamBelief"]], "Tuner"]
+MakeTuner = Callable[["TeamRecord"], "Tuner"]
 
 
 @frozen
@@ -109,7 +109,7 @@ class TunerCache:
     """Keeps the tuners of a process's teams.
 
     Args:
-        make: Makes a new tuner from what is known of a team, and what was learnt of other teams.
+        make: Makes a new tuner from what is known of a team.
     """
 
     def __init__(self, make: MakeTuner | None = None) -> None:
@@ -121,17 +121,16 @@ class TunerCache:
         """Return the tuner of a team, up to date.
 
         A new one is made for another definition, other settings, and another live plan, which its own plans start from.
-        What was learnt of the process's other teams is its prior.
         """
         state, settings = team.state, team.settings
         made_for = _what_for(team)
         with self._lock:
             known = self._known.pop(state.key, None)
             if known is None or known.made_for != made_for:
-                known = _Known(made_for, self._make(team, self._learnt()))
+                known = _Known(made_for, self._make(team))
             runs = [] if known.is_new else team.read_runs(NEW_RUNS)
             if state.gates and known.misses_scores(runs):
-                known, runs = _Known(made_for, self._make(team, self._learnt())), []
+                known, runs = _Known(made_for, self._make(team)), []
             known.tuner.rules = team.rules
             if not any(run.run_id in known.told for run in runs):
                 runs = team.read_runs(LEARN_RUNS)
@@ -146,10 +145,6 @@ class TunerCache:
             if len(self._known) > MOST_TEAMS:
                 self._known.popitem(last=False)
             return known.tuner
-
-    def _learnt(self) -> list[TeamBelief]:
-        """Return what was learnt of the teams of this process, for the prior of another one."""
-        return [known.tuner.shared() for known in self._known.values()]
 
 
 @define
@@ -222,15 +217,17 @@ def _events(tuner: Tuner, one: Experiment, metric: str) -> Iterator[tuple[float,
     promoted = one.promoted_at is not None
     effect = (one.verdict or {}).get("effect") if one.policy.metric == metric not in MORE_IS_BETTER else None
     gain = None if effect is None else -effect
-    end = partial(tuner.ended, one.treatment, promoted=promoted, effect=gain)
+    slower = effect is not None and effect > 0
+    worse = one.status in ("failed", "rolled_back") or (one.status == "inconclusive" and slower)
+    end = partial(tuner.ended, one.treatment, promoted=promoted, effect=gain, worse=worse)
     yield ended, f"{one.id} decided", partial(against_control, end)
     if one.status == "rolled_back" and one.ended_at is not None:
         yield one.ended_at, f"{one.id} rolled back", partial(tuner.rolled_back, one.control, one.treatment)
 
 
-def new_tuner(team: TeamRecord, others: Sequence[TeamBelief]) -> Tuner:
-    """Return the tuner of a team that has learnt nothing yet but from others."""
-    from .._tuner import Objective, Tuner, fleet_prior
+def new_tuner(team: TeamRecord) -> Tuner:
+    """Return the tuner of a team that has learnt nothing yet."""
+    from .._tuner import Objective, Tuner
 
     settings, live, is_scored = team.settings, team.state.plan, bool(team.state.gates)
     objective = Objective(
@@ -239,9 +236,7 @@ def new_tuner(team: TeamRecord, others: Sequence[TeamBelief]) -> Tuner:
         max_cost_usd=settings.limits.max_cost_usd_per_run,
         max_p95_seconds=settings.tuner.max_p95_seconds,
     )
-    return Tuner(
-        _own_plans(team), objective, fleet_prior(others), risk=settings.tuner.risk, live=live, is_scored=is_scored
-    )
+    return Tuner(_own_plans(team), objective, risk=settings.tuner.risk, live=live, is_scored=is_scored)
 
 
 def _own_plans(team: TeamRecord) -> PlanSpace:

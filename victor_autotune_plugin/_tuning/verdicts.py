@@ -1,7 +1,7 @@
 """What the runs of a test lead to: another stage, probation, a promotion, or its end.
 
-The A/B engine decides. The tuner, which knows more than the runs of one test, may only end what it has not decided yet,
-or hold a promotion back.
+The A/B engine alone decides what is proven. The tuner, which knows more than the runs of one test, says how likely a
+layout is better that keeps the work, and lets a hopeless test give way to the next one.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from attrs import evolve
 
 from .._model.experiment import Experiment, TestEnd
 from .._model.plan import TeamPlan
-from .._model.text import TITLES, listed
+from .._model.text import TITLES, listed, points
 from .exposure import exceeded
 from .flow_guard import must_wait
 from .judges import Judges
@@ -31,7 +31,13 @@ PROBATION_PAIRS: Final = 6
 """Pairs of runs from which a plan may go live on probation."""
 
 PROBATION_CHANCE: Final = 0.9
-"""Probability that a plan is better from which it may."""
+"""Probability, by the test's own pairs, that a plan is better from which it may ..."""
+
+REPLAYED_CHANCE: Final = 0.95
+"""... or by all that is known of the team, member spans included, where the pairs do not speak against it."""
+
+HARM_ON_PROBATION: Final = 1.5
+"""Evidence of worse work that takes a plan back from probation, once the drop is beyond its margin."""
 
 _LAYOUT: Final = ("formation", "sub_teams")
 # What a plan may change on probation: who waits for whom, and nothing of what each member does.
@@ -66,14 +72,14 @@ class Verdicts:
             context.steps.end_test(decided, ended, Why(verdict.reason, evidence))
             return
         passed = verdict.status == "passed"
-        outlook = self._outlook(context, test, judge.seen, passed=passed)
-        if outlook is not None and (outlook.stop or (outlook.veto and self._is_full(context, test))):
-            self._give_up(context, test, outlook, passed=passed)
-        elif passed and must_wait(context, test) and not self._is_full(context, test):
-            self._move_on(context, test, verdict)
-        elif passed and (outlook is None or not outlook.veto):
+        outlook = None if passed else self._outlook(context, test, judge.seen)
+        if not passed and test.status == "probation" and (harm := _sign_of_worse_work(verdict)) is not None:
+            context.steps.end_test(test, test.broken_off, Why(harm, verdict.to_dict()))
+        elif outlook is not None and outlook.stop and test.status != "probation":
+            self._give_up(context, test, outlook)
+        elif passed and not must_wait(context, test):
             self._promote(context, test, verdict.to_dict())
-        elif not passed and self._may_go_on_probation(context, test, verdict):
+        elif not passed and self._may_go_on_probation(context, test, verdict, outlook):
             self._put_on_probation(context, test, verdict)
         else:
             self._move_on(context, test, verdict)
@@ -84,42 +90,39 @@ class Verdicts:
         if goes_on or test.asks_for is not None:  # it is no longer as likely to be better as when it was asked for
             context.steps.go_on(evolve(test, asks_for=None), "testing" if goes_on else test.status)
 
-    @staticmethod
-    def _is_full(context: RunContext, test: Experiment) -> bool:
-        """Return whether a test has used all its runs; what is unclear then stays so."""
-        return len(context.record.test_runs(test.id)) >= 2 * test.policy.max_runs_per_arm
-
-    def _outlook(self, context: RunContext, test: Experiment, seen: int, *, passed: bool) -> TestOutlook | None:
-        """Return what the tuner says: now and then, since a look costs milliseconds, and whenever a test has passed.
-
-        None when it was not asked, is off, or failed.
-
-        Args:
-            seen: Observations that the judge has seen.
-        """
-        if not passed and (context.run.experiment_id != test.id or seen % OUTLOOK_EVERY):
+    def _outlook(self, context: RunContext, test: Experiment, seen: int) -> TestOutlook | None:
+        """Return what the tuner says: now and then, since a look costs milliseconds; None when it was not asked."""
+        if context.run.experiment_id != test.id or (seen % OUTLOOK_EVERY and test.status == "probation"):
             return None
         return self._challengers.outlook(context.team, test)
 
-    def _give_up(self, context: RunContext, test: Experiment, outlook: TestOutlook, *, passed: bool) -> None:
+    def _give_up(self, context: RunContext, test: Experiment, outlook: TestOutlook) -> None:
         """End a test that the tuner thinks is not worth more runs."""
-        reason = f"{'Passed, and not promoted' if passed else 'Stopped as hopeless'}. {outlook.reason}"
         decided = evolve(test, decided_at=context.now)
-        context.steps.end_test(decided, "inconclusive", Why(reason, outlook.to_dict()))
+        why = Why(f"Stopped as hopeless. {outlook.reason}", outlook.to_dict())
+        context.steps.end_test(decided, "inconclusive", why)
 
-    def _may_go_on_probation(self, context: RunContext, test: Experiment, verdict: Verdict) -> bool:
+    def _may_go_on_probation(
+        self, context: RunContext, test: Experiment, verdict: Verdict, outlook: TestOutlook | None
+    ) -> bool:
         """Return whether a plan may go live while its test goes on.
 
-        Only where the data flow says that the work stays the same: then what is left to prove is how fast it is, and
-        that the runs succeed as before.
+        Only a layout may, over which the work stays the same: the data flow says so, or a trusted score proves it. Then
+        what is left to prove is how fast it is.
         """
-        if test.status not in ("canary", "testing") or test.allowed_by != "data_flow" or must_wait(context, test):
+        if test.status not in ("canary", "testing") or must_wait(context, test):
             return False
-        if verdict.may_go_live:  # who rejected a probation is asked again for the promotion alone
+        keeps = test.allowed_by == "data_flow"
+        if keeps and verdict.may_go_live:  # who rejected a probation is asked again for the promotion alone
             return context.approval.given or test.promotion == "probation"
         if test.promotion != "probation" or not is_layout_change(test.control, test.treatment):
             return False
-        return verdict.pairs >= PROBATION_PAIRS and verdict.chance_better >= PROBATION_CHANCE
+        if not (keeps or (test.allowed_by == "score" and _is_score_kept(verdict))):
+            return False
+        if verdict.pairs < PROBATION_PAIRS or any(one.status == "harmed" for one in verdict.guardrails):
+            return False
+        likely = outlook is not None and outlook.outlook.p_gain >= REPLAYED_CHANCE and verdict.chance_better >= 0.5
+        return (likely or verdict.chance_better >= PROBATION_CHANCE) and _sign_of_worse_work(verdict, 1.0) is None
 
     def _put_on_probation(self, context: RunContext, test: Experiment, verdict: Verdict) -> None:
         approval = context.approval
@@ -159,6 +162,24 @@ class Verdicts:
             approval.asked = decided, "promote"
             if test.status != "awaits_promotion":
                 steps.await_promotion(decided, why, gain)
+
+
+def _is_score_kept(verdict: Verdict) -> bool:
+    """Return whether the score is proven to be kept within its margin."""
+    return any(one.name == "score" and one.status == "ok" for one in verdict.guardrails)
+
+
+def _sign_of_worse_work(verdict: Verdict, least: float = HARM_ON_PROBATION) -> str | None:
+    """Return how much worse the work looks in a test, or None.
+
+    Args:
+        least: Standardised evidence from which it does.
+    """
+    for one in verdict.guardrails:
+        if one.name in ("success", "score", "member_success") and one.statistic >= least and one.change > one.margin:
+            fell = points(one.change).removeprefix("+")
+            return f"The {TITLES[one.name]} is {fell} lower than under the plan before, which may be no accident."
+    return None
 
 
 def is_layout_change(before: TeamPlan, after: TeamPlan) -> bool:

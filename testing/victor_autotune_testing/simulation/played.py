@@ -19,7 +19,7 @@ from attrs import define, field
 from victor_autotune_plugin._model.experiment import Change, Experiment
 from victor_autotune_plugin._model.plan import EMPTY_PLAN, TeamPlan
 from victor_autotune_plugin._settings import SettingsResolver
-from victor_autotune_plugin._tuner import Objective, PlanSpace, TeamBelief, TeamPrior, Tuner, plan_space
+from victor_autotune_plugin._tuner import Objective, PlanSpace, TeamPrior, Tuner, plan_space
 from victor_autotune_plugin._tuner.space import shape_of
 from victor_autotune_plugin._tuning.runtime import Runtime
 from victor_autotune_plugin._tuning.tuner_cache import MakeTuner, TeamRecord, TunerCache
@@ -65,7 +65,7 @@ def every_knob(prior: TeamPrior | None = None, plans: Sequence[TeamPlan] | None 
         plans: What the team can run, if that is known already.
     """
 
-    def make(team: TeamRecord, _: Sequence[TeamBelief]) -> Tuner:
+    def make(team: TeamRecord) -> Tuner:
         settings, live = team.settings, team.state.plan
         space = plan_space(team.spec) if plans is None else PlanSpace(team.spec, plans, settings.limits.crossed_by)
         objective = Objective(minimum_improvement=settings.experiment.minimum_improvement)

@@ -1,4 +1,9 @@
-"""What each plan would have taken with what the members took lately, and what the regressions see of it."""
+"""Replay: what each plan would have taken with what the members took lately, and what the regressions see of it.
+
+Runs of one team differ by their tasks and by chance, mostly in all members alike, so what another layout would have
+made of the same spans varies a third as much as durations do. A deadline would have ended the runs that the replay
+puts beyond it, and a budget would have refused the calls above it.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +15,7 @@ import numpy as np
 from .._model.plan import TeamSpec
 from .._model.run import MemberOutcome, TeamRun
 from .plan_table import CHECKING, KINDS, SIDE_BY_SIDE, Ints, PlanTable
-from .prior import DURATION, OUTCOME, SLOTS, TOPOLOGY
+from .prior import DURATION, OUTCOME, TOPOLOGY
 from .regression import Floats, cdf, mean_below_zero
 
 WINDOW: Final = 64
@@ -27,11 +32,11 @@ DURATION_NAMES: Final = list(DURATION)
 OUTCOME_NAMES: Final = list(OUTCOME)
 """Names of the coefficients of outcomes, in order."""
 
-DURATION_WORKLOAD: Final = DURATION_NAMES.index("workload")
-"""Place of the run's own workload, which no plan has."""
+CROWD: Final = DURATION_NAMES.index("crowd")
+"""Place of the log number of model calls in flight, which a run can tell of itself."""
 
-OUTCOME_WORKLOAD: Final = OUTCOME_NAMES.index("workload")
-"""The same for outcomes."""
+UNSEEN_SHARE: Final = 0.6
+"""Share of the effect of a layout on members of equal pace that is expected where no member's time was seen."""
 
 _ORDER = np.array([KINDS.index(name) for name in TOPOLOGY])
 _IS_SIDE = np.array([kind in SIDE_BY_SIDE for kind in KINDS])
@@ -49,8 +54,10 @@ class MemberHistory:
 
     def __init__(self, members: tuple[str, ...]) -> None:
         self.members = members
+        self._place = {member: index for index, member in enumerate(members)}
         self.seconds = np.full((WINDOW, len(members)), np.nan)
         self.calls = np.full((WINDOW, len(members)), np.nan)
+        self.busy = np.full((WINDOW, len(members)), np.nan)
         self.runs = 0
 
     @property
@@ -64,33 +71,43 @@ class MemberHistory:
         if not known:
             return False
         row = self.runs % WINDOW
-        self.seconds[row], self.calls[row] = np.nan, np.nan
+        self.seconds[row], self.calls[row], self.busy[row] = np.nan, np.nan, np.nan
         for index, member in known:
             self.seconds[row, index] = math.log(member.duration_seconds)
             self.calls[row, index] = _log_wanted(member)
+            self.busy[row, index] = busy_share(member)
         self.runs += 1
         return True
 
-    def workload(self, run: TeamRun) -> float:
-        """Return by how much the members wanted more tool calls than they usually do, mean log; 0 when unknown.
+    def spans(self, run: TeamRun) -> tuple[Floats, Floats] | None:
+        """Return a run's seconds of waiting and of work on the event loop by member, shape (1, n) each.
 
-        Hard tasks use more calls, take longer and fail more: this takes the task off a plan's results.
+        None where one of its members came to no end of its own.
         """
-        if self.size < 2:
-            return 0.0
-        usual = _means(self.calls[: self.size])
-        excess = [_log_wanted(member) - usual[index] for index, member in self._finished(run)]
-        seen = [value for value in excess if math.isfinite(value)]
-        return max(min(sum(seen) / len(seen), 2.0), -2.0) if seen else 0.0
+        if run.timed_out or not run.members:
+            return None
+        waiting, busy = np.zeros((1, len(self.members))), np.zeros((1, len(self.members)))
+        for member in run.members:
+            if not member.finished or member.duration_seconds <= 0 or member.id not in self._place:
+                return None
+            place, share = self._place[member.id], busy_share(member)
+            busy[0, place] = share * member.duration_seconds
+            waiting[0, place] = (1 - share) * member.duration_seconds
+        return waiting, busy
 
     def _finished(self, run: TeamRun) -> list[tuple[int, MemberOutcome]]:
         """Return the members that came to an end by themselves: what the others took is only a lower bound."""
-        place = {member: index for index, member in enumerate(self.members)}
-        return [(place[member.id], member) for member in run.members if member.finished and member.id in place]
+        return [(self._place[m.id], m) for m in run.members if m.finished and m.id in self._place]
 
     def filled(self) -> tuple[Floats, Floats]:
         """Return log seconds and log calls of every member in every kept run, shape (runs, n) each."""
         return _filled(self.seconds[: self.size]), _filled(self.calls[: self.size])
+
+    def busy_shares(self) -> Floats:
+        """Return each member's share of its time that keeps the event loop busy, in every kept run, shape (runs, n)."""
+        values = self.busy[: self.size]
+        seen = np.isfinite(values)
+        return values if seen.all() else np.where(seen, values, np.nan_to_num(_means(values)))
 
     def activity(self) -> Floats:
         """Return each member's share of what was done, the mean of its shares of time and of calls, shape (n,)."""
@@ -101,18 +118,20 @@ class MemberHistory:
         return np.asarray((seconds / seconds.sum() + calls / calls.sum()) / 2)
 
 
-class Forecast:
-    """What each plan of a table is predicted to take from its members alone.
+class Replay:
+    """What each plan of a table would have taken with the members' recent runs.
 
     Attributes:
         log_seconds: Mean log seconds relative to the table's first plan, shape (p,).
         log_work: The same of the sum of all members' seconds, which cost goes with.
         log_calls: The same of the tool calls, cut by the budgets.
         variance: Variance of `log_seconds` as an estimate, shape (p,).
+        crowd: Log of how many members work at the same time on average, shape (p,).
         cut: Mean log share of the wanted calls that the budget lets through, shape (p,); 0 or less.
         hurried: Mean log share of the time that the timeout leaves, shape (p,); 0 or less.
         late: Share of runs that the timeout ends, shape (p,).
         left_out: Share of the activity of members who do not work, shape (p,).
+        base: Mean log seconds of the first plan over the sum of its members'.
     """
 
     def __init__(self, table: PlanTable, history: MemberHistory) -> None:
@@ -120,15 +139,15 @@ class Forecast:
         layout = table.layout
         if history.size:
             seconds, calls = (np.exp(values) for values in history.filled())
+            busy = seconds * history.busy_shares()
         else:
             seconds, calls = np.ones((1, count)), np.ones((1, count))
-        taken = np.log(table.seconds(seconds))
+            busy = np.zeros((1, count))
+        taken = np.log(table.seconds(seconds - busy, busy))
         relative = taken - taken[:, layout[0]][:, None]
         runs = len(taken)
-        work = np.log(np.maximum(seconds @ table.works.T, 1e-9))
-        wanted = np.log(np.maximum(calls @ table.works.T, 1e-9))
-        known = 1.0 if history.size else 0.0
-        mean = relative.mean(axis=0) * known
+        known, seen = (1.0, 1.0) if history.size else (0.0, UNSEEN_SHARE)
+        mean = relative.mean(axis=0) * seen
         spread = relative.std(axis=0) if runs > 1 else np.zeros(layouts)
         # Few runs say little of the spread between runs: it is drawn towards a usual one, as if seen twice.
         spread2 = (runs * spread**2 + 2 * 0.15**2 * (mean != 0)) / (runs + 2)
@@ -136,6 +155,10 @@ class Forecast:
         changed = (table.takes_part != table.takes_part[layout[0]]).any(axis=1) | (table.kind != table.kind[layout[0]])
         unseen = 0.0 if history.size else UNKNOWN_SD**2
         self.variance: Floats = (spread2 / max(history.size, 1) + unseen * changed)[layout]
+        work = np.log(np.maximum(seconds @ table.works.T, 1e-9))
+        wanted = np.log(np.maximum(calls @ table.works.T, 1e-9))
+        self.crowd: Floats = np.maximum((work - taken).mean(axis=0), 0.0)[layout]
+        self.base = float((taken - work)[:, layout[0]].mean()) * known
         self.log_work: Floats = ((work - work[:, layout[0]][:, None]).mean(axis=0) * known)[layout]
         room = np.log(table.budget) - (wanted.mean(axis=0) if known else np.full(layouts, -np.inf))[layout]
         self.cut: Floats = _cut(room, wanted.std(axis=0)[layout] + 0.1)
@@ -151,6 +174,24 @@ class Forecast:
         if finite.any():  # most teams have no timeout: it saves a third of a forecast
             with np.errstate(invalid="ignore"):
                 self.late = np.where(finite, cdf(-room / takes_sd), 0.0)
+
+
+def busy_share(member: MemberOutcome) -> float:
+    """Return the share of a member's time that keeps the event loop busy; 0 where that was not measured."""
+    if member.model_seconds is None or member.duration_seconds <= 0:
+        return 0.0
+    waited = member.model_seconds + (member.tool_seconds or 0.0)
+    return max(0.0, 1.0 - waited / member.duration_seconds)
+
+
+def crowd_of(run: TeamRun) -> float | None:
+    """Return the log number of model calls in flight during a run's own; None where that was not measured."""
+    timed = [member for member in run.members if member.model_seconds]
+    total = math.fsum(member.model_seconds or 0.0 for member in timed)
+    if not total:
+        return None
+    mean = math.fsum((member.model_seconds or 0.0) * member.in_flight for member in timed) / total
+    return math.log(mean) if mean >= 1 else 0.0
 
 
 def _log_wanted(member: MemberOutcome) -> float:
@@ -183,11 +224,11 @@ def _filled(values: Floats) -> Floats:
     return np.where(seen, values, means + excess[:, None])
 
 
-def features_of(table: PlanTable, forecast: Forecast, rows: Rows) -> tuple[Floats, Floats]:
-    """Return the features of plans for durations and for outcomes, workload 0.
+def features_of(table: PlanTable, replay: Replay, rows: Rows) -> tuple[Floats, Floats]:
+    """Return the features of plans for durations and for outcomes.
 
     Args:
-        forecast: What their members make of them.
+        replay: What their members make of them.
 
     Returns:
         Shapes (p, number of `DURATION_NAMES`) and (p, number of `OUTCOME_NAMES`).
@@ -195,19 +236,18 @@ def features_of(table: PlanTable, forecast: Forecast, rows: Rows) -> tuple[Float
     layout = table.layout[rows]
     kind, size = table.kind[layout], table.size[layout]
     is_kind = (kind[:, None] == _ORDER).astype(np.float64)
-    log_size, linear = np.log(size / 3)[:, None], (size / 3 - 1)[:, None]
-    zero, one = np.zeros((len(layout), 1)), np.ones((len(layout), 1))
-    mechanism = forecast.log_seconds[rows][:, None]
-    cut, hurried = forecast.cut[rows][:, None], forecast.hurried[rows][:, None]
-    duration = np.hstack([one, is_kind, is_kind * log_size, is_kind * linear, mechanism, cut, hurried, zero])
+    log_size = np.log(size / 3)[:, None]
+    one = np.ones((len(layout), 1))
+    cut, hurried, crowd = replay.cut[rows][:, None], replay.hurried[rows][:, None], replay.crowd[rows][:, None]
+    duration = np.hstack([one, is_kind, is_kind * log_size, crowd, cut, hurried])
     several = size > 1
     side = (_IS_SIDE[kind] & several)[:, None].astype(np.float64)
     checking = (_IS_CHECKING[kind] & several)[:, None].astype(np.float64)
-    left_out, late = forecast.left_out[rows][:, None], forecast.late[rows][:, None]
+    left_out, late = replay.left_out[rows][:, None], replay.late[rows][:, None]
     spec = table.spec
     chosen = 0.5 if spec.formation in SIDE_BY_SIDE else -0.5
     divides = side * alike_roles(spec), side * chosen
-    outcome = np.hstack([one, side, *divides, checking, is_kind, log_size, left_out, left_out**2, -cut, late, zero])
+    outcome = np.hstack([one, side, *divides, checking, is_kind, log_size, left_out, left_out**2, -cut, late])
     return duration, outcome
 
 
@@ -218,13 +258,3 @@ def alike_roles(spec: TeamSpec) -> float:
     """
     roles = [member.role for member in spec.members]
     return max(roles.count(role) for role in roles) / (len(roles) + 1) - 0.5 if len(roles) > 1 else 0.0
-
-
-def differences(features: Floats, slots: Ints) -> Floats:
-    """Return features of all rows but the last, less the last's, with slots, shape (p - 1, d)."""
-    count, size = features.shape
-    full = np.zeros((count, size + SLOTS))
-    full[:, :size] = features
-    tested = np.flatnonzero(slots >= 0)
-    full[tested, size + slots[tested]] = 1.0
-    return np.asarray(full[:-1] - full[-1])
