@@ -98,21 +98,22 @@ def test_without_a_price_no_cost_is_improved(spec, make_runs) -> None:
     assert tuner.propose().nothing_because == "The objective includes cost, but no run has a price yet."
 
 
-def test_runs_that_a_worse_plan_was_tested_with_count_as_put_at_risk(spec, make_runs) -> None:
+def test_runs_of_plans_that_turned_out_worse_end_the_search_for_a_while(spec, make_runs) -> None:
     worse = TeamPlan(members=("m0",))
-    tested, untested = Tuner(plan_space(spec)), Tuner(plan_space(spec))
-    for tuner in (tested, untested):
+    spent, fine = Tuner(plan_space(spec)), Tuner(plan_space(spec))
+    for tuner in (spent, fine):
         for run in make_runs(20):
             tuner.observe(run)
-        if tuner is tested:
-            tuner.started(worse)
+        tuner.started(worse)
         for run in make_runs(20, worse, seed=1, score=0.5, slower=6.0):
             tuner.observe(run)
-    tested.ended(worse, promoted=False)
-    proposal = tested.propose()
-    assert proposal.plan is None
-    assert "enough runs were put at risk for now" in proposal.reasons
-    assert untested.propose().plan is not None
+        tuner.ended(worse, promoted=False, worse=tuner is spent)
+    assert spent.propose().plan is None
+    assert "enough runs went to plans that turned out worse" in spent.propose().reasons
+    assert fine.propose().plan is not None
+    for run in make_runs(40, seed=2):
+        spent.observe(run)
+    assert spent.propose().plan is not None
 
 
 def test_what_a_person_rolled_back_is_not_tested_again_and_stays_learnt(spec, make_runs) -> None:

@@ -12,7 +12,7 @@ from victor_autotune_plugin._tuner.regression import (
     Belief,
     LogRegression,
     OutcomeRegression,
-    TaskEffects,
+    RandomEffects,
     cdf,
     hazard,
     mean_below_zero,
@@ -91,13 +91,12 @@ def test_a_discount_leads_from_what_was_learnt_to_the_prior(share: float) -> Non
         assert (np.diag(belief.covariance) > np.diag(covariance)).all()
 
 
-def test_tasks_have_effects_of_their_own_and_the_oldest_make_room() -> None:
-    tasks = TaskEffects(0.5)
+def test_what_comes_again_has_effects_of_their_own_and_the_oldest_make_room() -> None:
+    tasks = RandomEffects(0.5)
     for _ in range(20):
         tasks.learn("hard", 1.0, 0.05)
     assert tasks.of("hard")[0] == pytest.approx(1.0, abs=0.05)
     assert tasks.of("new") == (0.0, 0.25)
-    assert tasks.of(None) == (0.0, 0.0)
     for number in range(300):
         tasks.learn(f"task {number}", 0.1, 0.05)
     assert tasks.of("hard") == (0.0, 0.25)

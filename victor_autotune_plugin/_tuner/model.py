@@ -258,7 +258,8 @@ class TeamModel:
         """Return mean and variance of what is the plans' own, less what is the live plan's."""
         effects, by_layout = self._own[metric], metric == "shape"
         place_of: Mapping[Any, int] = table.number_of if by_layout else table.row_of
-        means, variances = (np.full(len(place_of), value) for value in effects.of(None))
+        size = len(table.layouts if by_layout else table.plans)
+        means, variances = (np.full(size, value) for value in effects.of(None))
         for key in effects.known:
             if (place := place_of.get(key)) is not None:
                 means[place], variances[place] = effects.of(key)

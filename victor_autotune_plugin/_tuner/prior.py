@@ -109,7 +109,7 @@ OUTCOME: Final[dict[str, tuple[float, float, str]]] = {
 }
 """The same of the log odds of the outcome."""
 
-PLAN_SD: Final = 0.05
+PLAN_SD: Final = 0.08
 """Standard deviation of the members' log seconds that is a single plan's own; of cost and tool calls, too."""
 
 SHAPE_SD: Final = 0.05

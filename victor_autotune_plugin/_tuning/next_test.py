@@ -220,6 +220,8 @@ class Challengers:
             return None
         if not can_be_weighed(team.state.plan, team.spec):
             return None
+        if team.state.plan != test.control:  # on probation its plan is live, and the control what it is compared with
+            team = evolve(team, state=evolve(team.state, plan=test.control))
         with failsafe.guard("outlook of a test"):
             return self.tuners.of(team).outlook(test.treatment)
         return None

@@ -36,8 +36,11 @@ PROBATION_CHANCE: Final = 0.9
 REPLAYED_CHANCE: Final = 0.95
 """... or by all that is known of the team, member spans included, where the pairs do not speak against it."""
 
+LIKE_BEFORE: Final = 1.0
+"""Evidence of worse work from which a plan does not go on probation ..."""
+
 HARM_ON_PROBATION: Final = 1.5
-"""Evidence of worse work that takes a plan back from probation, once the drop is beyond its margin."""
+"""... and from which it is taken back from there, once the drop is beyond its margin."""
 
 _LAYOUT: Final = ("formation", "sub_teams")
 # What a plan may change on probation: who waits for whom, and nothing of what each member does.
@@ -72,14 +75,15 @@ class Verdicts:
             context.steps.end_test(decided, ended, Why(verdict.reason, evidence))
             return
         passed = verdict.status == "passed"
-        outlook = None if passed else self._outlook(context, test, judge.seen)
+        may_give_way = not passed and test.status == "testing" and judge.seen % OUTLOOK_EVERY == 0
+        outlook = self._outlook(context, test) if may_give_way else None
         if not passed and test.status == "probation" and (harm := _sign_of_worse_work(verdict)) is not None:
             context.steps.end_test(test, test.broken_off, Why(harm, verdict.to_dict()))
-        elif outlook is not None and outlook.stop and test.status != "probation":
+        elif outlook is not None and outlook.stop:
             self._give_up(context, test, outlook)
         elif passed and not must_wait(context, test):
             self._promote(context, test, verdict.to_dict())
-        elif not passed and self._may_go_on_probation(context, test, verdict, outlook):
+        elif not passed and self._may_go_on_probation(context, test, verdict):
             self._put_on_probation(context, test, verdict)
         else:
             self._move_on(context, test, verdict)
@@ -90,11 +94,9 @@ class Verdicts:
         if goes_on or test.asks_for is not None:  # it is no longer as likely to be better as when it was asked for
             context.steps.go_on(evolve(test, asks_for=None), "testing" if goes_on else test.status)
 
-    def _outlook(self, context: RunContext, test: Experiment, seen: int) -> TestOutlook | None:
-        """Return what the tuner says: now and then, since a look costs milliseconds; None when it was not asked."""
-        if context.run.experiment_id != test.id or (seen % OUTLOOK_EVERY and test.status == "probation"):
-            return None
-        return self._challengers.outlook(context.team, test)
+    def _outlook(self, context: RunContext, test: Experiment) -> TestOutlook | None:
+        """Return what the tuner says of a test after a run of it, which costs milliseconds; None where it is off."""
+        return self._challengers.outlook(context.team, test) if context.run.experiment_id == test.id else None
 
     def _give_up(self, context: RunContext, test: Experiment, outlook: TestOutlook) -> None:
         """End a test that the tuner thinks is not worth more runs."""
@@ -102,9 +104,7 @@ class Verdicts:
         why = Why(f"Stopped as hopeless. {outlook.reason}", outlook.to_dict())
         context.steps.end_test(decided, "inconclusive", why)
 
-    def _may_go_on_probation(
-        self, context: RunContext, test: Experiment, verdict: Verdict, outlook: TestOutlook | None
-    ) -> bool:
+    def _may_go_on_probation(self, context: RunContext, test: Experiment, verdict: Verdict) -> bool:
         """Return whether a plan may go live while its test goes on.
 
         Only a layout may, over which the work stays the same: the data flow says so, or a trusted score proves it. Then
@@ -121,8 +121,12 @@ class Verdicts:
             return False
         if verdict.pairs < PROBATION_PAIRS or any(one.status == "harmed" for one in verdict.guardrails):
             return False
-        likely = outlook is not None and outlook.outlook.p_gain >= REPLAYED_CHANCE and verdict.chance_better >= 0.5
-        return (likely or verdict.chance_better >= PROBATION_CHANCE) and _sign_of_worse_work(verdict, 1.0) is None
+        if _sign_of_worse_work(verdict, LIKE_BEFORE) is not None or not verdict.chance_better >= 0.5:
+            return False
+        if verdict.chance_better >= PROBATION_CHANCE:
+            return True
+        outlook = self._outlook(context, test)
+        return outlook is not None and outlook.outlook.p_gain >= REPLAYED_CHANCE
 
     def _put_on_probation(self, context: RunContext, test: Experiment, verdict: Verdict) -> None:
         approval = context.approval
