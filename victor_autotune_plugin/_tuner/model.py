@@ -24,6 +24,7 @@ from .prior import (
 )
 from .regression import Floats, LogRegression, OutcomeRegression, RandomEffects, sigmoid
 from .replay import CROWD, DURATION_NAMES, OUTCOME_NAMES, MemberHistory, Replay, crowd_of, features_of
+from .space import Shape
 
 NEW_SETTING_SHARE: Final = 0.25
 """Weight of the runs before the models or the definition of the workflow changed."""
@@ -137,12 +138,14 @@ class TeamModel:
         x, o = features[0], outcome[0]
         if (crowd := crowd_of(run)) is not None:
             x[CROWD] = crowd
-        self._learn_duration(run, plan, x, table, row, replay)
+        self._learn_duration(run, x, table, row, replay)
         if run.cost_usd is not None:
             self.priced += 1
             value = math.log(run.cost_usd + COST_FLOOR)
-            self._learn("cost", plan, x, value - float(replay.log_work[row]))
-        self._learn("tool_calls", plan, x, math.log(run.tool_calls + 0.5) - float(replay.log_calls[row]))
+            self._learn("cost", table.shapes[row].work, x, value - float(replay.log_work[row]))
+        self._learn(
+            "tool_calls", table.shapes[row].work, x, math.log(run.tool_calls + 0.5) - float(replay.log_calls[row])
+        )
         if run.score is not None or not self._is_scored:
             self._learn_outcome(plan, o, run.outcome)
         self.success.learn(o, float(run.success))
@@ -151,21 +154,18 @@ class TeamModel:
         if self.history.add(run):
             self._replay = None
 
-    def _learn(self, metric: str, plan: TeamPlan, features: Floats, value: float) -> None:
+    def _learn(self, metric: str, work: Shape, features: Floats, value: float) -> None:
         regression, own = self.metrics[metric], self._own[metric]
-        mean, variance = own.of(plan)
+        mean, variance = own.of(work)
         expected, _ = regression.belief.of(features)
         regression.learn(features, value - mean, known=variance)
-        own.learn(plan, value - expected, regression.variance)
+        own.learn(work, value - expected, regression.variance)
 
-    def _learn_duration(
-        self, run: TeamRun, plan: TeamPlan, features: Floats, table: PlanTable, row: int, replay: Replay
-    ) -> None:
+    def _learn_duration(self, run: TeamRun, features: Floats, table: PlanTable, row: int, replay: Replay) -> None:
         spans = self.history.spans(run)
         if spans is not None:
             waiting, busy = spans
-            work = math.log(float((waiting + busy).sum()))
-            value = work - float(replay.log_work[row])
+            value = math.log(float((waiting + busy).sum())) - float(replay.log_work[row])
             alone = math.log(float(table.seconds(waiting, busy)[0, table.layout[row]]))
             excess = math.log(max(run.duration_seconds, 1e-3)) - alone
             mean, variance = self._own["shape"].of(table.shapes[row].layout)
@@ -176,11 +176,12 @@ class TeamModel:
             value = math.log(max(run.duration_seconds, 1e-3)) - float(replay.log_seconds[row]) - replay.base
         regression, own = self.metrics["duration"], self._own["duration"]
         effect, variance = self.tasks.of(run.task_key) if run.task_key is not None else (0.0, 0.0)
-        mean, own_variance = own.of(plan)
+        work = table.shapes[row].work
+        mean, own_variance = own.of(work)
         expected, _ = regression.belief.of(features)
         regression.learn(features, value - effect - mean, known=variance + own_variance, censored=run.timed_out)
         if not run.timed_out:
-            own.learn(plan, value - effect - expected, regression.variance + variance)
+            own.learn(work, value - effect - expected, regression.variance + variance)
             if run.task_key is not None:
                 self.tasks.learn(run.task_key, value - mean - expected, regression.variance)
 
@@ -245,7 +246,7 @@ class TeamModel:
                 mean, more = self.shape.belief.of_all(relative)
                 own, own_variance = self._differing("shape", table, rows, here)
                 logs[metric] += mean + own
-                variance += more + own_variance * changed
+                variance += more + own_variance
             sds[metric] = np.sqrt(variance + _LEAST)
         mean, variance = self.outcome.belief.of_all(graded)
         own, own_variance = self._differing("score", table, rows, here)
@@ -256,15 +257,19 @@ class TeamModel:
 
     def _differing(self, metric: str, table: PlanTable, rows: Ints, here: int) -> tuple[Floats, Floats]:
         """Return mean and variance of what is the plans' own, less what is the live plan's."""
-        effects, by_layout = self._own[metric], metric == "shape"
-        place_of: Mapping[Any, int] = table.number_of if by_layout else table.row_of
-        size = len(table.layouts if by_layout else table.plans)
-        means, variances = (np.full(size, value) for value in effects.of(None))
+        effects = self._own[metric]
+        numbers: dict[str, tuple[Mapping[Any, int], Ints]] = {
+            "shape": (table.number_of, table.layout),
+            "score": (table.row_of, np.array([table.row_of[plan] for plan in table.plans])),
+        }
+        place_of, number = numbers.get(metric, (table.work_of, table.work))
+        means, variances = (np.full(len(place_of), value) for value in effects.of(None))
         for key in effects.known:
             if (place := place_of.get(key)) is not None:
                 means[place], variances[place] = effects.of(key)
-        there, live = (table.layout[rows], table.layout[here]) if by_layout else (rows, here)
-        return means[there] - means[live], variances[there] + variances[live]
+        there, live = number[rows], number[here]
+        differs = there != live
+        return means[there] - means[live], (variances[there] + variances[live]) * differs
 
     def predict(self, plan: TeamPlan) -> tuple[float, float]:
         """Return mean and standard deviation of the log duration of the next run of a plan, of unknown difficulty.
@@ -298,7 +303,7 @@ class TeamModel:
         replay = Replay(table, self.history)
         features, _ = features_of(table, replay, slice(row, row + 1))
         mean, variance = self.metrics[metric].belief.of(features[0])
-        own, own_variance = self._own[metric].of(plan)
+        own, own_variance = self._own[metric].of(table.shapes[row].work)
         mean, variance = mean + own + float(_offsets(replay)[metric][row]), variance + own_variance
         if metric == "duration":
             mean += replay.base

@@ -33,6 +33,8 @@ class PlanTable:
         layouts: The layouts, in order.
         number_of: Number of each layout.
         layout: Number of each plan's layout, shape (p,).
+        work_of: Number of each choice of members and limits.
+        work: Number of each plan's choice, shape (p,).
         kind: Index into `KINDS` of each layout, shape (l,).
         takes_part: Whether a member does, shape (l, n).
         works: The same, less those whom a reflection leaves idle, shape (l, n).
@@ -48,6 +50,8 @@ class PlanTable:
         self.number_of: dict[Shape, int] = {}
         numbers = [self.number_of.setdefault(shape.layout, len(self.number_of)) for shape in self.shapes]
         self.layout: Ints = np.array(numbers, dtype=np.int64)
+        self.work_of: dict[Shape, int] = {}
+        self.work: Ints = np.array([self.work_of.setdefault(s.work, len(self.work_of)) for s in self.shapes])
         self.layouts = first = list(self.number_of)
         self.kind: Ints = np.array([KINDS.index(shape.formation) for shape in first], dtype=np.int64)
         place = {member.id: index for index, member in enumerate(spec.members)}

@@ -48,6 +48,11 @@ class Shape:
         """Who works with whom and in what order: the knobs without budgets and timeout."""
         return Shape(self.formation, self.members, self.groups)
 
+    @property
+    def work(self) -> Shape:
+        """Who does how much, in whatever order: the knobs without formation and groups."""
+        return Shape("", self.members, (), self.tool_budget, self.member_budgets, self.timeout_seconds)
+
 
 def shape_of(spec: TeamSpec, plan: TeamPlan) -> Shape:
     """Return every knob of a plan as it would run."""
