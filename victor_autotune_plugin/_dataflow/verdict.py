@@ -101,6 +101,11 @@ class Knowledge:
     repeated: int = 0
 
     @property
+    def is_due_soon(self) -> bool:
+        """Whether a few more runs as configured will tell, so that it is too early to choose what to test."""
+        return self.verdict == "unknown" and self.is_whole and not self.edges and self.runs < LEAST_TO_TEST
+
+    @property
     def binding(self) -> tuple[Edge, ...]:
         """The edges that no plan of the plugin's may cut; a person's word that there are none wins."""
         seen = (one.edge for one in self.edges)

@@ -25,8 +25,11 @@ STOPPED_AFTER: Final = 8
 WORTH_RUNS: Final = 100
 """Runs for which a better plan is thought to serve: what a test is worth, against what it risks."""
 
-LOST_WORK: Final = 1.0
-"""What a run is worth whose work is lost, in log units of the objective: a run that takes 2.7 times as long."""
+LOST_WORK: Final = 3.0
+"""What a run is worth whose work is lost, in log units of the objective: as much as one that takes 20 times as long."""
+
+KNOB_COST: Final = 1.0
+"""What each further knob that is changed at once has to bring, in the same units: small changes are easier to prove."""
 
 FREE_RUNS: Final = 16
 """Runs of plans that turned out worse that every team may spend before their share counts."""
@@ -209,7 +212,8 @@ def worth_of(contenders: Contenders) -> Floats:
     slower = np.maximum(gained - weights.gain, 0.0)  # E[max(-gain, 0)]
     found = np.where(weights.keeps, 1.0, contenders.chance / np.maximum(weights.kept, 1e-9))
     risked = STOPPED_AFTER * (slower + LOST_WORK * (1 - weights.kept))
-    return np.asarray(WORTH_RUNS * gained * found * weights.kept - risked)
+    knobs = contenders.table.distance(contenders.here)[contenders.rows]
+    return np.asarray(WORTH_RUNS * gained * found * weights.kept - risked - KNOB_COST * (knobs - 1))
 
 
 def value_of(contenders: Contenders, risk: Risk, seed: int) -> Floats:

@@ -35,7 +35,8 @@ class Exposure:
 
     Attributes:
         bad_runs: Bad runs of treatments.
-        extra_bad_runs: Bad runs beyond the control's rate; negative where there were fewer.
+        extra_bad_runs: Bad runs beyond the control's rate and what chance adds to it, one standard deviation; negative
+            where there were fewer.
         extra_cost_usd: US dollars beyond the control's mean cost; 0 where no price is known.
     """
 
@@ -91,7 +92,7 @@ def exposure(
         extra = _mean_cost(treatment) - _mean_cost(control)
         total = Exposure(
             total.bad_runs + bad,
-            total.extra_bad_runs + bad - rate * len(treatment),
+            total.extra_bad_runs + bad - rate * len(treatment) - _by_chance(rate, len(treatment)),
             total.extra_cost_usd + (extra * len(treatment) if math.isfinite(extra) else 0.0),
         )
     return total
@@ -127,6 +128,11 @@ def _seconds(run: Observation, task_effects: Mapping[str, float]) -> float:
 
 def _is_bad(run: Observation, slow: float, task_effects: Mapping[str, float]) -> bool:
     return bool(run.missing) or not run.success or run.timed_out or _seconds(run, task_effects) > slow
+
+
+def _by_chance(rate: float, runs: int) -> float:
+    """Return the standard deviation of bad runs: where many fail anyway, a few more of a treatment are no excess."""
+    return math.sqrt(runs * rate * (1 - rate))
 
 
 def _mean_cost(runs: Iterable[Observation]) -> float:

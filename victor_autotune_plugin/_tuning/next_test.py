@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from attrs import define, evolve, frozen
 
 from .. import failsafe
-from .._dataflow.verdict import knowledge_of
+from .._dataflow.verdict import LEAST_TO_TEST, knowledge_of
 from .._model.experiment import Experiment, TeamState
 from .._model.optimization import OptimizationSuggestion, OptimizationType
 from .._model.plan import TeamPlan
@@ -249,6 +249,8 @@ class Starter:
         state, approval = context.state, context.approval
         least = context.settings.experiment.min_history
         runs = comparable(context.record.runs(max(HISTORY_RUNS, least)), state)
+        if context.knowledge.is_due_soon and len(runs) < LEAST_TO_TEST:
+            return
         if len(runs) < least or exposure_now(context).exceeds(context.settings.limits):
             return
         experiments = context.team.experiments

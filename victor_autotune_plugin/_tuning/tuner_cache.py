@@ -48,7 +48,7 @@ _LEFT_TO_STRATEGIES: Final[Mapping[str, frozenset[str]]] = {
     "medium": frozenset({"members", "member_budgets"}),
     "high": frozenset(),
 }
-"""Knobs that the tuner changes only where a strategy suggests it, by risk.
+"""Knobs that the tuner of a team without a scorer changes only where a strategy suggests it, by risk.
 
 A strategy has evidence for it: what successful runs needed, and what a member adds. The share of members that
 succeeded, which is all that is measured without a score of the user's, can't tell what a missing member would have
@@ -252,7 +252,8 @@ def _own_plans(team: TeamRecord) -> PlanSpace:
     spec, settings, live = team.spec, team.settings, team.state.plan
     limits = settings.limits
     fixed = {knob for knob, owners in _KNOBS.items() if not set(owners) & set(settings.strategies)}
-    fixed |= _LEFT_TO_STRATEGIES[settings.tuner.risk]
+    left = _LEFT_TO_STRATEGIES[settings.tuner.risk]
+    fixed |= left - {"members"} if team.state.gates else left  # a score tells what a member adds
     now = shape_of(spec, live)
     plans = {shape_of(spec, EMPTY_PLAN): EMPTY_PLAN}
     for plan in (*plan_space(spec).plans, *_along_the_flow(team)):

@@ -36,6 +36,9 @@ PROBATION_CHANCE: Final = 0.9
 REPLAYED_CHANCE: Final = 0.95
 """... or by all that is known of the team, member spans included, where the pairs do not speak against it."""
 
+KEPT_CHANCE: Final = 0.85
+"""Probability, by a trusted score, that the work is kept from which a layout may that can change it."""
+
 LIKE_BEFORE: Final = 1.0
 """Evidence of worse work from which a plan does not go on probation ..."""
 
@@ -107,8 +110,8 @@ class Verdicts:
     def _may_go_on_probation(self, context: RunContext, test: Experiment, verdict: Verdict) -> bool:
         """Return whether a plan may go live while its test goes on.
 
-        Only a layout may, over which the work stays the same: the data flow says so, or a trusted score proves it. Then
-        what is left to prove is how fast it is.
+        Only a layout may, over which the work stays the same: the data flow says so, or a trusted score. Then what
+        is left is the proof of how fast it is.
         """
         if test.status not in ("canary", "testing") or must_wait(context, test):
             return False
@@ -117,16 +120,19 @@ class Verdicts:
             return context.approval.given or test.promotion == "probation"
         if test.promotion != "probation" or not is_layout_change(test.control, test.treatment):
             return False
-        if not (keeps or (test.allowed_by == "score" and _is_score_kept(verdict))):
+        if not (keeps or test.allowed_by == "score"):
             return False
         if verdict.pairs < PROBATION_PAIRS or any(one.status == "harmed" for one in verdict.guardrails):
             return False
         if _sign_of_worse_work(verdict, LIKE_BEFORE) is not None or not verdict.chance_better >= 0.5:
             return False
-        if verdict.chance_better >= PROBATION_CHANCE:
+        if keeps and verdict.chance_better >= PROBATION_CHANCE:
             return True
         outlook = self._outlook(context, test)
-        return outlook is not None and outlook.outlook.p_gain >= REPLAYED_CHANCE
+        if outlook is None:
+            return False
+        believed = outlook.outlook
+        return believed.p_gain >= REPLAYED_CHANCE and (keeps or believed.p_success_kept >= KEPT_CHANCE)
 
     def _put_on_probation(self, context: RunContext, test: Experiment, verdict: Verdict) -> None:
         approval = context.approval
@@ -168,19 +174,16 @@ class Verdicts:
                 steps.await_promotion(decided, why, gain)
 
 
-def _is_score_kept(verdict: Verdict) -> bool:
-    """Return whether the score is proven to be kept within its margin."""
-    return any(one.name == "score" and one.status == "ok" for one in verdict.guardrails)
-
-
 def _sign_of_worse_work(verdict: Verdict, least: float = HARM_ON_PROBATION) -> str | None:
     """Return how much worse the work looks in a test, or None.
 
     Args:
         least: Standardised evidence from which it does.
     """
+    scored = any(one.name == "score" for one in verdict.guardrails)
+    told = ("score",) if scored else ("success", "member_success")
     for one in verdict.guardrails:
-        if one.name in ("success", "score", "member_success") and one.statistic >= least and one.change > one.margin:
+        if one.name in told and one.statistic >= least and one.change > one.margin:
             fell = points(one.change).removeprefix("+")
             return f"The {TITLES[one.name]} is {fell} lower than under the plan before, which may be no accident."
     return None
