@@ -130,7 +130,7 @@ class _Execution:
                 meter.output = output
             if self._started:
                 self._stop(output, error)
-            if meter.budget is not None and not meter.running:
+            if meter.budget is not None and not meter.work.running:
                 meter.budget.ended(meter.spec.id)
         if span is not None:
             with failsafe.guard("span of a member", foreign=True):

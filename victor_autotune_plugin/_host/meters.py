@@ -25,6 +25,7 @@ from .._model.plan import MemberSpec
 from .._model.run import CONTEXT_TOKENS, MemberOutcome, TokenUse
 from .enforcement import ToolBudget
 from .notes import MemberNotes, RunNotes, noting
+from .stopwatches import Stopwatch, in_flight
 from .usage import Usage, billed
 
 UseKey = tuple[str, str, int]
@@ -109,7 +110,6 @@ class MemberMeter:
         self.parent = parent
         self.budget = budget
         self.executions = 0
-        self.running = 0
         self.success = False
         self.finished = False
         self.error_class: str | None = None
@@ -118,14 +118,12 @@ class MemberMeter:
         self.tool_calls_refused = 0
         self.llm_calls = 0
         self.tokens: dict[UseKey, list[int]] = {}
-        self._seconds = 0.0
-        self._since = 0.0
+        self.work, self.models, self.tools = Stopwatch(), Stopwatch(), Stopwatch()
+        self._calls_seconds, self._calls_area = 0.0, 0.0
 
     def start(self) -> None:
         """Note that an execution of the member starts."""
-        if self.running == 0:
-            self._since = time.monotonic()
-        self.running += 1
+        self.work.start()
         self.executions += 1
         self.finished = False
         self.success = False
@@ -133,9 +131,7 @@ class MemberMeter:
 
     def stop(self, *, success: bool, error_class: str | None, finished: bool = True) -> None:
         """Note that an execution of the member ended; `finished` is False when it was cancelled."""
-        self.running -= 1
-        if self.running == 0:
-            self._seconds += time.monotonic() - self._since
+        self.work.stop()
         self.finished = finished
         self.success = success
         self.error_class = error_class
@@ -151,6 +147,47 @@ class MemberMeter:
             meter.llm_calls += 1
             for call in bill:
                 _add(meter.tokens, call.key, call.counts)
+            meter = meter.parent
+
+    def ask_model(self) -> list[Stopwatch]:
+        """Note that a call of the model begins, for this member and those above it; return the clocks that run for it.
+
+        A call that one of its tools makes is part of the tool's time.
+        """
+        clocks = []
+        meter: MemberMeter | None = self
+        while meter is not None:
+            if not meter.tools.running:
+                meter.models.start()
+                clocks.append(meter.models)
+            meter = meter.parent
+        return clocks
+
+    def model_answered(self, seconds: float, calls: float) -> None:
+        """Note that a call ended.
+
+        Args:
+            seconds: What it took.
+            calls: Mean number of calls under way meanwhile.
+        """
+        meter: MemberMeter | None = self
+        while meter is not None:
+            meter._calls_seconds += seconds
+            meter._calls_area += seconds * calls
+            meter = meter.parent
+
+    def use_tools(self) -> None:
+        """Note that a batch of tool calls begins, for this member and those above it."""
+        meter: MemberMeter | None = self
+        while meter is not None:
+            meter.tools.start()
+            meter = meter.parent
+
+    def tools_done(self) -> None:
+        """Note that it ended."""
+        meter: MemberMeter | None = self
+        while meter is not None:
+            meter.tools.stop()
             meter = meter.parent
 
     def reserve_tool_calls(self, wanted: int) -> ToolGrant | None:
@@ -187,15 +224,13 @@ class MemberMeter:
 
     def outcome(self) -> MemberOutcome:
         """Return what has been measured so far."""
-        seconds = self._seconds
-        if self.running:
-            seconds += time.monotonic() - self._since
+        calls = self._calls_seconds
         return MemberOutcome(
             id=self.spec.id,
             role=self.spec.role,
             success=self.success,
             finished=self.finished,
-            duration_seconds=seconds,
+            duration_seconds=self.work.seconds,
             tool_calls=self.tool_calls,
             tool_calls_refused=self.tool_calls_refused,
             llm_calls=self.llm_calls,
@@ -203,6 +238,9 @@ class MemberMeter:
             output_tokens=sum(use[1] for use in self.tokens.values()),
             models=sorted({model for _, model, _ in self.tokens}),
             error_class=self.error_class,
+            model_seconds=self.models.seconds,
+            tool_seconds=self.tools.seconds,
+            in_flight=self._calls_area / calls if calls > 0 else 1.0,
         )
 
 
@@ -281,12 +319,21 @@ class ModelCall:
         self._inner: list[BilledCall] = []
         self._outer = _model_call.get()
         self._meter = current_member.get()
+        self._begun: tuple[float, float] | None = None
+        self._clocks: list[Stopwatch] = []
         self.notes: MemberNotes | None = None
         """Where what is said is noted: for the call of the member's own, not for those that it makes."""
         if self._outer is None and self._meter is not None and self._meter.notes is not None:
             with noting(self._meter.notes.run):
                 self._meter.notes.ask(args[0] if args else kwargs.get("messages", ()))
                 self.notes = self._meter.notes
+
+    def begin(self) -> None:
+        """Start its clock, if it is the outermost call."""
+        if self._outer is None and self._meter is not None:
+            with failsafe.guard("timing of a model call"):
+                self._clocks = self._meter.ask_model()
+                self._begun = in_flight.begin()
 
     def ended(self, response: Any, usage: Any = None) -> None:
         """Bill it to the call that made it, else to the member; without a response it failed, and is not billed.
@@ -295,6 +342,10 @@ class ModelCall:
             usage: What was reported; None for what the response says.
         """
         with failsafe.guard("metering of a model call"):
+            for clock in self._clocks:
+                clock.stop()
+            if self._begun is not None and self._meter is not None:
+                self._meter.model_answered(*in_flight.end(self._begun))
             bill = self._inner
             if not any(call.usage for call in bill):
                 bill = [self._billed(response, usage)]
@@ -327,6 +378,7 @@ async def chat(wrapped: Callable[..., Any], provider: Any, args: Any, kwargs: An
         return await wrapped(*args, **kwargs)
     call = ModelCall(provider, args, kwargs)
     token = _model_call.set(call)
+    call.begin()
     response = None
     try:
         response = await wrapped(*args, **kwargs)
@@ -352,6 +404,7 @@ async def _metered(chunks: Any, call: ModelCall) -> AsyncIterator[Any]:
     answer = None
     usage: dict[str, Any] = {}
     said: list[tuple[Any, Any]] = []
+    call.begin()
     try:
         async with aclosing(chunks) as source:
             while True:
@@ -416,10 +469,12 @@ async def tool_calls(wrapped: Callable[..., Any], pipeline: Any, args: Any, kwar
         _without_limit(meter, pipeline, drop=not limited)
         grant = None
     outcome = None
+    meter.use_tools()
     try:
         outcome = await wrapped(*args, **kwargs)
         return outcome
     finally:
+        meter.tools_done()
         settled = grant is None
         with failsafe.guard("metering of tool calls"):
             used = 0 if before is None else max(0, int(pipeline.calls_used) - before)

@@ -216,14 +216,18 @@ def _member(found: Mapping[str, Any]) -> MemberOutcome:
         value = found.get(name)
         return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else 0
 
-    elapsed, outcome = found.get(names.ELAPSED), found.get(names.OUTCOME)
+    def seconds(name: str) -> float | None:
+        value = found.get(name)
+        return float(value) if isinstance(value, int | float) and 0 <= value < 1e9 else None
+
+    outcome, calls = found.get(names.OUTCOME), seconds(names.MEMBER_IN_FLIGHT)
     models = found.get(names.MEMBER_MODELS)
     return MemberOutcome(
         id=str(found.get(names.MEMBER_ID)),
         role=str(found.get(names.MEMBER_ROLE) or ""),
         success=outcome == names.SUCCESS,
         finished=outcome in (names.SUCCESS, names.FAILURE),
-        duration_seconds=float(elapsed) if isinstance(elapsed, int | float) and 0 <= elapsed < 1e9 else 0.0,
+        duration_seconds=seconds(names.ELAPSED) or 0.0,
         tool_calls=count(names.TOOL_CALLS),
         tool_calls_refused=count(names.REFUSED_TOOL_CALLS),
         llm_calls=count(names.LLM_CALLS),
@@ -231,4 +235,7 @@ def _member(found: Mapping[str, Any]) -> MemberOutcome:
         output_tokens=count(names.OUTPUT_TOKENS),
         models=[name for name in models if isinstance(name, str)] if isinstance(models, list) else (),
         error_class=found.get(names.ERROR_TYPE) if outcome == names.FAILURE else None,
+        model_seconds=seconds(names.MEMBER_MODEL_TIME),
+        tool_seconds=seconds(names.MEMBER_TOOL_TIME),
+        in_flight=max(calls, 1.0) if calls is not None else 1.0,
     )

@@ -100,6 +100,10 @@ def member_attributes(member: MemberOutcome) -> dict[str, Any]:
         names.INPUT_TOKENS: member.input_tokens,
         names.OUTPUT_TOKENS: member.output_tokens,
     }
+    if member.model_seconds is not None:
+        attributes[names.MEMBER_MODEL_TIME] = member.model_seconds
+        attributes[names.MEMBER_TOOL_TIME] = member.tool_seconds or 0.0
+        attributes[names.MEMBER_IN_FLIGHT] = member.in_flight
     if member.models:
         attributes[names.MEMBER_MODELS] = list(member.models)
     if len(member.models) == 1:

@@ -25,13 +25,13 @@ STOPPED_AFTER: Final = 8
 WORTH_RUNS: Final = 100
 """Runs for which a better plan is thought to serve: what a test is worth, against what it risks."""
 
-LOST_WORK: Final = 3.0
+LOST_WORK: Final = 5.0
 """What a run is worth whose work is lost, in log units of the objective: as much as one that takes 20 times as long."""
 
 KNOB_COST: Final = 1.0
 """What each further knob that is changed at once has to bring, in the same units: small changes are easier to prove."""
 
-FREE_RUNS: Final = 16
+FREE_RUNS: Final = 8
 """Runs of plans that turned out worse that every team may spend before their share counts."""
 
 HOPELESS: Final = 0.03
@@ -59,7 +59,7 @@ class Risk:
 
 
 RISKS: Final = {
-    "low": Risk(3, 0.08, 80, samples=False),
+    "low": Risk(3, 0.06, 80, samples=False),
     "medium": Risk(4, 0.15, 80, samples=False),
     "high": Risk(6, 0.30, 100, samples=True),
 }
