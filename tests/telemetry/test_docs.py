@@ -67,7 +67,7 @@ def test_the_attributes_in_bold_are_those_that_samplers_see(telemetry, spec, mak
     ) as team:
         with member_span("scout", "researcher", team=team) as member:
             at_start = {"T": set(team._attributes), "M": set(member._attributes)}
-            member.finish(evolve(run.members[0], success=False))
+            member.finish(evolve(run.members[0], success=False, model_seconds=1.0, tool_seconds=0.5))
         team.finish(run)
     at_end = {
         "T": set(telemetry.span("invoke_workflow review").attributes),

@@ -111,7 +111,7 @@ def test_runs_of_plans_that_turned_out_worse_end_the_search_for_a_while(spec, ma
     assert spent.propose().plan is None
     assert "enough runs went to plans that turned out worse" in spent.propose().reasons
     assert fine.propose().plan is not None
-    for run in make_runs(40, seed=2):
+    for run in make_runs(180, seed=2):
         spent.observe(run)
     assert spent.propose().plan is not None
 
