@@ -34,6 +34,13 @@ PASS_SHARE: Final = 0.90
 PROOF_SHARE: Final = 0.87
 """The same by the rule `signed_rank`, which also looks at the first runs by exact tests."""
 
+SHARE_BESIDE_BET: Final = 0.55
+"""The same where a bet on the forecast is placed, too ..."""
+
+BET_SHARE: Final = 0.64
+"""... which has this share. The two often prove the same, so that both together pass without an improvement about as
+often as the boundary alone does with `PROOF_SHARE`: `benchmarks/experiment_error_rates.py --crossings`."""
+
 FAIL_SHARES: Final[dict[str, float]] = {
     "primary": 0.30,
     "success": 0.25,
@@ -150,6 +157,17 @@ class Policy:
                 f"max_runs_per_arm ({self.max_runs_per_arm}) must not be below "
                 f"min_runs_per_arm ({self.min_runs_per_arm})"
             )
+
+    @property
+    def has_bet(self) -> bool:
+        """Whether a bet is placed on the forecast: only by the rule of pairs, on a metric of which less is better."""
+        is_paired = self.rule == SIGNED_RANK and not self.sticky and self.metric not in MORE_IS_BETTER
+        return is_paired and self.forecast is not None and self.forecast > 0
+
+    @property
+    def proof_alpha(self) -> float:
+        """Alpha of the boundary of an improvement."""
+        return self.alpha * (SHARE_BESIDE_BET if self.has_bet else PROOF_SHARE)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON-able data."""

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import frozen
 
-from .._model.policy import E_RULES, PROOF_SHARE, SIGNED_RANK, Policy
+from .._model.policy import E_RULES, SIGNED_RANK, Policy
 from .boundaries import boundary
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ class Design:
         """Return the design of a test; that of an e-process, which needs no boundary, by the one of `signed_rank`."""
         first = min(max(policy.min_runs_per_arm, FEWEST_PAIRS) / policy.max_runs_per_arm, 1.0)
         rule = SIGNED_RANK if policy.rule in E_RULES else policy.rule
-        return cls(rule, policy.alpha * PROOF_SHARE, first, policy.futility)
+        return cls(rule, policy.proof_alpha, first, policy.futility)
 
 
 @lru_cache(maxsize=32)
