@@ -282,10 +282,12 @@ def crossings(
     least: int = 10,
     most: int = 200,
     forecasts: tuple[float, ...] = (),
+    shift: float = 0.0,
 ) -> Floats:
-    """Return the pairs after which the primary metric of equal plans is first proven better; infinite where never.
+    """Return the pairs after which the primary metric is first proven better; infinite where never.
 
-    The first row is without a bet, and there is one for each forecast, a relative gain.
+    Plans are equal but for a log gain of `shift`. The first row is without a bet, and there is one for each forecast, a
+    relative gain.
 
     All repetitions at once, which is fast enough for 10,000: without guardrails and early ends, so errors are counted
     in full. Only for worlds in pairs. The statistic is that of `BlockRanks`; a test holds the two together.
@@ -294,7 +296,7 @@ def crossings(
     policies = [Policy(), *map(betting_on, forecasts)]
     limits = [boundary(SIGNED_RANK, policy.proof_alpha, least / most) for policy in policies]
     logs = np.array([world.noise(rng, 2 * most, real)[0] for _ in range(repetitions)])
-    gaps = (logs[:, 0::2] - logs[:, 1::2]) * rng.choice([-1.0, 1.0], (repetitions, most))
+    gaps = (logs[:, 0::2] - logs[:, 1::2]) * rng.choice([-1.0, 1.0], (repetitions, most)) + shift
     variances = bet_variances(gaps) if forecasts else gaps
     won = [bet_logs(gaps, variances, p) >= -math.log(p.alpha * BET_SHARE) for p in policies[1:]]
     first = np.full((len(policies), repetitions), np.inf)
@@ -343,7 +345,11 @@ def show_crossings(arguments: argparse.Namespace, real: list[Floats]) -> None:
             row["no bet" if told is None else f"bet on {100 * told:.0f} %"] = f"{100 * share:.2f} ±{error:.2f}"
         rows.append(row)
         print(rows[-1], file=sys.stderr, flush=True)
-    show("False passes in percent: signed rank of pairs, 4.35 by design, and with a bet on a forecast", rows, arguments.json)
+    show(
+        "False passes in percent: signed rank of pairs, 4.35 by design, and with a bet on a forecast",
+        rows,
+        arguments.json,
+    )
 
 
 def signed_rank_z(gaps: Floats) -> Floats:

@@ -45,6 +45,11 @@ HALF_WAY: Final = 0.5
 """A test is not given up while the logarithm of the wealth is beyond this share of its goal."""
 
 
+def goal_of(policy: Policy) -> float:
+    """Return the logarithm of the wealth with which a bet proves a gain."""
+    return -math.log(policy.alpha * BET_SHARE)
+
+
 class ForecastBet:
     """Wealth of the bets on a gain, growing block by block.
 
@@ -55,7 +60,7 @@ class ForecastBet:
 
     def __init__(self, policy: Policy, levels: Levels) -> None:
         self._gains = tuple(stake * (policy.forecast or 0.0) for stake in STAKES)
-        self.goal = -math.log(policy.alpha * BET_SHARE)
+        self.goal = goal_of(policy)
         self._levels = levels
         self._open: dict[Block, list[tuple[float, bool, str]]] = {}
         self._logs = [0.0] * len(STAKES)
