@@ -277,7 +277,8 @@ class Verdict:
             1 - `error_rate` at least, and excludes 0 exactly when the primary metric is decided. By the rule
             `signed_rank` it is the confidence sequence of `experiment.told`, and excludes 0 when that is decided.
         statistic: Standardised evidence, positive for an improvement.
-        boundary: Height at which an improvement is proven; infinite before the least number of runs.
+        boundary: Height at which an improvement is proven, by the boundary or the bet on the forecast, whichever is
+            lower; infinite before the least number of runs.
         error_rate: Probability, guaranteed, that a test of two equal plans passes or fails.
         minimum_detectable_effect: Improvement (above 0) that the whole test finds with probability 0.8, or None.
         runs_needed: Further runs per arm until a pass is expected if the estimate is true, which may be more than the

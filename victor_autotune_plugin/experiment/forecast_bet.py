@@ -5,7 +5,7 @@ values are. Of a pair that is a coin on the sign of the difference `d`, and `exp
 every stake `b` that was fixed before; of a longer block it is `exp(b sum)` over its mean over all orders. Their product
 is wealth that is a martingale, and exceeds `1 / alpha` ever, at any look, with probability alpha at most (Ville,
 *Etude critique de la notion de collectif*, 1939; Howard, Ramdas, McAuliffe and Sekhon, *Time-uniform, nonparametric,
-nonasymptotic confidence sequences*, 2021; of designs by pairs and blocks arXiv 2311.05794). Wealth grows fastest at the
+nonasymptotic confidence sequences*, 2021; of treatments that are drawn, arXiv 2311.05794). Wealth grows fastest at the
 stake of the true gain over the variance (Kelly 1956). A wrong forecast, or a wrong variance, costs runs and nothing
 else.
 """
@@ -94,11 +94,6 @@ class ForecastBet:
         return top + math.log(math.fsum(math.exp(value - top) for value in self._logs) / len(self._logs))
 
     @property
-    def is_won(self) -> bool:
-        """Whether the wealth now is what proves an improvement."""
-        return self.log_wealth >= self.goal
-
-    @property
     def is_near(self) -> bool:
         """Whether the wealth is so near its goal that a test is not given up."""
         return self.log_wealth >= HALF_WAY * self.goal
@@ -106,7 +101,7 @@ class ForecastBet:
     def height(self, z: float) -> float:
         """Return the evidence with which the wealth would be at its goal, given that it is `z` now; infinite at first.
 
-        It is at most `z` exactly when the bet is won.
+        It is at most `z` exactly when the wealth is at its goal.
         """
         if not self._settled:
             return math.inf

@@ -189,7 +189,7 @@ class Judge:
     def _look(self) -> None:
         """Decide, or say why not yet."""
         least, t, z = min(self._runs.values()), self._share, self._primary.z
-        if least >= self._policy.min_runs_per_arm and self._crossing is None and self._is_proven(t, z):
+        if least >= self._policy.min_runs_per_arm and self._crossing is None and z >= self._height(t, z):
             self._crossing = Crossing(t, self._primary.gain)
         if (harm := self._harm(t, z, least)) is not None:
             self._close("failed", harm)
@@ -204,12 +204,8 @@ class Judge:
         else:
             self._reason = f"No proof yet after {self._count()}."
 
-    def _is_proven(self, t: float, z: float) -> bool:
-        """Return whether an improvement is proven: by the boundary, or by the bet on the forecast."""
-        return z >= self._pass.at(t) or (self._bet is not None and self._bet.is_won)
-
     def _height(self, t: float, z: float) -> float:
-        """Return the evidence that proves an improvement now."""
+        """Return the evidence that proves an improvement: by the boundary, or by the bet on the forecast."""
         height = self._pass.at(t)
         return height if self._bet is None else min(height, self._bet.height(z))
 
