@@ -115,7 +115,9 @@ class SimulatedTeam:
         )
         if make_tuner is not None:
             self.runtime.loop.judge_work.challengers.tuners = TunerCache(make_tuner)
-        self._stepped = SteppedLoop(self.runtime, self._clock, (lambda run: [by_hook(run, run.score)]) if scored else None)
+        self._stepped = SteppedLoop(
+            self.runtime, self._clock, (lambda run: [by_hook(run, run.score)]) if scored else None
+        )
         self._own = {shape_of(world.spec, plan): plan for plan in plan_space(world.spec).plans}
         self.played = Played()
 

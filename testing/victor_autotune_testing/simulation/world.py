@@ -238,7 +238,7 @@ class World:
         is_whole = len(shape.members) == len(self.spec.members)
         if self.flow == "independent":
             return RunFlow(is_whole=is_whole)
-        return RunFlow(open={member: ("custom",) for member in shape.members}, is_whole=is_whole)
+        return RunFlow(open=dict.fromkeys(shape.members, ("custom",)), is_whole=is_whole)
 
     def _in_flight(self, shape: Shape) -> int:
         """Return how many members wait for their model at the same time."""
