@@ -4,7 +4,8 @@
 
 By the shipped engine, each run assigned as the loop assigns it: canary, halves, and in half of the tests probation. It
 plays 10,000 tests for error rates and 2,000 for power and guardrails (hours), `--short` 200 and 100, or N;
-`--crossings` plays 10,000 of the primary metric alone in three minutes.
+`--crossings` plays 10,000 of the primary metric alone in a few minutes, without and with bets on forecasts.
+`--only forecast` shows what a forecast changes.
 """
 
 from __future__ import annotations
@@ -27,10 +28,14 @@ from benchmarks._dependent import DependentWorld as World
 from benchmarks._dependent import Floats, play
 from benchmarks._report import parser, show
 from benchmarks._worlds import find_real, read_in_order
-from victor_autotune_plugin._model.policy import PROOF_SHARE, SIGNED_RANK
+from victor_autotune_plugin._model.policy import BET_SHARE, SIGNED_RANK
 from victor_autotune_plugin.experiment import Policy, Verdict, runs_for
 from victor_autotune_plugin.experiment.boundaries import boundary
 from victor_autotune_plugin.experiment.fixed_sample import bootstrap_ratio, mann_whitney, welch
+from victor_autotune_plugin.experiment.forecast_bet import LARGEST, MIDDLE, OUTLYING, STAKES, USUAL_PAIRS, USUAL_SPREAD
+
+FORECASTS = (0.1, 0.2, 0.3, 0.5, 0.8)
+"""Relative gains that `--crossings` bets on."""
 
 FALSE = 5.5
 """Percent of equal plans that may get a verdict."""
@@ -157,6 +162,45 @@ def cases(with_real: bool) -> list[Case]:
         ):
             world = evolve(world, gain=0.5)
             found.append(Case(f"{times:g} margins: {name}", "margin", world, scored, promoted=most_promoted))
+    return found + forecasts(staged)
+
+
+def betting_on(gain: float) -> Policy:
+    """Return the rules of a test whose treatment is expected to bring a relative gain."""
+    return Policy(forecast=-math.log1p(-gain))
+
+
+def forecasts(staged: dict[str, World]) -> list[Case]:
+    """Return the cases of tests with a forecast: where it is right, where it is wrong, and where there is no gain."""
+    found = []
+    world = World(success=0.8, kept=True)
+    for gain, told, median in (
+        (0.3, None, None),
+        (0.3, 0.3, 50),
+        (0.3, 0.2, 57),
+        (0.3, 0.4, 57),
+        (0.3, 0.05, None),
+        (0.3, 0.7, None),
+        (0.5, None, None),
+        (0.5, 0.5, 17),
+        (0.5, 0.4, 17),
+        (0.5, 0.6, 17),
+        (0.5, 0.1, None),
+        (0.2, None, None),
+        (0.2, 0.2, None),
+        (0.2, 0.5, None),
+    ):
+        name = f"{100 * gain:.0f} %, forecast {'none' if told is None else f'{100 * told:.0f} %'}"
+        policy = Policy() if told is None else betting_on(told)
+        found.append(Case(name, "power", evolve(world, gain=gain), policy, None, median))
+    for told in (0.1, 0.2, 0.3, 0.5, 0.8):
+        world = staged["independent, sd .7"]
+        found.append(Case(f"A/A, forecast {100 * told:.0f} %", "null", world, betting_on(told), FALSE))
+    found += [
+        Case(f"A/A {name}, forecast 40 %", "null", world, betting_on(0.4), FALSE)
+        for name, world in staged.items()
+        if name != "independent, sd .7"
+    ]
     return found
 
 
@@ -200,6 +244,7 @@ def measure(case: Case, verdicts: list[Verdict]) -> dict[str, Any]:
         "failed %": f"{100 * failed / total:.2f}",
         "by canary %": f"{100 * early:.2f}" if case.world.canary else "",
         "median": "-" if math.isinf(median) else f"{median:.0f}",
+        "mean": f"{float(np.mean(runs)):.1f} ±{float(np.std(runs)) / math.sqrt(total):.1f}",
         "80 % by": "-" if math.isinf(runs_80) else f"{runs_80:.0f}",
         "told": f"{100 * float(np.mean(told)):.1f}" if told and on_duration else "",
         "all told": f"{100 * float(np.mean(all_told)):.1f}" if all_told and on_duration else "",
@@ -230,22 +275,58 @@ def cover(repetitions: int, sigma: float, n: int = 10) -> dict[str, Any]:
 
 
 def crossings(
-    world: World, repetitions: int, seed: int, real: list[Floats], least: int = 10, most: int = 200
+    world: World,
+    repetitions: int,
+    seed: int,
+    real: list[Floats],
+    least: int = 10,
+    most: int = 200,
+    forecasts: tuple[float, ...] = (),
+    shift: float = 0.0,
 ) -> Floats:
-    """Return the pairs after which the primary metric of equal plans first crosses its boundary; infinite where never.
+    """Return the pairs after which the primary metric is first proven better; infinite where never.
+
+    Plans are equal but for a log gain of `shift`. The first row is without a bet, and there is one for each forecast, a
+    relative gain.
 
     All repetitions at once, which is fast enough for 10,000: without guardrails and early ends, so errors are counted
     in full. Only for worlds in pairs. The statistic is that of `BlockRanks`; a test holds the two together.
     """
     rng = np.random.default_rng(seed)
-    limits = boundary(SIGNED_RANK, Policy().alpha * PROOF_SHARE, least / most)
+    policies = [Policy(), *map(betting_on, forecasts)]
+    limits = [boundary(SIGNED_RANK, policy.proof_alpha, least / most) for policy in policies]
     logs = np.array([world.noise(rng, 2 * most, real)[0] for _ in range(repetitions)])
-    gaps = (logs[:, 0::2] - logs[:, 1::2]) * rng.choice([-1.0, 1.0], (repetitions, most))
-    first = np.full(repetitions, np.inf)
+    gaps = (logs[:, 0::2] - logs[:, 1::2]) * rng.choice([-1.0, 1.0], (repetitions, most)) + shift
+    variances = bet_variances(gaps) if forecasts else gaps
+    won = [bet_logs(gaps, variances, p) >= -math.log(p.alpha * BET_SHARE) for p in policies[1:]]
+    first = np.full((len(policies), repetitions), np.inf)
     for pairs in range(least, most + 1):
         z = signed_rank_z(gaps[:, :pairs])
-        first[np.isinf(first) & (z >= limits.at(pairs / most))] = pairs
+        for k, row in enumerate(first):
+            proven = z >= limits[k].at(pairs / most)
+            row[np.isinf(row) & (proven | won[k - 1][:, pairs - 1] if k else proven)] = pairs
     return first
+
+
+def bet_variances(gaps: Floats) -> Floats:
+    """Return the variance that `ForecastBet` assumes before each pair, shape as `gaps`."""
+    found = np.full(gaps.shape, USUAL_SPREAD**2)
+    for pairs in range(1, gaps.shape[1]):
+        away = np.abs(gaps[:, :pairs] - np.median(gaps[:, :pairs], axis=1, keepdims=True))
+        limit = OUTLYING / MIDDLE * np.median(away, axis=1, keepdims=True)
+        squares = (np.minimum(away, np.where(limit > 0, limit, np.inf)) ** 2).sum(axis=1)
+        found[:, pairs] = (USUAL_PAIRS * USUAL_SPREAD**2 + squares) / (USUAL_PAIRS + pairs - 1)
+    return found
+
+
+def bet_logs(gaps: Floats, variances: Floats, policy: Policy) -> Floats:
+    """Return the logarithm of the wealth of `ForecastBet` after each pair, shape as `gaps`, without timeouts."""
+    sizes = np.minimum(np.abs(gaps), LARGEST * np.sqrt(variances))
+    logs = []
+    for stake in STAKES:
+        x = stake * (policy.forecast or 0.0) * sizes / variances
+        logs.append(np.cumsum(np.sign(gaps) * x - np.logaddexp(x, -x) + math.log(2), axis=1))
+    return np.asarray(np.logaddexp.reduce(logs) - math.log(len(STAKES)))
 
 
 def show_crossings(arguments: argparse.Namespace, real: list[Floats]) -> None:
@@ -253,14 +334,22 @@ def show_crossings(arguments: argparse.Namespace, real: list[Floats]) -> None:
     rows = []
     for number, case in enumerate(cases(bool(real))):
         unlike = case.world.timeouts or case.world.tasks or case.world.lost or case.world.success < 1
-        if case.kind != "null" or unlike or case.policy.metric == "score" or arguments.only not in case.name:
+        if case.kind != "null" or unlike or case.policy != Policy() or arguments.only not in case.name:
             continue
         n = arguments.repetitions or 10_000
-        share = float(np.isfinite(crossings(case.world, n, 7000 + number, real)).mean())
-        error = 100 * math.sqrt(max(share * (1 - share), 1 / n) / n)
-        rows.append({"case": case.name, "reps": n, "false passes %": f"{100 * share:.2f} ±{error:.2f}"})
+        row = {"case": case.name, "reps": n}
+        found = crossings(case.world, n, 7000 + number, real, forecasts=FORECASTS)
+        for told, first in zip((None, *FORECASTS), found, strict=True):
+            share = float(np.isfinite(first).mean())
+            error = 100 * math.sqrt(max(share * (1 - share), 1 / n) / n)
+            row["no bet" if told is None else f"bet on {100 * told:.0f} %"] = f"{100 * share:.2f} ±{error:.2f}"
+        rows.append(row)
         print(rows[-1], file=sys.stderr, flush=True)
-    show("False passes of the signed rank of pairs, 4.35 by design", rows, arguments.json)
+    show(
+        "False passes in percent: signed rank of pairs, 4.35 by design, and with a bet on a forecast",
+        rows,
+        arguments.json,
+    )
 
 
 def signed_rank_z(gaps: Floats) -> Floats:

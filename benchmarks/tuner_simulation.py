@@ -1,30 +1,31 @@
-"""The tuner against its peers on simulated teams whose truth is known (`victor_autotune_testing.simulation`).
+"""How fast the product learns on simulated teams whose truth is known (`victor_autotune_testing.simulation`).
 
-    python benchmarks/tuner_simulation.py [--worlds N] [--quick] [--json FILE] [--data agent_runs.csv]
+    python benchmarks/tuner_simulation.py [--worlds N] [--first-seed S] [--only ROW] [--peers] [--decisions]
 
-Every method tunes the same teams for 200 runs. The tuner's teams are run by the product's own loop, with its store in
-memory: promotions are decided by the A/B engine and watched with its default rules. The seeds of the teams begin at
-4,000,000; the tuner was developed on seeds below 1,000. Optuna is left out where it is not installed, and its GP
-sampler where torch is not.
+Each row is a kind of world, tuned by the product's own loop with its store in memory: default settings in mode `auto`,
+strategies, shipped prior, no fleet. The seeds begin at 9,000,000; nothing was developed on them.
 
-Columns: regret (0: the best plan there is, 1: today's, 2: a plan that loses more than 5 points of success), share of
-teams that end worse than they began, and share of runs spent on plans that are worse than today's; after 30, 60, 100
-and 200 runs, with standard errors over teams. `knows the truth` proposes the best plan within reach that was not
-tested yet, from the first run on, and shows what the A/B engine alone costs.
+Columns after 30, 60, 100 and 200 runs, with standard errors over teams: regret (0: the best plan there is, 1: today's,
+2: a plan that loses more than 5 points of success), share of teams that end worse than they began, and share of runs
+spent on plans that are worse than today's; and after 60 and 200 the share of the teams with at least 20 % to gain whose
+live plan is another than the configured one. `knows the truth` proposes the best plan within reach that was not tested
+yet, from the first run on, and shows what the A/B engine alone costs. With `--peers` other methods tune the teams of
+the first row; Optuna is left out where it is not installed, and its GP sampler where torch is not.
 """
 
 from __future__ import annotations
 
-import argparse
-import csv
 import json
 import math
 import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from importlib.util import find_spec
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +37,7 @@ from _report import parser, percentile, show
 from _tuner_peers import Peer, Trace, one_rule, optuna_search, random_search, top_two
 from attrs import evolve
 
-from victor_autotune_plugin._model.plan import EMPTY_PLAN, MemberSpec, TeamPlan, TeamSpec
-from victor_autotune_plugin._model.run import MemberOutcome, TeamRun
+from victor_autotune_plugin._model.plan import EMPTY_PLAN, TeamPlan
 from victor_autotune_plugin._tuner import (
     Objective,
     PlanSpace,
@@ -47,40 +47,20 @@ from victor_autotune_plugin._tuner import (
     TestOutlook,
     Tuner,
     distance,
-    fleet_prior,
     plan_space,
     shipped_prior,
 )
+from victor_autotune_plugin._tuning import tuner_cache
 from victor_autotune_testing.simulation import Truth, World
-from victor_autotune_testing.simulation.played import Played, every_knob, play
+from victor_autotune_testing.simulation.played import Played, play
 
-FIRST_SEED = 4_000_000
-FLEET_SEED = 2_000_000
+FIRST_SEED = 9_000_000
 LOOKS = (30, 60, 100, 200)
-FLEET_TEAMS, FLEET_TESTS, FLEET_RUNS = 30, 8, 12
-"""The user's other teams: each compared 8 plans with its own before, 12 runs an arm."""
+TO_GAIN = 0.20
+PROCESSES = 2
 
 
-def fleet() -> TeamPrior:
-    """Return the prior that the user's other teams give: each tried some plans near its own before."""
-    beliefs = []
-    for seed in range(FLEET_SEED, FLEET_SEED + FLEET_TEAMS):
-        world = World.make(seed)
-        space = plan_space(world.spec)
-        rng = np.random.default_rng(seed)
-        near = [plan for plan in space.plans[1:] if distance(world.spec, EMPTY_PLAN, plan) <= 4]
-        tuner = Tuner(space)
-        for _ in range(10):
-            tuner.observe(world.run(EMPTY_PLAN, rng))
-        for _ in range(FLEET_TESTS):
-            plan = near[int(rng.integers(len(near)))]
-            for arm in [EMPTY_PLAN, plan] * FLEET_RUNS:
-                tuner.observe(world.run(arm, rng))
-        beliefs.append(tuner.shared())
-    return fleet_prior(beliefs)
-
-
-def misleading(prior: TeamPrior) -> TeamPrior:
+def misleading() -> TeamPrior:
     """Return a prior that is sure of the contrary: side by side is good for success, so is leaving members out."""
 
     def turned(part: dict[str, tuple[float, float]], names: Sequence[str]) -> dict[str, tuple[float, float]]:
@@ -90,12 +70,12 @@ def misleading(prior: TeamPrior) -> TeamPrior:
 
     shipped = shipped_prior()
     wrong = ("side by side", "alike", "chosen", "checking", "left out", "budget")
-    slow = [name for name in prior.duration if name.split()[0] in ("reflection", "consensus", "hierarchical")]
+    slow = [name for name in shipped.duration if name.split()[0] in ("reflection", "consensus", "hierarchical")]
     return evolve(shipped, duration=turned(dict(shipped.duration), slow), outcome=turned(dict(shipped.outcome), wrong))
 
 
 class Oracle(Tuner):
-    """Proposes the best plan that was not tested yet, from the first run on; it stops no test and vetoes nothing.
+    """Proposes the best plan that was not tested yet, from the first run on; it stops no test.
 
     Args:
         best: Plans within reach, best first, with today's as the last.
@@ -115,8 +95,8 @@ class Oracle(Tuner):
         return Proposal(super().outlook(best).outlook, None)
 
     def outlook(self, challenger: TeamPlan) -> TestOutlook:
-        """Never stop, never veto."""
-        return evolve(super().outlook(challenger), stop=False, veto=False)
+        """Never stop."""
+        return evolve(super().outlook(challenger), stop=False)
 
 
 def knows_the_truth(world: World, truth: Truth, runs: int) -> Trace:
@@ -128,7 +108,9 @@ def knows_the_truth(world: World, truth: Truth, runs: int) -> Trace:
     near = [p for p in truth.worths if distance(world.spec, EMPTY_PLAN, p) <= 3 and not truth.loses_success(p)]
     best = [plan for plan in sorted(near, key=seconds) if seconds(plan) <= seconds(EMPTY_PLAN)]
     space = PlanSpace(world.spec, list(truth.worths), lambda _: ())
-    return trace_of(play(world, runs, world.seed, make_tuner=lambda *team: Oracle(space, best, team[2]), strategies=[]))
+    return trace_of(
+        play(world, runs, world.seed, make_tuner=lambda team: Oracle(space, best, team.state.plan), strategies=[])
+    )
 
 
 def trace_of(played: Played) -> Trace:
@@ -136,50 +118,50 @@ def trace_of(played: Played) -> Trace:
     return Trace(played.ran, played.live)
 
 
-def tuned(risk: str, prior: TeamPrior) -> Peer:
-    """Return the tuner, which may use every knob by itself, as a method to compare."""
-
-    def method(world: World, plans: Sequence[TeamPlan], runs: int, seed: int) -> Trace:
-        made = every_knob(prior, plans)
-        return trace_of(play(world, runs, seed, make_tuner=made, strategies=[], **{"tuner.risk": risk}))
-
-    return method
+def contrary(team: tuner_cache.TeamRecord) -> Tuner:
+    """Return the product's tuner of a team, with a prior that is sure of the contrary."""
+    made = tuner_cache.new_tuner(team)
+    return Tuner(
+        made.space, made.objective, misleading(), risk=made.risk, live=made.live, is_scored=bool(team.state.gates)
+    )
 
 
-def as_shipped(world: World, plans: Sequence[TeamPlan], runs: int, seed: int) -> Trace:
+def shipped(world: World, truth: Truth, runs: int, **options: Any) -> Trace:
     """Run the product with its default settings in mode `auto`: strategies suggest, the tuner weighs."""
-    del plans
-    return trace_of(play(world, runs, seed))
+    del truth
+    return trace_of(play(world, runs, world.seed, **options))
 
 
-def without_score(method: Peer) -> Peer:
-    """Return a method on the same teams without a verifier: the score is whether the run succeeded."""
-
-    def played(world: World, plans: Sequence[TeamPlan], runs: int, seed: int) -> Trace:
-        return method(evolve(world, checks=1), plans, runs, seed)
-
-    return played
+def peer(method: Peer, world: World, truth: Truth, runs: int) -> Trace:
+    """Let another method tune a team."""
+    return method(world, list(truth.worths), runs, world.seed)
 
 
-def methods(prior: TeamPrior) -> dict[str, Peer]:
-    """Return every method that can run here."""
-    found: dict[str, Peer] = {
-        "tuner, risk low": tuned("low", prior),
-        "tuner, low, no verifier": without_score(tuned("low", prior)),
-        "tuner, low, shipped prior": tuned("low", shipped_prior()),
-        "tuner, low, misleading prior": tuned("low", misleading(prior)),
-        "as shipped, with strategies": as_shipped,
-        "tuner, risk medium": tuned("medium", prior),
-        "tuner, risk high": tuned("high", prior),
-        "one rule at a time, Welch": one_rule,
-        "top-two Thompson sampling": top_two,
-        "random search": random_search,
-    }
+Row = tuple[Callable[[int], World], Callable[[World, Truth, int], Trace]]
+
+INDEPENDENT = partial(World.make, flow="independent", checks=5)
+UNKNOWN = partial(World.make, flow="unknown", checks=5)
+
+ROWS: dict[str, Row] = {
+    "timings, independent, 5 checks": (INDEPENDENT, shipped),
+    "timings, independent, success only": (INDEPENDENT, partial(shipped, scored=False)),
+    "timings, unknown, 5 checks": (UNKNOWN, shipped),
+    "no timings, independent, success only": (INDEPENDENT, partial(shipped, scored=False, timings=False)),
+    "timings, unknown, success only": (UNKNOWN, partial(shipped, scored=False)),
+    "sure of the contrary, independent, 5 checks": (INDEPENDENT, partial(shipped, make_tuner=contrary)),
+    "sure of the contrary, unknown, 5 checks": (UNKNOWN, partial(shipped, make_tuner=contrary)),
+    "knows the truth": (INDEPENDENT, knows_the_truth),
+}
+
+
+def peers() -> dict[str, Row]:
+    """Return every other method that can run here."""
+    found: dict[str, Peer] = {"one rule, Welch": one_rule, "top-two Thompson": top_two, "random search": random_search}
     if find_spec("optuna"):
         found["Optuna TPE"] = optuna_search("tpe")
         if find_spec("torch"):
             found["Optuna GP"] = optuna_search("gp")
-    return found
+    return {name: (INDEPENDENT, partial(peer, method)) for name, method in found.items()}
 
 
 def covering(world: World, truth: Truth, trace: Trace) -> Truth:
@@ -198,41 +180,49 @@ def figures(truth: Truth, trace: Trace) -> list[float]:
     return found
 
 
-def compare(worlds: int, runs: int = LOOKS[-1]) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """Let every method tune every team; return the table's rows and what the worlds are like."""
-    prior = fleet()
-    names = methods(prior)
-    results: dict[str, list[list[float]]] = {name: [] for name in [*names, "knows the truth"]}
-    shares, room = [], []
-    for number in range(worlds):
-        world = World.make(FIRST_SEED + number)
-        plans = plan_space(world.spec).plans
-        truth = world.truth(plans)
-        shares.append(truth.worse_share)
-        room.append(truth.room)
-        for name, method in names.items():
-            trace = method(world, plans, runs, world.seed)
-            results[name].append(figures(covering(world, truth, trace), trace))
-        results["knows the truth"].append(figures(truth, knows_the_truth(world, truth, runs)))
-        if number % 20 == 19:
-            print(f"{number + 1} of {worlds} teams", file=sys.stderr)
+def one(job: tuple[str, int]) -> tuple[str, list[float], float]:
+    """Return a row's name, its figures on the team of a seed with whether another plan is live, and seconds."""
+    name, seed = job
+    began = time.perf_counter()
+    make, method = {**ROWS, **peers()}[name]
+    world = make(seed)
+    truth = world.truth()
+    trace = method(world, truth, LOOKS[-1])
+    live = [float(trace.live[look - 1] != EMPTY_PLAN) for look in (60, 200)]
+    has_room = -math.expm1(-truth.room) >= TO_GAIN
+    values = figures(covering(world, truth, trace), trace) + [x if has_room else math.nan for x in live]
+    return name, values, time.perf_counter() - began
+
+
+def told(values: Sequence[float], form: str) -> str:
+    """Return a mean with its standard error, of the figures that there are."""
+    known = np.array([value for value in values if not math.isnan(value)])
+    if len(known) < 2:
+        return "-"
+    return f"{known.mean():{form}} ±{known.std(ddof=1) / math.sqrt(len(known)):{form}}"
+
+
+def compare(names: Sequence[str], worlds: int, first: int) -> list[dict[str, Any]]:
+    """Return the table's rows."""
+    results: dict[str, list[list[float]]] = {name: [] for name in names}
+    times: dict[str, list[float]] = {name: [] for name in names}
+    jobs = [(name, seed) for seed in range(first, first + worlds) for name in names]
+    with ProcessPoolExecutor(PROCESSES, mp_context=get_context("spawn")) as pool:
+        for name, values, seconds in pool.map(one, jobs):
+            results[name].append(values)
+            times[name].append(seconds)
     rows = []
-    for name, values in results.items():
-        array = np.array(values)
-        mean, error = array.mean(axis=0), array.std(axis=0, ddof=1) / math.sqrt(len(array))
-        row: dict[str, Any] = {"method": name}
+    for name, found in results.items():
+        columns = list(zip(*found, strict=True))
+        row: dict[str, Any] = {"world": name}
         for place, look in enumerate(LOOKS):
-            regret, worse, spent = (3 * place + i for i in range(3))
-            row[f"regret {look}"] = f"{mean[regret]:.3f} ±{error[regret]:.3f}"
-            row[f"worse {look}"] = f"{mean[worse]:.1%} ±{error[worse]:.1%}"
-            row[f"spent {look}"] = f"{mean[spent]:.1%} ±{error[spent]:.1%}"
+            row[f"regret {look}"] = told(columns[3 * place], ".3f")
+            row[f"worse {look}"] = told(columns[3 * place + 1], ".1%")
+            row[f"spent {look}"] = told(columns[3 * place + 2], ".1%")
+        row["live 60"], row["live 200"] = told(columns[-2], ".0%"), told(columns[-1], ".0%")
+        row["s a team"] = f"{np.mean(times[name]):.1f}"
         rows.append(row)
-    return rows, {
-        "teams": worlds,
-        "plans worse than today's": f"{np.mean(shares):.1%}",
-        "room, median": f"{-math.expm1(-float(np.median(room))):.0%} of the duration",
-        "teams without room": sum(r <= 0.05 for r in room),
-    }
+    return rows
 
 
 def coverage(worlds: int) -> dict[str, float]:
@@ -256,30 +246,6 @@ def coverage(worlds: int) -> dict[str, float]:
             true = -math.expm1(truth.worths[plan].log_seconds - truth.worths[EMPTY_PLAN].log_seconds)
             effects.append(outlook.interval[0] <= true <= outlook.interval[1])
     return {"next run, simulated": float(np.mean(hits)), "effect of a plan, simulated": float(np.mean(effects))}
-
-
-def real_coverage(path: Path | None) -> dict[str, float]:
-    """Return how many 90 % intervals hold the next real run's duration, learning run by run within each set."""
-    if path is None or not path.exists():
-        return {}
-    sets: dict[str, list[dict[str, str]]] = {}
-    with path.open(newline="") as file:
-        for row in csv.DictReader(file):
-            sets.setdefault(row["set"], []).append(row)
-    hits = []
-    for rows in sets.values():
-        spec = TeamSpec("real", "agent", "sequential", [MemberSpec("agent")])
-        tuner = Tuner(plan_space(spec))
-        for number, row in enumerate(sorted(rows, key=lambda r: r["start_time"])):
-            seconds = float(row["duration_seconds"])
-            if number >= 10:
-                _, low, high = tuner.predict_seconds(EMPTY_PLAN)
-                hits.append(low <= seconds <= high)
-            reward = min(max(float(row["reward"]), 0.0), 1.0)
-            # Its own time and calls are not told apart from the run's: not finished, it only adds its calls.
-            member = MemberOutcome("agent", tool_calls=int(float(row["tool_calls"])))
-            tuner.observe(TeamRun("", spec, 0.0, seconds, reward >= 0.5, reward, members=[member]))
-    return {"next run, real": float(np.mean(hits))}
 
 
 def speed(runs: int, decisions: int) -> dict[str, Any]:
@@ -355,43 +321,41 @@ def safety(worlds: int) -> dict[str, int]:
     return {"proposals": asked, "limits crossed": crossed, "not replayed": other}
 
 
+def decisions(worlds: int) -> dict[str, Any]:
+    """Print and return how fast decisions are, how honest, and how safe."""
+    speeds = [speed(200, 1000), speed(10_000, 1000)]
+    note = f"{per_second(1000):.0f} a second on a small team; import {import_seconds():.3f} s"
+    show("Decisions", speeds, None, note)
+    covered, kept = coverage(worlds), safety(worlds)
+    rows = [{"what": k, "figure": f"{v:.1%}"} for k, v in covered.items()]
+    show("Intervals and safety", rows + [{"what": k, "figure": str(v)} for k, v in kept.items()], None)
+    return {"speed": speeds, "coverage": covered, "safety": kept}
+
+
 def main() -> None:
     """Print everything."""
-    made: argparse.ArgumentParser = parser(__doc__.split("\n", 1)[0] if __doc__ else "")
+    made = parser(__doc__.split("\n", 1)[0] if __doc__ else "")
     made.add_argument("--worlds", type=int, default=200, help="simulated teams")
-    made.add_argument("--quick", action="store_true", help="20 teams, to see that it runs: regret is then ±.1")
-    made.add_argument("--data", type=Path, default=os.environ.get("AGENT_RUNS_CSV"), help="real runs (agent_runs.csv)")
+    made.add_argument("--first-seed", type=int, default=FIRST_SEED, help="seed of the first")
+    made.add_argument("--only", metavar="ROW", help="rows whose name has this in it")
+    made.add_argument("--peers", action="store_true", help="other methods too")
+    made.add_argument("--decisions", action="store_true", help="speed, intervals and safety of decisions too")
     options = made.parse_args()
-    root = Path(__file__).resolve().parents[1]
-    data = options.data or root.parent / "shared" / "data" / "agent_runs.csv"
-    worlds, repetitions = (20, 200) if options.quick else (options.worlds, 1000)
-    rows, about = compare(worlds)
-    note = ", ".join(f"{name}: {value}" for name, value in about.items())
-    for measure in ("regret", "worse", "spent"):
+    names = [name for name in {**ROWS, **(peers() if options.peers else {})} if (options.only or "") in name]
+    rows = compare(names, options.worlds, options.first_seed)
+    for title, start in (("Regret", "regret"), ("Ends worse than it began", "worse"), ("Worse runs", "spent")):
         show(
-            {"regret": "Regret", "worse": "Ends worse than it began", "spent": "Runs spent on worse plans"}[measure],
-            [{"method": row["method"], **{k: v for k, v in row.items() if k.startswith(measure)}} for row in rows],
+            title,
+            [{"world": row["world"], **{k: v for k, v in row.items() if k.startswith(start)}} for row in rows],
             None,
-            note,
         )
-    speeds = [speed(200, repetitions), speed(10_000, repetitions)]
-    show(
-        "Decisions",
-        speeds,
-        None,
-        f"{per_second(repetitions):.0f} a second on a small team; import {import_seconds():.3f} s",
-    )
-    covered = {**coverage(max(worlds // 4, 10)), **real_coverage(data)}
-    kept = safety(max(worlds // 4, 10))
-    show(
-        "Intervals and safety",
-        [{"what": k, "figure": f"{v:.1%}"} for k, v in covered.items()]
-        + [{"what": k, "figure": v} for k, v in kept.items()],
-        None,
-    )
+    last = ("world", "live 60", "live 200", "s a team")
+    show("Live where 20 % is to gain", [{k: row[k] for k in last} for row in rows], None, f"{options.worlds} teams")
+    found: dict[str, Any] = {"rows": rows}
+    if options.decisions:
+        found |= decisions(max(options.worlds // 4, 10))
     if options.json is not None:
-        figures_of_all = {"about": about, "methods": rows, "speed": speeds, "coverage": covered, "safety": kept}
-        options.json.write_text(json.dumps(figures_of_all, indent=1) + "\n", encoding="utf-8")
+        options.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

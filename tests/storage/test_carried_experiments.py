@@ -10,6 +10,7 @@ import pytest
 from attrs import evolve
 
 from victor_autotune_plugin._model.experiment import Experiment, TeamState
+from victor_autotune_plugin._model.policy import Policy
 from victor_autotune_plugin._model.run import Observation
 from victor_autotune_plugin.storage import Store, archive, importing
 from victor_autotune_plugin.storage.archive import ArchiveError, ExperimentRecord
@@ -275,3 +276,15 @@ def test_a_bad_line_of_before_is_told_with_its_field(status: Any, changes: dict[
     with pytest.raises(ArchiveError) as caught:
         list(archive.read([header, json.dumps({"experiment": {**data, **changes}}).encode()], "a.jsonl"))
     assert told in f"{(caught.value.where or '').rpartition(':')[2]}: {caught.value.message}"
+
+
+def test_a_forecast_goes_with_its_experiment_and_one_from_before_has_none(store: Store, other: Store) -> None:
+    policies = Policy(forecast=0.357), Policy()
+    with store.transaction() as transaction:
+        for number, policy in enumerate(policies):
+            transaction.save_experiment(experiment(f"test{number}", status="inconclusive", policy=policy))
+    archived = lines(store)
+    before = [line.replace(b',"forecast":null', b"") for line in archived]
+    assert before != archived
+    take_in(other, before)
+    assert [one.policy for one in sorted(other.experiments(), key=lambda one: one.id)] == list(policies)

@@ -34,6 +34,13 @@ PASS_SHARE: Final = 0.90
 PROOF_SHARE: Final = 0.87
 """The same by the rule `signed_rank`, which also looks at the first runs by exact tests."""
 
+SHARE_BESIDE_BET: Final = 0.50
+"""The same where a bet on the forecast is placed, too ..."""
+
+BET_SHARE: Final = 0.70
+"""... which has this share. The two often prove the same, so that both together pass without an improvement about as
+often as the boundary alone does with `PROOF_SHARE`: `benchmarks/experiment_error_rates.py --crossings`."""
+
 FAIL_SHARES: Final[dict[str, float]] = {
     "primary": 0.30,
     "success": 0.25,
@@ -151,6 +158,17 @@ class Policy:
                 f"min_runs_per_arm ({self.min_runs_per_arm})"
             )
 
+    @property
+    def has_bet(self) -> bool:
+        """Whether a bet is placed on the forecast: only by the rule of pairs, on a metric of which less is better."""
+        is_paired = self.rule == SIGNED_RANK and not self.sticky and self.metric not in MORE_IS_BETTER
+        return is_paired and self.forecast is not None and self.forecast > 0
+
+    @property
+    def proof_alpha(self) -> float:
+        """Alpha of the boundary of an improvement."""
+        return self.alpha * (SHARE_BESIDE_BET if self.has_bet else PROOF_SHARE)
+
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON-able data."""
         return asdict(self)
@@ -259,7 +277,8 @@ class Verdict:
             1 - `error_rate` at least, and excludes 0 exactly when the primary metric is decided. By the rule
             `signed_rank` it is the confidence sequence of `experiment.told`, and excludes 0 when that is decided.
         statistic: Standardised evidence, positive for an improvement.
-        boundary: Height at which an improvement is proven; infinite before the least number of runs.
+        boundary: Height at which an improvement is proven, by the boundary or the bet on the forecast, whichever is
+            lower; infinite before the least number of runs.
         error_rate: Probability, guaranteed, that a test of two equal plans passes or fails.
         minimum_detectable_effect: Improvement (above 0) that the whole test finds with probability 0.8, or None.
         runs_needed: Further runs per arm until a pass is expected if the estimate is true, which may be more than the

@@ -12,7 +12,7 @@ from attrs import Attribute, field, frozen
 from numpy.typing import NDArray
 
 from .._model.plan import TeamPlan
-from .._model.policy import METRICS, MORE_IS_BETTER, PROOF_SHARE, Policy
+from .._model.policy import METRICS, MORE_IS_BETTER, Policy
 from ..experiment.boundaries import boundary
 from ..experiment.design import runs_for
 from .model import TeamModel
@@ -230,5 +230,5 @@ def _height(runs: int) -> float:
     """Return the height of the A/B engine's boundary after that many runs in each arm."""
     policy = Policy()
     most = policy.max_runs_per_arm
-    limits = boundary(policy.rule, policy.alpha * PROOF_SHARE, policy.min_runs_per_arm / most, 0.5 / most)
+    limits = boundary(policy.rule, policy.proof_alpha, policy.min_runs_per_arm / most, 0.5 / most)
     return limits.at(min(runs / most, 1.0))

@@ -55,12 +55,13 @@ class BlockRanks:
 
     Attributes:
         differences: Control's value minus treatment's, of each pair; positive when the treatment is better.
+        levels: What is known of the tasks.
     """
 
     differences: list[float] = field(factory=list)
     _tasks: list[tuple[str, str]] = field(factory=list)
     _waiting: dict[Block, tuple[float, bool, str]] = field(factory=dict)
-    _levels: Levels = field(factory=Levels)
+    levels: Levels = field(factory=Levels)
     _wide: dict[Block, tuple[list[float], list[bool], list[str]]] = field(factory=dict)
     _aligned: dict[Block, tuple[list[float], list[bool]]] = field(factory=dict)
     _changed: dict[Block, None] = field(factory=dict)
@@ -79,7 +80,7 @@ class BlockRanks:
         """
         self._z = None
         if task and value < UNKNOWN_SIZE:
-            self._levels.add(task, value)
+            self.levels.add(task, value)
         if wide:
             values, treated, tasks = self._wide.setdefault(block, ([], [], []))
             values.append(value)
@@ -107,8 +108,8 @@ class BlockRanks:
             PAIRS_INFORMATION * sum(arms) * (len(arms) - sum(arms)) / len(arms) for _, arms, _ in self._wide.values()
         )
         lone = 0.0
-        if self._levels.come_again:
-            counts = [self._levels.count(task) for _, _, task in self._waiting.values()]
+        if self.levels.come_again:
+            counts = [self.levels.count(task) for _, _, task in self._waiting.values()]
             lone = math.fsum(0.5 * (count - 1) / count for count in counts if count)
         return len(self.differences) + wide + lone
 
@@ -129,21 +130,21 @@ class BlockRanks:
         """Standardised evidence, positive when the treatment's values are smaller; 0 when there is none."""
         if self._z is None:
             signed, wide = self.differences, [part for part in self._aligned.values() if len({*part[1]}) == 2]
-            if self._levels.come_again:
+            if self.levels.come_again:
                 signed, wide = self._adjusted()
             self._z = aligned_z(signed, wide) if wide else _signed_rank_z(signed)
         return self._z
 
     def _adjusted(self) -> tuple[list[float], list[tuple[list[float], list[bool]]]]:
         """Return differences and wide blocks without the levels of tasks, and lone runs as further differences."""
-        effects, middle = self._levels.effects(), self._levels.middle
+        effects, middle = self.levels.effects(), self.levels.middle
         level = effects.get
         signed = [
             gap if one == other else gap - level(one, 0.0) + level(other, 0.0)
             for gap, (one, other) in zip(self.differences, self._tasks, strict=True)
         ]
         for value, treatment, task in self._waiting.values():
-            if self._levels.count(task) > 1:
+            if self.levels.count(task) > 1:
                 away = middle + effects[task] - value
                 signed.append(away if treatment else -away)
         wide = [

@@ -105,7 +105,8 @@ def runs_for(improvement: float, spread: float, policy: Policy | None = None, *,
     policy = policy or Policy()
     shift = -math.log1p(-improvement)
     drift = _seen(shift / spread) * math.sqrt(policy.max_runs_per_arm * RANK_EFFICIENCY / 2)
-    share = share_for(Design.of(policy), drift, power)
+    unit = spread * math.sqrt(2 / (policy.max_runs_per_arm * RANK_EFFICIENCY))
+    share = share_for(Design.of(policy, unit), drift, power)
     if share is not None:
         return math.ceil(share * policy.max_runs_per_arm)
     return max(

@@ -7,14 +7,14 @@ from collections.abc import Mapping
 from typing import Final
 
 from .._model.assignment import CLUSTER_STREAM, shares_of_stream
-from .._model.policy import LOSS, MORE_IS_BETTER, PASS_SHARE, PROOF_SHARE, SIGNED_RANK, Policy, Verdict
+from .._model.policy import LOSS, MORE_IS_BETTER, PASS_SHARE, SIGNED_RANK, Policy, Verdict
 from .._model.run import ARMS, CONTROL, TREATMENT, Observation
 from .._model.text import TITLES, amount, interval, number, percent, points
 from .boundaries import TABLE_STEP, boundary
 from .canary import Canary
 from .design import binomial_p_value
 from .noninferiority import HARM_BUDGET, SHARES, NonInferiority
-from .paired import primary_of
+from .paired import SignedRankPrimary, primary_of
 from .primary import Effect
 from .probation import chance_better
 from .prospects import detectable, is_futile, runs_needed
@@ -78,9 +78,10 @@ class Judge:
         self._harm_runs = max(policy.min_runs_per_arm // 2, 4)
         first, first_harm = policy.min_runs_per_arm / most, self._harm_runs / most
         step = min(0.5 / most, TABLE_STEP)
-        self._pass = boundary(policy.rule, policy.alpha * PROOF_SHARE, first, step)
+        self._pass = boundary(policy.rule, policy.proof_alpha, first, step)
         self._fail = boundary("pocock", policy.alpha * (1 - PASS_SHARE) * HARM_BUDGET["primary"], first_harm, step)
         self._primary = primary_of(policy, task_effects or {})
+        self._bet = self._primary.bet if isinstance(self._primary, SignedRankPrimary) else None
         self._guardrails = NonInferiority(policy, first_harm, step, task_effects or {})
         self._canary = Canary(before)
         self._crossing: Crossing | None = None
@@ -188,7 +189,7 @@ class Judge:
     def _look(self) -> None:
         """Decide, or say why not yet."""
         least, t, z = min(self._runs.values()), self._share, self._primary.z
-        if least >= self._policy.min_runs_per_arm and self._crossing is None and z >= self._pass.at(t):
+        if least >= self._policy.min_runs_per_arm and self._crossing is None and z >= self._height(t, z):
             self._crossing = Crossing(t, self._primary.gain)
         if (harm := self._harm(t, z, least)) is not None:
             self._close("failed", harm)
@@ -202,6 +203,11 @@ class Judge:
             self._close("inconclusive", reason)
         else:
             self._reason = f"No proof yet after {self._count()}."
+
+    def _height(self, t: float, z: float) -> float:
+        """Return the evidence that proves an improvement: by the boundary, or by the bet on the forecast."""
+        height = self._pass.at(t)
+        return height if self._bet is None else min(height, self._bet.height(z))
 
     def _harm(self, t: float, z: float, least: int) -> str | None:
         if least >= self._harm_runs and -z >= self._fail.at(t):
@@ -254,7 +260,8 @@ class Judge:
 
     def _futile(self, t: float, z: float) -> str | None:
         """Return why the test will hardly pass any more, or None."""
-        if self._nears_harm(t, z) or not is_futile(self._pass, t, z):
+        nears_proof = self._bet is not None and self._bet.is_near
+        if nears_proof or self._nears_harm(t, z) or not is_futile(self._pass, t, z):
             return None
         looks = self._compared(self._primary.effect(math.inf, math.inf).estimate)
         return f"Ended early after {self._count()}: the {looks}, not proven, and a pass has become very unlikely."
@@ -329,6 +336,13 @@ class Judge:
         ended = ended or self._status != "running" or self._crossing is not None
         return told(self._primary, self._policy, ended=ended, decided=decided, crossing=self._crossing)
 
+    def _runs_needed(self, t: float) -> int | None:
+        needed = runs_needed(self._pass, self._policy, t, self._primary.z, self.is_final)
+        by_bet = None if self._bet is None or self.is_final else self._bet.pairs_needed()
+        if needed is None or by_bet is None:
+            return needed
+        return min(needed, max(by_bet, self._policy.min_runs_per_arm - min(self._runs.values()), 1))
+
     def _describe(self) -> Verdict:
         t, least = self._share, min(self._runs.values())
         early = least < self._policy.min_runs_per_arm
@@ -350,10 +364,10 @@ class Judge:
             effect=effect.estimate,
             interval=(effect.low, effect.high),
             statistic=self._primary.z,
-            boundary=math.inf if early else self._pass.at(t),
+            boundary=math.inf if early else self._height(t, self._primary.z),
             error_rate=self._policy.alpha,
             minimum_detectable_effect=None if early else detectable(self._primary, self._policy),
-            runs_needed=None if decided else runs_needed(self._pass, self._policy, t, self._primary.z, self.is_final),
+            runs_needed=None if decided else self._runs_needed(t),
             guardrails=evidence,
             sample_ratio_p_value=self._mismatch(),
             ignored=dict(self._ignored) | {"unpaired": self._primary.unpaired},

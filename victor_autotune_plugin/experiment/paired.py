@@ -16,6 +16,7 @@ from .._model.policy import MORE_IS_BETTER, Policy
 from .._model.run import TREATMENT, Observation
 from .blocks import SCORE_PRIOR, Block, BlockMeans, BlockRanks
 from .clusters import ClusterMeans, ClusterPrimary, cluster_of
+from .forecast_bet import ForecastBet
 from .primary import Effect, adjusted_value, relative_change, work_of
 
 if TYPE_CHECKING:
@@ -34,12 +35,20 @@ class SignedRankPrimary:
     Args:
         metric: `duration`, `cost` or `tool_calls`.
         task_effects: Log effect of each task key, from runs before the test; taken off the values.
+        policy: Rules of the test, by whose forecast a bet is placed; None for no bet.
+
+    Attributes:
+        ranks: The statistic.
+        bet: The bet on the forecast, or None.
     """
 
-    def __init__(self, metric: str, task_effects: Mapping[str, float] | None = None) -> None:
+    def __init__(
+        self, metric: str, task_effects: Mapping[str, float] | None = None, policy: Policy | None = None
+    ) -> None:
         self._metric = metric
         self._task_effects = task_effects or {}
         self.ranks = BlockRanks()
+        self.bet = ForecastBet(policy, self.ranks.levels) if policy is not None and policy.has_bet else None
         self._added = 0
         self._gain = 0, math.nan
 
@@ -52,6 +61,8 @@ class SignedRankPrimary:
         block, length = block_of(observation.stream, observation.index)
         treatment, task = observation.arm == TREATMENT, observation.task_key or ""
         self.ranks.add(block, value, treatment=treatment, wide=length > 2, task=task)
+        if self.bet is not None:
+            self.bet.add(block, length, value, treatment=treatment, task=task)
         return True
 
     @property
@@ -163,7 +174,9 @@ def primary_of(policy: Policy, task_effects: Mapping[str, float]) -> BlockedPrim
     """Return the metric of a test; score and success are compared without `task_effects`."""
     if policy.metric in MORE_IS_BETTER:
         return PairedMeanPrimary(policy)
-    return (ClusterPrimary if policy.sticky else SignedRankPrimary)(policy.metric, task_effects)
+    if policy.sticky:
+        return ClusterPrimary(policy.metric, task_effects)
+    return SignedRankPrimary(policy.metric, task_effects, policy)
 
 
 def uncorrected(height: float, pairs: int) -> float:

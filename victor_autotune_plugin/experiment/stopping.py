@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import frozen
 
-from .._model.policy import E_RULES, PROOF_SHARE, SIGNED_RANK, Policy
+from .._model.policy import E_RULES, SIGNED_RANK, Policy
 from .boundaries import boundary
+from .forecast_bet import STAKES, goal_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -35,6 +36,12 @@ CDF_END, CDF_POINTS = 9.0, 6001
 
 FEWEST_PAIRS: Final = 15
 """Ranks of fewer pairs hardly ever reach the boundary, however large the effect."""
+
+BET_STEP: Final = 1.0
+"""Drifts that a bet is placed on are rounded to multiples of it, so that few designs are computed ..."""
+
+LARGEST_BET: Final = 40.0
+"""... and none beyond this one."""
 
 HOPE_Z: Final = 2.0
 """A test is futile when even the upper end of this one-sided interval of the effect would hardly pass ..."""
@@ -65,19 +72,31 @@ class Design:
         alpha: Probability that a test of two equal plans passes.
         first: Information share of the first look.
         futility: Whether a test that will hardly pass any more ends early.
+        bet: Drift that a bet is placed on, as for `ending`, rounded to a multiple of `BET_STEP`; 0 for no bet.
+        goal: Logarithm of the wealth with which the bet proves a gain.
     """
 
     rule: str
     alpha: float
     first: float
     futility: bool
+    bet: float = 0.0
+    goal: float = math.inf
 
     @classmethod
-    def of(cls, policy: Policy) -> Design:
-        """Return the design of a test; that of an e-process, which needs no boundary, by the one of `signed_rank`."""
-        first = min(max(policy.min_runs_per_arm, FEWEST_PAIRS) / policy.max_runs_per_arm, 1.0)
+    def of(cls, policy: Policy, unit: float = math.nan) -> Design:
+        """Return the design of a test; that of an e-process, which needs no boundary, by the one of `signed_rank`.
+
+        Args:
+            policy: Its rules.
+            unit: Standard error of the log gain at the end of a whole test, without which a bet is left out.
+        """
         rule = SIGNED_RANK if policy.rule in E_RULES else policy.rule
-        return cls(rule, policy.alpha * PROOF_SHARE, first, policy.futility)
+        drift = (policy.forecast or 0.0) / unit if policy.has_bet and unit > 0 else 0.0
+        bet = min(BET_STEP * max(round(drift / BET_STEP), 1), LARGEST_BET) if drift else 0.0
+        least = policy.min_runs_per_arm if bet else max(policy.min_runs_per_arm, FEWEST_PAIRS)
+        goal = goal_of(policy) if bet else math.inf
+        return cls(rule, policy.proof_alpha, min(least / policy.max_runs_per_arm, 1.0), policy.futility, bet, goal)
 
 
 @lru_cache(maxsize=32)
@@ -136,10 +155,24 @@ def _limits(design: Design) -> tuple[list[float], list[float]]:
     """Return the evidence at which a test passes, and below which it is given up, at each look."""
     limits = boundary(design.rule, design.alpha, design.first)
     upper = [limits.at(t) for t in looks(design.first)]
+    last = upper[-1]
+    if design.bet:
+        upper = [min(height, _bet_height(design, t)) for height, t in zip(upper, looks(design.first), strict=True)]
     if not design.futility:
         return upper, [-math.inf] * len(upper)
-    lower = [futile_below(t, upper[-1]) for t in looks(design.first)]
+    lower = [futile_below(t, last) for t in looks(design.first)]
     return upper, [min(pair) for pair in zip(lower, upper, strict=True)]
+
+
+def _bet_height(design: Design, t: float) -> float:
+    """Return the evidence at which the wealth of the bet is at its goal, found by bisection."""
+    low, high = 0.0, (design.goal + math.log(len(STAKES))) / design.bet + design.bet * t / 2
+    for _ in range(30):
+        middle = (low + high) / 2
+        logs = [stake * design.bet * (middle - stake * design.bet * t / 2) for stake in STAKES]
+        is_won = max(logs) > design.goal + 1 or math.fsum(map(math.exp, logs)) >= len(STAKES) * math.exp(design.goal)
+        low, high = (low, middle) if is_won else (middle, high)
+    return high / math.sqrt(t)
 
 
 @lru_cache(maxsize=1)
@@ -175,7 +208,7 @@ GRID: Final = tuple(float(drift) for drift in range(-4, 17))
 """Drifts whose expected estimates are computed; beyond them the bias is that of the last one."""
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=64)
 def expected_estimates(design: Design) -> tuple[float, ...]:
     """Return the expected raw estimate of a test for each drift of `GRID`."""
     return tuple(ending(design, drift).estimate for drift in GRID)

@@ -157,5 +157,5 @@ def corrected(policy: Policy, gain: float, share: float, unit: float, crossing: 
     at = crossing or Crossing(share, gain)
     if not unit > 0 or not share > 0 or abs(at.gain) > UNKNOWN_SIZE:
         return gain
-    bias = at.gain / unit - unbiased_drift(Design.of(policy), at.gain / unit)
+    bias = at.gain / unit - unbiased_drift(Design.of(policy, unit), at.gain / unit)
     return gain - unit * bias * min(at.share / share, 1.0)

@@ -18,6 +18,7 @@ from .world import (
     SIDE_BY_SIDE,
     TOTAL_SD,
     WITHIN_SD,
+    Flow,
     World,
     usual_formations,
 )
@@ -31,14 +32,21 @@ SUCCESS = (0.60, 0.95)
 CHECKS = (1, MOST_CHECKS)
 """Range of the checks that a verifier makes (assumption)."""
 
+OVERHEAD_SHARE = (0.05, 0.35)
+"""Range of the share of members' time that does not run side by side (assumption)."""
+
+HARMED, HARM = 0.04, (0.10, 0.20)
+"""Share of the independent teams that another layout harms all the same, and the points of success it costs."""
+
 CALIBRATION_RUNS = 2000
 
 
-def make_world(seed: int) -> World:
-    """Return the world with this seed."""
+def make_world(seed: int, flow: Flow = "unknown", checks: int | None = None) -> World:
+    """Return the world with this seed, what is known of its data flow, and its number of checks, None to draw it."""
     rng = np.random.default_rng([seed, 20251125])
     size = int(rng.choice(list(SIZES), p=list(SIZES.values())))
     decomposable = float(rng.beta(0.7, 0.7))
+    more = np.random.default_rng([seed, 20261129])  # so that the rest stays as it was
     weights = rng.gamma(1.2, size=size)
     weights /= weights.sum()
     busy = (weights * size) ** 0.7
@@ -63,6 +71,11 @@ def make_world(seed: int) -> World:
         overhead=float(np.exp(rng.normal(0, 0.3))),
         tool_share=float(rng.uniform(0.2, 0.8)),
         contention=float(rng.uniform(0, 0.08)),
+        crowding=float(more.uniform(0.8, 1.5)),
+        overheads=np.clip(more.uniform(*OVERHEAD_SHARE) * np.exp(more.normal(0, 0.2, size)), 0, 0.5),
+        early=float(more.uniform(0.2, 0.8)),
+        flow=flow,
+        harm=float(more.uniform(*HARM)) if more.random() < HARMED else 0.0,
         rounds=float(rng.uniform(1, 2.5)),
         rework=float(rng.uniform(0, 0.4)),
         synergy=np.triu(rng.normal(0, 0.08, (size, size)), 1),
@@ -76,6 +89,8 @@ def make_world(seed: int) -> World:
         level=0.0,
         seed=seed,
     )
+    if checks is not None:
+        world = evolve(world, checks=checks)
     return _configured(world, rng)
 
 

@@ -14,10 +14,11 @@ from random import Random
 from typing import Any, Final
 
 import numpy as np
-from attrs import define, field
+from attrs import define, evolve, field
 
 from victor_autotune_plugin._model.experiment import Change, Experiment
 from victor_autotune_plugin._model.plan import EMPTY_PLAN, TeamPlan
+from victor_autotune_plugin._model.run import TeamRun
 from victor_autotune_plugin._settings import SettingsResolver
 from victor_autotune_plugin._tuner import Objective, PlanSpace, TeamPrior, Tuner, plan_space
 from victor_autotune_plugin._tuner.space import shape_of
@@ -81,11 +82,23 @@ class SimulatedTeam:
         world: The team.
         seed: Of everything.
         make_tuner: Makes its tuner; None for the product's own way.
+        scored: Whether a verifier scores its runs; else there is their success and nothing more.
+        timings: Whether its members' times are measured.
         settings: Settings by dotted key; the rest are the defaults, in mode `auto`.
     """
 
-    def __init__(self, world: World, seed: int, *, make_tuner: MakeTuner | None = None, **settings: Any) -> None:
+    def __init__(
+        self,
+        world: World,
+        seed: int,
+        *,
+        make_tuner: MakeTuner | None = None,
+        scored: bool = True,
+        timings: bool = True,
+        **settings: Any,
+    ) -> None:
         self.world = world
+        self._scored, self._timings = scored, timings
         self._rng = np.random.default_rng([seed, world.seed])
         self._random = Random(f"{seed}/{world.seed}")
         self._clock = Clock(_BEGINNING)
@@ -102,7 +115,9 @@ class SimulatedTeam:
         )
         if make_tuner is not None:
             self.runtime.loop.judge_work.challengers.tuners = TunerCache(make_tuner)
-        self._stepped = SteppedLoop(self.runtime, self._clock, lambda run: [by_hook(run, run.score)])
+        self._stepped = SteppedLoop(
+            self.runtime, self._clock, (lambda run: [by_hook(run, run.score)]) if scored else None
+        )
         self._own = {shape_of(world.spec, plan): plan for plan in plan_space(world.spec).plans}
         self.played = Played()
 
@@ -115,10 +130,20 @@ class SimulatedTeam:
         number = len(self.played.ran)
         event = RunStart(f"run-{number}", self.world.spec, self._clock())
         planned = self._stepped.begin(event)
-        self._stepped.end(assigned(self.world.run(planned.plan, self._rng), event, planned))
+        made = self._seen(self.world.run(planned.plan, self._rng))
+        self._stepped.end(assigned(made, event, planned))
         state = self.runtime.loop.memory.snapshot.teams.get(self.world.spec.key)
         self.played.ran.append(self.own(planned.plan))
         self.played.live.append(EMPTY_PLAN if state is None else self.own(state.plan))
+
+    def _seen(self, run: TeamRun) -> TeamRun:
+        """Return what is recorded of a run."""
+        if not self._scored:
+            run = evolve(run, score=None)
+        if not self._timings:
+            unseen = [evolve(m, duration_seconds=0.0, model_seconds=None, tool_seconds=None) for m in run.members]
+            run = evolve(run, members=unseen)
+        return run
 
     def own(self, plan: TeamPlan) -> TeamPlan:
         """Return the plan of the team's space that runs alike, or the plan itself when there is none."""

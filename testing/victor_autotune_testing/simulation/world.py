@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 from attrs import field, frozen
 
+from victor_autotune_plugin._model.data_flow import RunFlow
 from victor_autotune_plugin._model.plan import (
     FORMATIONS,
     SUB_TEAMS,
@@ -74,6 +75,13 @@ SIDE_BY_SIDE: Final = {"parallel": 1.0, "hierarchical": 1.0, "consensus": 1.0, S
 _ROLES: Final = ("planner", "executor", "reviewer", "tester", "researcher")
 
 
+Flow = Literal["independent", "unknown"]
+"""What is known of who uses whose work: nobody does, or it can't be told."""
+
+SAME_WORK: Final = frozenset({"sequential", "pipeline", "parallel", "hierarchical", SUB_TEAMS})
+"""Layouts in which members that use nobody's work do the same (the others repeat it, or leave members out)."""
+
+
 def turns(size: float) -> float:
     """Return turns of a team, relative to those over one agent's that a team of three has (arXiv 2512.08296)."""
     return float(((size + 0.5) ** 1.72 - 1.5**1.72) / (3.5**1.72 - 1.5**1.72))
@@ -106,7 +114,12 @@ class World:
         amplification: Log odds lost for each log of error amplification in a team of four.
         overhead: Factor on the published overhead.
         tool_share: Share of the time that goes with tool calls.
-        contention: Relative slowdown for each further member that works at the same time.
+        contention: Relative slowdown of the model for the second member that works at the same time (a rate limit).
+        crowding: Power of the number of further members in that slowdown.
+        overheads: Each member's share of its time that holds the event loop, and does not run side by side, shape (n,).
+        early: Share of that work that comes before a member first waits; the rest comes after.
+        flow: What is known of who uses whose work.
+        harm: Points of success that another layout costs although nobody uses another's work; mostly 0.
         rounds: Rounds of a consensus and of a reflection.
         rework: Log duration that working side by side adds where the work is not decomposable.
         synergy: Log odds of each pair of members that takes part, shape (n, n), upper triangle.
@@ -134,6 +147,11 @@ class World:
     overhead: float
     tool_share: float
     contention: float
+    crowding: float
+    overheads: Floats
+    early: float
+    flow: Flow
+    harm: float
     rounds: float
     rework: float
     synergy: Floats
@@ -144,11 +162,17 @@ class World:
     seed: int
 
     @classmethod
-    def make(cls, seed: int) -> World:
-        """Return the world with this seed."""
+    def make(cls, seed: int, *, flow: Flow = "unknown", checks: int | None = None) -> World:
+        """Return the world with this seed.
+
+        Args:
+            seed: Its seed.
+            flow: What is known of who uses whose work.
+            checks: Checks of its verifier; None to draw their number.
+        """
         from .make import make_world
 
-        return make_world(seed)
+        return make_world(seed, flow, checks)
 
     def truth(self, plans: Sequence[TeamPlan] | None = None, runs: int = 400) -> Truth:
         """Return what each plan is worth, by Monte Carlo with the same tasks and chances for all plans.
@@ -185,6 +209,9 @@ class World:
                 duration_seconds=float(played["member_seconds"][0, place]),
                 tool_calls=int(played["member_calls"][0, place]),
                 tool_calls_refused=int(played["refused"][0, place]),
+                model_seconds=float(played["model_seconds"][0, place]),
+                tool_seconds=float(played["tool_seconds"][0, place]),
+                in_flight=float(self._in_flight(shape)),
             )
             for place, (member, index) in enumerate(zip(shape.members, order, strict=True))
         ]
@@ -203,7 +230,22 @@ class World:
             timed_out=bool(played["timed_out"][0]),
             cost_usd=float(played["cost"][0]),
             members=members,
+            flow=self._flow(shape),
         )
+
+    def _flow(self, shape: Shape) -> RunFlow:
+        """Return what a look at a run's data flow tells."""
+        is_whole = len(shape.members) == len(self.spec.members)
+        if self.flow == "independent":
+            return RunFlow(is_whole=is_whole)
+        return RunFlow(open=dict.fromkeys(shape.members, ("custom",)), is_whole=is_whole)
+
+    def _in_flight(self, shape: Shape) -> int:
+        """Return how many members wait for their model at the same time."""
+        if shape.formation == SUB_TEAMS:
+            return len(shape.groups)
+        size = len(shape.members)
+        return {"parallel": size, "consensus": size, "hierarchical": max(size - 1, 1)}.get(shape.formation, 1)
 
     def indices(self, shape: Shape) -> list[int]:
         """Return the places in the spec of the members that take part, in their order."""
@@ -232,30 +274,42 @@ class World:
         multiple = 1 + self.overhead * OVERHEAD[shape.formation] * turns(size) / size
         work = np.exp(self.task_sd * draws.task[:, None] + math.sqrt(size) * WITHIN_SD * 0.8 * draws.pace[:, who])
         used = 1 - self.tool_share + self.tool_share * allowed / wanted
-        member_seconds = self.seconds[who] * work * used * multiple
-        slow_time, odds = self.interactions[shape.formation, size]
-        spent = self._assembled(shape, member_seconds)
+        alone = self.seconds[who] * work * used * multiple
+        held = alone * self.overheads[who]
+        crowd = 1 + self.contention * (self._in_flight(shape) - 1) ** self.crowding
+        tools = (alone - held) * (self.tool_share * allowed / wanted) / used
+        model = (alone - held - tools) * crowd
+        member_seconds = held + tools + model
+        slow_time = self.interactions[shape.formation, size][0]
+        spent = self._assembled(shape, tools + model, held)
         side = SIDE_BY_SIDE.get(shape.formation, 0.0) if size > 1 else 0.0
         stretch = np.exp(slow_time + quirk + side * self.rework * (1 - self.decomposable))
         stretch = stretch * np.where(draws.slow < self.slow_share, 2 + 6 * draws.slow_size, 1.0)
         seconds = spent * stretch
         limit = math.inf if shape.timeout_seconds is None else shape.timeout_seconds
         late = seconds > limit
-        latent = self._latent(shape, who, draws, allowed / wanted) + side * self.side_effect + odds
+        latent = self._latent(self._worked(shape), who, draws, allowed / wanted)
+        if self.flow == "independent" and self.harm and shape.formation != self.spec.formation:
+            harmed = np.clip(1 / (1 + np.exp(-latent)) - self.harm, 0.01, 0.99)
+            latent = np.log(harmed / (1 - harmed))
         chance = np.where(late, 0.0, 1 / (1 + np.exp(-latent)))
         good = (latent + np.log(draws.outcome / (1 - draws.outcome)) > 0) & ~late
         passed = good + (draws.checks[:, : self.checks - 1] < chance[:, None]).sum(axis=1)
         finished = ~late[:, None] & np.ones_like(wanted, dtype=bool)
         member_good = (draws.fault[:, who] >= self.faults[who]) & finished
+        whole = member_seconds * stretch[:, None]
+        cut = stretch[:, None] * np.minimum(1.0, limit / whole)
         return {
             "seconds": np.minimum(seconds, limit),
             "success": good,
             "chance": chance,
             "score": passed / self.checks,
             "timed_out": late,
-            "cost": 0.002 * member_seconds.sum(axis=1) + 0.004 * allowed.sum(axis=1),
+            "cost": 0.002 * alone.sum(axis=1) + 0.004 * allowed.sum(axis=1),
             "tool_calls": allowed.sum(axis=1),
-            "member_seconds": np.minimum(member_seconds * stretch[:, None], limit),
+            "member_seconds": np.minimum(whole, limit),
+            "model_seconds": model * cut,
+            "tool_seconds": tools * cut,
             "member_calls": allowed,
             "refused": wanted - allowed,
             "member_success": member_good,
@@ -273,45 +327,68 @@ class World:
         kept: Floats = np.maximum(allowed, 0.0)
         return kept
 
-    def _assembled(self, shape: Shape, seconds: Floats) -> Floats:
-        """Return the wall-clock seconds of members that wait for each other as the formation says."""
+    def _worked(self, shape: Shape) -> str:
+        """Return the formation whose success a run has: the configured one's where another layout keeps the work."""
+        own = self.spec.formation
+        keeps = self.flow == "independent" and {own, shape.formation} <= SAME_WORK
+        return own if keeps else shape.formation
+
+    def _assembled(self, shape: Shape, waits: Floats, held: Floats) -> Floats:
+        """Return the wall-clock seconds of members that wait for each other as the formation says.
+
+        Args:
+            shape: The plan's knobs.
+            waits: Seconds of each member that run side by side.
+            held: Seconds of each member that do not.
+        """
+        seconds = waits + held
         size = seconds.shape[1]
-        crowd = 1 + self.contention * (size - 1)
-        total: Floats = seconds.sum(axis=1)
-        longest: Floats = seconds.max(axis=1)
-        if shape.formation == "parallel":
-            return longest * crowd
-        if shape.formation == "consensus":
-            return longest * crowd * self.rounds
+        if shape.formation in ("parallel", "consensus"):
+            return self._side_by_side(waits, held) * (self.rounds if shape.formation == "consensus" else 1.0)
         if shape.formation == "reflection":
             pair: Floats = seconds[:, :2].sum(axis=1)
             return pair * self.rounds
         if shape.formation == "hierarchical":
             leads = {member.id for member in self.spec.members if member.is_supervisor}
             lead = next(place for place, member in enumerate(shape.members) if member in leads)
-            rest: Floats = np.delete(seconds, lead, axis=1).max(axis=1)
-            return seconds[:, lead] * (1 + 0.1 * size) + rest * (1 + self.contention * (size - 2))
+            rest = self._side_by_side(np.delete(waits, lead, axis=1), np.delete(held, lead, axis=1))
+            return seconds[:, lead] * (1 + 0.1 * size) + rest
+        total: Floats = seconds.sum(axis=1)
         if shape.formation == SUB_TEAMS:
             place = {member: index for index, member in enumerate(shape.members)}
-            sums = [seconds[:, [place[member] for member in group]].sum(axis=1) for group in shape.groups]
-            slowest: Floats = np.max(sums, axis=0)
-            return slowest * (1 + self.contention * (len(sums) - 1)) + 0.2 * total / size
+            groups = [[place[member] for member in group] for group in shape.groups]
+            summed = [np.stack([part[:, g].sum(axis=1) for g in groups], axis=1) for part in (waits, held)]
+            return self._side_by_side(summed[0], summed[1]) + 0.2 * total / size
         return total
 
-    def _latent(self, shape: Shape, who: Sequence[int], draws: Draws, share: Floats) -> Floats:
-        """Return the log odds of success before chance and formation."""
-        active = who[:2] if shape.formation == "reflection" else who
+    def _side_by_side(self, waits: Floats, held: Floats) -> Floats:
+        """Return the seconds until all are done, who hold the event loop one after the other, first come first served.
+
+        Each holds it before it waits, in the order of their start, and after, in the order in which they are back.
+        """
+        back = np.cumsum(self.early * held, axis=1) + waits
+        order = np.argsort(back, axis=1)
+        back, late = (np.take_along_axis(part, order, axis=1) for part in (back, (1 - self.early) * held))
+        still = np.cumsum(late[:, ::-1], axis=1)[:, ::-1]
+        done: Floats = (back + still).max(axis=1)
+        return done
+
+    def _latent(self, formation: str, who: Sequence[int], draws: Draws, share: Floats) -> Floats:
+        """Return the log odds of success before chance."""
+        active = who[:2] if formation == "reflection" else who
         contributed = (self.weights[who] * np.sqrt(share))[:, : len(active)].sum(axis=1)
         gained = -np.expm1(-self.saturation * contributed) / -math.expm1(-self.saturation)
         pairs = float(self.synergy[np.ix_(active, active)].sum())
         size = len(active)
-        errors = self.amplification * math.log(AMPLIFICATION[shape.formation]) * math.log(size) / math.log(4)
+        errors = self.amplification * math.log(AMPLIFICATION[formation]) * math.log(size) / math.log(4)
         faulty = (draws.fault[:, active] < self.faults[active]).any(axis=1)
-        kept = FAULTY_KEEPS["hierarchical" if shape.formation == "hierarchical" else "other"]
+        kept = FAULTY_KEEPS["hierarchical" if formation == "hierarchical" else "other"]
         lost = -math.log(kept) if size > 1 else LONE_FAULT
-        checked = -math.log1p(-CHECKING.get(shape.formation, 0.0)) if size > 1 else 0.0
+        checked = -math.log1p(-CHECKING.get(formation, 0.0)) if size > 1 else 0.0
         latent: Floats = self.value * gained - lost * faulty - self.hardness * draws.task
-        return latent + (self.level + pairs + checked - errors)
+        side = SIDE_BY_SIDE.get(formation, 0.0) if len(who) > 1 else 0.0
+        odds = self.interactions[formation, len(who)][1] + side * self.side_effect
+        return latent + (self.level + pairs + checked - errors + odds)
 
 
 def usual_formations(members: Sequence[MemberSpec]) -> tuple[str, ...]:
