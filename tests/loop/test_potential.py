@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from victor_autotune_plugin._cli.project import known_teams
 from victor_autotune_plugin._model.data_flow import RunFlow
 from victor_autotune_plugin._tuning.potential import Potential, potential_of
 from victor_autotune_testing.simulated import SPEC, Simulation
@@ -29,7 +30,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
 
 
 def told(team: Simulation) -> Potential:
-    state = team.state()
+    (state,) = known_teams(team.store)
     settings = team.runtime.settings(team.spec)
     return potential_of(team.store, state, settings, team.runtime.hooks, now=team.stepped.clock() + 1)
 

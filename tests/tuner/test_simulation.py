@@ -16,7 +16,7 @@ from victor_autotune_plugin._model.plan import EMPTY_PLAN, TeamPlan
 from victor_autotune_plugin._tuner import Tuner, plan_space
 from victor_autotune_plugin.experiment import Judge
 from victor_autotune_testing.simulation import World
-from victor_autotune_testing.simulation.played import SimulatedTeam, every_knob, play
+from victor_autotune_testing.simulation.played import SimulatedTeam, play
 
 pytestmark = pytest.mark.slow
 

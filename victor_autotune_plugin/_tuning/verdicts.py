@@ -42,7 +42,7 @@ KEPT_CHANCE: Final = 0.85
 LIKE_BEFORE: Final = 1.0
 """Evidence of worse work from which a plan does not go on probation ..."""
 
-HARM_ON_PROBATION: Final = 1.5
+HARM_ON_PROBATION: Final = 1.8
 """... and from which it is taken back from there, once the drop is beyond its margin."""
 
 _LAYOUT: Final = ("formation", "sub_teams")
