@@ -250,7 +250,7 @@ async def test_members_side_by_side_have_as_many_calls_in_flight_as_there_are_me
     plugin: Plugin, orchestrator: Any, scripted: ScriptedModel
 ) -> None:
     roles = ["researcher", "planner", "reviewer"]
-    # All wait for each other, and then as long as the longest path of a busy machine: nobody waits alone for most of it.
+    # Everybody's call lasts until all have come.
     scripted.script = Script([Rule("all", latency=60, together=3, answer=scripts.SATISFIED_ANSWER)])
     await run_team(orchestrator, make_team(*roles, formation="parallel"))
     for one in plugin.run.members:
