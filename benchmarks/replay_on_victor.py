@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import exp, log, sqrt
 from random import Random
 from statistics import fmean, geometric_mean, median, stdev
@@ -43,6 +43,9 @@ WANTED_BEFORE, WANTED_AFTER, WANTED_HELD = 15.0, 5.0, 85.0
 """Median errors and share of intervals that hold the truth, percent, to reach."""
 
 
+ROLES: Final = {"r": "researcher", "p": "planner", "e": "executor", "v": "reviewer"}
+
+
 @frozen
 class Pace:
     """What members of one role do.
@@ -54,6 +57,14 @@ class Pace:
 
     times: float
     calls: int = 1
+
+
+def _roles(letters: str) -> tuple[str, ...]:
+    return tuple(ROLES[letter] for letter in letters)
+
+
+def _paces(by_letter: Mapping[str, tuple[float, int] | tuple[float]]) -> dict[str, Pace]:
+    return {ROLES[letter]: Pace(*pace) for letter, pace in by_letter.items()}
 
 
 @frozen
@@ -68,10 +79,8 @@ class ReplayedTeam:
     """
 
     name: str
-    roles: tuple[str, ...] = field(converter=lambda letters: tuple(ROLES[letter] for letter in letters))
-    paces: dict[str, Pace] = field(
-        converter=lambda paces: {ROLES[letter]: Pace(*pace) for letter, pace in paces.items()}
-    )
+    roles: tuple[str, ...] = field(converter=_roles)
+    paces: dict[str, Pace] = field(converter=_paces)
     crowding: Crowding | None = None
 
     def script(self, call_seconds: float, factor: float, seed: int) -> Script:
@@ -90,9 +99,12 @@ class ReplayedTeam:
         return Script(rules, seed=seed)
 
 
-ROLES: Final = {"r": "researcher", "p": "planner", "e": "executor", "v": "reviewer"}
-
-_SOME: Final = {"r": (1.0, 2), "p": (0.7, 1), "e": (1.4, 2), "v": (0.8, 1)}
+_SOME: Final[Mapping[str, tuple[float, int] | tuple[float]]] = {
+    "r": (1.0, 2),
+    "p": (0.7, 1),
+    "e": (1.4, 2),
+    "v": (0.8, 1),
+}
 
 TEAMS: Final = (
     ReplayedTeam("three alike", "rpv", {"r": (1.0,), "p": (1.0,), "v": (1.0,)}),
