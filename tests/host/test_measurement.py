@@ -220,3 +220,40 @@ async def test_a_task_key_is_kept_as_a_digest(plugin: Plugin, orchestrator: Any)
     assert first is not None
     assert len(first) == 16
     assert "A-1" not in first
+
+
+@pytest.mark.parametrize("formation", ["sequential", "parallel"])
+async def test_each_members_time_is_its_models_its_tools_and_the_rest(
+    plugin: Plugin, orchestrator: Any, scripted: ScriptedModel, formation: str
+) -> None:
+    scripted.script = script()
+    await run_team(orchestrator, make_team(*ROLES, formation=formation))
+    for one in plugin.stored[0].members:
+        calls = [call for call in scripted.calls if call.role == one.role]
+        assert one.model_seconds is not None
+        assert one.tool_seconds is not None
+        # The server's clock starts after the member's, and stops before it.
+        assert one.model_seconds >= 0.9 * ROLES[one.role][0] * len(calls)
+        assert one.model_seconds + one.tool_seconds <= one.duration_seconds
+        assert (one.tool_seconds > 0) == (one.tool_calls > 0)
+
+
+async def test_members_that_take_turns_have_one_call_in_flight(
+    plugin: Plugin, orchestrator: Any, scripted: ScriptedModel
+) -> None:
+    scripted.script = script()
+    await run_team(orchestrator, make_team(*ROLES, formation="sequential"))
+    assert [one.in_flight for one in plugin.run.members] == pytest.approx([1.0] * len(ROLES))
+
+
+async def test_members_side_by_side_have_as_many_calls_in_flight_as_there_are_members(
+    plugin: Plugin, orchestrator: Any, scripted: ScriptedModel
+) -> None:
+    roles = ["researcher", "planner", "reviewer"]
+    # Everybody's call lasts until all have come.
+    scripted.script = Script([Rule("all", latency=60, together=3, answer=scripts.SATISFIED_ANSWER)])
+    await run_team(orchestrator, make_team(*roles, formation="parallel"))
+    calls = [one.in_flight for one in plugin.run.members]
+    assert all(1.0 < mean <= len(roles) + 0.01 for mean in calls)
+    # Who comes last finds all others there.
+    assert max(calls) > len(roles) - 1

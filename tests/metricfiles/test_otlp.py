@@ -27,7 +27,7 @@ SPEC = TeamSpec(
 
 def a_run(number: int, **changes: Any) -> TeamRun:
     members = [
-        MemberOutcome("scout", "researcher", True, True, 1.0, 3, 0, 4, 100, 20, ["m-1"]),
+        MemberOutcome("scout", "researcher", True, True, 1.0, 3, 0, 4, 100, 20, ["m-1"], None, 0.75, 0.125, 1.5),
         MemberOutcome("judge", "reviewer", False, True, 1.5, 2, 1, 3, 50, 10, ["m-1", "m-2"], "ValueError"),
     ]
     plan = TeamPlan(formation="parallel", members=["scout", "judge"], tool_budget=9, timeout_seconds=30.0)

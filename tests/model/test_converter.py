@@ -49,7 +49,17 @@ RUNS = st.builds(
     arm=st.none() | st.sampled_from(["control", "treatment"]),
     index=st.none() | COUNTS,
     cost_usd=st.none() | SECONDS,
-    members=st.lists(st.builds(MemberOutcome, id=NAMES, models=st.lists(NAMES, max_size=2)), max_size=3),
+    members=st.lists(
+        st.builds(
+            MemberOutcome,
+            id=NAMES,
+            models=st.lists(NAMES, max_size=2),
+            model_seconds=st.none() | SECONDS,
+            tool_seconds=st.none() | SECONDS,
+            in_flight=st.floats(1, 64),
+        ),
+        max_size=3,
+    ),
     tokens=st.lists(st.builds(TokenUse, model=NAMES, input_tokens=COUNTS), max_size=2),
 )
 

@@ -109,7 +109,19 @@ def migrated_run(run: dict[str, Any]) -> dict[str, Any]:
     ended: dict[str, Any] = {}
     if run["status"] == "finished":
         share = {"member_success_share": run["score"], "score": None, "trace_id": ""}
-        ended = {"stream": None, "owners": {}, "flow": None, **DEFAULT, "tokens": tokens, **unknown, **share}
+        # Nobody timed what a member's time was made of.
+        timed = {"model_seconds": None, "tool_seconds": None, "in_flight": 1.0}
+        members = [{**member, **timed} for member in run.get("members", ())]
+        ended = {
+            "members": members,
+            "stream": None,
+            "owners": {},
+            "flow": None,
+            **DEFAULT,
+            "tokens": tokens,
+            **unknown,
+            **share,
+        }
     return {**run, **ended, "status": "lost" if run["status"] == "running" else run["status"]}
 
 

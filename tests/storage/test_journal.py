@@ -82,7 +82,7 @@ RUN = TeamRun(
     timed_out=True,
     error_class="TimeoutError",
     cost_usd=0.00123,
-    members=[MemberOutcome("critic", "", True, True, 3.25, 4, 1, 5, 1000, 200, ("big", "small"))],
+    members=[MemberOutcome("critic", "", True, True, 3.25, 4, 1, 5, 1000, 200, ("big", "small"), None, 2.5, 0.5, 1.75)],
     tokens=[TokenUse("big", 900, 150)],
 )
 GATES = (Gate("rubric", 0.1 + 0.2, "d1"), Gate("review", is_external=True))

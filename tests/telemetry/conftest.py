@@ -95,8 +95,12 @@ def make_run(spec: TeamSpec) -> Callable[..., TeamRun]:
             "mode": "auto",
             "plan_used": TeamPlan(formation="parallel", members=["scout", "judge"]),
             "members": [
-                MemberOutcome("scout", "researcher", True, True, 1.0, 3, 0, 4, 100, 20, ["m-1"]),
-                MemberOutcome("judge", "reviewer", True, True, 1.5, 2, 1, 3, 50, 10, ["m-1", "m-2"]),
+                MemberOutcome(
+                    "scout", "researcher", True, True, 1.0, 3, 0, 4, 100, 20, ["m-1"], None, 0.75, 0.125, 1.5
+                ),
+                MemberOutcome(
+                    "judge", "reviewer", True, True, 1.5, 2, 1, 3, 50, 10, ["m-1", "m-2"], None, 1.0, 0.25, 2.0
+                ),
             ],
         }
         return TeamRun(**{**values, **changes})

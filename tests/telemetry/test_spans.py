@@ -108,6 +108,9 @@ def test_a_member_is_a_span_under_its_team_with_the_teams_names(telemetry, spec,
         "victor.autotune.member.id": "scout",
         "victor.autotune.member.role": "researcher",
         "victor.autotune.member.models": ("m-1",),
+        "victor.autotune.member.model_duration": 0.75,
+        "victor.autotune.member.tool_duration": 0.125,
+        "victor.autotune.member.in_flight": 1.5,
     }
     judge = telemetry.span("invoke_agent judge").attributes
     assert "gen_ai.request.model" not in judge  # it called two
