@@ -14,6 +14,7 @@ COMMANDS = (
     "run",
     "status",
     "explain",
+    "potential",
     "analyze",
     "suggest",
     "apply",
