@@ -75,7 +75,7 @@ def test_an_unknown_data_flow_without_a_score_says_what_either_would_open(call: 
         "A scorer would open: ",
         "A declared data flow would open: formation parallel",
         "Set or run: quality.scorers",
-        "Set or run: teams.team.dataflow: independent",
+        "Set or run: workflows.flow.teams.team.dataflow: independent",
     ):
         assert part in said
 

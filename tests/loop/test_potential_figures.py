@@ -29,7 +29,8 @@ def outlook(gain: float, low: float, high: float) -> Outlook:
 
 def test_runs_a_week_are_counted_over_what_is_recorded() -> None:
     pace = pace_of([run_at(day) for day in range(1, 15)], NOW)
-    assert (pace.per_week, pace.runs, pace.days) == (pytest.approx(7.0), 14, pytest.approx(14.0))
+    assert (pace.per_week, pace.days) == pytest.approx((7.0, 14.0))
+    assert pace.runs == 14
 
 
 def test_less_than_a_week_is_not_extrapolated() -> None:

@@ -111,7 +111,7 @@ class Potential:
         pace: How often it runs.
         plan: The best plan that is allowed now, or that of the open test; None where there is no room.
         is_tested: Whether that plan is in an open test.
-        none_because: Why there is no plan, in a sentence; None where there is one.
+        none_because: Why no plan is told of, in a sentence; None where one is.
         savings: What the plan saves, for each metric that an interval is known of.
         rests_on: What that rests on, in clauses.
         missing: What is missing.
@@ -233,14 +233,15 @@ def missing_of(
         runs: Comparable runs that are recorded.
         wants_scorer: Whether a scorer may open a change.
     """
-    found, team = [], knowledge.spec.team_id
+    found, spec = [], knowledge.spec
     least = settings.experiment.min_history
     if knowledge.is_due_soon:
         least = max(least, LEAST_TO_TEST)
     if runs < least:
         found.append(Missing(f"{count(least - runs, 'more run')}", "victor autotune run WORKFLOW.yaml"))
     if knowledge.verdict == "unknown":
-        given_by = f"teams.{team}.dataflow: independent (if no member uses another's work)"
+        key = f"workflows.{spec.workflow}.teams.{spec.team_id}.dataflow"
+        given_by = f"{key}: independent (if no member uses another's work)"
         found.append(Missing("a declared data flow: it is unknown who uses whose work", given_by))
     if wants_scorer and not has_scorer:
         found.append(Missing("a scorer: nothing tells how good the work is", "quality.scorers"))
