@@ -11,7 +11,7 @@ from .._model.text import evidence
 from .._tuning.next_test import HISTORY_RUNS
 from . import rendering as show
 from .quality_facts import print_quality
-from .status import print_decisions
+from .status import potential_pointer, print_decisions
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -91,6 +91,9 @@ def print_explanation(found: Explanation) -> None:
     console.print()
     console.print("What would change it", style="bold")
     console.print(show.bullets(found.outlook))
+    pointer = potential_pointer(found.facts)
+    if pointer is not None:
+        show.say(pointer, "dim")
     console.print()
     print_advice(found.advice)
     console.print("What the strategies suggest", style="bold")

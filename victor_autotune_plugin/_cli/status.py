@@ -271,6 +271,13 @@ def facts_of_open(session: OpenProject, workflow: str | None = None, team_id: st
     return [team_facts(session, one) for one in found if one.experiment_id or one.live_id or one.key in waiting]
 
 
+def potential_pointer(facts: TeamFacts) -> str | None:
+    """Return where to read what would open more; None where the data flow is known or a scorer decides."""
+    if facts.flow is None or facts.flow.knowledge.verdict != "unknown" or facts.state.gates:
+        return None
+    return "Data flow unknown and no scorer: `victor autotune potential` says what either would open."
+
+
 def print_decisions(facts: Iterable[TeamFacts]) -> bool:
     """Print what awaits a person, with the commands that answer: it stands first on every screen.
 
@@ -332,6 +339,9 @@ def status(
             said = one.quality.summary()
             if said is not None:
                 show.say(f"{show.clean(one.state.team_id)}: {show.clean(said)}", "dim")
+        pointer = next(filter(None, map(potential_pointer, facts)), None)
+        if pointer is not None:
+            show.say(pointer, "dim")
         spent = f"; scoring cost {show.usd(cost)} in 7 days" if cost else ""
         show.say(f"prices: {price_source_text(resolver)}{spent}", "dim")
     if where != DEFAULT_ENVIRONMENT or others:
