@@ -469,12 +469,14 @@ async def tool_calls(wrapped: Callable[..., Any], pipeline: Any, args: Any, kwar
         _without_limit(meter, pipeline, drop=not limited)
         grant = None
     outcome = None
-    meter.use_tools()
+    with failsafe.guard("timing of tool calls"):
+        meter.use_tools()
     try:
         outcome = await wrapped(*args, **kwargs)
         return outcome
     finally:
-        meter.tools_done()
+        with failsafe.guard("timing of tool calls"):
+            meter.tools_done()
         settled = grant is None
         with failsafe.guard("metering of tool calls"):
             used = 0 if before is None else max(0, int(pipeline.calls_used) - before)

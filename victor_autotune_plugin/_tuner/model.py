@@ -151,7 +151,7 @@ class TeamModel:
         self.success.learn(o, float(run.success))
         self.runs[plan] = self.runs.get(plan, 0) + 1
         self.total += 1
-        if self.history.add(run):
+        if self.history.add(run, in_order=table.in_order(row)):
             self._replay = None
 
     def _learn(self, metric: str, work: Shape, features: Floats, value: float) -> None:
@@ -162,7 +162,7 @@ class TeamModel:
         own.learn(work, value - expected, regression.variance)
 
     def _learn_duration(self, run: TeamRun, features: Floats, table: PlanTable, row: int, replay: Replay) -> None:
-        spans = self.history.spans(run)
+        spans = self.history.spans(run, in_order=table.in_order(row))
         if spans is not None:
             waiting, busy = spans
             value = math.log(float((waiting + busy).sum())) - float(replay.log_work[row])

@@ -110,6 +110,11 @@ class PlanTable:
             result[:, rows] = (begun + np.array(sums)).max(axis=0)
         return np.maximum(result, 1e-6)
 
+    def in_order(self, row: int) -> bool:
+        """Return whether the members of a plan work one after the other."""
+        layout = int(self.layout[row])
+        return KINDS[int(self.kind[layout])] not in SIDE_BY_SIDE or self.size[layout] == 1
+
     def distance(self, live: int) -> Ints:
         """Return how many knobs each plan differs in from plan `live`, shape (p,), as `space.distance` counts."""
         layout = self.layout

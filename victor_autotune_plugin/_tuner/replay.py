@@ -65,35 +65,45 @@ class MemberHistory:
         """Runs that are kept."""
         return min(self.runs, WINDOW)
 
-    def add(self, run: TeamRun) -> bool:
-        """Add a run; return whether it told anything of a member that is known."""
+    def add(self, run: TeamRun, *, in_order: bool = True) -> bool:
+        """Add a run; return whether it told anything of a member that is known.
+
+        Args:
+            in_order: Whether its members worked one after the other. Side by side they wait for each other's work on
+                the event loop, so only in order does a member's own share of it show.
+        """
         known = [(index, m) for index, m in self._finished(run) if m.duration_seconds > 0]
         if not known:
             return False
-        row = self.runs % WINDOW
+        row, shares = self.runs % WINDOW, self._mean_shares()
         self.seconds[row], self.calls[row], self.busy[row] = np.nan, np.nan, np.nan
         for index, member in known:
-            self.seconds[row, index] = math.log(member.duration_seconds)
+            self.seconds[row, index] = math.log(math.fsum(_split(member, shares[index], in_order)))
             self.calls[row, index] = _log_wanted(member)
-            self.busy[row, index] = busy_share(member)
+            if in_order:
+                self.busy[row, index] = busy_share(member)
         self.runs += 1
         return True
 
-    def spans(self, run: TeamRun) -> tuple[Floats, Floats] | None:
+    def spans(self, run: TeamRun, *, in_order: bool = True) -> tuple[Floats, Floats] | None:
         """Return a run's seconds of waiting and of work on the event loop by member, shape (1, n) each.
 
         None where one of its members came to no end of its own.
         """
         if run.timed_out or not run.members:
             return None
+        shares = self._mean_shares()
         waiting, busy = np.zeros((1, len(self.members))), np.zeros((1, len(self.members)))
         for member in run.members:
             if not member.finished or member.duration_seconds <= 0 or member.id not in self._place:
                 return None
-            place, share = self._place[member.id], busy_share(member)
-            busy[0, place] = share * member.duration_seconds
-            waiting[0, place] = (1 - share) * member.duration_seconds
+            place = self._place[member.id]
+            waiting[0, place], busy[0, place] = _split(member, shares[place], in_order)
         return waiting, busy
+
+    def _mean_shares(self) -> Floats:
+        """Return each member's mean share of work on the event loop, 0 where it is not known, shape (n,)."""
+        return np.nan_to_num(_means(self.busy[: self.size])) if self.size else np.zeros(len(self.members))
 
     def _finished(self, run: TeamRun) -> list[tuple[int, MemberOutcome]]:
         """Return the members that came to an end by themselves: what the others took is only a lower bound."""
@@ -174,6 +184,20 @@ class Replay:
         if finite.any():  # most teams have no timeout: it saves a third of a forecast
             with np.errstate(invalid="ignore"):
                 self.late = np.where(finite, cdf(-room / takes_sd), 0.0)
+
+
+def _split(member: MemberOutcome, share: float, in_order: bool) -> tuple[float, float]:
+    """Return a member's seconds of waiting and of its own work on the event loop.
+
+    Args:
+        share: Its usual share of work, by which it is told where it also waited for the others'.
+    """
+    if in_order or member.model_seconds is None:
+        own = busy_share(member)
+        return (1 - own) * member.duration_seconds, own * member.duration_seconds
+    waited = member.model_seconds + (member.tool_seconds or 0.0)
+    waited = min(max(waited, 1e-6), member.duration_seconds)
+    return waited, min(waited * share / max(1 - share, 0.05), member.duration_seconds - waited)
 
 
 def busy_share(member: MemberOutcome) -> float:
