@@ -56,7 +56,7 @@ class Simulation:
     """
 
     flow: RunFlow | None = RunFlow()
-    """The data flow of the next runs; nothing is used of another member."""
+    """The data flow of the next runs: nobody uses another's work, or where a scorer grades them, it can't be known."""
 
     settings: Settings | None = None
     """The team's settings; None for those of the project."""
@@ -94,6 +94,8 @@ class Simulation:
         self.success = 1.0
         self.tokens: tuple[TokenUse, ...] = ()
         self._random = random.Random(seed)
+        if scored:
+            self.flow = RunFlow(open={"a": ("custom",)})
 
     @property
     def store(self) -> Store:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from victor_autotune_plugin._model.data_flow import RunFlow
 from victor_autotune_testing.simulated import Simulation
 
 from .conftest import Said
@@ -27,6 +28,7 @@ def team_of(call: Call) -> dict[str, Any]:
 @pytest.fixture
 def observed(simulate: Callable[..., Simulation]) -> Simulation:
     simulation = simulate(mode="observe")
+    simulation.flow = RunFlow()
     for _ in range(20):
         simulation.run()
     return simulation
@@ -82,7 +84,7 @@ def test_an_unknown_data_flow_without_a_score_says_what_either_would_open(call: 
 
 @pytest.mark.parametrize("command", ["status", "explain"])
 def test_status_and_explain_point_to_it_where_nothing_is_known(call: Call, unknown: Simulation, command: str) -> None:
-    assert "`victor autotune potential` says what either would open" in words(call(command))
+    assert "`victor autotune potential` tells what helps" in words(call(command))
 
 
 @pytest.mark.parametrize("command", ["status", "explain"])

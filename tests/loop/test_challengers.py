@@ -224,7 +224,8 @@ def test_what_the_tuner_thinks_more_of_comes_before_what_was_suggested(
 
 
 def test_an_aborted_test_gives_way_to_another_and_may_be_tried_again(start: Start) -> None:
-    team = start(truth=no_difference, **{"experiment.max_runs_per_arm": 12})
+    settings = {"experiment.max_runs_per_arm": 12, "strategies": ("formation_selection", "parallelization")}
+    team = start(truth=no_difference, **settings)
     team.run_until("started")
     team.runtime.manual.roll_back(*SPEC.key)
     (aborted,) = team.experiments()

@@ -42,7 +42,8 @@ def recorded(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
         return fast if plan.is_empty else fast * slower
 
     slower = 1.0
-    team = Simulation(tmp_path_factory.mktemp("team"), truth=truth, in_memory=True, **{"tuner.risk": request.param})
+    settings = {"tuner.risk": request.param, "strategies": ("formation_selection",)}
+    team = Simulation(tmp_path_factory.mktemp("team"), truth=truth, in_memory=True, **settings)
     team.run_until("promoted")
     slower = 30.0
     team.run_until("rolled_back")

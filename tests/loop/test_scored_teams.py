@@ -286,6 +286,7 @@ def test_a_plan_on_probation_goes_when_the_judge_of_its_test_is_trusted_no_more(
 ) -> None:
     suggest(monkeypatch, TeamPlan(formation="parallel"))
     team = start(truth=by_formation, **{"experiment.min_history": 30})
+    team.flow = RunFlow()
     judged = Judged(team)
     team.run_until("probation")
     assert team.state().plan == TeamPlan(formation="parallel")

@@ -17,7 +17,7 @@ from victor_autotune_plugin._tuner import (
     shipped_prior,
 )
 from victor_autotune_plugin._tuner.prior import DURATION, OUTCOME, SHAPE
-from victor_autotune_plugin._tuner.replay import alike_roles
+from victor_autotune_plugin._tuner.span_replay import alike_roles
 
 PARALLEL = TeamPlan(formation="parallel")
 

@@ -275,7 +275,7 @@ def potential_pointer(facts: TeamFacts) -> str | None:
     """Return where to read what would open more; None where the data flow is known or a scorer decides."""
     if facts.flow is None or facts.flow.knowledge.verdict != "unknown" or facts.state.gates:
         return None
-    return "Data flow unknown and no scorer: `victor autotune potential` says what either would open."
+    return "Data flow unknown, no scorer: `victor autotune potential` tells what helps"
 
 
 def print_decisions(facts: Iterable[TeamFacts]) -> bool:

@@ -23,8 +23,8 @@ from .prior import (
     belief_of,
 )
 from .regression import Floats, LogRegression, OutcomeRegression, RandomEffects, sigmoid
-from .replay import CROWD, DURATION_NAMES, OUTCOME_NAMES, MemberHistory, Replay, crowd_of, features_of
 from .space import Shape
+from .span_replay import CROWD, DURATION_NAMES, OUTCOME_NAMES, MemberHistory, SpanReplay, crowd_of, features_of
 
 NEW_SETTING_SHARE: Final = 0.25
 """Weight of the runs before the models or the definition of the workflow changed."""
@@ -110,7 +110,7 @@ class TeamModel:
             "tool_calls": RandomEffects(PLAN_SD),
             "score": RandomEffects(PLAN_ODDS_SD),
         }
-        self._replay: Replay | None = None
+        self._replay: SpanReplay | None = None
         self._configured = PlanTable(spec, self.table.plans[:1])
         self._tables: dict[TeamPlan, PlanTable] = {}
 
@@ -133,7 +133,7 @@ class TeamModel:
         table, row = self._row(plan)
         if table is None:
             return
-        replay = Replay(table, self.history)
+        replay = SpanReplay(table, self.history)
         features, outcome = features_of(table, replay, slice(row, row + 1))
         x, o = features[0], outcome[0]
         if (crowd := crowd_of(run)) is not None:
@@ -161,7 +161,7 @@ class TeamModel:
         regression.learn(features, value - mean, known=variance)
         own.learn(work, value - expected, regression.variance)
 
-    def _learn_duration(self, run: TeamRun, features: Floats, table: PlanTable, row: int, replay: Replay) -> None:
+    def _learn_duration(self, run: TeamRun, features: Floats, table: PlanTable, row: int, replay: SpanReplay) -> None:
         spans = self.history.spans(run, in_order=table.in_order(row))
         if spans is not None:
             waiting, busy = spans
@@ -209,10 +209,10 @@ class TeamModel:
     # --- asking
 
     @property
-    def replay(self) -> Replay:
+    def replay(self) -> SpanReplay:
         """What the plans would have taken with the members' recent runs, up to date."""
         if self._replay is None:
-            self._replay = Replay(self.table, self.history)
+            self._replay = SpanReplay(self.table, self.history)
         return self._replay
 
     def effects(self, rows: Ints, live: TeamPlan, metrics: Sequence[str], table: PlanTable | None = None) -> Effects:
@@ -227,7 +227,7 @@ class TeamModel:
             table, replay = self.table, self.replay
             here = table.row_of[live]
         else:
-            replay, here = Replay(table, self.history), 0
+            replay, here = SpanReplay(table, self.history), 0
         features, outcome = features_of(table, replay, np.append(rows, here))
         relative, graded = features[:-1] - features[-1], outcome[:-1] - outcome[-1]
         logs: dict[str, Floats] = {}
@@ -300,7 +300,7 @@ class TeamModel:
         table, row = self._row(plan)
         if table is None:
             raise KeyError(plan.describe())
-        replay = Replay(table, self.history)
+        replay = SpanReplay(table, self.history)
         features, _ = features_of(table, replay, slice(row, row + 1))
         mean, variance = self.metrics[metric].belief.of(features[0])
         own, own_variance = self._own[metric].of(table.shapes[row].work)
@@ -329,7 +329,7 @@ class TeamModel:
         return self._tables[plan], 1
 
 
-def _offsets(replay: Replay) -> dict[str, Floats]:
+def _offsets(replay: SpanReplay) -> dict[str, Floats]:
     """Return by metric what the plans are predicted to take, in logarithms, shape (p,) each."""
     return {"duration": replay.log_seconds, "cost": replay.log_work, "tool_calls": replay.log_calls}
 

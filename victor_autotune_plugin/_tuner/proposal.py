@@ -55,7 +55,7 @@ class Outlook:
             interval: expected, low, high.
         success_change: Expected change of the success share, absolute.
         success_interval: Its 90 % interval.
-        p_gain: Probability that the objective is better, whatever becomes of success.
+        p_gain: Probability that the objective is better, success left aside.
         p_better: Probability that the objective is better and success is kept within the margin.
         p_success_kept: Probability that success is kept within the margin.
         p_harm: Probability that the objective is worse, or success is not kept.

@@ -35,20 +35,22 @@ class Exposure:
 
     Attributes:
         bad_runs: Bad runs of treatments.
-        extra_bad_runs: Bad runs beyond the control's rate and what chance adds to it, one standard deviation; negative
-            where there were fewer.
+        extra_bad_runs: Bad runs beyond the control's rate; negative where there were fewer.
         extra_cost_usd: US dollars beyond the control's mean cost; 0 where no price is known.
+        variance: Variance of the bad runs by the control's rate: where many fail anyway, a few more of a treatment are
+            no excess.
     """
 
     bad_runs: int = 0
     extra_bad_runs: float = 0.0
     extra_cost_usd: float = 0.0
+    variance: float = 0.0
 
     def exceeds(self, limits: Limits) -> tuple[str, Mapping[str, Any]] | None:
         """Return which weekly limit is reached and why, with the figures; None when none is."""
         most, money = limits.max_bad_runs_per_week, limits.max_extra_cost_usd_per_week
         figures = {"extra_bad_runs": self.extra_bad_runs, "extra_cost_usd": self.extra_cost_usd}
-        if most is not None and self.extra_bad_runs >= most:
+        if most is not None and self.extra_bad_runs - math.sqrt(self.variance) >= most:
             return (
                 f"Tests of this team had {self.bad_runs} bad runs within a week, {self.extra_bad_runs:.1f} more than "
                 f"the plan before would have had: limits.max_bad_runs_per_week is {most:g}.",
@@ -92,8 +94,9 @@ def exposure(
         extra = _mean_cost(treatment) - _mean_cost(control)
         total = Exposure(
             total.bad_runs + bad,
-            total.extra_bad_runs + bad - rate * len(treatment) - _by_chance(rate, len(treatment)),
+            total.extra_bad_runs + bad - rate * len(treatment),
             total.extra_cost_usd + (extra * len(treatment) if math.isfinite(extra) else 0.0),
+            total.variance + rate * (1 - rate) * len(treatment),
         )
     return total
 
@@ -128,11 +131,6 @@ def _seconds(run: Observation, task_effects: Mapping[str, float]) -> float:
 
 def _is_bad(run: Observation, slow: float, task_effects: Mapping[str, float]) -> bool:
     return bool(run.missing) or not run.success or run.timed_out or _seconds(run, task_effects) > slow
-
-
-def _by_chance(rate: float, runs: int) -> float:
-    """Return the standard deviation of bad runs: where many fail anyway, a few more of a treatment are no excess."""
-    return math.sqrt(runs * rate * (1 - rate))
 
 
 def _mean_cost(runs: Iterable[Observation]) -> float:

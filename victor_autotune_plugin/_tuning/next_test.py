@@ -249,8 +249,6 @@ class Starter:
         state, approval = context.state, context.approval
         least = context.settings.experiment.min_history
         runs = comparable(context.record.runs(max(HISTORY_RUNS, least)), state)
-        if context.knowledge.is_due_soon and len(runs) < LEAST_TO_TEST:
-            return
         if len(runs) < least or exposure_now(context).exceeds(context.settings.limits):
             return
         experiments = context.team.experiments
@@ -299,10 +297,13 @@ class Starter:
         suggestion, treatment = challenge.suggestion, challenge.treatment
         if suggestion is None or treatment is None or context.settings.limits.crossed_by(treatment):
             return None
+        known = comparable(context.record.runs(TASK_RUNS), context.state)
+        by_us = suggestion.type in (*OptimizationType, "tuner")
+        if by_us and context.knowledge.is_due_soon and len(known) < LEAST_TO_TEST:
+            return None  # a few more runs tell what keeps the work
         allowed_by, refusal = context.rules.allowance(treatment, context.state.plan)
         if refusal is not None:
             return None
-        known = comparable(context.record.runs(TASK_RUNS), context.state)
         return new_test(
             context.state,
             number,

@@ -36,14 +36,11 @@ PROBATION_CHANCE: Final = 0.9
 REPLAYED_CHANCE: Final = 0.95
 """... or by all that is known of the team, member spans included, where the pairs do not speak against it."""
 
-KEPT_CHANCE: Final = 0.85
-"""Probability, by a trusted score, that the work is kept from which a layout may that can change it."""
-
 LIKE_BEFORE: Final = 1.0
 """Evidence of worse work from which a plan does not go on probation ..."""
 
 HARM_ON_PROBATION: Final = 1.8
-"""... and from which it is taken back from there, once the drop is beyond its margin."""
+"""... and from which its probation ends, once the drop is beyond its margin."""
 
 _LAYOUT: Final = ("formation", "sub_teams")
 # What a plan may change on probation: who waits for whom, and nothing of what each member does.
@@ -110,8 +107,8 @@ class Verdicts:
     def _may_go_on_probation(self, context: RunContext, test: Experiment, verdict: Verdict) -> bool:
         """Return whether a plan may go live while its test goes on.
 
-        Only a layout may, over which the work stays the same: the data flow says so, or a trusted score. Then what
-        is left is the proof of how fast it is.
+        Only where the data flow says that the work stays the same: then what is left to prove is how fast it is, and
+        that the runs succeed as before.
         """
         if test.status not in ("canary", "testing") or must_wait(context, test):
             return False
@@ -120,19 +117,16 @@ class Verdicts:
             return context.approval.given or test.promotion == "probation"
         if test.promotion != "probation" or not is_layout_change(test.control, test.treatment):
             return False
-        if not (keeps or test.allowed_by == "score"):
+        if not keeps:  # a change of the work is proven whole, by a trusted score too
             return False
         if verdict.pairs < PROBATION_PAIRS or any(one.status == "harmed" for one in verdict.guardrails):
             return False
         if _sign_of_worse_work(verdict, LIKE_BEFORE) is not None or not verdict.chance_better >= 0.5:
             return False
-        if keeps and verdict.chance_better >= PROBATION_CHANCE:
+        if verdict.chance_better >= PROBATION_CHANCE:
             return True
         outlook = self._outlook(context, test)
-        if outlook is None:
-            return False
-        believed = outlook.outlook
-        return believed.p_gain >= REPLAYED_CHANCE and (keeps or believed.p_success_kept >= KEPT_CHANCE)
+        return outlook is not None and outlook.outlook.p_gain >= REPLAYED_CHANCE
 
     def _put_on_probation(self, context: RunContext, test: Experiment, verdict: Verdict) -> None:
         approval = context.approval

@@ -128,7 +128,7 @@ class MemberHistory:
         return np.asarray((seconds / seconds.sum() + calls / calls.sum()) / 2)
 
 
-class Replay:
+class SpanReplay:
     """What each plan of a table would have taken with the members' recent runs.
 
     Attributes:
@@ -248,7 +248,7 @@ def _filled(values: Floats) -> Floats:
     return np.where(seen, values, means + excess[:, None])
 
 
-def features_of(table: PlanTable, replay: Replay, rows: Rows) -> tuple[Floats, Floats]:
+def features_of(table: PlanTable, replay: SpanReplay, rows: Rows) -> tuple[Floats, Floats]:
     """Return the features of plans for durations and for outcomes.
 
     Args:
