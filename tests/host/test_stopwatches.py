@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from victor_autotune_plugin._host import meters, stopwatches
+from victor_autotune_plugin._host import meters
 from victor_autotune_plugin._host.meters import MemberMeter, chat, current_member, stream, tool_calls
 from victor_autotune_plugin._model.plan import MemberSpec
 
@@ -27,8 +27,8 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     made = Clock()
-    monkeypatch.setattr(stopwatches, "time", made)
-    monkeypatch.setattr(meters, "in_flight", stopwatches.InFlight())
+    monkeypatch.setattr(meters, "time", made)
+    monkeypatch.setattr(meters, "in_flight", meters.InFlight())
     return made
 
 
