@@ -21,8 +21,7 @@ def run_at(days_ago: float, seconds: float = 100.0, usd: float | None = None) ->
 def outlook(gain: float, low: float, high: float) -> Outlook:
     return Outlook(
         plan=TeamPlan(formation="parallel"), knobs=1, improvement=gain, interval=(low, high),
-        improvements={"duration": gain, "cost": 0.3}, effects={},
-        success_change=0.0, success_interval=(-0.1, 0.1), p_gain=0.9,
+        improvements={"duration": gain, "cost": 0.3}, success_change=0.0, success_interval=(-0.1, 0.1), p_gain=0.9,
         p_better=0.9, p_success_kept=0.9, p_harm=0.1, p_pass=0.5, runs_behind=0, runs_of_live=20, runs_needed=30,
         prior_improvement=0.2, prior_interval=(0.0, 0.4),
     )  # fmt: skip

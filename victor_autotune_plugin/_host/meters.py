@@ -12,7 +12,7 @@ import inspect
 import threading
 import time
 from bisect import bisect_left
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from contextvars import ContextVar, Token
 from typing import Any, Final
@@ -198,18 +198,23 @@ class MemberMeter:
         self.success = success
         self.error_class = error_class
 
+    def _covering(self) -> Iterator[MemberMeter]:
+        """Give this member's meter and those of the members above it."""
+        meter: MemberMeter | None = self
+        while meter is not None:
+            yield meter
+            meter = meter.parent
+
     def count_llm_call(self, bill: Sequence[BilledCall]) -> None:
         """Count a call of the model, for this member and those above it.
 
         Args:
             bill: What it is billed for: itself, or the calls that its provider made of other providers.
         """
-        meter: MemberMeter | None = self
-        while meter is not None:
+        for meter in self._covering():
             meter.llm_calls += 1
             for call in bill:
                 _add(meter.tokens, call.key, call.counts)
-            meter = meter.parent
 
     def ask_model(self) -> list[Stopwatch]:
         """Note that a call of the model begins, for this member and those above it; return the clocks that run for it.
@@ -217,12 +222,10 @@ class MemberMeter:
         A call that one of its tools makes is part of the tool's time.
         """
         clocks = []
-        meter: MemberMeter | None = self
-        while meter is not None:
+        for meter in self._covering():
             if not meter.tools.running:
                 meter.models.start()
                 clocks.append(meter.models)
-            meter = meter.parent
         return clocks
 
     def model_answered(self, seconds: float, calls: float) -> None:
@@ -232,25 +235,19 @@ class MemberMeter:
             seconds: What it took.
             calls: Mean number of calls under way meanwhile.
         """
-        meter: MemberMeter | None = self
-        while meter is not None:
+        for meter in self._covering():
             meter._calls_seconds += seconds
             meter._calls_area += seconds * calls
-            meter = meter.parent
 
     def use_tools(self) -> None:
         """Note that a batch of tool calls begins, for this member and those above it."""
-        meter: MemberMeter | None = self
-        while meter is not None:
+        for meter in self._covering():
             meter.tools.start()
-            meter = meter.parent
 
     def tools_done(self) -> None:
         """Note that it ended."""
-        meter: MemberMeter | None = self
-        while meter is not None:
+        for meter in self._covering():
             meter.tools.stop()
-            meter = meter.parent
 
     def reserve_tool_calls(self, wanted: int) -> ToolGrant | None:
         """Set tool calls aside in every budget that covers this member; return None when no budget limits it.
@@ -258,31 +255,25 @@ class MemberMeter:
         Its own team has a budget, and so may the teams around it.
         """
         granted, shares = wanted, []
-        meter: MemberMeter | None = self
-        while meter is not None:
+        for meter in self._covering():
             if meter.budget is not None:
                 share = meter.budget.reserve(meter.spec.id, granted)
                 if share is not None:
                     shares.append((meter.budget, meter.spec.id, share))
                     granted = share
-            meter = meter.parent
         return ToolGrant(granted, tuple(shares)) if shares else None
 
     def drop_budgets(self) -> None:
         """Drop every budget that covers this member: what it has used is no longer known."""
-        meter: MemberMeter | None = self
-        while meter is not None:
+        for meter in self._covering():
             if meter.budget is not None:
                 meter.budget.drop()
-            meter = meter.parent
 
     def count_tool_calls(self, ran: int, refused: int) -> None:
         """Count a batch of tool calls, executed and refused by a budget, for this member and those above it."""
-        meter: MemberMeter | None = self
-        while meter is not None:
+        for meter in self._covering():
             meter.tool_calls += ran
             meter.tool_calls_refused += refused
-            meter = meter.parent
 
     def outcome(self) -> MemberOutcome:
         """Return what has been measured so far."""

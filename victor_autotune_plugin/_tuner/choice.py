@@ -114,7 +114,6 @@ def _outlook(model: TeamModel, search: Search, contenders: Contenders, place: in
             name: float(values[place]) if name == "score" else relative(-float(values[place]))
             for name, values in weights.by_metric.items()
         },
-        effects=_effects(model, search, two),
         success_change=success_after(weights, place, 0.0),
         success_interval=(success_after(weights, place, -Z90), success_after(weights, place, Z90)),
         p_gain=float(cdf(gain / sd)),
@@ -129,17 +128,6 @@ def _outlook(model: TeamModel, search: Search, contenders: Contenders, place: in
         prior_interval=(relative(before - Z90 * before_sd), relative(before + Z90 * before_sd)),
         source=contenders.source(place),
     )
-
-
-def _effects(model: TeamModel, search: Search, two: PlanTable) -> dict[str, tuple[float, float, float]]:
-    """Return what the second of two plans improves against the first, the live one, as in `Outlook.effects`."""
-    metrics = ["duration", "cost"] if model.priced else ["duration"]
-    found = model.effects(np.array([1]), search.live, metrics, two)
-    ends = {}
-    for name in metrics:
-        gain, half = -float(found.log[name][0]), Z90 * search.doubt * float(found.sd[name][0])
-        ends[name] = relative(gain), relative(gain - half), relative(gain + half)
-    return ends
 
 
 def _told(contenders: Contenders, place: int, reason: str) -> NotChosen:

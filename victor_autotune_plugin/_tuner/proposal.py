@@ -51,8 +51,6 @@ class Outlook:
         improvement: Expected improvement of the objective (median).
         interval: Its 90 % interval.
         improvements: Expected improvement by metric; of the score the change of its log odds.
-        effects: Expected relative improvement of duration, and of cost where runs have a price, each with its 90 %
-            interval: expected, low, high.
         success_change: Expected change of the success share, absolute.
         success_interval: Its 90 % interval.
         p_gain: Probability that the objective is better, success left aside.
@@ -74,7 +72,6 @@ class Outlook:
     improvement: float
     interval: tuple[float, float]
     improvements: Mapping[str, float]
-    effects: Mapping[str, tuple[float, float, float]]
     success_change: float
     success_interval: tuple[float, float]
     p_gain: float
@@ -95,7 +92,6 @@ class Outlook:
         data["plan"] = self.plan.to_dict()
         data["describe"] = self.plan.describe()
         data["improvements"] = dict(self.improvements)
-        data["effects"] = {name: list(values) for name, values in self.effects.items()}
         for name in ("interval", "success_interval", "prior_interval"):
             data[name] = list(data[name])
         return data

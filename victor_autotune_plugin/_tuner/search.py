@@ -210,10 +210,10 @@ def worth_of(contenders: Contenders) -> Floats:
     density, better = pdf(z), cdf(z)
     gained = weights.gain * better + weights.sd * density  # E[max(gain, 0)]
     slower = np.maximum(gained - weights.gain, 0.0)  # E[max(-gain, 0)]
-    found = np.where(weights.keeps, 1.0, contenders.chance / np.maximum(weights.kept, 1e-9))
+    found = np.where(weights.keeps, 1.0, contenders.chance)
     risked = STOPPED_AFTER * (slower + LOST_WORK * (1 - weights.kept))
     knobs = contenders.table.distance(contenders.here)[contenders.rows]
-    return np.asarray(WORTH_RUNS * gained * found * weights.kept - risked - KNOB_COST * (knobs - 1))
+    return np.asarray(WORTH_RUNS * gained * found - risked - KNOB_COST * (knobs - 1))
 
 
 def value_of(contenders: Contenders, risk: Risk, seed: int) -> Floats:

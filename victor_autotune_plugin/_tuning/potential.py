@@ -11,6 +11,7 @@ from attrs import evolve, frozen
 from .._dataflow.verdict import LEAST_TO_TEST, knowledge_of
 from .._model.plan import TeamPlan
 from .._model.text import count
+from .exposure import WEEK_SECONDS
 from .new_experiment import decided_by
 from .next_test import HISTORY_RUNS, Advice, advice
 from .opened_by_scorer import Opened
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from ..storage import Store
     from .hookmanager import HookManager
 
-WEEK_SECONDS: Final = 7 * 86_400.0
 WINDOW_WEEKS: Final = 4
 """Weeks before now whose runs tell how often a team runs."""
 
@@ -165,20 +165,18 @@ class Potential:
         }
 
 
-def pace_of(runs: Sequence[TeamRun], now: float, first_at: float | None = None) -> Pace:
+def pace_of(runs: Sequence[TeamRun], now: float) -> Pace:
     """Return how often a team runs.
 
     Args:
         runs: Its last runs.
         now: Unix time.
-        first_at: Start of the first run that is known, Unix time; None for the first of `runs`.
     """
     begin = now - WINDOW_WEEKS * WEEK_SECONDS
     counted = [run for run in runs if begin <= run.started_at <= now and not run.cancelled]
     if not counted:
         return Pace()
-    earliest = min(run.started_at for run in runs) if first_at is None else first_at
-    seconds = now - max(begin, earliest)
+    seconds = now - max(begin, min(run.started_at for run in runs))
     costs = [run.cost_usd for run in counted if run.cost_usd is not None]
     return Pace(
         per_week=len(counted) / max(seconds / WEEK_SECONDS, 1.0),

@@ -7,7 +7,6 @@ no clock but the simulated one, so the same seed gives the same history, bit for
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from random import Random
@@ -20,10 +19,10 @@ from victor_autotune_plugin._model.experiment import Change, Experiment
 from victor_autotune_plugin._model.plan import EMPTY_PLAN, TeamPlan
 from victor_autotune_plugin._model.run import TeamRun
 from victor_autotune_plugin._settings import SettingsResolver
-from victor_autotune_plugin._tuner import Objective, PlanSpace, TeamPrior, Tuner, plan_space
+from victor_autotune_plugin._tuner import plan_space
 from victor_autotune_plugin._tuner.space import shape_of
 from victor_autotune_plugin._tuning.runtime import Runtime
-from victor_autotune_plugin._tuning.tuner_cache import MakeTuner, TeamRecord, TunerCache
+from victor_autotune_plugin._tuning.tuner_cache import MakeTuner, TunerCache
 from victor_autotune_plugin.hookspecs import RunStart
 from victor_autotune_plugin.storage import Store
 
@@ -56,23 +55,6 @@ class Played:
     rollbacks: list[TeamPlan] = field(factory=list)
     changes: list[Change] = field(factory=list)
     experiments: list[Experiment] = field(factory=list)
-
-
-def every_knob(prior: TeamPrior | None = None, plans: Sequence[TeamPlan] | None = None) -> MakeTuner:
-    """Return what makes tuners that may use every knob by themselves, at any risk.
-
-    Args:
-        prior: What they believe before the first run; None for the shipped prior.
-        plans: What the team can run, if that is known already.
-    """
-
-    def make(team: TeamRecord) -> Tuner:
-        settings, live = team.settings, team.state.plan
-        space = plan_space(team.spec) if plans is None else PlanSpace(team.spec, plans, settings.limits.crossed_by)
-        objective = Objective(minimum_improvement=settings.experiment.minimum_improvement)
-        return Tuner(space, objective, prior, risk=settings.tuner.risk, live=live)
-
-    return make
 
 
 class SimulatedTeam:
