@@ -138,3 +138,10 @@ def test_a_stream_is_timed_from_its_first_chunk_on_and_one_that_nobody_reads_is_
     run_as(meter, work())
     assert meter.outcome().model_seconds == 2
     assert meter.outcome().in_flight == 1
+
+
+def test_a_call_that_is_lost_on_its_way_is_not_counted_for_ever(clock: Clock) -> None:
+    meters.in_flight.begin()  # whoever began it lost it by a fault
+    meter = member()
+    run_as(meter, call(clock, 3))
+    assert meter.outcome().in_flight == 1

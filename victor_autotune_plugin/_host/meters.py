@@ -16,7 +16,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import aclosing
 from contextvars import ContextVar, Token
 from typing import Any, Final
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakSet
 
 from attrs import astuple, frozen
 
@@ -54,34 +54,49 @@ class Stopwatch:
         return self._seconds + (time.monotonic() - self._since if self.running else 0.0)
 
 
+class CallInFlight:
+    """A call of a model that is under way; one that is lost on its way is no longer counted.
+
+    Attributes:
+        begun: Monotonic seconds of its beginning.
+        area: The integral of the number of calls over time until then.
+    """
+
+    __slots__ = ("__weakref__", "area", "begun")
+
+    def __init__(self, begun: float, area: float) -> None:
+        self.begun = begun
+        self.area = area
+
+
 class InFlight:
     """How many calls of models are under way in this process; calls may come from any thread."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._calls = 0
+        self._calls: WeakSet[CallInFlight] = WeakSet()
         self._area = 0.0
         self._at = 0.0
 
-    def begin(self) -> tuple[float, float]:
-        """Note that a call begins; return what `end` needs to know of its beginning."""
+    def begin(self) -> CallInFlight:
+        """Note that a call begins; it is under way until its `end`, or until what is returned is dropped."""
         with self._lock:
-            now = self._advance()
-            self._calls += 1
-            return now, self._area
+            call = CallInFlight(self._advance(), self._area)
+            self._calls.add(call)
+            return call
 
-    def end(self, begun: tuple[float, float]) -> tuple[float, float]:
+    def end(self, call: CallInFlight) -> tuple[float, float]:
         """Note that a call ended; return its seconds, and the mean number of calls under way meanwhile, itself one."""
         with self._lock:
-            now = self._advance()
-            self._calls -= 1
-            seconds = now - begun[0]
-            return seconds, (self._area - begun[1]) / seconds if seconds > 0 else float(self._calls + 1)
+            seconds = self._advance() - call.begun
+            number = len(self._calls)
+            self._calls.discard(call)
+            return seconds, (self._area - call.area) / seconds if seconds > 0 else float(number)
 
     def _advance(self) -> float:
-        """Add what has passed to the integral of the number of calls over time."""
+        """Add what has passed to the integral of the number of calls over time; return the time."""
         now = time.monotonic()
-        self._area += self._calls * (now - self._at)
+        self._area += len(self._calls) * (now - self._at)
         self._at = now
         return now
 
@@ -372,7 +387,7 @@ class ModelCall:
         self._inner: list[BilledCall] = []
         self._outer = _model_call.get()
         self._meter = current_member.get()
-        self._begun: tuple[float, float] | None = None
+        self._flight: CallInFlight | None = None
         self._clocks: list[Stopwatch] = []
         self.notes: MemberNotes | None = None
         """Where what is said is noted: for the call of the member's own, not for those that it makes."""
@@ -386,7 +401,7 @@ class ModelCall:
         if self._outer is None and self._meter is not None:
             with failsafe.guard("timing of a model call"):
                 self._clocks = self._meter.ask_model()
-                self._begun = in_flight.begin()
+                self._flight = in_flight.begin()
 
     def ended(self, response: Any, usage: Any = None) -> None:
         """Bill it to the call that made it, else to the member; without a response it failed, and is not billed.
@@ -397,8 +412,8 @@ class ModelCall:
         with failsafe.guard("metering of a model call"):
             for clock in self._clocks:
                 clock.stop()
-            if self._begun is not None and self._meter is not None:
-                self._meter.model_answered(*in_flight.end(self._begun))
+            if self._flight is not None and self._meter is not None:
+                self._meter.model_answered(*in_flight.end(self._flight))
             bill = self._inner
             if not any(call.usage for call in bill):
                 bill = [self._billed(response, usage)]
