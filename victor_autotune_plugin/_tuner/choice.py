@@ -13,7 +13,17 @@ from .model import TeamModel
 from .plan_table import Ints, PlanTable
 from .proposal import NotChosen, Outlook, Proposal, Rival, Sensitivity, TestOutlook
 from .regression import cdf
-from .search import CHANGES_WORK, HOPELESS, Contenders, Search, compete, gates, value_of
+from .search import (
+    CHANGES_WORK,
+    HOPELESS,
+    STOPPED_AFTER,
+    Contenders,
+    Search,
+    compete,
+    gates,
+    value_of,
+    worth_of,
+)
 from .space import distance
 from .weighing import Z90, p_pass, relative, runs_needed, success_after, weigh
 
@@ -44,7 +54,7 @@ def propose(model: TeamModel, search: Search, rivals: Sequence[Rival], seed: int
         reason = "The team's members and the limits allow no other plan."
         return Proposal(None, reason, tuple(refused))
     reasons, left = gates(model, contenders, search)
-    value = value_of(contenders, search.risk, seed)
+    value = value_of(contenders, search, seed)
     sensitivity = _sensitivity(contenders)
     if not left.any():
         told = (*refused, *_nearly(contenders, search))
@@ -74,12 +84,15 @@ def judge_test(model: TeamModel, search: Search, challenger: TeamPlan) -> TestOu
     rows: Ints = np.array([1], dtype=np.int64)
     weights = weigh(model, rows, search.live, search.objective, search.doubt, table, search.keeps)
     chance = p_pass(weights, search.risk.horizon) * weights.kept
-    outlook = _outlook(model, search, Contenders(table, 0, rows, weights, chance, {}), 0)
+    contenders = Contenders(table, 0, rows, weights, chance, {})
+    outlook = _outlook(model, search, contenders, 0)
     better = outlook.p_better
     likely = f"{percent(better)} likely to be better and safe"
     about = f"After {count(outlook.runs_behind, 'run')}, {plan_text(challenger)} is"
     if better < HOPELESS:
         return TestOutlook(True, f"{about} only {likely}.", outlook)
+    if outlook.runs_behind >= STOPPED_AFTER and float(worth_of(contenders, search.least_gain)[0]) <= 0:
+        return TestOutlook(True, f"{about} {likely}, which is not worth more runs.", outlook)
     return TestOutlook(False, f"{about} {likely}.", outlook)
 
 

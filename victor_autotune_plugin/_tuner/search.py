@@ -25,11 +25,11 @@ STOPPED_AFTER: Final = 8
 WORTH_RUNS: Final = 100
 """Runs for which a better plan is thought to serve: what a test is worth, against what it risks."""
 
-LOST_WORK: Final = 5.0
-"""What a run is worth whose work is lost, in log units of the objective: as much as one that takes 20 times as long."""
+LOST_WORK: Final = 2.0
+"""What a run is worth whose work is lost, in log units of the objective: as much as one that takes 7 times as long."""
 
 KNOB_COST: Final = 1.0
-"""What each further knob that is changed at once has to bring, in the same units: small changes are easier to prove."""
+"""What each knob that is changed has to bring, in the same units: small changes are easier to prove."""
 
 FREE_RUNS: Final = 8
 """Runs of plans that turned out worse that every team may spend before their share counts."""
@@ -185,7 +185,7 @@ def gates(model: TeamModel, contenders: Contenders, search: Search) -> tuple[dic
         "too many knobs at once": contenders.table.distance(contenders.here)[contenders.rows] <= risk.knobs,
         "over the cost or P95 limit": weights.allowed >= 0.9,
         "improvement too small": weights.gain >= search.least_gain,
-        "a test may cost more than it is expected to bring": worth_of(contenders) > 0,
+        "a test may cost more than it is expected to bring": worth_of(contenders, search.least_gain) > 0,
         "enough runs went to plans that turned out worse": np.full(len(refused), may_expose),
     }
     left = np.ones(len(contenders.rows), dtype=bool)
@@ -198,32 +198,40 @@ def gates(model: TeamModel, contenders: Contenders, search: Search) -> tuple[dic
     return reasons, left
 
 
-def worth_of(contenders: Contenders) -> Floats:
+def worth_of(contenders: Contenders, least: float) -> Floats:
     """Return what a test of each plan is expected to bring, in log units of the objective times runs, shape (p,).
 
     The value of information (Raiffa and Schlaifer 1961): what a better plan saves over `WORTH_RUNS`, as likely as a
     test finds it better and the work is kept, less what its first runs lose if it is worse. The canary ends a plan that
     is far worse after `STOPPED_AFTER` runs, so the loss is bounded, whatever is believed of it.
-    """
-    weights = contenders.weights
-    z = weights.gain / weights.sd
-    density, better = pdf(z), cdf(z)
-    gained = weights.gain * better + weights.sd * density  # E[max(gain, 0)]
-    slower = np.maximum(gained - weights.gain, 0.0)  # E[max(-gain, 0)]
-    found = np.where(weights.keeps, 1.0, contenders.chance)
-    risked = STOPPED_AFTER * (slower + LOST_WORK * (1 - weights.kept))
-    knobs = contenders.table.distance(contenders.here)[contenders.rows]
-    return np.asarray(WORTH_RUNS * gained * found - risked - KNOB_COST * (knobs - 1))
-
-
-def value_of(contenders: Contenders, risk: Risk, seed: int) -> Floats:
-    """Return by what plans are ranked: what a test is worth, or a draw of what they gain.
 
     Args:
-        risk: Whether to draw (Thompson sampling).
+        least: Log improvement from which a change is worth having.
     """
     weights = contenders.weights
-    if not risk.samples:
-        return worth_of(contenders)
+    gained = _expected_above(weights, least)
+    slower = _expected_above(weights, 0.0) - weights.gain  # E[max(-gain, 0)]
+    # The work has to be kept, and the test's runs have to say so, which is as unlikely near the margin.
+    found = np.where(weights.keeps, 1.0, weights.kept**2)
+    risked = STOPPED_AFTER * (np.maximum(slower, 0.0) + LOST_WORK * (1 - weights.kept))
+    knobs = contenders.table.distance(contenders.here)[contenders.rows]
+    return np.asarray(WORTH_RUNS * gained * found - risked - KNOB_COST * knobs)
+
+
+def _expected_above(weights: Weights, least: float) -> Floats:
+    """Return E[gain where it is above `least`, else 0], shape (p,)."""
+    z = (weights.gain - least) / weights.sd
+    return np.asarray(weights.gain * cdf(z) + weights.sd * pdf(z))
+
+
+def value_of(contenders: Contenders, search: Search, seed: int) -> Floats:
+    """Return by what plans are ranked: what a test is worth, or a draw of what they gain (Thompson sampling).
+
+    Args:
+        search: Its risk says whether to draw.
+    """
+    weights = contenders.weights
+    if not search.risk.samples:
+        return worth_of(contenders, search.least_gain)
     rng = np.random.default_rng(seed)
     return np.asarray((weights.gain + weights.sd * rng.standard_normal(len(weights.gain))) * weights.kept)

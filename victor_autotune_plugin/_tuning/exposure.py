@@ -37,8 +37,8 @@ class Exposure:
         bad_runs: Bad runs of treatments.
         extra_bad_runs: Bad runs beyond the control's rate; negative where there were fewer.
         extra_cost_usd: US dollars beyond the control's mean cost; 0 where no price is known.
-        variance: Variance of the bad runs by the control's rate: where many fail anyway, a few more of a treatment are
-            no excess.
+        variance: Variance of `extra_bad_runs` if treatments were no worse: where many fail anyway, or where few runs
+            tell the control's rate, a few more of a treatment are no excess.
     """
 
     bad_runs: int = 0
@@ -91,12 +91,13 @@ def exposure(
         bad = sum(_is_bad(run, slow, effects) for run in treatment)
         # A control that never failed so far may well fail once: a prior of one good run and half a bad one.
         rate = (sum(_is_bad(run, slow, effects) for run in known) + 0.5) / (len(known) + 1.5)
+        of_one = rate * (1 - rate) * (1 + len(treatment) / len(known)) if known else 0.25
         extra = _mean_cost(treatment) - _mean_cost(control)
         total = Exposure(
             total.bad_runs + bad,
             total.extra_bad_runs + bad - rate * len(treatment),
             total.extra_cost_usd + (extra * len(treatment) if math.isfinite(extra) else 0.0),
-            total.variance + rate * (1 - rate) * len(treatment),
+            total.variance + of_one * len(treatment),
         )
     return total
 

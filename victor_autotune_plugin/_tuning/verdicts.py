@@ -36,6 +36,9 @@ PROBATION_CHANCE: Final = 0.9
 REPLAYED_CHANCE: Final = 0.95
 """... or by all that is known of the team, member spans included, where the pairs do not speak against it."""
 
+KEPT_CHANCE: Final = 0.8
+"""Probability that a trusted score is kept within its margin, from which a layout may of which the flow says nothing."""
+
 LIKE_BEFORE: Final = 1.0
 """Evidence of worse work from which a plan does not go on probation ..."""
 
@@ -75,7 +78,8 @@ class Verdicts:
             context.steps.end_test(decided, ended, Why(verdict.reason, evidence))
             return
         passed = verdict.status == "passed"
-        may_give_way = not passed and test.status == "testing" and judge.seen % OUTLOOK_EVERY == 0
+        asked_for = test.allowed_by == "person"  # and is to be answered
+        may_give_way = not (passed or asked_for) and test.status == "testing" and judge.seen % OUTLOOK_EVERY == 0
         outlook = self._outlook(context, test) if may_give_way else None
         if not passed and test.status == "probation" and (harm := _sign_of_worse_work(verdict)) is not None:
             context.steps.end_test(test, test.broken_off, Why(harm, verdict.to_dict()))
@@ -105,28 +109,33 @@ class Verdicts:
         context.steps.end_test(decided, "inconclusive", why)
 
     def _may_go_on_probation(self, context: RunContext, test: Experiment, verdict: Verdict) -> bool:
-        """Return whether a plan may go live while its test goes on.
+        """Return whether a layout may go live while its test goes on.
 
-        Only where the data flow says that the work stays the same: then what is left to prove is how fast it is, and
-        that the runs succeed as before.
+        Where the data flow says that the work stays the same, what is left to prove is how fast it is, and that the
+        runs succeed as before. Where it can't tell, a trusted score has to make it likely. What members do is changed
+        by a proof alone.
         """
         if test.status not in ("canary", "testing") or must_wait(context, test):
             return False
         keeps = test.allowed_by == "data_flow"
         if keeps and verdict.may_go_live:  # who rejected a probation is asked again for the promotion alone
             return context.approval.given or test.promotion == "probation"
-        if test.promotion != "probation" or not is_layout_change(test.control, test.treatment):
+        scored = test.allowed_by == "score" and bool(test.gates)
+        if test.promotion != "probation" or not (keeps or scored):
             return False
-        if not keeps:  # a change of the work is proven whole, by a trusted score too
+        if not is_layout_change(test.control, test.treatment):
             return False
         if verdict.pairs < PROBATION_PAIRS or any(one.status == "harmed" for one in verdict.guardrails):
             return False
         if _sign_of_worse_work(verdict, LIKE_BEFORE) is not None or not verdict.chance_better >= 0.5:
             return False
-        if verdict.chance_better >= PROBATION_CHANCE:
+        if keeps and verdict.chance_better >= PROBATION_CHANCE:
             return True
-        outlook = self._outlook(context, test)
-        return outlook is not None and outlook.outlook.p_gain >= REPLAYED_CHANCE
+        if (told := self._outlook(context, test)) is None:
+            return False
+        if keeps:
+            return told.outlook.p_gain >= REPLAYED_CHANCE
+        return told.outlook.p_gain >= PROBATION_CHANCE and told.outlook.p_success_kept >= KEPT_CHANCE
 
     def _put_on_probation(self, context: RunContext, test: Experiment, verdict: Verdict) -> None:
         approval = context.approval
