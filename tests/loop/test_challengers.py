@@ -175,7 +175,7 @@ def test_a_promotion_that_loses_success_is_rolled_back_and_replays(start: Start)
 
 
 def test_a_promotion_that_keeps_success_is_not_given_up(start: Start) -> None:
-    team = start(seed=4, **{"limits.max_bad_runs_per_week": 1000})
+    team = start(seed=4, promotion="proof", **{"limits.max_bad_runs_per_week": 1000})
     team.flow = None
     team.success = 0.9
     team.run_until("promoted")

@@ -37,7 +37,7 @@ REPLAYED_CHANCE: Final = 0.95
 """... or by all that is known of the team, member spans included, where the pairs do not speak against it."""
 
 KEPT_CHANCE: Final = 0.8
-"""Probability that a trusted score is kept within its margin, from which a layout may of which the flow says nothing."""
+"""Probability that a trusted score is kept within its margin, from which a layout may of which no flow is known."""
 
 LIKE_BEFORE: Final = 1.0
 """Evidence of worse work from which a plan does not go on probation ..."""
