@@ -178,8 +178,8 @@ class World:
             flow: What is known of who uses whose work.
             checks: Checks of its verifier; None to draw their number.
             success: Success share of the plan as configured; None to draw it.
-            log_sd: Standard deviation of the log duration over tasks and chance, `WITHIN_SD` at least (slow runs come
-                on top, and what members' chances average out goes off it); None to draw it.
+            log_sd: About the standard deviation of the log duration of runs that are not slow, and no less than
+                `WITHIN_SD`; None to draw it.
         """
         from .make import make_world
 
