@@ -9,11 +9,10 @@ from attrs import evolve
 from victor_autotune_plugin._dataflow.verdict import LEAST_TO_TEST, Knowledge, knowledge_of
 from victor_autotune_plugin._model.data_flow import TeamFlow
 from victor_autotune_plugin._model.plan import EMPTY_PLAN, TeamPlan
-from victor_autotune_plugin._model.run import TeamRun
+from victor_autotune_plugin._model.run import MemberOutcome, TeamRun
 from victor_autotune_plugin._settings import Settings
 from victor_autotune_plugin._tuner import plan_space
 from victor_autotune_plugin._tuner.space import shape_of
-from victor_autotune_plugin._tuner.span_replay import busy_share
 from victor_autotune_testing.simulation import World
 from victor_autotune_testing.simulation.draws import Draws
 from victor_autotune_testing.simulation.make import HARMED
@@ -52,6 +51,11 @@ def unlimited(seed: int, flow: Flow = "independent") -> World:
     world = next(w for w in (World.make(s, flow=flow) for s in range(seed, seed + 200)) if len(w.spec.members) >= 4)
     spec = evolve(world.spec, formation="sequential", tool_budget=None, timeout_seconds=None)
     return evolve(world, spec=spec, slow_share=0.0)
+
+
+def waited(member: MemberOutcome) -> float:
+    """Return the seconds in which a member waited for its model and its tools."""
+    return (member.model_seconds or 0.0) + (member.tool_seconds or 0.0)
 
 
 # --- data flow
@@ -129,15 +133,15 @@ def test_in_sequence_spans_add_up_and_show_each_members_work_on_the_event_loop(s
     world = unlimited(seed)
     for run in runs_of(world, EMPTY_PLAN, 30):
         assert sum(m.duration_seconds for m in run.members) == pytest.approx(run.duration_seconds)
-        assert [busy_share(m) for m in run.members] == pytest.approx(list(world.overheads))
+        held = [1 - waited(m) / m.duration_seconds for m in run.members]
+        assert held == pytest.approx(list(world.overheads))
 
 
 def test_side_by_side_waits_overlap_and_work_on_the_event_loop_does_not() -> None:
     longer = []
     for seed in range(0, 100, 5):
         for run in runs_of(unlimited(seed), PARALLEL, 10):
-            waits = [(m.model_seconds or 0.0) + (m.tool_seconds or 0.0) for m in run.members]
-            held = [m.duration_seconds - wait for m, wait in zip(run.members, waits, strict=True)]
+            held = [m.duration_seconds - waited(m) for m in run.members]
             longest, whole = (f(m.duration_seconds for m in run.members) for f in (max, sum))
             assert sum(held) < run.duration_seconds < whole
             assert run.duration_seconds > longest * (1 - 1e-9)
