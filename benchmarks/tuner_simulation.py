@@ -1,6 +1,7 @@
 """How fast the product learns on simulated teams whose truth is known (`victor_autotune_testing.simulation`).
 
-    python benchmarks/tuner_simulation.py [--worlds N] [--first-seed S] [--only ROW] [--peers] [--decisions] [--ablate]
+    python benchmarks/tuner_simulation.py [--worlds N] [--first-seed S] [--only ROW] [--peers] [--decisions]
+    python benchmarks/tuner_simulation.py --ablate independent|unknown [--worlds N] [--first-seed S] [--only PART]
 
 Each row is a kind of world, tuned by the product's own loop with its store in memory: default settings in mode `auto`,
 strategies, shipped prior, no fleet. The seeds begin at 9,000,000; nothing was developed on them.
@@ -11,7 +12,8 @@ spent on plans that are worse than today's; and after 60 and 200 the share of th
 live plan is another than the configured one. `knows the truth` proposes the best plan within reach that was not tested
 yet, from the first run on, and shows what the A/B engine alone costs. With `--peers` other methods tune the teams of
 the first row; Optuna is left out where it is not installed, and its GP sampler where torch is not. With `--ablate` the
-product tunes them with one part left out at a time, and the rows are compared with the whole, team by team.
+product tunes teams with timings and five checks with one part left out at a time, each compared with the whole on the
+same teams.
 """
 
 from __future__ import annotations
@@ -162,12 +164,19 @@ ROWS: dict[str, Row] = {
 }
 
 
-WHOLE = next(iter(ROWS))
-"""The row that peers and ablations are compared with."""
+FLOWS = {"independent": INDEPENDENT, "unknown": UNKNOWN}
+"""Teams that ablations are made on, by what is known of their data flow."""
 
-ABLATIONS: dict[str, Row] = {f"without {part}": (INDEPENDENT, partial(ablated, part)) for part in PARTS} | {
-    "without tuner": (INDEPENDENT, partial(shipped, **{"tuner.risk": "off"}))
-}
+NOTHING = "nothing"
+
+
+def ablations(flow: str) -> dict[str, Row]:
+    """Return the rows of an ablation, by name: what is left out, first nothing."""
+    make = FLOWS[flow]
+    rows: dict[str, Row] = {NOTHING: (make, shipped)}
+    rows |= {part: (make, partial(ablated, part)) for part in PARTS}
+    rows["tuner"] = make, partial(shipped, **{"tuner.risk": "off"})
+    return {f"{flow}, without {part}": row for part, row in rows.items()}
 
 
 def peers() -> dict[str, Row]:
@@ -200,7 +209,7 @@ def one(job: tuple[str, int]) -> tuple[str, list[float], float]:
     """Return a row's name, its figures on the team of a seed with whether another plan is live, and seconds."""
     name, seed = job
     began = time.perf_counter()
-    make, method = {**ROWS, **ABLATIONS, **peers()}[name]
+    make, method = {**ROWS, **peers(), **ablations("independent"), **ablations("unknown")}[name]
     world = make(seed)
     truth = world.truth()
     trace = method(world, truth, LOOKS[-1])
@@ -247,18 +256,19 @@ def compare(names: Sequence[str], worlds: int, first: int) -> list[dict[str, Any
     return rows
 
 
-def ablate(worlds: int, first: int) -> list[dict[str, Any]]:
+def ablate(flow: str, parts: str, worlds: int, first: int) -> list[dict[str, Any]]:
     """Return what leaving out each part does after the last look, the regret against the whole on the same teams."""
-    results, _ = play_all([WHOLE, *ABLATIONS], worlds, first)
+    whole, *others = ablations(flow)
+    results, _ = play_all([whole, *(name for name in others if parts in name)], worlds, first)
     regret = 3 * (len(LOOKS) - 1)
     rows = []
     for name, found in results.items():
-        more = found[:, regret] - results[WHOLE][:, regret]
+        more = found[:, regret] - results[whole][:, regret]
         rows.append(
             {
-                "left out": "nothing" if name == WHOLE else name.removeprefix("without "),
+                "left out": name.partition(", without ")[2],
                 "regret": told(found[:, regret], ".2f"),
-                "more": "-" if name == WHOLE else told(more, "+.2f").replace("±+", "±"),
+                "more": "-" if name == whole else told(more, "+.2f").replace("±+", "±"),
                 "ends worse": f"{found[:, regret + 1].mean():.0%}",
                 "worse runs": f"{found[:, regret + 2].mean():.1%}",
                 "live 60": f"{np.nanmean(found[:, -2]):.0%}",
@@ -383,11 +393,11 @@ def main() -> None:
     made.add_argument("--only", metavar="ROW", help="rows whose name has this in it")
     made.add_argument("--peers", action="store_true", help="other methods too")
     made.add_argument("--decisions", action="store_true", help="speed, intervals and safety of decisions too")
-    made.add_argument("--ablate", action="store_true", help="the product with one part left out at a time, alone")
+    made.add_argument("--ablate", choices=FLOWS, help="the product with one part left out at a time, on these teams")
     options = made.parse_args()
     if options.ablate:
-        title = f"Left out, {WHOLE}; after {LOOKS[-1]} runs"
-        show(title, ablate(options.worlds, options.first_seed), options.json, f"{options.worlds} teams")
+        rows = ablate(options.ablate, options.only or "", options.worlds, options.first_seed)
+        show(f"Left out; five checks, {LOOKS[-1]} runs", rows, options.json, f"{options.worlds} teams")
         return
     names = [name for name in {**ROWS, **(peers() if options.peers else {})} if (options.only or "") in name]
     rows = compare(names, options.worlds, options.first_seed)
