@@ -167,13 +167,11 @@ ROWS: dict[str, Row] = {
 FLOWS = {"independent": INDEPENDENT, "unknown": UNKNOWN}
 """Teams that ablations are made on, by what is known of their data flow."""
 
-NOTHING = "nothing"
-
 
 def ablations(flow: str) -> dict[str, Row]:
     """Return the rows of an ablation, by name: what is left out, first nothing."""
     make = FLOWS[flow]
-    rows: dict[str, Row] = {NOTHING: (make, shipped)}
+    rows: dict[str, Row] = {"nothing": (make, shipped)}
     rows |= {part: (make, partial(ablated, part)) for part in PARTS}
     rows["tuner"] = make, partial(shipped, **{"tuner.risk": "off"})
     return {f"{flow}, without {part}": row for part, row in rows.items()}
