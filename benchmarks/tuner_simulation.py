@@ -398,6 +398,8 @@ def main() -> None:
         show(f"Left out; five checks, {LOOKS[-1]} runs", rows, options.json, f"{options.worlds} teams")
         return
     names = [name for name in {**ROWS, **(peers() if options.peers else {})} if (options.only or "") in name]
+    if not names:
+        made.error(f"no row has {options.only!r} in its name")
     rows = compare(names, options.worlds, options.first_seed)
     for title, start in (("Regret", "regret"), ("Ends worse than it began", "worse"), ("Worse runs", "spent")):
         show(
