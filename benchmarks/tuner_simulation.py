@@ -1,6 +1,7 @@
 """How fast the product learns on simulated teams whose truth is known (`victor_autotune_testing.simulation`).
 
     python benchmarks/tuner_simulation.py [--worlds N] [--first-seed S] [--only ROW] [--peers] [--decisions]
+    python benchmarks/tuner_simulation.py --ablate independent|unknown [--worlds N] [--first-seed S] [--only PART]
 
 Each row is a kind of world, tuned by the product's own loop with its store in memory: default settings in mode `auto`,
 strategies, shipped prior, no fleet. The seeds begin at 9,000,000; nothing was developed on them.
@@ -10,7 +11,9 @@ Columns after 30, 60, 100 and 200 runs, with standard errors over teams: regret 
 spent on plans that are worse than today's; and after 60 and 200 the share of the teams with at least 20 % to gain whose
 live plan is another than the configured one. `knows the truth` proposes the best plan within reach that was not tested
 yet, from the first run on, and shows what the A/B engine alone costs. With `--peers` other methods tune the teams of
-the first row; Optuna is left out where it is not installed, and its GP sampler where torch is not.
+the first row; Optuna is left out where it is not installed, and its GP sampler where torch is not. With `--ablate` the
+product tunes teams with timings and five checks with one part left out at a time, each compared with the whole on the
+same teams.
 """
 
 from __future__ import annotations
@@ -33,6 +36,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from _ablations import PARTS, without
 from _report import parser, percentile, show
 from _tuner_peers import Peer, Trace, one_rule, optuna_search, random_search, top_two
 from attrs import evolve
@@ -132,6 +136,12 @@ def shipped(world: World, truth: Truth, runs: int, **options: Any) -> Trace:
     return trace_of(play(world, runs, world.seed, **options))
 
 
+def ablated(part: str, world: World, truth: Truth, runs: int) -> Trace:
+    """Run the product with a part left out."""
+    with without(part):
+        return shipped(world, truth, runs)
+
+
 def peer(method: Peer, world: World, truth: Truth, runs: int) -> Trace:
     """Let another method tune a team."""
     return method(world, list(truth.worths), runs, world.seed)
@@ -152,6 +162,19 @@ ROWS: dict[str, Row] = {
     "sure of the contrary, unknown, 5 checks": (UNKNOWN, partial(shipped, make_tuner=contrary)),
     "knows the truth": (INDEPENDENT, knows_the_truth),
 }
+
+
+FLOWS = {"independent": INDEPENDENT, "unknown": UNKNOWN}
+"""Teams that ablations are made on, by what is known of their data flow."""
+
+
+def ablations(flow: str) -> dict[str, Row]:
+    """Return the rows of an ablation, by name: what is left out, first nothing."""
+    make = FLOWS[flow]
+    rows: dict[str, Row] = {"nothing": (make, shipped)}
+    rows |= {part: (make, partial(ablated, part)) for part in PARTS}
+    rows["tuner"] = make, partial(shipped, **{"tuner.risk": "off"})
+    return {f"{flow}, without {part}": row for part, row in rows.items()}
 
 
 def peers() -> dict[str, Row]:
@@ -184,7 +207,7 @@ def one(job: tuple[str, int]) -> tuple[str, list[float], float]:
     """Return a row's name, its figures on the team of a seed with whether another plan is live, and seconds."""
     name, seed = job
     began = time.perf_counter()
-    make, method = {**ROWS, **peers()}[name]
+    make, method = {**ROWS, **peers(), **ablations("independent"), **ablations("unknown")}[name]
     world = make(seed)
     truth = world.truth()
     trace = method(world, truth, LOOKS[-1])
@@ -202,8 +225,8 @@ def told(values: Sequence[float], form: str) -> str:
     return f"{known.mean():{form}} ±{known.std(ddof=1) / math.sqrt(len(known)):{form}}"
 
 
-def compare(names: Sequence[str], worlds: int, first: int) -> list[dict[str, Any]]:
-    """Return the table's rows."""
+def play_all(names: Sequence[str], worlds: int, first: int) -> tuple[dict[str, np.ndarray], dict[str, float]]:
+    """Return the figures of each row, shape (teams, figures), and its mean seconds for a team."""
     results: dict[str, list[list[float]]] = {name: [] for name in names}
     times: dict[str, list[float]] = {name: [] for name in names}
     jobs = [(name, seed) for seed in range(first, first + worlds) for name in names]
@@ -211,17 +234,45 @@ def compare(names: Sequence[str], worlds: int, first: int) -> list[dict[str, Any
         for name, values, seconds in pool.map(one, jobs):
             results[name].append(values)
             times[name].append(seconds)
+    means = {name: float(np.mean(times[name])) for name in names}
+    return {name: np.array(values) for name, values in results.items()}, means
+
+
+def compare(names: Sequence[str], worlds: int, first: int) -> list[dict[str, Any]]:
+    """Return the table's rows."""
+    results, seconds = play_all(names, worlds, first)
     rows = []
     for name, found in results.items():
-        columns = list(zip(*found, strict=True))
         row: dict[str, Any] = {"world": name}
         for place, look in enumerate(LOOKS):
-            row[f"regret {look}"] = told(columns[3 * place], ".3f")
-            row[f"worse {look}"] = told(columns[3 * place + 1], ".1%")
-            row[f"spent {look}"] = told(columns[3 * place + 2], ".1%")
-        row["live 60"], row["live 200"] = told(columns[-2], ".0%"), told(columns[-1], ".0%")
-        row["s a team"] = f"{np.mean(times[name]):.1f}"
+            row[f"regret {look}"] = told(found[:, 3 * place], ".3f")
+            row[f"worse {look}"] = told(found[:, 3 * place + 1], ".1%")
+            row[f"spent {look}"] = told(found[:, 3 * place + 2], ".1%")
+        row["live 60"], row["live 200"] = told(found[:, -2], ".0%"), told(found[:, -1], ".0%")
+        row["s a team"] = f"{seconds[name]:.1f}"
         rows.append(row)
+    return rows
+
+
+def ablate(flow: str, parts: str, worlds: int, first: int) -> list[dict[str, Any]]:
+    """Return what leaving out each part does after the last look, the regret against the whole on the same teams."""
+    whole, *others = ablations(flow)
+    results, _ = play_all([whole, *(name for name in others if parts in name)], worlds, first)
+    regret = 3 * (len(LOOKS) - 1)
+    rows = []
+    for name, found in results.items():
+        more = found[:, regret] - results[whole][:, regret]
+        rows.append(
+            {
+                "left out": name.partition(", without ")[2],
+                "regret": told(found[:, regret], ".2f"),
+                "more": "-" if name == whole else told(more, "+.2f").replace("±+", "±"),
+                "ends worse": f"{found[:, regret + 1].mean():.0%}",
+                "worse runs": f"{found[:, regret + 2].mean():.1%}",
+                "live 60": f"{np.nanmean(found[:, -2]):.0%}",
+                "live": f"{np.nanmean(found[:, -1]):.0%}",
+            }
+        )
     return rows
 
 
@@ -340,8 +391,15 @@ def main() -> None:
     made.add_argument("--only", metavar="ROW", help="rows whose name has this in it")
     made.add_argument("--peers", action="store_true", help="other methods too")
     made.add_argument("--decisions", action="store_true", help="speed, intervals and safety of decisions too")
+    made.add_argument("--ablate", choices=FLOWS, help="the product with one part left out at a time, on these teams")
     options = made.parse_args()
+    if options.ablate:
+        rows = ablate(options.ablate, options.only or "", options.worlds, options.first_seed)
+        show(f"Left out; five checks, {LOOKS[-1]} runs", rows, options.json, f"{options.worlds} teams")
+        return
     names = [name for name in {**ROWS, **(peers() if options.peers else {})} if (options.only or "") in name]
+    if not names:
+        made.error(f"no row has {options.only!r} in its name")
     rows = compare(names, options.worlds, options.first_seed)
     for title, start in (("Regret", "regret"), ("Ends worse than it began", "worse"), ("Worse runs", "spent")):
         show(

@@ -260,7 +260,7 @@ class TeamModel:
         effects = self._own[metric]
         numbers: dict[str, tuple[Mapping[Any, int], Ints]] = {
             "shape": (table.number_of, table.layout),
-            "score": (table.row_of, np.array([table.row_of[plan] for plan in table.plans])),
+            "score": (table.row_of, table.row),
         }
         place_of, number = numbers.get(metric, (table.work_of, table.work))
         means, variances = (np.full(len(place_of), value) for value in effects.of(None))

@@ -41,6 +41,8 @@ class PlanTable:
         size: Members that take part, shape (l,).
         budget: Tool budget or infinity, shape (p,).
         timeout: Timeout in seconds or infinity, shape (p,).
+        row_of: Row of each plan; of one that is there twice, the last.
+        row: The same by row, shape (p,).
     """
 
     def __init__(self, spec: TeamSpec, plans: Sequence[TeamPlan]) -> None:
@@ -72,6 +74,8 @@ class PlanTable:
         self.timeout: Floats = np.array([_limit(shape.timeout_seconds) for shape in self.shapes])
         self._member_budgets = [shape.member_budgets for shape in self.shapes]
         self.row_of = {plan: row for row, plan in enumerate(self.plans)}
+        self.row: Ints = np.array([self.row_of[plan] for plan in self.plans], dtype=np.int64)
+        self._distances: dict[int, Ints] = {}
 
     def seconds(self, waiting: Floats, busy: Floats) -> Floats:
         """Replay what each layout takes from what each member takes.
@@ -117,6 +121,11 @@ class PlanTable:
 
     def distance(self, live: int) -> Ints:
         """Return how many knobs each plan differs in from plan `live`, shape (p,), as `space.distance` counts."""
+        if live not in self._distances:  # asked several times for each decision, mostly of the same plan
+            self._distances[live] = self._distance(live)
+        return self._distances[live]
+
+    def _distance(self, live: int) -> Ints:
         layout = self.layout
         here = layout[live]
         left = (self.takes_part != self.takes_part[here]).sum(axis=1)

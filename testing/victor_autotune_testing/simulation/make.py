@@ -41,8 +41,10 @@ HARMED, HARM = 0.04, (0.10, 0.20)
 CALIBRATION_RUNS = 2000
 
 
-def make_world(seed: int, flow: Flow = "unknown", checks: int | None = None) -> World:
-    """Return the world with this seed, what is known of its data flow, and its number of checks, None to draw it."""
+def make_world(
+    seed: int, flow: Flow, checks: int | None, success: float | None = None, log_sd: float | None = None
+) -> World:
+    """Return the world with these; see `World.make`."""
     rng = np.random.default_rng([seed, 20251125])
     size = int(rng.choice(list(SIZES), p=list(SIZES.values())))
     decomposable = float(rng.beta(0.7, 0.7))
@@ -54,6 +56,8 @@ def make_world(seed: int, flow: Flow = "unknown", checks: int | None = None) -> 
     gain = math.log1p(DECOMPOSABLE_GAIN)
     loss = math.log1p(-float(rng.uniform(*SEQUENTIAL_LOSS)))
     total_sd = float(rng.uniform(*TOTAL_SD))
+    if log_sd is not None:
+        total_sd = max(log_sd, WITHIN_SD)
     world = World(
         spec=TeamSpec("simulated", f"world-{seed}", "sequential", members),
         seconds=15 * busy * np.exp(rng.normal(0, 0.4, size)),
@@ -91,7 +95,7 @@ def make_world(seed: int, flow: Flow = "unknown", checks: int | None = None) -> 
     )
     if checks is not None:
         world = evolve(world, checks=checks)
-    return _configured(world, rng)
+    return _configured(world, rng, success)
 
 
 def _members(rng: np.random.Generator, size: int, decomposable: float) -> list[MemberSpec]:
@@ -105,7 +109,7 @@ def _members(rng: np.random.Generator, size: int, decomposable: float) -> list[M
     return members
 
 
-def _configured(world: World, rng: np.random.Generator) -> World:
+def _configured(world: World, rng: np.random.Generator, success: float | None) -> World:
     """Let a person configure the team: formation, generous budget and timeout; then set the level of success.
 
     The more decomposable the work, the likelier the person chose to work side by side.
@@ -126,7 +130,8 @@ def _configured(world: World, rng: np.random.Generator) -> World:
         timeout_seconds=float(math.ceil(float(np.quantile(played["seconds"], 0.99)) * rng.uniform(1.2, 3.0))),
     )
     world = evolve(world, spec=spec)
-    return evolve(world, level=_level(world, draws, float(rng.uniform(*SUCCESS))))
+    usual = float(rng.uniform(*SUCCESS))
+    return evolve(world, level=_level(world, draws, usual if success is None else success))
 
 
 def _choice(world: World, possible: list[str], draws: Draws, rng: np.random.Generator) -> str:

@@ -162,17 +162,28 @@ class World:
     seed: int
 
     @classmethod
-    def make(cls, seed: int, *, flow: Flow = "unknown", checks: int | None = None) -> World:
+    def make(
+        cls,
+        seed: int,
+        *,
+        flow: Flow = "unknown",
+        checks: int | None = None,
+        success: float | None = None,
+        log_sd: float | None = None,
+    ) -> World:
         """Return the world with this seed.
 
         Args:
             seed: Its seed.
             flow: What is known of who uses whose work.
             checks: Checks of its verifier; None to draw their number.
+            success: Success share of the plan as configured; None to draw it.
+            log_sd: About the standard deviation of the log duration of runs that are not slow, and no less than
+                `WITHIN_SD`; None to draw it.
         """
         from .make import make_world
 
-        return make_world(seed, flow, checks)
+        return make_world(seed, flow, checks, success, log_sd)
 
     def truth(self, plans: Sequence[TeamPlan] | None = None, runs: int = 400) -> Truth:
         """Return what each plan is worth, by Monte Carlo with the same tasks and chances for all plans.
