@@ -24,6 +24,12 @@ WINDOW: Final = 64
 UNKNOWN_SD: Final = 0.6
 """Log standard deviation of a member's share of the time of which nothing was seen."""
 
+SETUP_CALLS: Final = 3.0
+"""Further calls of its model that keep the event loop as busy as setting a member up and its first one.
+
+On Victor 0.9.5 (benchmarks/replay_on_victor.py) 0.06 s against 0.02 s.
+"""
+
 Rows: TypeAlias = Ints | slice
 
 DURATION_NAMES: Final = list(DURATION)
@@ -44,12 +50,19 @@ _IS_CHECKING = np.array([kind in CHECKING for kind in KINDS])
 
 
 class MemberHistory:
-    """Members' log seconds and log tool calls of the last `WINDOW` runs; NaN where a member took no part.
+    """What the members took in the last `WINDOW` runs; NaN where a member took no part.
 
     A member who took no part in a run is filled in with its own mean, moved by how slow the others were.
 
     Args:
         members: Ids of the team's members, in order.
+
+    Attributes:
+        seconds: Log seconds that were a member's own, shape (runs, n): those of the others' setup are left out.
+        calls: Log tool calls, shape (runs, n).
+        work: Seconds in which one of its calls kept the event loop busy, shape (runs, n).
+        alone: Whether its members worked one after the other, shape (runs,).
+        runs: Runs so far.
     """
 
     def __init__(self, members: tuple[str, ...]) -> None:
@@ -57,7 +70,8 @@ class MemberHistory:
         self._place = {member: index for index, member in enumerate(members)}
         self.seconds = np.full((WINDOW, len(members)), np.nan)
         self.calls = np.full((WINDOW, len(members)), np.nan)
-        self.busy = np.full((WINDOW, len(members)), np.nan)
+        self.work = np.full((WINDOW, len(members)), np.nan)
+        self.alone = np.zeros(WINDOW, dtype=bool)
         self.runs = 0
 
     @property
@@ -65,45 +79,52 @@ class MemberHistory:
         """Runs that are kept."""
         return min(self.runs, WINDOW)
 
-    def add(self, run: TeamRun, *, in_order: bool = True) -> bool:
+    def add(self, run: TeamRun, side_by_side: int = 1) -> bool:
         """Add a run; return whether it told anything of a member that is known.
 
         Args:
-            in_order: Whether its members worked one after the other. Side by side they wait for each other's work on
-                the event loop, so only in order does a member's own share of it show.
+            side_by_side: How many of its members worked at the same time.
         """
         known = [(index, m) for index, m in self._finished(run) if m.duration_seconds > 0]
         if not known:
             return False
-        row, shares = self.runs % WINDOW, self._mean_shares()
-        self.seconds[row], self.calls[row], self.busy[row] = np.nan, np.nan, np.nan
+        row, usual = self.runs % WINDOW, self._usual_work()
+        self.seconds[row], self.calls[row], self.work[row] = np.nan, np.nan, np.nan
         for index, member in known:
-            self.seconds[row, index] = math.log(math.fsum(_split(member, shares[index], in_order)))
+            self.seconds[row, index] = math.log(math.fsum(_split(member, side_by_side, usual[index])))
             self.calls[row, index] = _log_wanted(member)
-            if in_order:
-                self.busy[row, index] = busy_share(member)
+            self.work[row, index] = _work(member, side_by_side)
+        self.alone[row] = side_by_side == 1
         self.runs += 1
         return True
 
-    def spans(self, run: TeamRun, *, in_order: bool = True) -> tuple[Floats, Floats] | None:
-        """Return a run's seconds of waiting and of work on the event loop by member, shape (1, n) each.
+    def spans(self, run: TeamRun, side_by_side: int = 1) -> tuple[Floats, Floats] | None:
+        """Return a run's seconds by member once it is set up, and of its setup, shape (1, n) each.
 
         None where one of its members came to no end of its own.
         """
         if run.timed_out or not run.members:
             return None
-        shares = self._mean_shares()
-        waiting, busy = np.zeros((1, len(self.members))), np.zeros((1, len(self.members)))
+        usual = self._usual_work()
+        own, setup = np.zeros((1, len(self.members))), np.zeros((1, len(self.members)))
         for member in run.members:
             if not member.finished or member.duration_seconds <= 0 or member.id not in self._place:
                 return None
             place = self._place[member.id]
-            waiting[0, place], busy[0, place] = _split(member, shares[place], in_order)
-        return waiting, busy
+            own[0, place], setup[0, place] = _split(member, side_by_side, usual[place])
+        return own, setup
 
-    def _mean_shares(self) -> Floats:
-        """Return each member's mean share of work on the event loop, 0 where it is not known, shape (n,)."""
-        return np.nan_to_num(_means(self.busy[: self.size])) if self.size else np.zeros(len(self.members))
+    def _usual_work(self) -> Floats:
+        """Return in how many seconds a call of each member usually keeps the event loop busy, NaN if unknown.
+
+        Runs in order show it. Those side by side are asked only where there are none: there a member waits for the
+        others' work, and its own is told from theirs by assumption.
+        """
+        if not self.size:
+            return np.full(len(self.members), np.nan)
+        work = self.work[: self.size]
+        alone = np.where(self.alone[: self.size, None], work, np.nan)
+        return np.asarray(np.where(np.isfinite(alone).any(axis=0), _medians(alone), _medians(work)))
 
     def _finished(self, run: TeamRun) -> list[tuple[int, MemberOutcome]]:
         """Return the members that came to an end by themselves: what the others took is only a lower bound."""
@@ -113,11 +134,11 @@ class MemberHistory:
         """Return log seconds and log calls of every member in every kept run, shape (runs, n) each."""
         return _filled(self.seconds[: self.size]), _filled(self.calls[: self.size])
 
-    def busy_shares(self) -> Floats:
-        """Return each member's share of its time that keeps the event loop busy, in every kept run, shape (runs, n)."""
-        values = self.busy[: self.size]
-        seen = np.isfinite(values)
-        return values if seen.all() else np.where(seen, values, np.nan_to_num(_means(values)))
+    def setups(self) -> Floats:
+        """Return each member's seconds of setup in every kept run, shape (runs, n)."""
+        work = self.work[: self.size]
+        seen = self.alone[: self.size, None] & np.isfinite(work)
+        return SETUP_CALLS * (work if seen.all() else np.where(seen, work, np.nan_to_num(self._usual_work())))
 
     def activity(self) -> Floats:
         """Return each member's share of what was done, the mean of its shares of time and of calls, shape (n,)."""
@@ -149,11 +170,11 @@ class SpanReplay:
         layout = table.layout
         if history.size:
             seconds, calls = (np.exp(values) for values in history.filled())
-            busy = seconds * history.busy_shares()
+            setup = np.minimum(history.setups(), seconds)
         else:
             seconds, calls = np.ones((1, count)), np.ones((1, count))
-            busy = np.zeros((1, count))
-        taken = np.log(table.seconds(seconds - busy, busy))
+            setup = np.zeros((1, count))
+        taken = np.log(table.seconds(seconds - setup, setup))
         relative = taken - taken[:, layout[0]][:, None]
         runs = len(taken)
         known, seen = (1.0, 1.0) if history.size else (0.0, UNSEEN_SHARE)
@@ -186,26 +207,41 @@ class SpanReplay:
                 self.late = np.where(finite, cdf(-room / takes_sd), 0.0)
 
 
-def _split(member: MemberOutcome, share: float, in_order: bool) -> tuple[float, float]:
-    """Return a member's seconds of waiting and of its own work on the event loop.
+def _split(member: MemberOutcome, side_by_side: int, usual: float) -> tuple[float, float]:
+    """Return a member's own seconds once it is set up, and those of its setup.
 
     Args:
-        share: Its usual share of work, by which it is told where it also waited for the others'.
+        side_by_side: How many members worked at the same time.
+        usual: In how many seconds one of its calls usually keeps the event loop busy, NaN if unknown.
     """
-    if in_order or member.model_seconds is None:
-        own = busy_share(member)
-        return (1 - own) * member.duration_seconds, own * member.duration_seconds
-    waited = member.model_seconds + (member.tool_seconds or 0.0)
-    waited = min(max(waited, 1e-6), member.duration_seconds)
-    return waited, min(waited * share / max(1 - share, 0.05), member.duration_seconds - waited)
+    work = _work(member, side_by_side)
+    if side_by_side == 1 or member.model_seconds is None or not math.isfinite(usual):
+        usual = work
+    waited = _waited(member)
+    busy = min(usual * (SETUP_CALLS + _further_calls(member)), member.duration_seconds - waited)
+    setup = min(usual * SETUP_CALLS, busy)
+    return max(waited + busy - setup, 1e-6), setup
 
 
-def busy_share(member: MemberOutcome) -> float:
-    """Return the share of a member's time that keeps the event loop busy; 0 where that was not measured."""
-    if member.model_seconds is None or member.duration_seconds <= 0:
-        return 0.0
-    waited = member.model_seconds + (member.tool_seconds or 0.0)
-    return max(0.0, 1.0 - waited / member.duration_seconds)
+def _work(member: MemberOutcome, side_by_side: int) -> float:
+    """Return the seconds in which one of a member's calls kept the event loop busy; 0 where that was not measured.
+
+    Args:
+        side_by_side: How many members worked at the same time; each is there while all of them are set up.
+    """
+    busy = member.duration_seconds - _waited(member)
+    return busy / (SETUP_CALLS * side_by_side + _further_calls(member))
+
+
+def _waited(member: MemberOutcome) -> float:
+    """Return the seconds in which a member waited for its model and tools: all, where that was not measured."""
+    if member.model_seconds is None:
+        return member.duration_seconds
+    return min(member.model_seconds + (member.tool_seconds or 0.0), member.duration_seconds)
+
+
+def _further_calls(member: MemberOutcome) -> int:
+    return max(member.llm_calls - 1, 0)
 
 
 def crowd_of(run: TeamRun) -> float | None:
@@ -235,6 +271,13 @@ def _means(values: Floats) -> Floats:
     count = seen.sum(axis=0)
     total = np.where(seen, values, 0.0).sum(axis=0)
     return np.asarray(np.where(count > 0, total / np.maximum(count, 1), np.nan))
+
+
+def _medians(values: Floats) -> Floats:
+    """Return the (lower) median of what is known in each column, shape (n,); NaN where nothing is."""
+    count = np.isfinite(values).sum(axis=0)
+    ordered = np.sort(values, axis=0)  # what is missing comes last
+    return np.take_along_axis(ordered, np.maximum(count - 1, 0)[None, :] // 2, axis=0)[0]
 
 
 def _filled(values: Floats) -> Floats:
