@@ -60,7 +60,8 @@ class MemberHistory:
     Attributes:
         seconds: Log seconds that were a member's own, shape (runs, n): those of the others' setup are left out.
         calls: Log tool calls, shape (runs, n).
-        work: Seconds in which one of its calls kept the event loop busy, shape (runs, n).
+        work: Log seconds in which one of its calls kept the event loop busy, shape (runs, n).
+        pace: Log seconds for which one of its calls, and the tools after it, were waited for, shape (runs, n).
         alone: Whether its members worked one after the other, shape (runs,).
         runs: Runs so far.
     """
@@ -68,11 +69,10 @@ class MemberHistory:
     def __init__(self, members: tuple[str, ...]) -> None:
         self.members = members
         self._place = {member: index for index, member in enumerate(members)}
-        self.seconds = np.full((WINDOW, len(members)), np.nan)
-        self.calls = np.full((WINDOW, len(members)), np.nan)
-        self.work = np.full((WINDOW, len(members)), np.nan)
+        self.seconds, self.calls, self.work, self.pace = (np.full((WINDOW, len(members)), np.nan) for _ in range(4))
         self.alone = np.zeros(WINDOW, dtype=bool)
         self.runs = 0
+        self._line: tuple[Floats, Floats] | None = None
 
     @property
     def size(self) -> int:
@@ -88,14 +88,17 @@ class MemberHistory:
         known = [(index, m) for index, m in self._finished(run) if m.duration_seconds > 0]
         if not known:
             return False
-        row, usual = self.runs % WINDOW, self._usual_work()
-        self.seconds[row], self.calls[row], self.work[row] = np.nan, np.nan, np.nan
-        for index, member in known:
-            self.seconds[row, index] = math.log(math.fsum(_split(member, side_by_side, usual[index])))
+        row, told = self.runs % WINDOW, [self._split(member, index, side_by_side) for index, member in known]
+        for values in (self.seconds, self.calls, self.work, self.pace):
+            values[row] = np.nan
+        for (index, member), split in zip(known, told, strict=True):
+            self.seconds[row, index] = math.log(math.fsum(split))
             self.calls[row, index] = _log_wanted(member)
-            self.work[row, index] = _work(member, side_by_side)
+            self.work[row, index] = math.log(_work(member, side_by_side))
+            self.pace[row, index] = _log_pace(member)
         self.alone[row] = side_by_side == 1
         self.runs += 1
+        self._line = None
         return True
 
     def spans(self, run: TeamRun, side_by_side: int = 1) -> tuple[Floats, Floats] | None:
@@ -105,26 +108,44 @@ class MemberHistory:
         """
         if run.timed_out or not run.members:
             return None
-        usual = self._usual_work()
         own, setup = np.zeros((1, len(self.members))), np.zeros((1, len(self.members)))
         for member in run.members:
             if not member.finished or member.duration_seconds <= 0 or member.id not in self._place:
                 return None
             place = self._place[member.id]
-            own[0, place], setup[0, place] = _split(member, side_by_side, usual[place])
+            own[0, place], setup[0, place] = self._split(member, place, side_by_side)
         return own, setup
 
-    def _usual_work(self) -> Floats:
-        """Return in how many seconds a call of each member usually keeps the event loop busy, NaN if unknown.
+    def _split(self, member: MemberOutcome, place: int, side_by_side: int) -> tuple[float, float]:
+        """Return a member's own seconds once it is set up, and those of its setup.
 
-        Runs in order show it. Those side by side are asked only where there are none: there a member waits for the
-        others' work, and its own is told from theirs by assumption.
+        Side by side it was there while the others were set up, too: what is its own is told from its usual work.
         """
-        if not self.size:
-            return np.full(len(self.members), np.nan)
-        work = self.work[: self.size]
-        alone = np.where(self.alone[: self.size, None], work, np.nan)
-        return np.asarray(np.where(np.isfinite(alone).any(axis=0), _medians(alone), _medians(work)))
+        work, waited = _work(member, side_by_side), _waited(member)
+        if side_by_side > 1 and self.size and member.model_seconds is not None:
+            level, slope = self._usual_work()
+            if math.isfinite(level[place]):
+                work = math.exp(level[place] + slope[place] * _log_pace(member))
+        busy = min(work * (SETUP_CALLS + _further_calls(member)), member.duration_seconds - waited)
+        setup = min(work * SETUP_CALLS, busy)
+        return max(waited + busy - setup, 1e-6), setup
+
+    def _usual_work(self) -> tuple[Floats, Floats]:
+        """Return each member's log work of a call as a line over its pace, level and slope; shape (n,), NaN if unknown.
+
+        Work goes with the calls, or, where answers are read as they come, with their time, or is in between. Runs in
+        order show it. Those side by side are asked only where there are none.
+        """
+        if self._line is None:
+            work, pace = self.work[: self.size], self.pace[: self.size]
+            alone = np.where(self.alone[: self.size, None], work, np.nan)
+            work = np.where(np.isfinite(alone).any(axis=0), alone, work)
+            seen = np.isfinite(work)
+            aside = np.where(seen, pace - _means(np.where(seen, pace, np.nan)), 0.0)
+            above = np.where(seen, work - _means(work), 0.0)
+            slope = np.clip((aside * above).sum(axis=0) / ((aside**2).sum(axis=0) + 0.1), 0.0, 1.0)
+            self._line = _medians(work - slope * pace), slope
+        return self._line
 
     def _finished(self, run: TeamRun) -> list[tuple[int, MemberOutcome]]:
         """Return the members that came to an end by themselves: what the others took is only a lower bound."""
@@ -136,9 +157,13 @@ class MemberHistory:
 
     def setups(self) -> Floats:
         """Return each member's seconds of setup in every kept run, shape (runs, n)."""
-        work = self.work[: self.size]
+        work, pace = self.work[: self.size], self.pace[: self.size]
         seen = self.alone[: self.size, None] & np.isfinite(work)
-        return SETUP_CALLS * (work if seen.all() else np.where(seen, work, np.nan_to_num(self._usual_work())))
+        if not seen.all():
+            level, slope = self._usual_work()
+            usual = level + slope * np.where(np.isfinite(pace), pace, np.nan_to_num(_means(pace)))
+            work = np.where(seen, work, np.nan_to_num(usual, nan=-np.inf))
+        return np.asarray(SETUP_CALLS * np.exp(work))
 
     def activity(self) -> Floats:
         """Return each member's share of what was done, the mean of its shares of time and of calls, shape (n,)."""
@@ -207,30 +232,19 @@ class SpanReplay:
                 self.late = np.where(finite, cdf(-room / takes_sd), 0.0)
 
 
-def _split(member: MemberOutcome, side_by_side: int, usual: float) -> tuple[float, float]:
-    """Return a member's own seconds once it is set up, and those of its setup.
-
-    Args:
-        side_by_side: How many members worked at the same time.
-        usual: In how many seconds one of its calls usually keeps the event loop busy, NaN if unknown.
-    """
-    work = _work(member, side_by_side)
-    if side_by_side == 1 or member.model_seconds is None or not math.isfinite(usual):
-        usual = work
-    waited = _waited(member)
-    busy = min(usual * (SETUP_CALLS + _further_calls(member)), member.duration_seconds - waited)
-    setup = min(usual * SETUP_CALLS, busy)
-    return max(waited + busy - setup, 1e-6), setup
-
-
 def _work(member: MemberOutcome, side_by_side: int) -> float:
-    """Return the seconds in which one of a member's calls kept the event loop busy; 0 where that was not measured.
+    """Return the seconds in which one of a member's calls kept the event loop busy; next to 0 if that is unknown.
 
     Args:
         side_by_side: How many members worked at the same time; each is there while all of them are set up.
     """
     busy = member.duration_seconds - _waited(member)
-    return busy / (SETUP_CALLS * side_by_side + _further_calls(member))
+    return max(busy / (SETUP_CALLS * side_by_side + _further_calls(member)), 1e-6)
+
+
+def _log_pace(member: MemberOutcome) -> float:
+    """Return the log seconds for which one of a member's calls was waited for."""
+    return math.log(max(_waited(member), 1e-6) / (1 + _further_calls(member)))
 
 
 def _waited(member: MemberOutcome) -> float:
@@ -277,7 +291,7 @@ def _medians(values: Floats) -> Floats:
     """Return the (lower) median of what is known in each column, shape (n,); NaN where nothing is."""
     count = np.isfinite(values).sum(axis=0)
     ordered = np.sort(values, axis=0)  # what is missing comes last
-    return np.take_along_axis(ordered, np.maximum(count - 1, 0)[None, :] // 2, axis=0)[0]
+    return np.asarray(np.take_along_axis(ordered, np.maximum(count - 1, 0)[None, :] // 2, axis=0)[0])
 
 
 def _filled(values: Floats) -> Floats:
