@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 from attrs import evolve
 
@@ -16,8 +17,9 @@ from victor_autotune_plugin._tuner import (
     plan_space,
     shipped_prior,
 )
+from victor_autotune_plugin._tuner.plan_table import PlanTable
 from victor_autotune_plugin._tuner.prior import DURATION, OUTCOME, SHAPE
-from victor_autotune_plugin._tuner.span_replay import alike_roles
+from victor_autotune_plugin._tuner.span_replay import MemberHistory, alike_roles
 
 PARALLEL = TeamPlan(formation="parallel")
 
@@ -244,15 +246,40 @@ def test_a_team_of_one_has_little_to_tune_and_says_so() -> None:
     assert tuner.propose().nothing_because == "The team's members and the limits allow no other plan."
 
 
+@pytest.mark.parametrize(
+    ("plan", "seconds"),
+    [
+        (EMPTY_PLAN, 11 + 26 + 31),
+        (PARALLEL, 3 + 30),
+        (TeamPlan(sub_teams=(("m0", "m1"), ("m2",))), 2 + 10 + 26),
+        (TeamPlan(formation="hierarchical"), 11 + 2 + 30),
+    ],
+)
+def test_members_side_by_side_are_all_set_up_before_their_first_call(plan, seconds) -> None:
+    members = [MemberSpec(f"m{place}", is_supervisor=place == 0) for place in range(3)]
+    table = PlanTable(TeamSpec("wf", "team", "sequential", members), [EMPTY_PLAN, plan])
+    taken = table.seconds(np.array([[10.0, 25.0, 30.0]]), np.ones((1, 3)))
+    assert taken[0, table.layout[1]] == seconds
+
+
 def split(run: TeamRun, busy: float, slower: float = 1.0) -> TeamRun:
-    """Return a run as it is measured: a share of each member's time is work on the event loop, the rest its model's."""
+    """Return a run as it is measured: a share of each member's time is work on the event loop, the rest its model's.
+
+    Side by side each waits until all the work is done.
+    """
+    waited = [(1 - busy) * one.duration_seconds for one in run.members]
+    worked = sum(one.duration_seconds for one in run.members) - sum(waited)
+    side = (run.plan_asked.formation or run.spec.formation) == "parallel"
     members = [
-        evolve(one, model_seconds=(1 - busy) * one.duration_seconds, tool_seconds=0.0, success=True)
-        for one in run.members
+        evolve(
+            one,
+            duration_seconds=worked + own if side else one.duration_seconds,
+            model_seconds=own,
+            tool_seconds=0.0,
+            success=True,
+        )
+        for one, own in zip(run.members, waited, strict=True)
     ]
-    waited = [one.model_seconds or 0.0 for one in members]
-    worked = sum(one.duration_seconds for one in members) - sum(waited)
-    side = run.plan_asked == PARALLEL
     seconds = worked + max(waited) if side else worked + sum(waited)
     return evolve(run, members=members, duration_seconds=seconds * (slower if side else 1.0))
 
@@ -268,6 +295,16 @@ def test_a_replay_leaves_work_on_the_event_loop_one_after_the_other(spec, make_r
     ratio = sum(true) / sum(before)
     assert 1 - outlook.improvement == pytest.approx(ratio, rel=0.15)
     assert outlook.interval[0] < 1 - ratio < outlook.interval[1]
+
+
+def test_members_that_never_followed_each_other_share_the_time_of_their_setup(spec, make_runs) -> None:
+    run = make_runs(1, PARALLEL)[0]
+    spans = MemberHistory(spec.member_ids).spans(split(run, 0.3), side_by_side=4)
+    assert spans is not None
+    own, setup = spans
+    taken = np.array([member.duration_seconds for member in run.members])
+    assert own[0] == pytest.approx(0.7 * taken)
+    assert setup[0] == pytest.approx(np.full(4, 0.3 * taken.sum() / 4))
 
 
 @pytest.mark.parametrize("slower", [0.85, 1.15])

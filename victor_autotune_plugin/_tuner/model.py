@@ -151,7 +151,7 @@ class TeamModel:
         self.success.learn(o, float(run.success))
         self.runs[plan] = self.runs.get(plan, 0) + 1
         self.total += 1
-        if self.history.add(run, in_order=table.in_order(row)):
+        if self.history.add(run, table.side_by_side(row)):
             self._replay = None
 
     def _learn(self, metric: str, work: Shape, features: Floats, value: float) -> None:
@@ -162,11 +162,11 @@ class TeamModel:
         own.learn(work, value - expected, regression.variance)
 
     def _learn_duration(self, run: TeamRun, features: Floats, table: PlanTable, row: int, replay: SpanReplay) -> None:
-        spans = self.history.spans(run, in_order=table.in_order(row))
+        spans = self.history.spans(run, table.side_by_side(row))
         if spans is not None:
-            waiting, busy = spans
-            value = math.log(float((waiting + busy).sum())) - float(replay.log_work[row])
-            alone = math.log(float(table.seconds(waiting, busy)[0, table.layout[row]]))
+            own_seconds, setup = spans
+            value = math.log(float((own_seconds + setup).sum())) - float(replay.log_work[row])
+            alone = math.log(float(table.seconds(own_seconds, setup)[0, table.layout[row]]))
             excess = math.log(max(run.duration_seconds, 1e-3)) - alone
             mean, variance = self._own["shape"].of(table.shapes[row].layout)
             expected, _ = self.shape.belief.of(features)

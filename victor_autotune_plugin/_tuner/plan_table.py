@@ -61,12 +61,14 @@ class PlanTable:
         self.takes_part = np.zeros((len(first), members))
         self.works = np.zeros((len(first), members))
         self._group = np.full((len(first), members), -1, dtype=np.int64)
+        self._first = np.zeros((len(first), members))
         for row, shape in enumerate(first):
             who = [place[member] for member in shape.members]
             self.takes_part[row, who] = 1.0
             self.works[row, _reflecting(spec, who) if shape.formation == "reflection" else who] = 1.0
             for number, group in enumerate(shape.groups):
                 self._group[row, [place[member] for member in group]] = number
+                self._first[row, place[group[0]]] = 1.0
         self.size = self.takes_part.sum(axis=1)
         self._lead = np.array([member.is_supervisor for member in spec.members], dtype=bool)
         self._rows = {kind: np.flatnonzero(self.kind == index) for index, kind in enumerate(KINDS)}
@@ -77,47 +79,50 @@ class PlanTable:
         self.row: Ints = np.array([self.row_of[plan] for plan in self.plans], dtype=np.int64)
         self._distances: dict[int, Ints] = {}
 
-    def seconds(self, waiting: Floats, busy: Floats) -> Floats:
+    def seconds(self, own: Floats, setup: Floats) -> Floats:
         """Replay what each layout takes from what each member takes.
 
         VICTOR.md: members get the goal and not what others wrote, so their own time does not depend on the formation.
-        Members that follow each other add up. Of those side by side the waiting for models and tools overlaps; what
-        keeps the event loop busy does not, and each begins once those before it have been set up.
+        Members that follow each other add up. Of those side by side all are set up on the event loop before the first
+        call of any is made; from then on they overlap.
 
         Args:
-            waiting: Seconds in which each member waited for its model and tools in some runs, shape (r, n).
-            busy: Seconds of work on the event loop, shape (r, n).
+            own: Seconds of each member in some runs once it is set up, shape (r, n).
+            setup: Seconds in which setting it up keeps the event loop busy, shape (r, n).
 
         Returns:
             Seconds, shape (r, l).
         """
-        total = waiting + busy
+        total = own + setup
         result = total @ self.works.T
         for kind in ("parallel", "consensus"):
             rows = self._rows[kind]
             if len(rows):
-                result[:, rows] = _side_by_side(self.works[rows], waiting, busy)
+                result[:, rows] = _side_by_side(self.works[rows], own, setup)
         rows = self._rows["hierarchical"]
         if len(rows):
             rest = self.works[rows] * ~self._lead
             lead = total @ (self.works[rows] * self._lead).T
-            result[:, rows] = lead + _side_by_side(rest, waiting, busy)
+            result[:, rows] = lead + _side_by_side(rest, own, setup)
         rows = self._rows[SUB_TEAMS]
         if len(rows):
-            groups = self._group[rows]
-            sums, loads = [], []
-            for group in range(int(groups.max()) + 1):
-                working = (self.works[rows] * (groups == group)).T
-                sums.append(waiting @ working)
-                loads.append(busy @ working)
-            begun = np.cumsum(np.array(loads), axis=0)
-            result[:, rows] = (begun + np.array(sums)).max(axis=0)
+            together = setup @ self._first[rows].T
+            longest = np.zeros_like(together)
+            for group in range(int(self._group[rows].max()) + 1):
+                member = self._group[rows] == group
+                alone = total @ (self.works[rows] * member).T - setup @ (self._first[rows] * member).T
+                longest = np.maximum(longest, alone)
+            result[:, rows] = together + longest
         return np.maximum(result, 1e-6)
 
-    def in_order(self, row: int) -> bool:
-        """Return whether the members of a plan work one after the other."""
+    def side_by_side(self, row: int) -> int:
+        """Return how many members of a plan work at the same time, 1 where they follow each other."""
         layout = int(self.layout[row])
-        return KINDS[int(self.kind[layout])] not in SIDE_BY_SIDE or self.size[layout] == 1
+        kind = KINDS[int(self.kind[layout])]
+        if kind == SUB_TEAMS:
+            return int(self._group[layout].max()) + 1
+        leading = 1 if kind == "hierarchical" else 0
+        return max(int(self.size[layout]) - leading, 1) if kind in SIDE_BY_SIDE else 1
 
     def distance(self, live: int) -> Ints:
         """Return how many knobs each plan differs in from plan `live`, shape (p,), as `space.distance` counts."""
@@ -143,10 +148,9 @@ class PlanTable:
         return np.asarray((self.budget > self.budget[live]) | (self.timeout > self.timeout[live]))
 
 
-def _side_by_side(works: Floats, waiting: Floats, busy: Floats) -> Floats:
+def _side_by_side(works: Floats, own: Floats, setup: Floats) -> Floats:
     """Return what members take side by side, shape (r, l), by who of them works, shape (l, n)."""
-    begun = np.cumsum(works[None, :, :] * busy[:, None, :], axis=2)
-    return np.asarray((works[None, :, :] * (begun + waiting[:, None, :])).max(axis=2))
+    return np.asarray(setup @ works.T + (works[None, :, :] * own[:, None, :]).max(axis=2))
 
 
 def _reflecting(spec: TeamSpec, who: Sequence[int]) -> list[int]:

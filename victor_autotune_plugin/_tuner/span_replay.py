@@ -24,6 +24,12 @@ WINDOW: Final = 64
 UNKNOWN_SD: Final = 0.6
 """Log standard deviation of a member's share of the time of which nothing was seen."""
 
+SETUP_CALLS: Final = 3.0
+"""Further calls of its model that keep the event loop as busy as setting a member up and its first one.
+
+On Victor 0.9.5 (benchmarks/replay_on_victor.py) 0.06 s against 0.02 s.
+"""
+
 Rows: TypeAlias = Ints | slice
 
 DURATION_NAMES: Final = list(DURATION)
@@ -44,66 +50,102 @@ _IS_CHECKING = np.array([kind in CHECKING for kind in KINDS])
 
 
 class MemberHistory:
-    """Members' log seconds and log tool calls of the last `WINDOW` runs; NaN where a member took no part.
+    """What the members took in the last `WINDOW` runs; NaN where a member took no part.
 
     A member who took no part in a run is filled in with its own mean, moved by how slow the others were.
 
     Args:
         members: Ids of the team's members, in order.
+
+    Attributes:
+        seconds: Log seconds that were a member's own, shape (runs, n): those of the others' setup are left out.
+        calls: Log tool calls, shape (runs, n).
+        work: Log seconds in which one of its calls kept the event loop busy, shape (runs, n).
+        pace: Log seconds for which one of its calls, and the tools after it, were waited for, shape (runs, n).
+        alone: Whether its members worked one after the other, shape (runs,).
+        runs: Runs so far.
     """
 
     def __init__(self, members: tuple[str, ...]) -> None:
         self.members = members
         self._place = {member: index for index, member in enumerate(members)}
-        self.seconds = np.full((WINDOW, len(members)), np.nan)
-        self.calls = np.full((WINDOW, len(members)), np.nan)
-        self.busy = np.full((WINDOW, len(members)), np.nan)
+        self.seconds, self.calls, self.work, self.pace = (np.full((WINDOW, len(members)), np.nan) for _ in range(4))
+        self.alone = np.zeros(WINDOW, dtype=bool)
         self.runs = 0
+        self._line: tuple[Floats, Floats] | None = None
 
     @property
     def size(self) -> int:
         """Runs that are kept."""
         return min(self.runs, WINDOW)
 
-    def add(self, run: TeamRun, *, in_order: bool = True) -> bool:
+    def add(self, run: TeamRun, side_by_side: int = 1) -> bool:
         """Add a run; return whether it told anything of a member that is known.
 
         Args:
-            in_order: Whether its members worked one after the other. Side by side they wait for each other's work on
-                the event loop, so only in order does a member's own share of it show.
+            side_by_side: How many of its members worked at the same time.
         """
         known = [(index, m) for index, m in self._finished(run) if m.duration_seconds > 0]
         if not known:
             return False
-        row, shares = self.runs % WINDOW, self._mean_shares()
-        self.seconds[row], self.calls[row], self.busy[row] = np.nan, np.nan, np.nan
-        for index, member in known:
-            self.seconds[row, index] = math.log(math.fsum(_split(member, shares[index], in_order)))
+        row, told = self.runs % WINDOW, [self._split(member, index, side_by_side) for index, member in known]
+        for values in (self.seconds, self.calls, self.work, self.pace):
+            values[row] = np.nan
+        for (index, member), split in zip(known, told, strict=True):
+            self.seconds[row, index] = math.log(math.fsum(split))
             self.calls[row, index] = _log_wanted(member)
-            if in_order:
-                self.busy[row, index] = busy_share(member)
+            self.work[row, index] = math.log(_work(member, side_by_side))
+            self.pace[row, index] = _log_pace(member)
+        self.alone[row] = side_by_side == 1
         self.runs += 1
+        self._line = None
         return True
 
-    def spans(self, run: TeamRun, *, in_order: bool = True) -> tuple[Floats, Floats] | None:
-        """Return a run's seconds of waiting and of work on the event loop by member, shape (1, n) each.
+    def spans(self, run: TeamRun, side_by_side: int = 1) -> tuple[Floats, Floats] | None:
+        """Return a run's seconds by member once it is set up, and of its setup, shape (1, n) each.
 
         None where one of its members came to no end of its own.
         """
         if run.timed_out or not run.members:
             return None
-        shares = self._mean_shares()
-        waiting, busy = np.zeros((1, len(self.members))), np.zeros((1, len(self.members)))
+        own, setup = np.zeros((1, len(self.members))), np.zeros((1, len(self.members)))
         for member in run.members:
             if not member.finished or member.duration_seconds <= 0 or member.id not in self._place:
                 return None
             place = self._place[member.id]
-            waiting[0, place], busy[0, place] = _split(member, shares[place], in_order)
-        return waiting, busy
+            own[0, place], setup[0, place] = self._split(member, place, side_by_side)
+        return own, setup
 
-    def _mean_shares(self) -> Floats:
-        """Return each member's mean share of work on the event loop, 0 where it is not known, shape (n,)."""
-        return np.nan_to_num(_means(self.busy[: self.size])) if self.size else np.zeros(len(self.members))
+    def _split(self, member: MemberOutcome, place: int, side_by_side: int) -> tuple[float, float]:
+        """Return a member's own seconds once it is set up, and those of its setup.
+
+        Side by side it was there while the others were set up, too: what is its own is told from its usual work.
+        """
+        work, waited = _work(member, side_by_side), _waited(member)
+        if side_by_side > 1 and self.size and member.model_seconds is not None:
+            level, slope = self._usual_work()
+            if math.isfinite(level[place]):
+                work = math.exp(level[place] + slope[place] * _log_pace(member))
+        busy = min(work * (SETUP_CALLS + _further_calls(member)), member.duration_seconds - waited)
+        setup = min(work * SETUP_CALLS, busy)
+        return max(waited + busy - setup, 1e-6), setup
+
+    def _usual_work(self) -> tuple[Floats, Floats]:
+        """Return each member's log work of a call as a line over its pace, level and slope; shape (n,), NaN if unknown.
+
+        Work goes with the calls, or, where answers are read as they come, with their time, or is in between. Runs in
+        order show it. Those side by side are asked only where there are none.
+        """
+        if self._line is None:
+            work, pace = self.work[: self.size], self.pace[: self.size]
+            alone = np.where(self.alone[: self.size, None], work, np.nan)
+            work = np.where(np.isfinite(alone).any(axis=0), alone, work)
+            seen = np.isfinite(work)
+            aside = np.where(seen, pace - _means(np.where(seen, pace, np.nan)), 0.0)
+            above = np.where(seen, work - _means(work), 0.0)
+            slope = np.clip((aside * above).sum(axis=0) / ((aside**2).sum(axis=0) + 0.1), 0.0, 1.0)
+            self._line = _medians(work - slope * pace), slope
+        return self._line
 
     def _finished(self, run: TeamRun) -> list[tuple[int, MemberOutcome]]:
         """Return the members that came to an end by themselves: what the others took is only a lower bound."""
@@ -113,11 +155,15 @@ class MemberHistory:
         """Return log seconds and log calls of every member in every kept run, shape (runs, n) each."""
         return _filled(self.seconds[: self.size]), _filled(self.calls[: self.size])
 
-    def busy_shares(self) -> Floats:
-        """Return each member's share of its time that keeps the event loop busy, in every kept run, shape (runs, n)."""
-        values = self.busy[: self.size]
-        seen = np.isfinite(values)
-        return values if seen.all() else np.where(seen, values, np.nan_to_num(_means(values)))
+    def setups(self) -> Floats:
+        """Return each member's seconds of setup in every kept run, shape (runs, n)."""
+        work, pace = self.work[: self.size], self.pace[: self.size]
+        seen = self.alone[: self.size, None] & np.isfinite(work)
+        if not seen.all():
+            level, slope = self._usual_work()
+            usual = level + slope * np.where(np.isfinite(pace), pace, np.nan_to_num(_means(pace)))
+            work = np.where(seen, work, np.nan_to_num(usual, nan=-np.inf))
+        return np.asarray(SETUP_CALLS * np.exp(work))
 
     def activity(self) -> Floats:
         """Return each member's share of what was done, the mean of its shares of time and of calls, shape (n,)."""
@@ -149,11 +195,11 @@ class SpanReplay:
         layout = table.layout
         if history.size:
             seconds, calls = (np.exp(values) for values in history.filled())
-            busy = seconds * history.busy_shares()
+            setup = np.minimum(history.setups(), seconds)
         else:
             seconds, calls = np.ones((1, count)), np.ones((1, count))
-            busy = np.zeros((1, count))
-        taken = np.log(table.seconds(seconds - busy, busy))
+            setup = np.zeros((1, count))
+        taken = np.log(table.seconds(seconds - setup, setup))
         relative = taken - taken[:, layout[0]][:, None]
         runs = len(taken)
         known, seen = (1.0, 1.0) if history.size else (0.0, UNSEEN_SHARE)
@@ -186,26 +232,30 @@ class SpanReplay:
                 self.late = np.where(finite, cdf(-room / takes_sd), 0.0)
 
 
-def _split(member: MemberOutcome, share: float, in_order: bool) -> tuple[float, float]:
-    """Return a member's seconds of waiting and of its own work on the event loop.
+def _work(member: MemberOutcome, side_by_side: int) -> float:
+    """Return the seconds in which one of a member's calls kept the event loop busy; next to 0 if that is unknown.
 
     Args:
-        share: Its usual share of work, by which it is told where it also waited for the others'.
+        side_by_side: How many members worked at the same time; each is there while all of them are set up.
     """
-    if in_order or member.model_seconds is None:
-        own = busy_share(member)
-        return (1 - own) * member.duration_seconds, own * member.duration_seconds
-    waited = member.model_seconds + (member.tool_seconds or 0.0)
-    waited = min(max(waited, 1e-6), member.duration_seconds)
-    return waited, min(waited * share / max(1 - share, 0.05), member.duration_seconds - waited)
+    busy = member.duration_seconds - _waited(member)
+    return max(busy / (SETUP_CALLS * side_by_side + _further_calls(member)), 1e-6)
 
 
-def busy_share(member: MemberOutcome) -> float:
-    """Return the share of a member's time that keeps the event loop busy; 0 where that was not measured."""
-    if member.model_seconds is None or member.duration_seconds <= 0:
-        return 0.0
-    waited = member.model_seconds + (member.tool_seconds or 0.0)
-    return max(0.0, 1.0 - waited / member.duration_seconds)
+def _log_pace(member: MemberOutcome) -> float:
+    """Return the log seconds for which one of a member's calls was waited for."""
+    return math.log(max(_waited(member), 1e-6) / (1 + _further_calls(member)))
+
+
+def _waited(member: MemberOutcome) -> float:
+    """Return the seconds in which a member waited for its model and tools: all, where that was not measured."""
+    if member.model_seconds is None:
+        return member.duration_seconds
+    return min(member.model_seconds + (member.tool_seconds or 0.0), member.duration_seconds)
+
+
+def _further_calls(member: MemberOutcome) -> int:
+    return max(member.llm_calls - 1, 0)
 
 
 def crowd_of(run: TeamRun) -> float | None:
@@ -235,6 +285,13 @@ def _means(values: Floats) -> Floats:
     count = seen.sum(axis=0)
     total = np.where(seen, values, 0.0).sum(axis=0)
     return np.asarray(np.where(count > 0, total / np.maximum(count, 1), np.nan))
+
+
+def _medians(values: Floats) -> Floats:
+    """Return the (lower) median of what is known in each column, shape (n,); NaN where nothing is."""
+    count = np.isfinite(values).sum(axis=0)
+    ordered = np.sort(values, axis=0)  # what is missing comes last
+    return np.asarray(np.take_along_axis(ordered, np.maximum(count - 1, 0)[None, :] // 2, axis=0)[0])
 
 
 def _filled(values: Floats) -> Floats:
