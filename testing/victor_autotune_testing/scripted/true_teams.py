@@ -218,7 +218,7 @@ TRUE_TEAMS: Final = (
         name="decomposable",
         truth="two pairs that need nothing of each other, at a provider that serves two calls at a time well",
         routines=_ALIKE,
-        crowding=Crowding(free=2, slowdown=1.0),
+        crowding=Crowding(free=2, slowdown=0.5),
         best=TeamPlan(sub_teams=[_ROLES[:2], _ROLES[2:]]),
     ),
     TrueTeam(
@@ -227,7 +227,7 @@ TRUE_TEAMS: Final = (
         formation="parallel",
         routines={"planner": Routine(1.0), "researcher": Routine(1.0, (ToolTurns(1, 24),))},
         fails="researcher",
-        goes_round=(ToolTurns(2, 15), ToolTurns(8, 2)),
+        goes_round=(ToolTurns(2, 15), ToolTurns(10, 2)),
         scored=("planner", "researcher"),
         tool_budget=46,
         best=TeamPlan(tool_budget=30),
