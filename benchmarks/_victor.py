@@ -22,6 +22,7 @@ class Victor:
     Attributes:
         plan: The plan of the next runs; None leaves the choice to the plugin.
         runs: The finished runs, oldest first.
+        output: What the team of the last run delivered.
         model: The scripted model.
         project: The project folder.
         orchestrator: Victor's, once it runs.
@@ -30,6 +31,7 @@ class Victor:
     def __init__(self, model: ScriptedModel, project: Path) -> None:
         self.plan: TeamPlan | None = None
         self.runs: list[TeamRun] = []
+        self.output = ""
         self.model = model
         self.project = project
         self.orchestrator: Any = None
@@ -58,7 +60,8 @@ class Victor:
 
         self.plan = plan
         before = len(self.runs)
-        await run_workflow(workflow, self.orchestrator, {})
+        result = await run_workflow(workflow, self.orchestrator, {})
+        self.output = str(result.state.get("team_output", ""))
         if len(self.runs) != before + 1 or (plan is not None and self.runs[-1].plan_asked != plan):
             raise SystemExit(f"the plan {plan} was not run: {self.runs[before:]}")
         return self.runs[-1]

@@ -1,8 +1,8 @@
 """Teams whose best plan is known, because what their members take is a property of the script.
 
 `FAULTY_TEAMS` have one fault each, of the kind that a strategy mends; the faults are as large as they are in practice,
-not as large as they could be: SPEC's ranges are what a strategy is expected to bring. `TRUE_TEAMS` have a best plan
-among several, to see whether tuning finds it. For tests and benchmarks on real Victor.
+not as large as they could be: SPEC's ranges are what a strategy is expected to bring. For tests and benchmarks on real
+Victor; `true_teams` holds those that the tuner is measured on.
 """
 
 from __future__ import annotations
@@ -11,8 +11,6 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from attrs import field, frozen
-
-from victor_autotune_plugin._model.plan import TeamPlan
 
 from .distributions import Constant, Distribution, Lognormal
 from .script import Failure, Rule, Script, ToolTurns
@@ -74,21 +72,6 @@ class FaultyTeam(ScriptedTeam):
         return {
             name: value * call_seconds if name.endswith("seconds") else value for name, value in self.baselines.items()
         }
-
-
-@frozen(kw_only=True)
-class TrueTeam(ScriptedTeam):
-    """A team, and plans among which the best one is.
-
-    Attributes:
-        name: What its work is like.
-        truth: What that means, in a few words.
-        candidates: Plans among which the best one is.
-    """
-
-    name: str
-    truth: str
-    candidates: tuple[TeamPlan, ...]
 
 
 def _about(value: float) -> Distribution:
@@ -157,36 +140,7 @@ def _members_of(**roles: str) -> tuple[dict[str, Any], ...]:
     return tuple({"id": name, "role": role} for name, role in roles.items())
 
 
-def _dependent(call_seconds: float) -> Script:
-    """A member that works while another one does gets nowhere: it misses what the other one has not yet written."""
-    return Script(
-        [
-            Rule("missing something", in_flight=2, latency=_about(call_seconds), answer=STUCK_ANSWER),
-            Rule("in order", latency=_about(call_seconds), answer=SATISFIED_ANSWER),
-        ],
-        seed=11,
-    )
-
-
-def _flaky(call_seconds: float) -> Script:
-    """The reviewer takes three calls to get nowhere."""
-    return Script(
-        [
-            Rule("flaky", role="reviewer", latency=_about(call_seconds), answer=STUCK_ANSWER),
-            Rule("others", latency=_about(1.2 * call_seconds), answer=SATISFIED_ANSWER),
-        ],
-        seed=11,
-    )
-
-
-def _hungry(call_seconds: float) -> Script:
-    """As `_looping`, where the calls between the tools are what takes time."""
-    return _looping(4 * call_seconds)
-
-
-_ONE_EACH: Final = {"planner": 1.0, "researcher": 1.0, "executor": 1.0, "reviewer": 1.0}
 _FOUR: Final = _members_of(planner="planner", researcher="researcher", executor="executor", reviewer="reviewer")
-_IDS: Final = tuple(str(member["id"]) for member in _FOUR)
 
 FAULTY_TEAMS: Final = (
     FaultyTeam(
@@ -250,47 +204,3 @@ FAULTY_TEAMS: Final = (
     ),
 )
 """One team for each built-in strategy, in the order of SPEC's table."""
-
-TRUE_TEAMS: Final = (
-    TrueTeam(
-        name="decomposable",
-        truth="nobody needs another's work, and all wait for one another",
-        members=_FOUR,
-        script=_by_calls(_ONE_EACH),
-        candidates=(TeamPlan("parallel"), TeamPlan("pipeline"), TeamPlan(sub_teams=[_IDS[:2], _IDS[2:]])),
-    ),
-    TrueTeam(
-        name="sequential",
-        truth="who works beside another gets nowhere",
-        members=_FOUR,
-        script=_dependent,
-        candidates=(TeamPlan("parallel"), TeamPlan("pipeline"), TeamPlan(sub_teams=[_IDS[:2], _IDS[2:]])),
-    ),
-    TrueTeam(
-        name="flaky member",
-        truth="one member takes longest and never gets anywhere",
-        formation="parallel",
-        members=_FOUR,
-        script=_flaky,
-        candidates=(TeamPlan("sequential"), TeamPlan(members=_IDS[:3]), TeamPlan("sequential", _IDS[:3])),
-    ),
-    TrueTeam(
-        name="tool-hungry",
-        truth="every other task sends a member round in circles",
-        formation="parallel",
-        members=_members_of(planner="planner", researcher="researcher"),
-        script=_hungry,
-        candidates=(TeamPlan("sequential"), TeamPlan(tool_budget=25), TeamPlan(tool_budget=30)),
-        goals=(GOAL, HARD_GOAL),
-        step={"total_tool_budget": 46},
-    ),
-    TrueTeam(
-        name="already optimal",
-        truth="all work at once and are needed",
-        formation="parallel",
-        members=_FOUR[:3],
-        script=_by_calls(_ONE_EACH),
-        candidates=(TeamPlan("sequential"), TeamPlan("consensus"), TeamPlan(sub_teams=[_IDS[:2], _IDS[2:3]])),
-    ),
-)
-"""Workflows with different truths; a good tuner speeds up those that have room, and leaves the others alone."""
