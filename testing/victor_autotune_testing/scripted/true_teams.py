@@ -225,7 +225,7 @@ TRUE_TEAMS: Final = (
         name="tool-hungry",
         truth="a fifth of the tasks send a member round in circles, until it fails",
         formation="parallel",
-        routines={"planner": Routine(1.0), "researcher": Routine(1.0, (ToolTurns(1, 24),))},
+        routines={"planner": Routine(1.5), "researcher": Routine(1.5, (ToolTurns(1, 24),))},
         fails="researcher",
         goes_round=(ToolTurns(2, 15), ToolTurns(10, 2)),
         scored=("planner", "researcher"),
@@ -236,33 +236,26 @@ TRUE_TEAMS: Final = (
         name="flaky member",
         truth="one member takes longest, is the one that fails, and adds nothing to what is checked",
         formation="parallel",
-        routines={**_ALIKE, "reviewer": Routine(1.3, _ONE)},
+        routines={**{role: Routine(2.0) for role in _ROLES}, "reviewer": Routine(2.6, _ONE)},
         fails="reviewer",
         scored=_ROLES[:3],
         best=TeamPlan(members=_ROLES[:3]),
     ),
     TrueTeam(
         name="pipeline",
-        truth="each member reads the file that the one before it wrote",
+        truth="two members read the file that the first one writes",
         formation="pipeline",
         routines={
-            "executor": Routine(
-                1.0, (_wrote("prices.csv", "price {task}\n"),), says="The price of number {task} is there."
-            ),
-            "tester": Routine(
-                1.0,
-                (_read("prices.csv"), _wrote("sums.csv", "sum {found}\n")),
-                r"/price (\d+)/",
-                "The sum is computed from {found}.",
-            ),
-            "reviewer": Routine(1.0, (_read("sums.csv"),), r"/sum (\w+)/", "The sum of number {found} is right."),
+            "executor": Routine(1.0, (_wrote("price.csv", "price {task}\n"),), says="Number {task} has a price."),
+            "researcher": Routine(1.0, (_read("price.csv"),), r"/price (\d+)/", "Number {found} is a usual price."),
+            "reviewer": Routine(1.0, (_read("price.csv"),), r"/price (\d+)/", "Number {found} is the right price."),
         },
     ),
     TrueTeam(
         name="already optimal",
         truth="all work at once and are needed",
         formation="parallel",
-        routines={role: Routine(1.0) for role in _ROLES[:3]},
+        routines={role: Routine(2.5) for role in _ROLES[:3]},
     ),
 )
 """Teams of different truths; a good tuner speeds up those that have room, and leaves the others alone."""
