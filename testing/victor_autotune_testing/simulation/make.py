@@ -119,9 +119,7 @@ def _configured(world: World, rng: np.random.Generator, success: float | None) -
     draws = Draws.make(rng, CALIBRATION_RUNS, len(world.spec.members))
     formation = _choice(world, possible, draws, rng)
     if world.flow == "independent" and formation == "pipeline":  # delivers its last member's work, of the others' use
-        formation = (
-            "sequential"
-        )
+        formation = "sequential"
     world = evolve(world, spec=evolve(world.spec, formation=formation))
     played = world.play(shape_of(world.spec, EMPTY_PLAN), 0.0, draws)
     spec = evolve(
