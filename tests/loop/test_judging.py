@@ -112,7 +112,8 @@ def is_done(store: Store, last: int) -> bool:
 
 def test_the_record_has_a_promotion_a_rollback_and_a_test_that_fails(recorded: Recorded) -> None:
     actions = [change.action for change in recorded[3][0]]
-    assert actions[:5] == ["started", "probation", "promoted", "reverifying", "rolled_back"]
+    steps = [action for action in actions if action != "probation"]  # which only the tuner lets a scored layout go on
+    assert steps[:4] == ["started", "promoted", "reverifying", "rolled_back"]
     assert "failed" in actions
 
 
