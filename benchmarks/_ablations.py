@@ -43,7 +43,7 @@ PARTS: Final[Mapping[str, tuple[tuple[Any, str, Any], ...]]] = {
     "doubt": ((Tuner, "doubt", 1.0),),
     "strategies": ((next_test, "suggestions", _answer([])),),
     "exposure cap": ((search, "FREE_RUNS", math.inf),),
-    "hopeless ends": ((choice, "HOPELESS", -1.0),),
+    "hopeless ends": ((choice, "HOPELESS", -1.0), (choice, "STOPPED_AFTER", math.inf)),
     "bet": ((Challenge, "forecast", _answer({})),),
     "probation": ((Verdicts, "_may_go_on_probation", _answer(False)),),
 }

@@ -31,14 +31,12 @@ from victor_autotune_plugin._model.run import TeamRun
 from victor_autotune_testing.scripted import Lognormal, Rule, Script, ToolTurns
 from victor_autotune_testing.scripted.script import Crowding
 from victor_autotune_testing.scripted.scripts import SATISFIED_ANSWER
+from victor_autotune_testing.scripted.true_teams import CALL_SD, TASK_SD
 
 PARALLEL: Final = TeamPlan("parallel")
 
 Both: TypeAlias = tuple[list[TeamRun], list[TeamRun]]
 """Sequential and parallel runs."""
-
-CALL_SD: Final = 0.35
-TASK_SD: Final = 0.5
 
 BEFORE: Final = 12
 """Sequential runs that are told before the first question."""

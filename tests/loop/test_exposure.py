@@ -54,6 +54,13 @@ def test_a_limit_is_reached_and_not_crossed() -> None:
     assert Exposure(99, 99.0, 99.0).exceeds(Limits(max_bad_runs_per_week=None)) is None
 
 
+def test_few_runs_of_the_control_tell_too_little_for_a_limit() -> None:
+    limits = Limits(max_bad_runs_per_week=5)
+    treatment = runs(TREATMENT, 45, bad=12)
+    assert exposure([*runs(CONTROL, 10, bad=1), *treatment]).exceeds(limits) is None
+    assert exposure([*runs(CONTROL, 400, bad=40), *treatment]).exceeds(limits) is not None
+
+
 @given(some.integers(0, 2**32))
 def test_tests_are_added_up_whatever_the_order_of_their_runs(seed: int) -> None:
     rng = random.Random(seed)

@@ -19,6 +19,7 @@ from victor_autotune_plugin._model.scorer_settings import ScorerSettings
 from victor_autotune_plugin._settings.team_settings import QualitySettings
 from victor_autotune_plugin._tuning.next_test import advice
 from victor_autotune_plugin._tuning.replay import replay_all
+from victor_autotune_plugin._tuning.verdicts import kept_by
 from victor_autotune_testing.simulated import SPEC, Simulation, by_formation
 from victor_autotune_testing.stepped import by_hook
 
@@ -116,6 +117,36 @@ def test_leaving_out_a_member_that_keeps_the_score_is_promoted_and_watched_by_it
     team.score = lambda run: graded(run, 0.9, 0.5)
     team.run_until("rolled_back")
     replays(team)
+
+
+def twice_as_fast(plan: TeamPlan, members: list[float]) -> float:
+    """The truth in which any other plan takes half as long."""
+    return sum(members) * (1.0 if plan.is_empty else 0.5)
+
+
+@pytest.mark.parametrize(("promotion", "goes"), [("probation", True), ("proof", False)])
+def test_a_score_lets_a_layout_go_on_probation_and_nothing_that_members_do(
+    start: Start, monkeypatch: pytest.MonkeyPatch, promotion: str, goes: bool
+) -> None:
+    suggest(monkeypatch, TeamPlan("parallel"))
+    team = start(truth=twice_as_fast, promotion=promotion, **{"tuner.risk": "low"})
+    team.score = lambda run: graded(run, 0.9, 0.9)
+    assert ended(team) == "promoted"
+    first = team.experiments()[-1]
+    assert (first.treatment, first.allowed_by) == (TeamPlan("parallel"), "score")
+    assert ("probation" in [change.action for change in team.changes()]) is goes
+    assert (kept_by(first) == "score") is goes
+    assert kept_by(evolve(first, treatment=FEWER)) is None
+    assert kept_by(evolve(first, allowed_by="person")) is None
+    assert kept_by(evolve(first, gates=())) is None
+
+
+def test_a_layout_that_lowers_the_score_goes_on_no_probation(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    suggest(monkeypatch, TeamPlan("parallel"))
+    team = start(truth=twice_as_fast, **{"tuner.risk": "low"})
+    team.score = lambda run: graded(run, 0.9, 0.9) - (0.0 if run.plan_asked.is_empty else 0.2)
+    assert ended(team) in ("failed", "inconclusive")
+    assert "probation" not in [change.action for change in team.changes()]
 
 
 def test_scores_that_are_missing_in_one_arm_only_promote_nothing(start: Start) -> None:

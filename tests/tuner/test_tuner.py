@@ -19,6 +19,7 @@ from victor_autotune_plugin._tuner import (
 )
 from victor_autotune_plugin._tuner.plan_table import PlanTable
 from victor_autotune_plugin._tuner.prior import DURATION, OUTCOME, SHAPE
+from victor_autotune_plugin._tuner.search import HOPELESS
 from victor_autotune_plugin._tuner.span_replay import MemberHistory, alike_roles
 
 PARALLEL = TeamPlan(formation="parallel")
@@ -115,6 +116,21 @@ def test_a_hopeless_test_is_stopped_and_a_good_one_goes_on(spec, make_runs) -> N
     assert bad.outlook(PARALLEL).stop
     assert bad.outlook(PARALLEL).reason.startswith("After 12 runs, formation parallel is only ")
     assert not good.outlook(PARALLEL).stop
+
+
+def test_a_test_that_would_not_be_worth_its_start_any_more_gives_way_once_it_had_eight_runs(spec, make_runs) -> None:
+    tuner = Tuner(plan_space(spec))
+    for run in make_runs(20):
+        tuner.observe(run)
+    tuner.started(PARALLEL)
+    told = []
+    for run in make_runs(40, PARALLEL, seed=1, slower=4.0):  # which makes it about as fast as today's
+        tuner.observe(run)
+        told.append(tuner.outlook(PARALLEL))
+    assert not any(one.stop for one in told[:7])
+    assert told[-1].stop
+    assert told[-1].outlook.p_better >= HOPELESS
+    assert told[-1].reason.endswith("which is not worth more runs.")
 
 
 def test_a_promotion_that_was_rolled_back_is_not_proposed_again(spec, make_runs) -> None:

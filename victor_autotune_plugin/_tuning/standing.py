@@ -13,7 +13,7 @@ from attrs import asdict, frozen
 
 from .._model.experiment import STATES, Change, Experiment, TeamState
 from .._model.text import TITLES, count, listed, percent, rounded, state_text, when
-from .verdicts import KEPT_CHANCE, PROBATION_CHANCE, PROBATION_PAIRS, is_layout_change
+from .verdicts import KEPT_CHANCE, PROBATION_CHANCE, PROBATION_PAIRS, kept_by
 
 CANARY_BLOCK: Final = 4
 """Runs of a canary among which one has the treatment."""
@@ -310,13 +310,12 @@ def _to_proof(experiment: Experiment, verdict: Mapping[str, Any]) -> tuple[list[
 
 def _to_probation(experiment: Experiment, verdict: Mapping[str, Any]) -> Iterator[str]:
     """Say what a test lacks that may go live before it is proven."""
-    scored = experiment.allowed_by == "score" and bool(experiment.gates)
-    may = experiment.promotion == "probation" and (experiment.allowed_by == "data_flow" or scored)
-    if experiment.status == "probation" or not may or not is_layout_change(experiment.control, experiment.treatment):
+    told_by = kept_by(experiment)
+    if experiment.status == "probation" or told_by is None:
         return
     pairs, chance = verdict.get("pairs") or 0.0, verdict.get("chance_better")
     now = f"{rounded(round(pairs, 1))} now" + ("" if chance is None else f", {percent(chance)} likely")
-    kept = f", and to keep its score with {percent(KEPT_CHANCE)}" if scored else ""
+    kept = f", and to keep its score with {percent(KEPT_CHANCE)}" if told_by == "score" else ""
     yield (
         f"It may go live on probation from {PROBATION_PAIRS} pairs of runs on, when it is at least "
         f"{percent(PROBATION_CHANCE)} likely to be better{kept}: {now}."

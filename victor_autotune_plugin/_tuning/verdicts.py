@@ -7,7 +7,7 @@ layout is better that keeps the work, and lets a hopeless test give way to the n
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from attrs import evolve
 
@@ -37,7 +37,7 @@ REPLAYED_CHANCE: Final = 0.95
 """... or by all that is known of the team, member spans included, where the pairs do not speak against it."""
 
 KEPT_CHANCE: Final = 0.8
-"""Probability that a trusted score is kept within its margin, from which a layout may of which no flow is known."""
+"""Probability that a trusted score is kept within its margin, from which a layout may where no data flow tells."""
 
 LIKE_BEFORE: Final = 1.0
 """Evidence of worse work from which a plan does not go on probation ..."""
@@ -120,10 +120,7 @@ class Verdicts:
         keeps = test.allowed_by == "data_flow"
         if keeps and verdict.may_go_live:  # who rejected a probation is asked again for the promotion alone
             return context.approval.given or test.promotion == "probation"
-        scored = test.allowed_by == "score" and bool(test.gates)
-        if test.promotion != "probation" or not (keeps or scored):
-            return False
-        if not is_layout_change(test.control, test.treatment):
+        if kept_by(test) is None:
             return False
         if verdict.pairs < PROBATION_PAIRS or any(one.status == "harmed" for one in verdict.guardrails):
             return False
@@ -190,6 +187,15 @@ def _sign_of_worse_work(verdict: Verdict, least: float = HARM_ON_PROBATION) -> s
             fell = points(one.change).removeprefix("+")
             return f"The {TITLES[one.name]} is {fell} lower than under the plan before, which may be no accident."
     return None
+
+
+def kept_by(test: Experiment) -> Literal["data_flow", "score"] | None:
+    """Return what tells that a test's layout keeps the work, so that it may go on probation; None where it may not."""
+    if test.promotion != "probation" or not is_layout_change(test.control, test.treatment):
+        return None
+    if test.allowed_by == "data_flow":
+        return "data_flow"
+    return "score" if test.allowed_by == "score" and test.gates else None
 
 
 def is_layout_change(before: TeamPlan, after: TeamPlan) -> bool:

@@ -118,8 +118,8 @@ def _configured(world: World, rng: np.random.Generator, success: float | None) -
     possible = [f for f in usual_formations(world.spec.members) if (f in SIDE_BY_SIDE) == side]
     draws = Draws.make(rng, CALIBRATION_RUNS, len(world.spec.members))
     formation = _choice(world, possible, draws, rng)
-    if world.flow == "independent" and formation == "pipeline":  # delivers its last member's work, of the others' use
-        formation = "sequential"
+    if world.flow == "independent" and formation == "pipeline":
+        formation = "sequential"  # a pipeline delivers its last member's work alone, so its members are not independent
     world = evolve(world, spec=evolve(world.spec, formation=formation))
     played = world.play(shape_of(world.spec, EMPTY_PLAN), 0.0, draws)
     spec = evolve(
