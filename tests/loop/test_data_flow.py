@@ -14,6 +14,8 @@ from victor_autotune_plugin._dataflow.verdict import LEAST_TO_LIVE, LEAST_TO_TES
 from victor_autotune_plugin._model.data_flow import CONFIGURED, Edge, RunFlow
 from victor_autotune_plugin._model.optimization import OptimizationPriority, OptimizationSuggestion
 from victor_autotune_plugin._model.plan import EMPTY_PLAN, TeamPlan
+from victor_autotune_plugin._model.text import plan_text
+from victor_autotune_plugin._tuning.next_test import advice
 from victor_autotune_testing.simulated import SPEC, Simulation
 
 Start = Callable[..., Simulation]
@@ -226,6 +228,22 @@ def test_the_tuner_relies_on_a_layout_that_keeps_the_work_whatever_the_success(s
     team.run_until("started", most=30)
     evidence = team.changes()[0].evidence
     assert evidence["metadata"]["proposal"]["chosen"]["p_success_kept"] == 1.0
+
+
+def test_a_layout_under_which_the_work_got_worse_speaks_against_the_others(start: Start) -> None:
+    """Nobody reads another's work, and yet it fails in more runs where members work side by side."""
+    team = start()
+    for _ in range(150):
+        event, planned = team.start()
+        side_by_side = planned.plan.formation == "parallel" or planned.plan.sub_teams is not None
+        team.success = 0.5 if side_by_side else 0.95
+        team.finish(event, planned)
+    first, *others = team.experiments()[::-1]
+    assert (first.allowed_by, first.has_ended, others) == ("data_flow", True, [])
+    advised = advice(team.store, team.state(), team.runtime.settings(SPEC), team.runtime.hooks).challenge.proposal
+    assert advised is not None
+    told = [other.reason for other in advised.not_chosen]
+    assert any(f"the work got worse under {plan_text(first.treatment)}" in reason for reason in told)
 
 
 def test_a_run_s_data_flow_is_exported_and_read_again(start: Start) -> None:

@@ -56,7 +56,7 @@ def test_a_limit_is_reached_and_not_crossed() -> None:
 
 def test_few_runs_of_the_control_tell_too_little_for_a_limit() -> None:
     limits = Limits(max_bad_runs_per_week=5)
-    treatment = runs(TREATMENT, 45, bad=12)
+    treatment = runs(TREATMENT, 45, bad=15)
     assert exposure([*runs(CONTROL, 10, bad=1), *treatment]).exceeds(limits) is None
     assert exposure([*runs(CONTROL, 400, bad=40), *treatment]).exceeds(limits) is not None
 

@@ -191,16 +191,19 @@ class Rules:
         has_scorer: Whether what comes out is graded by more than the members' own word.
         asks_person: Whether a person is asked before a change is made.
         longest_seconds: Longest of the last successful runs; None where none is known.
+        disproved: The layout of this team under which the work got worse, in words; None where none did. What the data
+            flow shows then tells no more that another layout keeps the work.
     """
 
     knowledge: Knowledge
     has_scorer: bool = False
     asks_person: bool = False
     longest_seconds: float | None = None
+    disproved: str | None = None
 
     def keeps_work(self, plan: TeamPlan, live: TeamPlan) -> bool:
         """Return whether a plan keeps the work as the live one does it."""
-        return self.knowledge.keeps_work(plan, live, self.longest_seconds)
+        return self.disproved is None and self.knowledge.keeps_work(plan, live, self.longest_seconds)
 
     def refusal(self, plan: TeamPlan, live: TeamPlan) -> str | None:
         """Return why nothing allows a change from the live plan to another, or None when something does."""
@@ -217,6 +220,8 @@ class Rules:
             return "score", None
         if self.asks_person:
             return "person", None
+        if self.disproved is not None and self.knowledge.keeps_work(plan, live, self.longest_seconds):
+            return None, f"the work got worse under {self.disproved}, and no scorer would tell whether it does here"
         return None, "it may change what the team delivers, and no scorer would tell"
 
 

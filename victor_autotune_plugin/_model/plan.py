@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Annotated, Any, Final
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from .known_formations import FORMATIONS as FORMATIONS
 from .quantities import Count, Name, NotEmpty, Seconds
@@ -218,6 +218,10 @@ class TeamPlan:
             kept = [[name for name in group if name in other.members] for group in data["sub_teams"]]
             data["sub_teams"] = [group for group in kept if group]
         return TeamPlan.from_dict(data)
+
+    def is_layout_of(self, other: TeamPlan) -> bool:
+        """Return whether this plan differs from another one in who waits for whom, and in nothing else."""
+        return evolve(other, formation=self.formation, sub_teams=self.sub_teams) == self != other
 
     def without(self, knobs: Collection[str]) -> TeamPlan:
         """Return this plan with some knobs left as the workflow declares them; a formation goes with its sub-teams."""

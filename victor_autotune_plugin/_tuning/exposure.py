@@ -14,6 +14,7 @@ from attrs import evolve, frozen
 
 from .._model.run import TREATMENT, Observation
 from .suggestions import comparable, observed
+from .worse_work import REACHED
 
 if TYPE_CHECKING:
     from .._model.experiment import Experiment
@@ -24,6 +25,10 @@ WEEK_SECONDS: Final = 7 * 24 * 3600.0
 
 TOO_SLOW: Final = 3.0
 """A run that took more than so many medians of the control is bad."""
+
+SURE: Final = 2.0
+"""How many standard deviations of chance extra bad runs must lie above a limit: a team whose runs fail by chance has a
+few more of them under an equal plan now and then, and each run of a test is another occasion for it."""
 
 RATE_RUNS: Final = 200
 """How many of a team's last runs tell the control's own rate of bad runs, beside those of the test."""
@@ -49,18 +54,18 @@ class Exposure:
     def exceeds(self, limits: Limits) -> tuple[str, Mapping[str, Any]] | None:
         """Return which weekly limit is reached and why, with the figures; None when none is."""
         most, money = limits.max_bad_runs_per_week, limits.max_extra_cost_usd_per_week
-        figures = {"extra_bad_runs": self.extra_bad_runs, "extra_cost_usd": self.extra_cost_usd}
-        if most is not None and self.extra_bad_runs - math.sqrt(self.variance) >= most:
+        figures: dict[str, Any] = {"extra_bad_runs": self.extra_bad_runs, "extra_cost_usd": self.extra_cost_usd}
+        if most is not None and self.extra_bad_runs - SURE * math.sqrt(self.variance) >= most:
             return (
                 f"Tests of this team had {self.bad_runs} bad runs within a week, {self.extra_bad_runs:.1f} more than "
                 f"the plan before would have had: limits.max_bad_runs_per_week is {most:g}.",
-                figures,
+                {**figures, REACHED: "max_bad_runs_per_week"},
             )
         if money is not None and self.extra_cost_usd >= money:
             return (
                 f"Tests of this team cost {self.extra_cost_usd:.2f} USD more within a week than the plan before would "
                 f"have: limits.max_extra_cost_usd_per_week is {money:g}.",
-                figures,
+                {**figures, REACHED: "max_extra_cost_usd_per_week"},
             )
         return None
 

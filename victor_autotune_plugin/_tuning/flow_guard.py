@@ -75,6 +75,8 @@ def _why_to_end(context: RunContext, test: Experiment) -> str | None:
         same_limit = evolve(test.treatment, timeout_seconds=test.control.timeout_seconds)
         if context.rules.keeps_work(same_limit, test.control):
             return "A run took so long that the deadline of this change might cut the next one."
+        if context.rules.disproved is not None:
+            return f"The work got worse under {context.rules.disproved}, so it may under this change."
         return f"It is no longer known that this change keeps the work. {context.knowledge.because}"
     return None
 

@@ -116,7 +116,14 @@ class RunContext:
     @cached_property
     def rules(self) -> Rules:
         """Which plans may be chosen for the team."""
-        return rules_of(self.knowledge, self.settings, self.record.runs(HISTORY_RUNS), self.state)
+        return rules_of(
+            self.knowledge,
+            self.settings,
+            self.record.runs(HISTORY_RUNS),
+            self.state,
+            self.record.experiments,
+            self.record.changes,
+        )
 
 
 @frozen
@@ -393,14 +400,14 @@ def advice(store: Store, state: TeamState, settings: Settings, hooks: HookManage
         return Advice(Challenge())
     latest = read_runs(HISTORY_RUNS)
     knowledge = knowledge_of(store.data_flow(*state.key), spec, settings)
-    rules = rules_of(knowledge, settings, latest, state)
-    runs = comparable(latest, state)
     experiments = store.experiments(*state.key)[::-1]
+    changes = store.changes(*state.key)
+    rules = rules_of(knowledge, settings, latest, state, experiments, changes)
+    runs = comparable(latest, state)
     challengers = Challengers()
     open_now = next((one for one in experiments if one.id == state.experiment_id), None)
     # What awaits its approval may still be what is proposed.
     others = [one for one in experiments if one.status != "awaits_approval"]
-    changes = store.changes(*state.key)
     team = TeamRecord(state, spec, settings, others, read_runs, rules, drifts_of(changes), upgraded_of(changes))
     opened: tuple[Opened, ...] = ()
     if would_ask(team) and settings.plan is None:

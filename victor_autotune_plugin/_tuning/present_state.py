@@ -98,5 +98,7 @@ def _refusal(
     from .suggestions import rules_of
 
     knowledge = knowledge_of(store.data_flow(*state.key), state.spec, settings)
-    rules = rules_of(knowledge, settings, runs[:_LATEST], state)
+    rules = rules_of(
+        knowledge, settings, runs[:_LATEST], state, store.experiments(*state.key), store.changes(*state.key)
+    )
     return rules.refusal(live.treatment, live.control)

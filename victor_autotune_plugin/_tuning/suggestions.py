@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Final
 
 from .. import failsafe
 from .._dataflow.verdict import Rules
-from .._model.experiment import Experiment, TeamState
+from .._model.experiment import Change, Experiment, TeamState
 from .._model.optimization import OptimizationPriority, OptimizationSuggestion, OptimizationType
 from .._model.run import CONTROL, Observation
 from .hookmanager import HookManager
+from .worse_work import layout_with_worse_work
 
 if TYPE_CHECKING:
     from .._dataflow.verdict import Knowledge
@@ -49,7 +50,14 @@ def comparable(runs: Sequence[TeamRun], state: TeamState) -> list[TeamRun]:
     return latest
 
 
-def rules_of(knowledge: Knowledge, settings: Settings, runs: Iterable[TeamRun], state: TeamState) -> Rules:
+def rules_of(
+    knowledge: Knowledge,
+    settings: Settings,
+    runs: Iterable[TeamRun],
+    state: TeamState,
+    experiments: Iterable[Experiment],
+    changes: Iterable[Change],
+) -> Rules:
     """Return which plans may be chosen for a team.
 
     Args:
@@ -57,6 +65,8 @@ def rules_of(knowledge: Knowledge, settings: Settings, runs: Iterable[TeamRun], 
         settings: Its settings.
         runs: Its last runs.
         state: Its state, which tells what scorers decide.
+        experiments: Its experiments.
+        changes: Its history.
     """
     seconds = (run.duration_seconds for run in runs if run.success)
     return Rules(
@@ -64,6 +74,7 @@ def rules_of(knowledge: Knowledge, settings: Settings, runs: Iterable[TeamRun], 
         has_scorer=bool(state.gates),
         asks_person=settings.mode != "auto",
         longest_seconds=max(seconds, default=None),
+        disproved=layout_with_worse_work(experiments, changes, state),
     )
 
 

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from attrs import evolve
 
 from .._model.experiment import Experiment, TestEnd
-from .._model.plan import TeamPlan
-from .._model.text import TITLES, listed, points
+from .._model.text import TITLES, listed
 from .exposure import exceeded
 from .flow_guard import must_wait
 from .judges import Judges
 from .next_test import Challengers, RunContext
 from .transitions import Why, improvement_of
+from .worse_work import sign_of_worse_work
 
 if TYPE_CHECKING:
     from .._model.policy import Verdict
@@ -40,13 +40,7 @@ KEPT_CHANCE: Final = 0.8
 """Probability that a trusted score is kept within its margin, from which a layout may where no data flow tells."""
 
 LIKE_BEFORE: Final = 1.0
-"""Evidence of worse work from which a plan does not go on probation ..."""
-
-HARM_ON_PROBATION: Final = 1.8
-"""... and from which its probation ends, once the drop is beyond its margin."""
-
-_LAYOUT: Final = ("formation", "sub_teams")
-# What a plan may change on probation: who waits for whom, and nothing of what each member does.
+"""Evidence of worse work from which a plan does not go on probation; from `LIKELY_HARM` on its probation ends."""
 
 
 class Verdicts:
@@ -81,7 +75,7 @@ class Verdicts:
         asked_for = test.allowed_by == "person"  # and is to be answered
         may_give_way = not (passed or asked_for) and test.status == "testing" and judge.seen % OUTLOOK_EVERY == 0
         outlook = self._outlook(context, test) if may_give_way else None
-        if not passed and test.status == "probation" and (harm := _sign_of_worse_work(verdict)) is not None:
+        if not passed and test.status == "probation" and (harm := sign_of_worse_work(verdict)) is not None:
             context.steps.end_test(test, test.broken_off, Why(harm, verdict.to_dict()))
         elif outlook is not None and outlook.stop:
             self._give_up(context, test, outlook)
@@ -124,7 +118,7 @@ class Verdicts:
             return False
         if verdict.pairs < PROBATION_PAIRS or any(one.status == "harmed" for one in verdict.guardrails):
             return False
-        if _sign_of_worse_work(verdict, LIKE_BEFORE) is not None or not verdict.chance_better >= 0.5:
+        if sign_of_worse_work(verdict, LIKE_BEFORE) is not None or not verdict.chance_better >= 0.5:
             return False
         if keeps and verdict.chance_better >= PROBATION_CHANCE:
             return True
@@ -174,33 +168,13 @@ class Verdicts:
                 steps.await_promotion(decided, why, gain)
 
 
-def _sign_of_worse_work(verdict: Verdict, least: float = HARM_ON_PROBATION) -> str | None:
-    """Return how much worse the work looks in a test, or None.
-
-    Args:
-        least: Standardised evidence from which it does.
-    """
-    scored = any(one.name == "score" for one in verdict.guardrails)
-    told = ("score",) if scored else ("success", "member_success")
-    for one in verdict.guardrails:
-        if one.name in told and one.statistic >= least and one.change > one.margin:
-            fell = points(one.change).removeprefix("+")
-            return f"The {TITLES[one.name]} is {fell} lower than under the plan before, which may be no accident."
-    return None
-
-
 def kept_by(test: Experiment) -> Literal["data_flow", "score"] | None:
     """Return what tells that a test's layout keeps the work, so that it may go on probation; None where it may not."""
-    if test.promotion != "probation" or not is_layout_change(test.control, test.treatment):
+    if test.promotion != "probation" or not test.treatment.is_layout_of(test.control):
         return None
     if test.allowed_by == "data_flow":
         return "data_flow"
     return "score" if test.allowed_by == "score" and test.gates else None
-
-
-def is_layout_change(before: TeamPlan, after: TeamPlan) -> bool:
-    """Return whether a plan changes only who waits for whom."""
-    return evolve(after, **{knob: getattr(before, knob) for knob in _LAYOUT}) == before != after
 
 
 def over_cost_cap(context: RunContext, experiment: Experiment) -> tuple[str, Mapping[str, Any]] | None:

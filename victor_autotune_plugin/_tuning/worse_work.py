@@ -1,0 +1,69 @@
+"""What speaks of worse work: in a test that goes on, and in what a team's history tells of its layouts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from .._model.experiment import Change, Experiment, TeamState
+from .._model.text import TITLES, plan_text, points
+
+if TYPE_CHECKING:
+    from .._model.policy import Verdict
+
+LIKELY_HARM: Final = 1.8
+"""Evidence of worse work, a standard normal figure without any, that counts once the drop is beyond its margin."""
+
+REACHED: Final = "reached"
+"""Key in the evidence of an end by a weekly limit: the limit's name."""
+
+_WORK: Final = ("success", "score", "member_success")
+
+_ENDS: Final = ("failed", "aborted", "rolled_back")
+
+
+def sign_of_worse_work(verdict: Verdict, least: float = LIKELY_HARM) -> str | None:
+    """Return how much worse the work looks in a test, or None.
+
+    Args:
+        least: Standardised evidence from which it does.
+    """
+    scored = any(one.name == "score" for one in verdict.guardrails)
+    told = ("score",) if scored else ("success", "member_success")
+    for one in verdict.guardrails:
+        if one.name in told and one.statistic >= least and one.change > one.margin:
+            fell = points(one.change).removeprefix("+")
+            return f"The {TITLES[one.name]} is {fell} lower than under the plan before, which may be no accident."
+    return None
+
+
+def layout_with_worse_work(
+    experiments: Iterable[Experiment], changes: Iterable[Change], state: TeamState
+) -> str | None:
+    """Return the layout under which the work of a team got worse, in words, or None.
+
+    Members that read nothing of each other may still need each other: one that uses up what they share, or a provider
+    that answers worse to many calls at a time. So one such layout speaks against the others of the same definition.
+    """
+    ended = {one.experiment_id for one in changes if one.action in _ENDS and _tells_worse_work(one.evidence)}
+    for one in experiments:
+        if one.id in ended and one.fingerprint == state.fingerprint and one.treatment.is_layout_of(one.control):
+            return plan_text(one.treatment)
+    return None
+
+
+def _tells_worse_work(evidence: Mapping[str, Any]) -> bool:
+    """Return whether the evidence of a change, a verdict of a test or of a watch, speaks of worse work."""
+    if evidence.get("harm") in _WORK or evidence.get(REACHED) == "max_bad_runs_per_week":
+        return True
+    return any(
+        one["name"] in _WORK and (one["status"] == "harmed" or _is_likely_harm(one))
+        for one in evidence.get("guardrails") or ()
+    )
+
+
+def _is_likely_harm(guardrail: Mapping[str, Any]) -> bool:
+    statistic, change = guardrail.get("statistic"), guardrail.get("change")
+    if statistic is None or change is None:
+        return False
+    return bool(statistic >= LIKELY_HARM and change > guardrail["margin"])
