@@ -105,9 +105,10 @@ def test_runs_of_plans_that_turned_out_worse_end_the_search_for_a_while(spec, ma
         for run in make_runs(20):
             tuner.observe(run)
         tuner.started(worse)
-        for run in make_runs(20, worse, seed=1, score=0.5, slower=6.0):
+        lost, slower = (0.5, 6.0) if tuner is spent else (1.0, 0.4)
+        for run in make_runs(20, worse, seed=1, score=lost, slower=slower):
             tuner.observe(run)
-        tuner.ended(worse, promoted=False, worse=tuner is spent)
+        tuner.ended(worse, promoted=False)
     assert spent.propose().plan is None
     assert "enough runs went to plans that turned out worse" in spent.propose().reasons
     assert fine.propose().plan is not None

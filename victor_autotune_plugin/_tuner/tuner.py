@@ -127,10 +127,12 @@ class Tuner:
             promoted: Whether it is the live plan now.
             effect: Relative improvement that the test measured, or None. A model whose forecasts turn out wrong trusts
                 its next ones less.
-            worse: Whether the plan turned out worse; then its runs count against the exposure.
+            worse: Whether the plan turned out worse, so that its runs count against the exposure; they also do where
+                the model finds that more likely.
         """
         challenger = self._own(challenger)
         self._tried.add(challenger)
+        worse = worse or (not promoted and self._looks_worse(challenger))
         test = self._open.pop(challenger, None)
         if test is not None:
             self._exposed += test.runs * worse
@@ -144,8 +146,16 @@ class Tuner:
             self.live = challenger
 
     def aborted(self, challenger: TeamPlan) -> None:
-        """Note that a test was broken off, which says nothing about its plan."""
-        self._open.pop(self._own(challenger), None)
+        """Note that a test was broken off. Its plan may be tested again; its runs count where it looks worse."""
+        challenger = self._own(challenger)
+        worse = self._looks_worse(challenger)
+        test = self._open.pop(challenger, None)
+        if test is not None:
+            self._exposed += test.runs * worse
+
+    def _looks_worse(self, challenger: TeamPlan) -> bool:
+        """Return whether a plan is more likely worse than better and safe, after the runs of its test."""
+        return challenger in self._open and self.outlook(challenger).outlook.p_better < 0.5
 
     def rolled_back(self, to: TeamPlan, from_plan: TeamPlan | None = None) -> None:
         """Note that a promotion was rolled back; the promoted plan is not tested again.

@@ -212,7 +212,7 @@ def _events(tuner: Tuner, one: Experiment, metric: str) -> Iterator[tuple[float,
     if ended is None:
         return
     if one.decided_at is None:
-        yield ended, f"{one.id} aborted", partial(tuner.aborted, one.treatment)
+        yield ended, f"{one.id} aborted", partial(against_control, partial(tuner.aborted, one.treatment))
         return
     promoted = one.promoted_at is not None
     effect = (one.verdict or {}).get("effect") if one.policy.metric == metric not in MORE_IS_BETTER else None

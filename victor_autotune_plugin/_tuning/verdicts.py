@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from attrs import evolve
 
 from .._model.experiment import Experiment, TestEnd
-from .._model.text import TITLES, listed
+from .._model.text import TITLES, listed, percent
 from .exposure import exceeded
 from .flow_guard import must_wait
 from .judges import Judges
@@ -81,8 +81,8 @@ class Verdicts:
             self._give_up(context, test, outlook)
         elif passed and not must_wait(context, test):
             self._promote(context, test, verdict.to_dict())
-        elif not passed and self._may_go_on_probation(context, test, verdict):
-            self._put_on_probation(context, test, verdict)
+        elif not passed and (reason := self._why_on_probation(context, test, verdict)) is not None:
+            self._put_on_probation(context, test, verdict, reason)
         else:
             self._move_on(context, test, verdict)
 
@@ -102,33 +102,41 @@ class Verdicts:
         why = Why(f"Stopped as hopeless. {outlook.reason}", outlook.to_dict())
         context.steps.end_test(decided, "inconclusive", why)
 
-    def _may_go_on_probation(self, context: RunContext, test: Experiment, verdict: Verdict) -> bool:
-        """Return whether a layout may go live while its test goes on.
+    def _why_on_probation(self, context: RunContext, test: Experiment, verdict: Verdict) -> str | None:
+        """Return why a layout may go live while its test goes on, in words, or None when it may not.
 
         Where the data flow says that the work stays the same, what is left to prove is how fast it is, and that the
         runs succeed as before. Where it can't tell, a trusted score has to make it likely. What members do is changed
         by a proof alone.
         """
         if test.status not in ("canary", "testing") or must_wait(context, test):
-            return False
+            return None
         keeps = test.allowed_by == "data_flow"
         if keeps and verdict.may_go_live:  # who rejected a probation is asked again for the promotion alone
-            return context.approval.given or test.promotion == "probation"
+            if not context.approval.given and test.promotion != "probation":
+                return None
+            rest = listed([TITLES[name] for name in verdict.open])
+            return f"{verdict.reason} It is live while the rest is proven: {rest}."
         if kept_by(test) is None:
-            return False
+            return None
         if verdict.pairs < PROBATION_PAIRS or any(one.status == "harmed" for one in verdict.guardrails):
-            return False
+            return None
         if sign_of_worse_work(verdict, LIKE_BEFORE) is not None or not verdict.chance_better >= 0.5:
-            return False
+            return None
+        pairs = f"{verdict.pairs:.0f} pairs of runs"
         if keeps and verdict.chance_better >= PROBATION_CHANCE:
-            return True
+            return f"{percent(verdict.chance_better)} likely to be better after {pairs}."
         if (told := self._outlook(context, test)) is None:
-            return False
-        if keeps:
-            return told.outlook.p_gain >= REPLAYED_CHANCE
-        return told.outlook.p_gain >= PROBATION_CHANCE and told.outlook.p_success_kept >= KEPT_CHANCE
+            return None
+        better, kept = told.outlook.p_gain, told.outlook.p_success_kept
+        if keeps and better >= REPLAYED_CHANCE:
+            return f"{percent(better)} likely to be better by its {pairs} and what members took in all runs."
+        if not keeps and better >= PROBATION_CHANCE and kept >= KEPT_CHANCE:
+            return f"{percent(better)} likely to be better, and {percent(kept)} to keep the score, after {pairs}."
+        return None
 
-    def _put_on_probation(self, context: RunContext, test: Experiment, verdict: Verdict) -> None:
+    @staticmethod
+    def _put_on_probation(context: RunContext, test: Experiment, verdict: Verdict, reason: str) -> None:
         approval = context.approval
         if not approval.given:
             if approval.by is None:
@@ -139,11 +147,6 @@ class Verdicts:
             elif test.asks_for is not None or test.promotion == "probation":
                 context.changes.save_experiment(evolve(test, asks_for=None, promotion="proof"))
             return
-        if verdict.may_go_live:
-            rest = listed([TITLES[name] for name in verdict.open])
-            reason = f"{verdict.reason} It is live while the rest is proven: {rest}."
-        else:
-            reason = f"{100 * verdict.chance_better:.0f} % likely to be better after {verdict.pairs:.0f} pairs of runs."
         gain = improvement_of(test, verdict.effect)
         context.steps.put_on_probation(test, Why(reason, verdict.to_dict(), by=approval.by), gain)
 
