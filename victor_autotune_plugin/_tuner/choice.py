@@ -140,7 +140,19 @@ def _outlook(model: TeamModel, search: Search, contenders: Contenders, place: in
         prior_improvement=relative(before),
         prior_interval=(relative(before - Z90 * before_sd), relative(before + Z90 * before_sd)),
         source=contenders.source(place),
+        by_metric=_by_metric(model, search, two),
     )
+
+
+def _by_metric(model: TeamModel, search: Search, two: PlanTable) -> dict[str, tuple[float, float, float]]:
+    """Return what the second of two plans is expected to improve, by metric, against the first, which is live."""
+    metrics = ("duration", "cost") if model.priced else ("duration",)
+    effects = model.effects(np.array([1]), search.live, metrics, two)
+    found = {}
+    for name in metrics:
+        mean, half = float(effects.log[name][0]), Z90 * search.doubt * float(effects.sd[name][0])
+        found[name] = relative(-mean), relative(-mean - half), relative(-mean + half)
+    return found
 
 
 def _told(contenders: Contenders, place: int, reason: str) -> NotChosen:
