@@ -115,9 +115,7 @@ def _welcome(rivals: Sequence[Rival], search: Search) -> tuple[list[Rival], list
 def _outlook(model: TeamModel, search: Search, contenders: Contenders, place: int) -> Outlook:
     plan, weights = contenders.plan(place), contenders.weights
     gain, sd = float(weights.gain[place]), float(weights.sd[place])
-    two = PlanTable(model.spec, [search.live, plan])
-    prior = weigh(search.prior(), np.array([1]), search.live, search.objective, 1.0, two)
-    before, before_sd = float(prior.gain[0]), float(prior.sd[0])
+    before, before_sd = search.prior(plan)
     return Outlook(
         plan=plan,
         knobs=distance(model.spec, search.live, plan),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from functools import cache
+from functools import cache, cached_property
 from typing import Any, Final
 
 import numpy as np
@@ -101,14 +101,19 @@ class Weights:
     allowed: Floats
     keeps: NDArray[np.bool_]
 
+    @cached_property
+    def p_gain(self) -> Floats:
+        """Probability that the objective is better, success left aside."""
+        return cdf(self.gain / self.sd)
+
     @property
     def harm(self) -> Floats:
         """Probability that the objective is worse, or success is not kept."""
-        return np.asarray(1 - cdf(self.gain / self.sd) * self.kept)
+        return np.asarray(1 - self.better())
 
-    def better(self, least: float = 0.0) -> Floats:
-        """Probability that the log improvement is above `least` and success is kept."""
-        return np.asarray(cdf((self.gain - least) / self.sd) * self.kept)
+    def better(self) -> Floats:
+        """Probability that the objective is better and success is kept."""
+        return np.asarray(self.p_gain * self.kept)
 
 
 def weigh(
@@ -124,9 +129,9 @@ def weigh(
 
     Args:
         model: What is believed of the team.
-        live: The live plan, in that table.
+        live: The live plan, in the table.
         doubt: Factor on the standard deviations of plans, above 1 when the model's forecasts were off before.
-        table: Another table, whose first plan is the live one; None for the team's own.
+        table: Another table with the live plan; None for the team's own.
         keeps: Tells whether a plan keeps the work by the team's data flow; None where no plan is known to.
     """
     shares = objective.shares
