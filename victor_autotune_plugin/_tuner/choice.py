@@ -138,12 +138,13 @@ def _outlook(model: TeamModel, search: Search, contenders: Contenders, place: in
         prior_improvement=relative(before),
         prior_interval=(relative(before - Z90 * before_sd), relative(before + Z90 * before_sd)),
         source=contenders.source(place),
-        by_metric=_by_metric(model, search, two),
+        by_metric=_by_metric(model, search, plan),
     )
 
 
-def _by_metric(model: TeamModel, search: Search, two: PlanTable) -> dict[str, tuple[float, float, float]]:
-    """Return what the second of two plans is expected to improve, by metric, against the first, which is live."""
+def _by_metric(model: TeamModel, search: Search, plan: TeamPlan) -> dict[str, tuple[float, float, float]]:
+    """Return what a plan is expected to improve against the live one, by metric."""
+    two = PlanTable(model.spec, [search.live, plan])
     metrics = ("duration", "cost") if model.priced else ("duration",)
     effects = model.effects(np.array([1]), search.live, metrics, two)
     found = {}
