@@ -209,3 +209,12 @@ def test_victors_start_does_not_import_the_tuner() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_the_tuner_is_imported_without_the_engine() -> None:
+    code = (
+        "import sys, victor_autotune_plugin._tuner;"
+        "print([m for m in sys.modules if 'autotune_plugin.experiment' in m or m == 'scipy'])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout.strip() == "[]"

@@ -182,16 +182,14 @@ def gates(model: TeamModel, contenders: Contenders, search: Search) -> tuple[dic
     tried = np.zeros(len(contenders.table.plans), dtype=bool)
     tried[[contenders.table.row_of[plan] for plan in search.tried if plan in contenders.table.row_of]] = True
     may_expose = search.exposed <= FREE_RUNS + risk.exposure * model.total
-    count = len(contenders.rows)
-    allowed = [search.rules is None or search.refusal(contenders.plan(place)) is None for place in range(count)]
     passes = {
-        CHANGES_WORK: np.array(allowed, dtype=bool),
+        CHANGES_WORK: _allowed(contenders, search),
         "tested before": ~tried[contenders.rows],
         "too many knobs at once": contenders.table.distance(contenders.here)[contenders.rows] <= risk.knobs,
         "over the cost or P95 limit": weights.allowed >= 0.9,
         "improvement too small": weights.gain >= search.least_gain,
         "a test may cost more than it is expected to bring": worth_of(contenders, search.least_gain) > 0,
-        "enough runs went to plans that turned out worse": np.full(count, may_expose),
+        "enough runs went to plans that turned out worse": np.full(len(contenders.rows), may_expose),
     }
     left = np.ones(len(contenders.rows), dtype=bool)
     reasons = {}
@@ -201,6 +199,13 @@ def gates(model: TeamModel, contenders: Contenders, search: Search) -> tuple[dic
             reasons[name] = out
         left &= gate
     return reasons, left
+
+
+def _allowed(contenders: Contenders, search: Search) -> NDArray[np.bool_]:
+    rules, keeps = search.rules, contenders.weights.keeps
+    if rules is None:
+        return np.ones(len(keeps), dtype=bool)
+    return np.array([rules.allows(contenders.plan(place), keeps=kept) for place, kept in enumerate(keeps.tolist())])
 
 
 def worth_of(contenders: Contenders, least: float) -> Floats:

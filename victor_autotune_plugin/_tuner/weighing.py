@@ -13,8 +13,6 @@ from numpy.typing import NDArray
 
 from .._model.plan import TeamPlan
 from .._model.policy import METRICS, MORE_IS_BETTER, Policy
-from ..experiment.boundaries import boundary
-from ..experiment.design import runs_for
 from .model import TeamModel
 from .plan_table import Ints, PlanTable
 from .regression import Floats, cdf, sigmoid
@@ -226,6 +224,8 @@ def success_after(weights: Weights, row: int, shift: float) -> float:
 @cache
 def _unit_runs() -> float:
     """Runs in each arm for a gain as large as the noise; the number falls with the square of their ratio."""
+    from ..experiment.design import runs_for  # on first use: importing the engine takes a quarter of the tuner's import
+
     small = 0.01
     return runs_for(-math.expm1(-small), 1.0) * small**2
 
@@ -233,6 +233,8 @@ def _unit_runs() -> float:
 @cache
 def _height(runs: int) -> float:
     """Return the height of the A/B engine's boundary after that many runs in each arm."""
+    from ..experiment.boundaries import boundary
+
     policy = Policy()
     most = policy.max_runs_per_arm
     limits = boundary(policy.rule, policy.proof_alpha, policy.min_runs_per_arm / most, 0.5 / most)
