@@ -14,6 +14,7 @@ COMMANDS = (
     "run",
     "status",
     "explain",
+    "savings",
     "potential",
     "analyze",
     "suggest",

@@ -56,6 +56,7 @@ COMMANDS: Final = {
     ),
     "status": _in("status", "{prog}", "{prog} --workflow review --json"),
     "explain": _in("explain", "{prog} reviewers", "{prog} reviewers --workflow review --file review.yaml"),
+    "savings": _since_0_2("savings", "{prog}", "{prog} reviewers --json"),
     "potential": _since_0_2("show_potential", "{prog}", "{prog} reviewers --json"),
     "analyze": _in(
         "analyze", "{prog} reviewers", "{prog} --metrics metrics.json --team-id reviewers --output analysis.json"
