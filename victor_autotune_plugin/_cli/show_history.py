@@ -11,10 +11,11 @@ from rich.table import Table
 from rich.text import Text
 
 from . import rendering as show
+from .awaiting import print_decisions
 from .command import ExitCode
 from .options import HERE, Json, Project, Team, TeamName, Workflow, chosen
 from .project import opened
-from .status import facts_of_open, print_decisions
+from .status import facts_of_open
 
 if TYPE_CHECKING:
     from .._model.experiment import Change

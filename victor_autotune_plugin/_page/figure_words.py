@@ -41,8 +41,8 @@ _SHOWN: Final[Mapping[str, Callable[[float | None], str]]] = {
 
 def was_now(figure: WasNow) -> str:
     """Return a figure of the plan before and of the new one: `42.0 s → 19.2 s`."""
-    shown = _SHOWN[figure.name]
-    return f"{shown(figure.was)} → {shown(figure.now)}"
+    was, now = map(_SHOWN[figure.name], (figure.was, figure.now))
+    return f"{was.removesuffix(' USD')} → {now}"
 
 
 def change_text(figure: WasNow) -> str:
@@ -63,15 +63,17 @@ def change_text(figure: WasNow) -> str:
 
 
 def sure_text(figure: WasNow) -> str | None:
-    """Return how sure it is that the new plan is better, or worse; None where that is not known, or not clear.
+    """Return how sure it is that the new plan is better, or worse; None where that is not known.
 
-    `> 99 % sure`, `93 % sure`, `worse: 97 % sure`.
+    `>99 % sure`, `97 % sure`, `worse: 97 % sure`, and `not sure` as long as the interval holds no change.
     """
-    chance = figure.chance_better
-    if chance is None or 1 - 0.8 < chance < 0.8:
+    chance, low, high = figure.chance_better, figure.low, figure.high
+    if chance is None or low == high:
         return None
+    if (low is None or low <= 0) and (high is None or high >= 0):
+        return "not sure"
     known = max(chance, 1 - chance)
-    shown = f"> {percent(SURE)}" if known > SURE else percent(round(known, 2))
+    shown = f">{percent(SURE)}" if known > SURE else percent(round(known, 2))
     return f"{shown} sure" if chance > 0.5 else f"worse: {shown} sure"
 
 
@@ -79,6 +81,15 @@ def figure_text(figure: WasNow) -> str:
     """Return all of it in a line: `time 42.0 s → 19.2 s (46 % to 61 % less, > 99 % sure)`."""
     told = [change_text(figure), sure_text(figure)]
     return f"{FIGURE_TITLES[figure.name]} {was_now(figure)} ({', '.join(part for part in told if part is not None)})"
+
+
+def outcome_lines(outcome: PlanOutcome) -> list[str]:
+    """Return what a plan brought line by line: each figure that changed, the others together, and from which runs."""
+    figures = shown_figures(outcome)
+    same = [one for one in figures if one.change == 0 and one.low == one.high]
+    lines = [figure_text(one) for one in figures if one not in same]
+    told = ", ".join(f"{FIGURE_TITLES[one.name]} {_SHOWN[one.name](one.now)}" for one in same)
+    return [*lines, *([f"no change: {told}"] if same else []), basis_text(outcome)]
 
 
 def shown_figures(outcome: PlanOutcome) -> tuple[WasNow, ...]:
