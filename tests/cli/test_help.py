@@ -20,6 +20,7 @@ COMMANDS = (
     "suggest",
     "apply",
     "history",
+    "runs",
     "replay",
     "rollback",
     "pause",

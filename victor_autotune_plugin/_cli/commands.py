@@ -75,6 +75,7 @@ COMMANDS: Final = {
     "approve": _since_0_2("approval", "{prog} reviewers", "{prog} reviewers --id 5f0c2a91d3e4 --as ada"),
     "reject": _since_0_2("approval", '{prog} reviewers --reason "not before the release"'),
     "history": _in("show_history", "{prog} reviewers", "{prog} --runs --limit 50"),
+    "runs": _since_0_2("show_runs", "{prog}", "{prog} show 5f0c2a91"),
     "replay": _in("show_history", "{prog}", "{prog} reviewers --json"),
     "rollback": _in(
         "steering",
