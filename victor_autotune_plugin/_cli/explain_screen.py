@@ -75,6 +75,9 @@ def print_summary(found: Explanation, *, is_all: bool = False) -> None:
     mode = f"{facts.modes.configured}{', paused' if state.paused else ''}"
     rows.append(("Mode", mode if facts.modes.sentence is None else facts.modes.sentence.removeprefix("mode ")))
     console.print(show.pairs(rows))
+    pointer = potential_pointer(facts)
+    if pointer is not None:
+        show.say(pointer, "dim")
     if not is_all:
         show.say("More: --details (test, statistics, data flow, tuner), --settings", "dim")
 
@@ -93,7 +96,7 @@ def _since(found: Explanation) -> str:
         return "fixed by the settings"
     if found.source is None:
         return "no change was promoted"
-    return f"since {show.when(found.source.at)} ({show.state_text(found.source.action)} {show.who(found.source)})"
+    return f"since {show.when(found.source.at)} ({show.action_text(found.source)} {show.who(found.source)})"
 
 
 def _brought(facts: TeamFacts) -> Iterator[str]:
@@ -160,9 +163,6 @@ def print_details(found: Explanation) -> None:
     console.print()
     console.print("What would change it", style="bold")
     console.print(show.bullets(found.outlook))
-    pointer = potential_pointer(found.facts)
-    if pointer is not None:
-        show.say(pointer, "dim")
     console.print()
     print_advice(found.advice)
     console.print("What the strategies suggest", style="bold")

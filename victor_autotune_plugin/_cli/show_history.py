@@ -73,7 +73,7 @@ def _changes(changes: Sequence[Change], known: Mapping[int | None, Change]) -> T
             show.text(show.when(change.at)),
             show.lines(show.name(change.team_id), show.name(change.workflow)),
             show.lines(
-                show.word(change.action),
+                show.word(show.action_text(change), change.action),
                 show.who(change),
                 None if improvement is None else f"{show.percent(improvement / 100)} better{unproven}",
             ),
