@@ -6,7 +6,7 @@ import copy
 import os
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Final, Self, get_args
@@ -21,13 +21,14 @@ from .._model.run import Observation, RunStatus, TeamRun
 from .._model.score import Score
 from ..errors import StoreError
 from ..failsafe import Fault
+from .arm_runs import ArmRuns, arm_queries, in_columns
 from .connections import Connections
 from .in_memory import MemoryConnections
 from .location import target_of
 from .migrate import ensure_schema
 from .rows import change_of, experiment_of, fault_of, observation_of, score_of, team_flow, team_run, team_state
 from .run_scores import StoredScores
-from .tables import AWAITING, OBSERVED, TEAM, change, experiment, fault, lease, run, score, store_row, team
+from .tables import AWAITING, OBSERVED, TEAM, change, experiment, fault, lease, process, run, score, store_row, team
 from .transaction import Transaction
 
 _PAGE: Final = 500
@@ -382,6 +383,13 @@ class Store(StoredScores):
         with self.reading() as transaction:
             return transaction.live_observations(experiment_id, up_to=up_to)
 
+    def arm_runs(self, experiment_ids: Iterable[str]) -> dict[str, ArmRuns]:
+        """Return the finished runs of some experiments as columns, by the experiment's id; no entry without a run."""
+        found: dict[str, ArmRuns] = {}
+        for query in arm_queries(self._connections.target.backend, dict.fromkeys(experiment_ids)):
+            found.update(in_columns(self._connections.execute(query)))
+        return found
+
     def data_flow(self, workflow: str, team_id: str) -> TeamFlow:
         """Return who used whose work in a team, by the runs that were judged."""
         rows = self._connections.execute(self._only(lease, workflow, team_id))
@@ -412,6 +420,11 @@ class Store(StoredScores):
         counts["observations"] = self._count(select(func.count(run.c.observed)))
         tables = {"changes": change, "faults": fault}
         return counts | {name: self._count(select(func.count()).select_from(table)) for name, table in tables.items()}
+
+    def unrecorded_runs(self) -> int:
+        """Return how many lost runs are of processes that ended as they should, so that their end was not recorded."""
+        ended = select(process.c.id).where(process.c.ended)
+        return self._count(select(func.count()).where(run.c.status == "lost", run.c.process.in_(ended)))
 
     def _only(self, table: Table, workflow: str | None = None, team_id: str | None = None) -> Select[Any]:
         """Return the query for the rows of the environment, of a workflow, and of a team; None for all."""
