@@ -81,12 +81,13 @@ def measured(runs: Sequence[ListedRun]) -> list[ListedRun]:
     return [run for run in runs if run.seconds is not None and not run.cancelled and run.status != "lost"]
 
 
-def series(runs: Sequence[ListedRun], most: int = MOST_POINTS) -> dict[str, Any]:
+def series(runs: Sequence[ListedRun], most: int = MOST_POINTS, bins: int = BINS) -> dict[str, Any]:
     """Return runs as columns.
 
     Args:
         runs: The runs, oldest first.
         most: Runs that are drawn one by one; more become groups.
+        bins: So many groups.
 
     Returns:
         `total`, and either `points` (`id`, `at`, `seconds`, `role`, `flags`, `plan`, `usd`, `score`, with `plans` in
@@ -94,7 +95,7 @@ def series(runs: Sequence[ListedRun], most: int = MOST_POINTS) -> dict[str, Any]
         how many were `bad`, by the time `at` of a group.
     """
     if len(runs) > most:
-        return {"total": len(runs), "bins": _bins(runs)}
+        return {"total": len(runs), "bins": _bins(runs, bins)}
     plans: dict[str, int] = {}
     places = [plans.setdefault(run.plan_asked, len(plans)) for run in runs]
     return {
@@ -113,8 +114,8 @@ def series(runs: Sequence[ListedRun], most: int = MOST_POINTS) -> dict[str, Any]
     }
 
 
-def _bins(runs: Sequence[ListedRun]) -> dict[str, Any]:
-    groups = list(_groups(runs, BINS))
+def _bins(runs: Sequence[ListedRun], number: int) -> dict[str, Any]:
+    groups = list(_groups(runs, min(number, len(runs))))
     roles: dict[str, Any] = {}
     for place, role in enumerate(ROLES):
         columns: dict[str, list[float | None]] = {name: [] for name in ("median", "low", "high", "runs", "bad")}

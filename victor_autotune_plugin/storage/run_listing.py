@@ -21,7 +21,8 @@ _PAGE: Final = 5_000
 class ListedRun(NamedTuple):
     """The row of a run in a list; the fields mean what they mean in `TeamRun`, and are None where it has not ended.
 
-    `seconds` is its duration, `succeeded` its success. `plan_asked` is the plan as JSON text, equal for equal plans: many runs share a few.
+    `seconds` is its duration, `succeeded` its success. `plan_asked` is the plan as JSON text, equal for equal plans:
+    many runs share a few.
     """
 
     run_id: str

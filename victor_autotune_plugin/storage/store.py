@@ -122,8 +122,8 @@ class Store(RunListing):
 
     Leases and signs of life go by the database's clock alone.
 
-    **Reading for people** (`runs` to `counts`, and what `StoredScores` and `RunListing` have). Takes no lock, sees what is committed,
-    and reads long histories page by page.
+    **Reading for people** (`runs` to `counts`, and what `StoredScores` and `RunListing` have). Takes no lock, sees
+    what is committed, and reads long histories page by page.
 
     `open` and `in_memory` make one.
 
