@@ -28,6 +28,7 @@ COMMANDS = (
     "score",
     "rate",
     "judge-check",
+    "dashboard",
     "report",
     "export",
     "import",

@@ -237,7 +237,7 @@ class Board:
             "definition": definition(spec),
             "runs": self._series(runs, chosen, most, with_bins),
             "plans": plans_view(runs),
-            "experiments": [experiment_view(one, verdicts(self.store, one)) for one in experiments],
+            "experiments": [experiment_view(one, spec, verdicts(self.store, one)) for one in experiments],
             "changes": [change_view(one) for one in self.store.changes(*key)[::-1][:MOST_CHANGES]],
             "flow": flow_view(flow),
             "live": state.live_id,

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 MOST_CHANGES: Final = 300
 _MOST_PLANS: Final = 30
 
-_FORMATION, _AS_DECLARED = "formation", "as declared"
+_AS_DECLARED: Final = "as declared"
 
 
 def definition(spec: TeamSpec | None) -> dict[str, Any] | None:
@@ -35,10 +35,13 @@ def definition(spec: TeamSpec | None) -> dict[str, Any] | None:
     }
 
 
-def experiment_view(one: Experiment, told: tuple[Mapping[str, Any] | None, Mapping[str, Any] | None]) -> dict[str, Any]:
+def experiment_view(
+    one: Experiment, spec: TeamSpec | None, told: tuple[Mapping[str, Any] | None, Mapping[str, Any] | None]
+) -> dict[str, Any]:
     """Return an experiment with what its test and its watch say now.
 
     Args:
+        spec: Its team as configured, or None.
         told: The test's verdict and the watch's, as plain data.
     """
     verdict, watch = told
@@ -50,7 +53,7 @@ def experiment_view(one: Experiment, told: tuple[Mapping[str, Any] | None, Mappi
         "title": state_text(one.status),
         "before": plan_text(one.control),
         "after": plan_text(one.treatment),
-        "knobs": [{"knob": name, "before": a, "after": b} for name, a, b in knobs(one.control, one.treatment)],
+        "knobs": [{"knob": name, "before": a, "after": b} for name, a, b in knobs(one.control, one.treatment, spec)],
         "created_at": one.created_at,
         "decided_at": one.decided_at,
         "promoted_at": one.promoted_at,
@@ -58,44 +61,56 @@ def experiment_view(one: Experiment, told: tuple[Mapping[str, Any] | None, Mappi
         "untested": one.is_untested,
         "min_runs": one.policy.min_runs_per_arm,
         "max_runs": one.policy.max_runs_per_arm,
-        "verdict": None if verdict is None or one.is_untested else _verdict(verdict),
-        "watch": None if watch is None else _watch(watch),
+        "verdict": None if verdict is None or one.is_untested else _verdict(verdict, one.policy.metric),
+        "watch": None if watch is None else _watch(watch, one.policy.metric),
     }
 
 
-def _verdict(said: Mapping[str, Any]) -> dict[str, Any]:
+def _verdict(said: Mapping[str, Any], metric: str) -> dict[str, Any]:
     names = ("status", "reason", "metric", "runs", "missing", "effect", "interval", "runs_needed", "chance_better")
     guardrails = [
-        {**_guardrail(one), "before": one["control"], "after": one["treatment"], "margin": one["margin"]}
+        {**_guardrail(one, metric), "before": one["control"], "after": one["treatment"], "margin": one["margin"]}
         for one in said.get("guardrails") or ()
     ]
     return {**{name: said.get(name) for name in names}, "guardrails": guardrails}
 
 
-def _watch(said: Mapping[str, Any]) -> dict[str, Any]:
+def _watch(said: Mapping[str, Any], metric: str) -> dict[str, Any]:
     names = ("status", "reason", "runs", "alarm", "p95", "pairs")
     harms = [
-        {**_guardrail(one), "before": one["reference"], "after": one["promoted"], "margin": one["threshold"]}
+        {**_guardrail(one, metric), "before": one["reference"], "after": one["promoted"], "margin": one["threshold"]}
         for one in said.get("evidence") or ()
     ]
     return {**{name: said.get(name) for name in names}, "guardrails": harms}
 
 
-def _guardrail(one: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        "name": one["name"],
-        "title": TITLES.get(one["name"], one["name"]),
-        "change": one["change"],
-        "status": one["status"],
-    }
+def _guardrail(one: Mapping[str, Any], metric: str) -> dict[str, Any]:
+    """Return what is known of a guardrail; `unit` is the metric that its figures are of."""
+    name = one["name"]
+    if name in ("below_baseline", "lost_gain"):
+        unit, title = metric, f"typical {TITLES[metric]}" if name == "below_baseline" else f"gain in {TITLES[metric]}"
+    else:
+        unit, title = "duration" if name in ("p95", "mean") else name, TITLES.get(name, name.replace("_", " "))
+    return {"name": name, "title": title, "unit": unit, "change": one["change"], "status": one["status"]}
 
 
-def knobs(before: TeamPlan, after: TeamPlan) -> Iterator[tuple[str, str, str]]:
-    """Give each knob in which two plans differ, and its values in words."""
+def knobs(before: TeamPlan, after: TeamPlan, spec: TeamSpec | None) -> Iterator[tuple[str, str, str]]:
+    """Give each knob in which two plans differ, and its values in words; what a plan leaves is as the team declares."""
     one, other = before.to_dict(), after.to_dict()
+    declared = (
+        {}
+        if spec is None
+        else {
+            "formation": spec.formation,
+            "members": spec.member_ids,
+            "tool_budget": spec.tool_budget,
+            "timeout_seconds": spec.timeout_seconds,
+        }
+    )
     for name in dict.fromkeys((*one, *other)):
         if one.get(name) != other.get(name):
-            yield name.replace("_", " "), _knob(one.get(name)), _knob(other.get(name))
+            a, b = (_knob(plan.get(name, declared.get(name))) for plan in (one, other))
+            yield name.removesuffix("_seconds").replace("_", " "), a, b
 
 
 def _knob(value: object) -> str:

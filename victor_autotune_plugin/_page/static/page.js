@@ -57,6 +57,7 @@
     const date = new Date(at * 1000);
     return `${date.getFullYear()}-${pad(date.getMonth() + 1)}-${pad(date.getDate())} ${pad(date.getHours())}:${pad(date.getMinutes())}`;
   };
+  const MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
   const ago = (at) => {
     if (!known(at)) return DASH;
     const passed = Math.max(0, (config.live ? Date.now() / 1000 : state.head.at) - at);
@@ -111,7 +112,8 @@
   } }, "Copy");
   const command = (text) => h("div", { cls: "command" }, h("code", {}, text), copy(text));
   const card = (title, ...children) => h("section", { cls: "card" }, title ? h("h2", {}, title) : null, ...children);
-  const deltaClass = (figure, value) => (!known(value) || value === 0 ? "dim" : (value < 0) === FIGURES[figure].less ? "good" : "bad");
+  // Only what the interval tells from no change has a colour.
+  const deltaClass = (one) => (!known(one.change) || one.change === 0 || !known(one.low) || !known(one.high) || (one.low < 0 && one.high > 0) ? "dim" : (one.change < 0) === FIGURES[one.name].less ? "good" : "bad");
   const spark = (values) => {
     const shown = values.filter(known);
     if (shown.length < 2) return null;
@@ -123,7 +125,7 @@
     const one = outcome && outcome.figures.find((each) => each.name === figure);
     if (!one || !known(one.was) || !known(one.now)) return null;
     const about = FIGURES[figure];
-    return [h("span", { cls: "num" }, h("span", { cls: "dim" }, about.text(one.was)), " → ", about.text(one.now)), known(one.change) ? [" ", h("span", { cls: `num ${deltaClass(figure, one.change)}` }, about.delta(one.change))] : null];
+    return [h("span", { cls: "num" }, h("span", { cls: "dim" }, about.text(one.was)), " → ", about.text(one.now)), known(one.change) ? [" ", h("span", { cls: `num ${deltaClass(one)}` }, about.delta(one.change))] : null];
   };
   const askPerson = (title, text, verb, wantsReason) => new Promise((resolve) => {
     const dialog = document.getElementById("ask"), reason = h("input", { cls: "field", type: "text", id: "ask-reason", maxlength: 300 });
@@ -158,8 +160,8 @@
     if (!kinds.length) return null;
     return h("section", { cls: "card", "aria-label": "Savings since promotions" }, h("div", { cls: "tiles" }, kinds.map((kind) => {
       const one = saved[kind], [title, text] = SAVED[kind];
-      return h("div", { cls: "tile" }, h("div", { cls: "label" }, title), h("div", { cls: `big ${one.low > 0 ? "good" : ""}` }, text(one.value)),
-        h("div", { cls: "dim small" }, `95 %: ${text(one.low)} to ${text(one.high)}; in ${count(one.runs, "run")} compared`));
+      return h("div", { cls: "tile" }, h("div", { cls: "label" }, title), h("div", { cls: `big ${one.low > 0 ? "good" : one.high < 0 ? "bad" : "dim"}` }, text(one.value)),
+        h("div", { cls: "dim small" }, `${one.low > 0 || one.high < 0 ? "" : "No clear difference. "}95 %: ${text(one.low)} to ${text(one.high)}, in ${count(one.runs, "run")}`));
     })), h("p", { cls: "dim small", css: { marginTop: ".8rem" } }, "Since each promotion, against runs of the plan before from the same time."));
   };
   const overviewRows = () => {
@@ -329,7 +331,8 @@
       if (!best) for (const one of shapes) if (one.change && Math.abs(one.x - x) < 5) best = one;
       return best;
     };
-    const splits = byRuns ? { values: (u, ticks) => ticks.map((value) => { const time = at[Math.round(value)]; return known(time) && value === Math.round(value) ? when(time).slice(5) : ""; }), space: 110 } : { space: narrow ? 70 : 90 };
+    const day = (u, ticks, place, space, step) => ticks.map((at, number) => { const date = new Date(at * 1000), clock = `${pad(date.getHours())}:${pad(date.getMinutes())}`, name = `${date.getDate()} ${MONTHS[date.getMonth()]}`; return step >= 86400 ? name : number === 0 || (date.getHours() === 0 && date.getMinutes() === 0) ? `${name}\n${clock}` : clock; });
+    const splits = byRuns ? { values: (u, ticks) => ticks.map((value) => { const time = at[Math.round(value)]; return known(time) && value === Math.round(value) ? when(time).slice(5) : ""; }), space: 110 } : { space: narrow ? 70 : 90, values: day };
     const options = {
       width: Math.max(box.clientWidth, 240), height: narrow ? 260 : 330, padding: [lane + 4, 12, 0, 0], legend: { show: false },
       cursor: { x: true, y: false, drag: { x: true, y: false }, points: { show: false } },
@@ -389,12 +392,12 @@
   const metricText = (name) => ({ duration: seconds, p95: seconds, mean: seconds, cost: usd, score, tool_calls: rounded }[name] || percent);
   const absolute = (name) => ["success", "score", "member_success", "loss"].includes(name);
   const guardrails = (list) => h("div", {}, list.map((one) => {
-    const text = metricText(one.name), span = Math.max(2 * (one.margin || 0.1), 1.15 * Math.abs(one.change || 0)) || 0.1, place = (value) => `${50 + (50 * Math.max(-span, Math.min(span, value))) / span}%`;
+    const text = metricText(one.unit), span = Math.max(2 * (one.margin || 0.1), 1.15 * Math.abs(one.change || 0)) || 0.1, place = (value) => `${50 + (50 * Math.max(-span, Math.min(span, value))) / span}%`;
     const kind = { ok: "good", harmed: "bad", confirmed: "bad", alarm: "asks" }[one.status] || "idle", title = { ok: "fine", harmed: "harmed", confirmed: "worse", alarm: "alarm", unclear: "not proven yet", open: "not proven yet", "no data": "no data" }[one.status] || one.status;
     const bar = known(one.change) ? h("i", { css: { left: one.change < 0 ? place(one.change) : "50%", width: `${(50 * Math.min(Math.abs(one.change), span)) / span}%`, background: `var(--${one.change > one.margin ? "bad" : one.change > 0 ? "asks" : "good"})` } }) : null;
-    const moved = known(one.change) ? (absolute(one.name) ? points(one.change).replace("points", one.name === "score" ? "" : "points") : change(one.change)) : "unknown";
+    const moved = known(one.change) ? (absolute(one.unit) ? (one.unit === "score" ? signed(score(one.change)) : points(one.change)) : change(one.change)) : "unknown";
     return h("div", { cls: "guard" }, h("span", {}, upper(one.title)), h("div", { cls: "bar", "aria-hidden": "true" }, bar, h("u", { css: { left: "50%" } }), known(one.margin) ? h("b", { css: { left: place(one.margin) } }) : null), h("span", { cls: `pill ${kind}` }, title),
-      h("span", { cls: "said" }, `${text(one.before)} → ${text(one.after)}; harm ${moved.trim()}, up to ${absolute(one.name) ? (one.name === "score" ? rounded(one.margin) : hundredths(one.margin) + " points") : percent(one.margin)} is tolerated`));
+      h("span", { cls: "said" }, `${text(one.before)} → ${text(one.after)}; harm ${moved.trim()}, up to ${absolute(one.unit) ? (one.unit === "score" ? rounded(one.margin) : hundredths(one.margin) + " points") : percent(one.margin)} is tolerated`));
   }), h("p", { cls: "dim small", css: { marginTop: ".5rem" } }, "To the right is worse; the red line is the margin."));
   const flowDrawing = (flow) => {
     const members = flow.members, level = new Map(members.map((name) => [name, 0]));
@@ -457,7 +460,7 @@
     return h("section", { cls: "card", "aria-label": "What the plan brought" }, h("div", { cls: "tiles" }, figures.map((one) => {
       const about = FIGURES[one.name];
       return h("div", { cls: "tile" }, h("div", { cls: "label" }, about.title, h("span", { cls: "small" }, ` (${about.note})`)), h("div", { cls: "big" }, h("span", { cls: "was" }, about.text(one.was)), h("span", { cls: "arrow" }, "→"), h("span", { cls: "nowrap" }, about.text(one.now))),
-        h("div", { cls: "small" }, known(one.change) ? [h("strong", { cls: deltaClass(one.name, one.change) }, about.delta(one.change)), known(one.low) && known(one.high) ? h("span", { cls: "dim" }, ` (${about.delta(one.low)} to ${about.delta(one.high)})`) : null] : h("span", { cls: "dim" }, "too few runs for an effect")));
+        h("div", { cls: "small" }, known(one.change) ? [h("strong", { cls: deltaClass(one) }, about.delta(one.change)), known(one.low) && known(one.high) ? h("span", { cls: "dim" }, ` (${about.delta(one.low)} to ${about.delta(one.high)})`) : null] : h("span", { cls: "dim" }, "too few runs for an effect")));
     })), h("p", { cls: "dim small", css: { marginTop: ".8rem" } }, `Runs of the same time, ${basis}: ${grouped(runs.control || 0)} of the plan before, ${grouped(runs.treatment || 0)} of ${outcome.is_live ? "the live plan" : "the plan under test"}. In brackets: 95 % intervals.`,
       outcome.not_measured_since ? ` Not measured since ${when(outcome.not_measured_since)}.` : ""));
   };
@@ -503,7 +506,7 @@
       row.next.length ? h("p", {}, h("strong", {}, "Next: "), row.next.map((text) => text.replaceAll("`", "")).join(" ")) : null,
       outcomeTiles(row), runs.total ? story : null, ...tests(view),
       h("div", { cls: "pair" },
-        card("Data flow", flow ? [flow.members.length ? flowDrawing(flow) : null, h("p", {}, h("strong", {}, upper(flow.verdict) + ". "), flow.because), flow.missing ? h("p", { cls: "dim small" }, `Missing: ${flow.missing}`) : null,
+        card("Data flow", flow ? [flow.edges.some((one) => one.source !== one.target) ? flowDrawing(flow) : h("div", { cls: "alone" }, flow.members.map((name) => h("span", {}, name))), h("p", {}, h("strong", {}, upper(flow.verdict) + ". "), flow.because), flow.missing ? h("p", { cls: "dim small" }, `Missing: ${flow.missing}`) : null,
           flow.open.map((one) => h("p", { cls: "dim small" }, `${one.member} is open: ${one.why}.`)), flow.follows.map((said) => h("p", { cls: "dim small" }, said)), h("p", { cls: "dim small" }, `Looked at: ${flow.looked_at}. Dashed: may be.`)] : h("p", { cls: "dim" }, "Not known yet.")),
         card("What changing a knob did", forest(experiments))),
       h("section", { cls: "card", id: "members" }, h("h2", {}, "Members in the last run"), h("p", { cls: "dim" }, "…")),
