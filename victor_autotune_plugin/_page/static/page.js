@@ -284,7 +284,7 @@
         if (!(b > a)) continue;
         context.globalAlpha = 0.07; context.fillStyle = colour(band.colour); context.fillRect(a, top, b - a, height);
         context.globalAlpha = 1; context.fillRect(a, top - (lane - 16) * ratio, b - a, 4 * ratio);
-        context.font = `${11 * ratio}px system-ui, sans-serif`; context.textBaseline = "bottom";
+        context.font = `${11 * ratio}px system-ui, sans-serif`; context.textBaseline = "bottom"; context.textAlign = "left";
         if (context.measureText(band.title).width + 8 * ratio < b - a) context.fillText(band.title, a + 2 * ratio, top - (lane - 15) * ratio);
       }
       context.setLineDash([3 * ratio, 3 * ratio]); context.lineWidth = ratio;
@@ -420,8 +420,8 @@
     if (!list.length) return h("p", { cls: "dim" }, "No test has told an effect yet.");
     const ends = list.flatMap((one) => [one.verdict.effect, ...one.verdict.interval]).filter(known).map(Math.abs), most = Math.min(2, Math.max(0.2, ...ends)), place = (value) => 50 + 50 * Math.max(-1, Math.min(1, value / most));
     return h("div", { cls: "forest" }, list.map((one) => {
-      const { effect, interval, metric } = one.verdict, low = known(interval[0]) ? interval[0] : -most, high = known(interval[1]) ? interval[1] : most, about = metric === "score" || metric === "success" ? { less: false } : { less: true };
-      const tone = one.status === "proven" || one.status === "superseded" ? "good" : one.status === "failed" || one.status === "rolled_back" ? "bad" : "dim";
+      const { effect, interval, metric } = one.verdict, low = known(interval[0]) ? interval[0] : -most, high = known(interval[1]) ? interval[1] : most, less = metric !== "score" && metric !== "success";
+      const tone = high < 0 ? (less ? "good" : "bad") : low > 0 ? (less ? "bad" : "good") : "dim";
       return h("div", { cls: "line" }, h("span", {}, one.knobs.map((knob) => `${knob.knob}: ${knob.before} → ${knob.after}`).join("; ") || one.description, " ", h("span", { cls: "dim small" }, `(${one.title})`)),
         h("span", { cls: "num" }, `${metric.replace("_", " ")} ${change(effect)}`),
         h("div", { cls: `scale ${tone}`, role: "img", "aria-label": `Interval ${change(low)} to ${change(high)}` }, h("i", { css: { left: `${place(low)}%`, width: `${place(high) - place(low)}%` } }), h("b", { css: { left: `${place(effect)}%` } })));
