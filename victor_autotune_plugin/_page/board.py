@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from .._dataflow.flow_facts import facts_of
 from .._model.experiment import TeamState
+from .._model.text import clean
 from ..errors import AutotuneError
 from .evidence_path import evidence_path
 from .ledger import savings_ledger
@@ -215,7 +216,7 @@ class Board:
         """
         from .._tuning.present_state import verdicts
 
-        key = workflow, team_id
+        key = self._key(workflow, team_id)
         with self._lock:
             row = self._rows.get(key)
             runs = () if self._index is None else self._index.runs(key)
@@ -247,8 +248,15 @@ class Board:
     def runs(self, workflow: str, team_id: str, chosen: RunFilter) -> dict[str, Any]:
         """Return the runs of a team that are drawn; arguments are those of `team`."""
         with self._lock:
-            runs = () if self._index is None else self._index.runs((workflow, team_id))
+            runs = () if self._index is None else self._index.runs(self._key(workflow, team_id))
         return self._series(runs, chosen)
+
+    def _key(self, workflow: str, team_id: str) -> TeamKey:
+        """Return the team that a page means: its names there have no characters that can't be seen."""
+        key = workflow, team_id
+        if key in self._rows:
+            return key
+        return next((one for one in [*self._rows] if (clean(one[0]), clean(one[1])) == key), key)
 
     @staticmethod
     def _series(

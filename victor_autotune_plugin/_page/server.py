@@ -71,6 +71,7 @@ class PageServer:
         self.port = 0
         self._listeners: set[asyncio.Event] = set()
         self._trouble: str | None = None
+        self._stops = False
         self._looks = ThreadPoolExecutor(1, "autotune-page-looks")
         self._answers = ThreadPoolExecutor(1, "autotune-page-answers")
 
@@ -118,6 +119,7 @@ class PageServer:
             yield self
         finally:
             following.cancel()
+            self._stops = True
             self._wake()
             await runner.cleanup()
             for threads in (self._looks, self._answers):
@@ -232,9 +234,11 @@ class PageServer:
         wake.set()
         self._listeners.add(wake)
         try:
-            while not request.transport or not request.transport.is_closing():
+            while request.transport is not None and not request.transport.is_closing():
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(wake.wait(), _ALIVE_SECONDS)
+                if self._stops:
+                    break
                 if wake.is_set():
                     wake.clear()
                     said = f"event: changed\ndata: {self.board.version}\n\n"
