@@ -60,6 +60,16 @@ def test_victor_runs_a_team_workflow(victor_process: Process, folder: Path) -> N
     assert checks["plugin"] == "loaded by Victor"
 
 
+def test_a_model_that_is_down_is_named_with_the_next_step(victor_process: Process, folder: Path) -> None:
+    nowhere = ("--base-url", "http://user:secret@127.0.0.1:9/v1?key=secret")
+    done = victor_process("victor", "autotune", "run", "flow.yaml", *MODEL, *nowhere, cwd=folder)
+    assert done.returncode == 1
+    assert "run 1 failed: team team: MemberError: the model never answered" in done.stdout
+    assert "Check that the model's server is up at http://127.0.0.1:9/v1, and the API key." in done.stdout
+    assert "--verbose" in done.stdout
+    assert "secret" not in done.stdout
+
+
 SEVERAL = """\
 workflows:
   broken: {nodes: [{id: b, type: team, formation: paralel, members: [{id: one}]}]}

@@ -28,7 +28,7 @@ from .location import target_of
 from .migrate import ensure_schema
 from .rows import change_of, experiment_of, fault_of, observation_of, score_of, team_flow, team_run, team_state
 from .run_listing import RunListing
-from .tables import AWAITING, OBSERVED, TEAM, change, experiment, fault, lease, run, score, store_row, team
+from .tables import AWAITING, OBSERVED, TEAM, change, experiment, fault, lease, process, run, score, store_row, team
 from .transaction import Transaction
 
 _PAGE: Final = 500
@@ -420,6 +420,11 @@ class Store(RunListing):
         counts["observations"] = self._count(select(func.count(run.c.observed)))
         tables = {"changes": change, "faults": fault}
         return counts | {name: self._count(select(func.count()).select_from(table)) for name, table in tables.items()}
+
+    def unrecorded_runs(self) -> int:
+        """Return how many lost runs are of processes that ended as they should, so that their end was not recorded."""
+        ended = select(process.c.id).where(process.c.ended)
+        return self._count(select(func.count()).where(run.c.status == "lost", run.c.process.in_(ended)))
 
     def _only(self, table: Table, workflow: str | None = None, team_id: str | None = None) -> Select[Any]:
         """Return the query for the rows of the environment, of a workflow, and of a team; None for all."""
