@@ -35,7 +35,7 @@ def dashboard(
     """Show teams, tests and runs in a browser, live, until you press Ctrl-C.
 
     It listens on this machine alone, and the address that it prints holds a
-    random token: whoever has it can look. It writes nothing, unless you allow
+    random token: anyone who has it can look. It writes nothing, unless you allow
     actions. For a page to keep or to send, see `report`.
     """
     from .._page.board import Board
