@@ -211,7 +211,12 @@ def test_suggestions_can_be_narrowed(call: Callable[..., Said]) -> None:
     said = call("suggest", *EXAMPLE, "--strategies", "tool_budgets")
     assert said.code == 2
     assert "unknown strategy 'tool_budgets'" in said.err
-    assert "x<=1" in call("suggest", *EXAMPLE, "--max-risk", "2").err
+    for wrong in ("2", "tiny", "nan"):
+        told = " ".join(call("suggest", *EXAMPLE, "--max-risk", wrong).err.split())
+        assert f"'{wrong}' is not a risk: write a number from 0 to 1, or 'very low' (up to 0.15)" in told
+    for named in ("very low", "very-low", "Very Low"):
+        found = call("suggest", *EXAMPLE, "--max-risk", named, "--json").data["suggestions"]
+        assert {one["type"] for one in found} == {"timeout_tuning"}
 
 
 def test_suggest_reads_what_was_recorded(call: Callable[..., Said], recorded: Simulation) -> None:
@@ -289,6 +294,10 @@ def test_a_change_that_would_end_an_open_test_is_asked_about_first(
     left = call("apply", "team", "--auto", "--json").data
     assert left["results"] == []
     assert "is open. To end it by applying this, use --interactive." in left["left_out"][0]["reason"]
+    (tmp_path / "team.yaml").write_text("formation: sequential\nmembers: [{id: a}, {id: b}, {id: c}, {id: d}]\n")
+    left = call("apply", "team", "--config", "team.yaml", "--auto", "--json").data
+    assert left["results"] == []
+    assert "is open." in left["left_out"][0]["reason"]
     monkeypatch.setattr("victor_autotune_plugin._cli.apply.sys", _Stdin("n\n"))
     said = call("apply", "team", "--interactive")
     assert "What you apply ends it." in " ".join(said.out.split())
@@ -298,6 +307,11 @@ def test_a_change_that_would_end_an_open_test_is_asked_about_first(
     assert plan(tmp_path) != EMPTY_PLAN
     with Store.open(default_url(tmp_path)) as store:
         assert [change.action for change in store.changes()] == ["started", "aborted", "promoted"]
+    for command in ("history", "explain"):
+        said = " ".join(call(command).out.split())
+        assert "applied" in said
+        assert "promoted" not in said
+    with Store.open(default_url(tmp_path)) as store:
         assert sorted(one.status for one in store.experiments()) == ["aborted", "proven"]
 
 

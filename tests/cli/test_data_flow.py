@@ -53,7 +53,7 @@ def section(said: Said) -> str:
 
 def test_explain_draws_the_graph_and_tells_how_often_and_through_what(call: Call, runs: Runs) -> None:
     runs(CHAIN)
-    shown = section(call("explain", "team"))
+    shown = section(call("explain", "team", "--details", "--settings"))
     assert shown.startswith(("a → b → c", "a → (b → c, d)", "a → d", "a → (b, d)"))
     assert "Verdict dependent. " in shown
     assert "used the work of" in shown
@@ -66,7 +66,7 @@ def test_explain_draws_the_graph_and_tells_how_often_and_through_what(call: Call
 
 def test_explain_tells_who_is_open_why_and_what_would_open_the_team(call: Call, runs: Runs) -> None:
     runs(OPEN)
-    shown = section(call("explain", "team"))
+    shown = section(call("explain", "team", "--details", "--settings"))
     assert "a, b, c, d: no use seen" in shown
     assert "Verdict unknown." in shown
     assert "Missing Say it with the setting dataflow" in shown
@@ -107,20 +107,21 @@ def test_a_team_that_was_observed_is_told_what_auto_would_test(call: Call, runs:
     assert first == "In mode observe nothing is tested. Set `mode: auto` (or `approve`) to test changes."
     assert second == "Without a scorer, mode auto tests only changes that keep the work."
     write(tmp_path, "mode: auto")
-    (said,) = call("explain", "team", "--json").data["outlook"]
-    assert "The settings say auto, which counts from the next run on" in said
+    modes = call("status", "--json").data["teams"][0]["modes"]
+    assert (modes["configured"], modes["last"], modes["next"]) == ("auto", "observe", "auto")
+    assert "it counts from the next run on" in modes["because"]
 
 
 def test_explain_tells_how_many_runs_are_missing(call: Call, runs: Runs) -> None:
     runs(times=7)
-    shown = section(call("explain", "team"))
+    shown = section(call("explain", "team", "--details", "--settings"))
     assert "Only 7 runs as configured were looked at." in shown
     assert "Missing 3 more runs as configured." in shown
 
 
 def test_nothing_is_opened_where_the_plugin_only_observes(call: Call, runs: Runs) -> None:
     runs(OPEN, mode="observe")
-    assert "opens:" not in section(call("explain", "team"))
+    assert "opens:" not in section(call("explain", "team", "--details", "--settings"))
     assert call("status", "--json").data["teams"][0]["data_flow"]["opened_by"] == {}
 
 
@@ -142,7 +143,7 @@ def test_a_persons_word_counts_on_every_screen(
     data = call("status", "--json").data["teams"][0]["data_flow"]
     assert (data["verdict"], data["graph"]) == (verdict, graph)
     assert call("explain", "team", "--json").data["team"]["data_flow"] == data
-    shown = section(call("explain", "team"))
+    shown = section(call("explain", "team", "--details", "--settings"))
     assert graph in shown
     assert f"Verdict {verdict}." in shown
     assert verdict in call("status").out
@@ -166,7 +167,7 @@ def test_the_word_of_the_workflows_own_file_counts_with_it(call: Call, runs: Run
 def test_explain_shows_the_edges_and_where_they_are_set(call: Call, runs: Runs, tmp_path: Path) -> None:
     runs()
     write(tmp_path, "workflows:\n  flow:\n    dataflow_edges: [[a, b], [x, c]]\n")
-    said = call("explain", "team")
+    said = call("explain", "team", "--details", "--settings")
     assert "[a, b], [x, c]" in " ".join(said.out.split())
     rows = {one["key"]: one for one in call("explain", "team", "--json").data["settings"]}
     assert rows["dataflow_edges"]["source"] == ".victor/autotune.yaml:3"
@@ -196,7 +197,7 @@ def test_the_screens_fit_80_columns_and_have_no_colour(call: Call, runs: Runs, m
 def test_in_the_c_locale_the_graph_is_ascii(call: Call, runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
     runs(RunFlow([Edge("a", "b", "text"), Edge("b", "a", "text"), Edge("b", "c", "text")]))
     monkeypatch.setenv("LC_ALL", "C")
-    said = call("explain", "team")
+    said = call("explain", "team", "--details", "--settings")
     assert said.out.isascii()
     assert "(a <-> b) -> c; d independent" in section(said)
 
@@ -204,10 +205,10 @@ def test_in_the_c_locale_the_graph_is_ascii(call: Call, runs: Runs, monkeypatch:
 def test_a_team_of_many_uses_shows_the_most_frequent_ones_and_how_many_more(call: Call, runs: Runs) -> None:
     names = tuple(f"m{number}" for number in range(8))
     runs(RunFlow([Edge(one, other, "text") for one in names for other in names if one < other]), members=names)
-    assert "further use" not in section(call("explain", "team"))
+    assert "further use" not in section(call("explain", "team", "--details", "--settings"))
     every = RunFlow([Edge(one, other, "text") for one in names for other in names if one != other])
     runs(every, members=names, team="whole")
-    shown = section(call("explain", "whole"))
+    shown = section(call("explain", "whole", "--details", "--settings"))
     assert "and 26 further uses: see --json" in shown
     data = call("explain", "whole", "--json").data["team"]["data_flow"]
     assert len(data["edges"]) == 56
@@ -233,7 +234,7 @@ def test_the_report_shows_the_graph(call: Call, runs: Runs, tmp_path: Path) -> N
 @pytest.mark.parametrize("name", HOSTILE_NAMES)
 def test_hostile_names_of_members_stay_text(call: Call, runs: Runs, tmp_path: Path, name: str) -> None:
     runs(RunFlow([Edge(name, "b", "text")], {name: ("custom",)}), times=1, members=(name, "b"))
-    said = call("explain", "team")
+    said = call("explain", "team", "--details", "--settings")
     assert said.code == 0
     assert not set(said.out) & {"\x1b", "\u202e", "\r", "\x07"}
     assert call("report").code == 0

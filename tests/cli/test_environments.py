@@ -214,7 +214,7 @@ def test_explain_and_doctor_name_who_sets_a_knob(
     for number in range(6):
         event, planned = team.start()
         team.finish(evolve(event, owners={"formation": "formation_hint"}) if number % 2 else event, planned)
-    rows = " ".join(call("explain", "team").out.split())
+    rows = " ".join(call("explain", "team", "--details", "--settings").out.split())
     assert "formation: formation_hint (3 runs); the others: autotune" in rows
     assert call("explain", "team", "--json").data["owners"] == [
         {"knob": "formation", "owner": "formation_hint", "runs": 3}

@@ -84,7 +84,7 @@ def test_a_team_that_is_only_observed_is_shown(call: Callable[..., Said], simula
     simulation.run(cancelled=True)
     team = call("status", "--json").data["teams"][0]
     assert (team["mode"], team["runs"], team["success_rate"]) == ("observe", 2, 0.5)
-    assert call("explain", "team").code == 0
+    assert call("explain", "team", "--details", "--settings").code == 0
 
 
 def test_status_of_one_workflow_or_team(call: Callable[..., Said], simulate: Callable[..., Simulation]) -> None:
@@ -161,10 +161,10 @@ def test_explain_tells_the_plan_its_source_the_test_and_what_comes_next(
     call: Callable[..., Said], project: Callable[[str], None], state: str, told: tuple[str, ...]
 ) -> None:
     project(state)
-    said = words(call("explain", "team"))
+    said = words(call("explain", "team", "--details", "--settings"))
     for part in (
         *told,
-        "Live plan",
+        "Runs with",
         "sequential, 4 members: a, b, c, d",
         "Guardrail",
         "P95 of the duration",
@@ -182,7 +182,7 @@ def test_explain_shows_the_fixed_sample_statistics_beside_the_decision(
     call: Callable[..., Said], project: Callable[[str], None]
 ) -> None:
     project("proven")
-    said = words(call("explain", "team"))
+    said = words(call("explain", "team", "--details", "--settings"))
     for part in (
         "As if looked at once",
         "welch on logs",
@@ -209,7 +209,7 @@ def test_explain_needs_no_name_when_there_is_one_team(
     call: Callable[..., Said], project: Callable[[str], None]
 ) -> None:
     project("testing")
-    assert call("explain").out == call("explain", "team").out
+    assert call("explain", "--details", "--settings").out == call("explain", "team", "--details", "--settings").out
 
 
 def test_explain_tells_every_setting_with_its_source(
@@ -233,14 +233,18 @@ def test_explain_reads_the_workflows_own_settings_from_its_file(
     from victor_autotune_testing.realvictor import workflow_yaml
 
     project("testing")
-    without = call("explain")
-    assert "--file WORKFLOW.yaml" in " ".join(without.err.split())
+    said = words(call("explain"))
+    assert "Mode observe is set (default), the last run had auto:" in said
+    assert "--file WORKFLOW.yaml" in said
     (tmp_path / "flow.yaml").write_text(
         workflow_yaml("researcher", name="flow", metadata={"autotune": {"mode": "auto"}})
     )
-    said = call("explain", "--file", "flow.yaml", "--json")
-    assert said.err == ""
-    mode = next(one for one in said.data["settings"] if one["key"] == "mode")
+    told = call("explain", "--file", "flow.yaml", "--json")
+    assert told.err == ""
+    mode = next(one for one in told.data["settings"] if one["key"] == "mode")
+    for name in (("--file", "flow.yaml"), ()):  # the project's own workflow files are looked into
+        modes = call("explain", *name, "--json").data["team"]["modes"]
+        assert (modes["configured"], modes["last"], modes["because"]) == ("auto", "auto", None)
     assert (mode["value"], mode["source"]) == ("auto", "flow.yaml:7")
 
 
@@ -257,16 +261,16 @@ def test_explain_says_why_nothing_is_tuned(
     simulation = simulate(mode="observe" if told is None else "auto")
     simulation.run()
     (tmp_path / ".victor" / "autotune.yaml").write_text(settings)
-    said = words(call("explain"))
+    said = words(call("explain", "--details", "--settings"))
     assert (told or "In mode observe nothing is tested.") in said
-    assert ("Live plan formation consensus" in said) is (told is not None)
+    assert ("Runs with formation consensus, fixed by the settings" in said) is (told is not None)
 
 
 def test_explain_tells_what_ended_an_experiment(call: Callable[..., Said], project: Callable[[str], None]) -> None:
     project("testing")
     call("rollback", "team", "--reason", "no longer needed")
-    assert "Ended aborted by a person" in words(call("explain"))
-    assert "no longer needed" in words(call("explain"))
+    assert "Ended aborted by a person" in words(call("explain", "--details", "--settings"))
+    assert "no longer needed" in words(call("explain", "--details", "--settings"))
     data = call("explain", "--json").data
     assert data["ended_by"]["reason"] == "no longer needed"
     assert data["team"]["last_verdict"]["status"] == "aborted"
@@ -275,7 +279,7 @@ def test_explain_tells_what_ended_an_experiment(call: Callable[..., Said], proje
 def test_explain_says_that_the_tuning_is_paused(call: Callable[..., Said], project: Callable[[str], None]) -> None:
     project("testing")
     call("pause", "team")
-    assert "The tuning is paused" in words(call("explain"))
+    assert "The tuning is paused" in words(call("explain", "--details", "--settings"))
     assert "paused" in words(call("status"))
 
 

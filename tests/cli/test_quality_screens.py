@@ -67,7 +67,7 @@ def test_explain_cuts_nothing_of_where_a_setting_comes_from(
     call: Call, monkeypatch: pytest.MonkeyPatch, width: str
 ) -> None:
     monkeypatch.setenv("COLUMNS", width)
-    lines = call("explain").out.splitlines()
+    lines = call("explain", "--details", "--settings").out.splitlines()
     start = next(number for number, line in enumerate(lines) if line.lstrip().startswith("quality.keep_outputs"))
     column = lines[start].index(".vic")
     told = [
@@ -77,11 +77,13 @@ def test_explain_cuts_nothing_of_where_a_setting_comes_from(
     assert "".join(part.strip() for part in told).startswith(".victor/autotune.yaml:2")
     assert max(map(len, lines)) <= int(width)
     monkeypatch.setenv("COLUMNS", "300")
-    assert "judge: {rubric: [Is it short?], provider: acme, model: big}" in call("explain").out
+    assert (
+        "judge: {rubric: [Is it short?], provider: acme, model: big}" in call("explain", "--details", "--settings").out
+    )
 
 
 def test_explain_has_a_part_on_quality(call: Call) -> None:
-    said = " ".join(call("explain").out.split())
+    said = " ".join(call("explain", "--details", "--settings").out.split())
     for part in ("Quality review decides, weight 2", "judge does not decide", "Mean score 0.80 (6 scored runs)"):
         assert part in said
 

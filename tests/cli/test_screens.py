@@ -26,6 +26,8 @@ COMMANDS: Final = (
     "status",
     "status team",
     "explain team",
+    "explain team --details",
+    "explain team --settings",
     "history",
     "history --runs",
     "rollback --list team",
@@ -156,7 +158,7 @@ def test_a_narrow_terminal_shows_all_and_breaks_no_name_of_a_setting(scene: Path
     names = {one["key"] if isinstance(one, dict) else one for one in settings}
     assert "experiment.max_runs_per_arm" in names
     for name in names:
-        assert re.search(rf"^ *{re.escape(name)}( |$)", shown["explain team"], re.MULTILINE), name
+        assert re.search(rf"^ *{re.escape(name)}( |$)", shown["explain team --settings"], re.MULTILINE), name
 
 
 @pytest.mark.parametrize(
@@ -184,7 +186,7 @@ def test_with_unicode_screens_are_not(scene: Path) -> None:
         {"LANG": "C", "LC_ALL": "C.UTF-8"},
         {"PYTHONIOENCODING": "utf-8", "LANG": "C"},
     ):
-        out = piped(scene, "explain team", **changed).stdout.decode()
+        out = piped(scene, "explain team --details", **changed).stdout.decode()
         assert "−" in out
 
 

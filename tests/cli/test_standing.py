@@ -40,7 +40,7 @@ def test_every_screen_tells_the_state_by_the_one_table(call: Call, tmp_path: Pat
     title = {"probation": "on probation", "reverifying": "being verified again"}.get(state, state.replace("_", " "))
     assert all(part in words(call("status", "--all").out) for part in title.split())
     assert title in words(call("history").out)
-    explained = words(call("explain").out)
+    explained = words(call("explain", "--details", "--settings").out)
     assert f"State {title}: {STATES[state].meaning}; since" in explained
     (told,) = call("status", "--all", "--json").data["teams"][0]["standing"]
     assert (told["state"], told["meaning"], told["experiment_id"]) == (state, STATES[state].meaning, ID)
@@ -67,7 +67,7 @@ def test_a_plan_that_no_test_proved_is_not_called_proven(call: Call, tmp_path: P
     by_hand = experiment("proven", verdict=None, allowed_by="person", reference=(RUN,))
     write(tmp_path, by_hand)
     assert "live, not tested" in words(call("status").out)
-    assert "no test proved it" in words(call("explain").out)
+    assert "no test proved it" in words(call("explain", "--details", "--settings").out)
     assert stands(evolve(by_hand, proven_by="aaaaaaaaaaaa")).title == "proven"
 
 
@@ -206,7 +206,7 @@ def test_a_live_plan_of_0_1_that_changes_the_work_asks_a_person(call: Call, tmp_
     earlier = experiment("proven", allowed_by=None, treatment=TeamPlan(formation="pipeline"))
     write(tmp_path, earlier)
     (tmp_path / ".victor" / "autotune.yaml").write_text("mode: auto\n")
-    said = words(call("explain").out)
+    said = words(call("explain", "--details", "--settings").out)
     assert "May this plan of 0.1 stay live? By what is known of the data flow, it may change the work." in said
     assert "It was promoted by 0.1, which did not look at the data flow: it may change" in said
     assert "victor autotune rollback team" in said
@@ -222,7 +222,7 @@ def test_a_live_plan_of_0_1_that_changes_the_work_asks_a_person(call: Call, tmp_
 def test_a_live_plan_that_something_allowed_asks_nothing(call: Call, tmp_path: Path, allowed_by: str) -> None:
     write(tmp_path, experiment("proven", allowed_by=allowed_by, treatment=TeamPlan(formation="pipeline")))
     (tmp_path / ".victor" / "autotune.yaml").write_text("mode: auto\n")
-    assert "asks you" not in call("explain").out
+    assert "asks you" not in call("explain", "--details", "--settings").out
     assert "asks you" not in call("status").out
 
 
@@ -232,7 +232,7 @@ def test_explain_counts_the_tests_and_what_chance_makes_of_them(call: Call, tmp_
     write(tmp_path, *many, waiting, experiment("testing", policy=Policy(alpha=0.1)))
     data = call("explain", "--json").data
     assert data["tests"] == {"number": 11, "null_passes": pytest.approx(10 * 0.045 + 0.09)}
-    said = words(call("explain").out)
+    said = words(call("explain", "--details", "--settings").out)
     assert "11; had no change made a difference, 0.54 of them would have passed by now" in said
 
 
@@ -244,7 +244,7 @@ def test_what_a_person_applied_is_no_test() -> None:
 
 def test_explain_tells_what_went_missing_and_what_is_unpaired(call: Call, tmp_path: Path) -> None:
     write(tmp_path, experiment("testing"))
-    said = words(call("explain").out)
+    said = words(call("explain", "--details", "--settings").out)
     assert "Missing runs 1 control, 2 treatment" in said
     assert "not counted: 3 unpaired" in said
 
@@ -369,7 +369,7 @@ def test_a_project_of_0_1_is_told_what_became_of_it(call: Call, tmp_path: Path) 
     (told,) = teams["draft"]["standing"]
     assert (told["state"], told["awaits_person"]["asks"]) == ("awaits_approval", "start")
     assert teams["testing"]["standing"] == []
-    assert "The plugin was upgraded" in words(call("explain", "testing").out)
+    assert "The plugin was upgraded" in words(call("explain", "testing", "--details", "--settings").out)
     for command in (("status", "--all"), ("doctor",)):
         said = [line for line in call(*command).out.splitlines() if " asks you: " not in line]
         assert max(map(len, said)) <= 80

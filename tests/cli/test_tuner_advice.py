@@ -30,7 +30,7 @@ def observed(simulate: Callable[..., Simulation]) -> Simulation:
 
 @pytest.mark.parametrize("command", ["explain", "suggest"])
 def test_the_proposal_is_shown_with_its_reasons(call: Callable[..., Said], observed: Simulation, command: str) -> None:
-    said = words(call(command, "team"))
+    said = words(call(command, "team", *(["--details"] if command == "explain" else [])))
     chosen = call(command, "team", "--json").data["tuner"]["proposal"]["chosen"]
     assert (chosen["describe"], chosen["runs_behind"], chosen["runs_of_live"]) == ("formation=parallel", 0, 20)
     low, high = (f"{100 * end:+.0f} %".replace("-", "−") for end in chosen["interval"])
@@ -38,8 +38,7 @@ def test_the_proposal_is_shown_with_its_reasons(call: Callable[..., Said], obser
         "What the tuner would test next",
         "Plan formation parallel",
         f"Improvement +{100 * chosen['improvement']:.0f} % expected, 90 % interval {low} to {high}",
-        "P(better)",
-        "P(harm)",
+        "% likely; harm ",
         "0 runs of it, 20 of the plan it replaces",
         "Prior said",
         f"{chosen['runs_needed']} runs in each arm",
@@ -57,7 +56,7 @@ def test_looking_at_the_proposal_writes_nothing(call: Callable[..., Said], obser
         observed.changes(),
         observed.store.faults(),
     )
-    call("explain")
+    call("explain", "--details", "--settings")
     call("suggest")
     after = observed.store.team(*observed.spec.key), observed.experiments(), observed.changes(), observed.store.faults()
     assert after == before
@@ -65,8 +64,8 @@ def test_looking_at_the_proposal_writes_nothing(call: Callable[..., Said], obser
 
 def test_why_nothing_is_proposed_is_told(call: Callable[..., Said], observed: Simulation, tmp_path: Path) -> None:
     (tmp_path / ".victor" / "autotune.yaml").write_text("strategies: [team_sizing]\n")
-    for command in ("explain", "suggest"):
-        assert "Nothing. The team's members and the limits allow no other plan." in words(call(command))
+    for command, *options in (("explain", "--details"), ("suggest",)):
+        assert "Nothing. The team's members and the limits allow no other plan." in words(call(command, *options))
         proposal = call(command, "--json").data["tuner"]["proposal"]
         assert (proposal["plan"], proposal["chosen"]) == (None, None)
 
@@ -78,7 +77,7 @@ def test_of_an_open_test_it_is_told_what_the_tuner_thinks(
     simulation.run_until("started")
     for _ in range(8):
         simulation.run()
-    said = words(call("explain"))
+    said = words(call("explain", "--details", "--settings"))
     assert "What the tuner says of it" in said
     treatments = sum(run.arm == "treatment" for run in simulation.store.finished_runs(*SPEC.key))
     assert f"After {treatments} runs, " in said
@@ -95,7 +94,7 @@ def test_a_test_that_was_given_up_is_told_as_such(
     simulation = simulate(truth=no_difference, **LOW)
     change = simulation.run_until("inconclusive")
     assert change.reason.startswith(("Stopped as hopeless. ", "Ended early after "))
-    said = words(call("explain"))
+    said = words(call("explain", "--details", "--settings"))
     assert change.reason in said
     assert "inconclusive" in said
 
@@ -113,7 +112,7 @@ def test_with_the_tuner_off_nothing_is_told_of_it(
     call: Callable[..., Said], observed: Simulation, tmp_path: Path
 ) -> None:
     (tmp_path / ".victor" / "autotune.yaml").write_text("tuner: {risk: off}\n")
-    assert "tuner would" not in words(call("explain"))
+    assert "tuner would" not in words(call("explain", "--details", "--settings"))
     told = call("suggest", "--json").data["tuner"]
     assert (told["proposal"], told["outlook"]) == (None, None)
 
@@ -123,5 +122,5 @@ def test_what_waits_is_told_with_the_reason(
 ) -> None:
     assert call("explain", "--json").data["suggestions"][0]["waits_because"] is None
     monkeypatch.setattr("victor_autotune_plugin._tuning.next_test.reason_to_wait", lambda *_: "something is missing")
-    assert "(formation_selection). It waits: something is missing." in words(call("explain"))
+    assert "(formation_selection). It waits: something is missing." in words(call("explain", "--details", "--settings"))
     assert call("explain", "--json").data["suggestions"][0]["waits_because"] == "something is missing"

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from victor_autotune_plugin._model.plan import TeamPlan
 from victor_autotune_plugin._settings import SettingsResolver
 from victor_autotune_plugin._values import files
+from victor_autotune_plugin._values.files import MOST_BACKUPS, write_atomically
 from victor_autotune_plugin.configfiles import read_team_config, restore
 from victor_autotune_plugin.errors import AutotuneError
 
@@ -517,3 +518,19 @@ def test_a_damaged_file_is_refused_or_changed_as_wanted(
     # A line in quotes that begins so is a part of the value, and goes with it.
     gone = [line for line in comments if line not in written and line.strip() not in str(yaml.safe_load(text))]
     assert not gone
+
+
+def test_equal_backups_are_one_and_many_do_not_pile_up(tmp_path: Path) -> None:
+    path = tmp_path / "team.yaml"
+    path.write_text("formation: sequential\n")
+    first = write_atomically(path, b"formation: parallel\n", backup=True)
+    path.write_text("formation: sequential\n")
+    assert write_atomically(path, b"formation: parallel\n", backup=True) == first
+    kept = [write_atomically(path, f"timeout_seconds: {number}\n".encode(), backup=True) for number in range(30)]
+    assert len(list(tmp_path.glob("team.yaml.bak*"))) == MOST_BACKUPS
+    assert kept[-1] is not None
+    assert kept[-1].read_text() == "timeout_seconds: 28\n"
+    linked = tmp_path / "other.yaml"
+    linked.write_text("a: 1\n")
+    (tmp_path / "other.yaml.bak").symlink_to(linked)
+    assert write_atomically(linked, b"a: 2\n", backup=True) == tmp_path / "other.yaml.bak-2"

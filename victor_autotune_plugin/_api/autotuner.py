@@ -281,6 +281,45 @@ class PerformanceAutotuner:
             found = standings(store, team.state, settings, runs)
         return [one.to_dict() for one in found]
 
+    def outcome(self, team_id: str, *, workflow: str | None = None) -> dict[str, Any] | None:
+        """Return what a team's live plan brought, *was → now*, or so far what the plan of its open test would.
+
+        Args:
+            workflow: Its workflow; None for that of the constructor, or the only one with such a team.
+
+        Returns:
+            Plain JSON-able data: `experiment_id`, `status`, `since` (Unix seconds), `basis` (`since_promotion`, `test`
+            or None), `runs` by arm, `not_measured_since`, and `figures`, each with `name`, `was`, `now`, `change`,
+            `low`, `high` and `chance_better`; None where nothing is live or tested.
+
+        Raises:
+            AutotuneError: If several workflows have such a team and none is named.
+        """
+        from .._page.outcome import live_outcome
+
+        with self._looking() as store:
+            found = None if store is None else live_outcome(store, self._team(store, team_id, workflow).state)
+        return None if found is None else found.to_dict()
+
+    def savings(self, team_id: str | None = None, *, workflow: str | None = None) -> dict[str, Any]:
+        """Return what promotions have saved since, against runs of the plan before from the same time.
+
+        Args:
+            team_id: Only this team; None for the whole store.
+            workflow: Only this workflow; None for that of the constructor, or all.
+
+        Returns:
+            Plain JSON-able data: `saved`, `weeks` and `teams`. What was saved has for each of `seconds`, `usd`,
+            `tokens` and `score` the `value`, `low` and `high` of its 95 % interval, `runs` and `per_run`, or None
+            where it was not measured.
+        """
+        from .._page.ledger import SavingsLedger, savings_ledger
+
+        with self._looking() as store:
+            named = workflow or self._workflow
+            found = SavingsLedger({}, (), ()) if store is None else savings_ledger(store, named, team_id)
+        return found.to_dict()
+
     def approve(
         self, team_id: str, *, experiment_id: str | None = None, by: str | None = None, workflow: str | None = None
     ) -> Change:

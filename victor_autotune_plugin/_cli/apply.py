@@ -117,8 +117,8 @@ class _Applier:
         self._dry_run = dry_run
         self._quiet = as_json
         self._knobs: set[str] = set()
-        changes_plan = not ab_test and not dry_run and asked.config is None
-        self._open_test = asked.open_test() if changes_plan else None
+        # A file that is changed makes another team of it, so that ends the test as well.
+        self._open_test = asked.open_test() if not ab_test and not dry_run else None
         self.results: list[OptimizationResult] = []
         self.left_out: list[dict[str, str]] = []
 

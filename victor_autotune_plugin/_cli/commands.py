@@ -56,6 +56,7 @@ COMMANDS: Final = {
     ),
     "status": _in("status", "{prog}", "{prog} --workflow review --json"),
     "explain": _in("explain", "{prog} reviewers", "{prog} reviewers --workflow review --file review.yaml"),
+    "savings": _since_0_2("savings", "{prog}", "{prog} reviewers --json"),
     "potential": _since_0_2("show_potential", "{prog}", "{prog} reviewers --json"),
     "analyze": _in(
         "analyze", "{prog} reviewers", "{prog} --metrics metrics.json --team-id reviewers --output analysis.json"
@@ -74,6 +75,7 @@ COMMANDS: Final = {
     "approve": _since_0_2("approval", "{prog} reviewers", "{prog} reviewers --id 5f0c2a91d3e4 --as ada"),
     "reject": _since_0_2("approval", '{prog} reviewers --reason "not before the release"'),
     "history": _in("show_history", "{prog} reviewers", "{prog} --runs --limit 50"),
+    "runs": _since_0_2("show_runs", "{prog}", "{prog} show 5f0c2a91"),
     "replay": _in("show_history", "{prog}", "{prog} reviewers --json"),
     "rollback": _in(
         "steering",

@@ -41,17 +41,25 @@ def explain(
             help="Workflow file, to include its own metadata.autotune in the settings.",
         ),
     ] = None,
+    details: Annotated[
+        bool, typer.Option("--details", help="Also the test, its statistics, the data flow and the tuner's view.")
+    ] = False,
+    settings: Annotated[bool, typer.Option("--settings", help="Also every setting, and where it is set.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Explain a team's plan: where it came from, what its test shows, what comes next, and every setting."""
+    """Explain a team's plan in a few lines: what runs, since when, what it brought, how sure, and what comes next."""
     with opened(project) as session:
         found = _explanation(session, session.team(chosen(name, team), workflow), file)
     if as_json:
         show.write_json(found.to_dict())
-    else:
-        from .explain_screen import print_explanation
+        return
+    from .explain_screen import print_details, print_settings, print_summary
 
-        print_explanation(found)
+    print_summary(found, is_all=details and settings)
+    if details:
+        print_details(found)
+    if settings:
+        print_settings(found)
 
 
 @frozen
@@ -71,7 +79,6 @@ class Explanation:
             before, or None, and why it is not tested now, or None.
         settings: `(key, value, source)` of every setting.
         scoring_cost: What scoring has cost in the last 7 days, US dollars, all teams.
-        note: A remark on where the settings come from, or None.
     """
 
     facts: TeamFacts
@@ -84,7 +91,6 @@ class Explanation:
     suggestions: list[tuple[OptimizationSuggestion, str | None, str | None]]
     settings: tuple[tuple[str, object, str], ...]
     scoring_cost: float
-    note: str | None
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON-able data."""
@@ -129,7 +135,7 @@ def _explanation(session: OpenProject, state: TeamState, file: Path | None = Non
     assert store is not None
     metadata, source = (None, None) if file is None else _metadata(file, state.workflow)
     settings = runtime.resolver.for_team(*state.key, metadata, source)
-    facts = team_facts(session, state, settings=settings)
+    facts = team_facts(session, state, settings=settings, own=(metadata, source))
     changes, experiments = store.changes(*state.key), store.experiments(*state.key)
     refused = {one.experiment_id for one in changes if one.action == "rejected"}
     refused -= {one.experiment_id for one in changes if one.action == "started"}
@@ -139,12 +145,6 @@ def _explanation(session: OpenProject, state: TeamState, file: Path | None = Non
         for experiment in reversed(experiments)
         if experiment.fingerprint == state.fingerprint
     }
-    note = None
-    if file is None and facts.figures.runs and facts.mode != settings.mode:
-        note = (
-            f"the last run had mode {facts.mode}; the workflow's own metadata.autotune may say so. "
-            "Name its file to see its settings, too: --file WORKFLOW.yaml"
-        )
     ended = facts.experiment.id if facts.experiment is not None and facts.experiment.has_ended else None
     return Explanation(
         facts=facts,
@@ -160,7 +160,6 @@ def _explanation(session: OpenProject, state: TeamState, file: Path | None = Non
         ],
         settings=runtime.resolver.explain(*state.key, metadata, source),
         scoring_cost=cost_of_week(store),
-        note=note,
     )
 
 
@@ -224,9 +223,8 @@ def _outlook(facts: TeamFacts, settings: Settings, held_back: Iterable[str], *, 
     if facts.mode not in ("approve", "auto"):
         stays = " What is open waits." if facts.standings else ""
         said = f"In mode {facts.mode} nothing is tested.{stays}"
-        if settings.mode in ("approve", "auto"):
-            otherwise = "unless the workflow's own metadata.autotune says otherwise"
-            return [f"{said} The settings say {settings.mode}, which counts from the next run on, {otherwise}."]
+        if facts.modes.because is not None and facts.modes.configured in ("approve", "auto"):
+            return [f"{said} {facts.modes.sentence}.".replace(" mode ", " Mode ", 1)]
         unscored = [] if has_scorer else ["Without a scorer, mode auto tests only changes that keep the work."]
         return [f"{said} Set `mode: auto` (or `approve`) to test changes.", *unscored]
     told = [sentence for one in facts.standings for sentence in (*one.next, *_decided_by(one, facts.verdict))]

@@ -7,11 +7,13 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from .._dataflow.flow_facts import HEADINGS
+from .._model.experiment import STATES, TESTED
 from .._model.text import evidence
 from .._tuning.next_test import HISTORY_RUNS
 from . import rendering as show
+from .awaiting import print_decisions
 from .quality_facts import print_quality
-from .status import potential_pointer, print_decisions
+from .status import TeamFacts, potential_pointer
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -51,19 +53,91 @@ _KNOBS: Final = {"tool_budget": "tool budget", "timeout_seconds": "timeout"}
 """Names of knobs for people, where they differ."""
 
 
-def print_explanation(found: Explanation) -> None:
-    """Print why a team runs with its plan."""
-    state, figures = found.facts.state, found.facts.figures
+def print_summary(found: Explanation, *, is_all: bool = False) -> None:
+    """Print what runs, since when, what it brought, how sure that is, and what comes next.
+
+    Args:
+        found: What explains the team's plan.
+        is_all: Whether the rest follows, so that nothing needs to say where it is.
+    """
+    facts, state = found.facts, found.facts.state
     console = show.out()
-    if print_decisions([found.facts]):
+    if print_decisions([facts]):
         console.print()
     console.print(show.text(f"{state.team_id} ({state.workflow})", "bold"))
-    since = "no change was promoted"
-    if found.source is not None:
-        since = show.step(found.source)
+    rows: list[tuple[str, object]] = [("Runs with", _plan(found))]
+    rows += [(title, told) for title, told in zip(("Was → now", "", "", "", ""), _brought(facts), strict=False)]
+    rows += [("State", _standing(one)) for one in facts.standings]
+    if not facts.standings:
+        last = facts.verdict_text()
+        rows.append(("State", "nothing is tested" if last is None else f"nothing is tested; last: {last}"))
+    rows.append(("Next", _next(found)))
+    mode = f"{facts.modes.configured}{', paused' if state.paused else ''}"
+    rows.append(("Mode", mode if facts.modes.sentence is None else facts.modes.sentence.removeprefix("mode ")))
+    console.print(show.pairs(rows))
+    pointer = potential_pointer(facts)
+    if pointer is not None:
+        show.say(pointer, "dim")
+    if not is_all:
+        show.say("More: --details (test, statistics, data flow, tuner), --settings", "dim")
+
+
+def _plan(found: Explanation) -> str:
+    """Return the plan that the next run has, and since when."""
+    for one in found.facts.standings:
+        if one.state == "awaits_promotion" and one.decision is not None:
+            now, before = one.experiment.treatment, one.experiment.control
+            return f"{show.plan_text(now)} until you answer; the live plan is still {show.plan_text(before)}"
+    return f"{show.plan_text(found.facts.plan)}, {_since(found)}"
+
+
+def _since(found: Explanation) -> str:
     if found.facts.fixed:
-        since = "fixed by the settings below"
-    rows: list[tuple[str, object]] = [("Live plan", show.plan_text(found.facts.plan)), ("Comes from", since)]
+        return "fixed by the settings"
+    if found.source is None:
+        return "no change was promoted"
+    return f"since {show.when(found.source.at)} ({show.action_text(found.source)} {show.who(found.source)})"
+
+
+def _brought(facts: TeamFacts) -> Iterator[str]:
+    """Give what the live plan brought, or so far what the plan of the open test would, line by line."""
+    from .._page.figure_words import outcome_lines
+
+    outcome, figures = facts.outcome, facts.figures
+    if outcome is not None:
+        *lines, basis = outcome_lines(outcome)
+        yield from lines
+        yield f"{basis}, so far" if outcome.status in TESTED else basis
+    elif figures.runs:
+        success = show.percent(figures.success_rate)
+        yield f"nothing to compare yet; median {show.seconds(figures.median_seconds)}, {success} succeeded"
+    else:
+        yield "nothing to compare yet: no runs"
+
+
+def _next(found: Explanation) -> str:
+    """Return what comes next in a sentence."""
+    for one in found.facts.standings:
+        if one.decision is not None and one.decision.asks != "keep":
+            return (
+                "Nothing before you answer; the commands stand above."
+                if STATES[one.state].awaits_person
+                else (one.next[-1])
+            )
+        if one.next:
+            proof = (said for said in one.next if said.startswith("If the estimate"))
+            return next(proof, one.next[-1]) if one.experiment.is_tested else one.next[0]
+    return found.outlook[0]
+
+
+def print_details(found: Explanation) -> None:
+    """Print how the team is configured, its test with the statistics, its data flow, and what the tuner says."""
+    state, figures = found.facts.state, found.facts.figures
+    console = show.out()
+    console.print()
+    rows: list[tuple[str, object]] = []
+    if found.source is not None:
+        rows.append(("Comes from", show.step(found.source)))
     if state.spec is not None:
         members = ", ".join(state.spec.member_ids)
         rows.append(("Configured", f"{state.spec.formation}, {len(state.spec.members)} members: {members}"))
@@ -71,8 +145,6 @@ def print_explanation(found: Explanation) -> None:
     owners = [f"{knob}: {who} ({show.count(times, 'run')})" for knob, who, times in found.facts.owners]
     owners.append("the others: autotune" if theirs else "autotune")
     rows.append(("Knobs are set by", "; ".join(owners)))
-    rows.append(("Mode", f"{found.facts.mode}{', paused' if state.paused else ''}"))
-    rows += [("State", _standing(one)) for one in found.facts.standings]
     rows.append(("Tests", _tests(*found.tests)))
     rows.append(
         (
@@ -91,15 +163,17 @@ def print_explanation(found: Explanation) -> None:
     console.print()
     console.print("What would change it", style="bold")
     console.print(show.bullets(found.outlook))
-    pointer = potential_pointer(found.facts)
-    if pointer is not None:
-        show.say(pointer, "dim")
     console.print()
     print_advice(found.advice)
     console.print("What the strategies suggest", style="bold")
     if not found.suggestions:
         console.print(f"Nothing, after {show.count(found.advice.compared, 'comparable run')}.")
     console.print(show.bullets(_suggestion(*suggested) for suggested in found.suggestions))
+
+
+def print_settings(found: Explanation) -> None:
+    """Print every setting with its source."""
+    console = show.out()
     console.print()
     console.print("Settings", style="bold")
     table = show.table("Setting", "Value", "From")
@@ -108,8 +182,6 @@ def print_explanation(found: Explanation) -> None:
         style = "dim" if source == "default" else ""
         table.add_row(show.text(key, style), show.text(_value(value), style), show.text(source, style))
     console.print(table)
-    if found.note is not None:
-        show.note(found.note)
 
 
 def _suggestion(suggestion: OptimizationSuggestion, tested: str | None, waits: str | None) -> str:
@@ -336,7 +408,7 @@ def _rows(outlook: Outlook) -> list[tuple[str, object]]:
         needed = f"{show.count(outlook.runs_needed, 'run')} in each arm, for a proof with probability 80 %"
     return [
         ("Improvement", f"{show.change(outlook.improvement)} expected, {_interval(outlook.interval)}"),
-        ("P(better)", f"{show.percent(outlook.p_better)}; P(harm) {show.percent(outlook.p_harm)}"),
+        ("Better", f"{show.percent(outlook.p_better)} likely; harm {show.percent(outlook.p_harm)} likely"),
         (
             "Success",
             f"{show.points(outlook.success_change)} ({show.points(outlook.success_interval[0])} to "
@@ -345,7 +417,7 @@ def _rows(outlook: Outlook) -> list[tuple[str, object]]:
         ("Rests on", f"{show.count(outlook.runs_behind, 'run')} of it, {outlook.runs_of_live} of the plan it replaces"),
         ("Prior said", f"{show.change(outlook.prior_improvement)}, {_interval(outlook.prior_interval)}"),
         ("Needs", needed),
-        ("P(promotion)", f"{show.percent(outlook.p_pass)} that a test proves it better and safe in time"),
+        ("Proof", f"{show.percent(outlook.p_pass)} likely that a test proves it better and safe in time"),
     ]
 
 

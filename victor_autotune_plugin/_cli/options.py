@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -74,9 +74,37 @@ ConfigFile = Annotated[
         show_default="the team as it was last seen",
     ),
 ]
+RISKS: Final[Mapping[str, float]] = {"very low": 0.15, "low": 0.3, "medium": 0.5, "high": 1.0}
+"""Names of risks, each with the highest one that it names."""
+
+
+def read_risk(text: str | float) -> float:
+    """Return a risk that was written as a number from 0 to 1, or by its name.
+
+    Raises:
+        typer.BadParameter: It is neither.
+    """
+    name = " ".join(str(text).lower().replace("-", " ").replace("_", " ").split())
+    if name in RISKS:
+        return RISKS[name]
+    try:
+        value = float(name)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        names = ", ".join(f"{one!r} (up to {most:g})" for one, most in RISKS.items())
+        raise typer.BadParameter(f"{text!r} is not a risk: write a number from 0 to 1, or {names}")
+    return value
+
+
 MaxRisk = Annotated[
     float | None,
-    typer.Option("--max-risk", metavar="RISK", min=0, max=1, help="Highest risk of a suggestion, 0 to 1."),
+    typer.Option(
+        "--max-risk",
+        metavar="RISK",
+        parser=read_risk,
+        help="Highest risk of a suggestion: very low, low, medium, high, or 0 to 1.",
+    ),
 ]
 Strategies = Annotated[
     str | None,

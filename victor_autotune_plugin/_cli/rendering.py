@@ -23,6 +23,7 @@ from rich.text import Text
 
 from .._model.text import DASH as DASH
 from .._model.text import TITLES as TITLES
+from .._model.text import action_text as action_text
 from .._model.text import change as change
 from .._model.text import clean as clean
 from .._model.text import count as count
@@ -272,5 +273,5 @@ def _finite(value: object) -> Any:
 
 def step(made: Change, *, why: bool = True) -> str:
     """Return a change in one sentence: what, who, when, and if wanted why."""
-    said = f"{state_text(made.action)} {who(made)}, {when(made.at)}"
+    said = f"{action_text(made)} {who(made)}, {when(made.at)}"
     return f"{said}: {made.reason}" if why else said

@@ -10,6 +10,7 @@ import typer
 
 from ..errors import StoreError
 from . import rendering as show
+from .awaiting import print_decisions
 from .command import ExitCode
 from .options import (
     HERE,
@@ -26,7 +27,8 @@ from .options import (
     initial_context,
 )
 from .project import opened
-from .status import TeamFacts, print_decisions, team_facts
+from .status import TeamFacts, team_facts
+from .status_screen import standing_cell
 
 if TYPE_CHECKING:
     from .runner import Outcome
@@ -105,7 +107,7 @@ def _print(outcome: Outcome, facts: Sequence[TeamFacts]) -> None:
                 show.seconds(one.figures.median_seconds),
                 show.seconds(one.figures.p95_seconds),
                 show.text(show.plan_text(one.plan)),
-                one.experiment_cell(),
+                standing_cell(one),
             )
         show.out().print(table)
     for failed in outcome.failures():

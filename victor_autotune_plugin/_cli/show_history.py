@@ -4,25 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import islice
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
-from rich.text import Text
 
 from . import rendering as show
+from .awaiting import print_decisions
 from .command import ExitCode
 from .options import HERE, Json, Project, Team, TeamName, Workflow, chosen
 from .project import opened
-from .status import facts_of_open, print_decisions
+from .show_runs import last_runs, run_table
+from .status import facts_of_open
 
 if TYPE_CHECKING:
     from .._model.experiment import Change
     from .._model.run import TeamRun
     from .._tuning.replay import Replay
-
-_SHOWN_ID: Final = 8
-"""Characters of a run's id that are shown, enough to name it: victor autotune score RUN."""
 
 
 def history(
@@ -42,8 +40,7 @@ def history(
         found_runs: list[TeamRun] = []
         changes: list[Change] = []
         if store is not None and runs:
-            found = [run for key in keys for run in store.runs(*key, limit=limit)]
-            found_runs = sorted(found, key=lambda run: (run.started_at, run.run_id), reverse=True)[:limit]
+            found_runs = last_runs(session, workflow, team_id, limit)
         elif store is not None:
             changes = sorted((change for key in keys for change in store.changes(*key)), key=lambda one: one.id or 0)
     latest = list(islice(reversed(changes), limit))
@@ -60,7 +57,7 @@ def history(
     if not (found_runs or latest):
         show.say(f"No {'runs' if runs else 'changes'} yet.")
     else:
-        show.out().print(_runs(found_runs) if runs else _changes(latest, {one.id: one for one in changes}))
+        show.out().print(run_table(found_runs) if runs else _changes(latest, {one.id: one for one in changes}))
 
 
 def _changes(changes: Sequence[Change], known: Mapping[int | None, Change]) -> Table:
@@ -76,39 +73,13 @@ def _changes(changes: Sequence[Change], known: Mapping[int | None, Change]) -> T
             show.text(show.when(change.at)),
             show.lines(show.name(change.team_id), show.name(change.workflow)),
             show.lines(
-                show.word(change.action),
+                show.word(show.action_text(change), change.action),
                 show.who(change),
                 None if improvement is None else f"{show.percent(improvement / 100)} better{unproven}",
             ),
             show.lines(change.reason, plans, *(f"undoes: {reason}" for reason in taken)),
         )
     return table
-
-
-def _runs(runs: Sequence[TeamRun]) -> Table:
-    table = show.table("Started", "Team", "Outcome", ">Duration", ">Calls", "Plan")
-    for run in runs:
-        finished = run.status == "finished"
-        arm = None if run.arm is None else f"{run.arm} of {run.experiment_id}"
-        table.add_row(
-            show.lines(show.when(run.started_at), show.name(run.run_id[:_SHOWN_ID])),
-            show.lines(show.name(run.spec.team_id), show.name(run.spec.workflow)),
-            show.lines(_outcome(run), None if run.score is None else f"score {show.number(run.score)}"),
-            show.seconds(run.duration_seconds) if finished else show.DASH,
-            str(run.tool_calls) if finished else show.DASH,
-            show.lines(show.plan_text(run.plan_asked), arm),
-        )
-    return table
-
-
-def _outcome(run: TeamRun) -> Text:
-    if run.status != "finished":
-        return show.word(run.status, "warn")
-    if run.cancelled:
-        return show.word("cancelled", "warn")
-    if run.success:
-        return show.word("ok")
-    return show.lines(show.word("timed out" if run.timed_out else "failed", "failed"), run.error_class)
 
 
 def replay(

@@ -69,7 +69,8 @@ def _week(saving: Saving) -> str:
 
 def _time(value: float) -> str:
     """Return a time of a week, which may be negative, in hours where it is long."""
-    return f"{value / 3600:.1f} h" if abs(value) >= 3600 else f"{value:.0f} s"
+    hours = abs(value) >= 3600
+    return f"{show.number(value / 3600 if hours else value, 1 if hours else 0)} {'h' if hours else 's'}"
 
 
 def sentences(found: Potential) -> list[str]:

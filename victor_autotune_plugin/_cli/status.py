@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from statistics import median
 from typing import TYPE_CHECKING, Annotated, Any, Final
 from zlib import crc32
@@ -13,19 +13,20 @@ from attrs import evolve, field, frozen
 
 from .._model.quantities import DEFAULT_ENVIRONMENT
 from . import rendering as show
+from .awaiting import Waiting, standing_data, waiting
+from .modes import Modes, TeamMode
 from .options import HERE, Json, Project, Team, TeamName, Workflow, chosen, same_place
 from .owned import owned_knobs
-from .price_source import price_source, price_source_text
+from .price_source import price_source
 from .project import opened
 from .quality_facts import QualityFacts, cost_of_week, quality_of
 
 if TYPE_CHECKING:
-    from rich.text import Text
-
     from .._dataflow.flow_facts import FlowFacts
     from .._model.experiment import Experiment, TeamState
     from .._model.plan import TeamPlan
     from .._model.run import TeamRun
+    from .._page.outcome import PlanOutcome
     from .._settings import Settings
     from .._tuning.standing import Standing
     from ..experiment.fixed_sample import SampleComparison
@@ -96,7 +97,7 @@ class TeamFacts:
 
     Attributes:
         state: Its state.
-        mode: Mode of its last run, since the workflow's own metadata count; that of the settings without a run.
+        modes: The mode that is set, that of the last run, and why they differ.
         plan: The plan of its next run outside a test: its live plan, or the one that the settings fix.
         fixed: Whether the settings fix the plan.
         figures: Its runs.
@@ -108,10 +109,12 @@ class TeamFacts:
         owners: Who sets which knob: `(knob, who, in how many of the last runs)`; the plugin sets the others.
         flow: Its data flow; None where no definition of the team is known.
         quality: How its work is scored.
+        outcomes: What the plans of its open experiments brought so far, by the experiment's id.
+        waiting: How long what awaits a person has waited, and what that costs, by the experiment's id.
     """
 
     state: TeamState
-    mode: str
+    modes: TeamMode
     plan: TeamPlan
     fixed: bool
     figures: RunFigures
@@ -123,24 +126,19 @@ class TeamFacts:
     owners: list[tuple[str, str, int]]
     flow: FlowFacts | None
     quality: QualityFacts = field(factory=QualityFacts)
+    outcomes: Mapping[str, PlanOutcome] = field(factory=dict)
+    waiting: Mapping[str, Waiting] = field(factory=dict)
 
-    def experiment_cell(self) -> Text:
-        """Return where the open experiments stand, and what the last verdict was, in a few words."""
-        cells: list[object] = []
-        for one in self.standings:
-            runs = one.runs_by_arm
-            counted = f" {runs.get('control', 0)} + {runs.get('treatment', 0)}" if one.experiment.takes_runs else ""
-            told = [show.text(f"{one.title}{counted}"), one.brief, one.p95]
-            cells += [part for part in told if part is not None]
-        open_now = [one.experiment for one in self.standings]
-        replaced = (
-            self.decided is not None
-            and self.decided.status == "superseded"
-            and any(one.is_verified for one in open_now)
-        )
-        last = None if self.decided in open_now or replaced else self.verdict_text()
-        cells += [] if last is None else [f"last: {last}"]
-        return show.lines(*cells) if self.standings else show.lines("none open", *cells)
+    @property
+    def mode(self) -> str:
+        """Mode that its next run has, as far as that is known."""
+        return self.modes.next
+
+    @property
+    def outcome(self) -> PlanOutcome | None:
+        """What the live plan brought, or so far what the plan of the open test would; None without either."""
+        known = list(self.outcomes.values())
+        return next((one for one in known if one.is_live), known[0] if known else None)
 
     def verdict_text(self) -> str | None:
         """Return the last verdict in a word, or None without one."""
@@ -180,11 +178,13 @@ class TeamFacts:
             "workflow": self.state.workflow,
             "team_id": self.state.team_id,
             "mode": self.mode,
+            "modes": self.modes.to_dict(),
             "paused": self.state.paused,
             "environment": self.state.environment,
             "plan": self.plan.to_dict(),
             "plan_fixed": self.fixed,
-            "standing": [one.to_dict() for one in self.standings],
+            "outcome": None if self.outcome is None else self.outcome.to_dict(),
+            "standing": standing_data(self),
             "experiment": opened,
             "last_verdict": last,
             "data_flow": None if self.flow is None else self.flow.to_dict(),
@@ -194,7 +194,12 @@ class TeamFacts:
 
 
 def team_facts(
-    session: OpenProject, state: TeamState, runs: Sequence[TeamRun] | None = None, settings: Settings | None = None
+    session: OpenProject,
+    state: TeamState,
+    runs: Sequence[TeamRun] | None = None,
+    settings: Settings | None = None,
+    modes: Modes | None = None,
+    own: tuple[Any, str | None] = (None, None),
 ) -> TeamFacts:
     """Gather what is known of a team.
 
@@ -202,7 +207,10 @@ def team_facts(
         session: Its project; it has a store, since it knows the team.
         runs: Runs to take the figures of, newest first; None for the last `MOST_RUNS`.
         settings: Its settings; None for those without its workflow's own metadata.
+        modes: What finds its mode; None to make it.
+        own: Its workflow's own metadata and their place, where they are in the settings.
     """
+    from .._page.outcome import outcomes
     from .._tuning.present_state import standings, verdicts
 
     store = session.store
@@ -211,7 +219,10 @@ def team_facts(
         runs = list(store.finished_runs(*state.key, limit=MOST_RUNS))
     if settings is None:
         settings = session.runtime.resolver.for_team(*state.key)
-    mode = runs[0].mode if runs else settings.mode
+    found_mode = (modes or Modes(session.runtime.resolver, session.runtime.project)).of(
+        state.key, runs[0] if runs else None, *own
+    )
+    mode = found_mode.next
     fixed = None if mode in ("off", "observe") else settings.plan
     settings = evolve(settings, mode=mode)
     stands = standings(store, state, settings, runs, options=same_place())
@@ -222,9 +233,13 @@ def team_facts(
     plan = state.plan if fixed is None else fixed
     live = next((one for one in experiments if one.id == state.live_id), None)
     replaced = None if live is None else live.control
+    told = {one.experiment.id: one.told[0] for one in stands}
+    brought = outcomes(store, [one.experiment for one in stands if one.experiment.takes_runs], told)
+    started = [run.started_at for run in runs]
+    waits = {one.experiment.id: waiting(one, started, brought.get(one.experiment.id)) for one in stands}
     return TeamFacts(
         state=state,
-        mode=mode,
+        modes=found_mode,
         plan=plan,
         fixed=fixed is not None,
         figures=RunFigures.of(runs),
@@ -236,6 +251,8 @@ def team_facts(
         owners=owned_knobs(runs[:OWNERS_RUNS]),
         flow=_flow(session, state, settings),
         quality=quality_of(store, state, settings, runs, plan, replaced),
+        outcomes=brought,
+        waiting={name: one for name, one in waits.items() if one is not None},
     )
 
 
@@ -278,25 +295,6 @@ def potential_pointer(facts: TeamFacts) -> str | None:
     return "Data flow unknown, no scorer: `victor autotune potential` tells what helps"
 
 
-def print_decisions(facts: Iterable[TeamFacts]) -> bool:
-    """Print what awaits a person, with the commands that answer: it stands first on every screen.
-
-    Returns:
-        Whether anything does.
-    """
-    asked = False
-    for team in facts:
-        for one in team.standings:
-            if one.decision is not None:
-                asked = True
-                show.say(f"{show.clean(team.state.team_id)} asks you: {one.decision.question}", "bold yellow")
-                show.say(one.experiment.description, indent=2)
-                for command in (one.decision.approve, one.decision.reject):
-                    if command is not None:
-                        show.say(command, indent=2)
-    return asked
-
-
 def status(
     name: TeamName = None,
     project: Project = HERE,
@@ -326,24 +324,13 @@ def status(
         prices = {"prices": price_source(resolver)} if facts else {}
         show.write_json({**data, "teams": [one.to_dict() for one in facts], **prices})
         return
-    if paused:
-        show.say("All tuning is paused: victor autotune resume --all", "yellow")
     if not facts and not left_out and not others:
         show.say(show.NOTHING_YET)
         show.say("A program without an agent of Victor's switches the plugin on: victor_autotune_plugin.install()")
         return
-    print_decisions(facts)
-    if facts:
-        _print_table(facts)
-        for one in facts:
-            said = one.quality.summary()
-            if said is not None:
-                show.say(f"{show.clean(one.state.team_id)}: {show.clean(said)}", "dim")
-        pointer = next(filter(None, map(potential_pointer, facts)), None)
-        if pointer is not None:
-            show.say(pointer, "dim")
-        spent = f"; scoring cost {show.usd(cost)} in 7 days" if cost else ""
-        show.say(f"prices: {price_source_text(resolver)}{spent}", "dim")
+    from .status_screen import print_status
+
+    print_status(facts, resolver, all_paused=paused, scoring_cost=cost)
     if where != DEFAULT_ENVIRONMENT or others:
         listed = ", ".join(f"{show.clean(one)} ({show.count(teams, 'team')})" for one, teams in others.items())
         elsewhere = f" Elsewhere: {listed}; see them with --environment NAME." if others else ""
@@ -362,19 +349,3 @@ def _in_use(session: OpenProject, states: Sequence[TeamState]) -> list[TeamState
     changed |= {(one.workflow, one.team_id) for one in store.experiments_that_await()}
     changed |= {one.key for one in states if one.experiment_id or one.live_id}
     return [one for one in states if one.key in changed or seen.get(one.key, one.updated_at) >= since]
-
-
-def _print_table(facts: Sequence[TeamFacts]) -> None:
-    table = show.table("Team", "Mode", "Live plan, data flow", "Experiment", ">Runs", ">Success", ">Median")
-    for one in facts:
-        table.add_row(
-            show.lines(show.name(one.state.team_id), show.name(one.state.workflow)),
-            show.lines(one.mode, "paused" if one.state.paused else None),
-            show.lines(show.plan_text(one.plan), None if one.flow is None else one.flow.knowledge.verdict),
-            one.experiment_cell(),
-            str(one.figures.runs),
-            show.percent(one.figures.success_rate),
-            show.seconds(one.figures.median_seconds),
-        )
-    show.out().print(table)
-    show.say("Numbers are runs of control + treatment; details: explain TEAM", "dim")

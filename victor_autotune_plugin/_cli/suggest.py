@@ -11,6 +11,7 @@ from rich.text import Text
 from . import rendering as show
 from .options import (
     HERE,
+    RISKS,
     ConfigFile,
     Json,
     Map,
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     from .._model.optimization import OptimizationSuggestion
     from .._tuning.next_test import Advice
 
-_RISKS: Final = ((0.15, "very low"), (0.3, "low"), (0.5, "medium"), (1.0, "high"))
 _PRIORITY_STYLES: Final = {"critical": "bold red", "high": "red", "medium": "yellow", "low": ""}
 
 
@@ -211,7 +211,7 @@ def print_suggestion(number: int, suggestion: OptimizationSuggestion) -> None:
     show.say(Text(f"{number}. ").append(show.clean(suggestion.description), "bold"))
     priority = str(suggestion.priority.value)
     kind = Text(show.clean(suggestion.type)).append(", priority ").append(priority, _PRIORITY_STYLES[priority])
-    risk = next((word for most, word in _RISKS if suggestion.risk_level <= most), "high")
+    risk = next((word for word, most in RISKS.items() if suggestion.risk_level <= most), "high")
     show.say(kind.append(f", risk {suggestion.risk_level:.2f} ({risk})"), indent=3)
     show.say(_expectation(suggestion), indent=3)
     now = suggestion.current_config

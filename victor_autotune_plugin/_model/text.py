@@ -179,6 +179,12 @@ def state_text(name: str) -> str:
     return _STATES.get(name, name.replace("_", " "))
 
 
+def action_text(made: Change) -> str:
+    """Return what happened in a line of the history, in words: a plan that a person applied is not called promoted."""
+    by_hand = made.action == "promoted" and made.actor == "person" and made.by is None
+    return "applied" if by_hand else state_text(made.action)
+
+
 def when(at: float | None) -> str:
     """Return Unix seconds as local date and time, to the minute."""
     from datetime import datetime

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import glob
 import io
 import os
 import re
@@ -23,6 +24,9 @@ from .reading import read_bytes
 
 _BOM: Final = b"\xef\xbb\xbf"
 _BACKUP: Final = re.compile(r"\.bak(-\d+)?$")
+
+MOST_BACKUPS: Final = 20
+"""Backups of a file that are kept; older ones go, and a change that needs one says so when it is rolled back."""
 
 
 @frozen
@@ -224,12 +228,15 @@ def _replacement(target: Path, *, private: bool) -> Iterator[BinaryIO]:
 
 
 def _keep(path: Path) -> Path:
+    """Keep a file as a backup, an earlier one that is equal where there is one; the oldest of many go."""
     number = 1
     while True:
         copy = path.with_name(f"{path.name}.bak" + (f"-{number}" if number > 1 else ""))
         try:
             handle = os.open(copy, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         except FileExistsError:
+            if _is_same(copy, path):
+                return copy
             number += 1
             continue
         try:
@@ -241,7 +248,32 @@ def _keep(path: Path) -> Path:
         except BaseException:
             copy.unlink(missing_ok=True)
             raise
+        _drop_oldest(path, copy)
         return copy
+
+
+def _is_same(copy: Path, path: Path) -> bool:
+    """Whether a backup is a file of its own that holds what another one does."""
+    try:
+        if not stat.S_ISREG(copy.lstat().st_mode) or copy.read_bytes() != path.read_bytes():
+            return False
+        os.utime(copy)  # it counts as new, so that it is not the first to go
+        return True
+    except OSError:
+        return False
+
+
+def _drop_oldest(path: Path, newest: Path) -> None:
+    """Remove the oldest backups of a file beyond `MOST_BACKUPS`; what can't be removed stays."""
+    found = []
+    for one in path.parent.glob(f"{glob.escape(path.name)}.bak*"):
+        with contextlib.suppress(OSError):
+            status = one.lstat()
+            if _BACKUP.search(one.name) and _BACKUP.sub("", one.name) == path.name and stat.S_ISREG(status.st_mode):
+                found.append((one != newest, -status.st_mtime_ns, one))
+    for _, _, one in sorted(found)[MOST_BACKUPS:]:
+        with contextlib.suppress(OSError):
+            one.unlink()
 
 
 def restore(backup: Path, *, project: Path | None = None) -> Path:

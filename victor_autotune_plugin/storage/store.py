@@ -6,7 +6,7 @@ import copy
 import os
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Final, Self, get_args
@@ -21,6 +21,7 @@ from .._model.run import Observation, RunStatus, TeamRun
 from .._model.score import Score
 from ..errors import StoreError
 from ..failsafe import Fault
+from .arm_runs import ArmRuns, arm_queries, in_columns
 from .connections import Connections
 from .in_memory import MemoryConnections
 from .location import target_of
@@ -381,6 +382,13 @@ class Store(StoredScores):
         """
         with self.reading() as transaction:
             return transaction.live_observations(experiment_id, up_to=up_to)
+
+    def arm_runs(self, experiment_ids: Iterable[str]) -> dict[str, ArmRuns]:
+        """Return the finished runs of some experiments as columns, by the experiment's id; no entry without a run."""
+        found: dict[str, ArmRuns] = {}
+        for query in arm_queries(self._connections.target.backend, dict.fromkeys(experiment_ids)):
+            found.update(in_columns(self._connections.execute(query)))
+        return found
 
     def data_flow(self, workflow: str, team_id: str) -> TeamFlow:
         """Return who used whose work in a team, by the runs that were judged."""

@@ -1,0 +1,112 @@
+"""`savings`: what is told, and that nothing is told where nothing was measured."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from victor_autotune_plugin import PerformanceAutotuner
+from victor_autotune_plugin._model.policy import WatchPolicy
+from victor_autotune_plugin._page.blockwise import Spread
+from victor_autotune_plugin._page.figure_words import amounts, change_text, figure_text, saved_text, sure_text, was_now
+from victor_autotune_plugin._page.ledger import Saved
+from victor_autotune_plugin._page.outcome import WasNow
+from victor_autotune_testing.simulated import Simulation
+
+from .conftest import Said
+from .standing_teams import experiment, write
+
+Call = Callable[..., Said]
+
+
+def saver(simulate: Callable[..., Simulation], runs: int) -> Simulation:
+    team = simulate(strategies=["formation_selection"], **{"watch.holdback": 0.1})
+    team.run_until("promoted")
+    for _ in range(runs):
+        team.run()
+    return team
+
+
+def test_what_was_saved_is_told_by_team_and_in_all(call: Call, simulate: Callable[..., Simulation]) -> None:
+    assert "No plan was promoted yet" in call("savings").out
+    saver(simulate, 60)
+    data = call("savings", "--json").data
+    (team,) = data["teams"]
+    seconds = team["saved"]["seconds"]
+    assert seconds["low"] < seconds["value"] < seconds["high"]
+    assert (seconds["value"], team["saved"]["usd"]) == (data["saved"]["seconds"]["value"], None)
+    said = call("savings").out
+    assert said.startswith("Saved in 1 team: ")
+    assert "Tokens saved" not in said  # there was no difference
+    assert "beside" in call("savings", "team").out
+    assert max(map(len, said.splitlines())) <= 80
+    assert call("savings", "nobody").code == 2
+
+
+def test_without_runs_of_the_plan_before_no_number_is_told(call: Call, tmp_path: Path) -> None:
+    write(tmp_path, experiment("proven", watch_policy=WatchPolicy(holdback=0.0)))
+    said = call("savings").out
+    assert said.startswith("Nothing measured yet in 1 team.")
+    assert "not measured since 2026-" in " ".join(said.split())
+    assert call("savings", "--json").data["teams"][0]["not_measured_since"] == pytest.approx(1_790_000_060)
+
+
+def test_python_gets_the_same(call: Call, simulate: Callable[..., Simulation], tmp_path: Path) -> None:
+    with PerformanceAutotuner(project=tmp_path) as autotuner:
+        assert autotuner.savings() == {"saved": dict.fromkeys(["seconds", "usd", "tokens", "score"]), "weeks": [],
+                                       "teams": []}  # fmt: skip
+        assert autotuner.outcome("team") is None
+        saver(simulate, 60)
+        assert autotuner.savings("team") == call("savings", "--json").data
+        outcome = autotuner.outcome("team")
+    assert outcome is not None
+    assert outcome["basis"] == "since_promotion"
+
+
+@pytest.mark.parametrize(
+    ("figure", "said"),
+    [
+        (
+            WasNow("duration", 42.0, 19.2, -0.54, -0.61, -0.46, 1.0),
+            "time 42.0 s → 19.2 s (46 % to 61 % less, >99 % sure)",
+        ),
+        (
+            WasNow("duration", 42.0, 43.0, 0.02, -0.03, 0.08, 0.4),
+            "time 42.0 s → 43.0 s (−3 % to +8 %, not sure)",
+        ),
+        (
+            WasNow("duration", 4.0, 5.0, 0.25, 0.1, 0.4, 0.02),
+            "time 4.00 s → 5.00 s (10 % to 40 % more, worse: 98 % sure)",
+        ),
+        (
+            WasNow("cost", 0.0123, 0.01, -0.2, -0.3, -0.1, 0.96),
+            "cost 0.0123 → 0.0100 USD (10 % to 30 % less, 96 % sure)",
+        ),
+        (
+            WasNow("tokens", 12300.0, 9000.4),
+            "tokens 12,300 → 9,000 (too few runs to tell how much)",
+        ),
+        (
+            WasNow("score", 0.8, 0.83, 0.03, -0.01, 0.07, 0.9),
+            "score 0.80 → 0.83 (−1 to +7 points, not sure)",
+        ),
+        (
+            WasNow("score", 1.0, 1.0, 0.0, 0.0, 0.0, 0.5),
+            "score 1.00 → 1.00 (no change)",
+        ),
+    ],
+)
+def test_figures_are_told_in_words_of_a_person(figure: WasNow, said: str) -> None:
+    assert figure_text(figure) == said
+    assert was_now(figure) in said
+    assert change_text(figure) in said
+    assert (sure_text(figure) or "") in said
+
+
+def test_a_loss_has_the_one_minus_sign() -> None:
+    assert saved_text(Saved.of("seconds", Spread(-300.0, 100.0, 9), 10)) == "−5 min 00 s (−5 min 23 s to −4 min 37 s)"
+    assert amounts(Saved.of("tokens", Spread(-1234.0, 0.0, 9), 10)) == ("−1,234", "−1,234", "−1,234")
+    assert saved_text(Saved.of("score", Spread(0.5, 0.0, 9), 10)) == "+5 points"
+    assert saved_text(None) == "–"

@@ -1,0 +1,110 @@
+"""`savings`: what promotions have saved since, by team, by week, and in the whole store."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from . import rendering as show
+from .options import HERE, Json, Project, Team, TeamName, Workflow, chosen
+from .project import opened
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from .._page.ledger import PromotionSavings, Saved, SavingsLedger, TeamSavings
+
+_MOST_WEEKS: Final = 12
+"""Last weeks that are listed; `--json` has all."""
+
+NOTHING_PROMOTED: Final = "No plan was promoted yet, so nothing is saved. What could be: victor autotune potential"
+
+
+def savings(
+    name: TeamName = None, project: Project = HERE, workflow: Workflow = None, team: Team = None, as_json: Json = False
+) -> None:
+    """Show what promoted plans have saved, against runs of the plans before from the same time.
+
+    Every promotion counts, also one that was rolled back. An interval holds
+    the truth with 95 %. Where no run has the plan before, nothing is told.
+    """
+    from .._page.ledger import SavingsLedger, savings_ledger
+
+    team_id = chosen(name, team)
+    with opened(project) as session:
+        keys, store = session.keys(workflow, team_id), session.store
+        ledger = SavingsLedger({}, (), ()) if store is None else savings_ledger(store, *keys[0])
+    if as_json:
+        show.write_json(ledger.to_dict())
+    elif not ledger.teams:
+        show.say(NOTHING_PROMOTED)
+    else:
+        _print(ledger, in_detail=team_id is not None)
+
+
+def _print(ledger: SavingsLedger, *, in_detail: bool) -> None:
+    from .._page.figure_words import KIND_TITLES, amounts
+
+    whole = [
+        f"{value} of {KIND_TITLES[kind]}" if kind != "score" else f"{value} of score a run"
+        for kind, saved in ledger.saved.items()
+        for value, _, _ in (amounts(saved),)
+        if saved.value
+    ]
+    teams = show.count(len(ledger.teams), "team")
+    show.say(f"Saved in {teams}: {show.listed(whole)}." if whole else f"Nothing measured yet in {teams}.", "bold")
+    told = {kind for kind, saved in ledger.saved.items() if saved.low or saved.high}
+    kinds = [kind for kind in KIND_TITLES if kind in told] or ["seconds"]
+    if in_detail:
+        promotions = [one for team in ledger.teams for one in team.promotions]
+        show.out().print(_table("Change", kinds, [(_change(one), one.saved, _why(one)) for one in promotions]))
+    else:
+        show.out().print(_table("Team", kinds, [(_team(one), one.saved, _live_why(one)) for one in ledger.teams]))
+    weeks = ledger.weeks[-_MOST_WEEKS:]
+    if len(weeks) > 1:
+        days = [(show.lines(show.when(one.start)[:10], show.count(one.runs, "run")), one.saved, None) for one in weeks]
+        show.out().print(_table("Week from", kinds, days))
+    show.say("95 % intervals, against runs of the plan before from the same time", "dim")
+
+
+def _table(heading: str, kinds: list[str], rows: Iterable[tuple[Any, Mapping[str, Saved], str | None]]) -> Table:
+    from .._page.figure_words import KIND_TITLES, amounts
+
+    table = show.table(heading, *(f"{KIND_TITLES[kind].capitalize()} saved" for kind in kinds))
+    for title, saved, why in rows:
+        cells = []
+        for kind in kinds:
+            if kind in saved:
+                value, low, high = amounts(saved[kind])
+                cells.append(show.lines(value, None if low == high else f"{low} to {high}"))
+            else:
+                cells.append(show.text(show.DASH))
+        if why is not None:
+            cells[0] = show.lines(why) if kinds[0] not in saved else show.lines(*cells[0].split("\n"), why)
+        table.add_row(title, *cells)
+    return table
+
+
+def _team(one: TeamSavings) -> Any:
+    promotions = show.count(len(one.promotions), "promotion")
+    return show.lines(show.name(one.team_id), show.name(one.workflow), promotions)
+
+
+def _live_why(one: TeamSavings) -> str | None:
+    return _why(one.promotions[0]) if one.promotions else None
+
+
+def _change(one: PromotionSavings) -> Any:
+    until = "" if one.until is None else f" until {show.when(one.until)[:10]}"
+    state = show.state_text(one.status)
+    return show.lines(one.description, f"{state}, since {show.when(one.since)[:10]}{until}", _runs(one))
+
+
+def _runs(one: PromotionSavings) -> str:
+    return f"{one.compared:,} of {show.count(one.runs, 'run')} beside {one.runs_before:,} of the plan before"
+
+
+def _why(one: PromotionSavings) -> str | None:
+    from .._page.figure_words import not_saved_text
+
+    return not_saved_text(one)

@@ -1,0 +1,126 @@
+"""What `status` shows: what awaits a person, then a row for each team, then what a person should know of all."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from .._model.experiment import TESTED
+from . import rendering as show
+from .awaiting import print_decisions
+from .price_source import price_source_text
+from .status import TeamFacts, potential_pointer
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+    from .._page.outcome import PlanOutcome
+    from .._settings import SettingsResolver
+
+
+def print_status(
+    facts: Sequence[TeamFacts], resolver: SettingsResolver, *, all_paused: bool, scoring_cost: float
+) -> None:
+    """Print what is known of some teams.
+
+    Args:
+        facts: The teams.
+        resolver: The project's settings.
+        all_paused: Whether all tuning is paused.
+        scoring_cost: What scoring has cost in the last 7 days, US dollars.
+    """
+    print_decisions(facts)
+    if all_paused:
+        show.say("All tuning is paused: victor autotune resume --all", "yellow")
+    if not facts:
+        return
+    _print_table(facts)
+    differing = [(one.state.team_id, one.modes.sentence) for one in facts if one.modes.sentence is not None]
+    if differing:
+        show.out().print(show.pairs((show.clean(team), said) for team, said in differing))
+    for one in facts:
+        said = one.quality.summary()
+        if said is not None:
+            show.say(f"{show.clean(one.state.team_id)}: {show.clean(said)}", "dim")
+    pointer = next(filter(None, map(potential_pointer, facts)), None)
+    if pointer is not None:
+        show.say(pointer, "dim")
+    spent = f"; scoring cost {show.usd(scoring_cost)} in 7 days" if scoring_cost else ""
+    show.say(f"prices: {price_source_text(resolver)}{spent}", "dim")
+
+
+def _print_table(facts: Sequence[TeamFacts]) -> None:
+    table = show.table("Team", "Mode", "Live plan", "Was → now", "State, next")
+    table.columns[2].min_width = len("independent")
+    for one in facts:
+        success = f"{show.percent(one.figures.success_rate)} ok" if one.figures.runs else None
+        table.add_row(
+            show.lines(
+                show.name(one.state.team_id),
+                show.name(one.state.workflow),
+                show.count(one.figures.runs, "run"),
+                success,
+            ),
+            _mode(one),
+            show.lines(show.plan_text(one.plan), None if one.flow is None else one.flow.knowledge.verdict),
+            _was_now(one),
+            standing_cell(one),
+        )
+    show.out().print(table)
+    show.say("Was → now: plan before → new plan, runs of the same time; details: explain TEAM", "dim")
+
+
+def _mode(one: TeamFacts) -> Text:
+    modes = one.modes
+    differs = None if modes.because is None else f"ran {modes.last}"
+    return show.lines(modes.configured, "paused" if one.state.paused else None, differs)
+
+
+def _was_now(one: TeamFacts) -> Text:
+    """Return what the live plan brought, else how the team does."""
+    from .._page.figure_words import change_text, shown_figures, sure_text, was_now
+
+    outcome = one.outcome
+    if outcome is None or not outcome.figures:
+        told = f"median {show.seconds(one.figures.median_seconds)}" if one.figures.runs else show.DASH
+        return show.lines(told, None if outcome is None or not outcome.is_live else _not_measured(outcome))
+    cells: list[object] = []
+    for figure in shown_figures(outcome):
+        if figure.name == "tokens" or (figure.name != outcome.metric and figure.was == figure.now):
+            continue
+        cells.append(show.text(was_now(figure)))
+        known = [change_text(figure), sure_text(figure)]
+        cells.append(", ".join(part for part in known if part is not None))
+    return show.lines(*cells, _basis(outcome))
+
+
+def _basis(outcome: PlanOutcome) -> str:
+    counted = " + ".join(f"{outcome.runs[arm]:,}" for arm in ("control", "treatment"))
+    if outcome.not_measured_since is not None:
+        return f"{counted} runs; {_not_measured(outcome)}"
+    if outcome.basis == "since_promotion":
+        return f"{counted} runs since"
+    return f"{counted} runs of its test{' so far' if outcome.status in TESTED else ''}"
+
+
+def _not_measured(outcome: PlanOutcome) -> str | None:
+    since = outcome.not_measured_since
+    return "too few runs to tell" if since is None else f"not measured since {show.when(since)}"
+
+
+def standing_cell(one: TeamFacts) -> Text:
+    """Return where the open experiments stand, and what the last verdict was, in a few words."""
+    cells: list[object] = []
+    for standing in one.standings:
+        runs = standing.runs_by_arm
+        takes = standing.experiment.takes_runs
+        counted = f" {runs.get('control', 0)} + {runs.get('treatment', 0)}" if takes else ""
+        told = [show.text(f"{standing.title}{counted}"), standing.brief, standing.p95]
+        cells += [part for part in told if part is not None]
+    open_now = [standing.experiment for standing in one.standings]
+    replaced = (
+        one.decided is not None and one.decided.status == "superseded" and any(test.is_verified for test in open_now)
+    )
+    last = None if one.decided in open_now or replaced else one.verdict_text()
+    cells += [] if last is None else [f"last: {last}"]
+    return show.lines(*cells) if one.standings else show.lines("none open", *cells)

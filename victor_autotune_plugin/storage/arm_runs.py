@@ -1,0 +1,144 @@
+"""The runs of experiments by arm, as columns: what a comparison of two plans is made from.
+
+A team of years has a hundred thousand of them, so the database adds up the tokens, and no object is made of a run.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from attrs import frozen
+from sqlalchemy import Select, case, literal_column, null, select
+from sqlalchemy.sql import ColumnElement
+
+from .._model.run import TREATMENT
+from .tables import run
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Numbers = NDArray[np.float64]
+    Marks = NDArray[np.bool_]
+    Places = NDArray[np.int64]
+
+MOST_IDS: Final = 500
+"""Experiments that one query asks for; SQLite takes a thousand values at most."""
+
+_TOKENS: Final = {
+    "sqlite": "(SELECT sum(json_extract(value, '$.input_tokens') + json_extract(value, '$.output_tokens')) "
+    "FROM json_each(autotune_run.tokens))",
+    "postgresql": "(SELECT sum((used->>'input_tokens')::bigint + (used->>'output_tokens')::bigint) "
+    "FROM json_array_elements(autotune_run.tokens::json) AS used)",
+}
+"""Prompt and completion tokens of a run, all models; null where none were reported."""
+
+
+@frozen(eq=False)
+class ArmRuns:
+    """Finished runs of one experiment, in the order in which they were observed; each array has one value a run.
+
+    Runs that were lost or cancelled are left out: what they would have been is not known.
+
+    Attributes:
+        started_at: Unix times, seconds.
+        treated: Whether the run had the treatment; else it had the control.
+        verified: Whether it was observed by the watch over the live plan; else by the test.
+        streams: Names of the streams of arms, the texts that `stream` counts.
+        stream: Place of the run's stream in `streams`.
+        position: Place of the run in its stream, from 0.
+        order: Order of its observation.
+        durations: Wall-clock seconds.
+        succeeded: 1.0 where it succeeded, else 0.0.
+        scores: From 0 to 1; NaN without a score.
+        costs: US dollars; NaN where no price is known.
+        tokens: Prompt and completion tokens of all models; NaN where none were reported.
+    """
+
+    started_at: Numbers
+    treated: Marks
+    verified: Marks
+    streams: tuple[str, ...]
+    stream: Places
+    position: Places
+    order: Places
+    durations: Numbers
+    succeeded: Numbers
+    scores: Numbers
+    costs: Numbers
+    tokens: Numbers
+
+    def __len__(self) -> int:
+        """Return the number of runs."""
+        return len(self.started_at)
+
+    def where(self, chosen: Marks | slice) -> ArmRuns:
+        """Return some of the runs.
+
+        Args:
+            chosen: Whether to keep each run, shape (runs,), or those to keep.
+        """
+        names = ("started_at", "treated", "verified", "stream", "position", "order")
+        figures = ("durations", "succeeded", "scores", "costs", "tokens")
+        kept: dict[str, Any] = {name: getattr(self, name)[chosen] for name in (*names, *figures)}
+        return ArmRuns(streams=self.streams, **kept)
+
+
+def arm_queries(backend: str, experiment_ids: Iterable[str]) -> Iterator[Select[Any]]:
+    """Give the queries for the runs of some experiments; those of one experiment follow each other.
+
+    Args:
+        backend: `sqlite` or `postgresql`.
+        experiment_ids: Ids, each once.
+    """
+    tokens: ColumnElement[Any] = literal_column(_TOKENS[backend])
+    known = case((run.c.tokens.is_not(None), tokens), else_=null())
+    columns = [
+        *(run.c.experiment_id, run.c.started_at, run.c.arm, run.c.phase, run.c.stream, run.c.position, run.c.observed),
+        *(run.c.duration_seconds, run.c.success, run.c.score, run.c.cost_usd, known.label("tokens")),
+    ]
+    wanted = list(experiment_ids)
+    for first in range(0, len(wanted), MOST_IDS):
+        ids = wanted[first : first + MOST_IDS]
+        yield (
+            select(*columns)
+            .where(
+                run.c.experiment_id.in_(ids),
+                run.c.observed.is_not(None),
+                run.c.missing.is_(None),
+                run.c.duration_seconds.is_not(None),
+            )
+            .order_by(run.c.experiment_id, run.c.observed)
+        )
+
+
+def in_columns(rows: list[Any]) -> Mapping[str, ArmRuns]:
+    """Return what one of `arm_queries` found, by the id of the experiment."""
+    import numpy as np
+
+    if not rows:
+        return {}
+    ids, started, arms, phases, streams, positions, orders, seconds, good, scores, costs, tokens = zip(
+        *rows, strict=True
+    )
+    names = tuple(dict.fromkeys(name or "" for name in streams))
+    place = {name: number for number, name in enumerate(names)}
+    whole = ArmRuns(
+        started_at=np.array(started, dtype=float),
+        treated=np.array([arm == TREATMENT for arm in arms]),
+        verified=np.array([phase == "watch" for phase in phases]),
+        streams=names,
+        stream=np.array([place[name or ""] for name in streams], dtype=np.int64),
+        position=np.array(positions, dtype=np.int64),
+        order=np.array(orders, dtype=np.int64),
+        durations=np.array(seconds, dtype=float),
+        succeeded=np.array(good, dtype=float),
+        scores=np.array(scores, dtype=float),
+        costs=np.array(costs, dtype=float),
+        tokens=np.array(tokens, dtype=float),
+    )
+    sizes = Counter(ids)  # in the order of the rows, in which the runs of an experiment follow each other
+    ends = np.cumsum(list(sizes.values())).tolist()
+    return {one: whole.where(slice(end - size, end)) for (one, size), end in zip(sizes.items(), ends, strict=True)}
