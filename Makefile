@@ -13,7 +13,7 @@ VICTORS ?= victor-ai==0.9.0 victor-ai>=0.9,<1
 # A checkout of Victor's repository, for victor-tests.
 VICTOR_SOURCE ?=
 
-.PHONY: help setup demo test test-victors victor-tests lint pytest format benchmarks counts package lock clean
+.PHONY: help setup demo test browser screenshots test-victors victor-tests lint pytest format benchmarks counts package lock clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | awk -F'\t' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -34,6 +34,14 @@ demo: $(READY)  ## Watch a team get tuned: A/B test, promotion, regression, roll
 
 test: lint  ## Run everything that CI runs
 	$(PYTEST)
+
+browser: $(READY)  ## Install Chromium for the tests of the page, or name the one that is there
+	@$(BIN)/python -c 'import sys; from victor_autotune_testing.browser import find; sys.exit(find() is None)' \
+		|| { apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core >/dev/null; }
+	@$(BIN)/python -m victor_autotune_testing.browser
+
+screenshots: $(READY)  ## Draw the pages into docs/images: every page at four widths, light and dark
+	@$(BIN)/python -m victor_autotune_testing.screenshots docs/images
 
 test-victors: $(READY)  ## Run tests/host on the oldest and the newest supported Victor, each in a venv in build/
 	@for victor in $(foreach one,$(VICTORS),"$(one)"); do \

@@ -30,6 +30,7 @@ COMMANDS = (
     "score",
     "rate",
     "judge-check",
+    "dashboard",
     "report",
     "export",
     "import",

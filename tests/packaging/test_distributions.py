@@ -83,7 +83,7 @@ def test_victor_and_the_shell_find_their_entry_points(wheel: zipfile.ZipFile, di
 
 def test_the_metadata_names_licence_python_and_host(wheel: zipfile.ZipFile, dist_info: str) -> None:
     metadata = HeaderParser().parsestr(wheel.read(f"{dist_info}/METADATA").decode())
-    assert metadata["License-Expression"] == "Apache-2.0"
+    assert metadata["License-Expression"] == "Apache-2.0 AND MIT"
     assert metadata["Requires-Python"] == ">=3.11"
     assert "victor-ai<1,>=0.9" in metadata.get_all("Requires-Dist", [])
     assert wheel.read(f"{dist_info}/licenses/LICENSE") == (ROOT / "LICENSE").read_bytes()

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-import time
 from collections.abc import Iterator
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, Final, TextIO
 
@@ -16,16 +14,13 @@ from attrs import evolve
 from .._model.plan import is_called
 from ..errors import AutotuneError
 from . import rendering as show
-from .options import HERE, Json, Project, Team, TeamName, Workflow, chosen, environment
+from .options import HERE, Json, Project, Team, TeamName, Workflow, chosen, environment, same_place
 from .progress import tracked
 from .project import opened
-from .status import team_facts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from .._model.experiment import TeamState
-    from .._page import ReportedTeam
     from ..storage.archive import Item
     from .project import OpenProject
 
@@ -34,9 +29,6 @@ _MOST_TOLD: Final = 10
 
 _LONGEST_LINE: Final = 64 << 20
 """Bytes of a line of an archive; one line holds an experiment with all its observations."""
-
-_REPORTED_RUNS: Final = 300
-_REPORTED_CHANGES: Final = 200
 
 SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Leave out lines that can't be used, and count them.")]
 
@@ -51,47 +43,31 @@ def report(
     ),
     as_json: Json = False,
 ) -> None:
-    """Write an HTML report: teams, plans, experiments with effect and interval, and the history.
+    """Write the dashboard's page as one HTML file: teams, tests, evidence, data flow, runs and the history.
 
-    One file that loads nothing, readable by its owner alone (mode 0600).
+    It loads nothing, is readable by its owner alone (mode 0600), and has at most 10 MB: of large stores runs are drawn
+    in groups.
     """
-    from .._page import page
+    from .._page.board import Board
+    from .._page.offline import offline_report
     from .._values.files import write_text
 
     with opened(project) as session:
-        teams = [_reported(session, state) for state in session.teams(workflow, chosen(name, team))]
-    title = f"Autotune report of {project.absolute().name}"
-    write_text(output, page(teams, title=title, at=time.time()), project=project)
+        wanted = {one.key for one in session.teams(workflow, chosen(name, team))}
+        board = Board(session.runtime, session.store, options=same_place(), wanted=wanted.__contains__)
+        text = offline_report(board, f"Autotune report of {project.absolute().name}")
+        experiments = (
+            0
+            if session.store is None
+            else sum((one.workflow, one.team_id) in wanted for one in session.store.experiments())
+        )
+    write_text(output, text, project=project)
     if as_json:
-        experiments = sum(len(one.experiments) for one in teams)
-        show.write_json({"file": str(output), "teams": len(teams), "experiments": experiments})
+        show.write_json({"file": str(output), "teams": len(wanted), "experiments": experiments})
     else:
-        show.say(f"{output}: {show.count(len(teams), 'team')}.")
-        if not teams:
+        show.say(f"{output}: {show.count(len(wanted), 'team')}.")
+        if not wanted:
             show.note(show.NOTHING_YET)
-
-
-def _reported(session: OpenProject, state: TeamState) -> ReportedTeam:
-    from .._page import ReportedExperiment, ReportedTeam
-    from .._tuning.present_state import verdicts
-
-    store = session.store
-    assert store is not None
-    facts = team_facts(session, state)
-    return ReportedTeam(
-        state=state,
-        plan=facts.plan,
-        mode=facts.mode,
-        runs=[*store.finished_runs(*state.key, limit=_REPORTED_RUNS)][::-1],
-        success_rate=facts.figures.success_rate,
-        median_seconds=facts.figures.median_seconds,
-        p95_seconds=facts.figures.p95_seconds,
-        experiments=[ReportedExperiment(one, *verdicts(store, one)) for one in store.experiments(*state.key)],
-        changes=[*islice(reversed(store.changes(*state.key)), _REPORTED_CHANGES)],
-        flow=facts.flow,
-        standings=facts.standings,
-        quality=facts.quality.sentences(),
-    )
 
 
 def export(

@@ -35,11 +35,14 @@ class Stopwatch:
         self.running = 0
         self._seconds = 0.0
         self._since = 0.0
+        self.first: float | None = None
+        """Monotonic seconds of the first beginning."""
 
     def start(self) -> None:
         """Note that a piece of work begins."""
         if self.running == 0:
             self._since = time.monotonic()
+            self.first = self._since if self.first is None else self.first
         self.running += 1
 
     def stop(self) -> None:
@@ -175,10 +178,16 @@ class MemberMeter:
         parent: The meter of the member whose work the run is part of, or None.
         budget: The enforced tool budget of the run, or None.
         notes: Where what it gets and makes is noted, or None.
+        run_started: Monotonic seconds of the start of its team's run; None where that is not known.
     """
 
     def __init__(
-        self, spec: MemberSpec, parent: MemberMeter | None, budget: ToolBudget | None, notes: RunNotes | None = None
+        self,
+        spec: MemberSpec,
+        parent: MemberMeter | None,
+        budget: ToolBudget | None,
+        notes: RunNotes | None = None,
+        run_started: float | None = None,
     ) -> None:
         self.spec = spec
         self.notes: MemberNotes | None = None
@@ -197,6 +206,7 @@ class MemberMeter:
         self.tokens: dict[UseKey, list[int]] = {}
         self.work, self.models, self.tools = Stopwatch(), Stopwatch(), Stopwatch()
         self._calls_seconds, self._calls_area = 0.0, 0.0
+        self._run_started = run_started
 
     def start(self) -> None:
         """Note that an execution of the member starts."""
@@ -292,7 +302,7 @@ class MemberMeter:
 
     def outcome(self) -> MemberOutcome:
         """Return what has been measured so far."""
-        calls = self._calls_seconds
+        calls, first, started = self._calls_seconds, self.work.first, self._run_started
         return MemberOutcome(
             id=self.spec.id,
             role=self.spec.role,
@@ -309,6 +319,7 @@ class MemberMeter:
             model_seconds=self.models.seconds,
             tool_seconds=self.tools.seconds,
             in_flight=self._calls_area / calls if calls > 0 else 1.0,
+            begun_after=None if first is None or started is None else max(0.0, first - started),
         )
 
 
@@ -347,8 +358,10 @@ class RunMeter:
         """The run's open span, which its members' spans belong to."""
         self._ids = ids
         self.parent_member = current_member.get()
-        self.members = {member.id: MemberMeter(member, self.parent_member, budget, notes) for member in members}
         self.started = time.monotonic()
+        self.members = {
+            member.id: MemberMeter(member, self.parent_member, budget, notes, self.started) for member in members
+        }
         self._lock = threading.Lock()
 
     def member(self, member_id: str) -> MemberMeter:
@@ -358,7 +371,7 @@ class RunMeter:
             meter = self.members.get(member_id)
             if meter is None:
                 spec = MemberSpec(member_id)
-                meter = MemberMeter(spec, self.parent_member, self.budget, self.notes)
+                meter = MemberMeter(spec, self.parent_member, self.budget, self.notes, self.started)
                 self.members[member_id] = meter
             return meter
 

@@ -117,6 +117,7 @@ class MemberOutcome:
         model_seconds: Seconds among them in which it waited for its model, or None where that was not measured.
         tool_seconds: Seconds in which its tools ran, or None. What is left of the duration is work on the event loop.
         in_flight: Mean number of model calls of this process that were under way during its own, itself included.
+        begun_after: Seconds from the start of the run to that of its first execution; None where that was not measured.
     """
 
     id: Name
@@ -134,6 +135,7 @@ class MemberOutcome:
     model_seconds: Seconds | None = None
     tool_seconds: Seconds | None = None
     in_flight: Figure = 1.0
+    begun_after: Seconds | None = None
 
 
 @frozen

@@ -1,8 +1,5 @@
-"""The HTML report: one file that needs nothing else, readable offline, in light and in dark."""
+"""The page that people look at, live from a server on this machine or as one file, and the figures that it shows.
 
-from __future__ import annotations
-
-from .page import page
-from .reported import ReportedExperiment, ReportedTeam
-
-__all__ = ["ReportedExperiment", "ReportedTeam", "page"]
+`Board` reads a store, `offline_report` writes the file, `serve` answers a browser. The figures of what a plan brought
+and what promotions saved are here, too, since every screen shows them.
+"""

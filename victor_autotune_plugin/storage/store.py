@@ -27,7 +27,7 @@ from .in_memory import MemoryConnections
 from .location import target_of
 from .migrate import ensure_schema
 from .rows import change_of, experiment_of, fault_of, observation_of, score_of, team_flow, team_run, team_state
-from .run_scores import StoredScores
+from .run_listing import RunListing
 from .tables import AWAITING, OBSERVED, TEAM, change, experiment, fault, lease, run, score, store_row, team
 from .transaction import Transaction
 
@@ -49,7 +49,7 @@ class StoreIdentity:
     paused: bool = False
 
 
-class Store(StoredScores):
+class Store(RunListing):
     """Runs, teams, experiments, observations, changes and faults, durable and shared by processes.
 
     `SQLite` (a file in WAL mode) serves the processes of one machine, PostgreSQL those of several.
@@ -122,8 +122,8 @@ class Store(StoredScores):
 
     Leases and signs of life go by the database's clock alone.
 
-    **Reading for people** (`runs` to `counts`, and what `StoredScores` has). Takes no lock, sees what is committed,
-    and reads long histories page by page.
+    **Reading for people** (`runs` to `counts`, and what `StoredScores` and `RunListing` have). Takes no lock, sees
+    what is committed, and reads long histories page by page.
 
     `open` and `in_memory` make one.
 

@@ -1,0 +1,68 @@
+"""`dashboard`: the page in a browser, live from the project's store."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from . import rendering as show
+from .options import HERE, Json, Project, same_place
+from .project import opened
+
+if TYPE_CHECKING:
+    from .._page.board import Board
+
+_FIRST_LOOK_SECONDS: Final = 0.5
+"""So long the first rows are made before the address is printed; the others follow while the page is open."""
+
+
+def dashboard(
+    project: Project = HERE,
+    port: Annotated[
+        int,
+        typer.Option("--port", metavar="N", min=0, max=65535, help="Port on this machine.", show_default="a free one"),
+    ] = 0,
+    allow_actions: Annotated[
+        bool, typer.Option("--allow-actions", help="Let the page approve, reject, pause, resume and roll back.")
+    ] = False,
+    open_browser: Annotated[bool, typer.Option("--open", help="Open the page in your browser.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Show teams, tests and runs in a browser, live, until you press Ctrl-C.
+
+    It listens on this machine alone, and the address that it prints holds a
+    random token: whoever has it can look. It writes nothing, unless you allow
+    actions. For a page to keep or to send, see `report`.
+    """
+    from .._page.board import Board
+
+    with opened(project) as session:
+        board = Board(session.runtime, session.store, options=same_place())
+        board.refresh(_FIRST_LOOK_SECONDS)
+        title = f"Autotune of {project.absolute().name}"
+        asyncio.run(_serve(board, title, port, may_act=allow_actions, opens=open_browser, as_json=as_json))
+
+
+async def _serve(board: Board, title: str, port: int, *, may_act: bool, opens: bool, as_json: bool) -> None:
+    from .._page.server import PageServer
+
+    stop = asyncio.Event()
+    for one in (signal.SIGINT, signal.SIGTERM):
+        with contextlib.suppress(NotImplementedError):  # on Windows, where Ctrl-C interrupts
+            asyncio.get_running_loop().add_signal_handler(one, stop.set)
+    async with PageServer(board, may_act=may_act, title=title).serving(port) as server:
+        if as_json:
+            show.write_json({"url": server.url, "port": server.port, "actions": may_act})
+        else:
+            show.say(server.url)
+            allowed = "You can act on the page." if may_act else "The page only shows; --allow-actions lets you act."
+            show.note(f"{allowed} Stop with Ctrl-C.")
+        if opens:
+            import webbrowser
+
+            await asyncio.to_thread(webbrowser.open, server.url)
+        await stop.wait()

@@ -1,0 +1,299 @@
+"""What the page shows, read from a store: an overview that is kept up to date, and what is asked for of a team or run.
+
+Nothing is written. What a team's row costs to make is paid once for each time that something of the team changed, and
+within a budget: the page shows what is ready, and the rest a moment later.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+from .._dataflow.flow_facts import facts_of
+from .._model.experiment import TeamState
+from ..errors import AutotuneError
+from .evidence_path import evidence_path
+from .ledger import savings_ledger
+from .run_index import RunIndex, TeamKey
+from .run_series import BINS, MOST_POINTS, RunFilter, series
+from .run_view import run_view
+from .team_row import outcome_of_team, settings_of, stands_of, team_row
+from .team_view import MOST_CHANGES, change_view, definition, experiment_view, flow_view, plans_view
+
+if TYPE_CHECKING:
+    from .._model.experiment import Experiment
+    from .._settings import Settings
+    from .._tuning.runtime import Runtime
+    from .._tuning.standing import Standing
+    from ..storage import Store
+    from ..storage.run_listing import ListedRun, Pulse
+
+_ALL: Final = RunFilter()
+
+_MOST_PATHS: Final = 200
+"""Paths of evidence that are kept."""
+
+
+class Board:
+    """What the page shows.
+
+    Args:
+        runtime: The project's settings.
+        store: Its store; None while nothing was recorded.
+        options: What commands need to find the project, with a space in front.
+        wanted: Whether a team is shown, by workflow and team id.
+        clock: Unix time, seconds.
+    """
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        store: Store | None,
+        *,
+        options: str = "",
+        wanted: Callable[[TeamKey], bool] = lambda _: True,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.runtime = runtime
+        self.store = store
+        self.version = 0
+        """Grows whenever a row changed."""
+        self._options = options
+        self._wanted = wanted
+        self._clock = clock
+        self._lock = threading.RLock()
+        self._index = None if store is None else RunIndex(store)
+        self._pulse: Pulse | None = None
+        self._states: dict[TeamKey, TeamState] = {}
+        self._revision = -1
+        self._rows: dict[TeamKey, dict[str, Any]] = {}
+        self._stale: dict[TeamKey, None] = {}
+        self._paths: dict[tuple[str, int], dict[str, Any]] = {}
+        self._savings: tuple[Pulse | None, dict[str, Any]] | None = None
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether every row is up to date."""
+        return not self._stale
+
+    def refresh(self, budget_seconds: float = 0.08) -> bool:
+        """Look at what was written since the last time; return whether a row changed.
+
+        Args:
+            budget_seconds: After so many seconds of making rows the others wait for the next call.
+
+        Raises:
+            StoreError: If the store can't be used.
+        """
+        if self.store is None or self._index is None:
+            self.store = self.runtime.open_existing_store()
+            if self.store is None:
+                return False
+            self._index = RunIndex(self.store)
+        pulse = self.store.pulse()
+        with self._lock:
+            if pulse != self._pulse:
+                self._look(pulse)
+            return self._make_rows(budget_seconds)
+
+    def _look(self, pulse: Pulse) -> None:
+        """Mark the rows of the teams of which something was written."""
+        assert self.store is not None
+        assert self._index is not None
+        before = self._pulse
+        changed = self._index.refresh(pulse)
+        with self.store.reading() as transaction:
+            saved = transaction.changed_teams(self._revision) if self.store.environment else self.store.teams()
+        for state in saved:
+            if self._states.get(state.key) != state:
+                self._states[state.key] = state
+                changed.add(state.key)
+            self._revision = max(self._revision, state.revision)
+        changed.update((one.workflow, one.team_id) for one in self.store.experiments_that_await())
+        if before is not None and before.judged != pulse.judged:
+            changed.update(key for key, state in self._states.items() if state.experiment_id or state.live_id)
+        if before is None or before.paused != pulse.paused:
+            changed.update((*self._index.teams(), *self._states))
+        for key in sorted(changed, key=self._last_at, reverse=True):
+            if self._wanted(key):
+                self._stale.setdefault(key)
+                self._rows.setdefault(key, {**self._row(key, in_full=False), "version": self.version + 1})
+        self._pulse = pulse
+
+    def _last_at(self, key: TeamKey) -> float:
+        assert self._index is not None
+        runs = self._index.runs(key)
+        return runs[-1].started_at if runs else 0.0
+
+    def _make_rows(self, budget_seconds: float) -> bool:
+        until = time.monotonic() + budget_seconds
+        version, made = self.version + 1, False
+        while self._stale:
+            key = next(iter(self._stale))
+            row = self._row(key)
+            self._stale.pop(key, None)
+            if {**self._rows.get(key, {}), "version": 0} != {**row, "version": 0}:
+                self._rows[key] = {**row, "version": version}
+                made = True
+            if time.monotonic() > until:
+                break
+        new = any(row["version"] > self.version for row in self._rows.values())
+        self.version = version if made or new else self.version
+        return made or new
+
+    def _row(self, key: TeamKey, *, in_full: bool = True) -> dict[str, Any]:
+        assert self.store is not None
+        assert self._index is not None
+        state, runs = self._state(key), self._index.runs(key)
+        settings = settings_of(self._settings(key), runs)
+        stands: Sequence[Standing] = ()
+        outcome = None
+        if in_full:
+            experiments = self.store.experiments(*key) if state.version or runs else []
+            stands = stands_of(self.store, state, settings, experiments, self._options)
+            outcome = outcome_of_team(self.store, state)
+        paused = self._pulse is not None and self._pulse.paused
+        row = team_row(key, runs, state, settings, stands, outcome, all_paused=paused)
+        return {**row, "ready": in_full}
+
+    def _state(self, key: TeamKey) -> TeamState:
+        known = self._states.get(key)
+        return TeamState(*key) if known is None else known
+
+    def _settings(self, key: TeamKey) -> Settings:
+        return self.runtime.resolver.for_team(*key)
+
+    def overview(self, since: int = 0) -> dict[str, Any]:
+        """Return the rows of the teams.
+
+        Args:
+            since: The version that the reader has; only rows that changed since are returned.
+        """
+        with self._lock:
+            rows = [row for row in self._rows.values() if row["version"] > since]
+            return {
+                "version": self.version,
+                "whole": self.is_whole,
+                "at": self._clock(),
+                "project": self.runtime.project.absolute().name,
+                "environment": self.runtime.environment,
+                "paused": self._pulse is not None and self._pulse.paused,
+                "total": len(self._rows),
+                "runs": sum(row["runs"] for row in self._rows.values()),
+                "teams": sorted(rows, key=lambda row: (not row["awaits"], -(row["last_at"] or 0.0))),
+            }
+
+    def savings(self) -> dict[str, Any]:
+        """Return what promotions have saved in all teams; see `ledger.SavingsLedger`."""
+        if self.store is None:
+            return {"saved": {}, "weeks": [], "teams": []}
+        if self._savings is None or self._savings[0] != self._pulse:
+            self._savings = self._pulse, savings_ledger(self.store).to_dict()
+        return self._savings[1]
+
+    def team(
+        self,
+        workflow: str,
+        team_id: str,
+        chosen: RunFilter = _ALL,
+        *,
+        most: int = MOST_POINTS,
+        with_bins: int | None = None,
+    ) -> dict[str, Any]:
+        """Return all that is known of a team.
+
+        Args:
+            chosen: Which runs are drawn.
+            most: Runs that are drawn one by one; more are drawn in groups.
+            with_bins: So many groups; None for the usual number.
+
+        Raises:
+            AutotuneError: There is no such team.
+            StoreError: If the store can't be used.
+        """
+        from .._tuning.present_state import verdicts
+
+        key = workflow, team_id
+        with self._lock:
+            row = self._rows.get(key)
+            runs = () if self._index is None else self._index.runs(key)
+        if row is None or self.store is None:
+            raise AutotuneError(f"no team {team_id!r} of workflow {workflow!r} was recorded")
+        state = self._state(key)
+        spec = state.spec
+        if spec is None and runs:
+            last = self.store.run(runs[-1].run_id)
+            spec = None if last is None else last.spec
+        settings = settings_of(self._settings(key), runs)
+        flow = None
+        if spec is not None:
+            seen = self.store.data_flow(*key)
+            flow = facts_of(seen, spec, settings, state.plan, has_scorer=bool(state.gates))
+        experiments = self.store.experiments(*key)
+        return {
+            "row": row if row["ready"] else {**self._row(key), "version": row["version"]},
+            "definition": definition(spec),
+            "runs": self._series(runs, chosen, most, with_bins),
+            "plans": plans_view(runs),
+            "experiments": [experiment_view(one, spec, verdicts(self.store, one)) for one in experiments],
+            "changes": [change_view(one) for one in self.store.changes(*key)[::-1][:MOST_CHANGES]],
+            "flow": flow_view(flow),
+            "live": state.live_id,
+            "open": state.experiment_id,
+        }
+
+    def runs(self, workflow: str, team_id: str, chosen: RunFilter) -> dict[str, Any]:
+        """Return the runs of a team that are drawn; arguments are those of `team`."""
+        with self._lock:
+            runs = () if self._index is None else self._index.runs((workflow, team_id))
+        return self._series(runs, chosen)
+
+    @staticmethod
+    def _series(
+        runs: Sequence[ListedRun], chosen: RunFilter, most: int = MOST_POINTS, bins: int | None = None
+    ) -> dict[str, Any]:
+        if chosen != _ALL:
+            runs = [run for run in runs if chosen.takes(run)]
+        return series(runs, most, bins or BINS)
+
+    def last_runs(self, key: TeamKey, most: int) -> list[str]:
+        """Return the ids of a team's last runs that ended, newest first; `most` at most."""
+        with self._lock:
+            runs = () if self._index is None else self._index.runs(key)
+        return [run.run_id for run in runs[-most:][::-1] if run.status == "finished"] if most else []
+
+    def evidence(self, experiment_id: str) -> dict[str, Any]:
+        """Return how the evidence of a test came about; see `evidence_path`.
+
+        Raises:
+            AutotuneError: There is no such experiment.
+            StoreError: If the store can't be used.
+        """
+        found: Experiment | None = None if self.store is None else self.store.experiment(experiment_id)
+        if found is None or self.store is None:
+            raise AutotuneError(f"no experiment {experiment_id!r} was recorded")
+        test = self.store.observations(found.id, "test")
+        key = found.id, len(test)
+        path = self._paths.get(key)
+        if path is None:
+            path = self._paths[key] = evidence_path(found, test)
+            if len(self._paths) > _MOST_PATHS:
+                self._paths.pop(next(iter(self._paths)))
+        return path
+
+    def run(self, text: str) -> dict[str, Any]:
+        """Return a run with its members.
+
+        Args:
+            text: Its id, the beginning of it, or the id of its trace.
+
+        Raises:
+            AutotuneError: There is no such run.
+            StoreError: If the store can't be used, or several runs are meant.
+        """
+        found = None if self.store is None else self.store.find_run(text)
+        if found is None or self.store is None or not self._wanted(found.spec.key):
+            raise AutotuneError(f"no run or trace {text!r} was recorded")
+        return run_view(found, self.store.scores_of(found.run_id))

@@ -1,0 +1,80 @@
+"""The report: the dashboard's page as one file, with as much in it as fits."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from ..errors import AutotuneError
+from .shell import offline_page, script_safe
+
+if TYPE_CHECKING:
+    from .board import Board
+
+MOST_BYTES: Final = 10_000_000
+"""Size of the file at most."""
+
+_LEVELS: Final = (  # runs drawn one by one, runs with their members, tests with their evidence over time, of each team
+    (3_000, 300, 8),
+    (1_000, 100, 4),
+    (300, 30, 2),
+    (60, 5, 1),
+    (0, 1, 0),
+    (0, 0, 0),
+)
+"""How much of each team is in the file, from most to least."""
+
+
+def offline_report(board: Board, title: str) -> str:
+    """Return the report as an HTML document of at most `MOST_BYTES`.
+
+    Where not all fits, every team keeps its figures, tests, data flow and history, and its runs are drawn in groups;
+    what stays is the same for all teams.
+
+    Args:
+        board: What is known; its rows are made whole first.
+
+    Raises:
+        StoreError: If the store can't be used.
+    """
+    while True:
+        board.refresh(budget_seconds=60.0)
+        if board.is_whole:
+            break
+    overview = board.overview()
+    data: dict[str, Any] = {}
+    for level in _levels(len(overview["teams"])):
+        data = _gather(board, overview, *level)
+        if len(script_safe(data).encode()) < MOST_BYTES - 400_000:
+            break
+    else:
+        data["teams"] = {}
+    return offline_page(title, data)
+
+
+def _levels(teams: int) -> tuple[tuple[int, int, int], ...]:
+    """Return the levels that may fit; what surely does not is not tried."""
+    first = 0 if teams <= 8 else 1 if teams <= 30 else 2 if teams <= 90 else 3 if teams <= 300 else 4
+    return _LEVELS[first:]
+
+
+def _gather(board: Board, overview: dict[str, Any], points: int, runs: int, tests: int) -> dict[str, Any]:
+    from .shell import plain_json
+
+    teams: dict[str, Any] = {}
+    evidence: dict[str, Any] = {}
+    found: dict[str, Any] = {}
+    for row in overview["teams"]:
+        key = row["workflow"], row["team"]
+        team = board.team(*key, most=max(points, 1), with_bins=60 if points < 300 else None)
+        chosen = board.last_runs(key, max(runs, 1) if runs or points else 0)
+        for run_id in chosen:
+            try:
+                found[run_id] = board.run(run_id)
+            except AutotuneError:  # it was removed meanwhile
+                continue
+        team["last_run"] = chosen[0] if chosen else None
+        for one in [each for each in team["experiments"] if each["verdict"] is not None][:tests]:
+            evidence[one["id"]] = board.evidence(one["id"])
+        # The key is what the script makes of the two names.
+        teams[plain_json(key)] = team
+    return {"overview": overview, "savings": board.savings(), "teams": teams, "evidence": evidence, "runs": found}

@@ -1,0 +1,118 @@
+"""What a page that shows many teams reads of a store: few columns of many runs, and whether anything was written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final, NamedTuple
+
+from sqlalchemy import func, or_, select, tuple_
+
+from .connections import Connections
+from .run_scores import StoredScores
+from .tables import OBSERVED, change, lease, run, score, store_row
+
+_LISTED: Final = (
+    *("run_id", "workflow", "team_id", "environment", "status", "started_at", "mode", "plan_asked"),
+    *("experiment_id", "arm", "phase", "duration_seconds", "success", "timed_out", "cancelled", "cost_usd", "score"),
+)
+_PAGE: Final = 5_000
+
+
+class ListedRun(NamedTuple):
+    """The row of a run in a list; the fields mean what they mean in `TeamRun`, and are None where it has not ended.
+
+    `seconds` is its duration, `succeeded` its success. `plan_asked` is the plan as JSON text, equal for equal plans:
+    many runs share a few.
+    """
+
+    run_id: str
+    workflow: str
+    team_id: str
+    environment: str
+    status: str
+    started_at: float
+    mode: str
+    plan_asked: str
+    experiment_id: str | None
+    arm: str | None
+    phase: str | None
+    seconds: float | None
+    succeeded: bool | None
+    timed_out: bool | None
+    cancelled: bool | None
+    cost_usd: float | None
+    score: float | None
+
+
+class Pulse(NamedTuple):
+    """Figures of a store, of which one changes with every write that a page shows.
+
+    Attributes:
+        revision: As in `StoreIdentity`.
+        paused: Whether all tuning is paused.
+        runs: Number of runs.
+        running: How many of them have not ended.
+        judged: Sum of the numbers of the last judged runs of all teams.
+        last_change: Id of the last line of the history.
+        scored_at: Time of the newest score, Unix seconds.
+    """
+
+    revision: int
+    paused: bool
+    runs: int
+    running: int
+    judged: int
+    last_change: int
+    scored_at: float
+
+
+class RunListing(StoredScores):
+    """What a page reads; it takes no lock and sees what is committed."""
+
+    environment: str | None
+    _connections: Connections
+
+    def pulse(self) -> Pulse:
+        """Return the store's pulse: a read of about a millisecond for each 50,000 runs, of indexes and small tables."""
+        parts = [
+            select(store_row.c.revision).scalar_subquery(),
+            select(store_row.c.paused).scalar_subquery(),
+            select(func.count(run.c.started_at)).scalar_subquery(),
+            select(func.count()).select_from(run).where(run.c.status == "running").scalar_subquery(),
+            select(func.coalesce(func.sum(lease.c.judged), 0)).scalar_subquery(),
+            select(func.coalesce(func.max(change.c.id), 0)).scalar_subquery(),
+            select(func.coalesce(func.max(score.c.at), 0.0)).scalar_subquery(),
+        ]
+        named = [one.label(name) for name, one in zip(Pulse._fields, parts, strict=True)]
+        rows = self._connections.execute(select(*named))
+        found = rows[0]
+        return Pulse(
+            revision=int(found.revision or 0),
+            paused=bool(found.paused),
+            runs=int(found.runs),
+            running=int(found.running),
+            judged=int(found.judged),
+            last_change=int(found.last_change),
+            scored_at=float(found.scored_at),
+        )
+
+    def listed_runs(self, since: float = 0.0, scored_since: float | None = None) -> Iterator[ListedRun]:
+        """Yield runs by their start, oldest first, those that go on among them, page by page.
+
+        Args:
+            since: Unix time from which on they started.
+            scored_since: Unix time from which on scores bring their runs, whenever these started; None for none.
+        """
+        wanted = run.c.started_at >= since
+        if scored_since is not None:
+            scored = select(score.c.run_id).where(score.c.at >= scored_since)
+            wanted = or_(wanted, run.c.run_id.in_(scored))
+        query = select(*(run.c[name] for name in _LISTED)).where(run.c.status != OBSERVED, wanted)
+        if self.environment is not None:
+            query = query.where(run.c.environment == self.environment)
+        query = query.order_by(run.c.started_at, run.c.run_id).limit(_PAGE)
+        page = query
+        while rows := self._connections.execute(page):
+            yield from map(ListedRun._make, rows)
+            last = rows[-1]
+            page = query.where(tuple_(run.c.started_at, run.c.run_id) > tuple_(last.started_at, last.run_id))
