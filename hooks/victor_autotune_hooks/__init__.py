@@ -8,7 +8,7 @@ Those of a third party stand beside them, and are called on a thread of their ow
 | `autotune.plan` | chooses the plan of a run |
 | `autotune.record` | hands over that a run started, and what it was |
 | `autotune.value` | prices a run that no other implementation prices |
-| `autotune.observe` | counts runs and changes in the OpenTelemetry metrics |
+| `autotune.observe` | counts runs and changes in the OpenTelemetry metrics, and sends changes as events |
 """
 
 from __future__ import annotations
@@ -118,7 +118,7 @@ class ValueHooks:
 
 
 class ObserveHooks:
-    """Feeds the OpenTelemetry metrics, behind the run: a team of four takes the SDK .4 ms."""
+    """Feeds the OpenTelemetry metrics and events, behind the run: a team of four takes the SDK .4 ms."""
 
     def __init__(self, behind: Callable[[Callable[[], object]], None]) -> None:
         self._behind = behind
@@ -134,7 +134,8 @@ class ObserveHooks:
 
     @hookimpl
     def plan_changed(self, change: Change) -> None:
-        """Count the change, once."""
-        from victor_autotune_plugin._telemetry import metrics
+        """Count the change, once, and tell of it as a log event."""
+        from victor_autotune_plugin._telemetry import events, metrics
 
         metrics.record_change(change.action, change.workflow, change.team_id)
+        self._behind(lambda: events.tell_change(change))

@@ -31,6 +31,7 @@ COMMANDS = (
     "rate",
     "judge-check",
     "dashboard",
+    "watch",
     "report",
     "export",
     "import",

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from random import Random
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from opentelemetry.sdk._logs import LoggerProvider
+from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, SimpleLogRecordProcessor
 
 from victor_autotune_plugin._host import interception, meters
 from victor_autotune_plugin._model.plan import EMPTY_PLAN, TeamPlan
+from victor_autotune_testing import providers
 from victor_autotune_testing.realvictor import make_step, make_workflow, run_workflow
 from victor_autotune_testing.scripted import Rule, Script, ScriptedModel, max_in_flight, scripts
 
@@ -54,11 +58,21 @@ def clock(scripted: ScriptedModel, monkeypatch: pytest.MonkeyPatch) -> Clock:
     return made
 
 
+@pytest.fixture
+def events() -> Iterator[InMemoryLogRecordExporter]:
+    """What the plugin sends to the application's logger provider."""
+    made, provider = InMemoryLogRecordExporter(), LoggerProvider()
+    provider.add_log_record_processor(SimpleLogRecordProcessor(made))
+    with providers.use(logger_provider=provider):
+        yield made
+    provider.shutdown()
+
+
 @pytest.mark.parametrize(
     "plugin_settings", [{"mode": "auto", "experiment.min_history": 3, "experiment.success_margin": 0.5}], ids=["auto"]
 )
 async def test_a_team_is_tuned_and_a_plan_that_turns_bad_is_taken_back(
-    plugin: Plugin, orchestrator: Any, scripted: ScriptedModel, clock: Clock
+    plugin: Plugin, orchestrator: Any, scripted: ScriptedModel, clock: Clock, events: InMemoryLogRecordExporter
 ) -> None:
     scripted.script = script(0.06)
     step = make_step("researcher", "planner", "reviewer", formation="sequential", name="step")
@@ -95,3 +109,13 @@ async def test_a_team_is_tuned_and_a_plan_that_turns_bad_is_taken_back(
     assert max_in_flight(scripted.calls[before:]) == 1
     assert plugin.runs[-1].plan_asked == EMPTY_PLAN
     assert plugin.stored_as_ended == plugin.runs
+
+    plugin.runtime.hooks.flush(5.0)  # events are sent behind the run
+    sent = [one.log_record for one in events.get_finished_logs()]
+    changes = [one.attributes for one in sent if one.event_name == "victor.autotune.change"]
+    told = [(one["victor.autotune.change.id"], one["victor.autotune.change.action"]) for one in changes]
+    assert told == [(change.id, change.action) for change in store.changes("flow", "step")]
+    arms = [one.attributes for one in sent if one.event_name == "feature_flag.evaluation"]
+    assert {one["victor.autotune.run.id"]: one["feature_flag.result.variant"] for one in arms} == {
+        run.run_id: run.arm for run in plugin.runs if run.experiment_id is not None
+    }

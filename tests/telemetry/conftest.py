@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from opentelemetry.sdk._logs import LoggerProvider
+from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, SimpleLogRecordProcessor
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
@@ -28,6 +30,9 @@ class Telemetry:
         self.tracer_provider = TracerProvider()
         self.tracer_provider.add_span_processor(SimpleSpanProcessor(self.exporter))
         self.meter_provider = MeterProvider([self.reader])
+        self.logs = InMemoryLogRecordExporter()
+        self.logger_provider = LoggerProvider()
+        self.logger_provider.add_log_record_processor(SimpleLogRecordProcessor(self.logs))
         self.app = self.tracer_provider.get_tracer("application")
 
     @property
@@ -69,10 +74,13 @@ def _as_if_fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.fixture
 def telemetry() -> Iterator[Telemetry]:
     sink = Telemetry()
-    with providers.use(tracer_provider=sink.tracer_provider, meter_provider=sink.meter_provider):
+    with providers.use(
+        tracer_provider=sink.tracer_provider, meter_provider=sink.meter_provider, logger_provider=sink.logger_provider
+    ):
         yield sink
     sink.tracer_provider.shutdown()
     sink.meter_provider.shutdown()
+    sink.logger_provider.shutdown()
 
 
 @pytest.fixture

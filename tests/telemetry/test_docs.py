@@ -9,9 +9,11 @@ from pathlib import Path
 
 from attrs import evolve
 
+from victor_autotune_plugin._model.experiment import Assignment, Change
 from victor_autotune_plugin._model.plan import TeamPlan
-from victor_autotune_plugin._model.run import TokenUse
+from victor_autotune_plugin._model.run import PlannedRun, RunStart, TokenUse
 from victor_autotune_plugin._telemetry import conventions
+from victor_autotune_plugin._telemetry.events import tell_arm, tell_change
 from victor_autotune_plugin._telemetry.spans import member_span, team_run_span
 
 ROOT = Path(__file__).parents[2]
@@ -38,6 +40,11 @@ def rows(heading: str) -> list[list[str]]:
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in table[0].splitlines()[2:]]
 
 
+def event_attributes() -> list[list[str]]:
+    """Cells of the second table about events."""
+    return rows("The body of C says why the plugin made the change.")
+
+
 def test_the_page_lists_every_metric_with_its_type_and_unit():
     documented = {(row[0].strip("`"), row[1], row[2].strip("`")) for row in rows("## Metrics")}
     assert documented == {
@@ -53,8 +60,11 @@ def test_the_page_lists_every_attribute():
         for value in vars(conventions).values()
         if isinstance(value, str) and re.fullmatch(r"(gen_ai|feature_flag|error|victor\.autotune)\.[a-z_.]+", value)
     }
-    of_metrics_only = {conventions.TOKEN_TYPE, conventions.CHANGE_ACTION, conventions.SCORER}
-    assert own_table == names - of_metrics_only
+    of_metrics_only = {conventions.TOKEN_TYPE, conventions.SCORER}
+    events = {conventions.EVALUATION, conventions.CHANGE}
+    of_events = {row[0].strip("`") for row in event_attributes()}
+    assert {row[0].strip("`") for row in rows("## Events\n")} == events
+    assert own_table | of_events == names - of_metrics_only - events
     assert all(f"`{name}`" in PAGE for name in of_metrics_only)
 
 
@@ -77,6 +87,16 @@ def test_the_attributes_in_bold_are_those_that_samplers_see(telemetry, spec, mak
         table = rows("### Attributes")
         assert {row[0].strip("`") for row in table if kind in row[1]} == at_end[kind]
         assert {row[0].strip("`") for row in table if kind in row[1] and "**" in row[1]} == at_start[kind]
+
+
+def test_the_page_lists_the_attributes_of_events(telemetry, spec):
+    place = Assignment("e", "test", "control", "0", 0)
+    tell_arm(RunStart("r", spec, 0.0), PlannedRun(assignment=place), lambda job: job())
+    tell_change(Change(1, 0.0, "review", "reviewers", "promoted", "auto", "", "e", improvement_percent=5.0))
+    sent = telemetry.logs.get_finished_logs()
+    for kind, told in zip("EC", sent, strict=True):
+        documented = {row[0].strip("`") for row in event_attributes() if kind in row[1]}
+        assert documented == set(told.log_record.attributes)
 
 
 def test_the_console_example_runs_and_shows_a_team_run():

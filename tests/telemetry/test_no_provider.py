@@ -25,7 +25,8 @@ PREAMBLE = """
     import sys
     from victor_autotune_plugin._model.plan import EMPTY_PLAN, TeamSpec
     from victor_autotune_plugin._model.run import TeamRun
-    from victor_autotune_plugin._telemetry import conventions, labels, metrics, spans
+    from victor_autotune_plugin._model.experiment import Change
+    from victor_autotune_plugin._telemetry import conventions, events, labels, metrics, spans
     assert not [name for name in sys.modules if name.startswith("opentelemetry")], "imported too early"
     spec = TeamSpec("review", "reviewers", "sequential", ())
     run = TeamRun("r", spec, 0.0, 1.0, True, 1.0)
@@ -36,6 +37,7 @@ PREAMBLE = """
                 pass
             team.finish(run)
         metrics.record_run(run)
+        events.tell_change(Change(1, 0.0, "review", "reviewers", "promoted", "auto", "proven"))
 """
 
 
@@ -52,8 +54,9 @@ def in_a_fresh_process(code: str) -> str:
 def test_a_run_sets_no_provider_and_loads_no_sdk():
     in_a_fresh_process("""
         one_run()
-        from opentelemetry import trace, metrics as api
+        from opentelemetry import _logs, trace, metrics as api
         assert trace._TRACER_PROVIDER is None
+        assert not _logs._internal._LOGGER_PROVIDER_SET_ONCE._done
         assert isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider)
         assert not trace._TRACER_PROVIDER_SET_ONCE._done
         assert not api._internal._METER_PROVIDER_SET_ONCE._done
@@ -75,6 +78,13 @@ def test_providers_set_after_the_first_run_get_the_following_runs():
         provider.add_span_processor(SimpleSpanProcessor(exporter))
         trace.set_tracer_provider(provider)
         api.set_meter_provider(MeterProvider([reader]))
+        from opentelemetry import _logs
+        from opentelemetry.sdk._logs import LoggerProvider
+        from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, SimpleLogRecordProcessor
+        logs = InMemoryLogRecordExporter()
+        loggers = LoggerProvider()
+        loggers.add_log_record_processor(SimpleLogRecordProcessor(logs))
+        _logs.set_logger_provider(loggers)
         one_run()
         one_run()
         names = [span.name for span in exporter.get_finished_spans()]
@@ -84,6 +94,7 @@ def test_providers_set_after_the_first_run_get_the_following_runs():
         assert counts["victor.autotune.runs"][0].value == 2
         assert counts["gen_ai.invoke_agent.duration"][0].count == 2
         assert len(counts["gen_ai.invoke_agent.duration"][0].explicit_bounds) == 13
+        assert [one.log_record.event_name for one in logs.get_finished_logs()] == ["victor.autotune.change"] * 2
     """)
 
 

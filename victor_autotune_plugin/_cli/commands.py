@@ -101,6 +101,7 @@ COMMANDS: Final = {
     "dashboard": _since_0_2(
         "dashboard", "{prog}", "{prog} --open --allow-actions", "{prog} --port 8800 --project ~/projects/shop"
     ),
+    "watch": _since_0_2("watch_command", "{prog}", "{prog} reviewers", "{prog} --once --json"),
     "report": _in("exchange", "{prog}", "{prog} reviewers --output reviewers.html"),
     "export": _in("exchange", "{prog} --output history.jsonl", "{prog} reviewers | gzip > reviewers.jsonl.gz"),
     "import": _in("exchange", "{prog} history.jsonl", "{prog} history.jsonl --skip-bad --json"),

@@ -26,6 +26,7 @@ from attrs import evolve
 from .. import failsafe
 from .._model.plan import EMPTY_PLAN, TeamPlan, TeamSpec, plan_as_used, planned_members
 from .._model.run import TeamRun
+from .._telemetry.events import tell_arm
 from .._telemetry.spans import team_run_span
 from .._tuning.loop import END_SECONDS, START_SECONDS
 from .._tuning.runtime import Runtime, current, ready
@@ -208,6 +209,7 @@ class ActiveRun:
                 ) as span,
             ):
                 self._meter.span = span
+                tell_arm(event, self._planned, self._runtime.hooks.behind)
                 try:
                     result = await self._limited()
                 except DeadlineExceededError as error:

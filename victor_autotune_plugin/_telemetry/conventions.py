@@ -1,4 +1,4 @@
-"""Every name that telemetry uses: spans, attributes, their fixed values, metrics, units, buckets.
+"""Every name that telemetry uses: spans, attributes, their fixed values, metrics, units, buckets, events.
 
 Names under `gen_ai.` follow the OpenTelemetry semantic conventions for generative AI, which are still in
 development: their release 0.1.0, and, for the name of a workflow, also release 1.41.0 of the general conventions,
@@ -15,7 +15,10 @@ from attrs import frozen
 SCOPE: Final = "victor_autotune_plugin"
 """Name of the instrumentation scope of all spans and metrics."""
 
-NO_PROVIDERS: Final = ("opentelemetry.trace", "opentelemetry.metrics")
+SCHEMA_URL: Final = "https://opentelemetry.io/schemas/1.41.0"
+"""Schema of the names: the last release of the general conventions that has those for generative AI, too."""
+
+NO_PROVIDERS: Final = ("opentelemetry.trace", "opentelemetry.metrics", "opentelemetry._logs")
 """Modules of the API's own providers, which keep nothing and stand in while the application has set none."""
 
 # Attributes of the semantic conventions.
@@ -31,6 +34,8 @@ TOKEN_TYPE: Final = "gen_ai.token.type"
 ERROR_TYPE: Final = "error.type"
 EXPERIMENT: Final = "feature_flag.key"
 ARM: Final = "feature_flag.result.variant"
+FLAG_REASON: Final = "feature_flag.result.reason"
+FLAG_PROVIDER: Final = "feature_flag.provider.name"
 
 # Attributes of the plugin.
 RUN_ID: Final = "victor.autotune.run.id"
@@ -60,7 +65,13 @@ MEMBER_MODELS: Final = "victor.autotune.member.models"
 MEMBER_MODEL_TIME: Final = "victor.autotune.member.model_duration"
 MEMBER_TOOL_TIME: Final = "victor.autotune.member.tool_duration"
 MEMBER_IN_FLIGHT: Final = "victor.autotune.member.in_flight"
+CHANGE_ID: Final = "victor.autotune.change.id"
 CHANGE_ACTION: Final = "victor.autotune.change.action"
+CHANGE_ACTOR: Final = "victor.autotune.change.actor"
+IMPROVEMENT: Final = "victor.autotune.change.improvement"
+PLAN_BEFORE: Final = "victor.autotune.change.plan_before"
+PLAN_AFTER: Final = "victor.autotune.change.plan_after"
+ENVIRONMENT: Final = "victor.autotune.environment"
 SCORER: Final = "victor.autotune.scorer"
 
 # Values.
@@ -74,6 +85,12 @@ TIMEOUT: Final = "timeout"
 CANCELLED: Final = "cancelled"
 UNFINISHED: Final = "unfinished"
 OTHER_ERROR: Final = "_OTHER"
+SPLIT: Final = "split"
+PROVIDER: Final = "victor-autotune"
+
+# Events.
+EVALUATION: Final = "feature_flag.evaluation"
+CHANGE: Final = "victor.autotune.change"
 
 
 @frozen

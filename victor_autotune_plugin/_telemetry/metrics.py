@@ -45,7 +45,7 @@ def _recorders() -> _Recorders:
         with _lock:
             known = _known
             if known is None or known[0] is not provider:
-                meter = provider.get_meter(names.SCOPE, names.scope_version())
+                meter = provider.get_meter(names.SCOPE, names.scope_version(), names.SCHEMA_URL)
                 known = _known = (provider, {metric.name: _recorder(meter, metric) for metric in names.METRICS})
     return known[1]
 

@@ -45,7 +45,7 @@ def _tracer() -> Tracer | None:
         return None
     known = _known
     if known is None or known[0] is not provider:
-        known = _known = (provider, provider.get_tracer(names.SCOPE, names.scope_version()))
+        known = _known = (provider, provider.get_tracer(names.SCOPE, names.scope_version(), names.SCHEMA_URL))
     return known[1]
 
 
