@@ -103,7 +103,12 @@ COMMANDS: Final = {
     ),
     "watch": _since_0_2("watch_command", "{prog}", "{prog} reviewers", "{prog} --once --json"),
     "report": _in("exchange", "{prog}", "{prog} reviewers --output reviewers.html"),
-    "export": _in("exchange", "{prog} --output history.jsonl", "{prog} reviewers | gzip > reviewers.jsonl.gz"),
+    "export": _in(
+        "exchange",
+        "{prog} --output history.jsonl",
+        "{prog} reviewers | gzip > reviewers.jsonl.gz",
+        "{prog} --format parquet --output runs.parquet",
+    ),
     "import": _in("exchange", "{prog} history.jsonl", "{prog} history.jsonl --skip-bad --json"),
     "doctor": _in("doctor", "{prog}", "{prog} --project ~/projects/shop --json"),
     "init": _in("init", "{prog}", "{prog} --dry-run", "{prog} --force --project ~/projects/shop", "{prog} --database"),
