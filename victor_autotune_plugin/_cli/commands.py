@@ -96,6 +96,7 @@ COMMANDS: Final = {
     ),
     "rate": _since_0_2("rate", "{prog} --team-id reviewers", "{prog} --last 20 --name review"),
     "judge-check": _since_0_2("judge_check", "{prog}", "{prog} --team-id reviewers --json"),
+    "notify": _since_0_2("notify", "{prog}", "{prog} --test", "{prog} --send --json"),
     "report": _in("exchange", "{prog}", "{prog} reviewers --output reviewers.html"),
     "export": _in("exchange", "{prog} --output history.jsonl", "{prog} reviewers | gzip > reviewers.jsonl.gz"),
     "import": _in("exchange", "{prog} history.jsonl", "{prog} history.jsonl --skip-bad --json"),
