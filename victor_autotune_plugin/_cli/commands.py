@@ -102,6 +102,7 @@ COMMANDS: Final = {
         "dashboard", "{prog}", "{prog} --open --allow-actions", "{prog} --port 8800 --project ~/projects/shop"
     ),
     "watch": _since_0_2("watch_command", "{prog}", "{prog} reviewers", "{prog} --once --json"),
+    "notify": _since_0_2("notify", "{prog}", "{prog} --test", "{prog} --send --json"),
     "report": _in("exchange", "{prog}", "{prog} reviewers --output reviewers.html"),
     "export": _in(
         "exchange",
