@@ -9,6 +9,8 @@ PYTEST := $(BIN)/python -m pytest --numprocesses logical
 BENCHMARKS = $(filter-out benchmarks/_% benchmarks/make_%,$(sort $(wildcard benchmarks/*.py)))
 
 .DEFAULT_GOAL := help
+# Tests start hundreds of processes: each would compile the plugin again where what is compiled is not kept.
+unexport PYTHONDONTWRITEBYTECODE
 # The oldest and the newest supported Victor.
 VICTORS ?= victor-ai==0.9.0 victor-ai>=0.9,<1
 # A checkout of Victor's repository, for victor-tests.
@@ -33,8 +35,12 @@ setup: $(READY)  ## Create .venv, or renew it after the lock or pyproject.toml c
 demo: $(READY)  ## Watch a team get tuned: A/B test, promotion, regression, rollback
 	@$(BIN)/python examples/demo.py
 
-test: lint  ## Run everything that CI runs
-	$(PYTEST)
+test: $(READY)  ## Run everything that CI runs
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	@mkdir -p build && $(MAKE) --no-print-directory lint > build/lint.txt 2>&1 & lint=$$!; \
+		$(PYTEST); tests=$$?; \
+		wait $$lint; linted=$$?; cat build/lint.txt; exit $$((tests > linted ? tests : linted))
 
 browser: $(READY)  ## Install Chromium for the tests of the page, or name the one that is there
 	@$(BIN)/python -c 'import sys; from victor_autotune_testing.browser import find; sys.exit(find() is None)' \
