@@ -51,7 +51,8 @@ def _print(ledger: SavingsLedger, *, in_detail: bool) -> None:
         for value, _, _ in (amounts(saved),)
         if saved.value
     ]
-    teams = show.count(len(ledger.teams), "team")
+    measured, all_of_them = sum(bool(one.saved) for one in ledger.teams), show.count(len(ledger.teams), "team")
+    teams = f"{measured} of {all_of_them}" if 0 < measured < len(ledger.teams) else all_of_them
     show.say(f"Saved in {teams}: {show.listed(whole)}." if whole else f"Nothing measured yet in {teams}.", "bold")
     told = {kind for kind, saved in ledger.saved.items() if saved.low or saved.high}
     kinds = [kind for kind in KIND_TITLES if kind in told] or ["seconds"]
