@@ -192,11 +192,12 @@ class Board:
         except SettingsError as error:
             return Settings(), f"its settings can't be used: {error.message}"
 
-    def overview(self, since: int = 0) -> dict[str, Any]:
-        """Return the rows of the teams.
+    def overview(self, since: int = 0, most: int | None = None) -> dict[str, Any]:
+        """Return the rows of the teams: what awaits a person first, then by the last run.
 
         Args:
             since: The version that the reader has; only rows that changed since are returned.
+            most: So many rows at most; None for all.
         """
         with self._lock:
             rows = [row for row in self._rows.values() if row["version"] > since]
@@ -209,7 +210,7 @@ class Board:
                 "paused": self._pulse is not None and self._pulse.paused,
                 "total": len(self._rows),
                 "runs": sum(row["runs"] for row in self._rows.values()),
-                "teams": sorted(rows, key=lambda row: (not row["awaits"], -(row["last_at"] or 0.0))),
+                "teams": sorted(rows, key=lambda row: (not row["awaits"], -(row["last_at"] or 0.0)))[:most],
             }
 
     def savings(self) -> dict[str, Any]:

@@ -611,9 +611,10 @@
 
   (async () => {
     paintTheme();
+    if (config.first && config.first.teams.length) { take(config.first); state.version = 0; if (parts()[0] === "") await render(false); }
     try { take(await source.overview(0)); } catch (error) { note(error.message, true); put([h("p", { cls: "loading" }, error.message)]); return; }
     document.getElementById("foot").textContent = config.live ? "Read from the project's store on this machine. Neither prompts nor outputs are in it." : `Written ${when(state.head.at)}. Neither prompts nor outputs are in it; nothing is loaded from elsewhere.`;
-    await render(false);
+    await render(Boolean(config.first));
     state.savings = await source.savings().catch(() => null);
     if (parts()[0] === "") await render(true);
     if (config.live) listen(); else { pulse.textContent = `As of ${when(state.head.at)}`; }
