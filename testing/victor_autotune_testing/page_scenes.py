@@ -189,6 +189,11 @@ def fill(folder: Path, now: float | None = None) -> None:
     watched.close()
 
 
+def with_team(team: TeamSpec, number: int) -> TeamSpec:
+    """Return one of many teams that are alike."""
+    return evolve(team, workflow=f"workflow-{number % 40}", team_id=f"team-{number:04}")
+
+
 def many(folder: Path, teams: int, runs: int, seed: int = 1) -> None:
     """Fill a project with many teams of made-up runs, written in one go; nothing is tested.
 
@@ -204,9 +209,7 @@ def many(folder: Path, teams: int, runs: int, seed: int = 1) -> None:
     (folder / ".victor").mkdir(exist_ok=True)
     at = time.time() - 86_400 * 30
     with Store.open(default_url(folder)) as store:
-        specs = [
-            evolve(REVIEW, workflow=f"workflow-{number % 40}", team_id=f"team-{number:04}") for number in range(teams)
-        ]
+        specs = [with_team(REVIEW, number) for number in range(teams)]
         for begin in range(0, runs, 2_000):
             with store.transaction() as transaction:
                 for number in range(begin, min(begin + 2_000, runs)):

@@ -14,9 +14,9 @@ import time
 from pathlib import Path
 from typing import Final
 
-from victor_autotune_plugin._page.board import Board
+from victor_autotune_plugin._cli.dashboard import board_of
+from victor_autotune_plugin._cli.project import opened
 from victor_autotune_plugin._page.offline import offline_report
-from victor_autotune_plugin._tuning.runtime import Runtime
 
 from .browser import chromium, find
 from .page_scenes import REVIEW, fill
@@ -74,14 +74,10 @@ def _make_small(picture: Path) -> None:
 
 def _write(project: Path, page: Path) -> str:
     """Write the report of a project, and return the id of a run in it."""
-    runtime = Runtime(project)
-    store = runtime.open_existing_store()
-    assert store is not None
-    with store:
-        page.write_text(offline_report(Board(runtime, store, clock=lambda: NOW), "Autotune"), encoding="utf-8")
-        run_id = next(store.finished_runs(*REVIEW.key, limit=1)).run_id
-    runtime.close()
-    return run_id
+    with opened(project) as session:
+        assert session.store is not None
+        page.write_text(offline_report(board_of(session, clock=lambda: NOW), "Autotune"), encoding="utf-8")
+        return next(session.store.finished_runs(*REVIEW.key, limit=1)).run_id
 
 
 def main() -> None:

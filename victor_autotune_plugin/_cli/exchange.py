@@ -15,7 +15,7 @@ from attrs import evolve
 from .._model.plan import is_called
 from ..errors import AutotuneError
 from . import rendering as show
-from .options import HERE, Json, Project, Team, TeamName, Workflow, chosen, environment, same_place
+from .options import HERE, Json, Project, Team, TeamName, Workflow, chosen, environment
 from .progress import tracked
 from .project import opened
 
@@ -60,13 +60,13 @@ def report(
     It loads nothing, is readable by its owner alone (mode 0600), and has at most 10 MB: of large stores runs are drawn
     in groups.
     """
-    from .._page.board import Board
     from .._page.offline import offline_report
     from .._values.files import write_text
+    from .dashboard import board_of
 
     with opened(project) as session:
         wanted = {one.key for one in session.teams(workflow, chosen(name, team))}
-        board = Board(session.runtime, session.store, options=same_place(), wanted=wanted.__contains__)
+        board = board_of(session, wanted.__contains__)
         text = offline_report(board, f"Autotune report of {project.absolute().name}")
         experiments = (
             0

@@ -35,6 +35,9 @@ _LOOK_SECONDS: Final = 0.5
 _QUIET_SECONDS: Final = 5.0
 _ALIVE_SECONDS: Final = 15.0
 _MOST_LISTENERS: Final = 64
+_FIRST_ROWS: Final = 100
+"""So many teams come with the page itself, so that it is drawn at once."""
+
 _MOST_BYTES: Final = 16_384
 _HEADERS: Final = {
     "Content-Security-Policy": LIVE_POLICY,
@@ -176,7 +179,13 @@ class PageServer:
 
     async def _page(self, _: web.Request) -> web.Response:
         config = {"actions": self.may_act, "csrf": self.csrf if self.may_act else ""}
-        return web.Response(text=live_page(self.title, config), content_type="text/html", charset="utf-8")
+        text = await self._on(
+            self._answers,
+            lambda: live_page(self.title, {**config, "first": self.board.overview(most=_FIRST_ROWS)}),
+        )
+        response = web.Response(text=text, content_type="text/html", charset="utf-8")
+        response.enable_compression()
+        return response
 
     async def _asset(self, request: web.Request) -> web.Response:
         name = request.match_info["name"]

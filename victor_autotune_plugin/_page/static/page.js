@@ -149,7 +149,7 @@
   const decision = (row, one) => h("section", { cls: "card decision" },
     h("h2", {}, h("span", { cls: "asks" }, one.question)),
     h("p", {}, h("a", { href: teamLink(row.workflow, row.team) }, row.team), ` · ${one.description}`),
-    h("p", { cls: "dim small" }, `${upper(one.before)} → ${one.after}. It has waited since ${when(one.since)}.`),
+    h("p", { cls: "dim small" }, `${upper(one.before)} → ${one.after}. ${one.waited ? one.waited.join(" ") : `It has waited since ${when(one.since)}.`}`),
     config.actions && one.approve ? h("div", { cls: "row commands" },
       h("button", { cls: "button main", type: "button", onclick: () => perform(row, "approve", "Approve?", one.description, "Approve", { experiment: one.experiment_id }) }, "Approve"),
       h("button", { cls: "button", type: "button", onclick: () => perform(row, "reject", "Reject?", one.description, "Reject", { experiment: one.experiment_id }) }, "Reject"))
@@ -459,14 +459,12 @@
     const outcome = row.outcome;
     if (!outcome) return null;
     const figures = outcome.figures.filter((one) => known(one.was) && known(one.now));
-    if (!figures.length) return outcome.not_measured_since ? card("Was → now", h("p", { cls: "dim" }, `Not measured since ${when(outcome.not_measured_since)}: no run has the plan before, to compare with.`)) : null;
-    const basis = outcome.basis === "test" ? "in the test" : "since it went live", runs = outcome.runs;
+    if (!figures.length) return outcome.not_measured_since ? card("Was → now", h("p", { cls: "dim" }, `${upper(outcome.basis_told)}.`)) : null;
     return h("section", { cls: "card", "aria-label": "What the plan brought" }, h("div", { cls: "tiles" }, figures.map((one) => {
       const about = FIGURES[one.name];
       return h("div", { cls: "tile" }, h("div", { cls: "label" }, about.title, h("span", { cls: "small" }, ` (${about.note})`)), h("div", { cls: "big" }, h("span", { cls: "was" }, about.text(one.was)), h("span", { cls: "arrow" }, "→"), h("span", { cls: "nowrap" }, about.text(one.now))),
-        h("div", { cls: "small" }, known(one.change) ? [h("strong", { cls: deltaClass(one) }, about.delta(one.change)), known(one.low) && known(one.high) ? h("span", { cls: "dim" }, ` (${about.delta(one.low)} to ${about.delta(one.high)})`) : null] : h("span", { cls: "dim" }, "too few runs for an effect")));
-    })), h("p", { cls: "dim small", css: { marginTop: ".8rem" } }, `Runs of the same time, ${basis}: ${grouped(runs.control || 0)} of the plan before, ${grouped(runs.treatment || 0)} of ${outcome.is_live ? "the live plan" : "the plan under test"}. In brackets: 95 % intervals.`,
-      outcome.not_measured_since ? ` Not measured since ${when(outcome.not_measured_since)}.` : ""));
+        h("div", { cls: "small" }, known(one.change) ? [h("strong", { cls: deltaClass(one) }, about.delta(one.change)), known(one.low) && known(one.high) ? h("span", { cls: "dim" }, ` (${about.delta(one.low)} to ${about.delta(one.high)}${one.sure ? `, ${one.sure}` : ""})`) : null] : h("span", { cls: "dim" }, "too few runs for an effect")));
+    })), h("p", { cls: "dim small", css: { marginTop: ".8rem" } }, `${upper(outcome.basis_told)}. Both plans' runs are of the same time; in brackets are 95 % intervals.`));
   };
   const teamActions = (row) => (config.actions ? h("div", { cls: "row" },
     row.paused ? h("button", { cls: "button", type: "button", onclick: () => perform(row, "resume", "Resume the tuning?", "An open test goes on where it was.", "Resume") }, "Resume") : h("button", { cls: "button", type: "button", onclick: () => perform(row, "pause", "Pause the tuning?", "The team keeps its plan, and its runs take part in no test.", "Pause") }, "Pause"),
@@ -505,7 +503,7 @@
     const declared = definition ? `${definition.formation}, ${count(definition.members.length, "member")}${definition.tool_budget === null ? "" : `, tool budget ${grouped(definition.tool_budget)}`}${definition.timeout === null ? "" : `, timeout ${seconds(definition.timeout)}`}` : "unknown";
     return [
       h("div", { cls: "title" }, h("div", {}, h("p", { cls: "crumb dim" }, h("a", { href: "#/" }, "Teams"), ` / ${row.workflow}`), h("div", { cls: "row" }, h("h1", {}, row.team), statePill(row)),
-        h("p", { cls: "dim" }, `Live plan: ${row.plan}. Configured: ${declared}. Mode ${row.mode}.`)), teamActions(row)),
+        h("p", { cls: "dim" }, `Live plan: ${row.plan}. Configured: ${declared}. Mode ${row.mode}.`), row.mode_told ? h("p", { cls: "asks small" }, `${upper(row.mode_told)}.`) : null), teamActions(row)),
       ...row.awaits.map((one) => decision(row, one)),
       row.next.length ? h("p", {}, h("strong", {}, "Next: "), row.next.map((text) => text.replaceAll("`", "")).join(" ")) : null,
       outcomeTiles(row), runs.total ? story : null, ...tests(view),
@@ -613,9 +611,10 @@
 
   (async () => {
     paintTheme();
+    if (config.first && config.first.teams.length) { take(config.first); state.version = 0; if (parts()[0] === "") await render(false); }
     try { take(await source.overview(0)); } catch (error) { note(error.message, true); put([h("p", { cls: "loading" }, error.message)]); return; }
     document.getElementById("foot").textContent = config.live ? "Read from the project's store on this machine. Neither prompts nor outputs are in it." : `Written ${when(state.head.at)}. Neither prompts nor outputs are in it; nothing is loaded from elsewhere.`;
-    await render(false);
+    await render(Boolean(config.first));
     state.savings = await source.savings().catch(() => null);
     if (parts()[0] === "") await render(true);
     if (config.live) listen(); else { pulse.textContent = `As of ${when(state.head.at)}`; }
