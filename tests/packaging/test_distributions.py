@@ -95,7 +95,7 @@ def test_every_link_of_the_readme_is_absolute_outside_of_the_repository(wheel: z
     targets = re.findall(r"\]\(([^)]+)\)", text)
     assert [one for one in targets if not one.startswith(("https://", "#"))] == []
     docs, source = PROJECT["urls"]["Documentation"], PROJECT["urls"]["Source"]
-    in_the_repository = re.findall(r"\]\(docs/([\w-]+)\.md", (ROOT / "README.md").read_text(encoding="utf-8"))
+    in_the_repository = re.findall(r"\]\(docs/([\w/-]+)\.md", (ROOT / "README.md").read_text(encoding="utf-8"))
     assert len(in_the_repository) > 10
     assert [one for one in in_the_repository if not any(url.startswith(f"{docs}{one}/") for url in targets)] == []
     assert {f"{source}/blob/main/CONTRIBUTING.md", f"{source}/blob/main/CHANGELOG.md"} <= set(targets)
