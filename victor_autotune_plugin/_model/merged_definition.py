@@ -1,4 +1,4 @@
-"""What becomes of plans when a team's own definition takes one of them over, as when a proposal is merged.
+"""What happens to plans when a team's own definition takes one of them over, as when a proposal is merged.
 
 A plan says what to change about a definition, so under another definition the same runs need another plan.
 """
