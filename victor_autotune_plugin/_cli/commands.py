@@ -76,7 +76,8 @@ COMMANDS: Final = {
     "reject": _since_0_2("approval", '{prog} reviewers --reason "not before the release"'),
     "history": _in("show_history", "{prog} reviewers", "{prog} --runs --limit 50"),
     "runs": _since_0_2("show_runs", "{prog}", "{prog} show 5f0c2a91"),
-    "replay": _in("show_history", "{prog}", "{prog} reviewers --json"),
+    "replay": _in("show_history", "{prog}", "{prog} reviewers --json", "{prog} proposal/evidence.jsonl"),
+    "propose": _since_0_2("propose", "{prog} reviewers --file review.yaml --output proposal"),
     "rollback": _in(
         "steering",
         '{prog} reviewers --reason "answers got shorter"',

@@ -21,6 +21,7 @@ from .flow_guard import ends_what_cuts
 from .gate_guard import ends_what_lost_its_gate, keep_gates
 from .hookmanager import HookManager
 from .judges import Judges
+from .merged import carried_over
 from .next_test import Approval, Challengers, RunContext, Starter
 from .record import Record
 from .snapshot import TESTING, Memory
@@ -271,6 +272,8 @@ class JudgeWork:
         is_new = record.state.fingerprint is None
         if record.state.fingerprint != run.spec.fingerprint() and (run.missing or _is_outdated(record, run)):
             return  # the team has changed meanwhile, or may have
+        if record.state.fingerprint != run.spec.fingerprint() and carried_over(record, changes, run, settings):
+            return
         state = self._kept_up(record, changes, run)
         state, lost = keep_gates(record, changes, state, run, settings)
         paused = state.paused or self._memory.snapshot.paused

@@ -30,5 +30,6 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Take the outbox away, with what waits in it."""
+    """Take the outbox away, with what waits in it, and what the version before has no word for."""
+    op.execute("DELETE FROM autotune_change WHERE action = 'merged'")
     op.drop_table("autotune_outbox")
