@@ -191,6 +191,12 @@ class SettingsResolver:
         """What the project's file sets by which the machine acts, trusted or not, or None."""
         return self._acting
 
+    @property
+    def ignored(self) -> ActingSource | None:
+        """What the project's file sets and does not count until the user trusts it, or None."""
+        acting = self._acting
+        return None if acting is None or self._trust.trusts(self._project, acting) else acting
+
     def acting_of(self, workflow: str, metadata: object, metadata_source: str | None = None) -> ActingSource | None:
         """Return what a workflow's own metadata sets by which the machine acts, trusted or not, or None.
 

@@ -109,6 +109,7 @@ def arm_queries(backend: str, experiment_ids: Iterable[str]) -> Iterator[Select[
                 run.c.observed.is_not(None),
                 run.c.missing.is_(None),
                 run.c.duration_seconds.is_not(None),
+                run.c.position.is_not(None),
             )
             .order_by(run.c.experiment_id, run.c.observed)
         )
