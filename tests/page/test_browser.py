@@ -14,6 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from victor_autotune_plugin._model.text import percent, seconds
+from victor_autotune_plugin._page.board import Board
+from victor_autotune_plugin._tuning.runtime import Runtime
 from victor_autotune_plugin.storage import Store, default_url
 from victor_autotune_testing import browser as browsers
 from victor_autotune_testing.page_scenes import ETL, REVIEW, TRIAGE, PageScene
@@ -110,6 +113,21 @@ def test_the_overview_shows_every_team(tab: Callable[..., Tab], report: str) -> 
     assert re.search(r"\d s → \d+\.\d s −\d\d %", " ".join(proven.split()))
     assert page.locator(".decision code").first.inner_text().startswith("victor autotune approve triage --id")
     assert page.locator(".tile .label").first.inner_text() == "Time saved"
+
+
+def test_figures_are_written_as_on_every_other_screen(tab: Callable[..., Tab], report: str, shown: Path) -> None:
+    page = tab(report, seen=".teams tbody tr")
+    runtime = Runtime(shown)
+    store = runtime.open_existing_store()
+    assert store is not None
+    with store:
+        board = Board(runtime, store)
+        board.refresh(60.0)
+        for row in board.overview()["teams"]:
+            cells = page.locator(".teams tbody tr", has_text=row["team"]).locator("td.num").all_inner_texts()
+            told = [" ".join(cell.split()) for cell in cells[:3]]
+            assert told == [f"{row['runs']:,}", percent(row["success"]), seconds(row["median"])]
+    runtime.close()
 
 
 def test_teams_are_found_by_typing(tab: Callable[..., Tab], report: str) -> None:
