@@ -23,7 +23,8 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def worlds():
-    return [(world, world.truth(runs=150)) for world in map(World.make, range(16))]
+    """Teams, and what every fourth of their plans is worth."""
+    return [(world, world.truth(plan_space(world.spec).plans[::4], 150)) for world in map(World.make, range(16))]
 
 
 def test_worlds_follow_from_their_seed() -> None:
