@@ -19,6 +19,7 @@ from .._page.run_series import RunFilter
 from ..errors import AutotuneError
 from . import rendering as show
 from . import watch_text as words
+from .command import ExitCode
 
 if TYPE_CHECKING:
     from .._page.board import Board
@@ -41,6 +42,35 @@ class OpeningTable(DataTable[Text]):
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("enter", "select_cursor", "Open")]
 
+    def __init__(self, name: str, columns: Sequence[str], row_height: int = 1) -> None:
+        super().__init__(id=name, cursor_type="row", zebra_stripes=True)
+        self._headings = columns
+        self._row_height = row_height
+        self._shown: Sequence[tuple[str, tuple[Text, ...]]] = ()
+
+    def on_mount(self) -> None:
+        """Take the keys."""
+        self.focus()
+
+    def fill(self, rows: Sequence[tuple[str, tuple[Text, ...]]]) -> None:
+        """Show rows, each a key and its cells. The cursor stays on its row, wherever that is now."""
+        if rows == self._shown:
+            return
+        offset, at = self.scroll_offset, self.cursor_row
+        chosen = self._shown[at][0] if 0 < at < len(self._shown) else None
+        # Made again with its widths, since a column does not always grow with a cell of two lines.
+        self.clear(columns=True)
+        for number, heading in enumerate(self._headings):
+            widths = (line.cell_len for _, cells in rows for line in cells[number].split())
+            self.add_column(heading, width=max((len(heading), *widths)))
+        for key, cells in rows:
+            self.add_row(*cells, key=key, height=self._row_height)
+        self._shown = rows
+        keys = [key for key, _ in rows]
+        if chosen in keys:
+            self.move_cursor(row=keys.index(chosen), animate=False, scroll=False)
+        self.scroll_to(offset.x, offset.y, animate=False)
+
 
 class WatchedScreen(Screen[None]):
     """One of the screens. It is read on another thread, and shown on the app's."""
@@ -55,7 +85,7 @@ class WatchedScreen(Screen[None]):
 
     def on_screen_resume(self) -> None:
         """Show what was written while another screen was above."""
-        cast("WatchApp", self.app).look(anew=True)
+        cast("WatchApp", self.app).look(again=True)
 
 
 class OverviewScreen(WatchedScreen):
@@ -65,16 +95,9 @@ class OverviewScreen(WatchedScreen):
         """Lay it out."""
         yield Static(id="heading", markup=False)
         yield Static(id="asking", markup=False)
-        yield OpeningTable(id="teams", cursor_type="row", zebra_stripes=True)
+        yield OpeningTable("teams", words.TEAM_COLUMNS, row_height=2)
         yield Static(id="trouble", markup=False)
         yield Footer(show_command_palette=False)
-
-    def on_mount(self) -> None:
-        """Make the columns."""
-        table = self.query_one("#teams", OpeningTable)
-        for name in words.TEAM_COLUMNS:
-            table.add_column(name, key=name)
-        table.focus()
 
     def read(self, board: Board) -> Any:
         """Return the rows of all teams."""
@@ -88,7 +111,7 @@ class OverviewScreen(WatchedScreen):
         self.query_one("#heading", Static).update(Text(show.clean(heading), "bold"))
         _fill(self, "#asking", words.asking(data["teams"]))
         rows = [(f"{row['workflow']}\n{row['team']}", words.team_cells(row)) for row in data["teams"]]
-        _rows(self.query_one("#teams", OpeningTable), rows, height=2)
+        self.query_one(OpeningTable).fill(rows)
         if not rows:
             _fill(self, "#asking", Text(show.NOTHING_YET))
 
@@ -119,16 +142,9 @@ class StoryScreen(WatchedScreen):
         yield Static(id="asking", markup=False)
         with VerticalScroll(id="facts"):
             yield Static(id="known", markup=False)
-        yield OpeningTable(id="runs", cursor_type="row", zebra_stripes=True)
+        yield OpeningTable("runs", words.RUN_COLUMNS)
         yield Static(id="trouble", markup=False)
         yield Footer(show_command_palette=False)
-
-    def on_mount(self) -> None:
-        """Make the columns."""
-        table = self.query_one("#runs", OpeningTable)
-        for name in words.RUN_COLUMNS:
-            table.add_column(name, key=name)
-        table.focus()
 
     def read(self, board: Board) -> Any:
         """Return what is known of the team, and its last runs."""
@@ -144,7 +160,7 @@ class StoryScreen(WatchedScreen):
         self.query_one("#heading", Static).update(heading)
         _fill(self, "#asking", words.asking([row]))
         self.query_one("#known", Static).update(show.pairs(words.team_facts_rows(team)))
-        _rows(self.query_one("#runs", OpeningTable), [(run.run_id, words.run_cells(run)) for run in runs])
+        self.query_one(OpeningTable).fill([(run.run_id, words.run_cells(run)) for run in runs])
 
     def on_data_table_row_selected(self, event: DataTable.RowSelected) -> None:
         """Open a run."""
@@ -205,12 +221,15 @@ class WatchApp(App[None]):
     #asking, #trouble { max-height: 12; }
     #trouble { color: $error; }
     .empty { display: none; }
-    #facts { height: auto; max-height: 50%; padding: 0 1; }
+    #facts { height: auto; max-height: 50vh; padding: 0 1; }
     #run { height: 1fr; padding: 0 1; }
     DataTable { height: 1fr; }
     """
     TITLE = "victor autotune watch"
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("q", "quit", "Quit")]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("q", "quit", "Quit"),
+        Binding("ctrl+c", "interrupt", show=False, priority=True),
+    ]
     ENABLE_COMMAND_PALETTE = False
 
     def __init__(self, board: Board, team: TeamKey | None = None, seconds: float = LOOK_SECONDS) -> None:
@@ -219,7 +238,7 @@ class WatchApp(App[None]):
         self._first = team
         self._seconds = seconds
         self._looking = False
-        self._anew = False
+        self._again = False
 
     def on_mount(self) -> None:
         """Open the first screen, and begin to look."""
@@ -229,23 +248,28 @@ class WatchApp(App[None]):
             self.push_screen(StoryScreen(self._first))
         self.set_interval(self._seconds, self.look)
 
-    def look(self, *, anew: bool = False) -> None:
+    def action_interrupt(self) -> None:
+        """End as Ctrl-C ends every command."""
+        self.exit(return_code=ExitCode.INTERRUPTED)
+
+    def look(self, *, again: bool = False) -> None:
         """Look whether something was written, on another thread, unless one does so already.
 
         Args:
-            anew: Whether the screen is shown anew also when nothing was.
+            again: Whether the screen is shown again also when nothing was.
         """
-        self._anew = self._anew or anew
-        if not self._looking and isinstance(self.screen, WatchedScreen):
-            self._looking, anew, self._anew = True, self._anew, False
-            self._read(self.screen, anew=anew)
+        self._again = self._again or again
+        top = self.screen_stack[-1] if self.screen_stack else None  # none once the app ends
+        if not self._looking and isinstance(top, WatchedScreen):
+            self._looking, again, self._again = True, self._again, False
+            self._read(top, again=again)
 
     @work(thread=True, exit_on_error=False)
-    def _read(self, screen: WatchedScreen, *, anew: bool) -> None:
+    def _read(self, screen: WatchedScreen, *, again: bool) -> None:
         trouble, data = "", None
         try:
             changed = self._board.refresh()
-            if changed or anew or screen.has_class("late"):
+            if changed or again or screen.has_class("late"):
                 data = screen.read(self._board)
         except AutotuneError as error:
             trouble = f"{error} Looking again."
@@ -261,7 +285,7 @@ class WatchApp(App[None]):
         screen.set_class(bool(trouble), "late")
         if data is not None:
             screen.tell(data)
-        if self._anew:
+        if self._again:
             self.look()
 
 
@@ -271,22 +295,3 @@ def _fill(screen: WatchedScreen, place: str, text: Text) -> None:
     widget = screen.query_one(place, Static)
     widget.update(text)
     widget.set_class(not text, "empty")
-
-
-def _rows(table: OpeningTable, rows: Sequence[tuple[str, tuple[Text, ...]]], height: int = 1) -> None:
-    """Have a table show rows; where their order stays only the cells change, so that nothing moves."""
-    if [key.value for key in table.rows] == [name for name, _ in rows]:
-        for name, cells in rows:
-            for column, cell in zip(tuple(table.columns), cells, strict=True):
-                if table.get_cell(name, column) != cell:
-                    table.update_cell(name, column, cell, update_width=True)
-        return
-    at = table.cursor_row
-    before = [str(key.value) for key in table.rows]
-    chosen = before[at] if 0 <= at < len(before) else None
-    table.clear()
-    for name, cells in rows:
-        table.add_row(*cells, key=name, height=height)
-    names = [name for name, _ in rows]
-    if at > 0 and chosen in names:
-        table.move_cursor(row=names.index(chosen), animate=False)

@@ -58,7 +58,10 @@ def watch(
             return
         from .watch_app import WatchApp
 
-        WatchApp(Board(session.runtime, session.store, options=options, wanted=of_workflow), first).run()
+        app = WatchApp(Board(session.runtime, session.store, options=options, wanted=of_workflow), first)
+        app.run()
+        if app.return_code:
+            raise typer.Exit(app.return_code)
 
 
 def _follow(board: Board, follower: LineFollower, *, once: bool) -> None:

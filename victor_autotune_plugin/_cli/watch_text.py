@@ -13,10 +13,11 @@ if TYPE_CHECKING:
     from .._model.run import TeamRun
     from .._page.outcome import PlanOutcome
 
-TEAM_COLUMNS: Final = ("Team", "State", "Was → now", "Runs", "Last run", "Median")
+TEAM_COLUMNS: Final = ("Team", "State", "Was → now", "Runs", "Median", "Last run", "Trend")
 RUN_COLUMNS: Final = ("Started", "Run", "Outcome", "Took", "Arm", "Plan")
 
 _KINDS: Final = {"good": "green", "asks": "bold yellow", "unsure": "yellow", "open": "cyan", "idle": "dim"}
+_GOALS: Final = {"canary": "testing", "testing": "proof", "probation": "proof", "reverifying": "the answer"}
 _BLOCKS: Final = "▁▂▃▄▅▆▇█"
 _GUARDRAILS: Final = {"harmed": "red", "open": "yellow", "unclear": "yellow"}
 
@@ -34,8 +35,9 @@ def team_cells(row: Mapping[str, Any]) -> tuple[Text, ...]:
         show.lines(state_cell(row), next_text(row)),
         show.lines(*was_now_parts(row)),
         Text(f"{row['runs']:,}{running}"),
-        Text(show.when(row["last_at"])),
-        show.lines(show.seconds(row["median"]), sparkline(row["spark"])),
+        Text(show.seconds(row["median"])),
+        show.lines(*show.when(row["last_at"]).split()),
+        sparkline(row["spark"]),
     )
 
 
@@ -50,9 +52,12 @@ def next_text(row: Mapping[str, Any]) -> str | None:
     """Return what a team waits for in a few words; None where nothing comes."""
     if row["awaits"]:
         return f"asks you: {row['awaits'][0]['asks']}"
-    if row["runs_to_next"] is None:
+    goal = _GOALS.get(row["state"]["name"])
+    if row["runs_to_next"] is None or goal is None:
         return None
-    return f"{'≤ ' if row['at_most'] else '~'}{show.count(row['runs_to_next'], 'run')} to go"
+    if row["at_most"] and row["state"]["name"] in ("testing", "probation"):
+        goal = "its end"
+    return f"{'≤ ' if row['at_most'] else '~'}{show.count(row['runs_to_next'], 'run')} to {goal}"
 
 
 def outcome_of(row: Mapping[str, Any]) -> PlanOutcome | None:
@@ -88,9 +93,9 @@ def sparkline(values: Sequence[float | None]) -> Text:
 
 def row_line(row: Mapping[str, Any]) -> str:
     """Return a team in a line, for what is no terminal."""
-    told = [row["state"]["title"], next_text(row), " ".join(was_now_parts(row)).replace(show.DASH, "")]
-    told += [show.count(row["runs"], "run"), f"median {show.seconds(row['median'])}"]
-    return f"{team_name(row)}: {', '.join(part.strip() for part in told if part)}"
+    brought = [part for part in was_now_parts(row) if part != show.DASH]
+    told = [row["state"]["title"], next_text(row), *brought, show.count(row["runs"], "run")]
+    return f"{team_name(row)}: {', '.join([part for part in told if part])}, median {show.seconds(row['median'])}"
 
 
 def asking(rows: Sequence[Mapping[str, Any]]) -> Text:
