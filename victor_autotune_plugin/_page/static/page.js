@@ -512,7 +512,7 @@
       h("div", { cls: "pair" },
         card("Data flow", flow ? [flow.edges.some((one) => one.source !== one.target) ? flowDrawing(flow) : h("div", { cls: "alone" }, flow.members.map((name) => h("span", {}, name))), h("p", {}, h("strong", {}, upper(flow.verdict) + ". "), flow.because), flow.missing ? h("p", { cls: "dim small" }, `Missing: ${flow.missing}`) : null,
           flow.open.map((one) => h("p", { cls: "dim small" }, `${one.member} is open: ${one.why}.`)), flow.follows.map((said) => h("p", { cls: "dim small" }, said)), h("p", { cls: "dim small" }, `Looked at: ${flow.looked_at}.${flow.edges.some((one) => !one.sure) ? " Dashed: may be." : ""}`)] : h("p", { cls: "dim" }, "Not known yet.")),
-        card("What changing a knob did", forest(experiments))),
+        h("div", { cls: "column" }, card("What changing a knob did", forest(experiments)), view.team.quality.length ? card("Quality", view.team.quality.map((said) => h("p", {}, said))) : null)),
       h("section", { cls: "card", id: "members" }, h("h2", {}, "Members in the last run"), h("p", { cls: "dim" }, "…")),
       plans.length ? card("Plans that ran", h("p", { cls: "dim small" }, "All runs of each plan, of different times: was → now above compares runs of the same time."), plansTable(plans)) : null,
       h("section", { cls: "card" }, h("details", { open: view.listOpen, ontoggle: (event) => { view.listOpen = event.target.open; } }, h("summary", {}, "Runs, newest first"), runsTable(view))),
