@@ -71,8 +71,7 @@ $(DOCS)/.ready: requirements-docs.lock
 	@touch $@
 
 docs: $(DOCS)/.ready  ## Build the docs site into build/site; any warning fails
-	@NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs build --quiet --strict
-	@echo "Built build/site/index.html"
+	@NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs build --strict  # with --quiet it would count no warning
 
 docs-serve: $(DOCS)/.ready  ## Show the docs site while you write it
 	@NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs serve

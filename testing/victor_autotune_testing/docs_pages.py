@@ -1,4 +1,4 @@
-"""The pages of the docs as tests read them: blocks of code, the files that they name, and commands with their output."""
+"""The pages of the docs as tests read them: blocks of code, the files that these name, and commands."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from typing import Final
 from attrs import frozen
 
 DOCS: Final = Path(__file__).resolve().parents[2] / "docs"
-_BLOCK: Final = re.compile(r"^(?P<indent> *)```(?P<language>\w+)\n(?P<text>.*?)^(?P=indent)```$", re.DOTALL | re.MULTILINE)
+_BLOCK: Final = re.compile(
+    r"^(?P<indent> *)```(?P<language>\w+)\n(?P<text>.*?)^(?P=indent)```$", re.DOTALL | re.MULTILINE
+)
 _FILE: Final = re.compile(r"# (\S+\.(?:ya?ml|py|toml))\n")
 
 
