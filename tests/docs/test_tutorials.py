@@ -88,7 +88,7 @@ class Reader:
 
 @pytest.fixture
 def reader(tmp_path: Path) -> Iterator[Reader]:
-    script = scripts.succeed_at_once(Lognormal(median=0.4, sigma=0.2), seed=7)
+    script = scripts.succeed_at_once(Lognormal(median=0.25, sigma=0.2), seed=7)
     sandbox = Sandbox(tmp_path / "home", tmp_path / "project")
     sandbox.home.mkdir()
     sandbox.project.mkdir()
