@@ -3,17 +3,20 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
+DOCS   := $(VENV)-docs
 PYTEST := $(BIN)/python -m pytest --numprocesses logical
 # Files that begin with _ are imported by others; make_* write tables that the package ships.
 BENCHMARKS = $(filter-out benchmarks/_% benchmarks/make_%,$(sort $(wildcard benchmarks/*.py)))
 
 .DEFAULT_GOAL := help
+# Tests start hundreds of processes: each would compile the plugin again where what is compiled is not kept.
+unexport PYTHONDONTWRITEBYTECODE
 # The oldest and the newest supported Victor.
 VICTORS ?= victor-ai==0.9.0 victor-ai>=0.9,<1
 # A checkout of Victor's repository, for victor-tests.
 VICTOR_SOURCE ?=
 
-.PHONY: help setup demo test browser screenshots test-victors victor-tests lint pytest format benchmarks counts package recording lock clean
+.PHONY: help setup demo test browser screenshots test-victors victor-tests lint pytest format docs docs-serve benchmarks counts package recording lock clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | awk -F'\t' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -32,8 +35,12 @@ setup: $(READY)  ## Create .venv, or renew it after the lock or pyproject.toml c
 demo: $(READY)  ## Watch a team get tuned: A/B test, promotion, regression, rollback
 	@$(BIN)/python examples/demo.py
 
-test: lint  ## Run everything that CI runs
-	$(PYTEST)
+test: $(READY)  ## Run everything that CI runs
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	@mkdir -p build && $(MAKE) --no-print-directory lint > build/lint.txt 2>&1 & lint=$$!; \
+		$(PYTEST); tests=$$?; \
+		wait $$lint; linted=$$?; cat build/lint.txt; exit $$((tests > linted ? tests : linted))
 
 browser: $(READY)  ## Install Chromium for the tests of the page, or name the one that is there
 	@$(BIN)/python -c 'import sys; from victor_autotune_testing.browser import find; sys.exit(find() is None)' \
@@ -71,6 +78,19 @@ format: $(READY)  ## Format the code and fix what ruff can fix
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
 
+$(DOCS)/.ready: requirements-docs.lock
+	@test -x $(DOCS)/bin/python || $(PYTHON) -m venv $(DOCS)
+	@echo "Installing the locked tools of the docs site into $(DOCS)"
+	@$(DOCS)/bin/python -m pip --disable-pip-version-check install --quiet --require-hashes -r requirements-docs.lock
+	@touch $@
+
+docs: $(DOCS)/.ready  ## Build the docs site into build/site; any warning fails
+	@NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs build --quiet --strict
+	@echo "Built build/site/index.html"
+
+docs-serve: $(DOCS)/.ready  ## Show the docs site while you write it
+	@NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs serve
+
 benchmarks: $(READY)  ## Run every benchmark (several minutes on an idle machine)
 	@for script in $(BENCHMARKS); do echo "== $$script"; $(BIN)/python "$$script" || exit 1; done
 
@@ -84,14 +104,17 @@ package: $(READY)  ## Build wheel and sdist into dist/
 recording: $(READY)  ## Record `watch` in a terminal as docs/images/watch.cast
 	@$(BIN)/python -m victor_autotune_testing.recording docs/images/watch.cast
 
-lock: $(READY)  ## Renew requirements-dev.lock
+lock: $(READY)  ## Renew requirements-dev.lock and requirements-docs.lock
 	@$(BIN)/python -m pip --disable-pip-version-check install --quiet "uv>=0.9"
 	@$(BIN)/uv pip compile pyproject.toml --group dev --extra postgres --universal --fork-strategy fewest \
 		--generate-hashes --no-annotate --no-header --upgrade --quiet --output-file $(VENV)/lock
 	@{ echo "# The development environment, made by: make lock"; \
 	   echo "# One list for CPython 3.11 to 3.13. Victor needs numpy < 2.3, which has no wheels for later versions."; \
 	   cat $(VENV)/lock; } > requirements-dev.lock
+	@$(BIN)/uv pip compile --group docs --universal --python-version 3.11 \
+		--generate-hashes --no-annotate --no-header --upgrade --quiet --output-file $(VENV)/docs-lock
+	@{ echo "# What builds the docs site, made by: make lock"; cat $(VENV)/docs-lock; } > requirements-docs.lock
 
 clean:  ## Remove .venv, caches and build results
-	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) $(DOCS) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +

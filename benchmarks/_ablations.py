@@ -45,7 +45,7 @@ PARTS: Final[Mapping[str, tuple[tuple[Any, str, Any], ...]]] = {
     "exposure cap": ((search, "FREE_RUNS", math.inf),),
     "hopeless ends": ((choice, "HOPELESS", -1.0), (choice, "STOPPED_AFTER", math.inf)),
     "bet": ((Challenge, "forecast", _answer({})),),
-    "probation": ((Verdicts, "_may_go_on_probation", _answer(False)),),
+    "probation": ((Verdicts, "_why_on_probation", _answer(None)),),
 }
 """What each part is replaced with: an owner, the name of its attribute, and the value."""
 

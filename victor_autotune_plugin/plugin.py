@@ -18,6 +18,13 @@ class AutotunePlugin:
         """The plugin's name, and the name of its command."""
         return NAME
 
+    @property
+    def version(self) -> str:
+        """Version of the package, which `victor plugin list` shows."""
+        from importlib.metadata import version
+
+        return version("victor-autotune-plugin")
+
     def register(self, context: Any) -> None:
         """Intercept team runs and add `victor autotune`. Victor calls it several times in a process."""
         from ._host.seams import install

@@ -22,7 +22,7 @@ from victor_autotune_plugin.hookspecs import PlannedRun, RunStart
 
 from .simulated import Simulation
 
-DAYS = 12
+DAYS = 13
 """Over so many days the runs are spread."""
 
 
@@ -37,7 +37,12 @@ class PageScene(Simulation):
     Args:
         folder: The project.
         team: The team.
-        scene: Mean seconds of a member, how much slower the plan that is tested is, and the share of runs that fail.
+        member_seconds: Median seconds of a member.
+        flow: The data flow of every run; None where nobody uses another's work.
+        failing: Share of runs that fail.
+        side_by_side: How much slower members are when they work at the same time.
+        seed: Seed of what is made up.
+        now: The runs begin `DAYS` before; Unix time, None for the present.
         settings: Settings by dotted key.
     """
 
@@ -51,13 +56,14 @@ class PageScene(Simulation):
         failing: float = 0.03,
         side_by_side: float = 1.1,
         seed: int = 1,
+        now: float | None = None,
         **settings: Any,
     ) -> None:
         super().__init__(folder, seed=seed, scored=False, **settings)
         self.spec = team
         self.flow = RunFlow() if flow is None else flow
         self.member_seconds, self.failing, self.side_by_side = member_seconds, failing, side_by_side
-        self.stepped.clock.now = time.time() - 86_400 * DAYS
+        self.stepped.clock.now = (time.time() if now is None else now) - 86_400 * DAYS
         self.random = random.Random(seed)
 
     def finish(self, event: RunStart, planned: PlannedRun, **changes: Any) -> TeamRun:
@@ -140,26 +146,33 @@ DOCS = spec(
 )
 
 
-def fill(folder: Path) -> None:
-    """Fill a project with five teams: proven, in a test, awaiting a person, observed, and one whose plan went back."""
-    tuned: dict[str, Any] = {"strategies": ["formation_selection"]}
+def fill(folder: Path, now: float | None = None) -> None:
+    """Fill a project with five teams: proven, in a test, awaiting a person, observed, and one whose plan went back.
+
+    Args:
+        folder: The project.
+        now: As for `PageScene`.
+    """
+    tuned: dict[str, Any] = {"strategies": ["formation_selection"], "now": now}
     proven = PageScene(folder, REVIEW, seed=3, **tuned)
     proven.until("promoted")
     proven.times(60)
     proven.run(cancelled=True, success=False)
-    proven.times(12)
+    proven.times(120)
     proven.close()
     slow = PageScene(folder, DOCS, seed=11, member_seconds=6.0, **tuned)
     slow.until("promoted")
     slow.side_by_side = 9.0
     slow.until("rolled_back", most=220)
-    slow.times(8)
+    slow.times(120)
     slow.close()
     tested = PageScene(folder, RESEARCH, seed=5, member_seconds=14.0, **tuned)
+    tested.stepped.clock.now += 86_400 * (DAYS - 1)
     tested.until("started")
     tested.times(16)
     tested.close()
     asks = PageScene(folder, TRIAGE, seed=7, member_seconds=4.0, mode="approve", **tuned)
+    asks.stepped.clock.now += 86_400 * (DAYS - 1)
     asks.until("awaits_approval", most=60)
     asks.times(10)
     asks.close()
@@ -170,9 +183,15 @@ def fill(folder: Path) -> None:
             Edge("extract", "report", "files", False),
         )
     )
-    watched = PageScene(folder, ETL, seed=9, member_seconds=20.0, mode="observe", flow=used)
+    watched = PageScene(folder, ETL, seed=9, member_seconds=20.0, mode="observe", flow=used, now=now)
+    watched.stepped.clock.now += 86_400 * (DAYS - 3)
     watched.times(45)
     watched.close()
+
+
+def with_team(team: TeamSpec, number: int) -> TeamSpec:
+    """Return one of many teams that are alike."""
+    return evolve(team, workflow=f"workflow-{number % 40}", team_id=f"team-{number:04}")
 
 
 def many(folder: Path, teams: int, runs: int, seed: int = 1) -> None:
@@ -190,9 +209,7 @@ def many(folder: Path, teams: int, runs: int, seed: int = 1) -> None:
     (folder / ".victor").mkdir(exist_ok=True)
     at = time.time() - 86_400 * 30
     with Store.open(default_url(folder)) as store:
-        specs = [
-            evolve(REVIEW, workflow=f"workflow-{number % 40}", team_id=f"team-{number:04}") for number in range(teams)
-        ]
+        specs = [with_team(REVIEW, number) for number in range(teams)]
         for begin in range(0, runs, 2_000):
             with store.transaction() as transaction:
                 for number in range(begin, min(begin + 2_000, runs)):

@@ -252,3 +252,21 @@ def test_where_prices_come_from_and_the_models_without_one(call: Callable[..., S
     assert checks["prices"]["found"] == "1 in the settings; public ones are off"
     assert "cost of ours" not in checks
     assert call("status", "--json").data["prices"] == {"listed": 1, "public": None, "as_of": None}
+
+
+def test_runs_that_ended_with_their_process_and_were_not_recorded_are_told_apart(
+    call: Callable[..., Said], simulate: Callable[..., Simulation], tmp_path: Path
+) -> None:
+    team = simulate(mode="observe")
+    team.run()
+    team.start()  # what it was is never written
+    team.runtime.loop.run_until_idle()
+    with Store.open(default_url(tmp_path)) as store:
+        with store.transaction() as transaction:
+            transaction.end_process(team.runtime.loop.process.id)
+            assert len(transaction.mark_lost()) == 1
+        assert store.unrecorded_runs() == 1
+    checks = found(call("doctor", "--json"))
+    assert "lost runs" not in checks
+    assert checks["unrecorded runs"]["status"] == "warn"
+    assert "settle()" in checks["unrecorded runs"]["hint"]

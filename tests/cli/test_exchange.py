@@ -375,3 +375,44 @@ def test_a_rollback_still_names_the_change_it_took_back(
     promoted = next(change for change in changes if change.action == "promoted")
     assert promoted.id == 3
     assert changes[-1].evidence["takes_back"] == [promoted.id]
+
+
+def test_a_table_of_the_runs_is_written_as_parquet(
+    call: Callable[..., Said], project: Callable[[str], None], tmp_path: Path
+) -> None:
+    from pyarrow import parquet
+
+    project("rolled_back")
+    said = call("export", "--format", "parquet", "--output", "runs.parquet")
+    assert said.code == 0, said.err
+    with Store.open(default_url(tmp_path)) as store:
+        runs = [run.run_id for run in store.finished_runs()]
+    table = parquet.read_table(tmp_path / "runs.parquet")
+    assert table["run_id"].to_pylist() == runs
+    assert said.out == f"runs.parquet: {len(runs)} runs.\n"
+    assert stat.S_IMODE((tmp_path / "runs.parquet").stat().st_mode) == 0o600
+    told = call("export", "--format", "parquet", "--output", "runs.parquet", "--json").data
+    assert told == {"file": "runs.parquet", "runs": len(runs)}
+
+
+def test_parquet_needs_a_file(call: Callable[..., Said], project: Callable[[str], None]) -> None:
+    project("testing")
+    said = call("export", "--format", "parquet")
+    assert said.code == 2
+    assert "--output runs.parquet" in said.err
+    assert said.out == ""
+
+
+def test_a_failed_parquet_export_leaves_the_file_that_was_there(
+    call: Callable[..., Said], project: Callable[[str], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from victor_autotune_plugin.storage import run_frames
+
+    project("testing")
+    (tmp_path / "runs.parquet").write_text("mine")
+    monkeypatch.setattr(run_frames, "find_spec", lambda name: None)
+    said = call("export", "--format", "parquet", "--output", "runs.parquet")
+    assert said.code == 2
+    assert "pip install" in said.err
+    assert (tmp_path / "runs.parquet").read_text() == "mine"
+    assert [path.name for path in tmp_path.glob("*.tmp")] == []

@@ -86,3 +86,21 @@ def test_a_mistyped_command_is_told_the_near_one_once(call: Callable[..., Said])
     said = call("statsu")
     assert said.code == 2
     assert said.err.count("Did you mean") == 1
+
+
+def test_the_shell_completes_commands_and_options(monkeypatch: pytest.MonkeyPatch) -> None:
+    from typer.testing import CliRunner
+
+    from victor_autotune_plugin._cli.app import app
+
+    def completed(*words: str) -> list[str]:
+        environment = {
+            "_VICTOR_AUTOTUNE_COMPLETE": "complete_bash",
+            "COMP_WORDS": " ".join(words),
+            "COMP_CWORD": str(len(words) - 1),
+        }
+        return CliRunner().invoke(app, [], prog_name="victor-autotune", env=environment).stdout.split()
+
+    assert completed("victor-autotune", "re") == ["reject", "replay", "resume", "report"]
+    assert completed("victor-autotune", "export", "--fo") == ["--format"]
+    assert completed("victor-autotune", "export", "--format", "") == ["jsonl", "parquet"]

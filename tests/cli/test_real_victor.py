@@ -50,7 +50,7 @@ def test_victor_runs_a_team_workflow(victor_process: Process, folder: Path) -> N
     assert [team["mode"] for run in data["runs"] for team in run["teams"]] == ["auto", "auto"]
     assert "run 2 of 2: ok" in done.stderr
     assert "embedding" not in done.stderr  # what Victor logs while a team runs
-    status = victor_process("victor", "autotune", "status", "--json", cwd=folder)
+    status = victor_process("victor-autotune", "status", "--json", cwd=folder)
     assert status.returncode == 0, status.stderr
     team = json.loads(status.stdout)["teams"][0]
     assert (team["workflow"], team["team_id"], team["runs"], team["success_rate"]) == ("workflow", "team", 2, 1.0)
@@ -58,6 +58,16 @@ def test_victor_runs_a_team_workflow(victor_process: Process, folder: Path) -> N
     assert doctor.returncode == 0, doctor.stdout
     checks = {check["name"]: check["found"] for check in json.loads(doctor.stdout)["checks"]}
     assert checks["plugin"] == "loaded by Victor"
+
+
+def test_a_model_that_is_down_is_named_with_the_next_step(victor_process: Process, folder: Path) -> None:
+    nowhere = ("--base-url", "http://user:secret@127.0.0.1:9/v1?key=secret")
+    done = victor_process("victor", "autotune", "run", "flow.yaml", *MODEL, *nowhere, cwd=folder)
+    assert done.returncode == 1
+    assert "run 1 failed: team team: MemberError: the model never answered" in done.stdout
+    assert "Check that the model's server is up at http://127.0.0.1:9/v1, and the API key." in done.stdout
+    assert "--verbose" in done.stdout
+    assert "secret" not in done.stdout
 
 
 SEVERAL = """\
@@ -195,7 +205,7 @@ def test_a_log_of_runs_has_a_line_for_each_of_them_and_no_escapes(
 ) -> None:
     assert scripted
     done = subprocess.run(
-        sandbox.command(["victor-autotune", "run", "flow.yaml", "--runs", "6", *MODEL]),
+        sandbox.command(["victor-autotune", "run", "flow.yaml", "--runs", "3", *MODEL]),
         env=sandbox.environment() | {"FORCE_COLOR": "1", "LANG": "C"},
         cwd=folder,
         capture_output=True,
@@ -204,7 +214,7 @@ def test_a_log_of_runs_has_a_line_for_each_of_them_and_no_escapes(
     )
     assert done.returncode == 0, done.stderr
     lines = done.stderr.decode("ascii").splitlines()
-    assert [line.partition(":")[0] for line in lines] == [f"run {number} of 6" for number in range(1, 7)]
+    assert [line.partition(":")[0] for line in lines] == [f"run {number} of 3" for number in range(1, 4)]
     assert b"\x1b" not in done.stderr
     assert done.stdout.isascii()
 
@@ -217,12 +227,12 @@ def test_the_data_flow_of_real_runs_is_shown_and_off_in_the_workflows_file_holds
             "researcher", "planner", name=name, formation="sequential", metadata={"autotune": {"dataflow": "WORD"}}
         )
         (tmp_path / f"{name}.yaml").write_text(text.replace('"WORD"', word))
-        done = victor_process("victor", "autotune", "run", f"{name}.yaml", "--runs", "2", *MODEL, cwd=tmp_path)
+        done = victor_process("victor-autotune", "run", f"{name}.yaml", "--runs", "2", *MODEL, cwd=tmp_path)
         assert done.returncode == 0, done.stderr
     flows = {}
     for name in ("seen", "unseen"):
         arguments = ("team", "--workflow", name, "--file", f"{name}.yaml", "--json")
-        said = victor_process("victor", "autotune", "explain", *arguments, cwd=tmp_path)
+        said = victor_process("victor-autotune", "explain", *arguments, cwd=tmp_path)
         assert said.returncode == 0, said.stderr
         flows[name] = json.loads(said.stdout)["team"]["data_flow"]
     assert (flows["seen"]["declared"], flows["seen"]["verdict"]) == ("auto", "unknown")

@@ -182,3 +182,18 @@ def test_a_command_tells_once_what_is_ignored(call: Call, hostile: Path) -> None
     assert said.code == 0
     assert said.err.count("is ignored until you trust it: victor autotune trust") == 1
     assert json.loads(call("status", "--json").out) is not None
+
+
+def test_status_says_what_is_ignored_until_the_project_is_trusted(
+    call: Call, home: Path, simulate: Callable[..., Any], tmp_path: Path
+) -> None:
+    simulate(mode="observe").run()
+    scorer = "mode: auto\nquality: {scorers: {tests: {command: [pytest, -q]}}}\n"
+    (tmp_path / ".victor" / "autotune.yaml").write_text(scorer)
+    said = call("status").out
+    assert "Ignored until you trust the project: quality.scorers. victor autotune trust" in said
+    assert said.index("Ignored until") < said.index("Team ")
+    assert call("status", "--json").data["ignored_until_trusted"] == ["quality.scorers"]
+    assert call("trust", "--yes").code == 0
+    assert "Ignored until" not in call("status").out
+    assert call("status", "--json").data["ignored_until_trusted"] == []

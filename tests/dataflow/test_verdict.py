@@ -254,6 +254,21 @@ def test_nothing_but_a_person_s_own_act_allows_a_plan_that_cuts_an_edge() -> Non
     assert rules.allowance(PARALLEL, EMPTY_PLAN) == (None, "b may use the work of a, and could not any more")
 
 
+@pytest.mark.parametrize("edges", [(), (Edge("a", "b", "text"),), (Edge("a", "b", "files"), Edge("b", "c", "context"))])
+@pytest.mark.parametrize("more", [{}, {"has_scorer": True}, {"asks_person": True}, {"disproved": "parallel"}])
+def test_what_is_allowed_is_what_is_not_refused(edges: tuple[Edge, ...], more: dict[str, Any]) -> None:
+    rules = Rules(known(team(), *edges), **more)
+    for plan in (
+        PARALLEL,
+        TeamPlan(formation="pipeline"),
+        TeamPlan(members=["a", "b"]),
+        TeamPlan(sub_teams=[["a", "b"], ["c"]]),
+        TeamPlan(tool_budget=3),
+    ):
+        allowed = rules.allows(plan, keeps=rules.keeps_work(plan, EMPTY_PLAN))
+        assert allowed == (rules.refusal(plan, EMPTY_PLAN) is None)
+
+
 # --- the name of a layout
 
 

@@ -15,11 +15,8 @@ import pytest
 
 from victor_autotune_plugin import failsafe
 from victor_autotune_plugin._host import seams
-from victor_autotune_plugin._settings import merge, resolver
-from victor_autotune_plugin._settings.keys import leaves
 from victor_autotune_plugin._tuning import runtime
 from victor_autotune_plugin._tuning.runtime import Runtime
-from victor_autotune_plugin._values.fields import Acting, Anything, Kind
 from victor_autotune_plugin.storage import Store, default_url
 from victor_autotune_testing.realvictor import make_step, make_workflow, run_workflow
 
@@ -114,14 +111,7 @@ sys.addaudithook(WATCH)
 
 
 @pytest.fixture(autouse=True)
-def acting_keys(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keys that act, as later versions have them."""
-
-    def with_acting(*args: Any) -> dict[str, Kind]:
-        return {**leaves(*args), "notify.webhooks": Acting(Anything())}
-
-    for module in (resolver, merge):
-        monkeypatch.setattr(module, "leaves", with_acting)
+def nothing_logged(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(failsafe, "_logged", set())
 
 
@@ -180,14 +170,9 @@ async def test_what_it_asks_for_is_not_done(
         f"mode: auto\n"
         f"database_url: postgresql+psycopg://me@{host}:{port}/db\n"
         f"quality: {{scorers: {{a: {{command: '{touch}'}}, b: {{python: 'os:abort'}}}}}}\n"
-        f"notify: {{webhooks: ['http://{host}:{port}/']}}\n"
+        f"notify: {{evil: {{url: 'http://{host}:{port}/'}}}}\n"
     )
-    metadata = {
-        "autotune": {
-            "quality": {"scorers": {"a": {"command": touch}}},
-            "notify": {"webhooks": [f"http://{host}:{port}/"]},
-        }
-    }
+    metadata = {"autotune": {"quality": {"scorers": {"a": {"command": touch}}}}}
     before = contents(tmp_path / "outside")
     result = await run_team(orchestrator, clone, metadata)
     assert result.success

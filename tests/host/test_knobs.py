@@ -83,6 +83,21 @@ async def test_a_planned_formation_is_the_one_that_runs(
     assert plugin.run.success
 
 
+@pytest.mark.parametrize("formation", ["sequential", "parallel"])
+async def test_members_begin_one_after_another_or_together(
+    plugin: Plugin, orchestrator: Any, scripted: ScriptedModel, formation: str
+) -> None:
+    slow(scripted, 0.3)
+    await run_config(orchestrator, formation)
+    begins = [one.begun_after for one in plugin.run.members if one.begun_after is not None]
+    ends = [begin + one.duration_seconds for begin, one in zip(begins, plugin.run.members, strict=True)]
+    if formation == "sequential":
+        assert all(end <= later for end, later in zip(ends, begins[1:], strict=False))
+    else:
+        assert max(begins) < min(ends)
+    assert max(ends) <= plugin.run.duration_seconds + 0.01
+
+
 async def test_a_hint_in_the_context_does_not_overrule_the_plan(
     plugin: Plugin, orchestrator: Any, scripted: ScriptedModel
 ) -> None:

@@ -14,6 +14,8 @@ from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, SimpleLogR
 
 from victor_autotune_plugin._host import interception, meters
 from victor_autotune_plugin._model.plan import EMPTY_PLAN, TeamPlan
+from victor_autotune_plugin._page.ledger import savings_ledger
+from victor_autotune_plugin._page.outcome import live_outcome
 from victor_autotune_testing import providers
 from victor_autotune_testing.realvictor import make_step, make_workflow, run_workflow
 from victor_autotune_testing.scripted import Rule, Script, ScriptedModel, max_in_flight, scripts
@@ -22,8 +24,8 @@ from .conftest import Plugin
 
 
 def script(wait_seconds: float) -> Script:
-    """Return a script under which three calls are answered when they have met, and a lonely one after a while."""
-    return Script([Rule("answer", latency=wait_seconds, together=3, answer=scripts.SATISFIED_ANSWER)])
+    """Return a script under which two calls are answered when they have met, and a lonely one after a while."""
+    return Script([Rule("answer", latency=wait_seconds, together=2, answer=scripts.SATISFIED_ANSWER)])
 
 
 class Clock:
@@ -75,7 +77,7 @@ async def test_a_team_is_tuned_and_a_plan_that_turns_bad_is_taken_back(
     plugin: Plugin, orchestrator: Any, scripted: ScriptedModel, clock: Clock, events: InMemoryLogRecordExporter
 ) -> None:
     scripted.script = script(0.06)
-    step = make_step("researcher", "planner", "reviewer", formation="sequential", name="step")
+    step = make_step("researcher", "reviewer", formation="sequential", name="step")
     workflow = make_workflow(step, name="flow")
     store = plugin.runtime.store()
 
@@ -98,9 +100,9 @@ async def test_a_team_is_tuned_and_a_plan_that_turns_bad_is_taken_back(
     before = len(scripted.calls)
     assert (await run_workflow(orchestrator, workflow)).success
     arm = plugin.runs[-1].arm
-    assert max_in_flight(scripted.calls[before:]) == (3 if arm == "treatment" else 1)
+    assert max_in_flight(scripted.calls[before:]) == (2 if arm == "treatment" else 1)
     scripted.script = script(0.06)
-    clock.beside = 6.0
+    clock.beside = 12.0
     rolled_back = await run_until("rolled_back", 80)
     assert rolled_back.plan_after == EMPTY_PLAN
     assert plugin.runtime.settle(30)
@@ -119,3 +121,45 @@ async def test_a_team_is_tuned_and_a_plan_that_turns_bad_is_taken_back(
     assert {one["victor.autotune.run.id"]: one["feature_flag.result.variant"] for one in arms} == {
         run.run_id: run.arm for run in plugin.runs if run.experiment_id is not None
     }
+
+
+@pytest.mark.parametrize(
+    "plugin_settings",
+    [{"mode": "auto", "experiment.min_history": 3, "experiment.success_margin": 0.5, "watch.holdback": 0.2}],
+    ids=["auto"],
+)
+async def test_what_a_promoted_plan_brings_is_told_by_runs_of_the_same_time(
+    plugin: Plugin, orchestrator: Any, scripted: ScriptedModel, clock: Clock
+) -> None:
+    scripted.script = script(0.06)
+    workflow = make_workflow(make_step("researcher", "planner", "reviewer", formation="sequential"), name="flow")
+    store = plugin.runtime.store()
+
+    async def run() -> None:
+        assert (await run_workflow(orchestrator, workflow)).success
+        assert plugin.runtime.settle(30)
+
+    for _ in range(120):
+        if any(change.action == "promoted" for change in store.changes()):
+            break
+        await run()
+    state = store.teams()[0]
+    test = live_outcome(store, state)
+    assert test is not None
+    assert test.basis == "test"
+    for _ in range(25):
+        await run()
+    since, ledger = live_outcome(store, state), savings_ledger(store)
+    assert since is not None
+    assert (since.basis, sum(since.runs.values())) == ("since_promotion", 25)
+    duration, tokens = since.figure("duration"), since.figure("tokens")
+    assert duration is not None
+    assert duration.was is not None
+    assert duration.now is not None
+    assert duration.now < duration.was
+    assert tokens is not None
+    assert tokens.was == tokens.now  # the model counts alike, however the calls lie
+    saved = ledger.saved["seconds"]
+    assert saved.runs >= 20  # and those on probation, which was live as well
+    assert saved.low > 0
+    assert ledger.saved["tokens"].value == 0

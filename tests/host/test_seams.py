@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib.metadata
 import inspect
 from importlib import import_module
 from typing import Any
@@ -115,6 +116,13 @@ def test_the_plugin_keeps_victors_protocol(orchestrator: Any) -> None:
     assert victor_plugin.get_cli_app() is None
     victor_plugin.on_activate()
     asyncio.run(victor_plugin.on_activate_async())
+
+
+def test_victors_list_of_plugins_shows_the_version(orchestrator: Any) -> None:
+    from victor.core.plugins.registry import PluginRegistry
+
+    listed = {one["name"]: one["version"] for one in PluginRegistry.get_instance().list_all_with_type()}
+    assert listed["autotune"] == importlib.metadata.version("victor-autotune-plugin")
 
 
 SEAM_NAMES = [seam.name for seam in seams.SEAMS]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from attrs import evolve
 
 from victor_autotune_plugin._model.plan import EMPTY_PLAN, TeamPlan
 from victor_autotune_plugin._model.run import TeamRun
@@ -55,6 +56,9 @@ def test_no_interval_means_no_number() -> None:
     pace = Pace(10, 40, 28, 60.0, 0.5)
     assert [one.metric for one in savings_of(outlook(0.3, 0.1, 0.5), "cost", pace)] == ["cost"]
     assert savings_of(outlook(0.3, 0.1, 0.5), "score", pace) == ()
+    known = evolve(outlook(0.3, 0.1, 0.5), by_metric={"duration": (0.4, 0.2, 0.6), "cost": (0.0, -0.1, 0.1)})
+    assert [(one.metric, one.gain) for one in savings_of(known, "duration", pace)] == [("duration", 0.3), ("cost", 0.0)]
+    assert savings_of(known, "cost", pace)[0].interval == (0.2, 0.6)
     (unpriced,) = savings_of(outlook(0.3, 0.1, 0.5), "cost", Pace(10, 40, 28, 60.0))
     assert unpriced.a_week is None
 

@@ -259,7 +259,7 @@ def test_runs_that_die_are_counted_by_arm_and_end_the_test(start: Start) -> None
 def test_a_plan_that_turns_bad_long_after_its_proof_is_verified_again_and_goes(start: Start) -> None:
     team = start()
     team.run_until("promoted")
-    for _ in range(400):
+    for _ in range(200):
         team.run()
     assert latest(team).status == "proven"
     team.truth = lambda plan, members: by_formation(plan, members) * (12 if plan.formation else 1)
@@ -274,10 +274,10 @@ def test_a_plan_that_turns_bad_long_after_its_proof_is_verified_again_and_goes(s
 def test_what_slows_both_plans_down_leaves_the_better_one(start: Start) -> None:
     team = start()
     team.run_until("promoted")
-    for _ in range(60):
+    for _ in range(30):
         team.run()
     team.truth = lambda plan, members: 2.5 * by_formation(plan, members)
-    for _ in range(300):
+    for _ in range(200):
         team.run()
     assert team.state().plan == PARALLEL
     assert latest(team).is_verified
@@ -290,7 +290,7 @@ def test_a_holdback_stays_on_the_plan_before(start: Start) -> None:
     assert arms["control"] == 2
     none = start(**{"watch.holdback": 0.0})
     none.run_until("promoted")
-    assert Counter(none.run().arm for _ in range(60))["control"] == 0
+    assert Counter(none.run().arm for _ in range(30))["control"] == 0
 
 
 def test_a_test_on_top_of_a_proven_plan_takes_its_place_when_it_passes(start: Start) -> None:
@@ -316,7 +316,7 @@ def test_a_test_on_top_of_a_proven_plan_takes_its_place_when_it_passes(start: St
 def test_a_live_plan_is_verified_while_something_is_tested_over_it(start: Start) -> None:
     team = start()
     team.run_until("promoted")
-    for _ in range(100):
+    for _ in range(30):
         team.run()
     start_by_hand(team, TeamPlan(formation="consensus"))
     team.run()
@@ -345,7 +345,7 @@ def start_by_hand(team: Simulation, plan: TeamPlan) -> None:
 def test_everything_replays_bit_for_bit(start: Start) -> None:
     team = start(scored=False)
     team.run_until("promoted")
-    for _ in range(60):
+    for _ in range(20):
         team.run()
     team.truth = lambda plan, members: by_formation(plan, members) * (12 if plan.formation else 1)
     team.run_until("rolled_back", 200)

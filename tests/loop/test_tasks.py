@@ -27,7 +27,9 @@ def run_task(team: Simulation, task: str) -> None:
 
 def tuned(project: Path, **settings: object) -> Simulation:
     """Let a team do all tasks untuned, and again while a test is on."""
-    team = Simulation(project, **{"experiment.min_history": 120, "experiment.max_runs_per_arm": 60, **settings})
+    team = Simulation(
+        project, in_memory=True, **{"experiment.min_history": 120, "experiment.max_runs_per_arm": 60, **settings}
+    )
     for task in TASKS * 2:
         run_task(team, task)
     assert team.experiments()

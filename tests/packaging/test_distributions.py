@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import configparser
+import re
 import subprocess
 import sys
 import tarfile
@@ -87,6 +88,24 @@ def test_the_metadata_names_licence_python_and_host(wheel: zipfile.ZipFile, dist
     assert metadata["Requires-Python"] == ">=3.11"
     assert "victor-ai<1,>=0.9" in metadata.get_all("Requires-Dist", [])
     assert wheel.read(f"{dist_info}/licenses/LICENSE") == (ROOT / "LICENSE").read_bytes()
+
+
+def test_every_link_of_the_readme_is_absolute_outside_of_the_repository(wheel: zipfile.ZipFile, dist_info: str) -> None:
+    text = HeaderParser().parsestr(wheel.read(f"{dist_info}/METADATA").decode()).get_payload()
+    targets = re.findall(r"\]\(([^)]+)\)", text)
+    assert [one for one in targets if not one.startswith(("https://", "#"))] == []
+    docs, source = PROJECT["urls"]["Documentation"], PROJECT["urls"]["Source"]
+    in_the_repository = re.findall(r"\]\(docs/([\w/-]+)\.md", (ROOT / "README.md").read_text(encoding="utf-8"))
+    assert len(in_the_repository) > 10
+    assert [one for one in in_the_repository if not any(url.startswith(f"{docs}{one}/") for url in targets)] == []
+    assert {f"{source}/blob/main/CONTRIBUTING.md", f"{source}/blob/main/CHANGELOG.md"} <= set(targets)
+
+
+def test_every_address_of_the_project_is_told(wheel: zipfile.ZipFile, dist_info: str) -> None:
+    metadata = HeaderParser().parsestr(wheel.read(f"{dist_info}/METADATA").decode())
+    told = dict(one.split(", ", 1) for one in metadata.get_all("Project-URL", []))
+    assert {*told} == {"Documentation", "Changelog", "Source", "Issues"}
+    assert told == PROJECT["urls"]
 
 
 def test_the_sdist_can_be_tested_and_studied(built: Path) -> None:

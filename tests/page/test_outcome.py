@@ -83,6 +83,28 @@ def test_few_runs_of_the_plan_before_leave_it_to_the_test_and_its_verdict() -> N
     assert (success.was, success.change) == (1.0, 0.0)
 
 
+def test_a_test_of_sticky_tasks_has_the_interval_of_its_verdict_alone() -> None:
+    treated = [number % 4 < 2 for number in range(24)]
+    tasks = evolve(
+        runs(treated, [20.0 if arm else 40.0 for arm in treated], verified=False, costs=[0.5] * 24),
+        streams=tuple(f"cluster:{task}" for task in range(12)),
+        stream=np.arange(24) // 2,
+        position=np.arange(24) % 2,
+    )
+    verdict = {"metric": "duration", "effect": -0.5, "interval": [-0.6, -0.2], "chance_better": 0.99}
+    told = outcome_of(experiment(policy=Policy(sticky=True)), tasks, verdict)
+    duration, cost = told.figure("duration"), told.figure("cost")
+    assert duration is not None
+    assert cost is not None
+    assert (told.runs, duration.was, duration.now) == ({"control": 12, "treatment": 12}, 40.0, 20.0)
+    assert (duration.low, duration.high, cost.was, cost.change) == (-0.6, -0.2, 0.5, None)
+
+
+def test_shares_that_nothing_is_assigned_by_compare_nothing() -> None:
+    told = outcome_of(experiment(watch_policy=WatchPolicy(holdback=1 / 3.001)), held_back(7, 40.0, 20.0))
+    assert told.basis is None
+
+
 def test_the_effect_on_a_score_is_a_difference() -> None:
     treated = [number % 2 == 0 for number in range(24)]
     scores = [0.9 if arm else 0.6 for arm in treated]

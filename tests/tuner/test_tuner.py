@@ -14,9 +14,11 @@ from victor_autotune_plugin._tuner import (
     Objective,
     Rival,
     Tuner,
+    distance,
     plan_space,
     shipped_prior,
 )
+from victor_autotune_plugin._tuner.model import TeamModel
 from victor_autotune_plugin._tuner.plan_table import PlanTable
 from victor_autotune_plugin._tuner.prior import DURATION, OUTCOME, SHAPE
 from victor_autotune_plugin._tuner.search import HOPELESS
@@ -276,6 +278,25 @@ def test_members_side_by_side_are_all_set_up_before_their_first_call(plan, secon
     table = PlanTable(TeamSpec("wf", "team", "sequential", members), [EMPTY_PLAN, plan])
     taken = table.seconds(np.array([[10.0, 25.0, 30.0]]), np.ones((1, 3)))
     assert taken[0, table.layout[1]] == seconds
+
+
+def test_the_plans_near_the_live_one_are_weighed_as_among_all(spec, make_runs) -> None:
+    space = plan_space(spec)
+    plans = space.plans
+    model, live, far = TeamModel(spec, plans, shipped_prior()), plans[7], plans[-1]
+    for plan in (EMPTY_PLAN, live, PARALLEL):
+        for run in make_runs(12, plan):
+            model.observe(run, plan if plan in plans else EMPTY_PLAN)
+    table = model.near(live, 2, [far])
+    competing = [plan for plan in plans if distance(spec, live, plan) <= 2 and not space.refusal(plan, live)]
+    assert table.plans == tuple(plan for plan in plans if plan in (EMPTY_PLAN, live, far, *competing))
+    assert len(competing) < len(plans) / 2
+    metrics = ["duration", "cost", "tool_calls"]
+    some = model.effects(np.arange(len(table.plans)), live, metrics, table)
+    everything = model.effects(np.array([model.table.row_of[plan] for plan in table.plans]), live, metrics)
+    for name in ("score", *metrics):
+        np.testing.assert_allclose(some.log[name], everything.log[name], rtol=0, atol=1e-12)
+        np.testing.assert_allclose(some.sd[name], everything.sd[name], rtol=0, atol=1e-12)
 
 
 def split(run: TeamRun, busy: float, slower: float = 1.0) -> TeamRun:

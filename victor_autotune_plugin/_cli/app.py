@@ -44,7 +44,8 @@ class LazyGroup(TyperGroup):
         return self.commands.get(cmd_name)
 
 
-app = typer.Typer(name="autotune", help=_HELP, cls=LazyGroup, no_args_is_help=True, add_completion=False)
+# Completion is offered by `victor-autotune` alone: Victor's own command has none to add it to.
+app = typer.Typer(name="autotune", help=_HELP, cls=LazyGroup, no_args_is_help=True)
 
 
 def _version(wanted: bool) -> None:

@@ -76,7 +76,8 @@ COMMANDS: Final = {
     "reject": _since_0_2("approval", '{prog} reviewers --reason "not before the release"'),
     "history": _in("show_history", "{prog} reviewers", "{prog} --runs --limit 50"),
     "runs": _since_0_2("show_runs", "{prog}", "{prog} show 5f0c2a91"),
-    "replay": _in("show_history", "{prog}", "{prog} reviewers --json"),
+    "replay": _in("show_history", "{prog}", "{prog} reviewers --json", "{prog} proposal/evidence.jsonl"),
+    "propose": _since_0_2("propose", "{prog} reviewers --file review.yaml --output proposal"),
     "rollback": _in(
         "steering",
         '{prog} reviewers --reason "answers got shorter"',
@@ -102,8 +103,14 @@ COMMANDS: Final = {
         "dashboard", "{prog}", "{prog} --open --allow-actions", "{prog} --port 8800 --project ~/projects/shop"
     ),
     "watch": _since_0_2("watch_command", "{prog}", "{prog} reviewers", "{prog} --once --json"),
+    "notify": _since_0_2("notify", "{prog}", "{prog} --test", "{prog} --send --json"),
     "report": _in("exchange", "{prog}", "{prog} reviewers --output reviewers.html"),
-    "export": _in("exchange", "{prog} --output history.jsonl", "{prog} reviewers | gzip > reviewers.jsonl.gz"),
+    "export": _in(
+        "exchange",
+        "{prog} --output history.jsonl",
+        "{prog} reviewers | gzip > reviewers.jsonl.gz",
+        "{prog} --format parquet --output runs.parquet",
+    ),
     "import": _in("exchange", "{prog} history.jsonl", "{prog} history.jsonl --skip-bad --json"),
     "doctor": _in("doctor", "{prog}", "{prog} --project ~/projects/shop --json"),
     "init": _in("init", "{prog}", "{prog} --dry-run", "{prog} --force --project ~/projects/shop", "{prog} --database"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
+import time
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
@@ -14,7 +15,13 @@ from .options import HERE, Json, Project, same_place
 from .project import opened
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from .._model.run import TeamRun
     from .._page.board import Board
+    from .._page.outcome import PlanOutcome
+    from .._tuning.standing import Standing
+    from .project import OpenProject
 
 _FIRST_LOOK_SECONDS: Final = 0.5
 """So long the first rows are made before the address is printed; the others follow while the page is open."""
@@ -35,16 +42,44 @@ def dashboard(
     """Show teams, tests and runs in a browser, live, until you press Ctrl-C.
 
     It listens on this machine alone, and the address that it prints holds a
-    random token: whoever has it can look. It writes nothing, unless you allow
+    random token: anyone who has it can look. It writes nothing, unless you allow
     actions. For a page to keep or to send, see `report`.
     """
-    from .._page.board import Board
-
     with opened(project) as session:
-        board = Board(session.runtime, session.store, options=same_place())
+        board = board_of(session)
         board.refresh(_FIRST_LOOK_SECONDS)
         title = f"Autotune of {project.absolute().name}"
         asyncio.run(_serve(board, title, port, may_act=allow_actions, opens=open_browser, as_json=as_json))
+
+
+def board_of(
+    session: OpenProject,
+    wanted: Callable[[tuple[str, str]], bool] = lambda _: True,
+    clock: Callable[[], float] = time.time,
+) -> Board:
+    """Return what the page shows of a project, in the words of the other screens.
+
+    Args:
+        wanted: Whether a team is shown, by workflow and team id.
+        clock: Unix time, seconds.
+    """
+    from .._page.board import Board
+    from .awaiting import waiting
+    from .modes import Modes
+
+    modes = Modes(session.runtime.resolver, session.runtime.project)
+
+    def mode_of(key: tuple[str, str], last: TeamRun | None) -> tuple[str, str | None]:
+        found = modes.of(key, last)
+        return found.next, found.sentence
+
+    def waits(one: Standing, started: Sequence[float], outcome: PlanOutcome | None) -> tuple[str, str] | None:
+        found = waiting(one, started, outcome)
+        return None if found is None else (found.begun, found.cost)
+
+    return Board(
+        session.runtime, session.store, options=same_place(), wanted=wanted, mode_of=mode_of, waits=waits, clock=clock
+    )
 
 
 async def _serve(board: Board, title: str, port: int, *, may_act: bool, opens: bool, as_json: bool) -> None:

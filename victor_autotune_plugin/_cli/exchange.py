@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Iterator
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, Final, TextIO
 
@@ -14,7 +15,7 @@ from attrs import evolve
 from .._model.plan import is_called
 from ..errors import AutotuneError
 from . import rendering as show
-from .options import HERE, Json, Project, Team, TeamName, Workflow, chosen, environment, same_place
+from .options import HERE, Json, Project, Team, TeamName, Workflow, chosen, environment
 from .progress import tracked
 from .project import opened
 
@@ -29,6 +30,17 @@ _MOST_TOLD: Final = 10
 
 _LONGEST_LINE: Final = 64 << 20
 """Bytes of a line of an archive; one line holds an experiment with all its observations."""
+
+_REPORTED_RUNS: Final = 300
+_REPORTED_CHANGES: Final = 200
+
+
+class ExportFormat(StrEnum):
+    """What `export` writes."""
+
+    JSONL = "jsonl"
+    PARQUET = "parquet"
+
 
 SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Leave out lines that can't be used, and count them.")]
 
@@ -48,13 +60,13 @@ def report(
     It loads nothing, is readable by its owner alone (mode 0600), and has at most 10 MB: of large stores runs are drawn
     in groups.
     """
-    from .._page.board import Board
     from .._page.offline import offline_report
     from .._values.files import write_text
+    from .dashboard import board_of
 
     with opened(project) as session:
         wanted = {one.key for one in session.teams(workflow, chosen(name, team))}
-        board = Board(session.runtime, session.store, options=same_place(), wanted=wanted.__contains__)
+        board = board_of(session, wanted.__contains__)
         text = offline_report(board, f"Autotune report of {project.absolute().name}")
         experiments = (
             0
@@ -79,6 +91,10 @@ def export(
         Path | None,
         typer.Option("--output", "-o", metavar="FILE", help="File to write.", show_default="standard output"),
     ] = None,
+    form: Annotated[
+        ExportFormat,
+        typer.Option("--format", help="jsonl: the whole history. parquet: a table of the finished runs, for --output."),
+    ] = ExportFormat.JSONL,
     as_json: Json = False,
 ) -> None:
     """Write the history of all teams or of one, as JSON Lines that `import` reads.
@@ -95,6 +111,9 @@ def export(
         store = session.store
         if store is not None and environment() is None:
             session = evolve(session, store=store.of(None))
+        if form is ExportFormat.PARQUET:
+            _write_parquet(_items(session, workflow, team_id)["runs"], output, project, as_json=as_json)
+            return
         kinds = _items(session, workflow, team_id)
         if as_json and output is None:
             parts = {kind: [one.to_dict() for one in items] for kind, items in kinds.items()}
@@ -112,6 +131,22 @@ def export(
         show.write_json({"file": str(output), **counts})
     elif output is not None:
         show.say(f"{output}: {_counted(counts)}.")
+
+
+def _write_parquet(runs: Iterable[Any], output: Path | None, project: Path, *, as_json: bool) -> None:
+    from .._values.files import written_data
+    from ..storage.run_frames import write_parquet
+
+    if output is None:
+        raise AutotuneError(
+            "a Parquet file is not for a terminal", where="--format parquet", hint="Name a file: --output runs.parquet"
+        )
+    with written_data(output, where=f"--output {output}", project=project) as file:
+        written = write_parquet(runs, file)
+    if as_json:
+        show.write_json({"file": str(output), "runs": written})
+    else:
+        show.say(f"{output}: {show.count(written, 'run')}.")
 
 
 def _to(output: Path | None, project: Path) -> contextlib.AbstractContextManager[TextIO]:

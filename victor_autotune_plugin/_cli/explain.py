@@ -224,7 +224,7 @@ def _outlook(facts: TeamFacts, settings: Settings, held_back: Iterable[str], *, 
         stays = " What is open waits." if facts.standings else ""
         said = f"In mode {facts.mode} nothing is tested.{stays}"
         if facts.modes.because is not None and facts.modes.configured in ("approve", "auto"):
-            return [f"{said} {facts.modes.sentence}.".replace(" mode ", " Mode ", 1)]
+            return [f"{said} Mode {(facts.modes.sentence or '').removeprefix('mode ')}."]
         unscored = [] if has_scorer else ["Without a scorer, mode auto tests only changes that keep the work."]
         return [f"{said} Set `mode: auto` (or `approve`) to test changes.", *unscored]
     told = [sentence for one in facts.standings for sentence in (*one.next, *_decided_by(one, facts.verdict))]

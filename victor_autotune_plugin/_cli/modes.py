@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Mapping
 from functools import cached_property
@@ -12,6 +13,7 @@ from attrs import asdict, frozen
 
 from .._model.text import clean, when
 from .._settings.layers import option, variable, victor_dir_name
+from ..errors import AutotuneError, SettingsError
 
 if TYPE_CHECKING:
     from .._model.run import TeamRun
@@ -88,19 +90,16 @@ class Modes:
             return TeamMode(configured, where, last, configured)
         own = self._own.get(key[0]) if metadata is None else None
         if own is not None:
-            configured, where = self._configured(key, *own)
+            with contextlib.suppress(SettingsError):  # its run was refused, and doctor tells what is wrong
+                configured, where = self._configured(key, *own)
             if last == configured:
                 return TeamMode(configured, where, last, configured)
         written = self._written(where)
         if written is not None and written > last_run.started_at:
             because = f"{clean(where.rpartition(':')[0])} was written after that run, of {when(last_run.started_at)}"
             return TeamMode(configured, where, last, configured, f"{because}; it counts from the next run on")
-        if where in (f"env {variable(MODE)}", f"option {option(MODE)}"):
-            because = (
-                "it is set for this command, and need not be for the process of that run; start that again with it"
-            )
-            return TeamMode(configured, where, last, configured if last is None else last, because)
-        return TeamMode(configured, where, last, last or configured, _ELSEWHERE)
+        is_here = where in (f"env {variable(MODE)}", f"option {option(MODE)}")
+        return TeamMode(configured, where, last, last or configured, _OF_THIS_COMMAND if is_here else _ELSEWHERE)
 
     def _configured(
         self, key: tuple[str, str], metadata: Mapping[str, Any] | None, source: str | None
@@ -113,7 +112,6 @@ class Modes:
     def _own(self) -> dict[str, tuple[Any, str]]:
         """What the project's workflows set themselves, by name; nothing where two of a name differ."""
         from ..configfiles.discovery import find_own_settings
-        from ..errors import AutotuneError
 
         found: dict[str, tuple[Any, str]] = {}
         double = set()

@@ -110,7 +110,7 @@ class RunsScreen:
 
     def changed(self, change: Change) -> None:
         """Show a change of a team's plan, which stays above the bar."""
-        action = show.word(change.action)
+        action = show.word(show.action_text(change), change.action)
         self._line(show.name(change.team_id).append(": ").append_text(action).append(f". {show.clean(change.reason)}"))
 
     def _line(self, line: Text) -> None:

@@ -52,6 +52,7 @@ STYLES: Final[Mapping[str, str]] = {
     "promoted": "green",
     "proven": "green",
     "confirmed": "green",
+    "merged": "green",
     "settled": "green",
     "bad": "red",
     "failed": "red",

@@ -112,6 +112,8 @@ def _print(outcome: Outcome, facts: Sequence[TeamFacts]) -> None:
         show.out().print(table)
     for failed in outcome.failures():
         show.say(f"run {failed.number} failed: {failed.error}", "red")
+    for hint in dict.fromkeys(failed.hint for failed in outcome.failures() if failed.hint is not None):
+        show.say(hint, "yellow")
     done = show.count(len(outcome.runs), "run")
     said = f"{outcome.workflow}: {done} in {show.seconds(outcome.seconds)}, {outcome.failed} failed."
     if outcome.interrupted:

@@ -12,10 +12,10 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 
 from .._host import seams
-from .._host.workflows import make_orchestrator, read_workflows, run_workflow, settle
+from .._host.workflows import endpoint_of, make_orchestrator, read_workflows, run_workflow, settle
 from .._model.experiment import Change
 from .._model.run import TeamRun
 from .._tuning import runtime as process
@@ -75,12 +75,14 @@ class WorkflowRun:
         duration_seconds: Wall-clock seconds.
         error: Why it failed, or None.
         teams: The team runs in it, those inside of others included, in the order of their ends.
+        hint: What to do about the error, or None.
     """
 
     number: int
     duration_seconds: float
     error: str | None
     teams: tuple[TeamRun, ...]
+    hint: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON-able data."""
@@ -89,6 +91,7 @@ class WorkflowRun:
             "success": self.error is None,
             "duration_seconds": self.duration_seconds,
             "error": self.error,
+            "hint": self.hint,
             "teams": [team.to_dict() for team in self.teams],
         }
 
@@ -251,11 +254,13 @@ class _JobRunner:
         self._screen = screen
         self._store = store
         self._stopped = False
+        self._endpoint: str | None = None
 
     async def run(self) -> None:
         """Run everything. asyncio turns the first Ctrl-C into a cancellation of this."""
         job = self._job
         orchestrator = await make_orchestrator(job.provider, job.model, job.base_url)
+        self._endpoint = endpoint_of(orchestrator)
         try:
             with contextlib.nullcontext() if job.verbose else console.owned():
                 await self._run_all(orchestrator)
@@ -286,6 +291,7 @@ class _JobRunner:
     async def _work(self, orchestrator: Any, numbers: Iterator[int]) -> None:
         for number in numbers:
             run = await run_once(self._definition, orchestrator, self._job.context, number)
+            run = evolve(run, hint=_next_step(run, self._endpoint, verbose=self._job.verbose))
             if self._stopped:
                 return
             owner = process.made()
@@ -355,13 +361,35 @@ def _failure(result: Any, teams: Sequence[TeamRun]) -> str | None:
     for team in teams:
         if not team.success and team.parent_id is None:
             why = "timed out" if team.timed_out else team.error_class
-            return f"team {team.spec.team_id}: {why}"
+            answered = ": the model never answered" if _never_answered(team) else ""
+            return f"team {team.spec.team_id}: {why}{answered}"
     if not result.success:
         return _short(result.error or "Victor gives no reason")
     for node_id, node in (result.node_results or {}).items():
         if not node.success:
             return _short(f"step {node_id}: {node.error or 'Victor gives no reason'}")
     return None
+
+
+def _never_answered(team: TeamRun) -> bool:
+    """Whether a team called its model and got nothing from it."""
+    silent = all(use.input_tokens == use.output_tokens == use.unreported_calls == 0 for use in team.tokens)
+    return not team.success and team.llm_calls > 0 and bool(team.tokens) and silent
+
+
+def _next_step(run: WorkflowRun, endpoint: str | None, *, verbose: bool) -> str | None:
+    """Return what to do about a run's error, or None without one."""
+    if run.error is None:
+        return None
+    logs = "" if verbose else " What Victor logs: --verbose."
+    failed = [team for team in run.teams if not team.success]
+    if any(map(_never_answered, failed)):
+        where = "" if endpoint is None else f" at {endpoint}"
+        return f"Check that the model's server is up{where}, and the API key.{logs}"
+    if any(team.timed_out for team in failed):
+        return f"A deadline ended it: see timeout_seconds of the team, and of its plan.{logs}"
+    shown = f" Its members: victor autotune runs show {failed[0].run_id[:8]}." if failed else ""
+    return f"{shown}{logs}".strip() or None
 
 
 def _short(error: object) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from . import rendering as show
@@ -32,8 +33,10 @@ def savings(
 
     team_id = chosen(name, team)
     with opened(project) as session:
-        keys, store = session.keys(workflow, team_id), session.store
-        ledger = SavingsLedger({}, (), ()) if store is None else savings_ledger(store, *keys[0])
+        if team_id is None:
+            session.teams(workflow)  # which says whether there is such a workflow
+        key = (workflow, None) if team_id is None else session.team(team_id, workflow).key
+        ledger = SavingsLedger({}, (), ()) if session.store is None else savings_ledger(session.store, *key)
     if as_json:
         show.write_json(ledger.to_dict())
     elif not ledger.teams:
@@ -51,7 +54,8 @@ def _print(ledger: SavingsLedger, *, in_detail: bool) -> None:
         for value, _, _ in (amounts(saved),)
         if saved.value
     ]
-    teams = show.count(len(ledger.teams), "team")
+    measured, all_of_them = sum(bool(one.saved) for one in ledger.teams), show.count(len(ledger.teams), "team")
+    teams = f"{measured} of {all_of_them}" if 0 < measured < len(ledger.teams) else all_of_them
     show.say(f"Saved in {teams}: {show.listed(whole)}." if whole else f"Nothing measured yet in {teams}.", "bold")
     told = {kind for kind, saved in ledger.saved.items() if saved.low or saved.high}
     kinds = [kind for kind in KIND_TITLES if kind in told] or ["seconds"]
@@ -62,7 +66,7 @@ def _print(ledger: SavingsLedger, *, in_detail: bool) -> None:
         show.out().print(_table("Team", kinds, [(_team(one), one.saved, _live_why(one)) for one in ledger.teams]))
     weeks = ledger.weeks[-_MOST_WEEKS:]
     if len(weeks) > 1:
-        days = [(show.lines(show.when(one.start)[:10], show.count(one.runs, "run")), one.saved, None) for one in weeks]
+        days = [(show.lines(_day(one.start), show.count(one.runs, "run")), one.saved, None) for one in weeks]
         show.out().print(_table("Week from", kinds, days))
     show.say("95 % intervals, against runs of the plan before from the same time", "dim")
 
@@ -83,6 +87,11 @@ def _table(heading: str, kinds: list[str], rows: Iterable[tuple[Any, Mapping[str
             cells[0] = show.lines(why) if kinds[0] not in saved else show.lines(*cells[0].split("\n"), why)
         table.add_row(title, *cells)
     return table
+
+
+def _day(start: float) -> str:
+    """Return the Monday of a week; it begins at midnight UTC."""
+    return datetime.fromtimestamp(start, UTC).strftime("%Y-%m-%d")
 
 
 def _team(one: TeamSavings) -> Any:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
 
+from ..errors import AutotuneError
 from . import rendering as show
 from .awaiting import print_decisions
 from .command import ExitCode
@@ -83,18 +85,31 @@ def _changes(changes: Sequence[Change], known: Mapping[int | None, Change]) -> T
 
 
 def replay(
-    name: TeamName = None, project: Project = HERE, workflow: Workflow = None, team: Team = None, as_json: Json = False
+    name: Annotated[
+        str | None, typer.Argument(metavar="TEAM | FILE", help="Id of the team, or evidence that propose wrote.")
+    ] = None,
+    project: Project = HERE,
+    workflow: Workflow = None,
+    team: Team = None,
+    as_json: Json = False,
 ) -> None:
     """Decide every experiment again from its stored record: seed, observations and policy.
+
+    Given a file, such as the evidence that propose writes, it decides what is
+    in that, and needs no store.
 
     Exit code 1 if an arm or a verdict differs from what is stored.
     """
     from .._tuning.replay import replay_all
 
-    team_id = chosen(name, team)
-    with opened(project) as session:
-        keys, store = session.keys(workflow, team_id), session.store
-        found = [] if store is None else replay_all(store, [one for key in keys for one in store.experiments(*key)])
+    bundle = None if name is None else Path(name)
+    if bundle is not None and (bundle.is_file() or bundle.suffix == ".jsonl"):
+        found = _replayed(bundle)
+    else:
+        team_id = chosen(name, team)
+        with opened(project) as session:
+            keys, store = session.keys(workflow, team_id), session.store
+            found = [] if store is None else replay_all(store, [one for key in keys for one in store.experiments(*key)])
     if as_json:
         show.write_json({"replays": [one.to_dict() for one in found]})
     elif not found:
@@ -103,6 +118,20 @@ def replay(
         show.out().print(_replays(found))
     if not all(one.same for one in found):
         raise typer.Exit(ExitCode.BAD)
+
+
+def _replayed(bundle: Path) -> list[Replay]:
+    """Decide again what an archive holds."""
+    from .._tuning.replay import replay as again
+    from ..storage.archive import ExperimentRecord, read
+
+    try:
+        with bundle.open("rb") as lines:
+            records = [one for one in read(lines, str(bundle)) if isinstance(one, ExperimentRecord)]
+    except OSError as error:
+        hint = "Name the evidence that victor autotune propose wrote, or a team."
+        raise AutotuneError(f"can't be read: {error.strerror}", where=str(bundle), hint=hint) from error
+    return [again(one.experiment, one.observations["test"], one.observations["watch"]) for one in records]
 
 
 def _replays(found: Sequence[Replay]) -> Table:

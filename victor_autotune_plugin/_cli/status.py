@@ -321,6 +321,8 @@ def status(
     if as_json:
         data = {"environment": where, "other_environments": others, "all_paused": paused, "not_shown": left_out}
         data["scoring_cost_usd_last_7_days"] = cost
+        ignored = resolver.ignored
+        data["ignored_until_trusted"] = [] if ignored is None else [one.path for one in ignored.settings]
         prices = {"prices": price_source(resolver)} if facts else {}
         show.write_json({**data, "teams": [one.to_dict() for one in facts], **prices})
         return

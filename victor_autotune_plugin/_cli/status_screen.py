@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from .._model.experiment import TESTED
+from .._settings.trust import TRUST_COMMAND
 from . import rendering as show
 from .awaiting import print_decisions
 from .price_source import price_source_text
@@ -32,6 +33,9 @@ def print_status(
     print_decisions(facts)
     if all_paused:
         show.say("All tuning is paused: victor autotune resume --all", "yellow")
+    if resolver.ignored is not None:
+        paths = show.listed(one.path for one in resolver.ignored.settings)
+        show.say(f"Ignored until you trust the project: {show.clean(paths)}. {TRUST_COMMAND}", "yellow")
     if not facts:
         return
     _print_table(facts)

@@ -7,6 +7,7 @@ in the same kind of final output keeps the work: every member does with it what 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import cached_property
 from typing import TYPE_CHECKING, Final, Literal
 
 from attrs import frozen
@@ -45,7 +46,7 @@ OPEN_WORDS: Final[Mapping[str, str]] = {
 }
 
 
-@frozen
+@frozen(cache_hash=True)
 class _Layout:
     formation: str
     members: tuple[str, ...]
@@ -124,12 +125,38 @@ class Knowledge:
 
     def cut_by(self, plan: TeamPlan) -> tuple[Edge, ...]:
         """Return the edges that a plan would cut: the target works without the source, or not after it."""
-        layout, spec = _layout(self.spec, plan), self.spec
+        if not self._bound:
+            return ()
+        layout = self._layout(plan)
+        if layout not in self._cuts:
+            self._cuts[layout] = self._cut_by(layout)
+        return self._cuts[layout]
+
+    @cached_property
+    def _bound(self) -> tuple[Edge, ...]:
+        return self.binding
+
+    @cached_property
+    def _cuts(self) -> dict[_Layout, tuple[Edge, ...]]:
+        return {}
+
+    @cached_property
+    def _layouts(self) -> dict[object, _Layout]:
+        return {}
+
+    def _layout(self, plan: TeamPlan) -> _Layout:
+        key = plan.formation, plan.members, plan.sub_teams
+        if key not in self._layouts:  # a decision asks for hundreds of plans, which share layouts
+            self._layouts[key] = _layout(self.spec, plan)
+        return self._layouts[key]
+
+    def _cut_by(self, layout: _Layout) -> tuple[Edge, ...]:
+        spec = self.spec
         kept_order = [name for name in spec.member_ids if name in layout.members]
         as_declared = layout.formation == spec.formation and kept_order == list(layout.members)
         supervisor = next((one.id for one in spec.members if one.is_supervisor), None)
         cut = []
-        for edge in self.binding:
+        for edge in self._bound:
             if edge.target not in layout.members:
                 continue
             if edge.source in layout.members:
@@ -151,13 +178,11 @@ class Knowledge:
         """
         if not self.is_whole or (self.declared != "independent" and self.runs < LEAST_TO_TEST):
             return False
-        now, then = _layout(self.spec, live), _layout(self.spec, plan)
-        same = now.members == then.members and (plan.tool_budget, plan.member_budgets) == (
-            live.tool_budget,
-            live.member_budgets,
-        )
+        if plan.tool_budget != live.tool_budget or plan.member_budgets != live.member_budgets:
+            return False
+        now, then = self._layout(live), self._layout(plan)
         return (
-            same
+            now.members == then.members
             and self._fits(plan, live, longest_seconds)
             and self._output(now) == self._output(then)
             and not self.cut_by(plan)
@@ -204,6 +229,14 @@ class Rules:
     def keeps_work(self, plan: TeamPlan, live: TeamPlan) -> bool:
         """Return whether a plan keeps the work as the live one does it."""
         return self.disproved is None and self.knowledge.keeps_work(plan, live, self.longest_seconds)
+
+    def allows(self, plan: TeamPlan, *, keeps: bool) -> bool:
+        """Return whether anything allows a change from the live plan to another.
+
+        Args:
+            keeps: Whether the plan keeps the work, as `keeps_work` says.
+        """
+        return keeps or ((self.has_scorer or self.asks_person) and not self.knowledge.cut_by(plan))
 
     def refusal(self, plan: TeamPlan, live: TeamPlan) -> str | None:
         """Return why nothing allows a change from the live plan to another, or None when something does."""

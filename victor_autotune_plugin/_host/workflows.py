@@ -223,6 +223,20 @@ def _as_read(value: Any, read: Any) -> Any:
     return read if isinstance(value, str) and read is not None else value
 
 
+def endpoint_of(orchestrator: Any) -> str | None:
+    """Return the address that an orchestrator's model is called at, without what may be secret in it, or None."""
+    from urllib.parse import urlsplit, urlunsplit
+
+    try:
+        parts = urlsplit(str(orchestrator.provider.base_url))
+        host = parts.hostname or ""
+        where = f"[{host}]" if ":" in host else host
+        port = "" if parts.port is None else f":{parts.port}"
+    except (AttributeError, ValueError):
+        return None
+    return urlunsplit((parts.scheme, where + port, parts.path, "", "")) if host and parts.scheme else None
+
+
 async def make_orchestrator(provider: str | None, model: str | None, base_url: str | None) -> Any:
     """Create one of Victor's orchestrators, which the members of teams run on.
 

@@ -55,11 +55,13 @@ ChangeAction = Literal[
     "rolled_back",
     "paused",
     "resumed",
+    "merged",
     "settled",
     "judge_trusted",
     "judge_distrusted",
 ]
-"""What happened to a team's plan; `settled` in 0.1 alone. A plan that is `confirmed` was verified again."""
+"""What happened to a team's plan; `settled` in 0.1 alone. A plan that is `confirmed` was verified again, and
+one that is `merged` stands in the team's own definition."""
 
 Actor = Literal["auto", "person"]
 """Who did it."""

@@ -154,6 +154,12 @@ class PerformanceInsight:
     affected_components: tuple[str, ...] = field(default=(), converter=_names)
     evidence: Mapping[str, Any] = field(factory=dict)
 
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows."""
+        from .notebook_html import insight_html
+
+        return insight_html(self)
+
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON-able data."""
         from .converter import to_plain
@@ -194,6 +200,12 @@ class OptimizationSuggestion:
         """The suggested knobs as a plan; what is not a knob of a plan, such as `member_count`, is not in it."""
         return TeamPlan.from_dict({name: self.suggested_config[name] for name in _KNOBS & self.suggested_config.keys()})
 
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows."""
+        from .notebook_html import suggestion_html
+
+        return suggestion_html(self)
+
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON-able data."""
         from .converter import to_plain
@@ -232,6 +244,12 @@ class OptimizationResult:
     error: str | None = None
     applied_config: Mapping[str, Any] = field(factory=dict)
     message: str = ""
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows."""
+        from .notebook_html import result_html
+
+        return result_html(self)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON-able data."""

@@ -325,6 +325,12 @@ class Verdict:
         """Whether the test has ended."""
         return self.status != "running"
 
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows."""
+        from .notebook_html import verdict_html
+
+        return verdict_html(self)
+
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON-able data; numbers that are not finite are None."""
         data = asdict(self, recurse=False)
@@ -415,6 +421,12 @@ class WatchVerdict:
     def is_final(self) -> bool:
         """Whether the watch has ended."""
         return self.status not in ("watching", "reverifying")
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows."""
+        from .notebook_html import watch_html
+
+        return watch_html(self)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON-able data; numbers that are not finite are None."""

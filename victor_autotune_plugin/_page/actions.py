@@ -79,7 +79,7 @@ def perform(runtime: Runtime, asked: PageAction) -> str:
 
 
 def _roll_back(runtime: Runtime, key: tuple[str, str], reason: str) -> str:
-    """End the test that is open, or else take back the last change, as `victor autotune rollback` does."""
+    """End the test that is open, or else roll the last change back, as `victor autotune rollback` does."""
     store = runtime.store()
     state = store.team(*key)
     found = [one for one in recorded(store, *key) if one.in_effect]

@@ -86,17 +86,20 @@ def blocks_of(runs: ArmRuns, holdback: float) -> Places:
     """
     import numpy as np
 
-    lengths = np.array(
-        [
-            [block_length(shares_of_stream(name, held)) for name in runs.streams] or [1]
-            for held in (None, holdback)
-        ]
-    )  # fmt: skip
+    lengths = np.array([[_length(name, held) for name in runs.streams] or [1] for held in (None, holdback)])
     phase = runs.verified.astype(np.int64)
     place = runs.position // lengths[phase, runs.stream]
     stream = 2 * runs.stream + phase
     numbers: Places = np.unique(stream * (int(place.max(initial=0)) + 1) + place, return_inverse=True)[1]
     return numbers
+
+
+def _length(stream: str, holdback: float | None) -> int:
+    """Return the length of a block; 1, in which nothing can be compared, where the shares are none to assign by."""
+    try:
+        return block_length(shares_of_stream(stream, holdback))
+    except ValueError:  # of another store or version
+        return 1
 
 
 def counts(treated: Marks, block: Places) -> tuple[Numbers, Numbers]:
@@ -207,5 +210,5 @@ def not_measured_since(experiment: Experiment, runs: ArmRuns | None) -> float | 
     controls = runs.started_at[~runs.treated]
     last = max(began, float(controls.max(initial=began)))
     after = int((runs.treated & (runs.started_at > last)).sum())
-    waited = 2 * block_length(shares_of_stream("", held)) if held else 0
+    waited = 2 * _length("", held) if held else 0
     return last if after > waited or (not held and last == began) else None

@@ -11,20 +11,24 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
+from attrs import evolve
+
 from .._dataflow.flow_facts import facts_of
 from .._model.experiment import TeamState
-from ..errors import AutotuneError
+from .._model.text import clean
+from .._settings import Settings
+from ..errors import AutotuneError, SettingsError
 from .evidence_path import evidence_path
 from .ledger import savings_ledger
 from .run_index import RunIndex, TeamKey
 from .run_series import BINS, MOST_POINTS, RunFilter, series
 from .run_view import run_view
-from .team_row import outcome_of_team, settings_of, stands_of, team_row
+from .team_row import Waits, outcomes_of, stands_of, team_row
 from .team_view import MOST_CHANGES, change_view, definition, experiment_view, flow_view, plans_view
 
 if TYPE_CHECKING:
     from .._model.experiment import Experiment
-    from .._settings import Settings
+    from .._model.run import TeamRun
     from .._tuning.runtime import Runtime
     from .._tuning.standing import Standing
     from ..storage import Store
@@ -44,6 +48,8 @@ class Board:
         store: Its store; None while nothing was recorded.
         options: What commands need to find the project, with a space in front.
         wanted: Whether a team is shown, by workflow and team id.
+        mode_of: Tells the mode of a team's next run, and in a sentence why another is set, from its key and last run.
+        waits: Tells how long something has awaited a person, and what that costs.
         clock: Unix time, seconds.
     """
 
@@ -54,6 +60,8 @@ class Board:
         *,
         options: str = "",
         wanted: Callable[[TeamKey], bool] = lambda _: True,
+        mode_of: Callable[[TeamKey, TeamRun | None], tuple[str, str | None]] | None = None,
+        waits: Waits | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.runtime = runtime
@@ -62,6 +70,8 @@ class Board:
         """Grows whenever a row changed."""
         self._options = options
         self._wanted = wanted
+        self._mode_of = mode_of
+        self._waits: dict[str, Any] = {} if waits is None else {"waits": waits}
         self._clock = clock
         self._lock = threading.RLock()
         self._index = None if store is None else RunIndex(store)
@@ -119,7 +129,8 @@ class Board:
         for key in sorted(changed, key=self._last_at, reverse=True):
             if self._wanted(key):
                 self._stale.setdefault(key)
-                self._rows.setdefault(key, {**self._row(key, in_full=False), "version": self.version + 1})
+                if key not in self._rows:
+                    self._rows[key] = {**self._row(key, in_full=False), "version": self.version + 1}
         self._pulse = pulse
 
     def _last_at(self, key: TeamKey) -> float:
@@ -147,29 +158,46 @@ class Board:
         assert self.store is not None
         assert self._index is not None
         state, runs = self._state(key), self._index.runs(key)
-        settings = settings_of(self._settings(key), runs)
+        settings, told = self._settings(key)
+        if runs and runs[-1].mode:  # the workflow's own metadata count, too
+            settings = evolve(settings, mode=runs[-1].mode)
         stands: Sequence[Standing] = ()
-        outcome = None
         if in_full:
+            settings, told = self._in_mode(key, settings, runs)
             experiments = self.store.experiments(*key) if state.version or runs else []
             stands = stands_of(self.store, state, settings, experiments, self._options)
-            outcome = outcome_of_team(self.store, state)
+        brought = outcomes_of(self.store, stands) if stands else {}
         paused = self._pulse is not None and self._pulse.paused
-        row = team_row(key, runs, state, settings, stands, outcome, all_paused=paused)
+        row = team_row(key, runs, state, settings, stands, brought, all_paused=paused, mode_told=told, **self._waits)
         return {**row, "ready": in_full}
+
+    def _in_mode(self, key: TeamKey, settings: Settings, runs: Sequence[ListedRun]) -> tuple[Settings, str | None]:
+        """Return the settings in the mode of the team's next run, and why another one is set, if it is."""
+        if self._mode_of is None or self.store is None:
+            return settings, None
+        try:
+            mode, told = self._mode_of(key, self.store.run(runs[-1].run_id) if runs else None)
+        except SettingsError as error:
+            return settings, f"its settings can't be used: {error.message}"
+        return evolve(settings, mode=mode), told
 
     def _state(self, key: TeamKey) -> TeamState:
         known = self._states.get(key)
         return TeamState(*key) if known is None else known
 
-    def _settings(self, key: TeamKey) -> Settings:
-        return self.runtime.resolver.for_team(*key)
+    def _settings(self, key: TeamKey) -> tuple[Settings, str | None]:
+        """Return the settings of a team, and what is wrong with them; a wrong file keeps no team from being shown."""
+        try:
+            return self.runtime.resolver.for_team(*key), None
+        except SettingsError as error:
+            return Settings(), f"its settings can't be used: {error.message}"
 
-    def overview(self, since: int = 0) -> dict[str, Any]:
-        """Return the rows of the teams.
+    def overview(self, since: int = 0, most: int | None = None) -> dict[str, Any]:
+        """Return the rows of the teams: what awaits a person first, then by the last run.
 
         Args:
             since: The version that the reader has; only rows that changed since are returned.
+            most: So many rows at most; None for all.
         """
         with self._lock:
             rows = [row for row in self._rows.values() if row["version"] > since]
@@ -182,7 +210,7 @@ class Board:
                 "paused": self._pulse is not None and self._pulse.paused,
                 "total": len(self._rows),
                 "runs": sum(row["runs"] for row in self._rows.values()),
-                "teams": sorted(rows, key=lambda row: (not row["awaits"], -(row["last_at"] or 0.0))),
+                "teams": sorted(rows, key=lambda row: (not row["awaits"], -(row["last_at"] or 0.0)))[:most],
             }
 
     def savings(self) -> dict[str, Any]:
@@ -215,7 +243,7 @@ class Board:
         """
         from .._tuning.present_state import verdicts
 
-        key = workflow, team_id
+        key = self._key(workflow, team_id)
         with self._lock:
             row = self._rows.get(key)
             runs = () if self._index is None else self._index.runs(key)
@@ -226,7 +254,7 @@ class Board:
         if spec is None and runs:
             last = self.store.run(runs[-1].run_id)
             spec = None if last is None else last.spec
-        settings = settings_of(self._settings(key), runs)
+        settings = evolve(self._settings(key)[0], mode=row["mode"])
         flow = None
         if spec is not None:
             seen = self.store.data_flow(*key)
@@ -247,8 +275,15 @@ class Board:
     def runs(self, workflow: str, team_id: str, chosen: RunFilter) -> dict[str, Any]:
         """Return the runs of a team that are drawn; arguments are those of `team`."""
         with self._lock:
-            runs = () if self._index is None else self._index.runs((workflow, team_id))
+            runs = () if self._index is None else self._index.runs(self._key(workflow, team_id))
         return self._series(runs, chosen)
+
+    def _key(self, workflow: str, team_id: str) -> TeamKey:
+        """Return the team that a page means: its names there have no characters that can't be seen."""
+        key = workflow, team_id
+        if key in self._rows:
+            return key
+        return next((one for one in [*self._rows] if (clean(one[0]), clean(one[1])) == key), key)
 
     @staticmethod
     def _series(

@@ -106,7 +106,7 @@ def basis_text(outcome: PlanOutcome) -> str:
         return "not measured yet: too few runs have the plan before"
     counted = f"{runs['control']:,} + {runs['treatment']:,} runs"
     said = f"from {counted} since it went live" if outcome.basis == "since_promotion" else f"from {counted} of its test"
-    if outcome.not_measured_since is not None and outcome.basis == "since_promotion":
+    if outcome.not_measured_since is not None:
         return f"{said}; not measured since {when(outcome.not_measured_since)}"
     return said
 

@@ -204,7 +204,9 @@ def outcome_of(
     if tested is None or says is None or tested.verified.all():
         return made
     tested = tested.where(~tested.verified)
-    return _with_figures(made, "test", tested, blocks_of(tested, test.watch_policy.holdback), says)
+    # A sticky task keeps its arm, so no block has both: the test is one block, and the verdict alone has an interval.
+    block = tested.position * 0 if test.policy.sticky else blocks_of(tested, test.watch_policy.holdback)
+    return _with_figures(made, "test", tested, block, says)
 
 
 def _shared(block: Places, treated: Marks) -> int:

@@ -35,6 +35,9 @@ _LOOK_SECONDS: Final = 0.5
 _QUIET_SECONDS: Final = 5.0
 _ALIVE_SECONDS: Final = 15.0
 _MOST_LISTENERS: Final = 64
+_FIRST_ROWS: Final = 100
+"""So many teams come with the page itself, so that it is drawn at once."""
+
 _MOST_BYTES: Final = 16_384
 _HEADERS: Final = {
     "Content-Security-Policy": LIVE_POLICY,
@@ -71,6 +74,7 @@ class PageServer:
         self.port = 0
         self._listeners: set[asyncio.Event] = set()
         self._trouble: str | None = None
+        self._stops = False
         self._looks = ThreadPoolExecutor(1, "autotune-page-looks")
         self._answers = ThreadPoolExecutor(1, "autotune-page-answers")
 
@@ -118,6 +122,7 @@ class PageServer:
             yield self
         finally:
             following.cancel()
+            self._stops = True
             self._wake()
             await runner.cleanup()
             for threads in (self._looks, self._answers):
@@ -174,7 +179,13 @@ class PageServer:
 
     async def _page(self, _: web.Request) -> web.Response:
         config = {"actions": self.may_act, "csrf": self.csrf if self.may_act else ""}
-        return web.Response(text=live_page(self.title, config), content_type="text/html", charset="utf-8")
+        text = await self._on(
+            self._answers,
+            lambda: live_page(self.title, {**config, "first": self.board.overview(most=_FIRST_ROWS)}),
+        )
+        response = web.Response(text=text, content_type="text/html", charset="utf-8")
+        response.enable_compression()
+        return response
 
     async def _asset(self, request: web.Request) -> web.Response:
         name = request.match_info["name"]
@@ -232,9 +243,11 @@ class PageServer:
         wake.set()
         self._listeners.add(wake)
         try:
-            while not request.transport or not request.transport.is_closing():
+            while request.transport is not None and not request.transport.is_closing():
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(wake.wait(), _ALIVE_SECONDS)
+                if self._stops:
+                    break
                 if wake.is_set():
                     wake.clear()
                     said = f"event: changed\ndata: {self.board.version}\n\n"

@@ -10,6 +10,8 @@ import base64
 import hashlib
 import html
 import json
+import math
+import re
 from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
@@ -27,6 +29,9 @@ LIVE_POLICY: Final = (
 )
 """What a page from the server may do: load its own files, and ask its own server."""
 
+_ESCAPE: Final = re.compile(r"\\[bfnrtu]")
+"""What JSON writes for a character that steers a terminal or a page."""
+
 _UNSAFE: Final = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
 
 
@@ -38,14 +43,20 @@ def asset(name: str) -> str:
 
 def script_safe(data: Any) -> str:
     """Return plain data as JSON that may stand in a script element; texts lose characters that can't be seen."""
-    text = json.dumps(_cleaned(data), separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    text = plain_json(data)
     for char, escape in _UNSAFE.items():
         text = text.replace(char, escape)
     return text
 
 
 def plain_json(data: Any) -> str:
-    """Return plain data as JSON for an answer of the server; texts lose characters that can't be seen."""
+    """Return plain data as JSON; texts lose characters that can't be seen, and what is not finite is null."""
+    try:
+        text = json.dumps(data, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+        if text.isprintable() and _ESCAPE.search(text) is None:
+            return text
+    except ValueError:
+        pass  # a number is not finite
     return json.dumps(_cleaned(data), separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
@@ -56,7 +67,7 @@ def _cleaned(data: Any) -> Any:
         return {_cleaned(str(name)): _cleaned(value) for name, value in data.items()}
     if isinstance(data, list | tuple):
         return [_cleaned(value) for value in data]
-    return None if isinstance(data, float) and (data != data or abs(data) == float("inf")) else data
+    return None if isinstance(data, float) and not math.isfinite(data) else data
 
 
 def live_page(title: str, config: Mapping[str, Any]) -> str:

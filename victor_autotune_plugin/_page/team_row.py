@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from statistics import median
 from typing import TYPE_CHECKING, Any, Final
 
-from attrs import asdict, evolve
+from attrs import asdict
 
 from .._model.text import plan_text
 from .._tuning.standing import Standing
-from .outcome import live_outcome
+from .figure_words import basis_text, shown_figures, sure_text
+from .outcome import outcomes
 from .run_series import measured, short, spark
 
 if TYPE_CHECKING:
@@ -35,6 +36,16 @@ _KINDS: Final = {
 }
 """How a state is coloured; every other open one is `open`."""
 
+Waits = Callable[[Standing, Sequence[float], "PlanOutcome | None"], tuple[str, str] | None]
+"""Tells how long a standing has awaited a person, and what that costs, in two sentences; None where it does not.
+
+It is given the standing, the times at which the last runs started, and what its test has measured.
+"""
+
+
+def _no_wait(_standing: Standing, _started: Sequence[float], _outcome: PlanOutcome | None) -> None:
+    return None
+
 
 def team_row(
     key: tuple[str, str],
@@ -42,9 +53,11 @@ def team_row(
     state: TeamState,
     settings: Settings,
     stands: Sequence[Standing],
-    outcome: PlanOutcome | None,
+    brought: Mapping[str, PlanOutcome],
     *,
     all_paused: bool = False,
+    mode_told: str | None = None,
+    waits: Waits = _no_wait,
 ) -> dict[str, Any]:
     """Return the row of a team as plain data.
 
@@ -54,26 +67,35 @@ def team_row(
         state: Its state.
         settings: Its settings, in the mode that it ran in last.
         stands: Where its open experiments stand, what awaits a person first.
-        outcome: What its live plan brought; None where nothing tells.
+        brought: What the plans of its open experiments brought, by the experiment's id.
         all_paused: Whether all tuning is paused.
+        mode_told: Which mode is set and which its last run had, in a sentence, where they differ.
+        waits: Tells how long something has awaited a person, and what that costs.
     """
     ended = measured(runs[-FIGURE_RUNS:])
     times = sorted(run.seconds for run in ended if run.seconds is not None)
     plan = state.plan if settings.plan is None or settings.mode in ("off", "observe") else settings.plan
     first = stands[0] if stands else None
     paused = state.paused or all_paused
+    outcome = brought.get(state.live_id or "") or brought.get(state.experiment_id or "")
+    started = [run.started_at for run in runs[-FIGURE_RUNS:]]
     return {
         "workflow": key[0],
         "team": key[1],
         "mode": settings.mode,
+        "mode_told": mode_told,
         "paused": paused,
         "plan": plan_text(plan),
         "state": state_of(first, paused=paused, mode=settings.mode),
         "next": list(first.next) if first is not None else [],
         "runs_to_next": None if first is None else first.runs,
         "at_most": first is not None and first.at_most,
-        "awaits": [_awaits(one) for one in stands if one.decision is not None],
-        "outcome": None if outcome is None else outcome.to_dict(),
+        "awaits": [
+            _awaits(one, waits(one, started, brought.get(one.experiment.id)))
+            for one in stands
+            if one.decision is not None
+        ],
+        "outcome": None if outcome is None else _outcome(outcome),
         "runs": len(runs),
         "running": sum(run.status == "running" for run in runs[-NOTES_RUNS:]),
         "success": short(sum(bool(run.succeeded) for run in ended) / len(ended)) if ended else None,
@@ -99,11 +121,20 @@ def state_of(first: Standing | None, *, paused: bool, mode: str) -> dict[str, An
     return {"title": first.title, "kind": kind, "since": first.since, "name": first.state}
 
 
-def _awaits(one: Standing) -> dict[str, Any]:
+def _outcome(outcome: PlanOutcome) -> dict[str, Any]:
+    return {
+        **outcome.to_dict(),
+        "figures": [{**one.to_dict(), "sure": sure_text(one)} for one in shown_figures(outcome)],
+        "basis_told": basis_text(outcome),
+    }
+
+
+def _awaits(one: Standing, waited: tuple[str, str] | None) -> dict[str, Any]:
     assert one.decision is not None
     return {
         **asdict(one.decision),
         "since": one.since,
+        "waited": None if waited is None else list(waited),
         "description": one.experiment.description,
         "before": plan_text(one.experiment.control),
         "after": plan_text(one.experiment.treatment),
@@ -127,11 +158,7 @@ def stands_of(
     return standings(store, state, settings, runs, options=options)
 
 
-def outcome_of_team(store: Store, state: TeamState) -> PlanOutcome | None:
-    """Return what a team's live plan brought, or the plan in its open test; None where nothing tells."""
-    return live_outcome(store, state) if state.live_id or state.experiment_id else None
-
-
-def settings_of(settings: Settings, runs: Sequence[ListedRun]) -> Settings:
-    """Return the settings of a team in the mode of its last run, since the workflow's own metadata count."""
-    return evolve(settings, mode=runs[-1].mode) if runs and runs[-1].mode else settings
+def outcomes_of(store: Store, stands: Sequence[Standing]) -> dict[str, PlanOutcome]:
+    """Return what the plans of open experiments brought, by the experiment's id."""
+    told = {one.experiment.id: one.told[0] for one in stands}
+    return outcomes(store, [one.experiment for one in stands if one.experiment.takes_runs], told)

@@ -50,6 +50,7 @@ from .team_settings import (
     TunerSettings,
     WatchSettings,
 )
+from .webhook_fields import Webhooks, plain_webhooks
 
 _FORMATION: Final = OpenChoice("formation", FORMATIONS, is_misspelt)
 _MOST_SECONDS: Final = 30 * 86_400
@@ -62,13 +63,14 @@ _ALPHA: Final = Number(0.005, 0.15)
 PRICE_KIND: Final = Number(0, 1_000_000)
 
 DATABASE_URL: Final = "database_url"
-OF_PROCESS: Final = ("environment", "store", "journal", "hooks", "public_prices")
+OF_PROCESS: Final = ("environment", "store", "journal", "hooks", "notify", "public_prices")
 """Keys and sections that hold for the whole process, and so stand only at the top of a file."""
 
 TOP_ONLY: Final = (DATABASE_URL, "prices", "workflows")
 """Other keys that stand only at the top of a file."""
 
 SCORERS: Final = "quality.scorers"
+NOTIFY: Final = "notify"
 
 IGNORED: Final = ("watch.alpha", "watch.max_runs")
 """Keys that 0.1 knew: they are read, and have no effect."""
@@ -189,6 +191,7 @@ def leaves(strategies: Iterable[str] = STRATEGIES) -> dict[str, Kind]:
         "journal.max_megabytes": Number(1, 100_000),
         "journal.fsync": Flag(),
         "hooks.plan_seconds": Number(0, 60),
+        "notify": Acting(Webhooks()),
         "public_prices": Flag(),
     }
 
@@ -206,9 +209,16 @@ def shown_value(key: str, value: object) -> str:
         from ..storage.location import without_secrets
 
         value = without_secrets(value)
+    return json.dumps(plain_value(key, value), ensure_ascii=False, default=str)
+
+
+def plain_value(key: str, value: object) -> object:
+    """Return the value of a key as a person would write it."""
     if key == SCORERS and isinstance(value, tuple):
-        value = plain_scorers(value)
-    return json.dumps(value, ensure_ascii=False, default=str)
+        return plain_scorers(value)
+    if key == NOTIFY and isinstance(value, tuple):
+        return plain_webhooks(value)
+    return value
 
 
 SCHEMA_FILE: Final = "autotune.schema.json"

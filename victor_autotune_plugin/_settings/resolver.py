@@ -18,7 +18,7 @@ from .._values.nodes import from_plain
 from ..errors import SettingsError
 from . import public_prices
 from .environment import can_tune
-from .keys import DATABASE_URL, IGNORED, SCORERS, leaves
+from .keys import DATABASE_URL, IGNORED, leaves, plain_value
 from .layers import (
     FILE_NAME,
     Entry,
@@ -33,7 +33,6 @@ from .layers import (
 )
 from .merge import build, contradictions, merge
 from .references import KnownTeams, unknown_names
-from .scorer_fields import plain_scorers
 from .team_settings import STRATEGIES, Settings
 from .trust import TRUST_FILE, ActingSource, TrustStore, trusted_part
 
@@ -191,6 +190,12 @@ class SettingsResolver:
         """What the project's file sets by which the machine acts, trusted or not, or None."""
         return self._acting
 
+    @property
+    def ignored(self) -> ActingSource | None:
+        """What the project's file sets and does not count until the user trusts it, or None."""
+        acting = self._acting
+        return None if acting is None or self._trust.trusts(self._project, acting) else acting
+
     def acting_of(self, workflow: str, metadata: object, metadata_source: str | None = None) -> ActingSource | None:
         """Return what a workflow's own metadata sets by which the machine acts, trusted or not, or None.
 
@@ -324,7 +329,7 @@ class SettingsResolver:
                 continue
             source = entries[key].where if key in entries else "default"
             value = settings.value(key)
-            rows.append((key, plain_scorers(settings.quality.scorers) if key == SCORERS else value, source))
+            rows.append((key, plain_value(key, value), source))
         url = self.database_url
         if url is not None:
             from ..storage.location import without_secrets

@@ -9,6 +9,7 @@ from attrs import Factory, field, frozen
 
 from .._model.data_flow import DataFlowMode
 from .._model.experiment import Promotion
+from .._model.notice import Webhook
 from .._model.optimization import OptimizationType
 from .._model.plan import Limits, TeamPlan
 from .._model.policy import SIGNED_RANK
@@ -185,6 +186,8 @@ class Settings:
         store: How the process uses its store; only at the top of a file.
         journal: Where runs wait while the store is away; only at the top of a file.
         hooks: How long hooks of third parties may take; only at the top of a file.
+        notify: Webhooks that are told what awaits a person and what happens to plans, by name; only at the top of a
+            file.
         public_prices: Whether a model that prices does not name costs what its provider publishes, as the package
             genai-prices has it; only at the top of a file.
         prices: What models cost, by name or pattern; only at the top of a file.
@@ -206,6 +209,7 @@ class Settings:
     store: StoreSettings = field(default=Factory(StoreSettings))
     journal: JournalSettings = field(default=Factory(JournalSettings))
     hooks: HookSettings = field(default=Factory(HookSettings))
+    notify: tuple[Webhook, ...] = ()
     public_prices: bool = True
     prices: Mapping[str, Price] = field(factory=dict)
 

@@ -115,9 +115,7 @@ def _welcome(rivals: Sequence[Rival], search: Search) -> tuple[list[Rival], list
 def _outlook(model: TeamModel, search: Search, contenders: Contenders, place: int) -> Outlook:
     plan, weights = contenders.plan(place), contenders.weights
     gain, sd = float(weights.gain[place]), float(weights.sd[place])
-    two = PlanTable(model.spec, [search.live, plan])
-    prior = weigh(search.prior(), np.array([1]), search.live, search.objective, 1.0, two)
-    before, before_sd = float(prior.gain[0]), float(prior.sd[0])
+    before, before_sd = search.prior(plan)
     return Outlook(
         plan=plan,
         knobs=distance(model.spec, search.live, plan),
@@ -140,7 +138,20 @@ def _outlook(model: TeamModel, search: Search, contenders: Contenders, place: in
         prior_improvement=relative(before),
         prior_interval=(relative(before - Z90 * before_sd), relative(before + Z90 * before_sd)),
         source=contenders.source(place),
+        by_metric=_by_metric(model, search, plan),
     )
+
+
+def _by_metric(model: TeamModel, search: Search, plan: TeamPlan) -> dict[str, tuple[float, float, float]]:
+    """Return what a plan is expected to improve against the live one, by metric."""
+    two = PlanTable(model.spec, [search.live, plan])
+    metrics = ("duration", "cost") if model.priced else ("duration",)
+    effects = model.effects(np.array([1]), search.live, metrics, two)
+    found = {}
+    for name in metrics:
+        mean, half = float(effects.log[name][0]), Z90 * search.doubt * float(effects.sd[name][0])
+        found[name] = relative(-mean), relative(-mean - half), relative(-mean + half)
+    return found
 
 
 def _told(contenders: Contenders, place: int, reason: str) -> NotChosen:

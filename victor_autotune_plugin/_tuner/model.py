@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -110,7 +110,8 @@ class TeamModel:
             "tool_calls": RandomEffects(PLAN_SD),
             "score": RandomEffects(PLAN_ODDS_SD),
         }
-        self._replay: SpanReplay | None = None
+        self._replay: tuple[PlanTable, SpanReplay] | None = None
+        self._near: tuple[tuple[int, int, frozenset[int]], PlanTable] | None = None
         self._configured = PlanTable(spec, self.table.plans[:1])
         self._tables: dict[TeamPlan, PlanTable] = {}
 
@@ -208,12 +209,33 @@ class TeamModel:
 
     # --- asking
 
-    @property
-    def replay(self) -> SpanReplay:
-        """What the plans would have taken with the members' recent runs, up to date."""
-        if self._replay is None:
-            self._replay = SpanReplay(self.table, self.history)
-        return self._replay
+    def near(self, live: TeamPlan, knobs: int, also: Iterable[TeamPlan] = ()) -> PlanTable:
+        """Return a table of the plans that compete with a live one, in the order of the team's own.
+
+        Few plans are near to the live one, so that they are weighed in a third of the time that all would take.
+
+        Args:
+            live: The live plan, in the team's table.
+            knobs: Most knobs that they change; none is looser.
+            also: Plans of the team's table that are to be there, however far they are.
+
+        Returns:
+            The plan as configured, which what others take is relative to, the live plan, and those.
+        """
+        table, here = self.table, self.table.row_of[live]
+        rows = frozenset(table.row_of[plan] for plan in also)
+        key = here, knobs, rows
+        if self._near is None or self._near[0] != key:
+            chosen = (table.distance(here) <= knobs) & ~table.looser(here)
+            chosen[[0, here, *rows]] = True
+            self._near = key, PlanTable(self.spec, [table.plans[row] for row in np.flatnonzero(chosen).tolist()])
+        return self._near[1]
+
+    def _replay_of(self, table: PlanTable) -> SpanReplay:
+        """Return what the plans of a table would have taken with the members' recent runs."""
+        if self._replay is None or self._replay[0] is not table:
+            self._replay = table, SpanReplay(table, self.history)
+        return self._replay[1]
 
     def effects(self, rows: Ints, live: TeamPlan, metrics: Sequence[str], table: PlanTable | None = None) -> Effects:
         """Compare plans with a live plan.
@@ -221,13 +243,10 @@ class TeamModel:
         Args:
             rows: Rows of the table, shape (p,).
             metrics: Names of metrics; the score is always among the result.
-            table: Another table, whose first plan is the live one; None for the team's own.
+            table: Another table with the live plan; None for the team's own.
         """
-        if table is None:
-            table, replay = self.table, self.replay
-            here = table.row_of[live]
-        else:
-            replay, here = SpanReplay(table, self.history), 0
+        table = self.table if table is None else table
+        replay, here = self._replay_of(table), table.row_of[live]
         features, outcome = features_of(table, replay, np.append(rows, here))
         relative, graded = features[:-1] - features[-1], outcome[:-1] - outcome[-1]
         logs: dict[str, Floats] = {}

@@ -41,6 +41,8 @@ class PlanTable:
         size: Members that take part, shape (l,).
         budget: Tool budget or infinity, shape (p,).
         timeout: Timeout in seconds or infinity, shape (p,).
+        is_budgeted: Whether any plan has a tool budget.
+        is_timed: Whether any plan has a timeout.
         row_of: Row of each plan; of one that is there twice, the last.
         row: The same by row, shape (p,).
     """
@@ -71,9 +73,24 @@ class PlanTable:
                 self._first[row, place[group[0]]] = 1.0
         self.size = self.takes_part.sum(axis=1)
         self._lead = np.array([member.is_supervisor for member in spec.members], dtype=bool)
-        self._rows = {kind: np.flatnonzero(self.kind == index) for index, kind in enumerate(KINDS)}
+        # A table is replayed after every run: what that takes of layouts that don't just add up is laid out once.
+        self._aside, self._led, self._grouped = (
+            np.flatnonzero([shape.formation in kinds for shape in first])
+            for kinds in (("parallel", "consensus"), ("hierarchical",), (SUB_TEAMS,))
+        )
+        self._crews, self._crew = _distinct(self.works[self._aside])
+        led, grouped = self.works[self._led], self.works[self._grouped]
+        self._leading, self._following = _by_member(led * self._lead), _by_member(led * ~self._lead)
+        team, opens = self._group[self._grouped], self._first[self._grouped]
+        self._opening = _by_member(opens)
+        self._teams = [
+            (_by_member(grouped * (team == number)), _by_member(opens * (team == number)))
+            for number in range(int(team.max(initial=-1)) + 1)
+        ]
         self.budget: Floats = np.array([_limit(shape.tool_budget) for shape in self.shapes])
         self.timeout: Floats = np.array([_limit(shape.timeout_seconds) for shape in self.shapes])
+        self.is_budgeted = bool(np.isfinite(self.budget).any())
+        self.is_timed = bool(np.isfinite(self.timeout).any())
         self._member_budgets = [shape.member_budgets for shape in self.shapes]
         self.row_of = {plan: row for row, plan in enumerate(self.plans)}
         self.row: Ints = np.array([self.row_of[plan] for plan in self.plans], dtype=np.int64)
@@ -95,24 +112,16 @@ class PlanTable:
         """
         total = own + setup
         result = total @ self.works.T
-        for kind in ("parallel", "consensus"):
-            rows = self._rows[kind]
-            if len(rows):
-                result[:, rows] = _side_by_side(self.works[rows], own, setup)
-        rows = self._rows["hierarchical"]
-        if len(rows):
-            rest = self.works[rows] * ~self._lead
-            lead = total @ (self.works[rows] * self._lead).T
-            result[:, rows] = lead + _side_by_side(rest, own, setup)
-        rows = self._rows[SUB_TEAMS]
-        if len(rows):
-            together = setup @ self._first[rows].T
+        if len(self._aside):
+            result[:, self._aside] = _side_by_side(self._crews, own, setup)[:, self._crew]
+        if len(self._led):
+            result[:, self._led] = total @ self._leading + _side_by_side(self._following, own, setup)
+        if len(self._grouped):
+            together = setup @ self._opening
             longest = np.zeros_like(together)
-            for group in range(int(self._group[rows].max()) + 1):
-                member = self._group[rows] == group
-                alone = total @ (self.works[rows] * member).T - setup @ (self._first[rows] * member).T
-                longest = np.maximum(longest, alone)
-            result[:, rows] = together + longest
+            for works, opens in self._teams:
+                longest = np.maximum(longest, total @ works - setup @ opens)
+            result[:, self._grouped] = together + longest
         return np.maximum(result, 1e-6)
 
     def side_by_side(self, row: int) -> int:
@@ -149,8 +158,22 @@ class PlanTable:
 
 
 def _side_by_side(works: Floats, own: Floats, setup: Floats) -> Floats:
-    """Return what members take side by side, shape (r, l), by who of them works, shape (l, n)."""
-    return np.asarray(setup @ works.T + (works[None, :, :] * own[:, None, :]).max(axis=2))
+    """Return what members take side by side, shape (r, l), by who of them works, shape (n, l)."""
+    # Plane by plane: a maximum along the members, who are few, takes ten times as long.
+    return np.asarray(setup @ works + (works[:, None, :] * own.T[:, :, None]).max(axis=0))
+
+
+def _by_member(works: Floats) -> Floats:
+    """Return an array by layout and member as one by member and layout, each member's values next to each other."""
+    return np.ascontiguousarray(works.T)
+
+
+def _distinct(works: Floats) -> tuple[Floats, Ints]:
+    """Return the choices of members that differ, shape (n, c), and the number of each layout's."""
+    number_of: dict[bytes, int] = {}
+    numbers = [number_of.setdefault(line.tobytes(), len(number_of)) for line in works]
+    first = [numbers.index(number) for number in range(len(number_of))]
+    return _by_member(works[first]), np.array(numbers, dtype=np.int64)
 
 
 def _reflecting(spec: TeamSpec, who: Sequence[int]) -> list[int]:

@@ -65,6 +65,8 @@ class Outlook:
         prior_improvement: What was expected before the first run of the team.
         prior_interval: Its 90 % interval.
         source: Who suggested it: `tuner`, or a rival's source.
+        by_metric: Of duration, and of cost where runs have a price: expected improvement and the ends of its 90 %
+            interval.
     """
 
     plan: TeamPlan
@@ -85,6 +87,7 @@ class Outlook:
     prior_improvement: float
     prior_interval: tuple[float, float]
     source: str = "tuner"
+    by_metric: Mapping[str, tuple[float, float, float]] = field(factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON-able data."""
@@ -92,6 +95,7 @@ class Outlook:
         data["plan"] = self.plan.to_dict()
         data["describe"] = self.plan.describe()
         data["improvements"] = dict(self.improvements)
+        data["by_metric"] = {name: list(figures) for name, figures in self.by_metric.items()}
         for name in ("interval", "success_interval", "prior_interval"):
             data[name] = list(data[name])
         return data

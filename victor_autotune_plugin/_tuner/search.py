@@ -82,7 +82,7 @@ class Search:
         tried: Plans that were tested and are not to be tested again.
         doubt: See `weighing.weigh`.
         exposed: Runs that went to plans that turned out worse.
-        prior: The same team's model before its first run.
+        prior: What was believed of a plan's gain before the first run: mean and standard deviation.
         rules: What keeps the work and what may not be chosen, by the team's data flow; None without such rules.
     """
 
@@ -93,7 +93,7 @@ class Search:
     tried: frozenset[TeamPlan]
     doubt: float
     exposed: int
-    prior: Callable[[], TeamModel]
+    prior: Callable[[TeamPlan], tuple[float, float]]
     rules: Rules | None = None
 
     @property
@@ -141,9 +141,14 @@ class Contenders:
 
 def compete(model: TeamModel, search: Search, rivals: Sequence[Rival]) -> Contenders:
     """Weigh every plan that is near enough to the live one, and all rivals."""
-    table, live = model.table, search.live
-    strangers = [rival.plan for rival in rivals if rival.plan not in table.row_of]
-    if strangers or live not in table.row_of:
+    live, team = search.live, model.table.row_of
+    strangers = [rival.plan for rival in rivals if rival.plan not in team]
+    if live in team:
+        known = [rival.plan for rival in rivals if rival.plan in team]
+        table = model.near(live, search.risk.knobs, known)
+    else:
+        table = PlanTable(search.space.spec, [live, *model.table.plans])
+    if strangers:
         others = [plan for plan in table.plans if plan != live]
         table = PlanTable(search.space.spec, list(dict.fromkeys([live, *others, *strangers])))
     here = table.row_of[live]
@@ -152,8 +157,7 @@ def compete(model: TeamModel, search: Search, rivals: Sequence[Rival]) -> Conten
     open_rows = (far > 0) & (far <= search.risk.knobs) & ~table.looser(here)
     open_rows[list(suggested)] = True
     rows: Ints = np.flatnonzero(open_rows).astype(np.int64)
-    own = None if table is model.table else table
-    weights = weigh(model, rows, live, search.objective, search.doubt, own, search.keeps)
+    weights = weigh(model, rows, live, search.objective, search.doubt, table, search.keeps)
     sources: dict[int, str] = {}
     gain, sd = weights.gain.copy(), weights.sd.copy()
     for place, row in enumerate(rows.tolist() if suggested else []):
@@ -178,15 +182,14 @@ def gates(model: TeamModel, contenders: Contenders, search: Search) -> tuple[dic
     tried = np.zeros(len(contenders.table.plans), dtype=bool)
     tried[[contenders.table.row_of[plan] for plan in search.tried if plan in contenders.table.row_of]] = True
     may_expose = search.exposed <= FREE_RUNS + risk.exposure * model.total
-    refused = [search.refusal(contenders.plan(place)) is not None for place in range(len(contenders.rows))]
     passes = {
-        CHANGES_WORK: ~np.array(refused, dtype=bool),
+        CHANGES_WORK: _allowed(contenders, search),
         "tested before": ~tried[contenders.rows],
         "too many knobs at once": contenders.table.distance(contenders.here)[contenders.rows] <= risk.knobs,
         "over the cost or P95 limit": weights.allowed >= 0.9,
         "improvement too small": weights.gain >= search.least_gain,
         "a test may cost more than it is expected to bring": worth_of(contenders, search.least_gain) > 0,
-        "enough runs went to plans that turned out worse": np.full(len(refused), may_expose),
+        "enough runs went to plans that turned out worse": np.full(len(contenders.rows), may_expose),
     }
     left = np.ones(len(contenders.rows), dtype=bool)
     reasons = {}
@@ -196,6 +199,13 @@ def gates(model: TeamModel, contenders: Contenders, search: Search) -> tuple[dic
             reasons[name] = out
         left &= gate
     return reasons, left
+
+
+def _allowed(contenders: Contenders, search: Search) -> NDArray[np.bool_]:
+    rules, keeps = search.rules, contenders.weights.keeps
+    if rules is None:
+        return np.ones(len(keeps), dtype=bool)
+    return np.array([rules.allows(contenders.plan(place), keeps=kept) for place, kept in enumerate(keeps.tolist())])
 
 
 def worth_of(contenders: Contenders, least: float) -> Floats:
@@ -209,19 +219,14 @@ def worth_of(contenders: Contenders, least: float) -> Floats:
         least: Log improvement from which a change is worth having.
     """
     weights = contenders.weights
-    gained = _expected_above(weights, least)
-    slower = _expected_above(weights, 0.0) - weights.gain  # E[max(-gain, 0)]
+    z = (weights.gain - least) / weights.sd
+    gained = weights.gain * cdf(z) + weights.sd * pdf(z)  # E[gain where it is above least, else 0]
+    slower = weights.gain * weights.p_gain + weights.sd * pdf(weights.gain / weights.sd) - weights.gain
     # The work has to be kept, and the test's runs have to say so, which is as unlikely near the margin.
     found = np.where(weights.keeps, 1.0, weights.kept**2)
     risked = STOPPED_AFTER * (np.maximum(slower, 0.0) + LOST_WORK * (1 - weights.kept))
     knobs = contenders.table.distance(contenders.here)[contenders.rows]
     return np.asarray(WORTH_RUNS * gained * found - risked - KNOB_COST * knobs)
-
-
-def _expected_above(weights: Weights, least: float) -> Floats:
-    """Return E[gain where it is above `least`, else 0], shape (p,)."""
-    z = (weights.gain - least) / weights.sd
-    return np.asarray(weights.gain * cdf(z) + weights.sd * pdf(z))
 
 
 def value_of(contenders: Contenders, search: Search, seed: int) -> Floats:

@@ -11,6 +11,7 @@ import math
 from typing import Final, TypeAlias
 
 import numpy as np
+from attrs import frozen
 
 from .._model.plan import TeamSpec
 from .._model.run import MemberOutcome, TeamRun
@@ -49,6 +50,23 @@ _IS_SIDE = np.array([kind in SIDE_BY_SIDE for kind in KINDS])
 _IS_CHECKING = np.array([kind in CHECKING for kind in KINDS])
 
 
+@frozen
+class Lately:
+    """What each member took in the kept runs; what was not seen is filled in. Arrays of shape (runs, n).
+
+    Attributes:
+        seconds: Its seconds.
+        calls: Its tool calls.
+        setup: Seconds in which setting it up kept the event loop busy; part of `seconds`.
+        activity: Its share of what was done, the mean of its shares of time and of calls, shape (n,).
+    """
+
+    seconds: Floats
+    calls: Floats
+    setup: Floats
+    activity: Floats
+
+
 class MemberHistory:
     """What the members took in the last `WINDOW` runs; NaN where a member took no part.
 
@@ -73,6 +91,7 @@ class MemberHistory:
         self.alone = np.zeros(WINDOW, dtype=bool)
         self.runs = 0
         self._line: tuple[Floats, Floats] | None = None
+        self._lately: Lately | None = None
 
     @property
     def size(self) -> int:
@@ -98,7 +117,7 @@ class MemberHistory:
             self.pace[row, index] = _log_pace(member)
         self.alone[row] = side_by_side == 1
         self.runs += 1
-        self._line = None
+        self._line = self._lately = None
         return True
 
     def spans(self, run: TeamRun, side_by_side: int = 1) -> tuple[Floats, Floats] | None:
@@ -151,12 +170,26 @@ class MemberHistory:
         """Return the members that came to an end by themselves: what the others took is only a lower bound."""
         return [(self._place[m.id], m) for m in run.members if m.finished and m.id in self._place]
 
-    def filled(self) -> tuple[Floats, Floats]:
-        """Return log seconds and log calls of every member in every kept run, shape (runs, n) each."""
-        return _filled(self.seconds[: self.size]), _filled(self.calls[: self.size])
+    @property
+    def lately(self) -> Lately:
+        """What the members took in the kept runs; where none is kept, a second and a call each."""
+        if self._lately is None:
+            self._lately = self._taken()
+        return self._lately
 
-    def setups(self) -> Floats:
-        """Return each member's seconds of setup in every kept run, shape (runs, n)."""
+    def _taken(self) -> Lately:
+        count = len(self.members)
+        if not self.size:
+            one = np.ones((1, count))
+            return Lately(one, one, np.zeros((1, count)), np.full(count, 1 / count))
+        log_seconds, log_calls = _filled(self.seconds[: self.size]), _filled(self.calls[: self.size])
+        seconds, calls = np.exp(log_seconds), np.exp(log_calls)
+        setup = np.minimum(self._setups(), seconds)
+        usual, usual_calls = np.exp(log_seconds.mean(axis=0)), np.exp(log_calls.mean(axis=0))
+        activity = (usual / usual.sum() + usual_calls / usual_calls.sum()) / 2
+        return Lately(seconds, calls, setup, activity)
+
+    def _setups(self) -> Floats:
         work, pace = self.work[: self.size], self.pace[: self.size]
         seen = self.alone[: self.size, None] & np.isfinite(work)
         if not seen.all():
@@ -164,14 +197,6 @@ class MemberHistory:
             usual = level + slope * np.where(np.isfinite(pace), pace, np.nan_to_num(_means(pace)))
             work = np.where(seen, work, np.nan_to_num(usual, nan=-np.inf))
         return np.asarray(SETUP_CALLS * np.exp(work))
-
-    def activity(self) -> Floats:
-        """Return each member's share of what was done, the mean of its shares of time and of calls, shape (n,)."""
-        count = len(self.members)
-        if not self.size:
-            return np.full(count, 1 / count)
-        seconds, calls = (np.exp(values.mean(axis=0)) for values in self.filled())
-        return np.asarray((seconds / seconds.sum() + calls / calls.sum()) / 2)
 
 
 class SpanReplay:
@@ -191,45 +216,45 @@ class SpanReplay:
     """
 
     def __init__(self, table: PlanTable, history: MemberHistory) -> None:
-        layouts, count = len(table.layouts), len(history.members)
-        layout = table.layout
-        if history.size:
-            seconds, calls = (np.exp(values) for values in history.filled())
-            setup = np.minimum(history.setups(), seconds)
-        else:
-            seconds, calls = np.ones((1, count)), np.ones((1, count))
-            setup = np.zeros((1, count))
-        taken = np.log(table.seconds(seconds - setup, setup))
-        relative = taken - taken[:, layout[0]][:, None]
-        runs = len(taken)
+        layout, lately = table.layout, history.lately
+        first = layout[0]
         known, seen = (1.0, 1.0) if history.size else (0.0, UNSEEN_SHARE)
-        mean = relative.mean(axis=0) * seen
-        spread = relative.std(axis=0) if runs > 1 else np.zeros(layouts)
+        taken = np.log(table.seconds(lately.seconds - lately.setup, lately.setup))
+        work = np.log(np.maximum(lately.seconds @ table.works.T, 1e-9))
+        wanted = np.log(np.maximum(lately.calls @ table.works.T, 1e-9))
+        relative = taken - taken[:, first][:, None]
+        runs = len(taken)
+        over_runs = _mean(relative)
         # Few runs say little of the spread between runs: it is drawn towards a usual one, as if seen twice.
+        spread = _sd(relative, over_runs) if runs > 1 else np.zeros(len(over_runs))
+        mean = over_runs * seen
         spread2 = (runs * spread**2 + 2 * 0.15**2 * (mean != 0)) / (runs + 2)
         self.log_seconds: Floats = mean[layout]
-        changed = (table.takes_part != table.takes_part[layout[0]]).any(axis=1) | (table.kind != table.kind[layout[0]])
+        changed = (table.takes_part != table.takes_part[first]).any(axis=1) | (table.kind != table.kind[first])
         unseen = 0.0 if history.size else UNKNOWN_SD**2
         self.variance: Floats = (spread2 / max(history.size, 1) + unseen * changed)[layout]
-        work = np.log(np.maximum(seconds @ table.works.T, 1e-9))
-        wanted = np.log(np.maximum(calls @ table.works.T, 1e-9))
-        self.crowd: Floats = np.maximum((work - taken).mean(axis=0), 0.0)[layout]
-        self.base = float((taken - work)[:, layout[0]].mean()) * known
-        self.log_work: Floats = ((work - work[:, layout[0]][:, None]).mean(axis=0) * known)[layout]
-        room = np.log(table.budget) - (wanted.mean(axis=0) if known else np.full(layouts, -np.inf))[layout]
-        self.cut: Floats = _cut(room, wanted.std(axis=0)[layout] + 0.1)
-        usual = (wanted - wanted[:, layout[0]][:, None]).mean(axis=0) * known
+        self.crowd: Floats = np.maximum(_mean(work - taken), 0.0)[layout]
+        self.base = float((taken - work)[:, first].mean()) * known
+        self.log_work: Floats = (_mean(work - work[:, first][:, None]) * known)[layout]
+        usual = _mean(wanted - wanted[:, first][:, None]) * known
+        self.cut: Floats = np.zeros(len(layout))
+        if table.is_budgeted:
+            calls = _mean(wanted)
+            room = np.log(table.budget) - (calls if known else np.full(len(calls), -np.inf))[layout]
+            self.cut = _cut(room, _sd(wanted, calls)[layout] + 0.1)
         self.log_calls: Floats = usual[layout] + self.cut - self.cut[0]
-        self.left_out: Floats = (1 - table.works @ history.activity())[layout]
-        takes = taken.mean(axis=0)[layout] if known else np.full(len(layout), -np.inf)
-        takes_sd: Floats = taken.std(axis=0)[layout] + 0.2
-        room = np.log(table.timeout) - takes
-        self.hurried: Floats = _cut(room, takes_sd)
-        self.late: Floats = np.zeros(len(room))
-        finite = np.isfinite(room)
-        if finite.any():  # most teams have no timeout: it saves a third of a forecast
-            with np.errstate(invalid="ignore"):
-                self.late = np.where(finite, cdf(-room / takes_sd), 0.0)
+        self.left_out: Floats = (1 - table.works @ lately.activity)[layout]
+        self.hurried: Floats = np.zeros(len(layout))
+        self.late: Floats = np.zeros(len(layout))
+        if table.is_timed:  # most teams have no timeout: it saves a third of a forecast
+            takes = _mean(taken)
+            takes_sd = _sd(taken, takes)[layout] + 0.2
+            room = np.log(table.timeout) - (takes[layout] if known else np.full(len(layout), -np.inf))
+            self.hurried = _cut(room, takes_sd)
+            finite = np.isfinite(room)
+            if finite.any():
+                with np.errstate(invalid="ignore"):
+                    self.late = np.where(finite, cdf(-room / takes_sd), 0.0)
 
 
 def _work(member: MemberOutcome, side_by_side: int) -> float:
@@ -280,7 +305,19 @@ def _cut(room: Floats, sd: Floats) -> Floats:
     return np.where(finite, mean_below_zero(np.where(finite, room, 0.0), sd), 0.0)
 
 
+def _mean(values: Floats) -> Floats:
+    """Return the mean over the runs, shape (l,): numpy's `mean` takes as long to begin as to add up."""
+    return np.asarray(np.add.reduce(values, axis=0) / len(values))
+
+
+def _sd(values: Floats, mean: Floats) -> Floats:
+    """Return the standard deviation over the runs, shape (l,)."""
+    aside = values - mean
+    return np.sqrt(_mean(aside * aside))
+
+
 def _means(values: Floats) -> Floats:
+    """Return the mean of what is known in each column, shape (n,); NaN where nothing is."""
     seen = np.isfinite(values)
     count = seen.sum(axis=0)
     total = np.where(seen, values, 0.0).sum(axis=0)

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable
 from typing import Final
 
+import numpy as np
 from attrs import evolve, frozen
 
 from .._dataflow.verdict import Rules
@@ -13,14 +14,18 @@ from .._model.plan import EMPTY_PLAN, TeamPlan
 from .._model.run import TeamRun
 from .choice import judge_test, propose
 from .model import TeamModel
+from .plan_table import PlanTable
 from .prior import TeamPrior, shipped_prior
 from .proposal import Proposal, Rival, TestOutlook
 from .search import RISKS, Search
 from .space import PlanSpace, is_modelled, shape_of
-from .weighing import Z90, Objective, noise_variance
+from .weighing import Z90, Objective, noise_variance, weigh
 
 DRIFT_SHARE: Final = 0.25
 """Weight of runs before a detected drift."""
+
+MOST_BELIEFS: Final = 256
+"""Plans whose gain as believed before the first run is remembered."""
 
 
 @frozen
@@ -76,6 +81,7 @@ class Tuner:
         self._prior = prior or shipped_prior()
         self._model = TeamModel(space.spec, space.plans, self._prior, is_scored=is_scored)
         self._fresh: TeamModel | None = None
+        self._beliefs_before: dict[tuple[TeamPlan, TeamPlan], tuple[float, float]] = {}
         self._tried: set[TeamPlan] = set()
         self._surprise, self._tests, self._exposed = 0.0, 0, 0
         self._open: dict[TeamPlan, OpenTest] = {}
@@ -208,7 +214,15 @@ class Tuner:
             self.rules,
         )
 
-    def _before(self) -> TeamModel:
-        if self._fresh is None:
-            self._fresh = TeamModel(self.space.spec, self.space.plans[:1], self._prior)
-        return self._fresh
+    def _before(self, plan: TeamPlan) -> tuple[float, float]:
+        """Return mean and standard deviation of a plan's gain as they were believed before the team's first run."""
+        pair = self.live, plan
+        if pair not in self._beliefs_before:
+            if self._fresh is None:
+                self._fresh = TeamModel(self.space.spec, self.space.plans[:1], self._prior)
+            table = PlanTable(self.space.spec, pair)
+            weights = weigh(self._fresh, np.array([1]), self.live, self.objective, table=table)
+            self._beliefs_before[pair] = float(weights.gain[0]), float(weights.sd[0])
+            if len(self._beliefs_before) > MOST_BELIEFS:
+                self._beliefs_before.pop(next(iter(self._beliefs_before)))
+        return self._beliefs_before[pair]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from functools import cache
+from functools import cache, cached_property
 from typing import Any, Final
 
 import numpy as np
@@ -13,8 +13,6 @@ from numpy.typing import NDArray
 
 from .._model.plan import TeamPlan
 from .._model.policy import METRICS, MORE_IS_BETTER, Policy
-from ..experiment.boundaries import boundary
-from ..experiment.design import runs_for
 from .model import TeamModel
 from .plan_table import Ints, PlanTable
 from .regression import Floats, cdf, sigmoid
@@ -101,14 +99,19 @@ class Weights:
     allowed: Floats
     keeps: NDArray[np.bool_]
 
+    @cached_property
+    def p_gain(self) -> Floats:
+        """Probability that the objective is better, success left aside."""
+        return cdf(self.gain / self.sd)
+
     @property
     def harm(self) -> Floats:
         """Probability that the objective is worse, or success is not kept."""
-        return np.asarray(1 - cdf(self.gain / self.sd) * self.kept)
+        return np.asarray(1 - self.better())
 
-    def better(self, least: float = 0.0) -> Floats:
-        """Probability that the log improvement is above `least` and success is kept."""
-        return np.asarray(cdf((self.gain - least) / self.sd) * self.kept)
+    def better(self) -> Floats:
+        """Probability that the objective is better and success is kept."""
+        return np.asarray(self.p_gain * self.kept)
 
 
 def weigh(
@@ -124,9 +127,9 @@ def weigh(
 
     Args:
         model: What is believed of the team.
-        live: The live plan, in that table.
+        live: The live plan, in the table.
         doubt: Factor on the standard deviations of plans, above 1 when the model's forecasts were off before.
-        table: Another table, whose first plan is the live one; None for the team's own.
+        table: Another table with the live plan; None for the team's own.
         keeps: Tells whether a plan keeps the work by the team's data flow; None where no plan is known to.
     """
     shares = objective.shares
@@ -221,6 +224,8 @@ def success_after(weights: Weights, row: int, shift: float) -> float:
 @cache
 def _unit_runs() -> float:
     """Runs in each arm for a gain as large as the noise; the number falls with the square of their ratio."""
+    from ..experiment.design import runs_for  # on first use: importing the engine takes a quarter of the tuner's import
+
     small = 0.01
     return runs_for(-math.expm1(-small), 1.0) * small**2
 
@@ -228,6 +233,8 @@ def _unit_runs() -> float:
 @cache
 def _height(runs: int) -> float:
     """Return the height of the A/B engine's boundary after that many runs in each arm."""
+    from ..experiment.boundaries import boundary
+
     policy = Policy()
     most = policy.max_runs_per_arm
     limits = boundary(policy.rule, policy.proof_alpha, policy.min_runs_per_arm / most, 0.5 / most)

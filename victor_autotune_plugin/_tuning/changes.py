@@ -7,15 +7,17 @@ again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from attrs import evolve, frozen
 
 from .._model.experiment import Actor, Change, ChangeAction, Experiment, TeamState
 from .._model.plan import TeamPlan
+from .notices import notice_of_asking, notices_of, write_notices
 
 if TYPE_CHECKING:
+    from .._model.notice import Webhook
     from ..storage import Transaction
 
 
@@ -31,12 +33,14 @@ class Changes:
 
     Args:
         clock: Unix seconds.
+        webhooks: What is told of the changes.
     """
 
-    def __init__(self, clock: Callable[[], float]) -> None:
+    def __init__(self, clock: Callable[[], float], webhooks: Iterable[Webhook] = ()) -> None:
         self.made: list[tuple[Change, Experiment | None]] = []
         """The lines that `write` added to the history, each with the experiment behind it, for the hooks."""
         self._clock = clock
+        self._webhooks = tuple(webhooks)
         self._steps: list[_Line | TeamState | Experiment] = []
 
     @property
@@ -94,7 +98,7 @@ class Changes:
         return evolve(after, version=after.version + 1)
 
     def write(self, transaction: Transaction) -> None:
-        """Write everything, in order; `made` then tells the lines with their ids.
+        """Write everything, in order, and the notices of it; `made` then tells the lines with their ids.
 
         Raises:
             StaleStateError: A person or another process changed the team, or the experiment, since it was read.
@@ -110,3 +114,8 @@ class Changes:
                     transaction.save_experiment(step.experiment)
                 transaction.save_team(step.after)
                 self.made.append((evolve(step.change, id=transaction.add_change(step.change)), step.experiment))
+        # Last, as everywhere: who holds rows of the outbox waits for no other row.
+        notices = [one for change, experiment in self.made for one in notices_of(change, experiment)]
+        asking = [step for step in self._steps if isinstance(step, Experiment) and step.asks_for is not None]
+        notices += [notice_of_asking(test, self._clock()) for test in asking]
+        write_notices(transaction, self._webhooks, notices)

@@ -21,6 +21,7 @@ from .flow_guard import ends_what_cuts
 from .gate_guard import ends_what_lost_its_gate, keep_gates
 from .hookmanager import HookManager
 from .judges import Judges
+from .merged import carried_over
 from .next_test import Approval, Challengers, RunContext, Starter
 from .record import Record
 from .snapshot import TESTING, Memory
@@ -32,6 +33,7 @@ from .writer import CircuitBreaker
 if TYPE_CHECKING:
     from .._model.data_flow import TeamFlow
     from .._model.experiment import Experiment
+    from .._model.notice import Webhook
     from .._model.run import TeamRun
     from .._settings import Settings
     from ..storage import Store
@@ -77,6 +79,7 @@ class JudgeWork:
         store: Gives the store, or None while it is not reached.
         holder: The process's id.
         on_change: Called when a team's state has changed.
+        webhooks: Gives what is told of that.
         breaker: Of the judge's own use of the store.
     """
 
@@ -89,12 +92,14 @@ class JudgeWork:
         *,
         on_change: Callable[[], None],
         breaker: CircuitBreaker,
+        webhooks: Callable[[], tuple[Webhook, ...]] = tuple,
     ) -> None:
         self._store = store
         self._memory = memory
         self._hooks = hooks
         self._holder = holder
         self._on_change = on_change
+        self._webhooks = webhooks
         self.breaker = breaker
         self._judges = Judges()
         self.challengers = Challengers()
@@ -233,7 +238,7 @@ class JudgeWork:
         self, store: Store, lease: Lease, held: _Held, run: TeamRun, settings: Settings, approval: Approval
     ) -> None:
         for _ in range(_TRIES):
-            changes = Changes(lambda: run.ended_at)
+            changes = Changes(lambda: run.ended_at, self._webhooks())
             approval.asked = None
             try:
                 self._draw_conclusions(Record(store, run.spec.key, run.number), changes, held, run, settings, approval)
@@ -267,6 +272,8 @@ class JudgeWork:
         is_new = record.state.fingerprint is None
         if record.state.fingerprint != run.spec.fingerprint() and (run.missing or _is_outdated(record, run)):
             return  # the team has changed meanwhile, or may have
+        if record.state.fingerprint != run.spec.fingerprint() and carried_over(record, changes, run, settings):
+            return
         state = self._kept_up(record, changes, run)
         state, lost = keep_gates(record, changes, state, run, settings)
         paused = state.paused or self._memory.snapshot.paused

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any, Final
 from .. import failsafe
 from .._model.plan import TeamSpec
 from .._model.process import ProcessId
+from .._model.quantities import DEFAULT_ENVIRONMENT
 from .._model.run import PlannedRun, RunStart, TeamRun
 from .._settings import public_prices
 from ..storage.journal import FOLDER_NAME, EndEntry, FlowEntry, Journal, PriceEntry, ScoreEntry, StartEntry
@@ -35,6 +36,8 @@ from .file_work import FileWork, NoFiles
 from .flow_work import FlowWork, TracedRun
 from .hookmanager import HookManager
 from .judge_work import JudgeWork
+from .notice_work import NoticeWork
+from .notices import notice_of_cap
 from .score_work import IS_SCORING
 from .scoring import EndedRun, Scoring
 from .snapshot import TESTING, Memory, choose, needs_arms, stream_key
@@ -45,6 +48,7 @@ from .writer import END_COMMIT_SECONDS, NEVER, START_COMMIT_SECONDS, CircuitBrea
 if TYPE_CHECKING:
     from .._dataflow.trace import RunTrace
     from .._model.data_flow import RunFlow
+    from .._model.notice import Webhook
     from .._model.score import Score
     from .._settings import Settings
     from ..storage import Store
@@ -159,7 +163,11 @@ class TuningLoop:
             self.process.id,
             on_change=self._changed,
             breaker=CircuitBreaker(random.random),
+            webhooks=self._webhooks,
         )
+        self.notice_work = NoticeWork(lambda: self.store_work.store, self._webhooks, CircuitBreaker(random.random))
+        self._wall_clock = wall_clock
+        self.score_work.on_cap = self._cap_reached
 
     # --- on the event loop
 
@@ -338,6 +346,17 @@ class TuningLoop:
     def _changed(self) -> None:
         self.store_work.wants_refresh = True
         self.wake_store()
+        self.notice_work.wake()
+
+    def _webhooks(self) -> tuple[Webhook, ...]:
+        return self._options().notify
+
+    def _cap_reached(self, day: float, cap: float) -> None:
+        store = self.store_work.store
+        if store is not None:
+            self.notice_work.submit(
+                notice_of_cap(self._wall_clock(), day, cap, store.environment or DEFAULT_ENVIRONMENT)
+            )
 
     @staticmethod
     def _lost(count: int) -> None:
@@ -355,6 +374,7 @@ class TuningLoop:
             self.flow_work.step(now)
             self.score_work.step(now)
             self.judge_work.step(now)
+            self.notice_work.step(now)
             if self.is_idle:
                 return
         raise RuntimeError(f"there was still something to do after {_MOST_STEPS} steps")

@@ -20,6 +20,7 @@ from .transitions import Steps, Why, improvement_of
 from .verification import reference_of
 
 if TYPE_CHECKING:
+    from .._model.notice import Webhook
     from .._settings import Settings
     from ..storage import Store, Transaction
     from .hookmanager import HookManager
@@ -33,6 +34,7 @@ class ManualChanges:
         hooks: Are told of the change.
         clock: Unix seconds.
         on_change: Called once a change is in the store.
+        webhooks: Gives what is told of it.
     """
 
     def __init__(
@@ -41,10 +43,12 @@ class ManualChanges:
         hooks: HookManager,
         clock: Callable[[], float] = time.time,
         on_change: Callable[[], None] = lambda: None,
+        webhooks: Callable[[], tuple[Webhook, ...]] = tuple,
     ) -> None:
         self._store = store
         self._hooks = hooks
         self._on_change = on_change
+        self._webhooks = webhooks
         self._clock = clock
 
     def start_test(
@@ -349,7 +353,7 @@ class ManualChanges:
     @contextmanager
     def _open(self) -> Iterator[tuple[Transaction, Changes]]:
         """Open a transaction, which locks the team when it is read; at its end the changes are written, and told."""
-        changes = Changes(self._clock)
+        changes = Changes(self._clock, self._webhooks())
         with self._store().transaction() as transaction:
             yield transaction, changes
             changes.write(transaction)
@@ -400,7 +404,7 @@ def in_effect(changes: Sequence[Change], plan: TeamPlan) -> list[Change]:
     chain: list[Change] = []
     for change in reversed(changes):
         if (
-            change.action in ("promoted", "probation")
+            change.action in ("promoted", "probation", "merged")
             and change.id not in taken_back
             and change.rollback_plan is not None
             and change.rollback_plan != change.plan_after  # else it was made elsewhere, and is only noted

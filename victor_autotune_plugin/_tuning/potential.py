@@ -188,20 +188,25 @@ def pace_of(runs: Sequence[TeamRun], now: float) -> Pace:
 
 
 def savings_of(outlook: Outlook, metric: str, pace: Pace) -> tuple[Saving, ...]:
-    """Return what a plan is expected to save: of the one metric that its interval is of, and of no other.
+    """Return what a plan is expected to save of time and money; nothing where no interval is known.
 
     Args:
-        metric: The metric that decides a test.
+        metric: The metric that decides a test. What strategies say of it is in its figures, too.
     """
-    wanted: Metric | None = next((one for one in METRICS if one == metric), None)
-    if wanted is None:
-        return ()
-    gain, interval, mean = outlook.improvement, outlook.interval, pace.mean(wanted)
-    week = None
-    if mean is not None and pace.per_week:
-        spent = pace.per_week * mean
-        week = (spent * gain, spent * interval[0], spent * interval[1])
-    return (Saving(wanted, gain, interval, week),)
+    found = []
+    for name in METRICS:
+        if name == metric:
+            gain, low, high = outlook.improvement, *outlook.interval
+        elif name in outlook.by_metric:
+            gain, low, high = outlook.by_metric[name]
+        else:
+            continue
+        mean, week = pace.mean(name), None
+        if mean is not None and pace.per_week:
+            spent = pace.per_week * mean
+            week = (spent * gain, spent * low, spent * high)
+        found.append(Saving(name, gain, (low, high), week))
+    return tuple(found)
 
 
 def rests_on(outlook: Outlook, live: TeamPlan, replayed: int, knowledge: Knowledge) -> tuple[str, ...]:

@@ -105,7 +105,9 @@ class Runtime:
         self.environment, self.environment_source = environment_of(self._options, os.environ)
         """Where the runs of the process belong, and what says so. It does not change while the process runs."""
         self.loop = self._new_loop()
-        self.manual = ManualChanges(self.store, self.hooks, wall_clock, self._changed_by_hand)
+        self.manual = ManualChanges(
+            self.store, self.hooks, wall_clock, self._changed_by_hand, lambda: self._options.notify
+        )
         self._register_hooks()
 
     # --- settings
@@ -199,6 +201,7 @@ class Runtime:
         if self._workers:
             self.loop.store_work.wants_refresh = True
             self.loop.wake_store()
+            self.loop.notice_work.wake()
             return
         with failsafe.guard("snapshot after a change by hand"):
             now = self._clock()
@@ -265,12 +268,14 @@ class Runtime:
         judge = Worker("autotune judge", self._judge_step, self._clock, at_end=loop.judge_work.close)
         flow = Worker("autotune data flow", self._flow_step, self._clock)
         scores = Worker("autotune scores", self._score_step, self._clock)
-        self._workers = (scores, flow, judge, files, store)
+        notices = Worker("autotune notices", loop.notice_work.step, self._clock)
+        self._workers = (notices, scores, flow, judge, files, store)
         loop.wake_store, loop.wake_files, loop.wake_judge = store.wake, files.wake, judge.wake
         loop.wake_flow = flow.wake
         loop.score_work.wake, loop.score_work.start = scores.wake, start_once
+        loop.notice_work.wake, loop.notice_work.start = notices.wake, _start_breathing
         loop.wake_files_within = files.wake_within
-        for worker in (files, flow, judge, scores, store):
+        for worker in (files, flow, judge, scores, store, notices):
             worker.start()
         before_exit(self.await_scores)
         atexit.register(self.close)
@@ -465,6 +470,14 @@ def warm_up() -> None:
 def _load_prices() -> None:
     with breathing():
         public_prices.load()
+
+
+def _start_breathing(name: str, job: Callable[[], None]) -> None:
+    def work() -> None:
+        with breathing():  # what sends is imported with the first one
+            job()
+
+    start_once(name, work)
 
 
 def _make_and_start(start: _Start) -> None:

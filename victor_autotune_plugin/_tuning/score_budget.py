@@ -59,10 +59,10 @@ class ScoreBudget:
         least = sum(score.cost_usd or 0.0 for score, _ in own)  # also while the store is away, and knows of none
         return max(known + unwritten, least) + sum(self._last.get(name, 0.0) for name in under_way)
 
-    def say(self, day: float, cap: float) -> None:
-        """Tell that nothing more is spent today, once a day."""
+    def say(self, day: float, cap: float) -> bool:
+        """Tell that nothing more is spent today, once a day; return whether this is the time."""
         if self._said == day:
-            return
+            return False
         self._said = day
         text = (
             f"scorers have spent the {cap:g} USD that they may in a day; those that cost give no opinion until 0:00 UTC"
@@ -70,3 +70,4 @@ class ScoreBudget:
         failsafe.report(
             "scorers' cost", CostCapError(text, hint="quality.max_cost_usd_per_day sets how much they may.")
         )
+        return True

@@ -125,6 +125,7 @@ class ScoreWork:
     ) -> None:
         self.start: Callable[[str, Callable[[], None]], None] = _here
         self.wake: Callable[[], None] = _no_thread
+        self.on_cap: Callable[[float, float], None] = _nobody
         self._scorers = scorers
         self._run_scorer = run_scorer
         self._done = done
@@ -243,7 +244,8 @@ class ScoreWork:
             day, cap = self._budget.day(self._wall_clock()), task.job.quality.max_cost_usd_per_day
             under_way = [one.name for one in tuple(self._running) if self._costs(one)]
             if self._budget.spent(day, under_way) >= cap:
-                self._budget.say(day, cap)
+                if self._budget.say(day, cap):
+                    self.on_cap(day, cap)
                 self._end(task, COST_CAP)
                 return
         with self._lock:
@@ -351,3 +353,7 @@ def _here(_name: str, job: Callable[[], None]) -> None:
 
 def _no_thread() -> None:
     """Wake no thread: a simulator calls the steps itself."""
+
+
+def _nobody(_day: float, _cap: float) -> None:
+    """Tell no webhook that scorers have spent what they may."""

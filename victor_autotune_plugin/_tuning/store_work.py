@@ -17,6 +17,8 @@ from attrs import frozen
 
 from .. import failsafe
 from .._model.assignment import block_length, stream_of
+from .._model.plan import EMPTY_PLAN
+from .._model.text import clean, plan_text
 from ..errors import StoreBusyError, StoreError, StoreUnavailableError, StoreVersionError
 from ..storage.journal import (
     EndEntry,
@@ -323,6 +325,8 @@ class StoreWork:
                 experiments = transaction.open_experiments(needed)
             snapshot = known.updated(found.id, found.revision, teams, experiments, paused=found.paused)
             self._memory.replace(snapshot)
+            if found.id == known.store_id:
+                self._tell_changed(known, snapshot)
             self._memory.streams.drop_all_but(snapshot.experiments)
             self._ask_for_slots(snapshot)
         self._memory.held = self._held_canaries(store)
@@ -330,6 +334,20 @@ class StoreWork:
         self._ready.set()
         active = now - self._memory.last_run_at < IDLE_SECONDS
         self._next_refresh = now + (REFRESH_SECONDS if active else BEAT_SECONDS)
+
+    def _tell_changed(self, before: Snapshot, after: Snapshot) -> None:
+        """Log which teams that run here have another plan now."""
+        for key in tuple(self._memory.settings):
+            old, new = before.teams.get(key), after.teams.get(key)
+            was, now = EMPTY_PLAN if old is None else old.plan, EMPTY_PLAN if new is None else new.plan
+            if was != now:
+                failsafe.logger.info(
+                    "autotune: the plan of team %s of workflow %s is now: %s; before: %s. Why: victor autotune history",
+                    clean(key[1]),
+                    clean(key[0]),
+                    plan_text(now),
+                    plan_text(was),
+                )
 
     def _held_canaries(self, store: Store) -> frozenset[str]:
         """Return the canaries of which so many runs wait for their scores that they take no further one."""

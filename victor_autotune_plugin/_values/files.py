@@ -139,6 +139,19 @@ def write_atomically(path: Path, data: bytes, *, backup: bool = False, project: 
 
 @contextlib.contextmanager
 def written(path: Path, *, where: str | None = None, project: Path | None = None) -> Iterator[TextIO]:
+    """Open a file for results as `written_data` does.
+
+    Yields:
+        The open file, UTF-8, whose line ends stay as they are written.
+    """
+    with written_data(path, where=where, project=project) as data:
+        text = io.TextIOWrapper(data, encoding="utf-8", newline="")
+        yield text
+        text.flush()
+
+
+@contextlib.contextmanager
+def written_data(path: Path, *, where: str | None = None, project: Path | None = None) -> Iterator[BinaryIO]:
     """Open a file for results for the time of a block; it takes its place when the block ends without an error.
 
     Args:
@@ -147,7 +160,7 @@ def written(path: Path, *, where: str | None = None, project: Path | None = None
         project: As in `write_atomically`.
 
     Yields:
-        The open file, UTF-8, whose line ends stay as they are written.
+        The open file, for bytes.
 
     Raises:
         AutotuneError: It can't be written. Nothing has changed then.
@@ -157,9 +170,7 @@ def written(path: Path, *, where: str | None = None, project: Path | None = None
         raise AutotuneError("is a folder", where=where, hint="Name a file in it.")
     try:
         with _replacement(_target(path, project), private=True) as data:
-            text = io.TextIOWrapper(data, encoding="utf-8", newline="")
-            yield text
-            text.flush()
+            yield data
     except OSError as problem:
         hint = "Make room, or name a file in a folder that you may write to."
         raise unwritten(problem, where, hint) from problem

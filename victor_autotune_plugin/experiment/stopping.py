@@ -140,9 +140,10 @@ def ending(design: Design, drift: float) -> Ending:
         low = high if ends else max(lower[k] * root, drift * t - 8 * root)
         mean = points + drift * step
         above, below = (high - mean) / deviation, (low - mean) / deviation
-        done += float(mass @ _normal_cdf(-above))
+        passes = _normal_cdf(-above)
+        done += float(mass @ passes)
         passed.append(done)
-        stopped = mean * (_normal_cdf(-above) + _normal_cdf(below)) + deviation * (_density(above) - _density(below))
+        stopped = mean * (passes + _normal_cdf(below)) + deviation * (_density(above) - _density(below))
         total += float(mass @ stopped) / t
         target = low + (high - low) * (nodes + 1) / 2
         kernel = _density((target[:, None] - mean[None, :]) / deviation) / deviation
@@ -151,7 +152,8 @@ def ending(design: Design, drift: float) -> Ending:
     return Ending(tuple(passed), total)
 
 
-def _limits(design: Design) -> tuple[list[float], list[float]]:
+@lru_cache(maxsize=64)
+def _limits(design: Design) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Return the evidence at which a test passes, and below which it is given up, at each look."""
     limits = boundary(design.rule, design.alpha, design.first)
     upper = [limits.at(t) for t in looks(design.first)]
@@ -159,9 +161,9 @@ def _limits(design: Design) -> tuple[list[float], list[float]]:
     if design.bet:
         upper = [min(height, _bet_height(design, t)) for height, t in zip(upper, looks(design.first), strict=True)]
     if not design.futility:
-        return upper, [-math.inf] * len(upper)
+        return tuple(upper), (-math.inf,) * len(upper)
     lower = [futile_below(t, last) for t in looks(design.first)]
-    return upper, [min(pair) for pair in zip(lower, upper, strict=True)]
+    return tuple(upper), tuple(min(pair) for pair in zip(lower, upper, strict=True))
 
 
 def _bet_height(design: Design, t: float) -> float:

@@ -28,9 +28,9 @@ MOST_IDS: Final = 500
 """Experiments that one query asks for; SQLite takes a thousand values at most."""
 
 _TOKENS: Final = {
-    "sqlite": "(SELECT sum(json_extract(value, '$.input_tokens') + json_extract(value, '$.output_tokens')) "
+    "sqlite": "(SELECT nullif(sum(json_extract(value, '$.input_tokens') + json_extract(value, '$.output_tokens')), 0) "
     "FROM json_each(autotune_run.tokens))",
-    "postgresql": "(SELECT sum((used->>'input_tokens')::bigint + (used->>'output_tokens')::bigint) "
+    "postgresql": "(SELECT nullif(sum((used->>'input_tokens')::bigint + (used->>'output_tokens')::bigint), 0) "
     "FROM json_array_elements(autotune_run.tokens::json) AS used)",
 }
 """Prompt and completion tokens of a run, all models; null where none were reported."""
@@ -109,6 +109,7 @@ def arm_queries(backend: str, experiment_ids: Iterable[str]) -> Iterator[Select[
                 run.c.observed.is_not(None),
                 run.c.missing.is_(None),
                 run.c.duration_seconds.is_not(None),
+                run.c.position.is_not(None),
             )
             .order_by(run.c.experiment_id, run.c.observed)
         )

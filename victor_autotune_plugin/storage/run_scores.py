@@ -13,7 +13,8 @@ from .._model.experiment import Experiment
 from .._model.run import TeamRun
 from .._model.score import JudgedRun, Score, composite
 from ..errors import StoreError
-from .judging import NO_END, Judging
+from .judging import NO_END
+from .outbox import Outbox
 from .rows import gates_of, remembered_run, score_of, score_values
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ _IN_NO_STORE: Final = re.compile("[\0\ud800-\udfff]")
 # No id has them, and a store may refuse to look for it.
 
 
-class RunScores(Judging):
+class RunScores(Outbox):
     """What a transaction says of scores; `Transaction` says the rest.
 
     What it only reads is of the transaction's environment; without one, of all.

@@ -28,6 +28,7 @@ from sqlalchemy import (
     update,
 )
 
+from .outbox_statements import OutboxStatements
 from .score_statements import ScoreStatements
 from .session import Statement
 from .statement_parts import FINISHED, LATE, LOST, NULL, RUNNING, TRUE, given, lives, names_of
@@ -105,6 +106,7 @@ class Statements(ScoreStatements):
 
     def __init__(self, dialect: Dialect, insert: Any, now: Any) -> None:
         super().__init__(dialect, insert, now)
+        self.outbox = OutboxStatements(dialect, insert, now)
 
         def to(table: Table, statement: Any, *without: str) -> Statement:
             return Statement(statement, dialect, (name for name in names_of(table) if name not in without))

@@ -9,7 +9,7 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from types import TracebackType
-from typing import Any, Final, Self, get_args
+from typing import TYPE_CHECKING, Any, Final, Self, get_args
 
 from attrs import frozen
 from sqlalchemy import Select, Table, func, select, text, tuple_, union
@@ -28,8 +28,14 @@ from .location import target_of
 from .migrate import ensure_schema
 from .rows import change_of, experiment_of, fault_of, observation_of, score_of, team_flow, team_run, team_state
 from .run_listing import RunListing
-from .tables import AWAITING, OBSERVED, TEAM, change, experiment, fault, lease, run, score, store_row, team
+from .tables import AWAITING, OBSERVED, TEAM, change, experiment, fault, lease, process, run, score, store_row, team
 from .transaction import Transaction
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import polars as pl
+
+    from .run_frames import FrameLibrary
 
 _PAGE: Final = 500
 
@@ -304,6 +310,37 @@ class Store(RunListing):
         """Return the finished runs, newest first, reading page by page; the arguments are those of `runs`."""
         return self.runs(workflow, team_id, status="finished", limit=limit)
 
+    def runs_frame(
+        self,
+        workflow: str | None = None,
+        team_id: str | None = None,
+        *,
+        limit: int | None = None,
+        library: FrameLibrary | None = None,
+    ) -> pd.DataFrame | pl.DataFrame:
+        """Return the finished runs as a frame, one row a run, oldest first. Neither prompt nor output is in it.
+
+        Args:
+            workflow: Only of this workflow.
+            team_id: Only of teams with this id.
+            limit: The last so many; None for all.
+            library: `pandas` or `polars`; None for the one that the program has imported, else the one that is
+                installed, pandas first.
+
+        Returns:
+            The columns of `docs/notebooks.md`. Times are in UTC, durations in seconds, cost in US dollars; what a run
+            does not have is missing.
+
+        Raises:
+            AutotuneError: The library is not installed.
+            StoreError: The store can't be used.
+
+        .. versionadded:: 0.2
+        """
+        from .run_frames import frame
+
+        return frame(reversed([*self.finished_runs(workflow, team_id, limit=limit)]), library)
+
     def scores(self, workflow: str | None = None, team_id: str | None = None) -> Iterator[Score]:
         """Yield the scores of finished runs by run and name, page by page; the arguments are those of `runs`."""
         of_runs = self._only(run, workflow, team_id).where(run.c.status == "finished").with_only_columns(run.c.run_id)
@@ -420,6 +457,11 @@ class Store(RunListing):
         counts["observations"] = self._count(select(func.count(run.c.observed)))
         tables = {"changes": change, "faults": fault}
         return counts | {name: self._count(select(func.count()).select_from(table)) for name, table in tables.items()}
+
+    def unrecorded_runs(self) -> int:
+        """Return how many lost runs are of processes that ended as they should, so that their end was not recorded."""
+        ended = select(process.c.id).where(process.c.ended)
+        return self._count(select(func.count()).where(run.c.status == "lost", run.c.process.in_(ended)))
 
     def _only(self, table: Table, workflow: str | None = None, team_id: str | None = None) -> Select[Any]:
         """Return the query for the rows of the environment, of a workflow, and of a team; None for all."""

@@ -28,7 +28,7 @@ from sqlalchemy import (
 
 from .._model.quantities import DEFAULT_ENVIRONMENT
 
-HEAD: Final = "0008"
+HEAD: Final = "0009"
 """Revision of the newest migration. Revisions are numbers, so a greater one is a newer one."""
 
 VERSION_TABLE: Final = "autotune_alembic_version"
@@ -312,6 +312,24 @@ change: Final = Table(
     Index("ix_autotune_change_team", "workflow", "team_id", "id"),
 )
 """Append-only."""
+
+outbox: Final = Table(
+    "autotune_outbox",
+    metadata,
+    _integer("number"),
+    Column("environment", Text, nullable=False),
+    _text("target"),
+    _text("id"),
+    _number("at"),
+    _text("notice"),
+    _integer("tries"),
+    _number("due_at"),
+    _number("sent_at", optional=True),
+    PrimaryKeyConstraint("number", name="pk_autotune_outbox"),
+    Index("ix_autotune_outbox_notice", "environment", "target", "id", unique=True),
+)
+"""One row a notice and webhook. One that was sent stays a while, so that it is not written again. Until `due_at`, by
+the database's clock, no process takes it: one is sending it, or it failed a moment ago."""
 
 fault: Final = Table(
     "autotune_fault",

@@ -16,9 +16,11 @@
       else if (name === "css") Object.assign(node.style, value);
       else node.setAttribute(name === "cls" ? "class" : name, value === true ? "" : value);
     }
-    node.append(...children.flat(3).filter((one) => one !== null && one !== undefined && one !== false).map((one) => (one instanceof Node ? one : String(one))));
+    node.append(...children.flat(3).filter((one) => one !== null && one !== undefined && one !== false).map((one) => (one instanceof Node ? one : tag === "code" ? String(one) : glued(String(one)))));
     return node;
   };
+  // A number and its unit stay on one line.
+  const glued = (text) => text.replace(/(\d) (?=(?:%|s|min|h|USD|points?)(?![\p{L}\d]))/gu, "$1\u00a0");
   const SVG = "http://www.w3.org/2000/svg";
   const s = (tag, attributes, ...children) => {
     const node = document.createElementNS(SVG, tag);
@@ -147,7 +149,7 @@
   const decision = (row, one) => h("section", { cls: "card decision" },
     h("h2", {}, h("span", { cls: "asks" }, one.question)),
     h("p", {}, h("a", { href: teamLink(row.workflow, row.team) }, row.team), ` · ${one.description}`),
-    h("p", { cls: "dim small" }, `${upper(one.before)} → ${one.after}. It has waited since ${when(one.since)}.`),
+    h("p", { cls: "dim small" }, `${upper(one.before)} → ${one.after}. ${one.waited ? one.waited.join(" ") : `It has waited since ${when(one.since)}.`}`),
     config.actions && one.approve ? h("div", { cls: "row commands" },
       h("button", { cls: "button main", type: "button", onclick: () => perform(row, "approve", "Approve?", one.description, "Approve", { experiment: one.experiment_id }) }, "Approve"),
       h("button", { cls: "button", type: "button", onclick: () => perform(row, "reject", "Reject?", one.description, "Reject", { experiment: one.experiment_id }) }, "Reject"))
@@ -202,7 +204,7 @@
     const open = [...state.rows.values()].filter((row) => row.state.kind === "open").length, live = [...state.rows.values()].filter((row) => row.state.name === "proven").length;
     return [
       h("div", { cls: "title" }, h("div", {}, h("h1", {}, "Teams"), h("p", { cls: "dim" },
-        [count(state.head.total, "team"), count(state.head.runs, "run"), open ? `${grouped(open)} in a test` : null, live ? `${grouped(live)} with a proven plan` : null, waiting.length ? `${grouped(waiting.length)} await you` : null].filter(Boolean).join(" · "))),
+        [count(state.head.total, "team"), count(state.head.runs, "run"), open ? `${grouped(open)} in a test` : null, live ? `${grouped(live)} with a proven plan` : null, waiting.length ? `${grouped(waiting.length)} ${waiting.length === 1 ? "awaits" : "await"} you` : null].filter(Boolean).join(" · "))),
         state.head.paused ? h("span", { cls: "pill asks" }, "All tuning is paused") : null),
       ...asked.slice(0, 5), asked.length > 5 ? h("p", { cls: "dim" }, `${grouped(asked.length - 5)} more await you; they stand first in the list.`) : null,
       savingsTiles(),
@@ -403,14 +405,16 @@
     const members = flow.members, level = new Map(members.map((name) => [name, 0]));
     for (let round = 0; round < members.length; round++) for (const one of flow.edges) if (level.has(one.source) && level.has(one.target) && members.indexOf(one.source) < members.indexOf(one.target)) level.set(one.target, Math.max(level.get(one.target), level.get(one.source) + 1));
     const columns = []; for (const name of members) (columns[level.get(name)] ||= []).push(name);
-    const wide = 132, tall = 34, gapX = 62, gapY = 16, height = Math.max(...columns.map((one) => one.length)) * (tall + gapY) + 14, width = columns.length * (wide + gapX) - gapX + 4;
-    const spot = new Map(); columns.forEach((names, x) => names.forEach((name, y) => spot.set(name, { x: 2 + x * (wide + gapX), y: height / 2 - (names.length * (tall + gapY) - gapY) / 2 + y * (tall + gapY) })));
+    const skips = flow.edges.some((one) => level.has(one.source) && level.has(one.target) && level.get(one.target) - level.get(one.source) > 1), above = skips ? 34 : 0;
+    const wide = 132, tall = 34, gapX = 62, gapY = 16, height = Math.max(...columns.map((one) => one.length)) * (tall + gapY) + 14 + above, width = columns.length * (wide + gapX) - gapX + 4;
+    const spot = new Map(); columns.forEach((names, x) => names.forEach((name, y) => spot.set(name, { x: 2 + x * (wide + gapX), y: above + (height - above) / 2 - (names.length * (tall + gapY) - gapY) / 2 + y * (tall + gapY) })));
     const cut = (name) => (name.length > 17 ? name.slice(0, 16) + "…" : name);
     const edges = flow.edges.filter((one) => spot.has(one.source) && spot.has(one.target) && one.source !== one.target).map((one) => {
-      const a = spot.get(one.source), b = spot.get(one.target), right = b.x > a.x, from = right ? [a.x + wide, a.y + tall / 2] : [a.x + wide / 2, a.y + (b.y >= a.y ? tall : 0)], to = right ? [b.x - 7, b.y + tall / 2] : [b.x + wide / 2, b.y + (b.y >= a.y ? -7 : tall + 7)];
-      const bend = right ? `C${from[0] + gapX / 2} ${from[1]} ${to[0] - gapX / 2} ${to[1]} ${to[0]} ${to[1]}` : `L${to[0]} ${to[1]}`;
-      const angle = right ? 0 : b.y >= a.y ? 90 : -90;
-      return s("g", {}, s("title", {}, `${one.target} uses the work of ${one.source} (${one.through.join(", ")})`), s("path", { cls: one.sure ? "" : "maybe", d: `M${from[0]} ${from[1]}${bend}` }), s("path", { cls: "head", d: "M0 0l-7-4v8z", transform: `translate(${to[0] + (right ? 6 : 0)} ${to[1] + (right ? 0 : b.y >= a.y ? 6 : -6)}) rotate(${angle})` }));
+      const a = spot.get(one.source), b = spot.get(one.target), far = level.get(one.target) - level.get(one.source), middle = a.x + wide / 2, end = b.x + wide / 2;
+      const title = s("title", {}, `${one.target} uses the work of ${one.source} (${one.through.join(", ")})`), line = (d) => s("path", { cls: one.sure ? "" : "maybe", d }), head = (x, y, angle) => s("path", { cls: "head", d: "M0 0l-7-4v8z", transform: `translate(${x} ${y}) rotate(${angle})` });
+      if (far === 1) { const y = a.y + tall / 2, to = b.y + tall / 2, from = a.x + wide; return s("g", {}, title, line(`M${from} ${y}C${from + gapX / 2} ${y} ${b.x - 7 - gapX / 2} ${to} ${b.x - 7} ${to}`), head(b.x - 1, to, 0)); }
+      if (far > 1) return s("g", {}, title, line(`M${middle} ${a.y}C${middle} ${a.y - 44} ${end} ${b.y - 48} ${end} ${b.y - 7}`), head(end, b.y - 1, 90));
+      const down = b.y >= a.y; return s("g", {}, title, line(`M${middle} ${a.y + (down ? tall : 0)}L${end} ${b.y + (down ? -7 : tall + 7)}`), head(end, b.y + (down ? -1 : tall + 1), down ? 90 : -90));
     });
     const nodes = members.map((name) => { const { x, y } = spot.get(name); return s("g", {}, s("title", {}, name), s("rect", { x, y, width: wide, height: tall, rx: 8 }), Object.assign(s("text", { x: x + wide / 2, y: y + tall / 2 + 4.5, "text-anchor": "middle" }), { textContent: cut(name) })); });
     return s("svg", { cls: "flow", viewBox: `0 0 ${width} ${height}`, width, height, role: "img", "aria-label": `Data flow: ${flow.graph}` }, ...edges, ...nodes);
@@ -455,14 +459,12 @@
     const outcome = row.outcome;
     if (!outcome) return null;
     const figures = outcome.figures.filter((one) => known(one.was) && known(one.now));
-    if (!figures.length) return outcome.not_measured_since ? card("Was → now", h("p", { cls: "dim" }, `Not measured since ${when(outcome.not_measured_since)}: no run has the plan before, to compare with.`)) : null;
-    const basis = outcome.basis === "test" ? "in the test" : "since it went live", runs = outcome.runs;
+    if (!figures.length) return outcome.not_measured_since ? card("Was → now", h("p", { cls: "dim" }, `${upper(outcome.basis_told)}.`)) : null;
     return h("section", { cls: "card", "aria-label": "What the plan brought" }, h("div", { cls: "tiles" }, figures.map((one) => {
       const about = FIGURES[one.name];
       return h("div", { cls: "tile" }, h("div", { cls: "label" }, about.title, h("span", { cls: "small" }, ` (${about.note})`)), h("div", { cls: "big" }, h("span", { cls: "was" }, about.text(one.was)), h("span", { cls: "arrow" }, "→"), h("span", { cls: "nowrap" }, about.text(one.now))),
-        h("div", { cls: "small" }, known(one.change) ? [h("strong", { cls: deltaClass(one) }, about.delta(one.change)), known(one.low) && known(one.high) ? h("span", { cls: "dim" }, ` (${about.delta(one.low)} to ${about.delta(one.high)})`) : null] : h("span", { cls: "dim" }, "too few runs for an effect")));
-    })), h("p", { cls: "dim small", css: { marginTop: ".8rem" } }, `Runs of the same time, ${basis}: ${grouped(runs.control || 0)} of the plan before, ${grouped(runs.treatment || 0)} of ${outcome.is_live ? "the live plan" : "the plan under test"}. In brackets: 95 % intervals.`,
-      outcome.not_measured_since ? ` Not measured since ${when(outcome.not_measured_since)}.` : ""));
+        h("div", { cls: "small" }, known(one.change) ? [h("strong", { cls: deltaClass(one) }, about.delta(one.change)), known(one.low) && known(one.high) ? h("span", { cls: "dim" }, ` (${about.delta(one.low)} to ${about.delta(one.high)}${one.sure ? `, ${one.sure}` : ""})`) : null] : h("span", { cls: "dim" }, "too few runs for an effect")));
+    })), h("p", { cls: "dim small", css: { marginTop: ".8rem" } }, `${upper(outcome.basis_told)}. Both plans' runs are of the same time; in brackets are 95 % intervals.`));
   };
   const teamActions = (row) => (config.actions ? h("div", { cls: "row" },
     row.paused ? h("button", { cls: "button", type: "button", onclick: () => perform(row, "resume", "Resume the tuning?", "An open test goes on where it was.", "Resume") }, "Resume") : h("button", { cls: "button", type: "button", onclick: () => perform(row, "pause", "Pause the tuning?", "The team keeps its plan, and its runs take part in no test.", "Pause") }, "Pause"),
@@ -501,13 +503,13 @@
     const declared = definition ? `${definition.formation}, ${count(definition.members.length, "member")}${definition.tool_budget === null ? "" : `, tool budget ${grouped(definition.tool_budget)}`}${definition.timeout === null ? "" : `, timeout ${seconds(definition.timeout)}`}` : "unknown";
     return [
       h("div", { cls: "title" }, h("div", {}, h("p", { cls: "crumb dim" }, h("a", { href: "#/" }, "Teams"), ` / ${row.workflow}`), h("div", { cls: "row" }, h("h1", {}, row.team), statePill(row)),
-        h("p", { cls: "dim" }, `Live plan: ${row.plan}. Configured: ${declared}. Mode ${row.mode}.`)), teamActions(row)),
+        h("p", { cls: "dim" }, `Live plan: ${row.plan}. Configured: ${declared}. Mode ${row.mode}.`), row.mode_told ? h("p", { cls: "asks small" }, `${upper(row.mode_told)}.`) : null), teamActions(row)),
       ...row.awaits.map((one) => decision(row, one)),
       row.next.length ? h("p", {}, h("strong", {}, "Next: "), row.next.map((text) => text.replaceAll("`", "")).join(" ")) : null,
       outcomeTiles(row), runs.total ? story : null, ...tests(view),
       h("div", { cls: "pair" },
         card("Data flow", flow ? [flow.edges.some((one) => one.source !== one.target) ? flowDrawing(flow) : h("div", { cls: "alone" }, flow.members.map((name) => h("span", {}, name))), h("p", {}, h("strong", {}, upper(flow.verdict) + ". "), flow.because), flow.missing ? h("p", { cls: "dim small" }, `Missing: ${flow.missing}`) : null,
-          flow.open.map((one) => h("p", { cls: "dim small" }, `${one.member} is open: ${one.why}.`)), flow.follows.map((said) => h("p", { cls: "dim small" }, said)), h("p", { cls: "dim small" }, `Looked at: ${flow.looked_at}. Dashed: may be.`)] : h("p", { cls: "dim" }, "Not known yet.")),
+          flow.open.map((one) => h("p", { cls: "dim small" }, `${one.member} is open: ${one.why}.`)), flow.follows.map((said) => h("p", { cls: "dim small" }, said)), h("p", { cls: "dim small" }, `Looked at: ${flow.looked_at}.${flow.edges.some((one) => !one.sure) ? " Dashed: may be." : ""}`)] : h("p", { cls: "dim" }, "Not known yet.")),
         card("What changing a knob did", forest(experiments))),
       h("section", { cls: "card", id: "members" }, h("h2", {}, "Members in the last run"), h("p", { cls: "dim" }, "…")),
       plans.length ? card("Plans that ran", h("p", { cls: "dim small" }, "All runs of each plan, of different times: was → now above compares runs of the same time."), plansTable(plans)) : null,
@@ -609,9 +611,10 @@
 
   (async () => {
     paintTheme();
+    if (config.first && config.first.teams.length) { take(config.first); state.version = 0; if (parts()[0] === "") await render(false); }
     try { take(await source.overview(0)); } catch (error) { note(error.message, true); put([h("p", { cls: "loading" }, error.message)]); return; }
     document.getElementById("foot").textContent = config.live ? "Read from the project's store on this machine. Neither prompts nor outputs are in it." : `Written ${when(state.head.at)}. Neither prompts nor outputs are in it; nothing is loaded from elsewhere.`;
-    await render(false);
+    await render(Boolean(config.first));
     state.savings = await source.savings().catch(() => null);
     if (parts()[0] === "") await render(true);
     if (config.live) listen(); else { pulse.textContent = `As of ${when(state.head.at)}`; }

@@ -1,0 +1,96 @@
+"""What a page reads of many runs, on both databases."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from attrs import evolve
+
+from victor_autotune_plugin._model.experiment import TeamState
+from victor_autotune_plugin._model.score import Score
+from victor_autotune_plugin.storage import Store
+from victor_autotune_plugin.storage.run_listing import ListedRun
+from victor_autotune_testing.stored import SPEC, finished, planned, start
+
+
+def write(store: Store, *runs: Any) -> None:
+    with store.transaction() as transaction:
+        for run in runs:
+            transaction.finish_run(run)
+
+
+def listed(store: Store, *arguments: Any) -> list[str]:
+    return [run.run_id for run in store.listed_runs(*arguments)]
+
+
+def test_a_listed_run_tells_what_the_run_was(store: Store) -> None:
+    run = finished()
+    write(store, run)
+    (one,) = store.listed_runs()
+    assert isinstance(one, ListedRun)
+    assert (one.run_id, one.workflow, one.team_id) == (run.run_id, SPEC.workflow, SPEC.team_id)
+    assert (one.started_at, one.seconds, one.cost_usd) == (run.started_at, run.duration_seconds, run.cost_usd)
+    assert (bool(one.succeeded), bool(one.timed_out), bool(one.cancelled)) == (
+        run.success,
+        run.timed_out,
+        run.cancelled,
+    )
+    assert (one.arm, one.phase, one.experiment_id, one.mode) == (run.arm, run.phase, run.experiment_id, run.mode)
+
+
+def test_runs_come_by_their_start_over_pages(store: Store, monkeypatch: Any) -> None:
+    monkeypatch.setattr("victor_autotune_plugin.storage.run_listing._PAGE", 2)
+    ids = [f"r{number}" for number in range(5)]
+    write(store, *(finished(name, started_at=100.0 + 10 * number) for number, name in enumerate(ids)))
+    assert listed(store) == ids
+    assert listed(store, 120.0) == ids[2:]
+
+
+def test_a_run_that_goes_on_is_listed_without_an_end(store: Store) -> None:
+    with store.transaction() as transaction:
+        transaction.start_run(start("r1"), planned())
+    (one,) = store.listed_runs()
+    assert (one.status, one.seconds, one.succeeded) == ("running", None, None)
+
+
+def test_a_late_score_brings_its_run(store: Store) -> None:
+    write(store, finished("r1", started_at=100.0), finished("r2", started_at=200.0))
+    with store.transaction() as transaction:
+        transaction.record_score(Score("r1", "rated", 0.5, "person", 1_000.0))
+    assert listed(store, 150.0) == ["r2"]
+    assert listed(store, 150.0, 900.0) == ["r1", "r2"]
+    assert listed(store, 150.0, 1_001.0) == ["r2"]
+
+
+def test_only_runs_of_the_environment_are_listed(store: Store) -> None:
+    write(store, finished("r1"), finished("r2", environment="test"))
+    assert listed(store.of("test")) == ["r2"]
+    assert listed(store) == ["r1", "r2"]
+
+
+def test_every_write_that_a_page_shows_changes_the_pulse(store: Store) -> None:
+    seen = [store.pulse()]
+
+    def changed() -> bool:
+        seen.append(store.pulse())
+        return seen[-1] != seen[-2]
+
+    assert not changed()
+    with store.transaction() as transaction:
+        transaction.start_run(start("r1"), planned())
+    assert changed()
+    write(store, finished("r1"))
+    assert changed()
+    with store.transaction() as transaction:
+        state = transaction.save_team(TeamState(SPEC.workflow, SPEC.team_id, spec=SPEC))
+    assert changed()
+    with store.transaction() as transaction:
+        transaction.record_score(Score("r1", "rated", 0.5, "person", 1_000.0))
+    assert changed()
+    with store.transaction() as transaction:
+        transaction.save_team(evolve(state, paused=True))
+    assert changed()
+    with store.transaction() as transaction:
+        transaction.pause_all(True)
+    assert changed()
+    assert not changed()

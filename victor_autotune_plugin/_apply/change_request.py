@@ -1,0 +1,320 @@
+"""A promotion as a change to review: a patch of the workflow file, a text about it, and its evidence.
+
+Nothing in it is estimated: every figure is of runs of the test that proved the plan, of both arms at the same time.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+from statistics import fmean, median
+from typing import TYPE_CHECKING, Any, Final
+
+from attrs import frozen
+
+from .._dataflow.flow_facts import facts_of
+from .._model.merged_definition import definition_with
+from .._model.run import CONTROL, TREATMENT
+from .._model.text import DASH, TITLES, change, clean, count, interval, number, percent, plan_text, seconds, usd, when
+from ..errors import AutotuneError
+
+if TYPE_CHECKING:
+    from .._model.experiment import Experiment, TeamState
+    from .._model.run import Observation, TeamRun
+    from .._settings import Settings
+    from ..configfiles.team import TeamConfigFile
+    from ..storage import Store
+
+_MOST_RUNS: Final = 20_000
+_SCORED: Final = ("score", "success", "member_success", "loss")
+
+Figures = Mapping[str, float | int | None]
+"""What the runs of an arm were: `runs`, `median_seconds`, `mean_cost_usd`, `mean_tokens`, `mean_score`,
+`success_share`; None for what is not known."""
+
+
+@frozen
+class ChangeRequest:
+    """A proven plan, and the workflow file that it is proposed for.
+
+    Attributes:
+        state: The team's state.
+        proof: The experiment whose test proved its live plan.
+        before: Figures of the test's runs under the plan before.
+        after: Figures of its runs under the proven plan.
+        patch: What `git apply` takes.
+        text: Markdown for a pull request.
+        evidence: An archive with the experiment and all that its verdict is replayed from.
+        is_recognised: Whether the team's new definition is recognised once it is merged, so that the proof holds.
+        notes: What a person should know about it, sentence by sentence.
+    """
+
+    state: TeamState
+    proof: Experiment
+    before: Figures
+    after: Figures
+    patch: str
+    text: str
+    evidence: str
+    is_recognised: bool
+    notes: tuple[str, ...]
+
+    @classmethod
+    def of(cls, store: Store, state: TeamState, settings: Settings, file: TeamConfigFile) -> ChangeRequest:
+        """Make the proposal of a team's live plan.
+
+        Args:
+            store: The store.
+            state: The team's state.
+            settings: Its settings.
+            file: The workflow file that declares it.
+
+        Raises:
+            AutotuneError: No test proved the live plan, or the file declares another team or says so already.
+            WorkflowError: The file can't take the plan.
+            PlanError: It can't take the plan.
+            StoreError: The store can't be read.
+        """
+        proof = _proof(store, state)
+        _check_file(state, file)
+        placement, text = file.placement(state.plan), file.rendered(state.plan)
+        original = file.rendered({})
+        if text == original:
+            raise AutotuneError(
+                f"says so already: {plan_text(state.plan)}", where=str(file.path), hint="Nothing to do."
+            )
+        declared = None if state.spec is None else definition_with(state.spec, state.plan)
+        is_recognised = declared is not None and not placement.plan
+        observed = store.observations(proof.id, "test")
+        last = proof.decided_order
+        observed = [one for one in observed if last is None or one.order <= last]
+        runs = islice(store.finished_runs(*state.key, limit=_MOST_RUNS), _MOST_RUNS)
+        tokens = {run.run_id: _tokens(run) for run in runs if run.experiment_id == proof.id}
+        before, after = (_figures([one for one in observed if one.arm == arm], tokens) for arm in (CONTROL, TREATMENT))
+        notes = (*file.notes, *placement.notes)
+        flow = None
+        if state.spec is not None:
+            known = store.data_flow(*state.key)
+            flow = facts_of(known, state.spec, settings, state.plan, has_scorer=bool(state.gates)).graph
+        told = _Told(state, proof, before, after, file.path, flow, is_recognised, notes)
+        patch = patch_of(file.path, original, text)
+        return cls(
+            state, proof, before, after, patch, told.markdown(), _evidence(store, state, proof), is_recognised, notes
+        )
+
+
+def _proof(store: Store, state: TeamState) -> Experiment:
+    """Return the experiment that proved a team's live plan."""
+    live = None if state.live_id is None else store.experiment(state.live_id)
+    if live is not None and live.verdict is None and live.proven_by is not None:
+        live = store.experiment(live.proven_by)
+    if live is None or live.verdict is None or live.verdict.get("status") != "passed":
+        raise AutotuneError(
+            f"no test has proven a live plan of team {state.team_id!r}",
+            hint="victor autotune status shows what is tested; what a person applied can be written into a file with "
+            "victor autotune apply --config.",
+        )
+    return live
+
+
+def _check_file(state: TeamState, file: TeamConfigFile) -> None:
+    spec, known = file.spec, state.spec
+    if spec is None:
+        hint = "Name the workflow file with the team step."
+        raise AutotuneError("is not a workflow file", where=str(file.path), hint=hint)
+    if known is not None and (spec.formation, {*spec.member_ids}) != (known.formation, {*known.member_ids}):
+        raise AutotuneError(
+            f"declares team {state.team_id!r} otherwise than its last runs did: {spec.formation} of "
+            f"{', '.join(spec.member_ids)}, not {known.formation} of {', '.join(known.member_ids)}",
+            where=str(file.path),
+            hint="Name the file that those runs were of; of a changed team nothing is proven yet.",
+        )
+
+
+def _evidence(store: Store, state: TeamState, proof: Experiment) -> str:
+    from ..storage import archive
+
+    record = archive.ExperimentRecord.stored(store, proof)
+    return archive.to_line(archive.header()) + archive.to_line(state) + archive.to_line(record)
+
+
+def _tokens(run: TeamRun) -> int:
+    return sum(use.input_tokens + use.output_tokens for use in run.tokens)
+
+
+def _figures(runs: Sequence[Observation], tokens: Mapping[str, int]) -> dict[str, float | int | None]:
+    here = [one for one in runs if not one.missing]
+    used = [tokens[one.run_id] for one in here if tokens.get(one.run_id)]
+    return {
+        "runs": len(here),
+        "median_seconds": _of(median, [one.duration_seconds for one in here]),
+        "mean_cost_usd": _of(fmean, [one.cost_usd for one in here if one.cost_usd is not None]),
+        "mean_tokens": _of(fmean, used),
+        "mean_score": _of(fmean, [one.score for one in here if one.score is not None]),
+        "success_share": _of(fmean, [float(one.success) for one in here]),
+    }
+
+
+def _of(figure: Callable[[Any], float], values: Iterable[float]) -> float | None:
+    listed = [*values]
+    return figure(listed) if listed else None
+
+
+def patch_of(path: Path, before: str, after: str) -> str:
+    """Return the change of a file's text as a patch that `git apply` takes.
+
+    Args:
+        path: The file. In a Git working tree the patch is for the top of that, else for the file's own folder.
+        before: Its text before.
+        after: Its text after.
+    """
+    file = path.absolute()
+    top = next((folder for folder in file.parents if (folder / ".git").exists()), file.parent)
+    name = file.relative_to(top).as_posix()
+    old, new = _named(f"a/{name}"), _named(f"b/{name}")
+    end = "\t" if " " in name and not old.startswith('"') else ""  # as Git ends a name with spaces
+    lines = difflib.unified_diff(_lines(before), _lines(after), f"{old}{end}", f"{new}{end}", lineterm="\n")
+    made = [line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n" for line in lines]
+    return f"diff --git {old} {new}\n{''.join(made)}"
+
+
+def _named(name: str) -> str:
+    """Return a file's name as Git writes it, in quotes where something in it would be misread."""
+    if all(char.isprintable() and char not in '"\\' for char in name):
+        return name
+    made = "".join(chr(byte) if 32 <= byte < 127 and byte not in b'"\\' else f"\\{byte:03o}" for byte in name.encode())
+    return f'"{made}"'
+
+
+def _lines(text: str) -> list[str]:
+    parts = text.split("\n")
+    return [f"{part}\n" for part in parts[:-1]] + ([parts[-1]] if parts[-1] else [])
+
+
+@frozen
+class _Told:
+    """What the text about a proposal is made of."""
+
+    state: TeamState
+    proof: Experiment
+    before: Figures
+    after: Figures
+    path: Path
+    flow: str | None
+    is_recognised: bool
+    notes: tuple[str, ...]
+
+    def markdown(self) -> str:
+        """Return the text."""
+        state, proof, verdict = self.state, self.proof, self.proof.verdict or {}
+        name, workflow = _shown(state.team_id), _shown(state.workflow)
+        parts = [
+            f"# Team {name}: {_shown(plan_text(state.plan))}",
+            f"Team {name} of workflow {workflow} runs with this plan already, in the environment "
+            f"{_shown(state.environment)}: {_shown(proof.description)} This change writes it into "
+            f"`{self.path.name}`.",
+            _table(("", "before", "after"), self._was_is()),
+            f"Medians and means of {count(int(self.before['runs'] or 0), 'run')} before and "
+            f"{count(int(self.after['runs'] or 0), 'run')} after, in turns, by the A/B test `{proof.id}` from "
+            f"{when(proof.created_at)} to {when(proof.decided_at)}.",
+            "## How sure",
+            f"{_shown(str(verdict.get('reason', '')))} {_effect(proof, verdict)}",
+            _table(("guardrail", "before", "after", "most that is allowed", "is"), _guardrails(verdict)),
+            "## Data flow",
+            _shown(self.flow) if self.flow else "It is not known which members use each other's work.",
+            _ALLOWED.get(proof.allowed_by or "", "What allowed this change was not recorded."),
+            "## After the merge",
+            _RECOGNISED if self.is_recognised else _NOT_RECOGNISED,
+            *(f"Note: {_shown(note)}." for note in self.notes),
+            "## How to roll it back",
+            "Revert this change, or `git apply -R` the patch. Without a change of the file: "
+            f"`victor autotune rollback {_code(state.team_id)} --workflow {_code(state.workflow)}`.",
+            "## How to check it",
+            "`victor autotune replay evidence.jsonl` decides the test again from its runs: arms from the seed, and the "
+            "verdict from what was observed. It needs neither the store nor a model.",
+        ]
+        return "\n\n".join(part for part in parts if part) + "\n"
+
+    def _was_is(self) -> list[tuple[str, ...]]:
+        before, after = self.before, self.after
+        rows = [
+            ("duration, median", seconds, "median_seconds"),
+            ("cost of a run, mean", usd, "mean_cost_usd"),
+            ("tokens of a run, mean", _whole, "mean_tokens"),
+            ("score, mean", number, "mean_score"),
+            ("runs that succeeded", percent, "success_share"),
+        ]
+        return [
+            (title, *("not known" if (one := arm[key]) is None else shown(one) for arm in (before, after)))
+            for title, shown, key in rows
+        ]
+
+
+_ALLOWED: Final = {
+    "data_flow": "By its data flow the change keeps the work: each member still waits for what it uses.",
+    "score": "A scorer that decides grades what comes out, and guarded the test.",
+    "person": "A person allowed the change.",
+}
+_RECOGNISED: Final = (
+    "The plugin recognises the team's new definition: the proof holds, the plan is verified with every run as before, "
+    "a rollback leads to how the team ran before, and tuning goes on."
+)
+_NOT_RECOGNISED: Final = (
+    "The step's own keys can't say all of this plan, so the file fixes it under `metadata.autotune`, and nothing of "
+    "the team is tuned while it stands there."
+)
+
+
+def _effect(proof: Experiment, verdict: Mapping[str, Any]) -> str:
+    ends = verdict.get("interval") or (None, None)
+    metric, effect = TITLES.get(proof.policy.metric, proof.policy.metric), verdict.get("effect")
+    rate = verdict.get("error_rate")
+    said = (
+        ""
+        if "interval" in str(verdict.get("reason"))
+        else f"The {metric} changed by {change(effect)} ({interval(*ends)})."
+    )
+    if isinstance(rate, float) and math.isfinite(rate):
+        said += f" A test of two plans that are alike ends with a proof in at most {percent(rate)} of cases."
+    return said
+
+
+def _guardrails(verdict: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    rows = []
+    for one in verdict.get("guardrails") or ():
+        shown: Callable[[float | None], str] = percent
+        if one["name"] in ("p95", "mean", "duration"):
+            shown = seconds
+        elif one["name"] == "cost":
+            shown = usd
+        elif one["name"] == "tool_calls":
+            shown = number
+        margin = f"{percent(one['margin'])} {'less' if one['name'] in _SCORED[:3] else 'more'}"
+        arms = (DASH if one[arm] is None else shown(one[arm]) for arm in ("control", "treatment"))
+        rows.append((TITLES.get(one["name"], one["name"]), *arms, margin, str(one["status"])))
+    return rows
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    if not rows:
+        return ""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(_shown(cell) for cell in line)} |" for line in lines)
+
+
+def _whole(value: float) -> str:
+    return f"{value:,.0f}"
+
+
+def _shown(value: object) -> str:
+    """Return a text in which no character of a name is markup."""
+    return "".join(f"\\{char}" if char in "\\`*[]<>|#" else char for char in clean(value))
+
+
+def _code(value: str) -> str:
+    import shlex
+
+    return shlex.quote(clean(value)).replace("`", "")
