@@ -16,7 +16,7 @@ VICTORS ?= victor-ai==0.9.0 victor-ai>=0.9,<1
 # A checkout of Victor's repository, for victor-tests.
 VICTOR_SOURCE ?=
 
-.PHONY: help setup demo test browser screenshots test-victors victor-tests lint pytest format docs docs-serve benchmarks counts package lock clean
+.PHONY: help setup demo test browser screenshots test-victors victor-tests lint pytest format docs docs-serve benchmarks counts package recording lock clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | awk -F'\t' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -99,6 +99,9 @@ counts: $(READY)  ## Count modules, lines, names, and the files that a run passe
 
 package: $(READY)  ## Build wheel and sdist into dist/
 	$(BIN)/python -m build --no-isolation
+
+recording: $(READY)  ## Record `watch` in a terminal as docs/images/watch.cast
+	@$(BIN)/python -m victor_autotune_testing.recording docs/images/watch.cast
 
 lock: $(READY)  ## Renew requirements-dev.lock and requirements-docs.lock
 	@$(BIN)/python -m pip --disable-pip-version-check install --quiet "uv>=0.9"

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 LOOK_SECONDS: Final = 0.5
 """So often it looks whether something was written."""
 
+_BUDGET_SECONDS: Final = 0.2
+"""So long it makes rows before it shows those that are ready."""
+
 _LISTED_RUNS: Final = 50
 _NO_RUNS: Final = RunFilter(since=math.inf)  # the page draws them, this screen lists the last ones
 _TIMELINE: Final = 40
@@ -268,7 +271,7 @@ class WatchApp(App[None]):
     def _read(self, screen: WatchedScreen, *, again: bool) -> None:
         trouble, data = "", None
         try:
-            changed = self._board.refresh()
+            changed = self._board.refresh(_BUDGET_SECONDS)
             if changed or again or screen.has_class("late"):
                 data = screen.read(self._board)
         except AutotuneError as error:
@@ -285,7 +288,7 @@ class WatchApp(App[None]):
         screen.set_class(bool(trouble), "late")
         if data is not None:
             screen.tell(data)
-        if self._again:
+        if self._again or not (trouble or self._board.is_whole):
             self.look()
 
 
