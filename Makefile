@@ -85,8 +85,7 @@ $(DOCS)/.ready: requirements-docs.lock
 	@touch $@
 
 docs: $(DOCS)/.ready  ## Build the docs site into build/site; any warning fails
-	@NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs build --quiet --strict
-	@echo "Built build/site/index.html"
+	@NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs build --strict  # with --quiet it would count no warning
 
 docs-serve: $(DOCS)/.ready  ## Show the docs site while you write it
 	@NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs serve
@@ -111,7 +110,7 @@ lock: $(READY)  ## Renew requirements-dev.lock and requirements-docs.lock
 	@{ echo "# The development environment, made by: make lock"; \
 	   echo "# One list for CPython 3.11 to 3.13. Victor needs numpy < 2.3, which has no wheels for later versions."; \
 	   cat $(VENV)/lock; } > requirements-dev.lock
-	@$(BIN)/uv pip compile --group docs --universal --python-version 3.11 \
+	@$(BIN)/uv pip compile --group docs --universal --fork-strategy fewest \
 		--generate-hashes --no-annotate --no-header --upgrade --quiet --output-file $(VENV)/docs-lock
 	@{ echo "# What builds the docs site, made by: make lock"; cat $(VENV)/docs-lock; } > requirements-docs.lock
 

@@ -18,7 +18,7 @@ PAGES = {
 """Files of the repository that are pages, too, and their names as such."""
 
 _LINK = re.compile(r"\]\((?!https?:|mailto:|#)([^)#\s]+)(#[^)\s]*)?\)")
-_VERSION = re.compile(r"<p>\.\. version(added|changed):: ([\d.]+)</p>")
+_VERSION = re.compile(r"\.\. (?:version)?(added|changed|deprecated):: ([\d.]+)")
 
 
 def on_files(files: Any, config: Any) -> Any:
@@ -40,7 +40,7 @@ def on_page_markdown(markdown: str, page: Any, config: Any, **_: Any) -> str:
         elif path in PAGES:
             name = PAGES[path]
         elif (ROOT / path).exists():
-            return f"]({config['repo_url']}/blob/main/{path}{anchor})"
+            return f"]({config['extra']['source']}/blob/main/{path}{anchor})"
         else:
             return link[0]  # the strict build tells of it
         return f"]({posixpath.relpath(name, posixpath.dirname(page.file.src_uri) or '.')}{anchor})"
@@ -50,4 +50,4 @@ def on_page_markdown(markdown: str, page: Any, config: Any, **_: Any) -> str:
 
 def on_page_content(html: str, **_: Any) -> str:
     """Write since when a name is there as a sentence."""
-    return _VERSION.sub(lambda found: f"<p><em>{found[1].capitalize()} in {found[2]}.</em></p>", html)
+    return _VERSION.sub(lambda found: f"<em>{found[1].capitalize()} in {found[2]}.</em>", html)

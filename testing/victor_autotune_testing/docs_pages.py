@@ -1,4 +1,4 @@
-"""The pages of the docs as tests read them: blocks of code, files that they name, and commands with their output."""
+"""The pages of the docs as tests read them: blocks of code, the files that these name, and commands."""
 
 from __future__ import annotations
 

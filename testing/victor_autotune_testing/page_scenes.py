@@ -72,7 +72,7 @@ class PageScene(Simulation):
         formation = plan.formation or self.spec.formation
         names = plan.members or self.spec.member_ids
         groups: Sequence[Sequence[str]] = plan.sub_teams or (
-            [names] if formation == "sequential" else [[n] for n in names]
+            [names] if formation in ("sequential", "pipeline") else [[n] for n in names]
         )
         slower = self.side_by_side if len(groups) > 1 else 1.0
         members, begins = {}, 0.0
@@ -146,6 +146,14 @@ DOCS = spec(
 )
 
 
+SETTINGS = """\
+mode: auto
+workflows:
+  support-triage: {mode: approve}
+  nightly-etl: {mode: observe}
+"""
+
+
 def fill(folder: Path, now: float | None = None) -> None:
     """Fill a project with five teams: proven, in a test, awaiting a person, observed, and one whose plan went back.
 
@@ -153,6 +161,8 @@ def fill(folder: Path, now: float | None = None) -> None:
         folder: The project.
         now: As for `PageScene`.
     """
+    (folder / ".victor").mkdir(exist_ok=True)
+    (folder / ".victor" / "autotune.yaml").write_text(SETTINGS, encoding="utf-8")
     tuned: dict[str, Any] = {"strategies": ["formation_selection"], "now": now}
     proven = PageScene(folder, REVIEW, seed=3, **tuned)
     proven.until("promoted")

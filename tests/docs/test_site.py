@@ -39,12 +39,12 @@ def test_every_page_is_in_the_navigation() -> None:
 def test_the_site_loads_nothing_from_elsewhere_and_forgives_no_warning() -> None:
     assert SITE["strict"] is True
     assert SITE["theme"]["font"] is False
-    assert not {"extra_javascript", "extra_css"} & {*SITE}
+    assert not {"extra_javascript", "extra_css", "repo_url"} & {*SITE}
 
 
 def test_the_addresses_are_those_of_the_package() -> None:
     urls = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["urls"]
-    assert (SITE["site_url"], SITE["repo_url"]) == (urls["Documentation"], urls["Source"])
+    assert (SITE["site_url"], SITE["extra"]["source"]) == (urls["Documentation"], urls["Source"])
 
 
 def test_the_readme_leads_to_every_page() -> None:

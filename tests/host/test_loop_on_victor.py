@@ -24,8 +24,8 @@ from .conftest import Plugin
 
 
 def script(wait_seconds: float) -> Script:
-    """Return a script under which two calls are answered when they have met, and a lonely one after a while."""
-    return Script([Rule("answer", latency=wait_seconds, together=2, answer=scripts.SATISFIED_ANSWER)])
+    """Return a script under which three calls are answered when they have met, and a lonely one after a while."""
+    return Script([Rule("answer", latency=wait_seconds, together=3, answer=scripts.SATISFIED_ANSWER)])
 
 
 class Clock:
@@ -77,7 +77,7 @@ async def test_a_team_is_tuned_and_a_plan_that_turns_bad_is_taken_back(
     plugin: Plugin, orchestrator: Any, scripted: ScriptedModel, clock: Clock, events: InMemoryLogRecordExporter
 ) -> None:
     scripted.script = script(0.06)
-    step = make_step("researcher", "reviewer", formation="sequential", name="step")
+    step = make_step("researcher", "planner", "reviewer", formation="sequential", name="step")
     workflow = make_workflow(step, name="flow")
     store = plugin.runtime.store()
 
@@ -100,9 +100,9 @@ async def test_a_team_is_tuned_and_a_plan_that_turns_bad_is_taken_back(
     before = len(scripted.calls)
     assert (await run_workflow(orchestrator, workflow)).success
     arm = plugin.runs[-1].arm
-    assert max_in_flight(scripted.calls[before:]) == (2 if arm == "treatment" else 1)
+    assert max_in_flight(scripted.calls[before:]) == (3 if arm == "treatment" else 1)
     scripted.script = script(0.06)
-    clock.beside = 12.0
+    clock.beside = 6.0
     rolled_back = await run_until("rolled_back", 80)
     assert rolled_back.plan_after == EMPTY_PLAN
     assert plugin.runtime.settle(30)

@@ -119,3 +119,15 @@ def test_an_error_never_shows_the_address() -> None:
 def test_text_of_any_kind_can_be_sent(server: WebhookReceiver) -> None:
     deliver(Webhook("ops", url=server.url), evolve(NOTICE, text="äöü \U0001f600 \N{RIGHT-TO-LEFT OVERRIDE}"), {})
     assert server.received[0].fields["text"].startswith("äöü")
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"), [("SSL_CERT_FILE", "/nowhere/hunter2"), ("HTTP_PROXY", "hunter2://hunter2")]
+)
+def test_variables_that_are_wrong_are_told(
+    server: WebhookReceiver, monkeypatch: pytest.MonkeyPatch, variable: str, value: str
+) -> None:
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(DeliveryError, match="no connection can be made") as caught:
+        deliver(Webhook("ops", url=server.url), NOTICE, {})
+    assert "hunter2" not in str(caught.value)

@@ -6,10 +6,12 @@ import math
 from collections.abc import Callable
 
 import pytest
+from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
 from victor_autotune_plugin._model import text
+from victor_autotune_testing.stored import change
 
 UNKNOWN = [None, math.nan]
 
@@ -52,6 +54,8 @@ UNKNOWN = [None, math.nan]
         (text.seconds(99.96), "1 min 40 s"),
         (text.seconds(125), "2 min 05 s"),
         (text.seconds(3725), "1 h 02 min"),
+        (text.seconds(-3725), "−1 h 02 min"),
+        (text.seconds(-0.001), "0.00 s"),
         (text.usd(0.01234), "0.0123 USD"),
         (text.usd(12.5), "12.50 USD"),
         (text.usd(0.99996), "1.00 USD"),
@@ -96,3 +100,11 @@ def test_what_steers_a_terminal_is_shown_as_an_escape() -> None:
 def test_a_time_beyond_the_calendar_is_a_dash() -> None:
     assert text.when(1e15) == text.when(None) == text.DASH
     assert len(text.when(1_769_860_800.0)) == len("2026-01-31 12:00")
+
+
+def test_what_a_person_applied_is_not_called_promoted() -> None:
+    made = change()
+    assert text.action_text(made) == "promoted"  # by maria, who approved it
+    assert text.action_text(evolve(made, actor="person", by=None)) == "applied"
+    assert text.action_text(evolve(made, actor="auto", by=None)) == "promoted"
+    assert text.action_text(evolve(made, action="probation")) == "on probation"

@@ -12,11 +12,16 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[2]
 LOCK = (ROOT / "requirements-dev.lock").read_text()
+DOCS_LOCK = (ROOT / "requirements-docs.lock").read_text()
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
-PINS = {
-    canonicalize_name(name): version
-    for name, version in re.findall(r"^([\w.-]+)(?:\[\w+\])?==(\S+)", LOCK, re.MULTILINE)
-}
+
+
+def pins(lock: str) -> dict[str, str]:
+    found = re.findall(r"^([\w.-]+)(?:\[\w+\])?==(\S+)", lock, re.MULTILINE)
+    return {canonicalize_name(name): version for name, version in found}
+
+
+PINS = pins(LOCK)
 WANTED = [
     *PROJECT["project"]["dependencies"],
     *(wanted for extra in PROJECT["project"]["optional-dependencies"].values() for wanted in extra),
@@ -31,12 +36,20 @@ def test_the_lock_pins_a_version_that_pyproject_allows(wanted: str) -> None:
     assert requirement.specifier.contains(PINS[canonicalize_name(requirement.name)]), f"renew it: make lock ({wanted})"
 
 
-def test_every_pin_has_a_hash() -> None:
-    entries = re.split(r"\n(?=[a-zA-Z])", LOCK.split("\n", 2)[2])
-    assert len(entries) == len(PINS)
+@pytest.mark.parametrize("wanted", PROJECT["dependency-groups"]["docs"])
+def test_the_lock_of_the_docs_pins_a_version_that_pyproject_allows(wanted: str) -> None:
+    requirement = Requirement(wanted)
+    assert requirement.specifier.contains(pins(DOCS_LOCK)[canonicalize_name(requirement.name)]), f"make lock ({wanted})"
+
+
+@pytest.mark.parametrize("lock", [LOCK, DOCS_LOCK], ids=["dev", "docs"])
+def test_every_pin_has_a_hash(lock: str) -> None:
+    entries = re.split(r"\n(?=[a-zA-Z])", re.sub(r"\A(#.*\n)+", "", lock))
+    assert len(entries) == len(pins(lock))
     assert all("--hash=sha256:" in entry for entry in entries)
 
 
-def test_no_line_names_a_registry_or_a_path() -> None:
-    bad = [line for line in LOCK.splitlines() if re.search(r"://|--(extra-)?index-url|--find-links|^-i |/", line)]
+@pytest.mark.parametrize("lock", [LOCK, DOCS_LOCK], ids=["dev", "docs"])
+def test_no_line_names_a_registry_or_a_path(lock: str) -> None:
+    bad = [line for line in lock.splitlines() if re.search(r"://|--(extra-)?index-url|--find-links|^-i |/", line)]
     assert bad == []

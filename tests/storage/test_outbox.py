@@ -118,6 +118,13 @@ def test_the_outbox_stays_bounded_and_keeps_the_newest(store: Store) -> None:
     assert found[0] == ("ops", "n5")
 
 
+def test_what_a_newer_version_wrote_is_left_to_it(store: Store) -> None:
+    add(store, "ops", notice=evolve(NOTICE, id="new", event="unheard_of"))
+    add(store, "ops")
+    with store.transaction() as transaction:
+        assert [one.notice.id for one in transaction.take_notices("ops", 10, 60.0)] == ["n1"]
+
+
 def test_an_environment_sends_its_own_alone(store: Store) -> None:
     add(store, "ops")
     with store.of("staging").transaction() as transaction:

@@ -17,14 +17,20 @@ from .project import opened
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from .._model.experiment import TeamState
     from .._model.run import TeamRun
     from .._page.board import Board
     from .._page.outcome import PlanOutcome
+    from .._settings import Settings
     from .._tuning.standing import Standing
+    from ..storage import Store
     from .project import OpenProject
 
 _FIRST_LOOK_SECONDS: Final = 0.5
 """So long the first rows are made before the address is printed; the others follow while the page is open."""
+
+_SCORED_RUNS: Final = 300
+"""How many of a team's last runs tell what scores say of it."""
 
 
 def dashboard(
@@ -66,6 +72,7 @@ def board_of(
     from .._page.board import Board
     from .awaiting import waiting
     from .modes import Modes
+    from .quality_facts import quality_of
 
     modes = Modes(session.runtime.resolver, session.runtime.project)
 
@@ -77,8 +84,20 @@ def board_of(
         found = waiting(one, started, outcome)
         return None if found is None else (found.begun, found.cost)
 
+    def quality(store: Store, state: TeamState, settings: Settings) -> Sequence[str]:
+        runs = list(store.finished_runs(*state.key, limit=_SCORED_RUNS))
+        live = None if state.live_id is None else store.experiment(state.live_id)
+        return quality_of(store, state, settings, runs, state.plan, None if live is None else live.control).sentences()
+
     return Board(
-        session.runtime, session.store, options=same_place(), wanted=wanted, mode_of=mode_of, waits=waits, clock=clock
+        session.runtime,
+        session.store,
+        options=same_place(),
+        wanted=wanted,
+        mode_of=mode_of,
+        waits=waits,
+        quality=quality,
+        clock=clock,
     )
 
 

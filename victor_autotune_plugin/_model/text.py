@@ -137,6 +137,8 @@ def seconds(value: float | None) -> str:
     """Return a duration in seconds for people: `0.35 s`, `12.3 s`, `2 min 05 s`, `1 h 02 min`."""
     if value is None or not math.isfinite(value):
         return DASH
+    if value < 0:
+        return _minus(f"-{seconds(-value)}")
     if value < 99.95:
         return f"{value:.2f} s" if value < 9.995 else f"{value:.1f} s"
     minutes, rest = divmod(round(value), 60)

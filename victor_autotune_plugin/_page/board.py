@@ -50,6 +50,7 @@ class Board:
         wanted: Whether a team is shown, by workflow and team id.
         mode_of: Tells the mode of a team's next run, and in a sentence why another is set, from its key and last run.
         waits: Tells how long something has awaited a person, and what that costs.
+        quality: Tells in sentences who scores a team's work, and what the scores say.
         clock: Unix time, seconds.
     """
 
@@ -62,6 +63,7 @@ class Board:
         wanted: Callable[[TeamKey], bool] = lambda _: True,
         mode_of: Callable[[TeamKey, TeamRun | None], tuple[str, str | None]] | None = None,
         waits: Waits | None = None,
+        quality: Callable[[Store, TeamState, Settings], Sequence[str]] = lambda *_: (),
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.runtime = runtime
@@ -71,6 +73,7 @@ class Board:
         self._options = options
         self._wanted = wanted
         self._mode_of = mode_of
+        self._quality = quality
         self._waits: dict[str, Any] = {} if waits is None else {"waits": waits}
         self._clock = clock
         self._lock = threading.RLock()
@@ -268,6 +271,7 @@ class Board:
             "experiments": [experiment_view(one, spec, verdicts(self.store, one)) for one in experiments],
             "changes": [change_view(one) for one in self.store.changes(*key)[::-1][:MOST_CHANGES]],
             "flow": flow_view(flow),
+            "quality": list(self._quality(self.store, state, settings)),
             "live": state.live_id,
             "open": state.experiment_id,
         }

@@ -131,8 +131,7 @@ def amounts(saved: Saved) -> tuple[str, str, str]:
 def _amount(kind: str, value: float, runs: int) -> str:
     if kind == "score":
         return points(value / runs)
-    shown = {"seconds": seconds, "usd": usd, "tokens": tokens_text}[kind](abs(value))
-    return f"−{shown}" if value < 0 and any(digit in shown for digit in "123456789") else shown
+    return {"seconds": seconds, "usd": usd, "tokens": tokens_text}[kind](value)
 
 
 def not_saved_text(savings: PromotionSavings) -> str | None:

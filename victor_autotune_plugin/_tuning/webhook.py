@@ -151,6 +151,9 @@ def _send(webhook: Webhook, address: str, headers: Mapping[str, str], body: byte
     except httpx.HTTPError as error:
         hint = "It is tried again; victor autotune notify --test tries it now."
         raise RetryableDeliveryError(f"no answer: {type(error).__name__}", where=where, hint=hint) from None
+    except (OSError, ValueError) as error:  # as where SSL_CERT_FILE or a proxy's variable holds something else
+        hint = "Look at the variables of proxies and certificates where teams run."
+        raise DeliveryError(f"no connection can be made: {type(error).__name__}", where=where, hint=hint) from None
     if 200 <= status < 300:
         return
     if 300 <= status < 400:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from attrs import asdict, frozen
 
 from .._model.run import ARMS
-from .._model.text import count
+from .._model.text import count, number
 
 if TYPE_CHECKING:
     import numpy as np
@@ -266,7 +266,7 @@ def _judged(overall: Agreement, recent: Agreement, *, before: bool) -> tuple[boo
     if overall.alpha < LEAST_ALPHA:
         return False, f"not trusted: {_alpha(overall)}, below {LEAST_ALPHA:g}"
     if overall.low is None or overall.low < LEAST_BOUND:
-        bound = f"the lower bound {overall.low or 0:.2f} is below {LEAST_BOUND:g}"
+        bound = f"the lower bound {number(overall.low or 0)} is below {LEAST_BOUND:g}"
         return False, f"not trusted yet: {_alpha(overall)}, but {bound}"
     if recent.alpha is not None and recent.alpha < LEAST_ALPHA:
         return False, f"not trusted yet: {_alpha(recent)} over the last {count(recent.runs, 'label')}"
@@ -274,7 +274,7 @@ def _judged(overall: Agreement, recent: Agreement, *, before: bool) -> tuple[boo
 
 
 def _alpha(found: Agreement) -> str:
-    return "α without a value" if found.alpha is None else f"α {found.alpha:.2f}"
+    return "α without a value" if found.alpha is None else f"α {number(found.alpha)}"
 
 
 def bias(runs: Iterable[LabelledRun]) -> Bias:

@@ -7,11 +7,12 @@ first, so that several processes do not all send it; one that dies meanwhile lea
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any, Final
 
 from attrs import frozen
 
-from .._model.converter import from_plain, to_plain
+from .._model.converter import PlainDataError, from_plain, to_plain
 from .._model.notice import Notice
 from .judging import Judging
 from .rows import decode, encode
@@ -65,7 +66,7 @@ class Outbox(Judging):
     def due_notices(self, target: str, most: int) -> list[WaitingNotice]:
         """Return the notices for a webhook that no process is sending, oldest first."""
         of = {"of_environment": self._environment, "of_target": target, "most": most}
-        return [_waiting(row) for row in self._query(self._sql.outbox.due, of)]
+        return _readable(self._query(self._sql.outbox.due, of))
 
     def take_notices(self, target: str, most: int, seconds: float) -> list[WaitingNotice]:
         """Take the notices for a webhook that no process is sending, so that no other one does for a while.
@@ -91,11 +92,16 @@ class Outbox(Judging):
 
     def waiting_notices(self) -> list[WaitingNotice]:
         """Return all notices that wait, oldest first."""
-        return [_waiting(row) for row in self._query(self._sql.outbox.waiting, {"of_environment": self._environment})]
+        return _readable(self._query(self._sql.outbox.waiting, {"of_environment": self._environment}))
 
     def _notice(self, waiting: WaitingNotice) -> dict[str, str]:
         return {"of_environment": self._environment, "of_target": waiting.target, "of_id": waiting.notice.id}
 
 
-def _waiting(row: Any) -> WaitingNotice:
-    return WaitingNotice(row.target, from_plain(Notice, decode(row.notice)), row.tries)
+def _readable(rows: Iterable[Any]) -> list[WaitingNotice]:
+    """Return the notices of rows; those of a newer version, which this one can't read, are left to that."""
+    found = []
+    for row in rows:
+        with suppress(PlainDataError):
+            found.append(WaitingNotice(row.target, from_plain(Notice, decode(row.notice)), row.tries))
+    return found

@@ -254,7 +254,7 @@
   };
   const hideTip = () => { tip.hidden = true; };
   const logTicks = (u, place, low, high) => {
-    const found = [], steps = high / Math.max(low, 1e-9) > 30 ? [1, 3] : [1, 2, 5];
+    const found = [], ratio = high / Math.max(low, 1e-9), steps = ratio > 30 ? [1, 3] : ratio > 6 ? [1, 2, 5] : [1, 1.5, 2, 3, 4, 5, 6, 8];
     for (let power = Math.floor(Math.log10(low)); power <= Math.ceil(Math.log10(high)); power++) for (const step of steps) { const value = step * 10 ** power; if (value >= low * 0.999 && value <= high * 1.001) found.push(value); }
     return found;
   };
@@ -476,6 +476,8 @@
     view.experiment = chosen.id;
     const pick = list.length > 1 ? chooser("Test", "test", list.map((one) => [one.id, `${when(one.created_at).slice(0, 10)} ${one.description} (${one.title})`]), chosen.id, (value) => { view.experiment = value; render(true); }) : null;
     const said = chosen.verdict, box = h("div", { cls: "chart", id: "evidence" });
+    if (!chosen.watch && !(said.runs.control || said.runs.treatment)) return [h("section", { cls: "card" }, h("div", { cls: "head" }, h("h2", {}, "Test"), pick), h("p", {}, `${chosen.description} No run has taken part yet.`),
+      h("p", { cls: "dim small" }, `It takes at most ${grouped(chosen.max_runs)} runs in each arm. Guardrails: ${said.guardrails.map((one) => `${one.title} up to ${absolute(one.unit) ? (one.unit === "score" ? rounded(one.margin) : hundredths(one.margin) + " points") : percent(one.margin)} worse`).join(", ")}.`))];
     const watch = chosen.watch && chosen.id === view.team.live ? chosen.watch : null;
     return [h("div", { cls: "pair" },
       h("section", { cls: "card" }, h("div", { cls: "head" }, h("h2", {}, "Evidence over runs"), pick), h("p", { css: { marginBottom: ".5rem" } }, said.reason), box,
@@ -503,14 +505,14 @@
     const declared = definition ? `${definition.formation}, ${count(definition.members.length, "member")}${definition.tool_budget === null ? "" : `, tool budget ${grouped(definition.tool_budget)}`}${definition.timeout === null ? "" : `, timeout ${seconds(definition.timeout)}`}` : "unknown";
     return [
       h("div", { cls: "title" }, h("div", {}, h("p", { cls: "crumb dim" }, h("a", { href: "#/" }, "Teams"), ` / ${row.workflow}`), h("div", { cls: "row" }, h("h1", {}, row.team), statePill(row)),
-        h("p", { cls: "dim" }, `Live plan: ${row.plan}. Configured: ${declared}. Mode ${row.mode}.`), row.mode_told ? h("p", { cls: "asks small" }, `${upper(row.mode_told)}.`) : null), teamActions(row)),
+        h("p", { cls: "dim" }, `Live plan: ${row.plan}. Configured: ${declared}. Mode ${row.mode}.`), row.mode_told ? h("p", { cls: "asks small" }, `${upper(row.mode_told).replaceAll("`", "")}.`) : null), teamActions(row)),
       ...row.awaits.map((one) => decision(row, one)),
       row.next.length ? h("p", {}, h("strong", {}, "Next: "), row.next.map((text) => text.replaceAll("`", "")).join(" ")) : null,
       outcomeTiles(row), runs.total ? story : null, ...tests(view),
       h("div", { cls: "pair" },
         card("Data flow", flow ? [flow.edges.some((one) => one.source !== one.target) ? flowDrawing(flow) : h("div", { cls: "alone" }, flow.members.map((name) => h("span", {}, name))), h("p", {}, h("strong", {}, upper(flow.verdict) + ". "), flow.because), flow.missing ? h("p", { cls: "dim small" }, `Missing: ${flow.missing}`) : null,
           flow.open.map((one) => h("p", { cls: "dim small" }, `${one.member} is open: ${one.why}.`)), flow.follows.map((said) => h("p", { cls: "dim small" }, said)), h("p", { cls: "dim small" }, `Looked at: ${flow.looked_at}.${flow.edges.some((one) => !one.sure) ? " Dashed: may be." : ""}`)] : h("p", { cls: "dim" }, "Not known yet.")),
-        card("What changing a knob did", forest(experiments))),
+        h("div", { cls: "column" }, card("What changing a knob did", forest(experiments)), view.team.quality.length ? card("Quality", view.team.quality.map((said) => h("p", {}, said))) : null)),
       h("section", { cls: "card", id: "members" }, h("h2", {}, "Members in the last run"), h("p", { cls: "dim" }, "…")),
       plans.length ? card("Plans that ran", h("p", { cls: "dim small" }, "All runs of each plan, of different times: was → now above compares runs of the same time."), plansTable(plans)) : null,
       h("section", { cls: "card" }, h("details", { open: view.listOpen, ontoggle: (event) => { view.listOpen = event.target.open; } }, h("summary", {}, "Runs, newest first"), runsTable(view))),
