@@ -62,12 +62,16 @@ def next_text(row: Mapping[str, Any]) -> str | None:
 
 def outcome_of(row: Mapping[str, Any]) -> PlanOutcome | None:
     """Return what a team's plan brought; None where nothing tells."""
+    from attrs import fields_dict
+
     from .._page.outcome import PlanOutcome, WasNow
 
     told = row["outcome"]
     if told is None:
         return None
-    return PlanOutcome(**{**told, "figures": tuple(WasNow(**one) for one in told["figures"])})
+    # The page adds words of its own to both.
+    figures = tuple(WasNow(**{name: one[name] for name in fields_dict(WasNow)}) for one in told["figures"])
+    return PlanOutcome(**{**{name: told[name] for name in fields_dict(PlanOutcome)}, "figures": figures})
 
 
 def was_now_parts(row: Mapping[str, Any]) -> tuple[str, ...]:
