@@ -16,7 +16,7 @@ VICTORS ?= victor-ai==0.9.0 victor-ai>=0.9,<1
 # A checkout of Victor's repository, for victor-tests.
 VICTOR_SOURCE ?=
 
-.PHONY: help setup demo test browser screenshots test-victors victor-tests lint pytest format docs docs-serve benchmarks counts package recording lock clean
+.PHONY: help setup demo test browser screenshots test-victors victor-tests lint pytest format docs docs-serve tutorials benchmarks counts package recording lock clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | awk -F'\t' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -83,6 +83,9 @@ $(DOCS)/.ready: requirements-docs.lock
 	@echo "Installing the locked tools of the docs site into $(DOCS)"
 	@$(DOCS)/bin/python -m pip --disable-pip-version-check install --quiet --require-hashes -r requirements-docs.lock
 	@touch $@
+
+tutorials: $(READY)  ## Follow both tutorials word by word on real Victor, which takes minutes
+	AUTOTUNE_TUTORIALS=1 $(BIN)/python -m pytest tests/docs/test_tutorials.py
 
 docs: $(DOCS)/.ready  ## Build the docs site into build/site; any warning fails
 	@NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs build --strict  # with --quiet it would count no warning

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import subprocess
@@ -14,6 +15,12 @@ from victor_autotune_plugin.storage import Store, default_url
 from victor_autotune_testing.docs_pages import PageBlock, blocks
 from victor_autotune_testing.sandbox import Sandbox
 from victor_autotune_testing.scripted import Lognormal, ScriptedModel, scripts
+
+pytestmark = [
+    pytest.mark.victor,
+    pytest.mark.slow,
+    pytest.mark.skipif("AUTOTUNE_TUTORIALS" not in os.environ, reason="takes minutes: run by make tutorials"),
+]
 
 PREPARED = ("python -m venv", ". .venv", "pip install", "export OPENAI_API_KEY")
 """What the test's environment has done already; tests of the distribution install the package."""
@@ -123,8 +130,6 @@ def reader(tmp_path: Path) -> Iterator[Reader]:
         yield Reader(sandbox.project, sandbox.home, model.base_url, run)
 
 
-@pytest.mark.victor
-@pytest.mark.slow
 def test_a_workflow_file_gets_a_proven_plan(reader: Reader) -> None:
     reader.follow("tutorial.md", until_proven="victor autotune explain review_team")
     assert (reader.statuses()[0], reader.failed_runs()) == ("proven", 0)
@@ -135,8 +140,6 @@ def test_a_workflow_file_gets_a_proven_plan(reader: Reader) -> None:
     assert all(word in history for word in ("started", "promoted"))
 
 
-@pytest.mark.victor
-@pytest.mark.slow
 def test_an_agent_team_gets_a_proven_plan(reader: Reader) -> None:
     reader.prepare("tutorial.md")
     reader.follow("tutorial-agent-team.md", until_proven="victor autotune explain review_team")
