@@ -91,6 +91,20 @@ def test_a_live_plan_that_can_no_longer_run_is_said_so(spec, make_runs) -> None:
     )
 
 
+def test_where_nothing_succeeds_no_plan_is_tested(spec, make_runs) -> None:
+    tuner = Tuner(plan_space(spec))
+    for run in make_runs(20):
+        tuner.observe(run)
+    assert tuner.propose().plan is not None
+    for run in make_runs(10, seed=1):
+        tuner.observe(evolve(run, success=False))
+    assert tuner.propose().nothing_because == (
+        "None of the last 10 runs succeeded: what is wrong there comes before any plan."
+    )
+    tuner.observe(make_runs(1, seed=2)[0])
+    assert tuner.propose().plan is not None
+
+
 def test_without_a_price_no_cost_is_improved(spec, make_runs) -> None:
     tuner = Tuner(plan_space(spec), Objective({"duration": 1.0, "cost": 1.0}))
     for run in make_runs(20, cost=None):

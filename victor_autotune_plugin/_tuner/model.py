@@ -72,6 +72,7 @@ class TeamModel:
         runs: Runs so far, by plan.
         total: Runs so far.
         priced: Runs so far whose cost is known.
+        failed_in_a_row: Runs since the last one that succeeded.
         metrics: Regressions of `duration` (all members' seconds), `cost` and `tool_calls`.
         shape: Regression of the log duration over the replay of the run's own spans.
         outcome: Regression of the graded score, in log odds of success.
@@ -91,6 +92,7 @@ class TeamModel:
         self.runs: dict[TeamPlan, int] = {}
         self.total = 0
         self.priced = 0
+        self.failed_in_a_row = 0
         self.setting = ""
         known = [list(prior.duration), list(prior.shape), list(prior.outcome)]
         if known != [DURATION_NAMES, DURATION_NAMES, OUTCOME_NAMES]:
@@ -152,6 +154,7 @@ class TeamModel:
         self.success.learn(o, float(run.success))
         self.runs[plan] = self.runs.get(plan, 0) + 1
         self.total += 1
+        self.failed_in_a_row = 0 if run.success else self.failed_in_a_row + 1
         if self.history.add(run, table.side_by_side(row)):
             self._replay = None
 

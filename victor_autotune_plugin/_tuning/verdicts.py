@@ -18,7 +18,7 @@ from .flow_guard import must_wait
 from .judges import Judges
 from .next_test import Challengers, RunContext
 from .transitions import Why, improvement_of
-from .worse_work import sign_of_worse_work
+from .worse_work import WORK, sign_of_worse_work
 
 if TYPE_CHECKING:
     from .._model.policy import Verdict
@@ -120,6 +120,8 @@ class Verdicts:
         if kept_by(test) is None:
             return None
         if verdict.pairs < PROBATION_PAIRS or any(one.status == "harmed" for one in verdict.guardrails):
+            return None
+        if any(one.name in WORK and one.treatment == 0 for one in verdict.guardrails):  # as where no model answers
             return None
         if sign_of_worse_work(verdict, LIKE_BEFORE) is not None or not verdict.chance_better >= 0.5:
             return None

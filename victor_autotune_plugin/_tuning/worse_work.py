@@ -17,7 +17,8 @@ LIKELY_HARM: Final = 1.8
 REACHED: Final = "reached"
 """Key in the evidence of an end by a weekly limit: the limit's name."""
 
-_WORK: Final = ("success", "score", "member_success")
+WORK: Final = ("success", "score", "member_success")
+"""What tells how good the work is, by names of guardrails and harms."""
 
 _ENDS: Final = ("failed", "aborted", "rolled_back")
 
@@ -54,10 +55,10 @@ def layout_with_worse_work(
 
 def _tells_worse_work(evidence: Mapping[str, Any]) -> bool:
     """Return whether the evidence of a change, a verdict of a test or of a watch, speaks of worse work."""
-    if evidence.get("harm") in _WORK or evidence.get(REACHED) == "max_bad_runs_per_week":
+    if evidence.get("harm") in WORK or evidence.get(REACHED) == "max_bad_runs_per_week":
         return True
     return any(
-        one["name"] in _WORK and (one["status"] == "harmed" or _is_likely_harm(one))
+        one["name"] in WORK and (one["status"] == "harmed" or _is_likely_harm(one))
         for one in evidence.get("guardrails") or ()
     )
 
