@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
-import threading
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,7 +15,7 @@ from victor_autotune_plugin._model.plan import TeamPlan
 from victor_autotune_plugin._tuning.hookmanager import HookManager
 from victor_autotune_plugin.storage import Store, default_url
 from victor_autotune_testing.docs_pages import blocks
-from victor_autotune_testing.stored import change, experiment, finished, planned, start
+from victor_autotune_testing.stored import experiment, finished, planned, start
 
 
 def program(page: str, file: str | None, number: int = 0) -> str:
@@ -30,46 +27,6 @@ def hooks(file: str) -> SimpleNamespace:
     names: dict[str, Any] = {}
     exec(compile(program("howto/approve.md", file), file, "exec"), names)
     return SimpleNamespace(**names)
-
-
-class Channel(BaseHTTPRequestHandler):
-    """A channel of Slack that keeps what it is told."""
-
-    told: list[dict[str, str]]
-
-    def do_POST(self) -> None:
-        self.told.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-        self.send_response(200)
-        self.end_headers()
-
-    def log_message(self, *_: object) -> None:
-        """Say nothing."""
-
-
-@pytest.fixture
-def told(monkeypatch: pytest.MonkeyPatch) -> Any:
-    Channel.told = []
-    server = HTTPServer(("127.0.0.1", 0), Channel)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    monkeypatch.setenv("SLACK_WEBHOOK_URL", f"http://127.0.0.1:{server.server_port}/services/T/B/x")
-    yield Channel.told
-    server.shutdown()
-    thread.join()
-    server.server_close()
-
-
-def test_slack_is_told_what_awaits_an_answer_and_how_to_give_it(told: list[dict[str, str]]) -> None:
-    tell = hooks("tell_slack.py").plan_changed
-    tell(change(action="started"), experiment())
-    assert told == []
-    one = change(action="awaits_approval")
-    tell(one, experiment())
-    tell(change(action="rolled_back"), None)
-    assert [set(message) for message in told] == [{"text"}, {"text"}]
-    assert f"victor autotune approve {one.team_id} --workflow {one.workflow}" in told[0]["text"]
-    assert "rolled back" in told[1]["text"]
-    assert "approve" not in told[1]["text"]
 
 
 def test_a_rule_starts_tests_of_the_formation_alone() -> None:
