@@ -110,7 +110,7 @@ def migrated_run(run: dict[str, Any]) -> dict[str, Any]:
     if run["status"] == "finished":
         share = {"member_success_share": run["score"], "score": None, "trace_id": ""}
         # Nobody timed what a member's time was made of.
-        timed = {"model_seconds": None, "tool_seconds": None, "in_flight": 1.0}
+        timed = {"begun_after": None, "model_seconds": None, "tool_seconds": None, "in_flight": 1.0}
         members = [{**member, **timed} for member in run.get("members", ())]
         ended = {
             "members": members,

@@ -188,7 +188,7 @@ def _plain(value: object) -> object:
 
 def _held_back(store: Store, facts: TeamFacts, settings: Settings, changes: Sequence[Change]) -> Iterator[str]:
     """Say what keeps a test from starting for a while: a limit of the week, or that the last one was aborted lately."""
-    from .._tuning.exposure import WEEK_SECONDS, exposure
+    from .._tuning.exposure import RATE_RUNS, WEEK_SECONDS, exposure_of_week
     from .._tuning.next_test import HISTORY_RUNS
     from .._tuning.suggestions import comparable
     from .._tuning.tuner_cache import upgraded_of
@@ -196,7 +196,8 @@ def _held_back(store: Store, facts: TeamFacts, settings: Settings, changes: Sequ
     state, last = facts.state, facts.experiment
     with store.reading() as reading:
         week = reading.test_runs_since(*state.key, time.time() - WEEK_SECONDS)
-    reached = exposure(week).exceeds(settings.limits)
+    latest = list(store.finished_runs(*state.key, limit=RATE_RUNS))
+    reached = exposure_of_week(week, latest, store.experiments(*state.key), state).exceeds(settings.limits)
     if reached is not None:
         yield f"Nothing is tested until fewer of these runs lie within the last 7 days. {reached[0]}"
     if (

@@ -17,8 +17,9 @@ from .suggestions import comparable, observed
 from .worse_work import REACHED
 
 if TYPE_CHECKING:
-    from .._model.experiment import Experiment
+    from .._model.experiment import Experiment, TeamState
     from .._model.plan import Limits
+    from .._model.run import TeamRun
     from .next_test import RunContext
 
 WEEK_SECONDS: Final = 7 * 24 * 3600.0
@@ -123,12 +124,38 @@ def exposure_now(context: RunContext, test: Experiment | None = None) -> Exposur
     Args:
         test: The one that goes on, or None.
     """
-    week = context.record.test_runs_since(context.now - WEEK_SECONDS)
-    if test is None or not week:
-        return exposure(week)
-    runs = [run for run in context.record.runs(RATE_RUNS) if run.experiment_id != test.id]
-    before = observed(comparable(runs, evolve(context.state, plan=test.control)))
-    return exposure(week, {test.id: before}, test.task_effects if test.policy.metric == "duration" else None)
+    record = context.record
+    week = record.test_runs_since(context.now - WEEK_SECONDS)
+    effects = test.task_effects if test is not None and test.policy.metric == "duration" else None
+    runs = record.runs(RATE_RUNS) if week else ()
+    return exposure_of_week(week, runs, record.experiments if week else (), context.state, effects)
+
+
+def exposure_of_week(
+    week: Sequence[tuple[str, Observation]],
+    runs: Sequence[TeamRun],
+    experiments: Iterable[Experiment],
+    state: TeamState,
+    task_effects: Mapping[str, float] | None = None,
+) -> Exposure:
+    """Return what a week's runs of tests cost, with what other runs of their controls tell of the rate.
+
+    Args:
+        week: The runs of tests, each with the id of its experiment.
+        runs: The team's last `RATE_RUNS` runs, newest first.
+        experiments: The team's experiments.
+        state: The team's state.
+        task_effects: See `exposure`.
+    """
+    tested = {name for name, _ in week}
+    before = {
+        one.id: observed(
+            comparable([run for run in runs if run.experiment_id != one.id], evolve(state, plan=one.control))
+        )
+        for one in experiments
+        if one.id in tested
+    }
+    return exposure(week, before, task_effects)
 
 
 def _seconds(run: Observation, task_effects: Mapping[str, float]) -> float:

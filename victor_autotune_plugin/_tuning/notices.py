@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from .._model.notice import Notice, NoticeEvent, Webhook, notice_id
 from .._model.text import clean
+from .worse_work import REACHED
 
 if TYPE_CHECKING:
     from .._model.experiment import Change, Experiment
@@ -26,8 +27,8 @@ _TITLES: Final = {
 }
 
 _ASKING: Final = ("awaits_approval", "awaits_promotion")
-_OF_LIMITS: Final = ({"extra_bad_runs", "extra_cost_usd"}, {"cost_usd"})
-"""What the evidence of a change holds, and nothing else, where a weekly limit or the cost cap of a run was reached."""
+_OF_THE_CAP: Final = {"cost_usd"}
+"""What the evidence of a change holds, and nothing else, where the cost cap of a run was reached."""
 
 
 def events_of(change: Change, experiment: Experiment | None) -> Iterator[NoticeEvent]:
@@ -52,7 +53,7 @@ def events_of(change: Change, experiment: Experiment | None) -> Iterator[NoticeE
         change.action in ("failed", "inconclusive", "aborted") and change.plan_before != change.plan_after
     ):
         yield "rolled_back"
-    if change.actor == "auto" and set(change.evidence) in _OF_LIMITS:
+    if change.actor == "auto" and (REACHED in change.evidence or set(change.evidence) == _OF_THE_CAP):
         yield "budget_reached"
 
 
