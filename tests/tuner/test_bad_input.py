@@ -97,9 +97,9 @@ def test_where_nothing_succeeds_no_plan_is_tested(spec, make_runs) -> None:
         tuner.observe(run)
     assert tuner.propose().plan is not None
     for run in make_runs(10, seed=1):
-        tuner.observe(evolve(run, success=False))
+        tuner.observe(evolve(run, success=False, member_success_share=0.0))
     assert tuner.propose().nothing_because == (
-        "None of the last 10 runs succeeded: what is wrong there comes before any plan."
+        "No member succeeded in the last 10 runs: what is wrong there comes before any plan."
     )
     tuner.observe(make_runs(1, seed=2)[0])
     assert tuner.propose().plan is not None

@@ -28,7 +28,7 @@ from .space import distance
 from .weighing import Z90, p_pass, relative, runs_needed, success_after, weigh
 
 DOWN_AFTER: Final = 10
-"""Runs without a success after which nothing is tested: there is no work that a plan could keep."""
+"""Runs in which no member succeeded after which nothing is tested: there is no work that a plan could keep."""
 
 TOLD: Final = 3
 """How many plans that were not chosen are told of."""
@@ -49,7 +49,7 @@ def propose(model: TeamModel, search: Search, rivals: Sequence[Rival], seed: int
         return Proposal(None, "No run of this team has been recorded yet.")
     if model.failed_in_a_row >= DOWN_AFTER:
         failed = count(model.failed_in_a_row, "run")
-        return Proposal(None, f"None of the last {failed} succeeded: what is wrong there comes before any plan.")
+        return Proposal(None, f"No member succeeded in the last {failed}: what is wrong there comes before any plan.")
     if "cost" in search.objective.shares and not model.priced:
         return Proposal(None, "The objective includes cost, but no run has a price yet.")
     if (broken := search.space.cannot_run(search.live)) is not None:

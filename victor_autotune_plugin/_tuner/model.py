@@ -72,7 +72,7 @@ class TeamModel:
         runs: Runs so far, by plan.
         total: Runs so far.
         priced: Runs so far whose cost is known.
-        failed_in_a_row: Runs since the last one that succeeded.
+        failed_in_a_row: Runs since the last one in which the team, or a member of it, succeeded.
         metrics: Regressions of `duration` (all members' seconds), `cost` and `tool_calls`.
         shape: Regression of the log duration over the replay of the run's own spans.
         outcome: Regression of the graded score, in log odds of success.
@@ -154,7 +154,8 @@ class TeamModel:
         self.success.learn(o, float(run.success))
         self.runs[plan] = self.runs.get(plan, 0) + 1
         self.total += 1
-        self.failed_in_a_row = 0 if run.success else self.failed_in_a_row + 1
+        worked = run.success or run.member_success_share > 0
+        self.failed_in_a_row = 0 if worked else self.failed_in_a_row + 1
         if self.history.add(run, table.side_by_side(row)):
             self._replay = None
 

@@ -121,7 +121,7 @@ class Verdicts:
             return None
         if verdict.pairs < PROBATION_PAIRS or any(one.status == "harmed" for one in verdict.guardrails):
             return None
-        if any(one.name in WORK and one.treatment == 0 for one in verdict.guardrails):  # as where no model answers
+        if any(one.name in WORK and one.treatment == 0 for one in verdict.guardrails):  # such as where no model answers
             return None
         if sign_of_worse_work(verdict, LIKE_BEFORE) is not None or not verdict.chance_better >= 0.5:
             return None
