@@ -8,9 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from victor_autotune_plugin._model.plan import Limits
+from victor_autotune_plugin._model.experiment import TeamState
+from victor_autotune_plugin._model.plan import EMPTY_PLAN, Limits, TeamPlan
 from victor_autotune_plugin._model.run import CONTROL, TREATMENT, Observation
 from victor_autotune_plugin._tuning.exposure import Exposure, exposure
+from victor_autotune_plugin._tuning.worse_work import layout_with_worse_work
+from victor_autotune_testing.stored import change, experiment
 
 
 def runs(arm: str, count: int, *, bad: int = 0, cost: float | None = None) -> list[tuple[str, Observation]]:
@@ -27,7 +30,19 @@ def test_what_fails_times_out_goes_missing_or_takes_three_times_as_long_is_bad()
         Observation(4, TREATMENT, 30.1, True, 1.0),
         Observation(5, TREATMENT, 29.9, True, 1.0),
     ]
-    assert exposure([*control, *(("e1", one) for one in kinds)]).bad_runs == 5
+    found = exposure([*control, *(("e1", one) for one in kinds)])
+    assert (found.bad_runs, found.failed_runs) == (5, 4)
+
+
+@pytest.mark.parametrize("slow", [True, False])
+def test_runs_that_fail_speak_of_worse_work_and_slow_ones_do_not(slow: bool) -> None:
+    bad = [("e1", Observation(n, TREATMENT, 99.0 if slow else 10.0, slow, 1.0)) for n in range(12)]
+    reached = exposure([*runs(CONTROL, 40), *bad]).exceeds(Limits(max_bad_runs_per_week=5))
+    assert reached is not None
+    test = experiment(control=EMPTY_PLAN, treatment=TeamPlan(formation="parallel"))
+    ended = change(action="aborted", experiment_id=test.id, evidence=reached[1])
+    state = TeamState(test.workflow, test.team_id, fingerprint=test.fingerprint)
+    assert layout_with_worse_work([test], [ended], state) == (None if slow else "formation parallel")
 
 
 def test_what_the_control_would_have_had_as_well_is_no_cost() -> None:

@@ -14,7 +14,7 @@ from attrs import evolve, frozen
 
 from .._model.run import TREATMENT, Observation
 from .suggestions import comparable, observed
-from .worse_work import REACHED
+from .worse_work import BAD, FAILED, REACHED
 
 if TYPE_CHECKING:
     from .._model.experiment import Experiment, TeamState
@@ -45,12 +45,14 @@ class Exposure:
         extra_cost_usd: US dollars beyond the control's mean cost; 0 where no price is known.
         variance: Variance of `extra_bad_runs` if treatments were no worse: where many fail anyway, or where few runs
             tell the control's rate, a few more of a treatment are no excess.
+        failed_runs: Those of `bad_runs` that were not merely slow.
     """
 
     bad_runs: int = 0
     extra_bad_runs: float = 0.0
     extra_cost_usd: float = 0.0
     variance: float = 0.0
+    failed_runs: int = 0
 
     def exceeds(self, limits: Limits) -> tuple[str, Mapping[str, Any]] | None:
         """Return which weekly limit is reached and why, with the figures; None when none is."""
@@ -60,7 +62,7 @@ class Exposure:
             return (
                 f"Tests of this team had {self.bad_runs} bad runs within a week, {self.extra_bad_runs:.1f} more than "
                 f"the plan before would have had: limits.max_bad_runs_per_week is {most:g}.",
-                {**figures, REACHED: "max_bad_runs_per_week"},
+                {**figures, REACHED: "max_bad_runs_per_week", BAD: self.bad_runs, FAILED: self.failed_runs},
             )
         if money is not None and self.extra_cost_usd >= money:
             return (
@@ -104,6 +106,7 @@ def exposure(
             total.extra_bad_runs + bad - rate * len(treatment),
             total.extra_cost_usd + (extra * len(treatment) if math.isfinite(extra) else 0.0),
             total.variance + of_one * len(treatment),
+            total.failed_runs + sum(_is_bad(run, math.inf, effects) for run in treatment),
         )
     return total
 

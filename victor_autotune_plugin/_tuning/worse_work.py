@@ -17,6 +17,10 @@ LIKELY_HARM: Final = 1.8
 REACHED: Final = "reached"
 """Key in the evidence of an end by a weekly limit: the limit's name."""
 
+BAD: Final = "bad_runs"
+FAILED: Final = "failed_runs"
+"""Keys there: how many runs of treatments were bad, and how many of those were not merely slow."""
+
 WORK: Final = ("success", "score", "member_success")
 """What tells how good the work is, by names of guardrails and harms."""
 
@@ -55,7 +59,8 @@ def layout_with_worse_work(
 
 def _tells_worse_work(evidence: Mapping[str, Any]) -> bool:
     """Return whether the evidence of a change, a verdict of a test or of a watch, speaks of worse work."""
-    if evidence.get("harm") in WORK or evidence.get(REACHED) == "max_bad_runs_per_week":
+    mostly_failed = FAILED in evidence and 2 * evidence[FAILED] > evidence[BAD]
+    if evidence.get("harm") in WORK or mostly_failed:
         return True
     return any(
         one["name"] in WORK and (one["status"] == "harmed" or _is_likely_harm(one))
