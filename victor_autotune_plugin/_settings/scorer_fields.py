@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shlex
 from collections.abc import Mapping
@@ -10,15 +9,14 @@ from typing import Any, Final
 
 from attrs import frozen
 
-from .._model.score import LONGEST_SCORE_NAME, is_score_name
 from .._model.scorer_settings import ACTING_KINDS, SCORER_KINDS, ScorerSettings
 from .._values.fields import Choice, Flag, Kind, NameList, Number, OrNone, Text
 from .._values.names import did_you_mean, listed
-from .._values.nodes import Items, Node, Scalar, Table, WrongValueError, is_null, show
+from .._values.nodes import Items, Node, Scalar, Table, WrongValueError, show
+from .parts_by_name import NOT_BLANK, PartsByName
 
 _FUNCTION: Final = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
 _UNITS: Final = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
-_NAME: Final = {"pattern": r"\S"}
 
 
 @frozen
@@ -72,7 +70,7 @@ class CommandWords(Kind):
 
     def schema(self) -> dict[str, Any]:
         """Return text, or a list of texts."""
-        return {"type": ["string", "array"], **_NAME, "items": {"type": "string"}, "minItems": 1}
+        return {"type": ["string", "array"], **NOT_BLANK, "items": {"type": "string"}, "minItems": 1}
 
 
 @frozen
@@ -83,7 +81,13 @@ class _TextOrTexts(Kind):
         return NameList(Text(), least=1).read(node) if isinstance(node, Items) else (Text().read(node),)
 
     def schema(self) -> dict[str, Any]:
-        return {"type": ["string", "array"], **_NAME, "items": Text().schema(), "minItems": 1, "uniqueItems": True}
+        return {
+            "type": ["string", "array"],
+            **NOT_BLANK,
+            "items": Text().schema(),
+            "minItems": 1,
+            "uniqueItems": True,
+        }
 
 
 @frozen
@@ -138,7 +142,7 @@ class _JsonSchema(Kind):
         return schema
 
     def schema(self) -> dict[str, Any]:
-        return {"type": ["string", "object"], **_NAME}
+        return {"type": ["string", "object"], **NOT_BLANK}
 
 
 @frozen
@@ -179,33 +183,21 @@ def _options(kind: str) -> Mapping[str, Kind]:
 
 
 @frozen
-class Scorers(Kind):
+class Scorers(PartsByName[ScorerSettings]):
     """Scorers by name."""
 
-    def read(self, node: Node) -> tuple[ScorerSettings, ...]:
-        """Return them in order."""
-        if is_null(node):
-            return ()
-        if not isinstance(node, Table):
-            hint = "Write names, each with its scorer: {tests: {command: [python, -m, pytest]}}."
-            raise WrongValueError(f"{show(node)} is not a mapping", hint, node.where)
-        found: dict[str, ScorerSettings] = {}
-        for key, value in node.pairs:
-            name = Text().read(Scalar(str(key.value) if key.value is not None else "", key.where)).strip()
-            if not is_score_name(name):
-                hint = f"Write 1 to {LONGEST_SCORE_NAME} characters on a line."
-                raise WrongValueError(f"{show(Scalar(name, key.where))} is not a name", hint, key.where)
-            if name in found:
-                raise WrongValueError(f"'{name}' is given twice", "Leave one of them out.", key.where)
-            found[name] = _scorer(name, value)
-        return tuple(found.values())
+    def no_mapping(self, node: Node) -> WrongValueError:
+        """Return the error, which shows what stands there."""
+        hint = "Write names, each with its scorer: {tests: {command: [python, -m, pytest]}}."
+        return WrongValueError(f"{show(node)} is not a mapping", hint, node.where)
 
-    def parse(self, text: str) -> object:
-        """Return the mapping that the text holds as JSON, or the text if it holds none."""
-        try:
-            return json.loads(text)
-        except (ValueError, RecursionError):
-            return text
+    def read_name(self, key: Scalar) -> str:
+        """Return the name that a key is, which must be a text."""
+        return Text().read(Scalar(str(key.value) if key.value is not None else "", key.where)).strip()
+
+    def read_part(self, name: str, node: Node) -> ScorerSettings:
+        """Return the scorer that stands under a name."""
+        return _scorer(name, node)
 
     def schema(self) -> dict[str, Any]:
         """Return a mapping, each of whose values is one kind of scorer."""
@@ -223,7 +215,7 @@ class Scorers(Kind):
         ]
         return {
             "type": ["object", "null"],
-            "propertyNames": _NAME,
+            "propertyNames": NOT_BLANK,
             "additionalProperties": {"oneOf": kinds},
         }
 

@@ -6,7 +6,6 @@ notices are signed with nor an address that anybody could write to who knows it.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from typing import Any, Final
@@ -15,17 +14,16 @@ from urllib.parse import urlsplit
 from attrs import frozen
 
 from .._model.notice import EVENTS, FORMATS, Webhook
-from .._model.score import LONGEST_SCORE_NAME, is_score_name
 from .._values.fields import Choice, Kind, NameList, Text
 from .._values.names import did_you_mean
-from .._values.nodes import Node, Scalar, Table, WrongValueError, is_null, show
+from .._values.nodes import Node, Scalar, Table, WrongValueError
+from .parts_by_name import NOT_BLANK, PartsByName
 
 _VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 _SECRET_HOSTS: Final = ("hooks.slack.com", "discord.com", "discordapp.com", "webhook.office.com", "chat.googleapis.com")
 """Hosts that take a message from everybody who knows the address."""
 
 _EXAMPLE: Final = "{ops: {url: https://ops.example.com/victor, secret_env: OPS_WEBHOOK_SECRET}}"
-_NAME: Final = {"pattern": r"\S"}
 
 
 @frozen
@@ -81,33 +79,17 @@ _OPTIONS: Final[Mapping[str, Kind]] = {
 
 
 @frozen
-class Webhooks(Kind):
+class Webhooks(PartsByName[Webhook]):
     """Webhooks by name."""
 
-    def read(self, node: Node) -> tuple[Webhook, ...]:
-        """Return them in order."""
-        if is_null(node):
-            return ()
-        if not isinstance(node, Table):
-            hint = f"Write names, each with its webhook: {_EXAMPLE}."
-            raise WrongValueError("this is not a mapping", hint, node.where)
-        found: dict[str, Webhook] = {}
-        for key, value in node.pairs:
-            name = str(key.value).strip() if key.value is not None else ""
-            if not is_score_name(name):
-                hint = f"Write 1 to {LONGEST_SCORE_NAME} characters on a line."
-                raise WrongValueError(f"{show(Scalar(name, key.where))} is not a name", hint, key.where)
-            if name in found:
-                raise WrongValueError(f"'{name}' is given twice", "Leave one of them out.", key.where)
-            found[name] = _webhook(name, value)
-        return tuple(found.values())
+    def no_mapping(self, node: Node) -> WrongValueError:
+        """Return the error, which does not show what stands there: it may be a secret."""
+        hint = f"Write names, each with its webhook: {_EXAMPLE}."
+        return WrongValueError("this is not a mapping", hint, node.where)
 
-    def parse(self, text: str) -> object:
-        """Return the mapping that the text holds as JSON, or the text if it holds none."""
-        try:
-            return json.loads(text)
-        except (ValueError, RecursionError):
-            return text
+    def read_part(self, name: str, node: Node) -> Webhook:
+        """Return the webhook that stands under a name."""
+        return _webhook(name, node)
 
     def schema(self) -> dict[str, Any]:
         """Return a mapping of webhooks, each with one address."""
@@ -118,7 +100,7 @@ class Webhooks(Kind):
             "oneOf": [{"required": ["url"]}, {"required": ["url_env"]}],
             "additionalProperties": False,
         }
-        return {"type": ["object", "null"], "propertyNames": _NAME, "additionalProperties": webhook}
+        return {"type": ["object", "null"], "propertyNames": NOT_BLANK, "additionalProperties": webhook}
 
 
 def _webhook(name: str, node: Node) -> Webhook:
