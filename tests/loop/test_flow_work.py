@@ -164,6 +164,37 @@ def test_a_data_flow_that_could_not_be_committed_is_journaled(tmp_path: Path, fo
     team.close()
 
 
+@pytest.mark.parametrize("kind", [FlowEntry, PriceEntry])
+def test_what_completes_a_run_waits_until_the_run_s_end_has_come_from_the_journal(tmp_path: Path, kind: Any) -> None:
+    team = Simulation(tmp_path, mode="observe")
+    team.flow = None
+    team.run()
+    loop = team.runtime.loop
+    event, planned = team.start()
+    loop.core.breaker.failed(loop._clock() + 60)  # the store is away when the run ends,
+    team.finish(event, planned)
+    loop.files.step(loop._clock())
+    team.recover()  # and is back when the rest of it comes, before anything was drained
+    run = TeamRun(event.run_id, SPEC, 0.0, 1.0, True, 1.0)
+    entry = FlowEntry(run.run_id, FLOW, True) if kind is FlowEntry else PriceEntry(run.run_id, 0.5, True)
+    item = loop._complete(run, entry)
+    loop.store_work.step(loop._clock())
+    loop.run_until_idle()
+    stored = team.store.run(event.run_id)
+    assert stored is not None
+    assert (stored.flow, stored.cost_usd) == ((FLOW, None) if kind is FlowEntry else (None, 0.5))
+    assert item.settled.is_set
+    team.close()
+
+
+def test_what_completes_a_run_that_is_nowhere_does_not_wait(team: Simulation) -> None:
+    loop = team.runtime.loop
+    team.run()
+    item = loop._complete(TeamRun("unknown", SPEC, 0.0, 1.0, True, 1.0), PriceEntry("unknown", 0.5, True))
+    loop.run_until_idle()
+    assert item.settled.is_set
+
+
 def test_a_start_that_is_handed_over_without_an_end_leaves_nothing_behind(team: Simulation) -> None:
     event: RunStart
     planned: PlannedRun

@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from attrs import frozen
 
@@ -36,7 +36,7 @@ from ..storage.journal import (
 from .snapshot import CANARY_WAITS, Memory, Snapshot, needs_arms, shares_of, stream_key
 from .streams import Slot, StreamKey
 from .waiting import Signal
-from .writer import WriterCore
+from .writer import Item, WriterCore
 
 if TYPE_CHECKING:
     from .._model.experiment import Experiment
@@ -83,22 +83,26 @@ class SlotRequest:
         return cls(key, block_length(shares_of(experiment, stream_of(key[2], ""))), Signal())
 
 
-def write_entry(transaction: Transaction, entry: Entry, process_id: str | None = None) -> None:
+def write_entry(transaction: Transaction, entry: Entry, process_id: str | None = None) -> bool:
     """Write what an entry says.
 
     Args:
         process_id: The process that it is of; None for this one.
+
+    Returns:
+        Whether it found its place: what completes a run has none before the end of that run is written.
     """
     if isinstance(entry, EndEntry):
         transaction.finish_run(entry.run, process_id, entry.grade_seconds, entry.gates, entry.score_seconds)
     elif isinstance(entry, StartEntry):
         transaction.start_run(entry.start, entry.planned, process_id)
     elif isinstance(entry, PriceEntry):
-        transaction.price_run(entry.run_id, entry.cost_usd, is_last=entry.is_last)
+        return transaction.price_run(entry.run_id, entry.cost_usd, is_last=entry.is_last)
     elif isinstance(entry, ScoreEntry):
         transaction.record_score(entry.score)
     elif isinstance(entry, FlowEntry):
-        transaction.trace_run(entry.run_id, entry.flow, is_last=entry.is_last)
+        return transaction.trace_run(entry.run_id, entry.flow, is_last=entry.is_last)
+    return True
 
 
 class _Backlog:
@@ -211,9 +215,12 @@ class StoreWork:
         """Whether nothing is left to commit or to drain."""
         if not self.is_wanted:
             return True
-        drained = self._journal is None or self._drained >= self._journal.last_line
-        done = drained and not self._has_backlog and not self.slot_requests
+        done = self._own_is_drained and not self._has_backlog and not self.slot_requests
         return done and not self._is_at_work and self._core.is_settled
+
+    @property
+    def _own_is_drained(self) -> bool:
+        return self._journal is None or self._drained >= self._journal.last_line
 
     def step(self, now: float) -> float:
         """Do what is due.
@@ -281,32 +288,37 @@ class StoreWork:
     # --- what was submitted
 
     def _commit(self, store: Store, now: float) -> None:
+        early: list[Item] = []
         while batch := self._core.take(now):
+            homeless: list[Item] = []
             try:
                 with store.transaction() as transaction:
-                    for item in batch:
-                        write_entry(transaction, item.entry)
+                    homeless = [item for item in batch if not write_entry(transaction, item.entry)]
             except (StoreUnavailableError, StoreVersionError):
-                self._core.not_committed(batch)
+                self._core.not_committed([*early, *batch])
                 raise
             except StoreError:
-                for item in batch:
-                    self._commit_one(store, item)
+                homeless = [item for item in batch if not self._commit_one(store, item)]
+            if homeless and not self._own_is_drained:  # the end of that run may be in the journal still
+                early += homeless
+                batch = [item for item in batch if item not in homeless]
             keys = {item.team for item in batch if item.team is not None}
             if keys:
                 self._on_commit(keys)  # before it counts as done, or all would seem idle for a moment
             self._core.committed([item for item in batch if not item.given_up])
+        self._core.not_committed(early)
 
-    def _commit_one(self, store: Store, item: Any) -> None:
+    def _commit_one(self, store: Store, item: Item) -> bool:
         try:
             with store.transaction() as transaction:
-                write_entry(transaction, item.entry)
+                return write_entry(transaction, item.entry)
         except (StoreUnavailableError, StoreVersionError):
             self._core.not_committed([item])
             raise
         except StoreError as error:  # impossible figures; it must not hold up the others
             failsafe.report("writing of a run", error)
             self._core.refused(item)
+            return True
 
     # --- the snapshot
 
