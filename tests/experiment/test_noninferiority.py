@@ -216,3 +216,22 @@ def test_one_extreme_run_holds_a_pass_back():
     verdict = decide(runs[:140])
     assert verdict.status == "running"
     assert statuses(verdict)["mean"] == "unclear"
+
+
+def priced(rng, treated, *, dearer=1.0):
+    return {"cost_usd": math.exp(rng.gauss(0, 1.0)) * (dearer if treated else 1.0), "tool_calls": rng.randrange(12)}
+
+
+def test_where_no_calls_come_what_tasks_cost_holds_nothing_back():
+    """The same calls are as dear as before: proving it within a margin, at a log sd of 1, takes hundreds of runs."""
+    runs = paired_runs(120, priced)
+    asked, known = decide(runs), decide(runs, Policy(adds_no_calls=True))
+    assert (asked.status, statuses(asked)["cost"]) == ("running", "unclear")
+    assert (known.status, statuses(known)["cost"], statuses(known)["tool_calls"]) == ("passed", "ok", "ok")
+
+
+def test_where_no_calls_come_a_treatment_that_is_dearer_all_the_same_does_not_pass():
+    runs = paired_runs(400, lambda rng, treated: priced(rng, treated, dearer=3.0))
+    verdict = decide(runs, Policy(adds_no_calls=True))
+    assert verdict.status == "failed" or statuses(verdict)["cost"] in ("unclear", "harmed")
+    assert not verdict.may_go_live

@@ -53,6 +53,14 @@ def test_changes_lead_from_any_plan_to_any_other(spec) -> None:
             assert shape_of(spec, live.merged(changes(spec, live, plan))) == shape_of(spec, plan)
 
 
+def test_sub_teams_out_of_order_change_the_layout_alone(spec) -> None:
+    """Members take part in their own order, which is that of the joined output, whatever group they are in."""
+    grouped = TeamPlan(sub_teams=(("m0", "m2"), ("m1", "m3")))
+    assert shape_of(spec, grouped).members == spec.member_ids
+    assert changes(spec, EMPTY_PLAN, grouped) == grouped
+    assert changes(spec, grouped, EMPTY_PLAN) == TeamPlan(formation=spec.formation)
+
+
 def test_a_proposal_becomes_a_suggestion_that_runs_as_proposed(spec, make_runs) -> None:
     tuner = Tuner(plan_space(spec))
     assert suggestion_of(tuner.propose(), spec, EMPTY_PLAN) is None

@@ -15,6 +15,9 @@ from .._values.names import nearest
 FORMATIONS: Final = ("sequential", "parallel", "pipeline", "hierarchical", "consensus", "reflection")
 """Formations whose behaviour is known here, by the value of Victor's `TeamFormation` enum."""
 
+WITHOUT_OWN_CALLS: Final = ("sequential", "parallel", "pipeline")
+"""Those in which each member works once, and no model is called besides: no vote, no review, no summary."""
+
 _LIKE: Final = 0.61
 """How similar a misspelt name is to a known one."""
 

@@ -129,6 +129,8 @@ class Policy:
         sticky: Whether a task keeps the arm of its first run, so that tasks and not runs are what is compared.
         scored: Whether scorers tell how good the work is. Then a run without a score counts as one that went missing,
             and success, which only tells that it ran, need not be proven.
+        adds_no_calls: Whether the treatment is known to call models and tools no more than the control does. Then cost
+            and tool calls need not be proven: they only must not look worse.
         forecast: Log gain of the metric that the treatment is expected to bring, by which a bet is placed; None, or 0
             and less, for no bet. A wrong one makes the test longer, and never wrong.
     """
@@ -149,6 +151,7 @@ class Policy:
     pair_tasks: bool = field(default=True, validator=is_flag)
     sticky: bool = field(default=False, validator=is_flag)
     scored: bool = field(default=False, validator=is_flag)
+    adds_no_calls: bool = field(default=False, validator=is_flag)
     forecast: float | None = field(default=None, validator=optional(_within(-10, 10)))
 
     def __attrs_post_init__(self) -> None:

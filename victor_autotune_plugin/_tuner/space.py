@@ -57,7 +57,11 @@ class Shape:
 def shape_of(spec: TeamSpec, plan: TeamPlan) -> Shape:
     """Return every knob of a plan as it would run."""
     groups = plan.sub_teams or ()
-    members = plan.members if plan.members is not None else tuple(m for group in groups for m in group)
+    members = plan.members
+    if members is None and groups:  # they take part in their own order, which is also that of the joined output
+        grouped = [name for group in groups for name in group]
+        unknown = (name for name in grouped if name not in spec.member_ids)
+        members = (*(name for name in spec.member_ids if name in grouped), *unknown)
     return Shape(
         formation=SUB_TEAMS if groups else plan.formation or spec.formation,
         members=members or spec.member_ids,

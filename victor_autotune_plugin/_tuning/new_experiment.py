@@ -12,6 +12,7 @@ from attrs import asdict
 
 from .._model.assignment import ASSIGNMENT_VERSION, pairs_within_tasks
 from .._model.experiment import Allowance, Experiment, TeamState
+from .._model.known_formations import WITHOUT_OWN_CALLS
 from .._model.plan import TeamPlan
 from .._model.policy import METRICS, MORE_IS_BETTER, SIGNED_RANK, Policy, WatchPolicy
 from .._model.price import KeptPrices
@@ -72,6 +73,7 @@ def new_test(
             metric,
             is_scored=bool(state.gates),
             pair_tasks=not tasks or pairs_within_tasks(len(tasks), EXPECTED_RUNS),
+            adds_no_calls=allowed_by == "data_flow" and _adds_no_calls(state, treatment),
             forecast=_log_gain((improvements or {}).get(metric), metric),
         ),
         store_id=store_id,
@@ -147,6 +149,7 @@ def policy_of(
     *,
     is_scored: bool = False,
     pair_tasks: bool = True,
+    adds_no_calls: bool = False,
     forecast: float | None = None,
 ) -> Policy:
     """Return the policy that a team's settings give its tests.
@@ -155,6 +158,7 @@ def policy_of(
         metric: What decides; None for the settings'.
         is_scored: Whether scorers decide how good the team's work is.
         pair_tasks: Whether a task that comes again is paired within itself.
+        adds_no_calls: Whether the treatment is known to call models and tools no more than the control does.
         forecast: Log gain that the test bets on; None for no bet.
     """
     wanted = asdict(settings.experiment)
@@ -165,9 +169,17 @@ def policy_of(
         "rule": SIGNED_RANK,
         "pair_tasks": pair_tasks,
         "scored": is_scored,
+        "adds_no_calls": adds_no_calls,
         "forecast": forecast,
     }
     return Policy(**{**wanted, **others})
+
+
+def _adds_no_calls(state: TeamState, treatment: TeamPlan) -> bool:
+    """Return whether a layout that keeps what each member does calls no model besides."""
+    configured = None if state.spec is None else state.spec.formation
+    formation = treatment.formation or configured
+    return treatment.sub_teams is not None or formation in WITHOUT_OWN_CALLS
 
 
 def _log_gain(improvement: float | None, metric: str) -> float | None:

@@ -59,8 +59,14 @@ HARM_BUDGET: Final = {
 members' success stands for it."""
 
 PROVEN: Final = frozenset({"success", "score", "member_success", "cost", "tool_calls"})
-"""Guardrails without whose proof nothing passes; where runs are scored, success is not one of them: it only tells that
-they ran, and one that delivered nothing has a score of 0."""
+"""Guardrails without whose proof nothing passes."""
+
+KNOWN_WHERE_SCORED: Final = frozenset({"success"})
+"""Not among them where runs are scored: success only tells that they ran, and one that delivered nothing scores 0."""
+
+KNOWN_WHERE_NO_CALLS_COME: Final = frozenset({"cost", "tool_calls"})
+"""Not among them where the treatment is known to make no more calls: the prices of tasks differ so much that proving
+a margin would take hundreds of runs, and tell what is known."""
 
 SIGN_OF_HARM: Final = 1.28
 """Evidence of harm from which shares hold back what their proof is not asked for."""
@@ -191,7 +197,9 @@ class NonInferiority:
         self._most, self._first_runs, self._sticky = policy.max_runs_per_arm, policy.min_runs_per_arm, policy.sticky
         means = ClusterMeans if policy.sticky else BlockMeans
         self._scored = policy.scored
-        self._proven_by = PROVEN - {"success"} if policy.scored else PROVEN
+        self._proven_by = PROVEN - (KNOWN_WHERE_SCORED if policy.scored else frozenset())
+        if policy.adds_no_calls:
+            self._proven_by -= KNOWN_WHERE_NO_CALLS_COME
         self._drops = {name: ShareDrop() for name in SHARES}
         self._graded = {"success": False, "score": False, "member_success": False}
         self._tail = Tail()
