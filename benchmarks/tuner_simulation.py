@@ -204,7 +204,11 @@ def figures(truth: Truth, trace: Trace) -> list[float]:
 
 
 def one(job: tuple[str, int]) -> tuple[str, list[float], float]:
-    """Return a row's name, its figures on the team of a seed with whether another plan is live, and seconds."""
+    """Return a row's name, its figures on the team of a seed, and seconds.
+
+    The last figures say whether another plan is live: of a team with enough to gain, then of one where a layout alone
+    gains as much; NaN of others.
+    """
     name, seed = job
     began = time.perf_counter()
     make, method = {**ROWS, **peers(), **ablations("independent"), **ablations("unknown")}[name]
@@ -212,8 +216,9 @@ def one(job: tuple[str, int]) -> tuple[str, list[float], float]:
     truth = world.truth()
     trace = method(world, truth, LOOKS[-1])
     live = [float(trace.live[look - 1] != EMPTY_PLAN) for look in (60, 200)]
-    has_room = -math.expm1(-truth.room) >= TO_GAIN
-    values = figures(covering(world, truth, trace), trace) + [x if has_room else math.nan for x in live]
+    values = figures(covering(world, truth, trace), trace)
+    for room in (truth.room, truth.layout_room):
+        values += [x if -math.expm1(-room) >= TO_GAIN else math.nan for x in live]
     return name, values, time.perf_counter() - began
 
 
@@ -248,7 +253,8 @@ def compare(names: Sequence[str], worlds: int, first: int) -> list[dict[str, Any
             row[f"regret {look}"] = told(found[:, 3 * place], ".3f")
             row[f"worse {look}"] = told(found[:, 3 * place + 1], ".1%")
             row[f"spent {look}"] = told(found[:, 3 * place + 2], ".1%")
-        row["live 60"], row["live 200"] = told(found[:, -2], ".0%"), told(found[:, -1], ".0%")
+        row["live 60"], row["live 200"] = told(found[:, -4], ".0%"), told(found[:, -3], ".0%")
+        row["by layout 60"], row["by layout 200"] = told(found[:, -2], ".0%"), told(found[:, -1], ".0%")
         row["s a team"] = f"{seconds[name]:.1f}"
         rows.append(row)
     return rows
@@ -269,8 +275,8 @@ def ablate(flow: str, parts: str, worlds: int, first: int) -> list[dict[str, Any
                 "more": "-" if name == whole else told(more, "+.2f").replace("±+", "±"),
                 "ends worse": f"{found[:, regret + 1].mean():.0%}",
                 "worse runs": f"{found[:, regret + 2].mean():.1%}",
-                "live 60": f"{np.nanmean(found[:, -2]):.0%}",
-                "live": f"{np.nanmean(found[:, -1]):.0%}",
+                "live 60": f"{np.nanmean(found[:, -4]):.0%}",
+                "live": f"{np.nanmean(found[:, -3]):.0%}",
             }
         )
     return rows
@@ -407,8 +413,13 @@ def main() -> None:
             [{"world": row["world"], **{k: v for k, v in row.items() if k.startswith(start)}} for row in rows],
             None,
         )
-    last = ("world", "live 60", "live 200", "s a team")
-    show("Live where 20 % is to gain", [{k: row[k] for k in last} for row in rows], None, f"{options.worlds} teams")
+    last = ("world", "live 60", "live 200", "by layout 60", "by layout 200", "s a team")
+    show(
+        "Live where 20 % is to gain, and where a layout alone gains it",
+        [{k: row[k] for k in last} for row in rows],
+        None,
+        f"{options.worlds} teams",
+    )
     found: dict[str, Any] = {"rows": rows}
     if options.decisions:
         found |= decisions(max(options.worlds // 4, 10))

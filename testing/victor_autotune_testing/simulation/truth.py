@@ -57,6 +57,13 @@ class Truth:
         """Log duration between today's plan and the best."""
         return self.worths[self.today].log_seconds - self.worths[self.best].log_seconds
 
+    @property
+    def layout_room(self) -> float:
+        """Log duration between today's plan and the best that changes the layout alone; 0 where none is faster."""
+        layouts = [one for one in self.worths if one.is_layout_of(self.today) and not self.loses_success(one)]
+        best = min((self.worths[one].log_seconds for one in layouts), default=math.inf)
+        return max(self.worths[self.today].log_seconds - best, 0.0)
+
     def is_worse(self, plan: TeamPlan) -> bool:
         """Whether a plan is slower than today's or loses too much success."""
         now, then = self.worths[self.today], self.worths[plan]
