@@ -44,13 +44,11 @@ class Kind:
     share: float
 
 
-# Wanted is 1 of all. A layout of which the mean expectation is below the least improvement waits, however uncertain it
-# is; and where the work may change, a run that loses more success than the margin is reckoned as one whose work is lost
-# whole, which outweighs what the tuner expects to gain.
+# Wanted is 1 of all. A layout of which the mean expectation is below the least improvement waits, however uncertain it is.
 KINDS = {
-    "layout": Kind("independent", scored=False, seeds=range(1000, 1100), with_room=20, share=0.95),
-    "work, independent": Kind("independent", scored=True, seeds=range(1100, 1150), with_room=30, share=0.9),
-    "work, unknown": Kind("unknown", scored=True, seeds=range(1150, 1200), with_room=30, share=0.8),
+    "layout": Kind("independent", scored=False, seeds=range(1000, 1100), with_room=20, share=0.97),
+    "work, independent": Kind("independent", scored=True, seeds=range(1100, 1150), with_room=30, share=1.0),
+    "work, unknown": Kind("unknown", scored=True, seeds=range(1150, 1200), with_room=30, share=1.0),
 }
 
 

@@ -34,6 +34,13 @@ KNOB_COST: Final = 1.0
 FREE_RUNS: Final = 8
 """Runs of plans that turned out worse that every team may spend before their share counts."""
 
+FIRST_LOOK: Final = 20
+"""Runs after which a team that never had a test gets that of a plan with a large gain, however uncertain it is that the
+work is kept: belief alone must not forbid the only look that could change it. The canary bounds what it costs."""
+
+LARGE_GAIN: Final = -math.log1p(-0.20)
+"""Expected log gain from which it does."""
+
 HOPELESS: Final = 0.03
 """Probability of being better and safe below which a test gives way to the next one."""
 
@@ -68,6 +75,9 @@ RISKS: Final = {
 
 CHANGES_WORK: Final = "the work may not stay the same"
 """What the gate of the data flow rules plans out for."""
+
+TOO_RISKY: Final = "a test may cost more than it is expected to bring"
+"""What the gate of the value of information does."""
 
 
 @frozen
@@ -188,10 +198,12 @@ def gates(model: TeamModel, contenders: Contenders, search: Search) -> tuple[dic
         "too many knobs at once": contenders.table.distance(contenders.here)[contenders.rows] <= risk.knobs,
         "over the cost or P95 limit": weights.allowed >= 0.9,
         "improvement too small": weights.gain >= search.least_gain,
-        "a test may cost more than it is expected to bring": worth_of(contenders, search.least_gain) > 0,
+        TOO_RISKY: worth_of(contenders, search.least_gain) > 0,
         "enough runs went to plans that turned out worse": np.full(len(contenders.rows), may_expose),
     }
     left = np.ones(len(contenders.rows), dtype=bool)
+    if not search.tried and model.total >= FIRST_LOOK:
+        passes[TOO_RISKY] |= weights.gain >= LARGE_GAIN
     reasons = {}
     for name, gate in passes.items():
         out = int((left & ~gate).sum())
