@@ -44,7 +44,7 @@ class Kind:
     share: float
 
 
-# Wanted is 1 of all. A layout of which the mean expectation is below the least improvement waits, however uncertain it is.
+# Wanted is 1 of all. A layout whose mean expectation is below the least improvement waits, however uncertain it is.
 KINDS = {
     "layout": Kind("independent", scored=False, seeds=range(1000, 1100), with_room=20, share=0.97),
     "work, independent": Kind("independent", scored=True, seeds=range(1100, 1150), with_room=30, share=1.0),
