@@ -59,11 +59,11 @@ async def test_a_merged_plan_stays_live_and_leads_back(
     read_team_config(file, "step", "flow").write(PARALLEL, project=tmp_path)
     await run()
     line = store.changes(*KEY)[-1]
-    assert (line.action, line.plan_after, line.rollback_plan) == ("merged", PARALLEL, SEQUENTIAL)
+    assert (line.action, line.plan_after) == ("merged", PARALLEL)
     (state,) = store.teams()
-    assert state.fingerprint == plugin.runs[-1].spec.fingerprint() != plugin.runs[0].spec.fingerprint()
+    assert state.fingerprint == plugin.runs[0].spec.fingerprint() != plugin.runs[-1].spec.fingerprint()
     assert state.live_id is not None
     plugin.runtime.manual.roll_back(*KEY)
     assert plugin.runtime.settle(30)
     assert await run() == 1
-    assert plugin.runs[-1].plan_asked == SEQUENTIAL
+    assert plugin.runs[-1].plan_used.formation == "sequential"

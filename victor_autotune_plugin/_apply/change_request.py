@@ -13,10 +13,10 @@ from pathlib import Path
 from statistics import fmean, median
 from typing import TYPE_CHECKING, Any, Final
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from .._dataflow.flow_facts import facts_of
-from .._model.merged_definition import definition_with
+from .._model.merged_definition import in_terms_of, takes_over
 from .._model.run import CONTROL, TREATMENT
 from .._model.text import DASH, TITLES, change, clean, count, interval, number, percent, plan_text, seconds, usd, when
 from ..errors import AutotuneError
@@ -48,7 +48,6 @@ class ChangeRequest:
         patch: What `git apply` takes.
         text: Markdown for a pull request.
         evidence: An archive with the experiment and all that its verdict is replayed from.
-        is_recognised: Whether the team's new definition is recognised once it is merged, so that the proof holds.
         notes: What a person should know about it, sentence by sentence.
     """
 
@@ -59,7 +58,6 @@ class ChangeRequest:
     patch: str
     text: str
     evidence: str
-    is_recognised: bool
     notes: tuple[str, ...]
 
     @classmethod
@@ -80,14 +78,14 @@ class ChangeRequest:
         """
         proof = _proof(store, state)
         _check_file(state, file)
-        placement, text = file.placement(state.plan), file.rendered(state.plan)
+        plan = state.plan if state.spec is None or file.spec is None else in_terms_of(file.spec, state.spec, state.plan)
+        placement = file.proposal(plan)
+        text = file.rendered_as(placement, plan)
         original = file.rendered({})
         if text == original:
             raise AutotuneError(
                 f"says so already: {plan_text(state.plan)}", where=str(file.path), hint="Nothing to do."
             )
-        declared = None if state.spec is None else definition_with(state.spec, state.plan)
-        is_recognised = declared is not None and not placement.plan
         observed = store.observations(proof.id, "test")
         last = proof.decided_order
         observed = [one for one in observed if last is None or one.order <= last]
@@ -99,11 +97,9 @@ class ChangeRequest:
         if state.spec is not None:
             known = store.data_flow(*state.key)
             flow = facts_of(known, state.spec, settings, state.plan, has_scorer=bool(state.gates)).graph
-        told = _Told(state, proof, before, after, file.path, flow, is_recognised, notes)
+        told = _Told(state, proof, before, after, file.path, flow, notes)
         patch = patch_of(file.path, original, text)
-        return cls(
-            state, proof, before, after, patch, told.markdown(), _evidence(store, state, proof), is_recognised, notes
-        )
+        return cls(state, proof, before, after, patch, told.markdown(), _evidence(store, state, proof), notes)
 
 
 def _proof(store: Store, state: TeamState) -> Experiment:
@@ -125,6 +121,9 @@ def _check_file(state: TeamState, file: TeamConfigFile) -> None:
     if spec is None:
         hint = "Name the workflow file with the team step."
         raise AutotuneError("is not a workflow file", where=str(file.path), hint=hint)
+    declared = evolve(spec, start_from=file.settings.start_from)
+    if declared.fingerprint() in state.merged or (known is not None and takes_over(known, state.plan, declared)):
+        return
     if known is not None and (spec.formation, {*spec.member_ids}) != (known.formation, {*known.member_ids}):
         raise AutotuneError(
             f"declares team {state.team_id!r} otherwise than its last runs did: {spec.formation} of "
@@ -204,7 +203,6 @@ class _Told:
     after: Figures
     path: Path
     flow: str | None
-    is_recognised: bool
     notes: tuple[str, ...]
 
     def markdown(self) -> str:
@@ -227,11 +225,12 @@ class _Told:
             _shown(self.flow) if self.flow else "It is not known which members use each other's work.",
             _ALLOWED.get(proof.allowed_by or "", "What allowed this change was not recorded."),
             "## After the merge",
-            _RECOGNISED if self.is_recognised else _NOT_RECOGNISED,
+            _RECOGNISED,
             *(f"Note: {_shown(note)}." for note in self.notes),
             "## How to roll it back",
-            "Revert this change, or `git apply -R` the patch. Without a change of the file: "
-            f"`victor autotune rollback {_code(state.team_id)} --workflow {_code(state.workflow)}`.",
+            f"`victor autotune rollback {_code(state.team_id)} --workflow {_code(state.workflow)}`: the next runs use "
+            "the plan before, whichever file their machines have. Then revert this change, or `git apply -R` the "
+            "patch, so that the file says what runs. The file alone rolls nothing back: the plan was live before it.",
             "## How to check it",
             "`victor autotune replay evidence.jsonl` decides the test again from its runs: arms from the seed, and the "
             "verdict from what was observed. It needs neither the store nor a model.",
@@ -260,11 +259,8 @@ _ALLOWED: Final = {
 }
 _RECOGNISED: Final = (
     "The plugin recognises the team's new definition: the proof holds, the plan is verified with every run as before, "
-    "a rollback leads to how the team ran before, and tuning goes on."
-)
-_NOT_RECOGNISED: Final = (
-    "The step's own keys can't say all of this plan, so the file fixes it under `metadata.autotune`, and nothing of "
-    "the team is tuned while it stands there."
+    "a rollback leads to how the team ran before, and tuning goes on, an open test included. What the step's own keys "
+    "can't say stands under `metadata.autotune` as what the team starts from (`start_from`), which fixes nothing."
 )
 
 

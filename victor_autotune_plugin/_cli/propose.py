@@ -67,12 +67,9 @@ def propose(
                 "patch": str(output / PATCH),
                 "text": str(output / TEXT),
                 "evidence": str(output / EVIDENCE),
-                "is_recognised": request.is_recognised,
                 "notes": request.notes,
             }
         )
         return
     show.say(f"{output}: {PATCH}, {TEXT} and {EVIDENCE}. The plan: {show.plan_text(state.plan)}.")
-    if not request.is_recognised:
-        show.say("Once it is merged, the file fixes the plan, and the team is not tuned further.", "yellow")
     show.say(f"Look at {output / TEXT}, then: git apply {output / PATCH}", "dim")
