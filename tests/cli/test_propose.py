@@ -17,6 +17,7 @@ from victor_autotune_plugin._model.merged_definition import takes_over
 from victor_autotune_plugin._model.plan import TeamPlan
 from victor_autotune_plugin.configfiles import read_team_config
 from victor_autotune_plugin.storage import Store, default_url
+from victor_autotune_testing.simulated import SPEC
 
 from .conftest import Said
 
@@ -92,7 +93,15 @@ def test_every_knob_is_recognised_once_it_is_merged(
     call: Call, proven: Path, tmp_path: Path, plan: TeamPlan, written: str
 ) -> None:
     with Store.open(default_url(tmp_path)) as store, store.transaction() as transaction:
-        before = evolve(transaction.team("flow", "team"), plan=plan)
+        state = transaction.team("flow", "team")
+        assert state.spec is not None
+        filled = evolve(  # as Victor fills in what the file leaves out
+            state.spec,
+            members=[evolve(one, tool_budget=15) for one in state.spec.members],
+            tool_budget=100,
+            max_iterations=50,
+        )
+        before = evolve(state, plan=plan, spec=filled, fingerprint=filled.fingerprint())
         transaction.save_team(before)
     said = propose(call, proven)
     assert said.code == 0, said.err
@@ -101,8 +110,8 @@ def test_every_knob_is_recognised_once_it_is_merged(
     file = read_team_config(proven, "team", "flow")
     assert file.settings.plan is None
     assert file.spec is not None
-    assert before.spec is not None
-    assert takes_over(before.spec, plan, evolve(file.spec, start_from=file.settings.start_from))
+    declared = evolve(file.spec, start_from=file.settings.start_from)
+    assert takes_over(SPEC, plan, declared)
     assert "says so already" in propose(call, proven).err
 
 

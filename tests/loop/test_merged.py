@@ -208,6 +208,24 @@ def test_machines_with_the_file_before_and_with_the_merged_one_run_side_by_side(
     assert (state.plan, state.live_id) == (PARALLEL, tuned.proof.id)
 
 
+def test_two_processes_with_a_file_each_share_one_plan(tmp_path: Path) -> None:
+    before = Simulation(tmp_path, strategies=("formation_selection",))
+    after = Simulation(tmp_path, strategies=("formation_selection",))
+    try:
+        before.run_until("promoted")
+        after.spec = MERGED
+        live = before.state().live_id
+        after.run()
+        runs = [team.run() for _ in range(30) for team in (before, after)]
+        assert {run.experiment_id for run in runs[2:]} == {live}
+        assert {run.spec for run in runs[2:]} == {SPEC}
+        assert [one.action for one in before.changes()] == ["started", "promoted", "merged"]
+        assert before.state().plan == PARALLEL
+    finally:
+        after.close()
+        before.close()
+
+
 def test_a_process_that_has_not_heard_of_the_merge_changes_nothing(tuned: Tuned) -> None:
     team = tuned.team
     tuned.merge()

@@ -117,20 +117,32 @@ def _proof(store: Store, state: TeamState) -> Experiment:
 
 
 def _check_file(state: TeamState, file: TeamConfigFile) -> None:
+    """Make sure that a file declares a team as its runs were: as they began, or with a live plan in it."""
     spec, known = file.spec, state.spec
     if spec is None:
         hint = "Name the workflow file with the team step."
         raise AutotuneError("is not a workflow file", where=str(file.path), hint=hint)
-    declared = evolve(spec, start_from=file.settings.start_from)
-    if declared.fingerprint() in state.merged or (known is not None and takes_over(known, state.plan, declared)):
+    if known is None:
         return
-    if known is not None and (spec.formation, {*spec.member_ids}) != (known.formation, {*known.member_ids}):
-        raise AutotuneError(
-            f"declares team {state.team_id!r} otherwise than its last runs did: {spec.formation} of "
-            f"{', '.join(spec.member_ids)}, not {known.formation} of {', '.join(known.member_ids)}",
-            where=str(file.path),
-            hint="Name the file that those runs were of; of a changed team nothing is proven yet.",
+    by_id = {member.id: member for member in known.members}
+    if {*spec.member_ids} == {*by_id}:
+        declared = evolve(  # what the file leaves out is as Victor fills it in
+            known,
+            formation=spec.formation,
+            members=[by_id[name] for name in spec.member_ids],
+            tool_budget=known.tool_budget if spec.tool_budget is None else spec.tool_budget,
+            timeout_seconds=spec.timeout_seconds,
+            start_from=file.settings.start_from,
         )
+        is_merged = declared.fingerprint() in state.merged or takes_over(known, state.plan, declared)
+        if is_merged or spec.formation == known.formation:
+            return
+    raise AutotuneError(
+        f"declares team {state.team_id!r} otherwise than its last runs did: {spec.formation} of "
+        f"{', '.join(spec.member_ids)}, not {known.formation} of {', '.join(known.member_ids)}",
+        where=str(file.path),
+        hint="Name the file that those runs were of; of a changed team nothing is proven yet.",
+    )
 
 
 def _evidence(store: Store, state: TeamState, proof: Experiment) -> str:

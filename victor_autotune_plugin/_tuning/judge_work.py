@@ -277,11 +277,11 @@ class JudgeWork:
             return
         is_new = record.state.fingerprint is None
         if record.state.fingerprint != run.spec.fingerprint():
-            if run.missing or _is_outdated(record, run):
-                return  # the team has changed meanwhile, or may have
             if is_merged(record, run.spec):
                 note_merged(record, changes, run.spec)
                 return
+            if run.missing or _is_outdated(record, run):
+                return  # the team has changed meanwhile, or may have
         state = self._kept_up(record, changes, run)
         state, lost = keep_gates(record, changes, state, run, settings)
         paused = state.paused or self._memory.snapshot.paused
