@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 from attrs import evolve
 
-from victor_autotune_plugin._apply.change_request import _shown, patch_of
 from victor_autotune_plugin._model.merged_definition import takes_over
 from victor_autotune_plugin._model.plan import TeamPlan
+from victor_autotune_plugin._page.change_request import _shown, patch_of
 from victor_autotune_plugin.configfiles import read_team_config
 from victor_autotune_plugin.storage import Store, default_url
-from victor_autotune_testing.simulated import SPEC
+from victor_autotune_testing.simulated import SPEC, Simulation
 
 from .conftest import Said
 
@@ -131,13 +131,17 @@ def test_the_text_tells_what_a_reviewer_asks(call: Call, proven: Path, tmp_path:
     text = (tmp_path / "out" / "PROPOSAL.md").read_text()
     with Store.open(default_url(tmp_path)) as store:
         (proof,) = [one for one in store.experiments() if one.id == data["experiment_id"]]
-    assert data["before"]["median_seconds"] > data["after"]["median_seconds"] > 0
-    assert data["before"]["mean_cost_usd"] is None
-    assert "| cost of a run, mean | not known | not known |" in text
-    assert data["before"]["runs"] == (proof.verdict or {})["runs"]["control"]
+    told = call("status", "team", "--json").data["teams"][0]["outcome"]
+    assert data["outcome"] == told
+    figures = {one["name"]: one for one in told["figures"]}
+    assert figures["duration"]["was"] > figures["duration"]["now"] > 0
+    assert "cost" not in figures
+    assert "| cost | not known | not known | not known | not known |" in text
+    assert told["runs"] == (proof.verdict or {})["runs"]
+    assert f"From {told['runs']['control']} + {told['runs']['treatment']} runs of its test" in text
     for part in (
         "# Team team: formation parallel",
-        "| duration, median |",
+        f"| time | {figures['duration']['was']:.2f} s | {figures['duration']['now']:.2f} s |",
         "## How sure",
         str((proof.verdict or {})["reason"]),
         "## Data flow",
@@ -164,6 +168,26 @@ def test_the_evidence_is_decided_again_without_the_store(
     assert one["observations"] > 20
     assert [path.name for path in elsewhere.iterdir()] == ["evidence.jsonl"]
     assert "same" in call("replay", "evidence.jsonl").out
+
+
+def test_the_evidence_holds_what_the_watch_says_of_all_that_ran_since(call: Call, proven: Path, tmp_path: Path) -> None:
+    team = Simulation(tmp_path)
+    try:
+        for _ in range(60):
+            team.run()
+    finally:
+        team.close()
+    assert propose(call, proven).code == 0
+    lines = [json.loads(line) for line in (tmp_path / "out" / "evidence.jsonl").read_text().splitlines()]
+    record = next(line["experiment"] for line in lines if "experiment" in line)
+    assert record["watch_verdict"]["status"] == "watching"
+    assert [one["phase"] for one in record["observations"]].count("watch") >= 60
+    assert call("replay", str(tmp_path / "out" / "evidence.jsonl")).code == 0
+    record["observations"][-1]["duration_seconds"] *= 50
+    (tmp_path / "changed.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    said = call("replay", str(tmp_path / "changed.jsonl"), "--json")
+    assert said.code == 1
+    assert list(said.data["replays"][0]["differences"]) == ["watch verdict"]
 
 
 def test_changed_evidence_is_found_out(call: Call, proven: Path, tmp_path: Path) -> None:

@@ -18,6 +18,9 @@ from .plain import check_formation
 NOT_READ_BY_VICTOR = ("reflection",)
 """Formations that Victor 0.9.5 runs as sequential when a workflow file names them."""
 
+_FIXED = "fixed in metadata.autotune, since the step's own keys can't enforce it; nothing is tuned then"
+_START = "in metadata.autotune as what the team starts from, and tuning goes on"
+
 
 @frozen
 class Placement:
@@ -83,7 +86,7 @@ def placed(spec: TeamSpec, settings: Settings, change: TeamPlan) -> Placement:
         if after.get(knob) != before.get(knob)
         and (knob in before or knob == "tool_budget" or after[knob] not in (own.get(knob), declared.get(knob)))
     }
-    return Placement(own, plan, tuple(_notes(settings, plan)))
+    return Placement(own, plan, tuple(_notes(settings, plan, _FIXED)))
 
 
 def proposed(spec: TeamSpec, settings: Settings, plan: TeamPlan) -> Placement:
@@ -119,7 +122,7 @@ def proposed(spec: TeamSpec, settings: Settings, plan: TeamPlan) -> Placement:
     declared = spec.to_dict() | {"members": list(spec.member_ids)}
     before = {} if settings.start_from is None else settings.start_from.to_dict()
     start = {knob: rest.get(knob) for knob in {**before, **rest} if rest.get(knob) != before.get(knob)}
-    notes = tuple(_idle(settings, "start_from")) if start else ()
+    notes = tuple(_notes(settings, start, _START))
     return Placement({knob: value for knob, value in own.items() if value != declared[knob]}, {}, notes, start)
 
 
@@ -192,19 +195,14 @@ def _check(spec: TeamSpec, settings: Settings, plan: TeamPlan, declared: str) ->
         raise PlanError(text, where=where, hint=f"Change the plan, or limits.{limit}.")
 
 
-def _notes(settings: Settings, plan: Mapping[str, Any]) -> list[str]:
+def _notes(settings: Settings, plan: Mapping[str, Any], what: str) -> list[str]:
     set_knobs = [knob for knob, value in plan.items() if value is not None]
     if not set_knobs:
         return []
-    names = ", ".join(set_knobs)
-    fixed = f"{names}: fixed in metadata.autotune, since the step's own keys can't enforce it; nothing is tuned then"
-    return [fixed, *_idle(settings)]
-
-
-def _idle(settings: Settings, what: str = "it") -> list[str]:
-    if settings.mode not in ("off", "observe"):
-        return []
-    return [f"{what} takes effect in the modes suggest, approve and auto; the file says {settings.mode}"]
+    notes = [f"{', '.join(set_knobs)}: {what}"]
+    if settings.mode in ("off", "observe"):
+        notes.append(f"it takes effect in the modes suggest, approve and auto; the file says {settings.mode}")
+    return notes
 
 
 def _name(member: Any) -> str:
