@@ -114,7 +114,8 @@ class Simulation:
         self.stepped.work()
         known = loop.known_spec(self.spec, self.settings or runtime.settings(self.spec))
         event = RunStart(uuid.uuid4().hex, known, self.stepped.clock(), task_key=task_key, settings=self.settings)
-        return event, self.stepped.begin(event)
+        planned = self.stepped.begin(event)
+        return (evolve(event, spec=self.spec) if planned.source == "configured" else event), planned
 
     def finish(self, event: RunStart, planned: PlannedRun, **changes: Any) -> TeamRun:
         seconds = [self._random.lognormvariate(0, 0.4) for _ in self.spec.members]

@@ -18,6 +18,7 @@ from victor_autotune_plugin._model.optimization import (
 from victor_autotune_plugin._model.plan import EMPTY_PLAN, TeamPlan, TeamSpec
 from victor_autotune_plugin._settings import Settings
 from victor_autotune_plugin._tuning.replay import replay_all
+from victor_autotune_plugin._tuning.snapshot import PLAN_SECONDS
 from victor_autotune_testing.simulated import SPEC, Simulation
 
 MERGED = evolve(SPEC, formation="parallel")
@@ -253,6 +254,25 @@ def test_a_plan_that_was_rolled_back_and_is_written_all_the_same_starts_over(tun
     tuned.merge()
     assert "merged" not in tuned.actions()
     assert tuned.team.state().fingerprint == MERGED.fingerprint()
+
+
+def test_a_plan_that_a_person_fixes_is_for_the_file_as_it_stands(tuned: Tuned) -> None:
+    tuned.merge()
+    fixed = TeamPlan(tool_budget=5)
+    tuned.team.settings = evolve(tuned.team.runtime.settings(SPEC), plan=fixed)
+    run = tuned.team.run()
+    assert (run.spec, run.plan_asked, run.plan_used.formation) == (MERGED, fixed, "parallel")
+    assert tuned.actions().count("merged") == 1
+
+
+def test_without_word_from_the_store_for_a_day_the_team_runs_as_its_file_says(tuned: Tuned) -> None:
+    tuned.merge()
+    tuned.team.runtime.manual.roll_back(*SPEC.key)
+    tuned.team.run()
+    loop, settings = tuned.team.runtime.loop, tuned.team.runtime.settings(SPEC)
+    assert loop.known_spec(MERGED, settings) == SPEC
+    loop.memory.replace(loop.memory.snapshot, PLAN_SECONDS + 1)
+    assert loop.known_spec(MERGED, settings) == MERGED
 
 
 def test_another_definition_starts_over(tuned: Tuned) -> None:

@@ -94,6 +94,11 @@ def test_what_no_plan_could_undo_is_not_recognised(plan: TeamPlan, now: TeamSpec
     assert not takes_over(SPEC, plan, now)
 
 
+def test_a_knob_that_something_else_has_set_stays_as_it_set_it() -> None:
+    merged = evolve(SPEC, formation="parallel", members=MEMBERS[::-1])
+    assert in_terms_of(merged, SPEC, EMPTY_PLAN, {"formation": "formation_hint"}) == TeamPlan(members=SPEC.member_ids)
+
+
 def test_a_plan_to_start_from_is_a_part_of_the_definition_and_an_empty_one_is_not() -> None:
     assert "start_from" not in SPEC.to_dict()
     assert SPEC.fingerprint() == evolve(SPEC, start_from=EMPTY_PLAN).fingerprint()

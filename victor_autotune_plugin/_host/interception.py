@@ -104,7 +104,8 @@ class ActiveRun:
     Args:
         event: What the hooks were told at the start.
         declared: The team's definition. It is told in the terms of `event.spec`, which may be one before it.
-        planned: The plan, for `event.spec`.
+        planned: The plan that was chosen, for `event.spec`.
+        plan: The same for `declared`.
         work: Victor's part under that plan.
     """
 
@@ -115,6 +116,7 @@ class ActiveRun:
         event: RunStart,
         declared: TeamSpec,
         planned: PlannedRun,
+        plan: TeamPlan,
         work: Coroutine[Any, Any, Any],
     ) -> None:
         self._runtime = owner
@@ -122,12 +124,12 @@ class ActiveRun:
         self._event = event
         self._declared = declared
         self._planned = planned
-        self._plan = plan = in_terms_of(declared, event.spec, planned.plan)
+        self._plan = plan
         self._work = work
         limited = plan.tool_budget is not None or plan.member_budgets
         wanted = plan if call.overrides.is_empty else call.overrides.merged(plan)
-        team = planned_members(event.spec, wanted)
-        self._used = plan_as_used(event.spec, wanted)
+        team = planned_members(declared, wanted)
+        self._used = plan_as_used(declared, wanted)
         budgets, once = dict(plan.member_budgets or ()), self._used.formation in _WORK_ONCE
         budget = ToolBudget(plan.tool_budget, budgets, [one.id for one in team], keeps=not once) if limited else None
         self._notes: RunNotes | None = None
@@ -171,7 +173,9 @@ class ActiveRun:
         if planned is None:
             return None
         work: Coroutine[Any, Any, Any] | None = None
-        plan = in_terms_of(spec, event.spec, planned.plan)
+        if planned.source == "configured":  # and so it is told as it is configured
+            event = evolve(event, spec=spec)
+        plan = in_terms_of(spec, event.spec, planned.plan, event.owners)
         if not plan.is_empty:
             with failsafe.guard("translation of a plan"):
                 translation.check_plan(spec, plan)
@@ -180,11 +184,12 @@ class ActiveRun:
                 work = call.call_with(plan)
             if work is None:  # it keeps its arm: what was assigned is counted as assigned
                 source = "configured" if planned.assignment is None else planned.source
-                event, planned = evolve(event, spec=spec), evolve(planned, plan=EMPTY_PLAN, source=source)
+                event, plan = evolve(event, spec=spec), EMPTY_PLAN
+                planned = evolve(planned, plan=plan, source=source)
         if work is None:
             work = call.call()
         try:
-            run = cls(owner, call, event, spec, planned, work)
+            run = cls(owner, call, event, spec, planned, plan, work)
             owner.hooks.tell("team_run_started", event=event, planned=planned)
             if planned.assignment is not None:
                 # An arm that kills its process must have left its start, or it would count for nothing.

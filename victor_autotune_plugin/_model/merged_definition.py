@@ -7,6 +7,7 @@ Only what Victor is told has to be said in the terms of the definition that it h
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from attrs import evolve
@@ -41,13 +42,14 @@ def takes_over(spec: TeamSpec, plan: TeamPlan, now: TeamSpec) -> bool:
     return plan_as_used(now, start) == plan_as_used(spec, plan)
 
 
-def in_terms_of(now: TeamSpec, spec: TeamSpec, plan: TeamPlan) -> TeamPlan:
+def in_terms_of(now: TeamSpec, spec: TeamSpec, plan: TeamPlan, owners: Collection[str] = ()) -> TeamPlan:
     """Return the plan under which a team runs as another definition of it does under a plan.
 
     Args:
         now: The definition that it runs with: this one or one that `takes_over` a plan.
         spec: The definition that the plan is for.
         plan: The plan.
+        owners: Knobs that something else has set, and that the plan leaves alone.
     """
     if now is spec:
         return plan
@@ -58,4 +60,4 @@ def in_terms_of(now: TeamSpec, spec: TeamSpec, plan: TeamPlan) -> TeamPlan:
         knobs["members"] = spec.member_ids
     if plan.timeout_seconds is None and now.timeout_seconds != spec.timeout_seconds:
         knobs["timeout_seconds"] = spec.timeout_seconds
-    return evolve(plan, **knobs)
+    return evolve(plan, **{name: value for name, value in knobs.items() if name not in owners})

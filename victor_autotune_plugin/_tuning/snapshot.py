@@ -204,7 +204,8 @@ def choose(
     experiment = snapshot.open_experiment(state.key) if settings.mode in TESTING and age <= test_seconds else None
     if experiment is None or event.owners or experiment.id in held:
         plan = state.plan.without(event.owners)
-        return PlannedRun(plan, settings.mode, None, "configured" if plan.is_empty else "live")
+        as_configured = plan.is_empty and not state.merged  # else that may be otherwise than the file says now
+        return PlannedRun(plan, settings.mode, None, "configured" if as_configured else "live")
     if experiment.status == "awaits_promotion":  # it is proven better: the slower arm has no more runs
         return PlannedRun(experiment.treatment, settings.mode, None, "experiment")
     if not needs_arms(experiment, settings):
