@@ -175,7 +175,9 @@ class ActiveRun:
         work: Coroutine[Any, Any, Any] | None = None
         if planned.source == "configured":  # and so it is told as it is configured
             event = evolve(event, spec=spec)
-        plan = in_terms_of(spec, event.spec, planned.plan, event.owners)
+        plan = planned.plan
+        if event.spec is not spec:
+            plan = in_terms_of(spec, event.spec, plan, event.owners)
         if not plan.is_empty:
             with failsafe.guard("translation of a plan"):
                 translation.check_plan(spec, plan)

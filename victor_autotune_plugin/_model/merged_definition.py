@@ -51,8 +51,6 @@ def in_terms_of(now: TeamSpec, spec: TeamSpec, plan: TeamPlan, owners: Collectio
         plan: The plan.
         owners: Knobs that something else has set, and that the plan leaves alone.
     """
-    if now is spec:
-        return plan
     knobs: dict[str, Any] = {}
     if plan.formation is None and plan.sub_teams is None and now.formation != spec.formation:
         knobs["formation"] = spec.formation
