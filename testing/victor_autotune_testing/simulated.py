@@ -13,6 +13,7 @@ from attrs import evolve
 
 from victor_autotune_plugin._model.data_flow import RunFlow
 from victor_autotune_plugin._model.experiment import Change, Experiment, TeamState
+from victor_autotune_plugin._model.merged_definition import in_terms_of
 from victor_autotune_plugin._model.plan import MemberSpec, TeamPlan, TeamSpec
 from victor_autotune_plugin._model.run import MemberOutcome, TeamRun, TokenUse
 from victor_autotune_plugin._model.score import Score
@@ -111,23 +112,25 @@ class Simulation:
         runtime.look_at_settings()
         loop.store_work.wants_refresh = True  # a person, or another process, may have changed something
         self.stepped.work()
-        event = RunStart(uuid.uuid4().hex, self.spec, self.stepped.clock(), task_key=task_key, settings=self.settings)
-        return event, self.stepped.begin(event)
+        known = loop.known_spec(self.spec, self.settings or runtime.settings(self.spec))
+        event = RunStart(uuid.uuid4().hex, known, self.stepped.clock(), task_key=task_key, settings=self.settings)
+        planned = self.stepped.begin(event)
+        return (evolve(event, spec=self.spec) if planned.source == "configured" else event), planned
 
     def finish(self, event: RunStart, planned: PlannedRun, **changes: Any) -> TeamRun:
         seconds = [self._random.lognormvariate(0, 0.4) for _ in self.spec.members]
         good = self._random.random() < self.success
-        duration = self.truth(planned.plan, seconds)
+        duration = self.truth(in_terms_of(self.spec, event.spec, planned.plan), seconds)
         run = TeamRun(
             run_id=event.run_id,
-            spec=self.spec,
+            spec=event.spec,
             started_at=event.started_at,
             duration_seconds=duration,
             success=good,
             member_success_share=1.0 if good else 0.0,
             plan_used=TeamPlan(
-                formation=planned.plan.formation or self.spec.formation,
-                members=planned.plan.members or self.spec.member_ids,
+                formation=planned.plan.formation or event.spec.formation,
+                members=planned.plan.members or event.spec.member_ids,
             ),
             members=[
                 MemberOutcome(m.id, m.role, good, True, s, 1, 0, 2, 900, 200)

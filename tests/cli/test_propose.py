@@ -10,11 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from attrs import evolve
 
-from victor_autotune_plugin._apply.change_request import _shown, patch_of
+from victor_autotune_plugin._model.merged_definition import takes_over
 from victor_autotune_plugin._model.plan import TeamPlan
+from victor_autotune_plugin._page.change_request import _shown, patch_of
 from victor_autotune_plugin.configfiles import read_team_config
 from victor_autotune_plugin.storage import Store, default_url
+from victor_autotune_testing.simulated import SPEC, Simulation
 
 from .conftest import Said
 
@@ -72,19 +75,73 @@ def test_git_takes_the_patch_and_the_file_then_says_the_plan(call: Call, proven:
     assert proven.read_text() == FLOW
 
 
+@pytest.mark.parametrize(
+    ("plan", "written"),
+    [
+        (TeamPlan(formation="parallel"), "team_formation: parallel"),
+        (TeamPlan(members="dcba"), "members:\n          - {id: d"),
+        (TeamPlan(members="ab"), "start_from:\n"),
+        (TeamPlan(tool_budget=9), "total_tool_budget: 9"),
+        (TeamPlan(member_budgets={"a": 3}), "start_from:\n"),
+        (TeamPlan(timeout_seconds=60), "start_from:\n"),
+        (TeamPlan(sub_teams=["ab", "cd"]), "start_from:\n"),
+        (TeamPlan(formation="reflection"), "start_from:\n"),
+    ],
+    ids=lambda one: one.describe() if isinstance(one, TeamPlan) else "",
+)
+def test_every_knob_is_recognised_once_it_is_merged(
+    call: Call, proven: Path, tmp_path: Path, plan: TeamPlan, written: str
+) -> None:
+    with Store.open(default_url(tmp_path)) as store, store.transaction() as transaction:
+        state = transaction.team("flow", "team")
+        assert state.spec is not None
+        filled = evolve(  # as Victor fills in what the file leaves out
+            state.spec,
+            members=[evolve(one, tool_budget=15) for one in state.spec.members],
+            tool_budget=100,
+            max_iterations=50,
+        )
+        before = evolve(state, plan=plan, spec=filled, fingerprint=filled.fingerprint())
+        transaction.save_team(before)
+    said = propose(call, proven)
+    assert said.code == 0, said.err
+    git(tmp_path, "apply", "out/plan.patch")
+    assert written in proven.read_text()
+    file = read_team_config(proven, "team", "flow")
+    assert file.settings.plan is None
+    assert file.spec is not None
+    declared = evolve(file.spec, start_from=file.settings.start_from)
+    assert takes_over(SPEC, plan, declared)
+    assert "says so already" in propose(call, proven).err
+
+
+def test_a_file_that_fixes_the_plan_is_not_proposed_for(call: Call, proven: Path) -> None:
+    proven.write_text(
+        FLOW.replace(
+            "    nodes:", "    metadata:\n      autotune:\n        plan:\n          tool_budget: 9\n    nodes:"
+        )
+    )
+    said = propose(call, proven)
+    assert said.code == 2
+    assert "the file fixes this team's plan" in said.err
+
+
 def test_the_text_tells_what_a_reviewer_asks(call: Call, proven: Path, tmp_path: Path) -> None:
     data = propose(call, proven, "--json").data
     text = (tmp_path / "out" / "PROPOSAL.md").read_text()
     with Store.open(default_url(tmp_path)) as store:
         (proof,) = [one for one in store.experiments() if one.id == data["experiment_id"]]
-    assert data["is_recognised"] is True
-    assert data["before"]["median_seconds"] > data["after"]["median_seconds"] > 0
-    assert data["before"]["mean_cost_usd"] is None
-    assert "| cost of a run, mean | not known | not known |" in text
-    assert data["before"]["runs"] == (proof.verdict or {})["runs"]["control"]
+    told = call("status", "team", "--json").data["teams"][0]["outcome"]
+    assert data["outcome"] == told
+    figures = {one["name"]: one for one in told["figures"]}
+    assert figures["duration"]["was"] > figures["duration"]["now"] > 0
+    assert "cost" not in figures
+    assert "| cost | not known | not known | not known | not known |" in text
+    assert told["runs"] == (proof.verdict or {})["runs"]
+    assert f"From {told['runs']['control']} + {told['runs']['treatment']} runs of its test" in text
     for part in (
         "# Team team: formation parallel",
-        "| duration, median |",
+        f"| time | {figures['duration']['was']:.2f} s | {figures['duration']['now']:.2f} s |",
         "## How sure",
         str((proof.verdict or {})["reason"]),
         "## Data flow",
@@ -113,6 +170,26 @@ def test_the_evidence_is_decided_again_without_the_store(
     assert "same" in call("replay", "evidence.jsonl").out
 
 
+def test_the_evidence_holds_what_the_watch_says_of_all_that_ran_since(call: Call, proven: Path, tmp_path: Path) -> None:
+    team = Simulation(tmp_path)
+    try:
+        for _ in range(60):
+            team.run()
+    finally:
+        team.close()
+    assert propose(call, proven).code == 0
+    lines = [json.loads(line) for line in (tmp_path / "out" / "evidence.jsonl").read_text().splitlines()]
+    record = next(line["experiment"] for line in lines if "experiment" in line)
+    assert record["watch_verdict"]["status"] == "watching"
+    assert [one["phase"] for one in record["observations"]].count("watch") >= 60
+    assert call("replay", str(tmp_path / "out" / "evidence.jsonl")).code == 0
+    record["observations"][-1]["duration_seconds"] *= 50
+    (tmp_path / "changed.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    said = call("replay", str(tmp_path / "changed.jsonl"), "--json")
+    assert said.code == 1
+    assert list(said.data["replays"][0]["differences"]) == ["watch verdict"]
+
+
 def test_changed_evidence_is_found_out(call: Call, proven: Path, tmp_path: Path) -> None:
     assert propose(call, proven).code == 0
     lines = [json.loads(line) for line in (tmp_path / "out" / "evidence.jsonl").read_text().splitlines()]
@@ -134,7 +211,7 @@ def test_changed_evidence_is_found_out(call: Call, proven: Path, tmp_path: Path)
 @pytest.mark.parametrize(
     ("file", "said"),
     [
-        (FLOW.replace("sequential", "parallel"), "declares team 'team' otherwise"),
+        (FLOW.replace("sequential", "consensus"), "declares team 'team' otherwise"),
         (FLOW.replace("          - {id: d, role: researcher}\n", ""), "declares team 'team' otherwise"),
         ("formation: sequential\nmember_count: 4\n", "is the configuration of one team"),
     ],

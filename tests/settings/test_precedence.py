@@ -146,6 +146,14 @@ def test_the_edges_of_the_strongest_source_count_alone(sources) -> None:
 
 
 def test_every_key_can_be_set_in_the_environment(sources) -> None:
+    knobs = {
+        "formation": "parallel",
+        "members": "lead,b",
+        "tool_budget": "7",
+        "member_budgets": "lead=3",
+        "timeout_seconds": "30",
+        "sub_teams": "null",
+    }
     texts = {
         "mode": "approve",
         "strategies": "team_sizing, tool_budget",
@@ -169,11 +177,7 @@ def test_every_key_can_be_set_in_the_environment(sources) -> None:
         "task_key": "ticket",
         "dataflow": "dependent",
         "dataflow_edges": "lead,b",
-        "plan.formation": "parallel",
-        "plan.members": "lead,b",
-        "plan.member_budgets": "lead=3",
-        "plan.timeout_seconds": "30",
-        "plan.sub_teams": "null",
+        **{f"{section}.{knob}": text for section in ("plan", "start_from") for knob, text in knobs.items()},
         "store.silent_after": "120",
         "journal.fsync": "yes",
         "journal.max_megabytes": "10",
@@ -187,7 +191,7 @@ def test_every_key_can_be_set_in_the_environment(sources) -> None:
         "experiment.alpha": "1e-2",
     }
     environ = {variable(key): texts.get(key, "10" if "runs" in key or "history" in key else "0.1") for key in leaves()}
-    for key in ("limits.min_tool_budget", "limits.max_tool_budget", "plan.tool_budget"):
+    for key in ("limits.min_tool_budget", "limits.max_tool_budget"):
         environ[variable(key)] = "7"
     settings = sources.load(environ=environ).for_team("w", "t")
     assert (settings.mode, settings.strategies, settings.task_key) == (

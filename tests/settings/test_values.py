@@ -114,6 +114,7 @@ def test_there_is_a_key_for_every_setting_and_a_setting_for_every_key() -> None:
         "quality": QualitySettings,
         "tuner": TunerSettings,
         "plan": TeamPlan,
+        "start_from": TeamPlan,
         "store": StoreSettings,
         "journal": JournalSettings,
         "hooks": HookSettings,

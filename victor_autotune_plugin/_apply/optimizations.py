@@ -30,7 +30,6 @@ FILE: Final = "config_file"
 _OUTCOMES: Final = {
     "awaits_promotion": "passed",
     "promoted": "passed",
-    "merged": "passed",
     "failed": "failed",
     "inconclusive": "inconclusive",
     "aborted": "inconclusive",
@@ -181,7 +180,7 @@ def _decide(one: Optimization, change: Change) -> None:
     evidence = change.evidence
     one.at, one.reason, one.actor = change.at, change.reason, change.actor
     one.validation_status = evidence.get(VALIDATION) or _OUTCOMES[change.action]
-    one.success = change.action in ("promoted", "merged")
+    one.success = change.action == "promoted"
     one.change_id = change.id
     one.is_noted = one.success and change.rollback_plan == change.plan_after
     one.file = evidence.get(FILE)

@@ -37,7 +37,7 @@ def propose(
     back; and evidence.jsonl, which `victor autotune replay` decides again on
     any machine. It holds keys of tasks, and neither prompt nor output.
     """
-    from .._apply.change_request import ChangeRequest
+    from .._page.change_request import ChangeRequest
     from .._values.files import write_text
     from ..configfiles import read_team_config
 
@@ -62,17 +62,13 @@ def propose(
                 "team_id": state.team_id,
                 "plan": state.plan.to_dict(),
                 "experiment_id": request.proof.id,
-                "before": request.before,
-                "after": request.after,
+                "outcome": request.outcome.to_dict(),
                 "patch": str(output / PATCH),
                 "text": str(output / TEXT),
                 "evidence": str(output / EVIDENCE),
-                "is_recognised": request.is_recognised,
                 "notes": request.notes,
             }
         )
         return
     show.say(f"{output}: {PATCH}, {TEXT} and {EVIDENCE}. The plan: {show.plan_text(state.plan)}.")
-    if not request.is_recognised:
-        show.say("Once it is merged, the file fixes the plan, and the team is not tuned further.", "yellow")
     show.say(f"Look at {output / TEXT}, then: git apply {output / PATCH}", "dim")

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, Final
 from attrs import evolve
 
 from .. import failsafe
+from .._model.merged_definition import in_terms_of
 from .._model.plan import EMPTY_PLAN, TeamPlan, TeamSpec, plan_as_used, planned_members
 from .._model.run import TeamRun
 from .._telemetry.events import tell_arm
@@ -102,6 +103,10 @@ class ActiveRun:
 
     Args:
         event: What the hooks were told at the start.
+        declared: The team's definition. It is told in the terms of `event.spec`, which may be one before it.
+        planned: The plan that was chosen, for `event.spec`.
+        plan: The same for `declared`.
+        work: Victor's part under that plan.
     """
 
     def __init__(
@@ -109,19 +114,22 @@ class ActiveRun:
         owner: Runtime,
         call: TeamCall,
         event: RunStart,
+        declared: TeamSpec,
         planned: PlannedRun,
+        plan: TeamPlan,
         work: Coroutine[Any, Any, Any],
     ) -> None:
         self._runtime = owner
         self._call = call
         self._event = event
+        self._declared = declared
         self._planned = planned
+        self._plan = plan
         self._work = work
-        plan = planned.plan
         limited = plan.tool_budget is not None or plan.member_budgets
         wanted = plan if call.overrides.is_empty else call.overrides.merged(plan)
-        team = planned_members(event.spec, wanted)
-        self._used = plan_as_used(event.spec, wanted)
+        team = planned_members(declared, wanted)
+        self._used = plan_as_used(declared, wanted)
         budgets, once = dict(plan.member_budgets or ()), self._used.formation in _WORK_ONCE
         budget = ToolBudget(plan.tool_budget, budgets, [one.id for one in team], keeps=not once) if limited else None
         self._notes: RunNotes | None = None
@@ -142,11 +150,13 @@ class ActiveRun:
         settings = call.place.settings or owner.settings(spec, metadata)
         if settings.mode == "off":
             return None
+        if settings.start_from is not None:
+            spec = evolve(spec, start_from=settings.start_from)
         await ready(owner)
         outer = current_run.get()
         event = RunStart(
             run_id=new_run_id(),
-            spec=spec,
+            spec=owner.loop.known_spec(spec, settings),
             started_at=time.time(),
             entry=call.entry,
             parent_id=None if outer is None else outer.run_id,
@@ -163,18 +173,25 @@ class ActiveRun:
         if planned is None:
             return None
         work: Coroutine[Any, Any, Any] | None = None
-        if not planned.plan.is_empty:
+        if planned.source == "configured":  # and so it is told as it is configured
+            event = evolve(event, spec=spec)
+        plan = planned.plan
+        if event.spec is not spec:
+            plan = in_terms_of(spec, event.spec, plan, event.owners)
+        if not plan.is_empty:
             with failsafe.guard("translation of a plan"):
-                translation.check_plan(spec, planned.plan)
-                _check_enforceable(call, spec, planned.plan, settings)
-                work = call.call_with(planned.plan)
+                translation.check_plan(spec, plan)
+                _check_enforceable(call, plan)
+                _check_limits(spec, planned.plan, settings)
+                work = call.call_with(plan)
             if work is None:  # it keeps its arm: what was assigned is counted as assigned
                 source = "configured" if planned.assignment is None else planned.source
-                planned = evolve(planned, plan=EMPTY_PLAN, source=source)
+                event, plan = evolve(event, spec=spec), EMPTY_PLAN
+                planned = evolve(planned, plan=plan, source=source)
         if work is None:
             work = call.call()
         try:
-            run = cls(owner, call, event, planned, work)
+            run = cls(owner, call, event, spec, planned, plan, work)
             owner.hooks.tell("team_run_started", event=event, planned=planned)
             if planned.assignment is not None:
                 # An arm that kills its process must have left its start, or it would count for nothing.
@@ -193,7 +210,7 @@ class ActiveRun:
         Raises:
             BaseException: Whatever Victor's part raises, cancellation included.
         """
-        plan, event = self._planned.plan, self._event
+        plan, event = self._plan, self._event
         token = current_run.set(self._meter)
         try:
             with (
@@ -202,7 +219,7 @@ class ActiveRun:
                     event.spec,
                     run_id=event.run_id,
                     mode=self._planned.mode,
-                    plan=plan,
+                    plan=self._planned.plan,
                     experiment_id=self._planned.experiment_id,
                     arm=self._planned.arm,
                     parent_run_id=event.parent_id,
@@ -235,7 +252,7 @@ class ActiveRun:
             current_run.reset(token)
 
     async def _limited(self) -> Any:
-        seconds = self._planned.plan.timeout_seconds
+        seconds = self._plan.timeout_seconds
         return await (self._work if seconds is None else with_deadline(self._work, seconds, self._call.place.lift))
 
     def _elapsed(self) -> float:
@@ -297,10 +314,10 @@ class ActiveRun:
         used = self._used
         if reading is not None and not self._call.ran_as_planned:
             # A coordinator with a way of its own never asked for the plan; limits were enforced all the same.
-            asked = evolve(planned.plan, formation=None, members=None, sub_teams=None)
-            used = plan_as_used(event.spec, self._call.overrides.merged(asked))
+            asked = evolve(self._plan, formation=None, members=None, sub_teams=None)
+            used = plan_as_used(self._declared, self._call.overrides.merged(asked))
         # A person's plan wins over what the context asks for.
-        owners = {knob: who for knob, who in event.owners.items() if getattr(planned.plan, knob) is None}
+        owners = {knob: who for knob, who in event.owners.items() if getattr(self._plan, knob) is None}
         owners.update(planned.owners)
         if reading is not None and reading.formation not in (None, used.formation):
             used, owners["formation"] = evolve(used, formation=reading.formation), FOUND
@@ -345,14 +362,18 @@ class ActiveRun:
         )
 
 
-def _check_enforceable(call: TeamCall, spec: TeamSpec, plan: TeamPlan, settings: Settings) -> None:
-    """Make sure that this Victor can enforce a plan, and that it crosses no hard limit, whichever hook made it."""
+def _check_enforceable(call: TeamCall, plan: TeamPlan) -> None:
+    """Make sure that this Victor can enforce a plan, whichever hook made it."""
     missing = seams.unenforceable(plan)
     if missing is not None:
         raise PlanError(f"this Victor can't enforce {missing}", hint="victor autotune doctor")
     place = call.place
     if plan.timeout_seconds is not None and place.limit is None and plan.timeout_seconds > (place.step_timeout or inf):
         raise PlanError("this Victor's step keeps its own, shorter timeout", hint="victor autotune doctor")
+
+
+def _check_limits(spec: TeamSpec, plan: TeamPlan, settings: Settings) -> None:
+    """Make sure that a plan crosses no hard limit; what it leaves as it was known crosses none."""
     for _, limit, text in settings.limits.crossed_by(plan):
         raise PlanError(text, where=f"{spec.workflow}/{spec.team_id}", hint=f"Change the plan, or limits.{limit}.")
 

@@ -24,6 +24,9 @@ _T = TypeVar("_T")
 
 _PLAIN: Final = frozenset({str, int, float, bool, type(None)})
 
+_LEFT_OUT_WHERE_EMPTY: Final = frozenset({"start_from", "merged"})
+# Seldom set, and not there in earlier versions: what they wrote, and fingerprints of it, stays as it was.
+
 _LONGEST_SHOWN: Final = 40
 
 
@@ -55,7 +58,11 @@ def to_plain(value: Any) -> Any:
         return {str(key): to_plain(item) for key, item in value.items()}
     kind: Any = type(value)
     if has(kind):
-        return {name: to_plain(getattr(value, name)) for name in _names(kind)}
+        return {
+            name: to_plain(item)
+            for name in _names(kind)
+            if (item := getattr(value, name)) or name not in _LEFT_OUT_WHERE_EMPTY
+        }
     if isinstance(value, Enum):
         return to_plain(value.value)
     if hasattr(value, "tolist"):

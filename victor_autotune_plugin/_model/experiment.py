@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final, Literal, TypeVar
 
 from attrs import field, frozen
@@ -191,6 +191,10 @@ class _Plain:
         return plain
 
 
+def _fingerprints(values: Iterable[str]) -> tuple[str, ...]:
+    return tuple(values)
+
+
 @frozen
 class TeamState(_Plain):
     """What holds for the next run of a team. There is one per environment, workflow and team id.
@@ -209,6 +213,7 @@ class TeamState(_Plain):
         revision: Revision of the store at which it was saved; 0 when it never was.
         environment: Environment that the team runs in.
         gates: The scorers that decide how good its work is; empty where none does.
+        merged: Fingerprints of definitions that have taken a live plan over; their runs are told in terms of `spec`.
     """
 
     workflow: str
@@ -224,6 +229,7 @@ class TeamState(_Plain):
     revision: Count = 0
     environment: Name = DEFAULT_ENVIRONMENT
     gates: tuple[Gate, ...] = field(default=(), converter=gates_from)
+    merged: tuple[str, ...] = field(default=(), converter=_fingerprints)
 
     @property
     def key(self) -> tuple[str, str]:

@@ -66,6 +66,11 @@ def _seconds(value: Any) -> Any:
     return float(value) if type(value) is int else value
 
 
+def _start(plan: TeamPlan | None) -> TeamPlan | None:
+    """Return a plan as the store gives it back; the same holds for it as for seconds."""
+    return None if plan is None or plan.is_empty else evolve(plan, timeout_seconds=_seconds(plan.timeout_seconds))
+
+
 def _budgets(value: Mapping[str, int] | Iterable[tuple[str, int]] | None) -> Mapping[str, int] | None:
     if value is None:
         return None
@@ -121,6 +126,8 @@ class TeamSpec:
         tool_budget: Declared total of tool calls, or None.
         timeout_seconds: Time limit that Victor really enforces, in seconds, or None without one.
         max_iterations: Declared iteration limit, or None.
+        start_from: Knobs that the settings give the team to start from, and that are a part of its definition; None
+            without such. The plan that a run gets stands in their place, and does not add to them.
     """
 
     workflow: str
@@ -130,6 +137,7 @@ class TeamSpec:
     tool_budget: Count | None = None
     timeout_seconds: Seconds | None = field(default=None, converter=_seconds)
     max_iterations: Count | None = None
+    start_from: TeamPlan | None = field(default=None, converter=_start)
 
     @property
     def member_ids(self) -> tuple[str, ...]:
@@ -140,6 +148,11 @@ class TeamSpec:
     def name(self) -> str:
         """The team's own name: its id, outside workflows without the digits that tell teams of one name apart."""
         return adhoc_team_name(self.team_id) if self.workflow == ADHOC_WORKFLOW else self.team_id
+
+    @property
+    def plan_to_start_from(self) -> TeamPlan:
+        """The plan of a team that no plan was made live for: what it starts from, empty for as declared."""
+        return EMPTY_PLAN if self.start_from is None else self.start_from
 
     @property
     def key(self) -> tuple[str, str]:

@@ -185,7 +185,7 @@ class TeamRun:
 
     Attributes:
         run_id: Unique id (UUID4 hex).
-        spec: The team as configured.
+        spec: The team as configured; where its definition has taken a live plan over, as configured before.
         started_at: Unix time of the start, seconds.
         duration_seconds: Monotonic seconds from start to finish.
         success: Whether the team succeeded.

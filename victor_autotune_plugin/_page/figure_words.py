@@ -39,6 +39,11 @@ _SHOWN: Final[Mapping[str, Callable[[float | None], str]]] = {
 }
 
 
+def shown_figure(name: str) -> Callable[[float | None], str]:
+    """Return what writes one of `FIGURES` for people."""
+    return _SHOWN[name]
+
+
 def was_now(figure: WasNow) -> str:
     """Return a figure of the plan before and of the new one: `42.0 s → 19.2 s`."""
     was, now = map(_SHOWN[figure.name], (figure.was, figure.now))

@@ -127,6 +127,19 @@ _RULE: Final = Retired(
 _WATCH_ENDS: Final = "is ignored: since 0.2 a live plan is verified for as long as it lives"
 
 
+PLANS: Final = ("plan", "start_from")
+"""The sections that hold a plan; null in place of one takes away the plan that a lower source sets."""
+
+_KNOBS: Final = {
+    "formation": OrNone(_FORMATION),
+    "members": OrNone(NameList(Text(), least=1)),
+    "tool_budget": OrNone(_CALLS),
+    "member_budgets": OrNone(Numbers(_CALLS)),
+    "timeout_seconds": OrNone(_SECONDS),
+    "sub_teams": OrNone(Groups()),
+}
+
+
 def leaves(strategies: Iterable[str] = STRATEGIES) -> dict[str, Kind]:
     """Return the keys that may stand at the top, per workflow and per team, by dotted path, in order.
 
@@ -179,12 +192,7 @@ def leaves(strategies: Iterable[str] = STRATEGIES) -> dict[str, Kind]:
         "task_key": OrNone(Text()),
         "dataflow": Choice("data flow", DATA_FLOWS),
         "dataflow_edges": Pairs(),
-        "plan.formation": OrNone(_FORMATION),
-        "plan.members": OrNone(NameList(Text(), least=1)),
-        "plan.tool_budget": OrNone(_CALLS),
-        "plan.member_budgets": OrNone(Numbers(_CALLS)),
-        "plan.timeout_seconds": OrNone(_SECONDS),
-        "plan.sub_teams": OrNone(Groups()),
+        **{f"{section}.{knob}": kind for section in PLANS for knob, kind in _KNOBS.items()},
         "environment": OrNone(Text()),
         "store.snapshot_ttl": Number(0, _MOST_SECONDS),
         "store.silent_after": Number(15, _MOST_SECONDS),
@@ -230,7 +238,7 @@ SECTIONS: Final = {
     "watch": WatchSettings,
     "quality": QualitySettings,
     "tuner": TunerSettings,
-    "plan": TeamPlan,
+    **dict.fromkeys(PLANS, TeamPlan),
     "store": StoreSettings,
     "journal": JournalSettings,
     "hooks": HookSettings,

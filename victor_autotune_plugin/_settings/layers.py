@@ -20,6 +20,7 @@ from .keys import (
     DATABASE_URL_KIND,
     NEEDED_PRICES,
     OF_PROCESS,
+    PLANS,
     PRICE_KEYS,
     PRICE_KIND,
     TOP_ONLY,
@@ -101,7 +102,7 @@ class Layer:
 
     Attributes:
         scopes: Values by scope. `plan` itself stands for `plan: null`, which takes away a plan that a lower source
-            fixed; `prices.NAME` for a price.
+            fixed, and so does `start_from`; `prices.NAME` for a price.
         problems: What is wrong in the source.
         failed: Dotted keys that have a wrong value.
         named: Where each scope stands that the source names, also one below which it sets nothing.
@@ -186,7 +187,7 @@ class SourceReader:
         kind = self.kinds.get(key)
         if kind is not None:
             self.layer.put(scope, key, kind, node, path)
-        elif key == "plan" and is_null(node):
+        elif key in PLANS and is_null(node):
             self.layer.scopes.setdefault(scope, {})[key] = Entry(None, node.where)
         else:
             for name, place, inner in self._pairs(node, path, level(self.kinds, f"{key}.")):

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from .._model.plan import ADHOC_WORKFLOW, TeamPlan, adhoc_team_name
+from .._model.plan import ADHOC_WORKFLOW, Limits, TeamPlan, adhoc_team_name
 from .._model.scorer_settings import SCORER_KINDS
 from .._values.fields import Acting, NameList, Text
 from .._values.nodes import from_plain
-from .keys import SCORERS, SECTIONS, leaves
+from .keys import PLANS, SCORERS, SECTIONS, leaves
 from .layers import Entry, Layer, Problem, Scope, SourceReader, log_retired, raise_if_any
 from .team_settings import STRATEGIES, Settings
 
@@ -38,9 +38,10 @@ def merge(layers: Iterable[Layer], workflow: str, team_id: str, kinds: Iterable[
     for layer in layers:
         for scope in scopes:
             entries = layer.get(scope)
-            no_plan = entries.get("plan")
-            if no_plan is not None:
-                merged.update((key, no_plan) for key in keys if key.startswith("plan."))
+            for section in PLANS:
+                no_plan = entries.get(section)
+                if no_plan is not None:
+                    merged.update((key, no_plan) for key in keys if key.startswith(f"{section}."))
             merged.update((key, entries[key]) for key in keys if key in entries)
     return merged
 
@@ -54,8 +55,9 @@ def build(entries: Mapping[str, Entry], strategies: tuple[str, ...]) -> Settings
 
     top: dict[str, Any] = {key: entry.value for key, entry in entries.items() if "." not in key}
     sections: dict[str, Any] = {name: kind(**section(name)) for name, kind in SECTIONS.items()}
-    if sections["plan"].is_empty:
-        del sections["plan"]
+    for name in PLANS:
+        if sections[name].is_empty:
+            del sections[name]
     return Settings(**{"strategies": strategies, **top, **sections})
 
 
@@ -75,23 +77,30 @@ def contradictions(
             yield _problem(entries, low, high, f"{low} is {least:g}, more than {high}, which is {most:g}")
     if not scored_by_hooks:
         yield from _unscored(settings, entries)
-    limits, plan = settings.limits, settings.plan
+    limits = settings.limits
     protected = len(limits.protected_members)
     if limits.max_members is not None and protected > limits.max_members:
         low, high = "limits.protected_members", "limits.max_members"
         yield _problem(
             entries, low, high, f"{low} has {protected} members, more than {high}, which is {limits.max_members}"
         )
-    if plan is None:
-        return
+    for section in PLANS:
+        plan = getattr(settings, section)
+        if plan is not None:
+            yield from _of_plan(entries, section, plan, limits)
+
+
+def _of_plan(
+    entries: Mapping[str, Entry], section: str, plan: TeamPlan, limits: Limits
+) -> Iterator[tuple[tuple[str, str], Problem]]:
     for knob, limit, text in limits.crossed_by(plan):
-        yield _problem(entries, f"plan.{knob}", f"limits.{limit}", f"plan.{text}")
+        yield _problem(entries, f"{section}.{knob}", f"limits.{limit}", f"{section}.{text}")
     if plan.sub_teams is not None:
-        yield from _sub_teams(entries, plan)
+        yield from _sub_teams(entries, section, plan)
     for member in plan.member_budgets or ():
         if plan.members is not None and member not in plan.members:
-            text = f"plan.member_budgets names {member}, whom plan.members leaves out"
-            yield _problem(entries, "plan.member_budgets", "plan.members", text)
+            text = f"{section}.member_budgets names {member}, whom {section}.members leaves out"
+            yield _problem(entries, f"{section}.member_budgets", f"{section}.members", text)
 
 
 def _unscored(settings: Settings, entries: Mapping[str, Entry]) -> Iterator[tuple[tuple[str, str], Problem]]:
@@ -112,8 +121,8 @@ def _unscored(settings: Settings, entries: Mapping[str, Entry]) -> Iterator[tupl
         yield (key, SCORERS), Problem(where, "", text, hint)
 
 
-def _sub_teams(entries: Mapping[str, Entry], plan: TeamPlan) -> Iterator[tuple[tuple[str, str], Problem]]:
-    groups, formation, members = "plan.sub_teams", "plan.formation", "plan.members"
+def _sub_teams(entries: Mapping[str, Entry], section: str, plan: TeamPlan) -> Iterator[tuple[tuple[str, str], Problem]]:
+    groups, formation, members = (f"{section}.{knob}" for knob in ("sub_teams", "formation", "members"))
     named = {name for group in plan.sub_teams or () for name in group}
     if plan.formation is not None:
         text = f"{groups} and {formation} are both set, and sub-teams take the place of a formation"

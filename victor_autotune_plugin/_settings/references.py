@@ -8,6 +8,7 @@ from typing import Final, cast
 from .._model.plan import ADHOC_WORKFLOW
 from .._values.names import did_you_mean
 from ..errors import SettingsError
+from .keys import PLANS
 from .layers import Entry, Layer, Scope
 
 KnownTeams = Mapping[tuple[str, str], Iterable[str]]
@@ -15,9 +16,7 @@ KnownTeams = Mapping[tuple[str, str], Iterable[str]]
 
 _OF_MEMBERS: Final = (
     "limits.protected_members",
-    "plan.members",
-    "plan.member_budgets",
-    "plan.sub_teams",
+    *(f"{section}.{knob}" for section in PLANS for knob in ("members", "member_budgets", "sub_teams")),
     "dataflow_edges",
 )
 _NOBODY: Final = "in no workflow file of the project, and no run was recorded of it"

@@ -180,6 +180,8 @@ class Settings:
             it from b.
         plan: The plan that a person fixed, or None. It applies in every mode but `off` and `observe`, and then nothing
             is tuned.
+        start_from: A plan that is a part of the team's definition, and from which tuning goes on, or None. Other than
+            `plan` it fixes nothing; victor autotune propose writes it.
         environment: Where the runs belong, such as `staging`; None for OpenTelemetry's `deployment.environment.name`,
             else `test` under pytest or in CI, else `default`. Runs of two environments never share a test, a baseline
             or a plan. Only at the top of a file.
@@ -205,6 +207,7 @@ class Settings:
     dataflow: str = "auto"
     dataflow_edges: tuple[tuple[str, str], ...] = ()
     plan: TeamPlan | None = None
+    start_from: TeamPlan | None = None
     environment: str | None = None
     store: StoreSettings = field(default=Factory(StoreSettings))
     journal: JournalSettings = field(default=Factory(JournalSettings))

@@ -14,14 +14,13 @@ from attrs import define, evolve
 
 from .. import failsafe
 from .._model.experiment import TeamState
-from .._model.plan import EMPTY_PLAN
 from ..errors import LeaseLostError, StaleStateError, StoreError
 from .changes import Changes
 from .flow_guard import ends_what_cuts
 from .gate_guard import ends_what_lost_its_gate, keep_gates
 from .hookmanager import HookManager
 from .judges import Judges
-from .merged import carried_over
+from .merged import is_merged, note_merged
 from .next_test import Approval, Challengers, RunContext, Starter
 from .record import Record
 from .snapshot import TESTING, Memory
@@ -198,7 +197,7 @@ class JudgeWork:
         held.flow = lease.flow  # what failed half-way is judged again
         try:
             for run in runs:
-                if run.status == "finished":
+                if run.status == "finished" and self._is_own(store, held, run):
                     held.flow = held.flow.after(run)
                 self._judge_run(store, lease, held, run, settings)
             if runs:
@@ -209,6 +208,13 @@ class JudgeWork:
             self._let_go(key)
             return False
         return len(runs) == PIECE
+
+    @staticmethod
+    def _is_own(store: Store, held: _Held, run: TeamRun) -> bool:
+        """Return whether a run is of its team's own definition, and not of one that took a plan over."""
+        if held.flow.fingerprint in (None, run.spec.fingerprint()):
+            return True
+        return not is_merged(Record(store, run.spec.key, run.number), run.spec)
 
     def _let_go(self, key: Key) -> None:
         held = self._held.pop(key, None)
@@ -270,10 +276,12 @@ class JudgeWork:
         if settings.mode == "observe":
             return
         is_new = record.state.fingerprint is None
-        if record.state.fingerprint != run.spec.fingerprint() and (run.missing or _is_outdated(record, run)):
-            return  # the team has changed meanwhile, or may have
-        if record.state.fingerprint != run.spec.fingerprint() and carried_over(record, changes, run, settings):
-            return
+        if record.state.fingerprint != run.spec.fingerprint():
+            if is_merged(record, run.spec):
+                note_merged(record, changes, run.spec)
+                return
+            if run.missing or _is_outdated(record, run):
+                return  # the team has changed meanwhile, or may have
         state = self._kept_up(record, changes, run)
         state, lost = keep_gates(record, changes, state, run, settings)
         paused = state.paused or self._memory.snapshot.paused
@@ -337,7 +345,9 @@ class JudgeWork:
         known = state.fingerprint is not None
         fresh = evolve(state, fingerprint=fingerprint, spec=spec)  # keeps what was asked for before its first run
         if known:
-            fresh = evolve(fresh, plan=EMPTY_PLAN, experiment_id=None, live_id=None)
+            fresh = evolve(fresh, plan=spec.plan_to_start_from, experiment_id=None, live_id=None, merged=())
+        elif fresh.plan.is_empty:
+            fresh = evolve(fresh, plan=spec.plan_to_start_from)
         if known and (state.experiment_id is not None or not state.plan.is_empty):
             test = record.experiment(state.experiment_id) if state.experiment_id else None
             live_id = state.live_id or (None if test is None else test.control_id)

@@ -40,7 +40,7 @@ from .notice_work import NoticeWork
 from .notices import notice_of_cap
 from .score_work import IS_SCORING
 from .scoring import EndedRun, Scoring
-from .snapshot import TESTING, Memory, choose, needs_arms, stream_key
+from .snapshot import PLAN_SECONDS, TESTING, Memory, choose, needs_arms, stream_key
 from .store_work import SlotRequest, StoreWork
 from .waiting import Signal
 from .writer import END_COMMIT_SECONDS, NEVER, START_COMMIT_SECONDS, CircuitBreaker, Item, WriterCore
@@ -199,6 +199,18 @@ class TuningLoop:
         if self.memory.streams.has(stream_key(experiment)):
             return None
         return SlotRequest.of(experiment)
+
+    def known_spec(self, spec: TeamSpec, settings: Settings) -> TeamSpec:
+        """Return in the terms of which definition a run of a team is told.
+
+        Args:
+            spec: The definition that the team has.
+            settings: Its settings. A plan that they fix is for the definition as it stands.
+        """
+        memory = self.memory
+        if settings.mode == "observe" or settings.plan is not None or memory.age > PLAN_SECONDS:
+            return spec
+        return memory.snapshot.known_spec(spec)
 
     def plan(self, event: RunStart) -> PlannedRun:
         """Choose the plan of a run, from memory."""

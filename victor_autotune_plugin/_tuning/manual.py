@@ -404,7 +404,7 @@ def in_effect(changes: Sequence[Change], plan: TeamPlan) -> list[Change]:
     chain: list[Change] = []
     for change in reversed(changes):
         if (
-            change.action in ("promoted", "probation", "merged")
+            change.action in ("promoted", "probation")
             and change.id not in taken_back
             and change.rollback_plan is not None
             and change.rollback_plan != change.plan_after  # else it was made elsewhere, and is only noted

@@ -20,6 +20,7 @@ from .streams import StreamKey, Streams
 if TYPE_CHECKING:
     from random import Random
 
+    from .._model.plan import TeamSpec
     from .._model.run import RunStart
     from .._settings import Settings
 
@@ -77,6 +78,13 @@ class Snapshot:
         needed = {name for state in known.values() for name in (state.experiment_id, state.live_id)}
         still_open = {name: one for name, one in found.items() if name in needed and one.takes_runs}
         return Snapshot(store_id, revision, MappingProxyType(known), MappingProxyType(still_open), paused)
+
+    def known_spec(self, spec: TeamSpec) -> TeamSpec:
+        """Return in the terms of which definition a team is told: its own, or the one whose plan it has taken over."""
+        state = self.teams.get(spec.key)
+        if state is None or state.spec is None or not state.merged or spec.fingerprint() not in state.merged:
+            return spec
+        return state.spec
 
     def open_experiment(self, key: tuple[str, str]) -> Experiment | None:
         """Return the experiment that a team's next run takes part in, or None."""
@@ -180,8 +188,9 @@ def choose(
         held: As in `Memory`.
 
     Returns:
-        The plan. A team whose definition is not the one that the snapshot knows runs as configured. A knob that
-        something else in Victor has set stays as that set it, and the run takes part in no test.
+        The plan. A team whose definition is not the one that the snapshot knows runs as configured, with the plan that
+        its settings give it to start from. A knob that something else in Victor has set stays as that set it, and the
+        run takes part in no test.
     """
     if settings.mode == "observe":
         return PlannedRun(mode=settings.mode)
@@ -190,11 +199,13 @@ def choose(
     state = snapshot.teams.get(event.spec.key)
     # A plan may have been asked for before the team's first run; then the state has no fingerprint yet.
     if state is None or age > PLAN_SECONDS or state.fingerprint not in (None, event.spec.fingerprint()):
-        return PlannedRun(mode=settings.mode)
+        start = event.spec.plan_to_start_from.without(event.owners)
+        return PlannedRun(start, settings.mode, None, "configured" if start.is_empty else "settings")
     experiment = snapshot.open_experiment(state.key) if settings.mode in TESTING and age <= test_seconds else None
     if experiment is None or event.owners or experiment.id in held:
         plan = state.plan.without(event.owners)
-        return PlannedRun(plan, settings.mode, None, "configured" if plan.is_empty else "live")
+        as_configured = plan.is_empty and not state.merged  # else that may be otherwise than the file says now
+        return PlannedRun(plan, settings.mode, None, "configured" if as_configured else "live")
     if experiment.status == "awaits_promotion":  # it is proven better: the slower arm has no more runs
         return PlannedRun(experiment.treatment, settings.mode, None, "experiment")
     if not needs_arms(experiment, settings):

@@ -36,7 +36,7 @@ _SINCE: Final[Mapping[str, tuple[str, ...]]] = {
     "testing": ("started",),
     "probation": ("probation",),
     "awaits_promotion": ("awaits_promotion",),
-    "proven": ("promoted", "confirmed", "merged"),
+    "proven": ("promoted", "confirmed"),
     "reverifying": ("reverifying",),
 }
 # The lines of the history that begin a state; a test's other half of the canary has none of its own.

@@ -86,6 +86,8 @@ def adopted(context: RunContext) -> Experiment | None:
     live = state.plan
     if live.is_empty or state.live_id is not None or state.experiment_id is not None:
         return None
+    if state.spec is not None and live == state.spec.start_from:  # nothing was replaced
+        return None
     before, made = _origin(context, live)
     runs = [run for run in record.runs(TASK_RUNS) if run.spec.fingerprint() == state.fingerprint]
     reference = reference_of(runs, before, live)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from attrs import evolve, frozen
+from attrs import evolve, field, frozen
 
 from .._model.known_formations import FORMATIONS, is_known
 from .._model.plan import TeamPlan, TeamSpec, can_form, feasible_formations
@@ -17,6 +17,9 @@ from .plain import check_formation
 
 NOT_READ_BY_VICTOR = ("reflection",)
 """Formations that Victor 0.9.5 runs as sequential when a workflow file names them."""
+
+_FIXED = "fixed in metadata.autotune, since the step's own keys can't enforce it; nothing is tuned then"
+_START = "in metadata.autotune as what the team starts from, and tuning goes on"
 
 
 @frozen
@@ -29,16 +32,18 @@ class Placement:
         plan: New knobs of the plan that `metadata.autotune` fixes for the team; None takes a knob away. The plugin,
             which enforces it, reads it there; Victor's own keys can't say it.
         notes: What a person should know about it, sentence by sentence.
+        start_from: The same of the plan that the team starts from there, which fixes nothing.
     """
 
     own: Mapping[str, Any]
     plan: Mapping[str, Any]
     notes: tuple[str, ...] = ()
+    start_from: Mapping[str, Any] = field(factory=dict)
 
     @property
     def is_empty(self) -> bool:
         """Whether nothing has to be written."""
-        return not self.own and not self.plan
+        return not self.own and not self.plan and not self.start_from
 
 
 def placed(spec: TeamSpec, settings: Settings, change: TeamPlan) -> Placement:
@@ -81,7 +86,44 @@ def placed(spec: TeamSpec, settings: Settings, change: TeamPlan) -> Placement:
         if after.get(knob) != before.get(knob)
         and (knob in before or knob == "tool_budget" or after[knob] not in (own.get(knob), declared.get(knob)))
     }
-    return Placement(own, plan, tuple(_notes(settings, plan)))
+    return Placement(own, plan, tuple(_notes(settings, plan, _FIXED)))
+
+
+def proposed(spec: TeamSpec, settings: Settings, plan: TeamPlan) -> Placement:
+    """Say where a team's live plan belongs in its workflow file, so that the plugin recognises it and goes on tuning.
+
+    The step says what Victor reads of it, and the plan that the team starts from says the rest: what Victor does not
+    enforce, and whatever a rollback could not undo if the step said it, such as members who are gone.
+
+    Args:
+        spec: The team as the step declares it.
+        settings: What the workflow's own metadata sets for it.
+        plan: The whole live plan, for that step.
+
+    Raises:
+        PlanError: The file fixes another plan for the team; or the plan can't run with it, or crosses a limit that the
+            file sets.
+    """
+    where = f"{spec.workflow}/{spec.team_id}"
+    if settings.plan is not None:
+        raise PlanError("the file fixes this team's plan", where=where, hint="Take `plan` out of its metadata first.")
+    _know_members(spec, plan)
+    own: dict[str, Any] = {}
+    if plan.formation is not None and plan.formation not in NOT_READ_BY_VICTOR and plan.sub_teams is None:
+        own["formation"] = plan.formation
+    if plan.members is not None and {*plan.members} == {*spec.member_ids}:
+        own["members"] = list(plan.members)
+    if plan.timeout_seconds is not None and spec.timeout_seconds is not None:
+        own["timeout_seconds"] = plan.timeout_seconds
+    rest = {knob: value for knob, value in plan.to_dict().items() if knob not in own}
+    if plan.tool_budget is not None:  # the step declares it, too, so that the file does not say two things
+        own["tool_budget"] = plan.tool_budget
+    _check(spec, settings, plan, own.get("formation", spec.formation))
+    declared = spec.to_dict() | {"members": list(spec.member_ids)}
+    before = {} if settings.start_from is None else settings.start_from.to_dict()
+    start = {knob: rest.get(knob) for knob in {**before, **rest} if rest.get(knob) != before.get(knob)}
+    notes = tuple(_notes(settings, start, _START))
+    return Placement({knob: value for knob, value in own.items() if value != declared[knob]}, {}, notes, start)
 
 
 def placed_plain(path: Path, config: Mapping[str, Any], change: TeamPlan, member_count: int | None) -> Placement:
@@ -153,12 +195,11 @@ def _check(spec: TeamSpec, settings: Settings, plan: TeamPlan, declared: str) ->
         raise PlanError(text, where=where, hint=f"Change the plan, or limits.{limit}.")
 
 
-def _notes(settings: Settings, plan: Mapping[str, Any]) -> list[str]:
+def _notes(settings: Settings, plan: Mapping[str, Any], what: str) -> list[str]:
     set_knobs = [knob for knob, value in plan.items() if value is not None]
     if not set_knobs:
         return []
-    names = ", ".join(set_knobs)
-    notes = [f"{names}: fixed in metadata.autotune, since the step's own keys can't enforce it; nothing is tuned then"]
+    notes = [f"{', '.join(set_knobs)}: {what}"]
     if settings.mode in ("off", "observe"):
         notes.append(f"it takes effect in the modes suggest, approve and auto; the file says {settings.mode}")
     return notes

@@ -27,7 +27,7 @@ from .declarations import (
     team_steps,
 )
 from .edit import Editor
-from .placement import Placement, placed, placed_plain
+from .placement import Placement, placed, placed_plain, proposed
 from .plain import is_plain, read_plain
 
 _ALIASES: Final = {"team_formation": "formation", "total_tool_budget": "tool_budget"}
@@ -88,14 +88,35 @@ class TeamConfigFile:
             WorkflowError: As in `placement`; or the value is shared with another place by an alias.
             PlanError: As in `placement`.
         """
-        placement = self.placement(change)
+        return self.rendered_as(self.placement(change), self._plan(change))
+
+    def proposal(self, plan: TeamPlan) -> Placement:
+        """Say what of a live plan would be written where, so that it is recognised once it is merged.
+
+        Raises:
+            PlanError: The file fixes another plan, or this one can't run with the team, or crosses a limit of it.
+        """
+        assert self.spec is not None
+        return proposed(self.spec, self.settings, plan)
+
+    def rendered_as(self, placement: Placement, plan: TeamPlan) -> str:
+        """Return the file's text with values in their places; nothing is written.
+
+        Args:
+            placement: The values and places.
+            plan: What they say.
+
+        Raises:
+            WorkflowError: As in `rendered`.
+        """
         editor = Editor(self._file.text, str(self.path), as_json=self.path.suffix == ".json")
         expected = self._root.plain()
         self._write_own(editor, expected, placement)
-        for knob, value in placement.plan.items():
-            _set(editor, expected, (*self._plan_path(), knob), value)
+        for section, knobs in (("plan", placement.plan), ("start_from", placement.start_from)):
+            for knob, value in knobs.items():
+                _set(editor, expected, (*self._metadata_path(), section, knob), value)
         if not _holds(editor.text, self.path, expected):
-            hint = f"Write it by hand: {self._plan(change).describe()}"
+            hint = f"Write it by hand: {plan.describe()}"
             raise WorkflowError("can't be changed without changing more", where=str(self.path), hint=hint)
         return editor.text
 
@@ -163,9 +184,9 @@ class TeamConfigFile:
         ids = self.spec.member_ids if self.spec is not None else [_name(one) for one in self.config["members"]]
         return [ids.index(member) for member in members]
 
-    def _plan_path(self) -> tuple[str | int, ...]:
+    def _metadata_path(self) -> tuple[str | int, ...]:
         assert self._step is not None
-        return (*self._step.body_path, "metadata", "autotune", "teams", self._step.team_id, "plan")
+        return (*self._step.body_path, "metadata", "autotune", "teams", self._step.team_id)
 
 
 def read_team_config(path: Path, team_id: str | None = None, workflow: str | None = None) -> TeamConfigFile:
@@ -193,7 +214,7 @@ def read_team_config(path: Path, team_id: str | None = None, workflow: str | Non
     spec = step_spec(step)
     own, where = step.own_settings or (None, str(path))
     settings = own_settings(step.workflow, step.team_id, own, where)
-    config = _config(spec, step, settings.plan or TeamPlan())
+    config = _config(spec, step, settings.plan or settings.start_from or TeamPlan())
     notes = tuple(key_notes([step]))
     return TeamConfigFile(path, step.workflow, step.team_id, config, spec, settings, notes, file, root, step)
 

@@ -91,7 +91,7 @@ def at_least_zero(name: str, value: float, what: str) -> float:
 # --- teams, experiments, changes, faults
 
 _JSON: Final[Mapping[type, frozenset[str]]] = {
-    TeamState: frozenset({"plan", "spec", "gates"}),
+    TeamState: frozenset({"plan", "spec", "gates", "merged"}),
     Experiment: frozenset(
         {
             "control",
@@ -129,12 +129,12 @@ def _value(kind: type[_T], row: Any, **others: Any) -> _T:
 
 def team_values(state: TeamState) -> Values:
     """Return the row of a team; its version is the one it gets by being saved."""
-    return {**_values(state), **_no_gates(state), "version": state.version + 1}
+    return {"merged": None, **_values(state), **_no_gates(state), "version": state.version + 1}
 
 
 def team_state(row: Any) -> TeamState:
     """Read the row of a team."""
-    return _value(TeamState, row, paused=bool(row.paused), gates=row.gates or "[]")
+    return _value(TeamState, row, paused=bool(row.paused), gates=row.gates or "[]", merged=row.merged or "[]")
 
 
 remembered_team: Final = lru_cache(maxsize=_MOST_TEAMS)(team_state)

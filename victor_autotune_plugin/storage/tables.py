@@ -28,7 +28,7 @@ from sqlalchemy import (
 
 from .._model.quantities import DEFAULT_ENVIRONMENT
 
-HEAD: Final = "0009"
+HEAD: Final = "0010"
 """Revision of the newest migration. Revisions are numbers, so a greater one is a newer one."""
 
 VERSION_TABLE: Final = "autotune_alembic_version"
@@ -114,6 +114,7 @@ team: Final = Table(
     _count("revision", start="0"),
     _text("live_id", optional=True),
     _text("gates", optional=True),
+    _text("merged", optional=True),
     PrimaryKeyConstraint("environment", "workflow", "team_id", name="pk_autotune_team"),
     Index("ix_autotune_team_revision", "environment", "revision"),
     sqlite_with_rowid=False,

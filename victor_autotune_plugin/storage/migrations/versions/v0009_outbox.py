@@ -30,6 +30,5 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Take the outbox away, with what waits in it, and what the version before has no word for."""
-    op.execute("DELETE FROM autotune_change WHERE action = 'merged'")
+    """Take the outbox away, with what waits in it."""
     op.drop_table("autotune_outbox")

@@ -1,39 +1,34 @@
 """A promotion as a change to review: a patch of the workflow file, a text about it, and its evidence.
 
-Nothing in it is estimated: every figure is of runs of the test that proved the plan, of both arms at the same time.
+Its figures are those that the screens show of a live plan: of runs of both plans at the same time.
 """
 
 from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from itertools import islice
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from statistics import fmean, median
 from typing import TYPE_CHECKING, Any, Final
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from .._dataflow.flow_facts import facts_of
-from .._model.merged_definition import definition_with
-from .._model.run import CONTROL, TREATMENT
-from .._model.text import DASH, TITLES, change, clean, count, interval, number, percent, plan_text, seconds, usd, when
+from .._model.merged_definition import in_terms_of, takes_over
+from .._model.text import DASH, TITLES, change, clean, interval, number, percent, plan_text, seconds, usd, when
 from ..errors import AutotuneError
+from .figure_words import FIGURE_TITLES, basis_text, change_text, shown_figure, sure_text
+from .outcome import FIGURES, live_outcome
 
 if TYPE_CHECKING:
     from .._model.experiment import Experiment, TeamState
-    from .._model.run import Observation, TeamRun
     from .._settings import Settings
     from ..configfiles.team import TeamConfigFile
     from ..storage import Store
+    from .outcome import PlanOutcome
 
-_MOST_RUNS: Final = 20_000
+_NOT_KNOWN: Final = "not known"
 _SCORED: Final = ("score", "success", "member_success", "loss")
-
-Figures = Mapping[str, float | int | None]
-"""What the runs of an arm were: `runs`, `median_seconds`, `mean_cost_usd`, `mean_tokens`, `mean_score`,
-`success_share`; None for what is not known."""
 
 
 @frozen
@@ -43,23 +38,19 @@ class ChangeRequest:
     Attributes:
         state: The team's state.
         proof: The experiment whose test proved its live plan.
-        before: Figures of the test's runs under the plan before.
-        after: Figures of its runs under the proven plan.
+        outcome: What the plan brought.
         patch: What `git apply` takes.
         text: Markdown for a pull request.
         evidence: An archive with the experiment and all that its verdict is replayed from.
-        is_recognised: Whether the team's new definition is recognised once it is merged, so that the proof holds.
         notes: What a person should know about it, sentence by sentence.
     """
 
     state: TeamState
     proof: Experiment
-    before: Figures
-    after: Figures
+    outcome: PlanOutcome
     patch: str
     text: str
     evidence: str
-    is_recognised: bool
     notes: tuple[str, ...]
 
     @classmethod
@@ -80,30 +71,24 @@ class ChangeRequest:
         """
         proof = _proof(store, state)
         _check_file(state, file)
-        placement, text = file.placement(state.plan), file.rendered(state.plan)
+        plan = state.plan if state.spec is None or file.spec is None else in_terms_of(file.spec, state.spec, state.plan)
+        placement = file.proposal(plan)
+        text = file.rendered_as(placement, plan)
         original = file.rendered({})
         if text == original:
             raise AutotuneError(
                 f"says so already: {plan_text(state.plan)}", where=str(file.path), hint="Nothing to do."
             )
-        declared = None if state.spec is None else definition_with(state.spec, state.plan)
-        is_recognised = declared is not None and not placement.plan
-        observed = store.observations(proof.id, "test")
-        last = proof.decided_order
-        observed = [one for one in observed if last is None or one.order <= last]
-        runs = islice(store.finished_runs(*state.key, limit=_MOST_RUNS), _MOST_RUNS)
-        tokens = {run.run_id: _tokens(run) for run in runs if run.experiment_id == proof.id}
-        before, after = (_figures([one for one in observed if one.arm == arm], tokens) for arm in (CONTROL, TREATMENT))
+        outcome = live_outcome(store, state)
+        assert outcome is not None  # a plan with a proof is live
         notes = (*file.notes, *placement.notes)
         flow = None
         if state.spec is not None:
             known = store.data_flow(*state.key)
             flow = facts_of(known, state.spec, settings, state.plan, has_scorer=bool(state.gates)).graph
-        told = _Told(state, proof, before, after, file.path, flow, is_recognised, notes)
+        told = _Told(state, proof, outcome, file.path, flow, notes)
         patch = patch_of(file.path, original, text)
-        return cls(
-            state, proof, before, after, patch, told.markdown(), _evidence(store, state, proof), is_recognised, notes
-        )
+        return cls(state, proof, outcome, patch, told.markdown(), _evidence(store, state, proof), notes)
 
 
 def _proof(store: Store, state: TeamState) -> Experiment:
@@ -121,46 +106,45 @@ def _proof(store: Store, state: TeamState) -> Experiment:
 
 
 def _check_file(state: TeamState, file: TeamConfigFile) -> None:
+    """Make sure that a file declares a team as its runs were: as they began, or with a live plan in it."""
     spec, known = file.spec, state.spec
     if spec is None:
         hint = "Name the workflow file with the team step."
         raise AutotuneError("is not a workflow file", where=str(file.path), hint=hint)
-    if known is not None and (spec.formation, {*spec.member_ids}) != (known.formation, {*known.member_ids}):
-        raise AutotuneError(
-            f"declares team {state.team_id!r} otherwise than its last runs did: {spec.formation} of "
-            f"{', '.join(spec.member_ids)}, not {known.formation} of {', '.join(known.member_ids)}",
-            where=str(file.path),
-            hint="Name the file that those runs were of; of a changed team nothing is proven yet.",
+    if known is None:
+        return
+    by_id = {member.id: member for member in known.members}
+    if {*spec.member_ids} == {*by_id}:
+        declared = evolve(  # what the file leaves out is as Victor fills it in
+            known,
+            formation=spec.formation,
+            members=[by_id[name] for name in spec.member_ids],
+            tool_budget=known.tool_budget if spec.tool_budget is None else spec.tool_budget,
+            timeout_seconds=spec.timeout_seconds,
+            start_from=file.settings.start_from,
         )
+        is_merged = declared.fingerprint() in state.merged or takes_over(known, state.plan, declared)
+        if is_merged or spec.formation == known.formation:
+            return
+    raise AutotuneError(
+        f"declares team {state.team_id!r} otherwise than its last runs did: {spec.formation} of "
+        f"{', '.join(spec.member_ids)}, not {known.formation} of {', '.join(known.member_ids)}",
+        where=str(file.path),
+        hint="Name the file that those runs were of; of a changed team nothing is proven yet.",
+    )
 
 
 def _evidence(store: Store, state: TeamState, proof: Experiment) -> str:
+    """Return what the verdict of a test rests on, and what the watch over its plan says now."""
+    from .._tuning.present_state import verdicts
     from ..storage import archive
 
-    record = archive.ExperimentRecord.stored(store, proof)
+    last, watched = proof.decided_order, verdicts(store, proof)[1]
+    test = [one for one in store.observations(proof.id, "test") if last is None or one.order <= last]
+    watch = store.live_observations(proof.id)  # with those of the test that came after its end
+    told = evolve(proof, watch_verdict=watched)
+    record = archive.ExperimentRecord(told, {"test": tuple(test), "watch": tuple(watch)})
     return archive.to_line(archive.header()) + archive.to_line(state) + archive.to_line(record)
-
-
-def _tokens(run: TeamRun) -> int:
-    return sum(use.input_tokens + use.output_tokens for use in run.tokens)
-
-
-def _figures(runs: Sequence[Observation], tokens: Mapping[str, int]) -> dict[str, float | int | None]:
-    here = [one for one in runs if not one.missing]
-    used = [tokens[one.run_id] for one in here if tokens.get(one.run_id)]
-    return {
-        "runs": len(here),
-        "median_seconds": _of(median, [one.duration_seconds for one in here]),
-        "mean_cost_usd": _of(fmean, [one.cost_usd for one in here if one.cost_usd is not None]),
-        "mean_tokens": _of(fmean, used),
-        "mean_score": _of(fmean, [one.score for one in here if one.score is not None]),
-        "success_share": _of(fmean, [float(one.success) for one in here]),
-    }
-
-
-def _of(figure: Callable[[Any], float], values: Iterable[float]) -> float | None:
-    listed = [*values]
-    return figure(listed) if listed else None
 
 
 def patch_of(path: Path, before: str, after: str) -> str:
@@ -200,26 +184,24 @@ class _Told:
 
     state: TeamState
     proof: Experiment
-    before: Figures
-    after: Figures
+    outcome: PlanOutcome
     path: Path
     flow: str | None
-    is_recognised: bool
     notes: tuple[str, ...]
 
     def markdown(self) -> str:
         """Return the text."""
         state, proof, verdict = self.state, self.proof, self.proof.verdict or {}
+        basis = basis_text(self.outcome)
         name, workflow = _shown(state.team_id), _shown(state.workflow)
         parts = [
             f"# Team {name}: {_shown(plan_text(state.plan))}",
             f"Team {name} of workflow {workflow} runs with this plan already, in the environment "
             f"{_shown(state.environment)}: {_shown(proof.description)} This change writes it into "
             f"`{self.path.name}`.",
-            _table(("", "before", "after"), self._was_is()),
-            f"Medians and means of {count(int(self.before['runs'] or 0), 'run')} before and "
-            f"{count(int(self.after['runs'] or 0), 'run')} after, in turns, by the A/B test `{proof.id}` from "
-            f"{when(proof.created_at)} to {when(proof.decided_at)}.",
+            _table(("", "before", "after", "change, 95 % interval", "how sure"), self._was_now()),
+            f"{basis[0].upper()}{basis[1:]}: of time, cost and tokens the median of a run, of score and success the "
+            f"mean. The A/B test `{proof.id}` ran from {when(proof.created_at)} to {when(proof.decided_at)}.",
             "## How sure",
             f"{_shown(str(verdict.get('reason', '')))} {_effect(proof, verdict)}",
             _table(("guardrail", "before", "after", "most that is allowed", "is"), _guardrails(verdict)),
@@ -227,30 +209,28 @@ class _Told:
             _shown(self.flow) if self.flow else "It is not known which members use each other's work.",
             _ALLOWED.get(proof.allowed_by or "", "What allowed this change was not recorded."),
             "## After the merge",
-            _RECOGNISED if self.is_recognised else _NOT_RECOGNISED,
+            _RECOGNISED,
             *(f"Note: {_shown(note)}." for note in self.notes),
             "## How to roll it back",
-            "Revert this change, or `git apply -R` the patch. Without a change of the file: "
-            f"`victor autotune rollback {_code(state.team_id)} --workflow {_code(state.workflow)}`.",
+            f"`victor autotune rollback {_code(state.team_id)} --workflow {_code(state.workflow)}`: the next runs use "
+            "the plan before, whichever file their machines have. Then revert this change, or `git apply -R` the "
+            "patch, so that the file says what runs. The file alone rolls nothing back: the plan was live before it.",
             "## How to check it",
             "`victor autotune replay evidence.jsonl` decides the test again from its runs: arms from the seed, and the "
             "verdict from what was observed. It needs neither the store nor a model.",
         ]
         return "\n\n".join(part for part in parts if part) + "\n"
 
-    def _was_is(self) -> list[tuple[str, ...]]:
-        before, after = self.before, self.after
-        rows = [
-            ("duration, median", seconds, "median_seconds"),
-            ("cost of a run, mean", usd, "mean_cost_usd"),
-            ("tokens of a run, mean", _whole, "mean_tokens"),
-            ("score, mean", number, "mean_score"),
-            ("runs that succeeded", percent, "success_share"),
-        ]
-        return [
-            (title, *("not known" if (one := arm[key]) is None else shown(one) for arm in (before, after)))
-            for title, shown, key in rows
-        ]
+    def _was_now(self) -> list[tuple[str, ...]]:
+        rows = []
+        for name in FIGURES:
+            one = self.outcome.figure(name)
+            shown = [_NOT_KNOWN] * 4
+            if one is not None:
+                told = sure_text(one)
+                shown = [*map(shown_figure(name), (one.was, one.now)), change_text(one), DASH if told is None else told]
+            rows.append((FIGURE_TITLES[name], *shown))
+        return rows
 
 
 _ALLOWED: Final = {
@@ -260,11 +240,7 @@ _ALLOWED: Final = {
 }
 _RECOGNISED: Final = (
     "The plugin recognises the team's new definition: the proof holds, the plan is verified with every run as before, "
-    "a rollback leads to how the team ran before, and tuning goes on."
-)
-_NOT_RECOGNISED: Final = (
-    "The step's own keys can't say all of this plan, so the file fixes it under `metadata.autotune`, and nothing of "
-    "the team is tuned while it stands there."
+    "a rollback leads to how the team ran before, and tuning goes on, an open test included."
 )
 
 
@@ -303,10 +279,6 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
         return ""
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join(f"| {' | '.join(_shown(cell) for cell in line)} |" for line in lines)
-
-
-def _whole(value: float) -> str:
-    return f"{value:,.0f}"
 
 
 def _shown(value: object) -> str:
