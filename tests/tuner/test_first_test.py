@@ -48,8 +48,8 @@ class Kind:
 # is; and where the work may change, a run that loses more success than the margin is reckoned as one whose work is lost
 # whole, which outweighs what the tuner expects to gain.
 KINDS = {
-    "layout": Kind("independent", scored=False, seeds=range(1000, 1100), with_room=20, share=0.95),
-    "work, independent": Kind("independent", scored=True, seeds=range(1100, 1150), with_room=30, share=0.9),
+    "layout": Kind("independent", scored=False, seeds=range(1000, 1050), with_room=10, share=0.95),
+    "work, independent": Kind("independent", scored=True, seeds=range(1100, 1125), with_room=15, share=0.9),
     "work, unknown": Kind("unknown", scored=True, seeds=range(1150, 1200), with_room=30, share=0.8),
 }
 

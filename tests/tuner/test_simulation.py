@@ -83,7 +83,7 @@ def test_regret_is_one_today_zero_at_best_and_two_where_success_is_lost(worlds) 
 
 def test_the_tuner_ends_no_worse_and_risks_few_runs(worlds) -> None:
     ends, spent, regrets = [], [], []
-    for world, truth in worlds:
+    for world, truth in worlds[::2]:
         played = play(world, 100, seed=11)
         more = [plan for plan in dict.fromkeys([*played.ran, *played.live]) if plan not in truth.worths]
         truth = evolve(truth, worths={**truth.worths, **world.truth([truth.today, *more]).worths})
