@@ -191,7 +191,7 @@ def test_ctrl_c_in_the_middle_of_a_run(sandbox: Sandbox, scripted: ScriptedModel
 def test_a_benchmark_on_real_victor_finds_the_faster_formation(
     victor_process: Process, scripted: ScriptedModel, tmp_path: Path
 ) -> None:
-    scripted.script = scripts.succeed_at_once(0.08)
+    scripted.script = scripts.succeed_at_once(0.15)
     members = ("researcher", "planner", "researcher", "planner")
     (tmp_path / "old.yaml").write_text(workflow_yaml(*members, formation="sequential"))
     (tmp_path / "new.yaml").write_text(workflow_yaml(*members, formation="parallel"))
@@ -211,7 +211,7 @@ def test_a_benchmark_on_real_victor_finds_the_faster_formation(
 def test_a_plan_is_applied_validated_and_taken_back_on_real_victor(
     victor_process: Process, on_victor: Callable[..., Any], scripted: ScriptedModel, tmp_path: Path
 ) -> None:
-    scripted.script = scripts.succeed_at_once(0.08)
+    scripted.script = scripts.succeed_at_once(0.15)
     members = ("researcher", "planner", "researcher", "planner")
     metadata = {"autotune": {"mode": "suggest", "experiment": {"success_margin": 0.5}}}
     (tmp_path / "flow.yaml").write_text(workflow_yaml(*members, formation="sequential", metadata=metadata))

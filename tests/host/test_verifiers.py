@@ -117,7 +117,6 @@ def test_a_victor_without_verifiers_gives_no_opinion_and_says_what_is_missing(
 ) -> None:
     assert missing("tests") is None
     monkeypatch.setattr(scorers, "_MODULE", "victor.framework.no_such_module")
-    failsafe.forget()
     assert score(TESTS, tmp_path).why == "not in this Victor"
     assert missing("lint") == "victor.framework.no_such_module.LintVerifier"
     assert failsafe.seen() == ()

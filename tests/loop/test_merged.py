@@ -21,7 +21,6 @@ PARALLEL, SEQUENTIAL = TeamPlan(formation="parallel"), TeamPlan(formation="seque
 @pytest.fixture(autouse=True)
 def no_faults() -> Iterator[None]:
     """Nothing may go wrong behind the scenes in these tests."""
-    failsafe.forget()
     yield
     assert failsafe.seen() == ()
 
