@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import uuid
@@ -151,11 +150,10 @@ print([name for name in sys.modules if name in heavy])
 
 @pytest.fixture
 def cold(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """The benchmark, found as it is when it is started as a script, with the modules that are compiled already."""
+    """The benchmark, found as it is when it is started as a script."""
     monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "benchmarks"))
     import cold
 
-    monkeypatch.setattr(cold, "with_compiled_modules", lambda _: dict(os.environ))
     return cold
 
 
