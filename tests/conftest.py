@@ -8,6 +8,8 @@ import os
 import hypothesis
 import pytest
 
+from victor_autotune_plugin import failsafe
+
 pytest_plugins = ("victor_autotune_testing.realvictor",)
 
 # A machine under load is slow at times; what is slow by itself shows in the benchmarks.
@@ -22,6 +24,12 @@ gc.set_threshold(50_000, 20, 100)
 
 _IN_THIS_PROCESS = "orchestrator"
 _RUNS_VICTOR = frozenset((_IN_THIS_PROCESS, "victor_process"))
+
+
+@pytest.fixture(autouse=True)
+def forget_faults() -> None:
+    """Let no test see what went wrong in the one before."""
+    failsafe.forget()
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest looks at -m

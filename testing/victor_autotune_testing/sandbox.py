@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import gc
 import importlib.metadata
 import json
 import logging
@@ -275,6 +276,8 @@ def _become(argv: Sequence[str]) -> None:
 
 def main(argv: Sequence[str]) -> None:
     """Become a program, and end with a message and exit code 2 when there is no such program."""
+    # Hardly an object of a process that starts is garbage, and looking for it was a seventh of the start of Victor.
+    gc.set_threshold(50_000, 20, 100)
     try:
         _become(argv)
     except AutotuneError as error:

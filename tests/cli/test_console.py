@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import logging
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,12 +16,9 @@ noisy = logging.getLogger("victor.some.module")
 
 
 @pytest.fixture
-def bare_root(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def bare_root(monkeypatch: pytest.MonkeyPatch) -> None:
     """A root logger without the handlers of pytest."""
     monkeypatch.setattr(logging.root, "handlers", [])
-    failsafe.forget()
-    yield
-    failsafe.forget()
 
 
 def _settings() -> tuple[object, ...]:

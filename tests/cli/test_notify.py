@@ -14,7 +14,6 @@ from pathlib import Path
 import pytest
 import yaml
 
-from victor_autotune_plugin import failsafe
 from victor_autotune_plugin._model.notice import EVENTS, Notice, Webhook
 from victor_autotune_plugin._tuning.webhook import DeliveryError, deliver
 from victor_autotune_plugin.storage import Store, default_url
@@ -25,12 +24,6 @@ from .conftest import Said
 Call = Callable[..., Said]
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "notices.md").read_text(encoding="utf-8")
-
-
-@pytest.fixture(autouse=True)
-def _forget_faults() -> Iterator[None]:
-    yield
-    failsafe.forget()  # what a webhook refused would be a fault in the next test
 
 
 @pytest.fixture

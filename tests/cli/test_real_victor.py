@@ -1,4 +1,8 @@
-"""The command line on real Victor, in processes of their own."""
+"""The command line on real Victor.
+
+Each command that runs Victor is started once or more as a process, as people start it. A process takes seconds to load
+Victor, so what comes after a start is tested in this one, on the orchestrator that all tests share.
+"""
 
 from __future__ import annotations
 
@@ -9,13 +13,18 @@ import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from victor_autotune_plugin._cli import comparison, runner
+from victor_autotune_plugin._host.workflows import settle
 from victor_autotune_plugin.storage import Store, default_url
 from victor_autotune_testing.realvictor import workflow_yaml
 from victor_autotune_testing.sandbox import Sandbox
 from victor_autotune_testing.scripted import ScriptedModel, scripts
+
+from .conftest import Said
 
 pytestmark = pytest.mark.victor
 
@@ -31,10 +40,34 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_victor_lists_the_plugin_and_has_the_command(victor_process: Process) -> None:
+@pytest.fixture
+def on_victor(orchestrator: Any, call: Callable[..., Said], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+    """Call the command line in `tmp_path` with `--json`, and return the data; runs are on the shared orchestrator."""
+
+    async def make_orchestrator(*_: object) -> Any:
+        return orchestrator
+
+    async def release(_: Any) -> None:
+        await settle()
+
+    for module in (runner, comparison):
+        monkeypatch.setattr(module, "make_orchestrator", make_orchestrator)
+    monkeypatch.setattr(runner, "release", release)
+
+    def on_victor(*argv: str) -> Any:
+        said = call(*argv, "--json")
+        assert said.code == 0, said.err + said.out
+        return said.data
+
+    return on_victor
+
+
+def test_victor_lists_the_plugin_and_has_the_command(victor_process: Process, sandbox: Sandbox) -> None:
     listed = victor_process("victor", "plugin", "list")
     assert listed.returncode == 0, listed.stderr
     assert "autotune" in listed.stdout
+    assert "Traceback" not in listed.stdout + listed.stderr
+    assert (sandbox.home / ".victor" / "cache" / "entrypoints.json").exists()
     helped = victor_process("victor", "autotune", "run", "--help")
     assert helped.returncode == 0, helped.stderr
     words = " ".join(helped.stdout.split())
@@ -158,7 +191,7 @@ def test_ctrl_c_in_the_middle_of_a_run(sandbox: Sandbox, scripted: ScriptedModel
 def test_a_benchmark_on_real_victor_finds_the_faster_formation(
     victor_process: Process, scripted: ScriptedModel, tmp_path: Path
 ) -> None:
-    scripted.script = scripts.succeed_at_once(0.08)
+    scripted.script = scripts.succeed_at_once(0.15)
     members = ("researcher", "planner", "researcher", "planner")
     (tmp_path / "old.yaml").write_text(workflow_yaml(*members, formation="sequential"))
     (tmp_path / "new.yaml").write_text(workflow_yaml(*members, formation="parallel"))
@@ -176,28 +209,24 @@ def test_a_benchmark_on_real_victor_finds_the_faster_formation(
 
 
 def test_a_plan_is_applied_validated_and_taken_back_on_real_victor(
-    victor_process: Process, scripted: ScriptedModel, tmp_path: Path
+    victor_process: Process, on_victor: Callable[..., Any], scripted: ScriptedModel, tmp_path: Path
 ) -> None:
-    scripted.script = scripts.succeed_at_once(0.08)
+    scripted.script = scripts.succeed_at_once(0.15)
     members = ("researcher", "planner", "researcher", "planner")
     metadata = {"autotune": {"mode": "suggest", "experiment": {"success_margin": 0.5}}}
     (tmp_path / "flow.yaml").write_text(workflow_yaml(*members, formation="sequential", metadata=metadata))
 
-    def call(*argv: str) -> dict[str, object]:
-        done = victor_process("victor-autotune", *argv, "--json", cwd=tmp_path)
-        assert done.returncode == 0, done.stderr + done.stdout
-        data: dict[str, object] = json.loads(done.stdout)
-        return data
-
-    call("run", "flow.yaml", "--runs", "6", *MODEL)
-    applied = call("apply", "team", "--auto", "--strategies", "formation_selection")
-    assert [one["validation_status"] for one in applied["results"]] == ["skipped"]  # type: ignore[attr-defined]
-    validated = call("validate", "flow.yaml", "--runs", "10", *MODEL)
+    on_victor("run", "flow.yaml", "--runs", "6")
+    applied = on_victor("apply", "team", "--auto", "--strategies", "formation_selection")
+    assert [one["validation_status"] for one in applied["results"]] == ["skipped"]
+    done = victor_process("victor-autotune", "validate", "flow.yaml", "--runs", "10", *MODEL, "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr + done.stdout
+    validated = json.loads(done.stdout)
     assert validated["plan"] == {"formation": "parallel"}
     assert validated["status"] == "passed", validated["reason"]
-    call("rollback", "team")
-    ran = call("run", "flow.yaml", *MODEL)
-    assert ran["runs"][0]["teams"][0]["plan_used"]["formation"] == "sequential"  # type: ignore[index]
+    on_victor("rollback", "team")
+    ran = on_victor("run", "flow.yaml")
+    assert ran["runs"][0]["teams"][0]["plan_used"]["formation"] == "sequential"
 
 
 def test_a_log_of_runs_has_a_line_for_each_of_them_and_no_escapes(
@@ -220,21 +249,17 @@ def test_a_log_of_runs_has_a_line_for_each_of_them_and_no_escapes(
 
 
 def test_the_data_flow_of_real_runs_is_shown_and_off_in_the_workflows_file_holds(
-    victor_process: Process, tmp_path: Path
+    on_victor: Callable[..., Any], tmp_path: Path
 ) -> None:
+    flows = {}
     for name, word in (("seen", "auto"), ("unseen", "off")):
         text = workflow_yaml(
             "researcher", "planner", name=name, formation="sequential", metadata={"autotune": {"dataflow": "WORD"}}
         )
         (tmp_path / f"{name}.yaml").write_text(text.replace('"WORD"', word))
-        done = victor_process("victor-autotune", "run", f"{name}.yaml", "--runs", "2", *MODEL, cwd=tmp_path)
-        assert done.returncode == 0, done.stderr
-    flows = {}
-    for name in ("seen", "unseen"):
-        arguments = ("team", "--workflow", name, "--file", f"{name}.yaml", "--json")
-        said = victor_process("victor-autotune", "explain", *arguments, cwd=tmp_path)
-        assert said.returncode == 0, said.stderr
-        flows[name] = json.loads(said.stdout)["team"]["data_flow"]
+        on_victor("run", f"{name}.yaml", "--runs", "2")
+        said = on_victor("explain", "team", "--workflow", name, "--file", f"{name}.yaml")
+        flows[name] = said["team"]["data_flow"]
     assert (flows["seen"]["declared"], flows["seen"]["verdict"]) == ("auto", "unknown")
     assert flows["seen"]["runs"] == {"configured": 2}
     assert flows["seen"]["missing"] == "8 more runs as configured."

@@ -35,11 +35,6 @@ SAFETY = 20.0
 """Seconds after which a test that should have been woken fails instead of hanging."""
 
 
-@pytest.fixture(autouse=True)
-def no_old_faults() -> None:
-    failsafe.forget()
-
-
 class Clock:
     def __init__(self) -> None:
         self.now = 1000.0

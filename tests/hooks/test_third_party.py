@@ -36,11 +36,6 @@ def patient_hooks() -> HookManager:
     return HookManager(hook_seconds=60.0)
 
 
-@pytest.fixture(autouse=True)
-def no_old_faults() -> None:
-    failsafe.forget()
-
-
 @pytest.fixture
 def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A folder of installed packages."""

@@ -104,7 +104,6 @@ def plugin_settings() -> dict[str, object]:
 @pytest.fixture
 def plugin(tmp_path: Path, plugin_settings: dict[str, object]) -> Iterator[Plugin]:
     """The plugin, installed, without faults before and after."""
-    failsafe.forget()
     seams.install()
     made = Plugin(tmp_path, **plugin_settings)
     before = runtime.use(made.runtime)

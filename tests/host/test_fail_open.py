@@ -202,18 +202,29 @@ async def run_twice(orchestrator: Any, scripted: ScriptedModel) -> Any:
     return seen, sorted((call.role, call.turn, call.status, call.tool_results) for call in scripted.calls)
 
 
+_without: list[Any] = []
+
+
+@pytest.fixture
+async def expected(orchestrator: Any, scripted: ScriptedModel) -> Any:
+    """What two runs come to without the plugin, found out once."""
+    scripted.script = scripts.with_tools(1, 2)
+    seams.uninstall()
+    if not _without:
+        _without.append(await run_twice(orchestrator, scripted))
+    return _without[0]
+
+
 @pytest.mark.parametrize("name", FAULTS)
 async def test_the_result_is_what_it_would_have_been_and_the_log_says_so_once(
     orchestrator: Any,
     scripted: ScriptedModel,
+    expected: Any,
     name: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    scripted.script = scripts.with_tools(1, 2)
-    seams.uninstall()
-    expected = await run_twice(orchestrator, scripted)
     # A project in which an experiment is open, so that every part of the plugin has something to do.
     settings(tmp_path).parent.mkdir()
     settings(tmp_path).write_text(SETTINGS)
@@ -242,4 +253,3 @@ async def test_the_result_is_what_it_would_have_been_and_the_log_says_so_once(
     if last is not None:
         last.close()
     runtime.use(before)
-    failsafe.forget()

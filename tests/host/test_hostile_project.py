@@ -144,7 +144,6 @@ def contents(folder: Path) -> dict[str, str]:
 
 async def run_team(orchestrator: Any, clone: Path, metadata: dict[str, Any]) -> Any:
     """Run a team once in the clone, watched."""
-    failsafe.forget()
     seams.install()
     made = Runtime(clone, with_entry_points=False)
     before = runtime.use(made)
@@ -158,7 +157,6 @@ async def run_team(orchestrator: Any, clone: Path, metadata: dict[str, Any]) -> 
         made.close()
         WATCH.allowed = None
         runtime.use(before)
-        failsafe.forget()
 
 
 async def test_what_it_asks_for_is_not_done(

@@ -16,6 +16,7 @@ from victor_autotune_plugin._host import interception, meters
 from victor_autotune_plugin._model.plan import EMPTY_PLAN, TeamPlan
 from victor_autotune_plugin._page.ledger import savings_ledger
 from victor_autotune_plugin._page.outcome import live_outcome
+from victor_autotune_plugin.storage import Store
 from victor_autotune_testing import providers
 from victor_autotune_testing.realvictor import make_step, make_workflow, run_workflow
 from victor_autotune_testing.scripted import Rule, Script, ScriptedModel, max_in_flight, scripts
@@ -70,10 +71,30 @@ def events() -> Iterator[InMemoryLogRecordExporter]:
     provider.shutdown()
 
 
+def told_by_runs_of_the_same_time(store: Store) -> None:
+    """Check what is said that a plan brought in the 25 runs since it was promoted."""
+    since, ledger = live_outcome(store, store.teams()[0]), savings_ledger(store)
+    assert since is not None
+    assert (since.basis, sum(since.runs.values())) == ("since_promotion", 25)
+    duration, tokens = since.figure("duration"), since.figure("tokens")
+    assert duration is not None
+    assert duration.was is not None
+    assert duration.now is not None
+    assert duration.now < duration.was
+    assert tokens is not None
+    assert tokens.was == tokens.now  # the model counts alike, however the calls lie
+    saved = ledger.saved["seconds"]
+    assert saved.runs >= 20  # and those on probation, which was live as well
+    assert saved.low > 0
+    assert ledger.saved["tokens"].value == 0
+
+
 @pytest.mark.parametrize(
-    "plugin_settings", [{"mode": "auto", "experiment.min_history": 3, "experiment.success_margin": 0.5}], ids=["auto"]
+    "plugin_settings",
+    [{"mode": "auto", "experiment.min_history": 3, "experiment.success_margin": 0.5, "watch.holdback": 0.2}],
+    ids=["auto"],
 )
-async def test_a_team_is_tuned_and_a_plan_that_turns_bad_is_taken_back(
+async def test_a_team_is_tuned_what_it_brings_is_told_and_a_plan_that_turns_bad_is_taken_back(
     plugin: Plugin, orchestrator: Any, scripted: ScriptedModel, clock: Clock, events: InMemoryLogRecordExporter
 ) -> None:
     scripted.script = script(0.06)
@@ -81,11 +102,13 @@ async def test_a_team_is_tuned_and_a_plan_that_turns_bad_is_taken_back(
     workflow = make_workflow(step, name="flow")
     store = plugin.runtime.store()
 
+    async def run() -> None:
+        assert (await run_workflow(orchestrator, workflow)).success
+        assert plugin.runtime.settle(30)
+
     async def run_until(action: str, most: int) -> Any:
         for _ in range(most):
-            result = await run_workflow(orchestrator, workflow)
-            assert result.success
-            assert plugin.runtime.settle(30)
+            await run()
             change = store.changes("flow", "step")[-1:]
             if change and change[0].action == action:
                 return change[0]
@@ -96,6 +119,12 @@ async def test_a_team_is_tuned_and_a_plan_that_turns_bad_is_taken_back(
     promoted = await run_until("promoted", 80)
     assert promoted.plan_after == TeamPlan(formation="parallel")
     assert promoted.improvement_percent > 5
+    before_the_watch = live_outcome(store, store.teams()[0])
+    assert before_the_watch is not None
+    assert before_the_watch.basis == "test"
+    for _ in range(25):
+        await run()
+    told_by_runs_of_the_same_time(store)
     scripted.script = script(5.0)  # time enough to meet, on any machine
     before = len(scripted.calls)
     assert (await run_workflow(orchestrator, workflow)).success
@@ -121,45 +150,3 @@ async def test_a_team_is_tuned_and_a_plan_that_turns_bad_is_taken_back(
     assert {one["victor.autotune.run.id"]: one["feature_flag.result.variant"] for one in arms} == {
         run.run_id: run.arm for run in plugin.runs if run.experiment_id is not None
     }
-
-
-@pytest.mark.parametrize(
-    "plugin_settings",
-    [{"mode": "auto", "experiment.min_history": 3, "experiment.success_margin": 0.5, "watch.holdback": 0.2}],
-    ids=["auto"],
-)
-async def test_what_a_promoted_plan_brings_is_told_by_runs_of_the_same_time(
-    plugin: Plugin, orchestrator: Any, scripted: ScriptedModel, clock: Clock
-) -> None:
-    scripted.script = script(0.06)
-    workflow = make_workflow(make_step("researcher", "planner", "reviewer", formation="sequential"), name="flow")
-    store = plugin.runtime.store()
-
-    async def run() -> None:
-        assert (await run_workflow(orchestrator, workflow)).success
-        assert plugin.runtime.settle(30)
-
-    for _ in range(120):
-        if any(change.action == "promoted" for change in store.changes()):
-            break
-        await run()
-    state = store.teams()[0]
-    test = live_outcome(store, state)
-    assert test is not None
-    assert test.basis == "test"
-    for _ in range(25):
-        await run()
-    since, ledger = live_outcome(store, state), savings_ledger(store)
-    assert since is not None
-    assert (since.basis, sum(since.runs.values())) == ("since_promotion", 25)
-    duration, tokens = since.figure("duration"), since.figure("tokens")
-    assert duration is not None
-    assert duration.was is not None
-    assert duration.now is not None
-    assert duration.now < duration.was
-    assert tokens is not None
-    assert tokens.was == tokens.now  # the model counts alike, however the calls lie
-    saved = ledger.saved["seconds"]
-    assert saved.runs >= 20  # and those on probation, which was live as well
-    assert saved.low > 0
-    assert ledger.saved["tokens"].value == 0

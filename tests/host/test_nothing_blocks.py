@@ -54,7 +54,6 @@ async def test_scorers_that_are_slow_or_hang_hold_up_nothing(
     made = Runtime(tmp_path, overrides={"mode": "auto"}, with_entry_points=False)
     have_quality(made, scorers=scorers, exit_wait=0.0)
     before = runtime.use(made)
-    failsafe.forget()
     seams.install()
     workflow = make_workflow(make_step("researcher", name="step", timeout_seconds=60), name="flow")
     try:
@@ -72,7 +71,6 @@ async def test_scorers_that_are_slow_or_hang_hold_up_nothing(
         sys.modules.pop("scoring_that_hangs").gate.set()
         runtime.use(before)
         made.close()
-        failsafe.forget()
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -85,7 +83,6 @@ async def test_a_run_does_not_block_the_loop(
         overrides["database_url"] = database_url
     made = Runtime(tmp_path, overrides=overrides, with_entry_points=False)
     before = runtime.use(made)
-    failsafe.forget()
     seams.install()
     workflow = make_workflow(make_step("researcher", name="step", timeout_seconds=60), name="flow")
     try:
@@ -96,4 +93,3 @@ async def test_a_run_does_not_block_the_loop(
     finally:
         runtime.use(before)
         made.close()
-        failsafe.forget()

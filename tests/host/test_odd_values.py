@@ -68,13 +68,11 @@ class Processor(SpanProcessor):
 
 @pytest.fixture
 def meter() -> Any:
-    failsafe.forget()
     made = RunMeter("run", (MemberSpec("m"),), {}, ToolBudget(5, {}))
     token = current_run.set(made)
     yield made
     current_run.reset(token)
     assert current_member.get() is None
-    failsafe.forget()
 
 
 async def execute(work: Any, participant: Any = None) -> Any:
@@ -194,7 +192,6 @@ def test_a_report_never_raises_whatever_the_error_and_the_log_do(fault: BaseExce
             raise BrokenError("log")
 
     handler = Handler()
-    failsafe.forget()
     failsafe.logger.addHandler(handler)
     try:
         with failsafe.guard("here"):
@@ -202,4 +199,3 @@ def test_a_report_never_raises_whatever_the_error_and_the_log_do(fault: BaseExce
     finally:
         failsafe.logger.removeHandler(handler)
     assert [one.where for one in failsafe.seen()] == ["here"]
-    failsafe.forget()

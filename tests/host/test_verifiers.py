@@ -80,11 +80,22 @@ def test_a_command_that_is_not_there_is_a_failure(tmp_path: Path, monkeypatch: p
         score(LINT, tmp_path)
 
 
+@pytest.mark.parametrize("is_starting", [False, True])
 def test_after_its_time_it_is_ended_with_what_it_started(
-    tmp_path: Path, a_ruff: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, a_ruff: Callable[[str], None], monkeypatch: pytest.MonkeyPatch, is_starting: bool
 ) -> None:
     a_ruff("sleep 600 & echo $! > child.new; mv child.new child; wait")
     child = tmp_path / "child"
+    start = asyncio.SelectorEventLoop.subprocess_exec
+
+    async def start_slowly(*args: Any, **options: Any) -> Any:
+        started = await start(*args, **options)
+        await until(child.exists)
+        await asyncio.sleep(0.1)
+        return started
+
+    if is_starting:
+        monkeypatch.setattr(asyncio.SelectorEventLoop, "subprocess_exec", start_slowly)
 
     async def wait_for(work: Any, seconds: float) -> None:
         assert seconds == LINT.timeout
@@ -106,7 +117,6 @@ def test_a_victor_without_verifiers_gives_no_opinion_and_says_what_is_missing(
 ) -> None:
     assert missing("tests") is None
     monkeypatch.setattr(scorers, "_MODULE", "victor.framework.no_such_module")
-    failsafe.forget()
     assert score(TESTS, tmp_path).why == "not in this Victor"
     assert missing("lint") == "victor.framework.no_such_module.LintVerifier"
     assert failsafe.seen() == ()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
@@ -21,7 +21,7 @@ class Context:
 
 
 @pytest.fixture
-def warmed(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+def warmed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What was loaded early; its thread does its job before it returns."""
     made: list[str] = []
 
@@ -31,9 +31,7 @@ def warmed(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     monkeypatch.setattr(runtime, "warm_up", lambda: made.append("runtime"))
     monkeypatch.setattr(threads, "start_once", at_once)
     monkeypatch.setattr(call_context, "_warmed", False)
-    failsafe.forget()
-    yield made
-    failsafe.forget()
+    return made
 
 
 def test_registration_loads_nothing(warmed: list[str]) -> None:

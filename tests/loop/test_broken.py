@@ -32,7 +32,6 @@ LARGER = evolve(SPEC, members=[*SPEC.members, MemberSpec("e", "researcher")])
 
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Any]:
-    failsafe.forget()
     made: list[Simulation] = []
 
     def new(**settings: Any) -> Simulation:

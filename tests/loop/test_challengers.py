@@ -30,7 +30,6 @@ PARALLEL = TeamPlan(formation="parallel")
 @pytest.fixture(autouse=True)
 def no_faults() -> Iterator[None]:
     """Nothing may go wrong behind the scenes, but where a test says so."""
-    failsafe.forget()
     yield
     assert failsafe.seen() == ()
 

@@ -33,7 +33,6 @@ def start(tmp_path: Path) -> Iterator[Start]:
         made.append(Simulation(tmp_path / name, **given))
         return made[-1]
 
-    failsafe.forget()
     yield new
     assert failsafe.seen() == ()
     for one in made:

@@ -27,7 +27,6 @@ def team(size: int, formation: str = "sequential") -> TeamSpec:
 @pytest.mark.parametrize("formation", ["sequential", "parallel", "debate"])
 @pytest.mark.parametrize("size", SIZES)
 def test_the_loop_learns_from_every_team_without_a_fault(tmp_path: Path, size: int, formation: str, risk: str) -> None:
-    failsafe.forget()
     simulation = Simulation(tmp_path, in_memory=True, **{"tuner.risk": risk, "experiment.min_history": 3})
     simulation.spec = team(size, formation)
     simulation.truth = lambda plan, members: max(sum(members), 0.1)
@@ -43,7 +42,6 @@ def test_the_loop_learns_from_every_team_without_a_fault(tmp_path: Path, size: i
 
 
 def test_a_formation_that_a_person_planned_is_kept(tmp_path: Path) -> None:
-    failsafe.forget()
     settings = {"tuner.risk": "low", "experiment.min_history": 3, "plan.formation": "debate"}
     simulation = Simulation(tmp_path, in_memory=True, **settings)
     simulation.spec = team(3)

@@ -23,7 +23,6 @@ FLOW = RunFlow([Edge("a", "b", "text")])
 
 @pytest.fixture
 def team(tmp_path: Path) -> Iterator[Simulation]:
-    failsafe.forget()
     made = Simulation(tmp_path, in_memory=True, mode="observe")
     made.flow = None
     yield made

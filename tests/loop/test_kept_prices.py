@@ -120,7 +120,6 @@ def test_an_archive_keeps_the_prices_of_a_test_and_all_kinds_of_tokens(tmp_path:
 def test_the_first_runs_of_a_process_are_priced_behind_while_public_prices_load(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    failsafe.forget()
     team = Simulation(tmp_path, truth=no_difference, mode="observe")
     team.tokens = (TokenUse("gpt-4o", 1_000_000, provider="openai"),)
     before = [public_prices.is_loaded]

@@ -44,13 +44,6 @@ class Sent:
         return [notice.event for _, notice in self.notices]
 
 
-@pytest.fixture(autouse=True)
-def no_faults() -> Iterator[None]:
-    failsafe.forget()
-    yield
-    failsafe.forget()
-
-
 @pytest.fixture
 def server() -> Iterator[WebhookReceiver]:
     with webhook_receiver() as server:

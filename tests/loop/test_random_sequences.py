@@ -246,7 +246,6 @@ ACTIONS: list[tuple[float, Callable[[Person], None]]] = [
 
 @pytest.mark.parametrize("seed", range(3))
 def test_states_plans_and_records_keep_together(tmp_path: Path, seed: int) -> None:
-    failsafe.forget()
     team = Simulation(
         tmp_path,
         in_memory=True,

@@ -19,13 +19,6 @@ from victor_autotune_plugin.storage.session import Session
 from victor_autotune_testing.simulated import Simulation
 
 
-@pytest.fixture(autouse=True)
-def forget_faults() -> Iterator[None]:
-    failsafe.forget()
-    yield
-    failsafe.forget()
-
-
 @pytest.fixture
 def team(tmp_path: Path) -> Iterator[Simulation]:
     """A team whose test has begun."""

@@ -28,11 +28,6 @@ MIDNIGHT = 1_800_000_000.0 - 1_800_000_000.0 % 86_400
 SAFETY = 20.0
 
 
-@pytest.fixture(autouse=True)
-def no_old_faults() -> None:
-    failsafe.forget()
-
-
 class Scorer:
     """A scorer that does what it is told."""
 

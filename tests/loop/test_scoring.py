@@ -35,13 +35,6 @@ from victor_autotune_testing.simulated import SPEC, Simulation
 TEAM_RUN = TeamRun("r1", SPEC, 1.0, 2.0, True, 1.0)
 
 
-@pytest.fixture(autouse=True)
-def forget_faults() -> Iterator[None]:
-    failsafe.forget()
-    yield
-    failsafe.forget()
-
-
 @pytest.fixture
 def team(tmp_path: Path) -> Iterator[Simulation]:
     made = Simulation(tmp_path, in_memory=True, mode="suggest", scored=False)

@@ -27,7 +27,6 @@ def flaky(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Simulation
     settings = {"tuner.risk": request.param, "experiment.max_runs_per_arm": 40}
     team = Simulation(tmp_path, truth=lambda plan, members: max(members), **settings)
     team.spec = FLAKY
-    failsafe.forget()
     yield team
     assert failsafe.seen() == ()
     team.close()

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from subprocess import CompletedProcess
 from typing import Any
 
 import pytest
@@ -196,12 +194,3 @@ def test_one_orchestrator_serves_several_loops_and_threads(orchestrator: Any, sc
     for _ in range(2):
         result = in_thread(lambda: run_team(orchestrator, make_team("planner", "reviewer")))
         assert outcomes(result) == [("m0", True, 1), ("m1", True, 1)]
-
-
-def test_victors_own_command_line_runs_in_the_sandbox(
-    victor_process: Callable[..., CompletedProcess[str]], sandbox: Sandbox
-) -> None:
-    done = victor_process("victor", "plugin", "list")
-    assert done.returncode == 0, done.stderr
-    assert "Traceback" not in done.stdout + done.stderr
-    assert (sandbox.home / ".victor" / "cache" / "entrypoints.json").exists()

@@ -132,7 +132,6 @@ def test_nothing_is_loaded_before_a_price_is_asked_for() -> None:
 def test_a_broken_package_costs_only_the_public_prices(sources: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     from victor_autotune_plugin import failsafe
 
-    failsafe.forget()
     monkeypatch.setitem(sys.modules, "genai_prices.data_snapshot", None)
     monkeypatch.setattr(public_prices, "is_loaded", False)
     sources.project_file("prices: {m: {input_per_million_usd: 1, output_per_million_usd: 1}}")
@@ -141,7 +140,6 @@ def test_a_broken_package_costs_only_the_public_prices(sources: Any, monkeypatch
     assert resolver.price_for(TokenUse("m", provider="openai"), AT) == Price(1, 1)
     assert source() is None
     assert [fault.where for fault in failsafe.seen()] == ["public prices"]
-    failsafe.forget()
 
 
 def test_the_settings_beat_the_public_prices_and_can_turn_them_off(sources: Any) -> None:

@@ -15,7 +15,6 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from victor_autotune_plugin import failsafe
 from victor_autotune_plugin._model.plan import MemberSpec, TeamPlan, TeamSpec
 from victor_autotune_plugin._model.run import MemberOutcome, TeamRun
 from victor_autotune_testing import providers
@@ -63,12 +62,9 @@ class Telemetry:
 
 
 @pytest.fixture(autouse=True)
-def _as_if_fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _as_if_fresh(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [name for name in os.environ if name.startswith("OTEL_")]:
         monkeypatch.delenv(name)
-    failsafe.forget()
-    yield
-    failsafe.forget()
 
 
 @pytest.fixture

@@ -91,10 +91,17 @@ class _Loop(asyncio.SelectorEventLoop):
         self.error: OSError | None = None
         self.exit_codes: list[int | None] = []
         """Of what ended by itself; below 0 for a signal, None for what had to be ended."""
+        self._starting: list[asyncio.Future[Any]] = []
         self._started: list[asyncio.SubprocessTransport] = []
 
     async def subprocess_exec(self, *args: Any, **options: Any) -> Any:
         """Start a command in a process group of its own."""
+        # Cancelled meanwhile, asyncio would end the command alone, and wait for what that started.
+        starting = asyncio.ensure_future(self._start(args, options))
+        self._starting.append(starting)
+        return await asyncio.shield(starting)
+
+    async def _start(self, args: Any, options: Any) -> Any:
         try:
             transport, protocol = await super().subprocess_exec(*args, **{**options, "start_new_session": True})
         except OSError as error:
@@ -105,6 +112,7 @@ class _Loop(asyncio.SelectorEventLoop):
 
     async def kill(self) -> None:
         """End what was started and still runs."""
+        await asyncio.gather(*self._starting, return_exceptions=True)
         self.exit_codes = [transport.get_returncode() for transport in self._started]
         for transport in self._started:
             with suppress(OSError):
