@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from itertools import takewhile
 from statistics import median
 from typing import TYPE_CHECKING, Annotated, Any, Final
 from zlib import crc32
@@ -35,6 +36,9 @@ if TYPE_CHECKING:
 
 MOST_RUNS: Final = 1_000
 """How many of a team's last runs its figures are made from."""
+
+FEWEST_FAILED: Final = 3
+"""After so many failed runs in a row a person is told."""
 
 OWNERS_RUNS: Final = 50
 """In how many of a team's last runs other owners of knobs are looked for."""
@@ -106,6 +110,7 @@ class TeamFacts:
         verdict: The test's verdict of that experiment as plain data; of an open one as of now.
         watch: The watch's verdict of that experiment, likewise, or None where its plan is not verified.
         decided: The last experiment that was proven or ended, or None.
+        trouble: What a person should look at, where the last runs all failed, in a sentence; else None.
         owners: Who sets which knob: `(knob, who, in how many of the last runs)`; the plugin sets the others.
         flow: Its data flow; None where no definition of the team is known.
         quality: How its work is scored.
@@ -123,6 +128,7 @@ class TeamFacts:
     verdict: Mapping[str, Any] | None
     watch: Mapping[str, Any] | None
     decided: Experiment | None
+    trouble: str | None
     owners: list[tuple[str, str, int]]
     flow: FlowFacts | None
     quality: QualityFacts = field(factory=QualityFacts)
@@ -183,6 +189,7 @@ class TeamFacts:
             "environment": self.state.environment,
             "plan": self.plan.to_dict(),
             "plan_fixed": self.fixed,
+            "trouble": self.trouble,
             "outcome": None if self.outcome is None else self.outcome.to_dict(),
             "standing": standing_data(self),
             "experiment": opened,
@@ -248,12 +255,24 @@ def team_facts(
         verdict=verdict,
         watch=watch,
         decided=decided,
+        trouble=_trouble(runs),
         owners=owned_knobs(runs[:OWNERS_RUNS]),
         flow=_flow(session, state, settings),
         quality=quality_of(store, state, settings, runs, plan, replaced),
         outcomes=brought,
         waiting={name: one for name, one in waits.items() if one is not None},
     )
+
+
+def _trouble(runs: Sequence[TeamRun]) -> str | None:
+    """Say that the last runs all failed, newest first, and how to see one; None where they did not."""
+    failed = list(takewhile(lambda run: not run.success, (run for run in runs if not run.cancelled)))
+    if len(failed) < FEWEST_FAILED:
+        return None
+    kind = f" ({failed[0].error_class})" if failed[0].error_class else ""
+    many = f"{len(failed)} runs" if len(failed) < MOST_RUNS else f"{MOST_RUNS:,} runs or more"
+    shown = f"victor autotune runs show {failed[0].run_id[:8]}{same_place()}"
+    return show.clean(f"The last {many} all failed{kind}. The latest: {shown}")
 
 
 def _decided_at(experiment: Experiment) -> float:

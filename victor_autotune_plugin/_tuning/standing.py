@@ -127,6 +127,14 @@ class Standing:
         return ", ".join(part for part in told if part is not None)
 
     @property
+    def upcoming(self) -> str | None:
+        """What comes next in a sentence, the most telling of `next`; None where nothing does."""
+        if not self.next or len(self.next) == 1 or self.state == "proven":
+            return self.next[0] if self.next else None
+        begins = ("Every other run", "If the estimate")
+        return next((said for said in self.next if said.startswith(begins)), self.next[-1])
+
+    @property
     def p95(self) -> str | None:
         """That the P95 of a plan is open which may go live, or is; None where it is not so."""
         if "p95" not in self.open or self.state in ("canary", "testing"):
@@ -303,8 +311,8 @@ def _to_proof(experiment: Experiment, verdict: Mapping[str, Any]) -> tuple[list[
     unproven = [TITLES[name] for name in verdict.get("open") or ()]
     if unproven:
         sentences.append(f"Not proven yet: {listed(unproven)}.")
-    ends = "and the plan before is live again" if experiment.status == "probation" else "without proof"
-    sentences.append(f"It ends {ends} after at most {count(left, 'more run')}.")
+    ends = "its test ends, and the plan before is live again," if experiment.status == "probation" else "its test ends"
+    sentences.append(f"Without a proof {ends} after at most {count(left, 'more run')}.")
     return (sentences, left, True) if needed is None or 2 * needed > left else (sentences, 2 * needed, False)
 
 
