@@ -54,7 +54,7 @@ def was_now(figure: WasNow) -> str:
 def change_text(figure: WasNow) -> str:
     """Return how much a figure changed, with its interval: `46 % to 61 % less`, `−5 % to +12 %`."""
     low, high = figure.low, figure.high
-    if not _is_known(figure):
+    if not is_known(figure):
         return "too few runs to tell how much"
     if low is not None and low == high:
         return "no change"
@@ -75,7 +75,7 @@ def is_clear(figure: WasNow) -> bool:
     return figure.change is not None and ((low is not None and low > 0) or (high is not None and high < 0))
 
 
-def _is_known(figure: WasNow) -> bool:
+def is_known(figure: WasNow) -> bool:
     """Return whether the runs say how much a figure changed: the interval of very few may hold anything."""
     if figure.change is None or is_clear(figure):
         return figure.change is not None
@@ -88,7 +88,7 @@ def sure_text(figure: WasNow) -> str | None:
     `>99 % sure`, `97 % sure`, `worse: 97 % sure`, and `no clear change` as long as the interval holds none.
     """
     chance, low, high = figure.chance_better, figure.low, figure.high
-    if chance is None or low == high or not _is_known(figure):
+    if chance is None or low == high or not is_known(figure):
         return None
     if not is_clear(figure):
         return "no clear change"
@@ -114,7 +114,7 @@ def outcome_lines(outcome: PlanOutcome) -> list[str]:
     for one in figures[1:]:
         if not is_clear(one):
             same = one.change == 0 and one.low == one.high
-            said = "no change" if same else "no clear change" if _is_known(one) else "too few runs to tell"
+            said = "no change" if same else "no clear change" if is_known(one) else "too few runs to tell"
             ends = {"no change": f" {_SHOWN[one.name](one.now)}", "no clear change": f" {change_text(one)}"}.get(
                 said, ""
             )

@@ -12,7 +12,7 @@ from typing import Any, Final, Literal
 from attrs import asdict, frozen
 
 from .._model.experiment import STATES, Change, Experiment, TeamState
-from .._model.text import TITLES, count, listed, percent, rounded, state_text, when
+from .._model.text import TITLES, count, likely, listed, percent, rounded, state_text, when
 from .verdicts import KEPT_CHANCE, PROBATION_CHANCE, PROBATION_PAIRS, kept_by
 
 CANARY_BLOCK: Final = 4
@@ -322,7 +322,7 @@ def _to_probation(experiment: Experiment, verdict: Mapping[str, Any]) -> Iterato
     if experiment.status == "probation" or told_by is None:
         return
     pairs, chance = verdict.get("pairs") or 0.0, verdict.get("chance_better")
-    now = f"{rounded(round(pairs, 1))} now" + ("" if chance is None else f", {percent(chance)} likely")
+    now = f"{rounded(round(pairs, 1))} now" + ("" if chance is None else f", {likely(chance)} likely")
     kept = f", and to keep its score with {percent(KEPT_CHANCE)}" if told_by == "score" else ""
     yield (
         f"It may go live on probation from {PROBATION_PAIRS} pairs of runs on, when it is at least "
