@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .._tuning.gates import ScorerStatus
     from .._tuning.opened_by_scorer import Opened
     from ..storage import Store
+    from ..storage.run_listing import EndedRun
 
 _WEEK_SECONDS: Final = 7 * 86_400
 
@@ -80,7 +81,7 @@ def quality_of(
     store: Store,
     state: TeamState,
     settings: Settings,
-    runs: Sequence[TeamRun],
+    runs: Sequence[TeamRun | EndedRun],
     live: TeamPlan,
     replaced: TeamPlan | None,
 ) -> QualityFacts:

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from functools import lru_cache
 from operator import attrgetter
 from typing import TYPE_CHECKING, Final
-
-from .._model.converter import from_plain
-from .._model.plan import TeamPlan
 
 if TYPE_CHECKING:
     from ..storage import Store
@@ -26,12 +21,6 @@ _WHOLE_SECONDS: Final = 30.0
 """So many seconds pass at least between two readings of all runs."""
 
 _STARTED: Final = attrgetter("started_at", "run_id")
-
-
-@lru_cache(maxsize=4096)
-def plan_of(text: str) -> TeamPlan:
-    """Return the plan that a listed run was asked to have."""
-    return from_plain(TeamPlan, json.loads(text))
 
 
 class RunIndex:
