@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from victor_autotune_plugin._cli import status
 from victor_autotune_plugin._model.plan import TeamPlan
 from victor_autotune_plugin.storage import Store, default_url
 from victor_autotune_testing.simulated import Simulation
@@ -103,6 +104,20 @@ def test_runs_that_all_fail_are_told_with_the_command_that_shows_one(
     for command in ("status", "explain"):
         assert trouble in words(call(command))
     assert call("status", "--json").data["teams"][0]["trouble"] == trouble
+
+
+def test_of_many_teams_those_with_something_open_are_listed(
+    call: Callable[..., Said], simulate: Callable[..., Simulation], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(status, "MOST_LISTED", 2)
+    simulate().run_until("started")
+    for name in ("a", "b", "c"):
+        simulate(name, "flow", mode="observe").run()
+    said = call("status").out
+    assert [name for name in ("a", "b", "c", "team") if f"\n {name} " in said] == ["c", "team"]
+    assert "2 more teams, with nothing open and no run since these: victor autotune status --all" in said
+    assert "more team" not in call("status", "--all").out
+    assert len(call("status", "--json").data["teams"]) == 4
 
 
 def test_status_of_one_workflow_or_team(call: Callable[..., Said], simulate: Callable[..., Simulation]) -> None:

@@ -31,6 +31,9 @@ LOOK_SECONDS: Final = 0.5
 _BUDGET_SECONDS: Final = 0.2
 """So long it makes rows before it shows those that are ready."""
 
+_FIRST_ROWS: Final = 100
+"""Teams that are shown as long as the rows of others are made."""
+
 _LISTED_RUNS: Final = 50
 _NO_RUNS: Final = RunFilter(since=math.inf)  # the page draws them, this screen lists the last ones
 _TIMELINE: Final = 40
@@ -113,9 +116,10 @@ class OverviewScreen(WatchedScreen):
         heading = f"{data['project']}  {teams}, {show.count(data['runs'], 'run')}{paused}"
         self.query_one("#heading", Static).update(Text(show.clean(heading), "bold"))
         _fill(self, "#asking", words.asking(data["teams"]))
-        rows = [(f"{row['workflow']}\n{row['team']}", words.team_cells(row)) for row in data["teams"]]
+        shown = data["teams"] if data["whole"] else data["teams"][:_FIRST_ROWS]
+        rows = [(f"{row['workflow']}\n{row['team']}", words.team_cells(row)) for row in shown]
         self.query_one(OpeningTable).fill(rows)
-        if not rows:
+        if not rows and data["whole"]:
             _fill(self, "#asking", Text(show.NOTHING_YET))
 
     def on_data_table_row_selected(self, event: DataTable.RowSelected) -> None:
@@ -262,6 +266,11 @@ class WatchApp(App[None]):
             again: Whether the screen is shown again also when nothing was.
         """
         self._again = self._again or again
+        loading = self._board.loading
+        if loading is not None and self._looking and self.screen_stack:
+            told = f"Reading the store: {loading[0]:,} of {show.count(loading[1], 'run')} …"
+            for place in self.screen_stack[-1].query("#heading").results(Static):
+                place.update(Text(told, "dim"))
         top = self.screen_stack[-1] if self.screen_stack else None  # none once the app ends
         if not self._looking and isinstance(top, WatchedScreen):
             self._looking, again, self._again = True, self._again, False

@@ -32,6 +32,8 @@ class RunIndex:
     """
 
     def __init__(self, store: Store, clock: Callable[[], float] = time.monotonic) -> None:
+        self.read = 0
+        """How many runs were read so far."""
         self._store = store
         self._clock = clock
         self._teams: dict[TeamKey, list[ListedRun]] = {}
@@ -80,6 +82,7 @@ class RunIndex:
     def _take(self, found: Iterable[ListedRun]) -> set[TeamKey]:
         new: dict[TeamKey, dict[str, ListedRun]] = defaultdict(dict)
         for row in found:
+            self.read += 1
             new[row.workflow, row.team_id][row.run_id] = row
             self._last = max(self._last, row.started_at)
             if row.status == "running":

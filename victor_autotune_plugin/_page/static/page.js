@@ -196,6 +196,16 @@ addEventListener("resize", () => {
   resizing = setTimeout(() => render(true), 120);
 });
 
+/* Milliseconds between two looks at how much of the store is read. */
+const LOADING_PAUSE = 200;
+const loading = (read, of) =>
+  h(
+    "div",
+    { cls: "loading", role: "status" },
+    h("p", {}, `Reading the store: ${grouped(read)} of ${count(of, "run")} …`),
+    h("progress", { value: read, max: Math.max(of, 1), "aria-label": "Runs read" }),
+  );
+
 (async () => {
   paintTheme();
   if (config.first && config.first.teams.length) {
@@ -205,6 +215,11 @@ addEventListener("resize", () => {
   }
   try {
     take(await source.overview(0));
+    while (state.head.loading) {
+      put([loading(...state.head.loading)]);
+      await new Promise((wake) => setTimeout(wake, LOADING_PAUSE));
+      take(await source.overview(0));
+    }
   } catch (error) {
     note(error.message, true);
     put([h("p", { cls: "loading" }, error.message)]);
