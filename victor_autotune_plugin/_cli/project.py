@@ -154,12 +154,15 @@ def _in_full(store: Store, state: TeamState) -> TeamState:
 
 
 @contextlib.contextmanager
-def opened(project: Path, overrides: Mapping[str, object] | None = None) -> Iterator[OpenProject]:
+def opened(
+    project: Path, overrides: Mapping[str, object] | None = None, *, sends_notices: bool = False
+) -> Iterator[OpenProject]:
     """Open a project for the time of a block.
 
     Args:
         project: Its folder.
         overrides: Settings from options, by dotted key.
+        sends_notices: Whether the block may change something that webhooks are told of: it is told at its end.
 
     Raises:
         SettingsError: If the settings are wrong.
@@ -175,6 +178,10 @@ def opened(project: Path, overrides: Mapping[str, object] | None = None) -> Iter
             return
         with store:
             yield OpenProject(runtime, store)
+            if sends_notices:
+                from .._tuning.notice_work import send_within
+
+                send_within(store, runtime.options().notify)
     finally:
         runtime.close()
 
