@@ -9,7 +9,7 @@ from attrs import evolve
 from victor_autotune_plugin._model.experiment import TeamState
 from victor_autotune_plugin._model.score import Score
 from victor_autotune_plugin.storage import Store
-from victor_autotune_plugin.storage.run_listing import EndedRun, ListedRun
+from victor_autotune_plugin.storage.run_listing import ListedRun
 from victor_autotune_testing.stored import SPEC, finished, planned, start
 
 
@@ -73,12 +73,15 @@ def test_an_ended_run_tells_what_figures_need_of_it(store: Store) -> None:
     write(store, first, last, finished("r3", environment="test"))
     with store.transaction() as transaction:
         transaction.start_run(start("r4"), planned())
-    found = store.of(first.environment).ended_runs(*SPEC.key, 9)
+    here = store.of(first.environment)
+    found = here.last_runs(*SPEC.key, 9)
     assert [one.run_id for one in found] == ["r2", "r1"]
+    assert found[::-1] == [one for one in here.listed_runs() if one.status == "finished"]
     for one, run in zip(found, (last, first), strict=True):
-        assert all(getattr(one, name) == getattr(run, name) for name in EndedRun._fields)
-    assert [one.run_id for one in store.of(first.environment).ended_runs(*SPEC.key, 1)] == ["r2"]
-    assert store.ended_runs("other", SPEC.team_id, 9) == []
+        assert (one.seconds, one.succeeded, one.plan) == (run.duration_seconds, run.success, run.plan_asked)
+        assert (one.error_class, one.member_success_share) == (run.error_class, run.member_success_share)
+    assert [one.run_id for one in here.last_runs(*SPEC.key, 1)] == ["r2"]
+    assert store.last_runs("other", SPEC.team_id, 9) == []
 
 
 def test_every_write_that_a_page_shows_changes_the_pulse(store: Store) -> None:

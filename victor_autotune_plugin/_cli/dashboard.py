@@ -82,7 +82,7 @@ def board_of(
         return None if found is None else (found.begun, found.cost)
 
     def quality(store: Store, state: TeamState, settings: Settings) -> Sequence[str]:
-        runs = store.ended_runs(*state.key, _SCORED_RUNS)
+        runs = store.last_runs(*state.key, _SCORED_RUNS)
         live = None if state.live_id is None else store.experiment(state.live_id)
         return quality_of(store, state, settings, runs, state.plan, None if live is None else live.control).sentences()
 

@@ -107,7 +107,7 @@ _PIECE: Final = re.compile(r"[-_./:+](?=\w)")
 """Ends a piece of a long name, behind which it is broken."""
 
 
-class Words(Text):
+class UnbrokenText(Text):
     """A text whose lines break between words: never between a number and its unit, and in a long name at a hyphen."""
 
     def wrap(self, console: Console, width: int, **options: Any) -> Lines:
@@ -173,13 +173,13 @@ def _console(stream: TextIO, *, coloured: bool = False) -> Console:
 
 def text(value: object, style: str = "") -> Text:
     """Return a cell: cleaned, and never read as markup."""
-    return Words(clean(value), style=style)
+    return UnbrokenText(clean(value), style=style)
 
 
 def name(value: object) -> Text:
     """Return a name for a cell, cut when it is longer than anybody's name should be."""
     shown = clean(value)
-    return Words(shown if len(shown) <= _LONGEST_NAME else f"{shown[: _LONGEST_NAME - 1]}…")
+    return UnbrokenText(shown if len(shown) <= _LONGEST_NAME else f"{shown[: _LONGEST_NAME - 1]}…")
 
 
 def word(value: str, kind: str | None = None) -> Text:
@@ -195,7 +195,7 @@ def word(value: str, kind: str | None = None) -> Text:
 def lines(*values: object) -> Text:
     """Return a cell of several lines; all but the first are dim, and None is left out."""
     first, *rest = [value if isinstance(value, Text) else text(value) for value in values if value is not None]
-    made = Words().append_text(first)
+    made = UnbrokenText().append_text(first)
     for line in rest:
         made.append(f"\n{line.plain}", style="dim")
     return made

@@ -13,6 +13,7 @@ import typer
 from attrs import evolve, field, frozen
 
 from .._model.quantities import DEFAULT_ENVIRONMENT
+from .._model.run import TeamRun
 from . import rendering as show
 from .awaiting import Waiting, standing_data, waiting
 from .modes import Modes, TeamMode
@@ -26,13 +27,12 @@ if TYPE_CHECKING:
     from .._dataflow.flow_facts import FlowFacts
     from .._model.experiment import Experiment, TeamState
     from .._model.plan import TeamPlan
-    from .._model.run import TeamRun
     from .._page.outcome import PlanOutcome
     from .._settings import Settings
     from .._tuning.standing import Standing
     from ..experiment.fixed_sample import SampleComparison
     from ..storage import Store
-    from ..storage.run_listing import EndedRun
+    from ..storage.run_listing import ListedRun
     from .project import OpenProject
 
 MOST_RUNS: Final = 1_000
@@ -66,10 +66,10 @@ class RunFigures:
     durations: list[float] = field(factory=list)
 
     @classmethod
-    def of(cls, runs: Sequence[TeamRun | EndedRun]) -> RunFigures:
+    def of(cls, runs: Sequence[TeamRun | ListedRun]) -> RunFigures:
         """Return the figures of some runs."""
         counted = [run for run in runs if not run.cancelled]
-        return cls(len(counted), sum(run.success for run in counted), sorted(run.duration_seconds for run in counted))
+        return cls(len(counted), sum(map(_succeeded, counted)), sorted(map(_seconds, counted)))
 
     @property
     def success_rate(self) -> float | None:
@@ -230,7 +230,7 @@ def team_facts(
 
     store = session.store
     assert store is not None
-    ended: Sequence[TeamRun | EndedRun] = store.ended_runs(*state.key, MOST_RUNS) if runs is None else runs
+    ended: Sequence[TeamRun | ListedRun] = store.last_runs(*state.key, MOST_RUNS) if runs is None else runs
     latest = runs or ()
     if runs is None and (with_owners or state.live_id is not None):
         latest = list(store.finished_runs(*state.key, limit=OWNERS_RUNS))
@@ -274,9 +274,17 @@ def team_facts(
     )
 
 
-def _trouble(runs: Sequence[TeamRun | EndedRun]) -> str | None:
+def _succeeded(run: TeamRun | ListedRun) -> bool:
+    return bool(run.success if isinstance(run, TeamRun) else run.succeeded)
+
+
+def _seconds(run: TeamRun | ListedRun) -> float:
+    return run.duration_seconds if isinstance(run, TeamRun) else run.seconds or 0.0
+
+
+def _trouble(runs: Sequence[TeamRun | ListedRun]) -> str | None:
     """Say that the last runs all failed, newest first, and how to see one; None where they did not."""
-    failed = list(takewhile(lambda run: not run.success, (run for run in runs if not run.cancelled)))
+    failed = list(takewhile(lambda run: not _succeeded(run), (run for run in runs if not run.cancelled)))
     if len(failed) < FEWEST_FAILED:
         return None
     kind = f" ({failed[0].error_class})" if failed[0].error_class else ""

@@ -202,7 +202,7 @@ def send_waiting(
 
 
 def send_within(store: Store, webhooks: tuple[Webhook, ...], seconds: float = SHORT_SECONDS) -> None:
-    """Send what waits in the outbox, each notice with one try; nothing fails, and nobody waits longer than asked.
+    """Send what waits in the outbox, each notice with one try. It raises nothing, and waits no longer than asked.
 
     What is not sent by then stays in the outbox for a later process.
 

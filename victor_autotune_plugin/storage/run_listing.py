@@ -18,10 +18,7 @@ from .tables import OBSERVED, change, lease, run, score, store_row
 _LISTED: Final = (
     *("run_id", "workflow", "team_id", "environment", "status", "started_at", "mode", "plan_asked"),
     *("experiment_id", "arm", "phase", "duration_seconds", "success", "timed_out", "cancelled", "cost_usd", "score"),
-)
-_ENDED: Final = (
-    *("run_id", "started_at", "mode", "plan_asked", "duration_seconds", "success", "cancelled", "error_class"),
-    *("score", "member_success_share"),
+    *("member_success_share", "error_class"),
 )
 _PAGE: Final = 5_000
 
@@ -56,24 +53,13 @@ class ListedRun(NamedTuple):
     cancelled: bool | None
     cost_usd: float | None
     score: float | None
-
-
-class EndedRun(NamedTuple):
-    """What figures of a team are made from: some fields of a finished run, which mean what they mean in `TeamRun`.
-
-    It is read ten times as fast as a whole run.
-    """
-
-    run_id: str
-    started_at: float
-    mode: str
-    plan_asked: TeamPlan
-    duration_seconds: float
-    success: bool
-    cancelled: bool
+    member_success_share: float | None
     error_class: str | None
-    score: float | None
-    member_success_share: float
+
+    @property
+    def plan(self) -> TeamPlan:
+        """The plan that it was asked to have."""
+        return plan_of(self.plan_asked)
 
 
 class Pulse(NamedTuple):
@@ -128,21 +114,21 @@ class RunListing(StoredScores):
             scored_at=float(found.scored_at),
         )
 
-    def ended_runs(self, workflow: str, team_id: str, limit: int) -> list[EndedRun]:
-        """Return the last finished runs of a team, newest first.
+    def last_runs(self, workflow: str, team_id: str, limit: int) -> list[ListedRun]:
+        """Return the last finished runs of a team, newest first: ten times as fast as whole runs.
 
         Args:
             workflow: Workflow name.
             team_id: Team step id.
             limit: At most so many.
         """
-        query = select(*(run.c[name] for name in _ENDED)).where(
+        query = select(*(run.c[name] for name in _LISTED)).where(
             run.c.workflow == workflow, run.c.team_id == team_id, run.c.status == "finished"
         )
         if self.environment is not None:
             query = query.where(run.c.environment == self.environment)
-        rows = self._connections.execute(query.order_by(run.c.started_at.desc(), run.c.run_id.desc()).limit(limit))
-        return [EndedRun._make((*row[:3], plan_of(row.plan_asked), *row[4:])) for row in rows]
+        query = query.order_by(run.c.started_at.desc(), run.c.run_id.desc()).limit(limit)
+        return [ListedRun._make(row) for row in self._connections.execute(query)]
 
     def listed_runs(self, since: float = 0.0, scored_since: float | None = None) -> Iterator[ListedRun]:
         """Yield runs by their start, oldest first, those that go on among them, page by page.
