@@ -135,6 +135,7 @@ def test_a_narrow_screen_breaks_no_word_of_a_heading() -> None:
     [
         ("saved 1 h 02 min in all", 14, ["saved", "1 h 02 min in", "all"]),
         ("from −5.2 % to +12 % more", 11, ["from −5.2 %", "to +12 %", "more"]),
+        ("proven 72 + 78", 11, ["proven", "72 + 78"]),
         ("ends in ≤ 30 runs", 9, ["ends in", "≤ 30 runs"]),
         ("pull-request-review", 14, ["pull-request-", "review"]),
         ("a pull-request-review/team_of_reviewers", 14, ["a", "pull-request-", "review/team_", "of_reviewers"]),

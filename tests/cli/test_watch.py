@@ -130,6 +130,19 @@ async def test_it_says_how_far_it_is_while_the_runs_are_read(
             await shows(pilot, "1 team", "proven")
 
 
+async def test_a_narrow_screen_has_the_columns_that_it_has_room_for(
+    project: Callable[[str], None], tmp_path: Path
+) -> None:
+    project("proven")
+    with board_of(tmp_path) as board:
+        async with watching(board).run_test(size=(120, 24)) as pilot:
+            await shows(pilot, "Trend", "Median", "proven")
+            await pilot.resize_terminal(64, 24)
+            await until(pilot, lambda: "Trend" not in text_of(pilot))
+            await shows(pilot, "Median", "proven")
+            assert table_of(pilot).max_scroll_x == 0
+
+
 async def test_the_first_run_of_a_project_appears(simulate: Callable[..., Simulation], tmp_path: Path) -> None:
     with board_of(tmp_path) as board:
         async with watching(board).run_test(size=(100, 24)) as pilot:

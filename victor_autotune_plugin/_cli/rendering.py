@@ -96,7 +96,8 @@ _SETTING: Final = re.compile(r"(?<![\w./])[a-z_]+(?:\.[a-z_]+)+(?![\w./:])")
 
 
 _GLUED: Final = re.compile(
-    r"(?<=\d) (?=(?:%|USD|h|min|ms|s|points?)(?!\w))|(?<=[≤~]) (?=\d)|(?<=\d h) (?=\d\d min)|(?<=\d min) (?=\d\d s)"
+    r"(?<=\d) (?=(?:%|USD|h|min|ms|s|points?)(?!\w))|(?<=[≤~]) (?=\d)"
+    r"|(?<=\d) (?=\+ \d)|(?<=\d \+) (?=\d)|(?<=\d h) (?=\d\d min)|(?<=\d min) (?=\d\d s)"
 )
 """The space between a number and its unit or sign, and within a duration."""
 

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from ..storage import Store
     from .project import OpenProject
 
+WATCHED: Final = {"treatment": "live plan", "control": "plan before"}
+"""What the arms of a run are called that a test is over for: its live plan is verified against the plan before."""
+
 SHOWN_ID: Final = 8
 """Characters of a run's id that are shown, enough to name it: victor autotune score RUN."""
 
@@ -122,7 +125,7 @@ def run_table(found: Sequence[TeamRun]) -> Table:
 def _arm(run: TeamRun) -> str | None:
     if run.arm is None:
         return None
-    return f"{run.arm} of {run.experiment_id}" if run.phase == "test" else f"{run.arm}, {run.phase}"
+    return f"{run.arm} of {run.experiment_id}" if run.phase == "test" else WATCHED[run.arm]
 
 
 def _outcome(run: TeamRun) -> Text:

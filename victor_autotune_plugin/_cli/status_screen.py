@@ -36,12 +36,12 @@ def print_status(
     if resolver.ignored is not None:
         paths = show.listed(one.path for one in resolver.ignored.settings)
         show.say(f"Ignored until you trust the project: {show.clean(paths)}. {TRUST_COMMAND}", "yellow")
-    if not facts:
-        return
-    _print_table(facts)
     for one in facts:
         if one.trouble is not None:
             show.say(f"{show.clean(one.state.team_id)}: {one.trouble}", "red")
+    if not facts:
+        return
+    _print_table(facts)
     differing = [(one.state.team_id, one.modes.sentence) for one in facts if one.modes.sentence is not None]
     if differing:
         show.out().print(show.pairs((show.clean(team), said) for team, said in differing))
