@@ -9,7 +9,7 @@ import pytest
 
 from victor_autotune_plugin._cli import status
 from victor_autotune_plugin._model.plan import TeamPlan
-from victor_autotune_plugin.storage import Store, default_url
+from victor_autotune_plugin.storage import Store, default_url, rows, store
 from victor_autotune_testing.simulated import Simulation
 
 from .conftest import Said
@@ -118,6 +118,24 @@ def test_of_many_teams_those_with_something_open_are_listed(
     assert "2 more teams, with nothing open and no run since these: victor autotune status --all" in said
     assert "more team" not in call("status", "--all").out
     assert len(call("status", "--json").data["teams"]) == 4
+
+
+def test_status_reads_one_whole_run_of_a_team_that_was_never_tuned(
+    call: Callable[..., Said], simulate: Callable[..., Simulation], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a", "b"):
+        team = simulate(name, mode="observe")
+        for _ in range(6):
+            team.run()
+    read: list[object] = []
+
+    def counted(row: Any) -> Any:
+        read.append(row)
+        return rows.team_run(row)
+
+    monkeypatch.setattr(store, "team_run", counted)
+    assert "6 runs" in call("status").out
+    assert len(read) == 2  # for its definition; figures are made from few columns
 
 
 def test_status_of_one_workflow_or_team(call: Callable[..., Said], simulate: Callable[..., Simulation]) -> None:

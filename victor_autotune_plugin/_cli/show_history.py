@@ -118,6 +118,11 @@ def replay(
         show.say("No experiments yet.")
     else:
         show.out().print(_replays(found))
+        differ = sum(not one.same for one in found)
+        experiments = show.count(len(found), "experiment")
+        show.say(
+            f"{differ} of {experiments} differ from what is stored." if differ else f"{experiments} decided as stored."
+        )
     if not all(one.same for one in found):
         raise typer.Exit(ExitCode.BAD)
 

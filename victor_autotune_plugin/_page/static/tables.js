@@ -161,7 +161,7 @@ const outcomeTiles = (row) => {
           h(
             "div",
             { cls: "big" },
-            h("span", { cls: "was" }, about.text(one.was)),
+            h("span", { cls: "was" }, about.text(one.was).replace(/ USD$/, "")),
             h("span", { cls: "arrow" }, "→"),
             h("span", { cls: "nowrap" }, about.text(one.now)),
           ),
