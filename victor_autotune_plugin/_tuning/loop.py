@@ -349,7 +349,9 @@ class TuningLoop:
         """Record what awaits a person of the teams that run here."""
         from .._telemetry import metrics
 
-        if self.memory.settings and metrics.are_recorded():
+        if not (self.memory.settings and metrics.are_recorded()):
+            return
+        with failsafe.guard("telemetry.awaiting"):
             waiting = Counter((one.workflow, one.team_id) for one in store.experiments_that_await())
             for key in tuple(self.memory.settings):
                 metrics.record_awaiting(waiting[key], *key)
