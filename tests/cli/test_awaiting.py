@@ -21,7 +21,11 @@ Call = Callable[..., Said]
 STARTED = [AT - 10.0, AT + 20.0, AT + 30.0]
 SLOWER = PlanOutcome(
     ID, "Side by side.", "testing", False, AT, "duration",
-    figures=(WasNow("duration", 42.0, 20.0), WasNow("cost", 0.02, 0.03)),
+    figures=(
+        WasNow("duration", 42.0, 20.0, -0.52, -0.6, -0.4, 1.0),
+        WasNow("cost", 0.02, 0.03, 0.5, 0.1, 0.9, 0.01),
+        WasNow("tokens", 900.0, 950.0, 0.05, -0.1, 0.2, 0.4),
+    ),
 )  # fmt: skip
 
 
@@ -40,13 +44,13 @@ def test_what_nobody_is_asked_for_does_not_wait() -> None:
             2,
             "No test meanwhile: 39 % less duration is expected, not measured.",
         ),
-        ("testing", {"asks_for": "probation"}, None, 2, "2 runs in 10 more would have the new plan."),
+        ("testing", {"asks_for": "probation"}, None, 2, "2 more runs in 10 would have the new plan."),
         (
             "testing",
             {"asks_for": "probation"},
             SLOWER,
             2,
-            "2 runs in 10 more would have the new plan: 22.0 s less each.",
+            "2 more runs in 10 would have the new plan, each 22.0 s less and 0.0100 USD more.",
         ),
         ("awaits_promotion", {}, None, 2, "All runs have its plan already; none is compared until you answer."),
     ],

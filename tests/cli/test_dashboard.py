@@ -7,11 +7,13 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -29,6 +31,11 @@ def started(folder: Path, *options: str) -> Iterator[subprocess.Popen[str]]:
             process.kill()
 
 
+def asked(url: str) -> Any:
+    with urllib.request.urlopen(f"{url}api/overview") as answer:
+        return json.load(answer)
+
+
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
 def test_it_serves_until_it_is_told_to_end(project: Callable[[str], None], tmp_path: Path, how: signal.Signals) -> None:
     project("testing")
@@ -37,8 +44,9 @@ def test_it_serves_until_it_is_told_to_end(project: Callable[[str], None], tmp_p
         url = process.stdout.readline().strip()
         with urllib.request.urlopen(url) as page:
             assert "Autotune" in page.read().decode()
-        with urllib.request.urlopen(f"{url}api/overview") as answer:
-            (row,) = json.load(answer)["teams"]
+        while (overview := asked(url))["loading"] is not None:
+            time.sleep(0.05)
+        (row,) = overview["teams"]
         assert row["team"] == "team"
         process.send_signal(how)
         assert process.wait(20) == 0

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from victor_autotune_plugin._cli import status
 from victor_autotune_plugin._model.plan import TeamPlan
-from victor_autotune_plugin.storage import Store, default_url
+from victor_autotune_plugin.storage import Store, default_url, rows, store
 from victor_autotune_testing.simulated import Simulation
 
 from .conftest import Said
@@ -36,9 +37,9 @@ def test_nothing_was_recorded_yet(call: Callable[..., Said], tmp_path: Any, comm
     [
         ("testing", "as configured", "canary 0 + 0 ~12 runs to testing", None),
         ("proven", "formation parallel", "proven 0 + 0", None),
-        ("failed", "as configured", "none open", "last: failed"),
-        ("inconclusive", "as configured", "none open", "last: inconclusive"),
-        ("rolled_back", "as configured", "none open", "last: rolled back"),
+        ("failed", "as configured", "no open test", "last: failed"),
+        ("inconclusive", "as configured", "no open test", "last: inconclusive"),
+        ("rolled_back", "as configured", "no open test", "last: rolled back"),
     ],
 )
 def test_status_tells_plan_test_and_verdict(
@@ -85,6 +86,56 @@ def test_a_team_that_is_only_observed_is_shown(call: Callable[..., Said], simula
     team = call("status", "--json").data["teams"][0]
     assert (team["mode"], team["runs"], team["success_rate"]) == ("observe", 2, 0.5)
     assert call("explain", "team", "--details", "--settings").code == 0
+
+
+def test_runs_that_all_fail_are_told_with_the_command_that_shows_one(
+    call: Callable[..., Said], simulate: Callable[..., Simulation]
+) -> None:
+    simulation = simulate(mode="observe")
+    simulation.run()
+    for _ in range(2):
+        simulation.run(success=False, error_class="APIConnectionError")
+    assert call("status", "--json").data["teams"][0]["trouble"] is None
+    last = simulation.run(success=False, error_class="APIConnectionError")
+    simulation.run(success=False, cancelled=True)
+    trouble = (
+        f"The last 3 runs all failed (APIConnectionError). The latest: victor autotune runs show {last.run_id[:8]}"
+    )
+    for command in ("status", "explain"):
+        assert trouble in words(call(command))
+    assert call("status", "--json").data["teams"][0]["trouble"] == trouble
+
+
+def test_of_many_teams_those_with_something_open_are_listed(
+    call: Callable[..., Said], simulate: Callable[..., Simulation], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(status, "MOST_LISTED", 2)
+    simulate().run_until("started")
+    for name in ("a", "b", "c"):
+        simulate(name, "flow", mode="observe").run()
+    said = call("status").out
+    assert [name for name in ("a", "b", "c", "team") if f"\n {name} " in said] == ["c", "team"]
+    assert "2 more teams, with nothing open and no run since these: victor autotune status --all" in said
+    assert "more team" not in call("status", "--all").out
+    assert len(call("status", "--json").data["teams"]) == 4
+
+
+def test_status_reads_one_whole_run_of_a_team_that_was_never_tuned(
+    call: Callable[..., Said], simulate: Callable[..., Simulation], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a", "b"):
+        team = simulate(name, mode="observe")
+        for _ in range(6):
+            team.run()
+    read: list[object] = []
+
+    def counted(row: Any) -> Any:
+        read.append(row)
+        return rows.team_run(row)
+
+    monkeypatch.setattr(store, "team_run", counted)
+    assert "6 runs" in call("status").out
+    assert len(read) == 2  # for its definition; figures are made from few columns
 
 
 def test_status_of_one_workflow_or_team(call: Callable[..., Said], simulate: Callable[..., Simulation]) -> None:
@@ -143,11 +194,11 @@ def test_history_of_runs(call: Callable[..., Said], simulate: Callable[..., Simu
     [
         (
             "testing",
-            ("Open experiment", "canary: tested on one run in four", "No runs yet", "after 3 more runs of the changed"),
+            ("Open experiment", ": tested on one run in four", "No runs yet", "after 3 more runs of the changed"),
         ),
         (
             "proven",
-            ("promoted by itself", "proven: live, and verified with every run; since", "2 % of the runs stay on"),
+            ("promoted by itself", ": live, and verified with every run", "2 % of the runs stay on"),
         ),
         (
             "failed",

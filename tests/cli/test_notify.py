@@ -15,8 +15,10 @@ import pytest
 import yaml
 
 from victor_autotune_plugin._model.notice import EVENTS, Notice, Webhook
+from victor_autotune_plugin._tuning.notice_work import send_within
 from victor_autotune_plugin._tuning.webhook import DeliveryError, deliver
 from victor_autotune_plugin.storage import Store, default_url
+from victor_autotune_testing.simulated import Simulation
 from victor_autotune_testing.webhook_receiver import WebhookReceiver, webhook_receiver
 
 from .conftest import Said
@@ -107,6 +109,45 @@ def test_what_can_not_be_sent_on_demand_still_waits(
     assert call("notify", "--send").code == 1
     assert call("notify", "--json").data["webhooks"][0]["waiting"] == 3
     assert len(server.received) == 1
+
+
+def test_what_a_command_does_is_told_at_its_end(
+    call: Call, server: WebhookReceiver, set_webhooks: Callable[..., None], simulate: Callable[..., Simulation]
+) -> None:
+    set_webhooks(ops={"url": server.url})
+    simulate(strategies=["formation_selection"]).run_until("promoted")
+    call("notify", "--send")
+    server.received.clear()
+    assert call("pause").code == 0
+    assert server.events == []  # nothing is told of that
+    assert call("rollback").code == 0
+    assert server.events == ["rolled_back"]
+    assert call("notify", "--json").data["webhooks"][0]["waiting"] == 0
+
+
+def test_what_a_command_can_not_tell_waits_for_a_later_process(
+    call: Call, server: WebhookReceiver, set_webhooks: Callable[..., None], simulate: Callable[..., Simulation]
+) -> None:
+    set_webhooks(ops={"url": server.url})
+    simulate(strategies=["formation_selection"]).run_until("promoted")
+    call("notify", "--send")
+    server.answers = [500]
+    said = call("rollback")
+    assert said.code == 0
+    assert "rolled back" in said.out
+    assert call("notify", "--json").data["webhooks"][0]["waiting"] == 1
+
+
+def test_a_webhook_that_hangs_holds_a_command_up_for_a_moment_alone(server: WebhookReceiver, tmp_path: Path) -> None:
+    server.hangs.set()
+    with Store.open(default_url(tmp_path)) as store:
+        with store.transaction() as transaction:
+            transaction.add_notice(Notice("n1", "proven", time.time(), "", ""), ["ops"])
+        send_within(store, (Webhook("ops", server.url),), 0.05)  # the server answers only once it is let go
+        with store.reading() as transaction:
+            assert len(transaction.waiting_notices()) == 1
+        server.release()
+        server.await_requests(1)
 
 
 def test_the_page_tells_every_event_and_its_settings_are_read(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -43,7 +43,10 @@ def unknown(simulate: Callable[..., Simulation]) -> Simulation:
     return simulation
 
 
-def test_an_observed_team_is_told_its_best_plan_with_an_interval(call: Call, observed: Simulation) -> None:
+def test_an_observed_team_is_told_its_best_plan_with_an_interval(
+    call: Call, observed: Simulation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "160")
     before = observed.changes(), observed.experiments()
     team = team_of(call)
     assert team["plan"] == {"formation": "parallel"}
@@ -55,7 +58,8 @@ def test_an_observed_team_is_told_its_best_plan_with_an_interval(call: Call, obs
     assert "prior" in team["rests_on"]
     said = words(call("potential"))
     assert "formation parallel" in said
-    assert f"{100 * saving['gain']:.0f} % duration, 90 %" in said
+    assert f"{100 * saving['gain']:.0f} % less time, {100 * low:.0f} % to {100 * high:.0f} %" in said
+    assert "Expected, not measured, with 90 % intervals" in said
     assert (observed.changes(), observed.experiments()) == before
 
 
@@ -99,6 +103,16 @@ def test_an_open_test_is_what_is_told_of(call: Call, simulate: Callable[..., Sim
     team = team_of(call)
     assert (team["is_tested"], team["plan"]) == (True, simulation.experiments()[0].treatment.to_dict())
     assert "being tested" in words(call("potential"))
+
+
+def test_of_many_teams_it_counts_what_is_missing(call: Call, simulate: Callable[..., Simulation]) -> None:
+    for name in ("one", "two", "three", "four"):
+        simulate(name, mode="observe").run()
+    said = words(call("potential"))
+    assert "Missing in 4 teams: a task key: " in said
+    assert "Missing in 4 teams: more runs" in said
+    assert "Runs a week" not in said
+    assert "Runs a week: 1, from 1 run in 1 day." in words(call("potential", "one"))
 
 
 def test_it_fits_a_narrow_screen_without_colours(

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
+from rich.padding import Padding
 
 from victor_autotune_plugin._cli import rendering as show
 from victor_autotune_plugin.errors import AutotuneError
@@ -127,6 +128,37 @@ def test_a_narrow_screen_breaks_no_word_of_a_heading() -> None:
     console = Console(file=io.StringIO(), width=40)
     console.print(table)
     assert {"Guardrail", "Worse", "by", "Tolerated"} <= set(console.file.getvalue().split())  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("shown", "width", "lines"),
+    [
+        ("saved 1 h 02 min in all", 14, ["saved", "1 h 02 min in", "all"]),
+        ("from −5.2 % to +12 % more", 11, ["from −5.2 %", "to +12 %", "more"]),
+        ("proven 72 + 78", 11, ["proven", "72 + 78"]),
+        ("ends in ≤ 30 runs", 9, ["ends in", "≤ 30 runs"]),
+        ("pull-request-review", 14, ["pull-request-", "review"]),
+        ("a pull-request-review/team_of_reviewers", 14, ["a", "pull-request-", "review/team_", "of_reviewers"]),
+        ("abcdefghijklmnop", 10, ["abcdefghij", "klmnop"]),
+    ],
+)
+def test_no_number_is_broken_from_its_unit_and_names_break_at_hyphens(shown: str, width: int, lines: list[str]) -> None:
+    console = Console(file=io.StringIO(), width=width)
+    console.print(Padding(show.lines(show.text(shown))))
+    assert [line.rstrip() for line in console.file.getvalue().splitlines()] == lines  # type: ignore[attr-defined]
+
+
+def test_names_of_teams_stay_whole_in_a_table() -> None:
+    table = show.table("Team", "Why")
+    table.add_row(show.lines(show.name("pull-request-review"), show.name("reviewers")), "a long reason " * 9)
+    console = Console(file=io.StringIO(), width=40)
+    console.print(table)
+    assert "pull-request-review " in console.file.getvalue()  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(("chance", "shown"), [(1.0, ">99 %"), (0.93, "93 %"), (0.0, "<1 %"), (None, "–")])
+def test_nothing_is_certain(chance: float | None, shown: str) -> None:
+    assert show.likely(chance) == shown
 
 
 def test_a_note_comes_after_what_was_said_before(monkeypatch: pytest.MonkeyPatch) -> None:

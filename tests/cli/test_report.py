@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from victor_autotune_plugin._page.shell import SCRIPTS
 from victor_autotune_plugin.storage import Store, default_url
 from victor_autotune_testing.made_runs import HOSTILE_NAMES
 
@@ -128,7 +129,7 @@ def test_hostile_names_stay_text(
     assert call("report", "--output", "report.html").code == 0
     page = made(tmp_path, "report.html")
     assert not {tag for tag, _ in page.tags} & FETCHING
-    assert len(page.of("script")) == 3
+    assert len(page.of("script")) == 1 + len(SCRIPTS)
     shown = page.team["row"]["team"]
     assert not set(shown) & {"\x1b", "\u202e", "\r", "\x07", "\n"}
     assert {path.name for path in tmp_path.iterdir()} == {".victor", "report.html"}

@@ -35,7 +35,7 @@ def test_runs_are_counted_and_recorded(call: Callable[..., Said], victor: Victor
     words = " ".join(said.out.split())
     assert "workflow: 4 runs in" in words
     assert "0 failed." in words
-    for part in ("team", "4", "100 %", "as configured", "none open"):
+    for part in ("team", "4", "100 %", "as configured", "observed"):
         assert part in words
     assert said.err.count("run ") == 4
     assert "run 4 of 4: ok" in said.err

@@ -41,7 +41,8 @@ def test_every_screen_tells_the_state_by_the_one_table(call: Call, tmp_path: Pat
     assert all(part in words(call("status", "--all").out) for part in title.split())
     assert title in words(call("history").out)
     explained = words(call("explain", "--details", "--settings").out)
-    assert f"State {title}: {STATES[state].meaning}; since" in explained
+    assert f"State {title} since " in explained
+    assert f": {STATES[state].meaning} " in explained
     (told,) = call("status", "--all", "--json").data["teams"][0]["standing"]
     assert (told["state"], told["meaning"], told["experiment_id"]) == (state, STATES[state].meaning, ID)
     assert told["next"]
@@ -112,12 +113,12 @@ def test_a_test_over_a_live_plan_and_the_plan_both_stand(call: Call, tmp_path: P
         ),
         ("canary", {"runs": {"control": 0, "treatment": 0}}, 12, "after 3 more runs of the changed plan"),
         ("testing", {}, 18, "proven after about 9 more runs in each arm"),
-        ("testing", {"runs_needed": None}, 374, "without proof after at most 374 more runs"),
+        ("testing", {"runs_needed": None}, 374, "Without a proof its test ends after at most 374 more runs"),
         ("testing", {"runs_needed": 400}, 374, "proven after about 400 more runs in each arm"),
         ("testing", {"runs": {"control": 8, "treatment": 7}}, 18, "from 10 runs in each arm on"),
         ("testing", {}, 18, "from 6 pairs of runs on, when it is at least 90 % likely to be better: 10.5 now, 93 %"),
         ("probation", {}, 18, "Not proven yet: success share and P95 of the duration."),
-        ("probation", {"runs_needed": None}, 374, "the plan before is live again after at most 374 more runs"),
+        ("probation", {"runs_needed": None}, 374, "the plan before is live again, after at most 374 more runs"),
     ],
 )
 def test_it_says_in_how_many_runs_a_test_goes_on(state: str, verdict: Any, runs: int, sentence: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +21,7 @@ from victor_autotune_plugin._cli.watch_lines import LineFollower
 from victor_autotune_plugin._cli.watch_text import sparkline, timeline
 from victor_autotune_plugin._page.board import Board
 from victor_autotune_plugin.errors import StoreUnavailableError
+from victor_autotune_plugin.storage.run_listing import ListedRun
 from victor_autotune_testing.imports import loaded_by, packages
 from victor_autotune_testing.simulated import SPEC, Simulation
 
@@ -104,6 +106,41 @@ async def test_a_team_that_is_named_comes_first_and_its_runs_appear_by_themselve
             await until(pilot, lambda: table_of(pilot).row_count == 4)
             assert table_of(pilot).cursor_row == 2  # the same run, below a new one
             assert table_of(pilot).coordinate_to_cell_key(table_of(pilot).cursor_coordinate).row_key == chosen
+
+
+async def test_it_says_how_far_it_is_while_the_runs_are_read(
+    project: Callable[[str], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project("proven")
+    goes_on = threading.Event()
+    with board_of(tmp_path) as board:
+        assert board.store is not None
+        read, runs = board.store.listed_runs, board.store.pulse().runs
+
+        def slowly(*since: float) -> Iterator[ListedRun]:
+            for number, one in enumerate(read(*since)):
+                if number == 10:
+                    goes_on.wait(60)
+                yield one
+
+        monkeypatch.setattr(board.store, "listed_runs", slowly)
+        async with watching(board).run_test(size=(100, 24)) as pilot:
+            await shows(pilot, f"Reading the store: 10 of {runs} runs")
+            goes_on.set()
+            await shows(pilot, "1 team", "proven")
+
+
+async def test_a_narrow_screen_has_the_columns_that_it_has_room_for(
+    project: Callable[[str], None], tmp_path: Path
+) -> None:
+    project("proven")
+    with board_of(tmp_path) as board:
+        async with watching(board).run_test(size=(120, 24)) as pilot:
+            await shows(pilot, "Trend", "Median", "proven")
+            await pilot.resize_terminal(64, 24)
+            await until(pilot, lambda: "Trend" not in text_of(pilot))
+            await shows(pilot, "Median", "proven")
+            assert table_of(pilot).max_scroll_x == 0
 
 
 async def test_the_first_run_of_a_project_appears(simulate: Callable[..., Simulation], tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from victor_autotune_plugin._page.run_series import RunFilter
 from victor_autotune_plugin._page.run_view import run_view
 from victor_autotune_plugin._tuning.runtime import Runtime
 from victor_autotune_plugin.errors import AutotuneError
+from victor_autotune_plugin.storage.run_listing import ListedRun
 from victor_autotune_testing.page_scenes import ETL, REVIEW, TRIAGE, PageScene
 
 
@@ -188,6 +190,30 @@ def test_what_is_not_there_is_said(board: Board, text: str) -> None:
     for ask in (lambda: board.run(text), lambda: board.evidence(text), lambda: board.team("flow", text)):
         with pytest.raises(AutotuneError, match="was recorded"):
             ask()
+
+
+def test_what_is_known_is_told_while_the_runs_are_read(runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = runtime.open_existing_store()
+    assert store is not None
+    with store:
+        board, told = Board(runtime, store), []
+        board.check()
+        assert board.overview()["loading"] == [0, 0]
+        read = store.listed_runs
+
+        def slowly(*since: float) -> Iterator[ListedRun]:
+            for number, one in enumerate(read(*since)):
+                if number % 50 == 0:
+                    told.append(board.overview())
+                yield one
+
+        monkeypatch.setattr(store, "listed_runs", slowly)
+        board.refresh(60.0)
+        assert [one["loading"][0] for one in told] == [50 * step for step in range(len(told))]
+        assert {one["loading"][1] for one in told} == {store.pulse().runs}
+        assert all(one["teams"] == [] and not one["whole"] for one in told)
+        assert board.overview()["loading"] is None
+        assert board.overview()["whole"]
 
 
 def test_a_store_that_comes_later_is_found(tmp_path: Path) -> None:

@@ -38,6 +38,13 @@ def test_runs_are_drawn_in_groups_where_not_all_fits(board: Board, monkeypatch: 
     assert all(team["changes"] is not None for team in data["teams"].values())
 
 
+def test_it_tells_how_far_it_is(board: Board) -> None:
+    told: list[str] = []
+    offline.offline_report(board, "Report", told.append)
+    assert told[0] == "reading the runs"
+    assert told[-3:] == [f"writing team {number} of 3" for number in (1, 2, 3)]
+
+
 def test_nothing_in_the_data_ends_the_script() -> None:
     text = script_safe({"</script>": "<!-- & \u2028 \x1b"})
     assert not set(text) & set("<>&\u2028\x1b")

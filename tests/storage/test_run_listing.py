@@ -68,6 +68,22 @@ def test_only_runs_of_the_environment_are_listed(store: Store) -> None:
     assert listed(store) == ["r1", "r2"]
 
 
+def test_an_ended_run_tells_what_figures_need_of_it(store: Store) -> None:
+    first, last = finished("r1", started_at=100.0), finished("r2", started_at=200.0, success=False, error_class="Down")
+    write(store, first, last, finished("r3", environment="test"))
+    with store.transaction() as transaction:
+        transaction.start_run(start("r4"), planned())
+    here = store.of(first.environment)
+    found = here.last_runs(*SPEC.key, 9)
+    assert [one.run_id for one in found] == ["r2", "r1"]
+    assert found[::-1] == [one for one in here.listed_runs() if one.status == "finished"]
+    for one, run in zip(found, (last, first), strict=True):
+        assert (one.seconds, one.succeeded, one.plan) == (run.duration_seconds, run.success, run.plan_asked)
+        assert (one.error_class, one.member_success_share) == (run.error_class, run.member_success_share)
+    assert [one.run_id for one in here.last_runs(*SPEC.key, 1)] == ["r2"]
+    assert store.last_runs("other", SPEC.team_id, 9) == []
+
+
 def test_every_write_that_a_page_shows_changes_the_pulse(store: Store) -> None:
     seen = [store.pulse()]
 

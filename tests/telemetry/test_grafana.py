@@ -18,7 +18,7 @@ from prometheus_client import REGISTRY
 
 from victor_autotune_plugin._model.experiment import ChangeAction
 from victor_autotune_plugin._model.run import TeamRun
-from victor_autotune_plugin._telemetry.metrics import record_change, record_run, record_score
+from victor_autotune_plugin._telemetry.metrics import record_awaiting, record_change, record_run, record_score
 from victor_autotune_testing import providers
 
 FOLDER = Path(__file__).parents[2] / "docs" / "grafana"
@@ -47,6 +47,7 @@ def emitted(make_run: Callable[..., TeamRun]) -> Iterator[Emitted]:
         for action in get_args(ChangeAction):
             record_change(action, "review", "reviewers")
         record_score(0.5, "tests", "review", "reviewers")
+        record_awaiting(1, "review", "reviewers")
     found: dict[str, dict[str, set[str]]] = {}
     for family in REGISTRY.collect():
         for sample in family.samples:

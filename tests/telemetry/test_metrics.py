@@ -9,7 +9,8 @@ from opentelemetry.sdk.metrics.export import HistogramDataPoint, NumberDataPoint
 from victor_autotune_plugin import failsafe
 from victor_autotune_plugin._model.run import MemberOutcome
 from victor_autotune_plugin._telemetry import conventions
-from victor_autotune_plugin._telemetry.metrics import record_change, record_run, record_score
+from victor_autotune_plugin._telemetry.metrics import record_awaiting, record_change, record_run, record_score
+from victor_autotune_testing.simulated import Simulation
 
 TEAM = {
     "gen_ai.operation.name": "invoke_workflow",
@@ -66,6 +67,7 @@ def test_every_metric_is_exported_with_its_unit_description_and_buckets(telemetr
     record_run(make_run(cost_usd=0.02, success=False, timed_out=True))
     record_change("promoted", "review", "reviewers")
     record_score(0.5, "tests", "review", "reviewers")
+    record_awaiting(1, "review", "reviewers")
 
     scope = telemetry.reader.get_metrics_data().resource_metrics[0].scope_metrics[0]
     assert scope.scope.name == conventions.SCOPE
@@ -74,7 +76,9 @@ def test_every_metric_is_exported_with_its_unit_description_and_buckets(telemetr
     for metric in conventions.METRICS:
         found = exported[metric.name]
         assert (found.unit, found.description) == (metric.unit, metric.description)
-        if metric.buckets is None:
+        if metric.is_gauge:
+            assert type(found.data).__name__ == "Gauge"
+        elif metric.buckets is None:
             assert found.data.is_monotonic
         else:
             assert found.data.data_points[0].explicit_bounds == metric.buckets
@@ -86,6 +90,26 @@ def test_a_score_is_measured_when_it_comes(telemetry, make_run):
     record_score(0.25, "tests", "review", "reviewers_1f0c9a3e")
     team = {"gen_ai.workflow.name": "review", "victor.autotune.team.id": "reviewers", "victor.autotune.scorer": "tests"}
     assert values(telemetry.points()["victor.autotune.run.score"]) == [(team, 1, 0.25)]
+
+
+def test_what_awaits_a_person_is_told_until_someone_answers(telemetry, tmp_path):
+    simulation = Simulation(tmp_path, mode="approve", strategies=["formation_selection"])
+    team = {"gen_ai.workflow.name": "flow", "victor.autotune.team.id": "team"}
+
+    def told():
+        return [(dict(point.attributes), point.value) for point in telemetry.points()["victor.autotune.awaiting"]]
+
+    simulation.run()
+    simulation.run()
+    assert told() == [(team, 0)]
+    simulation.run_until("awaits_approval")
+    simulation.run()
+    assert told() == [(team, 1)]
+    (experiment,) = simulation.experiments()
+    simulation.runtime.manual.approve(*simulation.spec.key, experiment_id=experiment.id, by="anna")
+    simulation.run()
+    assert told() == [(team, 0)]
+    simulation.close()
 
 
 def test_buckets_follow_the_conventions():

@@ -96,7 +96,7 @@ def _answer(
     from .._model.process import person_name
 
     who = person_name(by)
-    with opened(project) as session:
+    with opened(project, sends_notices=True) as session:
         facts, asked = _asked(session, team_id, workflow, experiment_id)
         store, decision = session.store, asked.decision
         assert store is not None

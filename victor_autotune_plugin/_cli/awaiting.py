@@ -81,17 +81,19 @@ def _expected(one: Standing) -> str:
 def _slower_half(outcome: PlanOutcome | None) -> str:
     """Say what the runs lose that would have the new plan on probation."""
     more = round(10 * (STAGE_SHARES["probation"]["treatment"] - _HALF))
-    said = f"{more} runs in 10 more would have the new plan"
-    parts = [] if outcome is None else list(_less(outcome))
-    return f"{said}: {show.listed(parts)} less each." if parts else f"{said}."
+    said = f"{more} more runs in 10 would have the new plan"
+    parts = [] if outcome is None else list(_differences(outcome))
+    return f"{said}, each {show.listed(parts)}." if parts else f"{said}."
 
 
-def _less(outcome: PlanOutcome) -> Iterator[str]:
-    units = {"duration": show.seconds, "cost": show.usd}
-    for name, unit in units.items():
+def _differences(outcome: PlanOutcome) -> Iterator[str]:
+    """Give how much less, or more, a run takes and costs with the new plan, as far as that is clear."""
+    from .._page.figure_words import is_clear
+
+    for name, unit in (("duration", show.seconds), ("cost", show.usd)):
         found = outcome.figure(name)
-        if found is not None and found.was is not None and found.now is not None and found.was > found.now:
-            yield unit(found.was - found.now)
+        if found is not None and found.was is not None and found.now is not None and is_clear(found):
+            yield f"{unit(abs(found.was - found.now))} {'less' if found.was > found.now else 'more'}"
 
 
 def print_decisions(facts: Iterable[TeamFacts]) -> bool:

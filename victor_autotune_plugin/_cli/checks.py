@@ -317,7 +317,8 @@ def _decisions(project: Path) -> Iterator[Check]:
 def _contents(store: Store, shown: str, file: Path | None) -> Iterator[Check]:
     counts = store.counts()
     size = "" if file is None else f", {file.stat().st_size / 1e6:.1f} MB"
-    held = f"{show.count(counts['teams'], 'team')}, {show.count(counts['runs'], 'run')}"
+    teams = {state.key for state in store.teams()} | set(store.last_seen())  # as status counts them
+    held = f"{show.count(len(teams), 'team')}, {show.count(counts['runs'], 'run')}"
     yield Check("store", OK, f"{shown}: writable{size}, {held}")
     unrecorded = store.unrecorded_runs()
     lost = counts["runs_lost"] - unrecorded

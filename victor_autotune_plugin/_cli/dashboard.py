@@ -26,9 +26,6 @@ if TYPE_CHECKING:
     from ..storage import Store
     from .project import OpenProject
 
-_FIRST_LOOK_SECONDS: Final = 0.5
-"""So long the first rows are made before the address is printed; the others follow while the page is open."""
-
 _SCORED_RUNS: Final = 300
 """How many of a team's last runs tell what scores say of it."""
 
@@ -53,7 +50,7 @@ def dashboard(
     """
     with opened(project) as session:
         board = board_of(session)
-        board.refresh(_FIRST_LOOK_SECONDS)
+        board.check()
         title = f"Autotune of {project.absolute().name}"
         asyncio.run(_serve(board, title, port, may_act=allow_actions, opens=open_browser, as_json=as_json))
 
@@ -85,7 +82,7 @@ def board_of(
         return None if found is None else (found.begun, found.cost)
 
     def quality(store: Store, state: TeamState, settings: Settings) -> Sequence[str]:
-        runs = list(store.finished_runs(*state.key, limit=_SCORED_RUNS))
+        runs = store.last_runs(*state.key, _SCORED_RUNS)
         live = None if state.live_id is None else store.experiment(state.live_id)
         return quality_of(store, state, settings, runs, state.plan, None if live is None else live.control).sentences()
 

@@ -63,11 +63,13 @@ def report(
     from .._page.offline import offline_report
     from .._values.files import write_text
     from .dashboard import board_of
+    from .progress import working
 
     with opened(project) as session:
-        wanted = {one.key for one in session.teams(workflow, chosen(name, team))}
+        wanted = {one.key for one in session.named_teams(workflow, chosen(name, team))}
         board = board_of(session, wanted.__contains__)
-        text = offline_report(board, f"Autotune report of {project.absolute().name}")
+        with working("report") as tell:
+            text = offline_report(board, f"Autotune report of {project.absolute().name}", tell)
         experiments = (
             0
             if session.store is None

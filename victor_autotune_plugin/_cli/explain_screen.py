@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from .._dataflow.flow_facts import HEADINGS
-from .._model.experiment import STATES, TESTED
+from .._model.experiment import STATES
 from .._model.text import evidence
 from .._tuning.next_test import HISTORY_RUNS
 from . import rendering as show
@@ -67,10 +67,12 @@ def print_summary(found: Explanation, *, is_all: bool = False) -> None:
     console.print(show.text(f"{state.team_id} ({state.workflow})", "bold"))
     rows: list[tuple[str, object]] = [("Runs with", _plan(found))]
     rows += [(title, told) for title, told in zip(("Was → now", "", "", "", ""), _brought(facts), strict=False)]
+    if facts.trouble is not None:
+        rows.append(("Trouble", show.text(facts.trouble, "red")))
     rows += [("State", _standing(one)) for one in facts.standings]
     if not facts.standings:
         last = facts.verdict_text()
-        rows.append(("State", "nothing is tested" if last is None else f"nothing is tested; last: {last}"))
+        rows.append(("State", "nothing is tested" if last is None else f"nothing is tested; the last test: {last}"))
     rows.append(("Next", _next(found)))
     mode = f"{facts.modes.configured}{', paused' if state.paused else ''}"
     rows.append(("Mode", mode if facts.modes.sentence is None else facts.modes.sentence.removeprefix("mode ")))
@@ -105,9 +107,7 @@ def _brought(facts: TeamFacts) -> Iterator[str]:
 
     outcome, figures = facts.outcome, facts.figures
     if outcome is not None:
-        *lines, basis = outcome_lines(outcome)
-        yield from lines
-        yield f"{basis}, so far" if outcome.status in TESTED else basis
+        yield from outcome_lines(outcome)
     elif figures.runs:
         success = show.percent(figures.success_rate)
         yield f"nothing to compare yet; median {show.seconds(figures.median_seconds)}, {success} succeeded"
@@ -119,14 +119,10 @@ def _next(found: Explanation) -> str:
     """Return what comes next in a sentence."""
     for one in found.facts.standings:
         if one.decision is not None and one.decision.asks != "keep":
-            return (
-                "Nothing before you answer; the commands stand above."
-                if STATES[one.state].awaits_person
-                else (one.next[-1])
-            )
-        if one.next:
-            proof = (said for said in one.next if said.startswith("If the estimate"))
-            return next(proof, one.next[-1]) if one.experiment.is_tested else one.next[0]
+            waits = "Nothing before you answer; the commands stand above."
+            return waits if STATES[one.state].awaits_person else f"Its test goes on meanwhile. {one.next[-1]}"
+        if one.upcoming is not None:
+            return one.upcoming
     return found.outlook[0]
 
 
@@ -257,8 +253,9 @@ def guardrail_table(verdict: Any) -> Table:
 
 def _standing(one: Standing) -> str:
     """Return a state in a line: what it is, what that means, since when, and what comes next."""
-    title, _, rest = one.line.partition(" since ")
-    return f"{title}: {one.meaning}; since {rest}"
+    begun = f"{one.title} since {show.when(one.since)}"
+    comes = None if one.decision is not None and one.decision.asks != "keep" else one.brief
+    return f"{', '.join(part for part in (begun, comes, one.p95) if part is not None)}: {one.meaning}"
 
 
 def _tests(number: int, null_passes: float) -> str:
@@ -296,14 +293,20 @@ def _print_flow(flow: FlowFacts) -> None:
 _EFFECT_SIZES: Final = {"mann-whitney": "P(faster)", "two proportions": "h"}
 """What a method's effect size is called; Hedges' g for the others."""
 
+_SHOWN: Final = {"welch": show.signed_seconds, "two proportions": show.points}
+"""How the change of a method is shown that is a difference; it is relative for the others."""
+
 
 def _print_statistics(found: Explanation) -> None:
     """Print the runs by the methods that readers know; they describe, and the sequential test decides."""
     if not found.statistics:
         return
+    metric = "" if found.facts.experiment is None else found.facts.experiment.policy.metric
     table = show.table("As if looked at once", ">Change", "95 % interval", ">p", "Effect size")
     for one in found.statistics:
-        shown = show.signed if one.method in ("welch", "two proportions") else show.change
+        shown = _SHOWN.get(one.method, show.change)
+        if one.method == "welch" and metric != "duration":
+            shown = show.signed
         name = _EFFECT_SIZES.get(one.method, "g")
         table.add_row(
             show.text(f"{one.method} of success" if one.method == "two proportions" else one.method),
@@ -408,16 +411,16 @@ def _rows(outlook: Outlook) -> list[tuple[str, object]]:
         needed = f"{show.count(outlook.runs_needed, 'run')} in each arm, for a proof with probability 80 %"
     return [
         ("Improvement", f"{show.change(outlook.improvement)} expected, {_interval(outlook.interval)}"),
-        ("Better", f"{show.percent(outlook.p_better)} likely; harm {show.percent(outlook.p_harm)} likely"),
+        ("Better", f"{show.likely(outlook.p_better)} likely; harm {show.likely(outlook.p_harm)} likely"),
         (
             "Success",
             f"{show.points(outlook.success_change)} ({show.points(outlook.success_interval[0])} to "
-            f"{show.points(outlook.success_interval[1])}), kept with {show.percent(outlook.p_success_kept)}",
+            f"{show.points(outlook.success_interval[1])}), kept: {show.likely(outlook.p_success_kept)} likely",
         ),
         ("Rests on", f"{show.count(outlook.runs_behind, 'run')} of it, {outlook.runs_of_live} of the plan it replaces"),
         ("Prior said", f"{show.change(outlook.prior_improvement)}, {_interval(outlook.prior_interval)}"),
         ("Needs", needed),
-        ("Proof", f"{show.percent(outlook.p_pass)} likely that a test proves it better and safe in time"),
+        ("Proof", f"{show.likely(outlook.p_pass)} likely that a test proves it better and safe in time"),
     ]
 
 

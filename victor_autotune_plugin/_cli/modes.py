@@ -18,6 +18,7 @@ from ..errors import AutotuneError, SettingsError
 if TYPE_CHECKING:
     from .._model.run import TeamRun
     from .._settings import SettingsResolver
+    from ..storage.run_listing import ListedRun
 
 MODE: Final = "mode"
 
@@ -69,7 +70,7 @@ class Modes:
     def of(
         self,
         key: tuple[str, str],
-        last_run: TeamRun | None,
+        last_run: TeamRun | ListedRun | None,
         metadata: Mapping[str, Any] | None = None,
         source: str | None = None,
     ) -> TeamMode:

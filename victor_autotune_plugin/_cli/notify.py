@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import urlsplit
 
 import typer
@@ -19,10 +19,7 @@ from .project import opened
 
 if TYPE_CHECKING:
     from .._model.notice import Notice, Webhook
-    from .._tuning.runtime import Runtime
     from ..storage.outbox import WaitingNotice
-
-_MOST_ROUNDS: Final = 200
 
 
 @frozen
@@ -66,7 +63,9 @@ def notify(
     with opened(project) as session:
         webhooks = _chosen(session.runtime.options().notify, name, must_be=test or send)
         if send and session.store is not None:
-            _send_all(session.runtime, webhooks)
+            from .._tuning.notice_work import send_waiting
+
+            send_waiting(session.runtime.store(), webhooks)
         waiting: list[WaitingNotice] = []
         if session.store is not None:
             with session.store.reading() as transaction:
@@ -89,20 +88,6 @@ def _chosen(webhooks: tuple[Webhook, ...], name: str | None, *, must_be: bool) -
         hint = did_you_mean(name, [one.name for one in webhooks])
         raise AutotuneError(f"no webhook is called {name!r}", where="--name", hint=hint)
     return chosen
-
-
-def _send_all(runtime: Runtime, webhooks: tuple[Webhook, ...]) -> None:
-    from .._tuning.notice_work import NoticeWork
-    from .._tuning.writer import CircuitBreaker
-
-    store = runtime.store()
-    work = NoticeWork(lambda: store, lambda: webhooks, CircuitBreaker(lambda: 0.0))
-    for _ in range(_MOST_ROUNDS):
-        work.step(0.0)  # which notes what the step before has sent
-        with store.reading() as transaction:
-            if not any(transaction.due_notices(one.name, 1) for one in webhooks if work.is_usable(one)):
-                break
-    work.step(0.0)
 
 
 def _facts(webhook: Webhook, waiting: list[WaitingNotice], *, test: bool, environment: str) -> WebhookFacts:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self
@@ -152,6 +152,21 @@ def reading(path: Path) -> Iterator[None]:
         return
     with console.status(show.text(f"reading {path.name}, {size / 1e6:,.0f} MB …")):
         yield
+
+
+@contextlib.contextmanager
+def working(title: str) -> Iterator[Callable[[str], None]]:
+    """Show on a terminal, for the time of a block, how far it is.
+
+    Yields:
+        What tells how far it is, in a few words.
+    """
+    console = show.err()
+    if not _is_drawable(console):
+        yield lambda _: None
+        return
+    with console.status(show.text(f"{title} …")) as status:
+        yield lambda told: status.update(show.text(f"{title}: {told} …"))
 
 
 def _is_drawable(console: Console) -> bool:

@@ -28,9 +28,6 @@ if TYPE_CHECKING:
     from ..configfiles.discovery import Found
     from ..storage import Store
 
-SCANNED_RUNS: Final = 5_000
-"""How many of the newest runs are searched for teams that were never tuned."""
-
 MOST_RUNS: Final = 100_000
 """How many of the newest recorded runs `analyze`, `suggest` and `apply` look at."""
 
@@ -59,7 +56,23 @@ class OpenProject:
         Raises:
             AutotuneError: If a name is given and there is none such.
         """
-        known = [] if self.store is None else known_teams(self.store)
+        return [self.in_full(state) for state in self.named_teams(workflow, team_id)]
+
+    def in_full(self, state: TeamState) -> TeamState:
+        """Return a team with its definition, that of its last run where nothing was ever tuned."""
+        return state if self.store is None else _in_full(self.store, state)
+
+    def named_teams(
+        self, workflow: str | None = None, team_id: str | None = None, seen: Mapping[TeamKey, float] | None = None
+    ) -> list[TeamState]:
+        """Return the teams as `teams` does, those that were never tuned without their definition, which takes time.
+
+        Args:
+            workflow: As for `teams`.
+            team_id: As for `teams`.
+            seen: When each team ran last; None to ask the store.
+        """
+        known = [] if self.store is None else _named_teams(self.store, seen)
         found = [state for state in known if workflow in (None, state.workflow) and is_called(state.key, team_id)]
         if not found and (workflow is not None or team_id is not None):
             raise self._unknown(known, workflow, team_id)
@@ -71,7 +84,7 @@ class OpenProject:
         Raises:
             AutotuneError: As in `teams`.
         """
-        found = self.teams(workflow, team_id)
+        found = self.named_teams(workflow, team_id)
         return [(workflow, None)] if team_id is None else list(dict.fromkeys(state.key for state in found))
 
     def team(self, team_id: str | None, workflow: str | None) -> TeamState:
@@ -123,23 +136,33 @@ class OpenProject:
 
 def known_teams(store: Store) -> list[TeamState]:
     """Return the teams with a state, and those that were only observed, by workflow and id."""
+    return [_in_full(store, state) for state in _named_teams(store)]
+
+
+def _named_teams(store: Store, seen: Mapping[TeamKey, float] | None = None) -> list[TeamState]:
     states = {state.key: state for state in store.teams()}
-    for record in store.runs(limit=SCANNED_RUNS):
-        spec = record.spec
-        if spec.key not in states:
-            states[spec.key] = TeamState(
-                *spec.key, fingerprint=spec.fingerprint(), spec=spec, environment=record.environment
-            )
+    for key in store.last_seen() if seen is None else seen:
+        states.setdefault(key, TeamState(*key))
     return [states[key] for key in sorted(states)]
 
 
+def _in_full(store: Store, state: TeamState) -> TeamState:
+    last = next(store.runs(*state.key, limit=1), None) if state.spec is None and not state.version else None
+    if last is None:
+        return state
+    return TeamState(*state.key, fingerprint=last.spec.fingerprint(), spec=last.spec, environment=last.environment)
+
+
 @contextlib.contextmanager
-def opened(project: Path, overrides: Mapping[str, object] | None = None) -> Iterator[OpenProject]:
+def opened(
+    project: Path, overrides: Mapping[str, object] | None = None, *, sends_notices: bool = False
+) -> Iterator[OpenProject]:
     """Open a project for the time of a block.
 
     Args:
         project: Its folder.
         overrides: Settings from options, by dotted key.
+        sends_notices: Whether the block may change something that webhooks are told of: it is told at its end.
 
     Raises:
         SettingsError: If the settings are wrong.
@@ -155,6 +178,10 @@ def opened(project: Path, overrides: Mapping[str, object] | None = None) -> Iter
             return
         with store:
             yield OpenProject(runtime, store)
+            if sends_notices:
+                from .._tuning.notice_work import send_within
+
+                send_within(store, runtime.options().notify)
     finally:
         runtime.close()
 

@@ -9,16 +9,17 @@ from typing import TYPE_CHECKING, Any, Final
 
 from attrs import frozen
 
+from .._model.run import TeamRun
 from . import rendering as show
 
 if TYPE_CHECKING:
     from .._model.experiment import TeamState
     from .._model.plan import TeamPlan
-    from .._model.run import TeamRun
     from .._settings import Settings
     from .._tuning.gates import ScorerStatus
     from .._tuning.opened_by_scorer import Opened
     from ..storage import Store
+    from ..storage.run_listing import ListedRun
 
 _WEEK_SECONDS: Final = 7 * 86_400
 
@@ -80,7 +81,7 @@ def quality_of(
     store: Store,
     state: TeamState,
     settings: Settings,
-    runs: Sequence[TeamRun],
+    runs: Sequence[TeamRun | ListedRun],
     live: TeamPlan,
     replaced: TeamPlan | None,
 ) -> QualityFacts:
@@ -100,10 +101,14 @@ def quality_of(
     return QualityFacts(
         scorers=scorers_now(store, state, settings),
         scored=sum(run.score is not None for run in counted),
-        now=_mean(run.score for run in counted if run.plan_asked == live),
-        before=None if replaced in (None, live) else _mean(run.score for run in counted if run.plan_asked == replaced),
+        now=_mean(run.score for run in counted if _plan(run) == live),
+        before=None if replaced in (None, live) else _mean(run.score for run in counted if _plan(run) == replaced),
         member_success_share=_mean(run.member_success_share for run in counted),
     )
+
+
+def _plan(run: TeamRun | ListedRun) -> TeamPlan:
+    return run.plan_asked if isinstance(run, TeamRun) else run.plan
 
 
 def _mean(values: Iterable[float | None]) -> float | None:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TextIO
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.containers import Lines
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
@@ -28,6 +29,7 @@ from .._model.text import change as change
 from .._model.text import clean as clean
 from .._model.text import count as count
 from .._model.text import interval as interval
+from .._model.text import likely as likely
 from .._model.text import listed as listed
 from .._model.text import number as number
 from .._model.text import percent as percent
@@ -36,6 +38,7 @@ from .._model.text import points as points
 from .._model.text import rounded as rounded
 from .._model.text import seconds as seconds
 from .._model.text import signed as signed
+from .._model.text import signed_seconds as signed_seconds
 from .._model.text import state_text as state_text
 from .._model.text import usd as usd
 from .._model.text import when as when
@@ -81,12 +84,58 @@ _LONGEST_NAME: Final = 60
 _WHOLE: Final = 34
 """Characters up to which the name of a setting is not broken; with its workflow and team it may be of any length."""
 
+_WHOLE_TEAM: Final = 22
+"""Characters up to which the name of a team or workflow is not broken."""
+
 _UNBROKEN: Final = 100_000
 """Columns of what is no terminal, unless `COLUMNS` says otherwise: lines are broken for eyes only."""
 
 _FILLING: Final = re.compile(r"[ \t]+(?=\n)")
 _SETTING: Final = re.compile(r"(?<![\w./])[a-z_]+(?:\.[a-z_]+)+(?![\w./:])")
 """The name of a setting, and not of a file."""
+
+
+_GLUED: Final = re.compile(
+    r"(?<=\d) (?=(?:%|USD|h|min|ms|s|points?)(?!\w))|(?<=[≤~]) (?=\d)"
+    r"|(?<=\d) (?=\+ \d)|(?<=\d \+) (?=\d)|(?<=\d h) (?=\d\d min)|(?<=\d min) (?=\d\d s)"
+)
+"""The space between a number and its unit or sign, and within a duration."""
+
+_GLUE: Final = "\ue000"
+"""Stands for such a space while lines are broken; as wide as one, and never shown."""
+
+_PIECE: Final = re.compile(r"[-_./:+](?=\w)")
+"""Ends a piece of a long name, behind which it is broken."""
+
+
+class UnbrokenText(Text):
+    """A text whose lines break between words: never between a number and its unit, and in a long name at a hyphen."""
+
+    def wrap(self, console: Console, width: int, **options: Any) -> Lines:
+        """Return the lines of a text, as `Text` does."""
+        if options.get("no_wrap") or options.get("overflow") == "ignore":
+            return super().wrap(console, width, **options)
+        whole = self.copy()
+        whole.plain = _GLUED.sub(_GLUE, self.plain)
+        pieces = Text("\n").join(whole.divide(_breaks(whole.plain, width)))
+        lines = pieces.wrap(console, width, **options)
+        for line in lines:
+            line.plain = line.plain.replace(_GLUE, " ")
+        return lines
+
+
+def _breaks(shown: str, width: int) -> list[int]:
+    """Return where words that are longer than a line are broken between their pieces."""
+    found = []
+    for word in re.finditer(r"\S+", shown):
+        begin = word.start()
+        while word.end() - begin > width:
+            ends = [one.end() for one in _PIECE.finditer(shown, begin, word.end()) if one.end() - begin <= width]
+            if not ends:
+                break
+            begin = ends[-1]
+            found.append(begin)
+    return found
 
 
 class _PipeConsole(Console):
@@ -125,13 +174,13 @@ def _console(stream: TextIO, *, coloured: bool = False) -> Console:
 
 def text(value: object, style: str = "") -> Text:
     """Return a cell: cleaned, and never read as markup."""
-    return Text(clean(value), style=style)
+    return UnbrokenText(clean(value), style=style)
 
 
 def name(value: object) -> Text:
     """Return a name for a cell, cut when it is longer than anybody's name should be."""
     shown = clean(value)
-    return Text(shown if len(shown) <= _LONGEST_NAME else f"{shown[: _LONGEST_NAME - 1]}…")
+    return UnbrokenText(shown if len(shown) <= _LONGEST_NAME else f"{shown[: _LONGEST_NAME - 1]}…")
 
 
 def word(value: str, kind: str | None = None) -> Text:
@@ -147,18 +196,24 @@ def word(value: str, kind: str | None = None) -> Text:
 def lines(*values: object) -> Text:
     """Return a cell of several lines; all but the first are dim, and None is left out."""
     first, *rest = [value if isinstance(value, Text) else text(value) for value in values if value is not None]
-    return Text("\n").join([first, *(Text(line.plain, style="dim") for line in rest)])
+    made = UnbrokenText().append_text(first)
+    for line in rest:
+        made.append(f"\n{line.plain}", style="dim")
+    return made
 
 
 class _WholeNames(Table):
-    """A table that breaks no name of a setting of the usual length, however narrow the screen is."""
+    """A table that breaks no name of a setting or team of the usual length, however narrow the screen is."""
 
     def add_row(self, *cells: Any, **options: Any) -> None:
         """Add a row as `Table` does."""
         super().add_row(*cells, **options)
         for column, cell in zip(self.columns, cells, strict=False):
-            names = _SETTING.findall(cell.plain if isinstance(cell, Text) else str(cell))
-            column.min_width = max([column.min_width or 0, *(len(one) for one in names if len(one) <= _WHOLE)])
+            shown = cell.plain if isinstance(cell, Text) else str(cell)
+            names, longest = _SETTING.findall(shown), _WHOLE
+            if column.header == "Team":
+                names, longest = shown.split(), _WHOLE_TEAM
+            column.min_width = max([column.min_width or 0, *(len(one) for one in names if len(one) <= longest)])
 
 
 def table(*columns: str) -> Table:
@@ -220,7 +275,9 @@ def _sentence(console: Console, shown: Text, indent: int = 0) -> None:
     """Print a text; it is broken into lines for eyes only, so that a program finds it in one."""
     # A pipe with colours and a width is shown to eyes, as the log of a build is.
     if console.is_terminal or (console.color_system is not None and console.width != _UNBROKEN):
-        console.print(Padding(shown, (0, 0, 0, indent)) if indent else shown)
+        console.print(
+            Padding(shown, (0, 0, 0, indent), expand=False)
+        )  # alone, its lines would be broken by the console
     else:
         console.print(Text(" " * indent).append_text(shown), soft_wrap=True)
 

@@ -46,17 +46,11 @@ def savings(
 
 
 def _print(ledger: SavingsLedger, *, in_detail: bool) -> None:
-    from .._page.figure_words import KIND_TITLES, amounts
+    from .._page.figure_words import KIND_TITLES
 
-    whole = [
-        f"{value} of {KIND_TITLES[kind]}" if kind != "score" else f"{value} of score a run"
-        for kind, saved in ledger.saved.items()
-        for value, _, _ in (amounts(saved),)
-        if saved.value
-    ]
     measured, all_of_them = sum(bool(one.saved) for one in ledger.teams), show.count(len(ledger.teams), "team")
     teams = f"{measured} of {all_of_them}" if 0 < measured < len(ledger.teams) else all_of_them
-    show.say(f"Saved in {teams}: {show.listed(whole)}." if whole else f"Nothing measured yet in {teams}.", "bold")
+    show.say(_headline(ledger, teams), "bold")
     told = {kind for kind, saved in ledger.saved.items() if saved.low or saved.high}
     kinds = [kind for kind in KIND_TITLES if kind in told] or ["seconds"]
     if in_detail:
@@ -69,6 +63,22 @@ def _print(ledger: SavingsLedger, *, in_detail: bool) -> None:
         days = [(show.lines(_day(one.start), show.count(one.runs, "run")), one.saved, None) for one in weeks]
         show.out().print(_table("Week from", kinds, days))
     show.say("95 % intervals, against runs of the plan before from the same time", "dim")
+
+
+def _headline(ledger: SavingsLedger, teams: str) -> str:
+    """Return what was surely saved, and lost, and where the runs show no clear difference."""
+    from .._page.figure_words import KIND_TITLES, saved_amount
+
+    known = {kind: saved for kind, saved in ledger.saved.items() if saved.low or saved.high}
+    gains = [saved_amount(saved) for saved in known.values() if saved.low > 0]
+    losses = [saved_amount(saved, lost=True) for saved in known.values() if saved.high < 0]
+    unclear = [KIND_TITLES[kind] for kind, saved in known.items() if saved.low <= 0 <= saved.high]
+    if not known:
+        return f"{'No difference' if ledger.saved else 'Nothing measured yet'} in {teams}."
+    said = [f"Saved in {teams}: {show.listed(gains)}."] if gains else [f"Nothing is clearly saved in {teams}."]
+    said += [f"Lost: {show.listed(losses)}."] if losses else []
+    said += [f"No clear difference: {show.listed(unclear)}."] if unclear else []
+    return " ".join(said)
 
 
 def _table(heading: str, kinds: list[str], rows: Iterable[tuple[Any, Mapping[str, Saved], str | None]]) -> Table:

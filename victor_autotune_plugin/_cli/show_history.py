@@ -44,7 +44,9 @@ def history(
         if store is not None and runs:
             found_runs = last_runs(session, workflow, team_id, limit)
         elif store is not None:
-            changes = sorted((change for key in keys for change in store.changes(*key)), key=lambda one: one.id or 0)
+            changes = sorted(
+                (change for key in keys for change in store.changes(*key)), key=lambda one: (one.at, one.id or 0)
+            )
     latest = list(islice(reversed(changes), limit))
     if as_json and runs:
         show.write_json({"runs": [{**run.to_dict(), "status": run.status} for run in found_runs]})
@@ -116,6 +118,11 @@ def replay(
         show.say("No experiments yet.")
     else:
         show.out().print(_replays(found))
+        differ = sum(not one.same for one in found)
+        experiments = show.count(len(found), "experiment")
+        show.say(
+            f"{differ} of {experiments} differ from what is stored." if differ else f"{experiments} decided as stored."
+        )
     if not all(one.same for one in found):
         raise typer.Exit(ExitCode.BAD)
 

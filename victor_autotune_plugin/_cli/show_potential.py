@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import time
-from typing import TYPE_CHECKING
+from collections import Counter
+from typing import TYPE_CHECKING, Final
 
 from . import rendering as show
 from .options import HERE, Json, Project, Team, TeamName, Workflow, chosen
@@ -11,6 +13,9 @@ from .project import opened
 
 if TYPE_CHECKING:
     from .._tuning.potential import Potential, Saving
+
+_MOST_IN_FULL: Final = 3
+"""Teams up to which all is told of each; of more, the table, and what is missing in how many."""
 
 
 def potential(
@@ -40,7 +45,7 @@ def potential(
 
 
 def _print(found: list[Potential]) -> None:
-    table = show.table("Team", "Best plan now", "Less", "Saved a week")
+    table = show.table("Team", "Best plan now", "Change", "Saved a week")
     for one in found:
         plan = "no room" if one.plan is None else show.plan_text(one.plan)
         table.add_row(
@@ -50,35 +55,43 @@ def _print(found: list[Potential]) -> None:
             show.lines(*[_week(saving) for saving in one.savings] or [show.DASH]),
         )
     show.out().print(table)
-    for one in found:
-        show.say(show.clean(one.team_id), "bold")
-        show.out().print(show.bullets(sentences(one)))
+    show.say("Expected, not measured, with 90 % intervals", "dim")
+    if len(found) <= _MOST_IN_FULL:
+        for one in found:
+            show.say(show.clean(one.team_id), "bold")
+            show.out().print(show.bullets(sentences(one)))
+        return
+    missing = Counter(re.sub(r"^[\d,]+ more runs?$", "more runs", need.what) for one in found for need in one.missing)
+    for what, teams in missing.most_common():
+        show.say(f"Missing in {show.count(teams, 'team')}: {what}")
+    show.say("Why, and what would open more: victor autotune potential TEAM", "dim")
 
 
 def _gain(saving: Saving) -> str:
-    return f"{show.percent(saving.gain)} {show.TITLES[saving.metric]}, 90 % {show.interval(*saving.interval)}"
+    """Return how much less or more of a metric is expected: `54 % less time, 45 % to 61 %`."""
+    name = {"duration": "time"}.get(saving.metric, show.TITLES[saving.metric])
+    low, high = sorted(saving.interval)
+    if low <= 0 <= high:
+        return f"no clear change of {name}: {show.interval(-high, -low)}"
+    word = "less" if low > 0 else "more"
+    ends = sorted((abs(low), abs(high)))
+    return f"{show.percent(abs(saving.gain))} {word} {name}, {show.percent(ends[0])} to {show.percent(ends[1])}"
 
 
 def _week(saving: Saving) -> str:
     if saving.a_week is None:
         return show.DASH
-    unit = _time if saving.metric == "duration" else show.usd
+    unit = show.seconds if saving.metric == "duration" else show.usd
     middle, low, high = saving.a_week
-    return f"{unit(middle)}, 90 % {unit(low)} to {unit(high)}"
-
-
-def _time(value: float) -> str:
-    """Return a time of a week, which may be negative, in hours where it is long."""
-    hours = abs(value) >= 3600
-    return f"{show.number(value / 3600 if hours else value, 1 if hours else 0)} {'h' if hours else 's'}"
+    return f"{unit(middle)}, {unit(low)} to {unit(high)}"
 
 
 def sentences(found: Potential) -> list[str]:
     """Say what a team's potential rests on, what is missing, and what would open more."""
     pace, told = found.pace, []
     if pace.runs:
-        counted = f"{show.count(pace.runs, 'run')} in {pace.days:.1f} days"
-        told.append(f"Runs a week: {pace.per_week:.1f}, from {counted}.")
+        days = "1 day" if round(pace.days) == 1 else f"{pace.days:.0f} days"
+        told.append(f"Runs a week: {pace.per_week:.0f}, from {show.count(pace.runs, 'run')} in {days}.")
     else:
         told.append("Runs a week: unknown; none was recorded in the last 4 weeks.")
     if found.none_because is not None:

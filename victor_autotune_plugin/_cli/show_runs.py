@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from ..storage import Store
     from .project import OpenProject
 
+WATCHED: Final = {"treatment": "live plan", "control": "plan before"}
+"""What the arms of a run are called that a test is over for: its live plan is verified against the plan before."""
+
 SHOWN_ID: Final = 8
 """Characters of a run's id that are shown, enough to name it: victor autotune score RUN."""
 
@@ -105,6 +108,7 @@ def last_runs(session: OpenProject, workflow: str | None, team_id: str | None, l
 def run_table(found: Sequence[TeamRun]) -> Table:
     """Return the table of some runs."""
     table = show.table("Started", "Team", "Outcome", ">Duration", ">Calls", "Plan")
+    table.columns[2].min_width = min(max((len(run.error_class or "") for run in found), default=0), _LONGEST_ERROR)
     for run in found:
         finished = run.status == "finished"
         table.add_row(
@@ -119,7 +123,9 @@ def run_table(found: Sequence[TeamRun]) -> Table:
 
 
 def _arm(run: TeamRun) -> str | None:
-    return None if run.arm is None else f"{run.arm} of {run.experiment_id}"
+    if run.arm is None:
+        return None
+    return f"{run.arm} of {run.experiment_id}" if run.phase == "test" else WATCHED[run.arm]
 
 
 def _outcome(run: TeamRun) -> Text:

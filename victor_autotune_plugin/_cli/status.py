@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from itertools import takewhile
 from statistics import median
 from typing import TYPE_CHECKING, Annotated, Any, Final
 from zlib import crc32
@@ -12,6 +13,7 @@ import typer
 from attrs import evolve, field, frozen
 
 from .._model.quantities import DEFAULT_ENVIRONMENT
+from .._model.run import TeamRun
 from . import rendering as show
 from .awaiting import Waiting, standing_data, waiting
 from .modes import Modes, TeamMode
@@ -25,19 +27,25 @@ if TYPE_CHECKING:
     from .._dataflow.flow_facts import FlowFacts
     from .._model.experiment import Experiment, TeamState
     from .._model.plan import TeamPlan
-    from .._model.run import TeamRun
     from .._page.outcome import PlanOutcome
     from .._settings import Settings
     from .._tuning.standing import Standing
     from ..experiment.fixed_sample import SampleComparison
     from ..storage import Store
+    from ..storage.run_listing import ListedRun
     from .project import OpenProject
 
 MOST_RUNS: Final = 1_000
 """How many of a team's last runs its figures are made from."""
 
+FEWEST_FAILED: Final = 3
+"""After so many failed runs in a row a person is told."""
+
 OWNERS_RUNS: Final = 50
 """In how many of a team's last runs other owners of knobs are looked for."""
+
+MOST_LISTED: Final = 100
+"""Teams that the table has; more are there with --all."""
 
 DORMANT_DAYS: Final = 90
 """After so many days without a run a team that was never changed is not listed."""
@@ -58,10 +66,10 @@ class RunFigures:
     durations: list[float] = field(factory=list)
 
     @classmethod
-    def of(cls, runs: Sequence[TeamRun]) -> RunFigures:
+    def of(cls, runs: Sequence[TeamRun | ListedRun]) -> RunFigures:
         """Return the figures of some runs."""
         counted = [run for run in runs if not run.cancelled]
-        return cls(len(counted), sum(run.success for run in counted), sorted(run.duration_seconds for run in counted))
+        return cls(len(counted), sum(map(_succeeded, counted)), sorted(map(_seconds, counted)))
 
     @property
     def success_rate(self) -> float | None:
@@ -106,7 +114,9 @@ class TeamFacts:
         verdict: The test's verdict of that experiment as plain data; of an open one as of now.
         watch: The watch's verdict of that experiment, likewise, or None where its plan is not verified.
         decided: The last experiment that was proven or ended, or None.
-        owners: Who sets which knob: `(knob, who, in how many of the last runs)`; the plugin sets the others.
+        trouble: What a person should look at, where the last runs all failed, in a sentence; else None.
+        owners: Who sets which knob: `(knob, who, in how many of the last runs)`; the plugin sets the others. Empty
+            where it was not asked for.
         flow: Its data flow; None where no definition of the team is known.
         quality: How its work is scored.
         outcomes: What the plans of its open experiments brought so far, by the experiment's id.
@@ -123,6 +133,7 @@ class TeamFacts:
     verdict: Mapping[str, Any] | None
     watch: Mapping[str, Any] | None
     decided: Experiment | None
+    trouble: str | None
     owners: list[tuple[str, str, int]]
     flow: FlowFacts | None
     quality: QualityFacts = field(factory=QualityFacts)
@@ -183,6 +194,7 @@ class TeamFacts:
             "environment": self.state.environment,
             "plan": self.plan.to_dict(),
             "plan_fixed": self.fixed,
+            "trouble": self.trouble,
             "outcome": None if self.outcome is None else self.outcome.to_dict(),
             "standing": standing_data(self),
             "experiment": opened,
@@ -200,6 +212,8 @@ def team_facts(
     settings: Settings | None = None,
     modes: Modes | None = None,
     own: tuple[Any, str | None] = (None, None),
+    *,
+    with_owners: bool = True,
 ) -> TeamFacts:
     """Gather what is known of a team.
 
@@ -209,23 +223,26 @@ def team_facts(
         settings: Its settings; None for those without its workflow's own metadata.
         modes: What finds its mode; None to make it.
         own: Its workflow's own metadata and their place, where they are in the settings.
+        with_owners: Whether it is looked for who sets its knobs.
     """
     from .._page.outcome import outcomes
     from .._tuning.present_state import standings, verdicts
 
     store = session.store
     assert store is not None
-    if runs is None:
-        runs = list(store.finished_runs(*state.key, limit=MOST_RUNS))
+    ended: Sequence[TeamRun | ListedRun] = store.last_runs(*state.key, MOST_RUNS) if runs is None else runs
+    latest = runs or ()
+    if runs is None and (with_owners or state.live_id is not None):
+        latest = list(store.finished_runs(*state.key, limit=OWNERS_RUNS))
     if settings is None:
         settings = session.runtime.resolver.for_team(*state.key)
     found_mode = (modes or Modes(session.runtime.resolver, session.runtime.project)).of(
-        state.key, runs[0] if runs else None, *own
+        state.key, ended[0] if ended else None, *own
     )
     mode = found_mode.next
     fixed = None if mode in ("off", "observe") else settings.plan
     settings = evolve(settings, mode=mode)
-    stands = standings(store, state, settings, runs, options=same_place())
+    stands = standings(store, state, settings, latest, options=same_place())
     experiments = store.experiments(*state.key)
     decided = max((one for one in experiments if one.has_ended or one.is_verified), key=_decided_at, default=None)
     experiment = stands[0].experiment if stands else decided
@@ -235,25 +252,45 @@ def team_facts(
     replaced = None if live is None else live.control
     told = {one.experiment.id: one.told[0] for one in stands}
     brought = outcomes(store, [one.experiment for one in stands if one.experiment.takes_runs], told)
-    started = [run.started_at for run in runs]
+    started = [run.started_at for run in ended]
     waits = {one.experiment.id: waiting(one, started, brought.get(one.experiment.id)) for one in stands}
     return TeamFacts(
         state=state,
         modes=found_mode,
         plan=plan,
         fixed=fixed is not None,
-        figures=RunFigures.of(runs),
+        figures=RunFigures.of(ended),
         standings=stands,
         experiment=experiment,
         verdict=verdict,
         watch=watch,
         decided=decided,
-        owners=owned_knobs(runs[:OWNERS_RUNS]),
+        trouble=_trouble(ended),
+        owners=owned_knobs(latest[:OWNERS_RUNS]) if with_owners else [],
         flow=_flow(session, state, settings),
-        quality=quality_of(store, state, settings, runs, plan, replaced),
+        quality=quality_of(store, state, settings, ended, plan, replaced),
         outcomes=brought,
         waiting={name: one for name, one in waits.items() if one is not None},
     )
+
+
+def _succeeded(run: TeamRun | ListedRun) -> bool:
+    return bool(run.success if isinstance(run, TeamRun) else run.succeeded)
+
+
+def _seconds(run: TeamRun | ListedRun) -> float:
+    return run.duration_seconds if isinstance(run, TeamRun) else run.seconds or 0.0
+
+
+def _trouble(runs: Sequence[TeamRun | ListedRun]) -> str | None:
+    """Say that the last runs all failed, newest first, and how to see one; None where they did not."""
+    failed = list(takewhile(lambda run: not _succeeded(run), (run for run in runs if not run.cancelled)))
+    if len(failed) < FEWEST_FAILED:
+        return None
+    kind = f" ({failed[0].error_class})" if failed[0].error_class else ""
+    many = f"{len(failed)} runs" if len(failed) < MOST_RUNS else f"{MOST_RUNS:,} runs or more"
+    shown = f"victor autotune runs show {failed[0].run_id[:8]}{same_place()}"
+    return show.clean(f"The last {many} all failed{kind}. The latest: {shown}")
 
 
 def _decided_at(experiment: Experiment) -> float:
@@ -284,8 +321,12 @@ def facts_of_open(session: OpenProject, workflow: str | None = None, team_id: st
     if session.store is None:
         return []
     waiting = {(one.workflow, one.team_id) for one in session.store.experiments_that_await(workflow)}
-    found = session.teams(workflow, team_id)
-    return [team_facts(session, one) for one in found if one.experiment_id or one.live_id or one.key in waiting]
+    found = session.named_teams(workflow, team_id)
+    return [
+        team_facts(session, session.in_full(one))
+        for one in found
+        if one.experiment_id or one.live_id or one.key in waiting
+    ]
 
 
 def potential_pointer(facts: TeamFacts) -> str | None:
@@ -301,23 +342,28 @@ def status(
     workflow: Workflow = None,
     team: Team = None,
     everything: Annotated[
-        bool, typer.Option("--all", help="Also teams without a run for 90 days that were never changed.")
+        bool, typer.Option("--all", help="Every team, also those without a run for 90 days.")
     ] = False,
     as_json: Json = False,
 ) -> None:
     """Show every team that was recorded, or one: its plan, its test, and how it does."""
     team_id = chosen(name, team)
     with opened(project) as session:
-        states = session.teams(workflow, team_id)
-        shown = states if everything or team_id is not None else _in_use(session, states)
-        facts = [team_facts(session, state) for state in shown]
+        seen = {} if session.store is None else session.store.last_seen()
+        states = session.named_teams(workflow, team_id, seen)
+        shown = states if everything or team_id is not None else _in_use(session, states, seen)
+        in_use = len(shown)
+        if not (everything or as_json) and in_use > MOST_LISTED:
+            shown = _foremost(session, shown, seen)
+        modes = Modes(session.runtime.resolver, session.runtime.project)
+        facts = [team_facts(session, session.in_full(one), modes=modes, with_owners=False) for one in shown]
         where = session.runtime.environment
         others = {} if session.store is None else session.store.of(None).environments()
         resolver = session.runtime.resolver
         paused = session.store is not None and session.store.identity().paused
         cost = 0.0 if session.store is None else cost_of_week(session.store)
     others.pop(where, None)
-    left_out = len(states) - len(shown)
+    left_out = len(states) - in_use
     if as_json:
         data = {"environment": where, "other_environments": others, "all_paused": paused, "not_shown": left_out}
         data["scoring_cost_usd_last_7_days"] = cost
@@ -337,16 +383,34 @@ def status(
         listed = ", ".join(f"{show.clean(one)} ({show.count(teams, 'team')})" for one, teams in others.items())
         elsewhere = f" Elsewhere: {listed}; see them with --environment NAME." if others else ""
         show.say(f"Environment {show.clean(where)}: {show.count(len(states), 'team')}.{elsewhere}", "dim")
+    if in_use > len(facts):
+        more = show.count(in_use - len(facts), "more team")
+        show.say(f"{more}, with nothing open and no run since these: victor autotune status --all", "dim")
     if left_out:
         show.say(f"{show.count(left_out, 'team')} not seen for {DORMANT_DAYS} days: status --all", "dim")
 
 
-def _in_use(session: OpenProject, states: Sequence[TeamState]) -> list[TeamState]:
+def _foremost(
+    session: OpenProject, states: Sequence[TeamState], seen: Mapping[tuple[str, str], float]
+) -> list[TeamState]:
+    """Return the teams that a screen has room for: those with something open first, then those that ran last."""
+    assert session.store is not None
+    waiting = {(one.workflow, one.team_id) for one in session.store.experiments_that_await()}
+
+    def rank(one: TeamState) -> tuple[bool, bool, bool, float]:
+        return one.key not in waiting, one.experiment_id is None, one.live_id is None, -seen.get(one.key, 0.0)
+
+    return sorted(sorted(states, key=rank)[:MOST_LISTED], key=lambda one: one.key)
+
+
+def _in_use(
+    session: OpenProject, states: Sequence[TeamState], seen: Mapping[tuple[str, str], float]
+) -> list[TeamState]:
     """Return the teams that ran lately, whose tuning ever changed anything, or that have an open experiment."""
     store = session.store
     if store is None:
         return list(states)
-    seen, changed = store.last_seen(), {(one.workflow, one.team_id) for one in store.changes()}
+    changed = {(one.workflow, one.team_id) for one in store.changes()}
     since = time.time() - DORMANT_DAYS * 86_400
     changed |= {(one.workflow, one.team_id) for one in store.experiments_that_await()}
     changed |= {one.key for one in states if one.experiment_id or one.live_id}

@@ -36,6 +36,9 @@ def print_status(
     if resolver.ignored is not None:
         paths = show.listed(one.path for one in resolver.ignored.settings)
         show.say(f"Ignored until you trust the project: {show.clean(paths)}. {TRUST_COMMAND}", "yellow")
+    for one in facts:
+        if one.trouble is not None:
+            show.say(f"{show.clean(one.state.team_id)}: {one.trouble}", "red")
     if not facts:
         return
     _print_table(facts)
@@ -54,8 +57,7 @@ def print_status(
 
 
 def _print_table(facts: Sequence[TeamFacts]) -> None:
-    table = show.table("Team", "Mode", "Live plan", "Was → now", "State, next")
-    table.columns[2].min_width = len("independent")
+    table = show.table("Team", "Live plan", "Was → now", "State, next")
     for one in facts:
         success = f"{show.percent(one.figures.success_rate)} ok" if one.figures.runs else None
         table.add_row(
@@ -65,8 +67,11 @@ def _print_table(facts: Sequence[TeamFacts]) -> None:
                 show.count(one.figures.runs, "run"),
                 success,
             ),
-            _mode(one),
-            show.lines(show.plan_text(one.plan), None if one.flow is None else one.flow.knowledge.verdict),
+            show.lines(
+                show.plan_text(one.plan),
+                _mode(one),
+                None if one.flow is None else f"data flow {one.flow.knowledge.verdict}",
+            ),
             _was_now(one),
             standing_cell(one),
         )
@@ -74,28 +79,24 @@ def _print_table(facts: Sequence[TeamFacts]) -> None:
     show.say("Was → now: plan before → new plan, runs of the same time; details: explain TEAM", "dim")
 
 
-def _mode(one: TeamFacts) -> Text:
+def _mode(one: TeamFacts) -> str:
     modes = one.modes
     differs = None if modes.because is None else f"ran {modes.last}"
-    return show.lines(modes.configured, "paused" if one.state.paused else None, differs)
+    return ", ".join(filter(None, (f"mode {modes.configured}", "paused" if one.state.paused else None, differs)))
 
 
 def _was_now(one: TeamFacts) -> Text:
     """Return what the live plan brought, else how the team does."""
-    from .._page.figure_words import change_text, shown_figures, sure_text, was_now
+    from .._page.figure_words import FIGURE_TITLES, change_text, is_clear, shown_figures, sure_text, was_now
 
     outcome = one.outcome
     if outcome is None or not outcome.figures:
         told = f"median {show.seconds(one.figures.median_seconds)}" if one.figures.runs else show.DASH
         return show.lines(told, None if outcome is None or not outcome.is_live else _not_measured(outcome))
-    cells: list[object] = []
-    for figure in shown_figures(outcome):
-        if figure.name == "tokens" or (figure.name != outcome.metric and figure.was == figure.now):
-            continue
-        cells.append(show.text(was_now(figure)))
-        known = [change_text(figure), sure_text(figure)]
-        cells.append(", ".join(part for part in known if part is not None))
-    return show.lines(*cells, _basis(outcome))
+    first, *others = shown_figures(outcome)
+    known = [change_text(first), sure_text(first)]
+    also = [f"{FIGURE_TITLES[one.name]} {change_text(one)}" for one in others if is_clear(one) and one.name != "tokens"]
+    return show.lines(was_now(first), ", ".join(filter(None, known)), *also, _basis(outcome))
 
 
 def _basis(outcome: PlanOutcome) -> str:
@@ -104,7 +105,9 @@ def _basis(outcome: PlanOutcome) -> str:
         return f"{counted} runs; {_not_measured(outcome)}"
     if outcome.basis == "since_promotion":
         return f"{counted} runs since"
-    return f"{counted} runs of its test{' so far' if outcome.status in TESTED else ''}"
+    if outcome.status in TESTED:
+        return f"{counted} runs so far"
+    return f"test of {show.when(outcome.last_at)[:10]}, {counted} runs"
 
 
 def _not_measured(outcome: PlanOutcome) -> str | None:
@@ -127,4 +130,6 @@ def standing_cell(one: TeamFacts) -> Text:
     )
     last = None if one.decided in open_now or replaced else one.verdict_text()
     cells += [] if last is None else [f"last: {last}"]
-    return show.lines(*cells) if one.standings else show.lines("none open", *cells)
+    if one.standings:
+        return show.lines(*cells)
+    return show.lines("observed" if one.mode in ("off", "observe") else "no open test", *cells)

@@ -53,7 +53,7 @@ def rollback(
 
     if sum((listed, index is not None, everything)) > 1:
         raise AutotuneError("--list, --index and --all exclude each other", hint="Give only one of them.")
-    with opened(project) as session:
+    with opened(project, sends_notices=True) as session:
         state = session.team(chosen(name, team), workflow)
         store, key = session.store, state.key
         assert store is not None
@@ -187,7 +187,7 @@ def _set_paused(
             raise AutotuneError("--all and a team or workflow exclude each other", hint="Give only one of them.")
         _pause_all(project, paused=paused, as_json=as_json)
         return
-    with opened(project) as session:
+    with opened(project, sends_notices=True) as session:
         before = session.team(team_id, workflow)
         after = session.runtime.manual.set_paused(*before.key, paused)
     if as_json:
@@ -200,7 +200,7 @@ def _set_paused(
 
 
 def _pause_all(project: Path, *, paused: bool, as_json: bool) -> None:
-    with opened(project) as session:
+    with opened(project, sends_notices=True) as session:
         changed = session.runtime.manual.pause_all(paused)
     if as_json:
         show.write_json({"changed": changed, "paused": paused})

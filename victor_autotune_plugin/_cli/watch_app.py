@@ -31,6 +31,9 @@ LOOK_SECONDS: Final = 0.5
 _BUDGET_SECONDS: Final = 0.2
 """So long it makes rows before it shows those that are ready."""
 
+_FIRST_ROWS: Final = 100
+"""Teams that are shown as long as the rows of others are made."""
+
 _LISTED_RUNS: Final = 50
 _NO_RUNS: Final = RunFilter(since=math.inf)  # the page draws them, this screen lists the last ones
 _TIMELINE: Final = 40
@@ -45,8 +48,10 @@ class OpeningTable(DataTable[Text]):
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("enter", "select_cursor", "Open")]
 
-    def __init__(self, name: str, columns: Sequence[str], row_height: int = 1) -> None:
+    def __init__(self, name: str, columns: Sequence[str], row_height: int = 1, less_needed: Sequence[str] = ()) -> None:
         super().__init__(id=name, cursor_type="row", zebra_stripes=True)
+        self._less_needed = less_needed
+        self._columns = 0  # that the screen had before
         self._headings = columns
         self._row_height = row_height
         self._shown: Sequence[tuple[str, tuple[Text, ...]]] = ()
@@ -55,19 +60,32 @@ class OpeningTable(DataTable[Text]):
         """Take the keys."""
         self.focus()
 
+    def on_resize(self) -> None:
+        """Show as many columns as there is room for."""
+        if self._shown:
+            self.fill(self._shown)
+
     def fill(self, rows: Sequence[tuple[str, tuple[Text, ...]]]) -> None:
         """Show rows, each a key and its cells. The cursor stays on its row, wherever that is now."""
-        if rows == self._shown:
+        if rows == self._shown and self.size.width == self._columns:
             return
+        self._columns = self.size.width
         offset, at = self.scroll_offset, self.cursor_row
         chosen = self._shown[at][0] if 0 < at < len(self._shown) else None
         # Made again with its widths, since a column does not always grow with a cell of two lines.
         self.clear(columns=True)
-        for number, heading in enumerate(self._headings):
-            widths = (line.cell_len for _, cells in rows for line in cells[number].split())
-            self.add_column(heading, width=max((len(heading), *widths)))
+        widths = [
+            max((len(heading), *(line.cell_len for _, cells in rows for line in cells[number].split())))
+            for number, heading in enumerate(self._headings)
+        ]
+        room, fits = self.size.width - sum(width + 2 * self.cell_padding for width in widths), len(widths)
+        while room < 0 and self._headings[fits - 1] in self._less_needed:
+            fits -= 1
+            room += widths[fits] + 2 * self.cell_padding
+        for heading, width in zip(self._headings[:fits], widths, strict=False):
+            self.add_column(heading, width=width)
         for key, cells in rows:
-            self.add_row(*cells, key=key, height=self._row_height)
+            self.add_row(*cells[:fits], key=key, height=self._row_height)
         self._shown = rows
         keys = [key for key, _ in rows]
         if chosen in keys:
@@ -98,7 +116,7 @@ class OverviewScreen(WatchedScreen):
         """Lay it out."""
         yield Static(id="heading", markup=False)
         yield Static(id="asking", markup=False)
-        yield OpeningTable("teams", words.TEAM_COLUMNS, row_height=2)
+        yield OpeningTable("teams", words.TEAM_COLUMNS, row_height=2, less_needed=words.LESS_NEEDED)
         yield Static(id="trouble", markup=False)
         yield Footer(show_command_palette=False)
 
@@ -113,9 +131,10 @@ class OverviewScreen(WatchedScreen):
         heading = f"{data['project']}  {teams}, {show.count(data['runs'], 'run')}{paused}"
         self.query_one("#heading", Static).update(Text(show.clean(heading), "bold"))
         _fill(self, "#asking", words.asking(data["teams"]))
-        rows = [(f"{row['workflow']}\n{row['team']}", words.team_cells(row)) for row in data["teams"]]
+        shown = data["teams"] if data["whole"] else data["teams"][:_FIRST_ROWS]
+        rows = [(f"{row['workflow']}\n{row['team']}", words.team_cells(row)) for row in shown]
         self.query_one(OpeningTable).fill(rows)
-        if not rows:
+        if not rows and data["whole"]:
             _fill(self, "#asking", Text(show.NOTHING_YET))
 
     def on_data_table_row_selected(self, event: DataTable.RowSelected) -> None:
@@ -262,6 +281,11 @@ class WatchApp(App[None]):
             again: Whether the screen is shown again also when nothing was.
         """
         self._again = self._again or again
+        loading = self._board.loading
+        if loading is not None and self._looking and self.screen_stack:
+            told = f"Reading the store: {loading[0]:,} of {show.count(loading[1], 'run')} …"
+            for place in self.screen_stack[-1].query("#heading").results(Static):
+                place.update(Text(told, "dim"))
         top = self.screen_stack[-1] if self.screen_stack else None  # none once the app ends
         if not self._looking and isinstance(top, WatchedScreen):
             self._looking, again, self._again = True, self._again, False

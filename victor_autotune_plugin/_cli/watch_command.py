@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from .console import is_terminal
-from .options import HERE, Project, Team, TeamName, Workflow, chosen, same_place
+from .options import HERE, Project, Team, TeamName, Workflow, chosen
 from .project import opened
 from .watch_lines import LineFollower
 
@@ -37,10 +37,10 @@ def watch(
     Where there is no terminal, it prints a line for each team, and another
     one whenever something changes, until Ctrl-C.
     """
-    from .._page.board import Board
+    from .dashboard import board_of
 
     with opened(project) as session:
-        team_id, options = chosen(name, team), same_place()
+        team_id = chosen(name, team)
         first = None if team_id is None else session.team(team_id, workflow).key
         if workflow is not None:
             session.teams(workflow)  # which tells of a name that nothing has
@@ -53,12 +53,12 @@ def watch(
 
         if once or as_json or not (is_terminal(sys.stdout) and is_terminal(sys.stdin)):
             wanted = of_workflow if first is None else of_first
-            board = Board(session.runtime, session.store, options=options, wanted=wanted)
+            board = board_of(session, wanted)
             _follow(board, LineFollower(board, wanted, as_json=as_json), once=once)
             return
         from .watch_app import WatchApp
 
-        app = WatchApp(Board(session.runtime, session.store, options=options, wanted=of_workflow), first)
+        app = WatchApp(board_of(session, of_workflow), first)
         app.run()
         if app.return_code:
             raise typer.Exit(app.return_code)

@@ -13,7 +13,10 @@ if TYPE_CHECKING:
     from .._model.run import TeamRun
     from .._page.outcome import PlanOutcome
 
-TEAM_COLUMNS: Final = ("Team", "State", "Was → now", "Runs", "Median", "Last run", "Trend")
+TEAM_COLUMNS: Final = ("Team", "State", "Was → now", "Runs", "Median", "Last", "Trend")
+LESS_NEEDED: Final = ("Last", "Trend")
+"""Columns of a team that a narrow screen has no room for."""
+
 RUN_COLUMNS: Final = ("Started", "Run", "Outcome", "Took", "Arm", "Plan")
 
 _KINDS: Final = {"good": "green", "asks": "bold yellow", "unsure": "yellow", "open": "cyan", "idle": "dim"}
@@ -36,7 +39,7 @@ def team_cells(row: Mapping[str, Any]) -> tuple[Text, ...]:
         show.lines(*was_now_parts(row)),
         Text(f"{row['runs']:,}{running}"),
         Text(show.seconds(row["median"])),
-        show.lines(*show.when(row["last_at"]).split()),
+        show.lines(*show.when(row["last_at"]).partition("-")[2].split() or [show.DASH]),
         sparkline(row["spark"]),
     )
 
@@ -83,7 +86,7 @@ def was_now_parts(row: Mapping[str, Any]) -> tuple[str, ...]:
         return (show.DASH,)
     figure = outcome.figure(outcome.metric) or next(iter(outcome.figures), None)
     if figure is None:
-        return (basis_text(outcome),)
+        return tuple(basis_text(outcome).split(": ", 1))
     so_far = None if outcome.is_live else "in its test so far"
     return was_now(figure), ", ".join(part for part in (sure_text(figure), so_far) if part is not None)
 
@@ -108,7 +111,8 @@ def asking(rows: Sequence[Mapping[str, Any]]) -> Text:
     for row in rows:
         for one in row["awaits"]:
             told.append(f"{show.clean(row['team'])} asks you: {one['question']} ", "bold yellow")
-            told.append(f"{one['description']} Since {show.when(one['since'])}.\n")
+            waited = one["waited"] or [f"Since {show.when(one['since'])}."]
+            told.append(f"{one['description']} {' '.join(waited)}\n")
             told.append("".join(f"  {command}\n" for command in (one["approve"], one["reject"]) if command), "bold")
     return told
 
@@ -150,7 +154,7 @@ def _guardrails(one: Mapping[str, Any]) -> Text:
 
 def run_cells(run: TeamRun) -> tuple[Text, ...]:
     """Return the cells of a run, under `RUN_COLUMNS`."""
-    from .show_runs import SHOWN_ID
+    from .show_runs import SHOWN_ID, WATCHED
 
     has_ended = run.status not in ("running", "lost")
     return (
@@ -158,7 +162,7 @@ def run_cells(run: TeamRun) -> tuple[Text, ...]:
         Text(run.run_id[:SHOWN_ID]),
         _outcome(run),
         Text(show.seconds(run.duration_seconds) if has_ended else show.DASH),
-        Text(run.arm or show.DASH),
+        Text(show.DASH if run.arm is None else WATCHED[run.arm] if run.phase == "watch" else run.arm),
         show.text(show.plan_text(run.plan_asked)),
     )
 

@@ -2,6 +2,7 @@
 
 | function | gives |
 |---|---|
+| `likely(0.998)`, `likely(0.93)` | `>99 %`, `93 %`: a probability |
 | `percent(0.25)`, `percent(0.054)` | `25 %`, `5.4 %`: one decimal below 10 %, none from there on |
 | `change(-0.55)`, `points(-0.01)` | `−55 %`, `−1 point`: always with a sign, `0 %` has none |
 | `interval(-1.0, -0.11)` | `−100 % to −11 %` |
@@ -71,6 +72,13 @@ def _escape(char: str) -> str:
 def percent(share: float | None) -> str:
     """Return a share as a percentage: `0.25` is `25 %`; below 10 % with one decimal, as far as there is one."""
     return DASH if share is None or not math.isfinite(share) else f"{_hundredths(share)} %"
+
+
+def likely(chance: float | None) -> str:
+    """Return a probability as a percentage: nothing is certain, so it is `>99 %` or `<1 %` at the ends."""
+    if chance is None or not math.isfinite(chance):
+        return DASH
+    return ">99 %" if chance > 0.99 else "<1 %" if chance < 0.01 else percent(round(chance, 2))
 
 
 def change(share: float | None) -> str:
@@ -144,6 +152,11 @@ def seconds(value: float | None) -> str:
     minutes, rest = divmod(round(value), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s"
+
+
+def signed_seconds(value: float | None) -> str:
+    """Return a difference of durations with its sign: `−12.3 s`."""
+    return _with_sign(seconds(value))
 
 
 def usd(value: float | None) -> str:

@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from attrs import frozen
 
+from .. import failsafe
 from .._apply.application import take_back
 from .._apply.optimizations import recorded
 from .._model.converter import PlainDataError, from_plain
 from .._model.process import person_name
+from .._tuning.notice_work import send_within
 from ..errors import AutotuneError
 
 if TYPE_CHECKING:
@@ -64,6 +66,14 @@ def perform(runtime: Runtime, asked: PageAction) -> str:
         AutotuneError: It can't be done: the team changed since, or nothing awaits a person.
         StoreError: If the store can't be used.
     """
+    try:
+        return _perform(runtime, asked)
+    finally:
+        with failsafe.guard("notices"):  # sent behind: this process goes on
+            send_within(runtime.store(), runtime.options().notify, 0.0)
+
+
+def _perform(runtime: Runtime, asked: PageAction) -> str:
     key, manual, who = (asked.workflow, asked.team), runtime.manual, person_name(None)
     reason = asked.reason[:_LONGEST_REASON]
     if asked.action == "approve":

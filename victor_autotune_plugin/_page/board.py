@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from attrs import evolve
@@ -77,8 +77,10 @@ class Board:
         self._waits: dict[str, Any] = {} if waits is None else {"waits": waits}
         self._clock = clock
         self._lock = threading.RLock()
+        self._reading = threading.Lock()
         self._index = None if store is None else RunIndex(store)
         self._pulse: Pulse | None = None
+        self._first: Pulse | None = None  # of the runs that are being read
         self._states: dict[TeamKey, TeamState] = {}
         self._revision = -1
         self._rows: dict[TeamKey, dict[str, Any]] = {}
@@ -90,6 +92,23 @@ class Board:
     def is_whole(self) -> bool:
         """Whether every row is up to date."""
         return not self._stale
+
+    @property
+    def loading(self) -> tuple[int, int] | None:
+        """How many runs were read of how many, as long as the store is read for the first time; None afterwards."""
+        if self._index is None or self._pulse is not None:
+            return None
+        runs = 0 if self._first is None else self._first.runs
+        return min(self._index.read, runs), runs
+
+    def check(self) -> None:
+        """See that the store can be read.
+
+        Raises:
+            StoreError: If it can't.
+        """
+        if self.store is not None:
+            self.store.pulse()
 
     def refresh(self, budget_seconds: float = 0.08) -> bool:
         """Look at what was written since the last time; return whether a row changed.
@@ -106,17 +125,25 @@ class Board:
                 return False
             self._index = RunIndex(self.store)
         pulse = self.store.pulse()
-        with self._lock:
-            if pulse != self._pulse:
-                self._look(pulse)
-            return self._make_rows(budget_seconds)
+        with self._reading:  # nobody who asks for what is known waits for what is read
+            is_new = pulse != self._pulse
+            self._first = pulse
+            changed = self._index.refresh(pulse) if is_new else set()
+            with self._lock:
+                if is_new:
+                    self._look(pulse, changed)
+                return self._make_rows(budget_seconds)
 
-    def _look(self, pulse: Pulse) -> None:
-        """Mark the rows of the teams of which something was written."""
+    def _look(self, pulse: Pulse, changed: set[TeamKey]) -> None:
+        """Mark the rows of the teams of which something was written.
+
+        Args:
+            pulse: The store's pulse, from before the runs were read.
+            changed: The teams whose runs changed.
+        """
         assert self.store is not None
         assert self._index is not None
         before = self._pulse
-        changed = self._index.refresh(pulse)
         with self.store.reading() as transaction:
             saved = transaction.changed_teams(self._revision) if self.store.environment else self.store.teams()
         for state in saved:
@@ -202,19 +229,28 @@ class Board:
             since: The version that the reader has; only rows that changed since are returned.
             most: So many rows at most; None for all.
         """
+        loading = self.loading
+        if loading is not None:  # which holds the lock in the end
+            return self._head({}, loading)
         with self._lock:
             rows = [row for row in self._rows.values() if row["version"] > since]
-            return {
-                "version": self.version,
-                "whole": self.is_whole,
-                "at": self._clock(),
-                "project": self.runtime.project.absolute().name,
-                "environment": self.runtime.environment,
-                "paused": self._pulse is not None and self._pulse.paused,
-                "total": len(self._rows),
-                "runs": sum(row["runs"] for row in self._rows.values()),
-                "teams": sorted(rows, key=lambda row: (not row["awaits"], -(row["last_at"] or 0.0)))[:most],
-            }
+            ordered = sorted(rows, key=lambda row: (not row["awaits"], -(row["last_at"] or 0.0)))
+            return {**self._head(self._rows, None), "teams": ordered[:most]}
+
+    def _head(self, known: Mapping[TeamKey, dict[str, Any]], loading: tuple[int, int] | None) -> dict[str, Any]:
+        """Return what is told of the whole store, without a team."""
+        return {
+            "version": self.version,
+            "whole": self.is_whole and loading is None,
+            "loading": None if loading is None else list(loading),
+            "at": self._clock(),
+            "project": self.runtime.project.absolute().name,
+            "environment": self.runtime.environment,
+            "paused": self._pulse is not None and self._pulse.paused,
+            "total": len(known),
+            "runs": sum(row["runs"] for row in known.values()),
+            "teams": [],
+        }
 
     def savings(self) -> dict[str, Any]:
         """Return what promotions have saved in all teams; see `ledger.SavingsLedger`."""

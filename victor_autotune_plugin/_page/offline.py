@@ -8,10 +8,15 @@ from ..errors import AutotuneError
 from .shell import offline_page, script_safe
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from .board import Board
 
 MOST_BYTES: Final = 10_000_000
 """Size of the file at most."""
+
+_STEP_SECONDS: Final = 0.5
+"""So often it tells how far it is while rows are made."""
 
 _LEVELS: Final = (  # runs drawn one by one, runs with their members, tests with their evidence over time, of each team
     (3_000, 300, 8),
@@ -24,7 +29,7 @@ _LEVELS: Final = (  # runs drawn one by one, runs with their members, tests with
 """How much of each team is in the file, from most to least."""
 
 
-def offline_report(board: Board, title: str) -> str:
+def offline_report(board: Board, title: str, tell: Callable[[str], None] = lambda _: None) -> str:
     """Return the report as an HTML document of at most `MOST_BYTES`.
 
     Where not all fits, every team keeps its figures, tests, data flow and history, and its runs are drawn in groups;
@@ -32,18 +37,24 @@ def offline_report(board: Board, title: str) -> str:
 
     Args:
         board: What is known; its rows are made whole first.
+        title: Title of the page.
+        tell: Is told how far it is, in a few words, again and again.
 
     Raises:
         StoreError: If the store can't be used.
     """
+    tell("reading the runs")
     while True:
-        board.refresh(budget_seconds=60.0)
+        board.refresh(_STEP_SECONDS)
         if board.is_whole:
             break
+        known = board.overview()
+        ready = sum(row["ready"] for row in known["teams"])
+        tell(f"looking at {known['runs']:,} runs: {ready:,} of {known['total']:,} teams")
     overview = board.overview()
     data: dict[str, Any] = {}
     for level in _levels(len(overview["teams"])):
-        data = _gather(board, overview, *level)
+        data = _gather(board, overview, *level, tell=tell)
         if len(script_safe(data).encode()) < MOST_BYTES - 400_000:
             break
     else:
@@ -57,13 +68,16 @@ def _levels(teams: int) -> tuple[tuple[int, int, int], ...]:
     return _LEVELS[first:]
 
 
-def _gather(board: Board, overview: dict[str, Any], points: int, runs: int, tests: int) -> dict[str, Any]:
+def _gather(
+    board: Board, overview: dict[str, Any], points: int, runs: int, tests: int, tell: Callable[[str], None]
+) -> dict[str, Any]:
     from .shell import plain_json
 
     teams: dict[str, Any] = {}
     evidence: dict[str, Any] = {}
     found: dict[str, Any] = {}
-    for row in overview["teams"]:
+    for number, row in enumerate(overview["teams"]):
+        tell(f"writing team {number + 1:,} of {len(overview['teams']):,}")
         key = row["workflow"], row["team"]
         team = board.team(*key, most=max(points, 1), with_bins=60 if points < 300 else None)
         chosen = board.last_runs(key, max(runs, 1) if runs or points else 0)

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from functools import lru_cache
 from operator import attrgetter
 from typing import TYPE_CHECKING, Final
-
-from .._model.converter import from_plain
-from .._model.plan import TeamPlan
 
 if TYPE_CHECKING:
     from ..storage import Store
@@ -28,12 +23,6 @@ _WHOLE_SECONDS: Final = 30.0
 _STARTED: Final = attrgetter("started_at", "run_id")
 
 
-@lru_cache(maxsize=4096)
-def plan_of(text: str) -> TeamPlan:
-    """Return the plan that a listed run was asked to have."""
-    return from_plain(TeamPlan, json.loads(text))
-
-
 class RunIndex:
     """The runs of a store by team, by their start. One thread refreshes it; lists that were given out never change.
 
@@ -43,6 +32,8 @@ class RunIndex:
     """
 
     def __init__(self, store: Store, clock: Callable[[], float] = time.monotonic) -> None:
+        self.read = 0
+        """How many runs were read so far."""
         self._store = store
         self._clock = clock
         self._teams: dict[TeamKey, list[ListedRun]] = {}
@@ -91,6 +82,7 @@ class RunIndex:
     def _take(self, found: Iterable[ListedRun]) -> set[TeamKey]:
         new: dict[TeamKey, dict[str, ListedRun]] = defaultdict(dict)
         for row in found:
+            self.read += 1
             new[row.workflow, row.team_id][row.run_id] = row
             self._last = max(self._last, row.started_at)
             if row.status == "running":

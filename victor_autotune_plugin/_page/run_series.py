@@ -10,7 +10,7 @@ from attrs import frozen
 
 from .._model.run import CONTROL, TREATMENT
 from .._model.text import plan_text
-from .run_index import plan_of
+from ..storage.run_listing import plan_of
 
 if TYPE_CHECKING:
     from ..storage.run_listing import ListedRun

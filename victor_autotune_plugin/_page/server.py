@@ -198,6 +198,8 @@ class PageServer:
 
         def answer() -> dict[str, Any]:
             if what == "overview":
+                if board.loading is not None and self._trouble is not None:
+                    raise AutotuneError(self._trouble)
                 return board.overview(int(_number(asked.get("since")) or 0))
             if what == "savings":
                 return board.savings()

@@ -20,7 +20,11 @@ from typing import Any, Final
 from .._model.text import clean
 
 STYLES: Final = ("uplot/uPlot.min.css", "page.css")
-SCRIPTS: Final = ("uplot/uPlot.iife.min.js", "page.js")
+_OWN: Final = ("nodes", "parts", "overview", "charts", "story_chart", "drawings", "tables", "team", "run", "page")
+
+SCRIPTS: Final = ("uplot/uPlot.iife.min.js", *(f"{name}.js" for name in _OWN))
+"""They share one scope, and each may use what those before it define."""
+
 MEDIA: Final = {"css": "text/css", "js": "text/javascript"}
 
 LIVE_POLICY: Final = (

@@ -10,7 +10,7 @@ from attrs import asdict
 
 from .._model.text import plan_text
 from .._tuning.standing import Standing
-from .figure_words import basis_text, shown_figures, sure_text
+from .figure_words import basis_text, is_known, shown_figures, sure_text
 from .outcome import outcomes
 from .run_series import measured, short, spark
 
@@ -124,7 +124,9 @@ def state_of(first: Standing | None, *, paused: bool, mode: str) -> dict[str, An
 def _outcome(outcome: PlanOutcome) -> dict[str, Any]:
     return {
         **outcome.to_dict(),
-        "figures": [{**one.to_dict(), "sure": sure_text(one)} for one in shown_figures(outcome)],
+        "figures": [
+            {**one.to_dict(), "sure": sure_text(one), "unknown": not is_known(one)} for one in shown_figures(outcome)
+        ],
         "basis_told": basis_text(outcome),
     }
 

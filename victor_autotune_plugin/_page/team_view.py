@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from .._model.run import TREATMENT
 from .._model.text import TITLES, plan_text, rounded, state_text, who
-from .run_index import plan_of
+from ..storage.run_listing import plan_of
 from .run_series import measured, short
 
 if TYPE_CHECKING:

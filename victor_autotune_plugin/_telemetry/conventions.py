@@ -101,13 +101,20 @@ class Metric:
         name: Its name.
         unit: Its unit, in UCUM.
         description: What one measurement is.
-        buckets: Advised histogram boundaries in the metric's unit, or None for a counter.
+        buckets: Advised histogram boundaries in the metric's unit, or None for a counter or gauge.
+        is_gauge: Whether a measurement is a state, and not something to add.
     """
 
     name: str
     unit: str
     description: str
     buckets: tuple[float, ...] | None = None
+    is_gauge: bool = False
+
+    @property
+    def kind(self) -> str:
+        """Its type: `histogram`, `counter` or `gauge`."""
+        return "gauge" if self.is_gauge else "counter" if self.buckets is None else "histogram"
 
 
 _SECONDS: Final = tuple(0.1 * 2**k for k in range(13))
@@ -139,6 +146,9 @@ REFUSALS: Final = Metric(
     "victor.autotune.refusals", "{tool_call}", "Tool calls refused because a tool budget was spent."
 )
 CHANGES: Final = Metric("victor.autotune.changes", "{change}", "Lines added to the histories of teams, by action.")
+AWAITING: Final = Metric(
+    "victor.autotune.awaiting", "{experiment}", "Experiments of a team that await a person.", is_gauge=True
+)
 
 METRICS: Final = (
     DURATION,
@@ -154,6 +164,7 @@ METRICS: Final = (
     TIMEOUTS,
     REFUSALS,
     CHANGES,
+    AWAITING,
 )
 """All metrics."""
 

@@ -51,6 +51,8 @@ def _recorders() -> _Recorders:
 
 
 def _recorder(meter: Meter, metric: names.Metric) -> Callable[[float, Attributes], None]:
+    if metric.is_gauge:
+        return meter.create_gauge(metric.name, metric.unit, metric.description).set
     if metric.buckets is None:
         return meter.create_counter(metric.name, metric.unit, metric.description).add
     return meter.create_histogram(
@@ -99,6 +101,15 @@ def record_change(action: str, workflow: str, team_id: str) -> None:
         _record([(names.CHANGES, 1, attributes)])
     except Exception as error:
         failsafe.report("telemetry.record_change", error)
+
+
+def record_awaiting(number: int, workflow: str, team_id: str) -> None:
+    """Record how many experiments of a team await a person now."""
+    try:
+        attributes = {names.WORKFLOW: labels.stable_name(workflow), names.TEAM_ID: labels.stable_name(team_id)}
+        _record([(names.AWAITING, number, attributes)])
+    except Exception as error:
+        failsafe.report("telemetry.record_awaiting", error)
 
 
 def _record(measurements: Iterable[_Measurement]) -> None:

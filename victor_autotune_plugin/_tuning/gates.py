@@ -264,6 +264,8 @@ def scorers_now(store: Store, state: TeamState, settings: Settings) -> tuple[Sco
         settings: Its settings.
     """
     key = state.key
+    if not (settings.quality.scorers or state.gates or store.is_scored(*key, LOOKED_AT)):
+        return ()
 
     def judged(name: str, judge: str) -> Iterable[JudgedRun]:
         return store.judged_runs(*key, name, judge, MOST_LABELS)

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from random import Random, SystemRandom
@@ -140,6 +141,7 @@ class TuningLoop:
             journal,
             on_commit=self._committed,
             on_snapshot=self._new_snapshot,
+            on_look=self._tell_awaiting,
             remove_journal=self._remove_journal,
             silent_seconds=own.store.silent_after,
             ready=ready,
@@ -354,6 +356,17 @@ class TuningLoop:
     def _remove_journal(self, last_line: int) -> None:
         self.files.remove_journal(last_line)
         self.wake_files()
+
+    def _tell_awaiting(self, store: Store) -> None:
+        """Record what awaits a person of the teams that run here."""
+        from .._telemetry import metrics
+
+        if not (self.memory.settings and metrics.are_recorded()):
+            return
+        with failsafe.guard("telemetry.awaiting"):
+            waiting = Counter((one.workflow, one.team_id) for one in store.experiments_that_await())
+            for key in tuple(self.memory.settings):
+                metrics.record_awaiting(waiting[key], *key)
 
     def _changed(self) -> None:
         self.store_work.wants_refresh = True

@@ -7,8 +7,10 @@ a later one. Each webhook is served on a thread of its own, so that one that han
 from __future__ import annotations
 
 import os
+import threading
 from collections import deque
 from collections.abc import Callable, Mapping
+from functools import partial
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Final
 
@@ -16,6 +18,7 @@ from .. import failsafe
 from .._model.notice import Notice, Webhook
 from ..errors import StoreError
 from .notices import write_notices
+from .threads import start_once
 from .webhook import DeliveryError, address_of, deliver, key_of
 from .writer import CircuitBreaker
 
@@ -38,7 +41,11 @@ FIRST_PAUSE: Final = 30.0
 LONGEST_PAUSE: Final = 3_600.0
 """... up to this."""
 
+SHORT_SECONDS: Final = 2.0
+"""How long a command waits at its end for the notices of what it did."""
+
 _MOST_UNWRITTEN: Final = 100
+_MOST_ROUNDS: Final = 200
 
 
 class NoticeWork:
@@ -171,6 +178,51 @@ class NoticeWork:
                 return
             self._ended.put((waiting, True))
             self.wake()
+
+
+def send_waiting(
+    store: Store,
+    webhooks: tuple[Webhook, ...],
+    send: Callable[[Webhook, Notice, Mapping[str, str]], None] = deliver,
+) -> None:
+    """Send what waits in the outbox, one after the other, until nothing is due.
+
+    Args:
+        store: The store.
+        webhooks: Those that are told.
+        send: Sends a notice to a webhook.
+    """
+    work = NoticeWork(lambda: store, lambda: webhooks, CircuitBreaker(lambda: 0.0), send)
+    for _ in range(_MOST_ROUNDS):
+        work.step(0.0)  # which notes what the step before has sent
+        with store.reading() as transaction:
+            if not any(transaction.due_notices(one.name, 1) for one in webhooks if work.is_usable(one)):
+                break
+    work.step(0.0)
+
+
+def send_within(store: Store, webhooks: tuple[Webhook, ...], seconds: float = SHORT_SECONDS) -> None:
+    """Send what waits in the outbox, each notice with one try. It raises nothing, and waits no longer than asked.
+
+    What is not sent by then stays in the outbox for a later process.
+
+    Args:
+        store: The store.
+        webhooks: Those that are told.
+        seconds: The longest wait.
+    """
+    if not webhooks:
+        return
+    ended = threading.Event()
+
+    def work() -> None:
+        try:
+            send_waiting(store, webhooks, partial(deliver, tries=1))
+        finally:
+            ended.set()
+
+    start_once("notices", work)
+    ended.wait(seconds)
 
 
 def _here(_name: str, job: Callable[[], None]) -> None:

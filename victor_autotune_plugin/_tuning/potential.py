@@ -293,7 +293,8 @@ def team_potential(store: Store, state: TeamState, settings: Settings, hooks: Ho
         opened_by_data_flow=declared,
     )
     if outlook is None:
-        return evolve(found, none_because=_why_none(advised))
+        tested = "A test is open; another plan is looked for when it has ended."
+        return evolve(found, none_because=_why_none(advised) if state.experiment_id is None else tested)
     metric = decided_by(settings.experiment.metric, is_scored=has_scorer)
     replayed = sum(any(one.model_seconds is not None for one in run.members) for run in runs)
     return evolve(

@@ -12,7 +12,7 @@ from typing import Any, Final, Literal
 from attrs import asdict, frozen
 
 from .._model.experiment import STATES, Change, Experiment, TeamState
-from .._model.text import TITLES, count, listed, percent, rounded, state_text, when
+from .._model.text import TITLES, count, likely, listed, percent, rounded, state_text, when
 from .verdicts import KEPT_CHANCE, PROBATION_CHANCE, PROBATION_PAIRS, kept_by
 
 CANARY_BLOCK: Final = 4
@@ -125,6 +125,14 @@ class Standing:
         """The state, since when it is so, and what comes next, in a line."""
         told = [f"{self.title} since {when(self.since)}", self.brief, self.p95]
         return ", ".join(part for part in told if part is not None)
+
+    @property
+    def upcoming(self) -> str | None:
+        """What comes next in a sentence, the most telling of `next`; None where nothing does."""
+        if not self.next or len(self.next) == 1 or self.state == "proven":
+            return self.next[0] if self.next else None
+        begins = ("Every other run", "If the estimate")
+        return next((said for said in self.next if said.startswith(begins)), self.next[-1])
 
     @property
     def p95(self) -> str | None:
@@ -303,8 +311,8 @@ def _to_proof(experiment: Experiment, verdict: Mapping[str, Any]) -> tuple[list[
     unproven = [TITLES[name] for name in verdict.get("open") or ()]
     if unproven:
         sentences.append(f"Not proven yet: {listed(unproven)}.")
-    ends = "and the plan before is live again" if experiment.status == "probation" else "without proof"
-    sentences.append(f"It ends {ends} after at most {count(left, 'more run')}.")
+    ends = "its test ends, and the plan before is live again," if experiment.status == "probation" else "its test ends"
+    sentences.append(f"Without a proof {ends} after at most {count(left, 'more run')}.")
     return (sentences, left, True) if needed is None or 2 * needed > left else (sentences, 2 * needed, False)
 
 
@@ -314,7 +322,7 @@ def _to_probation(experiment: Experiment, verdict: Mapping[str, Any]) -> Iterato
     if experiment.status == "probation" or told_by is None:
         return
     pairs, chance = verdict.get("pairs") or 0.0, verdict.get("chance_better")
-    now = f"{rounded(round(pairs, 1))} now" + ("" if chance is None else f", {percent(chance)} likely")
+    now = f"{rounded(round(pairs, 1))} now" + ("" if chance is None else f", {likely(chance)} likely")
     kept = f", and to keep its score with {percent(KEPT_CHANCE)}" if told_by == "score" else ""
     yield (
         f"It may go live on probation from {PROBATION_PAIRS} pairs of runs on, when it is at least "

@@ -182,6 +182,7 @@ class StoreWork:
         *,
         on_commit: Callable[[Collection[tuple[str, str]]], None],
         on_snapshot: Callable[[Snapshot], None],
+        on_look: Callable[[Store], None],
         remove_journal: Callable[[int], None],
         silent_seconds: float,
         ready: Signal,
@@ -196,6 +197,7 @@ class StoreWork:
         self._journal = journal
         self._on_commit = on_commit
         self._on_snapshot = on_snapshot
+        self._on_look = on_look
         self._remove_journal = remove_journal
         self._silent_seconds = silent_seconds
         self._ready = ready
@@ -344,6 +346,7 @@ class StoreWork:
         self._memory.held = self._held_canaries(store)
         self._on_snapshot(self._memory.snapshot)
         self._ready.set()
+        self._on_look(store)
         active = now - self._memory.last_run_at < IDLE_SECONDS
         self._next_refresh = now + (REFRESH_SECONDS if active else BEAT_SECONDS)
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from attrs import evolve
 
 from .._model.experiment import Experiment, TestEnd
-from .._model.text import TITLES, listed, percent
+from .._model.text import TITLES, likely, listed
 from .exposure import exceeded
 from .flow_guard import must_wait
 from .judges import Judges
@@ -129,14 +129,14 @@ class Verdicts:
             return None
         pairs = f"{verdict.pairs:.0f} pairs of runs"
         if keeps and verdict.chance_better >= PROBATION_CHANCE:
-            return f"{percent(verdict.chance_better)} likely to be better after {pairs}."
+            return f"{likely(verdict.chance_better)} likely to be better after {pairs}."
         if (told := self._outlook(context, test)) is None:
             return None
         better, kept = told.outlook.p_gain, told.outlook.p_success_kept
         if keeps and better >= REPLAYED_CHANCE:
-            return f"{percent(better)} likely to be better by its {pairs} and what members took in all runs."
+            return f"{likely(better)} likely to be better by its {pairs} and what members took in all runs."
         if not keeps and better >= PROBATION_CHANCE and kept >= KEPT_CHANCE:
-            return f"{percent(better)} likely to be better, and {percent(kept)} to keep the score, after {pairs}."
+            return f"{likely(better)} likely to be better, and {likely(kept)} to keep the score, after {pairs}."
         return None
 
     @staticmethod
