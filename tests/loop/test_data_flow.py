@@ -245,24 +245,6 @@ def test_a_layout_under_which_the_work_got_worse_speaks_against_the_others(start
     assert any(f"the work got worse under {plan_text(first.treatment)}" in reason for reason in told)
 
 
-def test_the_test_of_a_layout_ends_when_the_work_looks_worse_under_it(start: Start) -> None:
-    """Proof of the harm would take many more runs, none of which could tell that the data flow was right after all."""
-
-    def slightly_faster(plan: TeamPlan, members: list[float]) -> float:
-        return sum(members) * (0.85 if plan.formation == "parallel" else 1.0)
-
-    team = start(promotion="proof", truth=slightly_faster, **{"tuner.risk": "off"})
-    for _ in range(120):
-        event, planned = team.start()
-        team.success = 0.7 if planned.plan.formation == "parallel" else 0.95
-        team.finish(event, planned)
-        if team.changes() and team.changes()[-1].action == "aborted":
-            break
-    (test,) = team.experiments()
-    assert (test.allowed_by, test.status) == ("data_flow", "aborted")
-    assert "lower than under the plan before, which may be no accident" in team.changes()[-1].reason
-
-
 def test_tests_of_layouts_that_keep_the_work_prove_no_cost(start: Start) -> None:
     team = start()
     team.run_until("started", most=40)

@@ -30,7 +30,7 @@ assert team.changes() == []
 team.close()
 said = typer.testing.CliRunner().invoke(app, ["doctor", "--json", "--project", str(project)])
 assert "only observes here" in said.output, said.output
-assert "0 teams, 30 runs" in " ".join(said.output.split()), said.output
+assert "1 team, 30 runs" in " ".join(said.output.split()), said.output
 said = typer.testing.CliRunner().invoke(app, ["status", "--project", str(project), "--json"])
 assert '"runs": 30' in said.output, said.output
 """

@@ -75,9 +75,7 @@ class Verdicts:
         asked_for = test.allowed_by == "person"  # and is to be answered
         may_give_way = not (passed or asked_for) and test.status == "testing" and judge.seen % OUTLOOK_EVERY == 0
         outlook = self._outlook(context, test) if may_give_way else None
-        # A layout is trusted to keep the work without proof, so it goes once the work speaks against it.
-        trusted = test.status == "probation" or (test.status == "testing" and test.allowed_by == "data_flow")
-        if not passed and trusted and (harm := sign_of_worse_work(verdict)) is not None:
+        if not passed and test.status == "probation" and (harm := sign_of_worse_work(verdict)) is not None:
             context.steps.end_test(test, test.broken_off, Why(harm, verdict.to_dict()))
         elif outlook is not None and outlook.stop:
             self._give_up(context, test, outlook)
