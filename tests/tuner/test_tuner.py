@@ -106,6 +106,15 @@ def test_a_tested_plan_is_not_proposed_again(tuner) -> None:
     assert any("tested before" in other.reason for other in again.not_chosen)
 
 
+def test_a_plan_that_was_tested_is_no_best_candidate(tuner, spec) -> None:
+    plans = plan_space(spec).plans
+    assert tuner.propose(without=plans).nothing_because == "Every other plan was tested before."
+    left = next(plan for plan in plans if plan.formation == "reflection" and plan.members is None)
+    told = tuner.propose(without=[plan for plan in plans if plan != left]).nothing_because
+    assert told is not None
+    assert float(told.partition("best candidate is ")[2].split()[0].lstrip("<")) < 50
+
+
 def test_a_hopeless_test_is_stopped_and_a_good_one_goes_on(spec, make_runs) -> None:
     bad, good = (Tuner(plan_space(spec)) for _ in range(2))
     for tuner, slower, score in ((bad, 6.0, 0.55), (good, 1.0, 0.9)):

@@ -64,7 +64,7 @@ def propose(model: TeamModel, search: Search, rivals: Sequence[Rival], seed: int
     sensitivity = _sensitivity(contenders)
     if not left.any():
         told = (*refused, *_nearly(contenders, search))
-        return Proposal(None, _nothing(contenders, reasons, model), told, reasons, sensitivity)
+        return Proposal(None, _nothing(contenders, reasons, model, search), told, reasons, sensitivity)
     open_places = np.flatnonzero(left)
     ranked = open_places[np.argsort(-value[open_places], kind="stable")]
     others = [_told(contenders, int(place), "Passes every gate but promises less.") for place in ranked[1 : 1 + TOLD]]
@@ -180,14 +180,18 @@ def _nearly(contenders: Contenders, search: Search) -> list[NotChosen]:
     return told
 
 
-def _nothing(contenders: Contenders, reasons: dict[str, int], model: TeamModel) -> str:
+def _nothing(contenders: Contenders, reasons: dict[str, int], model: TeamModel, search: Search) -> str:
     main = max(reasons, key=lambda name: reasons[name])
     if reasons == {CHANGES_WORK: len(contenders.rows)}:
         return f"Every other plan is ruled out: {main}."
+    rows = contenders.table.row_of
+    tried = [rows[plan] for plan in search.tried if plan in rows]
+    fresh = contenders.weights.better()[~np.isin(contenders.rows, tried)]  # what was tested is no candidate
+    if not len(fresh):
+        return "Every other plan was tested before."
     return (
         f"Not enough evidence for any change after {count(model.total, 'run')}: the best candidate is "
-        f"{percent(float(contenders.weights.better().max()))} likely to be better and safe. Most plans are ruled out: "
-        f"{main}."
+        f"{percent(float(fresh.max()))} likely to be better and safe. Most plans are ruled out: {main}."
     )
 
 
