@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -138,7 +139,8 @@ def test_the_text_tells_what_a_reviewer_asks(call: Call, proven: Path, tmp_path:
     assert "cost" not in figures
     assert "| cost | not known | not known | not known | not known |" in text
     assert told["runs"] == (proof.verdict or {})["runs"]
-    assert f"From {told['runs']['control']} + {told['runs']['treatment']} runs of its test" in text
+    runs = f"{told['runs']['control']} + {told['runs']['treatment']} runs"
+    assert re.search(rf"From the test of \d{{4}}-\d\d-\d\d, {re.escape(runs)}: ", text)
     for part in (
         "# Team team: formation parallel",
         f"| time | {figures['duration']['was']:.2f} s | {figures['duration']['now']:.2f} s |",
