@@ -14,7 +14,7 @@ from unittest.mock import patch
 
 from attrs import evolve
 
-from victor_autotune_plugin._tuner import TeamPrior, Tuner, choice, search, shipped_prior, tuner
+from victor_autotune_plugin._tuner import TeamPrior, choice, search, shipped_prior, tuner
 from victor_autotune_plugin._tuner.regression import RandomEffects
 from victor_autotune_plugin._tuner.span_replay import MemberHistory
 from victor_autotune_plugin._tuning import next_test
@@ -40,7 +40,6 @@ PARTS: Final[Mapping[str, tuple[tuple[Any, str, Any], ...]]] = {
     "shipped prior": ((tuner, "shipped_prior", flat),),
     "replay of spans": ((MemberHistory, "add", _answer(False)), (MemberHistory, "spans", _answer(None))),
     "plans' own effects": ((RandomEffects, "learn", _answer(None)),),
-    "doubt": ((Tuner, "doubt", 1.0),),
     "strategies": ((next_test, "suggestions", _answer([])),),
     "exposure cap": ((search, "FREE_RUNS", math.inf),),
     "hopeless ends": ((choice, "HOPELESS", -1.0), (choice, "STOPPED_AFTER", math.inf)),

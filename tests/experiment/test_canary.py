@@ -112,6 +112,19 @@ def test_the_canary_lasts_for_three_treatments_and_longer_while_they_look_slow()
     assert {stage for treated, stage in stages["slower"] if treated >= 14} <= {"testing"}
 
 
+@pytest.mark.parametrize(("before", "stage"), [((12, 60), "testing"), ((0, 60), "canary"), ((0, 0), "canary")])
+def test_a_failure_keeps_the_canary_only_where_the_control_hardly_fails(before, stage):
+    def fails(arm, number):
+        return {"success": False} if arm == "treatment" and number == 2 else {"duration_seconds": 15.0 + number % 5}
+
+    judge = Judge(Policy(), before=before)
+    for run in canary_runs(64, fails):
+        judge.observe(run)
+        if judge.verdict().runs["treatment"] == 5:
+            break
+    assert judge.verdict().stage == stage
+
+
 def test_what_was_left_is_not_entered_again():
     canary = Canary()
     for run in canary_runs(16, lambda arm, _: {"duration_seconds": 5.0} if arm == "treatment" else {}):

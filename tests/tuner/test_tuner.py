@@ -100,7 +100,7 @@ def test_a_tested_plan_is_not_proposed_again(tuner) -> None:
     first = tuner.propose().plan
     assert first is not None
     tuner.started(first)
-    tuner.ended(first, promoted=False, effect=0.0)
+    tuner.ended(first, promoted=False)
     assert tuner.propose().plan != first
     again = tuner.propose(rivals=[Rival(first, 0.5, 0.6, "formation_selection")])
     assert any("tested before" in other.reason for other in again.not_chosen)
@@ -213,13 +213,6 @@ def test_a_drift_lowers_confidence(tuner) -> None:
     tuner.drifted()
     after = tuner.outlook(PARALLEL).outlook.success_interval
     assert after[1] - after[0] > before[1] - before[0]
-
-
-def test_forecasts_that_were_wrong_make_the_next_ones_doubtful(tuner) -> None:
-    assert tuner.doubt == 1.0
-    tuner.started(PARALLEL)
-    tuner.ended(PARALLEL, promoted=False, effect=-2.0)
-    assert tuner.doubt > 1.5
 
 
 def test_a_smaller_budget_rests_on_what_was_seen_of_its_layout(spec, make_runs) -> None:

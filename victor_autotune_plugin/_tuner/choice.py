@@ -88,7 +88,7 @@ def judge_test(model: TeamModel, search: Search, challenger: TeamPlan) -> TestOu
     """
     table = PlanTable(search.space.spec, [search.live, challenger])
     rows: Ints = np.array([1], dtype=np.int64)
-    weights = weigh(model, rows, search.live, search.objective, search.doubt, table, search.keeps)
+    weights = weigh(model, rows, search.live, search.objective, table, search.keeps)
     chance = p_pass(weights, search.risk.horizon) * weights.kept
     contenders = Contenders(table, 0, rows, weights, chance, {})
     outlook = _outlook(model, search, contenders, 0)
@@ -155,7 +155,7 @@ def _by_metric(model: TeamModel, search: Search, plan: TeamPlan) -> dict[str, tu
     effects = model.effects(np.array([1]), search.live, metrics, two)
     found = {}
     for name in metrics:
-        mean, half = float(effects.log[name][0]), Z90 * search.doubt * float(effects.sd[name][0])
+        mean, half = float(effects.log[name][0]), Z90 * float(effects.sd[name][0])
         found[name] = relative(-mean), relative(-mean - half), relative(-mean + half)
     return found
 

@@ -90,7 +90,6 @@ class Search:
         objective: What is wanted.
         risk: How bold to be.
         tried: Plans that were tested and are not to be tested again.
-        doubt: See `weighing.weigh`.
         exposed: Runs that went to plans that turned out worse.
         prior: What was believed of a plan's gain before the first run: mean and standard deviation.
         rules: What keeps the work and what may not be chosen, by the team's data flow; None without such rules.
@@ -101,7 +100,6 @@ class Search:
     objective: Objective
     risk: Risk
     tried: frozenset[TeamPlan]
-    doubt: float
     exposed: int
     prior: Callable[[TeamPlan], tuple[float, float]]
     rules: Rules | None = None
@@ -167,7 +165,7 @@ def compete(model: TeamModel, search: Search, rivals: Sequence[Rival]) -> Conten
     open_rows = (far > 0) & (far <= search.risk.knobs) & ~table.looser(here)
     open_rows[list(suggested)] = True
     rows: Ints = np.flatnonzero(open_rows).astype(np.int64)
-    weights = weigh(model, rows, live, search.objective, search.doubt, table, search.keeps)
+    weights = weigh(model, rows, live, search.objective, table, search.keeps)
     sources: dict[int, str] = {}
     gain, sd = weights.gain.copy(), weights.sd.copy()
     for place, row in enumerate(rows.tolist() if suggested else []):

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Final
 
 import numpy as np
-from attrs import evolve, frozen
+from attrs import evolve
 
 from .._dataflow.verdict import Rules
 from .._model.plan import EMPTY_PLAN, TeamPlan
@@ -19,28 +19,13 @@ from .prior import TeamPrior, shipped_prior
 from .proposal import Proposal, Rival, TestOutlook
 from .search import RISKS, Search
 from .space import PlanSpace, is_modelled, shape_of
-from .weighing import Z90, Objective, noise_variance, weigh
+from .weighing import Objective, weigh
 
 DRIFT_SHARE: Final = 0.25
 """Weight of runs before a detected drift."""
 
 MOST_BELIEFS: Final = 256
 """Plans whose gain as believed before the first run is remembered."""
-
-
-@frozen
-class OpenTest:
-    """A test that is running.
-
-    Attributes:
-        gain: Log improvement that was expected.
-        sd: Its standard deviation.
-        runs: Runs of the challenger since.
-    """
-
-    gain: float
-    sd: float
-    runs: int
 
 
 class Tuner:
@@ -83,8 +68,9 @@ class Tuner:
         self._fresh: TeamModel | None = None
         self._beliefs_before: dict[tuple[TeamPlan, TeamPlan], tuple[float, float]] = {}
         self._tried: set[TeamPlan] = set()
-        self._surprise, self._tests, self._exposed = 0.0, 0, 0
-        self._open: dict[TeamPlan, OpenTest] = {}
+        self._exposed = 0
+        self._open: dict[TeamPlan, int] = {}
+        """Runs of the challengers of open tests."""
 
     def observe(self, run: TeamRun) -> None:
         """Take one finished run into account, in constant time. Leave out cancelled runs: they tell nothing.
@@ -98,9 +84,8 @@ class Tuner:
             return
         plan = self._own(run.plan_asked)
         self._model.observe(run, plan)
-        test = self._open.get(plan)
-        if test is not None:
-            self._open[plan] = evolve(test, runs=test.runs + 1)
+        if plan in self._open:
+            self._open[plan] += 1
 
     def propose(self, seed: int = 0, rivals: Iterable[Rival] = (), without: Iterable[TeamPlan] = ()) -> Proposal:
         """Return the plan to test next, or why there is none.
@@ -116,37 +101,25 @@ class Tuner:
         return propose(self._model, search, known, seed)
 
     def started(self, challenger: TeamPlan) -> None:
-        """Note that a test of a plan against the live one began, and what was expected of it."""
-        challenger = self._own(challenger)
-        outlook = self.outlook(challenger).outlook
-        gain, low = -math.log1p(-outlook.improvement), -math.log1p(-outlook.interval[0])
-        self._open[challenger] = OpenTest(gain, max((gain - low) / Z90, 0.05), 0)
+        """Note that a test of a plan against the live one began."""
+        self._open[self._own(challenger)] = 0
 
     def outlook(self, challenger: TeamPlan) -> TestOutlook:
         """Return whether a running test gives way to the next one, and what is believed of its plan."""
         return judge_test(self._model, self._search(), self._own(challenger))
 
-    def ended(self, challenger: TeamPlan, *, promoted: bool, effect: float | None = None, worse: bool = False) -> None:
+    def ended(self, challenger: TeamPlan, *, promoted: bool, worse: bool = False) -> None:
         """Note that a test ended; a plan is tested once.
 
         Args:
             promoted: Whether it is the live plan now.
-            effect: Relative improvement that the test measured, or None. A model whose forecasts turn out wrong trusts
-                its next ones less.
             worse: Whether the plan turned out worse, so that its runs count against the exposure; they also do where
                 the model finds that more likely.
         """
         challenger = self._own(challenger)
         self._tried.add(challenger)
         worse = worse or (not promoted and self._looks_worse(challenger))
-        test = self._open.pop(challenger, None)
-        if test is not None:
-            self._exposed += test.runs * worse
-            if effect is not None and math.isfinite(effect) and effect < 1:
-                # What the test measured has noise of its own.
-                noise = 2 * noise_variance(self._model, self.objective) / max(test.runs, 1)
-                self._surprise += (-math.log1p(-effect) - test.gain) ** 2 / (test.sd**2 + noise)
-                self._tests += 1
+        self._exposed += self._open.pop(challenger, 0) * worse
         if promoted:
             self._tried.add(self.live)
             self.live = challenger
@@ -155,9 +128,7 @@ class Tuner:
         """Note that a test was broken off. Its plan may be tested again; its runs count where it looks worse."""
         challenger = self._own(challenger)
         worse = self._looks_worse(challenger)
-        test = self._open.pop(challenger, None)
-        if test is not None:
-            self._exposed += test.runs * worse
+        self._exposed += self._open.pop(challenger, 0) * worse
 
     def _looks_worse(self, challenger: TeamPlan) -> bool:
         """Return whether a plan is more likely worse than better and safe, after the runs of its test."""
@@ -182,11 +153,6 @@ class Tuner:
         """Let what was learnt so far count for a share of what it did, because the world changed."""
         self._model.discount(share)
 
-    @property
-    def doubt(self) -> float:
-        """Factor on the standard deviation of forecasts: above 1 when tests turned out otherwise than expected."""
-        return max(1.0, math.sqrt((2.0 + self._surprise) / (2.0 + self._tests)))
-
     def predict_seconds(self, plan: TeamPlan) -> tuple[float, float, float]:
         """Return median, and the ends of the 90 % interval, of the duration of the next run of a plan, in seconds.
 
@@ -208,7 +174,6 @@ class Tuner:
             self.objective,
             RISKS[self.risk],
             frozenset(self._tried),
-            self.doubt,
             self._exposed,
             self._before,
             self.rules,

@@ -119,7 +119,6 @@ def weigh(
     rows: Ints,
     live: TeamPlan,
     objective: Objective,
-    doubt: float = 1.0,
     table: PlanTable | None = None,
     keeps: Callable[[TeamPlan], bool] | None = None,
 ) -> Weights:
@@ -128,7 +127,6 @@ def weigh(
     Args:
         model: What is believed of the team.
         live: The live plan, in the table.
-        doubt: Factor on the standard deviations of plans, above 1 when the model's forecasts were off before.
         table: Another table with the live plan; None for the team's own.
         keeps: Tells whether a plan keeps the work by the team's data flow; None where no plan is known to.
     """
@@ -146,12 +144,12 @@ def weigh(
     plans = (model.table if table is None else table).plans
     kept = np.array([keeps is not None and keeps(plans[row]) for row in rows.tolist()], dtype=bool)
     odds = np.where(kept, 0.0, effects.log["score"])
-    odds_sd = np.where(kept, _KEPT_SD, doubt * effects.sd["score"])
+    odds_sd = np.where(kept, _KEPT_SD, effects.sd["score"])
     least = max(effects.success - objective.success_margin, 0.01)
     threshold = min(math.log(least / (1 - least)) - effects.level, -1e-6)
     return Weights(
         gain=gain,
-        sd=doubt * np.sqrt(variance),
+        sd=np.sqrt(variance),
         by_metric=effects.log,
         odds=odds,
         odds_sd=odds_sd,
@@ -159,13 +157,13 @@ def weigh(
         threshold=threshold,
         success=effects.success,
         level=effects.level,
-        noise=math.sqrt(noise_variance(model, objective)),
+        noise=math.sqrt(_noise_variance(model, objective)),
         allowed=_allowed(model, effects.log, effects.sd, live, objective, count),
         keeps=kept,
     )
 
 
-def noise_variance(model: TeamModel, objective: Objective) -> float:
+def _noise_variance(model: TeamModel, objective: Objective) -> float:
     """Return the variance of the objective between runs of one plan."""
     return math.fsum(
         share**2 * (LOGISTIC_VARIANCE if name in MORE_IS_BETTER else model.noise_variance(name))

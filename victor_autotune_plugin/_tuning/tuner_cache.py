@@ -216,10 +216,9 @@ def _events(tuner: Tuner, one: Experiment, metric: str) -> Iterator[tuple[float,
         return
     promoted = one.promoted_at is not None
     effect = (one.verdict or {}).get("effect") if one.policy.metric == metric not in MORE_IS_BETTER else None
-    gain = None if effect is None else -effect
     slower = effect is not None and effect > 0
     worse = one.status in ("failed", "rolled_back") or (one.status == "inconclusive" and slower)
-    end = partial(tuner.ended, one.treatment, promoted=promoted, effect=gain, worse=worse)
+    end = partial(tuner.ended, one.treatment, promoted=promoted, worse=worse)
     yield ended, f"{one.id} decided", partial(against_control, end)
     if one.status == "rolled_back" and one.ended_at is not None:
         yield one.ended_at, f"{one.id} rolled back", partial(tuner.rolled_back, one.control, one.treatment)

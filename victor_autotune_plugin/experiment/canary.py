@@ -48,6 +48,9 @@ LATER_WITHIN_P: Final = 0.0019
 SCREEN_Z: Final = 2.2
 """Evidence by the normal approximation below which no exact p-value is small enough."""
 
+DOUBT_P: Final = 0.25
+"""Probability of as many catastrophes among the first ones, at the control's rate, below which they look bad."""
+
 SAFE_RATE: Final = 0.02
 """Share of control's runs that are catastrophes up to which two of the treatment's end a test ..."""
 
@@ -65,7 +68,8 @@ class Canary:
         treatments: Treatment runs, missing ones included.
         bad_treatments: Catastrophes among the first `FIRST_TREATMENT` of them.
         finished: Treatment runs that did not go missing.
-        is_open: Whether the test still has one treatment in four: also while the first ones look slow or bad.
+        is_open: Whether the test still has one treatment in four: also while the first ones look slow, or worse than
+            the control's rate of catastrophes explains.
     """
 
     def __init__(self, before: tuple[int, int] = (0, 0)) -> None:
@@ -102,7 +106,13 @@ class Canary:
     def _stays_open(self) -> bool:
         if self.finished < CANARY_RUNS:
             return True
-        return self.finished < MOST_CANARY_RUNS and (self.bad_treatments > 0 or self._z() >= DOUBT_Z)
+        return self.finished < MOST_CANARY_RUNS and (self._look_bad() or self._z() >= DOUBT_Z)
+
+    def _look_bad(self) -> bool:
+        rate = (self._bad_controls + 0.5) / (self._controls + 1)  # few controls can't rule out that they fail at times
+        runs = min(self.treatments, FIRST_TREATMENT)
+        fewer = (math.comb(runs, n) * rate**n * (1 - rate) ** (runs - n) for n in range(self.bad_treatments))
+        return 1 - math.fsum(fewer) < DOUBT_P
 
     def _is_catastrophe(self) -> bool:
         if self._controls >= SAFE_RUNS:
