@@ -1,7 +1,7 @@
 """How fast the product learns on simulated teams whose truth is known (`victor_autotune_testing.simulation`).
 
     python benchmarks/tuner_simulation.py [--worlds N] [--first-seed S] [--only ROW] [--peers] [--decisions]
-    python benchmarks/tuner_simulation.py --ablate independent|unknown [--worlds N] [--first-seed S] [--only PART]
+    python benchmarks/tuner_simulation.py --ablate TEAMS [--worlds N] [--first-seed S] [--only PART]
 
 Each row is a kind of world, tuned by the product's own loop with its store in memory: default settings in mode `auto`,
 strategies, shipped prior, no fleet. The seeds begin at 9,000,000; nothing was developed on them.
@@ -122,6 +122,10 @@ def trace_of(played: Played) -> Trace:
     return Trace(played.ran, played.live)
 
 
+Method = Callable[[World, Truth, int], Trace]
+"""Tunes a team for so many runs."""
+
+
 def contrary(team: tuner_cache.TeamRecord) -> Tuner:
     """Return the product's tuner of a team, with a prior that is sure of the contrary."""
     made = tuner_cache.new_tuner(team)
@@ -136,10 +140,10 @@ def shipped(world: World, truth: Truth, runs: int, **options: Any) -> Trace:
     return trace_of(play(world, runs, world.seed, **options))
 
 
-def ablated(part: str, world: World, truth: Truth, runs: int) -> Trace:
+def ablated(part: str, method: Method, world: World, truth: Truth, runs: int) -> Trace:
     """Run the product with a part left out."""
     with without(part):
-        return shipped(world, truth, runs)
+        return method(world, truth, runs)
 
 
 def peer(method: Peer, world: World, truth: Truth, runs: int) -> Trace:
@@ -147,7 +151,7 @@ def peer(method: Peer, world: World, truth: Truth, runs: int) -> Trace:
     return method(world, list(truth.worths), runs, world.seed)
 
 
-Row = tuple[Callable[[int], World], Callable[[World, Truth, int], Trace]]
+Row = tuple[Callable[[int], World], Method]
 
 INDEPENDENT = partial(World.make, flow="independent", checks=5)
 UNKNOWN = partial(World.make, flow="unknown", checks=5)
@@ -164,17 +168,21 @@ ROWS: dict[str, Row] = {
 }
 
 
-FLOWS = {"independent": INDEPENDENT, "unknown": UNKNOWN}
-"""Teams that ablations are made on, by what is known of their data flow."""
+ABLATED: dict[str, Row] = {
+    "independent": ROWS["timings, independent, 5 checks"],
+    "unknown": ROWS["timings, unknown, 5 checks"],
+    "contrary": ROWS["sure of the contrary, independent, 5 checks"],
+}
+"""Teams that ablations are made on."""
 
 
-def ablations(flow: str) -> dict[str, Row]:
+def ablations(row: str) -> dict[str, Row]:
     """Return the rows of an ablation, by name: what is left out, first nothing."""
-    make = FLOWS[flow]
-    rows: dict[str, Row] = {"nothing": (make, shipped)}
-    rows |= {part: (make, partial(ablated, part)) for part in PARTS}
+    make, method = ABLATED[row]
+    rows: dict[str, Row] = {"nothing": (make, method)}
+    rows |= {part: (make, partial(ablated, part, method)) for part in PARTS}
     rows["tuner"] = make, partial(shipped, **{"tuner.risk": "off"})
-    return {f"{flow}, without {part}": row for part, row in rows.items()}
+    return {f"{row}, without {part}": row for part, row in rows.items()}
 
 
 def peers() -> dict[str, Row]:
@@ -211,7 +219,7 @@ def one(job: tuple[str, int]) -> tuple[str, list[float], float]:
     """
     name, seed = job
     began = time.perf_counter()
-    make, method = {**ROWS, **peers(), **ablations("independent"), **ablations("unknown")}[name]
+    make, method = {**ROWS, **peers(), **{k: row for each in ABLATED for k, row in ablations(each).items()}}[name]
     world = make(seed)
     truth = world.truth()
     trace = method(world, truth, LOOKS[-1])
@@ -260,9 +268,9 @@ def compare(names: Sequence[str], worlds: int, first: int) -> list[dict[str, Any
     return rows
 
 
-def ablate(flow: str, parts: str, worlds: int, first: int) -> list[dict[str, Any]]:
+def ablate(of: str, parts: str, worlds: int, first: int) -> list[dict[str, Any]]:
     """Return what leaving out each part does after the last look, the regret against the whole on the same teams."""
-    whole, *others = ablations(flow)
+    whole, *others = ablations(of)
     results, _ = play_all([whole, *(name for name in others if parts in name)], worlds, first)
     regret = 3 * (len(LOOKS) - 1)
     rows = []
@@ -397,7 +405,7 @@ def main() -> None:
     made.add_argument("--only", metavar="ROW", help="rows whose name has this in it")
     made.add_argument("--peers", action="store_true", help="other methods too")
     made.add_argument("--decisions", action="store_true", help="speed, intervals and safety of decisions too")
-    made.add_argument("--ablate", choices=FLOWS, help="the product with one part left out at a time, on these teams")
+    made.add_argument("--ablate", choices=ABLATED, help="the product with one part left out at a time, on these teams")
     options = made.parse_args()
     if options.ablate:
         rows = ablate(options.ablate, options.only or "", options.worlds, options.first_seed)
