@@ -15,6 +15,7 @@ from attrs import frozen
 from sqlalchemy import Select, Table, func, select, text, tuple_, union
 
 from .._model.data_flow import TeamFlow
+from .._model.day_totals import DayTotals
 from .._model.experiment import STATES, Change, Experiment, ExperimentStatus, Phase, TeamState
 from .._model.process import ProcessId
 from .._model.run import Observation, RunStatus, TeamRun
@@ -26,9 +27,24 @@ from .connections import Connections
 from .in_memory import MemoryConnections
 from .location import target_of
 from .migrate import ensure_schema
+from .pruning import day_totals
 from .rows import change_of, experiment_of, fault_of, observation_of, score_of, team_flow, team_run, team_state
 from .run_listing import RunListing
-from .tables import AWAITING, OBSERVED, TEAM, change, experiment, fault, lease, process, run, score, store_row, team
+from .tables import (
+    AWAITING,
+    OBSERVED,
+    TEAM,
+    change,
+    day,
+    experiment,
+    fault,
+    lease,
+    process,
+    run,
+    score,
+    store_row,
+    team,
+)
 from .transaction import Transaction
 
 if TYPE_CHECKING:
@@ -48,11 +64,13 @@ class StoreIdentity:
         id: Unique id (UUID4 hex).
         revision: Counts how often the state of any team was saved.
         paused: Whether all tuning is paused.
+        may_prune: Whether old runs may go; in a store of an earlier version a person is asked first.
     """
 
     id: str
     revision: int
     paused: bool = False
+    may_prune: bool = True
 
 
 class Store(RunListing):
@@ -218,18 +236,21 @@ class Store(RunListing):
         rows = self._connections.execute(select(store_row))
         if not rows:
             raise StoreError("the store has lost its identity", where=self.url, hint="Restore it from a backup.")
-        return StoreIdentity(rows[0].id, rows[0].revision, bool(rows[0].paused))
+        return StoreIdentity(rows[0].id, rows[0].revision, bool(rows[0].paused), bool(rows[0].may_prune))
 
     @contextmanager
-    def transaction(self) -> Iterator[Transaction]:
+    def transaction(self, patience: float | None = None) -> Iterator[Transaction]:
         """Open a transaction for a `with` block: committed at its end, rolled back when it raises.
+
+        Args:
+            patience: How long to wait for a lock, in seconds; None for the busy timeout.
 
         Raises:
             StoreUnavailableError: The store can't be used, or stayed locked longer than the busy timeout.
             RuntimeError: This thread has one open.
         """
         process = self.process
-        with self._opened(reads=False) as transaction:
+        with self._opened(reads=False, patience=patience) as transaction:
             yield transaction
         if transaction.is_introduced:
             self._introduced = process.id
@@ -246,9 +267,9 @@ class Store(RunListing):
             yield transaction
 
     @contextmanager
-    def _opened(self, *, reads: bool) -> Iterator[Transaction]:
+    def _opened(self, *, reads: bool, patience: float | None = None) -> Iterator[Transaction]:
         process, connections = self.process, self._connections
-        session = connections.begin(reads=reads)
+        session = connections.begin(patience, reads=reads)
         try:
             is_known = self._introduced == process.id
             backend = connections.target.backend
@@ -426,6 +447,20 @@ class Store(RunListing):
         for query in arm_queries(self._connections.target.backend, dict.fromkeys(experiment_ids)):
             found.update(in_columns(self._connections.execute(query)))
         return found
+
+    def day_totals(self, workflow: str | None = None, team_id: str | None = None) -> Iterator[DayTotals]:
+        """Yield what is left of runs that are no longer kept in full, by team and day, page by page.
+
+        Args:
+            workflow: Only of this workflow.
+            team_id: Only of teams with this id.
+        """
+        place = [day.c[name] for name in (*TEAM, "date")]
+        query = self._only(day, workflow, team_id).order_by(*place).limit(_PAGE)
+        page = query
+        while rows := self._connections.execute(page):
+            yield from map(day_totals, rows)
+            page = query.where(tuple_(*place) > tuple_(*(getattr(rows[-1], column.name) for column in place)))
 
     def data_flow(self, workflow: str, team_id: str) -> TeamFlow:
         """Return who used whose work in a team, by the runs that were judged."""
