@@ -149,8 +149,9 @@ class JournalSettings:
 
 @frozen
 class RetentionSettings:
-    """How long runs are kept in full. What a test or a watch decides on is always kept, and so are experiments and the
-    history.
+    """How long runs are kept in full.
+
+    What a test or a watch decides on is always kept, and so are experiments and the history.
 
     Attributes:
         runs: Runs of a team that are kept in full, the last ones; null for no limit.

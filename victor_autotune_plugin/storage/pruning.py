@@ -84,7 +84,7 @@ class Pruning(RunScores):
         self._write(self._sql.pruning.allow, {})
 
     def prune_bounds(
-        self, workflow: str, team_id: str, runs: int | None, days: float | None, always: int = ALWAYS_KEPT
+        self, workflow: str, team_id: str, runs: int | None, days: float | None, always: int | None = None
     ) -> tuple[PruneBound, ...]:
         """Return which runs of a team may go by a retention; empty for none.
 
@@ -95,8 +95,9 @@ class Pruning(RunScores):
             team_id: Team step id.
             runs: So many are kept in full; None for no limit.
             days: Older ones go, by the database's clock; None for no limit.
-            always: So many of the last are kept, however old they are.
+            always: So many of the last are kept, however old they are; None for `ALWAYS_KEPT`.
         """
+        always = ALWAYS_KEPT if always is None else always
         found = [] if runs is None else [self._bound(workflow, team_id, max(runs, always))]
         if days is not None:
             aged = self._bound(workflow, team_id, always)
