@@ -108,6 +108,8 @@ def test_the_partial_index_on_what_few_runs_are_is_used(sqlite_store: Store, nam
         ("experiments_of", "ix_autotune_experiment_team"),
         ("pruning.kept_number", "ix_autotune_run_number"),
         ("pruning.kept_start", "COVERING INDEX ix_autotune_run_team"),
+        ("pruning.last_number", "ix_autotune_run_number"),
+        ("pruning.last_start", "ix_autotune_run_team"),
         ("pruning.candidates", "ix_autotune_run_number"),
         ("pruning.day", "PRIMARY KEY"),
         ("pruning.runs_between", "ix_autotune_run_team"),

@@ -8,7 +8,7 @@ replay and savings are told as before.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from attrs import frozen
@@ -16,6 +16,7 @@ from attrs import frozen
 from .._model.day_totals import DayTotals, bucket_of, by_day, date_of
 from .rows import decode, encode
 from .run_scores import RunScores
+from .session import Statement
 
 ALWAYS_KEPT: Final = 1_000
 """So many of a team's last runs stay in full, however old they are: what tuning looks back at."""
@@ -98,17 +99,22 @@ class Pruning(RunScores):
             always: So many of the last are kept, however old they are; None for `ALWAYS_KEPT`.
         """
         always = ALWAYS_KEPT if always is None else always
-        found = [] if runs is None else [self._bound(workflow, team_id, max(runs, always))]
+        sql, of = self._sql.pruning, self._of(workflow, team_id)
+        last = self._bound(sql.last_number, sql.last_start, of, always)
+        if last is None:
+            return ()
+        found = []
+        more = None if runs is None else self._bound(sql.kept_number, sql.kept_start, of, runs)
+        if more is not None:
+            found.append(PruneBound(min(last.below, more.below), min(last.before, more.before)))
         if days is not None:
-            aged = self._bound(workflow, team_id, always)
-            now: float = self._query(self._sql.pruning.now, {})[0].now
-            found.append(aged and PruneBound(aged.below, min(aged.before, now - days * _DAY_SECONDS)))
-        return tuple(one for one in found if one is not None)
+            now: float = self._query(sql.now, {})[0].now
+            found.append(PruneBound(last.below, min(last.before, now - days * _DAY_SECONDS)))
+        return tuple(found)
 
-    def _bound(self, workflow: str, team_id: str, kept: int) -> PruneBound | None:
-        of = {**self._of(workflow, team_id), "kept": kept - 1}
-        numbers = self._query(self._sql.pruning.kept_number, of)
-        starts = self._query(self._sql.pruning.kept_start, of) if numbers else []
+    def _bound(self, number: Statement, start: Statement, of: Mapping[str, Any], kept: int) -> PruneBound | None:
+        numbers = self._query(number, {**of, "kept": kept - 1})
+        starts = self._query(start, {**of, "kept": kept - 1}) if numbers else []
         return PruneBound(numbers[0].number, starts[0].started_at) if starts else None
 
     def prune_forecast(self, workflow: str, team_id: str, bounds: Iterable[PruneBound]) -> PruneForecast:

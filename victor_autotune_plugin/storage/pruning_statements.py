@@ -22,7 +22,7 @@ from sqlalchemy import (
 )
 
 from .session import Statement
-from .statement_parts import NULL, TRUE, given, names_of
+from .statement_parts import FINISHED, NULL, TRUE, given, names_of
 from .tables import OBSERVED, TEAM, day, lease, run, score, store_row
 
 RECENT_SECONDS: Final = 2 * 86_400.0
@@ -56,18 +56,14 @@ class PruningStatements:
         numbered = and_(given(run, *TEAM), run.c.number.is_not(None))
         one: Any = literal_column("1")
         kept: Any = bindparam("kept")
-        self.kept_number = Statement(
-            select(run.c.number).where(numbered).order_by(run.c.number.desc()).limit(one).offset(kept), dialect
-        )
-        # Of all environments: the index alone answers it.
-        self.kept_start = Statement(
-            select(run.c.started_at)
-            .where(given(run, "workflow", "team_id"))
-            .order_by(run.c.started_at.desc(), run.c.run_id.desc())
-            .limit(one)
-            .offset(kept),
-            dialect,
-        )
+        numbers = select(run.c.number).where(numbered).order_by(run.c.number.desc()).limit(one).offset(kept)
+        starts = select(run.c.started_at).where(given(run, "workflow", "team_id"))
+        starts = starts.order_by(run.c.started_at.desc(), run.c.run_id.desc()).limit(one).offset(kept)
+        # Of any status and environment: the indexes alone answer it, however many are kept.
+        self.kept_number, self.kept_start = Statement(numbers, dialect), Statement(starts, dialect)
+        ended = run.c.status == FINISHED
+        self.last_number = Statement(numbers.where(ended), dialect)
+        self.last_start = Statement(starts.where(ended, given(run, "environment")), dialect)
         self.judged = Statement(select(lease.c.judged).where(given(lease, *TEAM)), dialect)
         self.now = Statement(select(now.label("now")), dialect)
         self.allow = Statement(update(store_row).values(may_prune=TRUE), dialect)
