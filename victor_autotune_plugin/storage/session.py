@@ -204,6 +204,24 @@ class Session:
         """
         return int(self._perform(lambda cursor: cursor.rowcount, statement.sql, statement.bind(values)))
 
+    def maintain(self, sql: str, seconds: float) -> None:
+        """Run a command of the database that may take long and stands outside transactions.
+
+        Args:
+            sql: The command.
+            seconds: How long a server may take for it.
+
+        Raises:
+            StoreUnavailableError: The database can't be used, or is in use.
+        """
+        if self._target.backend == "postgresql":
+            self._driver.seconds = seconds
+        try:
+            self._perform(_nothing, sql)
+        finally:
+            if self._target.backend == "postgresql":
+                self._driver.seconds = self._deadline
+
     def begin(self, patience: float | None = None, deadline: float | None = None, *, reads: bool = False) -> None:
         """Open a transaction; on SQLite it holds the write lock from here on, unless it only reads.
 

@@ -23,6 +23,7 @@ from .._model.score import Score
 from ..errors import StoreError
 from ..failsafe import Fault
 from .arm_runs import ArmRuns, arm_queries, in_columns
+from .compaction import Compaction, compact
 from .connections import Connections
 from .in_memory import MemoryConnections
 from .location import target_of
@@ -527,6 +528,10 @@ class Store(RunListing):
         )
         rows = self._connections.execute(query.group_by(run.c.workflow, run.c.team_id))
         return {(row.workflow, row.team_id): row.last for row in rows}
+
+    def compact(self) -> Compaction:
+        """Give room back that runs left when they went; `compaction.compact` says what it takes and raises."""
+        return compact(self._connections)
 
     # --- the end
 
