@@ -116,7 +116,6 @@ class PruningStatements:
         self.insert_day = Statement(insert(day), dialect, names_of(day))
         figures = [name for name in names_of(day) if name not in (*TEAM, "date")]
         self.update_day = Statement(update(day).where(of_day), dialect, figures)
-        self.last_pruned = Statement(select(func.max(day.c.last_at).label("last_at")).where(given(day, *TEAM)), dialect)
         self.runs_between = Statement(
             select(run.c.run_id)
             .where(

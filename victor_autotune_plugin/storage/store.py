@@ -463,6 +463,12 @@ class Store(RunListing):
             yield from map(day_totals, rows)
             page = query.where(tuple_(*place) > tuple_(*(getattr(rows[-1], column.name) for column in place)))
 
+    def pruned_until(self) -> dict[tuple[str, str, str], float]:
+        """Return when the last run started that is in totals, by environment, workflow and team id; Unix seconds."""
+        team_of = [day.c[name] for name in TEAM]
+        rows = self._connections.execute(select(*team_of, func.max(day.c.last_at).label("last")).group_by(*team_of))
+        return {(row.environment, row.workflow, row.team_id): row.last for row in rows}
+
     def data_flow(self, workflow: str, team_id: str) -> TeamFlow:
         """Return who used whose work in a team, by the runs that were judged."""
         rows = self._connections.execute(self._only(lease, workflow, team_id))
