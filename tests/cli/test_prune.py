@@ -139,3 +139,16 @@ def test_where_no_room_can_be_given_back_it_says_so(
     assert said.code == 1
     assert told in said.out.replace("\n", " ")
     assert runs_of(old) == KEPT
+
+
+def test_doctor_tells_of_a_store_that_waits_for_a_persons_word(call: Callable[..., Said], old: Path) -> None:
+    def told() -> list[str]:
+        return [one["hint"] for one in call("doctor", "--json").data["checks"] if one["name"] == "old runs"]
+
+    assert told() == []
+    with Store.open(default_url(old)) as store:
+        store._connections.execute(text("UPDATE autotune_store SET may_prune = false"))
+    assert len(told()) == 1
+    assert "victor autotune prune --dry-run" in told()[0]
+    call("prune", "--yes")
+    assert told() == []

@@ -115,7 +115,7 @@ def _ask(found: list[PrunedTeam], *, yes: bool, as_json: bool) -> None:
     """Ask before the first pruning of a store that an earlier version made.
 
     Raises:
-        AutotuneError: Nobody can be asked.
+        AutotuneError: No person can be asked.
         typer.Exit: The answer is no.
     """
     import click

@@ -31,8 +31,8 @@ class Compaction:
 def compact(connections: Connections) -> Compaction:
     """Give room back: SQLite's file shrinks, and PostgreSQL uses the room of its tables again.
 
-    While it goes on, which takes some seconds a gigabyte, nobody else can write to an SQLite file, which needs as much
-    free room on the disk again. What runs record meanwhile waits in journals.
+    While it goes on, which takes some seconds a gigabyte, no other process can write to an SQLite file, which needs as
+    much free room on the disk again. What runs record meanwhile waits in journals.
 
     Raises:
         StoreBusyError: Another process writes.
