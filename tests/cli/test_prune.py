@@ -66,6 +66,8 @@ def test_what_went_is_told_and_every_decision_replays(call: Callable[..., Said],
         assert sum(one.runs for one in store.day_totals()) == expected[0]["removed"] + expected[0]["bared"]
     assert call("replay").code == 0
     assert call("prune").out.startswith("Nothing is to go")
+    stored = next(one["found"] for one in call("doctor", "--json").data["checks"] if one["name"] == "store")
+    assert stored.endswith(f"{KEPT} runs, and the totals of {expected[0]['removed'] + expected[0]['bared']} older runs")
 
 
 def test_a_store_of_an_earlier_version_waits_for_a_persons_word(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -105,6 +106,23 @@ def test_a_store_that_is_busy_or_gone_is_left_alone_and_later_it_goes_on(
     assert len([one for one in failsafe.seen() if one.where == "pruning of old runs"]) == reported
     settled(work, simulation, FIRST_SECONDS + LOOK_SECONDS)
     assert runs(simulation) == KEPT
+
+
+def test_the_store_thread_does_it_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pruning, "ALWAYS_KEPT", KEPT)
+    monkeypatch.setattr(prune_work, "FIRST_SECONDS", 0.0)
+    monkeypatch.setattr(prune_work, "LOOK_SECONDS", 0.2)
+    simulation = Simulation(tmp_path, scored=False, mode="observe", **{"retention.days": 7.0})
+    simulation.runtime.start(5.0)
+    for number in range(KEPT + 30):
+        simulation.stepped.clock.now = 1_000_000_000.0 + 100 * number
+        simulation.run()
+    ends = time.monotonic() + 20.0
+    while runs(simulation) > KEPT and time.monotonic() < ends:
+        time.sleep(0.05)
+    assert runs(simulation) == KEPT
+    assert simulation.store.pruned_runs(*SPEC.key) == 30
+    simulation.close()
 
 
 def test_the_loop_prunes_by_the_settings_and_only_when_no_run_waits(

@@ -320,6 +320,8 @@ def _contents(store: Store, shown: str, file: Path | None) -> Iterator[Check]:
     size = "" if file is None else f", {file.stat().st_size / 1e6:.1f} MB"
     teams = {state.key for state in store.teams()} | set(store.last_seen())  # as status counts them
     held = f"{show.count(len(teams), 'team')}, {show.count(counts['runs'], 'run')}"
+    pruned = store.pruned_runs()
+    held += f", and the totals of {show.count(pruned, 'older run')}" if pruned else ""
     yield Check("store", OK, f"{shown}: writable{size}, {held}")
     unrecorded = store.unrecorded_runs()
     lost = counts["runs_lost"] - unrecorded

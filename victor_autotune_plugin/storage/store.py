@@ -500,6 +500,11 @@ class Store(RunListing):
         tables = {"changes": change, "faults": fault}
         return counts | {name: self._count(select(func.count()).select_from(table)) for name, table in tables.items()}
 
+    def pruned_runs(self, workflow: str | None = None, team_id: str | None = None) -> int:
+        """Return how many runs are no longer kept in full; the arguments are those of `runs`."""
+        runs = func.coalesce(func.sum(day.c.runs), 0)
+        return self._count(self._only(day, workflow, team_id).with_only_columns(runs))
+
     def unrecorded_runs(self) -> int:
         """Return how many lost runs are of processes that ended as they should, so that their end was not recorded."""
         ended = select(process.c.id).where(process.c.ended)
