@@ -87,7 +87,10 @@ def test_a_store_of_an_earlier_version_waits_for_a_persons_word(simulation: Simu
     assert runs(simulation) == KEPT
 
 
-@pytest.mark.parametrize(("error", "reported"), [(StoreBusyError("busy"), 0), (StoreUnavailableError("gone"), 1)])
+@pytest.mark.parametrize(
+    ("error", "reported"),
+    [(StoreBusyError("busy"), 0), (StoreUnavailableError("gone"), 1), (ZeroDivisionError("a fault of ours"), 1)],
+)
 def test_a_store_that_is_busy_or_gone_is_left_alone_and_later_it_goes_on(
     simulation: Simulation, monkeypatch: pytest.MonkeyPatch, error: Exception, reported: int
 ) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from .. import failsafe
-from ..errors import StoreBusyError, StoreError
+from ..errors import StoreBusyError
 from .snapshot import Memory
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ LOOK_SECONDS: Final = 3_600.0
 """How often it looks."""
 
 PAUSE_SECONDS: Final = 0.05
-"""Between two pieces of work, of about two milliseconds each."""
+"""Between two pieces of work, of about two milliseconds each; now and then SQLite writes its log back, too."""
 
 BUSY_SECONDS: Final = 1.0
 """How long it leaves a store alone that another process writes to."""
@@ -59,7 +59,7 @@ class PruneWork:
             self._work(store, now)
         except StoreBusyError:  # others write: it can wait
             return BUSY_SECONDS
-        except StoreError as error:
+        except Exception as error:  # whatever it is, runs are recorded as before
             failsafe.report("pruning of old runs", error)
             self._give_up(now)
         if self._teams or self._bounds:
