@@ -154,3 +154,20 @@ def test_doctor_tells_of_a_store_that_waits_for_a_persons_word(call: Callable[..
     assert "victor autotune prune --dry-run" in told()[0]
     call("prune", "--yes")
     assert told() == []
+
+
+@pytest.mark.parametrize("command", [("savings",), ("history",), ("replay",)])
+def test_what_is_told_of_decisions_and_their_gains_stays(
+    call: Callable[..., Said], old: Path, command: tuple[str, ...]
+) -> None:
+    before = call(*command, "--json").data
+    assert call("prune").code == 0
+    assert call(*command, "--json").data == before
+
+
+@pytest.mark.parametrize("command", [("status",), ("explain",), ("analyze",), ("runs",), ("report",), ("export",)])
+def test_every_command_that_looks_goes_on(call: Callable[..., Said], old: Path, command: tuple[str, ...]) -> None:
+    assert call("prune").code == 0
+    said = call(*command, "--json")
+    assert said.code == 0, said.err
+    assert said.data

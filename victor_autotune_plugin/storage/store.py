@@ -141,11 +141,11 @@ class Store(RunListing):
       one that writes the start of a run gives one. `release_scores` gives the runs of such processes rows of no opinion
       for their gates that are not external and have none, so that nothing awaits them.
     - `set_drained` never makes the count smaller.
-    - `prune` lets runs of a team go that have a number, were judged, and are none of those that `prune_bounds` keeps. It
-      adds each to the totals of its day, once, however many prune at once. Of one that is an observation the row stays
-      with what that is made of, so that `observations`, `live_observations`, `test_runs_since` and `arm_runs` return the
-      same as before; its status is that of an observation without a run. Scores go with their runs; one that a person
-      rated stays whole.
+    - `prune` lets runs of a team go that have a number, were judged, and are none of those that `prune_bounds` keeps.
+      It adds each to the totals of its day, once, however many prune at once. Of one that is an observation the row
+      stays with what that is made of, so that `observations`, `live_observations`, `test_runs_since` and `arm_runs`
+      return the same as before; its status is that of an observation without a run. Scores go with their runs; one
+      that a person rated stays whole.
     - `import_day` writes totals unless there are some of that day, or runs of that time.
     - `add_change` appends and returns the id, `changes_of` returns them by id, oldest first.
     - `record_fault` keeps one row for each place and class of error, with the first text, the first and the last time,
