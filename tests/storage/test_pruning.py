@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 import time
 from typing import Any
@@ -304,3 +306,37 @@ def test_tokens_of_all_models_count(store: Store) -> None:
     judged(store, *(plain(number, tokens=used) for number in range(4)))
     pruned(store, 1)
     assert [(one.input_tokens, one.output_tokens) for one in days(store)] == [(3 * (2**31 + 6), 24)]
+
+
+_PRUNES_FOR_EVER = """
+import sys
+from victor_autotune_plugin.storage import Store
+from victor_autotune_testing.stored import SPEC
+store = Store.open(sys.argv[1], busy_timeout_seconds=5)
+with store.reading() as transaction:
+    (bound,) = transaction.prune_bounds(*SPEC.key, 20, None, always=20)
+print("pruning", flush=True)
+after, is_over = 0, False
+while not is_over:
+    with store.transaction() as transaction:
+        piece = transaction.prune(*SPEC.key, bound, after, 2)
+    after, is_over = piece.last, piece.is_over
+"""
+
+
+def test_a_process_that_is_killed_in_the_middle_counts_no_run_twice_and_loses_none(store: Store, url: str) -> None:
+    judged(store, *(plain(number) for number in range(600)))
+    store.close()
+    for pause in (0.0, 0.01, 0.03, 0.06):
+        command = [sys.executable, "-c", _PRUNES_FOR_EVER, url]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "pruning\n"
+            time.sleep(pause)
+            process.kill()
+        totals = sum(one.runs for one in store.day_totals())
+        assert totals + store.counts()["runs"] == 600
+        assert all(one.ended == one.runs == sum(one.durations.values()) for one in store.day_totals())
+    assert totals > 0
+    pruned(store, 20)
+    assert sum(one.runs for one in store.day_totals()) == 580
