@@ -13,7 +13,7 @@ from attrs import evolve
 
 from victor_autotune_plugin._model.day_totals import DayTotals, date_of
 from victor_autotune_plugin._model.run import TeamRun, TokenUse
-from victor_autotune_plugin.storage import Store
+from victor_autotune_plugin.storage import Store, pruning
 from victor_autotune_plugin.storage.pruning import PruneBound, PruneForecast
 from victor_autotune_testing.stored import SPEC, experiment, finished, pass_time, planned, score, start
 
@@ -223,6 +223,22 @@ def test_a_forecast_says_what_then_goes(store: Store) -> None:
         assert transaction.prune_forecast(*KEY, bounds) == PruneForecast()
 
 
+def test_a_forecast_in_parts_says_the_same(sqlite_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    judged(sqlite_store, *(plain(number) for number in range(50)))
+    pruned(sqlite_store, 45)  # so that numbers do not begin with 1
+
+    def forecast() -> PruneForecast:
+        with sqlite_store.reading() as transaction:
+            bounds = transaction.prune_bounds(*KEY, 10, None, always=10)
+            return transaction.prune_forecast(*KEY, bounds)
+
+    whole = forecast()
+    assert whole.removed == 35
+    for looked in (1, 7, 35, 36):
+        monkeypatch.setattr(pruning, "_LOOKED", looked)
+        assert forecast() == whole
+
+
 def test_a_transaction_that_fails_prunes_nothing(store: Store) -> None:
     judged(store, *(plain(number) for number in range(30)))
     removed = []
@@ -310,7 +326,7 @@ def test_tokens_of_all_models_count(store: Store) -> None:
 
 _PRUNES_FOR_EVER = """
 import sys
-from victor_autotune_plugin.storage import Store
+from victor_autotune_plugin.storage import Store, pruning
 from victor_autotune_testing.stored import SPEC
 store = Store.open(sys.argv[1], busy_timeout_seconds=5)
 with store.reading() as transaction:

@@ -25,6 +25,7 @@ PIECE: Final = 50
 """Runs that are looked at in one transaction."""
 
 _SAMPLED: Final = 200
+_LOOKED: Final = 20_000
 _DAY_SECONDS: Final = 86_400.0
 _ROW_BYTES: Final = 400
 # What a row takes beside its long texts, with its places in the indexes.
@@ -118,18 +119,26 @@ class Pruning(RunScores):
         return PruneBound(numbers[0].number, starts[0].started_at) if starts else None
 
     def prune_forecast(self, workflow: str, team_id: str, bounds: Iterable[PruneBound]) -> PruneForecast:
-        """Return what would go of a team; it reads all of these runs."""
-        of = {**self._of(workflow, team_id), "judged": self._judged(workflow, team_id), "after": 0}
-        found = PruneForecast()
-        for bound in sorted(bounds, key=lambda one: -one.below):
-            asked = {**of, "below": bound.below, "before": bound.before}
-            row = self._query(self._sql.pruning.forecast, asked)[0]
-            if row.runs > found.removed + found.bared:  # bounds are nested, but for imported runs
-                size = float(self._query(self._sql.pruning.size, {**asked, "sampled": _SAMPLED})[0].size)
-                gone = row.runs - row.observed
-                freed = round(size * row.runs + _ROW_BYTES * gone)
-                found = PruneForecast(gone, row.observed, freed, row.last_at)
-        return found
+        """Return what would go of a team; it reads all of these runs, some thousands at a time."""
+        judged = self._judged(workflow, team_id)
+        # One bound holds the other, but for runs that were imported.
+        found = [self._forecast(workflow, team_id, bound, judged) for bound in bounds]
+        return max(found, key=lambda one: one.removed + one.bared, default=PruneForecast())
+
+    def _forecast(self, workflow: str, team_id: str, bound: PruneBound, judged: int) -> PruneForecast:
+        of = {**self._of(workflow, team_id), "before": bound.before, "judged": judged}
+        removed = bared = 0
+        size, last_at = 0.0, None
+        after: int = self._query(self._sql.pruning.first_number, of)[0].first or bound.below
+        while after < bound.below:
+            part = {**of, "after": after - 1, "below": min(bound.below, after + _LOOKED)}
+            row = self._query(self._sql.pruning.forecast, part)[0]
+            if row.runs and not size:
+                size = float(self._query(self._sql.pruning.size, {**part, "sampled": _SAMPLED})[0].size)
+            removed, bared = removed + row.runs - row.observed, bared + row.observed
+            last_at = max((at for at in (last_at, row.last_at) if at is not None), default=None)
+            after += _LOOKED
+        return PruneForecast(removed, bared, round(size * (removed + bared) + _ROW_BYTES * removed), last_at)
 
     def prune(self, workflow: str, team_id: str, bound: PruneBound, after: int = 0, most: int = PIECE) -> PrunedPiece:
         """Let the next runs of a team go, oldest number first, and add them to the totals of their days.

@@ -95,11 +95,11 @@ class PruningStatements:
             select(
                 func.count().label("runs"),
                 func.count(run.c.observed).label("observed"),
-                func.min(run.c.started_at).label("first_at"),
                 func.max(run.c.started_at).label("last_at"),
             ).where(older),
             dialect,
         )
+        self.first_number = Statement(select(func.min(run.c.number).label("first")).where(numbered), dialect)
         self.size = Statement(select(func.coalesce(func.avg(sample.c.size), 0.0).label("size")), dialect)
 
         these = text(_THESE[dialect.name]).bindparams(bindparam("ids", type_=Text))
