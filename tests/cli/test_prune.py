@@ -171,3 +171,11 @@ def test_every_command_that_looks_goes_on(call: Callable[..., Said], old: Path, 
     said = call(*command, "--json")
     assert said.code == 0, said.err
     assert said.data
+
+
+def test_of_many_teams_the_largest_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    teams = [prune.PrunedTeam("flow", f"team{number}", number, 0, number, "2026-11-02") for number in range(1, 104)]
+    prune._table(teams, dry_run=True)
+    shown = capsys.readouterr().out
+    assert "team103" in shown
+    assert "And 6 runs of 3 teams more." in shown

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 _PIECE: Final = 200
 _BUSY_SECONDS: Final = 0.2
 _PATIENCE_SECONDS: Final = 30.0
+_MOST_LISTED: Final = 100
 
 
 @frozen
@@ -215,14 +216,17 @@ def _table(found: list[PrunedTeam], *, dry_run: bool) -> None:
     if not found:
         show.say("Nothing is to go: all runs are within the retention settings.")
         return
-    gone, bare = ("Would go", "Bare") if dry_run else ("Gone", "Bare")
-    table = show.table("Workflow", "Team", f">{gone}", f">{bare}", ">About", "Until")
-    for one in found:
+    table = show.table("Workflow", "Team", ">Would go" if dry_run else ">Gone", ">Bare", ">About", "Until")
+    largest = sorted(found, key=lambda one: -one.runs)
+    for one in largest[:_MOST_LISTED]:
         size = _megabytes(one.bytes)
         table.add_row(
             show.name(one.workflow), show.name(one.team_id), str(one.removed), str(one.bared), size, one.until
         )
     show.out().print(table)
+    more = largest[_MOST_LISTED:]
+    if more:
+        show.say(f"And {show.count(sum(one.runs for one in more), 'run')} of {show.count(len(more), 'team')} more.")
     if any(one.bared for one in found):
         show.say("Bare: a test or a watch counted the run, so what its decision rests on stays.", "dim")
 
