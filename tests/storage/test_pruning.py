@@ -13,6 +13,7 @@ from attrs import evolve
 
 from victor_autotune_plugin._model.day_totals import DayTotals, date_of
 from victor_autotune_plugin._model.run import TeamRun, TokenUse
+from victor_autotune_plugin.errors import StoreBusyError
 from victor_autotune_plugin.storage import Store, pruning
 from victor_autotune_plugin.storage.pruning import PruneBound, PruneForecast
 from victor_autotune_testing.stored import SPEC, experiment, finished, pass_time, planned, score, start
@@ -276,6 +277,24 @@ def test_several_that_prune_at_once_count_each_run_once(store: Store, url: str) 
     assert len(ids(store)) == 20
 
 
+def test_a_team_that_another_works_on_is_not_waited_for(store: Store, url: str) -> None:
+    judged(store, *(plain(number) for number in range(30)))
+    refused = []
+
+    def prune(other: Store) -> None:
+        began = time.monotonic()
+        with pytest.raises(StoreBusyError), other.transaction(patience=0.0) as transaction:
+            transaction.prune(*KEY, PruneBound(20, NOON + DAY))
+        refused.append(time.monotonic() - began)
+
+    with Store.open(url) as other, store.transaction() as transaction:
+        assert transaction.take_lease(*KEY, "judge", 5.0) is not None
+        other.counts()
+        prune(other)
+    assert refused[0] < 2.0
+    assert len(ids(store)) == 30
+
+
 def test_only_the_team_and_environment_that_are_meant_are_pruned(store: Store) -> None:
     judged(store, *(plain(number) for number in range(30)))
     staging = store.of("staging")
@@ -326,6 +345,7 @@ def test_tokens_of_all_models_count(store: Store) -> None:
 
 _PRUNES_FOR_EVER = """
 import sys
+from victor_autotune_plugin.errors import StoreBusyError
 from victor_autotune_plugin.storage import Store, pruning
 from victor_autotune_testing.stored import SPEC
 store = Store.open(sys.argv[1], busy_timeout_seconds=5)
