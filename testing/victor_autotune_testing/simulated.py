@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import time
-import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ from victor_autotune_plugin.storage import Store
 from .stepped import Clock, SteppedLoop, assigned, by_hook
 
 SPEC = TeamSpec("flow", "team", "sequential", [MemberSpec(name, "researcher") for name in "abcd"])
+_TWINS_START = 1_700_000_000.0
 Truth = Callable[[TeamPlan, list[float]], float]
 
 
@@ -53,6 +53,7 @@ class Simulation:
         seed: Seed of the durations.
         with_entry_points: Whether hook packages are looked for.
         in_memory: Whether the store is in memory and no file is written: much faster, and for this thread alone.
+        twin: Whether ids and times follow from the seed, too, so that two of the same seed are alike.
         scored: Whether a third party scores the runs, as `score` says, so that a change of the work may be tested.
     """
 
@@ -73,21 +74,30 @@ class Simulation:
         seed: int = 1,
         with_entry_points: bool = False,
         in_memory: bool = False,
+        twin: bool = False,
         scored: bool = True,
         **settings: object,
     ) -> None:
         overrides = {"mode": "auto", "tuner.risk": "off", **settings}
         # The runs are of yesterday, so that what a person does in a test comes after them.
-        clock = Clock(time.time() - 24 * 3600.0)
+        clock = Clock(_TWINS_START if twin else time.time() - 24 * 3600.0)
+
+        def in_memory_store() -> Store:
+            return Store.in_memory(
+                clock, process=self.runtime.loop.process, store_id=f"twins of {seed}" if twin else None
+            )
+
         self.runtime = Runtime(
             project,
             overrides=overrides,
             with_entry_points=with_entry_points,
             with_files=not in_memory,
-            open_store=(lambda: Store.in_memory(clock, process=self.runtime.loop.process)) if in_memory else None,
+            open_store=in_memory_store if in_memory else None,
             clock=clock if in_memory else time.monotonic,
             wall_clock=clock,
+            random=random.Random(seed) if twin else None,
         )
+        self._ids = random.Random(seed) if twin else random.SystemRandom()
         self.stepped = SteppedLoop(self.runtime, clock, self._scores if scored else None)
         self.score: Callable[[TeamRun], float | None] = by_success
         self.truth = truth
@@ -113,7 +123,9 @@ class Simulation:
         loop.store_work.wants_refresh = True  # a person, or another process, may have changed something
         self.stepped.work()
         known = loop.known_spec(self.spec, self.settings or runtime.settings(self.spec))
-        event = RunStart(uuid.uuid4().hex, known, self.stepped.clock(), task_key=task_key, settings=self.settings)
+        event = RunStart(
+            f"{self._ids.getrandbits(128):032x}", known, self.stepped.clock(), task_key=task_key, settings=self.settings
+        )
         planned = self.stepped.begin(event)
         return (evolve(event, spec=self.spec) if planned.source == "configured" else event), planned
 

@@ -16,10 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 from victor_autotune_plugin._cli import comparison, runner
 from victor_autotune_plugin._host.workflows import settle
-from victor_autotune_plugin.storage import Store, default_url
+from victor_autotune_plugin.storage import Store, default_url, pruning
 from victor_autotune_testing.realvictor import workflow_yaml
 from victor_autotune_testing.sandbox import Sandbox
 from victor_autotune_testing.scripted import ScriptedModel, scripts
@@ -265,3 +266,21 @@ def test_the_data_flow_of_real_runs_is_shown_and_off_in_the_workflows_file_holds
     assert flows["seen"]["missing"] == "8 more runs as configured."
     assert flows["seen"]["graph"] == "m0, m1: no use seen"
     assert (flows["unseen"]["declared"], flows["unseen"]["runs"], flows["unseen"]["edges"]) == ("off", {}, [])
+
+
+def test_old_runs_go_and_the_next_ones_go_on(
+    on_victor: Callable[..., Any], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pruning, "ALWAYS_KEPT", 8)
+    on_victor("run", "flow.yaml", "--runs", "16", *MODEL)
+    with Store.open(default_url(folder)) as store:
+        store._connections.execute(text("UPDATE autotune_run SET started_at = started_at - 86400.0 * 500"))
+        before = store.counts()
+    (team,) = on_victor("prune")["teams"]
+    assert team["removed"] + team["bared"] == before["runs_finished"] - 8
+    on_victor("run", "flow.yaml", "--runs", "4", *MODEL)
+    with Store.open(default_url(folder)) as store:
+        assert store.counts()["runs_finished"] == 12
+        assert store.pruned_runs() == before["runs_finished"] - 8
+        assert store.counts()["observations"] >= before["observations"]
+    on_victor("replay")  # which fails where a decision does not replay

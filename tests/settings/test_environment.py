@@ -69,12 +69,14 @@ def test_every_key_reaches_the_settings(sources: Sources) -> None:
     """A key that is read and goes nowhere would be a setting without effect."""
     values = {
         "store": "{snapshot_ttl: 1.5, silent_after: 99}",
+        "retention": "{runs: 3000, days: null}",
         "journal": "{max_megabytes: 7, fsync: true}",
         "hooks": "{plan_seconds: 0.25}",
     }
     sources.project_file("".join(f"{name}: {value}\n" for name, value in values.items()))
     settings = sources.load().for_team("any", "team")
     assert (settings.store.snapshot_ttl, settings.store.silent_after) == (1.5, 99)
+    assert (settings.retention.runs, settings.retention.days) == (3000, None)
     assert (settings.journal.max_megabytes, settings.journal.fsync) == (7, True)
     assert settings.hooks.plan_seconds == 0.25
 

@@ -179,6 +179,8 @@ def test_every_key_can_be_set_in_the_environment(sources) -> None:
         "dataflow_edges": "lead,b",
         **{f"{section}.{knob}": text for section in ("plan", "start_from") for knob, text in knobs.items()},
         "store.silent_after": "120",
+        "retention.runs": "5000",
+        "retention.days": "30",
         "journal.fsync": "yes",
         "journal.max_megabytes": "10",
         "hooks.plan_seconds": "0.5",

@@ -8,7 +8,13 @@ from victor_autotune_plugin._model.price import LongContextPrice, find_price
 from victor_autotune_plugin._model.run import TokenUse
 from victor_autotune_plugin._settings import ExperimentSettings, Limits, Price, Settings, TunerSettings, WatchSettings
 from victor_autotune_plugin._settings.keys import IGNORED, leaves
-from victor_autotune_plugin._settings.team_settings import HookSettings, JournalSettings, QualitySettings, StoreSettings
+from victor_autotune_plugin._settings.team_settings import (
+    HookSettings,
+    JournalSettings,
+    QualitySettings,
+    RetentionSettings,
+    StoreSettings,
+)
 
 LIMITS = Limits(
     formations=("sequential", "parallel"),
@@ -116,6 +122,7 @@ def test_there_is_a_key_for_every_setting_and_a_setting_for_every_key() -> None:
         "plan": TeamPlan,
         "start_from": TeamPlan,
         "store": StoreSettings,
+        "retention": RetentionSettings,
         "journal": JournalSettings,
         "hooks": HookSettings,
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -105,10 +106,17 @@ def test_the_partial_index_on_what_few_runs_are_is_used(sqlite_store: Store, nam
         ("lease", "PRIMARY KEY"),
         ("changes", "ix_autotune_change_team"),
         ("experiments_of", "ix_autotune_experiment_team"),
+        ("pruning.kept_number", "ix_autotune_run_number"),
+        ("pruning.kept_start", "COVERING INDEX ix_autotune_run_team"),
+        ("pruning.last_number", "ix_autotune_run_number"),
+        ("pruning.last_start", "ix_autotune_run_team"),
+        ("pruning.candidates", "ix_autotune_run_number"),
+        ("pruning.day", "PRIMARY KEY"),
+        ("pruning.runs_between", "ix_autotune_run_team"),
     ],
 )
 def test_no_statement_of_a_run_scans_a_table(sqlite_store: Store, name: str, index: str) -> None:
-    statement = getattr(sqlite_store._connections.statements, name)
+    statement = attrgetter(name)(sqlite_store._connections.statements)
     places = ("x",) * statement.sql.count("?")
     connection = sqlite_store._connections.session().connection
     found = connection.exec_driver_sql("EXPLAIN QUERY PLAN " + statement.sql, places)

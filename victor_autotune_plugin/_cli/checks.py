@@ -284,6 +284,7 @@ def _store(project: Path, resolver: SettingsResolver, found: list[Found]) -> Ite
                 pass
             yield from _contents(store, shown, file)
             here = store.of(_environment_of(resolver)[0])
+            yield from _old_runs(here, resolver)
             yield from _owners(here)
             yield from _data_flow(here, resolver, found)
             yield from _costs(store, resolver)
@@ -319,6 +320,8 @@ def _contents(store: Store, shown: str, file: Path | None) -> Iterator[Check]:
     size = "" if file is None else f", {file.stat().st_size / 1e6:.1f} MB"
     teams = {state.key for state in store.teams()} | set(store.last_seen())  # as status counts them
     held = f"{show.count(len(teams), 'team')}, {show.count(counts['runs'], 'run')}"
+    pruned = store.pruned_runs()
+    held += f", and the totals of {show.count(pruned, 'older run')}" if pruned else ""
     yield Check("store", OK, f"{shown}: writable{size}, {held}")
     unrecorded = store.unrecorded_runs()
     lost = counts["runs_lost"] - unrecorded
@@ -334,6 +337,21 @@ def _contents(store: Store, shown: str, file: Path | None) -> Iterator[Check]:
         seen = f"{fault.error} ({show.count(fault.count, 'time')}, last {show.when(fault.last_at)})"
         hint = "Runs go on without it. Remove the cause; a day after the last one it no longer counts."
         yield Check(f"fault in {fault.where}", BAD if fresh else WARN, seen, hint if fresh else None)
+
+
+def _old_runs(store: Store, resolver: SettingsResolver) -> Iterator[Check]:
+    """Tell of old runs that stay until a person lets them go, as in a store that an earlier version made."""
+    if store.identity().may_prune:
+        return
+    retention = resolver.for_team("", "").retention
+    for key in store.last_seen():
+        with store.reading() as transaction:
+            bounds = transaction.prune_bounds(*key, retention.runs, retention.days)
+            waits = transaction.prune_forecast(*key, bounds).last_at is not None
+        if waits:
+            found = "an earlier version made this store, so runs beyond the retention settings go once you say so"
+            yield Check("old runs", WARN, found, "See which, then let them go: victor autotune prune --dry-run")
+            return
 
 
 def _costs(store: Store, resolver: SettingsResolver) -> Iterator[Check]:

@@ -112,6 +112,7 @@ COMMANDS: Final = {
         "{prog} --format parquet --output runs.parquet",
     ),
     "import": _in("exchange", "{prog} history.jsonl", "{prog} history.jsonl --skip-bad --json"),
+    "prune": _since_0_2("prune", "{prog} --dry-run", "{prog}", "{prog} reviewers --json --yes"),
     "doctor": _in("doctor", "{prog}", "{prog} --project ~/projects/shop --json"),
     "init": _in("init", "{prog}", "{prog} --dry-run", "{prog} --force --project ~/projects/shop", "{prog} --database"),
     "trust": _since_0_2("trust_command", "{prog}", "{prog} --yes", "{prog} --list", "{prog} --revoke"),

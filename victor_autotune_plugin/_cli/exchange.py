@@ -101,10 +101,11 @@ def export(
 ) -> None:
     """Write the history of all teams or of one, as JSON Lines that `import` reads.
 
-    In it are changes, finished runs and their scores, experiments with all
-    that `replay` needs, and the teams' live plans, of all environments unless
-    one is named; neither prompt nor output. With --json it is one object with
-    `header`, `changes`, `runs`, `scores`, `experiments` and `teams` instead.
+    In it are changes, finished runs and their scores, totals of runs that are
+    no longer kept in full, experiments with all that `replay` needs, and the
+    teams' live plans, of all environments unless one is named; neither prompt
+    nor output. With --json it is one object with `header`, `changes`, `days`,
+    `runs`, `scores`, `experiments` and `teams` instead.
     """
     from ..storage import archive
 
@@ -165,12 +166,13 @@ def _items(session: OpenProject, workflow: str | None, team_id: str | None) -> d
 
     keys, store = session.keys(workflow, team_id), session.store
     if store is None:
-        return {"changes": (), "runs": (), "scores": (), "experiments": (), "teams": ()}
+        return {"changes": (), "days": (), "runs": (), "scores": (), "experiments": (), "teams": ()}
     # States are read first: the experiment that one names is there then.
     states = [one for one in store.teams() if workflow in (None, one.workflow) and is_called(one.key, team_id)]
     experiments = [one for key in keys for one in store.experiments(*key)[::-1]]
     return {
         "changes": [one for key in keys for one in store.changes(*key)],
+        "days": (one for key in keys for one in store.day_totals(*key)),
         "runs": (one for key in keys for one in store.finished_runs(*key)),
         "scores": (one for key in keys for one in store.scores(*key)),
         "experiments": (ExperimentRecord.stored(store, one) for one in experiments),
@@ -181,7 +183,8 @@ def _items(session: OpenProject, workflow: str | None, team_id: str | None) -> d
 def _counted(counts: Mapping[str, int]) -> str:
     """Return how many there are of each kind, in words; scores are told of where there are any."""
     kinds = ("run", *(("score",) if counts["scores"] else ()), "change", "experiment", "team")
-    return show.listed(show.count(counts[f"{kind}s"], kind) for kind in kinds)
+    days = [show.count(counts["days"], "day total")] if counts["days"] else []
+    return show.listed([*(show.count(counts[f"{kind}s"], kind) for kind in kinds), *days])
 
 
 def import_(
@@ -228,6 +231,9 @@ def import_(
     said += f"; {there} were there already" if there else ""
     said += f"; {show.count(done.skipped, 'line')} left out" if done.skipped else ""
     show.say(f"{said}.")
+    if done.old_runs:
+        left = show.count(done.old_runs, "run")
+        show.note(f"{left} left out: of that time this store has totals, which may hold them already.")
     if done.open_experiments:
         left = show.count(done.open_experiments, "open experiment")
         show.note(f"{left} left out: the team has its own plan here. When it has ended, export and import it again.")

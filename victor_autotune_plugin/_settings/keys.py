@@ -45,6 +45,7 @@ from .team_settings import (
     HookSettings,
     JournalSettings,
     QualitySettings,
+    RetentionSettings,
     Settings,
     StoreSettings,
     TunerSettings,
@@ -63,7 +64,7 @@ _ALPHA: Final = Number(0.005, 0.15)
 PRICE_KIND: Final = Number(0, 1_000_000)
 
 DATABASE_URL: Final = "database_url"
-OF_PROCESS: Final = ("environment", "store", "journal", "hooks", "notify", "public_prices")
+OF_PROCESS: Final = ("environment", "store", "retention", "journal", "hooks", "notify", "public_prices")
 """Keys and sections that hold for the whole process, and so stand only at the top of a file."""
 
 TOP_ONLY: Final = (DATABASE_URL, "prices", "workflows")
@@ -196,6 +197,8 @@ def leaves(strategies: Iterable[str] = STRATEGIES) -> dict[str, Kind]:
         "environment": OrNone(Text()),
         "store.snapshot_ttl": Number(0, _MOST_SECONDS),
         "store.silent_after": Number(15, _MOST_SECONDS),
+        "retention.runs": OrNone(Number(1_000, 100_000_000, whole=True)),
+        "retention.days": OrNone(Number(7, 36_500)),
         "journal.max_megabytes": Number(1, 100_000),
         "journal.fsync": Flag(),
         "hooks.plan_seconds": Number(0, 60),
@@ -240,6 +243,7 @@ SECTIONS: Final = {
     "tuner": TunerSettings,
     **dict.fromkeys(PLANS, TeamPlan),
     "store": StoreSettings,
+    "retention": RetentionSettings,
     "journal": JournalSettings,
     "hooks": HookSettings,
 }

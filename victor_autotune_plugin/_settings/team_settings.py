@@ -148,6 +148,21 @@ class JournalSettings:
 
 
 @frozen
+class RetentionSettings:
+    """How long runs are kept in full.
+
+    What a test or a watch decides on is always kept, and so are experiments and the history.
+
+    Attributes:
+        runs: Runs of a team that are kept in full, the last ones; null for no limit.
+        days: Age in days from which runs are no longer kept in full; null for no limit. The last 1000 of a team stay.
+    """
+
+    runs: int | None = 20_000
+    days: float | None = 400.0
+
+
+@frozen
 class HookSettings:
     """How long hooks of third parties may take.
 
@@ -186,6 +201,7 @@ class Settings:
             else `test` under pytest or in CI, else `default`. Runs of two environments never share a test, a baseline
             or a plan. Only at the top of a file.
         store: How the process uses its store; only at the top of a file.
+        retention: How long runs are kept in full; only at the top of a file.
         journal: Where runs wait while the store is away; only at the top of a file.
         hooks: How long hooks of third parties may take; only at the top of a file.
         notify: Webhooks that are told what awaits a person and what happens to plans, by name; only at the top of a
@@ -210,6 +226,7 @@ class Settings:
     start_from: TeamPlan | None = None
     environment: str | None = None
     store: StoreSettings = field(default=Factory(StoreSettings))
+    retention: RetentionSettings = field(default=Factory(RetentionSettings))
     journal: JournalSettings = field(default=Factory(JournalSettings))
     hooks: HookSettings = field(default=Factory(HookSettings))
     notify: tuple[Webhook, ...] = ()

@@ -39,6 +39,7 @@ from .hookmanager import HookManager
 from .judge_work import JudgeWork
 from .notice_work import NoticeWork
 from .notices import notice_of_cap
+from .prune_work import PruneWork
 from .score_work import IS_SCORING
 from .scoring import EndedRun, Scoring
 from .snapshot import PLAN_SECONDS, TESTING, Memory, choose, needs_arms, stream_key
@@ -78,7 +79,7 @@ class TuningLoop:
             `metadata.autotune`.
         open_store: Opens the store.
         folder: Victor's folder of the project, for the journal and the snapshot; None to write no files.
-        options: Gives the settings of the process, with the sections `store` and `journal`.
+        options: Gives the settings of the process, with the sections `store`, `retention` and `journal`.
         ready: Set when there is a snapshot of the store.
         clock: Monotonic seconds.
         wall_clock: Unix seconds.
@@ -145,6 +146,7 @@ class TuningLoop:
             remove_journal=self._remove_journal,
             silent_seconds=own.store.silent_after,
             ready=ready,
+            pruning=PruneWork(self.memory, lambda: options().retention),
         )
         self.flow_work = FlowWork(self._flowed)
         self.scoring = Scoring(

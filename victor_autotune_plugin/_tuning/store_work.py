@@ -33,6 +33,7 @@ from ..storage.journal import (
     orphans,
     read,
 )
+from .prune_work import PruneWork
 from .snapshot import CANARY_WAITS, Memory, Snapshot, needs_arms, shares_of, stream_key
 from .streams import Slot, StreamKey
 from .waiting import Signal
@@ -170,6 +171,7 @@ class StoreWork:
         remove_journal: Has the file thread remove the journal if nothing was added after this line.
         silent_seconds: After how long without a heartbeat a process's runs are lost.
         ready: Set when the snapshot has come from the store.
+        pruning: Lets old runs go when nothing else is due.
     """
 
     def __init__(
@@ -186,6 +188,7 @@ class StoreWork:
         remove_journal: Callable[[int], None],
         silent_seconds: float,
         ready: Signal,
+        pruning: PruneWork,
     ) -> None:
         self.store: Store | None = None
         self.slot_requests: deque[SlotRequest] = deque()
@@ -201,6 +204,7 @@ class StoreWork:
         self._remove_journal = remove_journal
         self._silent_seconds = silent_seconds
         self._ready = ready
+        self._pruning = pruning
         self._next_refresh = self._next_beat = self._next_orphans = float("-inf")
         self._own = _Backlog(process.id, partial(_own_entries, journal), on_commit)
         self._drained = self._own_until = 0
@@ -266,7 +270,8 @@ class StoreWork:
             self._is_at_work = False
         if self._has_backlog or self._core.has_for_store or self.slot_requests or self.wants_refresh:
             return 0.0
-        return max(0.0, min(self._next_beat, self._next_refresh) - now)
+        pause = self._pruning.step(store, now)
+        return max(0.0, min(self._next_beat - now, self._next_refresh - now, pause))
 
     def close(self) -> None:
         """Give back what the process holds, and close the store. Raises nothing."""

@@ -2,9 +2,10 @@
 
 The first line is a header, `{"victor_autotune": "history", "version": 5}`. Every other line is an object of one key,
 the kind of what it holds: a `run`, a `score` of one, a `change`, an `experiment` with all that its verdicts are
-replayed from, or a `team`, its state. Version 1 had runs and changes only; experiments of version 2 had their
-assignments, too, which nothing rests on any more; up to version 3 they had the states of 0.1, and are read as what
-those have become; up to version 4 there were no scores, and the share of members that succeeded was called one.
+replayed from, a `team`, its state, or a `day`: the totals of runs that are no longer kept in full. Version 1 had runs
+and changes only; experiments of version 2 had their assignments, too, which nothing rests on any more; up to version 3
+they had the states of 0.1, and are read as what those have become; up to version 4 there were neither scores nor
+totals, and the share of members that succeeded was called one.
 Neither prompt nor output is in it.
 """
 
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, Self, get_args
 from attrs import frozen
 
 from .._model.converter import PlainDataError, check, from_plain
+from .._model.day_totals import DayTotals
 from .._model.experiment import TAKES_BACK, Change, Experiment, Phase, TeamState
 from .._model.policy import Verdict, WatchVerdict
 from .._model.quantities import Count, Name
@@ -126,7 +128,7 @@ def _check_observations(observations: Sequence[Mapping[str, Any]]) -> None:
         runs.add(one["run_id"])
 
 
-Item = TeamRun | Score | Change | ExperimentRecord | TeamState
+Item = TeamRun | Score | Change | ExperimentRecord | TeamState | DayTotals
 """What a line holds."""
 
 _KINDS: Final[Mapping[str, type[Item]]] = {
@@ -135,6 +137,7 @@ _KINDS: Final[Mapping[str, type[Item]]] = {
     "change": Change,
     "experiment": ExperimentRecord,
     "team": TeamState,
+    "day": DayTotals,
 }
 
 

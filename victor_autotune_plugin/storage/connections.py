@@ -165,10 +165,14 @@ class Connections:
             self._drop()
 
     def close(self) -> None:
-        """Close the sessions of all threads that are idle. Their threads open new ones when needed."""
+        """Close the sessions of all threads that are idle. Their threads open new ones when needed.
+
+        What was committed is in an SQLite file itself then, unless another process is at work on it.
+        """
+        completes_file = self.target.file is not None and not self.look_only
         for session in self._all():
             if not session.is_inherited:
-                session.close_idle(0.0)
+                session.close_idle(0.0, completes_file=completes_file)
 
     def close_before_fork(self) -> None:
         """Close the sessions of a file that are idle, or become so in a moment."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final, get_args
 
 from attrs import define, evolve
 
 from .._model.converter import from_plain
+from .._model.day_totals import DayTotals
 from .._model.experiment import TAKES_BACK, Change, Experiment, Phase, TeamState
 from .._model.plan import ADHOC_WORKFLOW, TeamSpec, adhoc_team_id, adhoc_team_name
 from .._model.run import TeamRun
@@ -35,11 +37,15 @@ class Imported:
         changes: Changes that are new.
         experiments: Experiments that are new.
         teams: Teams whose state is new.
+        days: Days of which the totals are new.
         duplicate_runs: Runs that were there.
         duplicate_scores: Scores of runs that had one of the same name.
         duplicate_changes: Changes that were there.
         duplicate_experiments: Experiments that were there.
         duplicate_teams: Teams that have a state of their own here.
+        duplicate_days: Days of which there are totals or runs here.
+        old_runs: Runs left out since they are from a time of which runs are no longer kept in full here: the totals may
+            hold them.
         open_experiments: Experiments left out because they are open, and their team has a state of its own here.
         skipped: Lines that can't be used.
     """
@@ -49,11 +55,14 @@ class Imported:
     changes: int = 0
     experiments: int = 0
     teams: int = 0
+    days: int = 0
     duplicate_runs: int = 0
     duplicate_scores: int = 0
     duplicate_changes: int = 0
     duplicate_experiments: int = 0
     duplicate_teams: int = 0
+    duplicate_days: int = 0
+    old_runs: int = 0
     open_experiments: int = 0
     skipped: int = 0
 
@@ -114,10 +123,11 @@ def write(store: Store, items: Iterable[Item | None]) -> Imported:
     """Put the items of an archive into a store. What is there already stays as it is.
 
     A run and an experiment are known by their id, a score by its run and name, a change by its time, team, action and
-    reason. Ids of changes that a
-    rollback names become those of the store. A team that has no state here gets the archive's: its live plan, and its
-    open experiments. One that has keeps its own, and no open experiment joins it. A test that was open in 0.1 comes in
-    aborted, and a plan that was live there with an experiment that verifies it.
+    reason. Totals of a day come in where the team has neither such nor runs of that time here, and no run comes in that
+    totals here may hold. Ids of changes that a rollback names become those of the store. A team that has no state here
+    gets the archive's: its live plan, and its open experiments. One that has keeps its own, and no open experiment
+    joins it. A test that was open in 0.1 comes in aborted, and a plan that was live there with an experiment that
+    verifies it.
 
     Args:
         store: The store.
@@ -149,6 +159,7 @@ class _Writer:
         self.done = Imported()
         self._store = store
         self._known = {_identity(change): change.id for change in store.of(None).changes()}
+        self._pruned_until = store.pruned_until()
         self._new_ids: dict[int | None, int | None] = {}
         self._batch: list[Item] = []
         self._team: tuple[str, ...] | None = None  # of the batch: a transaction is about one team
@@ -171,14 +182,15 @@ class _Writer:
         with self._store.transaction() as transaction:
             for item in self._batch:
                 if isinstance(item, TeamRun):
-                    new = transaction.import_run(item)
-                    self._teams.add((item.environment, *item.spec.key))
-                    self.done.runs += new
-                    self.done.duplicate_runs += not new
+                    self._run(transaction, item)
                 elif isinstance(item, Score):
-                    new = transaction.import_score(item)
+                    new = self._may_be_scored(item.run_id) and transaction.import_score(item)
                     self.done.scores += new
                     self.done.duplicate_scores += not new
+                elif isinstance(item, DayTotals):
+                    new = transaction.import_day(item)
+                    self.done.days += new
+                    self.done.duplicate_days += not new
                 elif isinstance(item, Change):
                     self._change(transaction, item)
                 elif isinstance(item, ExperimentRecord):
@@ -208,6 +220,19 @@ class _Writer:
                         judged = run.number or judged
                     transaction.save_judged(workflow, team_id, judged, flow)
                     transaction.give_back_lease(workflow, team_id, _HOLDER, lease.fence)
+
+    def _run(self, transaction: Transaction, run: TeamRun) -> None:
+        key = run.environment, *run.spec.key
+        if run.started_at <= self._pruned_until.get(key, -math.inf) and self._store.of(None).run(run.run_id) is None:
+            self.done.old_runs += 1
+            return
+        new = transaction.import_run(run)
+        self._teams.add(key)
+        self.done.runs += new
+        self.done.duplicate_runs += not new
+
+    def _may_be_scored(self, run_id: str) -> bool:
+        return not self._pruned_until or self._store.of(None).run(run_id) is not None
 
     def _change(self, transaction: Transaction, change: Change) -> None:
         identity = _identity(change)

@@ -52,4 +52,4 @@ def _create(store_id: str, connections: Connections) -> None:
     """Make the tables as the migrations leave them; to run those costs a hundred times as much."""
     session = connections.session()
     session.apply(metadata.create_all)
-    session.execute(insert(store_row).values(id=store_id, revision=0))
+    session.execute(insert(store_row).values(id=store_id, revision=0, may_prune=True))

@@ -138,7 +138,7 @@ def create(connection: Connection) -> None:
     metadata.create_all(connection, checkfirst=False)
     versions.create(connection)
     connection.execute(insert(versions).values(version_num=HEAD))
-    connection.execute(insert(store_row).values(id=uuid.uuid4().hex, revision=0))
+    connection.execute(insert(store_row).values(id=uuid.uuid4().hex, revision=0, may_prune=True))
 
 
 def upgrade(connection: Connection, revision: str = "head") -> None:

@@ -52,6 +52,10 @@ def waits(patience: float) -> Iterator[bool]:
         yield True
 
 
+COMPLETE_FILE: Final = "PRAGMA wal_checkpoint(TRUNCATE)"
+"""Puts what was committed into SQLite's file and empties the log beside it; it says where others prevent that."""
+
+
 class Statement:
     """A compiled statement.
 
@@ -200,6 +204,24 @@ class Session:
         """
         return int(self._perform(lambda cursor: cursor.rowcount, statement.sql, statement.bind(values)))
 
+    def maintain(self, sql: str, seconds: float) -> None:
+        """Run a command of the database that may take long and stands outside transactions.
+
+        Args:
+            sql: The command.
+            seconds: How long a server may take for it.
+
+        Raises:
+            StoreUnavailableError: The database can't be used, or is in use.
+        """
+        if self._target.backend == "postgresql":
+            self._driver.seconds = seconds
+        try:
+            self._perform(_nothing, sql)
+        finally:
+            if self._target.backend == "postgresql":
+                self._driver.seconds = self._deadline
+
     def begin(self, patience: float | None = None, deadline: float | None = None, *, reads: bool = False) -> None:
         """Open a transaction; on SQLite it holds the write lock from here on, unless it only reads.
 
@@ -271,11 +293,20 @@ class Session:
         with suppress(Exception):
             self.connection.close()
 
-    def close_idle(self, seconds: float) -> bool:
-        """Close the connection if its thread leaves it alone within a time; return whether it did."""
+    def close_idle(self, seconds: float, *, completes_file: bool = False) -> bool:
+        """Close the connection if its thread leaves it alone within a time; return whether it did.
+
+        Args:
+            seconds: The time.
+            completes_file: Whether all that was committed is put into the SQLite file itself before, so that a copy of
+                the file has it. Where another connection is at work that is left to it, and nothing waits.
+        """
         if not self._in_use.acquire(timeout=seconds):
             return False
         try:
+            if completes_file:
+                with suppress(Exception):
+                    self._driver.execute(COMPLETE_FILE).fetchall()
             self.close()
         finally:
             self._in_use.release()

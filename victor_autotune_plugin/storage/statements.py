@@ -29,6 +29,7 @@ from sqlalchemy import (
 )
 
 from .outbox_statements import OutboxStatements
+from .pruning_statements import PruningStatements
 from .score_statements import ScoreStatements
 from .session import Statement
 from .statement_parts import FINISHED, LATE, LOST, NULL, RUNNING, TRUE, given, lives, names_of
@@ -107,6 +108,7 @@ class Statements(ScoreStatements):
     def __init__(self, dialect: Dialect, insert: Any, now: Any) -> None:
         super().__init__(dialect, insert, now)
         self.outbox = OutboxStatements(dialect, insert, now)
+        self.pruning = PruningStatements(dialect, insert, now)
 
         def to(table: Table, statement: Any, *without: str) -> Statement:
             return Statement(statement, dialect, (name for name in names_of(table) if name not in without))

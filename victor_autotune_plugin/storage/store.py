@@ -15,6 +15,7 @@ from attrs import frozen
 from sqlalchemy import Select, Table, func, select, text, tuple_, union
 
 from .._model.data_flow import TeamFlow
+from .._model.day_totals import DayTotals
 from .._model.experiment import STATES, Change, Experiment, ExperimentStatus, Phase, TeamState
 from .._model.process import ProcessId
 from .._model.run import Observation, RunStatus, TeamRun
@@ -22,13 +23,29 @@ from .._model.score import Score
 from ..errors import StoreError
 from ..failsafe import Fault
 from .arm_runs import ArmRuns, arm_queries, in_columns
+from .compaction import Compaction, compact
 from .connections import Connections
 from .in_memory import MemoryConnections
 from .location import target_of
 from .migrate import ensure_schema
+from .pruning import day_totals
 from .rows import change_of, experiment_of, fault_of, observation_of, score_of, team_flow, team_run, team_state
 from .run_listing import RunListing
-from .tables import AWAITING, OBSERVED, TEAM, change, experiment, fault, lease, process, run, score, store_row, team
+from .tables import (
+    AWAITING,
+    OBSERVED,
+    TEAM,
+    change,
+    day,
+    experiment,
+    fault,
+    lease,
+    process,
+    run,
+    score,
+    store_row,
+    team,
+)
 from .transaction import Transaction
 
 if TYPE_CHECKING:
@@ -48,11 +65,13 @@ class StoreIdentity:
         id: Unique id (UUID4 hex).
         revision: Counts how often the state of any team was saved.
         paused: Whether all tuning is paused.
+        may_prune: Whether old runs may go; in a store of an earlier version a person is asked first.
     """
 
     id: str
     revision: int
     paused: bool = False
+    may_prune: bool = True
 
 
 class Store(RunListing):
@@ -122,6 +141,12 @@ class Store(RunListing):
       one that writes the start of a run gives one. `release_scores` gives the runs of such processes rows of no opinion
       for their gates that are not external and have none, so that nothing awaits them.
     - `set_drained` never makes the count smaller.
+    - `prune` lets runs of a team go that have a number, were judged, and are none of those that `prune_bounds` keeps.
+      It adds each to the totals of its day, once, however many prune at once. Of one that is an observation the row
+      stays with what that is made of, so that `observations`, `live_observations`, `test_runs_since` and `arm_runs`
+      return the same as before; its status is that of an observation without a run. Scores go with their runs; one
+      that a person rated stays whole.
+    - `import_day` writes totals unless there are some of that day, or runs of that time.
     - `add_change` appends and returns the id, `changes_of` returns them by id, oldest first.
     - `record_fault` keeps one row for each place and class of error, with the first text, the first and the last time,
       and the count. Of errors that are not the plugin's own only the class is kept.
@@ -218,18 +243,21 @@ class Store(RunListing):
         rows = self._connections.execute(select(store_row))
         if not rows:
             raise StoreError("the store has lost its identity", where=self.url, hint="Restore it from a backup.")
-        return StoreIdentity(rows[0].id, rows[0].revision, bool(rows[0].paused))
+        return StoreIdentity(rows[0].id, rows[0].revision, bool(rows[0].paused), bool(rows[0].may_prune))
 
     @contextmanager
-    def transaction(self) -> Iterator[Transaction]:
+    def transaction(self, patience: float | None = None) -> Iterator[Transaction]:
         """Open a transaction for a `with` block: committed at its end, rolled back when it raises.
+
+        Args:
+            patience: How long to wait for a lock, in seconds; None for the busy timeout.
 
         Raises:
             StoreUnavailableError: The store can't be used, or stayed locked longer than the busy timeout.
             RuntimeError: This thread has one open.
         """
         process = self.process
-        with self._opened(reads=False) as transaction:
+        with self._opened(reads=False, patience=patience) as transaction:
             yield transaction
         if transaction.is_introduced:
             self._introduced = process.id
@@ -246,9 +274,9 @@ class Store(RunListing):
             yield transaction
 
     @contextmanager
-    def _opened(self, *, reads: bool) -> Iterator[Transaction]:
+    def _opened(self, *, reads: bool, patience: float | None = None) -> Iterator[Transaction]:
         process, connections = self.process, self._connections
-        session = connections.begin(reads=reads)
+        session = connections.begin(patience, reads=reads)
         try:
             is_known = self._introduced == process.id
             backend = connections.target.backend
@@ -427,6 +455,26 @@ class Store(RunListing):
             found.update(in_columns(self._connections.execute(query)))
         return found
 
+    def day_totals(self, workflow: str | None = None, team_id: str | None = None) -> Iterator[DayTotals]:
+        """Yield what is left of runs that are no longer kept in full, by team and day, page by page.
+
+        Args:
+            workflow: Only of this workflow.
+            team_id: Only of teams with this id.
+        """
+        place = [day.c[name] for name in (*TEAM, "date")]
+        query = self._only(day, workflow, team_id).order_by(*place).limit(_PAGE)
+        page = query
+        while rows := self._connections.execute(page):
+            yield from map(day_totals, rows)
+            page = query.where(tuple_(*place) > tuple_(*(getattr(rows[-1], column.name) for column in place)))
+
+    def pruned_until(self) -> dict[tuple[str, str, str], float]:
+        """Return when the last run started that is in totals, by environment, workflow and team id; Unix seconds."""
+        team_of = [day.c[name] for name in TEAM]
+        rows = self._connections.execute(select(*team_of, func.max(day.c.last_at).label("last")).group_by(*team_of))
+        return {(row.environment, row.workflow, row.team_id): row.last for row in rows}
+
     def data_flow(self, workflow: str, team_id: str) -> TeamFlow:
         """Return who used whose work in a team, by the runs that were judged."""
         rows = self._connections.execute(self._only(lease, workflow, team_id))
@@ -457,6 +505,11 @@ class Store(RunListing):
         counts["observations"] = self._count(select(func.count(run.c.observed)))
         tables = {"changes": change, "faults": fault}
         return counts | {name: self._count(select(func.count()).select_from(table)) for name, table in tables.items()}
+
+    def pruned_runs(self, workflow: str | None = None, team_id: str | None = None) -> int:
+        """Return how many runs are no longer kept in full; the arguments are those of `runs`."""
+        runs = func.coalesce(func.sum(day.c.runs), 0)
+        return self._count(self._only(day, workflow, team_id).with_only_columns(runs))
 
     def unrecorded_runs(self) -> int:
         """Return how many lost runs are of processes that ended as they should, so that their end was not recorded."""
@@ -492,6 +545,10 @@ class Store(RunListing):
         )
         rows = self._connections.execute(query.group_by(run.c.workflow, run.c.team_id))
         return {(row.workflow, row.team_id): row.last for row in rows}
+
+    def compact(self) -> Compaction:
+        """Give room back that runs left when they went; `compaction.compact` says what it takes and raises."""
+        return compact(self._connections)
 
     # --- the end
 

@@ -28,7 +28,7 @@ from sqlalchemy import (
 
 from .._model.quantities import DEFAULT_ENVIRONMENT
 
-HEAD: Final = "0010"
+HEAD: Final = "0011"
 """Revision of the newest migration. Revisions are numbers, so a greater one is a newer one."""
 
 VERSION_TABLE: Final = "autotune_alembic_version"
@@ -93,9 +93,11 @@ store_row: Final = Table(
     _text("id"),
     _count("revision"),
     Column("paused", Boolean, nullable=False, server_default=false()),
+    Column("may_prune", Boolean, nullable=False, server_default=false()),
     PrimaryKeyConstraint("id", name="pk_autotune_store"),
 )
-"""One row: which store this is, how often the state of any team was saved, and whether all tuning is paused."""
+"""One row: which store this is, how often the state of any team was saved, whether all tuning is paused, and whether
+old runs may go: in a store that an earlier version made, once a person has said so."""
 
 
 team: Final = Table(
@@ -223,11 +225,39 @@ for its cost and its data flow, `score_until` how long for the scores of its `ga
 observation, `position` the `index`, `missing` how it went missing for its experiment: it stays what it was when the run
 was taken, so that decisions replay.
 `process` is null for a run that another store or version wrote. A row of status `OBSERVED` is an observation whose run
-this store never saw: a list of runs leaves it out.
+this store never saw, or keeps no longer in full: a list of runs leaves it out.
 """
 
 OBSERVED: Final = "observed"
-"""Status of a run that is known by its observation alone."""
+"""Status of a run that is known by its observation alone: another store had it, or it is no longer kept in full."""
+
+day: Final = Table(
+    "autotune_day",
+    metadata,
+    _text("environment"),
+    _text("workflow"),
+    _text("team_id"),
+    _text("date"),
+    _number("first_at"),
+    _number("last_at"),
+    _count("runs"),
+    _count("ended"),
+    _count("succeeded"),
+    _count("timed_out"),
+    _count("cancelled"),
+    _count("lost"),
+    _number("seconds"),
+    _text("durations"),
+    _count("tool_calls"),
+    _count("input_tokens"),
+    _count("output_tokens"),
+    _number("cost_usd"),
+    _count("priced"),
+    _number("score"),
+    _count("scored"),
+    PrimaryKeyConstraint(*TEAM, "date", name="pk_autotune_day"),
+)
+"""One row a team and day (UTC) of which runs are no longer kept in full: what they were together (`DayTotals`)."""
 
 score: Final = Table(
     "autotune_score",

@@ -17,6 +17,7 @@ from .._model.score import Gate
 from ..errors import AutotuneError, StaleStateError, StoreError
 from .judging import NO_END
 from .judging import Lease as Lease
+from .pruning import Pruning
 from .rows import (
     at_least_zero,
     change_of,
@@ -31,7 +32,6 @@ from .rows import (
     team_state,
     team_values,
 )
-from .run_scores import RunScores
 from .statements import OF_START, PROGRESS
 
 SILENT_SECONDS: Final = 60.0
@@ -40,7 +40,7 @@ SILENT_SECONDS: Final = 60.0
 _LONGEST_FAULT: Final = 300
 
 
-class Transaction(RunScores):
+class Transaction(Pruning):
     """Reads and writes that hold together. Get one from `Store.transaction`; `Store` says what each method promises.
 
     Args:

@@ -1,0 +1,129 @@
+"""The statements by which old runs go and leave the totals of their days."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from sqlalchemy import (
+    BigInteger,
+    Dialect,
+    Double,
+    Text,
+    and_,
+    bindparam,
+    delete,
+    exists,
+    func,
+    literal_column,
+    or_,
+    select,
+    text,
+    update,
+)
+
+from .session import Statement
+from .statement_parts import FINISHED, NULL, TRUE, given, names_of
+from .tables import OBSERVED, TEAM, day, lease, run, score, store_row
+
+RECENT_SECONDS: Final = 2 * 86_400.0
+"""So long a run stays whose scores cost something: they count towards what scorers may spend in a day."""
+
+_THESE: Final = {
+    "sqlite": "run_id IN (SELECT value FROM json_each(:ids))",
+    "postgresql": "run_id IN (SELECT json_array_elements_text(CAST(:ids AS json)))",
+}
+
+_DROPPED_TEXTS: Final = ("spec", "plan_asked", "plan_used", "members", "flow", "owners", "gates", "trace_id", "process")
+_DROPPED: Final = ("parent_id", "error_class", "cancelled", "number", "grade_until", "score_until")
+_NEVER_NULL: Final = {"spec", "entry", "mode", "plan_asked"}
+
+_FIGURES: Final = (
+    *("run_id", "number", "observed", "status", "started_at", "duration_seconds", "success", "timed_out", "cancelled"),
+    *("cost_usd", "tokens", "tool_calls", "score"),
+)
+
+
+class PruningStatements:
+    """The statements that `Pruning` runs.
+
+    Args:
+        dialect: The database's dialect.
+        insert: Its `insert`.
+        now: Its clock.
+    """
+
+    def __init__(self, dialect: Dialect, insert: Any, now: Any) -> None:
+        numbered = and_(given(run, *TEAM), run.c.number.is_not(None))
+        one: Any = literal_column("1")
+        kept: Any = bindparam("kept")
+        numbers = select(run.c.number).where(numbered).order_by(run.c.number.desc()).limit(one).offset(kept)
+        starts = select(run.c.started_at).where(given(run, "workflow", "team_id"))
+        starts = starts.order_by(run.c.started_at.desc(), run.c.run_id.desc()).limit(one).offset(kept)
+        # Of any status and environment: the indexes alone answer it, however many are kept.
+        self.kept_number, self.kept_start = Statement(numbers, dialect), Statement(starts, dialect)
+        ended = run.c.status == FINISHED
+        self.last_number = Statement(numbers.where(ended), dialect)
+        self.last_start = Statement(starts.where(ended, given(run, "environment")), dialect)
+        self.judged = Statement(select(lease.c.judged).where(given(lease, *TEAM)), dialect)
+        self.now = Statement(select(now.label("now")), dialect)
+        self.allow = Statement(update(store_row).values(may_prune=TRUE), dialect)
+
+        recent = and_(score.c.cost_usd.is_not(None), score.c.at > now - literal_column(str(RECENT_SECONDS)))
+        is_rated = exists(
+            select(score.c.run_id).where(
+                score.c.run_id == run.c.run_id, or_(score.c.source == literal_column("'person'"), recent)
+            )
+        )
+        up_to = and_(
+            numbered,
+            run.c.number > bindparam("after"),
+            run.c.number < bindparam("below", type_=BigInteger),
+            run.c.number <= bindparam("judged", type_=BigInteger),
+        )
+        self.candidates = Statement(
+            select(*(run.c[name] for name in _FIGURES), is_rated.label("is_rated"))
+            .where(up_to)
+            .order_by(run.c.number)
+            .limit(bindparam("most"))
+            .with_for_update(of=run),
+            dialect,
+        )
+        size: Any = sum((func.coalesce(func.length(run.c[name]), 0) for name in _DROPPED_TEXTS), literal_column("0"))
+        older = and_(up_to, run.c.started_at < bindparam("before", type_=Double), ~is_rated)
+        sample = select(size.label("size")).where(older).limit(bindparam("sampled")).subquery()
+        self.forecast = Statement(
+            select(
+                func.count().label("runs"),
+                func.count(run.c.observed).label("observed"),
+                func.max(run.c.started_at).label("last_at"),
+            ).where(older),
+            dialect,
+        )
+        self.first_number = Statement(select(func.min(run.c.number).label("first")).where(numbered), dialect)
+        self.size = Statement(select(func.coalesce(func.avg(sample.c.size), 0.0).label("size")), dialect)
+
+        these = text(_THESE[dialect.name]).bindparams(bindparam("ids", type_=Text))
+        self.drop_runs = Statement(delete(run).where(these), dialect)
+        self.drop_scores = Statement(delete(score).where(these), dialect)
+        empty: dict[str, Any] = {name: literal_column("''") for name in _NEVER_NULL}
+        others = {name: NULL for name in (*_DROPPED_TEXTS, *_DROPPED) if name not in _NEVER_NULL}
+        self.bare_runs = Statement(
+            update(run).where(these).values(status=literal_column(f"'{OBSERVED}'"), **empty, **others), dialect
+        )
+
+        of_day = given(day, *TEAM, "date")
+        self.day = Statement(select(day).where(of_day).with_for_update(), dialect)
+        self.insert_day = Statement(insert(day), dialect, names_of(day))
+        figures = [name for name in names_of(day) if name not in (*TEAM, "date")]
+        self.update_day = Statement(update(day).where(of_day), dialect, figures)
+        self.runs_between = Statement(
+            select(run.c.run_id)
+            .where(
+                given(run, *TEAM),
+                run.c.started_at >= bindparam("first_at", type_=Double),
+                run.c.started_at <= bindparam("last_at", type_=Double),
+                run.c.status != literal_column(f"'{OBSERVED}'"),
+            )
+            .limit(one),
+            dialect,
+        )
