@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Iterator
 from functools import lru_cache
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple, Self
 
-from sqlalchemy import func, or_, select, tuple_
+from sqlalchemy import CTE, func, or_, select, text, tuple_, union
 
 from .._model.converter import from_plain
 from .._model.plan import TeamPlan
 from .connections import Connections
 from .run_scores import StoredScores
-from .tables import OBSERVED, change, lease, run, score, store_row
+from .tables import OBSERVED, UNTAKEN, change, lease, run, score, store_row, team
 
 _LISTED: Final = (
     *("run_id", "workflow", "team_id", "environment", "status", "started_at", "mode", "plan_asked"),
@@ -84,11 +85,76 @@ class Pulse(NamedTuple):
     scored_at: float
 
 
+def _distinct(which: Any, *names: str) -> CTE:
+    """Return the distinct values of columns that an index begins with: it goes from each to the next one.
+
+    Args:
+        which: The runs that are looked at, as in the index.
+        names: The columns.
+    """
+
+    def columns(table: Any) -> list[Any]:
+        return [table.c[name] for name in names]
+
+    first = select(*columns(run)).where(which).order_by(*columns(run)).limit(1)
+    found = select(first.subquery()).cte("found", recursive=True)
+    nearest = []
+    for place in range(len(names))[::-1]:  # the next value of the last column under the same others, and so on
+        *same, further = names[: place + 1]
+        following = select(run.c.run_id).where(which, *(run.c[name] == found.c[name] for name in same))
+        following = following.where(run.c[further] > found.c[further])
+        nearest.append(following.order_by(*columns(run)).limit(1).correlate(found).scalar_subquery())
+    next_id = func.coalesce(*nearest) if len(nearest) > 1 else nearest[0]
+    following_run = run.alias("following")
+    return found.union_all(
+        select(*columns(following_run)).join_from(found, following_run, following_run.c.run_id == next_id)
+    )
+
+
 class RunListing(StoredScores):
     """What a page reads; it takes no lock and sees what is committed."""
 
     environment: str | None
     _connections: Connections
+
+    def of(self, environment: str | None) -> Self:
+        """Return the same store, over the same connections, for another environment; None for all."""
+        other = copy.copy(self)
+        other.environment = environment
+        return other
+
+    def environments(self) -> dict[str, int]:
+        """Return how many teams each environment has that any run or state is of, by name.
+
+        An environment whose runs all went missing outside of tests, and that never had another, is not found.
+        """
+        few = [select(table.c.environment) for table in (team, lease)]
+        names = {
+            row[0]
+            for row in self._connections.execute(
+                union(select(run.c.environment).where(run.c.status == "running"), *few)
+            )
+        }
+        for which in (run.c.number.is_not(None), text(UNTAKEN)):
+            one = _distinct(which, "environment")
+            names.update(row[0] for row in self._connections.execute(select(one.c.environment)))
+        found = {}
+        for name in sorted(names):
+            states = select(team.c.workflow, team.c.team_id).where(team.c.environment == name)
+            keys = {tuple(row) for row in self._connections.execute(states)} | self.of(name).last_seen().keys()
+            if keys:
+                found[name] = len(keys)
+        return found
+
+    def last_seen(self) -> dict[tuple[str, str], float]:
+        """Return when each team ran last, Unix seconds, by workflow and team id; it looks at one run of each."""
+        teams = _distinct(text("true"), "workflow", "team_id")
+        last = select(run.c.started_at).where(run.c.workflow == teams.c.workflow, run.c.team_id == teams.c.team_id)
+        if self.environment is not None:
+            last = last.where(run.c.environment == self.environment)
+        latest = last.order_by(run.c.started_at.desc()).limit(1).scalar_subquery()
+        rows = self._connections.execute(select(teams.c.workflow, teams.c.team_id, latest.label("last")))
+        return {(row.workflow, row.team_id): row.last for row in rows if row.last is not None}
 
     def pulse(self) -> Pulse:
         """Return the store's pulse: a read of about a millisecond for each 50,000 runs, of indexes and small tables."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import os
 import time
 import uuid
@@ -12,7 +11,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self, get_args
 
 from attrs import frozen
-from sqlalchemy import Select, Table, func, select, text, tuple_, union
+from sqlalchemy import Select, Table, func, select, text, tuple_
 
 from .._model.data_flow import TeamFlow
 from .._model.experiment import STATES, Change, Experiment, ExperimentStatus, Phase, TeamState
@@ -199,12 +198,6 @@ class Store(RunListing):
         store = cls(MemoryConnections(clock, store_id or uuid.uuid4().hex), process)
         store._connections.session()
         return store
-
-    def of(self, environment: str | None) -> Self:
-        """Return the same store, over the same connections, for another environment; None for all."""
-        other = copy.copy(self)
-        other.environment = environment
-        return other
 
     @property
     def process(self) -> ProcessId:
@@ -477,21 +470,6 @@ class Store(RunListing):
     def _by_status(self, table: Table) -> dict[str, int]:
         query = select(table.c.status, func.count().label("number")).group_by(table.c.status)
         return {row.status: int(row.number) for row in self._connections.execute(query)}
-
-    def environments(self) -> dict[str, int]:
-        """Return how many teams each environment has that any run or state is of, by name."""
-        seen = union(select(*(run.c[name] for name in TEAM)), select(*(team.c[name] for name in TEAM)))
-        named = seen.subquery()
-        query = select(named.c.environment, func.count().label("number")).group_by(named.c.environment)
-        return {row.environment: int(row.number) for row in self._connections.execute(query.order_by("environment"))}
-
-    def last_seen(self) -> dict[tuple[str, str], float]:
-        """Return when each team ran last, Unix seconds, by workflow and team id."""
-        query = self._only(run).with_only_columns(
-            run.c.workflow, run.c.team_id, func.max(run.c.started_at).label("last")
-        )
-        rows = self._connections.execute(query.group_by(run.c.workflow, run.c.team_id))
-        return {(row.workflow, row.team_id): row.last for row in rows}
 
     # --- the end
 
