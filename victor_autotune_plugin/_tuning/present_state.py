@@ -21,10 +21,16 @@ _LATEST: Final = 50
 """How many of a team's last runs tell how long its runs take."""
 
 
-def verdicts(store: Store, experiment: Experiment) -> tuple[Mapping[str, Any], Mapping[str, Any] | None]:
+def verdicts(
+    store: Store, experiment: Experiment, *, in_brief: bool = False
+) -> tuple[Mapping[str, Any], Mapping[str, Any] | None]:
     """Return what the test and the watch of an experiment say now, as plain data.
 
     A verdict that is stored stands; an open test or watch is replayed from its observations.
+
+    Args:
+        in_brief: Whether of a watch over a proven plan whose P95 can't be open any more nothing is told but `status`
+            and `runs`: to replay years of its runs takes about a second.
 
     Returns:
         The test's verdict, and the watch's or None where its plan is not verified.
@@ -36,10 +42,27 @@ def verdicts(store: Store, experiment: Experiment) -> tuple[Mapping[str, Any], M
         feed(judge, record.test_runs(experiment.id))
         verdict = judge.verdict().to_dict()
     if watched is None and experiment.is_verified:
+        told = _brief(store, experiment, record) if in_brief else None
+        if told is not None:
+            return verdict, told
         watch = new_watch(experiment, record.test_runs(experiment.id))
         feed(watch, record.live_runs(experiment.id))
         watched = watch.verdict().to_dict()
     return verdict, watched
+
+
+def _brief(store: Store, experiment: Experiment, record: Record) -> Mapping[str, Any] | None:
+    """Return what a list tells of the watch over a proven plan, or None where its P95 may be open."""
+    from ..experiment.tail import DEADLINE
+
+    if experiment.status != "proven":
+        return None
+    counts = store.live_counts(experiment)
+    if sum(counts.values()) < DEADLINE:
+        started = new_watch(experiment, record.test_runs(experiment.id)).verdict().to_dict()
+        if started.get("p95") == "open":
+            return None
+    return {"status": "watching", "runs": counts}
 
 
 def standings(
@@ -49,6 +72,7 @@ def standings(
     runs: Sequence[TeamRun],
     *,
     options: str = "",
+    in_brief: bool = False,
 ) -> tuple[Standing, ...]:
     """Return where the open experiments of a team stand: what awaits a person first, then a test, then the live plan.
 
@@ -57,13 +81,14 @@ def standings(
         settings: Its settings, with the mode that it ran in last.
         runs: Its last finished runs, newest first.
         options: What commands need to find the store, with a space in front.
+        in_brief: As for `verdicts`.
     """
     changes, held = store.changes(*state.key), _holds(state, settings, all_paused=store.identity().paused)
     return tuple(
         standing(
             one,
             state,
-            verdicts(store, one),
+            verdicts(store, one, in_brief=in_brief),
             changes,
             holds=held,
             refusal=_refusal(store, one, state, settings, runs),
