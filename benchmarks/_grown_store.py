@@ -196,10 +196,16 @@ def _copy(rng: random.Random, one: Played, number: int, size: int) -> Iterator[t
                                           proven_by=ids.get(old.proven_by or "", None))), back, ahead)
         for old in one.experiments
     ]  # fmt: skip
-    yield "autotune_change", [
-        {**change_values(evolve(old, **names, experiment_id=ids.get(old.experiment_id or "", None))), "at": old.at - back}
-        for old in one.changes
-    ]
+    yield (
+        "autotune_change",
+        [
+            {
+                **change_values(evolve(old, **names, experiment_id=ids.get(old.experiment_id or "", None))),
+                "at": old.at - back,
+            }
+            for old in one.changes
+        ],
+    )
     runs = []
     for row in one.runs if least else ():
         runs.append({**row, "started_at": row["started_at"] - back, "number": _plus(row["number"], ahead),

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from .judges import feed, new_judge, new_watch
 from .record import Record
 from .snapshot import TESTING
-from .standing import Standing, open_ones, standing
+from .standing import Standing, Told, open_ones, standing
 
 if TYPE_CHECKING:
     from .._model.experiment import Experiment, TeamState
@@ -73,6 +73,7 @@ def standings(
     *,
     options: str = "",
     in_brief: bool = False,
+    told: Callable[[Store, Experiment], Told] | None = None,
 ) -> tuple[Standing, ...]:
     """Return where the open experiments of a team stand: what awaits a person first, then a test, then the live plan.
 
@@ -82,13 +83,14 @@ def standings(
         runs: Its last finished runs, newest first.
         options: What commands need to find the store, with a space in front.
         in_brief: As for `verdicts`.
+        told: Tells what an experiment says now; None for `verdicts`.
     """
     changes, held = store.changes(*state.key), _holds(state, settings, all_paused=store.identity().paused)
     return tuple(
         standing(
             one,
             state,
-            verdicts(store, one, in_brief=in_brief),
+            told(store, one) if told is not None else verdicts(store, one, in_brief=in_brief),
             changes,
             holds=held,
             refusal=_refusal(store, one, state, settings, runs),

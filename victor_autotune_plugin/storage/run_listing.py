@@ -6,6 +6,7 @@ import copy
 import json
 from collections.abc import Iterator
 from functools import lru_cache
+from sys import intern
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 
 from sqlalchemy import CTE, func, or_, select, text, tuple_, union
@@ -67,6 +68,14 @@ class ListedRun(NamedTuple):
     def plan(self) -> TeamPlan:
         """The plan that it was asked to have."""
         return plan_of(self.plan_asked)
+
+
+def _listed(row: Any) -> ListedRun:
+    """Return the run of a row; texts that many rows share are kept once, as a page keeps a hundred thousand runs."""
+    run_id, workflow, team_id, environment, status, started_at, mode, plan, experiment_id, *figures = row
+    names = tuple(map(intern, (workflow, team_id, environment, status)))
+    test = None if experiment_id is None else intern(experiment_id)
+    return ListedRun._make((run_id, *names, started_at, intern(mode), intern(plan), test, *figures))
 
 
 class Pulse(NamedTuple):
@@ -208,21 +217,31 @@ class RunListing(StoredScores):
         found[TREATMENT] += self._connections.execute(control.where(run.c.arm == CONTROL))[0][0]
         return found
 
-    def last_runs(self, workflow: str, team_id: str, limit: int) -> list[ListedRun]:
-        """Return the last finished runs of a team, newest first: ten times as fast as whole runs.
+    def run_count(self, workflow: str, team_id: str) -> int:
+        """Return how many runs a team has, those that go on among them."""
+        query = select(func.count()).where(run.c.workflow == workflow, run.c.team_id == team_id)
+        query = query.where(run.c.started_at > 0)  # else it is known by its observation alone
+        if self.environment is not None:
+            query = query.where(run.c.environment == self.environment)
+        return int(self._connections.execute(query)[0][0])
+
+    def last_runs(self, workflow: str, team_id: str, limit: int, *, finished: bool = True) -> list[ListedRun]:
+        """Return the last runs of a team, newest first: ten times as fast as whole runs.
 
         Args:
             workflow: Workflow name.
             team_id: Team step id.
             limit: At most so many.
+            finished: Only those that finished.
         """
+        which = run.c.status == "finished" if finished else run.c.status != OBSERVED
         query = select(*(run.c[name] for name in _LISTED)).where(
-            run.c.workflow == workflow, run.c.team_id == team_id, run.c.status == "finished"
+            run.c.workflow == workflow, run.c.team_id == team_id, which
         )
         if self.environment is not None:
             query = query.where(run.c.environment == self.environment)
         query = query.order_by(run.c.started_at.desc(), run.c.run_id.desc()).limit(limit)
-        return [ListedRun._make(row) for row in self._connections.execute(query)]
+        return [_listed(row) for row in self._connections.execute(query)]
 
     def listed_runs(self, since: float = 0.0, scored_since: float | None = None) -> Iterator[ListedRun]:
         """Yield runs by their start, oldest first, those that go on among them, page by page.
@@ -241,6 +260,6 @@ class RunListing(StoredScores):
         query = query.order_by(run.c.started_at, run.c.run_id).limit(_PAGE)
         page = query
         while rows := self._connections.execute(page):
-            yield from map(ListedRun._make, rows)
+            yield from map(_listed, rows)
             last = rows[-1]
             page = query.where(tuple_(run.c.started_at, run.c.run_id) > tuple_(last.started_at, last.run_id))

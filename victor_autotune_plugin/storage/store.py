@@ -336,8 +336,9 @@ class Store(RunListing):
 
     def scores(self, workflow: str | None = None, team_id: str | None = None) -> Iterator[Score]:
         """Yield the scores of finished runs by run and name, page by page; the arguments are those of `runs`."""
-        of_runs = self._only(run, workflow, team_id).where(run.c.status == "finished").with_only_columns(run.c.run_id)
-        query = select(score).where(score.c.run_id.in_(of_runs)).order_by(score.c.run_id, score.c.name).limit(_PAGE)
+        of_run = self._only(run, workflow, team_id).where(run.c.status == "finished", run.c.run_id == score.c.run_id)
+        query = select(score).where(of_run.with_only_columns(run.c.run_id).exists())
+        query = query.order_by(score.c.run_id, score.c.name).limit(_PAGE)
         page = query
         while rows := self._connections.execute(page):
             yield from map(score_of, rows)
