@@ -1,7 +1,7 @@
 """Makes the store of a project of years: many teams of unequal size, some of them tuned, written in bulk.
 
 A few teams are played by the real loop, in the states that people meet. Every other team is a copy of one of them under
-a name of its own, with further runs. Their rows are those of the product; only their ids, times and durations are drawn.
+a name of its own, with further runs. The rows are the product's; only ids, times and durations are drawn.
 """
 
 from __future__ import annotations
@@ -24,7 +24,6 @@ from attrs import evolve, frozen
 from victor_autotune_plugin._model.assignment import assign, shares_of_stream
 from victor_autotune_plugin._model.experiment import Change, Experiment, TeamState
 from victor_autotune_plugin._model.plan import TeamSpec
-from victor_autotune_plugin._model.run import TeamRun
 from victor_autotune_plugin._model.score import Score
 from victor_autotune_plugin.storage import Store, default_url
 from victor_autotune_plugin.storage.rows import change_values, experiment_values, run_values, score_values, team_values
@@ -150,8 +149,8 @@ def _played(store: Store, file: str, spec: TeamSpec) -> Played:
     database.close()
     # The columns of a run that the store itself adds stay as the loop left them; all others are made once more.
     given = ("number", "observed", "missing", "grade_until", "score_until", "phase", "status")
-    found = {run.run_id: run for run in store.runs(*spec.key)}
-    made = [{**row, **run_values(_whole(found[row["run_id"]]), None), **{n: row[n] for n in given}} for row in rows]
+    found = {run.run_id: evolve(run, task_key=None) for run in store.runs(*spec.key)}
+    made = [{**row, **run_values(found[row["run_id"]], None), **{n: row[n] for n in given}} for row in rows]
     extra = [row for row in made if row["phase"] == "watch" and row["missing"] is None] if live is not None else []
     configured = [row for row in made if row["arm"] is None and row["status"] == "finished"]
     return Played(
@@ -166,83 +165,67 @@ def _played(store: Store, file: str, spec: TeamSpec) -> Played:
     )
 
 
-def _whole(run: TeamRun) -> TeamRun:
-    return evolve(run, task_key=None)
-
-
 def _copy(rng: random.Random, one: Played, number: int, size: int) -> Iterator[tuple[str, list[Row]]]:
     """Give the rows of a copy of a played team, by table."""
     name = f"{number:04d}"
     names = {"workflow": f"{one.spec.workflow}-{name}", "team_id": f"{one.spec.team_id}-{name}"}
     ids = {old.id: uuid.UUID(int=rng.getrandbits(128)).hex for old in one.experiments}
-    least = len(one.runs) if one.experiments else 0
-    more = max(0, size - least)
+    played = one.runs if one.experiments else ()
+    more = max(0, size - len(played))
     gap = min(GAP, YEARS / max(more, 1))
-    was = "%s"
-    first_at, last_at = one.runs[0]["started_at"], one.runs[-1]["started_at"]
     # Further runs of a live plan come behind all others, so what is there moves back; else they come before.
-    back = more * gap if one.watched is not None else 0.0
-    ahead = more if one.watched is None else 0
-    state = one.state
-    if state is not None:
-        moved = evolve(
-            state, **names, spec=_renamed(state.spec, names), updated_at=state.updated_at - back,
-            experiment_id=ids.get(state.experiment_id or "", None), live_id=ids.get(state.live_id or "", None),
-        )  # fmt: skip
-        yield "autotune_team", [{**team_values(moved), "revision": number + 1}]
-    yield "autotune_experiment", [
-        _shifted(experiment_values(evolve(old, **names, id=ids[old.id], seed=f"{old.seed}{name}" if was == "" else old.seed,
-                                          control_id=ids.get(old.control_id or "", None),
-                                          proven_by=ids.get(old.proven_by or "", None))), back, ahead)
-        for old in one.experiments
-    ]  # fmt: skip
-    yield (
-        "autotune_change",
-        [
-            {
-                **change_values(evolve(old, **names, experiment_id=ids.get(old.experiment_id or "", None))),
-                "at": old.at - back,
-            }
-            for old in one.changes
-        ],
-    )
-    runs = []
-    for row in one.runs if least else ():
-        runs.append({**row, "started_at": row["started_at"] - back, "number": _plus(row["number"], ahead),
-                     "observed": _plus(row["observed"], ahead), "experiment_id": ids.get(row["experiment_id"] or "")})  # fmt: skip
-    runs += _further(rng, one, more, gap, last_at - back if one.watched is not None else first_at - more * gap)
-    for row in runs:
-        if row["experiment_id"] in ids:
-            row["experiment_id"] = ids[row["experiment_id"]]
+    back, ahead = (0.0, more) if one.watched is None else (more * gap, 0)
+    begin = one.runs[0]["started_at"] - more * gap if one.watched is None else one.runs[-1]["started_at"] - back
+    yield "autotune_team", [_team(one.state, names, ids, back) | {"revision": number + 1}] if one.state else []
+    yield "autotune_experiment", [_experiment(old, names, ids, back, ahead) for old in one.experiments]
+    changes = [evolve(old, **names, experiment_id=ids.get(old.experiment_id or "")) for old in one.changes]
+    yield "autotune_change", [change_values(evolve(new, at=new.at - back)) for new in changes]
+    moved = {"number": ahead, "observed": ahead, "started_at": -back}
+    runs = [{**row, **{column: _plus(row[column], by) for column, by in moved.items()}} for row in played]
+    runs += _further(rng, one, more, gap, begin)
     spec = json.dumps(_renamed(one.spec, names).to_dict(), separators=(",", ":"))
-    scored = not one.experiments and number % SCORED == 0
+    is_scored = not one.experiments and number % SCORED == 0
     scores = []
     for row in runs:
-        row |= {**names, "run_id": f"{rng.getrandbits(128):032x}", "spec": spec}
-        if row["trace_id"]:
-            row["trace_id"] = f"{rng.getrandbits(128):032x}"
-        if scored and row["status"] == "finished":
+        row |= {**names, "run_id": _id(rng), "spec": spec, "experiment_id": ids.get(row["experiment_id"] or "")}
+        row["trace_id"] = _id(rng) if row["trace_id"] else None
+        if is_scored and row["status"] == "finished":
             row["score"] = round(rng.betavariate(8, 2), 3)
             at = row["started_at"] + row["duration_seconds"]
             scores.append(score_values(Score(row["run_id"], "tests", row["score"], "command", at)))
     yield "autotune_run", runs
     yield "autotune_score", scores
-    if one.lease is not None:
-        yield "autotune_lease", [{**one.lease, **names, "judged": max((row["number"] or 0 for row in runs), default=0)}]
+    judged = max((row["number"] or 0 for row in runs), default=0)
+    yield "autotune_lease", [{**one.lease, **names, "judged": judged}] if one.lease else []
+
+
+def _id(rng: random.Random) -> str:
+    return f"{rng.getrandbits(128):032x}"
+
+
+def _team(state: TeamState, names: Mapping[str, str], ids: Mapping[str, str], back: float) -> Row:
+    of_tests = {"experiment_id": ids.get(state.experiment_id or ""), "live_id": ids.get(state.live_id or "")}
+    spec, updated = _renamed(state.spec, names), state.updated_at - back
+    return team_values(evolve(state, **names, **of_tests, spec=spec, updated_at=updated))
+
+
+def _experiment(old: Experiment, names: Mapping[str, str], ids: Mapping[str, str], back: float, ahead: int) -> Row:
+    others = {"control_id": ids.get(old.control_id or ""), "proven_by": ids.get(old.proven_by or "")}
+    row = experiment_values(evolve(old, **names, **others, id=ids[old.id]))
+    times = ("created_at", "decided_at", "promoted_at", "ended_at")
+    return {
+        **row,
+        **{name: _plus(row[name], -back) for name in times},
+        "decided_order": _plus(old.decided_order, ahead),
+    }
 
 
 def _renamed(spec: TeamSpec | None, names: Mapping[str, str]) -> Any:
     return None if spec is None else evolve(spec, **names)
 
 
-def _plus(value: int | None, more: int) -> int | None:
+def _plus(value: Any, more: float) -> Any:
     return None if value is None else value + more
-
-
-def _shifted(row: Row, back: float, ahead: int) -> Row:
-    times = ("created_at", "decided_at", "promoted_at", "ended_at")
-    moved = {name: None if row[name] is None else row[name] - back for name in times}
-    return {**row, **moved, "decided_order": _plus(row["decided_order"], ahead)}
 
 
 def _further(rng: random.Random, one: Played, more: int, gap: float, begin: float) -> Iterator[Row]:
