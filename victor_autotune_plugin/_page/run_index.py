@@ -111,7 +111,7 @@ class RunIndex:
         """Read the last runs of each team, and how many it has."""
         counts = {key: self._store.run_count(*key) for key in self._store.last_seen() if self._wanted(key)}
         self.kept = most = max(FEWEST_KEPT, MOST_KEPT // max(len(counts), 1))
-        changed = set()
+        changed = {key for key, runs in counts.items() if runs != self._counts.get(key)}
         for key in counts:
             changed |= self._take(self._store.last_runs(*key, most, finished=False)[::-1])
         self._counts, self._total = counts, sum(counts.values())
