@@ -93,6 +93,7 @@ def test_runs_that_are_written_late_are_read_too(board: Board, scene: Path) -> N
 def short_board(runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> Iterator[Board]:
     """A board that keeps the last 10 runs of each team."""
     monkeypatch.setattr(run_index, "MOST_KEPT", 30)
+    monkeypatch.setattr(run_index, "KEPT", 30)
     monkeypatch.setattr(run_index, "FEWEST_KEPT", 10)
     store = runtime.open_existing_store()
     assert store is not None

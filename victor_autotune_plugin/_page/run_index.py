@@ -24,10 +24,13 @@ _WHOLE_SECONDS: Final = 30.0
 """So many seconds pass at least between two readings of all runs."""
 
 MOST_KEPT: Final = 100_000
-"""Runs that are kept of all teams together: they take some 80 MB."""
+"""Most runs of a store of which all are kept; of one with more ..."""
+
+KEPT: Final = 75_000
+"""... so many are kept of all teams together ..."""
 
 FEWEST_KEPT: Final = 50
-"""Runs that are kept of each team, however many teams there are."""
+"""... and so many of each team at least."""
 
 _STARTED: Final = attrgetter("started_at", "run_id")
 
@@ -110,7 +113,7 @@ class RunIndex:
     def _take_last(self, pulse: Pulse) -> set[TeamKey]:
         """Read the last runs of each team, and how many it has."""
         counts = {key: self._store.run_count(*key) for key in self._store.last_seen() if self._wanted(key)}
-        self.kept = most = max(FEWEST_KEPT, MOST_KEPT // max(len(counts), 1))
+        self.kept = most = max(FEWEST_KEPT, KEPT // max(len(counts), 1))
         changed = {key for key, runs in counts.items() if runs != self._counts.get(key)}
         for key in counts:
             changed |= self._take(self._store.last_runs(*key, most, finished=False)[::-1])
