@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
+from .._model.run import CONTROL, TREATMENT
 from .judges import feed, new_judge, new_watch
 from .record import Record
 from .snapshot import TESTING
@@ -13,6 +14,7 @@ from .standing import Standing, Told, open_ones, standing
 
 if TYPE_CHECKING:
     from .._model.experiment import Experiment, TeamState
+    from .._model.quantities import Arm
     from .._model.run import TeamRun
     from .._settings import Settings
     from ..storage import Store
@@ -57,12 +59,26 @@ def _brief(store: Store, experiment: Experiment, record: Record) -> Mapping[str,
 
     if experiment.status != "proven":
         return None
-    counts = store.live_counts(experiment)
+    counts = live_counts(store, experiment)
     if sum(counts.values()) < DEADLINE:
         started = new_watch(experiment, record.test_runs(experiment.id)).verdict().to_dict()
         if started.get("p95") == "open":
             return None
     return {"status": "watching", "runs": counts}
+
+
+def live_counts(store: Store, experiment: Experiment) -> dict[Arm, int]:
+    """Return how many runs that ended the watch over a live plan has seen, by arm; see `Store.live_observations`."""
+    team = experiment.workflow, experiment.team_id
+    later = [one.id for one in store.experiments(*team) if one.control_id == experiment.id]
+    runs = store.arm_runs([experiment.id, *later])
+    found: dict[Arm, int] = {CONTROL: 0, TREATMENT: 0}
+    own, decided = runs.pop(experiment.id, None), experiment.decided_order
+    if own is not None:
+        seen = own.verified if decided is None else own.verified | (own.order > decided)
+        found |= {TREATMENT: int((seen & own.treated).sum()), CONTROL: int((seen & ~own.treated).sum())}
+    found[TREATMENT] += sum(int((~one.treated & ~one.verified).sum()) for one in runs.values())
+    return found
 
 
 def standings(

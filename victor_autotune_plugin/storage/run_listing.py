@@ -7,21 +7,15 @@ import json
 from collections.abc import Iterator
 from functools import lru_cache
 from sys import intern
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
+from typing import Any, Final, NamedTuple, Self
 
 from sqlalchemy import CTE, func, or_, select, text, tuple_, union
 
 from .._model.converter import from_plain
 from .._model.plan import TeamPlan
-from .._model.run import CONTROL, TREATMENT
 from .connections import Connections
-from .judging import NO_END
 from .run_scores import StoredScores
-from .tables import OBSERVED, UNTAKEN, change, experiment, lease, run, score, store_row, team
-
-if TYPE_CHECKING:
-    from .._model.experiment import Experiment
-    from .._model.quantities import Arm
+from .tables import OBSERVED, UNTAKEN, change, lease, run, score, store_row, team
 
 _LISTED: Final = (
     *("run_id", "workflow", "team_id", "environment", "status", "started_at", "mode", "plan_asked"),
@@ -194,28 +188,6 @@ class RunListing(StoredScores):
             last_change=int(found.last_change),
             scored_at=float(found.scored_at),
         )
-
-    def live_counts(self, one: Experiment) -> dict[Arm, int]:
-        """Return how many runs that ended the watch over a live plan has seen, by arm; see `Store.live_observations`.
-
-        Args:
-            one: The experiment that verifies the plan.
-        """
-        counted = [run.c.observed.is_not(None), run.c.missing.is_(None)]
-        of_test = (run.c.phase == "test") & (
-            run.c.observed > (NO_END if one.decided_order is None else one.decided_order)
-        )
-        own = select(run.c.arm, func.count()).where(run.c.experiment_id == one.id, *counted)
-        own = own.where((run.c.phase == "watch") | of_test).group_by(run.c.arm)
-        later = select(experiment.c.id).where(experiment.c.control_id == one.id)
-        control = select(func.count()).where(run.c.experiment_id.in_(later), *counted, run.c.phase == "test")
-        found: dict[Arm, int] = {
-            CONTROL: 0,
-            TREATMENT: 0,
-            **{row[0]: row[1] for row in self._connections.execute(own)},
-        }
-        found[TREATMENT] += self._connections.execute(control.where(run.c.arm == CONTROL))[0][0]
-        return found
 
     def run_count(self, workflow: str, team_id: str) -> int:
         """Return how many runs a team has, those that go on among them."""

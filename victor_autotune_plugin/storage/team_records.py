@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 
 from sqlalchemy import select
 
 from .._model.data_flow import TeamFlow
 from .._model.experiment import Change, Experiment, ExperimentStatus
+from .arm_runs import ArmRuns
 from .rows import team_flow
 from .store import Store, StoreIdentity
 from .tables import lease, score
@@ -26,6 +27,7 @@ class TeamRecords(Store):
 
     def __init__(self, store: Store) -> None:
         vars(self).update(vars(store))
+        self._arm_runs: dict[str, ArmRuns | None] = {}
 
     def identity(self) -> StoreIdentity:
         """Return which store it is, as in `Store`."""
@@ -44,6 +46,14 @@ class TeamRecords(Store):
         if workflow is None or team_id is None:
             return super().changes(workflow, team_id)
         return list(self._changes.get((workflow, team_id), ()))
+
+    def arm_runs(self, experiment_ids: Iterable[str]) -> dict[str, ArmRuns]:
+        """Return the finished runs of some experiments as columns, as in `Store`."""
+        wanted = list(experiment_ids)
+        missing = [one for one in wanted if one not in self._arm_runs]
+        if missing:
+            self._arm_runs |= {**dict.fromkeys(missing), **super().arm_runs(missing)}
+        return {one: runs for one in wanted if (runs := self._arm_runs[one]) is not None}
 
     def data_flow(self, workflow: str, team_id: str) -> TeamFlow:
         """Return who used whose work in a team, as in `Store`."""
