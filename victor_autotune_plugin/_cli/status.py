@@ -335,8 +335,8 @@ def facts_of_open(session: OpenProject, workflow: str | None = None, team_id: st
     found = [
         one for one in session.named_teams(workflow, team_id) if one.experiment_id or one.live_id or one.key in waiting
     ]
-    in_full, most = team_id is not None, looked_at(len(found))
-    return [team_facts(session, session.in_full(one), in_full=in_full, most=most) for one in found]
+    most = looked_at(len(found))
+    return [team_facts(session, session.in_full(one), in_full=False, most=most) for one in found]
 
 
 def looked_at(teams: int) -> int:
