@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 from rich.padding import Padding
 
+from victor_autotune_plugin._cli import progress
 from victor_autotune_plugin._cli import rendering as show
 from victor_autotune_plugin.errors import AutotuneError
 
@@ -168,3 +169,20 @@ def test_a_note_comes_after_what_was_said_before(monkeypatch: pytest.MonkeyPatch
     show.say("first")
     show.note("second")
     assert place.getvalue() == b"first\nnote: second\n"
+
+
+def test_an_object_written_part_by_part_is_the_same_text() -> None:
+    rows = [{"name": "line\nbreak \u2028", "deep": {"values": [1, float("nan"), []]}}, {}, []]
+    whole = {"header": {"a": [1, {"b": 2}]}, "rows": rows, "none": [], "last": None}
+    written = io.StringIO()
+    show.write_parts({**whole, "rows": iter(rows), "none": iter(())}, written)
+    assert written.getvalue() == show.json_text(whole)
+
+
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_a_bar_shows_how_many_of_many_things_are_done(monkeypatch: pytest.MonkeyPatch, is_terminal: bool) -> None:
+    console = Console(file=io.StringIO(), force_terminal=is_terminal, width=80, _environ={"TERM": "xterm"})
+    monkeypatch.setattr(show, "err", lambda: console)
+    assert list(progress.counted(iter(range(6_000)), "export", 6_000)) == [*range(6_000)]
+    said = console.file.getvalue()  # type: ignore[attr-defined]
+    assert ("export" in said) is is_terminal

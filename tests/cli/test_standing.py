@@ -373,3 +373,14 @@ def test_a_project_of_0_1_is_told_what_became_of_it(call: Call, tmp_path: Path) 
     for command in (("status", "--all"), ("doctor",)):
         said = [line for line in call(*command).out.splitlines() if " asks you: " not in line]
         assert max(map(len, said)) <= 80
+
+
+def test_a_short_explanation_makes_no_statistics(call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path, experiment("testing"))
+    asked: list[str] = []
+    monkeypatch.setattr("victor_autotune_plugin._cli.explain.statistics", lambda _, one: asked.append(one.id) or [])
+    assert call("explain").code == 0
+    assert asked == []
+    call("explain", "--details")
+    call("explain", "--json")
+    assert asked == [ID, ID]

@@ -10,11 +10,15 @@ import pytest
 from attrs import evolve
 
 from victor_autotune_plugin._model.run import MemberOutcome
+from victor_autotune_plugin._page import run_index
 from victor_autotune_plugin._page.board import Board
 from victor_autotune_plugin._page.run_series import RunFilter
 from victor_autotune_plugin._page.run_view import run_view
+from victor_autotune_plugin._tuning.judges import feed, new_judge
+from victor_autotune_plugin._tuning.present_state import verdicts
 from victor_autotune_plugin._tuning.runtime import Runtime
 from victor_autotune_plugin.errors import AutotuneError
+from victor_autotune_plugin.experiment import tail
 from victor_autotune_plugin.storage.run_listing import ListedRun
 from victor_autotune_testing.page_scenes import ETL, REVIEW, TRIAGE, PageScene
 
@@ -83,6 +87,85 @@ def test_runs_that_are_written_late_are_read_too(board: Board, scene: Path) -> N
         transaction.finish_run(evolve(old, run_id="late", started_at=old.started_at - 86_400 * 30))
     board.refresh(60.0)
     assert row_of(board, ETL.key)["runs"] == 13
+
+
+@pytest.fixture
+def short_board(runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> Iterator[Board]:
+    """A board that keeps the last 10 runs of each team."""
+    monkeypatch.setattr(run_index, "MOST_KEPT", 30)
+    monkeypatch.setattr(run_index, "KEPT", 30)
+    monkeypatch.setattr(run_index, "FEWEST_KEPT", 10)
+    store = runtime.open_existing_store()
+    assert store is not None
+    with store:
+        board = Board(runtime, store)
+        board.refresh(60.0)
+        yield board
+
+
+def test_of_a_large_store_the_last_runs_of_each_team_are_kept_and_all_are_counted(
+    board: Board, short_board: Board
+) -> None:
+    few, whole = short_board.overview(), board.overview()
+    assert (few["kept"], whole["kept"]) == (10, None)
+    assert few["runs"] == whole["runs"]
+    for key in (REVIEW.key, ETL.key, TRIAGE.key):
+        short, full = row_of(short_board, key), row_of(board, key)
+        assert (short["runs"], short["last_at"], short["state"], short["outcome"]) == (
+            full["runs"],
+            full["last_at"],
+            full["state"],
+            full["outcome"],
+        )
+        assert (short["looked_at"], full["looked_at"]) == (10, full["runs"])
+    drawn, all_drawn = short_board.team(*REVIEW.key)["runs"], board.team(*REVIEW.key)["runs"]
+    assert drawn["points"]["id"] == all_drawn["points"]["id"][-10:]
+
+
+def test_runs_that_come_to_a_large_store_are_counted_early_and_late_ones(
+    short_board: Board, scene: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = row_of(short_board, ETL.key)["runs"]
+    team = PageScene(scene, ETL, seed=10, mode="observe")
+    team.times(25)
+    team.close()
+    short_board.refresh(60.0)
+    row = row_of(short_board, ETL.key)
+    assert row["runs"] == before + 25
+    assert 10 <= row["looked_at"] <= 20
+    assert short_board.store is not None
+    old = next(short_board.store.finished_runs(*ETL.key, limit=1))
+    with short_board.store.transaction() as transaction:
+        transaction.finish_run(evolve(old, run_id="late", started_at=old.started_at - 86_400 * 30))
+    monkeypatch.setattr(run_index, "_WHOLE_SECONDS", 0.0)
+    short_board.refresh(60.0)
+    assert row_of(short_board, ETL.key)["runs"] == before + 26
+
+
+def test_a_board_of_one_team_reads_the_runs_of_that_team(runtime: Runtime) -> None:
+    store = runtime.open_existing_store()
+    assert store is not None
+    with store:
+        board = Board(runtime, store, wanted=lambda key: key == ETL.key)
+        board.refresh(60.0)
+        assert [one["team"] for one in board.overview()["teams"]] == [ETL.team_id]
+        assert board.overview()["runs"] == 12
+        assert board.savings()["teams"] == []
+
+
+def test_what_a_list_tells_of_a_long_watch_is_what_its_replay_tells(
+    board: Board, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = board.store
+    assert store is not None
+    (live,) = [one for one in store.experiments(*REVIEW.key) if one.is_verified]
+    runs = store.observations(live.id, "test")
+    assert live.decided_order == feed(new_judge(live), runs)  # so that the watch need not ask the judge
+    _, watch = verdicts(store, live)
+    assert watch is not None
+    assert verdicts(store, live, in_brief=True)[1] == watch  # its P95 may be open
+    monkeypatch.setattr(tail, "DEADLINE", 1)
+    assert verdicts(store, live, in_brief=True)[1] == {"status": "watching", "runs": watch["runs"]}
 
 
 def test_a_pause_reaches_every_row(board: Board, runtime: Runtime) -> None:

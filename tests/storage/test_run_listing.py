@@ -10,7 +10,8 @@ from victor_autotune_plugin._model.experiment import TeamState
 from victor_autotune_plugin._model.score import Score
 from victor_autotune_plugin.storage import Store
 from victor_autotune_plugin.storage.run_listing import ListedRun
-from victor_autotune_testing.stored import SPEC, finished, planned, start
+from victor_autotune_plugin.storage.team_records import TeamRecords
+from victor_autotune_testing.stored import SPEC, change, experiment, finished, planned, score, start
 
 
 def write(store: Store, *runs: Any) -> None:
@@ -110,3 +111,51 @@ def test_every_write_that_a_page_shows_changes_the_pulse(store: Store) -> None:
         transaction.pause_all(True)
     assert changed()
     assert not changed()
+
+
+def test_teams_are_found_by_going_from_one_to_the_next(store: Store) -> None:
+    teams = [("a", "x"), ("a", "y"), ("a b", "x"), ("b", "x")]
+    runs = [
+        finished(f"{number}{place}", spec=evolve(SPEC, workflow=flow, team_id=name), started_at=100.0 + place)
+        for number, (flow, name) in enumerate(teams)
+        for place in range(3)
+    ]
+    elsewhere = finished("z", spec=evolve(SPEC, workflow="b", team_id="y"), environment="test")
+    also = finished("zz", spec=evolve(SPEC, workflow="a", team_id="x"), environment="test", started_at=500.0)
+    write(store, *runs, elsewhere, also)
+    with store.transaction() as transaction:  # this one goes on
+        transaction.start_run(start("g", spec=evolve(SPEC, workflow="c", team_id="x"), started_at=7.0), planned())
+    here = store.of(runs[0].environment)
+    assert here.last_seen() == {**dict.fromkeys(teams, 102.0), ("c", "x"): 7.0}
+    assert store.of("test").last_seen() == {("a", "x"): 500.0, ("b", "y"): elsewhere.started_at}
+    assert store.of(None).last_seen()[("a", "x")] == 500.0
+    assert store.environments() == {runs[0].environment: 5, "test": 2}
+    assert (here.run_count("a", "x"), store.of(None).run_count("a", "x"), here.run_count("d", "x")) == (3, 4, 0)
+    assert [one.run_id for one in here.last_runs("c", "x", 5, finished=False)] == ["g"]
+    assert here.last_runs("c", "x", 5) == []
+
+
+def test_an_empty_store_has_neither_teams_nor_environments(store: Store) -> None:
+    assert (store.last_seen(), store.environments()) == ({}, {})
+
+
+def test_what_is_read_of_many_teams_at_once_is_what_is_read_of_each(store: Store) -> None:
+    other = evolve(SPEC, team_id="other")
+    write(store, finished("r1"), finished("r2", spec=other))
+    with store.transaction() as transaction:
+        transaction.save_team(TeamState(*SPEC.key, spec=SPEC))
+        transaction.save_experiment(experiment("e1", created_at=1.0))
+        transaction.save_experiment(experiment("e2", created_at=2.0))
+        transaction.add_change(change())
+        transaction.record_score(score("r2"))
+    here = store.of("default")
+    at_once = TeamRecords(here)
+    for key in (SPEC.key, other.key):
+        assert at_once.experiments(*key) == here.experiments(*key)
+        assert at_once.changes(*key) == here.changes(*key)
+        assert at_once.data_flow(*key) == here.data_flow(*key)
+        assert at_once.is_scored(*key, 5) == here.is_scored(*key, 5)
+    assert [one.id for one in at_once.experiments(*SPEC.key)] == ["e2", "e1"]
+    assert at_once.experiments() == here.experiments()
+    assert at_once.changes() == here.changes()
+    assert at_once.identity() == here.identity()

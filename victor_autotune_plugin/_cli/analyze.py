@@ -13,8 +13,11 @@ from .options import HERE, Json, Map, Metrics, Output, Project, SkipBad, Team, T
 from .project import from_file, from_store, opened
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from .._analysis.run_table import TeamKey
     from .._model.optimization import PerformanceInsight
+    from .._model.plan import TeamSpec
     from .project import RunSource
 
 _CELLS: Final = 10
@@ -47,29 +50,34 @@ def analyze(
     A baseline is the team's own history where that is long enough (50 runs
     and 20 newer ones), else a default.
     """
-    found = _found(metrics, project, workflow, chosen(name, team), mapped, skip_bad=skip_bad)
-    data: dict[str, Any] = {"teams": [_data(source, key, insights) for source, key, insights in found]}
+    source, specs = _source(metrics, project, workflow, chosen(name, team), mapped, skip_bad=skip_bad)
+    found = ((key, _insights(source, key, spec=specs.get(key))) for key in source.keys)
+
+    def told() -> Iterator[dict[str, Any]]:
+        for key, insights in found:
+            yield _data(source, key, insights)
+            if not as_json:
+                _print(source, key, insights)
+
+    data: dict[str, Any] = {"teams": told()}
     if metrics is not None:
-        data["left_out"] = found[0][0].left_out
+        data["left_out"] = source.left_out
     if show.answered(data, output, as_json=as_json, project=project):
         return
-    if not found:
+    if not source.keys:
         show.say(f"{show.NOTHING_YET}; or give --metrics")
-    else:
-        for source, key, insights in found:
-            _print(source, key, insights)
+    for key, insights in found:  # none is left where they were written to a file
+        _print(source, key, insights)
 
 
-def _found(
+def _source(
     metrics: Any, project: Any, workflow: str | None, team_id: str | None, mapped: list[str] | None, *, skip_bad: bool
-) -> list[tuple[RunSource, TeamKey, list[PerformanceInsight]]]:
+) -> tuple[RunSource, dict[TeamKey, TeamSpec | None]]:
     if metrics is not None:
-        source = from_file(metrics, team_id, workflow, skip_bad=skip_bad, mapped=mapped)
-        return [(source, key, _insights(source, key)) for key in source.keys]
+        return from_file(metrics, team_id, workflow, skip_bad=skip_bad, mapped=mapped), {}
     with opened(project) as session:
-        source = from_store(session, team_id, workflow)
         specs = {state.key: state.spec for state in session.teams(workflow, team_id)}
-        return [(source, key, _insights(source, key, spec=specs.get(key))) for key in source.keys]
+        return from_store(session, team_id, workflow), specs
 
 
 def _insights(source: RunSource, key: TeamKey, **known: Any) -> list[PerformanceInsight]:

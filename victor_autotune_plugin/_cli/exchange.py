@@ -16,7 +16,7 @@ from .._model.plan import is_called
 from ..errors import AutotuneError
 from . import rendering as show
 from .options import HERE, Json, Project, Team, TeamName, Workflow, chosen, environment
-from .progress import tracked
+from .progress import counted, tracked
 from .project import opened
 
 if TYPE_CHECKING:
@@ -119,8 +119,8 @@ def export(
             return
         kinds = _items(session, workflow, team_id)
         if as_json and output is None:
-            parts = {kind: [one.to_dict() for one in items] for kind, items in kinds.items()}
-            show.write_json({"header": archive.header(), **parts})
+            parts = {kind: (one.to_dict() for one in items) for kind, items in kinds.items()}
+            show.write_parts({"header": archive.header(), **parts})
             return
         counts = dict.fromkeys(kinds, 0)
         with _to(output, project) as file:
@@ -167,13 +167,15 @@ def _items(session: OpenProject, workflow: str | None, team_id: str | None) -> d
     keys, store = session.keys(workflow, team_id), session.store
     if store is None:
         return {"changes": (), "days": (), "runs": (), "scores": (), "experiments": (), "teams": ()}
+    counts = [store.run_count(flow, name) for flow, name in keys if flow is not None and name is not None]
+    runs = sum(counts) if counts else store.pulse().runs
     # States are read first: the experiment that one names is there then.
     states = [one for one in store.teams() if workflow in (None, one.workflow) and is_called(one.key, team_id)]
     experiments = [one for key in keys for one in store.experiments(*key)[::-1]]
     return {
         "changes": [one for key in keys for one in store.changes(*key)],
         "days": (one for key in keys for one in store.day_totals(*key)),
-        "runs": (one for key in keys for one in store.finished_runs(*key)),
+        "runs": counted((one for key in keys for one in store.finished_runs(*key)), "export", runs),
         "scores": (one for key in keys for one in store.scores(*key)),
         "experiments": (ExperimentRecord.stored(store, one) for one in experiments),
         "teams": states,

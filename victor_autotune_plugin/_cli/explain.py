@@ -49,7 +49,8 @@ def explain(
 ) -> None:
     """Explain a team's plan in a few lines: what runs, since when, what it brought, how sure, and what comes next."""
     with opened(project) as session:
-        found = _explanation(session, session.team(chosen(name, team), workflow), file)
+        state = session.team(chosen(name, team), workflow)
+        found = _explanation(session, state, file, with_statistics=details or as_json)
     if as_json:
         show.write_json(found.to_dict())
         return
@@ -70,7 +71,8 @@ class Explanation:
         facts: What is known of the team.
         source: The change that gave it its live plan, or None when none did.
         ending: The change that ended the last experiment, or None while one is open.
-        statistics: The runs of the experiment's test by fixed-sample methods, as if they were looked at once.
+        statistics: The runs of the experiment's test by fixed-sample methods, as if they were looked at once;
+            empty where they were not asked for.
         tests: How many tests the team had, and how many of them would have passed by now if no change had made a
             difference.
         outlook: What would change the decision, sentence by sentence.
@@ -118,11 +120,12 @@ class Explanation:
         }
 
 
-def _explanation(session: OpenProject, state: TeamState, file: Path | None = None) -> Explanation:
+def _explanation(session: OpenProject, state: TeamState, file: Path | None, *, with_statistics: bool) -> Explanation:
     """Gather what explains a team's plan.
 
     Args:
         file: Its workflow's file, for the settings in it, or None.
+        with_statistics: Whether the statistics are asked for: the library that makes them takes its time to load.
 
     Raises:
         WorkflowError: If the file can't be used.
@@ -150,7 +153,7 @@ def _explanation(session: OpenProject, state: TeamState, file: Path | None = Non
         facts=facts,
         source=_source(changes),
         ending=next((change for change in reversed(changes) if change.experiment_id == ended), None) if ended else None,
-        statistics=[] if facts.experiment is None else statistics(store, facts.experiment),
+        statistics=statistics(store, facts.experiment) if with_statistics and facts.experiment is not None else [],
         tests=null_passes(one for one in experiments if one.id not in refused),
         outlook=_outlook(facts, settings, _held_back(store, facts, settings, changes), has_scorer=bool(state.gates)),
         advice=advised,

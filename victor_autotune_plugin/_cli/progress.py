@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final, Self, TypeVar
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
 _BYTES_BETWEEN: Final = 1 << 20
 _LONG_FILE: Final = 5_000_000
+_MANY_ITEMS: Final = 5_000
+_ITEMS_BETWEEN: Final = 500
+_T = TypeVar("_T")
 
 
 class RunsScreen:
@@ -137,6 +140,25 @@ def tracked(lines: Iterable[bytes], title: str, size: int) -> Iterator[bytes]:
                 progress.update(task, advance=waiting)
                 waiting = 0
             yield line
+
+
+def counted(items: Iterable[_T], title: str, total: int) -> Iterator[_T]:
+    """Yield items; on a terminal a bar shows how many of them there were.
+
+    Args:
+        total: How many there are, about.
+    """
+    console = show.err()
+    if total < _MANY_ITEMS or not _is_drawable(console):
+        yield from items
+        return
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task(show.clean(title), total=total)
+        for number, item in enumerate(items, 1):
+            if number % _ITEMS_BETWEEN == 0:
+                progress.update(task, completed=number)
+            yield item
 
 
 @contextlib.contextmanager

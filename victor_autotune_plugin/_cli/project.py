@@ -17,7 +17,7 @@ from .._values.names import did_you_mean
 from ..errors import AutotuneError, MetricsError, SettingsError
 from . import rendering as show
 from .options import environment
-from .progress import reading
+from .progress import counted, reading
 
 if TYPE_CHECKING:
     from .._analysis.run_table import TeamKey
@@ -277,12 +277,10 @@ def from_store(session: OpenProject, team_id: str | None, workflow: str | None) 
     analyzer = PerformanceAnalyzer()
     if session.store is not None:
         latest = {state.key: state.fingerprint for state in states}
-        analyzer.add_runs(
-            run
-            for key in session.keys(workflow, team_id)
-            for run in session.store.finished_runs(*key, limit=MOST_RUNS)
-            if latest.get(run.spec.key) in (None, run.spec.fingerprint())
-        )
+        keys = session.keys(workflow, team_id)
+        runs = (run for key in keys for run in session.store.finished_runs(*key, limit=MOST_RUNS))
+        read = counted(runs, "reading runs", min(session.store.pulse().runs, MOST_RUNS * len(keys)))
+        analyzer.add_runs(run for run in read if latest.get(run.spec.key) in (None, run.spec.fingerprint()))
     hint = "Run a workflow (victor autotune run WORKFLOW.yaml), or give --metrics FILE."
     return RunSource(analyzer, "the store", hint, tuple(sorted(analyzer.teams)))
 

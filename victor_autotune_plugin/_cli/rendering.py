@@ -11,7 +11,7 @@ import math
 import os
 import re
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, TextIO
 
@@ -293,21 +293,57 @@ def json_text(data: object) -> str:
     return json.dumps(_finite(data), indent=2, allow_nan=False) + "\n"
 
 
-def answered(data: object, output: Path | None, *, as_json: bool, project: Path | None = None) -> bool:
+def write_parts(data: Mapping[str, object], *files: TextIO) -> None:
+    """Write an object as `json_text` has it, of which lists may be iterators: their items are made one by one.
+
+    Args:
+        data: The object.
+        files: Where to; none for stdout.
+    """
+    for part in _parts(data):
+        for file in files or (sys.stdout,):
+            file.write(part)
+    for file in files or (sys.stdout,):
+        file.flush()
+
+
+def _parts(data: Mapping[str, object]) -> Iterator[str]:
+    def deep(value: object, spaces: int) -> str:
+        text = json.dumps(_finite(value), indent=2, allow_nan=False)
+        return text.replace("\n", "\n" + " " * spaces)  # in its strings a line break is escaped
+
+    before = "{\n  "
+    for name, value in data.items():
+        yield f"{before}{json.dumps(name)}: "
+        before = ",\n  "
+        if isinstance(value, Iterator):
+            begin = "["
+            for item in value:
+                yield f"{begin}\n    {deep(item, 4)}"
+                begin = ","
+            yield "[]" if begin == "[" else "\n  ]"
+        else:
+            yield deep(value, 2)
+    yield "\n}\n"
+
+
+def answered(data: Mapping[str, object], output: Path | None, *, as_json: bool, project: Path | None = None) -> bool:
     """Write a result as JSON to the file of `--output` and, with `--json`, to stdout.
 
     Args:
+        data: The result, as for `write_parts`.
         project: The project's folder, whose links must not lead the result out of it.
 
     Returns:
         Whether that is the whole answer; a person is told nothing more then.
     """
     if output is not None:
-        from .._values.files import write_text
+        from .._values.files import written
 
-        write_text(output, json_text(data), project=project)
-    if as_json:
-        write_json(data)
+        with written(output, where=f"--output {output}", project=project) as file:
+            write_parts(data, file, *((sys.stdout,) if as_json else ()))
+    elif as_json:
+        write_parts(data)
     return as_json
 
 

@@ -38,6 +38,12 @@ if TYPE_CHECKING:
 MOST_RUNS: Final = 1_000
 """How many of a team's last runs its figures are made from."""
 
+LISTED_RUNS: Final = 20_000
+"""So many runs are looked at for a list of teams, the last ones of each: of 200 teams or more ..."""
+
+FEWEST_RUNS: Final = 100
+"""... so many of each."""
+
 FEWEST_FAILED: Final = 3
 """After so many failed runs in a row a person is told."""
 
@@ -213,26 +219,28 @@ def team_facts(
     modes: Modes | None = None,
     own: tuple[Any, str | None] = (None, None),
     *,
-    with_owners: bool = True,
+    in_full: bool = True,
+    most: int = MOST_RUNS,
 ) -> TeamFacts:
     """Gather what is known of a team.
 
     Args:
         session: Its project; it has a store, since it knows the team.
-        runs: Runs to take the figures of, newest first; None for the last `MOST_RUNS`.
+        runs: Runs to take the figures of, newest first; None for the last `most`.
         settings: Its settings; None for those without its workflow's own metadata.
         modes: What finds its mode; None to make it.
         own: Its workflow's own metadata and their place, where they are in the settings.
-        with_owners: Whether it is looked for who sets its knobs.
+        in_full: Whether it is looked for who sets its knobs, and a watch over many runs is told in full.
+        most: How many of its last runs its figures are made from.
     """
     from .._page.outcome import outcomes
     from .._tuning.present_state import standings, verdicts
 
     store = session.store
     assert store is not None
-    ended: Sequence[TeamRun | ListedRun] = store.last_runs(*state.key, MOST_RUNS) if runs is None else runs
+    ended: Sequence[TeamRun | ListedRun] = store.last_runs(*state.key, most) if runs is None else runs
     latest = runs or ()
-    if runs is None and (with_owners or state.live_id is not None):
+    if runs is None and (in_full or state.live_id is not None):
         latest = list(store.finished_runs(*state.key, limit=OWNERS_RUNS))
     if settings is None:
         settings = session.runtime.resolver.for_team(*state.key)
@@ -242,7 +250,7 @@ def team_facts(
     mode = found_mode.next
     fixed = None if mode in ("off", "observe") else settings.plan
     settings = evolve(settings, mode=mode)
-    stands = standings(store, state, settings, latest, options=same_place())
+    stands = standings(store, state, settings, latest, options=same_place(), in_brief=not in_full)
     experiments = store.experiments(*state.key)
     decided = max((one for one in experiments if one.has_ended or one.is_verified), key=_decided_at, default=None)
     experiment = stands[0].experiment if stands else decided
@@ -265,8 +273,8 @@ def team_facts(
         verdict=verdict,
         watch=watch,
         decided=decided,
-        trouble=_trouble(ended),
-        owners=owned_knobs(latest[:OWNERS_RUNS]) if with_owners else [],
+        trouble=_trouble(ended, most),
+        owners=owned_knobs(latest[:OWNERS_RUNS]) if in_full else [],
         flow=_flow(session, state, settings),
         quality=quality_of(store, state, settings, ended, plan, replaced),
         outcomes=brought,
@@ -282,13 +290,13 @@ def _seconds(run: TeamRun | ListedRun) -> float:
     return run.duration_seconds if isinstance(run, TeamRun) else run.seconds or 0.0
 
 
-def _trouble(runs: Sequence[TeamRun | ListedRun]) -> str | None:
+def _trouble(runs: Sequence[TeamRun | ListedRun], most: int) -> str | None:
     """Say that the last runs all failed, newest first, and how to see one; None where they did not."""
     failed = list(takewhile(lambda run: not _succeeded(run), (run for run in runs if not run.cancelled)))
     if len(failed) < FEWEST_FAILED:
         return None
     kind = f" ({failed[0].error_class})" if failed[0].error_class else ""
-    many = f"{len(failed)} runs" if len(failed) < MOST_RUNS else f"{MOST_RUNS:,} runs or more"
+    many = f"{len(failed)} runs" if len(failed) < most else f"{most:,} runs or more"
     shown = f"victor autotune runs show {failed[0].run_id[:8]}{same_place()}"
     return show.clean(f"The last {many} all failed{kind}. The latest: {shown}")
 
@@ -318,15 +326,22 @@ def statistics(store: Store, experiment: Experiment) -> list[SampleComparison]:
 
 def facts_of_open(session: OpenProject, workflow: str | None = None, team_id: str | None = None) -> list[TeamFacts]:
     """Return what is known of the teams that have an open experiment; arguments are those of `OpenProject.teams`."""
+    from ..storage.team_records import TeamRecords
+
     if session.store is None:
         return []
     waiting = {(one.workflow, one.team_id) for one in session.store.experiments_that_await(workflow)}
-    found = session.named_teams(workflow, team_id)
-    return [
-        team_facts(session, session.in_full(one))
-        for one in found
-        if one.experiment_id or one.live_id or one.key in waiting
+    session = evolve(session, store=TeamRecords(session.store))
+    found = [
+        one for one in session.named_teams(workflow, team_id) if one.experiment_id or one.live_id or one.key in waiting
     ]
+    most = looked_at(len(found))
+    return [team_facts(session, session.in_full(one), in_full=False, most=most) for one in found]
+
+
+def looked_at(teams: int) -> int:
+    """Return how many of the last runs of each team are looked at for a list of so many."""
+    return max(FEWEST_RUNS, min(MOST_RUNS, LISTED_RUNS // max(teams, 1)))
 
 
 def potential_pointer(facts: TeamFacts) -> str | None:
@@ -346,8 +361,14 @@ def status(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Show every team that was recorded, or one: its plan, its test, and how it does."""
+    """Show every team that was recorded, or one: its plan, its test, and how it does.
+
+    Figures are of each team's last 1,000 runs; where more than 20 teams are
+    listed, of the last 20,000 of all together, and of 100 each at least.
+    """
     team_id = chosen(name, team)
+    from ..storage.team_records import TeamRecords
+
     with opened(project) as session:
         seen = {} if session.store is None else session.store.last_seen()
         states = session.named_teams(workflow, team_id, seen)
@@ -356,7 +377,13 @@ def status(
         if not (everything or as_json) and in_use > MOST_LISTED:
             shown = _foremost(session, shown, seen)
         modes = Modes(session.runtime.resolver, session.runtime.project)
-        facts = [team_facts(session, session.in_full(one), modes=modes, with_owners=False) for one in shown]
+        most = looked_at(len(shown))
+        if team_id is None and session.store is not None:
+            session = evolve(session, store=TeamRecords(session.store))
+        facts = [
+            team_facts(session, session.in_full(one), modes=modes, in_full=team_id is not None, most=most)
+            for one in shown
+        ]
         where = session.runtime.environment
         others = {} if session.store is None else session.store.of(None).environments()
         resolver = session.runtime.resolver
@@ -366,6 +393,7 @@ def status(
     left_out = len(states) - in_use
     if as_json:
         data = {"environment": where, "other_environments": others, "all_paused": paused, "not_shown": left_out}
+        data["figures_of_last_runs"] = most
         data["scoring_cost_usd_last_7_days"] = cost
         ignored = resolver.ignored
         data["ignored_until_trusted"] = [] if ignored is None else [one.path for one in ignored.settings]
@@ -379,6 +407,8 @@ def status(
     from .status_screen import print_status
 
     print_status(facts, resolver, all_paused=paused, scoring_cost=cost)
+    if any(one.figures.runs == most for one in facts):
+        show.say(f"Figures of a team: its last {most:,} runs", "dim")
     if where != DEFAULT_ENVIRONMENT or others:
         listed = ", ".join(f"{show.clean(one)} ({show.count(teams, 'team')})" for one, teams in others.items())
         elsewhere = f" Elsewhere: {listed}; see them with --environment NAME." if others else ""

@@ -50,19 +50,22 @@ def to_plain(value: Any) -> Any:
         value: A value of the model, a collection of them, or what JSON has already. Scalars and arrays of numpy, which
             evidence may hold, become numbers and lists.
     """
-    if type(value) in _PLAIN:
+    kind: Any = type(value)
+    if kind in _PLAIN:
         return value
+    if kind is tuple or kind is list:
+        return [item if type(item) in _PLAIN else to_plain(item) for item in value]
     if isinstance(value, TeamPlan):
         return {name: to_plain(knob) for name in _names(TeamPlan) if (knob := getattr(value, name)) is not None}
-    if isinstance(value, Mapping):  # evidence, too, which is both and says itself what it is as data
-        return {str(key): to_plain(item) for key, item in value.items()}
-    kind: Any = type(value)
-    if has(kind):
+    names = _attributes(kind)
+    if names is not None:
         return {
-            name: to_plain(item)
-            for name in _names(kind)
+            name: item if type(item) in _PLAIN else to_plain(item)
+            for name in names
             if (item := getattr(value, name)) or name not in _LEFT_OUT_WHERE_EMPTY
         }
+    if isinstance(value, Mapping):  # evidence, too, which is both and says itself what it is as data
+        return {str(key): to_plain(item) for key, item in value.items()}
     if isinstance(value, Enum):
         return to_plain(value.value)
     if hasattr(value, "tolist"):
@@ -72,6 +75,12 @@ def to_plain(value: Any) -> Any:
     if isinstance(value, Iterable):
         return [to_plain(item) for item in value]
     raise TypeError(f"{type(value).__qualname__} is not plain data")
+
+
+@cache
+def _attributes(kind: Any) -> tuple[str, ...] | None:
+    """Return the attributes by which a class is told as plain data; None of one that says itself what it is."""
+    return None if issubclass(kind, Mapping) or not has(kind) else tuple(_names(kind))
 
 
 def from_plain(kind: type[_T], data: Any, at: str = "") -> _T:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from .._model.experiment import Experiment
     from .._model.run import TeamRun
     from .._tuning.runtime import Runtime
-    from .._tuning.standing import Standing
+    from .._tuning.standing import Standing, Told
     from ..storage import Store
     from ..storage.run_listing import ListedRun, Pulse
 
@@ -78,7 +78,7 @@ class Board:
         self._clock = clock
         self._lock = threading.RLock()
         self._reading = threading.Lock()
-        self._index = None if store is None else RunIndex(store)
+        self._index = None if store is None else RunIndex(store, wanted=wanted)
         self._pulse: Pulse | None = None
         self._first: Pulse | None = None  # of the runs that are being read
         self._states: dict[TeamKey, TeamState] = {}
@@ -86,6 +86,7 @@ class Board:
         self._rows: dict[TeamKey, dict[str, Any]] = {}
         self._stale: dict[TeamKey, None] = {}
         self._paths: dict[tuple[str, int], dict[str, Any]] = {}
+        self._told: tuple[Pulse | None, dict[str, Told]] = None, {}
         self._savings: tuple[Pulse | None, dict[str, Any]] | None = None
 
     @property
@@ -123,7 +124,7 @@ class Board:
             self.store = self.runtime.open_existing_store()
             if self.store is None:
                 return False
-            self._index = RunIndex(self.store)
+            self._index = RunIndex(self.store, wanted=self._wanted)
         pulse = self.store.pulse()
         with self._reading:  # nobody who asks for what is known waits for what is read
             is_new = pulse != self._pulse
@@ -195,10 +196,11 @@ class Board:
         if in_full:
             settings, told = self._in_mode(key, settings, runs)
             experiments = self.store.experiments(*key) if state.version or runs else []
-            stands = stands_of(self.store, state, settings, experiments, self._options)
+            stands = stands_of(self.store, state, settings, experiments, self._verdicts, self._options)
         brought = outcomes_of(self.store, stands) if stands else {}
         paused = self._pulse is not None and self._pulse.paused
         row = team_row(key, runs, state, settings, stands, brought, all_paused=paused, mode_told=told, **self._waits)
+        row |= {"runs": self._index.count(key), "looked_at": len(runs)}
         return {**row, "ready": in_full}
 
     def _in_mode(self, key: TeamKey, settings: Settings, runs: Sequence[ListedRun]) -> tuple[Settings, str | None]:
@@ -249,6 +251,7 @@ class Board:
             "paused": self._pulse is not None and self._pulse.paused,
             "total": len(known),
             "runs": sum(row["runs"] for row in known.values()),
+            "kept": None if self._index is None else self._index.kept,
             "teams": [],
         }
 
@@ -257,7 +260,7 @@ class Board:
         if self.store is None:
             return {"saved": {}, "weeks": [], "teams": []}
         if self._savings is None or self._savings[0] != self._pulse:
-            self._savings = self._pulse, savings_ledger(self.store).to_dict()
+            self._savings = self._pulse, savings_ledger(self.store, wanted=self._wanted).to_dict()
         return self._savings[1]
 
     def team(
@@ -280,8 +283,6 @@ class Board:
             AutotuneError: There is no such team.
             StoreError: If the store can't be used.
         """
-        from .._tuning.present_state import verdicts
-
         key = self._key(workflow, team_id)
         with self._lock:
             row = self._rows.get(key)
@@ -304,13 +305,24 @@ class Board:
             "definition": definition(spec),
             "runs": self._series(runs, chosen, most, with_bins),
             "plans": plans_view(runs),
-            "experiments": [experiment_view(one, spec, verdicts(self.store, one)) for one in experiments],
+            "experiments": [experiment_view(one, spec, self._verdicts(self.store, one)) for one in experiments],
             "changes": [change_view(one) for one in self.store.changes(*key)[::-1][:MOST_CHANGES]],
             "flow": flow_view(flow),
             "quality": list(self._quality(self.store, state, settings)),
             "live": state.live_id,
             "open": state.experiment_id,
         }
+
+    def _verdicts(self, store: Store, one: Experiment) -> Told:
+        """Return what an experiment says now: once for all that is shown of it, as long as nothing was written."""
+        from .._tuning.present_state import verdicts
+
+        pulse, told = self._told
+        if pulse != self._pulse:
+            pulse, told = self._told = self._pulse, {}
+        if one.id not in told:
+            told[one.id] = verdicts(store, one)
+        return told[one.id]
 
     def runs(self, workflow: str, team_id: str, chosen: RunFilter) -> dict[str, Any]:
         """Return the runs of a team that are drawn; arguments are those of `team`."""

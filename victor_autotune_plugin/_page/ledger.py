@@ -11,7 +11,7 @@ more, so from then on only the second saving is counted; the ledger tells rather
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from attrs import asdict, field, frozen
@@ -203,22 +203,28 @@ def _plain(saved: Mapping[str, Saved]) -> dict[str, Any]:
     return {kind: saved[kind].to_dict() if kind in saved else None for kind in KINDS}
 
 
-def savings_ledger(store: Store, workflow: str | None = None, team_id: str | None = None) -> SavingsLedger:
-    """Return what promotions have saved; all runs are read at once.
+def savings_ledger(
+    store: Store,
+    workflow: str | None = None,
+    team_id: str | None = None,
+    wanted: Callable[[tuple[str, str]], bool] = lambda _: True,
+) -> SavingsLedger:
+    """Return what promotions have saved; the runs of one after the other are read.
 
     Args:
         store: The store, of one environment or of all.
         workflow: Only teams of this workflow.
         team_id: Only teams with this id.
+        wanted: Whether a team is looked at, by workflow and id.
 
     Raises:
         StoreError: The store can't be read.
     """
-    promoted = [one for one in store.experiments(workflow, team_id) if one.promoted_at is not None]
-    runs = store.arm_runs(one.id for one in promoted)
+    experiments = store.experiments(workflow, team_id)
+    promoted = [one for one in experiments if one.promoted_at is not None and wanted((one.workflow, one.team_id))]
     teams: dict[tuple[str, str], list[PromotionSavings]] = defaultdict(list)
     for one in promoted:
-        teams[one.workflow, one.team_id].append(promotion_savings(one, runs.get(one.id)))
+        teams[one.workflow, one.team_id].append(promotion_savings(one, store.arm_runs([one.id]).get(one.id)))
     found = tuple(
         TeamSavings(*key, _totals(one.saved for one in made), _weeks(one.weeks for one in made), tuple(made))
         for key, made in sorted(teams.items())

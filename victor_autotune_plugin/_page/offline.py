@@ -52,14 +52,15 @@ def offline_report(board: Board, title: str, tell: Callable[[str], None] = lambd
         ready = sum(row["ready"] for row in known["teams"])
         tell(f"looking at {known['runs']:,} runs: {ready:,} of {known['total']:,} teams")
     overview = board.overview()
-    data: dict[str, Any] = {}
+    head = {"overview": overview, "savings": board.savings()}
+    room = MOST_BYTES - 400_000 - len(script_safe(head).encode())
     for level in _levels(len(overview["teams"])):
-        data = _gather(board, overview, *level, tell=tell)
-        if len(script_safe(data).encode()) < MOST_BYTES - 400_000:
+        parts = _gather(board, overview, *level, room=room, tell=tell)
+        if parts is not None:
             break
     else:
-        data["teams"] = {}
-    return offline_page(title, data)
+        parts = {"teams": "{}", "evidence": "{}", "runs": "{}"}
+    return offline_page(title, head, parts)
 
 
 def _levels(teams: int) -> tuple[tuple[int, int, int], ...]:
@@ -69,26 +70,41 @@ def _levels(teams: int) -> tuple[tuple[int, int, int], ...]:
 
 
 def _gather(
-    board: Board, overview: dict[str, Any], points: int, runs: int, tests: int, tell: Callable[[str], None]
-) -> dict[str, Any]:
+    board: Board,
+    overview: dict[str, Any],
+    points: int,
+    runs: int,
+    tests: int,
+    *,
+    room: int,
+    tell: Callable[[str], None],
+) -> dict[str, str] | None:
+    """Return the teams, the evidence and the runs as JSON; None where they have more bytes than there is room.
+
+    What was gathered of a team is text at once, which takes a tenth of the memory of plain data.
+    """
     from .shell import plain_json
 
-    teams: dict[str, Any] = {}
-    evidence: dict[str, Any] = {}
-    found: dict[str, Any] = {}
+    found: dict[str, list[str]] = {"teams": [], "evidence": [], "runs": []}
     for number, row in enumerate(overview["teams"]):
         tell(f"writing team {number + 1:,} of {len(overview['teams']):,}")
         key = row["workflow"], row["team"]
         team = board.team(*key, most=max(points, 1), with_bins=60 if points < 300 else None)
         chosen = board.last_runs(key, max(runs, 1) if runs or points else 0)
+        team["last_run"] = chosen[0] if chosen else None
+        # The key of a team is what the script makes of the two names.
+        new = [("teams", plain_json(key), team)]
         for run_id in chosen:
             try:
-                found[run_id] = board.run(run_id)
+                new.append(("runs", run_id, board.run(run_id)))
             except AutotuneError:  # it was removed meanwhile
                 continue
-        team["last_run"] = chosen[0] if chosen else None
-        for one in [each for each in team["experiments"] if each["verdict"] is not None][:tests]:
-            evidence[one["id"]] = board.evidence(one["id"])
-        # The key is what the script makes of the two names.
-        teams[plain_json(key)] = team
-    return {"overview": overview, "savings": board.savings(), "teams": teams, "evidence": evidence, "runs": found}
+        tested = [one["id"] for one in team["experiments"] if one["verdict"] is not None][:tests]
+        new += [("evidence", one, board.evidence(one)) for one in tested]
+        for part, name, data in new:
+            text = f"{script_safe(name)}:{script_safe(data)}"
+            found[part].append(text)
+            room -= len(text.encode()) + 1
+        if room < 0:
+            return None
+    return {part: "{" + ",".join(texts) + "}" for part, texts in found.items()}

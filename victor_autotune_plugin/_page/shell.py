@@ -15,6 +15,7 @@ import re
 from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
+from types import MappingProxyType
 from typing import Any, Final
 
 from .._model.text import clean
@@ -85,11 +86,12 @@ def live_page(title: str, config: Mapping[str, Any]) -> str:
     return _page(title, {**config, "live": True, "title": title}, "", styles, scripts)
 
 
-def offline_page(title: str, data: Mapping[str, Any]) -> str:
+def offline_page(title: str, data: Mapping[str, Any], parts: Mapping[str, str]) -> str:
     """Return the page as one file that holds its data and loads nothing.
 
     Args:
-        data: What the server would answer: `overview`, `savings`, `teams`, `evidence` and `runs`.
+        data: Of what the server would answer `overview` and `savings`.
+        parts: The rest, `teams`, `evidence` and `runs`, each as `script_safe` makes it.
     """
     styles = [asset(name) for name in STYLES]
     scripts = [asset(name) for name in SCRIPTS]
@@ -104,6 +106,7 @@ def offline_page(title: str, data: Mapping[str, Any]) -> str:
         meta,
         "".join(f"<style>{text}</style>\n" for text in styles),
         "".join(f"<script>{text}</script>\n" for text in scripts),
+        parts,
     )
 
 
@@ -112,17 +115,25 @@ def _hashes(texts: list[str]) -> str:
     return " ".join(f"'sha256-{digest}'" for digest in digests)
 
 
-def _page(title: str, data: Mapping[str, Any], policy: str, styles: str, scripts: str) -> str:
+def _page(
+    title: str,
+    data: Mapping[str, Any],
+    policy: str,
+    styles: str,
+    scripts: str,
+    ready: Mapping[str, str] = MappingProxyType({}),
+) -> str:
+    more = [f',"{name}":{text}' for name, text in ready.items()]
     parts = {
         "policy": policy,
         "title": html.escape(clean(title)),
         "styles": styles,
-        "data": script_safe(data),
+        "data": "".join((script_safe(data)[:-1], *more, "}")),
         "scripts": scripts,
     }
-    made, rest = "", asset("page.html")
+    made, rest = [], asset("page.html")
     while rest:  # each part is put in once, so that nothing in a part is taken for a place of another
         before, brace, after = rest.partition("{")
         name, _, rest = after.partition("}")
-        made += before + (parts[name] if brace else "")
-    return made
+        made += [before, parts[name] if brace else ""]
+    return "".join(made)

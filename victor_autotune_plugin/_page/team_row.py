@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from attrs import asdict
 
 from .._model.text import plan_text
-from .._tuning.standing import Standing
+from .._tuning.standing import Standing, Told
 from .figure_words import basis_text, is_known, shown_figures, sure_text
 from .outcome import outcomes
 from .run_series import measured, short, spark
@@ -144,12 +144,18 @@ def _awaits(one: Standing, waited: tuple[str, str] | None) -> dict[str, Any]:
 
 
 def stands_of(
-    store: Store, state: TeamState, settings: Settings, experiments: Sequence[Experiment], options: str = ""
+    store: Store,
+    state: TeamState,
+    settings: Settings,
+    experiments: Sequence[Experiment],
+    told: Callable[[Store, Experiment], Told],
+    options: str = "",
 ) -> tuple[Standing, ...]:
     """Return where the open experiments of a team stand; see `present_state.standings`.
 
     Args:
         experiments: All experiments of the team.
+        told: Tells what the test and the watch of one say now.
         options: What commands need to find the store, with a space in front.
     """
     from .._tuning.present_state import standings
@@ -157,7 +163,7 @@ def stands_of(
     if not any(not one.has_ended for one in experiments):
         return ()
     runs = list(store.finished_runs(*state.key, limit=NOTES_RUNS))
-    return standings(store, state, settings, runs, options=options)
+    return standings(store, state, settings, runs, options=options, told=told)
 
 
 def outcomes_of(store: Store, stands: Sequence[Standing]) -> dict[str, PlanOutcome]:

@@ -109,7 +109,9 @@ def new_watch(experiment: Experiment, test: Sequence[Observation]) -> Watch | Re
     """
     from ..experiment import watch_of
 
-    last = feed(new_judge(experiment), test)
+    # What a test was decided on is stored since 0.2; before, its judge tells.
+    decided = experiment.decided_order
+    last = feed(new_judge(experiment), test) if decided is None else decided
     reference = [observation for observation in test if observation.order <= last]
     reference = [*experiment.reference, *reference]
     return watch_of(experiment.watch_policy, reference, tested=experiment.verdict is not None)

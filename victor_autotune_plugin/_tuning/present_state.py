@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
+from .._model.run import CONTROL, TREATMENT
 from .judges import feed, new_judge, new_watch
 from .record import Record
 from .snapshot import TESTING
-from .standing import Standing, open_ones, standing
+from .standing import Standing, Told, open_ones, standing
 
 if TYPE_CHECKING:
     from .._model.experiment import Experiment, TeamState
+    from .._model.quantities import Arm
     from .._model.run import TeamRun
     from .._settings import Settings
     from ..storage import Store
@@ -21,10 +23,16 @@ _LATEST: Final = 50
 """How many of a team's last runs tell how long its runs take."""
 
 
-def verdicts(store: Store, experiment: Experiment) -> tuple[Mapping[str, Any], Mapping[str, Any] | None]:
+def verdicts(
+    store: Store, experiment: Experiment, *, in_brief: bool = False
+) -> tuple[Mapping[str, Any], Mapping[str, Any] | None]:
     """Return what the test and the watch of an experiment say now, as plain data.
 
     A verdict that is stored stands; an open test or watch is replayed from its observations.
+
+    Args:
+        in_brief: Whether of a watch over a proven plan whose P95 can't be open any more nothing is told but `status`
+            and `runs`: to replay years of its runs takes about a second.
 
     Returns:
         The test's verdict, and the watch's or None where its plan is not verified.
@@ -36,10 +44,41 @@ def verdicts(store: Store, experiment: Experiment) -> tuple[Mapping[str, Any], M
         feed(judge, record.test_runs(experiment.id))
         verdict = judge.verdict().to_dict()
     if watched is None and experiment.is_verified:
+        told = _brief(store, experiment, record) if in_brief else None
+        if told is not None:
+            return verdict, told
         watch = new_watch(experiment, record.test_runs(experiment.id))
         feed(watch, record.live_runs(experiment.id))
         watched = watch.verdict().to_dict()
     return verdict, watched
+
+
+def _brief(store: Store, experiment: Experiment, record: Record) -> Mapping[str, Any] | None:
+    """Return what a list tells of the watch over a proven plan, or None where its P95 may be open."""
+    from ..experiment.tail import DEADLINE
+
+    if experiment.status != "proven":
+        return None
+    counts = live_counts(store, experiment)
+    if sum(counts.values()) < DEADLINE:
+        started = new_watch(experiment, record.test_runs(experiment.id)).verdict().to_dict()
+        if started.get("p95") == "open":
+            return None
+    return {"status": "watching", "runs": counts}
+
+
+def live_counts(store: Store, experiment: Experiment) -> dict[Arm, int]:
+    """Return how many runs that ended the watch over a live plan has seen, by arm; see `Store.live_observations`."""
+    team = experiment.workflow, experiment.team_id
+    later = [one.id for one in store.experiments(*team) if one.control_id == experiment.id]
+    runs = store.arm_runs([experiment.id, *later])
+    found: dict[Arm, int] = {CONTROL: 0, TREATMENT: 0}
+    own, decided = runs.pop(experiment.id, None), experiment.decided_order
+    if own is not None:
+        seen = own.verified if decided is None else own.verified | (own.order > decided)
+        found |= {TREATMENT: int((seen & own.treated).sum()), CONTROL: int((seen & ~own.treated).sum())}
+    found[TREATMENT] += sum(int((~one.treated & ~one.verified).sum()) for one in runs.values())
+    return found
 
 
 def standings(
@@ -49,6 +88,8 @@ def standings(
     runs: Sequence[TeamRun],
     *,
     options: str = "",
+    in_brief: bool = False,
+    told: Callable[[Store, Experiment], Told] | None = None,
 ) -> tuple[Standing, ...]:
     """Return where the open experiments of a team stand: what awaits a person first, then a test, then the live plan.
 
@@ -57,13 +98,15 @@ def standings(
         settings: Its settings, with the mode that it ran in last.
         runs: Its last finished runs, newest first.
         options: What commands need to find the store, with a space in front.
+        in_brief: As for `verdicts`.
+        told: Tells what an experiment says now; None for `verdicts`.
     """
     changes, held = store.changes(*state.key), _holds(state, settings, all_paused=store.identity().paused)
     return tuple(
         standing(
             one,
             state,
-            verdicts(store, one),
+            told(store, one) if told is not None else verdicts(store, one, in_brief=in_brief),
             changes,
             holds=held,
             refusal=_refusal(store, one, state, settings, runs),

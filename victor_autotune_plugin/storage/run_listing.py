@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Iterator
 from functools import lru_cache
-from typing import Final, NamedTuple
+from sys import intern
+from typing import Any, Final, NamedTuple, Self
 
-from sqlalchemy import func, or_, select, tuple_
+from sqlalchemy import CTE, func, or_, select, text, tuple_, union
 
 from .._model.converter import from_plain
 from .._model.plan import TeamPlan
 from .connections import Connections
 from .run_scores import StoredScores
-from .tables import OBSERVED, change, lease, run, score, store_row
+from .tables import OBSERVED, UNTAKEN, change, lease, run, score, store_row, team
 
 _LISTED: Final = (
     *("run_id", "workflow", "team_id", "environment", "status", "started_at", "mode", "plan_asked"),
@@ -62,6 +64,14 @@ class ListedRun(NamedTuple):
         return plan_of(self.plan_asked)
 
 
+def _listed(row: Any) -> ListedRun:
+    """Return the run of a row; texts that many rows share are kept once, as a page keeps a hundred thousand runs."""
+    run_id, workflow, team_id, environment, status, started_at, mode, plan, experiment_id, *figures = row
+    names = tuple(map(intern, (workflow, team_id, environment, status)))
+    test = None if experiment_id is None else intern(experiment_id)
+    return ListedRun._make((run_id, *names, started_at, intern(mode), intern(plan), test, *figures))
+
+
 class Pulse(NamedTuple):
     """Figures of a store, of which one changes with every write that a page shows.
 
@@ -84,11 +94,76 @@ class Pulse(NamedTuple):
     scored_at: float
 
 
+def _distinct(which: Any, *names: str) -> CTE:
+    """Return the distinct values of columns that an index begins with: it goes from each to the next one.
+
+    Args:
+        which: The runs that are looked at, as in the index.
+        names: The columns.
+    """
+
+    def columns(table: Any) -> list[Any]:
+        return [table.c[name] for name in names]
+
+    first = select(*columns(run)).where(which).order_by(*columns(run)).limit(1)
+    found = select(first.subquery()).cte("found", recursive=True)
+    nearest = []
+    for place in range(len(names))[::-1]:  # the next value of the last column under the same others, and so on
+        *same, further = names[: place + 1]
+        following = select(run.c.run_id).where(which, *(run.c[name] == found.c[name] for name in same))
+        following = following.where(run.c[further] > found.c[further])
+        nearest.append(following.order_by(*columns(run)).limit(1).correlate(found).scalar_subquery())
+    next_id = func.coalesce(*nearest) if len(nearest) > 1 else nearest[0]
+    following_run = run.alias("following")
+    return found.union_all(
+        select(*columns(following_run)).join_from(found, following_run, following_run.c.run_id == next_id)
+    )
+
+
 class RunListing(StoredScores):
     """What a page reads; it takes no lock and sees what is committed."""
 
     environment: str | None
     _connections: Connections
+
+    def of(self, environment: str | None) -> Self:
+        """Return the same store, over the same connections, for another environment; None for all."""
+        other = copy.copy(self)
+        other.environment = environment
+        return other
+
+    def environments(self) -> dict[str, int]:
+        """Return how many teams each environment has that any run or state is of, by name.
+
+        An environment whose runs all went missing outside of tests, and that never had another, is not found.
+        """
+        few = [select(table.c.environment) for table in (team, lease)]
+        names = {
+            row[0]
+            for row in self._connections.execute(
+                union(select(run.c.environment).where(run.c.status == "running"), *few)
+            )
+        }
+        for which in (run.c.number.is_not(None), text(UNTAKEN)):
+            one = _distinct(which, "environment")
+            names.update(row[0] for row in self._connections.execute(select(one.c.environment)))
+        found = {}
+        for name in sorted(names):
+            states = select(team.c.workflow, team.c.team_id).where(team.c.environment == name)
+            keys = {tuple(row) for row in self._connections.execute(states)} | self.of(name).last_seen().keys()
+            if keys:
+                found[name] = len(keys)
+        return found
+
+    def last_seen(self) -> dict[tuple[str, str], float]:
+        """Return when each team ran last, Unix seconds, by workflow and team id; it looks at one run of each."""
+        teams = _distinct(text("true"), "workflow", "team_id")
+        last = select(run.c.started_at).where(run.c.workflow == teams.c.workflow, run.c.team_id == teams.c.team_id)
+        if self.environment is not None:
+            last = last.where(run.c.environment == self.environment)
+        latest = last.order_by(run.c.started_at.desc()).limit(1).scalar_subquery()
+        rows = self._connections.execute(select(teams.c.workflow, teams.c.team_id, latest.label("last")))
+        return {(row.workflow, row.team_id): row.last for row in rows if row.last is not None}
 
     def pulse(self) -> Pulse:
         """Return the store's pulse: a read of about a millisecond for each 50,000 runs, of indexes and small tables."""
@@ -114,21 +189,31 @@ class RunListing(StoredScores):
             scored_at=float(found.scored_at),
         )
 
-    def last_runs(self, workflow: str, team_id: str, limit: int) -> list[ListedRun]:
-        """Return the last finished runs of a team, newest first: ten times as fast as whole runs.
+    def run_count(self, workflow: str, team_id: str) -> int:
+        """Return how many runs a team has, those that go on among them."""
+        query = select(func.count()).where(run.c.workflow == workflow, run.c.team_id == team_id)
+        query = query.where(run.c.started_at > 0)  # else it is known by its observation alone
+        if self.environment is not None:
+            query = query.where(run.c.environment == self.environment)
+        return int(self._connections.execute(query)[0][0])
+
+    def last_runs(self, workflow: str, team_id: str, limit: int, *, finished: bool = True) -> list[ListedRun]:
+        """Return the last runs of a team, newest first: ten times as fast as whole runs.
 
         Args:
             workflow: Workflow name.
             team_id: Team step id.
             limit: At most so many.
+            finished: Only those that finished.
         """
+        which = run.c.status == "finished" if finished else run.c.status != OBSERVED
         query = select(*(run.c[name] for name in _LISTED)).where(
-            run.c.workflow == workflow, run.c.team_id == team_id, run.c.status == "finished"
+            run.c.workflow == workflow, run.c.team_id == team_id, which
         )
         if self.environment is not None:
             query = query.where(run.c.environment == self.environment)
         query = query.order_by(run.c.started_at.desc(), run.c.run_id.desc()).limit(limit)
-        return [ListedRun._make(row) for row in self._connections.execute(query)]
+        return [_listed(row) for row in self._connections.execute(query)]
 
     def listed_runs(self, since: float = 0.0, scored_since: float | None = None) -> Iterator[ListedRun]:
         """Yield runs by their start, oldest first, those that go on among them, page by page.
@@ -147,6 +232,6 @@ class RunListing(StoredScores):
         query = query.order_by(run.c.started_at, run.c.run_id).limit(_PAGE)
         page = query
         while rows := self._connections.execute(page):
-            yield from map(ListedRun._make, rows)
+            yield from map(_listed, rows)
             last = rows[-1]
             page = query.where(tuple_(run.c.started_at, run.c.run_id) > tuple_(last.started_at, last.run_id))

@@ -141,7 +141,7 @@ class Session:
 
         def run() -> list[Any]:
             result = self.connection.execute(statement)
-            return list(result) if result.returns_rows else []
+            return list(result.fetchall()) if result.returns_rows else []
 
         try:
             return self._patiently(run)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import os
 import time
 import uuid
@@ -12,7 +11,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self, get_args
 
 from attrs import frozen
-from sqlalchemy import Select, Table, func, select, text, tuple_, union
+from sqlalchemy import Select, Table, func, select, text, tuple_
 
 from .._model.data_flow import TeamFlow
 from .._model.day_totals import DayTotals
@@ -225,12 +224,6 @@ class Store(RunListing):
         store._connections.session()
         return store
 
-    def of(self, environment: str | None) -> Self:
-        """Return the same store, over the same connections, for another environment; None for all."""
-        other = copy.copy(self)
-        other.environment = environment
-        return other
-
     @property
     def process(self) -> ProcessId:
         """The process that it belongs to; a forked child gets a new one."""
@@ -371,8 +364,9 @@ class Store(RunListing):
 
     def scores(self, workflow: str | None = None, team_id: str | None = None) -> Iterator[Score]:
         """Yield the scores of finished runs by run and name, page by page; the arguments are those of `runs`."""
-        of_runs = self._only(run, workflow, team_id).where(run.c.status == "finished").with_only_columns(run.c.run_id)
-        query = select(score).where(score.c.run_id.in_(of_runs)).order_by(score.c.run_id, score.c.name).limit(_PAGE)
+        of_run = self._only(run, workflow, team_id).where(run.c.status == "finished", run.c.run_id == score.c.run_id)
+        query = select(score).where(of_run.with_only_columns(run.c.run_id).exists())
+        query = query.order_by(score.c.run_id, score.c.name).limit(_PAGE)
         page = query
         while rows := self._connections.execute(page):
             yield from map(score_of, rows)
@@ -530,21 +524,6 @@ class Store(RunListing):
     def _by_status(self, table: Table) -> dict[str, int]:
         query = select(table.c.status, func.count().label("number")).group_by(table.c.status)
         return {row.status: int(row.number) for row in self._connections.execute(query)}
-
-    def environments(self) -> dict[str, int]:
-        """Return how many teams each environment has that any run or state is of, by name."""
-        seen = union(select(*(run.c[name] for name in TEAM)), select(*(team.c[name] for name in TEAM)))
-        named = seen.subquery()
-        query = select(named.c.environment, func.count().label("number")).group_by(named.c.environment)
-        return {row.environment: int(row.number) for row in self._connections.execute(query.order_by("environment"))}
-
-    def last_seen(self) -> dict[tuple[str, str], float]:
-        """Return when each team ran last, Unix seconds, by workflow and team id."""
-        query = self._only(run).with_only_columns(
-            run.c.workflow, run.c.team_id, func.max(run.c.started_at).label("last")
-        )
-        rows = self._connections.execute(query.group_by(run.c.workflow, run.c.team_id))
-        return {(row.workflow, row.team_id): row.last for row in rows}
 
     def compact(self) -> Compaction:
         """Give room back that runs left when they went; `compaction.compact` says what it takes and raises."""

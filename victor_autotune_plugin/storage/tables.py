@@ -28,7 +28,7 @@ from sqlalchemy import (
 
 from .._model.quantities import DEFAULT_ENVIRONMENT
 
-HEAD: Final = "0011"
+HEAD: Final = "0012"
 """Revision of the newest migration. Revisions are numbers, so a greater one is a newer one."""
 
 VERSION_TABLE: Final = "autotune_alembic_version"
@@ -210,7 +210,7 @@ run: Final = Table(
     _number("score_until", optional=True),
     PrimaryKeyConstraint("run_id", name="pk_autotune_run"),
     Index("ix_autotune_run_started", "started_at", "run_id"),
-    Index("ix_autotune_run_team", "workflow", "team_id", "started_at", "run_id"),
+    Index("ix_autotune_run_team", "workflow", "team_id", "started_at", "run_id", "environment"),
     _partial("ix_autotune_run_running", "process", where="status = 'running'"),
     _partial("ix_autotune_run_number", *TEAM, "number", where="number IS NOT NULL", unique=True),
     _partial("ix_autotune_run_untaken", *TEAM, "started_at", "run_id", where=UNTAKEN),

@@ -198,6 +198,13 @@ const overview = () => {
             .filter(Boolean)
             .join(" · "),
         ),
+        state.head.kept
+          ? h(
+              "p",
+              { cls: "dim small", id: "looked-at" },
+              `Success, median and P95 are of the last ${grouped(state.head.kept)} runs of each team at most.`,
+            )
+          : null,
       ),
       state.head.paused ? h("span", { cls: "pill asks" }, "All tuning is paused") : null,
     ),

@@ -137,6 +137,14 @@ const teamPage = (view) => {
     runs.bins
       ? h("p", { cls: "dim small" }, `${count(runs.total, "run")}, drawn in groups: median, and the middle 80 %.`)
       : null,
+    row.looked_at < row.runs
+      ? h(
+          "p",
+          { cls: "dim small", id: "looked-at" },
+          `Of ${count(row.runs, "run")} the last ${grouped(row.looked_at)} are here: in the chart, the figures and the ` +
+            "plans. Tests count all of theirs.",
+        )
+      : null,
   );
   const declared = definition
     ? [
