@@ -23,7 +23,7 @@ from victor_autotune_plugin.hookspecs import TeamRun, hookimpl
 MEMBERS: Final = [MemberSpec(name, "researcher") for name in "abcd"]
 TEAM_SECONDS: Final = 0.02
 
-OVERRIDES: Final[dict[str, object]] = {"tuner.risk": "off", "strategies": []}
+OVERRIDES: Final[dict[str, object]] = {"environment": "fleet", "tuner.risk": "off", "strategies": []}
 """A host starts no test of its own: those that the benchmark opens take as many runs in every run of it."""
 
 SETTLE_SECONDS: Final = 120.0

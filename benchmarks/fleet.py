@@ -143,8 +143,9 @@ def judge_the_rest(folder: Path, teams: int) -> None:
         spec = spec_of(number)
         owner.loop.memory.remember(spec.key, owner.settings(spec))
     owner.start(10.0)
-    owner.loop.judge_work.touch([spec_of(number).key for number in range(teams)])
-    owner.loop.wake_judge()
+    ends = time.monotonic() + SETTLE_SECONDS
+    while any(run.number is None for run in owner.store().runs()) and time.monotonic() < ends:
+        time.sleep(0.2)  # the judge looks for them by itself
     owner.settle(SETTLE_SECONDS)
     owner.close()
 
@@ -211,7 +212,7 @@ def measure(fleet: Fleet, base: Path, url: str, servers: Sequence[int], log: Pat
         tests = start_tests(base / "start", fleet.tested)
         answers, started_at, server_seconds = run_hosts(base, fleet, servers)
         judge_the_rest(base / "rest", fleet.teams)
-        with Store.open(url) as store:
+        with Store.open(url, environment=str(OVERRIDES["environment"])) as store:
             found = examine(store, answers)
             compared = compare(store, tests, base / "start")
     finally:

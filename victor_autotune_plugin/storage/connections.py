@@ -149,6 +149,10 @@ class Connections:
             StoreUnavailableError: The database can't be used.
         """
         session = self.session()
+        if reads and session.is_hung_up:  # such a transaction would notice at its first statement only
+            session.close()
+            self._drop()
+            session = self.session()
         try:
             session.begin(patience, deadline, reads=reads)
         except (StoreError, ResourceClosedError):

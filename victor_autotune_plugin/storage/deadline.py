@@ -24,6 +24,10 @@ _WRITE: Final = 2
 _POLLED: Final = {_READ: select.POLLIN, _WRITE: select.POLLOUT, _READ | _WRITE: select.POLLIN | select.POLLOUT}
 
 
+_PREPARED_AFTER: Final = 5
+"""How often a statement runs before the server keeps it prepared; the driver's own choice."""
+
+
 class DeadlineError(OperationalError):
     """The server did not answer in time."""
 
@@ -60,7 +64,10 @@ class DeadlineConnection(Connection[Any]):
 def connect(
     parameters: Mapping[str, Any], seconds: float, clock: Callable[[], float] = time.monotonic
 ) -> DeadlineConnection:
-    """Connect to the first server that answers, in autocommit mode and without server-side prepared statements.
+    """Connect to the first server that answers, in autocommit mode.
+
+    Statements that come again are prepared by the server itself where the connection leads to it directly. A pooler may
+    give every transaction another server process, which has not prepared them.
 
     Args:
         parameters: Those of libpq, and the driver's own `context`. Of several hosts each gets an equal part of the
@@ -95,9 +102,17 @@ def connect(
         connection.prepare_threshold = None
         if context is not None:
             connection._adapters = AdaptersMap(context.adapters)  # as the driver itself connects
+        if _is_direct(connection):
+            connection.prepare_threshold = _PREPARED_AFTER
         return connection
     assert failed is not None
     raise failed.with_traceback(None)
+
+
+def _is_direct(connection: DeadlineConnection) -> bool:
+    """Return whether no pooler is between: one that is names itself, and not the server's process, to be cancelled."""
+    row = connection.execute("SELECT pg_backend_pid()").fetchone()
+    return row is not None and row[0] == connection.info.backend_pid
 
 
 def _attempts(parameters: dict[str, Any]) -> list[dict[str, Any]]:

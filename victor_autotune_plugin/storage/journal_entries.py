@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Callable
-from typing import Any, Final, TypedDict
+from typing import Any, Final, NotRequired, TypedDict
 
 from attrs import frozen
 
@@ -144,6 +144,8 @@ _STORED_OF_START: Final[dict[str, Any]] = {
     "entry": str,
     "parent_id": str | None,
     "task_key": str | None,
+    "environment": NotRequired[str],  # lines that version 0.2.0 or an earlier one wrote have neither of these
+    "owners": NotRequired[dict[str, str]],
 }
 _START_LINE: Final = TypedDict(  # an attrs class takes a millisecond of a cold start to make
     "_START_LINE",
