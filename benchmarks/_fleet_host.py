@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, Final
 
 from _loop import Held, SimulatedTeam, new_runtime, started
-from attrs import evolve
 
 from victor_autotune_plugin import failsafe
 from victor_autotune_plugin._host.interception import intercept
@@ -80,7 +79,7 @@ async def serve(owner: Runtime, rate: float, seconds: float, teams: int, rng: ra
     processor_ms: list[float] = []
     late_ms: list[float] = []
 
-    async def one(due: float) -> None:
+    async def one() -> None:
         call, held = FleetTeam(rng.randrange(teams), rng), Held()
         ages.append(owner.loop.memory.age)
         begun = time.perf_counter()
@@ -94,7 +93,7 @@ async def serve(owner: Runtime, rate: float, seconds: float, teams: int, rng: ra
         for number in range(round(rate * seconds)):
             due = begun + number / rate
             await asyncio.sleep(max(0.0, due - time.perf_counter()))
-            group.create_task(one(due))
+            group.create_task(one())
     return {"ages": ages, "held": held_ms, "processor": processor_ms, "delays": late_ms}
 
 

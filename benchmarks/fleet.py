@@ -27,7 +27,7 @@ from typing import Any, Final
 from _fleet_host import OVERRIDES, SETTLE_SECONDS, spec_of
 from _loop import URL_VARIABLE, new_runtime
 from _report import parser, percentile, show, with_compiled_modules
-from attrs import evolve, frozen
+from attrs import frozen
 
 from victor_autotune_plugin._model.experiment import Experiment, TeamState
 from victor_autotune_plugin._model.optimization import OptimizationPriority, OptimizationSuggestion
@@ -286,7 +286,9 @@ def main() -> int:
     ):
         row = measure(fleet, Path(name), url, counted, log)
     row = {"through": "pgbouncer" if options.pgbouncer else "directly", **row}
-    note = f"to reach: {LEAST_RUNS_A_SECOND:g} runs a second, age p99 ≤ {LONGEST_AGE_SECONDS:g} s, nothing lost or doubled"
+    note = (
+        f"to reach: {LEAST_RUNS_A_SECOND:g} runs a second, age p99 ≤ {LONGEST_AGE_SECONDS:g} s, nothing lost or doubled"
+    )
     show("A fleet on one PostgreSQL", [row], options.json, note, only_json=["status", "differences", "faults"])
     return int(not is_sound(row))
 

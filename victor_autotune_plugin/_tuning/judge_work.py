@@ -110,6 +110,8 @@ class JudgeWork:
         self._touched: dict[Key, None] = {}
         """The teams to judge, in order; both threads only set and take out single keys."""
         self._held: dict[Key, _Held] = {}
+        self._refused: dict[Key, float] = {}
+        """Until when to leave a team to the holder of its lease unless that falls silent, in monotonic seconds."""
         self._next_poll = 0.0
         self._is_at_work = False
 
@@ -142,8 +144,10 @@ class JudgeWork:
                 self._poll(store, now)
             for key in tuple(self._touched):
                 del self._touched[key]  # before it is judged: a run that ends meanwhile touches it again
+                if self._refused.get(key, now) > now:
+                    continue
                 try:
-                    more = self._judge_team(store, key)
+                    more = self._judge_team(store, key, now)
                 except StoreError:  # its runs may be numbered by now, and then no poll would find them again
                     self._touched[key] = None
                     raise
@@ -176,9 +180,12 @@ class JudgeWork:
         keys = tuple(self._memory.settings)
         if keys:
             with store.reading() as transaction:
-                self.touch(transaction.untaken(keys))
+                found = transaction.untaken(keys, self._holder)
+            for key in found:
+                self._refused.pop(key, None)  # nobody holds it any more
+            self.touch(found)
 
-    def _judge_team(self, store: Store, key: Key) -> bool:
+    def _judge_team(self, store: Store, key: Key, now: float) -> bool:
         """Judge the next runs of a team; return whether there may be more."""
         settings = self._memory.settings.get(key)
         if settings is None:
@@ -191,7 +198,9 @@ class JudgeWork:
                 runs = transaction.runs_after(*key, lease.judged, PIECE)
         if lease is None:
             self._let_go(key)
+            self._refused[key] = now + LEASE_SECONDS
             return False
+        self._refused.pop(key, None)
         held = self._held.get(key)
         if held is None or held.fence != lease.fence:
             self._let_go(key)

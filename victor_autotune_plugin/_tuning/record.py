@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 
+
 class TeamMemo:
     """What was read of a team and changes seldom, for the runs that are judged one after the other.
 

@@ -23,16 +23,13 @@ from ..errors import StoreBusyError, StoreError, StoreUnavailableError, StoreVer
 from ..storage.journal import (
     EndEntry,
     Entry,
-    FlowEntry,
     Journal,
     JournalError,
     OrphanJournal,
-    PriceEntry,
-    ScoreEntry,
-    StartEntry,
     orphans,
     read,
 )
+from ..storage.journal_entries import run_of
 from .snapshot import CANARY_WAITS, Memory, Snapshot, needs_arms, shares_of, stream_key
 from .streams import Slot, StreamKey
 from .waiting import Signal
@@ -41,7 +38,7 @@ from .writer import Item, WriterCore
 if TYPE_CHECKING:
     from .._model.experiment import Experiment
     from .._model.process import ProcessId
-    from ..storage import Store, Transaction
+    from ..storage import Store
 
 REFRESH_SECONDS: Final = 1.0
 """How often the store is asked for something newer while teams run."""
@@ -57,6 +54,9 @@ BACKLOG_ROWS: Final = 50
 
 ORPHANS_SECONDS: Final = 30.0
 """How often journals of dead processes are looked for."""
+
+_MOST_BATCHES: Final = 8
+# A busy host submits as fast as the store takes it, and the snapshot is not to grow old meanwhile.
 
 _VERSION_SECONDS: Final = 60.0
 # A store of a newer version stays so; it is asked again in case a person went back.
@@ -81,28 +81,6 @@ class SlotRequest:
         """Return the request for the open stage of an experiment."""
         key = stream_key(experiment)
         return cls(key, block_length(shares_of(experiment, stream_of(key[2], ""))), Signal())
-
-
-def write_entry(transaction: Transaction, entry: Entry, process_id: str | None = None) -> bool:
-    """Write what an entry says.
-
-    Args:
-        process_id: The process that it is of; None for this one.
-
-    Returns:
-        Whether it found its place: what completes a run has none before the end of that run is written.
-    """
-    if isinstance(entry, EndEntry):
-        transaction.finish_run(entry.run, process_id, entry.grade_seconds, entry.gates, entry.score_seconds)
-    elif isinstance(entry, StartEntry):
-        transaction.start_run(entry.start, entry.planned, process_id)
-    elif isinstance(entry, PriceEntry):
-        return transaction.price_run(entry.run_id, entry.cost_usd, is_last=entry.is_last)
-    elif isinstance(entry, ScoreEntry):
-        transaction.record_score(entry.score)
-    elif isinstance(entry, FlowEntry):
-        return transaction.trace_run(entry.run_id, entry.flow, is_last=entry.is_last)
-    return True
 
 
 class _Backlog:
@@ -143,8 +121,8 @@ class _Backlog:
     def _write(self, store: Store, piece: Sequence[tuple[int, Entry]]) -> None:
         try:
             with store.transaction() as transaction:
-                for _, entry in piece:
-                    write_entry(transaction, entry, self.process_id)
+                for entry in sorted((entry for _, entry in piece), key=run_of):
+                    transaction.write_entry(entry, self.process_id)
                 transaction.set_drained(self.process_id, piece[-1][0])
             self.on_commit({entry.run.spec.key for _, entry in piece if isinstance(entry, EndEntry)})
         except (StoreUnavailableError, StoreVersionError):
@@ -291,11 +269,13 @@ class StoreWork:
 
     def _commit(self, store: Store, now: float) -> None:
         early: list[Item] = []
-        while batch := self._core.take(now):
+        for _ in range(_MOST_BATCHES):  # what is left comes at once, after what else is due
+            if not (batch := self._core.take(now)):
+                break
             homeless: list[Item] = []
             try:
-                with store.transaction() as transaction:
-                    homeless = [item for item in batch if not write_entry(transaction, item.entry)]
+                left = {id(entry) for entry in store.write_entries([item.entry for item in batch])}
+                homeless = [item for item in batch if id(item.entry) in left]
             except (StoreUnavailableError, StoreVersionError):
                 self._core.not_committed([*early, *batch])
                 raise
@@ -313,7 +293,7 @@ class StoreWork:
     def _commit_one(self, store: Store, item: Item) -> bool:
         try:
             with store.transaction() as transaction:
-                return write_entry(transaction, item.entry)
+                return transaction.write_entry(item.entry)
         except (StoreUnavailableError, StoreVersionError):
             self._core.not_committed([item])
             raise

@@ -119,6 +119,18 @@ Entry = StartEntry | EndEntry | PriceEntry | FlowEntry | ScoreEntry
 """What a line of a journal says."""
 
 
+def run_of(entry: Entry) -> str:
+    """Return the id of the run that an entry is about.
+
+    Whoever writes entries of several runs in the order of these waits for no other writer that waits for it.
+    """
+    if isinstance(entry, StartEntry):
+        return entry.start.run_id
+    if isinstance(entry, EndEntry):
+        return entry.run.run_id
+    return entry.score.run_id if isinstance(entry, ScoreEntry) else entry.run_id
+
+
 def _plain(entry: Entry) -> dict[str, Any]:
     if isinstance(entry, StartEntry):
         start = {name: to_plain(getattr(entry.start, name)) for name in _STORED_OF_START}

@@ -161,7 +161,8 @@ class Judging:
         for experiment_id in self._observed_by({row.experiment_id for row in rows if row.experiment_id is not None}):
             orders = self._query(self._sql.last_order, {"of_experiment_id": experiment_id})
             last = max(last, orders[0].last or 0)
-        for number, row in enumerate(rows, last + 1):
+        numbered = enumerate(rows, last + 1)
+        for number, row in sorted(numbered, key=lambda one: one[1].run_id):  # as others lock them
             takes_part = row.experiment_id and row.phase and row.process is not None
             how = "lost" if row.status in ("lost", "late") else "cancelled" if row.cancelled else None
             part = {"order": number, "how": how} if takes_part else {"order": None, "how": None}
@@ -173,10 +174,20 @@ class Judging:
         found = (self.experiment(one) for one in ids)
         return ids | {one.control_id for one in found if one is not None and one.control_id is not None}
 
-    def untaken(self, keys: Iterable[TeamKey]) -> list[TeamKey]:
-        """Return those of some teams that have runs to be numbered."""
-        found = self._sql.has_untaken
-        return [key for key in keys if self._query(found, self._of(*key))]
+    def untaken(self, keys: Iterable[TeamKey], holder: str | None = None) -> list[TeamKey]:
+        """Return those of some teams that have runs to be numbered.
+
+        Args:
+            keys: The teams.
+            holder: Who asks: teams whose lease another holds are left out; None for none of them.
+        """
+        of_holder = {"of_holder": holder or ""}
+        if self._sql.untaken_teams is None:
+            found = self._sql.has_untaken
+            return [key for key in keys if self._query(found, {**self._of(*key), **of_holder})]
+        teams = encode([{"workflow": workflow, "team_id": team_id} for workflow, team_id in keys])
+        rows = self._query(self._sql.untaken_teams, {"of_environment": self._environment, "teams": teams, **of_holder})
+        return [(row.workflow, row.team_id) for row in rows]
 
     def observations(
         self, experiment_id: str, phase: Phase, after_order: int = 0, up_to: int | None = None

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import Connection, Dialect, Select
+from sqlalchemy import Connection, Dialect, SelectBase
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql import ClauseElement, Executable
 
@@ -71,7 +71,7 @@ class Statement:
         self._names: list[str] | None = compiled.positiontup
         self._fixed = {name: value for name, value in compiled.params.items() if value is not None}
         self._row: Any = None
-        if isinstance(statement, Select):
+        if isinstance(statement, SelectBase):
             make: Any = namedtuple
             self._row = make("Row", [column.name for column in statement.selected_columns])._make
 

@@ -15,6 +15,7 @@ from .._model.process import ProcessId
 from .._model.run import PlannedRun, RunStart, TeamRun
 from .._model.score import Gate
 from ..errors import AutotuneError, StaleStateError, StoreError
+from .journal_entries import EndEntry, Entry, FlowEntry, PriceEntry, ScoreEntry, StartEntry
 from .judging import NO_END
 from .judging import Lease as Lease
 from .rows import (
@@ -199,6 +200,28 @@ class Transaction(RunScores):
         if written and gates:
             self._complete_score(run.run_id)  # a score may have come before the end, which was in a journal
         return written
+
+    def write_entry(self, entry: Entry, process_id: str | None = None) -> bool:
+        """Write what an entry says.
+
+        Args:
+            entry: The entry.
+            process_id: The process that it is of; None for this one.
+
+        Returns:
+            Whether it found its place: what completes a run has none before the end of that run is written.
+        """
+        if isinstance(entry, EndEntry):
+            self.finish_run(entry.run, process_id, entry.grade_seconds, entry.gates, entry.score_seconds)
+        elif isinstance(entry, StartEntry):
+            self.start_run(entry.start, entry.planned, process_id)
+        elif isinstance(entry, PriceEntry):
+            return self.price_run(entry.run_id, entry.cost_usd, is_last=entry.is_last)
+        elif isinstance(entry, ScoreEntry):
+            self.record_score(entry.score)
+        elif isinstance(entry, FlowEntry):
+            return self.trace_run(entry.run_id, entry.flow, is_last=entry.is_last)
+        return True
 
     def import_run(self, run: TeamRun) -> bool:
         """Write a finished run of another store, as `finish_run` does; it is never observed by being numbered."""
