@@ -19,12 +19,12 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from _fleet_host import OVERRIDES, SETTLE_SECONDS, spec_of
+from _fleet_host import OVERRIDES, SETTLE_SECONDS, WARM_UP, spec_of
 from _loop import URL_VARIABLE, new_runtime
 from _report import parser, percentile, show, with_compiled_modules
 from attrs import frozen
@@ -136,11 +136,10 @@ def run_hosts(base: Path, fleet: Fleet, servers: Sequence[int]) -> tuple[list[di
     return answers, start_at, sum(map(processor_seconds, servers)) - before
 
 
-def judge_the_rest(folder: Path, teams: int) -> None:
+def judge_the_rest(folder: Path, numbers: Iterable[int]) -> None:
     """Judge what hosts left behind, as a host that goes on would: the last one may end before it looks again."""
     owner = new_runtime(folder, **OVERRIDES)
-    for number in range(teams):
-        spec = spec_of(number)
+    for spec in map(spec_of, numbers):
         owner.loop.memory.remember(spec.key, owner.settings(spec))
     owner.start(10.0)
     ends = time.monotonic() + SETTLE_SECONDS
@@ -190,7 +189,8 @@ def numbered(store: Store, key: tuple[str, str]) -> Iterator[TeamRun]:
 def examine(store: Store, answers: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Compare the store with the runs whose results were returned."""
     returned = [run_id for answer in answers for run_id in answer["runs"]]
-    stored = {run.run_id: run for run in store.runs()}
+    warm_up = {spec_of(WARM_UP + number).team_id for number in range(len(answers))}
+    stored = {run.run_id: run for run in store.runs() if run.spec.team_id not in warm_up}
     ended = {name for name, run in stored.items() if run.status == "finished"}
     numbers = Counter((run.spec.key, run.number) for run in stored.values() if run.number is not None)
     observed = Counter(
@@ -211,7 +211,7 @@ def measure(fleet: Fleet, base: Path, url: str, servers: Sequence[int], log: Pat
     try:
         tests = start_tests(base / "start", fleet.tested)
         answers, started_at, server_seconds = run_hosts(base, fleet, servers)
-        judge_the_rest(base / "rest", fleet.teams)
+        judge_the_rest(base / "rest", [*range(fleet.teams), *range(WARM_UP, WARM_UP + fleet.hosts)])
         with Store.open(url, environment=str(OVERRIDES["environment"])) as store:
             found = examine(store, answers)
             compared = compare(store, tests, base / "start")

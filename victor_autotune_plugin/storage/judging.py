@@ -79,6 +79,8 @@ class Judging:
         self._only_environment = environment
         self._process = process
         self._next_indexes: dict[tuple[str, str, str], int] = {}
+        self._leased: dict[TeamKey, Any] = {}
+        """Rows of the leases that this transaction took, and so has locked."""
 
     def team(self, workflow: str, team_id: str, environment: str | None = None) -> TeamState:
         """Return the state of a team and lock the team; version 0 and empty when it was never saved.
@@ -112,7 +114,7 @@ class Judging:
         new = {**self._named(workflow, team_id), "holder": holder, "fence": 1, "judged": 0}
         if not self._write(self._sql.take_lease, {**new, "seconds": seconds}):
             return None
-        row = self._lease(workflow, team_id)
+        row = self._leased[workflow, team_id] = self._lease(workflow, team_id)
         return Lease(row.fence, row.judged, team_flow(row.flow))
 
     def check_lease(self, workflow: str, team_id: str, holder: str, fence: int) -> None:
@@ -152,8 +154,11 @@ class Judging:
             How many got a number.
         """
         of = self._of(workflow, team_id)
-        self._write(self._sql.insert_lease, {**_NOBODY, **self._named(workflow, team_id)})
-        last = self._lease(workflow, team_id).judged  # locks it: numbers are given by one at a time
+        lease = self._leased.get((workflow, team_id))
+        if lease is None:
+            self._write(self._sql.insert_lease, {**_NOBODY, **self._named(workflow, team_id)})
+            lease = self._lease(workflow, team_id)  # locks it: numbers are given by one at a time
+        last = lease.judged
         rows = self._query(self._sql.untaken, {**of, "most": most})
         if not rows:
             return 0

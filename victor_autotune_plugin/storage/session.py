@@ -120,6 +120,11 @@ class Session:
         self._is_held = False
         self._was_late = False
         self._driver: Any = connection.connection.dbapi_connection
+        self._execute: Callable[..., Any] = self._driver.execute
+        if target.backend == "postgresql":
+            from psycopg import RawCursor
+
+            self._execute = lambda sql, values: RawCursor(self._driver).execute(sql, values or None)
         self._deadline = deadline
         self._target = target
         self._patience = patience
@@ -329,7 +334,7 @@ class Session:
 
     def _perform(self, take: Callable[[Any], Any], sql: str, values: Any = (), patience: float | None = None) -> Any:
         try:
-            return self._patiently(lambda: take(self._driver.execute(sql, values)), patience)
+            return self._patiently(lambda: take(self._execute(sql, values)), patience)
         except self._error_class as error:
             raise self._explained(error, patience) from error
         except (OverflowError, UnicodeError) as error:

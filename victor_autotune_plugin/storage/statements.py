@@ -391,4 +391,5 @@ def statements(backend: str) -> Statements:
     from sqlalchemy.dialects.postgresql import psycopg
 
     dialect: Any = psycopg.dialect
-    return Statements(dialect(), postgresql.insert, _NOW["postgresql"])
+    # As the server itself has them: the driver would else look for placeholders in every statement, every time.
+    return Statements(dialect(paramstyle="numeric_dollar"), postgresql.insert, _NOW["postgresql"])
