@@ -242,6 +242,7 @@ def measure(fleet: Fleet, base: Path, url: str, servers: Sequence[int], log: Pat
         "journaled": sum(answer["journaled"] for answer in answers),
         "settled": sum(answer["settled"] for answer in answers),
         "not judged": found["not judged"],
+        "observed": found["observed"],
         **compared,
         "faults": faults,
     }

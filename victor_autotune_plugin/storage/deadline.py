@@ -60,6 +60,11 @@ class DeadlineConnection(Connection[Any]):
             self.close()
             raise
 
+    def server_process(self) -> int:
+        """Return the id of the server's process. A pooler between tells the client another one, to cancel with."""
+        row = self.execute("SELECT pg_backend_pid()").fetchone()
+        return -1 if row is None else int(row[0])
+
 
 def connect(
     parameters: Mapping[str, Any], seconds: float, clock: Callable[[], float] = time.monotonic
@@ -102,17 +107,11 @@ def connect(
         connection.prepare_threshold = None
         if context is not None:
             connection._adapters = AdaptersMap(context.adapters)  # as the driver itself connects
-        if _is_direct(connection):
+        if connection.server_process() == connection.info.backend_pid:
             connection.prepare_threshold = _PREPARED_AFTER
         return connection
     assert failed is not None
     raise failed.with_traceback(None)
-
-
-def _is_direct(connection: DeadlineConnection) -> bool:
-    """Return whether no pooler is between: one that is names itself, and not the server's process, to be cancelled."""
-    row = connection.execute("SELECT pg_backend_pid()").fetchone()
-    return row is not None and row[0] == connection.info.backend_pid
 
 
 def _attempts(parameters: dict[str, Any]) -> list[dict[str, Any]]:
