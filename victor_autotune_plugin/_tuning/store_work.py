@@ -29,7 +29,6 @@ from ..storage.journal import (
     orphans,
     read,
 )
-from ..storage.journal_entries import run_of
 from .snapshot import CANARY_WAITS, Memory, Snapshot, needs_arms, shares_of, stream_key
 from .streams import Slot, StreamKey
 from .waiting import Signal
@@ -121,8 +120,7 @@ class _Backlog:
     def _write(self, store: Store, piece: Sequence[tuple[int, Entry]]) -> None:
         try:
             with store.transaction() as transaction:
-                for entry in sorted((entry for _, entry in piece), key=run_of):
-                    transaction.write_entry(entry, self.process_id)
+                transaction.write_entries([entry for _, entry in piece], self.process_id)
                 transaction.set_drained(self.process_id, piece[-1][0])
             self.on_commit({entry.run.spec.key for _, entry in piece if isinstance(entry, EndEntry)})
         except (StoreUnavailableError, StoreVersionError):

@@ -111,6 +111,8 @@ class Judging:
             holder: Who takes it.
             seconds: For how long, by the database's clock.
         """
+        if self._is_locked(workflow, team_id):
+            return None  # who holds it, or takes it, is at work, and is not waited for
         new = {**self._named(workflow, team_id), "holder": holder, "fence": 1, "judged": 0}
         if not self._write(self._sql.take_lease, {**new, "seconds": seconds}):
             return None
@@ -166,13 +168,22 @@ class Judging:
         for experiment_id in self._observed_by({row.experiment_id for row in rows if row.experiment_id is not None}):
             orders = self._query(self._sql.last_order, {"of_experiment_id": experiment_id})
             last = max(last, orders[0].last or 0)
-        numbered = enumerate(rows, last + 1)
-        for number, row in sorted(numbered, key=lambda one: one[1].run_id):  # as others lock them
+        numbered = []
+        for number, row in enumerate(rows, last + 1):
             takes_part = row.experiment_id and row.phase and row.process is not None
             how = "lost" if row.status in ("lost", "late") else "cancelled" if row.cancelled else None
             part = {"order": number, "how": how} if takes_part else {"order": None, "how": None}
-            self._write(self._sql.number_run, {"of_run_id": row.run_id, "number": number, **part})
+            numbered.append({"run_id": row.run_id, "number": number, **part})
+        self._number(sorted(numbered, key=lambda one: one["run_id"]))  # as others lock them
         return len(rows)
+
+    def _number(self, rows: list[dict[str, Any]]) -> None:
+        if self._sql.number_runs is None or self._sql.lock_runs is None:
+            for row in rows:
+                self._write(self._sql.number_run, {**row, "of_run_id": row["run_id"]})
+            return
+        self._query(self._sql.lock_runs, {"ids": encode([row["run_id"] for row in rows])})
+        self._write(self._sql.number_runs, {"numbered": encode(rows)})
 
     def _observed_by(self, ids: set[str]) -> set[str]:
         """Return the experiments that see the runs of these: they themselves, and those that verify their controls."""
@@ -277,6 +288,12 @@ class Judging:
     def _lease(self, workflow: str, team_id: str) -> Any:
         rows = self._query(self._sql.lease, self._of(workflow, team_id))
         return rows[0] if rows else None
+
+    def _is_locked(self, workflow: str, team_id: str) -> bool:
+        of = self._of(workflow, team_id)
+        if self._sql.free_lease is None or self._query(self._sql.free_lease, of):
+            return False
+        return bool(self._query(self._sql.any_lease, of))
 
     def _make_lockable(self, environment: str, workflow: str, team_id: str) -> None:
         """Give a team that was never saved a row to lock: version 0, which counts as never saved."""

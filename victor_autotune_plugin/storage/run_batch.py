@@ -75,14 +75,13 @@ class RunBatch:
         }
         return {name: encode(rows) for name, rows in {**tables, "streams": streams}.items()}
 
-    def left_over(self, ended: Iterable[str], completed: Iterable[str]) -> list[Completing]:
+    def left_over(self, rows: Iterable[Any]) -> list[Entry]:
         """Return the entries that found no run to complete, or one whose end had been written before.
 
         Args:
-            ended: Ids of the runs whose end was written.
-            completed: Ids of the runs that were completed.
+            rows: What the statement gave: the runs whose end it wrote, and those that it completed.
         """
-        found = {*ended, *completed}
+        found = {row.run_id for row in rows}
         return [entry for run_id, entries in self.completing.items() if run_id not in found for entry in entries]
 
     def _start(self, entry: StartEntry, process_id: str) -> None:

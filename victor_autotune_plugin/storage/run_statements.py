@@ -7,8 +7,10 @@ from typing import Any, Final
 
 from sqlalchemy import (
     JSON,
+    BigInteger,
     Boolean,
     Double,
+    Integer,
     Text,
     bindparam,
     case,
@@ -91,7 +93,8 @@ def batch(insert: Any, now: Any) -> Any:
         found = rows.table_valued(*(column(one, kind) for one, kind in columns.items()))
         return found.render_derived(name=f"given_{name}", with_types=True)
 
-    patience = select(func.set_config("lock_timeout", bindparam("lock_timeout", type_=Text), TRUE)).subquery("patience")
+    lock_timeout = func.coalesce(bindparam("lock_timeout", type_=Text), func.current_setting("lock_timeout"))
+    patience = select(func.set_config("lock_timeout", lock_timeout, TRUE)).subquery("patience")
     started = given_rows("starts", {name: run.c[name].type for name in START_COLUMNS})
     ended_columns = [name for name in names_of(run) if name not in GIVEN_BY_STORE]
     ended = given_rows("ends", {**{name: run.c[name].type for name in ended_columns}, "grade_seconds": Double()})
@@ -155,4 +158,21 @@ def batch(insert: Any, now: Any) -> Any:
         select(literal_column("true", Boolean).label("is_end"), ends.c.run_id.label("run_id"))
         .union_all(select(literal_column("false", Boolean), completed.c.run_id))
         .add_cte(starts, moved)
+    )
+
+
+def numbering() -> Any:
+    """Return the statement that gives many runs their numbers."""
+    rows = func.json_to_recordset(cast(bindparam("numbered", type_=Text), JSON))
+    kinds: dict[str, Any] = {"run_id": Text(), "number": BigInteger(), "order": Integer(), "how": Text()}
+    found = rows.table_valued(*(column(name, kind) for name, kind in kinds.items()))
+    given = found.render_derived(name="given_numbers", with_types=True)
+    return (
+        update(run)
+        .where(run.c.run_id == given.c.run_id)
+        .values(
+            number=given.c.number,
+            observed=func.coalesce(run.c.observed, given.c.order),
+            missing=case((run.c.observed.is_(None), given.c.how), else_=run.c.missing),
+        )
     )

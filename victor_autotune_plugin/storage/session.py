@@ -120,11 +120,12 @@ class Session:
         self._is_held = False
         self._was_late = False
         self._driver: Any = connection.connection.dbapi_connection
-        self._execute: Callable[..., Any] = self._driver.execute
+        driver: Any = self._driver
+        self._execute: Callable[..., Any] = driver.execute
         if target.backend == "postgresql":
             from psycopg import RawCursor
 
-            self._execute = lambda sql, values: RawCursor(self._driver).execute(sql, values or None)
+            self._execute = lambda sql, values: RawCursor(driver).execute(sql, values or None)
         self._deadline = deadline
         self._target = target
         self._patience = patience

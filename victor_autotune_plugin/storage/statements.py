@@ -32,7 +32,17 @@ from sqlalchemy import (
 )
 
 from .outbox_statements import OutboxStatements
-from .run_statements import FIGURES, GIVEN_BY_STORE, NEEDED_COLUMNS, PLACE, START_COLUMNS, batch, on_end, on_start
+from .run_statements import (
+    FIGURES,
+    GIVEN_BY_STORE,
+    NEEDED_COLUMNS,
+    PLACE,
+    START_COLUMNS,
+    batch,
+    numbering,
+    on_end,
+    on_start,
+)
 from .score_statements import ScoreStatements
 from .session import Statement
 from .statement_parts import FINISHED, LATE, LOST, NULL, RUNNING, TRUE, given, lives, names_of
@@ -367,6 +377,18 @@ class Statements(ScoreStatements):
             ),
             dialect,
         )
+        self.number_runs = self.lock_runs = self.free_lease = None
+        if dialect.name == "postgresql":
+            self.number_runs = Statement(numbering(), dialect)
+            ids = func.json_array_elements_text(cast(bindparam("ids", type_=Text), JSON)).column_valued("id")
+            self.lock_runs = Statement(
+                select(run.c.run_id).where(run.c.run_id.in_(select(ids))).order_by(run.c.run_id).with_for_update(),
+                dialect,
+            )
+            self.free_lease = Statement(
+                select(lease.c.holder).where(team_of_lease).with_for_update(skip_locked=True), dialect
+            )
+            self.any_lease = Statement(select(lease.c.holder).where(team_of_lease), dialect)
         self.number_run = Statement(
             update(run)
             .where(given(run, "run_id"))

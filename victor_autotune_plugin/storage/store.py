@@ -251,20 +251,15 @@ class Store(RunListing):
             StoreError: It refuses one of them, so none is written.
         """
         statement = self._connections.statements.write_batch
-        if statement is None or self._introduced != self.process.id:
-            return self._write_each(entries)
-        batch = RunBatch.of(entries, self.process.id)
-        if batch.rest:  # they follow the others, and hold together with them
-            return self._write_each(entries)
-        found = self._connections.run_alone(statement, batch.arguments())
-        left = batch.left_over(
-            [row.run_id for row in found if row.is_end], [row.run_id for row in found if not row.is_end]
-        )
-        return self._write_each(left) if left else []
-
-    def _write_each(self, entries: Sequence[Entry]) -> list[Entry]:
+        left: Sequence[Entry] = entries
+        if statement is not None and self._introduced == self.process.id:
+            batch = RunBatch.of(sorted(entries, key=run_of), self.process.id)
+            if not batch.rest:
+                left = batch.left_over(self._connections.run_alone(statement, batch.arguments()))
+        if not left:
+            return []
         with self.transaction() as transaction:
-            return [entry for entry in sorted(entries, key=run_of) if not transaction.write_entry(entry)]
+            return transaction.write_entries(left)
 
     @contextmanager
     def reading(self) -> Iterator[Transaction]:
