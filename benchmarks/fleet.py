@@ -28,6 +28,7 @@ from _fleet_host import OVERRIDES, SETTLE_SECONDS, WARM_UP, spec_of
 from _loop import URL_VARIABLE, new_runtime
 from _report import parser, percentile, show, with_compiled_modules
 from attrs import frozen
+from sqlalchemy import text
 
 from victor_autotune_plugin._model.experiment import Experiment, TeamState
 from victor_autotune_plugin._model.optimization import OptimizationPriority, OptimizationSuggestion
@@ -205,6 +206,12 @@ def examine(store: Store, answers: Sequence[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
+def kilobytes_a_run(store: Store) -> float:
+    """Return what a run takes in PostgreSQL, its indexes included."""
+    query = text("SELECT pg_total_relation_size('autotune_run') / 1000.0 / count(*) FROM autotune_run")
+    return round(float(store._connections.execute(query)[0][0]), 1)
+
+
 def measure(fleet: Fleet, base: Path, url: str, servers: Sequence[int], log: Path | None) -> dict[str, Any]:
     """Let a fleet work on a server, and say what came of it."""
     os.environ[URL_VARIABLE] = url
@@ -213,7 +220,7 @@ def measure(fleet: Fleet, base: Path, url: str, servers: Sequence[int], log: Pat
         answers, started_at, server_seconds = run_hosts(base, fleet, servers)
         judge_the_rest(base / "rest", [*range(fleet.teams), *range(WARM_UP, WARM_UP + fleet.hosts)])
         with Store.open(url, environment=str(OVERRIDES["environment"])) as store:
-            found = examine(store, answers)
+            found = examine(store, answers) | {"kilobytes": kilobytes_a_run(store)}
             compared = compare(store, tests, base / "start")
     finally:
         del os.environ[URL_VARIABLE]
@@ -239,6 +246,7 @@ def measure(fleet: Fleet, base: Path, url: str, servers: Sequence[int], log: Pat
         "delay p99 ms": round(percentile([ms for answer in answers for ms in answer["delays"]], 0.99), 1),
         "host ms a run": round(1000 * host_seconds / found["runs"], 2),
         "server ms a run": round(1000 * server_seconds / found["runs"], 2),
+        "KB a run": found["kilobytes"],
         "journaled": sum(answer["journaled"] for answer in answers),
         "settled": sum(answer["settled"] for answer in answers),
         "not judged": found["not judged"],

@@ -87,7 +87,10 @@ def shell(tmp_path: Path) -> Iterator[Shell]:
     sandbox.home.mkdir()
     sandbox.project.mkdir()
     (sandbox.home / ".victor").mkdir()
-    with server_url() as url, ScriptedModel(scripts.succeed_at_once(Lognormal(median=0.05, sigma=0.2), seed=7)) as model:
+    with (
+        server_url() as url,
+        ScriptedModel(scripts.succeed_at_once(Lognormal(median=0.05, sigma=0.2), seed=7)) as model,
+    ):
         socket_folder(url).chmod(0o755)  # Victor runs without the rights that open it
         profiles = f"providers:\n  openai:\n    base_url: {model.base_url}\n"
         (sandbox.home / ".victor" / "profiles.yaml").write_text(profiles)

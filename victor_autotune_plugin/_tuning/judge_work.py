@@ -182,7 +182,7 @@ class JudgeWork:
             with store.reading() as transaction:
                 found = transaction.untaken(keys, self._holder)
             for key in found:
-                self._refused.pop(key, None)  # nobody holds it any more
+                self._refused.pop(key, None)  # no other process holds it any more
             self.touch(found)
 
     def _judge_team(self, store: Store, key: Key, now: float) -> bool:
@@ -387,7 +387,7 @@ class JudgeWork:
 
 
 def _check_version(transaction: Transaction, record: Record) -> None:
-    """Make sure that nobody changed the team since it was read, which may have been some runs ago."""
+    """Make sure that the team is as it was read, which may have been some runs ago."""
     if transaction.team(*record.state.key).version != record.state.version:
         raise StaleStateError("the team changed after it was read", hint="It is read again, and judged again.")
 

@@ -137,7 +137,7 @@ class Connections:
         return self.session().execute(statement)
 
     def run_alone(self, statement: Statement, values: Mapping[str, Any]) -> list[Any]:
-        """Run a compiled statement as a transaction of its own and return what it gives, anew if the server was lost.
+        """Run a compiled statement as a transaction of its own and return what it gives, again if the server was lost.
 
         What it writes must be right when it is written twice: a server that was lost may have kept it.
 

@@ -122,7 +122,7 @@ Entry = StartEntry | EndEntry | PriceEntry | FlowEntry | ScoreEntry
 def run_of(entry: Entry) -> str:
     """Return the id of the run that an entry is about.
 
-    Whoever writes entries of several runs in the order of these waits for no other writer that waits for it.
+    A writer that takes entries of several runs in the order of these never waits for one that waits for it.
     """
     if isinstance(entry, StartEntry):
         return entry.start.run_id
