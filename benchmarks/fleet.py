@@ -150,6 +150,20 @@ def judge_the_rest(folder: Path, numbers: Iterable[int]) -> None:
     owner.close()
 
 
+def drain_journals(base: Path, hosts: int) -> int:
+    """Drain what hosts left in their journals, as the next process there would, and return on how many hosts."""
+    found = 0
+    for number in range(hosts):
+        folder = base / f"host-{number}"
+        if any((folder / ".victor").rglob("*.journal")):
+            owner = new_runtime(folder, **OVERRIDES)
+            owner.start(10.0)
+            owner.settle(SETTLE_SECONDS)
+            owner.close()
+            found += 1
+    return found
+
+
 def compare(store: Store, tests: Sequence[StartedTest], folder: Path) -> dict[str, Any]:
     """Replay what was decided, and decide it again alone."""
     decided = [one for one in store.experiments() if one.verdict is not None]
@@ -218,6 +232,7 @@ def measure(fleet: Fleet, base: Path, url: str, servers: Sequence[int], log: Pat
     try:
         tests = start_tests(base / "start", fleet.tested)
         answers, started_at, server_seconds = run_hosts(base, fleet, servers)
+        drained = drain_journals(base, fleet.hosts)
         judge_the_rest(base / "rest", [*range(fleet.teams), *range(WARM_UP, WARM_UP + fleet.hosts)])
         with Store.open(url, environment=str(OVERRIDES["environment"])) as store:
             found = examine(store, answers) | {"kilobytes": kilobytes_a_run(store)}
@@ -248,6 +263,7 @@ def measure(fleet: Fleet, base: Path, url: str, servers: Sequence[int], log: Pat
         "server ms a run": round(1000 * server_seconds / found["runs"], 2),
         "KB a run": found["kilobytes"],
         "journaled": sum(answer["journaled"] for answer in answers),
+        "drained later": drained,
         "settled": sum(answer["settled"] for answer in answers),
         "not judged": found["not judged"],
         "observed": found["observed"],

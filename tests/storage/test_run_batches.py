@@ -34,6 +34,8 @@ def entries_of(rng: random.Random, prefix: str, count: int) -> list[Entry]:
             *[began] * rng.choice((0, 1, 1, 2)),
             *[ended] * rng.choice((0, 1, 1, 1, 2)),
             *rng.sample([PriceEntry(name, 0.25, is_last=False), FlowEntry(name, flow)], rng.randrange(3)),
+            *([began] if rng.random() < 0.3 else []),  # its end came from the journal before it
+            *rng.sample([PriceEntry(name, 0.5), FlowEntry(name, flow)], rng.randrange(2)),
             *([ScoreEntry(score(name))] if rng.random() < 0.1 else []),
         ]
         found.append(of_run)
@@ -139,6 +141,17 @@ def test_a_host_that_writes_and_a_judge_that_numbers_do_not_wait_for_each_other_
         store.write_entries(rng.sample(flows, len(flows)))
     thread.join()
     assert errors == []
+
+
+def test_a_late_start_and_what_completes_the_run_are_written_in_one_call(store: Store) -> None:
+    with store.transaction() as transaction:
+        transaction.beat()
+    store.write_entries([EndEntry(finished("r1", flow=None), 30.0)])
+    flow = RunFlow(open={"a": ("custom",)})
+    assert store.write_entries([StartEntry(start("r1"), planned(), "p"), FlowEntry("r1", flow)]) == []
+    found = store.run("r1")
+    assert found is not None
+    assert (found.status, found.flow) == ("finished", flow)
 
 
 def test_a_start_and_the_end_after_it_are_one_row_to_write() -> None:

@@ -70,10 +70,12 @@ class RunBatch:
             {"experiment_id": experiment_id, "phase": phase, "name": name, "next_index": index}
             for (experiment_id, phase, name), index in sorted(self.streams.items())
         ]
-        tables = {
-            name: [rows for _, rows in sorted(getattr(self, name).items())] for name in ("starts", "ends", "parts")
-        }
-        return {name: encode(rows) for name, rows in {**tables, "streams": streams}.items()}
+        # PostgreSQL refuses a row that two parts of a statement write: what completes a run whose start is told here,
+        # after its end, is left over.
+        parts = {run_id: row for run_id, row in self.parts.items() if run_id not in self.starts}
+        runs = {"starts": self.starts, "ends": self.ends, "parts": parts}
+        rows = {name: [found[run_id] for run_id in sorted(found)] for name, found in runs.items()}
+        return {name: encode(found) for name, found in {**rows, "streams": streams}.items()}
 
     def left_over(self, rows: Iterable[Any]) -> list[Entry]:
         """Return the entries that found no run to complete, or one whose end had been written before.
@@ -86,9 +88,8 @@ class RunBatch:
 
     def _start(self, entry: StartEntry, process_id: str) -> None:
         run_id, planned = entry.start.run_id, entry.planned
-        if run_id in self.ends:
-            return
-        self.starts[run_id] = start_values(entry.start, planned, process_id)
+        if run_id not in self.ends:
+            self.starts[run_id] = start_values(entry.start, planned, process_id)
         if planned.assignment is not None:
             one = planned.assignment
             stream = one.experiment_id, one.phase, one.stream
