@@ -23,12 +23,15 @@ from ..errors import StoreBusyError, StoreError, StoreUnavailableError, StoreVer
 from ..storage.journal import (
     EndEntry,
     Entry,
+    FlowEntry,
     Journal,
     JournalError,
     OrphanJournal,
+    PriceEntry,
     orphans,
     read,
 )
+from ..storage.journal_entries import run_of
 from .snapshot import CANARY_WAITS, Memory, Snapshot, needs_arms, shares_of, stream_key
 from .streams import Slot, StreamKey
 from .waiting import Signal
@@ -80,6 +83,11 @@ class SlotRequest:
         """Return the request for the open stage of an experiment."""
         key = stream_key(experiment)
         return cls(key, block_length(shares_of(experiment, stream_of(key[2], ""))), Signal())
+
+
+def _completes(entry: Entry) -> bool:
+    """Return whether an entry says something of a run that has ended, and nothing without its end."""
+    return isinstance(entry, PriceEntry | FlowEntry)
 
 
 class _Backlog:
@@ -270,6 +278,11 @@ class StoreWork:
         for _ in range(_MOST_BATCHES):  # what is left comes at once, after what else is due
             if not (batch := self._core.take(now)):
                 break
+            if not self._own_is_drained:  # the end of a run may be in the journal still: to ask each time costs a trip
+                ended = {item.entry.run.run_id for item in batch if isinstance(item.entry, EndEntry)}
+                waiting = [item for item in batch if _completes(item.entry) and run_of(item.entry) not in ended]
+                early += waiting
+                batch = [item for item in batch if item not in waiting]
             homeless: list[Item] = []
             try:
                 left = {id(entry) for entry in store.write_entries([item.entry for item in batch])}
