@@ -88,8 +88,8 @@ $(DOCS)/.ready: requirements-docs.lock
 	@$(DOCS)/bin/python -m pip --disable-pip-version-check install --quiet --require-hashes -r requirements-docs.lock
 	@touch $@
 
-tutorials: $(READY)  ## Follow both tutorials word by word on real Victor, which takes minutes
-	AUTOTUNE_TUTORIALS=1 $(BIN)/python -m pytest tests/docs/test_tutorials.py
+tutorials: $(READY)  ## Follow the tutorials and the walkthrough of a fleet word by word on real Victor, which takes minutes
+	AUTOTUNE_TUTORIALS=1 $(BIN)/python -m pytest tests/docs/test_tutorials.py tests/docs/test_fleet_page.py
 
 docs: $(DOCS)/.ready  ## Build the docs site into build/site; any warning fails
 	@NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs build --strict  # with --quiet it would count no warning

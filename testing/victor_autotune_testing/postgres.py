@@ -37,8 +37,12 @@ def _programs() -> Path | None:
 
 
 @contextmanager
-def server_url() -> Iterator[str]:
-    """Yield the URL of a server: the one that the environment names, or one of our own that ends with the block."""
+def server_url(*, is_durable: bool = False) -> Iterator[str]:
+    """Yield the URL of a server: the one that the environment names, or one of our own that ends with the block.
+
+    Args:
+        is_durable: Whether our own works as installed, with `fsync` and autovacuum, and not as fast as tests can.
+    """
     pytest.importorskip("psycopg", reason="the driver of PostgreSQL is not installed (pip install 'psycopg[binary]')")
     if URL_VARIABLE in os.environ:
         yield os.environ[URL_VARIABLE]
@@ -50,7 +54,7 @@ def server_url() -> Iterator[str]:
     server: subprocess.Popen[bytes] | None = None
     try:
         try:
-            server = _start(programs, base)
+            server = _start(programs, base, is_durable=is_durable)
         except (OSError, subprocess.SubprocessError) as error:
             pytest.skip(f"PostgreSQL does not start here: {error}")
         url = f"postgresql+psycopg://autotune@/postgres?host={base}"
@@ -64,6 +68,60 @@ def server_url() -> Iterator[str]:
             except subprocess.TimeoutExpired:
                 server.kill()
                 server.wait(20)
+        shutil.rmtree(base, ignore_errors=True)
+
+
+def has_pooler() -> bool:
+    """Return whether pgbouncer is installed."""
+    return shutil.which("pgbouncer") is not None
+
+
+@contextmanager
+def pooler_url(url: str, connections: int = 8) -> Iterator[tuple[str, int]]:
+    """Yield the URL of a pgbouncer in transaction mode before a server, and its process id; it ends with the block.
+
+    Args:
+        url: Of a server that `server_url` started.
+        connections: The most connections to the server.
+    """
+    import psycopg
+
+    base = Path(tempfile.mkdtemp(prefix="autotune-pool-"))
+    settings = base / "pgbouncer.ini"
+    settings.write_text(
+        f"[databases]\n* = host={socket_folder(url)} user=autotune\n\n[pgbouncer]\npool_mode = transaction\n"
+        f"unix_socket_dir = {base}\nauth_type = any\nmax_client_conn = 1000\ndefault_pool_size = {connections}\n"
+        f"logfile = {base / 'log'}\n"
+    )
+    user: dict[str, Any] = {}
+    if os.getuid() == 0:  # it refuses to run as root, too
+        user = {"user": _NOBODY, "group": _NOBODY, "extra_groups": []}
+        os.chown(base, _NOBODY, _NOBODY)
+        settings.chmod(0o644)
+    program = shutil.which("pgbouncer")
+    assert program is not None
+    pooler = subprocess.Popen(
+        [program, "-q", str(settings)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **user
+    )
+    pooled = f"postgresql+psycopg://autotune@/postgres?host={base}&port=6432"
+    try:
+        deadline = time.monotonic() + 20
+        while True:
+            try:
+                psycopg.connect(pooled.replace("+psycopg", "")).close()
+                break
+            except psycopg.OperationalError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.05)
+        yield pooled, pooler.pid
+    finally:
+        pooler.send_signal(signal.SIGINT)
+        try:
+            pooler.wait(20)
+        except subprocess.TimeoutExpired:
+            pooler.kill()
+            pooler.wait(20)
         shutil.rmtree(base, ignore_errors=True)
 
 
@@ -89,7 +147,7 @@ def send(server: int, number: int) -> None:
             os.kill(process, number)
 
 
-def _start(programs: Path, base: Path) -> subprocess.Popen[bytes]:
+def _start(programs: Path, base: Path, *, is_durable: bool) -> subprocess.Popen[bytes]:
     # PostgreSQL refuses to run as root, and the folders that pytest makes are closed to others.
     user: dict[str, Any] = {"user": _NOBODY, "group": _NOBODY, "extra_groups": []} if os.getuid() == 0 else {}
     data = base / "data"
@@ -101,8 +159,9 @@ def _start(programs: Path, base: Path) -> subprocess.Popen[bytes]:
         init = [str(programs / "initdb"), "-D", str(data)]
         init += ["-U", "autotune", "-A", "trust", "-E", "UTF8", "--no-locale", "-N"]
         subprocess.run(init, cwd=base, stdout=log, stderr=log, timeout=120, check=True, **user)
-        command = [str(programs / "postgres"), "-D", str(data), "-k", str(base), "-c", "listen_addresses=", "-F"]
-        command += ["-c", "autovacuum=off"]  # each test drops its schema: nothing to tidy up
+        command = [str(programs / "postgres"), "-D", str(data), "-k", str(base), "-c", "listen_addresses="]
+        if not is_durable:
+            command += ["-F", "-c", "autovacuum=off"]  # each test drops its schema: nothing to tidy up
         return subprocess.Popen(command, cwd=base, stdout=log, stderr=log, **user)
 
 

@@ -192,13 +192,27 @@ class TestNoStateOfASession:
         assert settings() == before
         assert before[:2] == ["0", "0"]
 
-    def test_nothing_is_set_prepared_or_locked_in_the_session(self, impatient: Store) -> None:
-        for _ in range(10):  # the driver prepares what it sees for the fifth time
+    @pytest.mark.parametrize("is_pooled", [True, False])
+    def test_statements_are_prepared_only_where_no_pooler_is_between(
+        self, impatient: Store, monkeypatch: pytest.MonkeyPatch, is_pooled: bool
+    ) -> None:
+        from victor_autotune_plugin.storage.deadline import DeadlineConnection
+
+        if is_pooled:  # it gives the client a key of its own, to cancel with
+            monkeypatch.setattr(DeadlineConnection, "server_process", lambda _: 0)
+        impatient.close()
+        for _ in range(10):
+            with impatient.transaction() as transaction:
+                transaction.team("w", "t")
+        found = impatient._connections.session().execute(text("SELECT statement FROM pg_prepared_statements"))
+        assert bool(found) is not is_pooled
+
+    def test_nothing_is_set_or_locked_in_the_session(self, impatient: Store) -> None:
+        for _ in range(10):
             impatient.counts()
             with impatient.transaction() as transaction:
                 transaction.team("w", "t")
         execute = impatient._connections.session().execute
-        assert execute(text("SELECT * FROM pg_prepared_statements")) == []
         assert execute(text("SELECT * FROM pg_locks WHERE locktype = 'advisory'")) == []
         assert execute(text("SELECT name FROM pg_settings WHERE source = 'session'")) == []
 

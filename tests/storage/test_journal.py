@@ -59,7 +59,9 @@ SPEC = TeamSpec(
     3,
 )
 PLAN = TeamPlan("parallel", ("critic", "lead"), 12, {"lead": 8, "critic": 4}, 0.1 + 0.2)
-START = RunStart("r1", SPEC, 1_700_000_000.123456, "step", "outer", "task-1")
+START = RunStart(
+    "r1", SPEC, 1_700_000_000.123456, "step", "outer", "task-1", environment="staging", owners={"formation": "hint"}
+)
 PLANNED = PlannedRun(PLAN, "auto", Assignment("e1", "test", "treatment", "f12", 4), "experiment")
 RUN = TeamRun(
     run_id="r1",

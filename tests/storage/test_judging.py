@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import pytest
 from sqlalchemy import text
@@ -209,8 +210,9 @@ def test_nobody_takes_the_lease_over_while_a_verdict_is_written(store: Store, ur
     with Store.open(url, busy_timeout_seconds=0.05) as other, store.transaction() as transaction:
         assert lease is not None
         transaction.check_lease(*KEY, "a", lease.fence)
-        with pytest.raises(StoreUnavailableError), other.transaction() as late:
-            late.take_lease(*KEY, "b", 5.0)
+        # SQLite has but one lock, which is waited for; on PostgreSQL who asks is refused at once.
+        with suppress(StoreUnavailableError), other.transaction() as late:
+            assert late.take_lease(*KEY, "b", 5.0) is None
         transaction.save_judged(*KEY, 3, TeamFlow())
     with store.transaction() as transaction:
         taken = transaction.take_lease(*KEY, "b", 5.0)

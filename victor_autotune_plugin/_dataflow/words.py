@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Callable, Iterator
+from functools import cache
 from typing import Final
 
 import numpy as np
@@ -89,7 +90,7 @@ class WordReader:
 
     def __init__(self, pause: Pause) -> None:
         self._pause = pause
-        self._letters = np.array([_letter(code) for code in range(128)], dtype=np.uint32)
+        self._letters = _ascii_letters()
         factors = np.full(_PIECE, _FACTOR, dtype=np.uint64)
         factors[0] = 1
         self._powers = np.cumprod(factors)
@@ -245,6 +246,12 @@ def _pieces(text: str) -> Iterator[str]:
             end = end if cut < 0 else cut + 1
         yield text[first:end]
         first = end
+
+
+@cache
+def _ascii_letters() -> NDArray[np.uint32]:
+    """Return what each character of ASCII is read as; worked out once, since it takes as long as a run's whole rest."""
+    return np.array([_letter(code) for code in range(128)], dtype=np.uint32)
 
 
 def _letter(code: int) -> int:

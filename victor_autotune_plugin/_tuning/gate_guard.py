@@ -68,7 +68,7 @@ def keep_gates(
 
 
 def _is_scored_by_hook(record: Record) -> bool:
-    return any(one.source == "hook" for _, scores in record.scores(LAST_RUNS) for one in scores)
+    return "hook" in record.score_sources(LAST_RUNS)
 
 
 def _told(changes: Changes, state: TeamState, now: GatesInForce) -> TeamState:

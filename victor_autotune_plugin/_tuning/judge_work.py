@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Final
 
-from attrs import define, evolve
+from attrs import define, evolve, field
 
 from .. import failsafe
 from .._model.experiment import TeamState
@@ -22,7 +22,7 @@ from .hookmanager import HookManager
 from .judges import Judges
 from .merged import is_merged, note_merged
 from .next_test import Approval, Challengers, RunContext, Starter
-from .record import Record
+from .record import Record, TeamMemo
 from .snapshot import TESTING, Memory
 from .store_work import BEAT_SECONDS, IDLE_SECONDS, REFRESH_SECONDS
 from .verdicts import Verdicts
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from .._model.notice import Webhook
     from .._model.run import TeamRun
     from .._settings import Settings
-    from ..storage import Store
+    from ..storage import Store, Transaction
     from ..storage.transaction import Lease
 
 LEASE_SECONDS: Final = 5.0
@@ -64,11 +64,13 @@ class _Held:
         fence: Number of the lease.
         flow: The data flow that the runs showed that were judged.
         experiments: Ids of those that are judged.
+        memo: What was read of it for the runs that are judged now.
     """
 
     fence: int
     flow: TeamFlow
     experiments: tuple[str | None, ...] = ()
+    memo: TeamMemo = field(factory=TeamMemo)
 
 
 class JudgeWork:
@@ -108,6 +110,8 @@ class JudgeWork:
         self._touched: dict[Key, None] = {}
         """The teams to judge, in order; both threads only set and take out single keys."""
         self._held: dict[Key, _Held] = {}
+        self._refused: dict[Key, float] = {}
+        """Until when to leave a team to the holder of its lease unless that falls silent, in monotonic seconds."""
         self._next_poll = 0.0
         self._is_at_work = False
 
@@ -140,8 +144,10 @@ class JudgeWork:
                 self._poll(store, now)
             for key in tuple(self._touched):
                 del self._touched[key]  # before it is judged: a run that ends meanwhile touches it again
+                if self._refused.get(key, now) > now:
+                    continue
                 try:
-                    more = self._judge_team(store, key)
+                    more = self._judge_team(store, key, now)
                 except StoreError:  # its runs may be numbered by now, and then no poll would find them again
                     self._touched[key] = None
                     raise
@@ -174,9 +180,12 @@ class JudgeWork:
         keys = tuple(self._memory.settings)
         if keys:
             with store.reading() as transaction:
-                self.touch(transaction.untaken(keys))
+                found = transaction.untaken(keys, self._holder)
+            for key in found:
+                self._refused.pop(key, None)  # no other process holds it any more
+            self.touch(found)
 
-    def _judge_team(self, store: Store, key: Key) -> bool:
+    def _judge_team(self, store: Store, key: Key, now: float) -> bool:
         """Judge the next runs of a team; return whether there may be more."""
         settings = self._memory.settings.get(key)
         if settings is None:
@@ -189,12 +198,15 @@ class JudgeWork:
                 runs = transaction.runs_after(*key, lease.judged, PIECE)
         if lease is None:
             self._let_go(key)
+            self._refused[key] = now + LEASE_SECONDS
             return False
+        self._refused.pop(key, None)
         held = self._held.get(key)
         if held is None or held.fence != lease.fence:
             self._let_go(key)
             held = self._held[key] = _Held(lease.fence, lease.flow)
         held.flow = lease.flow  # what failed half-way is judged again
+        held.memo.forget()
         try:
             for run in runs:
                 if run.status == "finished" and self._is_own(store, held, run):
@@ -214,7 +226,7 @@ class JudgeWork:
         """Return whether a run is of its team's own definition, and not of one that took a plan over."""
         if held.flow.fingerprint in (None, run.spec.fingerprint()):
             return True
-        return not is_merged(Record(store, run.spec.key, run.number), run.spec)
+        return not is_merged(Record(store, run.spec.key, run.number, held.memo), run.spec)
 
     def _let_go(self, key: Key) -> None:
         held = self._held.pop(key, None)
@@ -237,6 +249,7 @@ class JudgeWork:
             again = transaction.take_lease(*key, self._holder, LEASE_SECONDS)
         if again is None or again.fence != lease.fence:
             raise LeaseLostError(f"another process judges team {key[1]!r} now")
+        held.memo.forget()
         given = Approval(given=answer.value is True, by=answer.by)
         self._conclude(store, lease, held, run, settings, given)
 
@@ -246,8 +259,9 @@ class JudgeWork:
         for _ in range(_TRIES):
             changes = Changes(lambda: run.ended_at, self._webhooks())
             approval.asked = None
+            record = Record(store, run.spec.key, run.number, held.memo)
             try:
-                self._draw_conclusions(Record(store, run.spec.key, run.number), changes, held, run, settings, approval)
+                self._draw_conclusions(record, changes, held, run, settings, approval)
             except StoreError:
                 raise
             except Exception as error:  # what fails for one run must not hold up the next
@@ -258,13 +272,16 @@ class JudgeWork:
             try:
                 with store.transaction() as transaction:
                     transaction.check_lease(*run.spec.key, self._holder, lease.fence)
+                    _check_version(transaction, record)
                     changes.write(transaction)
                     transaction.save_judged(*run.spec.key, run.number or 0, held.flow)
             except LeaseLostError:
                 raise
             except StaleStateError as error:  # a person changed the team meanwhile
                 failsafe.report("judgement of a run", error)
+                held.memo.forget()
                 continue
+            held.memo.forget()
             self._on_change()
             for change, experiment in changes.made:
                 self._hooks.plan_changed(change, experiment)
@@ -367,6 +384,12 @@ class JudgeWork:
             reason = "The definition of the team changed, so what was learnt before no longer holds."
             return changes.apply(fresh, "aborted", reason, before=state, experiment=ended[-1] if ended else None)
         return changes.save_team(fresh)
+
+
+def _check_version(transaction: Transaction, record: Record) -> None:
+    """Make sure that the team is as it was read, which may have been some runs ago."""
+    if transaction.team(*record.state.key).version != record.state.version:
+        raise StaleStateError("the team changed after it was read", hint="It is read again, and judged again.")
 
 
 def _is_outdated(record: Record, run: TeamRun) -> bool:

@@ -2,16 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import cached_property
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Hashable, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from .._model.experiment import Change, Experiment, TeamState
 from .._model.run import Observation, TeamRun
 
 if TYPE_CHECKING:
     from .._model.score import JudgedRun, Score
-    from ..storage import Store
+    from ..storage import Store, Transaction
+
+_T = TypeVar("_T")
+
+
+class TeamMemo:
+    """What was read of a team and changes seldom, for the runs that are judged one after the other.
+
+    A change by a person in between is found when a conclusion is written: then `forget`, and draw it again.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[Hashable, Any] = {}
+
+    def get(self, what: Hashable, read: Callable[[], _T]) -> _T:
+        """Return what was read before under a name, or read it."""
+        if what not in self._known:
+            self._known[what] = read()
+        found: _T = self._known[what]
+        return found
+
+    def forget(self) -> None:
+        """Have everything read again."""
+        self._known.clear()
 
 
 class Record:
@@ -21,42 +43,46 @@ class Record:
 
     Args:
         up_to: Number of the run; None for all.
+        memo: What was read for the runs before; None to read all.
     """
 
-    def __init__(self, store: Store, key: tuple[str, str], up_to: int | None = None) -> None:
+    def __init__(
+        self, store: Store, key: tuple[str, str], up_to: int | None = None, memo: TeamMemo | None = None
+    ) -> None:
         self._store = store
         self._key = key
         self._up_to = up_to
+        self._memo = TeamMemo() if memo is None else memo
         self._runs: Sequence[TeamRun] = ()
         self._most = 0
 
-    @cached_property
+    @property
     def store_id(self) -> str:
         """Id of the store."""
-        return self._store.identity().id
+        return self._memo.get("store", self._store.identity).id
 
-    @cached_property
+    @property
     def state(self) -> TeamState:
         """The team's state as it is now."""
-        with self._store.reading() as transaction:
-            return transaction.team(*self._key)
+        return self._memo.get("state", lambda: self._read(lambda one: one.team(*self._key)))
 
-    @cached_property
+    @property
     def changes(self) -> Sequence[Change]:
         """The team's history, oldest first."""
-        with self._store.reading() as transaction:
-            return transaction.changes_of(*self._key)
+        return self._memo.get("changes", lambda: self._read(lambda one: one.changes_of(*self._key)))
 
-    @cached_property
+    @property
     def experiments(self) -> Sequence[Experiment]:
         """The team's experiments, oldest first."""
-        with self._store.reading() as transaction:
-            return transaction.experiments_of(*self._key)
+        return self._memo.get("experiments", lambda: self._read(lambda one: one.experiments_of(*self._key)))
 
     def experiment(self, experiment_id: str) -> Experiment | None:
         """Return one of them."""
+        return self._memo.get(("one", experiment_id), lambda: self._read(lambda one: one.experiment(experiment_id)))
+
+    def _read(self, read: Callable[[Transaction], _T]) -> _T:
         with self._store.reading() as transaction:
-            return transaction.experiment(experiment_id)
+            return read(transaction)
 
     def runs(self, limit: int) -> Sequence[TeamRun]:
         """Return the team's last finished runs, newest first; what was read is not read again."""
@@ -71,6 +97,12 @@ class Record:
         with self._store.reading() as transaction:
             scores = transaction.scores_of_runs(*self._key, limit, self._up_to)
         return [(run, scores.get(run.run_id, [])) for run in self.runs(limit)]
+
+    def score_sources(self, limit: int) -> set[str]:
+        """Return who gave the scores of the team's last finished runs."""
+        with self._store.reading() as transaction:
+            found = transaction.scores_of_runs(*self._key, limit, self._up_to)
+        return {one.source for scores in found.values() for one in scores}
 
     def judged_runs(self, name: str, judge: str, limit: int) -> Sequence[JudgedRun]:
         """Return what a model as judge made of the team's last runs, beside the labels of the same runs."""

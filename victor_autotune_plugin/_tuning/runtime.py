@@ -51,6 +51,10 @@ _POLL_SECONDS: Final = 0.002
 _AGAIN_SECONDS: Final = 1.0
 # Settings that can't be read are read again, since a person may have mended them.
 
+_BUSY_SECONDS: Final = 0.02
+_GATHER_SECONDS: Final = 0.003
+# Where one entry follows the other, a commit waits a moment for the next ones: each costs more than what is in it.
+
 _WRITER_PATIENCE_SECONDS: Final = 2.0
 # The threads can wait for other writers of an SQLite file; what can't wait goes to the journal meanwhile.
 
@@ -97,6 +101,7 @@ class Runtime:
         self._store: Store | None = None
         self._workers: tuple[Worker, ...] = ()
         self._prices_wanted = False
+        self._stored_at = float("-inf")
         self._opening = threading.Lock()
         self.hooks = HookManager()
         if with_entry_points:
@@ -284,7 +289,12 @@ class Runtime:
         if not self.loop.store_work.is_wanted:
             with breathing():  # an agent is near: what takes long to load is loaded
                 from ..storage import Store  # noqa: F401
-        return self.loop.store_work.step(now)
+        if self.loop.core.has_for_store and now - self._stored_at < _BUSY_SECONDS:
+            time.sleep(_GATHER_SECONDS)
+        try:
+            return self.loop.store_work.step(now)
+        finally:
+            self._stored_at = self._clock()
 
     def _files_step(self, now: float) -> float | None:
         self.look_at_settings()

@@ -28,11 +28,10 @@ from ..storage.journal import (
     JournalError,
     OrphanJournal,
     PriceEntry,
-    ScoreEntry,
-    StartEntry,
     orphans,
     read,
 )
+from ..storage.journal_entries import run_of
 from .prune_work import PruneWork
 from .snapshot import CANARY_WAITS, Memory, Snapshot, needs_arms, shares_of, stream_key
 from .streams import Slot, StreamKey
@@ -42,7 +41,7 @@ from .writer import Item, WriterCore
 if TYPE_CHECKING:
     from .._model.experiment import Experiment
     from .._model.process import ProcessId
-    from ..storage import Store, Transaction
+    from ..storage import Store
 
 REFRESH_SECONDS: Final = 1.0
 """How often the store is asked for something newer while teams run."""
@@ -58,6 +57,9 @@ BACKLOG_ROWS: Final = 50
 
 ORPHANS_SECONDS: Final = 30.0
 """How often journals of dead processes are looked for."""
+
+_MOST_BATCHES: Final = 8
+# A busy host submits as fast as the store takes it, and the snapshot is not to grow old meanwhile.
 
 _VERSION_SECONDS: Final = 60.0
 # A store of a newer version stays so; it is asked again in case a person went back.
@@ -84,26 +86,9 @@ class SlotRequest:
         return cls(key, block_length(shares_of(experiment, stream_of(key[2], ""))), Signal())
 
 
-def write_entry(transaction: Transaction, entry: Entry, process_id: str | None = None) -> bool:
-    """Write what an entry says.
-
-    Args:
-        process_id: The process that it is of; None for this one.
-
-    Returns:
-        Whether it found its place: what completes a run has none before the end of that run is written.
-    """
-    if isinstance(entry, EndEntry):
-        transaction.finish_run(entry.run, process_id, entry.grade_seconds, entry.gates, entry.score_seconds)
-    elif isinstance(entry, StartEntry):
-        transaction.start_run(entry.start, entry.planned, process_id)
-    elif isinstance(entry, PriceEntry):
-        return transaction.price_run(entry.run_id, entry.cost_usd, is_last=entry.is_last)
-    elif isinstance(entry, ScoreEntry):
-        transaction.record_score(entry.score)
-    elif isinstance(entry, FlowEntry):
-        return transaction.trace_run(entry.run_id, entry.flow, is_last=entry.is_last)
-    return True
+def _completes(entry: Entry) -> bool:
+    """Return whether an entry says something of a run that has ended, and nothing without its end."""
+    return isinstance(entry, PriceEntry | FlowEntry)
 
 
 class _Backlog:
@@ -144,8 +129,7 @@ class _Backlog:
     def _write(self, store: Store, piece: Sequence[tuple[int, Entry]]) -> None:
         try:
             with store.transaction() as transaction:
-                for _, entry in piece:
-                    write_entry(transaction, entry, self.process_id)
+                transaction.write_entries([entry for _, entry in piece], self.process_id)
                 transaction.set_drained(self.process_id, piece[-1][0])
             self.on_commit({entry.run.spec.key for _, entry in piece if isinstance(entry, EndEntry)})
         except (StoreUnavailableError, StoreVersionError):
@@ -296,11 +280,18 @@ class StoreWork:
 
     def _commit(self, store: Store, now: float) -> None:
         early: list[Item] = []
-        while batch := self._core.take(now):
+        for _ in range(_MOST_BATCHES):  # what is left comes at once, after what else is due
+            if not (batch := self._core.take(now)):
+                break
+            if not self._own_is_drained:  # the end of a run may be in the journal still: to ask each time costs a trip
+                ended = {item.entry.run.run_id for item in batch if isinstance(item.entry, EndEntry)}
+                waiting = [item for item in batch if _completes(item.entry) and run_of(item.entry) not in ended]
+                early += waiting
+                batch = [item for item in batch if item not in waiting]
             homeless: list[Item] = []
             try:
-                with store.transaction() as transaction:
-                    homeless = [item for item in batch if not write_entry(transaction, item.entry)]
+                left = {id(entry) for entry in store.write_entries([item.entry for item in batch])}
+                homeless = [item for item in batch if id(item.entry) in left]
             except (StoreUnavailableError, StoreVersionError):
                 self._core.not_committed([*early, *batch])
                 raise
@@ -318,7 +309,7 @@ class StoreWork:
     def _commit_one(self, store: Store, item: Item) -> bool:
         try:
             with store.transaction() as transaction:
-                return write_entry(transaction, item.entry)
+                return transaction.write_entry(item.entry)
         except (StoreUnavailableError, StoreVersionError):
             self._core.not_committed([item])
             raise

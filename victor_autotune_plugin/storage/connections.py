@@ -7,7 +7,7 @@ import sqlite3
 import threading
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
@@ -21,7 +21,7 @@ from ..errors import StoreError, StoreUnavailableError
 from .failures import explain, is_busy
 from .foreign import refuse_foreign_file, refuse_foreign_tables
 from .location import DatabaseTarget, existing_file, prepare_file
-from .session import Session, waits
+from .session import Session, Statement, waits
 from .statements import statements
 
 _FORK_SECONDS: Final = 0.02
@@ -136,6 +136,29 @@ class Connections:
         self._drop()
         return self.session().execute(statement)
 
+    def run_alone(self, statement: Statement, values: Mapping[str, Any]) -> list[Any]:
+        """Run a compiled statement as a transaction of its own and return what it gives, again if the server was lost.
+
+        What it writes must be right when it is written twice: a server that was lost may have kept it.
+
+        Args:
+            statement: The statement, which gives rows.
+            values: Its values by name.
+
+        Raises:
+            StoreUnavailableError: The database can't be used.
+            StoreError: The database refuses the data.
+        """
+        values = {**values, "lock_timeout": f"{max(1, round(self._patience * 1000))}ms"}
+        session = self.session()
+        try:
+            return session.query(statement, values)
+        except StoreError:
+            if session.busy or not session.is_lost():
+                raise
+        self._drop()
+        return self.session().query(statement, values)
+
     def begin(self, patience: float | None = None, deadline: float | None = None, *, reads: bool = False) -> Session:
         """Open a transaction in this thread's session and return the session.
 
@@ -149,6 +172,10 @@ class Connections:
             StoreUnavailableError: The database can't be used.
         """
         session = self.session()
+        if reads and session.is_hung_up:  # such a transaction would notice at its first statement only
+            session.close()
+            self._drop()
+            session = self.session()
         try:
             session.begin(patience, deadline, reads=reads)
         except (StoreError, ResourceClosedError):

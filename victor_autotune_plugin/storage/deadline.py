@@ -24,6 +24,10 @@ _WRITE: Final = 2
 _POLLED: Final = {_READ: select.POLLIN, _WRITE: select.POLLOUT, _READ | _WRITE: select.POLLIN | select.POLLOUT}
 
 
+_PREPARED_AFTER: Final = 5
+"""How often a statement runs before the server keeps it prepared; the driver's own choice."""
+
+
 class DeadlineError(OperationalError):
     """The server did not answer in time."""
 
@@ -56,11 +60,19 @@ class DeadlineConnection(Connection[Any]):
             self.close()
             raise
 
+    def server_process(self) -> int:
+        """Return the id of the server's process. A pooler between tells the client another one, to cancel with."""
+        row = self.execute("SELECT pg_backend_pid()").fetchone()
+        return -1 if row is None else int(row[0])
+
 
 def connect(
     parameters: Mapping[str, Any], seconds: float, clock: Callable[[], float] = time.monotonic
 ) -> DeadlineConnection:
-    """Connect to the first server that answers, in autocommit mode and without server-side prepared statements.
+    """Connect to the first server that answers, in autocommit mode.
+
+    Statements that come again are prepared by the server itself where the connection leads to it directly. A pooler may
+    give every transaction another server process, which has not prepared them.
 
     Args:
         parameters: Those of libpq, and the driver's own `context`. Of several hosts each gets an equal part of the
@@ -95,6 +107,8 @@ def connect(
         connection.prepare_threshold = None
         if context is not None:
             connection._adapters = AdaptersMap(context.adapters)  # as the driver itself connects
+        if connection.server_process() == connection.info.backend_pid:
+            connection.prepare_threshold = _PREPARED_AFTER
         return connection
     assert failed is not None
     raise failed.with_traceback(None)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Callable
-from typing import Any, Final, TypedDict
+from typing import Any, Final, NotRequired, TypedDict
 
 from attrs import frozen
 
@@ -119,6 +119,18 @@ Entry = StartEntry | EndEntry | PriceEntry | FlowEntry | ScoreEntry
 """What a line of a journal says."""
 
 
+def run_of(entry: Entry) -> str:
+    """Return the id of the run that an entry is about.
+
+    A writer that takes entries of several runs in the order of these never waits for one that waits for it.
+    """
+    if isinstance(entry, StartEntry):
+        return entry.start.run_id
+    if isinstance(entry, EndEntry):
+        return entry.run.run_id
+    return entry.score.run_id if isinstance(entry, ScoreEntry) else entry.run_id
+
+
 def _plain(entry: Entry) -> dict[str, Any]:
     if isinstance(entry, StartEntry):
         start = {name: to_plain(getattr(entry.start, name)) for name in _STORED_OF_START}
@@ -144,6 +156,8 @@ _STORED_OF_START: Final[dict[str, Any]] = {
     "entry": str,
     "parent_id": str | None,
     "task_key": str | None,
+    "environment": NotRequired[str],  # lines that version 0.2.0 or an earlier one wrote have neither of these
+    "owners": NotRequired[dict[str, str]],
 }
 _START_LINE: Final = TypedDict(  # an attrs class takes a millisecond of a cold start to make
     "_START_LINE",

@@ -79,6 +79,8 @@ class Judging:
         self._only_environment = environment
         self._process = process
         self._next_indexes: dict[tuple[str, str, str], int] = {}
+        self._leased: dict[TeamKey, Any] = {}
+        """Rows of the leases that this transaction took, and so has locked."""
 
     def team(self, workflow: str, team_id: str, environment: str | None = None) -> TeamState:
         """Return the state of a team and lock the team; version 0 and empty when it was never saved.
@@ -109,10 +111,12 @@ class Judging:
             holder: Who takes it.
             seconds: For how long, by the database's clock.
         """
+        if self._is_locked(workflow, team_id):
+            return None  # who holds it, or takes it, is at work, and is not waited for
         new = {**self._named(workflow, team_id), "holder": holder, "fence": 1, "judged": 0}
         if not self._write(self._sql.take_lease, {**new, "seconds": seconds}):
             return None
-        row = self._lease(workflow, team_id)
+        row = self._leased[workflow, team_id] = self._lease(workflow, team_id)
         return Lease(row.fence, row.judged, team_flow(row.flow))
 
     def check_lease(self, workflow: str, team_id: str, holder: str, fence: int) -> None:
@@ -152,8 +156,11 @@ class Judging:
             How many got a number.
         """
         of = self._of(workflow, team_id)
-        self._write(self._sql.insert_lease, {**_NOBODY, **self._named(workflow, team_id)})
-        last = self._lease(workflow, team_id).judged  # locks it: numbers are given by one at a time
+        lease = self._leased.get((workflow, team_id))
+        if lease is None:
+            self._write(self._sql.insert_lease, {**_NOBODY, **self._named(workflow, team_id)})
+            lease = self._lease(workflow, team_id)  # locks it: numbers are given by one at a time
+        last = lease.judged
         rows = self._query(self._sql.untaken, {**of, "most": most})
         if not rows:
             return 0
@@ -161,22 +168,42 @@ class Judging:
         for experiment_id in self._observed_by({row.experiment_id for row in rows if row.experiment_id is not None}):
             orders = self._query(self._sql.last_order, {"of_experiment_id": experiment_id})
             last = max(last, orders[0].last or 0)
+        numbered = []
         for number, row in enumerate(rows, last + 1):
             takes_part = row.experiment_id and row.phase and row.process is not None
             how = "lost" if row.status in ("lost", "late") else "cancelled" if row.cancelled else None
             part = {"order": number, "how": how} if takes_part else {"order": None, "how": None}
-            self._write(self._sql.number_run, {"of_run_id": row.run_id, "number": number, **part})
+            numbered.append({"run_id": row.run_id, "number": number, **part})
+        self._number(sorted(numbered, key=lambda one: one["run_id"]))  # as others lock them
         return len(rows)
+
+    def _number(self, rows: list[dict[str, Any]]) -> None:
+        if self._sql.number_runs is None or self._sql.lock_runs is None:
+            for row in rows:
+                self._write(self._sql.number_run, {**row, "of_run_id": row["run_id"]})
+            return
+        self._query(self._sql.lock_runs, {"ids": encode([row["run_id"] for row in rows])})
+        self._write(self._sql.number_runs, {"numbered": encode(rows)})
 
     def _observed_by(self, ids: set[str]) -> set[str]:
         """Return the experiments that see the runs of these: they themselves, and those that verify their controls."""
         found = (self.experiment(one) for one in ids)
         return ids | {one.control_id for one in found if one is not None and one.control_id is not None}
 
-    def untaken(self, keys: Iterable[TeamKey]) -> list[TeamKey]:
-        """Return those of some teams that have runs to be numbered."""
-        found = self._sql.has_untaken
-        return [key for key in keys if self._query(found, self._of(*key))]
+    def untaken(self, keys: Iterable[TeamKey], holder: str | None = None) -> list[TeamKey]:
+        """Return those of some teams that have runs to be numbered.
+
+        Args:
+            keys: The teams.
+            holder: Who asks: teams whose lease another holds are left out; None for none of them.
+        """
+        of_holder = {"of_holder": holder or ""}
+        if self._sql.untaken_teams is None:
+            found = self._sql.has_untaken
+            return [key for key in keys if self._query(found, {**self._of(*key), **of_holder})]
+        teams = encode([{"workflow": workflow, "team_id": team_id} for workflow, team_id in keys])
+        rows = self._query(self._sql.untaken_teams, {"of_environment": self._environment, "teams": teams, **of_holder})
+        return [(row.workflow, row.team_id) for row in rows]
 
     def observations(
         self, experiment_id: str, phase: Phase, after_order: int = 0, up_to: int | None = None
@@ -261,6 +288,12 @@ class Judging:
     def _lease(self, workflow: str, team_id: str) -> Any:
         rows = self._query(self._sql.lease, self._of(workflow, team_id))
         return rows[0] if rows else None
+
+    def _is_locked(self, workflow: str, team_id: str) -> bool:
+        of = self._of(workflow, team_id)
+        if self._sql.free_lease is None or self._query(self._sql.free_lease, of):
+            return False
+        return bool(self._query(self._sql.any_lease, of))
 
     def _make_lockable(self, environment: str, workflow: str, team_id: str) -> None:
         """Give a team that was never saved a row to lock: version 0, which counts as never saved."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import random
+import select
 import threading
 import time
 from collections import namedtuple
@@ -16,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import Connection, Dialect, Select
+from sqlalchemy import Connection, Dialect, SelectBase
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql import ClauseElement, Executable
 
@@ -74,7 +75,7 @@ class Statement:
         self._names: list[str] | None = compiled.positiontup
         self._fixed = {name: value for name, value in compiled.params.items() if value is not None}
         self._row: Any = None
-        if isinstance(statement, Select):
+        if isinstance(statement, SelectBase):
             make: Any = namedtuple
             self._row = make("Row", [column.name for column in statement.selected_columns])._make
 
@@ -123,10 +124,19 @@ class Session:
         self._is_held = False
         self._was_late = False
         self._driver: Any = connection.connection.dbapi_connection
+        driver: Any = self._driver
+        self._execute: Callable[..., Any] = driver.execute
+        if target.backend == "postgresql":
+            from psycopg import RawCursor
+
+            self._execute = lambda sql, values: RawCursor(driver).execute(sql, values or None)
         self._deadline = deadline
         self._target = target
         self._patience = patience
         self._failed = False
+        # PostgreSQL shows each statement what is committed when it begins, so a transaction that only reads would add
+        # nothing but two more trips to the server.
+        self._is_bare = False
 
     def execute(self, statement: Executable) -> list[Any]:
         """Run a statement that need not be fast, and return the rows it finds.
@@ -238,12 +248,15 @@ class Session:
             raise RuntimeError("a transaction is open in this thread; end it before the next, and never await in it")
         self._in_use.acquire()
         self._is_held = True
-        try:
-            begin = "BEGIN" if reads and self._target.backend == "sqlite" else self._begin(patience, deadline)
-            self._perform(_nothing, begin, patience=patience)
-        except BaseException:
-            self._ended()
-            raise
+        is_sqlite = self._target.backend == "sqlite"
+        self._is_bare = reads and not is_sqlite
+        if not self._is_bare:
+            try:
+                begin = "BEGIN" if reads and is_sqlite else self._begin(patience, deadline)
+                self._perform(_nothing, begin, patience=patience)
+            except BaseException:
+                self._ended()
+                raise
         self.busy = True
 
     def commit(self) -> None:
@@ -253,7 +266,10 @@ class Session:
             StoreUnavailableError: The database can't be used; the transaction is still to be rolled back.
             StoreError: A statement of it failed before, so there is nothing to keep.
         """
-        self._perform(_nothing, "COMMIT")
+        if not self._is_bare:
+            self._perform(_nothing, "COMMIT")
+        elif self._failed:
+            self._patiently(lambda: None)  # says so
         self._ended()
 
     def rollback(self) -> bool:
@@ -263,13 +279,14 @@ class Session:
             Whether the session can be used again.
         """
         try:
-            self._driver.execute("ROLLBACK")
+            if not self._is_bare:
+                self._driver.execute("ROLLBACK")
         except self._error_class:  # SQLite rolled it back already, or the connection is lost
             return False
         finally:
             self._failed = False
             self._ended()
-        return True
+        return not self.is_closed
 
     @property
     def is_closed(self) -> bool:
@@ -280,6 +297,15 @@ class Session:
     def is_inherited(self) -> bool:
         """Whether a parent process opened it, and a fork brought it here."""
         return self.pid != os.getpid() and not self.is_closed
+
+    @property
+    def is_hung_up(self) -> bool:
+        """Whether the server has closed the connection while nothing was asked: a look at the socket, no round trip."""
+        if self._target.backend == "sqlite" or self.busy or self.is_closed:
+            return False
+        poll = select.poll()
+        poll.register(self._driver.fileno(), select.POLLIN)
+        return bool(poll.poll(0))
 
     def is_lost(self) -> bool:
         """Return whether the connection broke, or a fork closed it, so that a new one may help.
@@ -340,7 +366,7 @@ class Session:
 
     def _perform(self, take: Callable[[Any], Any], sql: str, values: Any = (), patience: float | None = None) -> Any:
         try:
-            return self._patiently(lambda: take(self._driver.execute(sql, values)), patience)
+            return self._patiently(lambda: take(self._execute(sql, values)), patience)
         except self._error_class as error:
             raise self._explained(error, patience) from error
         except (OverflowError, UnicodeError) as error:

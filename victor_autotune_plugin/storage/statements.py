@@ -10,6 +10,7 @@ from functools import cache
 from typing import Any, Final
 
 from sqlalchemy import (
+    JSON,
     BigInteger,
     Boolean,
     Dialect,
@@ -20,6 +21,8 @@ from sqlalchemy import (
     and_,
     bindparam,
     case,
+    cast,
+    column,
     func,
     literal_column,
     or_,
@@ -30,6 +33,17 @@ from sqlalchemy import (
 
 from .outbox_statements import OutboxStatements
 from .pruning_statements import PruningStatements
+from .run_statements import (
+    FIGURES,
+    GIVEN_BY_STORE,
+    NEEDED_COLUMNS,
+    PLACE,
+    START_COLUMNS,
+    batch,
+    numbering,
+    on_end,
+    on_start,
+)
 from .score_statements import ScoreStatements
 from .session import Statement
 from .statement_parts import FINISHED, LATE, LOST, NULL, RUNNING, TRUE, given, lives, names_of
@@ -48,12 +62,6 @@ from .tables import (
     stream,
     team,
 )
-
-_IDENTITY_OF_RUN: Final = {"run_id", *TEAM, "started_at", "process"}
-"""What never changes of a run. To set it again all the same would write two indexes again."""
-
-_GIVEN_BY_STORE: Final = {"observed", "number", "grade_until", "score_until", "missing"}
-"""What the store itself says of a run."""
 
 _NOW: Final[dict[str, Any]] = {
     "sqlite": literal_column("((julianday('now') - 2440587.5) * 86400.0)", Double),
@@ -74,24 +82,7 @@ OF_START: Final = ("prices", "control_id")
 """What is settled when its test starts, and may change until then."""
 
 
-START_COLUMNS: Final = (
-    *("run_id", *TEAM, "status", "started_at", "spec", "entry", "parent_id", "task_key", "mode", "owners"),
-    *("plan_asked", "experiment_id", "arm", "phase", "position", "stream", "process"),
-)
-"""The columns of a run that are known when it starts."""
-
-NEEDED_COLUMNS: Final = tuple(column.name for column in run.columns if not column.nullable)
-"""The columns of a run that are never null."""
-
-_PLANNED: Final = ("mode", "plan_asked", "experiment_id", "arm", "phase", "position", "stream")
-"""Of these, what may change before the team starts."""
-
-
-_PLACE: Final = ("experiment_id", "phase", "position", "arm", "task_key", "stream")
-_FIGURES: Final = (
-    *("duration_seconds", "success", "member_success_share", "score", "cost_usd", "tool_calls", "timed_out", "models"),
-)
-_OBSERVATION: Final = (*_PLACE, *_FIGURES, "missing")
+_OBSERVATION: Final = (*PLACE, *FIGURES, "missing")
 """The columns that an observation is made of: once it has its order, they never change. Only one that went missing has
 no figures, so those of its run may come later."""
 
@@ -146,41 +137,12 @@ class Statements(ScoreStatements):
             update(experiment).where(given(experiment, "id")), dialect, (*PROGRESS, *OF_START)
         )
 
-        start = insert(run)
-        self.start_run = Statement(
-            start.on_conflict_do_update(
-                index_elements=[run.c.run_id],
-                set_={name: start.excluded[name] for name in _PLANNED},
-                where=run.c.status == RUNNING,
-            ),
-            dialect,
-            START_COLUMNS,
+        self.start_run = Statement(on_start(insert(run)), dialect, START_COLUMNS)
+        finish = insert(run).values(
+            grade_until=now + bindparam("grade_seconds", type_=Double),
+            score_until=now + bindparam("score_seconds", type_=Double),
         )
-        finish = insert(run)
-        known_at_the_end = [name for name in names_of(run) if name not in _IDENTITY_OF_RUN | _GIVEN_BY_STORE]
-        is_unseen = run.c.observed.is_(None)
-        kept = {name: case((is_unseen, finish.excluded[name]), else_=run.c[name]) for name in _PLACE} | {
-            name: case((or_(is_unseen, run.c.missing.is_not(None)), finish.excluded[name]), else_=run.c[name])
-            for name in _FIGURES
-        }
-        self.finish_run = to(
-            run,
-            finish.values(
-                grade_until=now + bindparam("grade_seconds", type_=Double),
-                score_until=now + bindparam("score_seconds", type_=Double),
-            ).on_conflict_do_update(
-                index_elements=[run.c.run_id],
-                set_={name: finish.excluded[name] for name in known_at_the_end}
-                | kept
-                | {
-                    "status": case((run.c.status == LOST, LATE), else_=finish.excluded.status),
-                    "grade_until": finish.excluded.grade_until,
-                    "score_until": case((run.c.status == LOST, NULL), else_=finish.excluded.score_until),
-                },
-                where=run.c.status.not_in([FINISHED, LATE]),
-            ),
-            *_GIVEN_BY_STORE,
-        )
+        self.finish_run = to(run, on_end(finish), *GIVEN_BY_STORE)
         ended = and_(given(run, "run_id"), run.c.status.in_([FINISHED, LATE]), run.c.number.is_(None))
         until = case((bindparam("is_last", type_=Boolean) == TRUE, NULL), else_=run.c.grade_until)
         late = update(run).where(ended).values(grade_until=until)
@@ -206,6 +168,7 @@ class Statements(ScoreStatements):
             .limit(bindparam("most")),
             dialect,
         )
+        self.write_batch = Statement(batch(insert, now), dialect) if dialect.name == "postgresql" else None
         self._add_processes(dialect, insert, now)
         self._add_judging(dialect, insert, now)
         self._add_observations(dialect, insert)
@@ -236,7 +199,7 @@ class Statements(ScoreStatements):
         is_unseen = and_(given(run, "run_id"), run.c.observed.is_(None))
         self.observe_run = Statement(update(run).where(is_unseen).values(observed=following), dialect, _OBSERVATION)
         self.observe_missing = Statement(
-            update(run).where(is_unseen).values(observed=following), dialect, (*_PLACE, "missing")
+            update(run).where(is_unseen).values(observed=following), dialect, (*PLACE, "missing")
         )
         self.insert_observed = Statement(
             insert(run).values(observed=following).on_conflict_do_nothing(), dialect, (*NEEDED_COLUMNS, *_OBSERVATION)
@@ -368,12 +331,12 @@ class Statements(ScoreStatements):
             update(lease).where(team_of_lease, given(lease, "holder", "fence")), dialect, ["holder", "expires_at"]
         )
 
-        untaken = and_(
-            given(run, *TEAM),
+        is_due = and_(
             text(UNTAKEN),
             or_(run.c.grade_until.is_(None), run.c.grade_until <= now),
             or_(run.c.score_until.is_(None), run.c.score_until <= now),
         )
+        untaken = and_(given(run, *TEAM), is_due)
         self.untaken = Statement(
             select(run.c.run_id, run.c.experiment_id, run.c.phase, run.c.status, run.c.cancelled, run.c.process)
             .where(untaken)
@@ -381,7 +344,32 @@ class Statements(ScoreStatements):
             .limit(bindparam("most")),
             dialect,
         )
-        self.has_untaken = Statement(select(run.c.run_id).where(untaken).limit(1), dialect)
+        asks = bindparam("of_holder", type_=Text)
+        held_by_another = (
+            select(lease.c.holder)
+            .where(
+                *(lease.c[name] == run.c[name] for name in TEAM),
+                asks != "",
+                lease.c.holder != asks,
+                lease.c.expires_at.between(now, now + _CLOCK_JUMP_SECONDS),
+            )
+            .exists()
+        )
+        waiting = and_(untaken, ~held_by_another)
+        self.has_untaken = Statement(select(run.c.run_id).where(waiting).limit(1), dialect)
+        self.untaken_teams = None
+        if dialect.name == "postgresql":
+            teams = func.json_to_recordset(cast(bindparam("teams", type_=Text), JSON))
+            named = teams.table_valued(column("workflow", Text), column("team_id", Text))
+            named = named.render_derived(name="named", with_types=True)
+            of_named = and_(
+                given(run, "environment"),
+                run.c.workflow == named.c.workflow,
+                run.c.team_id == named.c.team_id,
+                is_due,
+                ~held_by_another,
+            )
+            self.untaken_teams = Statement(select(named).where(select(run.c.run_id).where(of_named).exists()), dialect)
         self.last_number = Statement(
             select(func.max(run.c.number).label("last")).where(given(run, *TEAM), run.c.number.is_not(None)), dialect
         )
@@ -391,6 +379,18 @@ class Statements(ScoreStatements):
             ),
             dialect,
         )
+        self.number_runs = self.lock_runs = self.free_lease = None
+        if dialect.name == "postgresql":
+            self.number_runs = Statement(numbering(), dialect)
+            ids = func.json_array_elements_text(cast(bindparam("ids", type_=Text), JSON)).column_valued("id")
+            self.lock_runs = Statement(
+                select(run.c.run_id).where(run.c.run_id.in_(select(ids))).order_by(run.c.run_id).with_for_update(),
+                dialect,
+            )
+            self.free_lease = Statement(
+                select(lease.c.holder).where(team_of_lease).with_for_update(skip_locked=True), dialect
+            )
+            self.any_lease = Statement(select(lease.c.holder).where(team_of_lease), dialect)
         self.number_run = Statement(
             update(run)
             .where(given(run, "run_id"))
@@ -415,4 +415,5 @@ def statements(backend: str) -> Statements:
     from sqlalchemy.dialects.postgresql import psycopg
 
     dialect: Any = psycopg.dialect
-    return Statements(dialect(), postgresql.insert, _NOW["postgresql"])
+    # As the server itself has them: the driver would else look for placeholders in every statement, every time.
+    return Statements(dialect(paramstyle="numeric_dollar"), postgresql.insert, _NOW["postgresql"])

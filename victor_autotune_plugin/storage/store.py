@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self, get_args
@@ -25,10 +25,12 @@ from .arm_runs import ArmRuns, arm_queries, in_columns
 from .compaction import Compaction, compact
 from .connections import Connections
 from .in_memory import MemoryConnections
+from .journal_entries import Entry, run_of
 from .location import target_of
 from .migrate import ensure_schema
 from .pruning import day_totals
 from .rows import change_of, experiment_of, fault_of, observation_of, score_of, team_flow, team_run, team_state
+from .run_batch import RunBatch
 from .run_listing import RunListing
 from .tables import (
     AWAITING,
@@ -114,6 +116,8 @@ class Store(RunListing):
       is running, and changes nothing afterwards.
     - `finish_run` returns True and the run is `finished`, whether it was running or never started, or `late` if it was
       lost; False, and nothing changes, if it had ended already.
+    - `write_entry` writes what a journal's entry says by one of these; `write_entries` of the store writes many at
+      once, as one after the other would, and on PostgreSQL in one trip to the server.
     - `price_run` and `trace_run` change a run that ended as long as it has no number.
     - `record_score` keeps one score of a run and name, the one with the last time, and any opinion rather than none.
       It may come before its run. A run's `score` is that of the gates that `finish_run` names, from the moment when
@@ -254,6 +258,29 @@ class Store(RunListing):
             yield transaction
         if transaction.is_introduced:
             self._introduced = process.id
+
+    def write_entries(self, entries: Sequence[Entry]) -> list[Entry]:
+        """Write what entries of this process say, all or nothing, and return those that found no place.
+
+        What completes a run has none before the end of that run is written.
+
+        Args:
+            entries: The entries, in their order.
+
+        Raises:
+            StoreUnavailableError: The store can't be used, or stayed locked longer than the busy timeout.
+            StoreError: It refuses one of them, so none is written.
+        """
+        statement = self._connections.statements.write_batch
+        left: Sequence[Entry] = entries
+        if statement is not None and self._introduced == self.process.id:
+            batch = RunBatch.of(sorted(entries, key=run_of), self.process.id)
+            if not batch.rest:
+                left = batch.left_over(self._connections.run_alone(statement, batch.arguments()))
+        if not left:
+            return []
+        with self.transaction() as transaction:
+            return transaction.write_entries(left)
 
     @contextmanager
     def reading(self) -> Iterator[Transaction]:

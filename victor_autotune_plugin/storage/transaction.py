@@ -15,6 +15,7 @@ from .._model.process import ProcessId
 from .._model.run import PlannedRun, RunStart, TeamRun
 from .._model.score import Gate
 from ..errors import AutotuneError, StaleStateError, StoreError
+from .journal_entries import EndEntry, Entry, FlowEntry, PriceEntry, ScoreEntry, StartEntry, run_of
 from .judging import NO_END
 from .judging import Lease as Lease
 from .pruning import Pruning
@@ -32,6 +33,7 @@ from .rows import (
     team_state,
     team_values,
 )
+from .run_batch import RunBatch
 from .statements import OF_START, PROGRESS
 
 SILENT_SECONDS: Final = 60.0
@@ -199,6 +201,45 @@ class Transaction(Pruning):
         if written and gates:
             self._complete_score(run.run_id)  # a score may have come before the end, which was in a journal
         return written
+
+    def write_entry(self, entry: Entry, process_id: str | None = None) -> bool:
+        """Write what an entry says.
+
+        Args:
+            entry: The entry.
+            process_id: The process that it is of; None for this one.
+
+        Returns:
+            Whether it found its place: what completes a run has none before the end of that run is written.
+        """
+        if isinstance(entry, EndEntry):
+            self.finish_run(entry.run, process_id, entry.grade_seconds, entry.gates, entry.score_seconds)
+        elif isinstance(entry, StartEntry):
+            self.start_run(entry.start, entry.planned, process_id)
+        elif isinstance(entry, PriceEntry):
+            return self.price_run(entry.run_id, entry.cost_usd, is_last=entry.is_last)
+        elif isinstance(entry, ScoreEntry):
+            self.record_score(entry.score)
+        elif isinstance(entry, FlowEntry):
+            return self.trace_run(entry.run_id, entry.flow, is_last=entry.is_last)
+        return True
+
+    def write_entries(self, entries: Iterable[Entry], process_id: str | None = None) -> list[Entry]:
+        """Write what entries say, as `write_entry` does one after the other, and return those that found no place.
+
+        Args:
+            entries: The entries, in their order.
+            process_id: The process that they are of; None for this one.
+        """
+        ordered = sorted(entries, key=run_of)
+        if process_id is None:
+            self._introduce()
+        if self._sql.write_batch is not None:
+            batch = RunBatch.of(ordered, self._process.id if process_id is None else process_id)
+            if not batch.rest:  # what is in it would be locked out of order
+                rows = self._query(self._sql.write_batch, {**batch.arguments(), "lock_timeout": None})
+                ordered = batch.left_over(rows)
+        return [entry for entry in ordered if not self.write_entry(entry, process_id)]
 
     def import_run(self, run: TeamRun) -> bool:
         """Write a finished run of another store, as `finish_run` does; it is never observed by being numbered."""
