@@ -103,10 +103,9 @@ class Disasters:
         if self._random.random() < 0.5:
             self._fleet.kill(host)
             self._fleet.agenda.after(seconds + 0.5, lambda: self._fleet.boot(host))
-        for one in self._fleet.hosts:
-            self._stall(one, seconds)
+        self._fleet.agenda.now += seconds  # what was due meanwhile comes now, late
         self.ends_at += seconds
-        self._fleet.agenda.after(seconds + 1.0, lambda: self._fleet.start_run(host))
+        self._fleet.agenda.after(1.0, lambda: self._fleet.start_run(host))
 
     def _stall(self, host: Host, seconds: float) -> None:
         if host.process is not None:

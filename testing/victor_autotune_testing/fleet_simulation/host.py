@@ -76,8 +76,11 @@ class Runs:
     def start(self, host: Host, spec: TeamSpec, task: str | None = None) -> None:
         """Start a run on a host, if a process is there and has the processor."""
         process = host.process
-        if process is None or self._agenda.now < process.stalled_until:
+        if process is None or process.is_dead:
             self._note("run that found no process")
+            return
+        if self._agenda.now < process.stalled_until:
+            self._agenda.at(process.stalled_until, lambda: self.start(host, spec, task))
             return
         loop = process.loop
         loop.want_store()

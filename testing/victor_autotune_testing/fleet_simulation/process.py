@@ -138,12 +138,17 @@ class Process:
         """Begin, as the threads do."""
         self.loop.files.load_snapshot()
         self.loop.want_store()
-        for work in self._works:
-            self.wake(work)
+        self.wake_up()
 
     def wake(self, work: str, seconds: float = 0.0) -> None:
         """Have a step of a work done soon."""
         self._call_at(work, self._agenda.now + seconds + self.random.random() * 0.004)
+
+    def wake_up(self) -> None:
+        """Get the processor again."""
+        self.stalled_until = 0.0
+        for work in self._works:
+            self.wake(work)
 
     def die(self) -> None:
         """Be killed: nothing of it goes on, and the kernel closes its files."""
