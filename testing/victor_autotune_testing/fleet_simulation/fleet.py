@@ -209,7 +209,7 @@ class Fleet:
 
     def _ended(self, process: Process, run: TeamRun) -> None:
         loop: Any = process.loop
-        self.invariants.ended(loop._items[run.run_id], process.folder)
+        self.invariants.ended(loop._items[run.run_id], process)
 
     def raise_if_violated(self) -> None:
         """Raise what was found.
@@ -226,18 +226,22 @@ class Fleet:
         """End all faults, and let the hosts do what is left."""
         self.note("heal")
         self.disasters.end()
+        first = self.hosts[0]
         for _ in range(3):
             for host in self.hosts:
                 self.boot(host)
                 if host.process is not None:
                     host.process.wake_up()
             # Long enough that what died is known to be dead, in one jump and a few steps.
-            self.agenda.run_until(self.agenda.now + 7.0)
+            self.agenda.run_until(self.agenda.now + 1.5)
             self.agenda.now += SILENT_SECONDS
             if self.violation is not None:
                 return
-        self.agenda.run_until(self.agenda.now + 7.0)
-        process = self.hosts[0].process
+        self.runs.start(first, SPEC)  # a team is judged where it runs
+        if self.disasters.other_team:
+            self.runs.start(first, OTHER)
+        self.agenda.run_until(self.agenda.now + 12.0)
+        process = first.process
         assert process is not None
         store = Store(process.link, process.loop.process, "default")  # type: ignore[arg-type]
         self._guarded(lambda: self.invariants.check_end(store), "")

@@ -83,7 +83,7 @@ class Invariants:
         self._observed: dict[str, tuple[Any, ...]] = {}
         self._teams: dict[tuple[str, str], _Team] = defaultdict(_Team)
         self._streams: dict[_STREAM, dict[int, str]] = defaultdict(dict)
-        self._waiting: list[tuple[Item, Path]] = []
+        self._waiting: list[tuple[Item, Process]] = []
         self._acknowledged: dict[str, _Acknowledged] = {}
         self._in_journals: dict[str, _Acknowledged] = {}
         self._journals: dict[Path, tuple[tuple[int, int], frozenset[str]]] = {}
@@ -137,9 +137,9 @@ class Invariants:
             if any(counts[name] != share * length for name, share in exact.items()):
                 raise Violation(f"a block of stream {'/'.join(stream)} holds {dict(counts)}")
 
-    def ended(self, item: Item, folder: Path) -> None:
+    def ended(self, item: Item, process: Process) -> None:
         """Note that a run has ended, and what its host waits for."""
-        self._waiting.append((item, folder))
+        self._waiting.append((item, process))
 
     # --- what the store says
 
@@ -235,12 +235,12 @@ class Invariants:
 
     def _check_acknowledged(self) -> None:
         if self._waiting and any(item.settled.is_set for item, _ in self._waiting):
-            for item, folder in self._waiting:
+            for item, process in self._waiting:
                 if item.settled.is_set:
                     if item.given_up:
                         raise Violation("the end of a run was given up")
                     run_id = item.entry.run.run_id  # type: ignore[union-attr]
-                    self._acknowledged[run_id] = self._in_journals[run_id] = _Acknowledged(folder)
+                    self._acknowledged[run_id] = self._in_journals[run_id] = _Acknowledged(process.folder)
             self._waiting = [one for one in self._waiting if not one[0].settled.is_set]
         for run_id, one in tuple(self._in_journals.items()):
             if self._is_stored(run_id):
@@ -275,7 +275,7 @@ class Invariants:
             Violation: Something does not.
         """
         self.check()
-        if self._waiting:
+        if any(not process.is_dead for _, process in self._waiting):
             raise Violation(f"{len(self._waiting)} ends of runs are neither acknowledged nor given up")
         for run_id, one in self._acknowledged.items():
             if not one.is_stored or not self._is_stored(run_id):
