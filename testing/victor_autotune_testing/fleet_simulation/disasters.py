@@ -44,7 +44,7 @@ class Disasters:
     def draw(self) -> None:
         """Draw what happens, and when."""
         random, agenda = self._random, self._fleet.agenda
-        seconds = random.uniform(8.0, 22.0)
+        seconds = random.uniform(6.0, 18.0)
         self.ends_at = agenda.now + seconds
         self.other_team = random.choice((0.0, 0.0, 0.3))
         self.tasks = random.choice((0.0, 0.0, 0.6))
@@ -60,7 +60,7 @@ class Disasters:
             repeated=share(0.5),
             seconds=random.choice((0.05, 0.5, 4.0, 20.0)),
         )
-        for _ in range(random.randint(14, 24)):
+        for _ in range(random.randint(12, 20)):
             host = random.choice(self._fleet.hosts)
             agenda.after(random.random() * seconds, lambda host=host: self._fleet.start_run(host))
         kinds = [kind for kind in KINDS if random.random() < 0.4]

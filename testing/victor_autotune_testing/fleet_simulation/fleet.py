@@ -84,6 +84,7 @@ class Fleet:
         self._keep_trace = keep_trace
         self._began = self.agenda.now
         self._turns_after = turns_after
+        self.has_turned = scene.has_turned
         self._root = Path(tempfile.mkdtemp(prefix="fleet-", dir=_fast_folder()))
         places = [self._root / f"machine{number}" / ".victor" for number in range(folders)]
         self.file_read_at: dict[Path, float] = {}
@@ -170,8 +171,9 @@ class Fleet:
 
     def _truth(self, plan: TeamPlan, one: float) -> float:
         is_new = plan.formation not in (None, "sequential")
-        has_turned = self._turns_after is not None and self.runs.started > self._turns_after
-        return one * ((6.0 if has_turned else 0.5) if is_new else 2.0)
+        if self._turns_after is not None and self.runs.started > self._turns_after:
+            self.has_turned = True
+        return one * ((6.0 if self.has_turned else 0.5) if is_new else 2.0)
 
     # --- what holds
 

@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import json
+import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from attrs import define, field
 
 from victor_autotune_plugin._model.assignment import PAIR, exact_shares
-from victor_autotune_plugin._model.experiment import ENDED, may_follow
+from victor_autotune_plugin._model.experiment import ENDED, STATES, may_follow
 from victor_autotune_plugin._tuning.replay import replay_all
 from victor_autotune_plugin._tuning.snapshot import PLAN_SECONDS, shares_of
 from victor_autotune_plugin.storage import Store
-from victor_autotune_plugin.storage.journal import EndEntry, read
+from victor_autotune_plugin.storage.journal import FOLDER_NAME, EndEntry, read
 
 from .database import Database
 from .process import TTL_SECONDS, Process
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from victor_autotune_plugin._tuning.writer import Item
     from victor_autotune_plugin.hookspecs import PlannedRun, RunStart
 
@@ -86,7 +86,7 @@ class Invariants:
         self._waiting: list[tuple[Item, Process]] = []
         self._acknowledged: dict[str, _Acknowledged] = {}
         self._in_journals: dict[str, _Acknowledged] = {}
-        self._journals: dict[Path, tuple[tuple[int, int], frozenset[str]]] = {}
+        self._journals: dict[str, tuple[tuple[int, int], frozenset[str]]] = {}
         self.changes: Counter[str] = Counter()
         for experiment_id, phase, stream, position, arm in database.rows(
             "SELECT experiment_id, phase, stream, position, arm FROM autotune_run WHERE arm IS NOT NULL"
@@ -211,13 +211,14 @@ class Invariants:
     def _check_observations(self) -> None:
         numbers: set[tuple[str, str, int]] = set()
         orders: set[tuple[str, int]] = set()
+        places: set[tuple[Any, ...]] = set()
         found = 0
         for run_id, *values in self._database.rows(
-            "SELECT run_id, workflow, team_id, experiment_id, number, observed, arm, stream, position"
+            "SELECT run_id, workflow, team_id, experiment_id, number, observed, arm, phase, stream, position"
             " FROM autotune_run WHERE number IS NOT NULL"
         ):
             found += 1
-            workflow, team, experiment, number, order, *_ = values
+            workflow, team, experiment, number, order, *place = values
             before = self._observed.setdefault(run_id, tuple(values))
             if before != tuple(values):
                 raise Violation(f"run {run_id} was counted as {before} and is counted as {tuple(values)}")
@@ -228,6 +229,9 @@ class Invariants:
                 if (experiment, order) in orders:
                     raise Violation(f"two runs have the order {order} in {experiment}")
                 orders.add((experiment, order))
+                if (experiment, *place) in places:
+                    raise Violation(f"place {place} in {experiment} is counted twice")
+                places.add((experiment, *place))
         if found < len(self._observed):
             raise Violation("a run that was counted is gone")
 
@@ -256,13 +260,13 @@ class Invariants:
     def _journaled(self, folder: Path) -> set[str]:
         """Return the runs whose ends are in the journals of a folder, each read again only when it has changed."""
         found: set[str] = set()
-        for path in (folder / "autotune-journal").glob("*.journal"):
-            status = path.stat()
+        for file in _journals_in(folder):
+            status = file.stat()
             mark = status.st_ino, status.st_size
-            known = self._journals.get(path)
+            known = self._journals.get(file.path)
             if known is None or known[0] != mark:
-                ends = frozenset(entry.run.run_id for _, entry in read(path) if isinstance(entry, EndEntry))
-                known = self._journals[path] = mark, ends
+                ends = frozenset(entry.run.run_id for _, entry in read(Path(file.path)) if isinstance(entry, EndEntry))
+                known = self._journals[file.path] = mark, ends
             found |= known[1]
         return found
 
@@ -280,7 +284,7 @@ class Invariants:
         for run_id, one in self._acknowledged.items():
             if not one.is_stored or not self._is_stored(run_id):
                 raise Violation(f"the end of run {run_id} was acknowledged, and is not in the store")
-        left = [path.name for folder in self._folders for path in (folder / "autotune-journal").glob("*.journal")]
+        left = [file.name for folder in self._folders for file in _journals_in(folder)]
         if left:
             raise Violation(f"the journals {left} are not drained")
         for workflow, team, last, judged in self._database.rows(
@@ -301,10 +305,16 @@ class Invariants:
                 raise Violation(f"test {replayed.experiment.id} replays otherwise: {dict(replayed.differences)}")
 
 
+def _journals_in(folder: Path) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder / FOLDER_NAME) as files:
+            return [file for file in files if file.name.endswith(".journal")]
+    except FileNotFoundError:
+        return []
+
+
 def _leads(status: str, following: str) -> bool:
     """Whether a state leads to another in allowed steps; one transaction may take several."""
-    from victor_autotune_plugin._model.experiment import STATES
-
     seen, left = {status}, [status]
     while left:
         for one in STATES[left.pop()].next:

@@ -111,7 +111,8 @@ class Process:
             folder.parent,
         )
         for hook, plugin in built_in(lambda: loop, resolver, lambda job: job()):
-            hooks.register(plugin, hook)
+            if hook in ("autotune.plan", "autotune.record"):  # the others price and count, and change nothing here
+                hooks.register(plugin, hook)
         self._works: dict[str, Callable[[float], float | None]] = {
             "store": loop.store_work.step,
             "files": loop.files.step,
@@ -119,6 +120,7 @@ class Process:
         }
         self._due: dict[str, tuple[float, int]] = {}
         self._busy: set[str] = set()
+        self._again: set[str] = set()
         self._turns = 0
         loop.wake_store = lambda: self.wake("store")
         loop.wake_files = lambda: self.wake("files")
@@ -192,8 +194,11 @@ class Process:
         if self.is_dead or self._due.get(work, (0.0, 0))[1] != turn:
             return
         del self._due[work]
-        if self._agenda.now < self.stalled_until or work in self._busy:
-            self._call_at(work, max(self.stalled_until, self._agenda.now + 0.002))
+        if work in self._busy:
+            self._again.add(work)
+            return
+        if self._agenda.now < self.stalled_until:
+            self._call_at(work, self.stalled_until)
             return
         self._busy.add(work)
         pause: float | None = None
@@ -203,6 +208,9 @@ class Process:
             return
         finally:
             self._busy.discard(work)
+        if work in self._again:  # it was woken meanwhile
+            self._again.discard(work)
+            pause = 0.0
         if pause is not None and not self.is_dead:
             self._call_at(work, self._agenda.now + max(pause, 0.0005))
         self._after_step(self, work)

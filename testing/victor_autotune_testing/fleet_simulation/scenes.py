@@ -25,12 +25,14 @@ class Scene:
         image: The database.
         now: The moment, Unix seconds.
         is_live: Whether a challenger is live, so that it may turn out worse.
+        has_turned: Whether it is worse by now.
     """
 
     name: str
     image: bytes | None
     now: float
     is_live: bool = False
+    has_turned: bool = False
 
 
 EMPTY: Final = Scene("no run yet", None, 1_800_000_000.0)
@@ -49,18 +51,22 @@ def scenes() -> tuple[Scene, ...]:
         _run_one(fleet)
         for action in fleet.invariants.changes:
             began.setdefault(action, number)
-        if number > began.get("promoted", number) + 3:
+        if "promoted" in began and number > began["promoted"] + 3:
+            fleet.has_turned = True
+        if "rolled_back" in began:
             break
-    places = (
-        ("a test begins soon", began["started"] - 1, False),
-        ("a test goes on", began["started"] + 5, False),
-        ("a test is nearly likely", began["probation"] - 3, False),
-        ("a plan is on probation", began["probation"] + 2, True),
-        ("a test is nearly proven", began["promoted"] - 4, True),
-        ("a plan was promoted", began["promoted"] + 3, True),
-    )
     fleet.close()
-    return (EMPTY, *(Scene(name, *taken[at], is_live) for name, at, is_live in places))
+    places = (
+        ("a test begins soon", began["started"] - 1, False, False),
+        ("a test goes on", began["started"] + 5, False, False),
+        ("a test is nearly likely", began["probation"] - 3, False, False),
+        ("a plan is on probation", began["probation"] + 2, True, False),
+        ("a test is nearly proven", began["promoted"] - 4, True, False),
+        ("a plan was promoted", began["promoted"] + 3, True, False),
+        ("an alarm is near", began["reverifying"] - 2, True, True),
+        ("a rollback is near", began["rolled_back"] - 4, True, True),
+    )
+    return (EMPTY, *(Scene(name, *taken[at], is_live, has_turned) for name, at, is_live, has_turned in places))
 
 
 def _run_one(fleet: Fleet) -> None:
