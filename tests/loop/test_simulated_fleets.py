@@ -107,7 +107,11 @@ def takes_a_late_answer_for_news(patch: pytest.MonkeyPatch) -> None:
     def confirm(self: Any, _asked_at: float) -> None:
         self._confirmed_at = self._clock()
 
+    def replace(self: Any, new: snapshot.Snapshot, _age: float = 0.0) -> None:
+        self.snapshot, self._confirmed_at = new, self._clock()
+
     patch.setattr(snapshot.Memory, "confirm", confirm)
+    patch.setattr(snapshot.Memory, "replace", replace)
 
 
 def takes_a_file_for_news(patch: pytest.MonkeyPatch) -> None:
@@ -150,27 +154,28 @@ def gives_the_same_places(patch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("break_it", "found"),
+    ("break_it", "found", "first"),
     [
-        (writes_ends_twice, "has ended 2 times"),
-        (repeats_as_another_run, "is counted twice"),
-        (takes_a_failure_for_a_commit, "neither in the store nor a journal"),
-        (forgets_its_journal, "neither in the store nor a journal"),
-        (gives_one_arm_only, "a block of stream"),
-        (reserves_no_place, "two runs have place"),
-        (gives_the_same_places, "two runs have place"),
-        (tests_on_everyone, "is live by started"),
-        (takes_a_late_answer_for_news, "an arm by a snapshot of"),
-        (takes_a_file_for_news, "an arm by a snapshot of"),
-        (keeps_a_plan_for_ever, "a run has a plan of"),
-        (stores_another_verdict, "replays otherwise"),
-        (leaves_journals_of_the_dead, "are not drained"),
+        (writes_ends_twice, "has ended 2 times", 4),
+        (repeats_as_another_run, "is counted twice", 0),
+        (takes_a_failure_for_a_commit, "neither in the store nor a journal", 0),
+        (forgets_its_journal, "neither in the store nor a journal", 0),
+        (gives_one_arm_only, "a block of stream", 0),
+        (reserves_no_place, "two runs have place", 26),
+        (gives_the_same_places, "two runs have place", 0),
+        (tests_on_everyone, "is live by started", 0),
+        (takes_a_late_answer_for_news, "an arm by a snapshot of", 5),
+        (takes_a_file_for_news, "an arm by a snapshot of", 0),
+        (keeps_a_plan_for_ever, "a run has a plan of", 25),
+        (stores_another_verdict, "replays otherwise", 0),
+        (leaves_journals_of_the_dead, "are not drained", 68),
     ],
 )
 def test_what_is_broken_is_found(
-    monkeypatch: pytest.MonkeyPatch, break_it: Callable[[pytest.MonkeyPatch], None], found: str
+    monkeypatch: pytest.MonkeyPatch, break_it: Callable[[pytest.MonkeyPatch], None], found: str, first: int
 ) -> None:
     simulate(0)  # the scenes are made before anything is broken
     break_it(monkeypatch)
-    seen = (simulate(seed).violation or "" for seed in range(SEEDS))
+    # The first seed is one that found it when this was written, which saves the others.
+    seen = (simulate(seed % SEEDS).violation or "" for seed in range(first, first + SEEDS))
     assert any(found in one for one in seen)
