@@ -1,6 +1,6 @@
 """Lets many simulated fleets live through the faults that seeds draw: what happened, how often, and what did not hold.
 
-    python benchmarks/simulated_fleets.py --seeds 20000 --processes 2
+python benchmarks/simulated_fleets.py --seeds 20000 --processes 2
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Whatever becomes of hosts, network and clocks, what must hold holds; and the simulation finds it where it does not."""
+"""Whatever becomes of hosts, network and clocks, what must hold holds; where it does not, the simulation finds it."""
 
 from __future__ import annotations
 

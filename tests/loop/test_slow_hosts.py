@@ -96,5 +96,3 @@ def test_who_was_taken_for_dead_gives_no_place_that_is_anothers(team: Simulation
         assert (name, index) not in used
         used.add((name, index))
     assert max(index for name, index in used if name == slot.name) < slot.end
-
-

@@ -90,7 +90,6 @@ class FileWork:
 
     def save_snapshot(self, snapshot: Snapshot) -> None:
         """Have a snapshot that holds now left in the file, unless it is in it; called by the store thread."""
-
         taken_at = self._wall_clock() - self._memory.age  # the file may be written much later
 
         def save() -> None:

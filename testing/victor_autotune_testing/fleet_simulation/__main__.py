@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections import Counter
 
 from .fleet import simulate
 
@@ -24,17 +23,15 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--trace", action="store_true", help="print every event")
     given = parser.parse_args(arguments)
     failed: list[int] = []
-    counts: Counter[str] = Counter()
     for seed in range(given.seed, given.seed + given.seeds):
         outcome = simulate(seed, keep_trace=given.trace)
-        counts += outcome.counts
-        print(*outcome.trace, sep="\n", end="\n" if outcome.trace else "")
-        print(f"seed {seed}: {outcome.violation or 'all holds'} (trace {outcome.mark:08x})")
+        sys.stdout.writelines(f"{line}\n" for line in outcome.trace)
+        sys.stdout.write(f"seed {seed}: {outcome.violation or 'all holds'} (trace {outcome.mark:08x})\n")
         if outcome.violation is not None:
             failed.append(seed)
     if given.seeds > 1:
         for seed in failed:
-            print("again:", AGAIN.format(seed))
+            sys.stdout.write(f"again: {AGAIN.format(seed)}\n")
     return 1 if failed else 0
 
 

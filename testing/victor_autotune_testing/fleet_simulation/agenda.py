@@ -1,4 +1,4 @@
-"""What happens when: events in the order of their times, on one thread, with a time that passes from one to the next."""
+"""What happens when: events in the order of their times, on one thread; time passes from one to the next."""
 
 from __future__ import annotations
 

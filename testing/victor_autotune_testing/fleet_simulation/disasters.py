@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -62,11 +63,11 @@ class Disasters:
         )
         for _ in range(random.randint(12, 20)):
             host = random.choice(self._fleet.hosts)
-            agenda.after(random.random() * seconds, lambda host=host: self._fleet.start_run(host))
+            agenda.after(random.random() * seconds, partial(self._fleet.start_run, host))
         kinds = [kind for kind in KINDS if random.random() < 0.4]
         for _ in range(random.randint(1, 6) if kinds else 0):
             kind, host = random.choice(kinds), random.choice(self._fleet.hosts)
-            agenda.after(random.random() * seconds, lambda kind=kind, host=host: self._happen(kind, host))
+            agenda.after(random.random() * seconds, partial(self._happen, kind, host))
 
     def end(self) -> None:
         """Let all be well again."""

@@ -30,7 +30,7 @@ from .host import Host, Runs
 from .invariants import Invariants, Violation
 from .network import Link
 from .process import SILENT_SECONDS, Process
-from .scenes import EMPTY, Scene, scenes
+from .scenes import Scene, scenes
 
 EXPECTED_FAULTS: Final = frozenset({"StoreUnavailableError", "StaleStateError", "LeaseLostError"})
 """What the product may report of its own while the network fails; any other fault is a finding."""
@@ -318,5 +318,5 @@ def _database() -> Database:
 
 
 def _fast_folder() -> str | None:
-    shared = Path("/dev/shm")  # noqa: S108 - a folder of its own is made in it
+    shared = Path("/dev/shm")
     return str(shared) if shared.is_dir() else None

@@ -77,6 +77,8 @@ class Invariants:
         self._folders = tuple(folders)
         self._written = -1
         self._last_change = 0
+        self._sums: tuple[Any, ...] = ()
+        self._plans: dict[str, Any] = {}
         self._ends: Counter[str] = Counter()
         self._statuses: dict[str, str] = {}
         self._decided: dict[str, tuple[Any, ...]] = {}
@@ -171,7 +173,10 @@ class Invariants:
                 if self._ends[one] > 1:
                     raise Violation(f"test {one} has ended {self._ends[one]} times")
         for workflow, team, text in self._database.rows("SELECT workflow, team_id, plan FROM autotune_team"):
-            self._check_plan((workflow, team), json.loads(text), plans[workflow, team])
+            plan = self._plans.get(text)
+            if plan is None:
+                plan = self._plans[text] = json.loads(text)
+            self._check_plan((workflow, team), plan, plans[workflow, team])
 
     def _check_plan(self, key: tuple[str, str], plan: Any, lines: list[tuple[str, str, Any]]) -> None:
         known = self._teams[key]
@@ -204,11 +209,20 @@ class Invariants:
         (seen,) = self._database.rows(
             "SELECT count(*) FROM autotune_run WHERE experiment_id = ? AND observed IS NOT NULL", experiment
         )[0]
-        counted = sum(sum(verdict[part].values()) for part in ("runs", "missing"))  # which may hold those that are `ignored`
+        counted = sum(
+            sum(verdict[part].values()) for part in ("runs", "missing")
+        )  # which may hold those that are `ignored`
         if counted > seen:
             raise Violation(f"test {experiment} counts {counted} runs, and {seen} were observed")
 
     def _check_observations(self) -> None:
+        (sums,) = self._database.rows(
+            "SELECT count(*), total(number), total(observed), total(position), count(arm) FROM autotune_run"
+            " WHERE number IS NOT NULL"
+        )
+        if sums == self._sums:
+            return
+        self._sums = sums
         numbers: set[tuple[str, str, int]] = set()
         orders: set[tuple[str, int]] = set()
         places: set[tuple[Any, ...]] = set()
