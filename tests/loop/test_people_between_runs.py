@@ -329,8 +329,8 @@ def _reaches(status: str, following: str) -> bool:
 
 TestPeopleBetweenRuns = PeopleBetweenRuns.TestCase
 TestPeopleBetweenRuns.settings = settings(
-    max_examples=5,
-    stateful_step_count=15,
+    max_examples=15,
+    stateful_step_count=25,
     phases=[Phase.generate],
     deadline=None,
     derandomize=True,
