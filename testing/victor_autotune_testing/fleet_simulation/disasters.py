@@ -61,7 +61,7 @@ class Disasters:
             repeated=share(0.5),
             seconds=random.choice((0.05, 0.5, 4.0, 20.0)),
         )
-        for _ in range(random.randint(12, 20)):
+        for _ in range(random.randint(10, 16)):
             host = random.choice(self._fleet.hosts)
             agenda.after(random.random() * seconds, partial(self._fleet.start_run, host))
         kinds = [kind for kind in KINDS if random.random() < 0.4]
@@ -75,12 +75,15 @@ class Disasters:
         for host in self._fleet.hosts:
             self._cut(host, False)
             if host.process is not None:
-                host.process.link.weather = CALM
+                host.process.link.weather, host.process.link.doom = CALM, None
 
     def _happen(self, kind: str, host: Host) -> None:
         fleet, random = self._fleet, self._random
         if kind in ("kill", "stop"):
-            fleet.kill(host) if kind == "kill" else fleet.stop(host)
+            if kind == "kill" and host.process is not None and random.random() < 0.5:
+                host.process.link.doom = partial(fleet.kill, host)
+            else:
+                fleet.kill(host) if kind == "kill" else fleet.stop(host)
             fleet.agenda.after(random.random() ** 2 * 8.0, lambda: fleet.boot(host))
         elif kind == "stall":
             self._stall(host, random.choice((0.2, 2.0, 8.0)) * random.random())

@@ -275,7 +275,7 @@ def simulate(seed: int, *, keep_trace: bool = False) -> Outcome:
         failsafe.forget()
         random = Random(seed)
         scene = random.choice(known)
-        hosts = random.choice((2, 2, 3, 3, 4, 5))
+        hosts = random.choice((2, 2, 2, 3, 3, 4, 5))
         turns = random.randrange(12) if scene.is_live and random.random() < 0.6 else None
         fleet = Fleet(
             random.getrandbits(64),

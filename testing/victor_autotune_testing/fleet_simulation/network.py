@@ -57,6 +57,7 @@ class Link:
         weather: What the network does now.
         is_cut: Whether the database is out of reach.
         is_dead: Whether the process was killed.
+        doom: Kills the process in the middle of one of its next calls; None for not.
         read_at: True time at which the database last told its revision; None for never.
     """
 
@@ -77,6 +78,7 @@ class Link:
         self.weather = CALM
         self.is_cut = False
         self.is_dead = False
+        self.doom: Callable[[], None] | None = None
         self.read_at: float | None = None
         self._database = database
         self._random = random
@@ -143,6 +145,9 @@ class Link:
         Raises:
             KilledError: It was killed.
         """
+        if self.doom is not None and self._random.random() < 0.2:
+            self.doom()
+            self.doom = None
         if self.is_dead:
             raise KilledError
 
@@ -200,6 +205,7 @@ class LinkSession:
             raise link.lose("lost commit")
         self._session.commit()
         self._is_open = False
+        link.check_alive()
         if self._reads:
             return
         if self._writes and link.happens(link.weather.repeated):
