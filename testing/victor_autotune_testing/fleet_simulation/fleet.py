@@ -162,6 +162,7 @@ class Fleet:
         host.process = None
         self.note("end", process.name)
         process.end()
+        self._look_at_file(process)  # which it may have left just now
 
     def start_run(self, host: Host) -> None:
         """Start a run of a team on a host."""
