@@ -93,7 +93,8 @@ def test_a_process_that_ends_leaves_what_it_knew_last(project: Path) -> None:
     loop.store_work.is_wanted = True
     loop.store_work.step(0.0)  # and the file thread had no time to write
     process.close()
-    assert last_left(project) == process.stepped.clock.now
+    # It says when the store was asked, so that how long the answer took is part of the snapshot's age.
+    assert process.stepped.clock.now - MINUTE / 2 < last_left(project) <= process.stepped.clock.now
 
 
 def test_what_a_person_changes_holds_for_the_next_process(project: Path) -> None:

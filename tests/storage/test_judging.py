@@ -266,6 +266,28 @@ def test_a_stream_that_was_taken_away_is_not_given_back(store: Store, url: str) 
         assert transaction.take_stream("e1", "test", block=4) == ("1", 0)
 
 
+def test_places_that_were_reserved_are_no_others(store: Store, url: str) -> None:
+    with store.transaction() as transaction:
+        assert transaction.take_stream("e1", "test", block=4) == ("0", 0)
+        assert transaction.reserve_stream("e1", "test", "0", 64)
+        assert not transaction.reserve_stream("e1", "test", "1", 64)
+    pass_time(store, 61.0)
+    with Store.open(url) as other, other.transaction() as transaction:
+        assert transaction.take_stream("e1", "test", block=4) == ("0", 64)
+        assert transaction.reserve_stream("e1", "test", "0", 128)
+    with store.transaction() as transaction:
+        assert not transaction.reserve_stream("e1", "test", "0", 192)
+
+
+def test_a_stream_goes_on_where_its_process_got_whatever_was_reserved(store: Store, url: str) -> None:
+    with store.transaction() as transaction:
+        assert transaction.take_stream("e1", "test", block=2) == ("0", 0)
+        assert transaction.reserve_stream("e1", "test", "0", 32)
+        transaction.give_back_stream("e1", "test", "0", 3)
+    with Store.open(url) as other, other.transaction() as transaction:
+        assert transaction.take_stream("e1", "test", block=2) == ("0", 3)
+
+
 def test_a_process_that_ended_leaves_its_stream_at_its_next_block(store: Store, url: str) -> None:
     with Store.open(url) as other, other.transaction() as transaction:
         name, index = transaction.take_stream("e1", "test", block=4)

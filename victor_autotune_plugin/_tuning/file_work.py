@@ -90,14 +90,15 @@ class FileWork:
 
     def save_snapshot(self, snapshot: Snapshot) -> None:
         """Have a snapshot that holds now left in the file, unless it is in it; called by the store thread."""
+        taken_at = self._wall_clock() - self._memory.age  # the file may be written much later
 
         def save() -> None:
-            now, saved = self._wall_clock(), (snapshot.store_id, snapshot.revision, snapshot.paused)
-            if saved == self._in_file and abs(now - self._in_file_since) < RENEW_SECONDS:
+            saved = snapshot.store_id, snapshot.revision, snapshot.paused
+            if saved == self._in_file and abs(taken_at - self._in_file_since) < RENEW_SECONDS:
                 return
             teams, experiments = tuple(snapshot.teams.values()), tuple(snapshot.experiments.values())
-            self._file.save(snapshot.store_id, snapshot.revision, now, teams, experiments, paused=snapshot.paused)
-            self._in_file, self._in_file_since = saved, now
+            self._file.save(snapshot.store_id, snapshot.revision, taken_at, teams, experiments, paused=snapshot.paused)
+            self._in_file, self._in_file_since = saved, taken_at
             self._slots.keep_only(frozenset(snapshot.experiments))
 
         self._tasks.append(save)

@@ -130,7 +130,7 @@ class TuningLoop:
                 self.process,
                 journal,
                 SnapshotFile(folder),
-                StreamSlots(folder),
+                StreamSlots(folder, random_bytes=random.randbytes),
                 wall_clock,
                 KeptOutputs.of(folder.parent if project is None else project),
             )

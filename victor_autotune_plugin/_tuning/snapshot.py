@@ -133,9 +133,17 @@ class Memory:
         self.snapshot = snapshot
         self._confirmed_at = self._clock() - age
 
-    def confirm(self) -> None:
-        """Note that the store has nothing newer."""
-        self._confirmed_at = self._clock()
+    def now(self) -> float:
+        """Return the time of the clock that `age` goes by, monotonic seconds."""
+        return self._clock()
+
+    def confirm(self, asked_at: float) -> None:
+        """Note that the store had nothing newer when it was asked; its answer may have taken long.
+
+        Args:
+            asked_at: Monotonic seconds.
+        """
+        self._confirmed_at = asked_at
 
     def remember(self, key: tuple[str, str], settings: Settings) -> None:
         """Keep the settings of a team that runs now; by them it is judged."""

@@ -61,6 +61,13 @@ ORPHANS_SECONDS: Final = 30.0
 _MOST_BATCHES: Final = 8
 # A busy host submits as fast as the store takes it, and the snapshot is not to grow old meanwhile.
 
+RESERVED_BLOCKS: Final = 16
+"""Blocks of a stream that a process may use before it asks the store for more.
+
+A process that was cut off, or slept, may be taken for dead while it goes on; its stream is then another's, behind what
+was reserved, and so no place is used twice. One that dies leaves them unused.
+"""
+
 _VERSION_SECONDS: Final = 60.0
 # A store of a newer version stays so; it is asked again in case a person went back.
 
@@ -324,9 +331,10 @@ class StoreWork:
         """Renew the snapshot, or note that it holds; `now` is in monotonic seconds."""
         self.wants_refresh = False
         known = self._memory.snapshot
+        asked_at = self._memory.now()
         found = store.identity()
         if (found.id, found.revision) == (known.store_id, known.revision):
-            self._memory.confirm()
+            self._memory.confirm(asked_at)
         else:
             after = known.revision if found.id == known.store_id else -1
             with store.reading() as transaction:
@@ -334,11 +342,12 @@ class StoreWork:
                 needed = [name for state in teams for name in (state.experiment_id, state.live_id) if name is not None]
                 experiments = transaction.open_experiments(needed)
             snapshot = known.updated(found.id, found.revision, teams, experiments, paused=found.paused)
-            self._memory.replace(snapshot)
+            self._memory.replace(snapshot, self._memory.now() - asked_at)
             if found.id == known.store_id:
                 self._tell_changed(known, snapshot)
             self._memory.streams.drop_all_but(snapshot.experiments)
             self._ask_for_slots(snapshot)
+        self._ask_for_places(self._memory.snapshot)
         self._memory.held = self._held_canaries(store)
         self._on_snapshot(self._memory.snapshot)
         self._ready.set()
@@ -379,15 +388,33 @@ class StoreWork:
                 self.slot_requests.append(SlotRequest.of(experiment))
         # They are served in the next step, which comes at once, since a request is waiting.
 
+    def _ask_for_places(self, snapshot: Snapshot) -> None:
+        """Have more places reserved of the streams that come to their ends."""
+        for key, slot in self._memory.streams.held():
+            experiment = snapshot.experiments.get(key[0])
+            if slot.is_low and slot.source == "store" and experiment is not None and stream_key(experiment) == key:
+                self.slot_requests.append(SlotRequest.of(experiment))
+
     def _serve_slots(self, store: Store) -> None:
         while self.slot_requests:
             request = self.slot_requests[0]
             experiment_id, phase, stage = request.key
             streams = self._memory.streams
+            held, reserved = streams.of(request.key), RESERVED_BLOCKS * request.block
+            if held is not None and held.source == "store" and held.end is not None and held.is_low:
+                end = held.end + reserved
+                with store.transaction() as transaction:
+                    goes_on = transaction.reserve_stream(experiment_id, phase, held.name, end)
+                if goes_on:
+                    held.end = end
+                held.reserved = reserved if goes_on else 0  # it is another's by now, but for the places that are left
             if not streams.has(request.key):
                 with store.transaction() as transaction:
                     name, index = transaction.take_stream(experiment_id, phase, block=request.block, stage=stage)
-                if not streams.hold(request.key, Slot(name, index, "store")):  # a run took a fresh one meanwhile
+                    end = index // request.block * request.block + reserved
+                    transaction.reserve_stream(experiment_id, phase, name, end)
+                # Unless a run took a fresh one meanwhile.
+                if not streams.hold(request.key, Slot(name, index, "store", end, reserved)):
                     with store.transaction() as transaction:
                         transaction.give_back_stream(experiment_id, phase, name, index)
             self.slot_requests.popleft()

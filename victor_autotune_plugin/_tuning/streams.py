@@ -38,12 +38,19 @@ class Slot:
         next_index: Place of the next run.
         source: Who gave it, and so gets it back: `store`, `file`, or `fresh` for none of them.
         end: Place from which on the process must ask before it goes on; None for none.
+        reserved: How many places are reserved at a time, so that it asks for more before it comes to the end.
     """
 
     name: str
     next_index: int = 0
     source: str = "fresh"
     end: int | None = None
+    reserved: int = 0
+
+    @property
+    def is_low(self) -> bool:
+        """Whether it is time to ask for more places, so that no run has to wait for them."""
+        return self.end is not None and 2 * (self.end - self.next_index) < self.reserved
 
     @property
     def is_used_up(self) -> bool:

@@ -300,9 +300,9 @@ class Statements(ScoreStatements):
             update(stream).where(slot, stream.c.next_index < bindparam("index")).values(next_index=bindparam("index")),
             dialect,
         )
-        self.give_back_stream = Statement(
-            update(stream).where(slot, given(stream, "process")).values(process=NULL, next_index=further), dialect
-        )
+        own = update(stream).where(slot, given(stream, "process"))
+        self.reserve_stream = Statement(own.values(next_index=further), dialect)
+        self.give_back_stream = Statement(own.values(process=NULL, next_index=bindparam("index")), dialect)
 
     def _add_judging(self, dialect: Dialect, insert: Any, now: Any) -> None:
         team_of_lease = given(lease, *TEAM)

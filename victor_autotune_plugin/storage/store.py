@@ -137,7 +137,8 @@ class Store(RunListing):
       against that plan, and what its own test observed after its `decided_order`. `test_runs_since` returns what was
       observed of a team since a time, of any test.
     - `take_stream` gives each stream of an experiment's phase and stage to one process at a time: the lowest that is
-      free, at the index after the last; that of a dead process at its next block.
+      free, at the index after the last; that of a dead process at its next block. `reserve_stream` moves that index on
+      in advance, and `give_back_stream` sets it to where its process got.
     - `take_lease` gives a team to one holder at a time. A new holder gets a greater fence; a holder that renews keeps
       it, even after the lease has expired, as long as no other took it. `check_lease` is about the fence alone.
     - `mark_lost` marks runs whose process ended, fell silent, or never gave a sign of life (`beat`), wherever it ran;

@@ -85,12 +85,19 @@ class StreamSlots:
     Args:
         folder: Victor's folder of the project.
         wait: Waits so many seconds between two tries to lock the file.
+        random_bytes: Returns so many random bytes.
     """
 
-    def __init__(self, folder: Path, wait: Callable[[float], None] = time.sleep) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        wait: Callable[[float], None] = time.sleep,
+        random_bytes: Callable[[int], bytes] = os.urandom,
+    ) -> None:
         self.path = folder / FILE_NAME
         self._owners = folder / OWNERS_NAME
         self._wait = wait
+        self._random_bytes = random_bytes
         self._process = ""
         self._pid = os.getpid()
         self._held: set[tuple[str, str, str]] = set()
@@ -120,7 +127,7 @@ class StreamSlots:
             if kept is None:
                 if len(of_stage) >= _MOST_SLOTS:
                     return None
-                kept = _Kept(stream_of(stage, f"f{os.urandom(8).hex()}"))
+                kept = _Kept(stream_of(stage, f"f{self._random_bytes(8).hex()}"))
                 slots.append(kept)
             self._live(process)
             first = kept.next_index
@@ -202,7 +209,7 @@ class StreamSlots:
             return free
         # Asking takes microseconds each, so not everyone is asked; those that are differ by chance.
         others = [kept for kept in usable if kept.owner != self._process]
-        first = int.from_bytes(os.urandom(2)) % max(1, len(others))
+        first = int.from_bytes(self._random_bytes(2)) % max(1, len(others))
         asked = (others[first:] + others[:first])[:_MOST_ASKED]
         return next((kept for kept in asked if self._is_dead(str(kept.owner))), None)
 

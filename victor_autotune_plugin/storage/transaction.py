@@ -318,6 +318,11 @@ class Transaction(Pruning):
             if self._write(self._sql.insert_stream, {**new, "process": self._process.id}):
                 return name, 0
 
+    def reserve_stream(self, experiment_id: str, phase: Phase, name: str, end: int) -> bool:
+        """Reserve the places of a stream up to `end`; False, and nothing changes, when it is another process's."""
+        of = {"of_experiment_id": experiment_id, "of_phase": phase, "of_name": name, "of_process": self._process.id}
+        return self._write(self._sql.reserve_stream, {**of, "index": end}) > 0
+
     def give_back_stream(self, experiment_id: str, phase: Phase, name: str, next_index: int) -> None:
         """Let another process go on with a stream; nothing when this process does not hold it any more."""
         of = {"of_experiment_id": experiment_id, "of_phase": phase, "of_name": name, "of_process": self._process.id}

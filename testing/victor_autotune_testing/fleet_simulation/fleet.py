@@ -1,0 +1,323 @@
+"""A fleet of hosts on one database, and what becomes of it under the faults that a seed draws."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import tempfile
+import zlib
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from random import Random
+from typing import Any, Final
+
+from attrs import evolve, frozen
+
+from victor_autotune_plugin import failsafe
+from victor_autotune_plugin._model.plan import TeamPlan
+from victor_autotune_plugin._model.run import TeamRun
+from victor_autotune_plugin.hookspecs import PlannedRun, RunStart
+from victor_autotune_plugin.storage import Store
+
+from ..simulated import SPEC
+from .agenda import Agenda
+from .database import Database
+from .disasters import Disasters
+from .host import Host, Runs
+from .invariants import Invariants, Violation
+from .network import Link
+from .process import SILENT_SECONDS, Process
+from .scenes import Scene, scenes
+
+EXPECTED_FAULTS: Final = frozenset({"StoreUnavailableError", "StaleStateError", "LeaseLostError"})
+"""What the product may report of its own while the network fails; any other fault is a finding."""
+
+OTHER = evolve(SPEC, team_id="other")
+
+
+@frozen
+class Outcome:
+    """What became of a seed.
+
+    Attributes:
+        seed: The seed.
+        violation: What did not hold, or None.
+        counts: Events, faults and changes, by name.
+        mark: Checksum of the trace.
+        trace: The events, where they were asked for.
+    """
+
+    seed: int
+    violation: str | None
+    counts: Counter[str]
+    mark: int
+    trace: tuple[str, ...]
+
+
+class Fleet:
+    """Hosts on one database.
+
+    Args:
+        seed: What everything is drawn from.
+        scene: How the store begins.
+        hosts: How many there are.
+        folders: On how many machines, so that several processes may share one's files.
+        turns: Whether the challenger turns out worse after some runs.
+        keep_trace: Whether the events are kept as text.
+    """
+
+    def __init__(
+        self, seed: int, scene: Scene, hosts: int, folders: int, *, turns_after: int | None = None, keep_trace: bool
+    ) -> None:
+        self.random = Random(seed)
+        self.agenda = Agenda(scene.now + 6.0)  # when the lease of who ran before has ended
+        self.counts: Counter[str] = Counter()
+        self.database = _database()
+        self.database_offset = 0.0
+        self.database.set_to(scene.image, lambda: self.agenda.now + self.database_offset)
+        self.trace: list[str] = []
+        self.mark = 0
+        self.violation: str | None = None
+        self._keep_trace = keep_trace
+        self._began = self.agenda.now
+        self._turns_after = turns_after
+        self.has_turned = scene.has_turned
+        self._root = Path(tempfile.mkdtemp(prefix="fleet-", dir=_fast_folder()))
+        places = [self._root / f"machine{number}" / ".victor" for number in range(folders)]
+        self.file_read_at: dict[Path, float] = {}
+        self._file_marks: dict[Path, int] = {}
+        self.hosts = [Host(f"h{number}", places[number % folders]) for number in range(hosts)]
+        self.invariants = Invariants(self.database, places)
+        self._processes = 0
+        self.runs = Runs(self.agenda, self.random, self._truth, self._planned, self._ended, self.note)
+        self.disasters = Disasters(self)
+
+    @classmethod
+    def without_faults(cls, seed: int, scene: Scene) -> Fleet:
+        """Return a fleet of one host that nothing happens to."""
+        fleet = cls(seed, scene, 1, 1, keep_trace=False)
+        fleet.boot(fleet.hosts[0])
+        return fleet
+
+    # --- what happens
+
+    def note(self, what: str, where: str = "") -> None:
+        """Count an event, and add it to the trace."""
+        self.counts[what] += 1
+        self.tell(what, where)
+
+    def tell(self, what: str, where: str = "") -> None:
+        """Add a line to the trace."""
+        line = f"{self.agenda.now - self._began:12.4f} {where:4} {what}"
+        self.mark = zlib.crc32(line.encode(), self.mark)
+        if self._keep_trace:
+            self.trace.append(line)
+
+    def boot(self, host: Host) -> None:
+        """Start a process on a host."""
+        if host.process is not None and not host.process.is_dead:
+            return
+        self._processes += 1
+        name = f"{host.name}.{self._processes}"
+        random = Random(self.random.getrandbits(64))
+        link = Link(
+            self.database,
+            random,
+            self.agenda.wait,
+            lambda what: self.note(what, name),
+            lambda job: self.agenda.after(0.01 + self.random.random() ** 2 * 20.0, job),
+            lambda: self.agenda.now,
+        )
+        link.weather, link.is_cut = self.disasters.weather, host.is_cut
+        process = Process(
+            name,
+            host.folder,
+            link,
+            self.agenda,
+            random,
+            lambda: self.agenda.now + host.wall_offset,
+            self._stepped,
+        )
+        process.read_from_file_at = self.file_read_at.get(host.folder)
+        process.slack = self.disasters.set_back[host.folder]
+        host.process = process
+        self.note("boot", name)
+        process.start()
+
+    def kill(self, host: Host) -> None:
+        """Kill the process on a host."""
+        process, host.process = host.process, None
+        if process is not None and not process.is_dead:
+            self.note("kill in a step" if process.is_at_work else "kill", process.name)
+            process.die()
+
+    def stop(self, host: Host) -> None:
+        """End the process on a host as it should."""
+        process = host.process
+        if process is None or process.is_dead or process.is_at_work:
+            return
+        host.process = None
+        self.note("end", process.name)
+        process.end()
+        self._look_at_file(process)  # which it may have left just now
+
+    def start_run(self, host: Host) -> None:
+        """Start a run of a team on a host."""
+        spec = OTHER if self.random.random() < self.disasters.other_team else SPEC
+        task = f"task-{self.random.randrange(3)}" if self.random.random() < self.disasters.tasks else None
+        self.runs.start(host, spec, task)
+
+    def _truth(self, plan: TeamPlan, one: float) -> float:
+        is_new = plan.formation not in (None, "sequential")
+        if self._turns_after is not None and self.runs.started > self._turns_after:
+            self.has_turned = True
+        return one * ((6.0 if self.has_turned else 0.5) if is_new else 2.0)
+
+    # --- what holds
+
+    def _guarded(self, check: Callable[[], None], where: str) -> None:
+        if self.violation is not None:
+            return
+        try:
+            check()
+        except Violation as found:
+            self.violation = str(found)
+            self.tell(f"VIOLATION: {found}", where)
+            self.agenda.stopped = True
+
+    def _stepped(self, process: Process, work: str) -> None:
+        self.tell(f"step {work}", process.name)
+        if work == "files":
+            self._look_at_file(process)
+        self._guarded(self.invariants.check, process.name)
+
+    def _look_at_file(self, process: Process) -> None:
+        file = process.folder / "autotune-snapshot.json"
+        try:
+            mark = file.stat().st_ino
+        except FileNotFoundError:
+            return
+        if self._file_marks.get(process.folder) != mark and process.confirmed_at is not None:
+            self._file_marks[process.folder] = mark
+            self.file_read_at[process.folder] = process.confirmed_at
+            self.disasters.set_back[process.folder] = 0.0
+
+    def _planned(self, process: Process, event: RunStart, planned: PlannedRun) -> None:
+        place = f"{planned.arm} {planned.stream} {planned.index}"
+        self.tell(f"{event.run_id} {planned.source} {place}", process.name)
+        self._guarded(lambda: self.invariants.planned(process, self.agenda.now, event, planned), process.name)
+
+    def _ended(self, process: Process, run: TeamRun) -> None:
+        loop: Any = process.loop
+        self.invariants.ended(loop._items[run.run_id], process)
+
+    def raise_if_violated(self) -> None:
+        """Raise what was found.
+
+        Raises:
+            Violation: Something did not hold.
+        """
+        if self.violation is not None:
+            raise Violation(self.violation)
+
+    # --- the end
+
+    def heal(self) -> None:
+        """End all faults, and let the hosts do what is left."""
+        self.note("heal")
+        self.disasters.end()
+        first = self.hosts[0]
+        for _ in range(3):
+            for host in self.hosts:
+                self.boot(host)
+                if host.process is not None:
+                    host.process.wake_up()
+            # Long enough that what died is known to be dead, in one jump and a few steps.
+            self.agenda.run_until(self.agenda.now + 1.5)
+            self.agenda.now += SILENT_SECONDS
+            if self.violation is not None:
+                return
+        self.runs.start(first, SPEC)  # a team is judged where it runs
+        if self.disasters.other_team:
+            self.runs.start(first, OTHER)
+        self.agenda.run_until(self.agenda.now + 12.0)
+        process = first.process
+        assert process is not None
+        store = Store(process.link, process.loop.process, "default")  # type: ignore[arg-type]
+        self._guarded(lambda: self.invariants.check_end(store), "")
+        self._guarded(self._check_faults, "")
+
+    def _check_faults(self) -> None:
+        for fault in failsafe.seen():
+            if fault.error.partition(":")[0] not in EXPECTED_FAULTS:
+                raise Violation(f"a fault of the product's own in {fault.where}: {fault.error}")
+
+    def close(self) -> None:
+        """Leave no file behind."""
+        self.agenda.forget()
+        for host in self.hosts:
+            if host.process is not None and not host.process.is_dead:
+                host.process.die()
+        shutil.rmtree(self._root, ignore_errors=True)
+
+
+def simulate(seed: int, *, keep_trace: bool = False) -> Outcome:
+    """Let a fleet live through what a seed draws, and return what became of it.
+
+    Args:
+        seed: Any number.
+        keep_trace: Whether to keep the events as text.
+    """
+    with _undisturbed():
+        known = scenes()
+        failsafe.forget()
+        random = Random(seed)
+        scene = random.choice(known)
+        hosts = random.choice((2, 2, 2, 3, 3, 4, 5))
+        turns = random.randrange(12) if scene.is_live and random.random() < 0.6 else None
+        fleet = Fleet(
+            random.getrandbits(64),
+            scene,
+            hosts,
+            random.randint(1, hosts),
+            turns_after=turns,
+            keep_trace=keep_trace,
+        )
+        try:
+            fleet.tell(f"{hosts} hosts: {scene.name}")
+            fleet.disasters.draw()
+            for host in fleet.hosts:
+                fleet.boot(host)
+            while fleet.agenda.now < fleet.disasters.ends_at and fleet.violation is None:  # a sleep puts the end off
+                fleet.agenda.run_until(fleet.disasters.ends_at)
+            if fleet.violation is None:
+                fleet.heal()
+            fleet.counts.update({f"change {name}": number for name, number in fleet.invariants.changes.items()})
+            return Outcome(seed, fleet.violation, fleet.counts, fleet.mark, tuple(fleet.trace))
+        finally:
+            fleet.close()
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Keep the many faults, which are the point here, out of the log."""
+    before = failsafe.logger.level
+    failsafe.logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        failsafe.logger.setLevel(before)
+        failsafe.forget()
+
+
+@cache
+def _database() -> Database:
+    return Database()
+
+
+def _fast_folder() -> str | None:
+    shared = Path("/dev/shm")
+    return str(shared) if shared.is_dir() else None

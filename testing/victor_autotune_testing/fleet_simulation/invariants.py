@@ -1,0 +1,338 @@
+"""What must hold after every step of a fleet, whatever happened before."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from attrs import define, field
+
+from victor_autotune_plugin._model.assignment import PAIR, exact_shares
+from victor_autotune_plugin._model.experiment import ENDED, STATES, may_follow
+from victor_autotune_plugin._tuning.replay import replay_all
+from victor_autotune_plugin._tuning.snapshot import PLAN_SECONDS, shares_of
+from victor_autotune_plugin.storage import Store
+from victor_autotune_plugin.storage.journal import FOLDER_NAME, EndEntry, read
+
+from .database import Database
+from .process import TTL_SECONDS, Process
+
+if TYPE_CHECKING:
+    from victor_autotune_plugin._tuning.writer import Item
+    from victor_autotune_plugin.hookspecs import PlannedRun, RunStart
+
+TERMINAL: Final = ("promoted", "failed", "inconclusive", "aborted")
+"""How the history says that a test has ended."""
+
+FORWARD: Final = ("promoted", "probation")
+"""What makes another plan live without a person."""
+
+_STREAM = tuple[str, str, str]
+
+
+class Violation(Exception):  # noqa: N818 - what was found is no error of the simulation
+    """Something that must hold does not."""
+
+
+@define
+class _Acknowledged:
+    """The end of a run that its host took for safe.
+
+    Attributes:
+        folder: Where the journals of its host are.
+        is_stored: Whether it was seen in the store.
+    """
+
+    folder: Path
+    is_stored: bool = False
+
+
+@define
+class _Team:
+    """What is known of a team's live plans.
+
+    Attributes:
+        live: The plan that is live.
+        allowed: Every plan that was.
+    """
+
+    live: Any = field(factory=dict)
+    allowed: list[Any] = field(factory=lambda: [{}])
+
+
+class Invariants:
+    """Looks at a fleet after every step; what was looked at before is not looked at again.
+
+    Args:
+        database: The fleet's database.
+        folders: Victor's folders of the hosts.
+    """
+
+    def __init__(self, database: Database, folders: Iterable[Path]) -> None:
+        self._database = database
+        self._folders = tuple(folders)
+        self._written = -1
+        self._last_change = 0
+        self._sums: tuple[Any, ...] = ()
+        self._plans: dict[str, Any] = {}
+        self._ends: Counter[str] = Counter()
+        self._statuses: dict[str, str] = {}
+        self._decided: dict[str, tuple[Any, ...]] = {}
+        self._observed: dict[str, tuple[Any, ...]] = {}
+        self._teams: dict[tuple[str, str], _Team] = defaultdict(_Team)
+        self._streams: dict[_STREAM, dict[int, str]] = defaultdict(dict)
+        self._waiting: list[tuple[Item, Process]] = []
+        self._acknowledged: dict[str, _Acknowledged] = {}
+        self._in_journals: dict[str, _Acknowledged] = {}
+        self._journals: dict[str, tuple[tuple[int, int], frozenset[str]]] = {}
+        self.changes: Counter[str] = Counter()
+        for experiment_id, phase, stream, position, arm in database.rows(
+            "SELECT experiment_id, phase, stream, position, arm FROM autotune_run WHERE arm IS NOT NULL"
+        ):
+            self._streams[experiment_id, phase, stream][position] = arm
+        self.check()
+        self.changes.clear()
+        self._before = frozenset(self._decided.items())
+
+    # --- what a host does
+
+    def planned(self, process: Process, now: float, event: RunStart, planned: PlannedRun) -> None:
+        """Check the plan that a run has got.
+
+        Raises:
+            Violation: It should not have got that.
+        """
+        confirmed = process.confirmed_at
+        age = float("inf") if confirmed is None else now - confirmed - process.slack
+        plan, team = planned.plan.to_dict(), self._teams[event.spec.key]
+        if planned.assignment is None:
+            if planned.source not in ("configured", "experiment") and plan not in team.allowed:
+                raise Violation(f"the plan {plan} was never live, and a run has it")
+            if planned.source in ("live", "experiment") and age > PLAN_SECONDS:
+                raise Violation(f"a run has a plan of {age:.1f} s ago")
+            return
+        if age > TTL_SECONDS:
+            raise Violation(f"a run has an arm by a snapshot of {age:.3f} s ago")
+        one = planned.assignment
+        experiment = process.loop.memory.snapshot.experiments[one.experiment_id]
+        of_arm = {"control": experiment.control, "treatment": experiment.treatment}
+        if planned.plan != of_arm[one.arm]:
+            raise Violation(f"a run of arm {one.arm} has the plan {plan}")
+        shares = shares_of(experiment, one.stream)
+        self._assigned((one.experiment_id, one.phase, one.stream), one.index, one.arm, shares)
+
+    def _assigned(self, stream: _STREAM, index: int, arm: str, shares: Mapping[str, float] | None) -> None:
+        places = self._streams[stream]
+        if index in places:
+            raise Violation(f"two runs have place {index} of stream {'/'.join(stream)}")
+        places[index] = arm
+        exact = dict(PAIR if shares is None else exact_shares(shares))
+        length = max(share.denominator for share in exact.values())
+        first = index // length * length
+        block = [places.get(place) for place in range(first, first + length)]
+        if None not in block:
+            counts = Counter(block)
+            if any(counts[name] != share * length for name, share in exact.items()):
+                raise Violation(f"a block of stream {'/'.join(stream)} holds {dict(counts)}")
+
+    def ended(self, item: Item, process: Process) -> None:
+        """Note that a run has ended, and what its host waits for."""
+        self._waiting.append((item, process))
+
+    # --- what the store says
+
+    def check(self) -> None:
+        """Check what holds now.
+
+        Raises:
+            Violation: Something does not.
+        """
+        if self._database.written != self._written:
+            self._written = self._database.written
+            self._check_history()
+            self._check_experiments()
+            self._check_observations()
+        self._check_acknowledged()
+
+    def _check_history(self) -> None:
+        plans: dict[tuple[str, str], list[tuple[str, str, Any]]] = defaultdict(list)
+        for number, workflow, team, action, actor, one, after in self._database.rows(
+            "SELECT id, workflow, team_id, action, actor, experiment_id, plan_after FROM autotune_change"
+            " WHERE id > ? ORDER BY id",
+            self._last_change,
+        ):
+            self._last_change = number
+            self.changes[action] += 1
+            plans[workflow, team].append((action, actor, json.loads(after)))
+            if action in TERMINAL:
+                self._ends[one] += 1
+                if self._ends[one] > 1:
+                    raise Violation(f"test {one} has ended {self._ends[one]} times")
+        for workflow, team, text in self._database.rows("SELECT workflow, team_id, plan FROM autotune_team"):
+            plan = self._plans.get(text)
+            if plan is None:
+                plan = self._plans[text] = json.loads(text)
+            self._check_plan((workflow, team), plan, plans[workflow, team])
+
+    def _check_plan(self, key: tuple[str, str], plan: Any, lines: list[tuple[str, str, Any]]) -> None:
+        known = self._teams[key]
+        for action, actor, after in lines:
+            if after == known.live:
+                continue
+            is_allowed = actor == "person" or action in FORWARD or after in known.allowed
+            if not is_allowed:
+                raise Violation(f"the plan {after} of {key} is live by {action}")
+            known.live = after
+            if after not in known.allowed:
+                known.allowed.append(after)
+        if plan != known.live:
+            raise Violation(f"the plan {plan} of {key} is live, and the history does not say why")
+
+    def _check_experiments(self) -> None:
+        for one, status, *decided in self._database.rows(
+            "SELECT id, status, verdict, watch_verdict, decided_order FROM autotune_experiment"
+        ):
+            before = self._statuses.get(one)
+            if before is not None and before != status and (before in ENDED or not _leads(before, status)):
+                raise Violation(f"experiment {one} was {before} and is {status}")
+            self._statuses[one] = status
+            if self._decided.get(one) != tuple(decided):
+                self._decided[one] = tuple(decided)
+                if decided[0] is not None:
+                    self._check_counts(one, json.loads(decided[0]))
+
+    def _check_counts(self, experiment: str, verdict: Mapping[str, Any]) -> None:
+        (seen,) = self._database.rows(
+            "SELECT count(*) FROM autotune_run WHERE experiment_id = ? AND observed IS NOT NULL", experiment
+        )[0]
+        counted = sum(
+            sum(verdict[part].values()) for part in ("runs", "missing")
+        )  # which may hold those that are `ignored`
+        if counted > seen:
+            raise Violation(f"test {experiment} counts {counted} runs, and {seen} were observed")
+
+    def _check_observations(self) -> None:
+        (sums,) = self._database.rows(
+            "SELECT count(*), total(number), total(observed), total(position), count(arm) FROM autotune_run"
+            " WHERE number IS NOT NULL"
+        )
+        if sums == self._sums:
+            return
+        self._sums = sums
+        numbers: set[tuple[str, str, int]] = set()
+        orders: set[tuple[str, int]] = set()
+        places: set[tuple[Any, ...]] = set()
+        found = 0
+        for run_id, *values in self._database.rows(
+            "SELECT run_id, workflow, team_id, experiment_id, number, observed, arm, phase, stream, position"
+            " FROM autotune_run WHERE number IS NOT NULL"
+        ):
+            found += 1
+            workflow, team, experiment, number, order, *place = values
+            before = self._observed.setdefault(run_id, tuple(values))
+            if before != tuple(values):
+                raise Violation(f"run {run_id} was counted as {before} and is counted as {tuple(values)}")
+            if (workflow, team, number) in numbers:
+                raise Violation(f"two runs have the number {number}")
+            numbers.add((workflow, team, number))
+            if order is not None:
+                if (experiment, order) in orders:
+                    raise Violation(f"two runs have the order {order} in {experiment}")
+                orders.add((experiment, order))
+                if (experiment, *place) in places:
+                    raise Violation(f"place {place} in {experiment} is counted twice")
+                places.add((experiment, *place))
+        if found < len(self._observed):
+            raise Violation("a run that was counted is gone")
+
+    # --- what was acknowledged
+
+    def _check_acknowledged(self) -> None:
+        if self._waiting and any(item.settled.is_set for item, _ in self._waiting):
+            for item, process in self._waiting:
+                if item.settled.is_set:
+                    if item.given_up:
+                        raise Violation("the end of a run was given up")
+                    run_id = item.entry.run.run_id  # type: ignore[union-attr]
+                    self._acknowledged[run_id] = self._in_journals[run_id] = _Acknowledged(process.folder)
+            self._waiting = [one for one in self._waiting if not one[0].settled.is_set]
+        for run_id, one in tuple(self._in_journals.items()):
+            if self._is_stored(run_id):
+                one.is_stored = True
+                del self._in_journals[run_id]
+            elif run_id not in self._journaled(one.folder):
+                raise Violation(f"the end of run {run_id} was acknowledged, and is neither in the store nor a journal")
+
+    def _is_stored(self, run_id: str) -> bool:
+        found = self._database.rows("SELECT status FROM autotune_run WHERE run_id = ?", run_id)
+        return bool(found) and found[0][0] in ("finished", "late")
+
+    def _journaled(self, folder: Path) -> set[str]:
+        """Return the runs whose ends are in the journals of a folder, each read again only when it has changed."""
+        found: set[str] = set()
+        for file in _journals_in(folder):
+            status = file.stat()
+            mark = status.st_ino, status.st_size
+            known = self._journals.get(file.path)
+            if known is None or known[0] != mark:
+                ends = frozenset(entry.run.run_id for _, entry in read(Path(file.path)) if isinstance(entry, EndEntry))
+                known = self._journals[file.path] = mark, ends
+            found |= known[1]
+        return found
+
+    # --- at the end
+
+    def check_end(self, store: Store) -> None:
+        """Check what holds once everything is healed and drained.
+
+        Raises:
+            Violation: Something does not.
+        """
+        self.check()
+        if any(not process.is_dead for _, process in self._waiting):
+            raise Violation(f"{len(self._waiting)} ends of runs are neither acknowledged nor given up")
+        for run_id, one in self._acknowledged.items():
+            if not one.is_stored or not self._is_stored(run_id):
+                raise Violation(f"the end of run {run_id} was acknowledged, and is not in the store")
+        left = [file.name for folder in self._folders for file in _journals_in(folder)]
+        if left:
+            raise Violation(f"the journals {left} are not drained")
+        for workflow, team, last, judged in self._database.rows(
+            "SELECT run.workflow, run.team_id, max(number), judged FROM autotune_run run JOIN autotune_lease lease"
+            " USING (workflow, team_id) GROUP BY run.workflow, run.team_id"
+        ):
+            if last is not None and judged < last:
+                raise Violation(f"runs of {workflow}/{team} up to {last} are numbered, and up to {judged} judged")
+        (untaken,) = self._database.rows(
+            "SELECT count(*) FROM autotune_run WHERE number IS NULL AND status = 'finished'"
+        )[0]
+        if untaken:
+            raise Violation(f"{untaken} runs that have finished were never judged")
+        decided = {one for one, values in self._decided.items() if (one, values) not in self._before}
+        experiments = [one for one in store.experiments() if one.id in decided]
+        for replayed in replay_all(store, experiments):
+            if not replayed.same:
+                raise Violation(f"test {replayed.experiment.id} replays otherwise: {dict(replayed.differences)}")
+
+
+def _journals_in(folder: Path) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder / FOLDER_NAME) as files:
+            return [file for file in files if file.name.endswith(".journal")]
+    except FileNotFoundError:
+        return []
+
+
+def _leads(status: str, following: str) -> bool:
+    """Whether a state leads to another in allowed steps; one transaction may take several."""
+    seen, left = {status}, [status]
+    while left:
+        for one in STATES[left.pop()].next:
+            if one not in seen:
+                seen.add(one)
+                left.append(one)
+    return may_follow(status, following) or following in seen
