@@ -28,6 +28,7 @@ class InThisProcess(Simulation):
         self.spec = evolve(SPEC, workflow="workflow", team_id="team")
         self.success = 1.0
         self.tokens = ()
+        self._ids = random.SystemRandom()
         self._random = random.Random(seed)
 
 

@@ -41,6 +41,9 @@ if TYPE_CHECKING:
 LEASE_SECONDS: Final = 5.0
 """How long a judge holds a team without a word, and so how long a dead one holds it."""
 
+GATHER_SECONDS: Final = 1.0
+"""A team that was judged a moment ago waits so long for more runs: what is read of it serves all of them."""
+
 PIECE: Final = 50
 """Most runs that are taken before the lease is renewed."""
 
@@ -112,6 +115,10 @@ class JudgeWork:
         self._held: dict[Key, _Held] = {}
         self._refused: dict[Key, float] = {}
         """Until when to leave a team to the holder of its lease unless that falls silent, in monotonic seconds."""
+        self._gathers: dict[Key, float] = {}
+        """Until when a team gathers runs, in monotonic seconds."""
+        self.is_hurried = False
+        """Whether `settle` waits until all is judged, so that no team gathers runs."""
         self._next_poll = 0.0
         self._is_at_work = False
 
@@ -139,10 +146,13 @@ class JudgeWork:
         if store is None or left > 0:
             return max(left, 0.05)
         self._is_at_work = True
+        hurried, self.is_hurried = self.is_hurried, False
         try:
             if now >= self._next_poll:
                 self._poll(store, now)
             for key in tuple(self._touched):
+                if not hurried and self._gathers.get(key, now) > now:
+                    continue
                 del self._touched[key]  # before it is judged: a run that ends meanwhile touches it again
                 if self._refused.get(key, now) > now:
                     continue
@@ -153,15 +163,17 @@ class JudgeWork:
                     raise
                 if more:
                     self._touched[key] = None
+                else:
+                    self._gathers[key] = now + GATHER_SECONDS
             self.breaker.succeeded()
         except StoreError as error:
             failsafe.report("judgement", error)
             self.breaker.failed(now)
         finally:
             self._is_at_work = False
-        if self._touched:
-            return self.breaker.seconds_left(now)
-        return max(0.0, self._next_poll - now)
+        waiting = tuple(self._touched)
+        due = min([self._next_poll, *(self._gathers.get(key, now) for key in waiting)])
+        return max(due - now, self.breaker.seconds_left(now) if waiting else 0.0, 0.0)
 
     def close(self) -> None:
         """Let other processes judge the teams that this one judged. Raises nothing."""

@@ -400,6 +400,7 @@ class TuningLoop:
             self.files.step(now)
             self.flow_work.step(now)
             self.score_work.step(now)
+            self.judge_work.is_hurried = True
             self.judge_work.step(now)
             self.notice_work.step(now)
             if self.is_idle:

@@ -339,6 +339,7 @@ class Runtime:
         """Have the threads do what is left, and return whether nothing is."""
         if not self._workers or self.loop.is_idle:
             return True
+        self.loop.judge_work.is_hurried = True
         for worker in self._workers:
             worker.wake()
         return False
