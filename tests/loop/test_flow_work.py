@@ -177,9 +177,7 @@ def test_what_completes_a_run_waits_until_the_run_s_end_has_come_from_the_journa
     run = TeamRun(event.run_id, SPEC, 0.0, 1.0, True, 1.0)
     entry = FlowEntry(run.run_id, FLOW, True) if kind is FlowEntry else PriceEntry(run.run_id, 0.5, True)
     item = loop._complete(run, entry)
-    while (
-        not loop.store_work.is_idle
-    ):  # no judge takes the run meanwhile, since the end of a traced run says what is awaited
+    while not loop.store_work.is_idle:  # and no judge, since the end of a traced run says what is awaited
         loop.store_work.step(loop._clock())
     stored = team.store.run(event.run_id)
     assert stored is not None

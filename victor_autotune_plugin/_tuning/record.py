@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Hashable, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from .._model.experiment import Change, Experiment, TeamState
 from .._model.run import Observation, TeamRun
@@ -13,6 +14,12 @@ if TYPE_CHECKING:
     from ..storage import Store, Transaction
 
 _T = TypeVar("_T")
+
+LATER_RUNS: Final = 50
+"""So many runs more are read than a run needs, for those that are judged after it."""
+
+EARLIER_SECONDS: Final = 3600.0
+"""So much more of the past is read, since runs are not judged in the order in which they ended."""
 
 
 class TeamMemo:
@@ -87,10 +94,18 @@ class Record:
     def runs(self, limit: int) -> Sequence[TeamRun]:
         """Return the team's last finished runs, newest first; what was read is not read again."""
         if limit > self._most:
-            with self._store.reading() as transaction:
-                self._runs = transaction.runs_of(*self._key, limit, up_to=self._up_to)
-            self._most = limit
+            self._runs, self._most = self._last_runs(limit), limit
         return self._runs[:limit]
+
+    def _last_runs(self, limit: int) -> Sequence[TeamRun]:
+        if self._up_to is None:
+            return self._read(lambda one: one.runs_of(*self._key, limit))
+        most, up_to = limit + LATER_RUNS, self._up_to
+        known = self._memo.get(("runs", limit), lambda: self._read(lambda one: one.runs_of(*self._key, most)))
+        found = [run for run in known if (run.number or 0) <= up_to]
+        if len(found) < limit and len(known) == most:  # many came after this one
+            return self._read(lambda one: one.runs_of(*self._key, limit, up_to=up_to))
+        return found
 
     def scores(self, limit: int) -> Sequence[tuple[TeamRun, Sequence[Score]]]:
         """Return the team's last finished runs, newest first, each with its scores."""
@@ -125,7 +140,12 @@ class Record:
 
     def test_runs_since(self, at: float) -> Sequence[tuple[str, Observation]]:
         """Return the observations of the team's tests whose runs started at a Unix time or later, in order."""
-        with self._store.reading() as transaction:
-            found = transaction.test_runs_since(*self._key, at)
-        most = self._up_to
-        return [one for one in found if most is None or one[1].order <= most]
+        since, found = self._memo.get("week", lambda: self._starts_of_tests(at))
+        if at < since:
+            since, found = self._starts_of_tests(at)
+        most = math.inf if self._up_to is None else self._up_to
+        return [(name, one) for start, name, one in found if start >= at and one.order <= most]
+
+    def _starts_of_tests(self, at: float) -> tuple[float, Sequence[tuple[float, str, Observation]]]:
+        at -= EARLIER_SECONDS
+        return at, self._read(lambda one: one.starts_of_tests(*self._key, at))

@@ -48,6 +48,8 @@ _SHARE_TO_SETTLE: Final = 0.75
 # Of the time at the end, the rest is for giving back what the process holds.
 
 _POLL_SECONDS: Final = 0.002
+_LONGEST_POLL_SECONDS: Final = 0.05
+# Each look wakes the threads, and many hosts on one machine that end together would do little else.
 _AGAIN_SECONDS: Final = 1.0
 # Settings that can't be read are read again, since a person may have mended them.
 
@@ -320,19 +322,23 @@ class Runtime:
         """
         deadline = time.monotonic() + seconds
         # In this order: a hook that ends leaves a grade to be written.
+        pause = _POLL_SECONDS
         while not (self.hooks.is_flushed and self._is_settled()):
             if time.monotonic() >= deadline:
                 return False
-            time.sleep(_POLL_SECONDS)
+            time.sleep(pause)
+            pause = min(1.2 * pause, _LONGEST_POLL_SECONDS)
         return True
 
     async def settled(self, seconds: float = EXIT_SECONDS) -> bool:
         """Do what `settle` does, without blocking the event loop."""
         deadline = time.monotonic() + seconds
+        pause = _POLL_SECONDS
         while not (self.hooks.is_flushed and self._is_settled()):
             if time.monotonic() >= deadline:
                 return False
-            await asyncio.sleep(_POLL_SECONDS)
+            await asyncio.sleep(pause)
+            pause = min(1.2 * pause, _LONGEST_POLL_SECONDS)
         return True
 
     def _is_settled(self) -> bool:

@@ -254,9 +254,13 @@ class Judging:
         Returns:
             `(experiment id, observation)` of each, of any test.
         """
+        return [(name, one) for _, name, one in self.starts_of_tests(workflow, team_id, at)]
+
+    def starts_of_tests(self, workflow: str, team_id: str, at: float) -> list[tuple[float, str, Observation]]:
+        """Return what `test_runs_since` returns, each behind the start of its run, Unix seconds."""
         rows = self._query(self._sql.observed_since, {**self._of(workflow, team_id), "at": at})
-        found = [(row.experiment_id, observation_of(row)) for row in rows]
-        return sorted(found, key=lambda one: (one[1].order, one[1].run_id))
+        found = [(row.started_at, row.experiment_id, observation_of(row)) for row in rows]
+        return sorted(found, key=lambda one: (one[2].order, one[2].run_id))
 
     def add_observation(self, experiment_id: str, phase: Phase, observation: Observation) -> None:
         """Append an observation of another store to an experiment; nothing when its run was observed before.

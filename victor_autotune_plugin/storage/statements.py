@@ -222,7 +222,7 @@ class Statements(ScoreStatements):
             dialect,
         )
         self.observed_since = Statement(
-            select(*columns).where(
+            select(*columns, run.c.started_at).where(
                 given(run, *TEAM),
                 run.c.started_at >= bindparam("at", type_=Double),
                 run.c.observed.is_not(None),
