@@ -94,11 +94,11 @@ def exposure(
         if not treatment:
             continue
         known = [*(before or {}).get(name, ()), *control]
-        times = [_seconds(run, effects) for run in known if not run.missing and not run.timed_out]
+        times = _seconds([run for run in known if not run.missing and not run.timed_out], effects)
         slow = TOO_SLOW * median(times) if times else math.inf
-        bad = sum(_is_bad(run, slow, effects) for run in treatment)
+        bad = _bad(treatment, slow, effects)
         # A control that never failed so far may well fail once: a prior of one good run and half a bad one.
-        rate = (sum(_is_bad(run, slow, effects) for run in known) + 0.5) / (len(known) + 1.5)
+        rate = (_bad(known, slow, effects) + 0.5) / (len(known) + 1.5)
         of_one = rate * (1 - rate) * (1 + len(treatment) / len(known)) if known else 0.25
         extra = _mean_cost(treatment) - _mean_cost(control)
         total = Exposure(
@@ -106,7 +106,7 @@ def exposure(
             total.extra_bad_runs + bad - rate * len(treatment),
             total.extra_cost_usd + (extra * len(treatment) if math.isfinite(extra) else 0.0),
             total.variance + of_one * len(treatment),
-            total.failed_runs + sum(_is_bad(run, math.inf, effects) for run in treatment),
+            total.failed_runs + _bad(treatment, math.inf, effects),
         )
     return total
 
@@ -161,12 +161,18 @@ def exposure_of_week(
     return exposure(week, before, task_effects)
 
 
-def _seconds(run: Observation, task_effects: Mapping[str, float]) -> float:
-    return run.duration_seconds * math.exp(-task_effects.get(run.task_key or "", 0.0))
+# Both look at thousands of runs after each run of a busy team's test, so they call nothing for each of these.
 
 
-def _is_bad(run: Observation, slow: float, task_effects: Mapping[str, float]) -> bool:
-    return bool(run.missing) or not run.success or run.timed_out or _seconds(run, task_effects) > slow
+def _seconds(runs: Sequence[Observation], task_effects: Mapping[str, float]) -> list[float]:
+    if not task_effects:
+        return [run.duration_seconds for run in runs]
+    return [run.duration_seconds * math.exp(-task_effects.get(run.task_key or "", 0.0)) for run in runs]
+
+
+def _bad(runs: Sequence[Observation], slow: float, task_effects: Mapping[str, float]) -> int:
+    taken = zip(runs, _seconds(runs, task_effects), strict=True)
+    return sum([bool(run.missing) or not run.success or run.timed_out or seconds > slow for run, seconds in taken])
 
 
 def _mean_cost(runs: Iterable[Observation]) -> float:
