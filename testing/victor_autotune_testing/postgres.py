@@ -84,8 +84,6 @@ def pooler_url(url: str, connections: int = 8) -> Iterator[tuple[str, int]]:
         url: Of a server that `server_url` started.
         connections: The most connections to the server.
     """
-    import psycopg
-
     base = Path(tempfile.mkdtemp(prefix="autotune-pool-"))
     settings = base / "pgbouncer.ini"
     settings.write_text(
@@ -93,9 +91,8 @@ def pooler_url(url: str, connections: int = 8) -> Iterator[tuple[str, int]]:
         f"unix_socket_dir = {base}\nauth_type = any\nmax_client_conn = 1000\ndefault_pool_size = {connections}\n"
         f"logfile = {base / 'log'}\n"
     )
-    user: dict[str, Any] = {}
-    if os.getuid() == 0:  # it refuses to run as root, too
-        user = {"user": _NOBODY, "group": _NOBODY, "extra_groups": []}
+    user = _not_root()
+    if user:
         os.chown(base, _NOBODY, _NOBODY)
         settings.chmod(0o644)
     program = shutil.which("pgbouncer")
@@ -105,15 +102,8 @@ def pooler_url(url: str, connections: int = 8) -> Iterator[tuple[str, int]]:
     )
     pooled = f"postgresql+psycopg://autotune@/postgres?host={base}&port=6432"
     try:
-        deadline = time.monotonic() + 20
-        while True:
-            try:
-                psycopg.connect(pooled.replace("+psycopg", "")).close()
-                break
-            except psycopg.OperationalError:
-                if time.monotonic() > deadline:
-                    raise
-                time.sleep(0.05)
+        if not _answers(pooler, pooled, 20):
+            raise RuntimeError("pgbouncer did not start")
         yield pooled, pooler.pid
     finally:
         pooler.send_signal(signal.SIGINT)
@@ -147,9 +137,13 @@ def send(server: int, number: int) -> None:
             os.kill(process, number)
 
 
+def _not_root() -> dict[str, Any]:
+    # Servers refuse to run as root, and the folders that pytest makes are closed to others.
+    return {"user": _NOBODY, "group": _NOBODY, "extra_groups": []} if os.getuid() == 0 else {}
+
+
 def _start(programs: Path, base: Path, *, is_durable: bool) -> subprocess.Popen[bytes]:
-    # PostgreSQL refuses to run as root, and the folders that pytest makes are closed to others.
-    user: dict[str, Any] = {"user": _NOBODY, "group": _NOBODY, "extra_groups": []} if os.getuid() == 0 else {}
+    user = _not_root()
     data = base / "data"
     with (base / "log").open("wb") as log:
         if user:
@@ -170,14 +164,20 @@ def _others_reach(folder: Path) -> bool:
 
 
 def _wait(server: subprocess.Popen[bytes], url: str, log: Path) -> None:
+    if not _answers(server, url, 60):
+        pytest.skip(f"PostgreSQL did not start: {log.read_text()[-300:]}")
+
+
+def _answers(server: subprocess.Popen[bytes], url: str, seconds: float) -> bool:
+    """Wait until a server answers; return whether it did within so many seconds, and before it ended."""
     import psycopg
 
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + seconds
     while True:
         try:
             psycopg.connect(url.replace("+psycopg", "")).close()
-            return
+            return True
         except psycopg.OperationalError:
             if server.poll() is not None or time.monotonic() > deadline:
-                pytest.skip(f"PostgreSQL did not start: {log.read_text()[-300:]}")
+                return False
             time.sleep(0.05)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from random import Random
 
 import pytest
@@ -15,6 +16,7 @@ from victor_autotune_plugin._model.run import TeamRun
 from victor_autotune_plugin._settings import Settings
 from victor_autotune_plugin._tuning.hookmanager import HookManager
 from victor_autotune_plugin._tuning.judge_work import LEASE_SECONDS, JudgeWork
+from victor_autotune_plugin._tuning.record import PIECE, Record, TeamMemo
 from victor_autotune_plugin._tuning.snapshot import Memory
 from victor_autotune_plugin._tuning.writer import CircuitBreaker
 from victor_autotune_plugin.storage import Store
@@ -119,3 +121,44 @@ def test_the_record_has_a_promotion_a_rollback_and_a_test_that_fails(recorded: R
 @pytest.mark.parametrize(("judges", "seed"), [(1, 1), (2, 2), (50, 3), (50, 4)])
 def test_one_or_fifty_judges_write_the_same_history_bit_for_bit(recorded: Recorded, judges: int, seed: int) -> None:
     assert judged(recorded, judges, seed) == recorded[3]
+
+
+def test_a_team_that_was_judged_a_moment_ago_gathers_runs_unless_someone_waits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    team = Simulation(tmp_path, in_memory=True)
+    team.run()
+    loop, taken = team.runtime.loop, []
+    judge, now = loop.judge_work, loop._clock() + 1000.0
+    monkeypatch.setattr(judge, "_judge_team", lambda store, key, at: taken.append(at - now))
+
+    def turn(seconds: float) -> float:
+        judge.touch([SPEC.key])
+        return judge.step(now + seconds)
+
+    turn(0.0)
+    assert turn(0.25) == pytest.approx(0.75)
+    assert not judge.is_idle
+    assert taken == [0.0]
+    turn(1.0)
+    judge.is_hurried = True
+    turn(1.125)
+    assert taken == [0.0, 1.0, 1.125]
+    team.close()
+
+
+def test_what_is_read_once_for_many_runs_is_what_each_of_them_would_read(tmp_path: Path) -> None:
+    team = Simulation(tmp_path, in_memory=True, **{"experiment.min_history": 5})
+    for _ in range(75):
+        team.run()
+    numbers = sorted(run.number or 0 for run in team.store.finished_runs())
+    memo, first = TeamMemo(), min(run.started_at for run in team.store.finished_runs())
+    for number in numbers[-PIECE:]:
+        shared, own = Record(team.store, SPEC.key, number, memo), Record(team.store, SPEC.key, number)
+        assert [run.number for run in own.runs(10)] == [*range(number, number - 10, -1)]
+        for limit in (10, 40):
+            assert shared.runs(limit) == own.runs(limit)
+        for since in (first + 2 * number, first):
+            assert shared.test_runs_since(since) == own.test_runs_since(since)
+    assert len(own.test_runs_since(first)) > 20
+    team.close()

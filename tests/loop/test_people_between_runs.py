@@ -27,6 +27,7 @@ from victor_autotune_plugin._tuning.present_state import standings
 from victor_autotune_plugin._tuning.replay import replay_all
 from victor_autotune_plugin.errors import AutotuneError, StoreError
 from victor_autotune_plugin.storage import Store, archive, importing
+from victor_autotune_testing.fleet_simulation.invariants import leads_to
 from victor_autotune_testing.simulated import Simulation, by_formation
 
 FORMATIONS: Final = ("parallel", "consensus")
@@ -251,7 +252,7 @@ class PeopleBetweenRuns(RuleBasedStateMachine):
             assert one.status in STATES
             before = self.known.get(one.id)
             if before is not None:
-                assert _reaches(before.status, one.status), (before.status, one.status)
+                assert leads_to(before.status, one.status), (before.status, one.status)
             self.known[one.id] = one
             if one.has_ended:
                 assert one.asks_for is None
@@ -314,17 +315,6 @@ class PeopleBetweenRuns(RuleBasedStateMachine):
     def replays(self) -> None:
         found = replay_all(self.team.store, self.experiments())
         assert [one.differences for one in found] == [{}] * len(found)
-
-
-def _reaches(status: str, following: str) -> bool:
-    """Whether a state leads to another in allowed steps; between two looks there may be several."""
-    seen, left = {status}, [status]
-    while left:
-        for one in STATES[left.pop()].next:
-            if one not in seen:
-                seen.add(one)
-                left.append(one)
-    return following in seen
 
 
 TestPeopleBetweenRuns = PeopleBetweenRuns.TestCase

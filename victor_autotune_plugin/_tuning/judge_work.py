@@ -22,7 +22,7 @@ from .hookmanager import HookManager
 from .judges import Judges
 from .merged import is_merged, note_merged
 from .next_test import Approval, Challengers, RunContext, Starter
-from .record import Record, TeamMemo
+from .record import PIECE, Record, TeamMemo
 from .snapshot import TESTING, Memory
 from .store_work import BEAT_SECONDS, IDLE_SECONDS, REFRESH_SECONDS
 from .verdicts import Verdicts
@@ -43,9 +43,6 @@ LEASE_SECONDS: Final = 5.0
 
 GATHER_SECONDS: Final = 1.0
 """A team that was judged a moment ago waits so long for more runs: what is read of it serves all of them."""
-
-PIECE: Final = 50
-"""Most runs that are taken before the lease is renewed."""
 
 SUGGEST_EVERY: Final = 5
 """A team without an experiment is looked at again after this many runs."""

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 
-LATER_RUNS: Final = 50
-"""So many runs more are read than a run needs, for those that are judged after it."""
+PIECE: Final = 50
+"""Most runs of a team that a judge takes at a time; so many more are read than one needs, for those after it."""
 
 EARLIER_SECONDS: Final = 3600.0
 """So much more of the past is read, since runs are not judged in the order in which they ended."""
@@ -100,7 +100,7 @@ class Record:
     def _last_runs(self, limit: int) -> Sequence[TeamRun]:
         if self._up_to is None:
             return self._read(lambda one: one.runs_of(*self._key, limit))
-        most, up_to = limit + LATER_RUNS, self._up_to
+        most, up_to = limit + PIECE, self._up_to
         known = self._memo.get(("runs", limit), lambda: self._read(lambda one: one.runs_of(*self._key, most)))
         found = [run for run in known if (run.number or 0) <= up_to]
         if len(found) < limit and len(known) == most:  # many came after this one

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from attrs import define, field
 
 from victor_autotune_plugin._model.assignment import PAIR, exact_shares
-from victor_autotune_plugin._model.experiment import ENDED, STATES, may_follow
+from victor_autotune_plugin._model.experiment import ENDED, STATES
 from victor_autotune_plugin._tuning.replay import replay_all
 from victor_autotune_plugin._tuning.snapshot import PLAN_SECONDS, shares_of
 from victor_autotune_plugin.storage import Store
@@ -197,7 +197,7 @@ class Invariants:
             "SELECT id, status, verdict, watch_verdict, decided_order FROM autotune_experiment"
         ):
             before = self._statuses.get(one)
-            if before is not None and before != status and (before in ENDED or not _leads(before, status)):
+            if before is not None and before != status and (before in ENDED or not leads_to(before, status)):
                 raise Violation(f"experiment {one} was {before} and is {status}")
             self._statuses[one] = status
             if self._decided.get(one) != tuple(decided):
@@ -327,12 +327,12 @@ def _journals_in(folder: Path) -> list[os.DirEntry[str]]:
         return []
 
 
-def _leads(status: str, following: str) -> bool:
-    """Whether a state leads to another in allowed steps; one transaction may take several."""
+def leads_to(status: str, following: str) -> bool:
+    """Whether a state is another one, or leads to it in allowed steps; between two looks there may be several."""
     seen, left = {status}, [status]
     while left:
         for one in STATES[left.pop()].next:
             if one not in seen:
                 seen.add(one)
                 left.append(one)
-    return may_follow(status, following) or following in seen
+    return following in seen
