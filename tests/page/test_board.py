@@ -122,6 +122,19 @@ def test_of_a_large_store_the_last_runs_of_each_team_are_kept_and_all_are_counte
     assert drawn["points"]["id"] == all_drawn["points"]["id"][-10:]
 
 
+def test_of_a_large_store_whose_teams_are_shown_whole_nothing_is_said_to_be_left_out(
+    runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_index, "MOST_KEPT", 30)
+    store = runtime.open_existing_store()
+    assert store is not None
+    with store:
+        board = Board(runtime, store)
+        board.refresh(60.0)
+        assert all(row["looked_at"] == row["runs"] for row in board.overview()["teams"])
+        assert board.overview()["kept"] is None
+
+
 def test_runs_that_come_to_a_large_store_are_counted_early_and_late_ones(
     short_board: Board, scene: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -241,6 +241,7 @@ class Board:
 
     def _head(self, known: Mapping[TeamKey, dict[str, Any]], loading: tuple[int, int] | None) -> dict[str, Any]:
         """Return what is told of the whole store, without a team."""
+        is_short = any(row["looked_at"] < row["runs"] for row in known.values())
         return {
             "version": self.version,
             "whole": self.is_whole and loading is None,
@@ -251,7 +252,7 @@ class Board:
             "paused": self._pulse is not None and self._pulse.paused,
             "total": len(known),
             "runs": sum(row["runs"] for row in known.values()),
-            "kept": None if self._index is None else self._index.kept,
+            "kept": self._index.kept if is_short and self._index is not None else None,
             "teams": [],
         }
 
