@@ -42,6 +42,18 @@ def noisy(seed, sigma=0.7):
     return lambda _: 20 * math.exp(rng.gauss(0, sigma))
 
 
+@pytest.mark.parametrize("rule", ["signed_rank", "balanced"])
+def test_what_is_asked_after_every_run_is_what_the_verdict_says(rule):
+    judge = judge_of(Policy(rule=rule))
+    for run in assigned(120, noisy(3), ratio=0.5):
+        judge.observe(run)
+        now, verdict = judge.standing, judge.verdict()
+        assert (now.status, now.stage, now.pairs) == (verdict.status, verdict.stage, verdict.pairs)
+        assert now.chance_better == pytest.approx(verdict.chance_better, nan_ok=True)
+        assert (now.may_go_live, repr(now.guardrails)) == (verdict.may_go_live, repr(verdict.guardrails))
+    assert verdict.status == "passed"
+
+
 @pytest.mark.parametrize("tied", [False, True])
 def test_pairs_are_judged_by_wilcoxons_signed_ranks(tied):
     rng = np.random.default_rng(1)

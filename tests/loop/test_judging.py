@@ -13,6 +13,7 @@ from victor_autotune_plugin import failsafe
 from victor_autotune_plugin._model.experiment import Change, Experiment
 from victor_autotune_plugin._model.plan import TeamPlan
 from victor_autotune_plugin._model.run import TeamRun
+from victor_autotune_plugin._model.score import Score
 from victor_autotune_plugin._settings import Settings
 from victor_autotune_plugin._tuning.hookmanager import HookManager
 from victor_autotune_plugin._tuning.judge_work import LEASE_SECONDS, JudgeWork
@@ -153,12 +154,23 @@ def test_what_is_read_once_for_many_runs_is_what_each_of_them_would_read(tmp_pat
         team.run()
     numbers = sorted(run.number or 0 for run in team.store.finished_runs())
     memo, first = TeamMemo(), min(run.started_at for run in team.store.finished_runs())
+    with team.store.transaction() as transaction:
+        for run in team.store.finished_runs():
+            if (run.number or 0) % 7 == 0:
+                transaction.record_score(Score(run.run_id, "rated", 1.0, "person", run.ended_at))
+    tested = Record(team.store, SPEC.key).experiments[-1].id
     for number in numbers[-PIECE:]:
         shared, own = Record(team.store, SPEC.key, number, memo), Record(team.store, SPEC.key, number)
+        assert shared.score_sources(3) == own.score_sources(3) == {"hook", *(["person"] if number % 7 < 3 else [])}
+        assert shared.scores(20) == own.scores(20)
+        for after in (number - 1, number - 20, 0):
+            assert shared.test_runs(tested, after) == own.test_runs(tested, after)
+            assert shared.live_runs(tested, after) == own.live_runs(tested, after)
         assert [run.number for run in own.runs(10)] == [*range(number, number - 10, -1)]
         for limit in (10, 40):
             assert shared.runs(limit) == own.runs(limit)
         for since in (first + 2 * number, first):
             assert shared.test_runs_since(since) == own.test_runs_since(since)
     assert len(own.test_runs_since(first)) > 20
+    assert len(own.test_runs(tested)) > 20
     team.close()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Protocol
 
 from attrs import Attribute, asdict, field, frozen
 from attrs.validators import optional
@@ -264,6 +264,34 @@ class GuardrailEvidence:
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON-able data; numbers that are not finite are None."""
         return {name: plain(value) for name, value in asdict(self).items()}
+
+
+class Standing(Protocol):
+    """What is asked of a test after every run. A verdict has all of it; a judge tells it without making one."""
+
+    @property
+    def status(self) -> str:
+        """As in `Verdict`."""
+
+    @property
+    def stage(self) -> str:
+        """As in `Verdict`."""
+
+    @property
+    def pairs(self) -> float:
+        """As in `Verdict`."""
+
+    @property
+    def chance_better(self) -> float:
+        """As in `Verdict`."""
+
+    @property
+    def may_go_live(self) -> bool:
+        """As in `Verdict`."""
+
+    @property
+    def guardrails(self) -> tuple[GuardrailEvidence, ...]:
+        """As in `Verdict`."""
 
 
 @frozen

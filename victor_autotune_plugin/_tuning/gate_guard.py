@@ -20,6 +20,7 @@ from .gates import (
     may_change,
     still_set,
 )
+from .threads import breathing
 from .transitions import Why
 
 if TYPE_CHECKING:
@@ -60,7 +61,8 @@ def keep_gates(
     is_due = number <= LAST_RUNS or number % LOOK_EVERY == 0
     if is_due and (may_change(settings, now.gates) or _is_scored_by_hook(record)):
         judged = partial(record.judged_runs, limit=MOST_LABELS)
-        now = gates_in_force(settings, state.gates, record.scores(LOOKED_AT), judged)
+        with breathing():
+            now = gates_in_force(settings, state.gates, record.scores(LOOKED_AT), judged)
     reasons = {gate.name: reason for gate, reason in now.gone}
     if alike(now.gates, state.gates):
         return state, reasons

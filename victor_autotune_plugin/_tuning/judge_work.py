@@ -25,6 +25,7 @@ from .next_test import Approval, Challengers, RunContext, Starter
 from .record import PIECE, Record, TeamMemo
 from .snapshot import TESTING, Memory
 from .store_work import BEAT_SECONDS, IDLE_SECONDS, REFRESH_SECONDS
+from .threads import Breath, breathing
 from .verdicts import Verdicts
 from .verification import Verification, adopted
 from .writer import CircuitBreaker
@@ -118,6 +119,7 @@ class JudgeWork:
         """Whether `settle` waits until all is judged, so that no team gathers runs."""
         self._next_poll = 0.0
         self._is_at_work = False
+        self._breath = Breath()
 
     def touch(self, keys: Collection[Key]) -> None:
         """Have teams judged that have new finished runs; called by the store thread."""
@@ -221,6 +223,7 @@ class JudgeWork:
                 if run.status == "finished" and self._is_own(store, held, run):
                     held.flow = held.flow.after(run)
                 self._judge_run(store, lease, held, run, settings)
+                self._breath.take()
             if runs:
                 with store.transaction() as transaction:
                     transaction.check_lease(*key, self._holder, lease.fence)
@@ -334,7 +337,8 @@ class JudgeWork:
             if run.experiment_id == test.id or test.status == "awaits_promotion":
                 self._verdicts.conclude(context, test)
         elif (live is None or live.status == "proven") and (is_new or self._is_due(run, settings)):
-            self._starter.start(context)
+            with breathing():  # strategies and the tuner compute for milliseconds
+                self._starter.start(context)
 
     def _verifies(self, context: RunContext, test: Experiment | None) -> bool:
         """Draw the conclusions for the live plan; return whether anything was changed.
@@ -354,11 +358,11 @@ class JudgeWork:
     def _is_due(self, run: TeamRun, settings: Settings) -> bool:
         """Return whether it is time to look for something to test.
 
-        It is when there are enough runs for one; after each run of an experiment, which may just have ended; and now
-        and then. It follows from the run alone, so that it does not matter which process judges it.
+        It is when there are enough runs for one; after each run of a test, which may just have ended; and now and then.
+        It follows from the run alone, so that it does not matter which process judges it.
         """
         number, least = run.number or 0, settings.experiment.min_history
-        if run.experiment_id is not None or number % SUGGEST_EVERY == 0:
+        if run.phase == "test" or number % SUGGEST_EVERY == 0:
             return True
         return least <= number <= max(least, SUGGEST_EVERY)
 

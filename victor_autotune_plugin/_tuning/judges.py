@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from .._model.experiment import Experiment, Phase
 from .._model.run import Observation
 from .record import Record
+from .threads import breathing
 
 if TYPE_CHECKING:
     from ..experiment import Judge, Watch
@@ -58,8 +59,10 @@ class Judges:
     ) -> Any:
         judge, seen = self._judges.pop(key, (None, 0))
         if judge is None:
-            judge = make()
-        if not judge.is_final:
+            with breathing():  # it sees all runs so far
+                judge = make()
+                seen = feed(judge, read(key[0], seen))
+        elif not judge.is_final:
             seen = feed(judge, read(key[0], seen)) or seen
         self._judges[key] = judge, seen
         if len(self._judges) > _MOST_JUDGES:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from .._model.experiment import Change, Experiment, TeamState
@@ -109,15 +109,28 @@ class Record:
 
     def scores(self, limit: int) -> Sequence[tuple[TeamRun, Sequence[Score]]]:
         """Return the team's last finished runs, newest first, each with its scores."""
-        with self._store.reading() as transaction:
-            scores = transaction.scores_of_runs(*self._key, limit, self._up_to)
+        scores = self._last_scores(limit)
         return [(run, scores.get(run.run_id, [])) for run in self.runs(limit)]
 
     def score_sources(self, limit: int) -> set[str]:
         """Return who gave the scores of the team's last finished runs."""
-        with self._store.reading() as transaction:
-            found = transaction.scores_of_runs(*self._key, limit, self._up_to)
-        return {one.source for scores in found.values() for one in scores}
+        scores = self._last_scores(limit)
+        if not scores:
+            return set()
+        return {one.source for run in self.runs(limit) for one in scores.get(run.run_id, ())}
+
+    def _last_scores(self, limit: int) -> Mapping[str, Sequence[Score]]:
+        """Return scores by run id, those of the team's last runs among them."""
+        if self._up_to is None:
+            return self._read(lambda one: one.scores_of_runs(*self._key, limit))
+        up_to = self._up_to
+        until, known = self._memo.get(("scores", limit), lambda: self._scores_until(limit + PIECE, up_to + PIECE))
+        if until < up_to:  # numbers may leave some out
+            return self._scores_until(limit, up_to)[1]
+        return known
+
+    def _scores_until(self, limit: int, number: int) -> tuple[int, Mapping[str, Sequence[Score]]]:
+        return number, self._read(lambda one: one.scores_of_runs(*self._key, limit, number))
 
     def judged_runs(self, name: str, judge: str, limit: int) -> Sequence[JudgedRun]:
         """Return what a model as judge made of the team's last runs, beside the labels of the same runs."""
@@ -126,8 +139,9 @@ class Record:
 
     def test_runs(self, experiment_id: str, after_order: int = 0) -> Sequence[Observation]:
         """Return the observations of an experiment's test, in order."""
-        with self._store.reading() as transaction:
-            return transaction.observations(experiment_id, "test", after_order, up_to=self._up_to)
+        return self._observed(
+            ("test", experiment_id), after_order, lambda one, after: one.observations(experiment_id, "test", after)
+        )
 
     def live_runs(self, experiment_id: str, after_order: int = 0) -> Sequence[Observation]:
         """Return what the watch over a live plan sees, in order: its runs, and those that were a later test's control.
@@ -135,8 +149,19 @@ class Record:
         Args:
             experiment_id: The experiment behind the plan.
         """
-        with self._store.reading() as transaction:
-            return transaction.live_observations(experiment_id, after_order, up_to=self._up_to)
+        return self._observed(
+            ("watch", experiment_id), after_order, lambda one, after: one.live_observations(experiment_id, after)
+        )
+
+    def _observed(
+        self, what: Hashable, after: int, read: Callable[[Transaction, int], Sequence[Observation]]
+    ) -> Sequence[Observation]:
+        """Return observations behind an order; only this judge gives orders, so what was read stays complete."""
+        since, known = self._memo.get(what, lambda: (after, self._read(lambda one: read(one, after))))
+        if after < since:
+            known = self._read(lambda one: read(one, after))
+        most = math.inf if self._up_to is None else self._up_to
+        return [one for one in known if after < one.order <= most]
 
     def test_runs_since(self, at: float) -> Sequence[tuple[str, Observation]]:
         """Return the observations of the team's tests whose runs started at a Unix time or later, in order."""

@@ -312,8 +312,7 @@ class Runtime:
             return self.loop.score_work.step(now)
 
     def _judge_step(self, now: float) -> float:
-        with breathing():
-            return self.loop.judge_work.step(now)
+        return self.loop.judge_work.step(now)
 
     def settle(self, seconds: float = EXIT_SECONDS) -> bool:
         """Wait until the runs so far are written, judged and told, at most so many seconds; return whether they are.

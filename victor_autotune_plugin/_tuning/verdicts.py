@@ -17,12 +17,14 @@ from .exposure import exceeded
 from .flow_guard import must_wait
 from .judges import Judges
 from .next_test import Challengers, RunContext
+from .threads import breathing
 from .transitions import Why, improvement_of
 from .worse_work import WORK, sign_of_worse_work
 
 if TYPE_CHECKING:
-    from .._model.policy import Verdict
+    from .._model.policy import Standing, Verdict
     from .._tuner import TestOutlook
+    from ..experiment import Judge
 
 OUTLOOK_EVERY: Final = 5
 """After how many runs of an experiment the tuner is asked for its outlook."""
@@ -64,37 +66,41 @@ class Verdicts:
             context.steps.end_test(test, "failed" if failed else test.broken_off, Why(*over))
             return
         judge = self._judges.judge(context.record, test)
-        verdict = judge.verdict()
-        if verdict.status in ("failed", "inconclusive"):
+        now = judge.standing
+        if now.status in ("failed", "inconclusive"):
+            verdict = _told(judge)
             evidence = verdict.to_dict()
             decided = evolve(test, verdict=evidence, decided_at=context.now)
-            ended: TestEnd = "failed" if verdict.status == "failed" else "inconclusive"
+            ended: TestEnd = "failed" if now.status == "failed" else "inconclusive"
             context.steps.end_test(decided, ended, Why(verdict.reason, evidence))
             return
-        passed = verdict.status == "passed"
+        passed = now.status == "passed"
         asked_for = test.allowed_by == "person"  # and is to be answered
         may_give_way = not (passed or asked_for) and test.status == "testing" and judge.seen % OUTLOOK_EVERY == 0
         outlook = self._outlook(context, test) if may_give_way else None
-        if not passed and test.status == "probation" and (harm := sign_of_worse_work(verdict)) is not None:
-            context.steps.end_test(test, test.broken_off, Why(harm, verdict.to_dict()))
+        if not passed and test.status == "probation" and (harm := sign_of_worse_work(now.guardrails)) is not None:
+            context.steps.end_test(test, test.broken_off, Why(harm, _told(judge).to_dict()))
         elif outlook is not None and outlook.stop:
             self._give_up(context, test, outlook)
         elif passed and not must_wait(context, test):
-            self._promote(context, test, verdict.to_dict())
-        elif not passed and (reason := self._why_on_probation(context, test, verdict)) is not None:
-            self._put_on_probation(context, test, verdict, reason)
+            self._promote(context, test, _told(judge).to_dict())
+        elif not passed and (reason := self._why_on_probation(context, test, judge)) is not None:
+            self._put_on_probation(context, test, _told(judge), reason)
         else:
-            self._move_on(context, test, verdict)
+            self._move_on(context, test, now)
 
     @staticmethod
-    def _move_on(context: RunContext, test: Experiment, verdict: Verdict) -> None:
-        goes_on = test.status == "canary" and verdict.stage != "canary"
+    def _move_on(context: RunContext, test: Experiment, now: Standing) -> None:
+        goes_on = test.status == "canary" and now.stage != "canary"
         if goes_on or test.asks_for is not None:  # it is no longer as likely to be better as when it was asked for
             context.steps.go_on(evolve(test, asks_for=None), "testing" if goes_on else test.status)
 
     def _outlook(self, context: RunContext, test: Experiment) -> TestOutlook | None:
         """Return what the tuner says of a test after a run of it, which costs milliseconds; None where it is off."""
-        return self._challengers.outlook(context.team, test) if context.run.experiment_id == test.id else None
+        if context.run.experiment_id != test.id:
+            return None
+        with breathing():
+            return self._challengers.outlook(context.team, test)
 
     def _give_up(self, context: RunContext, test: Experiment, outlook: TestOutlook) -> None:
         """End a test that the tuner thinks is not worth more runs."""
@@ -102,7 +108,7 @@ class Verdicts:
         why = Why(f"Stopped as hopeless. {outlook.reason}", outlook.to_dict())
         context.steps.end_test(decided, "inconclusive", why)
 
-    def _why_on_probation(self, context: RunContext, test: Experiment, verdict: Verdict) -> str | None:
+    def _why_on_probation(self, context: RunContext, test: Experiment, judge: Judge) -> str | None:
         """Return why a layout may go live while its test goes on, in words, or None when it may not.
 
         Where the data flow says that the work stays the same, what is left to prove is how fast it is, and that the
@@ -111,23 +117,28 @@ class Verdicts:
         """
         if test.status not in ("canary", "testing") or must_wait(context, test):
             return None
-        keeps = test.allowed_by == "data_flow"
-        if keeps and verdict.may_go_live:  # who rejected a probation is asked again for the promotion alone
+        keeps, now = test.allowed_by == "data_flow", judge.standing
+        if keeps and now.may_go_live:  # who rejected a probation is asked again for the promotion alone
             if not context.approval.given and test.promotion != "probation":
                 return None
+            verdict = _told(judge)
             rest = listed([TITLES[name] for name in verdict.open])
             return f"{verdict.reason} It is live while the rest is proven: {rest}."
         if kept_by(test) is None:
             return None
-        if verdict.pairs < PROBATION_PAIRS or any(one.status == "harmed" for one in verdict.guardrails):
+        # The cheap things first: this is asked after every run.
+        if now.pairs < PROBATION_PAIRS or not (chance := now.chance_better) >= 0.5:
             return None
-        if any(one.name in WORK and one.treatment == 0 for one in verdict.guardrails):  # such as where no model answers
+        guardrails = now.guardrails
+        if any(one.status == "harmed" for one in guardrails):
             return None
-        if sign_of_worse_work(verdict, LIKE_BEFORE) is not None or not verdict.chance_better >= 0.5:
+        if any(one.name in WORK and one.treatment == 0 for one in guardrails):  # such as where no model answers
             return None
-        pairs = f"{verdict.pairs:.0f} pairs of runs"
-        if keeps and verdict.chance_better >= PROBATION_CHANCE:
-            return f"{likely(verdict.chance_better)} likely to be better after {pairs}."
+        if sign_of_worse_work(guardrails, LIKE_BEFORE) is not None:
+            return None
+        pairs = f"{now.pairs:.0f} pairs of runs"
+        if keeps and chance >= PROBATION_CHANCE:
+            return f"{likely(chance)} likely to be better after {pairs}."
         if (told := self._outlook(context, test)) is None:
             return None
         better, kept = told.outlook.p_gain, told.outlook.p_success_kept
@@ -171,6 +182,11 @@ class Verdicts:
             approval.asked = decided, "promote"
             if test.status != "awaits_promotion":
                 steps.await_promotion(decided, why, gain)
+
+
+def _told(judge: Judge) -> Verdict:
+    with breathing():
+        return judge.verdict()
 
 
 def kept_by(test: Experiment) -> Literal["data_flow", "score"] | None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from .._model.experiment import Change, Experiment, TeamState
 from .._model.text import TITLES, plan_text, points
 
 if TYPE_CHECKING:
-    from .._model.policy import Verdict
+    from .._model.policy import GuardrailEvidence
 
 LIKELY_HARM: Final = 1.8
 """Evidence of worse work, a standard normal figure without any, that counts once the drop is beyond its margin."""
@@ -27,15 +27,16 @@ WORK: Final = ("success", "score", "member_success")
 _ENDS: Final = ("failed", "aborted", "rolled_back")
 
 
-def sign_of_worse_work(verdict: Verdict, least: float = LIKELY_HARM) -> str | None:
+def sign_of_worse_work(guardrails: Sequence[GuardrailEvidence], least: float = LIKELY_HARM) -> str | None:
     """Return how much worse the work looks in a test, or None.
 
     Args:
+        guardrails: What is known of each.
         least: Standardised evidence from which it does.
     """
-    scored = any(one.name == "score" for one in verdict.guardrails)
+    scored = any(one.name == "score" for one in guardrails)
     told = ("score",) if scored else ("success", "member_success")
-    for one in verdict.guardrails:
+    for one in guardrails:
         if one.name in told and one.statistic >= least and one.change > one.margin:
             fell = points(one.change).removeprefix("+")
             return f"The {TITLES[one.name]} is {fell} lower than under the plan before, which may be no accident."

@@ -7,7 +7,16 @@ from collections.abc import Mapping
 from typing import Final
 
 from .._model.assignment import CLUSTER_STREAM, shares_of_stream
-from .._model.policy import LOSS, MORE_IS_BETTER, PASS_SHARE, SIGNED_RANK, Policy, Verdict
+from .._model.policy import (
+    LOSS,
+    MORE_IS_BETTER,
+    PASS_SHARE,
+    SIGNED_RANK,
+    GuardrailEvidence,
+    Policy,
+    Standing,
+    Verdict,
+)
 from .._model.run import ARMS, CONTROL, TREATMENT, Observation
 from .._model.text import TITLES, amount, interval, number, percent, points
 from .boundaries import TABLE_STEP, boundary
@@ -142,6 +151,36 @@ class Judge:
         if self._verdict is None:
             self._verdict = self._describe()
         return self._verdict
+
+    @property
+    def standing(self) -> Standing:
+        """What is asked after every run, each thing worked out when it is asked."""
+        return self
+
+    @property
+    def status(self) -> str:
+        """As in `Verdict`."""
+        return self._status
+
+    @property
+    def stage(self) -> str:
+        """As in `Verdict`."""
+        return "canary" if self._canary.is_open else "testing"
+
+    @property
+    def pairs(self) -> float:
+        """As in `Verdict`."""
+        return self._primary.information
+
+    @property
+    def chance_better(self) -> float:
+        """As in `Verdict`."""
+        return chance_better(self._primary)
+
+    @property
+    def guardrails(self) -> tuple[GuardrailEvidence, ...]:
+        """As in `Verdict`."""
+        return self._guardrails.evidence(self._share if min(self._runs.values()) >= self._harm_runs else 0.0)
 
     @property
     def seen(self) -> int:
@@ -348,7 +387,7 @@ class Judge:
         early = least < self._policy.min_runs_per_arm
         effect = self._told()
         decided = self._crossing is not None or self._status == "failed"
-        evidence = self._guardrails.evidence(t if least >= self._harm_runs else 0.0)
+        evidence = self.guardrails
         lost = self._missing
         reason = self._reason
         if any(lost.values()):
@@ -373,9 +412,9 @@ class Judge:
             ignored=dict(self._ignored) | {"unpaired": self._primary.unpaired},
             missing=dict(lost),
             unscored=dict(bare),
-            stage="canary" if self._canary.is_open else "testing",
-            pairs=self._primary.information,
-            chance_better=chance_better(self._primary),
+            stage=self.stage,
+            pairs=self.pairs,
+            chance_better=self.chance_better,
             may_go_live=self.may_go_live,
             open=tuple(one.name for one in evidence if one.status in ("open", "unclear")),
         )
