@@ -153,6 +153,8 @@ class TeamCall(ABC):
     def is_continuation(self) -> bool:
         """Whether the run continues an earlier one, or can be resumed later: its plan must then stay as it is."""
         context = self.context
+        if not context:
+            return False
         if any(context.get(key) for key in _CONTINUATIONS):
             return True
         is_saved = getattr(self.coordinator, "_checkpointer", None) is not None

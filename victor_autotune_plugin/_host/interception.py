@@ -173,7 +173,7 @@ class ActiveRun:
         if planned is None:
             return None
         work: Coroutine[Any, Any, Any] | None = None
-        if planned.source == "configured":  # and so it is told as it is configured
+        if planned.source == "configured" and event.spec is not spec:  # it is told as it is configured
             event = evolve(event, spec=spec)
         plan = planned.plan
         if event.spec is not spec:

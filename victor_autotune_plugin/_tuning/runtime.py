@@ -281,7 +281,7 @@ class Runtime:
         loop.wake_flow = flow.wake
         loop.score_work.wake, loop.score_work.start = scores.wake, start_once
         loop.notice_work.wake, loop.notice_work.start = notices.wake, _start_breathing
-        loop.wake_files_within = files.wake_within
+        loop.wake_files_within, loop.wake_store_within = files.wake_within, store.wake_within
         for worker in (files, flow, judge, scores, store, notices):
             worker.start()
         before_exit(self.await_scores)
