@@ -22,7 +22,7 @@ from victor_autotune_plugin._dataflow.trace import Given, RunTrace, Wrote
 from victor_autotune_plugin._model.plan import MemberSpec, TeamSpec
 from victor_autotune_plugin._model.run import TeamRun
 from victor_autotune_plugin._tuning.flow_work import FlowWork, TracedRun
-from victor_autotune_plugin._tuning.threads import Worker, breathing
+from victor_autotune_plugin._tuning.threads import Worker
 
 MEMBERS: Final = "abcd"
 CHARACTERS: Final = 40_000
@@ -73,12 +73,7 @@ async def _late(seconds: float) -> list[float]:
 def lag(analyses: bool) -> dict[str, Any]:
     """Return the lag of an event loop, with the analysis of ten runs a second beside it or without."""
     work = FlowWork(lambda _run, _flow: None)
-
-    def step(now: float) -> float | None:
-        with breathing():
-            return work.step(now)
-
-    worker = Worker("analysis", step)
+    worker = Worker("analysis", work.step)
     worker.start()
     traces = [trace_of(number) for number in range(round(SECONDS * RUNS_A_SECOND))] if analyses else []
     stop = threading.Event()

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import random
 
 import pytest
 
+from victor_autotune_plugin._dataflow import edges as module
 from victor_autotune_plugin._dataflow.edges import flow_of
 from victor_autotune_plugin._dataflow.trace import Entry, Given, ReadValue, RunTrace, Sent, Walked, Wrote
 from victor_autotune_plugin._model.data_flow import Edge, RunFlow
@@ -265,3 +267,21 @@ def test_it_pauses_between_texts_and_within_long_ones() -> None:
     trace.note(Given("b", TRUISM * 1000, "message"))
     flow_of(trace, lambda: pauses.append(1))
     assert len(pauses) > 40
+
+
+def test_texts_are_only_compared_where_one_was_given_after_another_member_wrote(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rng, looked = random.Random(17), 0
+    for _ in range(200):
+        trace = RunTrace(("a", "b", "c"), goal=GOAL)
+        for _ in range(rng.randrange(7)):
+            member, text = rng.choice("abcx"), rng.choice((REPORT, TRUISM, GOAL, "yes", ""))
+            how = rng.choice(("task", "message"))
+            trace.note(rng.choice((Given(member, text, how), result(member, text))))
+        short = flow_of(trace)
+        looked += module._may_have_passed_texts(trace)
+        with monkeypatch.context() as patch:
+            patch.setattr(module, "_may_have_passed_texts", lambda _: True)
+            assert flow_of(trace) == short
+    assert 40 < looked < 160

@@ -64,6 +64,17 @@ def test_a_run_sets_no_provider_and_loads_no_sdk():
     """)
 
 
+def test_the_api_is_asked_where_the_environment_may_name_a_provider():
+    in_a_fresh_process("""
+        assert spans.tracer_provider() is None
+        assert metrics.meter_provider() is None
+        conventions.BY_ENVIRONMENT = True
+        from opentelemetry import trace, metrics as api
+        assert spans.tracer_provider() is trace.get_tracer_provider()
+        assert metrics.meter_provider() is api.get_meter_provider()
+    """)
+
+
 def test_providers_set_after_the_first_run_get_the_following_runs():
     in_a_fresh_process("""
         one_run()

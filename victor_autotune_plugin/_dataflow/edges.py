@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 
 from .._model.data_flow import Edge, RunFlow
 from .conflicts import conflicts
-from .trace import Called, ReadValue, RunTrace, Sent, Walked
+from .trace import Called, Given, ReadValue, RunTrace, Sent, Walked, Wrote
 
 
 def flow_of(trace: RunTrace, pause: Callable[[], None] = lambda: None) -> RunFlow:
@@ -23,8 +23,6 @@ def flow_of(trace: RunTrace, pause: Callable[[], None] = lambda: None) -> RunFlo
         trace: What was noted of the run.
         pause: Called between pieces of at most 0.4 ms of work, so that other threads can go first.
     """
-    from .given_texts import GivenTexts  # it needs numpy
-
     opened = {name: set(reasons) for name, reasons in trace.open.items()}
     acting = {entry.member for entry in trace.entries}
     pause()
@@ -33,7 +31,10 @@ def flow_of(trace: RunTrace, pause: Callable[[], None] = lambda: None) -> RunFlo
     for name in acting.difference(trace.members):
         opened.setdefault(name, set()).add("unseen")
     pause()
-    edges.update(GivenTexts(trace, pause).edges())
+    if _may_have_passed_texts(trace):
+        from .given_texts import GivenTexts  # it needs numpy
+
+        edges.update(GivenTexts(trace, pause).edges())
     calls = [entry for entry in trace.entries if isinstance(entry, Called)]
     pause()
     for source, target, sure in conflicts(calls, pause):
@@ -46,6 +47,17 @@ def flow_of(trace: RunTrace, pause: Callable[[], None] = lambda: None) -> RunFlo
         rounds=max((1, *trace.executions.values())),
         is_whole=all(trace.executions.get(name) for name in trace.members),
     )
+
+
+def _may_have_passed_texts(trace: RunTrace) -> bool:
+    """Return whether a member was given a text after another one had written any; else none holds another's work."""
+    wrote: set[str] = set()
+    for entry in trace.entries:
+        if isinstance(entry, Wrote):
+            wrote.add(entry.member)
+        elif isinstance(entry, Given) and (len(wrote) > 1 or (wrote and entry.member not in wrote)):
+            return True
+    return False
 
 
 def _of_notes(trace: RunTrace) -> Iterator[Edge]:

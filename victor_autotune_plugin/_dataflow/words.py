@@ -91,14 +91,7 @@ class WordReader:
     def __init__(self, pause: Pause) -> None:
         self._pause = pause
         self._letters = _ascii_letters()
-        factors = np.full(_PIECE, _FACTOR, dtype=np.uint64)
-        factors[0] = 1
-        self._powers = np.cumprod(factors)
-        factors[1:] = pow(_FACTOR, -1, 1 << 64)
-        self._inverses = np.cumprod(factors)
-        self._hex = np.full(129, 16, dtype=np.uint8)
-        for digit in "0123456789abcdefABCDEF":
-            self._hex[ord(digit)] = int(digit, 16)
+        self._powers, self._inverses = _powers()
 
     def words(self, text: str) -> Words:
         """Return the words of a text."""
@@ -165,7 +158,7 @@ class WordReader:
             at = after[codes[after] == letter]
             at = at[at + width < len(codes)]
             places = at[:, None] + np.arange(1, width + 1)
-            digits = self._hex[np.minimum(codes[places], 128)]
+            digits = _hex_digits()[np.minimum(codes[places], 128)]
             fine = (digits < 16).all(axis=1)
             at, places, digits = at[fine], places[fine], digits[fine]
             if not at.size:
@@ -252,6 +245,25 @@ def _pieces(text: str) -> Iterator[str]:
 def _ascii_letters() -> NDArray[np.uint32]:
     """Return what each character of ASCII is read as; worked out once, since it takes as long as a run's whole rest."""
     return np.array([_letter(code) for code in range(128)], dtype=np.uint32)
+
+
+@cache
+def _powers() -> tuple[Hashes, Hashes]:
+    """Return the powers of the factor for each place in a piece, and what undoes them; the same for every text."""
+    factors = np.full(_PIECE, _FACTOR, dtype=np.uint64)
+    factors[0] = 1
+    powers = np.cumprod(factors)
+    factors[1:] = pow(_FACTOR, -1, 1 << 64)
+    return powers, np.cumprod(factors)
+
+
+@cache
+def _hex_digits() -> NDArray[np.uint8]:
+    """Return what each character of ASCII, and the one beyond that stands for all others, is worth; 16 for none."""
+    digits = np.full(129, 16, dtype=np.uint8)
+    for digit in "0123456789abcdefABCDEF":
+        digits[ord(digit)] = int(digit, 16)
+    return digits
 
 
 def _letter(code: int) -> int:

@@ -120,7 +120,12 @@ class inside:  # noqa: N801 - reads as a statement
 
 def inside_run() -> Any:
     """Enter a team run: what named it must not name the runs inside it."""
-    return inside(lambda: {"team_id": None, "step_timeout": None, "limit": None})
+    return inside(_inside_run)
+
+
+def _inside_run() -> Place:
+    place = _place.get()
+    return Place(place.workflow, place.metadata)
 
 
 async def graph_node(wrapped: Callable[..., Any], node: Any, args: Any, kwargs: Any) -> Any:

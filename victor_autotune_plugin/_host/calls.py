@@ -153,6 +153,8 @@ class TeamCall(ABC):
     def is_continuation(self) -> bool:
         """Whether the run continues an earlier one, or can be resumed later: its plan must then stay as it is."""
         context = self.context
+        if not context:
+            return False
         if any(context.get(key) for key in _CONTINUATIONS):
             return True
         is_saved = getattr(self.coordinator, "_checkpointer", None) is not None
@@ -169,7 +171,8 @@ class TeamCall(ABC):
         supervisor_id = None if supervisor is None else self.ids.get(str(supervisor.id))
         part = taking_part(specs, hinted or formation, self.context, supervisor_id)
         left_out = len(part) < len(specs)
-        self.overrides = TeamPlan(formation=hinted, members=[one.id for one in part] if left_out else None)
+        if hinted is not None or left_out:
+            self.overrides = TeamPlan(formation=hinted, members=[one.id for one in part] if left_out else None)
         team_id = self.place.team_id or stable_name(name, self.ids.values())
         return TeamSpec(
             workflow=self.place.workflow or ADHOC_WORKFLOW,

@@ -14,7 +14,6 @@ import asyncio
 import hashlib
 import os
 import time
-import uuid
 from collections.abc import Callable, Coroutine
 from functools import partial
 from math import inf
@@ -53,14 +52,17 @@ _STEP_TIMEOUT_TOLERANCE: Final = 0.98
 _WORK_ONCE: Final = ("sequential", "parallel", "pipeline")
 """Formations in which a member that ended does not work again."""
 
+_VERSION_4: Final = 4 << 76 | 2 << 62
+_RANDOM_BITS: Final = (1 << 128) - 1 ^ (15 << 76 | 3 << 62)
+
 _ids: Final = Random()  # seeded by the system, which would else be asked at every run
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_ids.seed)
 
 
 def new_run_id() -> str:
-    """Return the id of a new run, a random UUID."""
-    return uuid.UUID(int=_ids.getrandbits(128), version=4).hex
+    """Return the id of a new run, a random UUID (RFC 9562, version 4)."""
+    return f"{_ids.getrandbits(128) & _RANDOM_BITS | _VERSION_4:032x}"
 
 
 async def execute_team_config(wrapped: Callable[..., Any], coordinator: Any, args: Any, kwargs: Any) -> Any:
@@ -173,7 +175,7 @@ class ActiveRun:
         if planned is None:
             return None
         work: Coroutine[Any, Any, Any] | None = None
-        if planned.source == "configured":  # and so it is told as it is configured
+        if planned.source == "configured" and event.spec is not spec:  # it is told as it is configured
             event = evolve(event, spec=spec)
         plan = planned.plan
         if event.spec is not spec:

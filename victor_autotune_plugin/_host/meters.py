@@ -31,6 +31,8 @@ from .usage import Usage, billed
 class Stopwatch:
     """Seconds in which at least one of several overlapping pieces of work was under way."""
 
+    __slots__ = ("_seconds", "_since", "first", "running")
+
     def __init__(self) -> None:
         self.running = 0
         self._seconds = 0.0
@@ -303,6 +305,7 @@ class MemberMeter:
     def outcome(self) -> MemberOutcome:
         """Return what has been measured so far."""
         calls, first, started = self._calls_seconds, self.work.first, self._run_started
+        tokens = self.tokens
         return MemberOutcome(
             id=self.spec.id,
             role=self.spec.role,
@@ -312,9 +315,9 @@ class MemberMeter:
             tool_calls=self.tool_calls,
             tool_calls_refused=self.tool_calls_refused,
             llm_calls=self.llm_calls,
-            input_tokens=sum(use[0] for use in self.tokens.values()),
-            output_tokens=sum(use[1] for use in self.tokens.values()),
-            models=sorted({model for _, model, _ in self.tokens}),
+            input_tokens=sum(use[0] for use in tokens.values()) if tokens else 0,
+            output_tokens=sum(use[1] for use in tokens.values()) if tokens else 0,
+            models=sorted({model for _, model, _ in tokens}) if tokens else (),
             error_class=self.error_class,
             model_seconds=self.models.seconds,
             tool_seconds=self.tools.seconds,

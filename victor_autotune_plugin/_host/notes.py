@@ -96,8 +96,10 @@ class RunNotes:
         Args:
             log: The `communication_log` of the result.
         """
+        if not log:
+            return
         known = set(self.trace.members)
-        for message in log or ():
+        for message in log:
             sender, recipient = self.stable(message.sender_id), message.recipient_id
             if sender in known:
                 self.trace.note(Sent(sender, None if recipient is None else self.stable(recipient)))
@@ -143,7 +145,8 @@ class MemberNotes:
     def forget(self) -> None:
         """Let go of all texts."""
         for texts in (self._tasks, self._seen, self._answers, self._asked):
-            texts.clear()
+            if texts:
+                texts.clear()
 
     def start(self, participant: Any, task: Any) -> None:
         """Note that an execution of the member starts.

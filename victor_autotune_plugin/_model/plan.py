@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Annotated, Any, Final
 
 from attrs import evolve, field, frozen
@@ -164,6 +164,10 @@ class TeamSpec:
 
         Evidence gathered under one fingerprint says nothing about another.
         """
+        return self._own_fingerprint
+
+    @cached_property
+    def _own_fingerprint(self) -> str:
         return _fingerprint(self)
 
     def to_dict(self) -> dict[str, Any]:
@@ -197,7 +201,7 @@ class TeamPlan:
     @property
     def is_empty(self) -> bool:
         """Whether the plan changes nothing."""
-        return self == EMPTY_PLAN
+        return self is EMPTY_PLAN or self == EMPTY_PLAN
 
     @property
     def id(self) -> str:

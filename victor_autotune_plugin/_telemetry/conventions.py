@@ -7,6 +7,7 @@ where it was `gen_ai.workflow.name`. Names under `victor.autotune.` are the plug
 
 from __future__ import annotations
 
+import os
 from functools import cache
 from typing import Final
 
@@ -20,6 +21,10 @@ SCHEMA_URL: Final = "https://opentelemetry.io/schemas/1.41.0"
 
 NO_PROVIDERS: Final = ("opentelemetry.trace", "opentelemetry.metrics", "opentelemetry._logs")
 """Modules of the API's own providers, which keep nothing and stand in while the application has set none."""
+
+BY_ENVIRONMENT: Final = any(os.environ.get(f"OTEL_PYTHON_{kind}_PROVIDER") for kind in ("TRACER", "METER"))
+"""Whether the environment may name a provider. The API asks it at every call, which takes longer than all else of a
+span that is not recorded; so it is asked here, once."""
 
 # Attributes of the semantic conventions.
 OPERATION: Final = "gen_ai.operation.name"

@@ -27,10 +27,13 @@ _known: tuple[MeterProvider, _Recorders] | None = None
 """The provider that was asked last, and what records one measurement with it, by metric name."""
 
 
-def meter_provider() -> MeterProvider:
-    """Return the provider that the application has set."""
+def meter_provider() -> MeterProvider | None:
+    """Return the provider that the application has set, or None while none is set."""
     from opentelemetry import metrics
 
+    kept_in = getattr(metrics, "_internal", metrics)
+    if not names.BY_ENVIRONMENT and getattr(kept_in, "_METER_PROVIDER", kept_in) is None:
+        return None
     return metrics.get_meter_provider()
 
 
@@ -38,7 +41,7 @@ def _recorders() -> _Recorders:
     """Return what records measurements, by metric name; empty while no provider is set."""
     global _known
     provider = meter_provider()
-    if type(provider).__module__.startswith(names.NO_PROVIDERS):
+    if provider is None or type(provider).__module__.startswith(names.NO_PROVIDERS):
         return {}
     known = _known
     if known is None or known[0] is not provider:

@@ -30,10 +30,13 @@ _known: tuple[TracerProvider, Tracer] | None = None
 """The provider that was asked last, and its tracer."""
 
 
-def tracer_provider() -> TracerProvider:
-    """Return the provider that the application has set."""
+def tracer_provider() -> TracerProvider | None:
+    """Return the provider that the application has set, or None while none is set."""
     from opentelemetry import trace
 
+    # A version of the API that keeps it under another name is asked.
+    if not names.BY_ENVIRONMENT and getattr(trace, "_TRACER_PROVIDER", trace) is None:
+        return None
     return trace.get_tracer_provider()
 
 
@@ -41,7 +44,7 @@ def _tracer() -> Tracer | None:
     """Return the tracer of the provider that is set now, or None while none is set."""
     global _known
     provider = tracer_provider()
-    if type(provider).__module__.startswith(names.NO_PROVIDERS):
+    if provider is None or type(provider).__module__.startswith(names.NO_PROVIDERS):
         return None
     known = _known
     if known is None or known[0] is not provider:

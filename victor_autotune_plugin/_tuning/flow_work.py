@@ -6,14 +6,16 @@ the run's texts, and goes with this thread's step: what is handed over are membe
 
 from __future__ import annotations
 
+import sys
 from collections import deque
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Final
 
 from attrs import frozen
 
 from .. import failsafe
-from .threads import let_others_go
+from .threads import Breather, breathing
 
 if TYPE_CHECKING:
     from .._dataflow.trace import RunTrace
@@ -25,6 +27,13 @@ MOST_WAITING: Final = 64
 
 MOST_CHARACTERS: Final = 8_000_000
 """Text in them at most."""
+
+_FEW_ENTRIES: Final = 256
+"""Entries of a trace that take no time to go through."""
+
+_OF_NOTES: Final = "victor_autotune_plugin._dataflow.edges"
+_OF_TEXTS: Final = "victor_autotune_plugin._dataflow.given_texts"
+# It needs numpy.
 
 
 @frozen
@@ -70,11 +79,17 @@ class FlowWork:
         try:
             traced = self._waiting.popleft()
             flow: RunFlow | None = None
-            with failsafe.guard("data flow of a run, which is not known"):
+            with failsafe.guard("data flow of a run, which is not known"), _around(traced.trace):
                 from .._dataflow.edges import flow_of
 
-                flow = flow_of(traced.trace, let_others_go)
+                flow = flow_of(traced.trace, Breather())
             self._done(traced.run, flow)
         finally:
             self._is_at_work = False
         return 0.0 if self._waiting else None
+
+
+def _around(trace: RunTrace) -> AbstractContextManager[None]:
+    """Return what lets others go first where the analysis, which pauses between texts, does something long besides."""
+    is_loaded = (_OF_TEXTS if trace.characters else _OF_NOTES) in sys.modules
+    return nullcontext() if is_loaded and len(trace.entries) <= _FEW_ENTRIES else breathing()

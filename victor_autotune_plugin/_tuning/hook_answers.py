@@ -30,6 +30,8 @@ def answer_of(
     """
     try:
         value = implementation.function(*[arguments[name] for name in implementation.argnames])
+        if value is None:
+            return None
         if inspect.iscoroutine(value):
             value.close()
             raise TypeError("it must be a plain function, not a coroutine function")
@@ -44,14 +46,14 @@ def answer_of(
 
 
 def _checked(hook: str, value: Any) -> Any:
-    """Return an answer as the hook takes it; None where the hook takes none.
+    """Return an answer as the hook takes it.
 
     Raises:
         TypeError: If it is of the wrong kind.
         ValueError: If it is out of range.
     """
     check = _CHECKS.get(hook)
-    return None if value is None or check is None else check(value)
+    return None if check is None else check(value)
 
 
 @frozen

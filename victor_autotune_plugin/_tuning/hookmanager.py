@@ -161,8 +161,8 @@ class HookManager:
 
     def tell_built_in(self, hook: str, **arguments: Any) -> None:
         """Call the built-in implementations of a hook."""
-        for _ in self._built_in(hook, arguments):
-            pass
+        for implementation in self._of(hook)[0]:
+            answer_of(hook, implementation, arguments, Exception)
 
     def tell(self, hook: str, **arguments: Any) -> None:
         """Call the built-in implementations of a hook, and have those of third parties called behind."""

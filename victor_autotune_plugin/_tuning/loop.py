@@ -58,6 +58,9 @@ if TYPE_CHECKING:
 START_SECONDS: Final = 0.03
 """How long a run with an arm waits until its start is durable."""
 
+START_SECONDS_BEHIND: Final = 2.0
+"""Within how long a start is written that nothing waits for; most are written with what another run tells."""
+
 END_SECONDS: Final = 0.07
 """How long a result waits until its record is durable: 50 ms for the store, then 20 ms for the journal."""
 
@@ -104,6 +107,7 @@ class TuningLoop:
         self.memory = Memory(clock, random)
         self.process = ProcessId.new(random, wall_clock())
         self.wake_store: Callable[[], None] = _no_thread
+        self.wake_store_within: Callable[[float], None] = _no_thread_within
         self.wake_files: Callable[[], None] = _no_thread
         self.wake_files_within: Callable[[float], None] = _no_thread_within
         self.wake_judge: Callable[[], None] = _no_thread
@@ -341,9 +345,11 @@ class TuningLoop:
         self._wake_for(item.journal_after)
 
     def _wake_for(self, journal_after: float) -> None:
+        if journal_after == NEVER:
+            self.wake_store_within(START_SECONDS_BEHIND)
+            return
         self.wake_store()
-        if journal_after != NEVER:
-            self.wake_files_within(journal_after if self.core.store_answers else 0.0)
+        self.wake_files_within(journal_after if self.core.store_answers else 0.0)
 
     # --- between the threads
 

@@ -273,7 +273,7 @@ class Runtime:
         store = Worker("autotune store", self._store_step, self._clock, at_end=loop.store_work.close)
         files = Worker("autotune files", self._files_step, self._clock, at_end=loop.files.close)
         judge = Worker("autotune judge", self._judge_step, self._clock, at_end=loop.judge_work.close)
-        flow = Worker("autotune data flow", self._flow_step, self._clock)
+        flow = Worker("autotune data flow", loop.flow_work.step, self._clock)
         scores = Worker("autotune scores", self._score_step, self._clock)
         notices = Worker("autotune notices", loop.notice_work.step, self._clock)
         self._workers = (notices, scores, flow, judge, files, store)
@@ -281,7 +281,7 @@ class Runtime:
         loop.wake_flow = flow.wake
         loop.score_work.wake, loop.score_work.start = scores.wake, start_once
         loop.notice_work.wake, loop.notice_work.start = notices.wake, _start_breathing
-        loop.wake_files_within = files.wake_within
+        loop.wake_files_within, loop.wake_store_within = files.wake_within, store.wake_within
         for worker in (files, flow, judge, scores, store, notices):
             worker.start()
         before_exit(self.await_scores)
@@ -302,10 +302,6 @@ class Runtime:
         self.look_at_settings()
         pause = self.loop.files.step(now)
         return _LOOK_SECONDS if pause is None else min(pause, _LOOK_SECONDS)
-
-    def _flow_step(self, now: float) -> float | None:
-        with breathing():  # numpy is imported with the first one
-            return self.loop.flow_work.step(now)
 
     def _score_step(self, now: float) -> float | None:
         with breathing():

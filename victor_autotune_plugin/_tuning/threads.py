@@ -130,9 +130,20 @@ def before_exit(job: Callable[[], None]) -> None:
             register(call)
 
 
-def let_others_go() -> None:
-    """Give the interpreter up for a moment: what computes in pieces calls it between them."""
-    time.sleep(_PAUSE_SECONDS)
+class Breather:
+    """Lets other threads go first now and then: what computes in pieces calls it between them.
+
+    Giving the interpreter up costs more than many a piece does, so that it happens once enough of them are done.
+    """
+
+    def __init__(self) -> None:
+        self._last = time.perf_counter()
+
+    def __call__(self) -> None:
+        """Give the interpreter up for a moment, unless that was just now."""
+        if time.perf_counter() - self._last > BREATH_SECONDS / 2:
+            time.sleep(_PAUSE_SECONDS)
+            self._last = time.perf_counter()
 
 
 class Breath:
