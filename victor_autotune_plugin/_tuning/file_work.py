@@ -137,6 +137,8 @@ class FileWork:
 
     def close(self) -> None:
         """Leave the last snapshot, and give back what came from the file. Raises nothing."""
+        if self._core.is_drained:
+            self.remove_journal(self._journal.last_line)
         self._do_tasks()
         self._write_outputs()
         for (experiment_id, phase, _), slot in self._memory.streams.held():
@@ -174,13 +176,13 @@ class FileWork:
         if not items:
             return
         try:
-            self._journal.append([item.entry for item in items])
+            last_line = self._journal.append([item.entry for item in items])
         except StoreError as error:
             failsafe.report("journal", error)
             self._journal_not_before = now + RETRY_SECONDS
             self._core.not_journaled(items)
             return
-        self._core.journaled(items)
+        self._core.journaled(items, last_line)
         if self._journal.warns_of_bound():
             nearly = JournalFullError(
                 "the journal is nearly full; beyond its bound the records of runs are lost",
