@@ -45,7 +45,16 @@ from .scoring import EndedRun, Scoring
 from .snapshot import PLAN_SECONDS, TESTING, Memory, choose, needs_arms, stream_key
 from .store_work import SlotRequest, StoreWork
 from .waiting import Signal
-from .writer import END_COMMIT_SECONDS, NEVER, START_COMMIT_SECONDS, CircuitBreaker, Item, WriterCore
+from .writer import (
+    END_COMMIT_SECONDS,
+    GATHER_SECONDS,
+    NEVER,
+    PART_COMMIT_SECONDS,
+    START_COMMIT_SECONDS,
+    CircuitBreaker,
+    Item,
+    WriterCore,
+)
 
 if TYPE_CHECKING:
     from .._dataflow.trace import RunTrace
@@ -104,6 +113,7 @@ class TuningLoop:
         self.memory = Memory(clock, random)
         self.process = ProcessId.new(random, wall_clock())
         self.wake_store: Callable[[], None] = _no_thread
+        self.wake_store_within: Callable[[float], None] = _no_thread_within
         self.wake_files: Callable[[], None] = _no_thread
         self.wake_files_within: Callable[[float], None] = _no_thread_within
         self.wake_judge: Callable[[], None] = _no_thread
@@ -234,7 +244,9 @@ class TuningLoop:
     def started(self, event: RunStart, planned: PlannedRun) -> None:
         """Hand over that a run starts; the end tells all of it again, but that it had an arm when its process died."""
         after = NEVER if planned.assignment is None else START_COMMIT_SECONDS
-        self._submit(event.run_id, Item(StartEntry(event, planned, self.process.id), self._clock(), after))
+        patience = GATHER_SECONDS if after == NEVER else 0.0
+        entry = StartEntry(event, planned, self.process.id)
+        self._submit(event.run_id, Item(entry, self._clock(), after, patience=patience))
 
     def traced(self, run_id: str, trace: RunTrace) -> None:
         """Hand over what was noted of a run's data flow, before the run itself is handed over."""
@@ -272,7 +284,9 @@ class TuningLoop:
             if settings is None or self.wants_outputs(run.spec, settings):
                 ended = self.scoring.ended(run)
         entry = EndEntry(ended.run, GRADE_SECONDS if awaited else None, ended.gates, ended.score_seconds)
-        self._submit(run.run_id, Item(entry, self._clock(), END_COMMIT_SECONDS, run.spec.key))
+        now = self._clock()
+        patience = self.core.patience_at_end(now)
+        self._submit(run.run_id, Item(entry, now, END_COMMIT_SECONDS, run.spec.key, patience))
         if ended.is_to_score:
             with failsafe.guard("score of a run"):
                 self._score(ended)
@@ -327,9 +341,9 @@ class TuningLoop:
         return lambda: item.settled.is_set
 
     def _complete(self, run: TeamRun, entry: PriceEntry | FlowEntry | ScoreEntry) -> Item:
-        item = Item(entry, self._clock(), END_COMMIT_SECONDS, run.spec.key)
+        item = Item(entry, self._clock(), PART_COMMIT_SECONDS, run.spec.key, GATHER_SECONDS)
         self.core.submit(item)
-        self._wake_for(END_COMMIT_SECONDS)
+        self._wake_for(item)
         return item
 
     def _settings_of(self, event: RunStart) -> Settings:
@@ -338,12 +352,12 @@ class TuningLoop:
     def _submit(self, run_id: str, item: Item) -> None:
         self._items[run_id] = item
         self.core.submit(item)
-        self._wake_for(item.journal_after)
+        self._wake_for(item)
 
-    def _wake_for(self, journal_after: float) -> None:
-        self.wake_store()
-        if journal_after != NEVER:
-            self.wake_files_within(journal_after if self.core.store_answers else 0.0)
+    def _wake_for(self, item: Item) -> None:
+        self.wake_store_within(item.patience)
+        if item.journal_after != NEVER:
+            self.wake_files_within(item.journal_after if self.core.store_answers else 0.0)
 
     # --- between the threads
 
@@ -396,6 +410,7 @@ class TuningLoop:
         self.store_work.is_wanted = True
         for _ in range(_MOST_STEPS):
             now = self._clock()
+            self.store_work.is_hurried = True
             self.store_work.step(now)
             self.files.step(now)
             self.flow_work.step(now)

@@ -53,10 +53,6 @@ _LONGEST_POLL_SECONDS: Final = 0.05
 _AGAIN_SECONDS: Final = 1.0
 # Settings that can't be read are read again, since a person may have mended them.
 
-_BUSY_SECONDS: Final = 0.02
-_GATHER_SECONDS: Final = 0.003
-# Where one entry follows the other, a commit waits a moment for the next ones: each costs more than what is in it.
-
 _WRITER_PATIENCE_SECONDS: Final = 2.0
 # The threads can wait for other writers of an SQLite file; what can't wait goes to the journal meanwhile.
 
@@ -103,7 +99,6 @@ class Runtime:
         self._store: Store | None = None
         self._workers: tuple[Worker, ...] = ()
         self._prices_wanted = False
-        self._stored_at = float("-inf")
         self._opening = threading.Lock()
         self.hooks = HookManager()
         if with_entry_points:
@@ -281,7 +276,7 @@ class Runtime:
         loop.wake_flow = flow.wake
         loop.score_work.wake, loop.score_work.start = scores.wake, start_once
         loop.notice_work.wake, loop.notice_work.start = notices.wake, _start_breathing
-        loop.wake_files_within = files.wake_within
+        loop.wake_files_within, loop.wake_store_within = files.wake_within, store.wake_within
         for worker in (files, flow, judge, scores, store, notices):
             worker.start()
         before_exit(self.await_scores)
@@ -291,12 +286,7 @@ class Runtime:
         if not self.loop.store_work.is_wanted:
             with breathing():  # an agent is near: what takes long to load is loaded
                 from ..storage import Store  # noqa: F401
-        if self.loop.core.has_for_store and now - self._stored_at < _BUSY_SECONDS:
-            time.sleep(_GATHER_SECONDS)
-        try:
-            return self.loop.store_work.step(now)
-        finally:
-            self._stored_at = self._clock()
+        return self.loop.store_work.step(now)
 
     def _files_step(self, now: float) -> float | None:
         self.look_at_settings()
@@ -345,7 +335,7 @@ class Runtime:
         """Have the threads do what is left, and return whether nothing is."""
         if not self._workers or self.loop.is_idle:
             return True
-        self.loop.judge_work.is_hurried = True
+        self.loop.judge_work.is_hurried = self.loop.store_work.is_hurried = True
         for worker in self._workers:
             worker.wake()
         return False

@@ -35,7 +35,7 @@ from .prune_work import PruneWork
 from .snapshot import CANARY_WAITS, Memory, Snapshot, needs_arms, shares_of, stream_key
 from .streams import Slot, StreamKey
 from .waiting import Signal
-from .writer import Item, WriterCore
+from .writer import GATHER_SECONDS, Item, WriterCore
 
 if TYPE_CHECKING:
     from .._model.experiment import Experiment
@@ -186,6 +186,8 @@ class StoreWork:
         self.store: Store | None = None
         self.slot_requests: deque[SlotRequest] = deque()
         self.wants_refresh = False
+        self.is_hurried = False
+        """Whether entries are not to wait for others in the next step."""
         self._open = open_store
         self._core = core
         self._memory = memory
@@ -238,7 +240,10 @@ class StoreWork:
             if now >= self._next_beat:
                 self._beat(store)
                 self._next_beat = now + BEAT_SECONDS
-            self._commit(store, now)
+            commits = self.is_hurried or self._core.seconds_until_wanted(now) <= 0
+            self.is_hurried = False
+            if commits:
+                self._commit(store, now)
             self._serve_slots(store)
             if now >= self._next_refresh or self.wants_refresh:
                 self.refresh(store, now)
@@ -258,9 +263,13 @@ class StoreWork:
             return self._core.breaker.seconds_left(now)
         finally:
             self._is_at_work = False
-        if self._has_backlog or self._core.has_for_store or self.slot_requests or self.wants_refresh:
+        wanted = self._core.seconds_until_wanted(now)
+        if self._has_backlog or wanted <= 0 or self.slot_requests or self.wants_refresh:
             return 0.0
         pause = self._pruning.step(store, now)
+        pause = min(pause, wanted)
+        if commits:  # and so what comes meanwhile need not wake the thread
+            pause = min(pause, GATHER_SECONDS)
         if self._noted < self._drained:
             pause = min(pause, self._next_note - now)
         return max(0.0, min(self._next_beat - now, self._next_refresh - now, pause))

@@ -42,7 +42,22 @@ START_COMMIT_SECONDS: Final = 0.01
 END_COMMIT_SECONDS: Final = 0.05
 """After how long the end of a run goes to the journal."""
 
+PART_COMMIT_SECONDS: Final = 0.3
+"""After how long what completes a run goes to the journal; no run waits for it."""
+
 NEVER: Final = math.inf
+
+GATHER_SECONDS: Final = 0.1
+"""How long an entry that no run waits for may wait for others: each commit costs more than what is in it."""
+
+END_GATHER_SECONDS: Final = 0.008
+"""How long the end of a run waits for others where one entry follows the other."""
+
+BUSY_SECONDS: Final = 0.05
+"""How long after a commit the next entry counts as following the one before."""
+
+ENOUGH_ROWS: Final = 50
+"""Entries that wait for no others."""
 
 FIRST_PAUSE_SECONDS: Final = 0.1
 """Pause after the first failure: most outages are a restart, or one lost connection."""
@@ -100,6 +115,7 @@ class Item:
         journal_after: Seconds after which it goes to the journal if it is not committed; `NEVER` for what the end of
             the run tells again.
         team: The team that may be judged once it is committed, or None.
+        patience: Seconds that it may wait for others to be committed with.
         given_up: Whether it is lost: refused by the store, or too much for the memory.
         is_stored: Whether the store has it.
         is_kept: Whether it is in memory, or else only in the journal.
@@ -109,6 +125,7 @@ class Item:
     at: float
     journal_after: float
     team: tuple[str, str] | None = None
+    patience: float = 0.0
     given_up: bool = False
     is_stored: bool = False
     is_kept: bool = True
@@ -140,16 +157,12 @@ class WriterCore:
         self._for_journal: deque[Item] = deque()
         self._journaled: deque[tuple[int, tuple[Item, ...]]] = deque()  # by the last line of an append
         self._in_flight = False
+        self._committed_at = -math.inf
 
     @property
     def store_answers(self) -> bool:
         """Whether to count on the store now."""
         return self.is_connected and not self.breaker.is_open
-
-    @property
-    def has_for_store(self) -> bool:
-        """Whether something waits to be committed."""
-        return bool(self._for_store)
 
     @property
     def is_settled(self) -> bool:
@@ -169,7 +182,18 @@ class WriterCore:
         self._for_journal.append(item)
         self._for_store.append(item)
 
+    def patience_at_end(self, now: float) -> float:
+        """Return how long the end of a run may wait for other entries; on an idle host not at all."""
+        return END_GATHER_SECONDS if now - self._committed_at < BUSY_SECONDS else 0.0
+
     # --- the store's side
+
+    def seconds_until_wanted(self, now: float) -> float:
+        """Return how long until something is to be committed; infinity where nothing waits."""
+        waiting = tuple(self._for_store)
+        if len(waiting) >= ENOUGH_ROWS:
+            return 0.0
+        return max(0.0, min((item.at + item.patience for item in waiting), default=math.inf) - now)
 
     def take(self, now: float, most: int = MOST_ROWS) -> list[Item]:
         """Return the entries to commit next; none while the store is left alone.
@@ -186,6 +210,8 @@ class WriterCore:
                 if not item.is_done:
                     batch.append(item)
         self._in_flight = bool(batch)
+        if batch:
+            self._committed_at = now
         return batch
 
     def committed(self, batch: Iterable[Item]) -> None:

@@ -128,6 +128,7 @@ class Process:
         self._turns = 0
         loop.wake_store = lambda: self.wake("store")
         loop.wake_files = lambda: self.wake("files")
+        loop.wake_store_within = lambda seconds: self.wake("store", seconds)
         loop.wake_files_within = lambda seconds: self.wake("files", seconds)
         loop.wake_judge = lambda: self.wake("judge")
 
