@@ -61,12 +61,11 @@ def test_many_wait_for_no_more(core: WriterCore) -> None:
     assert core.seconds_until_wanted(1.0) == 0
 
 
-def test_an_end_waits_for_others_only_where_one_entry_follows_the_other(core: WriterCore) -> None:
-    assert core.patience_at_end(7.0) == 0
-    core.submit(item(7.0, 0.0))
-    core.committed(core.take(7.0))
-    assert core.patience_at_end(7.01) == END_GATHER_SECONDS
-    assert core.patience_at_end(8.0) == 0
+def test_an_end_waits_for_others_only_where_runs_end_side_by_side(core: WriterCore) -> None:
+    assert core.patience_at_end(7.0, 3.0) == 0
+    assert core.patience_at_end(7.02, 3.0) == END_GATHER_SECONDS
+    assert core.patience_at_end(7.04, 0.02) == 0  # it began when that one had ended
+    assert core.patience_at_end(8.0, 3.0) == 0
 
 
 def test_a_start_that_no_run_waits_for_comes_with_the_next_commit_or_in_its_time(team: Simulation) -> None:

@@ -305,35 +305,42 @@ class Runtime:
         with breathing():
             return self.loop.judge_work.step(now)
 
-    def settle(self, seconds: float = EXIT_SECONDS) -> bool:
-        """Wait until the runs so far are written, judged and told, at most so many seconds; return whether they are.
+    def settle(self, seconds: float | None = None) -> bool:
+        """Wait until the runs so far are written, judged and told.
 
         It blocks the thread; on an event loop, await `settled`.
+
+        Args:
+            seconds: How long at most, also for a store that does not answer; None for `EXIT_SECONDS`, and not for such
+                a store: what waits for it in the journal counts as written.
+
+        Returns:
+            Whether they are.
         """
-        deadline = time.monotonic() + seconds
+        deadline = time.monotonic() + (EXIT_SECONDS if seconds is None else seconds)
         # In this order: a hook that ends leaves a grade to be written.
         pause = _POLL_SECONDS
-        while not (self.hooks.is_flushed and self._is_settled()):
+        while not (self.hooks.is_flushed and self._is_settled(may_be_away=seconds is None)):
             if time.monotonic() >= deadline:
                 return False
             time.sleep(pause)
             pause = min(1.2 * pause, _LONGEST_POLL_SECONDS)
         return True
 
-    async def settled(self, seconds: float = EXIT_SECONDS) -> bool:
+    async def settled(self, seconds: float | None = None) -> bool:
         """Do what `settle` does, without blocking the event loop."""
-        deadline = time.monotonic() + seconds
+        deadline = time.monotonic() + (EXIT_SECONDS if seconds is None else seconds)
         pause = _POLL_SECONDS
-        while not (self.hooks.is_flushed and self._is_settled()):
+        while not (self.hooks.is_flushed and self._is_settled(may_be_away=seconds is None)):
             if time.monotonic() >= deadline:
                 return False
             await asyncio.sleep(pause)
             pause = min(1.2 * pause, _LONGEST_POLL_SECONDS)
         return True
 
-    def _is_settled(self) -> bool:
+    def _is_settled(self, *, may_be_away: bool) -> bool:
         """Have the threads do what is left, and return whether nothing is."""
-        if not self._workers or self.loop.is_idle:
+        if not self._workers or (self.loop.is_idle and (may_be_away or not self.loop.core.breaker.is_open)):
             return True
         self.loop.judge_work.is_hurried = self.loop.store_work.is_hurried = True
         for worker in self._workers:
@@ -360,7 +367,8 @@ class Runtime:
         """Wait for scorers, let the threads end what they are at, at most so many seconds, and close the store."""
         self.await_scores()
         deadline = time.monotonic() + seconds
-        self.settle(_SHARE_TO_SETTLE * seconds)
+        is_away = self.loop.core.breaker.is_open  # the journal keeps what waits, so the process ends
+        self.settle(None if is_away else _SHARE_TO_SETTLE * seconds)
         workers, self._workers = self._workers, ()
         if workers:
             atexit.unregister(self.close)

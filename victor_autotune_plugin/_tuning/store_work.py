@@ -263,7 +263,7 @@ class StoreWork:
             return self._core.breaker.seconds_left(now)
         finally:
             self._is_at_work = False
-        wanted = self._core.seconds_until_wanted(now)
+        wanted = self._core.seconds_until_wanted(self._memory.now())
         if self._has_backlog or wanted <= 0 or self.slot_requests or self.wants_refresh:
             return 0.0
         pause = self._pruning.step(store, now)
@@ -322,10 +322,14 @@ class StoreWork:
             if keys:
                 self._on_commit(keys)  # before it counts as done, or all would seem idle for a moment
             self._core.committed([item for item in batch if not item.given_up])
+            if self._core.seconds_until_wanted(self._memory.now()) > 0:
+                break
         self._core.not_committed(early)
 
     def _write(self, store: Store, batch: Sequence[Item]) -> list[Item]:
         """Write entries, and return those that found no place."""
+        if not batch:
+            return []
         try:
             left = {id(entry) for entry in store.write_entries([item.entry for item in batch])}
             return [item for item in batch if id(item.entry) in left]

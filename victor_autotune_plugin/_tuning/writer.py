@@ -50,11 +50,11 @@ NEVER: Final = math.inf
 GATHER_SECONDS: Final = 0.1
 """How long an entry that no run waits for may wait for others: each commit costs more than what is in it."""
 
-END_GATHER_SECONDS: Final = 0.008
-"""How long the end of a run waits for others where one entry follows the other."""
+END_GATHER_SECONDS: Final = 0.015
+"""How long the end of a run waits for others where runs end side by side."""
 
 BUSY_SECONDS: Final = 0.05
-"""How long after a commit the next entry counts as following the one before."""
+"""How long after the end of a run the next one counts as following it."""
 
 ENOUGH_ROWS: Final = 50
 """Entries that wait for no others."""
@@ -157,7 +157,7 @@ class WriterCore:
         self._for_journal: deque[Item] = deque()
         self._journaled: deque[tuple[int, tuple[Item, ...]]] = deque()  # by the last line of an append
         self._in_flight = False
-        self._committed_at = -math.inf
+        self._ended_at = -math.inf
 
     @property
     def store_answers(self) -> bool:
@@ -182,9 +182,18 @@ class WriterCore:
         self._for_journal.append(item)
         self._for_store.append(item)
 
-    def patience_at_end(self, now: float) -> float:
-        """Return how long the end of a run may wait for other entries; on an idle host not at all."""
-        return END_GATHER_SECONDS if now - self._committed_at < BUSY_SECONDS else 0.0
+    def patience_at_end(self, now: float, seconds: float) -> float:
+        """Return how long the end of a run may wait for other entries.
+
+        Not at all unless another one ended a moment ago and during this one: runs one after the other, and the only run
+        of a host, would wait for nothing.
+
+        Args:
+            now: Monotonic seconds.
+            seconds: How long the run took.
+        """
+        before, self._ended_at = self._ended_at, now
+        return END_GATHER_SECONDS if now - before < min(seconds, BUSY_SECONDS) else 0.0
 
     # --- the store's side
 
@@ -210,8 +219,6 @@ class WriterCore:
                 if not item.is_done:
                     batch.append(item)
         self._in_flight = bool(batch)
-        if batch:
-            self._committed_at = now
         return batch
 
     def committed(self, batch: Iterable[Item]) -> None:
