@@ -5,20 +5,20 @@ from __future__ import annotations
 import pytest
 
 from victor_autotune_plugin._tuning import threads
-from victor_autotune_plugin._tuning.threads import BREATH_SECONDS, Breath
+from victor_autotune_plugin._tuning.threads import BREATH_SECONDS, Breather
 
 
 def test_others_go_first_after_a_while_of_work_and_not_before(monkeypatch: pytest.MonkeyPatch) -> None:
     now, slept = [100.0], []
     monkeypatch.setattr(threads.time, "perf_counter", lambda: now[0])
     monkeypatch.setattr(threads.time, "sleep", slept.append)
-    breath = Breath()
-    breath.take()
+    breathe = Breather()
+    now[0] += 0.4 * BREATH_SECONDS
+    breathe()
+    assert slept == []
+    now[0] += 0.2 * BREATH_SECONDS
+    breathe()
     assert len(slept) == 1
-    now[0] += 0.5 * BREATH_SECONDS
-    breath.take()
+    breathe()
     assert len(slept) == 1
-    now[0] += BREATH_SECONDS
-    breath.take()
-    assert len(slept) == 2
     assert all(seconds > 0 for seconds in slept)  # a sleep of nothing lets nobody go first

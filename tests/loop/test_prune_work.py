@@ -134,7 +134,9 @@ def test_the_loop_prunes_by_the_settings_and_only_when_no_run_waits(
     loop, stepped = simulation.runtime.loop, simulation.stepped
     seen: list[bool] = []
     monkeypatch.setattr(
-        PruneWork, "step", lambda *_: seen.append(loop.core.has_for_store or bool(loop.store_work.slot_requests)) or 1.0
+        PruneWork,
+        "step",
+        lambda *_: seen.append(bool(loop.core._for_store) or bool(loop.store_work.slot_requests)) or 1.0,
     )
     simulation.run()
     stepped.clock.now += LOOK_SECONDS

@@ -16,11 +16,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from attrs import evolve
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from victor_autotune_plugin._model.converter import to_plain
+from victor_autotune_plugin._model.data_flow import RunFlow
 from victor_autotune_plugin._model.experiment import Assignment
 from victor_autotune_plugin._model.plan import FORMATIONS, MemberSpec, TeamPlan, TeamSpec
 from victor_autotune_plugin._model.process import ProcessId
@@ -894,3 +897,11 @@ def test_importing_it_loads_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert not {"sqlalchemy", "alembic", "numpy", "scipy", "sqlite3", "psycopg", "victor"} & set(done.stdout.split())
+
+
+def test_the_line_of_an_end_says_what_the_model_does_and_takes_numbers_of_libraries() -> None:
+    run = evolve(RUN, plan_asked=TeamPlan(formation="parallel"), flow=RunFlow(), duration_seconds=2.0)
+    line = json.loads(encode(EndEntry(run)))["run"]
+    assert line | {"number": None} == json.loads(json.dumps(to_plain(evolve(run, number=None))))
+    library = EndEntry(evolve(run, duration_seconds=np.float64(2.0)))
+    assert json.loads(encode(library))["run"] == line

@@ -32,6 +32,9 @@ MOST_OUTPUTS: Final = 64
 LOOK_SECONDS: Final = 60.0
 """How often outputs are looked for that have expired."""
 
+SAVE_SECONDS: Final = 1.0
+"""How often a snapshot that changes is left in the file: it costs more than all else that is done here."""
+
 RENEW_SECONDS: Final = 30.0
 """After how long the file says again that a snapshot holds which has not changed: processes go by the file's age."""
 
@@ -67,6 +70,8 @@ class FileWork:
         self._outputs: deque[tuple[str, str, float]] = deque()
         self._next_look = float("-inf")
         self._tasks: deque[Callable[[], None]] = deque()
+        self._unsaved: deque[tuple[Snapshot, float]] = deque(maxlen=1)
+        self._next_save = float("-inf")
         self._journal_not_before = float("-inf")
         self._in_file: tuple[str, int, bool] | None = None
         self._in_file_since = 0.0
@@ -90,18 +95,7 @@ class FileWork:
 
     def save_snapshot(self, snapshot: Snapshot) -> None:
         """Have a snapshot that holds now left in the file, unless it is in it; called by the store thread."""
-        taken_at = self._wall_clock() - self._memory.age  # the file may be written much later
-
-        def save() -> None:
-            saved = snapshot.store_id, snapshot.revision, snapshot.paused
-            if saved == self._in_file and abs(taken_at - self._in_file_since) < RENEW_SECONDS:
-                return
-            teams, experiments = tuple(snapshot.teams.values()), tuple(snapshot.experiments.values())
-            self._file.save(snapshot.store_id, snapshot.revision, taken_at, teams, experiments, paused=snapshot.paused)
-            self._in_file, self._in_file_since = saved, taken_at
-            self._slots.keep_only(frozenset(snapshot.experiments))
-
-        self._tasks.append(save)
+        self._unsaved.append((snapshot, self._wall_clock() - self._memory.age))  # the file is written later
 
     def remove_journal(self, last_line: int) -> None:
         """Have the journal removed if nothing was added after this line; called by the store thread."""
@@ -131,13 +125,23 @@ class FileWork:
                 self._serve(self.slot_requests[0])
             self.slot_requests.popleft().served.set()
         self._do_tasks()
+        if now >= self._next_save:
+            self._save_last(now)
         self._keep_outputs(now)
         pause = self._core.seconds_until_due(now)
-        return None if pause is None else max(pause, self._journal_not_before - now)
+        if pause is not None:
+            pause = max(pause, self._journal_not_before - now)
+        if not self._unsaved:
+            return pause
+        until_save = max(0.0, self._next_save - now)
+        return until_save if pause is None else min(pause, until_save)
 
     def close(self) -> None:
         """Leave the last snapshot, and give back what came from the file. Raises nothing."""
+        if self._core.is_drained:
+            self.remove_journal(self._journal.last_line)
         self._do_tasks()
+        self._save_last(0.0)
         self._write_outputs()
         for (experiment_id, phase, _), slot in self._memory.streams.held():
             if slot.source == "file":
@@ -151,9 +155,23 @@ class FileWork:
 
     def _do_tasks(self) -> None:
         while self._tasks:
-            with failsafe.guard("files of the snapshot and the journal"):
+            with failsafe.guard("file of the journal"):
                 self._tasks[0]()
             self._tasks.popleft()
+
+    def _save_last(self, now: float) -> None:
+        if not self._unsaved:
+            return
+        snapshot, taken_at = self._unsaved.pop()
+        saved = snapshot.store_id, snapshot.revision, snapshot.paused
+        if saved == self._in_file and abs(taken_at - self._in_file_since) < RENEW_SECONDS:
+            return
+        self._next_save = now + SAVE_SECONDS
+        with failsafe.guard("file of the snapshot"):
+            teams, experiments = tuple(snapshot.teams.values()), tuple(snapshot.experiments.values())
+            self._file.save(snapshot.store_id, snapshot.revision, taken_at, teams, experiments, paused=snapshot.paused)
+            self._in_file, self._in_file_since = saved, taken_at
+            self._slots.keep_only(frozenset(snapshot.experiments))
 
     def _keep_outputs(self, now: float) -> None:
         self._write_outputs()
@@ -174,13 +192,13 @@ class FileWork:
         if not items:
             return
         try:
-            self._journal.append([item.entry for item in items])
+            last_line = self._journal.append([item.entry for item in items])
         except StoreError as error:
             failsafe.report("journal", error)
             self._journal_not_before = now + RETRY_SECONDS
             self._core.not_journaled(items)
             return
-        self._core.journaled(items)
+        self._core.journaled(items, last_line)
         if self._journal.warns_of_bound():
             nearly = JournalFullError(
                 "the journal is nearly full; beyond its bound the records of runs are lost",

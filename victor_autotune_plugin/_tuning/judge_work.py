@@ -25,7 +25,7 @@ from .next_test import Approval, Challengers, RunContext, Starter
 from .record import PIECE, Record, TeamMemo
 from .snapshot import TESTING, Memory
 from .store_work import BEAT_SECONDS, IDLE_SECONDS, REFRESH_SECONDS
-from .threads import Breath, breathing
+from .threads import Breather, breathing
 from .verdicts import Verdicts
 from .verification import Verification, adopted
 from .writer import CircuitBreaker
@@ -119,7 +119,7 @@ class JudgeWork:
         """Whether `settle` waits until all is judged, so that no team gathers runs."""
         self._next_poll = 0.0
         self._is_at_work = False
-        self._breath = Breath()
+        self._breathe = Breather()
 
     def touch(self, keys: Collection[Key]) -> None:
         """Have teams judged that have new finished runs; called by the store thread."""
@@ -223,7 +223,7 @@ class JudgeWork:
                 if run.status == "finished" and self._is_own(store, held, run):
                     held.flow = held.flow.after(run)
                 self._judge_run(store, lease, held, run, settings)
-                self._breath.take()
+                self._breathe()
             if runs:
                 with store.transaction() as transaction:
                     transaction.check_lease(*key, self._holder, lease.fence)

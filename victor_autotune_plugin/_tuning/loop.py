@@ -45,7 +45,16 @@ from .scoring import EndedRun, Scoring
 from .snapshot import PLAN_SECONDS, TESTING, Memory, choose, needs_arms, stream_key
 from .store_work import SlotRequest, StoreWork
 from .waiting import Signal
-from .writer import END_COMMIT_SECONDS, NEVER, START_COMMIT_SECONDS, CircuitBreaker, Item, WriterCore
+from .writer import (
+    END_COMMIT_SECONDS,
+    GATHER_SECONDS,
+    NEVER,
+    PART_COMMIT_SECONDS,
+    START_COMMIT_SECONDS,
+    CircuitBreaker,
+    Item,
+    WriterCore,
+)
 
 if TYPE_CHECKING:
     from .._dataflow.trace import RunTrace
@@ -57,9 +66,6 @@ if TYPE_CHECKING:
 
 START_SECONDS: Final = 0.03
 """How long a run with an arm waits until its start is durable."""
-
-START_SECONDS_BEHIND: Final = 2.0
-"""Within how long a start is written that nothing waits for; most are written with what another run tells."""
 
 END_SECONDS: Final = 0.07
 """How long a result waits until its record is durable: 50 ms for the store, then 20 ms for the journal."""
@@ -238,7 +244,9 @@ class TuningLoop:
     def started(self, event: RunStart, planned: PlannedRun) -> None:
         """Hand over that a run starts; the end tells all of it again, but that it had an arm when its process died."""
         after = NEVER if planned.assignment is None else START_COMMIT_SECONDS
-        self._submit(event.run_id, Item(StartEntry(event, planned, self.process.id), self._clock(), after))
+        patience = GATHER_SECONDS if after == NEVER else 0.0
+        entry = StartEntry(event, planned, self.process.id)
+        self._submit(event.run_id, Item(entry, self._clock(), after, patience=patience))
 
     def traced(self, run_id: str, trace: RunTrace) -> None:
         """Hand over what was noted of a run's data flow, before the run itself is handed over."""
@@ -276,7 +284,9 @@ class TuningLoop:
             if settings is None or self.wants_outputs(run.spec, settings):
                 ended = self.scoring.ended(run)
         entry = EndEntry(ended.run, GRADE_SECONDS if awaited else None, ended.gates, ended.score_seconds)
-        self._submit(run.run_id, Item(entry, self._clock(), END_COMMIT_SECONDS, run.spec.key))
+        now = self._clock()
+        patience = self.core.patience_at_end(now, run.duration_seconds or 0.0)
+        self._submit(run.run_id, Item(entry, now, END_COMMIT_SECONDS, run.spec.key, patience))
         if ended.is_to_score:
             with failsafe.guard("score of a run"):
                 self._score(ended)
@@ -331,9 +341,9 @@ class TuningLoop:
         return lambda: item.settled.is_set
 
     def _complete(self, run: TeamRun, entry: PriceEntry | FlowEntry | ScoreEntry) -> Item:
-        item = Item(entry, self._clock(), END_COMMIT_SECONDS, run.spec.key)
+        item = Item(entry, self._clock(), PART_COMMIT_SECONDS, run.spec.key, GATHER_SECONDS)
         self.core.submit(item)
-        self._wake_for(END_COMMIT_SECONDS)
+        self._wake_for(item)
         return item
 
     def _settings_of(self, event: RunStart) -> Settings:
@@ -342,14 +352,12 @@ class TuningLoop:
     def _submit(self, run_id: str, item: Item) -> None:
         self._items[run_id] = item
         self.core.submit(item)
-        self._wake_for(item.journal_after)
+        self._wake_for(item)
 
-    def _wake_for(self, journal_after: float) -> None:
-        if journal_after == NEVER:
-            self.wake_store_within(START_SECONDS_BEHIND)
-            return
-        self.wake_store()
-        self.wake_files_within(journal_after if self.core.store_answers else 0.0)
+    def _wake_for(self, item: Item) -> None:
+        self.wake_store_within(item.patience)
+        if item.journal_after != NEVER:
+            self.wake_files_within(item.journal_after if self.core.store_answers else 0.0)
 
     # --- between the threads
 
@@ -402,6 +410,7 @@ class TuningLoop:
         self.store_work.is_wanted = True
         for _ in range(_MOST_STEPS):
             now = self._clock()
+            self.store_work.is_hurried = True
             self.store_work.step(now)
             self.files.step(now)
             self.flow_work.step(now)

@@ -53,10 +53,6 @@ _LONGEST_POLL_SECONDS: Final = 0.05
 _AGAIN_SECONDS: Final = 1.0
 # Settings that can't be read are read again, since a person may have mended them.
 
-_BUSY_SECONDS: Final = 0.02
-_GATHER_SECONDS: Final = 0.003
-# Where one entry follows the other, a commit waits a moment for the next ones: each costs more than what is in it.
-
 _WRITER_PATIENCE_SECONDS: Final = 2.0
 # The threads can wait for other writers of an SQLite file; what can't wait goes to the journal meanwhile.
 
@@ -103,7 +99,6 @@ class Runtime:
         self._store: Store | None = None
         self._workers: tuple[Worker, ...] = ()
         self._prices_wanted = False
-        self._stored_at = float("-inf")
         self._opening = threading.Lock()
         self.hooks = HookManager()
         if with_entry_points:
@@ -291,12 +286,7 @@ class Runtime:
         if not self.loop.store_work.is_wanted:
             with breathing():  # an agent is near: what takes long to load is loaded
                 from ..storage import Store  # noqa: F401
-        if self.loop.core.has_for_store and now - self._stored_at < _BUSY_SECONDS:
-            time.sleep(_GATHER_SECONDS)
-        try:
-            return self.loop.store_work.step(now)
-        finally:
-            self._stored_at = self._clock()
+        return self.loop.store_work.step(now)
 
     def _files_step(self, now: float) -> float | None:
         self.look_at_settings()
@@ -310,37 +300,44 @@ class Runtime:
     def _judge_step(self, now: float) -> float:
         return self.loop.judge_work.step(now)
 
-    def settle(self, seconds: float = EXIT_SECONDS) -> bool:
-        """Wait until the runs so far are written, judged and told, at most so many seconds; return whether they are.
+    def settle(self, seconds: float | None = None) -> bool:
+        """Wait until the runs so far are written, judged and told.
 
         It blocks the thread; on an event loop, await `settled`.
+
+        Args:
+            seconds: How long at most, also for a store that does not answer; None for `EXIT_SECONDS`, and not for such
+                a store: what waits for it in the journal counts as written.
+
+        Returns:
+            Whether they are.
         """
-        deadline = time.monotonic() + seconds
+        deadline = time.monotonic() + (EXIT_SECONDS if seconds is None else seconds)
         # In this order: a hook that ends leaves a grade to be written.
         pause = _POLL_SECONDS
-        while not (self.hooks.is_flushed and self._is_settled()):
+        while not (self.hooks.is_flushed and self._is_settled(may_be_away=seconds is None)):
             if time.monotonic() >= deadline:
                 return False
             time.sleep(pause)
             pause = min(1.2 * pause, _LONGEST_POLL_SECONDS)
         return True
 
-    async def settled(self, seconds: float = EXIT_SECONDS) -> bool:
+    async def settled(self, seconds: float | None = None) -> bool:
         """Do what `settle` does, without blocking the event loop."""
-        deadline = time.monotonic() + seconds
+        deadline = time.monotonic() + (EXIT_SECONDS if seconds is None else seconds)
         pause = _POLL_SECONDS
-        while not (self.hooks.is_flushed and self._is_settled()):
+        while not (self.hooks.is_flushed and self._is_settled(may_be_away=seconds is None)):
             if time.monotonic() >= deadline:
                 return False
             await asyncio.sleep(pause)
             pause = min(1.2 * pause, _LONGEST_POLL_SECONDS)
         return True
 
-    def _is_settled(self) -> bool:
+    def _is_settled(self, *, may_be_away: bool) -> bool:
         """Have the threads do what is left, and return whether nothing is."""
-        if not self._workers or self.loop.is_idle:
+        if not self._workers or (self.loop.is_idle and (may_be_away or not self.loop.core.breaker.is_open)):
             return True
-        self.loop.judge_work.is_hurried = True
+        self.loop.judge_work.is_hurried = self.loop.store_work.is_hurried = True
         for worker in self._workers:
             worker.wake()
         return False
@@ -365,7 +362,8 @@ class Runtime:
         """Wait for scorers, let the threads end what they are at, at most so many seconds, and close the store."""
         self.await_scores()
         deadline = time.monotonic() + seconds
-        self.settle(_SHARE_TO_SETTLE * seconds)
+        is_away = self.loop.core.breaker.is_open  # the journal keeps what waits, so the process ends
+        self.settle(None if is_away else _SHARE_TO_SETTLE * seconds)
         workers, self._workers = self._workers, ()
         if workers:
             atexit.unregister(self.close)

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
-from functools import partial
-from itertools import islice
+from itertools import islice, takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -36,7 +35,7 @@ from .prune_work import PruneWork
 from .snapshot import CANARY_WAITS, Memory, Snapshot, needs_arms, shares_of, stream_key
 from .streams import Slot, StreamKey
 from .waiting import Signal
-from .writer import Item, WriterCore
+from .writer import GATHER_SECONDS, Item, WriterCore
 
 if TYPE_CHECKING:
     from .._model.experiment import Experiment
@@ -54,6 +53,9 @@ BEAT_SECONDS: Final = 10.0
 
 BACKLOG_ROWS: Final = 50
 """Entries of a journal in one transaction: a few milliseconds, for which a fresh run may have to wait."""
+
+NOTE_SECONDS: Final = 1.0
+"""How often the store is told up to which line the journal is drained, and the file removed if that is all of it."""
 
 ORPHANS_SECONDS: Final = 30.0
 """How often journals of dead processes are looked for."""
@@ -184,6 +186,8 @@ class StoreWork:
         self.store: Store | None = None
         self.slot_requests: deque[SlotRequest] = deque()
         self.wants_refresh = False
+        self.is_hurried = False
+        """Whether entries are not to wait for others in the next step."""
         self._open = open_store
         self._core = core
         self._memory = memory
@@ -197,8 +201,9 @@ class StoreWork:
         self._ready = ready
         self._pruning = pruning
         self._next_refresh = self._next_beat = self._next_orphans = float("-inf")
-        self._own = _Backlog(process.id, partial(_own_entries, journal), on_commit)
-        self._drained = self._own_until = 0
+        self._own = _Backlog(process.id, self._own_entries, on_commit)
+        self._drained = self._noted = self._own_until = 0
+        self._next_note = float("-inf")
         self._orphan: tuple[OrphanJournal, _Backlog] | None = None
         self._orphans: Iterator[OrphanJournal] = iter(())
         self._known_faults: dict[tuple[str, str], int] = {}
@@ -212,12 +217,8 @@ class StoreWork:
         """Whether nothing is left to commit or to drain."""
         if not self.is_wanted:
             return True
-        done = self._own_is_drained and not self._has_backlog and not self.slot_requests
+        done = self._core.is_drained and not self._has_backlog and not self.slot_requests
         return done and not self._is_at_work and self._core.is_settled
-
-    @property
-    def _own_is_drained(self) -> bool:
-        return self._journal is None or self._drained >= self._journal.last_line
 
     def step(self, now: float) -> float:
         """Do what is due.
@@ -239,7 +240,10 @@ class StoreWork:
             if now >= self._next_beat:
                 self._beat(store)
                 self._next_beat = now + BEAT_SECONDS
-            self._commit(store, now)
+            commits = self.is_hurried or self._core.seconds_until_wanted(now) <= 0
+            self.is_hurried = False
+            if commits:
+                self._commit(store, now)
             self._serve_slots(store)
             if now >= self._next_refresh or self.wants_refresh:
                 self.refresh(store, now)
@@ -259,9 +263,15 @@ class StoreWork:
             return self._core.breaker.seconds_left(now)
         finally:
             self._is_at_work = False
-        if self._has_backlog or self._core.has_for_store or self.slot_requests or self.wants_refresh:
+        wanted = self._core.seconds_until_wanted(self._memory.now())
+        if self._has_backlog or wanted <= 0 or self.slot_requests or self.wants_refresh:
             return 0.0
         pause = self._pruning.step(store, now)
+        pause = min(pause, wanted)
+        if commits:  # and so what comes meanwhile need not wake the thread
+            pause = min(pause, GATHER_SECONDS)
+        if self._noted < self._drained:
+            pause = min(pause, self._next_note - now)
         return max(0.0, min(self._next_beat - now, self._next_refresh - now, pause))
 
     def close(self) -> None:
@@ -274,6 +284,7 @@ class StoreWork:
                 for (experiment_id, phase, _), slot in self._memory.streams.held():
                     if slot.source == "store":
                         transaction.give_back_stream(experiment_id, phase, slot.name, slot.next_index)
+                transaction.set_drained(self._process.id, self._core.drained_line(self._drained))
                 transaction.end_process(self._process.id)
             store.close()
 
@@ -290,37 +301,50 @@ class StoreWork:
         for _ in range(_MOST_BATCHES):  # what is left comes at once, after what else is due
             if not (batch := self._core.take(now)):
                 break
-            if not self._own_is_drained:  # the end of a run may be in the journal still: to ask each time costs a trip
+            if self._core.line_to_read():  # the end of a run may be in the journal alone: to ask each time costs a trip
                 ended = {item.entry.run.run_id for item in batch if isinstance(item.entry, EndEntry)}
                 waiting = [item for item in batch if _completes(item.entry) and run_of(item.entry) not in ended]
                 early += waiting
                 batch = [item for item in batch if item not in waiting]
-            homeless: list[Item] = []
             try:
-                left = {id(entry) for entry in store.write_entries([item.entry for item in batch])}
-                homeless = [item for item in batch if id(item.entry) in left]
-            except (StoreUnavailableError, StoreVersionError):
+                homeless = self._write(store, batch)
+            except StoreError:
                 self._core.not_committed([*early, *batch])
                 raise
-            except StoreError:
-                homeless = [item for item in batch if not self._commit_one(store, item)]
-            if homeless and not self._own_is_drained:  # the end of that run may be in the journal still
+            except BaseException:  # a fault of this code: the others go on, and these stay in the journal
+                self._core.not_committed(early)
+                self._core.left_to_journal(batch)
+                raise
+            if homeless and self._core.line_to_read():  # the end of that run may be in the journal alone
                 early += homeless
                 batch = [item for item in batch if item not in homeless]
             keys = {item.team for item in batch if item.team is not None}
             if keys:
                 self._on_commit(keys)  # before it counts as done, or all would seem idle for a moment
             self._core.committed([item for item in batch if not item.given_up])
+            if self._core.seconds_until_wanted(self._memory.now()) > 0:
+                break
         self._core.not_committed(early)
 
-    def _commit_one(self, store: Store, item: Item) -> bool:
+    def _write(self, store: Store, batch: Sequence[Item]) -> list[Item]:
+        """Write entries, and return those that found no place."""
+        if not batch:
+            return []
+        try:
+            left = {id(entry) for entry in store.write_entries([item.entry for item in batch])}
+            return [item for item in batch if id(item.entry) in left]
+        except (StoreUnavailableError, StoreVersionError):
+            raise
+        except StoreError:  # one of them has impossible figures; it must not hold up the others
+            return [item for item in batch if not self._write_one(store, item)]
+
+    def _write_one(self, store: Store, item: Item) -> bool:
         try:
             with store.transaction() as transaction:
                 return transaction.write_entry(item.entry)
         except (StoreUnavailableError, StoreVersionError):
-            self._core.not_committed([item])
             raise
-        except StoreError as error:  # impossible figures; it must not hold up the others
+        except StoreError as error:
             failsafe.report("writing of a run", error)
             self._core.refused(item)
             return True
@@ -449,13 +473,8 @@ class StoreWork:
         """Write the next piece of this process's journal, or of a dead one's; return whether there may be more."""
         if self._journal is None:
             return False
-        if self._drained < self._journal.last_line:
-            if not self._own.is_open:
-                self._own_until = self._journal.last_line  # lines that come later may be missed by this reading
-            if self._own.drain(store):
-                return True
-            self._drained = self._own_until
-            self._remove_journal(self._own_until)
+        if self._drain_own(store, now):
+            return True
         if self._orphan is None:
             self._orphan = self._next_orphan(now, self._journal.path.parent)
             if self._orphan is None:
@@ -467,6 +486,28 @@ class StoreWork:
             orphan.close()
         return True
 
+    def _drain_own(self, store: Store, now: float) -> bool:
+        """Read what is no longer in memory, and note what the store has; return whether there may be more to read."""
+        if not self._own.is_open:
+            self._drained = self._core.drained_line(self._drained)
+            self._own_until = self._core.line_to_read()
+        if self._own_until > self._drained:
+            if self._own.drain(store):
+                return True
+            self._drained = self._core.drained_line(self._own_until)
+        if self._noted < self._drained and now >= self._next_note:
+            with store.transaction() as transaction:
+                transaction.set_drained(self._process.id, self._drained)
+            self._noted, self._next_note = self._drained, now + NOTE_SECONDS
+            self._remove_journal(self._drained)
+        return False
+
+    def _own_entries(self, after: int) -> Iterator[tuple[int, Entry]]:
+        if self._journal is None or not self._journal.path.exists():
+            return iter(())
+        entries = read(self._journal.path, max(after, self._drained))
+        return takewhile(lambda numbered: numbered[0] <= self._own_until, entries)
+
     def _next_orphan(self, now: float, journals: Path) -> tuple[OrphanJournal, _Backlog] | None:
         orphan = next(self._orphans, None)
         if orphan is None and now >= self._next_orphans:
@@ -476,10 +517,6 @@ class StoreWork:
         if orphan is None:
             return None
         return orphan, _Backlog(orphan.process, orphan.entries, self._on_commit)
-
-
-def _own_entries(journal: Journal | None, after: int) -> Iterator[tuple[int, Entry]]:
-    return iter(()) if journal is None or not journal.path.exists() else read(journal.path, after)
 
 
 def _report_journal(text: str) -> None:

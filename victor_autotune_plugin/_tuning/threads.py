@@ -146,19 +146,6 @@ class Breather:
             self._last = time.perf_counter()
 
 
-class Breath:
-    """Lets others go between short pieces of work, which costs less than `breathing` does."""
-
-    def __init__(self) -> None:
-        self._last = 0.0
-
-    def take(self) -> None:
-        """Give the interpreter up for a moment if that was not done within `BREATH_SECONDS`."""
-        if time.perf_counter() - self._last > BREATH_SECONDS:
-            let_others_go()
-            self._last = time.perf_counter()
-
-
 @contextmanager
 def breathing() -> Iterator[None]:
     """Let other threads go first all the time while this one computes.
@@ -166,7 +153,7 @@ def breathing() -> Iterator[None]:
     A thread that computes keeps the interpreter for 5 ms whenever another one wants it, which an event loop feels at
     every wake-up. So this one gives it up by itself every `BREATH_SECONDS`, at the next call or return of a function.
     A profile function is what Python offers to act there; it is this thread's alone. It makes what calls many functions
-    half as slow again, so it is for what takes milliseconds at a time; see `Breath` for the rest.
+    half as slow again, so it is for what takes milliseconds at a time; see `Breather` for the rest.
     """
     before = sys.getprofile()
     if before is not None:  # someone profiles this thread, and gets true figures

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any, Final, NotRequired, TypedDict
 
 from attrs import frozen
+from msgspec import to_builtins
 
 from .._model.converter import PlainDataError, from_plain, to_plain
 from .._model.data_flow import RunFlow
@@ -136,7 +137,7 @@ def _plain(entry: Entry) -> dict[str, Any]:
         start = {name: to_plain(getattr(entry.start, name)) for name in _STORED_OF_START}
         return {"kind": "start", "start": start, "planned": to_plain(entry.planned), "process": entry.process}
     if isinstance(entry, EndEntry):
-        run = to_plain(entry.run)
+        run = _plain_run(entry.run)
         del run["number"]  # the store gives it
         return {
             "kind": "end",
@@ -147,6 +148,14 @@ def _plain(entry: Entry) -> dict[str, Any]:
         }
     kind = {FlowEntry: "flow", PriceEntry: "price", ScoreEntry: "score"}[type(entry)]
     return {"kind": kind, **to_plain(entry)}
+
+
+def _plain_run(run: TeamRun) -> dict[str, Any]:
+    try:
+        data: dict[str, Any] = to_builtins(run)  # a sixth of the time; but it names the knobs that are not set, too
+    except TypeError:  # a number of a library's own type
+        return dict(to_plain(run))
+    return {**data, **{name: to_plain(getattr(run, name)) for name in ("spec", "plan_asked", "plan_used")}}
 
 
 _STORED_OF_START: Final[dict[str, Any]] = {
