@@ -37,6 +37,9 @@ EXPECTED_FAULTS: Final = frozenset({"StoreUnavailableError", "StaleStateError", 
 
 OTHER = evolve(SPEC, team_id="other")
 
+_LONGEST_END_SECONDS: Final = 12.0
+# So long a healed fleet may take to do what is left.
+
 
 @frozen
 class Outcome:
@@ -133,6 +136,7 @@ class Fleet:
         )
         link.weather, link.is_cut = self.disasters.weather, host.is_cut
         process = Process(
+            self._processes,
             name,
             host.folder,
             link,
@@ -236,14 +240,16 @@ class Fleet:
                 if host.process is not None:
                     host.process.wake_up()
             # Long enough that what died is known to be dead, in one jump and a few steps.
-            self.agenda.run_until(self.agenda.now + 1.5)
+            self.agenda.run_until(self.agenda.now + 0.6)
             self.agenda.now += SILENT_SECONDS
             if self.violation is not None:
                 return
         self.runs.start(first, SPEC)  # a team is judged where it runs
         if self.disasters.other_team:
             self.runs.start(first, OTHER)
-        self.agenda.run_until(self.agenda.now + 12.0)
+        last = self.agenda.now + _LONGEST_END_SECONDS
+        while self.agenda.now < last and self.violation is None and (self.runs.open or self.invariants.undone()):
+            self.agenda.run_until(self.agenda.now + 1.0)
         process = first.process
         assert process is not None
         store = Store(process.link, process.loop.process, "default")  # type: ignore[arg-type]

@@ -52,6 +52,10 @@ class Runs:
         on_planned: Told of the plan that a run has got.
         on_end: Told of a run whose end was handed over.
         note: Counts an event.
+
+    Attributes:
+        started: How many were started.
+        open: How many of them are neither ended nor known to be dead.
     """
 
     def __init__(
@@ -63,7 +67,7 @@ class Runs:
         on_end: Callable[[Process, TeamRun], None],
         note: Callable[[str], None],
     ) -> None:
-        self.started = 0
+        self.started = self.open = 0
         self._prefix = f"{random.getrandbits(32):08x}-"  # the runs of a scene have other ids
         self.spec = SPEC
         self._agenda = agenda
@@ -85,6 +89,7 @@ class Runs:
         loop = process.loop
         loop.want_store()
         self.started += 1
+        self.open += 1
         known = loop.known_spec(spec, settings())
         at = self._agenda.now + host.wall_offset
         event = RunStart(f"{self._prefix}{self.started:04}", known, at, task_key=task, settings=settings())
@@ -100,6 +105,7 @@ class Runs:
 
     def _assign(self, process: Process, event: RunStart, spec: TeamSpec) -> None:
         if process.is_dead:
+            self.open -= 1
             return
         if self._agenda.now < process.stalled_until:
             self._agenda.at(process.stalled_until, lambda: self._assign(process, event, spec))
@@ -117,6 +123,7 @@ class Runs:
 
     def _end(self, process: Process, event: RunStart, planned: PlannedRun, seconds: float, one: float) -> None:
         if process.is_dead:
+            self.open -= 1
             self._note("run that died")
             return
         if self._agenda.now < process.stalled_until:
@@ -141,3 +148,4 @@ class Runs:
         run = assigned(run, event, planned)
         process.hooks.tell_built_in("after_team_run", run=run)
         self._on_end(process, run)
+        self.open -= 1

@@ -151,12 +151,14 @@ class Invariants:
         Raises:
             Violation: Something does not.
         """
-        if self._database.written != self._written:
+        is_written = self._database.written != self._written
+        if is_written:
             self._written = self._database.written
             self._check_history()
             self._check_experiments()
             self._check_observations()
-        self._check_acknowledged()
+        if self._waiting or self._in_journals:
+            self._check_acknowledged(is_written)
 
     def _check_history(self) -> None:
         plans: dict[tuple[str, str], list[tuple[str, str, Any]]] = defaultdict(list)
@@ -251,17 +253,24 @@ class Invariants:
 
     # --- what was acknowledged
 
-    def _check_acknowledged(self) -> None:
-        if self._waiting and any(item.settled.is_set for item, _ in self._waiting):
+    def _check_acknowledged(self, is_written: bool) -> None:
+        """Check that what was acknowledged is somewhere.
+
+        Args:
+            is_written: Whether the store may have more than at the last look.
+        """
+        new: set[str] = set()
+        if any(item.settled.is_set for item, _ in self._waiting):
             for item, process in self._waiting:
                 if item.settled.is_set:
                     if item.given_up:
                         raise Violation("the end of a run was given up")
                     run_id = item.entry.run.run_id  # type: ignore[union-attr]
+                    new.add(run_id)
                     self._acknowledged[run_id] = self._in_journals[run_id] = _Acknowledged(process.folder)
             self._waiting = [one for one in self._waiting if not one[0].settled.is_set]
         for run_id, one in tuple(self._in_journals.items()):
-            if self._is_stored(run_id):
+            if (is_written or run_id in new) and self._is_stored(run_id):
                 one.is_stored = True
                 del self._in_journals[run_id]
             elif run_id not in self._journaled(one.folder):
@@ -286,6 +295,27 @@ class Invariants:
 
     # --- at the end
 
+    def undone(self) -> str | None:
+        """Return what a healed fleet has left to do, or None once it has done everything."""
+        if any(not process.is_dead for _, process in self._waiting):
+            return f"{len(self._waiting)} ends of runs are neither acknowledged nor given up"
+        for run_id, one in self._acknowledged.items():
+            if not one.is_stored or not self._is_stored(run_id):
+                return f"the end of run {run_id} was acknowledged, and is not in the store"
+        left = [file.name for folder in self._folders for file in _journals_in(folder)]
+        if left:
+            return f"the journals {left} are not drained"
+        for workflow, team, last, judged in self._database.rows(
+            "SELECT run.workflow, run.team_id, max(number), judged FROM autotune_run run JOIN autotune_lease lease"
+            " USING (workflow, team_id) GROUP BY run.workflow, run.team_id"
+        ):
+            if last is not None and judged < last:
+                return f"runs of {workflow}/{team} up to {last} are numbered, and up to {judged} judged"
+        (untaken,) = self._database.rows(
+            "SELECT count(*) FROM autotune_run WHERE number IS NULL AND status = 'finished'"
+        )[0]
+        return f"{untaken} runs that have finished were never judged" if untaken else None
+
     def check_end(self, store: Store) -> None:
         """Check what holds once everything is healed and drained.
 
@@ -293,25 +323,9 @@ class Invariants:
             Violation: Something does not.
         """
         self.check()
-        if any(not process.is_dead for _, process in self._waiting):
-            raise Violation(f"{len(self._waiting)} ends of runs are neither acknowledged nor given up")
-        for run_id, one in self._acknowledged.items():
-            if not one.is_stored or not self._is_stored(run_id):
-                raise Violation(f"the end of run {run_id} was acknowledged, and is not in the store")
-        left = [file.name for folder in self._folders for file in _journals_in(folder)]
-        if left:
-            raise Violation(f"the journals {left} are not drained")
-        for workflow, team, last, judged in self._database.rows(
-            "SELECT run.workflow, run.team_id, max(number), judged FROM autotune_run run JOIN autotune_lease lease"
-            " USING (workflow, team_id) GROUP BY run.workflow, run.team_id"
-        ):
-            if last is not None and judged < last:
-                raise Violation(f"runs of {workflow}/{team} up to {last} are numbered, and up to {judged} judged")
-        (untaken,) = self._database.rows(
-            "SELECT count(*) FROM autotune_run WHERE number IS NULL AND status = 'finished'"
-        )[0]
-        if untaken:
-            raise Violation(f"{untaken} runs that have finished were never judged")
+        undone = self.undone()
+        if undone is not None:
+            raise Violation(undone)
         decided = {one for one, values in self._decided.items() if (one, values) not in self._before}
         experiments = [one for one in store.experiments() if one.id in decided]
         for replayed in replay_all(store, experiments):
