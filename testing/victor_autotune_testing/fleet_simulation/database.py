@@ -19,8 +19,9 @@ _IDENTITY: Final = select(store_row)
 # By which a host looks for what has changed.
 
 
-def _is_whole(statement: Select[Any]) -> bool:
-    return statement.whereclause is None and len(statement.selected_columns) == len(store_row.columns)
+def _is_whole_store_row(statement: Any) -> bool:
+    columns = statement._raw_columns  # to have them resolved takes longer than the query
+    return len(columns) == 1 and columns[0] is store_row and statement.whereclause is None
 
 
 class Database:
@@ -53,7 +54,7 @@ class Database:
 
     def found(self, statement: Any) -> list[Any]:
         """Return what a statement of the store finds; what each host asks every second is compiled once."""
-        if isinstance(statement, Select) and statement.columns_clause_froms == [store_row] and _is_whole(statement):
+        if isinstance(statement, Select) and _is_whole_store_row(statement):
             return self.connections.session().query(self._identity, {})
         return self.connections.execute(statement)
 

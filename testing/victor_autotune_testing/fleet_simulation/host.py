@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 from random import Random
+from typing import Final
 
 from attrs import define, evolve
 
@@ -18,6 +19,9 @@ from ..simulated import SPEC
 from ..stepped import assigned, at_once
 from .agenda import Agenda
 from .process import Process, settings
+
+TEAM: Final = evolve(SPEC, members=SPEC.members[:2])
+"""What runs everywhere: a small team, which is soon written, read and judged."""
 
 Truth = Callable[[TeamPlan, float], float]
 """What a run takes: from its plan, and what one member takes."""
@@ -69,7 +73,7 @@ class Runs:
     ) -> None:
         self.started = self.open = 0
         self._prefix = f"{random.getrandbits(32):08x}-"  # the runs of a scene have other ids
-        self.spec = SPEC
+        self.spec = TEAM
         self._agenda = agenda
         self._random = random
         self._truth = truth

@@ -64,6 +64,33 @@ class _Team:
     allowed: list[Any] = field(factory=lambda: [{}])
 
 
+@define
+class _Counted:
+    """The runs of a team that were counted.
+
+    Attributes:
+        runs: What was counted of each.
+        last: The last number.
+        sums: How many runs there are, the sums of their numbers, orders and places, and how many have an arm.
+        orders: The orders within the experiments that are taken.
+        places: The places of their streams that are taken.
+    """
+
+    runs: dict[str, tuple[Any, ...]] = field(factory=dict)
+    last: int = 0
+    sums: list[float] = field(factory=lambda: [0, 0, 0, 0, 0])
+    orders: set[tuple[str, int]] = field(factory=set)
+    places: set[tuple[Any, ...]] = field(factory=set)
+
+
+_COUNTED: Final = (
+    "SELECT run_id, number, experiment_id, observed, arm, phase, stream, position FROM autotune_run"
+    " WHERE workflow = ? AND team_id = ? AND number IS NOT NULL"
+)
+
+_SUMS: Final = "count(*), total(number), total(observed), total(position), count(arm)"
+
+
 class Invariants:
     """Looks at a fleet after every step; what was looked at before is not looked at again.
 
@@ -77,12 +104,12 @@ class Invariants:
         self._folders = tuple(folders)
         self._written = -1
         self._last_change = 0
-        self._sums: tuple[Any, ...] = ()
         self._plans: dict[str, Any] = {}
         self._ends: Counter[str] = Counter()
         self._statuses: dict[str, str] = {}
         self._decided: dict[str, tuple[Any, ...]] = {}
-        self._observed: dict[str, tuple[Any, ...]] = {}
+        self._total: list[tuple[Any, ...]] = []
+        self._counted: dict[tuple[str, str], _Counted] = defaultdict(_Counted)
         self._teams: dict[tuple[str, str], _Team] = defaultdict(_Team)
         self._streams: dict[_STREAM, dict[int, str]] = defaultdict(dict)
         self._waiting: list[tuple[Item, Process]] = []
@@ -218,38 +245,40 @@ class Invariants:
             raise Violation(f"test {experiment} counts {counted} runs, and {seen} were observed")
 
     def _check_observations(self) -> None:
-        (sums,) = self._database.rows(
-            "SELECT count(*), total(number), total(observed), total(position), count(arm) FROM autotune_run"
-            " WHERE number IS NOT NULL"
-        )
-        if sums == self._sums:
+        """Check what was counted; read are what is new, and sums that tell whether what is known is as it was."""
+        total = self._database.rows(f"SELECT {_SUMS} FROM autotune_run WHERE number IS NOT NULL")
+        if total == self._total:
             return
-        self._sums = sums
-        numbers: set[tuple[str, str, int]] = set()
-        orders: set[tuple[str, int]] = set()
-        places: set[tuple[Any, ...]] = set()
-        found = 0
-        for run_id, *values in self._database.rows(
-            "SELECT run_id, workflow, team_id, experiment_id, number, observed, arm, phase, stream, position"
-            " FROM autotune_run WHERE number IS NOT NULL"
+        self._total = total
+        for workflow, team, *sums in self._database.rows(
+            f"SELECT workflow, team_id, {_SUMS} FROM autotune_run WHERE number IS NOT NULL GROUP BY workflow, team_id"
         ):
-            found += 1
-            workflow, team, experiment, number, order, *place = values
-            before = self._observed.setdefault(run_id, tuple(values))
-            if before != tuple(values):
-                raise Violation(f"run {run_id} was counted as {before} and is counted as {tuple(values)}")
-            if (workflow, team, number) in numbers:
-                raise Violation(f"two runs have the number {number}")
-            numbers.add((workflow, team, number))
-            if order is not None:
-                if (experiment, order) in orders:
-                    raise Violation(f"two runs have the order {order} in {experiment}")
-                orders.add((experiment, order))
-                if (experiment, *place) in places:
-                    raise Violation(f"place {place} in {experiment} is counted twice")
-                places.add((experiment, *place))
-        if found < len(self._observed):
-            raise Violation("a run that was counted is gone")
+            known = self._counted[workflow, team]
+            if sums == known.sums:
+                continue
+            for values in self._database.rows(f"{_COUNTED} AND number > ? ORDER BY number", workflow, team, known.last):
+                self._count(known, *values)
+            if sums != known.sums:
+                raise Violation(f"run {self._miscounted(workflow, team, known)} was counted, and is counted otherwise")
+
+    def _count(self, known: _Counted, run_id: str, number: int, one: str, order: int | None, *place: Any) -> None:
+        if number == known.last or run_id in known.runs:
+            raise Violation(f"two runs have the number {number}, or run {run_id} has two")
+        known.runs[run_id], known.last = (run_id, number, one, order, *place), number
+        new = (1, number, order or 0, place[3] or 0, place[0] is not None)
+        known.sums = [before + more for before, more in zip(known.sums, new, strict=True)]
+        if order is None:
+            return
+        if (one, order) in known.orders:
+            raise Violation(f"two runs have the order {order} in {one}")
+        known.orders.add((one, order))
+        if (one, *place) in known.places:
+            raise Violation(f"place {place} in {one} is counted twice")
+        known.places.add((one, *place))
+
+    def _miscounted(self, workflow: str, team: str, known: _Counted) -> str:
+        found = {values[0]: values for values in self._database.rows(_COUNTED, workflow, team)}
+        return next((one for one, values in known.runs.items() if found.get(one) != values), "with a late number")
 
     # --- what was acknowledged
 
@@ -259,26 +288,31 @@ class Invariants:
         Args:
             is_written: Whether the store may have more than at the last look.
         """
-        new: set[str] = set()
+        new = False
         if any(item.settled.is_set for item, _ in self._waiting):
             for item, process in self._waiting:
                 if item.settled.is_set:
                     if item.given_up:
                         raise Violation("the end of a run was given up")
                     run_id = item.entry.run.run_id  # type: ignore[union-attr]
-                    new.add(run_id)
+                    new = True
                     self._acknowledged[run_id] = self._in_journals[run_id] = _Acknowledged(process.folder)
             self._waiting = [one for one in self._waiting if not one[0].settled.is_set]
-        for run_id, one in tuple(self._in_journals.items()):
-            if (is_written or run_id in new) and self._is_stored(run_id):
-                one.is_stored = True
-                del self._in_journals[run_id]
-            elif run_id not in self._journaled(one.folder):
+        if is_written or new:
+            for run_id in self._stored(self._in_journals):
+                self._in_journals.pop(run_id).is_stored = True
+        journaled = {folder: self._journaled(folder) for folder in {one.folder for one in self._in_journals.values()}}
+        for run_id, one in self._in_journals.items():
+            if run_id not in journaled[one.folder]:
                 raise Violation(f"the end of run {run_id} was acknowledged, and is neither in the store nor a journal")
 
-    def _is_stored(self, run_id: str) -> bool:
-        found = self._database.rows("SELECT status FROM autotune_run WHERE run_id = ?", run_id)
-        return bool(found) and found[0][0] in ("finished", "late")
+    def _stored(self, run_ids: Iterable[str]) -> set[str]:
+        """Return those of some runs whose ends are in the store."""
+        found = self._database.rows(
+            "SELECT run_id FROM json_each(?) JOIN autotune_run ON run_id = value WHERE status IN ('finished', 'late')",
+            json.dumps(list(run_ids)),
+        )
+        return {run_id for (run_id,) in found}
 
     def _journaled(self, folder: Path) -> set[str]:
         """Return the runs whose ends are in the journals of a folder, each read again only when it has changed."""
@@ -299,8 +333,9 @@ class Invariants:
         """Return what a healed fleet has left to do, or None once it has done everything."""
         if any(not process.is_dead for _, process in self._waiting):
             return f"{len(self._waiting)} ends of runs are neither acknowledged nor given up"
+        stored = self._stored(self._acknowledged)
         for run_id, one in self._acknowledged.items():
-            if not one.is_stored or not self._is_stored(run_id):
+            if not one.is_stored or run_id not in stored:
                 return f"the end of run {run_id} was acknowledged, and is not in the store"
         left = [file.name for folder in self._folders for file in _journals_in(folder)]
         if left:
