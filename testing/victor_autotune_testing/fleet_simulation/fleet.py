@@ -29,6 +29,7 @@ from .disasters import Disasters
 from .host import TEAM, Host, Runs
 from .invariants import Invariants, Violation
 from .network import Link
+from .people import FleetPeople
 from .process import SILENT_SECONDS, Process
 from .scenes import Scene, scenes
 
@@ -68,13 +69,17 @@ class Fleet:
         scene: How the store begins.
         hosts: How many there are.
         folders: On how many machines, so that several processes may share one's files.
-        turns: Whether the challenger turns out worse after some runs.
+        turns_after: After how many runs the challenger turns out worse; None for never.
         keep_trace: Whether the events are kept as text.
+
+    Attributes:
+        asks_person: Whether nothing is tested and nothing goes live before a person agrees.
     """
 
     def __init__(
         self, seed: int, scene: Scene, hosts: int, folders: int, *, turns_after: int | None = None, keep_trace: bool
     ) -> None:
+        self.asks_person = False
         self.random = Random(seed)
         self.agenda = Agenda(scene.now + 6.0)  # when the lease of who ran before has ended
         self.counts: Counter[str] = Counter()
@@ -93,10 +98,11 @@ class Fleet:
         self.file_read_at: dict[Path, float] = {}
         self._file_marks: dict[Path, int] = {}
         self.hosts = [Host(f"h{number}", places[number % folders]) for number in range(hosts)]
-        self.invariants = Invariants(self.database, places)
+        self.invariants = Invariants(self.database, places, lambda: self.agenda.now)
         self._processes = 0
         self.runs = Runs(self.agenda, self.random, self._truth, self._planned, self._ended, self.note)
         self.disasters = Disasters(self)
+        self.people = FleetPeople(self, Random(f"people of {seed}"), (TEAM.key, TEAM.key, OTHER.key))
 
     @classmethod
     def without_faults(cls, seed: int, scene: Scene) -> Fleet:
@@ -126,15 +132,8 @@ class Fleet:
         self._processes += 1
         name = f"{host.name}.{self._processes}"
         random = Random(self.random.getrandbits(64))
-        link = Link(
-            self.database,
-            random,
-            self.agenda.wait,
-            lambda what: self.note(what, name),
-            lambda job: self.agenda.after(0.01 + self.random.random() ** 2 * 20.0, job),
-            lambda: self.agenda.now,
-        )
-        link.weather, link.is_cut = self.disasters.weather, host.is_cut
+        link = self.link_of(name, random)
+        link.is_cut = host.is_cut
         process = Process(
             self._processes,
             name,
@@ -144,12 +143,26 @@ class Fleet:
             random,
             lambda: self.agenda.now + host.wall_offset,
             self._stepped,
+            "approve" if self.asks_person else "auto",
         )
         process.read_from_file_at = self.file_read_at.get(host.folder)
         process.slack = self.disasters.set_back[host.folder]
         host.process = process
         self.note("boot", name)
         process.start()
+
+    def link_of(self, name: str, random: Random) -> Link:
+        """Return a new way to the database, for whoever has this name in the trace."""
+        link = Link(
+            self.database,
+            random,
+            self.agenda.wait,
+            lambda what: self.note(what, name),
+            lambda job: self.agenda.after(0.01 + self.random.random() ** 2 * 20.0, job),
+            lambda: self.agenda.now,
+        )
+        link.weather = self.disasters.weather
+        return link
 
     def kill(self, host: Host) -> None:
         """Kill the process on a host."""
@@ -293,8 +306,10 @@ def simulate(seed: int, *, keep_trace: bool = False) -> Outcome:
             keep_trace=keep_trace,
         )
         try:
-            fleet.tell(f"{hosts} hosts: {scene.name}")
+            fleet.asks_person = random.random() < (0.6 if scene.decides_soon else 0.05)
+            fleet.tell(f"{hosts} hosts: {scene.name}{', and people who are asked' if fleet.asks_person else ''}")
             fleet.disasters.draw()
+            fleet.people.draw()
             for host in fleet.hosts:
                 fleet.boot(host)
             while fleet.agenda.now < fleet.disasters.ends_at and fleet.violation is None:  # a sleep puts the end off

@@ -18,7 +18,7 @@ from victor_autotune_plugin.hookspecs import PlannedRun, RunStart
 from ..simulated import SPEC
 from ..stepped import assigned, at_once
 from .agenda import Agenda
-from .process import Process, settings
+from .process import Process
 
 TEAM: Final = evolve(SPEC, members=SPEC.members[:2])
 """What runs everywhere: a small team, which is soon written, read and judged."""
@@ -94,9 +94,9 @@ class Runs:
         loop.want_store()
         self.started += 1
         self.open += 1
-        known = loop.known_spec(spec, settings())
+        known = loop.known_spec(spec, process.settings)
         at = self._agenda.now + host.wall_offset
-        event = RunStart(f"{self._prefix}{self.started:04}", known, at, task_key=task, settings=settings())
+        event = RunStart(f"{self._prefix}{self.started:04}", known, at, task_key=task, settings=process.settings)
         request = loop.missing_stream(event)
         if request is None:
             self._assign(process, event, spec)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -19,6 +19,7 @@ from victor_autotune_plugin.storage import Store
 from victor_autotune_plugin.storage.journal import FOLDER_NAME, EndEntry, read
 
 from .database import Database
+from .people import DOES
 from .process import TTL_SECONDS, Process
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ TERMINAL: Final = ("promoted", "failed", "inconclusive", "aborted")
 """How the history says that a test has ended."""
 
 FORWARD: Final = ("promoted", "probation")
-"""What makes another plan live without a person."""
+"""What makes a plan live that was not live before, whether a judge decides or a person."""
 
 _STREAM = tuple[str, str, str]
 
@@ -97,9 +98,14 @@ class Invariants:
     Args:
         database: The fleet's database.
         folders: Victor's folders of the hosts.
+        now: True time, Unix seconds.
     """
 
-    def __init__(self, database: Database, folders: Iterable[Path]) -> None:
+    def __init__(self, database: Database, folders: Iterable[Path], now: Callable[[], float]) -> None:
+        self._now = now
+        self._asked: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
+        self._paused: dict[tuple[str, str], float] = {}
+        self._all_paused: float | None = None
         self._database = database
         self._folders = tuple(folders)
         self._written = -1
@@ -125,7 +131,11 @@ class Invariants:
         self.changes.clear()
         self._before = frozenset(self._decided.items())
 
-    # --- what a host does
+    # --- what a person and a host do
+
+    def asked(self, verb: str, key: tuple[str, str]) -> None:
+        """Note that a person asks for something; what becomes of it may be told to nobody."""
+        self._asked[key][verb] += 1
 
     def planned(self, process: Process, now: float, event: RunStart, planned: PlannedRun) -> None:
         """Check the plan that a run has got.
@@ -142,6 +152,9 @@ class Invariants:
             if planned.source in ("live", "experiment") and age > PLAN_SECONDS:
                 raise Violation(f"a run has a plan of {age:.1f} s ago")
             return
+        for since in (self._all_paused, self._paused.get(event.spec.key)):
+            if since is not None and now - since - process.slack > TTL_SECONDS:
+                raise Violation(f"a run has an arm {now - since:.1f} s after its team was paused")
         if age > TTL_SECONDS:
             raise Violation(f"a run has an arm by a snapshot of {age:.3f} s ago")
         one = planned.assignment
@@ -181,14 +194,37 @@ class Invariants:
         is_written = self._database.written != self._written
         if is_written:
             self._written = self._database.written
+            self._check_pause()
             self._check_history()
             self._check_experiments()
             self._check_observations()
         if self._waiting or self._in_journals:
             self._check_acknowledged(is_written)
 
+    def _check_pause(self) -> None:
+        if not self._database.rows("SELECT paused FROM autotune_store")[0][0]:
+            self._all_paused = None
+        elif self._all_paused is None:
+            self._all_paused = self._now()
+
+    def _check_who(self, key: tuple[str, str], action: str, actor: str) -> None:
+        """Check that a person did what the history says a person did, and that what is paused is left alone."""
+        if actor != "person":
+            if key in self._paused:
+                raise Violation(f"{action} in the history of the paused team {key}")
+            return
+        asked = self._asked[key]
+        verb = next((verb for verb, actions in DOES.items() if action in actions and asked[verb]), None)
+        if verb is None:
+            raise Violation(f"a person is said to have {action} {key}, and none did")
+        asked[verb] -= 1
+        if action == "paused":
+            self._paused[key] = self._now()
+        elif action == "resumed":
+            self._paused.pop(key, None)
+
     def _check_history(self) -> None:
-        plans: dict[tuple[str, str], list[tuple[str, str, Any]]] = defaultdict(list)
+        plans: dict[tuple[str, str], list[tuple[str, Any]]] = defaultdict(list)
         for number, workflow, team, action, actor, one, after in self._database.rows(
             "SELECT id, workflow, team_id, action, actor, experiment_id, plan_after FROM autotune_change"
             " WHERE id > ? ORDER BY id",
@@ -196,7 +232,8 @@ class Invariants:
         ):
             self._last_change = number
             self.changes[action] += 1
-            plans[workflow, team].append((action, actor, json.loads(after)))
+            self._check_who((workflow, team), action, actor)
+            plans[workflow, team].append((action, json.loads(after)))
             if action in TERMINAL:
                 self._ends[one] += 1
                 if self._ends[one] > 1:
@@ -207,13 +244,12 @@ class Invariants:
                 plan = self._plans[text] = json.loads(text)
             self._check_plan((workflow, team), plan, plans[workflow, team])
 
-    def _check_plan(self, key: tuple[str, str], plan: Any, lines: list[tuple[str, str, Any]]) -> None:
+    def _check_plan(self, key: tuple[str, str], plan: Any, lines: list[tuple[str, Any]]) -> None:
         known = self._teams[key]
-        for action, actor, after in lines:
+        for action, after in lines:
             if after == known.live:
                 continue
-            is_allowed = actor == "person" or action in FORWARD or after in known.allowed
-            if not is_allowed:
+            if action not in FORWARD and after not in known.allowed:
                 raise Violation(f"the plan {after} of {key} is live by {action}")
             known.live = after
             if after not in known.allowed:

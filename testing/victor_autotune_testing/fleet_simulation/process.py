@@ -50,9 +50,9 @@ def resolver() -> SettingsResolver:
 
 
 @cache
-def settings() -> Settings:
+def settings(mode: str = "auto") -> Settings:
     """Return the settings of every team: the least evidence that a policy may ask for, so that tests end soon."""
-    known = resolver().for_team("", "")
+    known = evolve(resolver().for_team("", ""), mode=mode)
     small = evolve(known.experiment, min_runs_per_arm=4, alpha=0.15, min_history=6, success_margin=0.9, p95_margin=9.0)
     return evolve(known, experiment=small)
 
@@ -97,8 +97,10 @@ class Process:
         random: What it draws from.
         wall_clock: The clock of its host, Unix seconds.
         after_step: Called after each step with the name of the work.
+        mode: Whether a person is asked.
 
     Attributes:
+        settings: Those of its teams.
         stalled_until: True time until which it does not get the processor.
         is_dead: Whether it was killed, or has ended.
         confirmed_at: True time at which the database said what the process now decides by; None for never.
@@ -115,7 +117,9 @@ class Process:
         random: Random,
         wall_clock: Callable[[], float],
         after_step: Callable[[Process, str], None],
+        mode: str,
     ) -> None:
+        self.settings = own = settings(mode)
         self.name = name
         self.folder = folder
         self.link = link
@@ -130,11 +134,11 @@ class Process:
         reused = _HOOKS[number]
         self.hooks = hooks = reused.manager
         self.loop = reused.loop = loop = TuningLoop(
-            lambda _spec, _metadata: settings(),
+            lambda _spec, _metadata: own,
             lambda: Store(link, loop.process, "default"),  # type: ignore[arg-type]  # a link is what connections are
             hooks,
             folder,
-            settings,
+            lambda: own,
             Signal(),
             self.clock,
             wall_clock,
