@@ -13,19 +13,21 @@ import pytest
 from attrs import evolve
 
 from victor_autotune_plugin._model.assignment import assign
-from victor_autotune_plugin._tuning import file_work, snapshot, store_work, streams, writer
+from victor_autotune_plugin._tuning import file_work, judge_work, snapshot, store_work, streams, writer
 from victor_autotune_plugin._tuning.transitions import Steps, Why
 from victor_autotune_plugin.storage.journal import Journal
 from victor_autotune_plugin.storage.transaction import Transaction
 from victor_autotune_testing.fleet_simulation import network, simulate
 from victor_autotune_testing.fleet_simulation.__main__ import AGAIN
 
-SEEDS, CHUNKS = 500, 8
+SEEDS, CHUNKS = 500, 4
 
 NEEDED = (
     *("kill", "kill in a step", "end", "stall", "partition", "sleep", "clock set back", "clock set forward"),
     *("lost call", "lost commit", "lost acknowledgement", "broken transaction", "slow call", "repeated"),
     *("run control", "run treatment", "run live", "run configured"),
+    *("person pause", "person resume", "person pause all", "person resume all"),
+    *("person approve", "person reject", "person roll back", "person who could not", "person who may not"),
 )
 """What has to happen in every chunk, or its seeds show little."""
 
@@ -153,6 +155,39 @@ def gives_the_same_places(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(streams.Streams, "take", take)
 
 
+def judges_what_is_paused(patch: pytest.MonkeyPatch) -> None:
+    known = judge_work.keep_gates
+
+    def keep(*given: Any) -> Any:
+        state, lost = known(*given)
+        return evolve(state, paused=False), lost
+
+    patch.setattr(judge_work, "keep_gates", keep)
+
+
+def tests_what_is_paused(patch: pytest.MonkeyPatch) -> None:
+    known = snapshot.Snapshot.updated
+
+    def updated(self: Any, store_id: str, revision: int, teams: Any, experiments: Any, **more: Any) -> Any:
+        return known(self, store_id, revision, [evolve(one, paused=False) for one in teams], experiments, **more)
+
+    patch.setattr(snapshot.Snapshot, "updated", updated)
+
+
+def notices_no_pause_of_all(patch: pytest.MonkeyPatch) -> None:
+    known = snapshot.Snapshot.updated
+    patch.setattr(snapshot.Snapshot, "updated", lambda *given, **more: known(*given, **{**more, "paused": False}))
+
+
+def decides_in_a_persons_name(patch: pytest.MonkeyPatch) -> None:
+    known: Any = Steps._take
+
+    def take(self: Steps, action: Any, experiment: Any, after: Any, why: Why, *more: Any) -> Any:
+        return known(self, action, experiment, after, evolve(why, actor="person"), *more)
+
+    patch.setattr(Steps, "_take", take)
+
+
 @pytest.mark.parametrize(
     ("break_it", "found", "first"),
     [
@@ -169,6 +204,10 @@ def gives_the_same_places(patch: pytest.MonkeyPatch) -> None:
         (keeps_a_plan_for_ever, "a run has a plan of", 151),
         (stores_another_verdict, "replays otherwise", 0),
         (leaves_journals_of_the_dead, "are not drained", 83),
+        (judges_what_is_paused, "of the paused team", 0),
+        (tests_what_is_paused, "knows of the pause", 0),
+        (notices_no_pause_of_all, "knows of the pause", 0),
+        (decides_in_a_persons_name, "and none did", 0),
     ],
 )
 def test_what_is_broken_is_found(

@@ -146,7 +146,7 @@ class Fleet:
             "approve" if self.asks_person else "auto",
         )
         process.read_from_file_at = self.file_read_at.get(host.folder)
-        process.slack = self.disasters.set_back[host.folder]
+        process.slack = self.disasters.set_back_since(host.folder, process.read_from_file_at)
         host.process = process
         self.note("boot", name)
         process.start()
@@ -219,7 +219,6 @@ class Fleet:
         if self._file_marks.get(process.folder) != mark and process.confirmed_at is not None:
             self._file_marks[process.folder] = mark
             self.file_read_at[process.folder] = process.confirmed_at
-            self.disasters.set_back[process.folder] = 0.0
 
     def _planned(self, process: Process, event: RunStart, planned: PlannedRun) -> None:
         place = f"{planned.arm} {planned.stream} {planned.index}"

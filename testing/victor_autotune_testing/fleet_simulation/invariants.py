@@ -104,8 +104,8 @@ class Invariants:
     def __init__(self, database: Database, folders: Iterable[Path], now: Callable[[], float]) -> None:
         self._now = now
         self._asked: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
-        self._paused: dict[tuple[str, str], float] = {}
-        self._all_paused: float | None = None
+        self._revision = 0
+        self._paused: dict[tuple[str, str] | None, tuple[float, int]] = {}
         self._database = database
         self._folders = tuple(folders)
         self._written = -1
@@ -152,9 +152,7 @@ class Invariants:
             if planned.source in ("live", "experiment") and age > PLAN_SECONDS:
                 raise Violation(f"a run has a plan of {age:.1f} s ago")
             return
-        for since in (self._all_paused, self._paused.get(event.spec.key)):
-            if since is not None and now - since - process.slack > TTL_SECONDS:
-                raise Violation(f"a run has an arm {now - since:.1f} s after its team was paused")
+        self._check_not_paused(process, now, event.spec.key)
         if age > TTL_SECONDS:
             raise Violation(f"a run has an arm by a snapshot of {age:.3f} s ago")
         one = planned.assignment
@@ -164,6 +162,17 @@ class Invariants:
             raise Violation(f"a run of arm {one.arm} has the plan {plan}")
         shares = shares_of(experiment, one.stream)
         self._assigned((one.experiment_id, one.phase, one.stream), one.index, one.arm, shares)
+
+    def _check_not_paused(self, process: Process, now: float, key: tuple[str, str]) -> None:
+        self.check()
+        for paused in (self._paused.get(None), self._paused.get(key)):
+            if paused is None:
+                continue
+            since, revision = paused
+            if process.loop.memory.snapshot.revision >= revision:
+                raise Violation(f"a run of {key} has an arm, and its host knows of the pause")
+            if now - since - process.slack > TTL_SECONDS:
+                raise Violation(f"a run of {key} has an arm {now - since:.1f} s after the pause")
 
     def _assigned(self, stream: _STREAM, index: int, arm: str, shares: Mapping[str, float] | None) -> None:
         places = self._streams[stream]
@@ -202,10 +211,11 @@ class Invariants:
             self._check_acknowledged(is_written)
 
     def _check_pause(self) -> None:
-        if not self._database.rows("SELECT paused FROM autotune_store")[0][0]:
-            self._all_paused = None
-        elif self._all_paused is None:
-            self._all_paused = self._now()
+        self._revision, is_paused = self._database.rows("SELECT revision, paused FROM autotune_store")[0]
+        if not is_paused:
+            self._paused.pop(None, None)
+        elif None not in self._paused:
+            self._paused[None] = self._now(), self._revision
 
     def _check_who(self, key: tuple[str, str], action: str, actor: str) -> None:
         """Check that a person did what the history says a person did, and that what is paused is left alone."""
@@ -219,7 +229,7 @@ class Invariants:
             raise Violation(f"a person is said to have {action} {key}, and none did")
         asked[verb] -= 1
         if action == "paused":
-            self._paused[key] = self._now()
+            self._paused[key] = self._now(), self._revision
         elif action == "resumed":
             self._paused.pop(key, None)
 
