@@ -30,7 +30,6 @@ class Disasters:
         ends_at: True time at which the faults are over.
         other_team: Share of the runs that are of a second team.
         tasks: Share of the runs that have a task.
-        set_back: By how many seconds the clocks of the hosts of a folder were set back since its snapshot was written.
     """
 
     def __init__(self, fleet: Fleet) -> None:
@@ -38,14 +37,14 @@ class Disasters:
         self.ends_at = fleet.agenda.now
         self.other_team = 0.0
         self.tasks = 0.0
-        self.set_back: dict[Path, float] = defaultdict(float)
+        self._set_back: dict[Path, list[tuple[float, float]]] = defaultdict(list)
         self._fleet = fleet
         self._random = fleet.random
 
     def draw(self) -> None:
         """Draw what happens, and when."""
         random, agenda = self._random, self._fleet.agenda
-        seconds = random.uniform(6.0, 18.0)
+        seconds = random.uniform(5.0, 14.0)
         self.ends_at = agenda.now + seconds
         self.other_team = random.choice((0.0, 0.0, 0.3))
         self.tasks = random.choice((0.0, 0.0, 0.6))
@@ -61,13 +60,20 @@ class Disasters:
             repeated=share(0.5),
             seconds=random.choice((0.05, 0.5, 4.0, 20.0)),
         )
-        for _ in range(random.randint(10, 16)):
+        for _ in range(random.randint(9, 14)):
             host = random.choice(self._fleet.hosts)
             agenda.after(random.random() * seconds, partial(self._fleet.start_run, host))
         kinds = [kind for kind in KINDS if random.random() < 0.4]
         for _ in range(random.randint(1, 6) if kinds else 0):
             kind, host = random.choice(kinds), random.choice(self._fleet.hosts)
             agenda.after(random.random() * seconds, partial(self._happen, kind, host))
+
+    def set_back_since(self, folder: Path, time: float | None) -> float:
+        """Return by how many seconds the clocks of the hosts of a folder were set back since a true time.
+
+        A snapshot is stamped when it is taken, and may be written after that.
+        """
+        return sum(seconds for at, seconds in self._set_back[folder] if time is not None and at >= time)
 
     def end(self) -> None:
         """Let all be well again."""
@@ -131,4 +137,4 @@ class Disasters:
         for one in self._fleet.hosts:  # those of one machine have one clock
             if one.folder == host.folder:
                 one.wall_offset += seconds
-        self.set_back[host.folder] += max(0.0, -seconds)
+        self._set_back[host.folder].append((self._fleet.agenda.now, max(0.0, -seconds)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import shutil
 import tempfile
 import zlib
@@ -22,20 +23,23 @@ from victor_autotune_plugin._model.run import TeamRun
 from victor_autotune_plugin.hookspecs import PlannedRun, RunStart
 from victor_autotune_plugin.storage import Store
 
-from ..simulated import SPEC
 from .agenda import Agenda
 from .database import Database
 from .disasters import Disasters
-from .host import Host, Runs
+from .host import TEAM, Host, Runs
 from .invariants import Invariants, Violation
 from .network import Link
+from .people import FleetPeople
 from .process import SILENT_SECONDS, Process
 from .scenes import Scene, scenes
 
 EXPECTED_FAULTS: Final = frozenset({"StoreUnavailableError", "StaleStateError", "LeaseLostError"})
 """What the product may report of its own while the network fails; any other fault is a finding."""
 
-OTHER = evolve(SPEC, team_id="other")
+OTHER = evolve(TEAM, team_id="other")
+
+_LONGEST_END_SECONDS: Final = 12.0
+# So long a healed fleet may take to do what is left.
 
 
 @frozen
@@ -65,13 +69,17 @@ class Fleet:
         scene: How the store begins.
         hosts: How many there are.
         folders: On how many machines, so that several processes may share one's files.
-        turns: Whether the challenger turns out worse after some runs.
+        turns_after: After how many runs the challenger turns out worse; None for never.
         keep_trace: Whether the events are kept as text.
+
+    Attributes:
+        asks_person: Whether nothing is tested and nothing goes live before a person agrees.
     """
 
     def __init__(
         self, seed: int, scene: Scene, hosts: int, folders: int, *, turns_after: int | None = None, keep_trace: bool
     ) -> None:
+        self.asks_person = False
         self.random = Random(seed)
         self.agenda = Agenda(scene.now + 6.0)  # when the lease of who ran before has ended
         self.counts: Counter[str] = Counter()
@@ -90,10 +98,11 @@ class Fleet:
         self.file_read_at: dict[Path, float] = {}
         self._file_marks: dict[Path, int] = {}
         self.hosts = [Host(f"h{number}", places[number % folders]) for number in range(hosts)]
-        self.invariants = Invariants(self.database, places)
+        self.invariants = Invariants(self.database, places, lambda: self.agenda.now)
         self._processes = 0
         self.runs = Runs(self.agenda, self.random, self._truth, self._planned, self._ended, self.note)
         self.disasters = Disasters(self)
+        self.people = FleetPeople(self, Random(f"people of {seed}"), (TEAM.key, TEAM.key, OTHER.key))
 
     @classmethod
     def without_faults(cls, seed: int, scene: Scene) -> Fleet:
@@ -123,6 +132,27 @@ class Fleet:
         self._processes += 1
         name = f"{host.name}.{self._processes}"
         random = Random(self.random.getrandbits(64))
+        link = self.link_of(name, random)
+        link.is_cut = host.is_cut
+        process = Process(
+            self._processes,
+            name,
+            host.folder,
+            link,
+            self.agenda,
+            random,
+            lambda: self.agenda.now + host.wall_offset,
+            self._stepped,
+            "approve" if self.asks_person else "auto",
+        )
+        process.read_from_file_at = self.file_read_at.get(host.folder)
+        process.slack = self.disasters.set_back_since(host.folder, process.read_from_file_at)
+        host.process = process
+        self.note("boot", name)
+        process.start()
+
+    def link_of(self, name: str, random: Random) -> Link:
+        """Return a new way to the database, for whoever has this name in the trace."""
         link = Link(
             self.database,
             random,
@@ -131,21 +161,8 @@ class Fleet:
             lambda job: self.agenda.after(0.01 + self.random.random() ** 2 * 20.0, job),
             lambda: self.agenda.now,
         )
-        link.weather, link.is_cut = self.disasters.weather, host.is_cut
-        process = Process(
-            name,
-            host.folder,
-            link,
-            self.agenda,
-            random,
-            lambda: self.agenda.now + host.wall_offset,
-            self._stepped,
-        )
-        process.read_from_file_at = self.file_read_at.get(host.folder)
-        process.slack = self.disasters.set_back[host.folder]
-        host.process = process
-        self.note("boot", name)
-        process.start()
+        link.weather = self.disasters.weather
+        return link
 
     def kill(self, host: Host) -> None:
         """Kill the process on a host."""
@@ -166,7 +183,7 @@ class Fleet:
 
     def start_run(self, host: Host) -> None:
         """Start a run of a team on a host."""
-        spec = OTHER if self.random.random() < self.disasters.other_team else SPEC
+        spec = OTHER if self.random.random() < self.disasters.other_team else TEAM
         task = f"task-{self.random.randrange(3)}" if self.random.random() < self.disasters.tasks else None
         self.runs.start(host, spec, task)
 
@@ -195,15 +212,13 @@ class Fleet:
         self._guarded(self.invariants.check, process.name)
 
     def _look_at_file(self, process: Process) -> None:
-        file = process.folder / "autotune-snapshot.json"
         try:
-            mark = file.stat().st_ino
+            mark = os.stat(f"{process.folder}/autotune-snapshot.json").st_ino  # noqa: PTH116  # a path is slow to make
         except FileNotFoundError:
             return
         if self._file_marks.get(process.folder) != mark and process.confirmed_at is not None:
             self._file_marks[process.folder] = mark
             self.file_read_at[process.folder] = process.confirmed_at
-            self.disasters.set_back[process.folder] = 0.0
 
     def _planned(self, process: Process, event: RunStart, planned: PlannedRun) -> None:
         place = f"{planned.arm} {planned.stream} {planned.index}"
@@ -230,20 +245,23 @@ class Fleet:
         self.note("heal")
         self.disasters.end()
         first = self.hosts[0]
-        for _ in range(3):
+        for number in range(2):
             for host in self.hosts:
                 self.boot(host)
                 if host.process is not None:
                     host.process.wake_up()
-            # Long enough that what died is known to be dead, in one jump and a few steps.
-            self.agenda.run_until(self.agenda.now + 1.5)
+            if number == 1:  # a team is judged where it runs
+                self.runs.start(first, TEAM)
+                if self.disasters.other_team:
+                    self.runs.start(first, OTHER)
+            # Long enough that what died is known to be dead, in two jumps and a few steps.
+            self.agenda.run_until(self.agenda.now + 0.6)
             self.agenda.now += SILENT_SECONDS
             if self.violation is not None:
                 return
-        self.runs.start(first, SPEC)  # a team is judged where it runs
-        if self.disasters.other_team:
-            self.runs.start(first, OTHER)
-        self.agenda.run_until(self.agenda.now + 12.0)
+        last = self.agenda.now + _LONGEST_END_SECONDS
+        while self.agenda.now < last and self.violation is None and (self.runs.open or self.invariants.undone()):
+            self.agenda.run_until(self.agenda.now + 1.0)
         process = first.process
         assert process is not None
         store = Store(process.link, process.loop.process, "default")  # type: ignore[arg-type]
@@ -287,8 +305,10 @@ def simulate(seed: int, *, keep_trace: bool = False) -> Outcome:
             keep_trace=keep_trace,
         )
         try:
-            fleet.tell(f"{hosts} hosts: {scene.name}")
+            fleet.asks_person = random.random() < (0.6 if scene.decides_soon else 0.05)
+            fleet.tell(f"{hosts} hosts: {scene.name}{', and people who are asked' if fleet.asks_person else ''}")
             fleet.disasters.draw()
+            fleet.people.draw()
             for host in fleet.hosts:
                 fleet.boot(host)
             while fleet.agenda.now < fleet.disasters.ends_at and fleet.violation is None:  # a sleep puts the end off

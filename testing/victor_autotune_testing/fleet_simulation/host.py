@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 from random import Random
+from typing import Final
 
 from attrs import define, evolve
 
@@ -17,7 +18,10 @@ from victor_autotune_plugin.hookspecs import PlannedRun, RunStart
 from ..simulated import SPEC
 from ..stepped import assigned, at_once
 from .agenda import Agenda
-from .process import Process, settings
+from .process import Process
+
+TEAM: Final = evolve(SPEC, members=SPEC.members[:2])
+"""What runs everywhere: a small team, which is soon written, read and judged."""
 
 Truth = Callable[[TeamPlan, float], float]
 """What a run takes: from its plan, and what one member takes."""
@@ -52,6 +56,10 @@ class Runs:
         on_planned: Told of the plan that a run has got.
         on_end: Told of a run whose end was handed over.
         note: Counts an event.
+
+    Attributes:
+        started: How many were started.
+        open: How many of them are neither ended nor known to be dead.
     """
 
     def __init__(
@@ -63,9 +71,9 @@ class Runs:
         on_end: Callable[[Process, TeamRun], None],
         note: Callable[[str], None],
     ) -> None:
-        self.started = 0
+        self.started = self.open = 0
         self._prefix = f"{random.getrandbits(32):08x}-"  # the runs of a scene have other ids
-        self.spec = SPEC
+        self.spec = TEAM
         self._agenda = agenda
         self._random = random
         self._truth = truth
@@ -85,9 +93,10 @@ class Runs:
         loop = process.loop
         loop.want_store()
         self.started += 1
-        known = loop.known_spec(spec, settings())
+        self.open += 1
+        known = loop.known_spec(spec, process.settings)
         at = self._agenda.now + host.wall_offset
-        event = RunStart(f"{self._prefix}{self.started:04}", known, at, task_key=task, settings=settings())
+        event = RunStart(f"{self._prefix}{self.started:04}", known, at, task_key=task, settings=process.settings)
         request = loop.missing_stream(event)
         if request is None:
             self._assign(process, event, spec)
@@ -100,6 +109,7 @@ class Runs:
 
     def _assign(self, process: Process, event: RunStart, spec: TeamSpec) -> None:
         if process.is_dead:
+            self.open -= 1
             return
         if self._agenda.now < process.stalled_until:
             self._agenda.at(process.stalled_until, lambda: self._assign(process, event, spec))
@@ -117,6 +127,7 @@ class Runs:
 
     def _end(self, process: Process, event: RunStart, planned: PlannedRun, seconds: float, one: float) -> None:
         if process.is_dead:
+            self.open -= 1
             self._note("run that died")
             return
         if self._agenda.now < process.stalled_until:
@@ -141,3 +152,4 @@ class Runs:
         run = assigned(run, event, planned)
         process.hooks.tell_built_in("after_team_run", run=run)
         self._on_end(process, run)
+        self.open -= 1

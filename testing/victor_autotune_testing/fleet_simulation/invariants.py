@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -19,6 +19,7 @@ from victor_autotune_plugin.storage import Store
 from victor_autotune_plugin.storage.journal import FOLDER_NAME, EndEntry, read
 
 from .database import Database
+from .people import DOES
 from .process import TTL_SECONDS, Process
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ TERMINAL: Final = ("promoted", "failed", "inconclusive", "aborted")
 """How the history says that a test has ended."""
 
 FORWARD: Final = ("promoted", "probation")
-"""What makes another plan live without a person."""
+"""What makes a plan live that was not live before, whether a judge decides or a person."""
 
 _STREAM = tuple[str, str, str]
 
@@ -64,25 +65,57 @@ class _Team:
     allowed: list[Any] = field(factory=lambda: [{}])
 
 
+@define
+class _Counted:
+    """The runs of a team that were counted.
+
+    Attributes:
+        runs: What was counted of each.
+        last: The last number.
+        sums: How many runs there are, the sums of their numbers, orders and places, and how many have an arm.
+        orders: The orders within the experiments that are taken.
+        places: The places of their streams that are taken.
+    """
+
+    runs: dict[str, tuple[Any, ...]] = field(factory=dict)
+    last: int = 0
+    sums: list[float] = field(factory=lambda: [0, 0, 0, 0, 0])
+    orders: set[tuple[str, int]] = field(factory=set)
+    places: set[tuple[Any, ...]] = field(factory=set)
+
+
+_COUNTED: Final = (
+    "SELECT run_id, number, experiment_id, observed, arm, phase, stream, position FROM autotune_run"
+    " WHERE workflow = ? AND team_id = ? AND number IS NOT NULL"
+)
+
+_SUMS: Final = "count(*), total(number), total(observed), total(position), count(arm)"
+
+
 class Invariants:
     """Looks at a fleet after every step; what was looked at before is not looked at again.
 
     Args:
         database: The fleet's database.
         folders: Victor's folders of the hosts.
+        now: True time, Unix seconds.
     """
 
-    def __init__(self, database: Database, folders: Iterable[Path]) -> None:
+    def __init__(self, database: Database, folders: Iterable[Path], now: Callable[[], float]) -> None:
+        self._now = now
+        self._asked: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
+        self._revision = 0
+        self._paused: dict[tuple[str, str] | None, tuple[float, int]] = {}
         self._database = database
         self._folders = tuple(folders)
         self._written = -1
         self._last_change = 0
-        self._sums: tuple[Any, ...] = ()
         self._plans: dict[str, Any] = {}
         self._ends: Counter[str] = Counter()
         self._statuses: dict[str, str] = {}
         self._decided: dict[str, tuple[Any, ...]] = {}
-        self._observed: dict[str, tuple[Any, ...]] = {}
+        self._total: list[tuple[Any, ...]] = []
+        self._counted: dict[tuple[str, str], _Counted] = defaultdict(_Counted)
         self._teams: dict[tuple[str, str], _Team] = defaultdict(_Team)
         self._streams: dict[_STREAM, dict[int, str]] = defaultdict(dict)
         self._waiting: list[tuple[Item, Process]] = []
@@ -98,7 +131,11 @@ class Invariants:
         self.changes.clear()
         self._before = frozenset(self._decided.items())
 
-    # --- what a host does
+    # --- what a person and a host do
+
+    def asked(self, verb: str, key: tuple[str, str]) -> None:
+        """Note that a person asks for something; what becomes of it may be told to nobody."""
+        self._asked[key][verb] += 1
 
     def planned(self, process: Process, now: float, event: RunStart, planned: PlannedRun) -> None:
         """Check the plan that a run has got.
@@ -115,6 +152,7 @@ class Invariants:
             if planned.source in ("live", "experiment") and age > PLAN_SECONDS:
                 raise Violation(f"a run has a plan of {age:.1f} s ago")
             return
+        self._check_not_paused(process, now, event.spec.key)
         if age > TTL_SECONDS:
             raise Violation(f"a run has an arm by a snapshot of {age:.3f} s ago")
         one = planned.assignment
@@ -124,6 +162,17 @@ class Invariants:
             raise Violation(f"a run of arm {one.arm} has the plan {plan}")
         shares = shares_of(experiment, one.stream)
         self._assigned((one.experiment_id, one.phase, one.stream), one.index, one.arm, shares)
+
+    def _check_not_paused(self, process: Process, now: float, key: tuple[str, str]) -> None:
+        self.check()
+        for paused in (self._paused.get(None), self._paused.get(key)):
+            if paused is None:
+                continue
+            since, revision = paused
+            if process.loop.memory.snapshot.revision >= revision:
+                raise Violation(f"a run of {key} has an arm, and its host knows of the pause")
+            if now - since - process.slack > TTL_SECONDS:
+                raise Violation(f"a run of {key} has an arm {now - since:.1f} s after the pause")
 
     def _assigned(self, stream: _STREAM, index: int, arm: str, shares: Mapping[str, float] | None) -> None:
         places = self._streams[stream]
@@ -151,15 +200,41 @@ class Invariants:
         Raises:
             Violation: Something does not.
         """
-        if self._database.written != self._written:
+        is_written = self._database.written != self._written
+        if is_written:
             self._written = self._database.written
+            self._check_pause()
             self._check_history()
             self._check_experiments()
             self._check_observations()
-        self._check_acknowledged()
+        if self._waiting or self._in_journals:
+            self._check_acknowledged(is_written)
+
+    def _check_pause(self) -> None:
+        self._revision, is_paused = self._database.rows("SELECT revision, paused FROM autotune_store")[0]
+        if not is_paused:
+            self._paused.pop(None, None)
+        elif None not in self._paused:
+            self._paused[None] = self._now(), self._revision
+
+    def _check_who(self, key: tuple[str, str], action: str, actor: str) -> None:
+        """Check that a person did what the history says a person did, and that what is paused is left alone."""
+        if actor != "person":
+            if key in self._paused:
+                raise Violation(f"{action} in the history of the paused team {key}")
+            return
+        asked = self._asked[key]
+        verb = next((verb for verb, actions in DOES.items() if action in actions and asked[verb]), None)
+        if verb is None:
+            raise Violation(f"a person is said to have {action} {key}, and none did")
+        asked[verb] -= 1
+        if action == "paused":
+            self._paused[key] = self._now(), self._revision
+        elif action == "resumed":
+            self._paused.pop(key, None)
 
     def _check_history(self) -> None:
-        plans: dict[tuple[str, str], list[tuple[str, str, Any]]] = defaultdict(list)
+        plans: dict[tuple[str, str], list[tuple[str, Any]]] = defaultdict(list)
         for number, workflow, team, action, actor, one, after in self._database.rows(
             "SELECT id, workflow, team_id, action, actor, experiment_id, plan_after FROM autotune_change"
             " WHERE id > ? ORDER BY id",
@@ -167,7 +242,8 @@ class Invariants:
         ):
             self._last_change = number
             self.changes[action] += 1
-            plans[workflow, team].append((action, actor, json.loads(after)))
+            self._check_who((workflow, team), action, actor)
+            plans[workflow, team].append((action, json.loads(after)))
             if action in TERMINAL:
                 self._ends[one] += 1
                 if self._ends[one] > 1:
@@ -178,13 +254,12 @@ class Invariants:
                 plan = self._plans[text] = json.loads(text)
             self._check_plan((workflow, team), plan, plans[workflow, team])
 
-    def _check_plan(self, key: tuple[str, str], plan: Any, lines: list[tuple[str, str, Any]]) -> None:
+    def _check_plan(self, key: tuple[str, str], plan: Any, lines: list[tuple[str, Any]]) -> None:
         known = self._teams[key]
-        for action, actor, after in lines:
+        for action, after in lines:
             if after == known.live:
                 continue
-            is_allowed = actor == "person" or action in FORWARD or after in known.allowed
-            if not is_allowed:
+            if action not in FORWARD and after not in known.allowed:
                 raise Violation(f"the plan {after} of {key} is live by {action}")
             known.live = after
             if after not in known.allowed:
@@ -216,60 +291,74 @@ class Invariants:
             raise Violation(f"test {experiment} counts {counted} runs, and {seen} were observed")
 
     def _check_observations(self) -> None:
-        (sums,) = self._database.rows(
-            "SELECT count(*), total(number), total(observed), total(position), count(arm) FROM autotune_run"
-            " WHERE number IS NOT NULL"
-        )
-        if sums == self._sums:
+        """Check what was counted; read are what is new, and sums that tell whether what is known is as it was."""
+        total = self._database.rows(f"SELECT {_SUMS} FROM autotune_run WHERE number IS NOT NULL")
+        if total == self._total:
             return
-        self._sums = sums
-        numbers: set[tuple[str, str, int]] = set()
-        orders: set[tuple[str, int]] = set()
-        places: set[tuple[Any, ...]] = set()
-        found = 0
-        for run_id, *values in self._database.rows(
-            "SELECT run_id, workflow, team_id, experiment_id, number, observed, arm, phase, stream, position"
-            " FROM autotune_run WHERE number IS NOT NULL"
+        self._total = total
+        for workflow, team, *sums in self._database.rows(
+            f"SELECT workflow, team_id, {_SUMS} FROM autotune_run WHERE number IS NOT NULL GROUP BY workflow, team_id"
         ):
-            found += 1
-            workflow, team, experiment, number, order, *place = values
-            before = self._observed.setdefault(run_id, tuple(values))
-            if before != tuple(values):
-                raise Violation(f"run {run_id} was counted as {before} and is counted as {tuple(values)}")
-            if (workflow, team, number) in numbers:
-                raise Violation(f"two runs have the number {number}")
-            numbers.add((workflow, team, number))
-            if order is not None:
-                if (experiment, order) in orders:
-                    raise Violation(f"two runs have the order {order} in {experiment}")
-                orders.add((experiment, order))
-                if (experiment, *place) in places:
-                    raise Violation(f"place {place} in {experiment} is counted twice")
-                places.add((experiment, *place))
-        if found < len(self._observed):
-            raise Violation("a run that was counted is gone")
+            known = self._counted[workflow, team]
+            if sums == known.sums:
+                continue
+            for values in self._database.rows(f"{_COUNTED} AND number > ? ORDER BY number", workflow, team, known.last):
+                self._count(known, *values)
+            if sums != known.sums:
+                raise Violation(f"run {self._miscounted(workflow, team, known)} was counted, and is counted otherwise")
+
+    def _count(self, known: _Counted, run_id: str, number: int, one: str, order: int | None, *place: Any) -> None:
+        if number == known.last or run_id in known.runs:
+            raise Violation(f"two runs have the number {number}, or run {run_id} has two")
+        known.runs[run_id], known.last = (run_id, number, one, order, *place), number
+        new = (1, number, order or 0, place[3] or 0, place[0] is not None)
+        known.sums = [before + more for before, more in zip(known.sums, new, strict=True)]
+        if order is None:
+            return
+        if (one, order) in known.orders:
+            raise Violation(f"two runs have the order {order} in {one}")
+        known.orders.add((one, order))
+        if (one, *place) in known.places:
+            raise Violation(f"place {place} in {one} is counted twice")
+        known.places.add((one, *place))
+
+    def _miscounted(self, workflow: str, team: str, known: _Counted) -> str:
+        found = {values[0]: values for values in self._database.rows(_COUNTED, workflow, team)}
+        return next((one for one, values in known.runs.items() if found.get(one) != values), "with a late number")
 
     # --- what was acknowledged
 
-    def _check_acknowledged(self) -> None:
-        if self._waiting and any(item.settled.is_set for item, _ in self._waiting):
+    def _check_acknowledged(self, is_written: bool) -> None:
+        """Check that what was acknowledged is somewhere.
+
+        Args:
+            is_written: Whether the store may have more than at the last look.
+        """
+        new = False
+        if any(item.settled.is_set for item, _ in self._waiting):
             for item, process in self._waiting:
                 if item.settled.is_set:
                     if item.given_up:
                         raise Violation("the end of a run was given up")
                     run_id = item.entry.run.run_id  # type: ignore[union-attr]
+                    new = True
                     self._acknowledged[run_id] = self._in_journals[run_id] = _Acknowledged(process.folder)
             self._waiting = [one for one in self._waiting if not one[0].settled.is_set]
-        for run_id, one in tuple(self._in_journals.items()):
-            if self._is_stored(run_id):
-                one.is_stored = True
-                del self._in_journals[run_id]
-            elif run_id not in self._journaled(one.folder):
+        if is_written or new:
+            for run_id in self._stored(self._in_journals):
+                self._in_journals.pop(run_id).is_stored = True
+        journaled = {folder: self._journaled(folder) for folder in {one.folder for one in self._in_journals.values()}}
+        for run_id, one in self._in_journals.items():
+            if run_id not in journaled[one.folder]:
                 raise Violation(f"the end of run {run_id} was acknowledged, and is neither in the store nor a journal")
 
-    def _is_stored(self, run_id: str) -> bool:
-        found = self._database.rows("SELECT status FROM autotune_run WHERE run_id = ?", run_id)
-        return bool(found) and found[0][0] in ("finished", "late")
+    def _stored(self, run_ids: Iterable[str]) -> set[str]:
+        """Return those of some runs whose ends are in the store."""
+        found = self._database.rows(
+            "SELECT run_id FROM json_each(?) JOIN autotune_run ON run_id = value WHERE status IN ('finished', 'late')",
+            json.dumps(list(run_ids)),
+        )
+        return {run_id for (run_id,) in found}
 
     def _journaled(self, folder: Path) -> set[str]:
         """Return the runs whose ends are in the journals of a folder, each read again only when it has changed."""
@@ -286,6 +375,28 @@ class Invariants:
 
     # --- at the end
 
+    def undone(self) -> str | None:
+        """Return what a healed fleet has left to do, or None once it has done everything."""
+        if any(not process.is_dead for _, process in self._waiting):
+            return f"{len(self._waiting)} ends of runs are neither acknowledged nor given up"
+        stored = self._stored(self._acknowledged)
+        for run_id, one in self._acknowledged.items():
+            if not one.is_stored or run_id not in stored:
+                return f"the end of run {run_id} was acknowledged, and is not in the store"
+        left = [file.name for folder in self._folders for file in _journals_in(folder)]
+        if left:
+            return f"the journals {left} are not drained"
+        for workflow, team, last, judged in self._database.rows(
+            "SELECT run.workflow, run.team_id, max(number), judged FROM autotune_run run JOIN autotune_lease lease"
+            " USING (workflow, team_id) GROUP BY run.workflow, run.team_id"
+        ):
+            if last is not None and judged < last:
+                return f"runs of {workflow}/{team} up to {last} are numbered, and up to {judged} judged"
+        (untaken,) = self._database.rows(
+            "SELECT count(*) FROM autotune_run WHERE number IS NULL AND status = 'finished'"
+        )[0]
+        return f"{untaken} runs that have finished were never judged" if untaken else None
+
     def check_end(self, store: Store) -> None:
         """Check what holds once everything is healed and drained.
 
@@ -293,25 +404,9 @@ class Invariants:
             Violation: Something does not.
         """
         self.check()
-        if any(not process.is_dead for _, process in self._waiting):
-            raise Violation(f"{len(self._waiting)} ends of runs are neither acknowledged nor given up")
-        for run_id, one in self._acknowledged.items():
-            if not one.is_stored or not self._is_stored(run_id):
-                raise Violation(f"the end of run {run_id} was acknowledged, and is not in the store")
-        left = [file.name for folder in self._folders for file in _journals_in(folder)]
-        if left:
-            raise Violation(f"the journals {left} are not drained")
-        for workflow, team, last, judged in self._database.rows(
-            "SELECT run.workflow, run.team_id, max(number), judged FROM autotune_run run JOIN autotune_lease lease"
-            " USING (workflow, team_id) GROUP BY run.workflow, run.team_id"
-        ):
-            if last is not None and judged < last:
-                raise Violation(f"runs of {workflow}/{team} up to {last} are numbered, and up to {judged} judged")
-        (untaken,) = self._database.rows(
-            "SELECT count(*) FROM autotune_run WHERE number IS NULL AND status = 'finished'"
-        )[0]
-        if untaken:
-            raise Violation(f"{untaken} runs that have finished were never judged")
+        undone = self.undone()
+        if undone is not None:
+            raise Violation(undone)
         decided = {one for one, values in self._decided.items() if (one, values) not in self._before}
         experiments = [one for one in store.experiments() if one.id in decided]
         for replayed in replay_all(store, experiments):

@@ -100,7 +100,7 @@ class Link:
     def execute(self, statement: Any) -> list[Any]:
         """Return the rows that a statement finds."""
         self._reach()
-        found = self._database.connections.execute(statement)
+        found = self._database.found(statement)
         self.read_at = self._now()
         self._answered()
         return found

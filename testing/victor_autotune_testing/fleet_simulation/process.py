@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import defaultdict
 from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
@@ -49,9 +50,9 @@ def resolver() -> SettingsResolver:
 
 
 @cache
-def settings() -> Settings:
+def settings(mode: str = "auto") -> Settings:
     """Return the settings of every team: the least evidence that a policy may ask for, so that tests end soon."""
-    known = resolver().for_team("", "")
+    known = evolve(resolver().for_team("", ""), mode=mode)
     small = evolve(known.experiment, min_runs_per_arm=4, alpha=0.15, min_history=6, success_margin=0.9, p95_margin=9.0)
     return evolve(known, experiment=small)
 
@@ -60,10 +61,35 @@ def _nothing(_job: Callable[[], object]) -> None:
     """Leave a job undone: those of the hooks that decide and record have none."""
 
 
+class ReusedHooks:
+    """The built-in hooks of a process, and once that is gone of another one: pluggy takes long to look at them.
+
+    Attributes:
+        manager: Holds them, and has no state of a process.
+        loop: What they lead to now.
+    """
+
+    def __init__(self) -> None:
+        self.manager = HookManager()
+        self.loop: TuningLoop | None = None
+        for hook, plugin in built_in(self._loop, resolver, _nothing):
+            if hook in ("autotune.plan", "autotune.record"):  # the others price and count, and change nothing here
+                self.manager.register(plugin, hook)
+
+    def _loop(self) -> TuningLoop:
+        assert self.loop is not None
+        return self.loop
+
+
+_HOOKS: Final[defaultdict[int, ReusedHooks]] = defaultdict(ReusedHooks)
+# By the number of the process in its fleet; one fleet lives at a time.
+
+
 class Process:
     """A process that runs teams.
 
     Args:
+        number: How many the fleet has had with it.
         name: Its name in the trace.
         folder: Victor's folder of its project, which the processes before and after it have, too.
         link: Its way to the database.
@@ -71,8 +97,10 @@ class Process:
         random: What it draws from.
         wall_clock: The clock of its host, Unix seconds.
         after_step: Called after each step with the name of the work.
+        mode: Whether a person is asked.
 
     Attributes:
+        settings: Those of its teams.
         stalled_until: True time until which it does not get the processor.
         is_dead: Whether it was killed, or has ended.
         confirmed_at: True time at which the database said what the process now decides by; None for never.
@@ -81,6 +109,7 @@ class Process:
 
     def __init__(
         self,
+        number: int,
         name: str,
         folder: Path,
         link: Link,
@@ -88,7 +117,9 @@ class Process:
         random: Random,
         wall_clock: Callable[[], float],
         after_step: Callable[[Process, str], None],
+        mode: str,
     ) -> None:
+        self.settings = own = settings(mode)
         self.name = name
         self.folder = folder
         self.link = link
@@ -100,23 +131,23 @@ class Process:
         self._agenda = agenda
         self._after_step = after_step
         self._started_at = agenda.now
-        hooks = HookManager()
-        self.hooks = hooks
-        self.loop = loop = TuningLoop(
-            lambda _spec, _metadata: settings(),
+        reused = _HOOKS[number]
+        self.hooks = hooks = reused.manager
+        self.loop = reused.loop = loop = TuningLoop(
+            lambda _spec, _metadata: own,
             lambda: Store(link, loop.process, "default"),  # type: ignore[arg-type]  # a link is what connections are
             hooks,
             folder,
-            settings,
+            lambda: own,
             Signal(),
             self.clock,
             wall_clock,
             random,
             folder.parent,
         )
-        for hook, plugin in built_in(lambda: loop, resolver, _nothing):
-            if hook in ("autotune.plan", "autotune.record"):  # the others price and count, and change nothing here
-                hooks.register(plugin, hook)
+        work: Any = loop.judge_work
+        touch = work.touch
+        work.touch = lambda keys: touch(sorted(keys))  # a set's order is another in each process, and is not drawn
         self._works: dict[str, Callable[[float], float | None]] = {
             "store": loop.store_work.step,
             "files": loop.files.step,

@@ -26,6 +26,7 @@ class Scene:
         now: The moment, Unix seconds.
         is_live: Whether a challenger is live, so that it may turn out worse.
         has_turned: Whether it is worse by now.
+        decides_soon: Whether a test soon starts or ends well, which a person may be asked about.
     """
 
     name: str
@@ -33,9 +34,10 @@ class Scene:
     now: float
     is_live: bool = False
     has_turned: bool = False
+    decides_soon: bool = False
 
 
-EMPTY: Final = Scene("no run yet", None, 1_800_000_000.0)
+EMPTY: Final = Scene("no run yet", None, 1_800_000_000.0, decides_soon=True)
 
 
 @cache
@@ -57,16 +59,16 @@ def scenes() -> tuple[Scene, ...]:
             break
     fleet.close()
     places = (
-        ("a test begins soon", began["started"] - 1, False, False),
-        ("a test goes on", began["started"] + 5, False, False),
-        ("a test is nearly likely", began["probation"] - 3, False, False),
-        ("a plan is on probation", began["probation"] + 2, True, False),
-        ("a test is nearly proven", began["promoted"] - 4, True, False),
-        ("a plan was promoted", began["promoted"] + 3, True, False),
-        ("an alarm is near", began["reverifying"] - 2, True, True),
-        ("a rollback is near", began["rolled_back"] - 4, True, True),
+        ("a test begins soon", began["started"] - 1, False, False, True),
+        ("a test goes on", began["started"] + 5, False, False, False),
+        ("a test is nearly likely", began["probation"] - 3, False, False, True),
+        ("a plan is on probation", began["probation"] + 2, True, False, False),
+        ("a test is nearly proven", began["promoted"] - 4, True, False, True),
+        ("a plan was promoted", began["promoted"] + 3, True, False, False),
+        ("an alarm is near", began["reverifying"] - 2, True, True, False),
+        ("a rollback is near", began["rolled_back"] - 4, True, True, False),
     )
-    return (EMPTY, *(Scene(name, *taken[at], is_live, has_turned) for name, at, is_live, has_turned in places))
+    return (EMPTY, *(Scene(name, *taken[at], *kind) for name, at, *kind in places))
 
 
 def _run_one(fleet: Fleet) -> None:
