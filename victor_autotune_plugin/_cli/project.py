@@ -78,13 +78,20 @@ class OpenProject:
             raise self._unknown(known, workflow, team_id)
         return found
 
-    def keys(self, workflow: str | None = None, team_id: str | None = None) -> list[tuple[str | None, str | None]]:
+    def keys(
+        self, workflow: str | None = None, team_id: str | None = None, named: Sequence[TeamState] | None = None
+    ) -> list[tuple[str | None, str | None]]:
         """Return what to ask the store for, workflow and team id: each team that is named, else one pair for all.
+
+        Args:
+            workflow: As for `teams`.
+            team_id: As for `teams`.
+            named: What `named_teams` gives for these; None to ask it.
 
         Raises:
             AutotuneError: As in `teams`.
         """
-        found = self.named_teams(workflow, team_id)
+        found = self.named_teams(workflow, team_id) if named is None else named
         return [(workflow, None)] if team_id is None else list(dict.fromkeys(state.key for state in found))
 
     def team(self, team_id: str | None, workflow: str | None) -> TeamState:
@@ -170,7 +177,7 @@ def opened(
     """
     from .._tuning.runtime import Runtime
 
-    runtime = Runtime(project, overrides={**(overrides or {}), "environment": environment()})
+    runtime = Runtime(project, overrides={**(overrides or {}), "environment": environment()}, looks_only=True)
     try:
         store = runtime.open_existing_store()
         if store is None:

@@ -14,10 +14,10 @@ from ..errors import AutotuneError
 from . import rendering as show
 from .awaiting import print_decisions
 from .command import ExitCode
+from .open_teams import open_teams
 from .options import HERE, Json, Project, Team, TeamName, Workflow, chosen
 from .project import opened
 from .show_runs import last_runs, run_table
-from .status import facts_of_open
 
 if TYPE_CHECKING:
     from .._model.experiment import Change
@@ -37,12 +37,13 @@ def history(
     """List the changes to the teams' plans, newest first: what, who, why, and the plan before and after."""
     team_id = chosen(name, team)
     with opened(project) as session:
-        keys, store = session.keys(workflow, team_id), session.store
-        facts = [] if as_json else facts_of_open(session, workflow, team_id)
+        named, store = session.named_teams(workflow, team_id), session.store
+        keys = session.keys(workflow, team_id, named)
+        waiting = [] if as_json else open_teams(session, named)
         found_runs: list[TeamRun] = []
         changes: list[Change] = []
         if store is not None and runs:
-            found_runs = last_runs(session, workflow, team_id, limit)
+            found_runs = last_runs(store, keys, limit)
         elif store is not None:
             changes = sorted(
                 (change for key in keys for change in store.changes(*key)), key=lambda one: (one.at, one.id or 0)
@@ -54,8 +55,8 @@ def history(
     if as_json:
         show.write_json({"changes": [change.to_dict() for change in latest]})
         return
-    print_decisions(facts)
-    for one in facts:
+    print_decisions(waiting)
+    for one in waiting:
         for standing in one.standings:
             show.say(f"{show.clean(one.state.team_id)}: {standing.line}", "dim")
     if not (found_runs or latest):

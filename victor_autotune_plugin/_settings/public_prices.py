@@ -5,10 +5,9 @@ Its import takes .15 s, so it happens on first use and never on an event loop.
 
 from __future__ import annotations
 
-import asyncio
+import sys
 from collections.abc import Iterable
 from datetime import UTC, date, datetime
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Final
 
 from attrs import frozen
@@ -44,6 +43,9 @@ class PriceSource:
 
 def _may_load() -> bool:
     """Whether no event loop runs here that loading would hold up."""
+    asyncio = sys.modules.get("asyncio")
+    if asyncio is None:
+        return True
     try:
         asyncio.get_running_loop()
     except RuntimeError:
@@ -106,6 +108,8 @@ def source() -> PriceSource | None:
         if isinstance(one.constraint, StartDateConstraint)
     )
     newest = max((start for start in starts if start <= today), default=date.min)
+    from importlib.metadata import version
+
     return PriceSource(f"{_PACKAGE} {version(_PACKAGE)}", newest)
 
 

@@ -6,7 +6,6 @@ import shlex
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from .._model.run import CONTROL, TREATMENT
 from .judges import feed, new_judge, new_watch
 from .record import Record
 from .snapshot import TESTING
@@ -71,14 +70,7 @@ def live_counts(store: Store, experiment: Experiment) -> dict[Arm, int]:
     """Return how many runs that ended the watch over a live plan has seen, by arm; see `Store.live_observations`."""
     team = experiment.workflow, experiment.team_id
     later = [one.id for one in store.experiments(*team) if one.control_id == experiment.id]
-    runs = store.arm_runs([experiment.id, *later])
-    found: dict[Arm, int] = {CONTROL: 0, TREATMENT: 0}
-    own, decided = runs.pop(experiment.id, None), experiment.decided_order
-    if own is not None:
-        seen = own.verified if decided is None else own.verified | (own.order > decided)
-        found |= {TREATMENT: int((seen & own.treated).sum()), CONTROL: int((seen & ~own.treated).sum())}
-    found[TREATMENT] += sum(int((~one.treated & ~one.verified).sum()) for one in runs.values())
-    return found
+    return store.live_counts(experiment.id, experiment.decided_order, later)
 
 
 def standings(

@@ -10,10 +10,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from attrs import frozen
-from sqlalchemy import Select, case, literal_column, null, select
+from sqlalchemy import Select, case, func, literal, literal_column, null, or_, select, union_all
 from sqlalchemy.sql import ColumnElement
 
-from .._model.run import TREATMENT
+from .._model.run import CONTROL, TREATMENT
 from .tables import run
 
 if TYPE_CHECKING:
@@ -34,6 +34,14 @@ _TOKENS: Final = {
     "FROM json_array_elements(autotune_run.tokens::json) AS used)",
 }
 """Prompt and completion tokens of a run, all models; null where none were reported."""
+
+
+_ENDED: Final = (
+    run.c.observed.is_not(None),
+    run.c.missing.is_(None),
+    run.c.duration_seconds.is_not(None),
+    run.c.position.is_not(None),
+)
 
 
 @frozen(eq=False)
@@ -102,17 +110,27 @@ def arm_queries(backend: str, experiment_ids: Iterable[str]) -> Iterator[Select[
     wanted = list(experiment_ids)
     for first in range(0, len(wanted), MOST_IDS):
         ids = wanted[first : first + MOST_IDS]
-        yield (
-            select(*columns)
-            .where(
-                run.c.experiment_id.in_(ids),
-                run.c.observed.is_not(None),
-                run.c.missing.is_(None),
-                run.c.duration_seconds.is_not(None),
-                run.c.position.is_not(None),
-            )
-            .order_by(run.c.experiment_id, run.c.observed)
-        )
+        wanted_runs = select(*columns).where(run.c.experiment_id.in_(ids), *_ENDED)
+        yield wanted_runs.order_by(run.c.experiment_id, run.c.observed)
+
+
+def live_count_query(experiment_id: str, decided_order: int | None, later_ids: Iterable[str]) -> Select[Any]:
+    """Return the query for how many runs that ended the watch over a live plan has seen, by `arm`.
+
+    Args:
+        experiment_id: The experiment whose plan is live.
+        decided_order: After which order runs of its test are seen, too; None for none.
+        later_ids: Tests against that plan, whose control it is.
+    """
+    seen = run.c.phase == "watch"
+    if decided_order is not None:
+        seen = or_(seen, run.c.observed > decided_order)
+    own = select(run.c.arm).where(run.c.experiment_id == experiment_id, seen, *_ENDED)
+    later = select(literal(TREATMENT)).where(  # what is their control is its treatment
+        run.c.experiment_id.in_(list(later_ids)), run.c.arm == CONTROL, run.c.phase != "watch", *_ENDED
+    )
+    both = union_all(own, later).subquery()
+    return select(both.c.arm, func.count().label("runs")).group_by(both.c.arm)
 
 
 def in_columns(rows: list[Any]) -> Mapping[str, ArmRuns]:

@@ -9,6 +9,7 @@ import time
 import weakref
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,7 +23,7 @@ from .failures import explain, is_busy
 from .foreign import refuse_foreign_file, refuse_foreign_tables
 from .location import DatabaseTarget, existing_file, prepare_file
 from .session import Session, Statement, waits
-from .statements import statements
+from .statements import Statements, statements
 
 _FORK_SECONDS: Final = 0.02
 # A fork waits so long for sessions of other threads to become idle.
@@ -62,7 +63,6 @@ class Connections:
         may_create: bool = False,
     ) -> None:
         self.target = target
-        self.statements = statements(target.backend)
         self.look_only = look_only
         self.may_create = may_create
         self._patience = patience
@@ -75,6 +75,13 @@ class Connections:
         # Connections of a parent process: to close them would end its session, so they are kept until the exit.
         self._inherited: list[Any] = []
         _known.add(self)
+        if not look_only:
+            self.statements = statements(target.backend)  # before anything waits for them
+
+    @cached_property
+    def statements(self) -> Statements:
+        """The compiled statements of transactions; a command that only looks may do without."""
+        return statements(self.target.backend)
 
     def session(self) -> Session:
         """Return this thread's session, opened where there is none.
