@@ -21,9 +21,9 @@ MOST_RUNS: Final = 1_000
 """How many of a team's last runs a screen is made from."""
 
 LISTED_RUNS: Final = 20_000
-"""So many runs are looked at for a list of teams, the last ones of each: of 200 teams or more ..."""
+"""So many runs are looked at for a list of teams, the last ones of each: of 400 teams or more ..."""
 
-FEWEST_RUNS: Final = 100
+FEWEST_RUNS: Final = 50
 """... so many of each."""
 
 LATEST_RUNS: Final = 50
@@ -77,7 +77,7 @@ def _open_team(session: OpenProject, store: Store, state: TeamState, modes: Mode
 
     last = next(iter(store.last_runs(*state.key, 1)), None)
     settings = evolve(session.runtime.resolver.for_team(*state.key), mode=modes.of(state.key, last).next)
-    latest = () if state.live_id is None else tuple(store.finished_runs(*state.key, limit=LATEST_RUNS))
+    latest = store.finished_runs(*state.key, limit=LATEST_RUNS)
     stands = standings(store, state, settings, latest, options=same_place(), in_brief=True)
     waits = {}
     if any(one.decision is not None for one in stands):

@@ -154,10 +154,11 @@ def _named_teams(store: Store, seen: Mapping[TeamKey, float] | None = None) -> l
 
 
 def _in_full(store: Store, state: TeamState) -> TeamState:
-    last = next(store.runs(*state.key, limit=1), None) if state.spec is None and not state.version else None
+    last = store.last_spec(*state.key) if state.spec is None and not state.version else None
     if last is None:
         return state
-    return TeamState(*state.key, fingerprint=last.spec.fingerprint(), spec=last.spec, environment=last.environment)
+    spec, environment = last
+    return TeamState(*state.key, fingerprint=spec.fingerprint(), spec=spec, environment=environment)
 
 
 @contextlib.contextmanager

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
-from itertools import takewhile
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice, takewhile
 from statistics import median
 from typing import TYPE_CHECKING, Annotated, Any, Final
 from zlib import crc32
@@ -228,9 +228,9 @@ def team_facts(
     store = session.store
     assert store is not None
     ended: Sequence[TeamRun | ListedRun] = store.last_runs(*state.key, most) if runs is None else runs
-    latest = runs or ()
-    if runs is None and (in_full or state.live_id is not None):
-        latest = list(store.finished_runs(*state.key, limit=LATEST_RUNS))
+    latest: Iterable[TeamRun] = store.finished_runs(*state.key, limit=LATEST_RUNS) if runs is None else runs
+    if in_full:
+        latest = list(islice(latest, LATEST_RUNS))
     if settings is None:
         settings = session.runtime.resolver.for_team(*state.key)
     found_mode = (modes or Modes(session.runtime.resolver, session.runtime.project)).of(
@@ -263,7 +263,7 @@ def team_facts(
         watch=watch,
         decided=decided,
         trouble=_trouble(ended, most),
-        owners=owned_knobs(latest[:LATEST_RUNS]) if in_full else [],
+        owners=owned_knobs(latest) if in_full else [],
         flow=_flow(session, state, settings),
         quality=quality_of(store, state, settings, ended, plan, replaced),
         outcomes=brought,
@@ -333,7 +333,7 @@ def status(
     """Show every team that was recorded, or one: its plan, its test, and how it does.
 
     Figures are of each team's last 1,000 runs; where more than 20 teams are
-    listed, of the last 20,000 of all together, and of 100 each at least.
+    listed, of the last 20,000 of all together, and of 50 each at least.
     """
     team_id = chosen(name, team)
     from ..storage.team_records import TeamRecords
@@ -348,7 +348,9 @@ def status(
         modes = Modes(session.runtime.resolver, session.runtime.project)
         most = looked_at(len(shown))
         if team_id is None and session.store is not None:
-            session = evolve(session, store=TeamRecords(session.store))
+            store = TeamRecords(session.store)
+            store.arm_runs(one for state in shown for one in (state.experiment_id, state.live_id) if one is not None)
+            session = evolve(session, store=store)
         facts = [
             team_facts(session, session.in_full(one), modes=modes, in_full=team_id is not None, most=most)
             for one in shown

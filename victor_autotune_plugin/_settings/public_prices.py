@@ -91,6 +91,16 @@ def prices_to_keep(settings: Settings, uses: Iterable[TokenUse], at: float) -> K
     return KeptPrices(at, settings.prices, {name: price for name, price in found.items() if price is not None})
 
 
+def package() -> str | None:
+    """Return name and version of the package that holds the prices, without loading it; None where there is none."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return f"{_PACKAGE} {version(_PACKAGE)}"
+    except PackageNotFoundError:
+        return None
+
+
 def source() -> PriceSource | None:
     """Return where the prices come from, or None when they can't be loaded."""
     snapshot = _snapshot()
@@ -108,9 +118,7 @@ def source() -> PriceSource | None:
         if isinstance(one.constraint, StartDateConstraint)
     )
     newest = max((start for start in starts if start <= today), default=date.min)
-    from importlib.metadata import version
-
-    return PriceSource(f"{_PACKAGE} {version(_PACKAGE)}", newest)
+    return PriceSource(package() or _PACKAGE, newest)
 
 
 def _snapshot() -> DataSnapshot | None:

@@ -1,17 +1,19 @@
 """The runs of experiments by arm, as columns: what a comparison of two plans is made from.
 
-A team of years has a hundred thousand of them, so the database adds up the tokens, and no object is made of a run.
+A team of years has a hundred thousand of them, so no object is made of a run.
 """
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from attrs import frozen
-from sqlalchemy import Select, case, func, literal, literal_column, null, or_, select, union_all
-from sqlalchemy.sql import ColumnElement
+from msgspec import Struct
+from msgspec.json import Decoder
+from sqlalchemy import Select, func, literal, or_, select, union_all
 
 from .._model.run import CONTROL, TREATMENT
 from .tables import run
@@ -27,14 +29,15 @@ if TYPE_CHECKING:
 MOST_IDS: Final = 500
 """Experiments that one query asks for; SQLite takes a thousand values at most."""
 
-_TOKENS: Final = {
-    "sqlite": "(SELECT nullif(sum(json_extract(value, '$.input_tokens') + json_extract(value, '$.output_tokens')), 0) "
-    "FROM json_each(autotune_run.tokens))",
-    "postgresql": "(SELECT nullif(sum((used->>'input_tokens')::bigint + (used->>'output_tokens')::bigint), 0) "
-    "FROM json_array_elements(autotune_run.tokens::json) AS used)",
-}
-"""Prompt and completion tokens of a run, all models; null where none were reported."""
 
+class _Used(Struct):
+    """What counts of a model's tokens; the rest of their text is skipped."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+
+
+_used: Final = Decoder(list[_Used]).decode
 
 _ENDED: Final = (
     run.c.observed.is_not(None),
@@ -94,18 +97,15 @@ class ArmRuns:
         return ArmRuns(streams=self.streams, **kept)
 
 
-def arm_queries(backend: str, experiment_ids: Iterable[str]) -> Iterator[Select[Any]]:
+def arm_queries(experiment_ids: Iterable[str]) -> Iterator[Select[Any]]:
     """Give the queries for the runs of some experiments; those of one experiment follow each other.
 
     Args:
-        backend: `sqlite` or `postgresql`.
         experiment_ids: Ids, each once.
     """
-    tokens: ColumnElement[Any] = literal_column(_TOKENS[backend])
-    known = case((run.c.tokens.is_not(None), tokens), else_=null())
     columns = [
         *(run.c.experiment_id, run.c.started_at, run.c.arm, run.c.phase, run.c.stream, run.c.position, run.c.observed),
-        *(run.c.duration_seconds, run.c.success, run.c.score, run.c.cost_usd, known.label("tokens")),
+        *(run.c.duration_seconds, run.c.success, run.c.score, run.c.cost_usd, run.c.tokens),
     ]
     wanted = list(experiment_ids)
     for first in range(0, len(wanted), MOST_IDS):
@@ -156,8 +156,13 @@ def in_columns(rows: list[Any]) -> Mapping[str, ArmRuns]:
         succeeded=np.array(good, dtype=float),
         scores=np.array(scores, dtype=float),
         costs=np.array(costs, dtype=float),
-        tokens=np.array(tokens, dtype=float),
+        tokens=np.array([*map(_tokens, tokens)]),
     )
     sizes = Counter(ids)  # in the order of the rows, in which the runs of an experiment follow each other
     ends = np.cumsum(list(sizes.values())).tolist()
     return {one: whole.where(slice(end - size, end)) for (one, size), end in zip(sizes.items(), ends, strict=True)}
+
+
+def _tokens(text: str | None) -> float:
+    """Return the prompt and completion tokens of a run, all models, from the text of its column; NaN without any."""
+    return float(sum(one.input_tokens + one.output_tokens for one in _used(text))) or math.nan if text else math.nan

@@ -474,7 +474,7 @@ class Store(RunListing):
     def arm_runs(self, experiment_ids: Iterable[str]) -> dict[str, ArmRuns]:
         """Return the finished runs of some experiments as columns, by the experiment's id; no entry without a run."""
         found: dict[str, ArmRuns] = {}
-        for query in arm_queries(self._connections.target.backend, dict.fromkeys(experiment_ids)):
+        for query in arm_queries(dict.fromkeys(experiment_ids)):
             found.update(in_columns(self._connections.execute(query)))
         return found
 
