@@ -13,6 +13,7 @@ from .options import same_place
 
 if TYPE_CHECKING:
     from .._model.experiment import TeamState
+    from .._page.outcome import PlanOutcome
     from .._tuning.standing import Standing
     from ..storage import Store
     from .project import OpenProject
@@ -72,7 +73,6 @@ def open_teams(session: OpenProject, states: Sequence[TeamState] | None = None) 
 
 
 def _open_team(session: OpenProject, store: Store, state: TeamState, modes: Modes, most: int) -> OpenTeam:
-    from .._page.outcome import outcomes
     from .._tuning.present_state import standings
 
     last = next(iter(store.last_runs(*state.key, 1)), None)
@@ -83,6 +83,10 @@ def _open_team(session: OpenProject, store: Store, state: TeamState, modes: Mode
     if any(one.decision is not None for one in stands):
         started = [run.started_at for run in store.last_runs(*state.key, most)]
         measured = [one.experiment for one in stands if one.decision is not None and one.experiment.takes_runs]
-        brought = outcomes(store, measured, {one.experiment.id: one.told[0] for one in stands}) if measured else {}
+        brought: dict[str, PlanOutcome] = {}
+        if measured:
+            from .._page.outcome import outcomes
+
+            brought = outcomes(store, measured, {one.experiment.id: one.told[0] for one in stands})
         waits = {one.experiment.id: waiting(one, started, brought.get(one.experiment.id)) for one in stands}
     return OpenTeam(state, stands, {name: one for name, one in waits.items() if one is not None})

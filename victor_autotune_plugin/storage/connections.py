@@ -76,11 +76,11 @@ class Connections:
         self._inherited: list[Any] = []
         _known.add(self)
         if not look_only:
-            self.statements = statements(target.backend)  # before anything waits for them
+            self.statements.compile()  # before anything waits for them
 
     @cached_property
     def statements(self) -> Statements:
-        """The compiled statements of transactions; a command that only looks may do without."""
+        """The statements of transactions; for a command that only looks each is compiled when it needs it."""
         return statements(self.target.backend)
 
     def session(self) -> Session:

@@ -402,6 +402,13 @@ class Statements(ScoreStatements):
             ["number"],
         )
 
+    def compile(self) -> None:
+        """Compile all of them that are not yet."""
+        for group in (self, self.outbox, self.pruning):
+            for one in vars(group).values():
+                if isinstance(one, Statement) and "sql" not in vars(one):
+                    one.compile()
+
 
 @cache
 def statements(backend: str) -> Statements:
