@@ -14,7 +14,7 @@ from attrs import frozen
 from sqlalchemy import Select, Table, func, select, text, tuple_
 
 from .._model.data_flow import TeamFlow
-from .._model.day_totals import DayTotals
+from .._model.day_totals import DayTotals, EarlierRuns
 from .._model.experiment import STATES, Change, Experiment, ExperimentStatus, Phase, TeamState
 from .._model.process import ProcessId
 from .._model.run import ARMS, Observation, RunStatus, TeamRun
@@ -504,6 +504,10 @@ class Store(RunListing):
         while rows := self._connections.execute(page):
             yield from map(day_totals, rows)
             page = query.where(tuple_(*place) > tuple_(*(getattr(rows[-1], column.name) for column in place)))
+
+    def earlier_runs(self, workflow: str, team_id: str) -> EarlierRuns | None:
+        """Return what is known of the runs of a team that are no longer kept in full; None where there are none."""
+        return EarlierRuns.of(self.day_totals(workflow, team_id))
 
     def pruned_until(self) -> dict[tuple[str, str, str], float]:
         """Return when the last run started that is in totals, by environment, workflow and team id; Unix seconds."""
