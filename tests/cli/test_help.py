@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -80,6 +81,21 @@ def test_importing_the_app_imports_nothing_heavy() -> None:
     new = loaded_by("import victor_autotune_plugin._cli.app", after="import typer.core")
     assert "victor_autotune_plugin._cli.app" in new
     assert not packages(new) & HEAVY
+
+
+@pytest.mark.parametrize("arguments", [["history", "team"], ["runs", "--team-id", "team"]])
+def test_a_command_that_lists_loads_neither_the_loop_nor_numpy(
+    project: Callable[[str], None], tmp_path: Path, arguments: list[str]
+) -> None:
+    project("proven")  # a plan is live, so `history` tells how its watch stands
+    code = (
+        "import contextlib, os; from typer.testing import CliRunner; from victor_autotune_plugin._cli.app import app\n"
+        f"os.chdir(sys.argv[1]); assert CliRunner().invoke(app, {arguments}).exit_code == 0"
+    )
+    new = loaded_by(code, tmp_path)
+    assert "victor_autotune_plugin.storage.store" in new
+    assert not packages(new) & {"numpy", "scipy", "opentelemetry", "victor"}
+    assert not new & {f"victor_autotune_plugin._tuning.{name}" for name in ("loop", "judge_work", "manual")}
 
 
 def test_a_mistyped_command_is_told_the_near_one_once(call: Callable[..., Said]) -> None:

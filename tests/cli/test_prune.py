@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from statistics import fmean, median
 
 import pytest
 from sqlalchemy import text
@@ -68,6 +69,29 @@ def test_what_went_is_told_and_every_decision_replays(call: Callable[..., Said],
     assert call("prune").out.startswith("Nothing is to go")
     stored = next(one["found"] for one in call("doctor", "--json").data["checks"] if one["name"] == "store")
     assert stored.endswith(f"{KEPT} runs, and the totals of {expected[0]['removed'] + expected[0]['bared']} older runs")
+
+
+def test_runs_that_went_are_told_as_the_totals_of_their_days(call: Callable[..., Said], old: Path) -> None:
+    with Store.open(default_url(old)) as store:
+        gone = list(store.finished_runs())[KEPT:]
+    assert "daily totals" not in call("history", SPEC.team_id).out
+    assert call("history", SPEC.team_id, "--json").data["earlier_runs"] == []
+    assert call("prune", SPEC.team_id, "--yes").code == 0
+    times = [one.duration_seconds for one in gone if not one.cancelled]
+    (told,) = call("history", SPEC.team_id, "--json").data["earlier_runs"]
+    assert (told["team_id"], told["runs"]) == (SPEC.team_id, len(gone))
+    assert told["median_seconds"] == pytest.approx(median(times), rel=0.1)
+    assert told["mean_seconds"] == pytest.approx(fmean(times))
+    said = " ".join(call("history", SPEC.team_id).out.split())
+    assert f"{SPEC.team_id}: {len(gone)} earlier runs (" in said
+    assert "are kept as daily totals: " in said
+    assert "earlier_runs" not in call("history", "--json").data
+
+    report = call("report", SPEC.team_id, "--json").data
+    assert (report["runs_in_totals"], report["earlier_runs"]) == (len(gone), [told])
+    assert f"{len(gone)} earlier runs (" in " ".join(call("report", SPEC.team_id).out.split())
+    assert f"Of these teams {len(gone)} earlier runs are kept" in call("report").out
+    assert f'"earlier":{{"runs":{len(gone)},' in (old / "autotune-report.html").read_text().replace('": ', '":')
 
 
 def test_a_store_of_an_earlier_version_waits_for_a_persons_word(

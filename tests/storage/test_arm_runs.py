@@ -7,6 +7,7 @@ import math
 from victor_autotune_plugin._model.run import TokenUse
 from victor_autotune_plugin.storage import Store
 from victor_autotune_plugin.storage import arm_runs as room
+from victor_autotune_plugin.storage.team_records import TeamRecords
 from victor_autotune_testing.stored import experiment, finished
 
 USED = [TokenUse("big", 900, 150, provider="acme"), TokenUse("small", 100, 50, provider="acme")]
@@ -58,3 +59,29 @@ def test_many_experiments_are_asked_for_in_parts(store: Store) -> None:
     ids = [f"none-{number}" for number in range(2 * room.MOST_IDS)]
     assert set(store.arm_runs([*ids, "e1", *ids, "e2"])) == {"e1", "e2"}
     assert store.arm_runs([]) == {}
+
+
+def test_what_a_watch_has_seen_is_counted_alike_by_the_database_and_from_runs_that_were_read(store: Store) -> None:
+    fill(store, ("e1", "e2"))
+    watched = [
+        finished(f"w{index}", experiment_id="e1", arm=arm, phase="watch", stream="0", index=index, cancelled=index == 4)
+        for index, arm in enumerate(("treatment", "treatment", "control", "treatment", "treatment"))
+    ]
+    with store.transaction() as transaction:
+        for run in watched:
+            transaction.finish_run(run)
+    with store.transaction() as transaction:
+        transaction.number_runs(watched[0].spec.workflow, watched[0].spec.team_id, 100)
+    last = int(store.arm_runs(["e1"])["e1"].order[1])  # of the test's three runs that ended one is behind it
+    records = TeamRecords(store)
+    records.arm_runs(["e1", "e2"])
+    for decided, later, found in (
+        (None, [], {"control": 1, "treatment": 3}),
+        (last, [], {"control": 2, "treatment": 3}),
+        (None, ["e2"], {"control": 1, "treatment": 5}),  # two of that test's runs had its control, which is this plan
+        (last, ["e2", "none"], {"control": 2, "treatment": 5}),
+    ):
+        assert store.live_counts("e1", decided, later) == found
+        assert records.live_counts("e1", decided, later) == found
+        assert TeamRecords(store).live_counts("e1", decided, later) == found
+    assert store.live_counts("none") == {"control": 0, "treatment": 0}

@@ -15,6 +15,7 @@ from . import rendering as show
 if TYPE_CHECKING:
     from .._page.outcome import PlanOutcome
     from .._tuning.standing import Standing
+    from .open_teams import OpenTeam
     from .status import TeamFacts
 
 _HALF: Final = 0.5
@@ -96,7 +97,7 @@ def _differences(outcome: PlanOutcome) -> Iterator[str]:
             yield f"{unit(abs(found.was - found.now))} {'less' if found.was > found.now else 'more'}"
 
 
-def print_decisions(facts: Iterable[TeamFacts]) -> bool:
+def print_decisions(facts: Iterable[TeamFacts | OpenTeam]) -> bool:
     """Print what awaits a person.
 
     Returns:

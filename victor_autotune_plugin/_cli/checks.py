@@ -27,13 +27,13 @@ from ..hookspecs import PROJECT
 from ..storage import Store, default_url
 from ..storage.location import target_of, without_secrets
 from . import rendering as show
+from .open_teams import open_teams
 from .options import environment
 from .owned import owned_knobs
 from .permissions import writable_by_others
 from .price_source import price_source, price_source_text, unpriced_models
 from .project import opened, unknown_in_project, uses_in_spite_of_settings
 from .quality_checks import quality_checks
-from .status import facts_of_open
 from .trust_command import acting_sources
 
 if TYPE_CHECKING:
@@ -309,7 +309,7 @@ def _quality(project: Path, resolver: SettingsResolver, found: list[Found]) -> I
 def _decisions(project: Path) -> Iterator[Check]:
     """Tell what awaits a person."""
     with opened(project) as session:
-        for team in facts_of_open(session):
+        for team in open_teams(session):
             for decision in (one.decision for one in team.standings):
                 if decision is not None:
                     yield Check(f"awaits you: {team.state.team_id}", WARN, decision.question, decision.answers)

@@ -15,6 +15,7 @@ from attrs import evolve
 from .._model.plan import is_called
 from ..errors import AutotuneError
 from . import rendering as show
+from .earlier import EarlierOfTeam, earlier_of
 from .options import HERE, Json, Project, Team, TeamName, Workflow, chosen, environment
 from .progress import counted, tracked
 from .project import opened
@@ -65,8 +66,10 @@ def report(
     from .dashboard import board_of
     from .progress import working
 
+    team_id = chosen(name, team)
     with opened(project) as session:
-        wanted = {one.key for one in session.named_teams(workflow, chosen(name, team))}
+        named = session.named_teams(workflow, team_id)
+        wanted = {one.key for one in named}
         board = board_of(session, wanted.__contains__)
         with working("report") as tell:
             text = offline_report(board, f"Autotune report of {project.absolute().name}", tell)
@@ -75,11 +78,23 @@ def report(
             if session.store is None
             else sum((one.workflow, one.team_id) in wanted for one in session.store.experiments())
         )
+        store, pruned = session.store, 0
+        earlier: list[EarlierOfTeam] = []
+        if store is not None:
+            pruned = sum(store.pruned_runs(*key) for key in session.keys(workflow, team_id, named))
+            earlier = [] if team_id is None else earlier_of(store, named)
     write_text(output, text, project=project)
     if as_json:
-        show.write_json({"file": str(output), "teams": len(wanted), "experiments": experiments})
+        before = {} if team_id is None else {"earlier_runs": [one.to_dict() for one in earlier]}
+        counts = {"teams": len(wanted), "experiments": experiments, "runs_in_totals": pruned}
+        show.write_json({"file": str(output), **counts, **before})
     else:
         show.say(f"{output}: {show.count(len(wanted), 'team')}.")
+        for one in earlier:
+            one.say()
+        if pruned and not earlier:
+            are = "is" if pruned == 1 else "are"
+            show.say(f"Of these teams {show.count(pruned, 'earlier run')} {are} kept as daily totals.", "dim")
         if not wanted:
             show.note(show.NOTHING_YET)
 

@@ -30,13 +30,22 @@ def price_source(resolver: SettingsResolver) -> dict[str, Any]:
     }
 
 
-def price_source_text(resolver: SettingsResolver) -> str:
-    """Return where prices come from, for people."""
-    source = price_source(resolver)
-    public = "public ones can't be loaded" if resolver.public_prices else "public ones are off"
-    if source["public"] is not None:
-        public = f"{source['public']} (newest of {source['as_of']})"
-    return f"{source['listed']} in the settings; {public}"
+def price_source_text(resolver: SettingsResolver, *, with_date: bool = True) -> str:
+    """Return where prices come from, for people.
+
+    Args:
+        resolver: The project's settings.
+        with_date: Whether to tell the date of the newest public price, for which all of them are loaded.
+    """
+    from .._settings import public_prices
+
+    public = "public ones are off"
+    if resolver.public_prices and with_date:
+        found = public_prices.source()
+        public = "public ones can't be loaded" if found is None else f"{found.package} (newest of {found.as_of})"
+    elif resolver.public_prices:
+        public = public_prices.package() or "public ones can't be loaded"
+    return f"{len(resolver.prices)} in the settings; {public}"
 
 
 def unpriced_models(store: Store, resolver: SettingsResolver) -> Iterator[tuple[str, str]]:

@@ -78,13 +78,20 @@ class OpenProject:
             raise self._unknown(known, workflow, team_id)
         return found
 
-    def keys(self, workflow: str | None = None, team_id: str | None = None) -> list[tuple[str | None, str | None]]:
+    def keys(
+        self, workflow: str | None = None, team_id: str | None = None, named: Sequence[TeamState] | None = None
+    ) -> list[tuple[str | None, str | None]]:
         """Return what to ask the store for, workflow and team id: each team that is named, else one pair for all.
+
+        Args:
+            workflow: As for `teams`.
+            team_id: As for `teams`.
+            named: What `named_teams` gives for these; None to ask it.
 
         Raises:
             AutotuneError: As in `teams`.
         """
-        found = self.named_teams(workflow, team_id)
+        found = self.named_teams(workflow, team_id) if named is None else named
         return [(workflow, None)] if team_id is None else list(dict.fromkeys(state.key for state in found))
 
     def team(self, team_id: str | None, workflow: str | None) -> TeamState:
@@ -147,10 +154,11 @@ def _named_teams(store: Store, seen: Mapping[TeamKey, float] | None = None) -> l
 
 
 def _in_full(store: Store, state: TeamState) -> TeamState:
-    last = next(store.runs(*state.key, limit=1), None) if state.spec is None and not state.version else None
+    last = store.last_spec(*state.key) if state.spec is None and not state.version else None
     if last is None:
         return state
-    return TeamState(*state.key, fingerprint=last.spec.fingerprint(), spec=last.spec, environment=last.environment)
+    spec, environment = last
+    return TeamState(*state.key, fingerprint=spec.fingerprint(), spec=spec, environment=environment)
 
 
 @contextlib.contextmanager
@@ -170,7 +178,7 @@ def opened(
     """
     from .._tuning.runtime import Runtime
 
-    runtime = Runtime(project, overrides={**(overrides or {}), "environment": environment()})
+    runtime = Runtime(project, overrides={**(overrides or {}), "environment": environment()}, looks_only=True)
     try:
         store = runtime.open_existing_store()
         if store is None:

@@ -14,10 +14,11 @@ from ..errors import AutotuneError
 from . import rendering as show
 from .awaiting import print_decisions
 from .command import ExitCode
+from .earlier import EarlierOfTeam, earlier_of
+from .open_teams import open_teams
 from .options import HERE, Json, Project, Team, TeamName, Workflow, chosen
 from .project import opened
 from .show_runs import last_runs, run_table
-from .status import facts_of_open
 
 if TYPE_CHECKING:
     from .._model.experiment import Change
@@ -37,13 +38,16 @@ def history(
     """List the changes to the teams' plans, newest first: what, who, why, and the plan before and after."""
     team_id = chosen(name, team)
     with opened(project) as session:
-        keys, store = session.keys(workflow, team_id), session.store
-        facts = [] if as_json else facts_of_open(session, workflow, team_id)
+        named, store = session.named_teams(workflow, team_id), session.store
+        keys = session.keys(workflow, team_id, named)
+        waiting = [] if as_json else open_teams(session, named)
         found_runs: list[TeamRun] = []
         changes: list[Change] = []
+        earlier: list[EarlierOfTeam] = []
         if store is not None and runs:
-            found_runs = last_runs(session, workflow, team_id, limit)
+            found_runs = last_runs(store, keys, limit)
         elif store is not None:
+            earlier = [] if team_id is None else earlier_of(store, named)
             changes = sorted(
                 (change for key in keys for change in store.changes(*key)), key=lambda one: (one.at, one.id or 0)
             )
@@ -52,12 +56,15 @@ def history(
         show.write_json({"runs": [{**run.to_dict(), "status": run.status} for run in found_runs]})
         return
     if as_json:
-        show.write_json({"changes": [change.to_dict() for change in latest]})
+        before = {} if team_id is None else {"earlier_runs": [one.to_dict() for one in earlier]}
+        show.write_json({"changes": [change.to_dict() for change in latest], **before})
         return
-    print_decisions(facts)
-    for one in facts:
+    print_decisions(waiting)
+    for one in waiting:
         for standing in one.standings:
             show.say(f"{show.clean(one.state.team_id)}: {standing.line}", "dim")
+    for kept in earlier:
+        kept.say()
     if not (found_runs or latest):
         show.say(f"No {'runs' if runs else 'changes'} yet.")
     else:

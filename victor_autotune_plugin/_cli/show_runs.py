@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from .._model.run import MemberOutcome, TeamRun
     from .._model.score import Score
     from ..storage import Store
-    from .project import OpenProject
 
 WATCHED: Final = {"treatment": "live plan", "control": "plan before"}
 """What the arms of a run are called that a test is over for: its live plan is verified against the plan before."""
@@ -50,7 +49,8 @@ def runs(
     named = _named(what or [])
     with opened(project) as session:
         if named is None:
-            listed = last_runs(session, workflow, team, limit)
+            keys = session.keys(workflow, team)
+            listed = [] if session.store is None else last_runs(session.store, keys, limit)
         else:
             run, scores = _found(session.store, named)
     if named is not None:
@@ -88,20 +88,15 @@ def _found(store: Store | None, named: str) -> tuple[TeamRun, Sequence[Score]]:
     return found, store.scores_of(found.run_id)
 
 
-def last_runs(session: OpenProject, workflow: str | None, team_id: str | None, limit: int) -> list[TeamRun]:
+def last_runs(store: Store, keys: Iterable[tuple[str | None, str | None]], limit: int) -> list[TeamRun]:
     """Return the last runs of some teams, newest first.
 
     Args:
-        session: The opened project.
-        workflow: Only of this workflow.
-        team_id: Only of the team that is called so.
+        store: The store.
+        keys: The teams, as `OpenProject.keys` gives them.
         limit: At most so many.
-
-    Raises:
-        AutotuneError: A name is given and there is none such.
     """
-    keys, store = session.keys(workflow, team_id), session.store
-    found = [] if store is None else [run for key in keys for run in store.runs(*key, limit=limit)]
+    found = [run for key in keys for run in store.runs(*key, limit=limit)]
     return sorted(found, key=lambda run: (run.started_at, run.run_id), reverse=True)[:limit]
 
 

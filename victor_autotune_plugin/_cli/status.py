@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
-from itertools import takewhile
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice, takewhile
 from statistics import median
 from typing import TYPE_CHECKING, Annotated, Any, Final
 from zlib import crc32
@@ -17,6 +17,7 @@ from .._model.run import TeamRun
 from . import rendering as show
 from .awaiting import Waiting, standing_data, waiting
 from .modes import Modes, TeamMode
+from .open_teams import LATEST_RUNS, MOST_RUNS, looked_at
 from .options import HERE, Json, Project, Team, TeamName, Workflow, chosen, same_place
 from .owned import owned_knobs
 from .price_source import price_source
@@ -35,20 +36,8 @@ if TYPE_CHECKING:
     from ..storage.run_listing import ListedRun
     from .project import OpenProject
 
-MOST_RUNS: Final = 1_000
-"""How many of a team's last runs its figures are made from."""
-
-LISTED_RUNS: Final = 20_000
-"""So many runs are looked at for a list of teams, the last ones of each: of 200 teams or more ..."""
-
-FEWEST_RUNS: Final = 100
-"""... so many of each."""
-
 FEWEST_FAILED: Final = 3
 """After so many failed runs in a row a person is told."""
-
-OWNERS_RUNS: Final = 50
-"""In how many of a team's last runs other owners of knobs are looked for."""
 
 MOST_LISTED: Final = 100
 """Teams that the table has; more are there with --all."""
@@ -239,9 +228,9 @@ def team_facts(
     store = session.store
     assert store is not None
     ended: Sequence[TeamRun | ListedRun] = store.last_runs(*state.key, most) if runs is None else runs
-    latest = runs or ()
-    if runs is None and (in_full or state.live_id is not None):
-        latest = list(store.finished_runs(*state.key, limit=OWNERS_RUNS))
+    latest: Iterable[TeamRun] = store.finished_runs(*state.key, limit=LATEST_RUNS) if runs is None else runs
+    if in_full:
+        latest = list(islice(latest, LATEST_RUNS))
     if settings is None:
         settings = session.runtime.resolver.for_team(*state.key)
     found_mode = (modes or Modes(session.runtime.resolver, session.runtime.project)).of(
@@ -274,7 +263,7 @@ def team_facts(
         watch=watch,
         decided=decided,
         trouble=_trouble(ended, most),
-        owners=owned_knobs(latest[:OWNERS_RUNS]) if in_full else [],
+        owners=owned_knobs(latest) if in_full else [],
         flow=_flow(session, state, settings),
         quality=quality_of(store, state, settings, ended, plan, replaced),
         outcomes=brought,
@@ -324,26 +313,6 @@ def statistics(store: Store, experiment: Experiment) -> list[SampleComparison]:
     return summarise(experiment.policy.metric, judge.counted, seed=crc32(experiment.seed.encode()))
 
 
-def facts_of_open(session: OpenProject, workflow: str | None = None, team_id: str | None = None) -> list[TeamFacts]:
-    """Return what is known of the teams that have an open experiment; arguments are those of `OpenProject.teams`."""
-    from ..storage.team_records import TeamRecords
-
-    if session.store is None:
-        return []
-    waiting = {(one.workflow, one.team_id) for one in session.store.experiments_that_await(workflow)}
-    session = evolve(session, store=TeamRecords(session.store))
-    found = [
-        one for one in session.named_teams(workflow, team_id) if one.experiment_id or one.live_id or one.key in waiting
-    ]
-    most = looked_at(len(found))
-    return [team_facts(session, session.in_full(one), in_full=False, most=most) for one in found]
-
-
-def looked_at(teams: int) -> int:
-    """Return how many of the last runs of each team are looked at for a list of so many."""
-    return max(FEWEST_RUNS, min(MOST_RUNS, LISTED_RUNS // max(teams, 1)))
-
-
 def potential_pointer(facts: TeamFacts) -> str | None:
     """Return where to read what would open more; None where the data flow is known or a scorer decides."""
     if facts.flow is None or facts.flow.knowledge.verdict != "unknown" or facts.state.gates:
@@ -364,7 +333,7 @@ def status(
     """Show every team that was recorded, or one: its plan, its test, and how it does.
 
     Figures are of each team's last 1,000 runs; where more than 20 teams are
-    listed, of the last 20,000 of all together, and of 100 each at least.
+    listed, of the last 20,000 of all together, and of 50 each at least.
     """
     team_id = chosen(name, team)
     from ..storage.team_records import TeamRecords
@@ -379,7 +348,9 @@ def status(
         modes = Modes(session.runtime.resolver, session.runtime.project)
         most = looked_at(len(shown))
         if team_id is None and session.store is not None:
-            session = evolve(session, store=TeamRecords(session.store))
+            store = TeamRecords(session.store)
+            store.arm_runs(one for state in shown for one in (state.experiment_id, state.live_id) if one is not None)
+            session = evolve(session, store=store)
         facts = [
             team_facts(session, session.in_full(one), modes=modes, in_full=team_id is not None, most=most)
             for one in shown

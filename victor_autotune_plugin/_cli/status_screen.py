@@ -53,7 +53,7 @@ def print_status(
     if pointer is not None:
         show.say(pointer, "dim")
     spent = f"; scoring cost {show.usd(scoring_cost)} in 7 days" if scoring_cost else ""
-    show.say(f"prices: {price_source_text(resolver)}{spent}", "dim")
+    show.say(f"prices: {price_source_text(resolver, with_date=False)}{spent}", "dim")
 
 
 def _print_table(facts: Sequence[TeamFacts]) -> None:

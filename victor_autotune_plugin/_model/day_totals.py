@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final, Self
@@ -11,6 +12,7 @@ from attrs import field, fields, frozen
 
 from .converter import to_plain
 from .quantities import Count, Dollars, Name, Seconds, UnixTime, Within
+from .text import count, number, percent, seconds, usd
 
 _STEP: Final = math.log(1.1)
 # Buckets of durations grow by 10 %, so that a quantile is off by 5 % at most.
@@ -134,3 +136,61 @@ def by_day(totals: Iterable[DayTotals]) -> dict[tuple[str, str, str, str], DayTo
         known = found.get(one.key)
         found[one.key] = one if known is None else known + one
     return dict(sorted(found.items()))
+
+
+@frozen
+class EarlierRuns:
+    """What is known of the runs of a team that are no longer kept in full, all days together.
+
+    Attributes:
+        days: Days on which they started.
+        total: Their totals; its date is the first day.
+    """
+
+    days: int
+    total: DayTotals
+
+    @classmethod
+    def of(cls, totals: Iterable[DayTotals]) -> EarlierRuns | None:
+        """Add up the totals of a team, and return what they are together; None without any."""
+        days, first, last = 0, math.inf, -math.inf
+        sums: dict[str, Any] = dict.fromkeys(_SUMS, 0)
+        durations: Counter[str] = Counter()
+        key = None
+        for one in totals:
+            days += 1
+            key = one.key if key is None else min(key, one.key)
+            first, last = min(first, one.first_at), max(last, one.last_at)
+            durations.update(one.durations)
+            for name in _SUMS:
+                sums[name] += getattr(one, name)
+        return None if key is None else cls(days, DayTotals(*key, first, last, durations=dict(durations), **sums))
+
+    @property
+    def sentence(self) -> str:
+        """How many they are, of when, and their figures, in a sentence."""
+        one, said = self.total, self.to_dict()
+        dates = dict.fromkeys((date_of(one.first_at), date_of(one.last_at)))
+        kept = f"{count(one.runs, 'earlier run')} ({' to '.join(dates)})"
+        figures = [f"{percent(said['success_rate'])} ok", f"median {seconds(said['median_seconds'])}"]
+        figures += [f"mean {seconds(said['mean_seconds'])}"] if one.ended else []
+        figures += [f"mean cost {usd(said['mean_cost_usd'])}"] if one.priced else []
+        figures += [f"mean score {number(said['mean_score'])}"] if one.scored else []
+        told = f": {', '.join(figures)}" if one.ended else ""
+        return f"{kept} {'is' if one.runs == 1 else 'are'} kept as daily totals{told}."
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON-able data; `median_seconds` and `p95_seconds` are off by 5 % at most."""
+        one = self.total
+        return {
+            "runs": one.runs,
+            "days": self.days,
+            "first_at": one.first_at,
+            "last_at": one.last_at,
+            "success_rate": one.succeeded / one.ended if one.ended else None,
+            "median_seconds": one.quantile(0.5),
+            "p95_seconds": one.quantile(0.95),
+            "mean_seconds": one.seconds / one.ended if one.ended else None,
+            "mean_cost_usd": one.cost_usd / one.priced if one.priced else None,
+            "mean_score": one.score / one.scored if one.scored else None,
+        }

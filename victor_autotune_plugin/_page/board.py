@@ -300,8 +300,9 @@ class Board:
         if spec is not None:
             seen = self.store.data_flow(*key)
             flow = facts_of(seen, spec, settings, state.plan, has_scorer=bool(state.gates))
-        experiments = self.store.experiments(*key)
+        experiments, earlier = self.store.experiments(*key), self.store.earlier_runs(*key)
         return {
+            "earlier": None if earlier is None else earlier.to_dict(),
             "row": row if row["ready"] else {**self._row(key), "version": row["version"]},
             "definition": definition(spec),
             "runs": self._series(runs, chosen, most, with_bins),

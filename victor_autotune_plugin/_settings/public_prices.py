@@ -5,10 +5,9 @@ Its import takes .15 s, so it happens on first use and never on an event loop.
 
 from __future__ import annotations
 
-import asyncio
+import sys
 from collections.abc import Iterable
 from datetime import UTC, date, datetime
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Final
 
 from attrs import frozen
@@ -44,6 +43,9 @@ class PriceSource:
 
 def _may_load() -> bool:
     """Whether no event loop runs here that loading would hold up."""
+    asyncio = sys.modules.get("asyncio")
+    if asyncio is None:
+        return True
     try:
         asyncio.get_running_loop()
     except RuntimeError:
@@ -89,6 +91,16 @@ def prices_to_keep(settings: Settings, uses: Iterable[TokenUse], at: float) -> K
     return KeptPrices(at, settings.prices, {name: price for name, price in found.items() if price is not None})
 
 
+def package() -> str | None:
+    """Return name and version of the package that holds the prices, without loading it; None where there is none."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return f"{_PACKAGE} {version(_PACKAGE)}"
+    except PackageNotFoundError:
+        return None
+
+
 def source() -> PriceSource | None:
     """Return where the prices come from, or None when they can't be loaded."""
     snapshot = _snapshot()
@@ -106,7 +118,7 @@ def source() -> PriceSource | None:
         if isinstance(one.constraint, StartDateConstraint)
     )
     newest = max((start for start in starts if start <= today), default=date.min)
-    return PriceSource(f"{_PACKAGE} {version(_PACKAGE)}", newest)
+    return PriceSource(package() or _PACKAGE, newest)
 
 
 def _snapshot() -> DataSnapshot | None:

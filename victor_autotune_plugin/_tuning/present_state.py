@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
+from functools import cache
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
-from .._model.run import CONTROL, TREATMENT
 from .judges import feed, new_judge, new_watch
 from .record import Record
 from .snapshot import TESTING
@@ -44,48 +45,37 @@ def verdicts(
         feed(judge, record.test_runs(experiment.id))
         verdict = judge.verdict().to_dict()
     if watched is None and experiment.is_verified:
-        told = _brief(store, experiment, record) if in_brief else None
-        if told is not None:
-            return verdict, told
-        watch = new_watch(experiment, record.test_runs(experiment.id))
-        feed(watch, record.live_runs(experiment.id))
-        watched = watch.verdict().to_dict()
+        watched = _watched(store, experiment, record, in_brief=in_brief)
     return verdict, watched
 
 
-def _brief(store: Store, experiment: Experiment, record: Record) -> Mapping[str, Any] | None:
-    """Return what a list tells of the watch over a proven plan, or None where its P95 may be open."""
+def _watched(store: Store, experiment: Experiment, record: Record, *, in_brief: bool) -> Mapping[str, Any]:
+    """Return what the watch over a live plan says now; in brief where its P95 can't be open."""
     from ..experiment.tail import DEADLINE
 
-    if experiment.status != "proven":
-        return None
-    counts = live_counts(store, experiment)
-    if sum(counts.values()) < DEADLINE:
-        started = new_watch(experiment, record.test_runs(experiment.id)).verdict().to_dict()
-        if started.get("p95") == "open":
-            return None
-    return {"status": "watching", "runs": counts}
+    counts = live_counts(store, experiment) if in_brief and experiment.status == "proven" else None
+    told = {"status": "watching", "runs": counts}
+    if counts is not None and sum(counts.values()) >= DEADLINE:
+        return told
+    watch = new_watch(experiment, record.test_runs(experiment.id))
+    if counts is not None and watch.verdict().to_dict().get("p95") != "open":
+        return told
+    feed(watch, record.live_runs(experiment.id))
+    return watch.verdict().to_dict()
 
 
 def live_counts(store: Store, experiment: Experiment) -> dict[Arm, int]:
     """Return how many runs that ended the watch over a live plan has seen, by arm; see `Store.live_observations`."""
     team = experiment.workflow, experiment.team_id
     later = [one.id for one in store.experiments(*team) if one.control_id == experiment.id]
-    runs = store.arm_runs([experiment.id, *later])
-    found: dict[Arm, int] = {CONTROL: 0, TREATMENT: 0}
-    own, decided = runs.pop(experiment.id, None), experiment.decided_order
-    if own is not None:
-        seen = own.verified if decided is None else own.verified | (own.order > decided)
-        found |= {TREATMENT: int((seen & own.treated).sum()), CONTROL: int((seen & ~own.treated).sum())}
-    found[TREATMENT] += sum(int((~one.treated & ~one.verified).sum()) for one in runs.values())
-    return found
+    return store.live_counts(experiment.id, experiment.decided_order, later)
 
 
 def standings(
     store: Store,
     state: TeamState,
     settings: Settings,
-    runs: Sequence[TeamRun],
+    runs: Iterable[TeamRun],
     *,
     options: str = "",
     in_brief: bool = False,
@@ -96,11 +86,12 @@ def standings(
     Args:
         state: The team's state.
         settings: Its settings, with the mode that it ran in last.
-        runs: Its last finished runs, newest first.
+        runs: Its last finished runs, newest first; they are only read where something depends on them.
         options: What commands need to find the store, with a space in front.
         in_brief: As for `verdicts`.
         told: Tells what an experiment says now; None for `verdicts`.
     """
+    latest = cache(lambda: list(islice(runs, _LATEST)))
     changes, held = store.changes(*state.key), _holds(state, settings, all_paused=store.identity().paused)
     return tuple(
         standing(
@@ -109,7 +100,7 @@ def standings(
             told(store, one) if told is not None else verdicts(store, one, in_brief=in_brief),
             changes,
             holds=held,
-            refusal=_refusal(store, one, state, settings, runs),
+            refusal=_refusal(store, one, state, settings, latest),
             is_watched=settings.watch.enabled,
             options=options,
         )
@@ -129,7 +120,7 @@ def _holds(state: TeamState, settings: Settings, *, all_paused: bool) -> str | N
 
 
 def _refusal(
-    store: Store, live: Experiment, state: TeamState, settings: Settings, runs: Sequence[TeamRun]
+    store: Store, live: Experiment, state: TeamState, settings: Settings, runs: Callable[[], list[TeamRun]]
 ) -> str | None:
     """Return why nothing allows a live plan of 0.1 by what is known of the data flow now, or None.
 
@@ -141,7 +132,5 @@ def _refusal(
     from .suggestions import rules_of
 
     knowledge = knowledge_of(store.data_flow(*state.key), state.spec, settings)
-    rules = rules_of(
-        knowledge, settings, runs[:_LATEST], state, store.experiments(*state.key), store.changes(*state.key)
-    )
+    rules = rules_of(knowledge, settings, runs(), state, store.experiments(*state.key), store.changes(*state.key))
     return rules.refusal(live.treatment, live.control)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import _thread
-import asyncio
 import atexit
 import hashlib
 import os
@@ -11,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -20,12 +20,9 @@ from .. import failsafe
 from .._model.quantities import DEFAULT_ENVIRONMENT
 from .._settings import Settings, SettingsResolver, public_prices
 from .._settings.environment import can_tune, environment_of
-from ..quality.command_scorer import end_commands
 from ..storage.location import file_of_url
 from ..storage.snapshot_file import folder_of
 from .hookmanager import HookManager
-from .loop import TuningLoop
-from .manual import ManualChanges
 from .threads import Worker, before_exit, breathing, start_once
 from .waiting import Signal
 
@@ -34,6 +31,8 @@ if TYPE_CHECKING:
 
     from .._model.plan import TeamSpec
     from ..storage import Store
+    from .loop import TuningLoop
+    from .manual import ManualChanges
 
 FIRST_RUN_SECONDS: Final = 0.25
 """How long the first run of a process waits for settings and snapshot."""
@@ -71,6 +70,8 @@ class Runtime:
         clock: Monotonic seconds.
         wall_clock: Unix seconds.
         random: What ids and pauses are drawn from; None for the system's randomness.
+        looks_only: Whether it is for a command that shows something: the loop, and the modules that it is made of, are
+            there only if something asks for them.
     """
 
     def __init__(
@@ -85,6 +86,7 @@ class Runtime:
         clock: Callable[[], float] = time.monotonic,
         wall_clock: Callable[[], float] = time.time,
         random: Random | None = None,
+        looks_only: bool = False,
     ) -> None:
         self.project = project
         self.ready = Signal()
@@ -106,11 +108,23 @@ class Runtime:
         self._resolver = self._load_settings()
         self.environment, self.environment_source = environment_of(self._options, os.environ)
         """Where the runs of the process belong, and what says so. It does not change while the process runs."""
-        self.loop = self._new_loop()
-        self.manual = ManualChanges(
-            self.store, self.hooks, wall_clock, self._changed_by_hand, lambda: self._options.notify
-        )
+        if not looks_only:
+            self.loop = self._new_loop()
         self._register_hooks()
+
+    @cached_property
+    def loop(self) -> TuningLoop:
+        """The tuning loop."""
+        return self._new_loop()
+
+    @cached_property
+    def manual(self) -> ManualChanges:
+        """What a person changes."""
+        from .manual import ManualChanges
+
+        return ManualChanges(
+            self.store, self.hooks, self._wall_clock, self._changed_by_hand, lambda: self._options.notify
+        )
 
     # --- settings
 
@@ -329,6 +343,8 @@ class Runtime:
         while not (self.hooks.is_flushed and self._is_settled(may_be_away=seconds is None)):
             if time.monotonic() >= deadline:
                 return False
+            import asyncio  # at hand where a loop runs; a command has none
+
             await asyncio.sleep(pause)
             pause = min(1.2 * pause, _LONGEST_POLL_SECONDS)
         return True
@@ -355,11 +371,15 @@ class Runtime:
         except KeyboardInterrupt:
             failsafe.logger.warning("autotune: the scorers that were still at work are not waited for")
         if not work.is_idle:
+            from ..quality.command_scorer import end_commands
+
             work.give_up()
             end_commands()
 
     def close(self, seconds: float = EXIT_SECONDS) -> None:
         """Wait for scorers, let the threads end what they are at, at most so many seconds, and close the store."""
+        if "loop" not in vars(self):
+            return  # nothing worked, so nothing is open
         self.await_scores()
         deadline = time.monotonic() + seconds
         is_away = self.loop.core.breaker.is_open  # the journal keeps what waits, so the process ends
@@ -389,6 +409,8 @@ class Runtime:
         self.loop.memory.replace(snapshot, age)
 
     def _new_loop(self) -> TuningLoop:
+        from .loop import TuningLoop
+
         return TuningLoop(
             self.settings,
             self._store_behind,

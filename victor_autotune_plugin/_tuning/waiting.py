@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from contextlib import suppress
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import asyncio
 
 
 class Signal:
@@ -37,7 +40,9 @@ class Signal:
         """
         if self.is_set or seconds <= 0:
             return self.is_set
-        loop = asyncio.get_running_loop()
+        from asyncio import get_running_loop  # at hand where a loop runs; a command has none
+
+        loop = get_running_loop()
         future: asyncio.Future[None] = loop.create_future()
 
         def end() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import math
 import time
@@ -69,6 +68,8 @@ def _asked(scorer: Any, output: RunOutput) -> Scored:
 
 
 def _awaited(value: Awaitable[Any], seconds: Any) -> Any:
+    import asyncio  # here, since a command that shows something scores nothing
+
     limit = seconds if isinstance(seconds, int | float) and not isinstance(seconds, bool) and seconds > 0 else None
 
     async def wait() -> Any:

@@ -1,19 +1,21 @@
 """The runs of experiments by arm, as columns: what a comparison of two plans is made from.
 
-A team of years has a hundred thousand of them, so the database adds up the tokens, and no object is made of a run.
+A team of years has a hundred thousand of them, so no object is made of a run.
 """
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from attrs import frozen
-from sqlalchemy import Select, case, literal_column, null, select
-from sqlalchemy.sql import ColumnElement
+from msgspec import Struct
+from msgspec.json import Decoder
+from sqlalchemy import Select, func, literal, or_, select, union_all
 
-from .._model.run import TREATMENT
+from .._model.run import CONTROL, TREATMENT
 from .tables import run
 
 if TYPE_CHECKING:
@@ -27,13 +29,22 @@ if TYPE_CHECKING:
 MOST_IDS: Final = 500
 """Experiments that one query asks for; SQLite takes a thousand values at most."""
 
-_TOKENS: Final = {
-    "sqlite": "(SELECT nullif(sum(json_extract(value, '$.input_tokens') + json_extract(value, '$.output_tokens')), 0) "
-    "FROM json_each(autotune_run.tokens))",
-    "postgresql": "(SELECT nullif(sum((used->>'input_tokens')::bigint + (used->>'output_tokens')::bigint), 0) "
-    "FROM json_array_elements(autotune_run.tokens::json) AS used)",
-}
-"""Prompt and completion tokens of a run, all models; null where none were reported."""
+
+class _Used(Struct):
+    """What counts of a model's tokens; the rest of their text is skipped."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+
+
+_used: Final = Decoder(list[_Used]).decode
+
+_ENDED: Final = (
+    run.c.observed.is_not(None),
+    run.c.missing.is_(None),
+    run.c.duration_seconds.is_not(None),
+    run.c.position.is_not(None),
+)
 
 
 @frozen(eq=False)
@@ -86,33 +97,40 @@ class ArmRuns:
         return ArmRuns(streams=self.streams, **kept)
 
 
-def arm_queries(backend: str, experiment_ids: Iterable[str]) -> Iterator[Select[Any]]:
+def arm_queries(experiment_ids: Iterable[str]) -> Iterator[Select[Any]]:
     """Give the queries for the runs of some experiments; those of one experiment follow each other.
 
     Args:
-        backend: `sqlite` or `postgresql`.
         experiment_ids: Ids, each once.
     """
-    tokens: ColumnElement[Any] = literal_column(_TOKENS[backend])
-    known = case((run.c.tokens.is_not(None), tokens), else_=null())
     columns = [
         *(run.c.experiment_id, run.c.started_at, run.c.arm, run.c.phase, run.c.stream, run.c.position, run.c.observed),
-        *(run.c.duration_seconds, run.c.success, run.c.score, run.c.cost_usd, known.label("tokens")),
+        *(run.c.duration_seconds, run.c.success, run.c.score, run.c.cost_usd, run.c.tokens),
     ]
     wanted = list(experiment_ids)
     for first in range(0, len(wanted), MOST_IDS):
         ids = wanted[first : first + MOST_IDS]
-        yield (
-            select(*columns)
-            .where(
-                run.c.experiment_id.in_(ids),
-                run.c.observed.is_not(None),
-                run.c.missing.is_(None),
-                run.c.duration_seconds.is_not(None),
-                run.c.position.is_not(None),
-            )
-            .order_by(run.c.experiment_id, run.c.observed)
-        )
+        wanted_runs = select(*columns).where(run.c.experiment_id.in_(ids), *_ENDED)
+        yield wanted_runs.order_by(run.c.experiment_id, run.c.observed)
+
+
+def live_count_query(experiment_id: str, decided_order: int | None, later_ids: Iterable[str]) -> Select[Any]:
+    """Return the query for how many runs that ended the watch over a live plan has seen, by `arm`.
+
+    Args:
+        experiment_id: The experiment whose plan is live.
+        decided_order: After which order runs of its test are seen, too; None for none.
+        later_ids: Tests against that plan, whose control it is.
+    """
+    seen = run.c.phase == "watch"
+    if decided_order is not None:
+        seen = or_(seen, run.c.observed > decided_order)
+    own = select(run.c.arm).where(run.c.experiment_id == experiment_id, seen, *_ENDED)
+    later = select(literal(TREATMENT)).where(  # what is their control is its treatment
+        run.c.experiment_id.in_(list(later_ids)), run.c.arm == CONTROL, run.c.phase != "watch", *_ENDED
+    )
+    both = union_all(own, later).subquery()
+    return select(both.c.arm, func.count().label("runs")).group_by(both.c.arm)
 
 
 def in_columns(rows: list[Any]) -> Mapping[str, ArmRuns]:
@@ -138,8 +156,13 @@ def in_columns(rows: list[Any]) -> Mapping[str, ArmRuns]:
         succeeded=np.array(good, dtype=float),
         scores=np.array(scores, dtype=float),
         costs=np.array(costs, dtype=float),
-        tokens=np.array(tokens, dtype=float),
+        tokens=np.array([*map(_tokens, tokens)]),
     )
     sizes = Counter(ids)  # in the order of the rows, in which the runs of an experiment follow each other
     ends = np.cumsum(list(sizes.values())).tolist()
     return {one: whole.where(slice(end - size, end)) for (one, size), end in zip(sizes.items(), ends, strict=True)}
+
+
+def _tokens(text: str | None) -> float:
+    """Return the prompt and completion tokens of a run, all models, from the text of its column; NaN without any."""
+    return float(sum(one.input_tokens + one.output_tokens for one in _used(text))) or math.nan if text else math.nan

@@ -9,6 +9,7 @@ import time
 import weakref
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,7 +23,7 @@ from .failures import explain, is_busy
 from .foreign import refuse_foreign_file, refuse_foreign_tables
 from .location import DatabaseTarget, existing_file, prepare_file
 from .session import Session, Statement, waits
-from .statements import statements
+from .statements import Statements, statements
 
 _FORK_SECONDS: Final = 0.02
 # A fork waits so long for sessions of other threads to become idle.
@@ -62,7 +63,6 @@ class Connections:
         may_create: bool = False,
     ) -> None:
         self.target = target
-        self.statements = statements(target.backend)
         self.look_only = look_only
         self.may_create = may_create
         self._patience = patience
@@ -75,6 +75,13 @@ class Connections:
         # Connections of a parent process: to close them would end its session, so they are kept until the exit.
         self._inherited: list[Any] = []
         _known.add(self)
+        if not look_only:
+            self.statements.compile()  # before anything waits for them
+
+    @cached_property
+    def statements(self) -> Statements:
+        """The statements of transactions; for a command that only looks each is compiled when it needs it."""
+        return statements(self.target.backend)
 
     def session(self) -> Session:
         """Return this thread's session, opened where there is none.
@@ -126,15 +133,32 @@ class Connections:
             StoreUnavailableError: The database can't be used.
             StoreError: The database refuses the data.
         """
+        return self._again(lambda session: session.execute(statement))
+
+    def query(self, statement: Statement, values: Mapping[str, Any]) -> list[Any]:
+        """Return the rows that a compiled query finds, as `execute` does; of many small ones it saves three quarters.
+
+        Args:
+            statement: The query.
+            values: Its values by name.
+
+        Raises:
+            StoreUnavailableError: The database can't be used.
+            StoreError: The database refuses the data.
+        """
+        return self._again(lambda session: session.query(statement, values))
+
+    def _again(self, read: Callable[[Session], list[Any]]) -> list[Any]:
+        """Read in this thread's session, in a new one if the server was lost."""
         session = self.session()
         try:
-            return session.execute(statement)
+            return read(session)
         except (StoreError, ResourceClosedError):
             # A fork in another thread may have closed it just now.
             if session.busy or not session.is_lost():
                 raise
         self._drop()
-        return self.session().execute(statement)
+        return read(self.session())
 
     def run_alone(self, statement: Statement, values: Mapping[str, Any]) -> list[Any]:
         """Run a compiled statement as a transaction of its own and return what it gives, again if the server was lost.

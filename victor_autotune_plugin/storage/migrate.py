@@ -14,7 +14,7 @@ from sqlalchemy import Column, Connection, MetaData, PrimaryKeyConstraint, Strin
 from ..errors import StoreUnavailableError, StoreVersionError
 from .connections import Connections
 from .location import target_of
-from .tables import HEAD, VERSION_TABLE, metadata, store_row
+from .tables import HEAD, VERSION_TABLE, for_postgresql, metadata, store_row
 
 MIGRATIONS: Final = Path(__file__).parent / "migrations"
 """Alembic's script location."""
@@ -135,6 +135,8 @@ def create(connection: Connection) -> None:
         Column("version_num", String(32), nullable=False),
         PrimaryKeyConstraint("version_num", name=f"{VERSION_TABLE}_pkc"),  # as Alembic has it
     )
+    if connection.dialect.name == "postgresql":
+        for_postgresql()
     metadata.create_all(connection, checkfirst=False)
     versions.create(connection)
     connection.execute(insert(versions).values(version_num=HEAD))

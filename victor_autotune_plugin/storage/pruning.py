@@ -14,6 +14,7 @@ from typing import Any, Final
 from attrs import frozen
 
 from .._model.day_totals import DayTotals, bucket_of, by_day, date_of
+from .judging import NO_END
 from .rows import decode, encode
 from .run_scores import RunScores
 from .session import Statement
@@ -101,17 +102,20 @@ class Pruning(RunScores):
         """
         always = ALWAYS_KEPT if always is None else always
         sql, of = self._sql.pruning, self._of(workflow, team_id)
-        last = self._bound(sql.last_number, sql.last_start, of, always)
-        if last is None:
-            return ()
         found = []
         more = None if runs is None else self._bound(sql.kept_number, sql.kept_start, of, runs)
         if more is not None:
-            found.append(PruneBound(min(last.below, more.below), min(last.before, more.before)))
+            found.append(more)
         if days is not None:
-            now: float = self._query(sql.now, {})[0].now
-            found.append(PruneBound(last.below, min(last.before, now - days * _DAY_SECONDS)))
-        return tuple(found)
+            before: float = self._query(sql.now, {})[0].now - days * _DAY_SECONDS
+            first = self._query(sql.first_start, of)[0].first
+            if first is not None and first < before:
+                found.append(PruneBound(NO_END, before))
+        # The last that finished are found by reading them, so it comes last.
+        last = self._bound(sql.last_number, sql.last_start, of, always) if found else None
+        if last is None:
+            return ()
+        return tuple(PruneBound(min(last.below, one.below), min(last.before, one.before)) for one in found)
 
     def _bound(self, number: Statement, start: Statement, of: Mapping[str, Any], kept: int) -> PruneBound | None:
         numbers = self._query(number, {**of, "kept": kept - 1})
@@ -119,7 +123,7 @@ class Pruning(RunScores):
         return PruneBound(numbers[0].number, starts[0].started_at) if starts else None
 
     def prune_forecast(self, workflow: str, team_id: str, bounds: Iterable[PruneBound]) -> PruneForecast:
-        """Return what would go of a team; it reads all of these runs, some thousands at a time."""
+        """Return what would go of a team; PostgreSQL reads all of these runs, some thousands at a time."""
         judged = self._judged(workflow, team_id)
         # One bound holds the other, but for runs that were imported.
         found = [self._forecast(workflow, team_id, bound, judged) for bound in bounds]
@@ -130,14 +134,15 @@ class Pruning(RunScores):
         removed = bared = 0
         size, last_at = 0.0, None
         after: int = self._query(self._sql.pruning.first_number, of)[0].first or bound.below
+        most = bound.below if self._sql.pruning.counts_at_once else _LOOKED
         while after < bound.below:
-            part = {**of, "after": after - 1, "below": min(bound.below, after + _LOOKED)}
+            part = {**of, "after": after - 1, "below": min(bound.below, after + most)}
             row = self._query(self._sql.pruning.forecast, part)[0]
             if row.runs and not size:
                 size = float(self._query(self._sql.pruning.size, {**part, "sampled": _SAMPLED})[0].size)
             removed, bared = removed + row.runs - row.observed, bared + row.observed
             last_at = max((at for at in (last_at, row.last_at) if at is not None), default=None)
-            after += _LOOKED
+            after += most
         return PruneForecast(removed, bared, round(size * (removed + bared) + _ROW_BYTES * removed), last_at)
 
     def prune(self, workflow: str, team_id: str, bound: PruneBound, after: int = 0, most: int = PIECE) -> PrunedPiece:

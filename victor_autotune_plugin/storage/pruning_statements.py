@@ -23,7 +23,7 @@ from sqlalchemy import (
 
 from .session import Statement
 from .statement_parts import FINISHED, NULL, TRUE, given, names_of
-from .tables import OBSERVED, TEAM, day, lease, run, score, store_row
+from .tables import OBSERVED, TEAM, day, experiment, lease, run, score, store_row
 
 RECENT_SECONDS: Final = 2 * 86_400.0
 """So long a run stays whose scores cost something: they count towards what scorers may spend in a day."""
@@ -91,13 +91,10 @@ class PruningStatements:
         size: Any = sum((func.coalesce(func.length(run.c[name]), 0) for name in _DROPPED_TEXTS), literal_column("0"))
         older = and_(up_to, run.c.started_at < bindparam("before", type_=Double), ~is_rated)
         sample = select(size.label("size")).where(older).limit(bindparam("sampled")).subquery()
-        self.forecast = Statement(
-            select(
-                func.count().label("runs"),
-                func.count(run.c.observed).label("observed"),
-                func.max(run.c.started_at).label("last_at"),
-            ).where(older),
-            dialect,
+        self.counts_at_once = dialect.name == "sqlite"
+        self.forecast = Statement(_in_indexes(up_to, is_rated) if self.counts_at_once else _in_rows(older), dialect)
+        self.first_start = Statement(
+            select(func.min(run.c.started_at).label("first")).where(given(run, "workflow", "team_id")), dialect
         )
         self.first_number = Statement(select(func.min(run.c.number).label("first")).where(numbered), dialect)
         self.size = Statement(select(func.coalesce(func.avg(sample.c.size), 0.0).label("size")), dialect)
@@ -127,3 +124,26 @@ class PruningStatements:
             .limit(one),
             dialect,
         )
+
+
+def _in_rows(older: Any) -> Any:
+    """Return the query that counts runs by reading each."""
+    counted = func.count().label("runs"), func.count(run.c.observed).label("observed")
+    return select(*counted, func.max(run.c.started_at).label("last_at")).where(older)
+
+
+def _in_indexes(up_to: Any, is_rated: Any) -> Any:
+    """Return the query that counts runs on SQLite, where each index holds the place of the row: it reads no row.
+
+    Args:
+        up_to: Which runs may go by their number.
+        is_rated: Whether a run has a score that keeps it.
+    """
+    place: Any = literal_column("autotune_run.rowid")
+    may_go = place.in_(select(place).where(up_to).correlate(None))
+    tests = select(experiment.c.id).where(given(experiment, "workflow", "team_id"))
+    seen = select(place).where(run.c.experiment_id.in_(tests), run.c.observed.is_not(None)).correlate(None)
+    observed = func.coalesce(func.sum(place.in_(seen)), literal_column("0")).label("observed")
+    return select(func.count().label("runs"), observed, func.max(run.c.started_at).label("last_at")).where(
+        given(run, *TEAM), run.c.started_at < bindparam("before", type_=Double), may_go, ~is_rated
+    )

@@ -12,16 +12,13 @@ from typing import Any, Final, NamedTuple, Self
 from sqlalchemy import CTE, func, or_, select, text, tuple_, union
 
 from .._model.converter import from_plain
-from .._model.plan import TeamPlan
+from .._model.plan import TeamPlan, TeamSpec
 from .connections import Connections
+from .listing_statements import LISTED, last_runs, last_spec, scored_run
+from .rows import spec
 from .run_scores import StoredScores
 from .tables import OBSERVED, UNTAKEN, change, lease, run, score, store_row, team
 
-_LISTED: Final = (
-    *("run_id", "workflow", "team_id", "environment", "status", "started_at", "mode", "plan_asked"),
-    *("experiment_id", "arm", "phase", "duration_seconds", "success", "timed_out", "cancelled", "cost_usd", "score"),
-    *("member_success_share", "error_class"),
-)
 _PAGE: Final = 5_000
 
 
@@ -67,6 +64,7 @@ class ListedRun(NamedTuple):
 def _listed(row: Any) -> ListedRun:
     """Return the run of a row; texts that many rows share are kept once, as a page keeps a hundred thousand runs."""
     run_id, workflow, team_id, environment, status, started_at, mode, plan, experiment_id, *figures = row
+    figures[3:6] = (None if one is None else bool(one) for one in figures[3:6])  # SQLite has numbers
     names = tuple(map(intern, (workflow, team_id, environment, status)))
     test = None if experiment_id is None else intern(experiment_id)
     return ListedRun._make((run_id, *names, started_at, intern(mode), intern(plan), test, *figures))
@@ -206,14 +204,29 @@ class RunListing(StoredScores):
             limit: At most so many.
             finished: Only those that finished.
         """
-        which = run.c.status == "finished" if finished else run.c.status != OBSERVED
-        query = select(*(run.c[name] for name in _LISTED)).where(
-            run.c.workflow == workflow, run.c.team_id == team_id, which
-        )
-        if self.environment is not None:
-            query = query.where(run.c.environment == self.environment)
-        query = query.order_by(run.c.started_at.desc(), run.c.run_id.desc()).limit(limit)
-        return [_listed(row) for row in self._connections.execute(query)]
+        statement = last_runs(self._connections.target.backend, finished=finished, anywhere=self.environment is None)
+        return [_listed(row) for row in self._connections.query(statement, self._last(workflow, team_id, limit))]
+
+    def last_spec(self, workflow: str, team_id: str) -> tuple[TeamSpec, str] | None:
+        """Return how a team was defined in its last run, and the environment of that; None without a run."""
+        statement = last_spec(self._connections.target.backend, anywhere=self.environment is None)
+        rows = self._connections.query(statement, self._last(workflow, team_id, 1))
+        return (spec(rows[0].spec), rows[0].environment) if rows else None
+
+    def is_scored(self, workflow: str, team_id: str, runs: int) -> bool:
+        """Return whether one of the last finished runs of a team has a score.
+
+        Args:
+            workflow: Workflow name.
+            team_id: Team step id.
+            runs: How many of them are looked at.
+        """
+        statement = scored_run(self._connections.target.backend, anywhere=self.environment is None)
+        return bool(self._connections.query(statement, self._last(workflow, team_id, runs)))
+
+    def _last(self, workflow: str, team_id: str, most: int) -> dict[str, Any]:
+        of = {} if self.environment is None else {"of_environment": self.environment}
+        return {**of, "of_workflow": workflow, "of_team_id": team_id, "most": most}
 
     def listed_runs(self, since: float = 0.0, scored_since: float | None = None) -> Iterator[ListedRun]:
         """Yield runs by their start, oldest first, those that go on among them, page by page.
@@ -226,7 +239,7 @@ class RunListing(StoredScores):
         if scored_since is not None:
             scored = select(score.c.run_id).where(score.c.at >= scored_since)
             wanted = or_(wanted, run.c.run_id.in_(scored))
-        query = select(*(run.c[name] for name in _LISTED)).where(run.c.status != OBSERVED, wanted)
+        query = select(*(run.c[name] for name in LISTED)).where(run.c.status != OBSERVED, wanted)
         if self.environment is not None:
             query = query.where(run.c.environment == self.environment)
         query = query.order_by(run.c.started_at, run.c.run_id).limit(_PAGE)

@@ -116,10 +116,6 @@ class RunScores(Outbox):
         scores = _by_run(score_of(row) for row in self._query(self._sql.last_scores, of))
         return [(run, tuple(scores.get(run.run_id, ()))) for run in found]
 
-    def is_scored(self, workflow: str, team_id: str, runs: int) -> bool:
-        """Return whether one of the last runs of a team has a score; the arguments are those of `team_scores`."""
-        return bool(self._query(self._sql.last_scores, {**self._seen(workflow, team_id), "most": runs}))
-
     def judged_runs(
         self, workflow: str, team_id: str, name: str, judge: str, limit: int | None = None
     ) -> list[JudgedRun]:
@@ -238,11 +234,6 @@ class StoredScores:
         """Return the last finished runs of a team, newest first, each with its scores."""
         with self.reading() as transaction:
             return transaction.team_scores(workflow, team_id, runs)
-
-    def is_scored(self, workflow: str, team_id: str, runs: int) -> bool:
-        """Return whether one of the last runs of a team has a score; see `RunScores.is_scored`."""
-        with self.reading() as transaction:
-            return transaction.is_scored(workflow, team_id, runs)
 
     def judged_runs(
         self, workflow: str, team_id: str, name: str, judge: str, limit: int | None = None

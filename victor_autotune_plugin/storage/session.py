@@ -58,7 +58,7 @@ COMPLETE_FILE: Final = "PRAGMA wal_checkpoint(TRUNCATE)"
 
 
 class Statement:
-    """A compiled statement.
+    """A statement that is compiled once, at its first use or before.
 
     Args:
         statement: The statement.
@@ -69,15 +69,32 @@ class Statement:
         sql: Its text for the driver.
     """
 
+    sql: str
+    _names: list[str] | None
+    _fixed: dict[str, Any]
+    _row: Any
+
     def __init__(self, statement: ClauseElement, dialect: Dialect, columns: Iterable[str] | None = None) -> None:
-        compiled: Any = statement.compile(dialect=dialect, column_keys=None if columns is None else list(columns))
-        self.sql: str = compiled.string
-        self._names: list[str] | None = compiled.positiontup
+        self._source = statement, dialect, None if columns is None else list(columns)
+
+    def __getattr__(self, name: str) -> Any:
+        """Compile it when something asks for what that gives."""
+        if name not in type(self).__annotations__:
+            raise AttributeError(name)
+        self.compile()
+        return getattr(self, name)
+
+    def compile(self) -> None:
+        """Compile it now, since that takes longer than a transaction."""
+        statement, dialect, columns = self._source
+        compiled: Any = statement.compile(dialect=dialect, column_keys=columns)
+        self._names = compiled.positiontup
         self._fixed = {name: value for name, value in compiled.params.items() if value is not None}
-        self._row: Any = None
+        self._row = None
         if isinstance(statement, SelectBase):
             make: Any = namedtuple
             self._row = make("Row", [column.name for column in statement.selected_columns])._make
+        self.sql = compiled.string
 
     def bind(self, values: Mapping[str, Any]) -> Any:
         """Return the values as the driver takes them: in the order of the text, or by name."""

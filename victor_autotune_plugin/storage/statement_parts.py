@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any, Final
 
-from sqlalchemy import Double, Table, Text, and_, bindparam, func, literal_column, select
+from sqlalchemy import Dialect, Double, Table, Text, and_, bindparam, func, literal_column, select
 
 from .tables import process
 
@@ -15,6 +16,21 @@ LOST: Final[Any] = literal_column("'lost'")
 LATE: Final[Any] = literal_column("'late'")
 TRUE: Final[Any] = literal_column("true")
 NULL: Final[Any] = literal_column("NULL")
+
+
+@cache
+def dialect_of(backend: str) -> Dialect:
+    """Return what statements for `sqlite` or `postgresql` are compiled with."""
+    if backend == "sqlite":
+        from sqlalchemy.dialects.sqlite import pysqlite
+
+        return pysqlite.dialect()
+    from sqlalchemy.dialects.postgresql import psycopg
+
+    dialect: Any = psycopg.dialect
+    # As the server itself has them: the driver would else look for placeholders in every statement, every time.
+    found: Dialect = dialect(paramstyle="numeric_dollar")
+    return found
 
 
 def names_of(table: Table) -> list[str]:

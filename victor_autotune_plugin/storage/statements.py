@@ -46,7 +46,7 @@ from .run_statements import (
 )
 from .score_statements import ScoreStatements
 from .session import Statement
-from .statement_parts import FINISHED, LATE, LOST, NULL, RUNNING, TRUE, given, lives, names_of
+from .statement_parts import FINISHED, LATE, LOST, NULL, RUNNING, TRUE, dialect_of, given, lives, names_of
 from .tables import (
     AWAITING,
     TEAM,
@@ -402,18 +402,19 @@ class Statements(ScoreStatements):
             ["number"],
         )
 
+    def compile(self) -> None:
+        """Compile all of them that are not yet."""
+        for group in (self, self.outbox, self.pruning):
+            for one in vars(group).values():
+                if isinstance(one, Statement) and "sql" not in vars(one):
+                    one.compile()
+
 
 @cache
 def statements(backend: str) -> Statements:
     """Return the statements for `sqlite` or `postgresql`."""
     if backend == "sqlite":
-        from sqlalchemy.dialects import sqlite
-        from sqlalchemy.dialects.sqlite import pysqlite
-
-        return Statements(pysqlite.dialect(), sqlite.insert, _NOW["sqlite"])
-    from sqlalchemy.dialects import postgresql
-    from sqlalchemy.dialects.postgresql import psycopg
-
-    dialect: Any = psycopg.dialect
-    # As the server itself has them: the driver would else look for placeholders in every statement, every time.
-    return Statements(dialect(paramstyle="numeric_dollar"), postgresql.insert, _NOW["postgresql"])
+        from sqlalchemy.dialects.sqlite import insert
+    else:
+        from sqlalchemy.dialects.postgresql import insert  # type: ignore[assignment]
+    return Statements(dialect_of(backend), insert, _NOW[backend])

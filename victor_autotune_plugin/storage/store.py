@@ -14,14 +14,14 @@ from attrs import frozen
 from sqlalchemy import Select, Table, func, select, text, tuple_
 
 from .._model.data_flow import TeamFlow
-from .._model.day_totals import DayTotals
+from .._model.day_totals import DayTotals, EarlierRuns
 from .._model.experiment import STATES, Change, Experiment, ExperimentStatus, Phase, TeamState
 from .._model.process import ProcessId
-from .._model.run import Observation, RunStatus, TeamRun
+from .._model.run import ARMS, Observation, RunStatus, TeamRun
 from .._model.score import Score
 from ..errors import StoreError
 from ..failsafe import Fault
-from .arm_runs import ArmRuns, arm_queries, in_columns
+from .arm_runs import ArmRuns, arm_queries, in_columns, live_count_query
 from .compaction import Compaction, compact
 from .connections import Connections
 from .in_memory import MemoryConnections
@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import polars as pl
 
+    from .._model.quantities import Arm
     from .run_frames import FrameLibrary
 
 _PAGE: Final = 500
@@ -473,9 +474,22 @@ class Store(RunListing):
     def arm_runs(self, experiment_ids: Iterable[str]) -> dict[str, ArmRuns]:
         """Return the finished runs of some experiments as columns, by the experiment's id; no entry without a run."""
         found: dict[str, ArmRuns] = {}
-        for query in arm_queries(self._connections.target.backend, dict.fromkeys(experiment_ids)):
+        for query in arm_queries(dict.fromkeys(experiment_ids)):
             found.update(in_columns(self._connections.execute(query)))
         return found
+
+    def live_counts(
+        self, experiment_id: str, decided_order: int | None = None, later_ids: Iterable[str] = ()
+    ) -> dict[Arm, int]:
+        """Return how many runs that ended the watch over a live plan has seen, by arm; see `live_observations`.
+
+        Args:
+            experiment_id: The experiment whose plan is live.
+            decided_order: Its `decided_order`.
+            later_ids: The tests against that plan.
+        """
+        query = live_count_query(experiment_id, decided_order, later_ids)
+        return dict.fromkeys(ARMS, 0) | {row.arm: int(row.runs) for row in self._connections.execute(query)}
 
     def day_totals(self, workflow: str | None = None, team_id: str | None = None) -> Iterator[DayTotals]:
         """Yield what is left of runs that are no longer kept in full, by team and day, page by page.
@@ -490,6 +504,10 @@ class Store(RunListing):
         while rows := self._connections.execute(page):
             yield from map(day_totals, rows)
             page = query.where(tuple_(*place) > tuple_(*(getattr(rows[-1], column.name) for column in place)))
+
+    def earlier_runs(self, workflow: str, team_id: str) -> EarlierRuns | None:
+        """Return what is known of the runs of a team that are no longer kept in full; None where there are none."""
+        return EarlierRuns.of(self.day_totals(workflow, team_id))
 
     def pruned_until(self) -> dict[tuple[str, str, str], float]:
         """Return when the last run started that is in totals, by environment, workflow and team id; Unix seconds."""

@@ -84,7 +84,7 @@ def _environment() -> Column[str]:
 
 
 def _partial(name: str, *columns: str, where: str, unique: bool = False) -> Index:
-    return Index(name, *columns, unique=unique, sqlite_where=text(where), postgresql_where=text(where))
+    return Index(name, *columns, unique=unique, sqlite_where=text(where))
 
 
 store_row: Final = Table(
@@ -374,3 +374,10 @@ fault: Final = Table(
     PrimaryKeyConstraint("place", "error_class", name="pk_autotune_fault"),
 )
 """One row a kind of fault; `place` is the fault's `where`, `times` its `count`."""
+
+
+def for_postgresql() -> None:
+    """Have partial indexes partial on PostgreSQL, too; to say so above would load all of its drivers with SQLite's."""
+    for table in metadata.tables.values():
+        for index in table.indexes:
+            index.dialect_options["postgresql"]["where"] = index.dialect_options["sqlite"]["where"]

@@ -5,15 +5,20 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 
 from .._model.data_flow import TeamFlow
 from .._model.experiment import Change, Experiment, ExperimentStatus
+from .._model.run import ARMS, CONTROL, TREATMENT
 from .arm_runs import ArmRuns
 from .rows import team_flow
 from .store import Store, StoreIdentity
 from .tables import lease, score
+
+if TYPE_CHECKING:
+    from .._model.quantities import Arm
 
 TeamKey = tuple[str, str]
 
@@ -54,6 +59,22 @@ class TeamRecords(Store):
         if missing:
             self._arm_runs |= {**dict.fromkeys(missing), **super().arm_runs(missing)}
         return {one: runs for one in wanted if (runs := self._arm_runs[one]) is not None}
+
+    def live_counts(
+        self, experiment_id: str, decided_order: int | None = None, later_ids: Iterable[str] = ()
+    ) -> dict[Arm, int]:
+        """Return how many runs the watch over a live plan has seen, as in `Store`; from runs that were read, if so."""
+        later = list(later_ids)
+        if not self._arm_runs.keys() >= {experiment_id, *later}:
+            return super().live_counts(experiment_id, decided_order, later)
+        runs = self.arm_runs([experiment_id, *later])
+        found = dict.fromkeys(ARMS, 0)
+        own = runs.pop(experiment_id, None)
+        if own is not None:
+            seen = own.verified if decided_order is None else own.verified | (own.order > decided_order)
+            found |= {TREATMENT: int((seen & own.treated).sum()), CONTROL: int((seen & ~own.treated).sum())}
+        found[TREATMENT] += sum(int((~one.treated & ~one.verified).sum()) for one in runs.values())
+        return found
 
     def data_flow(self, workflow: str, team_id: str) -> TeamFlow:
         """Return who used whose work in a team, as in `Store`."""

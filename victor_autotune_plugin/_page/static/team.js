@@ -1,8 +1,24 @@
 /* The page of a team. */
 "use strict";
 
+const earlierText = (one) => {
+  const figures = [
+    known(one.success_rate) ? `${percent(one.success_rate)} ok` : null,
+    known(one.median_seconds) ? `median ${seconds(one.median_seconds)}` : null,
+    known(one.mean_seconds) ? `mean ${seconds(one.mean_seconds)}` : null,
+    known(one.mean_cost_usd) ? `mean cost ${usd(one.mean_cost_usd)}` : null,
+    known(one.mean_score) ? `mean score ${score(one.mean_score)}` : null,
+  ].filter(Boolean);
+  const dates = [one.first_at, one.last_at].map((at) => new Date(at * 1000).toISOString().slice(0, 10));
+  const days = [...new Set(dates)].join(" to ");
+  return (
+    `${count(one.runs, "earlier run")} (${days}) ${one.runs === 1 ? "is" : "are"} kept as daily totals` +
+    `${figures.length ? ": " + figures.join(", ") : ""}.`
+  );
+};
+
 const teamPage = (view) => {
-  const { row, definition, flow, changes, experiments, plans, runs } = view.team;
+  const { row, definition, flow, changes, earlier, experiments, plans, runs } = view.team;
   const names = runs.plans || [...new Set(plans.map((one) => one.plan))],
     hasCost = runs.points && runs.points.usd.some(known),
     hasScore = runs.points && runs.points.score.some(known);
@@ -145,6 +161,7 @@ const teamPage = (view) => {
             "plans. Tests count all of theirs.",
         )
       : null,
+    earlier ? h("p", { cls: "dim small", id: "earlier" }, earlierText(earlier)) : null,
   );
   const declared = definition
     ? [
