@@ -47,7 +47,7 @@ def test_what_is_asked_after_every_run_is_what_the_verdict_says(rule):
     judge = judge_of(Policy(rule=rule))
     for run in assigned(120, noisy(3), ratio=0.5):
         judge.observe(run)
-        now, verdict = judge.standing, judge.verdict()
+        now, verdict = judge.interim, judge.verdict()
         assert (now.status, now.stage, now.pairs) == (verdict.status, verdict.stage, verdict.pairs)
         assert now.chance_better == pytest.approx(verdict.chance_better, nan_ok=True)
         assert (now.may_go_live, repr(now.guardrails)) == (verdict.may_go_live, repr(verdict.guardrails))

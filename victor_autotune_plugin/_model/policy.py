@@ -266,7 +266,7 @@ class GuardrailEvidence:
         return {name: plain(value) for name, value in asdict(self).items()}
 
 
-class Standing(Protocol):
+class InterimVerdict(Protocol):
     """What is asked of a test after every run. A verdict has all of it; a judge tells it without making one."""
 
     @property

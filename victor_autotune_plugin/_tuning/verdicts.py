@@ -22,7 +22,7 @@ from .transitions import Why, improvement_of
 from .worse_work import WORK, sign_of_worse_work
 
 if TYPE_CHECKING:
-    from .._model.policy import Standing, Verdict
+    from .._model.policy import InterimVerdict, Verdict
     from .._tuner import TestOutlook
     from ..experiment import Judge
 
@@ -66,7 +66,7 @@ class Verdicts:
             context.steps.end_test(test, "failed" if failed else test.broken_off, Why(*over))
             return
         judge = self._judges.judge(context.record, test)
-        now = judge.standing
+        now = judge.interim
         if now.status in ("failed", "inconclusive"):
             verdict = _told(judge)
             evidence = verdict.to_dict()
@@ -90,7 +90,7 @@ class Verdicts:
             self._move_on(context, test, now)
 
     @staticmethod
-    def _move_on(context: RunContext, test: Experiment, now: Standing) -> None:
+    def _move_on(context: RunContext, test: Experiment, now: InterimVerdict) -> None:
         goes_on = test.status == "canary" and now.stage != "canary"
         if goes_on or test.asks_for is not None:  # it is no longer as likely to be better as when it was asked for
             context.steps.go_on(evolve(test, asks_for=None), "testing" if goes_on else test.status)
@@ -117,7 +117,7 @@ class Verdicts:
         """
         if test.status not in ("canary", "testing") or must_wait(context, test):
             return None
-        keeps, now = test.allowed_by == "data_flow", judge.standing
+        keeps, now = test.allowed_by == "data_flow", judge.interim
         if keeps and now.may_go_live:  # who rejected a probation is asked again for the promotion alone
             if not context.approval.given and test.promotion != "probation":
                 return None

@@ -13,8 +13,8 @@ from .._model.policy import (
     PASS_SHARE,
     SIGNED_RANK,
     GuardrailEvidence,
+    InterimVerdict,
     Policy,
-    Standing,
     Verdict,
 )
 from .._model.run import ARMS, CONTROL, TREATMENT, Observation
@@ -153,7 +153,7 @@ class Judge:
         return self._verdict
 
     @property
-    def standing(self) -> Standing:
+    def interim(self) -> InterimVerdict:
         """What is asked after every run, each thing worked out when it is asked."""
         return self
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Final
 
-from ..._model.policy import E_RULES, FAIL_SHARES, PASS_SHARE, Policy, Standing, Verdict
+from ..._model.policy import E_RULES, FAIL_SHARES, PASS_SHARE, InterimVerdict, Policy, Verdict
 from ..._model.run import ARMS, CONTROL, TREATMENT, Observation
 from ..._model.text import TITLES, amount, interval, number, percent, points
 from ..boundaries import NORMAL, TABLE_STEP, Boundary, boundary
@@ -108,7 +108,7 @@ class SequentialJudge:
         return self._verdict
 
     @property
-    def standing(self) -> Standing:
+    def interim(self) -> InterimVerdict:
         """As of `Judge`."""
         return self.verdict()
 
