@@ -7,6 +7,7 @@ import json
 import random
 import resource
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any, Final
@@ -75,6 +76,15 @@ class ReturnedRuns:
         self.ids.append(run.run_id)
 
 
+def processor_by_thread() -> dict[str, float]:
+    """Return what each thread that Python started has used so far, seconds of the processor by its name."""
+    return {
+        thread.name: time.clock_gettime(time.pthread_getcpuclockid(thread.ident))
+        for thread in threading.enumerate()
+        if thread.ident is not None
+    }
+
+
 async def serve(owner: Runtime, rate: float, seconds: float, teams: int, rng: random.Random) -> dict[str, Any]:
     """Run teams at a rate; return what the runs waited for and how old their snapshots were."""
     ages: list[float] = []
@@ -119,16 +129,17 @@ async def host(folder: Path, rate: float, seconds: float, teams: int, seed: int)
     print("ready", flush=True)
     start_at = float(await asyncio.to_thread(sys.stdin.readline))
     await asyncio.sleep(max(0.0, start_at - time.time()))
-    before = resource.getrusage(resource.RUSAGE_SELF)
+    before, threads_before = resource.getrusage(resource.RUSAGE_SELF), processor_by_thread()
     found = await serve(owner, rate, seconds, teams, random.Random(seed))
     served_at = time.time()
     settled = await owner.settled(SETTLE_SECONDS)
-    after = resource.getrusage(resource.RUSAGE_SELF)
+    after, threads = resource.getrusage(resource.RUSAGE_SELF), processor_by_thread()
     found |= {
         "served_at": served_at,
         "settled_at": time.time(),
         "settled": settled,
         "processor_seconds": after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime,
+        "threads": {name: seconds - threads_before.get(name, 0.0) for name, seconds in threads.items()},
         "runs": returned.ids,
         "journaled": owner.loop.files.journal_lines,
         "faults": [f"{one.where}: {one.error} ({one.count})" for one in failsafe.seen()],

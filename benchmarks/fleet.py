@@ -41,6 +41,10 @@ from victor_autotune_testing.postgres import has_pooler, pooler_url, server_proc
 
 LEAST_RUNS_A_SECOND: Final = 1000.0
 LONGEST_AGE_SECONDS: Final = 1.5
+
+LEAST_SHOWN_MS: Final = 0.005
+"""Of the processor a run, below which a thread is not told."""
+
 HOST: Final = Path(__file__).with_name("_fleet_host.py")
 
 LOCK_ERRORS: Final = ("deadlock detected", "could not serialize", "lock timeout", "statement timeout", "StoreBusyError")
@@ -244,6 +248,9 @@ def measure(fleet: Fleet, base: Path, url: str, servers: Sequence[int], log: Pat
     faults = sorted({fault for answer in answers for fault in answer["faults"]})
     written = log.read_text(errors="replace") if log is not None else ""
     host_seconds = sum(answer["processor_seconds"] for answer in answers)
+    threads: Counter[str] = Counter()
+    for answer in answers:
+        threads.update(answer["threads"])
     return {
         "hosts": fleet.hosts,
         "teams": fleet.teams,
@@ -261,6 +268,11 @@ def measure(fleet: Fleet, base: Path, url: str, servers: Sequence[int], log: Pat
         "delay p99 ms": round(percentile([ms for answer in answers for ms in answer["delays"]], 0.99), 1),
         "host ms a run": round(1000 * host_seconds / found["runs"], 2),
         "server ms a run": round(1000 * server_seconds / found["runs"], 2),
+        "threads ms a run": {
+            name.removeprefix("autotune "): round(1000 * seconds / found["runs"], 2)
+            for name, seconds in threads.most_common()
+            if 1000 * seconds / found["runs"] >= LEAST_SHOWN_MS
+        },
         "KB a run": found["kilobytes"],
         "journaled": sum(answer["journaled"] for answer in answers),
         "drained later": drained,
@@ -314,7 +326,13 @@ def main() -> int:
     note = (
         f"to reach: {LEAST_RUNS_A_SECOND:g} runs a second, age p99 ≤ {LONGEST_AGE_SECONDS:g} s, nothing lost or doubled"
     )
-    show("A fleet on one PostgreSQL", [row], options.json, note, only_json=["status", "differences", "faults"])
+    show(
+        "A fleet on one PostgreSQL",
+        [row],
+        options.json,
+        note,
+        only_json=["status", "differences", "faults", "threads ms a run"],
+    )
     return int(not is_sound(row))
 
 
