@@ -56,6 +56,8 @@ def main() -> int:
     for more, bad in _pieces(given.first, given.seeds, given.processes):
         counts += more
         failed += bad
+        for seed, violation in bad:
+            print(f"\nseed {seed}: {violation}", file=sys.stderr, flush=True)
         done = min(given.seeds, done + PIECE)
         seconds = time.perf_counter() - begun
         print(f"\r{done} of {given.seeds} seeds, {done / seconds:.1f} a second", end="", file=sys.stderr, flush=True)

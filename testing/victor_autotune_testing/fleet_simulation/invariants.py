@@ -137,12 +137,17 @@ class Invariants:
         """Note that a person asks for something; what becomes of it may be told to nobody."""
         self._asked[key][verb] += 1
 
+    def refused(self, verb: str, key: tuple[str, str]) -> None:
+        """Note that what a person asked for last was impossible, so that nothing may come of it."""
+        self._asked[key][verb] -= 1
+
     def planned(self, process: Process, now: float, event: RunStart, planned: PlannedRun) -> None:
         """Check the plan that a run has got.
 
         Raises:
             Violation: It should not have got that.
         """
+        self.check()  # a person may have changed something since the last step
         confirmed = process.confirmed_at
         age = float("inf") if confirmed is None else now - confirmed - process.slack
         plan, team = planned.plan.to_dict(), self._teams[event.spec.key]
@@ -164,7 +169,6 @@ class Invariants:
         self._assigned((one.experiment_id, one.phase, one.stream), one.index, one.arm, shares)
 
     def _check_not_paused(self, process: Process, now: float, key: tuple[str, str]) -> None:
-        self.check()
         for paused in (self._paused.get(None), self._paused.get(key)):
             if paused is None:
                 continue

@@ -88,6 +88,7 @@ class FleetPeople:
                 fleet.agenda.after(0.5 + random.random() * 3.0, partial(self._act, verb, key, experiment_id))
             return
         except AutotuneError:
+            fleet.invariants.refused(verb, key)
             fleet.note("person who may not")
             return
         if verb in ("pause", "pause all") and random.random() < 0.7:
