@@ -203,10 +203,8 @@ class JudgeWork:
             return False
         with store.transaction() as transaction:
             lease = transaction.take_lease(*key, self._holder, LEASE_SECONDS)
-            runs = []
             if lease is not None:
                 transaction.number_runs(*key, PIECE)
-                runs = transaction.runs_after(*key, lease.judged, PIECE)
         if lease is None:
             self._let_go(key)
             self._refused[key] = now + LEASE_SECONDS
@@ -218,6 +216,8 @@ class JudgeWork:
             held = self._held[key] = _Held(lease.fence, lease.flow)
         held.flow = lease.flow  # what failed half-way is judged again
         held.memo.forget()
+        with store.reading() as transaction:  # once others may write again
+            runs = transaction.runs_after(*key, lease.judged, PIECE)
         try:
             for run in runs:
                 if run.status == "finished" and self._is_own(store, held, run):

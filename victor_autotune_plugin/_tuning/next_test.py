@@ -254,6 +254,8 @@ class Starter:
             context: The run after which it is looked for; the team has no open test.
         """
         state, approval = context.state, context.approval
+        if not self._may_find(context):
+            return
         least = context.settings.experiment.min_history
         runs = comparable(context.record.runs(max(HISTORY_RUNS, least)), state)
         if len(runs) < least or exposure_now(context).exceeds(context.settings.limits):
@@ -281,6 +283,16 @@ class Starter:
         else:
             reason = f"The hook of {approval.by!r} did not approve the test."
             context.steps.end_test(chosen, "aborted", Why(reason, actor="person", by=approval.by), "rejected")
+
+    @staticmethod
+    def _may_find(context: RunContext) -> bool:
+        """Return whether anything is asked for what to test, or a person is."""
+        settings = context.settings
+        return (
+            settings.tuner.risk != "off"
+            or bool(settings.strategies)
+            or any(one.status == "awaits_approval" for one in context.record.experiments)
+        )
 
     def _asked_for(self, context: RunContext, experiments: Sequence[Experiment]) -> Experiment | None:
         """Return the test that awaits its approval; abort those that no longer fit the team."""

@@ -318,7 +318,7 @@ class StoreWork:
             if homeless and self._core.line_to_read():  # the end of that run may be in the journal alone
                 early += homeless
                 batch = [item for item in batch if item not in homeless]
-            keys = {item.team for item in batch if item.team is not None}
+            keys = tuple(dict.fromkeys(item.team for item in batch if item.team is not None))  # in one order always
             if keys:
                 self._on_commit(keys)  # before it counts as done, or all would seem idle for a moment
             self._core.committed([item for item in batch if not item.given_up])

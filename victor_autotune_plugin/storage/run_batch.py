@@ -1,4 +1,4 @@
-"""What many entries say of runs, put together so that a server takes all of it in one statement.
+"""What many entries say of runs, put together: a server takes all of it in one statement, a file a row for each run.
 
 A server is asked once for a whole batch: the way there and back, the transaction and the reading of the statement cost
 more than the rows. What is written is what the entries would write one after the other.
@@ -6,7 +6,7 @@ more than the rows. What is written is what the entries would write one after th
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Final
 
 from attrs import define, field
@@ -77,13 +77,12 @@ class RunBatch:
         rows = {name: [found[run_id] for run_id in sorted(found)] for name, found in runs.items()}
         return {name: encode(found) for name, found in {**rows, "streams": streams}.items()}
 
-    def left_over(self, rows: Iterable[Any]) -> list[Entry]:
+    def left_over(self, found: Collection[str]) -> list[Entry]:
         """Return the entries that found no run to complete, or one whose end had been written before.
 
         Args:
-            rows: What the statement gave: the runs whose end it wrote, and those that it completed.
+            found: Ids of the runs whose end was written, and of those that were completed.
         """
-        found = {row.run_id for row in rows}
         return [entry for run_id, entries in self.completing.items() if run_id not in found for entry in entries]
 
     def _start(self, entry: StartEntry, process_id: str) -> None:

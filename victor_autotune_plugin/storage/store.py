@@ -273,12 +273,15 @@ class Store(RunListing):
             StoreUnavailableError: The store can't be used, or stayed locked longer than the busy timeout.
             StoreError: It refuses one of them, so none is written.
         """
+        batch = RunBatch.of(sorted(entries, key=run_of), self.process.id)
         statement = self._connections.statements.write_batch
+        if statement is None:  # all that takes time was done before the lock is taken
+            with self.transaction() as transaction:
+                return transaction.write_batch(batch)
         left: Sequence[Entry] = entries
-        if statement is not None and self._introduced == self.process.id:
-            batch = RunBatch.of(sorted(entries, key=run_of), self.process.id)
-            if not batch.rest:
-                left = batch.left_over(self._connections.run_alone(statement, batch.arguments()))
+        if self._introduced == self.process.id and not batch.rest:
+            rows = self._connections.run_alone(statement, batch.arguments())
+            left = batch.left_over({row.run_id for row in rows})
         if not left:
             return []
         with self.transaction() as transaction:

@@ -232,14 +232,44 @@ class Transaction(Pruning):
             process_id: The process that they are of; None for this one.
         """
         ordered = sorted(entries, key=run_of)
+        batch = RunBatch.of(ordered, self._process.id if process_id is None else process_id)
+        if self._sql.write_batch is None:
+            return self.write_batch(batch, process_id)
         if process_id is None:
             self._introduce()
-        if self._sql.write_batch is not None:
-            batch = RunBatch.of(ordered, self._process.id if process_id is None else process_id)
-            if not batch.rest:  # what is in it would be locked out of order
-                rows = self._query(self._sql.write_batch, {**batch.arguments(), "lock_timeout": None})
-                ordered = batch.left_over(rows)
+        if not batch.rest:  # what is in it would be locked out of order
+            rows = self._query(self._sql.write_batch, {**batch.arguments(), "lock_timeout": None})
+            ordered = batch.left_over({row.run_id for row in rows})
         return [entry for entry in ordered if not self.write_entry(entry, process_id)]
+
+    def write_batch(self, batch: RunBatch, process_id: str | None = None) -> list[Entry]:
+        """Write what a batch says run by run, and return the entries that found no place.
+
+        Args:
+            batch: The batch.
+            process_id: The process that it is of; None for this one.
+        """
+        if process_id is None:
+            self._introduce()
+        for row in batch.starts.values():
+            self._write(self._sql.start_run, row)
+        for stream, index in batch.streams.items():
+            self._next_indexes[stream] = max(index, self._next_indexes.get(stream, 0))
+        found = {
+            run_id
+            for run_id, row in batch.ends.items()
+            if self._write(self._sql.finish_run, {**row, "score_seconds": None}) > 0
+        }
+        for run_id, row in batch.parts.items():
+            of_run = {"of_run_id": run_id, "is_last": row["is_last"] and not row["has_cost"]}
+            is_found = not row["has_flow"] or self._write(self._sql.trace_run, {**of_run, "flow": row["flow"]}) > 0
+            if is_found and row["has_cost"]:
+                priced = {"of_run_id": run_id, "is_last": row["is_last"], "cost_usd": row["cost_usd"]}
+                is_found = self._write(self._sql.price_run, priced) > 0
+            if is_found:
+                found.add(run_id)
+        alone = [*batch.rest, *batch.left_over(found)]
+        return [entry for entry in alone if not self.write_entry(entry, process_id)]
 
     def import_run(self, run: TeamRun) -> bool:
         """Write a finished run of another store, as `finish_run` does; it is never observed by being numbered."""
