@@ -139,7 +139,7 @@ def test_hostile_names_stay_text(
 
 def test_nothing_recorded_is_said(call: Callable[..., Said], tmp_path: Path) -> None:
     said = call("report", "--json")
-    assert said.data == {"file": "autotune-report.html", "teams": 0, "experiments": 0}
+    assert said.data == {"file": "autotune-report.html", "teams": 0, "experiments": 0, "runs_in_totals": 0}
     assert made(tmp_path).data["overview"]["teams"] == []
     assert [path.name for path in tmp_path.iterdir()] == ["autotune-report.html"]
 

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import signal
 import time
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -24,10 +24,8 @@ if TYPE_CHECKING:
     from .._settings import Settings
     from .._tuning.standing import Standing
     from ..storage import Store
+    from ..storage.run_listing import ListedRun
     from .project import OpenProject
-
-_SCORED_RUNS: Final = 300
-"""How many of a team's last runs tell what scores say of it."""
 
 
 def dashboard(
@@ -81,8 +79,7 @@ def board_of(
         found = waiting(one, started, outcome)
         return None if found is None else (found.begun, found.cost)
 
-    def quality(store: Store, state: TeamState, settings: Settings) -> Sequence[str]:
-        runs = store.last_runs(*state.key, _SCORED_RUNS)
+    def quality(store: Store, state: TeamState, settings: Settings, runs: Sequence[ListedRun]) -> Sequence[str]:
         live = None if state.live_id is None else store.experiment(state.live_id)
         return quality_of(store, state, settings, runs, state.plan, None if live is None else live.control).sentences()
 

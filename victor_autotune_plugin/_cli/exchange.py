@@ -63,6 +63,7 @@ def report(
     """
     from .._page.offline import offline_report
     from .._values.files import write_text
+    from ..storage.team_records import TeamRecords
     from .dashboard import board_of
     from .progress import working
 
@@ -70,18 +71,16 @@ def report(
     with opened(project) as session:
         named = session.named_teams(workflow, team_id)
         wanted = {one.key for one in named}
-        board = board_of(session, wanted.__contains__)
+        keys = session.keys(workflow, team_id, named)
+        store = None if session.store is None else TeamRecords(session.store, named[0].key if len(named) == 1 else None)
+        board = board_of(evolve(session, store=store), wanted.__contains__)
         with working("report") as tell:
             text = offline_report(board, f"Autotune report of {project.absolute().name}", tell)
-        experiments = (
-            0
-            if session.store is None
-            else sum((one.workflow, one.team_id) in wanted for one in session.store.experiments())
-        )
-        store, pruned = session.store, 0
+        experiments = pruned = 0
         earlier: list[EarlierOfTeam] = []
         if store is not None:
-            pruned = sum(store.pruned_runs(*key) for key in session.keys(workflow, team_id, named))
+            experiments = sum(len(store.experiments(*key)) for key in keys)
+            pruned = sum(store.pruned_runs(*key) for key in keys)
             earlier = [] if team_id is None else earlier_of(store, named)
     write_text(output, text, project=project)
     if as_json:

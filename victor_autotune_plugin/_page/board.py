@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 
 _ALL: Final = RunFilter()
 
+_SCORED_RUNS: Final = 300
+# How many of a team's last runs tell what scores say of it.
+
 _MOST_PATHS: Final = 200
 """Paths of evidence that are kept."""
 
@@ -50,7 +53,7 @@ class Board:
         wanted: Whether a team is shown, by workflow and team id.
         mode_of: Tells the mode of a team's next run, and in a sentence why another is set, from its key and last run.
         waits: Tells how long something has awaited a person, and what that costs.
-        quality: Tells in sentences who scores a team's work, and what the scores say.
+        quality: Tells in sentences who scores a team's work, and what the scores of its last runs say, newest first.
         clock: Unix time, seconds.
     """
 
@@ -63,7 +66,7 @@ class Board:
         wanted: Callable[[TeamKey], bool] = lambda _: True,
         mode_of: Callable[[TeamKey, TeamRun | None], tuple[str, str | None]] | None = None,
         waits: Waits | None = None,
-        quality: Callable[[Store, TeamState, Settings], Sequence[str]] = lambda *_: (),
+        quality: Callable[[Store, TeamState, Settings, Sequence[ListedRun]], Sequence[str]] = lambda *_: (),
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.runtime = runtime
@@ -134,6 +137,15 @@ class Board:
                 if is_new:
                     self._look(pulse, changed)
                 return self._make_rows(budget_seconds)
+
+    def complete(self, budget_seconds: float) -> None:
+        """Make more rows of what was read, for so many seconds, without a look at what was written since.
+
+        Raises:
+            StoreError: If the store can't be used.
+        """
+        with self._lock:
+            self._make_rows(budget_seconds)
 
     def _look(self, pulse: Pulse, changed: set[TeamKey]) -> None:
         """Mark the rows of the teams of which something was written.
@@ -300,6 +312,7 @@ class Board:
         if spec is not None:
             seen = self.store.data_flow(*key)
             flow = facts_of(seen, spec, settings, state.plan, has_scorer=bool(state.gates))
+        ended = [run for run in runs[: -_SCORED_RUNS - 1 : -1] if run.status == "finished"]
         experiments, earlier = self.store.experiments(*key), self.store.earlier_runs(*key)
         return {
             "earlier": None if earlier is None else earlier.to_dict(),
@@ -310,7 +323,7 @@ class Board:
             "experiments": [experiment_view(one, spec, self._verdicts(self.store, one)) for one in experiments],
             "changes": [change_view(one) for one in self.store.changes(*key)[::-1][:MOST_CHANGES]],
             "flow": flow_view(flow),
-            "quality": list(self._quality(self.store, state, settings)),
+            "quality": list(self._quality(self.store, state, settings, ended)),
             "live": state.live_id,
             "open": state.experiment_id,
         }

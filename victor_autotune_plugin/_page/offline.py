@@ -44,10 +44,9 @@ def offline_report(board: Board, title: str, tell: Callable[[str], None] = lambd
         StoreError: If the store can't be used.
     """
     tell("reading the runs")
-    while True:
-        board.refresh(_STEP_SECONDS)
-        if board.is_whole:
-            break
+    board.refresh(_STEP_SECONDS)
+    while not board.is_whole:
+        board.complete(_STEP_SECONDS)
         known = board.overview()
         ready = sum(row["ready"] for row in known["teams"])
         tell(f"looking at {known['runs']:,} runs: {ready:,} of {known['total']:,} teams")

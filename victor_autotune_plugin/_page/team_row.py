@@ -162,7 +162,7 @@ def stands_of(
 
     if not any(not one.has_ended for one in experiments):
         return ()
-    runs = list(store.finished_runs(*state.key, limit=NOTES_RUNS))
+    runs = store.finished_runs(*state.key, limit=NOTES_RUNS)
     return standings(store, state, settings, runs, options=options, told=told)
 
 

@@ -28,10 +28,12 @@ class TeamRecords(Store):
 
     Args:
         store: The store, of one environment.
+        team: The only team that is asked about; None for any.
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, team: TeamKey | None = None) -> None:
         vars(self).update(vars(store))
+        self._team = (None, None) if team is None else team
         self._arm_runs: dict[str, ArmRuns | None] = {}
 
     def identity(self) -> StoreIdentity:
@@ -91,20 +93,20 @@ class TeamRecords(Store):
     @cached_property
     def _experiments(self) -> dict[TeamKey, Sequence[Experiment]]:
         found = defaultdict(list)
-        for one in super().experiments():
+        for one in super().experiments(*self._team):
             found[one.workflow, one.team_id].append(one)
         return {**found}
 
     @cached_property
     def _changes(self) -> dict[TeamKey, Sequence[Change]]:
         found = defaultdict(list)
-        for one in super().changes():
+        for one in super().changes(*self._team):
             found[one.workflow, one.team_id].append(one)
         return {**found}
 
     @cached_property
     def _flows(self) -> dict[TeamKey, str | None]:
-        rows = self._connections.execute(self._only(lease))
+        rows = self._connections.execute(self._only(lease, *self._team))
         return {(row.workflow, row.team_id): row.flow for row in rows}
 
     @cached_property
