@@ -166,7 +166,7 @@ def judges_what_is_paused(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(judge_work, "keep_gates", keep)
 
 
-def tests_what_is_paused(patch: pytest.MonkeyPatch) -> None:
+def runs_what_is_paused_in_tests(patch: pytest.MonkeyPatch) -> None:
     known = snapshot.Snapshot.updated
 
     def updated(self: Any, store_id: str, revision: int, teams: Any, experiments: Any, **more: Any) -> Any:
@@ -206,7 +206,7 @@ def decides_in_a_persons_name(patch: pytest.MonkeyPatch) -> None:
         (stores_another_verdict, "replays otherwise", 4),
         (leaves_journals_of_the_dead, "are not drained", 13),
         (judges_what_is_paused, "of the paused team", 149),
-        (tests_what_is_paused, "knows of the pause", 12),
+        (runs_what_is_paused_in_tests, "knows of the pause", 12),
         (notices_no_pause_of_all, "knows of the pause", 17),
         (decides_in_a_persons_name, "and none did", 4),
     ],
