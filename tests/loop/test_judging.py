@@ -124,6 +124,27 @@ def test_one_or_fifty_judges_write_the_same_history_bit_for_bit(recorded: Record
     assert judged(recorded, judges, seed) == recorded[3]
 
 
+def test_runs_that_a_judge_numbered_before_it_died_are_found_by_the_next_one(recorded: Recorded) -> None:
+    store_id, settings, runs, _ = recorded
+    clock = Clock(runs[-1].ended_at + 1000.0)
+    store = Store.in_memory(clock, store_id=store_id)
+    with store.transaction() as transaction:
+        transaction.finish_run(evolve(runs[0], number=None))
+    with store.transaction() as transaction:
+        transaction.take_lease(*SPEC.key, "dead", LEASE_SECONDS)
+        assert transaction.number_runs(*SPEC.key, PIECE) == 1
+    clock.now += LEASE_SECONDS + 1
+    memory = Memory(clock)
+    memory.remember(SPEC.key, settings)
+    judge = JudgeWork(
+        lambda: store, memory, HookManager(), "p1", on_change=lambda: None, breaker=CircuitBreaker(Random(1).random)
+    )
+    judge.step(clock())  # nobody told it of the run
+    clock.now += LEASE_SECONDS + 1
+    assert is_done(store, 1)
+    store.close()
+
+
 def test_a_team_that_was_judged_a_moment_ago_gathers_runs_unless_someone_waits(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -49,6 +49,21 @@ def test_runs_are_numbered_as_they_are_taken_whatever_the_clocks_say(store: Stor
         assert [one.run_id for one in transaction.observations("e1", "test", 1)] == ["b"]
 
 
+def test_a_team_is_behind_while_it_has_numbered_runs_that_nobody_judged(store: Store) -> None:
+    ended(store, "a", index=0)
+    with store.transaction() as transaction:
+        lease = transaction.take_lease(*KEY, "dead", 60.0)
+        assert lease is not None
+        assert transaction.behind([KEY]) == []
+        transaction.number_runs(*KEY, 10)
+        assert transaction.behind([KEY, ("other", "team")]) == transaction.behind([KEY], "dead") == [KEY]
+        assert transaction.behind([KEY], "alive") == []  # its judge may be at it
+        transaction.give_back_lease(*KEY, "dead", lease.fence)
+        assert transaction.behind([KEY], "alive") == [KEY]
+        transaction.save_judged(*KEY, 1, lease.flow)
+        assert transaction.behind([KEY]) == []
+
+
 def test_a_run_whose_price_is_awaited_is_numbered_when_it_has_come_or_no_longer_comes(store: Store) -> None:
     with store.transaction() as transaction:
         for index, run_id in enumerate(("priced", "forgotten")):

@@ -88,6 +88,7 @@ def test_the_partial_index_on_what_few_runs_are_is_used(sqlite_store: Store, nam
         ("observe_run", "ix_autotune_run_observed"),
         ("untaken", "ix_autotune_run_untaken"),
         ("has_untaken", "ix_autotune_run_untaken"),
+        ("is_behind", "ix_autotune_run_number"),
         ("runs_as_control", "ix_autotune_experiment_control"),
         ("runs_as_control", "ix_autotune_run_observed"),
         ("observed_since", "ix_autotune_run_team"),

@@ -191,10 +191,10 @@ class JudgeWork:
         keys = tuple(self._memory.settings)
         if keys:
             with store.reading() as transaction:
-                found = transaction.untaken(keys, self._holder)
+                found = {*transaction.untaken(keys, self._holder), *transaction.behind(keys, self._holder)}
             for key in found:
                 self._refused.pop(key, None)  # no other process holds it any more
-            self.touch(found)
+            self.touch([key for key in keys if key in found])
 
     def _judge_team(self, store: Store, key: Key, now: float) -> bool:
         """Judge the next runs of a team; return whether there may be more."""

@@ -26,7 +26,7 @@ from .rows import (
     team_values,
     unknown_run_values,
 )
-from .session import Session
+from .session import Session, Statement
 from .statements import Statements
 
 NO_END: Final = 2**62
@@ -197,12 +197,20 @@ class Judging:
             keys: The teams.
             holder: Who asks: teams whose lease another holds are left out; None for none of them.
         """
+        return self._those_with(self._sql.has_untaken, self._sql.untaken_teams, keys, holder)
+
+    def behind(self, keys: Iterable[TeamKey], holder: str | None = None) -> list[TeamKey]:
+        """Return those of some teams that have numbered runs which nobody has judged; arguments as for `untaken`."""
+        return self._those_with(self._sql.is_behind, self._sql.teams_behind, keys, holder)
+
+    def _those_with(
+        self, of_one: Statement, of_all: Statement | None, keys: Iterable[TeamKey], holder: str | None
+    ) -> list[TeamKey]:
         of_holder = {"of_holder": holder or ""}
-        if self._sql.untaken_teams is None:
-            found = self._sql.has_untaken
-            return [key for key in keys if self._query(found, {**self._of(*key), **of_holder})]
+        if of_all is None:
+            return [key for key in keys if self._query(of_one, {**self._of(*key), **of_holder})]
         teams = encode([{"workflow": workflow, "team_id": team_id} for workflow, team_id in keys])
-        rows = self._query(self._sql.untaken_teams, {"of_environment": self._environment, "teams": teams, **of_holder})
+        rows = self._query(of_all, {"of_environment": self._environment, "teams": teams, **of_holder})
         return [(row.workflow, row.team_id) for row in rows]
 
     def observations(

@@ -357,7 +357,13 @@ class Statements(ScoreStatements):
         )
         waiting = and_(untaken, ~held_by_another)
         self.has_untaken = Statement(select(run.c.run_id).where(waiting).limit(1), dialect)
-        self.untaken_teams = None
+        # Numbered by a judge that died, or lost its lease, before it had judged them.
+        of_leased = (run.c[name] == lease.c[name] for name in TEAM)
+        last_number = select(func.max(run.c.number)).where(*of_leased, run.c.number.is_not(None)).scalar_subquery()
+        held = and_(asks != "", lease.c.holder != asks, lease.c.expires_at.between(now, now + _CLOCK_JUMP_SECONDS))
+        behind = and_(lease.c.judged < last_number, ~held)
+        self.is_behind = Statement(select(lease.c.judged).where(team_of_lease, behind), dialect)
+        self.untaken_teams = self.teams_behind = None
         if dialect.name == "postgresql":
             teams = func.json_to_recordset(cast(bindparam("teams", type_=Text), JSON))
             named = teams.table_valued(column("workflow", Text), column("team_id", Text))
@@ -370,6 +376,13 @@ class Statements(ScoreStatements):
                 ~held_by_another,
             )
             self.untaken_teams = Statement(select(named).where(select(run.c.run_id).where(of_named).exists()), dialect)
+            of_it = and_(
+                given(lease, "environment"),
+                lease.c.workflow == named.c.workflow,
+                lease.c.team_id == named.c.team_id,
+                behind,
+            )
+            self.teams_behind = Statement(select(named).where(select(lease.c.judged).where(of_it).exists()), dialect)
         self.last_number = Statement(
             select(func.max(run.c.number).label("last")).where(given(run, *TEAM), run.c.number.is_not(None)), dialect
         )
