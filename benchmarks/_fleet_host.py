@@ -16,6 +16,7 @@ from _loop import Held, SimulatedTeam, new_runtime, started
 
 from victor_autotune_plugin import failsafe
 from victor_autotune_plugin._host.interception import intercept
+from victor_autotune_plugin._model.assignment import assign, shares_of_stream
 from victor_autotune_plugin._model.plan import MemberSpec, TeamSpec
 from victor_autotune_plugin._tuning.runtime import Runtime
 from victor_autotune_plugin.hookspecs import TeamRun, hookimpl
@@ -111,12 +112,21 @@ async def serve(owner: Runtime, rate: float, seconds: float, teams: int, rng: ra
 
 
 async def warm_up(owner: Runtime, seed: int) -> None:
-    """Run another team a few times, so that what is loaded with the first runs and the first verdict is there."""
-    import victor_autotune_plugin.experiment  # noqa: F401
+    """Run another team a few times and decide a test, so that what is loaded and worked out once in a process is there.
+
+    That is numpy, the engine and its tables: about half a second of the processor.
+    """
+    from victor_autotune_plugin.experiment import Judge, Observation, Policy
 
     for _ in range(10):
         call = FleetTeam(WARM_UP + seed, random.Random(seed))
         await intercept(lambda call=call: call, call.call)  # type: ignore[misc]
+    judge, rng = Judge(Policy()), random.Random(seed)
+    for index in range(200):
+        arm = assign("", index, shares_of_stream("0"), stream="0")
+        seconds = rng.lognormvariate(0.0, 0.3) * (0.5 if arm == "treatment" else 1.0)
+        judge.observe(Observation(index=index, stream="0", arm=arm, duration_seconds=seconds, success=True, score=1.0))
+    judge.verdict()
     await owner.settled(SETTLE_SECONDS)
 
 

@@ -76,9 +76,9 @@ def test_behind_a_run_in_a_test_there_are_few_transactions(tested: Simulation, c
     tested.runtime.loop.run_until_idle()
     calls.clear()
     tested.finish(event, planned)
-    # its end; its number; its observation, read three times for state, experiment and judge; how far it was judged;
-    # and of some runs, what scorers decide
-    assert calls["begin"] <= 8
+    # its end; its number; the run; its observation, read three times for state, experiment and judge; how far it was
+    # judged; and of some runs, what scorers decide
+    assert calls["begin"] <= 9
     assert calls["write"] <= 8
 
 

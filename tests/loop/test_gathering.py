@@ -80,3 +80,19 @@ def test_a_start_that_no_run_waits_for_comes_with_the_next_commit_or_in_its_time
 
 def test_what_no_run_waits_for_is_committed_before_it_would_be_journaled() -> None:
     assert 2 * GATHER_SECONDS < PART_COMMIT_SECONDS
+
+
+def test_with_an_entry_that_is_late_those_go_to_the_journal_that_will_be_soon(core: WriterCore) -> None:
+    core.is_connected = True
+    given = [evolved(item(at, 0.0), 0.05) for at in (10.0, 10.02, 10.03)]
+    for one in given:
+        core.submit(one)
+    assert core.due(10.04) == []
+    assert core.due(10.05) == given[:2]
+    assert core.due(10.06) == []
+    assert core.due(10.08) == given[2:]
+
+
+def evolved(one: Item, journal_after: float) -> Item:
+    one.journal_after = journal_after
+    return one

@@ -69,6 +69,22 @@ def test_what_was_saved_is_loaded(file: SnapshotFile) -> None:
     assert file.load() == SavedSnapshot("s" * 32, 43, 1_700_000_001.5, (), ())
 
 
+def test_what_has_not_changed_is_not_encoded_again(file: SnapshotFile, monkeypatch: pytest.MonkeyPatch) -> None:
+    encode, encoded = snapshot_file._encode, []
+    monkeypatch.setattr(snapshot_file, "_encode", lambda value: encoded.append(value) or encode(value))
+    save(file)
+    assert len(encoded) == 4  # two teams, an experiment, and the head
+    encoded.clear()
+    later = evolve(SAVED, revision=43, teams=(evolve(TEAM, version=4), *SAVED.teams[1:]))
+    save(file, later)
+    assert len(encoded) == 2
+    assert file.load() == later
+    save(file, evolve(later, experiments=()))
+    assert file.load() == evolve(later, experiments=())
+    save(file, later)
+    assert file.load() == later
+
+
 def test_the_spec_of_a_team_is_left_out(file: SnapshotFile) -> None:
     save(file, evolve(SAVED, teams=(evolve(TEAM, spec=SPEC),)))
     assert b"secret" not in file.path.read_bytes()

@@ -42,8 +42,11 @@ START_COMMIT_SECONDS: Final = 0.01
 END_COMMIT_SECONDS: Final = 0.05
 """After how long the end of a run goes to the journal."""
 
-PART_COMMIT_SECONDS: Final = 0.3
+PART_COMMIT_SECONDS: Final = 1.0
 """After how long what completes a run goes to the journal; no run waits for it."""
+
+SOON_SHARE: Final = 0.5
+"""Share of these times after which an entry goes along with one that is late."""
 
 NEVER: Final = math.inf
 
@@ -278,15 +281,22 @@ class WriterCore:
     # --- the journal's side
 
     def due(self, now: float) -> list[Item]:
-        """Return the entries that go to the journal now, since the store did not take them in time."""
+        """Return the entries that go to the journal now, since the store did not take them in time.
+
+        With one that is late go those that will be soon: a journal is written, and made durable, once for all of them.
+        """
         waiting: list[Item] = []
-        due: list[Item] = []
         while self._for_journal:
             item = self._for_journal.popleft()
-            if item.settled.is_set or item.journal_after == NEVER:
-                continue
-            late = now - item.at >= item.journal_after or not self.store_answers
-            (due if late else waiting).append(item)
+            if not item.settled.is_set and item.journal_after != NEVER:
+                waiting.append(item)
+        share = 1.0 if self.store_answers else 0.0
+        if any(now - item.at >= share * item.journal_after for item in waiting):
+            share *= SOON_SHARE
+            due = [item for item in waiting if now - item.at >= share * item.journal_after]
+            waiting = [item for item in waiting if now - item.at < share * item.journal_after]
+        else:
+            due = []
         self._for_journal.extendleft(reversed(waiting))
         return due
 

@@ -200,7 +200,7 @@ class Judging:
         return self._those_with(self._sql.has_untaken, self._sql.untaken_teams, keys, holder)
 
     def behind(self, keys: Iterable[TeamKey], holder: str | None = None) -> list[TeamKey]:
-        """Return those of some teams that have numbered runs which nobody has judged; arguments as for `untaken`."""
+        """Return those of some teams that have numbered runs that no judge has taken in; arguments as for `untaken`."""
         return self._those_with(self._sql.is_behind, self._sql.teams_behind, keys, holder)
 
     def _those_with(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -73,6 +73,8 @@ class SnapshotFile:
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / FILE_NAME
+        self._texts: dict[Hashable, tuple[TeamState | Experiment, str]] = {}
+        """What was saved last, by key or id, and as which text: of many teams few have changed."""
 
     def save(
         self,
@@ -99,13 +101,19 @@ class SnapshotFile:
         Raises:
             StoreUnavailableError: It can't be written; the old file is as it was.
         """
-        team_texts, experiment_texts = [], []
+        known, self._texts = self._texts, {}
         for team in teams:
-            team_texts.append(_encode(evolve(team, spec=None)))
-            pause()
-        for experiment in experiments:  # a reference is long, and no plan is chosen by it
-            experiment_texts.append(_encode(evolve(experiment, reference=())))
-            pause()
+            if (saved := known.get(team.key)) is None or saved[0] is not team:
+                saved = team, _encode(evolve(team, spec=None))
+                pause()
+            self._texts[team.key] = saved
+        for one in experiments:
+            if (saved := known.get(one.id)) is None or saved[0] is not one:
+                saved = one, _encode(evolve(one, reference=()))  # which is long, and no plan is chosen by it
+                pause()
+            self._texts[one.id] = saved
+        team_texts = [self._texts[team.key][1] for team in teams]
+        experiment_texts = [self._texts[one.id][1] for one in experiments]
         head = _encode({"store_id": store_id, "revision": revision, "taken_at": taken_at, "paused": paused})
         lists = f'"teams":[{",".join(team_texts)}],"experiments":[{",".join(experiment_texts)}]'
         body = f"{head[:-1]},{lists}}}".encode()
