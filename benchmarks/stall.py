@@ -332,18 +332,18 @@ async def play(scene: str, mode: str) -> dict[str, Any]:
 
         await first.beside(first_run())
         if kind == "importing":
-            while not (
-                {"sqlalchemy.engine", "victor_autotune_plugin._tuner"} <= set(sys.modules) and owner.loop.is_idle
-            ):
+            while not {"sqlalchemy.engine", "victor_autotune_plugin._tuner"} <= set(sys.modules):
                 await later.stretch(0.02, run)
+            await owner.settled(LIMIT_SECONDS)
         if fault.begin is not Fault().begin:
             await healthy.stretch(HEALTHY_SECONDS, run)
             fault.begin()
         await later.stretch(FAULTY_SECONDS, run)
         drained = ""
         if kind == "draining":
-            while owner.loop.store_work.store is None or not owner.loop.is_idle:
+            while owner.loop.store_work.store is None or owner.loop.store_work._has_backlog:
                 await later.stretch(0.1, run)
+            await owner.settled(LIMIT_SECONDS)
             with owner.loop.store_work.store.reading() as transaction:
                 runs = len(transaction.runs_of(*SPEC.key, 10 * BACKLOG))
             drained = runs - len(later.runs) - 1

@@ -58,12 +58,11 @@ class Judges:
         read: Callable[[str, int], Sequence[Observation]],
     ) -> Any:
         judge, seen = self._judges.pop(key, (None, 0))
-        if judge is None:
-            with breathing():  # it sees all runs so far
+        with breathing():  # it may be made anew and see all runs so far, load numpy, or work out what an end is told by
+            if judge is None:
                 judge = make()
-                seen = feed(judge, read(key[0], seen))
-        elif not judge.is_final:
-            seen = feed(judge, read(key[0], seen)) or seen
+            if not judge.is_final:
+                seen = feed(judge, read(key[0], seen)) or seen
         self._judges[key] = judge, seen
         if len(self._judges) > _MOST_JUDGES:
             self._judges.pop(next(iter(self._judges)))
