@@ -332,7 +332,7 @@ async def play(scene: str, mode: str) -> dict[str, Any]:
 
         await first.beside(first_run())
         if kind == "importing":
-            while not {"sqlalchemy.engine", "victor_autotune_plugin._tuner"} <= set(sys.modules):
+            while not IMPORTED.issubset(sys.modules):
                 await later.stretch(0.02, run)
             await owner.settled(LIMIT_SECONDS)
         if fault.begin is not Fault().begin:

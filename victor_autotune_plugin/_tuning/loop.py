@@ -285,7 +285,7 @@ class TuningLoop:
                 ended = self.scoring.ended(run)
         entry = EndEntry(ended.run, GRADE_SECONDS if awaited else None, ended.gates, ended.score_seconds)
         now = self._clock()
-        patience = self.core.patience_at_end(now, run.duration_seconds or 0.0)
+        patience = self.core.patience_at_end(now, run.duration_seconds)
         self._submit(run.run_id, Item(entry, now, END_COMMIT_SECONDS, run.spec.key, patience))
         if ended.is_to_score:
             with failsafe.guard("score of a run"):

@@ -293,11 +293,9 @@ class WriterCore:
         share = 1.0 if self.store_answers else 0.0
         if any(now - item.at >= share * item.journal_after for item in waiting):
             share *= SOON_SHARE
-            due = [item for item in waiting if now - item.at >= share * item.journal_after]
-            waiting = [item for item in waiting if now - item.at < share * item.journal_after]
-        else:
-            due = []
-        self._for_journal.extendleft(reversed(waiting))
+        due = [item for item in waiting if now - item.at >= share * item.journal_after]
+        rest = [item for item in waiting if now - item.at < share * item.journal_after]
+        self._for_journal.extendleft(reversed(rest))
         return due
 
     def seconds_until_due(self, now: float) -> float | None:

@@ -172,8 +172,11 @@ class Transaction(Pruning):
         self._write(self._sql.start_run, start_values(start, planned, process_id))
         if planned.assignment is not None:
             one = planned.assignment
-            stream = one.experiment_id, one.phase, one.stream
-            self._next_indexes[stream] = max(one.index + 1, self._next_indexes.get(stream, 0))
+            self._stream_goes_on((one.experiment_id, one.phase, one.stream), one.index + 1)
+
+    def _stream_goes_on(self, stream: tuple[str, str, str], index: int) -> None:
+        """Have the next index of a stream of arms written when the transaction ends."""
+        self._next_indexes[stream] = max(index, self._next_indexes.get(stream, 0))
 
     def finish_run(
         self,
@@ -254,7 +257,7 @@ class Transaction(Pruning):
         for row in batch.starts.values():
             self._write(self._sql.start_run, row)
         for stream, index in batch.streams.items():
-            self._next_indexes[stream] = max(index, self._next_indexes.get(stream, 0))
+            self._stream_goes_on(stream, index)
         found = {
             run_id
             for run_id, row in batch.ends.items()

@@ -145,9 +145,6 @@ class Process:
             random,
             folder.parent,
         )
-        work: Any = loop.judge_work
-        touch = work.touch
-        work.touch = lambda keys: touch(sorted(keys))  # a set's order is another in each process, and is not drawn
         self._works: dict[str, Callable[[float], float | None]] = {
             "store": loop.store_work.step,
             "files": loop.files.step,
