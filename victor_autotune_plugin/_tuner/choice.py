@@ -152,7 +152,7 @@ def _by_metric(model: TeamModel, search: Search, plan: TeamPlan) -> dict[str, tu
     """Return what a plan is expected to improve against the live one, by metric."""
     two = PlanTable(model.spec, [search.live, plan])
     metrics = ("duration", "cost") if model.priced else ("duration",)
-    effects = model.effects(np.array([1]), search.live, metrics, two)
+    effects = model.effects(np.array([1]), search.live, metrics, two, np.array([search.keeps(plan)]))
     found = {}
     for name in metrics:
         mean, half = float(effects.log[name][0]), Z90 * float(effects.sd[name][0])

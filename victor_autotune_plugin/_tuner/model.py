@@ -8,21 +8,26 @@ from typing import Any, Final
 
 import numpy as np
 from attrs import frozen
+from numpy.typing import NDArray
 
 from .._model.plan import TeamPlan, TeamSpec
 from .._model.run import TeamRun
 from .plan_table import Ints, PlanTable
 from .prior import (
+    CROWDED_SHARE,
     NOISE_SD,
     PLAN_ODDS_SD,
     PLAN_SD,
+    SAME_WORK_SD,
     SHAPE_NOISE_SD,
     SHAPE_SD,
     TASK_SD,
+    TOPOLOGY,
     TeamPrior,
     belief_of,
+    crowded,
 )
-from .regression import Floats, LogRegression, OutcomeRegression, RandomEffects, sigmoid
+from .regression import Floats, LogRegression, MixedRegression, OutcomeRegression, RandomEffects, sigmoid
 from .space import Shape
 from .span_replay import CROWD, DURATION_NAMES, OUTCOME_NAMES, MemberHistory, SpanReplay, crowd_of, features_of
 
@@ -32,6 +37,10 @@ NEW_SETTING_SHARE: Final = 0.25
 COST_FLOOR: Final = 1e-6
 
 _MOST_TABLES: Final = 50
+
+_ALIKE = [kind for kind, topology in TOPOLOGY.items() if topology == "independent"]
+_SAME_WORK: Final = np.array([DURATION_NAMES.index(name) for kind in _ALIKE for name in (kind, f"{kind} log size")])
+"""Places of what layouts add in which members see nobody's work."""
 
 _LEAST: Final = 1e-6
 """Least variance of a difference: a plan is no surer than that to be itself."""
@@ -97,9 +106,19 @@ class TeamModel:
         known = [list(prior.duration), list(prior.shape), list(prior.outcome)]
         if known != [DURATION_NAMES, DURATION_NAMES, OUTCOME_NAMES]:
             raise ValueError("the prior has other coefficients than the model; change those of shipped_prior()")
-        self.metrics = {
-            metric: LogRegression(belief_of(prior.duration, level), NOISE_SD)
-            for metric, level in (("duration", None), ("cost", 0.0), ("tool_calls", 1.0))
+        calm, slowed, cost, calls = (
+            LogRegression(belief_of(coefficients, level), NOISE_SD)
+            for coefficients, level in (
+                (prior.duration, None),
+                (crowded(prior.duration), None),
+                (prior.duration, 0.0),
+                (prior.duration, 1.0),
+            )
+        )
+        self.metrics: dict[str, LogRegression | MixedRegression] = {
+            "duration": MixedRegression((calm, slowed), CROWDED_SHARE),
+            "cost": cost,
+            "tool_calls": calls,
         }
         self.shape = LogRegression(belief_of(prior.shape), SHAPE_NOISE_SD)
         self.outcome = OutcomeRegression(belief_of(prior.outcome))
@@ -241,13 +260,22 @@ class TeamModel:
             self._replay = table, SpanReplay(table, self.history)
         return self._replay[1]
 
-    def effects(self, rows: Ints, live: TeamPlan, metrics: Sequence[str], table: PlanTable | None = None) -> Effects:
+    def effects(
+        self,
+        rows: Ints,
+        live: TeamPlan,
+        metrics: Sequence[str],
+        table: PlanTable | None = None,
+        keeps: NDArray[np.bool_] | None = None,
+    ) -> Effects:
         """Compare plans with a live plan.
 
         Args:
             rows: Rows of the table, shape (p,).
             metrics: Names of metrics; the score is always among the result.
             table: Another table with the live plan; None for the team's own.
+            keeps: Whether each keeps the work by the data flow, so that its members do the same, shape (p,); None
+                where none is known to.
         """
         table = self.table if table is None else table
         replay, here = self._replay_of(table), table.row_of[live]
@@ -260,7 +288,10 @@ class TeamModel:
         for metric in metrics:
             if metric == "score":
                 continue
-            mean, variance = self.metrics[metric].belief.of_all(relative)
+            belief = self.metrics[metric].belief
+            mean, variance = belief.of_all(relative)
+            if keeps is not None and keeps.any():
+                mean[keeps], variance[keeps] = belief.given(_SAME_WORK, SAME_WORK_SD).of_all(relative[keeps])
             own, own_variance = self._differing(metric, table, rows, here)
             offset = offsets[metric]
             logs[metric] = mean + own + offset[rows] - offset[here]

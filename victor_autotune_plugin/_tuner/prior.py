@@ -61,12 +61,23 @@ DURATION: Final[dict[str, tuple[float, float, str]]] = {
     "intercept": (3.0, 3.0, WEAK + "; e^3 is 20 s"),
     **{kind: (_level(kind), 0.06 if topology == "independent" else 0.45, KIM) for kind, topology in TOPOLOGY.items()},
     **{f"{kind} log size": (_slope(kind), 0.15, KIM) for kind in TOPOLOGY},
-    "crowd": (0.06, 0.08, "calls get slower with their number in flight, where a provider limits its rate; " + WEAK),
+    "crowd": (0.0, 0.02, "calls of one model don't slow each other down, where its provider has room; " + WEAK),
     "budget": (0.5, 0.4, "share of the time that goes with tool calls; " + WEAK),
     "timeout": (1.0, 0.3, "a deadline ends a run, by definition"),
 }
 """`name: (mean, standard deviation, source)` of the coefficients of the members' log seconds, all added up; those of
 cost and tool calls are the same."""
+
+CROWDED: Final = (0.3, 0.2)
+"""Mean and standard deviation of `crowd` where a provider limits its rate: four calls in flight take half as long again
+(weakly informative). Between that and next to nothing there is little, so a run either tells of it or doesn't."""
+
+CROWDED_SHARE: Final = 0.15
+"""Probability that a team's provider does, before the first run (weakly informative)."""
+
+SAME_WORK_SD: Final = 0.03
+"""Standard deviation of the members' log seconds that a layout adds which keeps the work by the data flow: members that
+use nobody's work do the same in any. What they waited for differed by 0.3 % in benchmarks/replay_on_victor.py."""
 
 SHAPE: Final[dict[str, tuple[float, float, str]]] = {
     "intercept": (0.0, 0.1, "a run takes 2 ms more than its members: benchmarks/replay_on_victor.py"),
@@ -151,7 +162,12 @@ def shipped_prior() -> TeamPrior:
 
 def belief_of(prior: Coefficients, level: float | None = None) -> Belief:
     """Return the belief of a prior; `level` replaces the intercept's mean."""
-    means = [mean for mean, _ in prior.values()]
     if level is not None:
-        means[list(prior).index("intercept")] = level
-    return Belief(np.array(means), np.array([sd for _, sd in prior.values()]))
+        prior = {**prior, "intercept": (level, prior["intercept"][1])}
+    means, sds = zip(*prior.values(), strict=True)
+    return Belief(np.array(means), np.array(sds))
+
+
+def crowded(prior: Coefficients) -> Coefficients:
+    """Return the prior of durations for a team whose provider limits its rate."""
+    return {**prior, "crowd": CROWDED}

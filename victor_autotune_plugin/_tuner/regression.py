@@ -12,12 +12,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Hashable
-from typing import Final
+from typing import Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+Number = TypeVar("Number", float, Floats)
 
 TAIL_DF: Final = 5.0
 """Degrees of freedom of Student's t for log durations: a run that is several times too slow hardly counts."""
@@ -109,6 +112,23 @@ class Belief:
             variance[start : start + step] = ((piece @ self.covariance) * piece).sum(axis=1)
         return features @ self.mean, np.maximum(variance, 0.0)
 
+    def given(self, places: Ints, sd: float) -> Belief:
+        """Return the belief if some coefficients are known to be as believed before the first run, nearly.
+
+        Args:
+            places: Of the coefficients, shape (k,).
+            sd: Standard deviation of how far each is off.
+        """
+        result = Belief(self.prior_mean, np.sqrt(self.prior_variance))
+        # All at once (Kalman): each coefficient is observed as its prior mean.
+        across = self.covariance[:, places]
+        total = across[places] + sd**2 * np.eye(len(places))
+        gain = np.linalg.solve(total, across.T).T
+        result.mean = self.mean + gain @ (self.prior_mean - self.mean)[places]
+        covariance = self.covariance - gain @ across.T
+        result.covariance = (covariance + covariance.T) / 2
+        return result
+
     def discount(self, share: float) -> None:
         """Let what was learnt count for a share of what it did: a power prior (Ibrahim and Chen 2000).
 
@@ -166,10 +186,102 @@ class LogRegression:
         self.variance += (share * residual - self.variance) / self.weight
         self.variance = max(self.variance, _LEAST_VARIANCE)
 
+    def log_likelihood(self, features: Floats, value: float, *, known: float, censored: bool) -> float:
+        """Return the log density with which a run was to be expected; the arguments are those of `learn`."""
+        mean, spread = self.belief.of(features)
+        scale = math.sqrt(self.variance + known + spread)
+        z = (value - mean) / scale
+        if censored:
+            return math.log(max(float(cdf(-z)), 1e-9))
+        return -math.log(scale) - (TAIL_DF + 1) / 2 * math.log1p(z * z / TAIL_DF)
+
     def discount(self, share: float) -> None:
         """Let what was learnt count for a share of what it did."""
         self.belief.discount(share)
         self.weight = max(share * self.weight, self._least_weight)
+
+
+class MixedBelief:
+    """Two beliefs of which one holds: means and variances of both together.
+
+    Args:
+        beliefs: The two.
+        share: Probability that the second holds.
+    """
+
+    def __init__(self, beliefs: tuple[Belief, Belief], share: float) -> None:
+        self._beliefs = beliefs
+        self._share = share
+
+    def of(self, features: Floats) -> tuple[float, float]:
+        """Return mean and variance of one linear combination, `features` of shape (d,)."""
+        (mean, variance), (other, more) = (belief.of(features) for belief in self._beliefs)
+        return self._mixed(mean, other), self._mixed(variance, more) + self._between * (other - mean) ** 2
+
+    def of_all(self, features: Floats) -> tuple[Floats, Floats]:
+        """Return means and variances of many, `features` of shape (p, d)."""
+        (mean, variance), (other, more) = (belief.of_all(features) for belief in self._beliefs)
+        return self._mixed(mean, other), self._mixed(variance, more) + self._between * (other - mean) ** 2
+
+    def given(self, places: Ints, sd: float) -> MixedBelief:
+        """Return both if some coefficients are known to be as believed before; see `Belief.given`."""
+        one, other = self._beliefs
+        return MixedBelief((one.given(places, sd), other.given(places, sd)), self._share)
+
+    @property
+    def _between(self) -> float:
+        return self._share * (1 - self._share)
+
+    def _mixed(self, one: Number, other: Number) -> Number:
+        return (1 - self._share) * one + self._share * other
+
+
+class MixedRegression:
+    """Two regressions of one quantity, of which one holds: which, their predictions tell.
+
+    Bayesian model averaging (Hoeting et al. 1999).
+
+    Args:
+        regressions: The two.
+        share: Probability that the second holds, before the first run.
+    """
+
+    def __init__(self, regressions: tuple[LogRegression, LogRegression], share: float) -> None:
+        self._regressions = regressions
+        self._log_odds = self._prior_log_odds = math.log(share / (1 - share))
+
+    @property
+    def share(self) -> float:
+        """Probability that the second holds."""
+        return 1 / (1 + math.exp(-max(min(self._log_odds, 40.0), -40.0)))
+
+    @property
+    def belief(self) -> MixedBelief:
+        """What both believe of the coefficients."""
+        one, other = self._regressions
+        return MixedBelief((one.belief, other.belief), self.share)
+
+    @property
+    def variance(self) -> float:
+        """Variance of the noise."""
+        one, other = self._regressions
+        return (1 - self.share) * one.variance + self.share * other.variance
+
+    def learn(self, features: Floats, value: float, *, known: float = 0.0, censored: bool = False) -> None:
+        """Take one run into account; see `LogRegression.learn`."""
+        one, other = (
+            regression.log_likelihood(features, value, known=known, censored=censored)
+            for regression in self._regressions
+        )
+        self._log_odds += other - one
+        for regression in self._regressions:
+            regression.learn(features, value, known=known, censored=censored)
+
+    def discount(self, share: float) -> None:
+        """Let what was learnt count for a share of what it did."""
+        self._log_odds = self._prior_log_odds + share * (self._log_odds - self._prior_log_odds)
+        for regression in self._regressions:
+            regression.discount(share)
 
 
 class OutcomeRegression:

@@ -134,15 +134,15 @@ def weigh(
     wanted = [name for name in shares if name not in MORE_IS_BETTER]
     extra = [] if objective.max_cost_usd is None else ["cost"]
     extra += [] if objective.max_p95_seconds is None else ["duration"]
-    effects = model.effects(rows, live, sorted({*wanted, *extra}), table)
+    plans = (model.table if table is None else table).plans
+    kept = np.array([keeps is not None and keeps(plans[row]) for row in rows.tolist()], dtype=bool)
+    effects = model.effects(rows, live, sorted({*wanted, *extra}), table, kept)
     count = len(effects.log["score"])
     gain, variance = np.zeros(count), np.zeros(count)
     for name, share in shares.items():
         sign, known = (1, "score") if name in MORE_IS_BETTER else (-1, name)
         gain += sign * share * effects.log[known]
         variance += share**2 * effects.sd[known] ** 2
-    plans = (model.table if table is None else table).plans
-    kept = np.array([keeps is not None and keeps(plans[row]) for row in rows.tolist()], dtype=bool)
     odds = np.where(kept, 0.0, effects.log["score"])
     odds_sd = np.where(kept, _KEPT_SD, effects.sd["score"])
     least = max(effects.success - objective.success_margin, 0.01)
