@@ -40,7 +40,7 @@ _MOST_TABLES: Final = 50
 
 _ALIKE = [kind for kind, topology in TOPOLOGY.items() if topology == "independent"]
 _SAME_WORK: Final = np.array([DURATION_NAMES.index(name) for kind in _ALIKE for name in (kind, f"{kind} log size")])
-"""Places of what layouts add in which members see nobody's work."""
+"""Places of what layouts add in which no member sees another's work."""
 
 _LEAST: Final = 1e-6
 """Least variance of a difference: a plan is no surer than that to be itself."""
