@@ -256,6 +256,7 @@ class Invariants:
         ):
             self._last_change = number
             self.changes[action] += 1
+            self.changes[f"{action} by {actor}"] += 1
             self._check_who((workflow, team), action, actor)
             plans[workflow, team].append((action, json.loads(after)))
             if action in TERMINAL:
