@@ -244,6 +244,18 @@ def test_every_command_that_looks_goes_on(call: Callable[..., Said], old: Path, 
     assert said.data
 
 
+def test_others_get_as_much_time_between_two_pieces(
+    call: Callable[..., Said], old: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prune, "_PIECE", 10)
+    paused: list[float] = []
+    monkeypatch.setattr(prune.time, "sleep", paused.append)
+    assert call("prune").code == 0
+    assert len(paused) >= 5
+    assert all(0 < one <= prune._LONGEST_PAUSE_SECONDS for one in paused)
+    assert runs_of(old) == KEPT
+
+
 def test_of_many_teams_the_largest_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     teams = [prune.PrunedTeam("flow", f"team{number}", number, 0, number, "2026-11-02") for number in range(1, 104)]
     prune._table(teams, dry_run=True)

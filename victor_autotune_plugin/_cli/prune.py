@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 _PIECE: Final = 200
 _BUSY_SECONDS: Final = 0.2
+_LONGEST_PAUSE_SECONDS: Final = 0.1
 _PATIENCE_SECONDS: Final = 30.0
 _MOST_LISTED: Final = 100
 
@@ -178,6 +179,7 @@ def _prune(store: Store, found: list[PrunedTeam]) -> tuple[list[PrunedTeam], str
 def _pieces(store: Store, team: PrunedTeam, bound: PruneBound) -> Iterable[PrunedPiece]:
     after, patience = 0, time.monotonic() + _PATIENCE_SECONDS
     while True:
+        begun = time.monotonic()
         try:
             with store.transaction() as transaction:
                 piece = transaction.prune(team.workflow, team.team_id, bound, after, _PIECE)
@@ -189,6 +191,8 @@ def _pieces(store: Store, team: PrunedTeam, bound: PruneBound) -> Iterable[Prune
         yield piece
         if piece.is_over:
             return
+        # Hosts write as often as it does, and SQLite's log is written back, which needs a moment without a writer.
+        time.sleep(min(time.monotonic() - begun, _LONGEST_PAUSE_SECONDS))
         after, patience = piece.last, time.monotonic() + _PATIENCE_SECONDS
 
 
