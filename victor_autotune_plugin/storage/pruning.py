@@ -209,6 +209,11 @@ class Pruning(RunScores):
         self._write(self._sql.pruning.insert_day, _day_values(totals))
         return True
 
+    def has_day(self, totals: DayTotals) -> bool:
+        """Return whether these are the totals that a day has here, so that they hold the same runs."""
+        of = {"of_date": totals.date, **self._of(totals.workflow, totals.team_id, totals.environment)}
+        return [day_totals(row) for row in self._query(self._sql.pruning.day, of)] == [totals]
+
 
 def _of_run(row: Any, environment: str, workflow: str, team_id: str) -> DayTotals:
     """Return what a run adds to the totals of its day."""
