@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -246,3 +248,20 @@ def test_hostile_names_are_shown_harmlessly(
     assert said.code == 2
     assert "\x1b" not in said.err
     assert {path.name for path in tmp_path.iterdir()} == {".victor"}
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a file that is always full")
+@pytest.mark.parametrize("command", [("export",), ("status",), ("prune", "--dry-run", "--json")])
+def test_output_that_finds_no_room_is_told_in_a_sentence(
+    project: Callable[[str], None], tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    project("rolled_back")
+    called = "from victor_autotune_plugin._cli.app import main; main()"
+    with Path("/dev/full").open("wb") as full:
+        ended = subprocess.run(
+            [sys.executable, "-c", called, *command], cwd=tmp_path, stdout=full, stderr=subprocess.PIPE, check=False
+        )
+    assert ended.returncode == 2
+    assert ended.stderr.decode().splitlines()[0].startswith("error: standard output: can't be written: No space left")
+    assert b"Traceback" not in ended.stderr
+    assert b"Exception ignored" not in ended.stderr

@@ -15,6 +15,8 @@ from attrs import evolve
 
 from victor_autotune_plugin._model.score import Score
 from victor_autotune_plugin.storage import Store, default_url
+from victor_autotune_plugin.storage.judging import NO_END
+from victor_autotune_plugin.storage.pruning import PruneBound
 from victor_autotune_testing.simulated import Simulation
 
 from .conftest import Said
@@ -258,6 +260,31 @@ def test_standard_input_and_output(
         "victor_autotune_plugin._cli.exchange._stdin", lambda: io.BytesIO(out.encode("ascii")), raising=True
     )
     assert call("import", "-", "--project", str(elsewhere(tmp_path))).code == 0
+
+
+@pytest.mark.parametrize(
+    "arguments", [("--output", "history.jsonl"), ("--output", "history.jsonl", "--json"), ("--json",)]
+)
+def test_runs_that_go_while_an_export_is_written_are_told(
+    call: Callable[..., Said], exported: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]
+) -> None:
+    whole = runs_in(exported)
+    known = Store.finished_runs
+
+    def read(self: Store, *of: Any, **more: Any) -> Any:
+        with Store.open(self.url) as other:
+            for key in {run.spec.key for run in other.runs()}:
+                with other.transaction() as transaction:
+                    transaction.prune(*key, PruneBound(NO_END, float("inf")), most=5)
+        return known(self, *of, **more)
+
+    with monkeypatch.context() as context:
+        context.setattr(Store, "finished_runs", read)
+        said = call("export", *arguments)
+    assert said.code == 1
+    assert "5 runs went from the store meanwhile" in said.err
+    assert call("export", "--output", "history.jsonl").code == 0
+    assert runs_in(exported) == whole - 5
 
 
 def test_export_as_one_object(call: Callable[..., Said], exported: Path) -> None:

@@ -150,12 +150,59 @@ def test_ctrl_c_leaves_all_counted_and_the_next_call_goes_on(
     assert runs_of(old) == KEPT
 
 
+def test_a_disk_that_gets_full_in_the_middle_hides_nothing_of_what_went(
+    call: Callable[..., Said], old: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prune, "_PIECE", 10)
+    whole = prune._pieces
+    full = StoreUnavailableError("the disk is full", hint="Free space.")
+
+    def filled(*arguments: object) -> object:
+        yield next(iter(whole(*arguments)))  # type: ignore[arg-type]
+        raise full
+
+    forecast = call("prune", "--dry-run", "--json").data["teams"][0]
+    before = runs_of(old)
+    with monkeypatch.context() as context:
+        context.setattr(prune, "_pieces", filled)
+        said = call("prune", "--json")
+    assert said.code == 1
+    assert said.data["problem"] == "Stopped: the disk is full. What went is in the totals. Free space."
+    (team,) = said.data["teams"]
+    assert team["removed"] + team["bared"] == before - runs_of(old) == 10
+    with Store.open(default_url(old)) as store:
+        (first, *_) = store.day_totals()
+    assert team["until"] == first.date
+    assert team["until"] <= forecast["until"]
+    assert team["bytes"] < forecast["bytes"]
+
+
+@pytest.mark.parametrize(("error", "code"), [(StoreUnavailableError("the disk is full"), 2), (KeyboardInterrupt(), 1)])
+def test_where_nothing_went_no_team_is_listed(
+    call: Callable[..., Said], old: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException, code: int
+) -> None:
+    def fail(*_: object) -> object:
+        raise error
+
+    before = runs_of(old)
+    monkeypatch.setattr(prune, "_pieces", fail)
+    said = call("prune", "--json")
+    assert said.code == code
+    assert said.data.get("teams", []) == []
+    assert "Nothing is to go" not in call("prune").out
+    assert runs_of(old) == before
+
+
 @pytest.mark.parametrize(
     ("error", "told"),
-    [(StoreBusyError("locked"), "in use"), (StoreUnavailableError("the disk is full"), "disk is full")],
+    [
+        (StoreBusyError("locked"), "in use"),
+        (StoreUnavailableError("the disk is full"), "disk is full"),
+        (KeyboardInterrupt(), "Stopped before the room was given back"),
+    ],
 )
 def test_where_no_room_can_be_given_back_it_says_so(
-    call: Callable[..., Said], old: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, told: str
+    call: Callable[..., Said], old: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException, told: str
 ) -> None:
     def fail(_: Store) -> None:
         raise error
@@ -195,6 +242,18 @@ def test_every_command_that_looks_goes_on(call: Callable[..., Said], old: Path, 
     said = call(*command, "--json")
     assert said.code == 0, said.err
     assert said.data
+
+
+def test_others_get_as_much_time_between_two_pieces(
+    call: Callable[..., Said], old: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prune, "_PIECE", 10)
+    paused: list[float] = []
+    monkeypatch.setattr(prune.time, "sleep", paused.append)
+    assert call("prune").code == 0
+    assert len(paused) >= 5
+    assert all(0 < one <= prune._LONGEST_PAUSE_SECONDS for one in paused)
+    assert runs_of(old) == KEPT
 
 
 def test_of_many_teams_the_largest_are_listed(capsys: pytest.CaptureFixture[str]) -> None:

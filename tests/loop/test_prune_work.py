@@ -111,6 +111,23 @@ def test_a_store_that_is_busy_or_gone_is_left_alone_and_later_it_goes_on(
     assert runs(simulation) == KEPT
 
 
+def test_a_team_that_could_not_be_looked_at_is_looked_at_again(
+    simulation: Simulation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work, store = work_of(simulation), simulation.store
+    work.step(store, 0.0)
+
+    def fail(*_: Any, **__: Any) -> Any:
+        raise StoreBusyError("busy")
+
+    with monkeypatch.context() as context:
+        context.setattr(store, "reading", fail)
+        pauses = [work.step(store, FIRST_SECONDS) for _ in range(3)]
+    assert pauses[-1] == prune_work.BUSY_SECONDS
+    settled(work, simulation, FIRST_SECONDS + 5.0)
+    assert runs(simulation) == KEPT
+
+
 def test_the_store_thread_does_it_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pruning, "ALWAYS_KEPT", KEPT)
     monkeypatch.setattr(prune_work, "FIRST_SECONDS", 0.0)

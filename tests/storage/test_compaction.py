@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 import time
 
 import pytest
 
 from victor_autotune_plugin.errors import StoreBusyError
-from victor_autotune_plugin.storage import Store
+from victor_autotune_plugin.storage import Store, compaction
 from victor_autotune_plugin.storage.compaction import stored_bytes
 from victor_autotune_testing.stored import SPEC, finished
 
@@ -60,3 +61,31 @@ def test_where_another_writes_it_gives_up_after_the_busy_timeout(sqlite_store: S
             other.compact()
         assert time.monotonic() - began < 5.0
     assert sqlite_store.counts()["runs"] == 10
+
+
+def _read_for(url: str, seconds: float, began: threading.Event) -> None:
+    with Store.open(url) as reader, reader.reading() as transaction:
+        transaction.prune_bounds(*SPEC.key, 10, None)
+        began.set()
+        time.sleep(seconds)
+
+
+@pytest.mark.parametrize(("seconds", "is_given_back"), [(0.4, True), (3.0, False)])
+def test_a_moment_without_readers_is_waited_for(
+    sqlite_store: Store, sqlite_url: str, monkeypatch: pytest.MonkeyPatch, seconds: float, is_given_back: bool
+) -> None:
+    monkeypatch.setattr(compaction, "_COMPLETE_SECONDS", 30.0 if is_given_back else 0.2)
+    _fill(sqlite_store, 2000)
+    _prune(sqlite_store, 100)
+    began = threading.Event()
+    reader = threading.Thread(target=_read_for, args=(sqlite_url, seconds, began))
+    reader.start()
+    began.wait()
+    if is_given_back:
+        found = sqlite_store.compact()
+        assert found.after < 0.2 * found.before
+    else:
+        with pytest.raises(StoreBusyError):
+            sqlite_store.compact()
+    reader.join()
+    assert sqlite_store.counts()["runs"] == 100

@@ -10,6 +10,7 @@ import pytest
 from victor_autotune_plugin._tuning.replay import replay_all
 from victor_autotune_plugin.storage import Store, archive, importing
 from victor_autotune_testing.simulated import SPEC, Simulation, by_formation
+from victor_autotune_testing.stored import score
 
 KEPT = 30
 
@@ -72,6 +73,22 @@ def test_an_archive_from_before_the_pruning_brings_nothing_back(team: Simulation
     assert team.store.counts() == kept
     assert list(team.store.day_totals()) == totals
     assert list(team.store.scores()) == scores
+
+
+def test_an_import_that_was_interrupted_after_the_totals_goes_on(team: Simulation, store: Store) -> None:
+    *_, oldest = team.store.finished_runs()
+    with team.store.transaction() as transaction:
+        transaction.record_score(score(oldest.run_id, source="person", cost_usd=None))
+    prune(team.store)
+    lines, there = lines_of(team.store), store.of(team.runtime.environment)
+    first_run = next(number for number, line in enumerate(lines) if line.startswith(b'{"run"'))
+    read_into(there, lines[:first_run])
+    done = read_into(there, lines)
+    assert (done.old_runs, done.days) == (0, 0)
+    assert list(there.finished_runs()) == list(team.store.finished_runs())
+    assert there.run(oldest.run_id) is not None
+    assert list(there.scores()) == list(team.store.scores())
+    assert list(there.day_totals()) == list(team.store.day_totals())
 
 
 def test_totals_of_runs_that_are_here_in_full_are_left_out(team: Simulation, store: Store) -> None:

@@ -10,8 +10,12 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
+from contextlib import suppress
 from enum import IntEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -26,6 +30,9 @@ if TYPE_CHECKING:
 
 ENVIRONMENT: Final = "victor_autotune_plugin.environment"
 """Key of a command's context that holds what `--environment` names."""
+
+
+_NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
 class ExitCode(IntEnum):
@@ -115,6 +122,21 @@ class Command(TyperCommand):
                 raise typer.Exit(ExitCode.USAGE) from error
             except KeyboardInterrupt:
                 raise typer.Exit(ExitCode.INTERRUPTED) from None
+            except OSError as error:
+                if error.errno not in _NO_ROOM or error.filename is not None:  # a closed pipe ends it without a word
+                    raise
+                _tell_no_room(error)
+                raise typer.Exit(ExitCode.USAGE) from error
+
+
+def _tell_no_room(error: OSError) -> None:
+    """Say that what a command printed found no room; nothing more is written there, not even what is left of it."""
+    from .rendering import write_error
+
+    with suppress(OSError), Path(os.devnull).open("wb") as nowhere:  # a stream in memory has no descriptor
+        os.dup2(nowhere.fileno(), sys.stdout.fileno())
+    told = AutotuneError(f"can't be written: {error.strerror}", where="standard output", hint="Make room there.")
+    write_error(told, as_json=False)
 
 
 def _keep_environment(ctx: click.Context, _param: click.Parameter, value: str | None) -> None:

@@ -15,6 +15,7 @@ from attrs import evolve
 from .._model.plan import is_called
 from ..errors import AutotuneError
 from . import rendering as show
+from .command import ExitCode
 from .earlier import EarlierOfTeam, earlier_of
 from .options import HERE, Json, Project, Team, TeamName, Workflow, chosen, environment
 from .progress import counted, tracked
@@ -131,10 +132,12 @@ def export(
         if form is ExportFormat.PARQUET:
             _write_parquet(_items(session, workflow, team_id)["runs"], output, project, as_json=as_json)
             return
+        before = _in_totals(session, workflow, team_id)
         kinds = _items(session, workflow, team_id)
         if as_json and output is None:
             parts = {kind: (one.to_dict() for one in items) for kind, items in kinds.items()}
             show.write_parts({"header": archive.header(), **parts})
+            _tell_gone(_in_totals(session, workflow, team_id) - before)
             return
         counts = dict.fromkeys(kinds, 0)
         with _to(output, project) as file:
@@ -144,10 +147,30 @@ def export(
                     file.write(archive.to_line(item))
                     counts[kind] += 1
             file.flush()
+        gone = _in_totals(session, workflow, team_id) - before
     if output is not None and as_json:
         show.write_json({"file": str(output), **counts})
     elif output is not None:
         show.say(f"{output}: {_counted(counts)}.")
+    _tell_gone(gone)
+
+
+def _in_totals(session: OpenProject, workflow: str | None, team_id: str | None) -> int:
+    """Return how many runs are kept as the totals of their days."""
+    store = session.store
+    return 0 if store is None else sum(store.pruned_runs(*key) for key in session.keys(workflow, team_id))
+
+
+def _tell_gone(count: int) -> None:
+    """Say that runs went while an archive was written: the totals came first, so that it may have them nowhere.
+
+    Raises:
+        typer.Exit: Some went.
+    """
+    if count > 0:
+        went = f"{show.count(count, 'run')} went from the store meanwhile, by its retention"
+        show.note(f"{went}, and the export may lack them; export again")
+        raise typer.Exit(ExitCode.BAD)
 
 
 def _write_parquet(runs: Iterable[Any], output: Path | None, project: Path, *, as_json: bool) -> None:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 _PIECE: Final = 200
 _BUSY_SECONDS: Final = 0.2
+_LONGEST_PAUSE_SECONDS: Final = 0.1
 _PATIENCE_SECONDS: Final = 30.0
 _MOST_LISTED: Final = 100
 
@@ -139,8 +140,9 @@ def _ask(found: list[PrunedTeam], *, yes: bool, as_json: bool) -> None:
 
 
 def _prune(store: Store, found: list[PrunedTeam]) -> tuple[list[PrunedTeam], str]:
-    """Prune the teams; return what really went of each, and what stopped it."""
+    """Prune the teams; return what really went of those of which something did, and what stopped it."""
     done = dict.fromkeys(found, (0, 0))
+    last_at: dict[PrunedTeam, float] = {}
     expected, problem = sum(one.runs for one in found), ""
     with working("prune") as tell:
         try:
@@ -149,14 +151,27 @@ def _prune(store: Store, found: list[PrunedTeam]) -> tuple[list[PrunedTeam], str
                     for piece in _pieces(store, one, bound):
                         removed, bared = done[one]
                         done[one] = removed + piece.removed, bared + piece.bared
+                        if piece.last_at is not None:
+                            last_at[one] = max(piece.last_at, last_at.get(one, piece.last_at))
                         tell(f"{sum(map(sum, done.values()))} of {expected} runs")
         except KeyboardInterrupt:
             problem = "Stopped. What went is in the totals; the next victor autotune prune goes on."
         except StoreBusyError:
             problem = "Stopped, since other processes write all the time. The next victor autotune prune goes on."
+        except StoreError as error:
+            if not last_at:
+                raise
+            problem = f"Stopped: {error.message}. What went is in the totals. {error.hint or ''}".rstrip()
     went = [
-        evolve(one, removed=removed, bared=bared, bytes=round(one.bytes * (removed + bared) / one.runs))
+        evolve(
+            one,
+            removed=removed,
+            bared=bared,
+            bytes=round(one.bytes * (removed + bared) / one.runs),
+            until=date_of(last_at[one]),
+        )
         for one, (removed, bared) in done.items()
+        if one in last_at
     ]
     return went, problem
 
@@ -164,6 +179,7 @@ def _prune(store: Store, found: list[PrunedTeam]) -> tuple[list[PrunedTeam], str
 def _pieces(store: Store, team: PrunedTeam, bound: PruneBound) -> Iterable[PrunedPiece]:
     after, patience = 0, time.monotonic() + _PATIENCE_SECONDS
     while True:
+        begun = time.monotonic()
         try:
             with store.transaction() as transaction:
                 piece = transaction.prune(team.workflow, team.team_id, bound, after, _PIECE)
@@ -175,6 +191,8 @@ def _pieces(store: Store, team: PrunedTeam, bound: PruneBound) -> Iterable[Prune
         yield piece
         if piece.is_over:
             return
+        # Hosts write as often as it does, and SQLite's log is written back, which needs a moment without a writer.
+        time.sleep(min(time.monotonic() - begun, _LONGEST_PAUSE_SECONDS))
         after, patience = piece.last, time.monotonic() + _PATIENCE_SECONDS
 
 
@@ -184,6 +202,8 @@ def _compacted(store: Store, problem: str) -> tuple[Compaction | None, str]:
     with working("prune: giving room back"):
         try:
             return store.compact(), ""
+        except KeyboardInterrupt:  # the runs went, and that is told
+            return None, "Stopped before the room was given back. New runs use it."
         except StoreBusyError:
             return None, "The store is in use, so its file is as large as before. New runs use the room."
         except StoreError as error:
@@ -205,7 +225,8 @@ def _told(
         kept = asdict(retention)
         show.write_json({"dry_run": dry_run, "retention": kept, "teams": teams, "room": file, "problem": problem})
         return
-    _table(found, dry_run=dry_run)
+    if found or not problem:
+        _table(found, dry_run=dry_run)
     if compaction is not None:
         show.say(f"The store took {_megabytes(compaction.before)} and takes {_megabytes(compaction.after)} now.")
     if problem:

@@ -70,7 +70,8 @@ class PruneWork:
         if self._bounds:
             self._prune(store)
         elif self._teams:
-            self._look(store, self._teams.popleft())
+            self._look(store, self._teams[0])
+            self._teams.popleft()  # only now: a store that was busy is asked again
         elif self._has_limit and store.identity().may_prune:
             self._teams.extend(self._memory.settings)
         if not self._teams and not self._bounds:

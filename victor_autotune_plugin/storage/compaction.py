@@ -7,11 +7,13 @@ from typing import Final
 from attrs import frozen
 from sqlalchemy import text
 
+from ..errors import StoreBusyError
 from .connections import Connections
-from .session import COMPLETE_FILE
+from .session import COMPLETE_FILE, Session, waits
 from .tables import metadata
 
 _VACUUM_SECONDS: Final = 600.0
+_COMPLETE_SECONDS: Final = 10.0
 _EMPTIED: Final = ("autotune_run", "autotune_score")
 
 
@@ -42,10 +44,20 @@ def compact(connections: Connections) -> Compaction:
     session = connections.session()
     if connections.target.backend == "sqlite":
         session.maintain("VACUUM", _VACUUM_SECONDS)
-        session.maintain(COMPLETE_FILE, _VACUUM_SECONDS)
+        _complete_file(session, connections.target.shown)
     else:
         session.maintain(f"VACUUM {', '.join(_EMPTIED)}", _VACUUM_SECONDS)
     return Compaction(before, stored_bytes(connections))
+
+
+def _complete_file(session: Session, shown: str) -> None:
+    """Put the new file in the place of the old one, in a moment in which no other process is at work on it.
+
+    Raises:
+        StoreBusyError: There was none.
+    """
+    if session.read(COMPLETE_FILE)[0][0] and all(session.read(COMPLETE_FILE)[0][0] for _ in waits(_COMPLETE_SECONDS)):
+        raise StoreBusyError("others are at work on the store all the time", where=shown)
 
 
 def stored_bytes(connections: Connections) -> int:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, get_args
 from attrs import define, evolve
 
 from .._model.converter import from_plain
-from .._model.day_totals import DayTotals
+from .._model.day_totals import DayTotals, date_of
 from .._model.experiment import TAKES_BACK, Change, Experiment, Phase, TeamState
 from .._model.plan import ADHOC_WORKFLOW, TeamSpec, adhoc_team_id, adhoc_team_name
 from .._model.run import TeamRun
@@ -124,10 +124,10 @@ def write(store: Store, items: Iterable[Item | None]) -> Imported:
 
     A run and an experiment are known by their id, a score by its run and name, a change by its time, team, action and
     reason. Totals of a day come in where the team has neither such nor runs of that time here, and no run comes in that
-    totals here may hold. Ids of changes that a rollback names become those of the store. A team that has no state here
-    gets the archive's: its live plan, and its open experiments. One that has keeps its own, and no open experiment
-    joins it. A test that was open in 0.1 comes in aborted, and a plan that was live there with an experiment that
-    verifies it.
+    totals here may hold, other than those that came from this archive. Ids of changes that a rollback names become
+    those of the store. A team that has no state here gets the archive's: its live plan, and its open experiments. One
+    that has keeps its own, and no open experiment joins it. A test that was open in 0.1 comes in aborted, and a plan
+    that was live there with an experiment that verifies it.
 
     Args:
         store: The store.
@@ -160,6 +160,8 @@ class _Writer:
         self._store = store
         self._known = {_identity(change): change.id for change in store.of(None).changes()}
         self._pruned_until = store.pruned_until()
+        # Days whose totals here are the archive's, which hold none of its runs: an import that was interrupted goes on.
+        self._same_days: set[tuple[str, ...]] = set()
         self._new_ids: dict[int | None, int | None] = {}
         self._batch: list[Item] = []
         self._team: tuple[str, ...] | None = None  # of the batch: a transaction is about one team
@@ -189,6 +191,8 @@ class _Writer:
                     self.done.duplicate_scores += not new
                 elif isinstance(item, DayTotals):
                     new = transaction.import_day(item)
+                    if not new and transaction.has_day(item):
+                        self._same_days.add(item.key)
                     self.done.days += new
                     self.done.duplicate_days += not new
                 elif isinstance(item, Change):
@@ -223,7 +227,9 @@ class _Writer:
 
     def _run(self, transaction: Transaction, run: TeamRun) -> None:
         key = run.environment, *run.spec.key
-        if run.started_at <= self._pruned_until.get(key, -math.inf) and self._store.of(None).run(run.run_id) is None:
+        is_of_that_time = run.started_at <= self._pruned_until.get(key, -math.inf)
+        may_be_in_totals = is_of_that_time and (*key, date_of(run.started_at)) not in self._same_days
+        if may_be_in_totals and self._store.of(None).run(run.run_id) is None:
             self.done.old_runs += 1
             return
         new = transaction.import_run(run)

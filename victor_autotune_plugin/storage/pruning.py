@@ -54,12 +54,14 @@ class PrunedPiece:
         bared: Runs of which what a decision rests on is kept.
         last: Number of the last run that was looked at, to go on after.
         is_over: Whether there is nothing more to look at.
+        last_at: Start of the last run that went, of either kind, Unix seconds; None where none did.
     """
 
     removed: int = 0
     bared: int = 0
     last: int = 0
     is_over: bool = True
+    last_at: float | None = None
 
 
 @frozen
@@ -170,7 +172,8 @@ class Pruning(RunScores):
                 if ids:
                     self._write(statement, {"ids": json.dumps(ids)})
             self._write(self._sql.pruning.drop_scores, {"ids": json.dumps([*removed, *bared])})
-            return PrunedPiece(len(removed), len(bared), rows[-1].number, len(rows) < most)
+            last_at = max(row.started_at for row in chosen)
+            return PrunedPiece(len(removed), len(bared), rows[-1].number, len(rows) < most, last_at)
         # Later runs are younger, but for imported ones, whose turn comes.
         return PrunedPiece(0, 0, rows[-1].number if rows else after, len(rows) < most or not old)
 
@@ -205,6 +208,11 @@ class Pruning(RunScores):
             return False
         self._write(self._sql.pruning.insert_day, _day_values(totals))
         return True
+
+    def has_day(self, totals: DayTotals) -> bool:
+        """Return whether these are the totals that a day has here, so that they hold the same runs."""
+        of = {"of_date": totals.date, **self._of(totals.workflow, totals.team_id, totals.environment)}
+        return [day_totals(row) for row in self._query(self._sql.pruning.day, of)] == [totals]
 
 
 def _of_run(row: Any, environment: str, workflow: str, team_id: str) -> DayTotals:

@@ -45,10 +45,12 @@ class _Acknowledged:
 
     Attributes:
         folder: Where the journals of its host are.
+        figures: What is known of the run, as `_FIGURES` has it.
         is_stored: Whether it was seen in the store.
     """
 
     folder: Path
+    figures: tuple[Any, ...]
     is_stored: bool = False
 
 
@@ -59,10 +61,12 @@ class _Team:
     Attributes:
         live: The plan that is live.
         allowed: Every plan that was.
+        changed: Revision of the store by which another plan was live.
     """
 
     live: Any = field(factory=dict)
     allowed: list[Any] = field(factory=lambda: [{}])
+    changed: int = 0
 
 
 @define
@@ -88,6 +92,9 @@ _COUNTED: Final = (
     "SELECT run_id, number, experiment_id, observed, arm, phase, stream, position FROM autotune_run"
     " WHERE workflow = ? AND team_id = ? AND number IS NOT NULL"
 )
+
+_FIGURES: Final = ("arm", "started_at", "duration_seconds", "success", "cancelled")
+"""What must come to the store as the host told it."""
 
 _SUMS: Final = "count(*), total(number), total(observed), total(position), count(arm)"
 
@@ -154,6 +161,9 @@ class Invariants:
         if planned.assignment is None:
             if planned.source not in ("configured", "experiment") and plan not in team.allowed:
                 raise Violation(f"the plan {plan} was never live, and a run has it")
+            revision = process.loop.memory.snapshot.revision
+            if planned.source == "live" and plan != team.live and revision >= team.changed:
+                raise Violation(f"a run has the plan {plan}, and its host knows that it is live no more")
             if planned.source in ("live", "experiment") and age > PLAN_SECONDS:
                 raise Violation(f"a run has a plan of {age:.1f} s ago")
             return
@@ -246,6 +256,7 @@ class Invariants:
         ):
             self._last_change = number
             self.changes[action] += 1
+            self.changes[f"{action} by {actor}"] += 1
             self._check_who((workflow, team), action, actor)
             plans[workflow, team].append((action, json.loads(after)))
             if action in TERMINAL:
@@ -265,7 +276,7 @@ class Invariants:
                 continue
             if action not in FORWARD and after not in known.allowed:
                 raise Violation(f"the plan {after} of {key} is live by {action}")
-            known.live = after
+            known.live, known.changed = after, self._revision
             if after not in known.allowed:
                 known.allowed.append(after)
         if plan != known.live:
@@ -314,6 +325,9 @@ class Invariants:
     def _count(self, known: _Counted, run_id: str, number: int, one: str, order: int | None, *place: Any) -> None:
         if number == known.last or run_id in known.runs:
             raise Violation(f"two runs have the number {number}, or run {run_id} has two")
+        arm, phase, stream, position = place
+        if arm is not None and self._streams[one, phase, stream].get(position) != arm:
+            raise Violation(f"run {run_id} is counted as {arm}, and ran otherwise")
         known.runs[run_id], known.last = (run_id, number, one, order, *place), number
         new = (1, number, order or 0, place[3] or 0, place[0] is not None)
         known.sums = [before + more for before, more in zip(known.sums, new, strict=True)]
@@ -344,25 +358,31 @@ class Invariants:
                 if item.settled.is_set:
                     if item.given_up:
                         raise Violation("the end of a run was given up")
-                    run_id = item.entry.run.run_id  # type: ignore[union-attr]
+                    run: Any = item.entry.run  # type: ignore[union-attr]
                     new = True
-                    self._acknowledged[run_id] = self._in_journals[run_id] = _Acknowledged(process.folder)
+                    figures = tuple(getattr(run, name) for name in _FIGURES)
+                    one = _Acknowledged(process.folder, figures)
+                    self._acknowledged[run.run_id] = self._in_journals[run.run_id] = one
             self._waiting = [one for one in self._waiting if not one[0].settled.is_set]
         if is_written or new:
-            for run_id in self._stored(self._in_journals):
-                self._in_journals.pop(run_id).is_stored = True
+            for run_id, figures in self._stored(self._in_journals).items():
+                one = self._in_journals.pop(run_id)
+                one.is_stored = True
+                if figures != one.figures:
+                    raise Violation(f"run {run_id} was {one.figures}, and is {figures} in the store")
         journaled = {folder: self._journaled(folder) for folder in {one.folder for one in self._in_journals.values()}}
         for run_id, one in self._in_journals.items():
             if run_id not in journaled[one.folder]:
                 raise Violation(f"the end of run {run_id} was acknowledged, and is neither in the store nor a journal")
 
-    def _stored(self, run_ids: Iterable[str]) -> set[str]:
-        """Return those of some runs whose ends are in the store."""
+    def _stored(self, run_ids: Iterable[str]) -> dict[str, tuple[Any, ...]]:
+        """Return those of some runs whose ends are in the store, and their figures there."""
         found = self._database.rows(
-            "SELECT run_id FROM json_each(?) JOIN autotune_run ON run_id = value WHERE status IN ('finished', 'late')",
+            f"SELECT run_id, {', '.join(_FIGURES)} FROM json_each(?) JOIN autotune_run ON run_id = value"
+            " WHERE status IN ('finished', 'late')",
             json.dumps(list(run_ids)),
         )
-        return {run_id for (run_id,) in found}
+        return {run_id: tuple(figures) for run_id, *figures in found}
 
     def _journaled(self, folder: Path) -> set[str]:
         """Return the runs whose ends are in the journals of a folder, each read again only when it has changed."""
@@ -399,7 +419,10 @@ class Invariants:
         (untaken,) = self._database.rows(
             "SELECT count(*) FROM autotune_run WHERE number IS NULL AND status = 'finished'"
         )[0]
-        return f"{untaken} runs that have finished were never judged" if untaken else None
+        if untaken:
+            return f"{untaken} runs that have finished were never judged"
+        (running,) = self._database.rows("SELECT count(*) FROM autotune_run WHERE status = 'running'")[0]
+        return f"{running} runs go on by the store, and neither end nor get lost" if running else None
 
     def check_end(self, store: Store) -> None:
         """Check what holds once everything is healed and drained.
