@@ -78,7 +78,7 @@ def _open_team(session: OpenProject, store: Store, state: TeamState, modes: Mode
     last = next(iter(store.last_runs(*state.key, 1)), None)
     settings = evolve(session.runtime.resolver.for_team(*state.key), mode=modes.of(state.key, last).next)
     latest = store.finished_runs(*state.key, limit=LATEST_RUNS)
-    stands = standings(store, state, settings, latest, options=same_place(), in_brief=True)
+    stands = standings(store, state, settings, latest, options=same_place(), detail="line")
     waits = {}
     if any(one.decision is not None for one in stands):
         started = [run.started_at for run in store.last_runs(*state.key, most)]
