@@ -33,6 +33,7 @@ def run(rng: random.Random, index: int, arm: str, stream: str, slower: float, lo
     proven=some.booleans(),
 )
 @example(seed=1, tested=60, live=120, slower=0.95, lost=0.1, again=0.1, proven=True)
+@example(seed=0, tested=21, live=51, slower=0.5, lost=0.0, again=0.0, proven=True)  # a P95 next to a timeout
 @example(seed=1, tested=60, live=500, slower=1.4, lost=0.0, again=0.0, proven=True)
 def test_the_open_p95_of_a_line_is_that_of_the_whole_watch(
     seed: int, tested: int, live: int, slower: float, lost: float, again: float, proven: bool
