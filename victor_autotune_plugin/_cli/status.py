@@ -342,6 +342,8 @@ def status(
     from ..storage.team_records import TeamRecords
 
     with opened(project) as session:
+        if team_id is None and session.store is not None:
+            session = evolve(session, store=TeamRecords(session.store))
         seen = {} if session.store is None else session.store.last_seen()
         states = session.named_teams(workflow, team_id, seen)
         shown = states if everything or team_id is not None else _in_use(session, states, seen)
@@ -350,10 +352,9 @@ def status(
             shown = _foremost(session, shown, seen)
         modes = Modes(session.runtime.resolver, session.runtime.project)
         most = looked_at(len(shown))
-        if team_id is None and session.store is not None:
-            store = TeamRecords(session.store)
-            store.arm_runs(one for state in shown for one in (state.experiment_id, state.live_id) if one is not None)
-            session = evolve(session, store=store)
+        if team_id is None and session.store is not None:  # all that the teams need of these, at once
+            wanted = (one for state in shown for one in (state.experiment_id, state.live_id) if one is not None)
+            session.store.arm_runs(wanted)
         is_one = team_id is not None
         detail: Detail = "line" if not as_json else "full" if is_one else "list"
         facts = [

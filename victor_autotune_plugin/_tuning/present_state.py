@@ -20,9 +20,10 @@ if TYPE_CHECKING:
     from .._settings import Settings
     from ..storage import Store
 
-Detail = Literal["full", "list", "line"]
+Detail = Literal["full", "list", "line", "p95"]
 """How much is told of the watch over a proven plan, as to replay years of runs takes half a second: all; all as long as
-the plan's P95 may be open, else its `status` and `runs`; or never more than these and the `p95`."""
+the P95 of the plan may be open, else `status` and `runs`; never more than these and the `p95`; or the same, without the
+runs where they are too many for an open P95."""
 
 _LATEST: Final = 50
 """How many of a team's last runs tell how long its runs take."""
@@ -58,11 +59,13 @@ def _watched(store: Store, experiment: Experiment, record: Record, detail: Detai
 
     test = cache(lambda: record.test_runs(experiment.id))
     if detail != "full" and experiment.status == "proven":
+        if detail == "p95" and store.has_live_runs(experiment.id, experiment.decided_order, DEADLINE):
+            return {"status": "watching"}
         counts = live_counts(store, experiment)
         told = {"status": "watching", "runs": counts}
         if sum(counts.values()) >= DEADLINE:
             return told
-        if detail == "line":
+        if detail in ("line", "p95"):
             seen = open_tail(experiment, test(), lambda: record.live_runs(experiment.id))
             return told if seen is None else {**told, "runs": seen, "p95": "open"}
         if new_watch(experiment, test()).verdict().p95 != "open":

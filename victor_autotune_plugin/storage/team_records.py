@@ -50,6 +50,8 @@ class TeamRecords(Store):
 
     def changes(self, workflow: str | None = None, team_id: str | None = None) -> list[Change]:
         """Return the history, oldest first, as in `Store`."""
+        if workflow is None and team_id is None:
+            return list(self._all_changes)
         if workflow is None or team_id is None:
             return super().changes(workflow, team_id)
         return list(self._changes.get((workflow, team_id), ()))
@@ -98,9 +100,13 @@ class TeamRecords(Store):
         return {**found}
 
     @cached_property
+    def _all_changes(self) -> Sequence[Change]:
+        return super().changes(*self._team)
+
+    @cached_property
     def _changes(self) -> dict[TeamKey, Sequence[Change]]:
         found = defaultdict(list)
-        for one in super().changes(*self._team):
+        for one in self._all_changes:
             found[one.workflow, one.team_id].append(one)
         return {**found}
 
