@@ -76,7 +76,7 @@ class Prewhitening:
             if n <= SETTLED:
                 self._centre = middle
             x = min(max((value - middle) / spread, -LARGEST), LARGEST)
-            # Written out, as a watch of years does it a hundred thousand times; still by `sum`, so that every bit stays.
+            # Written out, as a watch of years does it a hundred thousand times; by `sum` still, so that each bit stays.
             (a, b, c), (unit_a, unit_b, unit_c) = self._means, _UNITS
             features = [unit_a * a, unit_b * b, unit_c * c]
             weight_a, weight_b, weight_c = self._weights()
