@@ -354,7 +354,7 @@ def status(
         most = looked_at(len(shown))
         if team_id is None and session.store is not None:  # all that the teams need of these, at once
             wanted = (one for state in shown for one in (state.experiment_id, state.live_id) if one is not None)
-            session.store.arm_runs(wanted)
+            session.store.arm_runs(wanted, with_tokens=as_json)  # the table has none
         is_one = team_id is not None
         detail: Detail = "line" if not as_json else "full" if is_one else "list"
         facts = [

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from attrs import frozen
 from msgspec import Struct
 from msgspec.json import Decoder
-from sqlalchemy import BigInteger, Select, bindparam, func, literal, or_, select, union_all
+from sqlalchemy import BigInteger, Select, bindparam, func, literal, null, or_, select, union_all
 
 from .._model.run import CONTROL, TREATMENT
 from .session import Statement
@@ -100,15 +100,17 @@ class ArmRuns:
         return ArmRuns(streams=self.streams, **kept)
 
 
-def arm_queries(experiment_ids: Iterable[str]) -> Iterator[Select[Any]]:
+def arm_queries(experiment_ids: Iterable[str], *, with_tokens: bool = True) -> Iterator[Select[Any]]:
     """Give the queries for the runs of some experiments; those of one experiment follow each other.
 
     Args:
         experiment_ids: Ids, each once.
+        with_tokens: Whether their tokens are asked for, which are a third of the work.
     """
     columns = [
         *(run.c.experiment_id, run.c.started_at, run.c.arm, run.c.phase, run.c.stream, run.c.position, run.c.observed),
-        *(run.c.duration_seconds, run.c.success, run.c.score, run.c.cost_usd, run.c.tokens),
+        *(run.c.duration_seconds, run.c.success, run.c.score, run.c.cost_usd),
+        run.c.tokens if with_tokens else null().label("tokens"),
     ]
     wanted = list(experiment_ids)
     for first in range(0, len(wanted), MOST_IDS):

@@ -56,12 +56,12 @@ class TeamRecords(Store):
             return super().changes(workflow, team_id)
         return list(self._changes.get((workflow, team_id), ()))
 
-    def arm_runs(self, experiment_ids: Iterable[str]) -> dict[str, ArmRuns]:
-        """Return the finished runs of some experiments as columns, as in `Store`."""
+    def arm_runs(self, experiment_ids: Iterable[str], *, with_tokens: bool = True) -> dict[str, ArmRuns]:
+        """Return the finished runs of some experiments as columns, as in `Store`; those that were read as they were."""
         wanted = list(experiment_ids)
         missing = [one for one in wanted if one not in self._arm_runs]
         if missing:
-            self._arm_runs |= {**dict.fromkeys(missing), **super().arm_runs(missing)}
+            self._arm_runs |= {**dict.fromkeys(missing), **super().arm_runs(missing, with_tokens=with_tokens)}
         return {one: runs for one in wanted if (runs := self._arm_runs[one]) is not None}
 
     def live_counts(
