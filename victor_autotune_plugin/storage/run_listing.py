@@ -183,7 +183,7 @@ class RunListing(StoredScores):
         parts = [
             select(store_row.c.revision).scalar_subquery(),
             select(store_row.c.paused).scalar_subquery(),
-            select(func.count(run.c.started_at)).scalar_subquery(),
+            select(func.count()).select_from(run).scalar_subquery(),
             select(func.count()).select_from(run).where(run.c.status == "running").scalar_subquery(),
             select(func.coalesce(func.sum(lease.c.judged), 0)).scalar_subquery(),
             select(func.coalesce(func.max(change.c.id), 0)).scalar_subquery(),
