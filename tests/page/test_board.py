@@ -176,9 +176,13 @@ def test_what_a_list_tells_of_a_long_watch_is_what_its_replay_tells(
     assert live.decided_order == feed(new_judge(live), runs)  # so that the watch need not ask the judge
     _, watch = verdicts(store, live)
     assert watch is not None
-    assert verdicts(store, live, in_brief=True)[1] == watch  # its P95 may be open
+    assert verdicts(store, live, detail="list")[1] == watch  # its P95 may be open
+    for detail in ("line", "p95"):
+        assert verdicts(store, live, detail=detail)[1] == {name: watch[name] for name in ("status", "runs", "p95")}
     monkeypatch.setattr(tail, "DEADLINE", 1)
-    assert verdicts(store, live, in_brief=True)[1] == {"status": "watching", "runs": watch["runs"]}
+    for detail in ("list", "line"):
+        assert verdicts(store, live, detail=detail)[1] == {"status": "watching", "runs": watch["runs"]}
+    assert verdicts(store, live, detail="p95")[1] == {"status": "watching"}
 
 
 def test_a_pause_reaches_every_row(board: Board, runtime: Runtime) -> None:

@@ -84,4 +84,9 @@ def test_what_a_watch_has_seen_is_counted_alike_by_the_database_and_from_runs_th
         assert store.live_counts("e1", decided, later) == found
         assert records.live_counts("e1", decided, later) == found
         assert TeamRecords(store).live_counts("e1", decided, later) == found
+    assert store.has_live_runs("e1", None, 4)
+    assert not store.has_live_runs("e1", None, 5)
+    assert store.has_live_runs("e1", last, 5)
+    assert not store.has_live_runs("e1", last, 6)
+    assert not store.has_live_runs("none", None, 1)
     assert store.live_counts("none") == {"control": 0, "treatment": 0}

@@ -50,7 +50,7 @@ def explain(
     """Explain a team's plan in a few lines: what runs, since when, what it brought, how sure, and what comes next."""
     with opened(project) as session:
         state = session.team(chosen(name, team), workflow)
-        found = _explanation(session, state, file, with_statistics=details or as_json)
+        found = _explanation(session, state, file, in_full=details or as_json)
     if as_json:
         show.write_json(found.to_dict())
         return
@@ -120,12 +120,13 @@ class Explanation:
         }
 
 
-def _explanation(session: OpenProject, state: TeamState, file: Path | None, *, with_statistics: bool) -> Explanation:
+def _explanation(session: OpenProject, state: TeamState, file: Path | None, *, in_full: bool) -> Explanation:
     """Gather what explains a team's plan.
 
     Args:
         file: Its workflow's file, for the settings in it, or None.
-        with_statistics: Whether the statistics are asked for: the library that makes them takes its time to load.
+        in_full: Whether the statistics are asked for, and all that the watch over a live plan says: the one takes its
+            time to load, the other to replay.
 
     Raises:
         WorkflowError: If the file can't be used.
@@ -138,7 +139,7 @@ def _explanation(session: OpenProject, state: TeamState, file: Path | None, *, w
     assert store is not None
     metadata, source = (None, None) if file is None else _metadata(file, state.workflow)
     settings = runtime.resolver.for_team(*state.key, metadata, source)
-    facts = team_facts(session, state, settings=settings, own=(metadata, source))
+    facts = team_facts(session, state, settings=settings, own=(metadata, source), detail="full" if in_full else "line")
     changes, experiments = store.changes(*state.key), store.experiments(*state.key)
     refused = {one.experiment_id for one in changes if one.action == "rejected"}
     refused -= {one.experiment_id for one in changes if one.action == "started"}
@@ -153,7 +154,7 @@ def _explanation(session: OpenProject, state: TeamState, file: Path | None, *, w
         facts=facts,
         source=_source(changes),
         ending=next((change for change in reversed(changes) if change.experiment_id == ended), None) if ended else None,
-        statistics=statistics(store, facts.experiment) if with_statistics and facts.experiment is not None else [],
+        statistics=statistics(store, facts.experiment) if in_full and facts.experiment is not None else [],
         tests=null_passes(one for one in experiments if one.id not in refused),
         outlook=_outlook(facts, settings, _held_back(store, facts, settings, changes), has_scorer=bool(state.gates)),
         advice=advised,

@@ -105,9 +105,8 @@ class Modes:
     def _configured(
         self, key: tuple[str, str], metadata: Mapping[str, Any] | None, source: str | None
     ) -> tuple[str, str]:
-        rows = self._resolver.explain(*key, metadata, source)
-        value, where = next((value, where) for name, value, where in rows if name == MODE)
-        return str(value), where
+        settings = self._resolver.for_team(*key, metadata, source)
+        return settings.mode, self._resolver.source_of(MODE, *key, metadata, source)
 
     @cached_property
     def _own(self) -> dict[str, tuple[Any, str]]:

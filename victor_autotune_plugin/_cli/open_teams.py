@@ -42,7 +42,8 @@ class OpenTeam:
 
     Attributes:
         state: Its state.
-        standings: Where its open experiments stand: what awaits a person first, then a test, then the live plan.
+        standings: Where its open experiments stand: what awaits a person first, then a test, then the live plan, of
+            which they don't tell how many runs it has.
         waiting: How long what awaits a person has waited, and what that costs, by the experiment's id.
     """
 
@@ -66,7 +67,7 @@ def open_teams(session: OpenProject, states: Sequence[TeamState] | None = None) 
     known = session.named_teams() if states is None else states
     awaiting = {(one.workflow, one.team_id) for one in store.experiments_that_await()}
     found = [one for one in known if one.experiment_id or one.live_id or one.key in awaiting]
-    if len(found) > 1:
+    if len(found) > 1 and not isinstance(store, TeamRecords):
         store = TeamRecords(store)
     modes = Modes(session.runtime.resolver, session.runtime.project)
     return [_open_team(session, store, session.in_full(one), modes, looked_at(len(found))) for one in found]
@@ -78,7 +79,7 @@ def _open_team(session: OpenProject, store: Store, state: TeamState, modes: Mode
     last = next(iter(store.last_runs(*state.key, 1)), None)
     settings = evolve(session.runtime.resolver.for_team(*state.key), mode=modes.of(state.key, last).next)
     latest = store.finished_runs(*state.key, limit=LATEST_RUNS)
-    stands = standings(store, state, settings, latest, options=same_place(), in_brief=True)
+    stands = standings(store, state, settings, latest, options=same_place(), detail="p95")
     waits = {}
     if any(one.decision is not None for one in stands):
         started = [run.started_at for run in store.last_runs(*state.key, most)]

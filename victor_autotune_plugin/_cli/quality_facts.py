@@ -98,11 +98,12 @@ def quality_of(
     from .._tuning.gates import scorers_now
 
     counted = [run for run in runs if not run.cancelled]
+    scored = [run for run in counted if run.score is not None]
     return QualityFacts(
         scorers=scorers_now(store, state, settings),
-        scored=sum(run.score is not None for run in counted),
-        now=_mean(run.score for run in counted if _plan(run) == live),
-        before=None if replaced in (None, live) else _mean(run.score for run in counted if _plan(run) == replaced),
+        scored=len(scored),
+        now=_mean(run.score for run in scored if _plan(run) == live),
+        before=None if replaced in (None, live) else _mean(run.score for run in scored if _plan(run) == replaced),
         member_success_share=_mean(run.member_success_share for run in counted),
     )
 

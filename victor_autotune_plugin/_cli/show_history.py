@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from attrs import evolve
 from rich.table import Table
 
 from ..errors import AutotuneError
@@ -39,6 +40,11 @@ def history(
     team_id = chosen(name, team)
     with opened(project) as session:
         named, store = session.named_teams(workflow, team_id), session.store
+        if team_id is None and store is not None:
+            from ..storage.team_records import TeamRecords
+
+            store = TeamRecords(store)
+            session = evolve(session, store=store)
         keys = session.keys(workflow, team_id, named)
         waiting = [] if as_json else open_teams(session, named)
         found_runs: list[TeamRun] = []

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from .._model.plan import TeamPlan
     from .._page.outcome import PlanOutcome
     from .._settings import Settings
+    from .._tuning.present_state import Detail
     from .._tuning.standing import Standing
     from ..experiment.fixed_sample import SampleComparison
     from ..storage import Store
@@ -210,6 +211,7 @@ def team_facts(
     *,
     in_full: bool = True,
     most: int = MOST_RUNS,
+    detail: Detail = "full",
 ) -> TeamFacts:
     """Gather what is known of a team.
 
@@ -219,8 +221,9 @@ def team_facts(
         settings: Its settings; None for those without its workflow's own metadata.
         modes: What finds its mode; None to make it.
         own: Its workflow's own metadata and their place, where they are in the settings.
-        in_full: Whether it is looked for who sets its knobs, and a watch over many runs is told in full.
+        in_full: Whether it is looked for who sets its knobs.
         most: How many of its last runs its figures are made from.
+        detail: How much the watch over its live plan tells.
     """
     from .._page.outcome import outcomes
     from .._tuning.present_state import standings, verdicts
@@ -239,7 +242,7 @@ def team_facts(
     mode = found_mode.next
     fixed = None if mode in ("off", "observe") else settings.plan
     settings = evolve(settings, mode=mode)
-    stands = standings(store, state, settings, latest, options=same_place(), in_brief=not in_full)
+    stands = standings(store, state, settings, latest, options=same_place(), detail=detail)
     experiments = store.experiments(*state.key)
     decided = max((one for one in experiments if one.has_ended or one.is_verified), key=_decided_at, default=None)
     experiment = stands[0].experiment if stands else decided
@@ -339,6 +342,8 @@ def status(
     from ..storage.team_records import TeamRecords
 
     with opened(project) as session:
+        if team_id is None and session.store is not None:
+            session = evolve(session, store=TeamRecords(session.store))
         seen = {} if session.store is None else session.store.last_seen()
         states = session.named_teams(workflow, team_id, seen)
         shown = states if everything or team_id is not None else _in_use(session, states, seen)
@@ -347,12 +352,13 @@ def status(
             shown = _foremost(session, shown, seen)
         modes = Modes(session.runtime.resolver, session.runtime.project)
         most = looked_at(len(shown))
-        if team_id is None and session.store is not None:
-            store = TeamRecords(session.store)
-            store.arm_runs(one for state in shown for one in (state.experiment_id, state.live_id) if one is not None)
-            session = evolve(session, store=store)
+        if team_id is None and session.store is not None:  # all that the teams need of these, at once
+            wanted = (one for state in shown for one in (state.experiment_id, state.live_id) if one is not None)
+            session.store.arm_runs(wanted, with_tokens=as_json)  # the table has none
+        is_one = team_id is not None
+        detail: Detail = "line" if not as_json else "full" if is_one else "list"
         facts = [
-            team_facts(session, session.in_full(one), modes=modes, in_full=team_id is not None, most=most)
+            team_facts(session, session.in_full(one), modes=modes, in_full=is_one, most=most, detail=detail)
             for one in shown
         ]
         where = session.runtime.environment

@@ -339,6 +339,26 @@ class SettingsResolver:
         rows.extend((key, entry.value, entry.where) for key, entry in sorted(self._price_entries.items()))
         return tuple(rows)
 
+    def source_of(
+        self,
+        key: str,
+        workflow: str,
+        team_id: str,
+        metadata: Mapping[str, object] | None = None,
+        metadata_source: str | None = None,
+    ) -> str:
+        """Return the source of one value that holds for a team, as `explain` names it.
+
+        Args:
+            key: The value's dotted key, which is no price's.
+            workflow: Workflow name.
+            team_id: Team step id.
+            metadata: As for `for_team`, which is to have been asked with it.
+            metadata_source: As for `for_team`.
+        """
+        entries = self._entries(workflow, team_id, self._own(workflow, metadata, metadata_source)[0])
+        return entries[key].where if key in entries else "default"
+
     def _own(self, workflow: str, metadata: object, source: str | None) -> tuple[Layer, ActingSource | None]:
         """Read a workflow's own metadata: what counts of it, and what acts."""
         if metadata is None:

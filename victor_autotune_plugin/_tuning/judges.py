@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from .._model.experiment import Experiment, Phase
+from .._model.quantities import ARMS, Arm
 from .._model.run import Observation
 from .record import Record
 from .threads import breathing
@@ -111,9 +112,45 @@ def new_watch(experiment: Experiment, test: Sequence[Observation]) -> Watch | Re
     """
     from ..experiment import watch_of
 
+    reference = _reference(experiment, test)
+    return watch_of(experiment.watch_policy, reference, tested=experiment.verdict is not None)
+
+
+def _reference(experiment: Experiment, test: Sequence[Observation]) -> list[Observation]:
     # What a test was decided on is stored since 0.2; before, its judge tells.
     decided = experiment.decided_order
     last = feed(new_judge(experiment), test) if decided is None else decided
-    reference = [observation for observation in test if observation.order <= last]
-    reference = [*experiment.reference, *reference]
-    return watch_of(experiment.watch_policy, reference, tested=experiment.verdict is not None)
+    return [*experiment.reference, *(one for one in test if one.order <= last)]
+
+
+def open_tail(
+    experiment: Experiment, test: Sequence[Observation], read: Callable[[], Sequence[Observation]]
+) -> dict[Arm, int] | None:
+    """Return how many runs the watch over a live plan has seen, by arm, if the plan's P95 is open; else None.
+
+    It is what that watch says as long as it rolls nothing back, without what else a watch looks at in each run.
+
+    Args:
+        experiment: The experiment behind the plan.
+        test: All observations of its test, in order.
+        read: Reads what its watch sees, in order.
+    """
+    from .._model.policy import SENTINEL
+    from ..experiment.watch import tail_of
+
+    policy = experiment.watch_policy
+    if policy.rule != SENTINEL:
+        return None
+    tail = tail_of(policy, _reference(experiment, test), tested=experiment.verdict is not None)
+    runs: dict[Arm, int] = dict.fromkeys(ARMS, 0)
+    places = set()
+    for run in read() if tail.status == "open" else ():
+        place = run.stream, run.index
+        if place in places:
+            continue
+        places.add(place)
+        runs[run.arm] += not run.missing
+        tail.add(run)
+        if tail.status != "open" or tail.is_overdue:
+            break
+    return runs if tail.status == "open" else None

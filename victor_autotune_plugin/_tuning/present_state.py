@@ -6,9 +6,9 @@ import shlex
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
-from .judges import feed, new_judge, new_watch
+from .judges import feed, new_judge, new_watch, open_tail
 from .record import Record
 from .snapshot import TESTING
 from .standing import Standing, Told, open_ones, standing
@@ -20,20 +20,24 @@ if TYPE_CHECKING:
     from .._settings import Settings
     from ..storage import Store
 
+Detail = Literal["full", "list", "line", "p95"]
+"""How much is told of the watch over a proven plan, as to replay years of runs takes half a second: all; all as long as
+the P95 of the plan may be open, else `status` and `runs`; never more than these and the `p95`; or the same, without the
+runs where they are too many for an open P95."""
+
 _LATEST: Final = 50
 """How many of a team's last runs tell how long its runs take."""
 
 
 def verdicts(
-    store: Store, experiment: Experiment, *, in_brief: bool = False
+    store: Store, experiment: Experiment, *, detail: Detail = "full"
 ) -> tuple[Mapping[str, Any], Mapping[str, Any] | None]:
     """Return what the test and the watch of an experiment say now, as plain data.
 
     A verdict that is stored stands; an open test or watch is replayed from its observations.
 
     Args:
-        in_brief: Whether of a watch over a proven plan whose P95 can't be open any more nothing is told but `status`
-            and `runs`: to replay years of its runs takes about a second.
+        detail: How much is told of a watch over a proven plan.
 
     Returns:
         The test's verdict, and the watch's or None where its plan is not verified.
@@ -45,21 +49,28 @@ def verdicts(
         feed(judge, record.test_runs(experiment.id))
         verdict = judge.verdict().to_dict()
     if watched is None and experiment.is_verified:
-        watched = _watched(store, experiment, record, in_brief=in_brief)
+        watched = _watched(store, experiment, record, detail)
     return verdict, watched
 
 
-def _watched(store: Store, experiment: Experiment, record: Record, *, in_brief: bool) -> Mapping[str, Any]:
-    """Return what the watch over a live plan says now; in brief where its P95 can't be open."""
+def _watched(store: Store, experiment: Experiment, record: Record, detail: Detail) -> Mapping[str, Any]:
+    """Return what the watch over a live plan says now."""
     from ..experiment.tail import DEADLINE
 
-    counts = live_counts(store, experiment) if in_brief and experiment.status == "proven" else None
-    told = {"status": "watching", "runs": counts}
-    if counts is not None and sum(counts.values()) >= DEADLINE:
-        return told
-    watch = new_watch(experiment, record.test_runs(experiment.id))
-    if counts is not None and watch.verdict().to_dict().get("p95") != "open":
-        return told
+    test = cache(lambda: record.test_runs(experiment.id))
+    if detail != "full" and experiment.status == "proven":
+        if detail == "p95" and store.has_live_runs(experiment.id, experiment.decided_order, DEADLINE):
+            return {"status": "watching"}
+        counts = live_counts(store, experiment)
+        told = {"status": "watching", "runs": counts}
+        if sum(counts.values()) >= DEADLINE:
+            return told
+        if detail in ("line", "p95"):
+            seen = open_tail(experiment, test(), lambda: record.live_runs(experiment.id))
+            return told if seen is None else {**told, "runs": seen, "p95": "open"}
+        if new_watch(experiment, test()).verdict().p95 != "open":
+            return told
+    watch = new_watch(experiment, test())
     feed(watch, record.live_runs(experiment.id))
     return watch.verdict().to_dict()
 
@@ -78,7 +89,7 @@ def standings(
     runs: Iterable[TeamRun],
     *,
     options: str = "",
-    in_brief: bool = False,
+    detail: Detail = "full",
     told: Callable[[Store, Experiment], Told] | None = None,
 ) -> tuple[Standing, ...]:
     """Return where the open experiments of a team stand: what awaits a person first, then a test, then the live plan.
@@ -88,7 +99,7 @@ def standings(
         settings: Its settings, with the mode that it ran in last.
         runs: Its last finished runs, newest first; they are only read where something depends on them.
         options: What commands need to find the store, with a space in front.
-        in_brief: As for `verdicts`.
+        detail: As for `verdicts`.
         told: Tells what an experiment says now; None for `verdicts`.
     """
     latest = cache(lambda: list(islice(runs, _LATEST)))
@@ -97,7 +108,7 @@ def standings(
         standing(
             one,
             state,
-            told(store, one) if told is not None else verdicts(store, one, in_brief=in_brief),
+            told(store, one) if told is not None else verdicts(store, one, detail=detail),
             changes,
             holds=held,
             refusal=_refusal(store, one, state, settings, latest),

@@ -12,26 +12,21 @@ seed of `assign`, so every decision can be replayed from the stored runs.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
 
 from .._model.assignment import ASSIGNMENT_VERSION, assign
 from .._model.policy import SENTINEL, SIGNED_RANK, Policy, Verdict, WatchPolicy, WatchVerdict
 from .._model.run import Observation
-from .design import (
-    chance_of_proof,
-    improvement_for,
-    log_spread,
-    runs_for,
-    sample_ratio_p_value,
-)
-from .fixed_sample import summarise
-from .judge import Judge
-from .primary import task_effects
-from .watch import Watch
 
 if TYPE_CHECKING:
+    from .design import chance_of_proof, improvement_for, log_spread, runs_for, sample_ratio_p_value
     from .earlier.reference_watch import ReferenceWatch
     from .earlier.sequential import SequentialJudge
+    from .fixed_sample import summarise
+    from .judge import Judge
+    from .primary import task_effects
+    from .watch import Watch
 
 __all__ = [
     "ASSIGNMENT_VERSION",
@@ -54,6 +49,21 @@ __all__ = [
     "watch_of",
 ]
 
+_PLACES: Final[Mapping[str, str]] = {
+    **dict.fromkeys(("chance_of_proof", "improvement_for", "log_spread", "runs_for", "sample_ratio_p_value"), "design"),
+    "summarise": "fixed_sample",
+    "Judge": "judge",
+    "task_effects": "primary",
+    "Watch": "watch",
+}
+"""Module of each name that is loaded on first use: a screen needs one of them or none."""
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PLACES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{_PLACES[name]}", __name__), name)
+
 
 def judge_of(
     policy: Policy, task_effects: Mapping[str, float] | None = None, before: tuple[int, int] = (0, 0)
@@ -66,6 +76,8 @@ def judge_of(
         before: As for `Judge`; the rules of 0.1 do without.
     """
     if policy.rule == SIGNED_RANK:
+        from .judge import Judge
+
         return Judge(policy, task_effects=task_effects, before=before)
     from .earlier.sequential import SequentialJudge
 
@@ -83,6 +95,8 @@ def watch_of(
         tested: As for `Watch`; the rule of 0.1 does without.
     """
     if policy.rule == SENTINEL:
+        from .watch import Watch
+
         return Watch(policy, reference=reference, tested=tested)
     from .earlier.reference_watch import ReferenceWatch
 

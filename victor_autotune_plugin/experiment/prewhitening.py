@@ -72,20 +72,24 @@ class Prewhitening:
         ordered, n = self._ordered, len(self._ordered)
         rest = value
         if n >= FIRST:
-            spread = self.spread or 1.0
+            spread, middle = self.spread or 1.0, ordered[n // 2]
             if n <= SETTLED:
-                self._centre = ordered[n // 2]
-            x = min(max((value - ordered[n // 2]) / spread, -LARGEST), LARGEST)
-            features = [unit * mean for unit, mean in zip(_UNITS, self._means, strict=True)]
-            weights = self._weights()
-            foretold = sum(w * f for w, f in zip(weights, features, strict=True))
+                self._centre = middle
+            x = min(max((value - middle) / spread, -LARGEST), LARGEST)
+            # Written out, as a watch of years does it a hundred thousand times; by `sum` still, so that each bit stays.
+            (a, b, c), (unit_a, unit_b, unit_c) = self._means, _UNITS
+            features = [unit_a * a, unit_b * b, unit_c * c]
+            weight_a, weight_b, weight_c = self._weights()
+            foretold = sum((weight_a * features[0], weight_b * features[1], weight_c * features[2]))
             self._unlearnt.append((features, x))
-            while len(self._unlearnt) > min(DELAY, n // RUNS_PER_DELAY):
+            delay = min(DELAY, n // RUNS_PER_DELAY)
+            while len(self._unlearnt) > delay:
                 self._learn(*self._unlearnt.popleft())
-            self._means = [mean + memory * (x - mean) for memory, mean in zip(MEMORIES, self._means, strict=True)]
+            fast, slow, slowest = MEMORIES
+            self._means = [a + fast * (x - a), b + slow * (x - b), c + slowest * (x - c)]
             # The median moves with the window; seen from a centre that stays, what is foretold does not move with it.
-            gain = sum(w * unit for w, unit in zip(weights, _UNITS, strict=True))
-            rest = value - foretold * spread - gain * (ordered[n // 2] - self._centre)
+            gain = sum((weight_a * unit_a, weight_b * unit_b, weight_c * unit_c))
+            rest = value - foretold * spread - gain * (middle - self._centre)
         self._last.append(value)
         insort(ordered, value)
         if n >= self._window:

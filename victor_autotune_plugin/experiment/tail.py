@@ -38,6 +38,9 @@ PROOF_LEVEL: Final = 0.15
 LEVEL_RUNS: Final = 20
 """Live runs before and after a run that show the level at its time."""
 
+LONGEST: Final = 100.0
+"""Logarithm of a duration in seconds that no run has."""
+
 FAR: Final = math.log(5)
 """Log ratio to the plan before's P95 from which a run is far out ..."""
 
@@ -153,8 +156,9 @@ class TailProof:
         if not self._control or not self._live:
             return math.nan, math.nan, math.nan
         before, now = (upper_quantile(values, 1 - TAIL) for values in (self._control, self._live))
-        seconds = tuple(math.inf if value >= TIMED_OUT / 2 else math.exp(value) for value in (before, now))
-        rise = 0.0 if before == now else math.inf if now >= TIMED_OUT / 2 else math.expm1(now - before)
+        # A quantile between a run that timed out and one that did not is no time, either.
+        seconds = tuple(math.inf if value > LONGEST else math.exp(value) for value in (before, now))
+        rise = 0.0 if before == now else math.inf if now > LONGEST else math.expm1(now - before)
         return seconds[0], seconds[1], rise
 
 

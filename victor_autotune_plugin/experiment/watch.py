@@ -62,10 +62,7 @@ class Watch:
         # A plan of which no run was measured before it went live is compared with the plan before, or verified at once.
         own = [run for run in reference if run.arm == TREATMENT]
         self._sentinel.learn(own or reference)
-        self._tail = TailProof(policy.p95_rise)
-        for run in reference:
-            self._tail.learn(run)
-        self._tail.start(tested=_is_proof(policy, reference) if tested is None else tested)
+        self._tail = tail_of(policy, reference, tested=tested)
         self._round: Reverification | None = None
         self._rounds = 0
         self._unconfirmed = 0
@@ -271,6 +268,21 @@ class Watch:
         status = "confirmed" if self._harm == "p95" else status
         rise, z, height = self._policy.p95_rise, self._tail.z, self._tail.height
         return HarmEvidence("p95", before, now, change, rise, z, height, 0.0, math.inf, status)
+
+
+def tail_of(policy: WatchPolicy, reference: Sequence[Observation], *, tested: bool | None = None) -> TailProof:
+    """Return the proof of a live plan's P95 as it begins: it has seen the runs to compare with, and none since.
+
+    Args:
+        policy: The rules of the watch.
+        reference: As for `Watch`.
+        tested: As for `Watch`.
+    """
+    tail = TailProof(policy.p95_rise)
+    for run in reference:
+        tail.learn(run)
+    tail.start(tested=_is_proof(policy, reference) if tested is None else tested)
+    return tail
 
 
 def _is_proof(policy: WatchPolicy, reference: Sequence[Observation]) -> bool:

@@ -8,14 +8,17 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 from attrs import frozen
 from msgspec import Struct
 from msgspec.json import Decoder
-from sqlalchemy import Select, func, literal, or_, select, union_all
+from sqlalchemy import BigInteger, Select, bindparam, func, literal, null, or_, select, union_all
 
 from .._model.run import CONTROL, TREATMENT
+from .session import Statement
+from .statement_parts import dialect_of
 from .tables import run
 
 if TYPE_CHECKING:
@@ -97,15 +100,17 @@ class ArmRuns:
         return ArmRuns(streams=self.streams, **kept)
 
 
-def arm_queries(experiment_ids: Iterable[str]) -> Iterator[Select[Any]]:
+def arm_queries(experiment_ids: Iterable[str], *, with_tokens: bool = True) -> Iterator[Select[Any]]:
     """Give the queries for the runs of some experiments; those of one experiment follow each other.
 
     Args:
         experiment_ids: Ids, each once.
+        with_tokens: Whether their tokens are asked for, which are a third of the work.
     """
     columns = [
         *(run.c.experiment_id, run.c.started_at, run.c.arm, run.c.phase, run.c.stream, run.c.position, run.c.observed),
-        *(run.c.duration_seconds, run.c.success, run.c.score, run.c.cost_usd, run.c.tokens),
+        *(run.c.duration_seconds, run.c.success, run.c.score, run.c.cost_usd),
+        run.c.tokens if with_tokens else null().label("tokens"),
     ]
     wanted = list(experiment_ids)
     for first in range(0, len(wanted), MOST_IDS):
@@ -131,6 +136,19 @@ def live_count_query(experiment_id: str, decided_order: int | None, later_ids: I
     )
     both = union_all(own, later).subquery()
     return select(both.c.arm, func.count().label("runs")).group_by(both.c.arm)
+
+
+@cache
+def live_runs(backend: str) -> Statement:
+    """Return the query for whether the watch over a live plan has seen so many runs of its own that ended.
+
+    Args:
+        backend: `sqlite` or `postgresql`.
+    """
+    seen = or_(run.c.phase == "watch", run.c.observed > bindparam("after", type_=BigInteger))
+    first = select(run.c.run_id).where(run.c.experiment_id == bindparam("of_experiment_id"), seen, *_ENDED)
+    last = first.limit(1).offset(bindparam("before"))
+    return Statement(last, dialect_of(backend))
 
 
 def in_columns(rows: list[Any]) -> Mapping[str, ArmRuns]:

@@ -123,30 +123,32 @@ class Connections:
         found: Session = self._local.session  # another one, if it was lost meanwhile
         return found
 
-    def execute(self, statement: Executable) -> list[Any]:
+    def execute(self, statement: Executable, *, plain: bool = False) -> list[Any]:
         """Return the rows that a statement finds in this thread's session, in a new one if the server was lost.
 
         Args:
             statement: What to run.
+            plain: As for `Session.execute`.
 
         Raises:
             StoreUnavailableError: The database can't be used.
             StoreError: The database refuses the data.
         """
-        return self._again(lambda session: session.execute(statement))
+        return self._again(lambda session: session.execute(statement, plain=plain))
 
-    def query(self, statement: Statement, values: Mapping[str, Any]) -> list[Any]:
+    def query(self, statement: Statement, values: Mapping[str, Any], *, plain: bool = False) -> list[Any]:
         """Return the rows that a compiled query finds, as `execute` does; of many small ones it saves three quarters.
 
         Args:
             statement: The query.
             values: Its values by name.
+            plain: Whether as tuples without names.
 
         Raises:
             StoreUnavailableError: The database can't be used.
             StoreError: The database refuses the data.
         """
-        return self._again(lambda session: session.query(statement, values))
+        return self._again(lambda session: session.query(statement, values, plain=plain))
 
     def _again(self, read: Callable[[Session], list[Any]]) -> list[Any]:
         """Read in this thread's session, in a new one if the server was lost."""

@@ -63,11 +63,26 @@ class ListedRun(NamedTuple):
 
 def _listed(row: Any) -> ListedRun:
     """Return the run of a row; texts that many rows share are kept once, as a page keeps a hundred thousand runs."""
-    run_id, workflow, team_id, environment, status, started_at, mode, plan, experiment_id, *figures = row
-    figures[3:6] = (None if one is None else bool(one) for one in figures[3:6])  # SQLite has numbers
-    names = tuple(map(intern, (workflow, team_id, environment, status)))
-    test = None if experiment_id is None else intern(experiment_id)
-    return ListedRun._make((run_id, *names, started_at, intern(mode), intern(plan), test, *figures))
+    run_id, workflow, team_id, environment, status, started_at, mode, plan, experiment_id = row[:9]
+    arm, phase, seconds, succeeded, timed_out, cancelled = row[9:15]
+    return ListedRun(
+        run_id,
+        intern(workflow),
+        intern(team_id),
+        intern(environment),
+        intern(status),
+        started_at,
+        intern(mode),
+        intern(plan),
+        None if experiment_id is None else intern(experiment_id),
+        arm,
+        phase,
+        seconds,
+        None if succeeded is None else bool(succeeded),  # SQLite has numbers
+        None if timed_out is None else bool(timed_out),
+        None if cancelled is None else bool(cancelled),
+        *row[15:],
+    )
 
 
 class Pulse(NamedTuple):
@@ -168,7 +183,7 @@ class RunListing(StoredScores):
         parts = [
             select(store_row.c.revision).scalar_subquery(),
             select(store_row.c.paused).scalar_subquery(),
-            select(func.count(run.c.started_at)).scalar_subquery(),
+            select(func.count()).select_from(run).scalar_subquery(),
             select(func.count()).select_from(run).where(run.c.status == "running").scalar_subquery(),
             select(func.coalesce(func.sum(lease.c.judged), 0)).scalar_subquery(),
             select(func.coalesce(func.max(change.c.id), 0)).scalar_subquery(),
@@ -205,7 +220,8 @@ class RunListing(StoredScores):
             finished: Only those that finished.
         """
         statement = last_runs(self._connections.target.backend, finished=finished, anywhere=self.environment is None)
-        return [_listed(row) for row in self._connections.query(statement, self._last(workflow, team_id, limit))]
+        found = self._connections.query(statement, self._last(workflow, team_id, limit), plain=True)
+        return [_listed(row) for row in found]
 
     def last_spec(self, workflow: str, team_id: str) -> tuple[TeamSpec, str] | None:
         """Return how a team was defined in its last run, and the environment of that; None without a run."""

@@ -21,11 +21,12 @@ from .._model.run import ARMS, Observation, RunStatus, TeamRun
 from .._model.score import Score
 from ..errors import StoreError
 from ..failsafe import Fault
-from .arm_runs import ArmRuns, arm_queries, in_columns, live_count_query
+from .arm_runs import ArmRuns, arm_queries, in_columns, live_count_query, live_runs
 from .compaction import Compaction, compact
 from .connections import Connections
 from .in_memory import MemoryConnections
 from .journal_entries import Entry, run_of
+from .judging import NO_END
 from .location import target_of
 from .migrate import ensure_schema
 from .pruning import day_totals
@@ -474,11 +475,16 @@ class Store(RunListing):
         with self.reading() as transaction:
             return transaction.live_observations(experiment_id, up_to=up_to)
 
-    def arm_runs(self, experiment_ids: Iterable[str]) -> dict[str, ArmRuns]:
-        """Return the finished runs of some experiments as columns, by the experiment's id; no entry without a run."""
+    def arm_runs(self, experiment_ids: Iterable[str], *, with_tokens: bool = True) -> dict[str, ArmRuns]:
+        """Return the finished runs of some experiments as columns, by the experiment's id; no entry without a run.
+
+        Args:
+            experiment_ids: The experiments.
+            with_tokens: Whether their tokens are read, too, which takes a third of the time; else they are not known.
+        """
         found: dict[str, ArmRuns] = {}
-        for query in arm_queries(dict.fromkeys(experiment_ids)):
-            found.update(in_columns(self._connections.execute(query)))
+        for query in arm_queries(dict.fromkeys(experiment_ids), with_tokens=with_tokens):
+            found.update(in_columns(self._connections.execute(query, plain=True)))
         return found
 
     def live_counts(
@@ -493,6 +499,18 @@ class Store(RunListing):
         """
         query = live_count_query(experiment_id, decided_order, later_ids)
         return dict.fromkeys(ARMS, 0) | {row.arm: int(row.runs) for row in self._connections.execute(query)}
+
+    def has_live_runs(self, experiment_id: str, decided_order: int | None, number: int) -> bool:
+        """Return whether the watch over a live plan has seen at least so many runs that ended, later tests' left out.
+
+        Args:
+            experiment_id: The experiment whose plan is live.
+            decided_order: Its `decided_order`.
+            number: How many, from 1.
+        """
+        after = NO_END if decided_order is None else decided_order
+        of = {"of_experiment_id": experiment_id, "after": after, "before": number - 1}
+        return bool(self._connections.query(live_runs(self._connections.target.backend), of))
 
     def day_totals(self, workflow: str | None = None, team_id: str | None = None) -> Iterator[DayTotals]:
         """Yield what is left of runs that are no longer kept in full, by team and day, page by page.

@@ -50,16 +50,18 @@ class TeamRecords(Store):
 
     def changes(self, workflow: str | None = None, team_id: str | None = None) -> list[Change]:
         """Return the history, oldest first, as in `Store`."""
+        if workflow is None and team_id is None:
+            return list(self._all_changes)
         if workflow is None or team_id is None:
             return super().changes(workflow, team_id)
         return list(self._changes.get((workflow, team_id), ()))
 
-    def arm_runs(self, experiment_ids: Iterable[str]) -> dict[str, ArmRuns]:
-        """Return the finished runs of some experiments as columns, as in `Store`."""
+    def arm_runs(self, experiment_ids: Iterable[str], *, with_tokens: bool = True) -> dict[str, ArmRuns]:
+        """Return the finished runs of some experiments as columns, as in `Store`; those that were read as they were."""
         wanted = list(experiment_ids)
         missing = [one for one in wanted if one not in self._arm_runs]
         if missing:
-            self._arm_runs |= {**dict.fromkeys(missing), **super().arm_runs(missing)}
+            self._arm_runs |= {**dict.fromkeys(missing), **super().arm_runs(missing, with_tokens=with_tokens)}
         return {one: runs for one in wanted if (runs := self._arm_runs[one]) is not None}
 
     def live_counts(
@@ -98,9 +100,13 @@ class TeamRecords(Store):
         return {**found}
 
     @cached_property
+    def _all_changes(self) -> Sequence[Change]:
+        return super().changes(*self._team)
+
+    @cached_property
     def _changes(self) -> dict[TeamKey, Sequence[Change]]:
         found = defaultdict(list)
-        for one in super().changes(*self._team):
+        for one in self._all_changes:
             found[one.workflow, one.team_id].append(one)
         return {**found}
 

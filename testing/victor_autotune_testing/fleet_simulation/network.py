@@ -184,10 +184,10 @@ class LinkSession:
         self._is_broken = False
         self._writes: list[tuple[Statement, Mapping[str, Any]]] = []
 
-    def query(self, statement: Statement, values: Mapping[str, Any]) -> list[Any]:
-        """Return the rows that a query finds."""
+    def query(self, statement: Statement, values: Mapping[str, Any], *, plain: bool = False) -> list[Any]:
+        """Return the rows that a query finds, as `Session.query` does."""
         self._pass()
-        return self._session.query(statement, values)
+        return self._session.query(statement, values, plain=plain)
 
     def write(self, statement: Statement, values: Mapping[str, Any]) -> int:
         """Run a statement that writes, and return how many rows it wrote."""
