@@ -288,8 +288,8 @@ class JudgeWork:
                 with store.transaction() as transaction:
                     transaction.check_lease(*run.spec.key, self._holder, lease.fence)
                     _check_version(transaction, record)
-                    changes.write(transaction)
                     transaction.save_judged(*run.spec.key, run.number or 0, held.flow)
+                    changes.write(transaction)  # last, since all judges wait for the store's revision
             except LeaseLostError:
                 raise
             except StaleStateError as error:  # a person changed the team meanwhile

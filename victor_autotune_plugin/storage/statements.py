@@ -115,6 +115,12 @@ class Statements(ScoreStatements):
         self.pause_all = Statement(update(store_row).where(given(store_row, "paused")), dialect, ["paused"])
         self.revision = Statement(select(store_row.c.revision), dialect)
         self.set_revision = Statement(update(team).where(given(team, *TEAM)), dialect, ["revision"])
+        self.next_revision = None
+        if dialect.name == "postgresql":
+            counted = update(store_row).values(revision=store_row.c.revision + 1).returning(store_row.c.revision)
+            count = counted.cte("counted")
+            told = update(team).where(given(team, *TEAM)).values(revision=count.c.revision)
+            self.next_revision = Statement(select(told.returning(team.c.revision).cte("told").c.revision), dialect)
         self.changed_teams = Statement(
             select(team)
             .where(given(team, "environment"), team.c.revision > bindparam("after"), team.c.version > 0)
