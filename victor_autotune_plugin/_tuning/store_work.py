@@ -326,7 +326,8 @@ class StoreWork:
             if keys:
                 self._on_commit(keys)  # before it counts as done, or all would seem idle for a moment
             self._core.committed([item for item in batch if not item.given_up])
-            if self._core.seconds_until_wanted(self._memory.now()) > 0:
+            later = self._memory.now()
+            if self._core.seconds_until_wanted(later) > 0 or later >= self._next_refresh:
                 break
         self._core.not_committed(early)
 
