@@ -32,6 +32,9 @@ WARM_UP: Final = 900
 
 SETTLE_SECONDS: Final = 120.0
 
+ALONE_SECONDS: Final = 2.0
+"""How long a host runs teams without the plugin, to tell what they take themselves."""
+
 FACTORS: Final = (0.6, 1.0, 1.6)
 """How much of the usual time the treatment of a team takes: one team in three gains, one gains nothing, one loses."""
 
@@ -111,6 +114,25 @@ async def serve(owner: Runtime, rate: float, seconds: float, teams: int, rng: ra
     return {"ages": ages, "held": held_ms, "processor": processor_ms, "delays": late_ms}
 
 
+async def alone(rate: float, teams: int, rng: random.Random) -> float:
+    """Return what a run takes of the event loop's thread without the plugin, in milliseconds of the processor.
+
+    The loop, the timers and the team that sleeps are the benchmark's own, and would be Victor's.
+    """
+
+    async def one() -> None:
+        call, held = FleetTeam(rng.randrange(teams), rng), Held()
+        await held.steps(call.call())
+
+    runs = round(rate * ALONE_SECONDS)
+    begun = time.thread_time()
+    async with asyncio.TaskGroup() as group:
+        for _ in range(runs):
+            await asyncio.sleep(1 / rate)
+            group.create_task(one())
+    return 1000 * (time.thread_time() - begun) / runs
+
+
 async def warm_up(owner: Runtime, seed: int) -> None:
     """Run another team a few times and decide a test, so that what is loaded and worked out once in a process is there.
 
@@ -136,6 +158,7 @@ async def host(folder: Path, rate: float, seconds: float, teams: int, seed: int)
     await warm_up(owner, seed)
     returned = ReturnedRuns()
     owner.hooks.register(returned, "autotune.fleet")
+    teams_ms = await alone(rate, teams, random.Random(seed))
     print("ready", flush=True)
     start_at = float(await asyncio.to_thread(sys.stdin.readline))
     await asyncio.sleep(max(0.0, start_at - time.time()))
@@ -145,6 +168,7 @@ async def host(folder: Path, rate: float, seconds: float, teams: int, seed: int)
     settled = await owner.settled(SETTLE_SECONDS)
     after, threads = resource.getrusage(resource.RUSAGE_SELF), processor_by_thread()
     found |= {
+        "teams_ms": teams_ms,
         "served_at": served_at,
         "settled_at": time.time(),
         "settled": settled,

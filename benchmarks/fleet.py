@@ -267,6 +267,7 @@ def measure(fleet: Fleet, base: Path, url: str, servers: Sequence[int], log: Pat
         "delay p50 ms": round(percentile([ms for answer in answers for ms in answer["delays"]], 0.5), 1),
         "delay p99 ms": round(percentile([ms for answer in answers for ms in answer["delays"]], 0.99), 1),
         "host ms a run": round(1000 * host_seconds / found["runs"], 2),
+        "teams alone ms a run": round(percentile([answer["teams_ms"] for answer in answers], 0.5), 2),
         "server ms a run": round(1000 * server_seconds / found["runs"], 2),
         "threads ms a run": {
             name.removeprefix("autotune "): round(1000 * seconds / found["runs"], 2)

@@ -43,10 +43,10 @@ def found(monkeypatch: pytest.MonkeyPatch) -> list[RunTrace]:
     return seen
 
 
-def traced(team: Simulation) -> TeamRun:
+def traced(team: Simulation, characters: int = 0) -> TeamRun:
     """Make a run of which a trace is handed over."""
     event, planned = team.start()
-    team.runtime.loop.traced(event.run_id, RunTrace(SPEC.member_ids))
+    team.runtime.loop.traced(event.run_id, RunTrace(SPEC.member_ids, characters=characters))
     return team.finish(event, planned)
 
 
@@ -95,7 +95,7 @@ def test_no_judge_takes_a_run_before_its_data_flow_has_come(
     step, waiting = loop.flow_work.step, threading.Event()
     monkeypatch.setattr(loop.flow_work, "step", lambda now: step(now) if waiting.is_set() else None)
     monkeypatch.setattr(type(loop.flow_work), "is_idle", property(lambda self: True))
-    run = traced(team)
+    run = traced(team, flow_work.SHORT_CHARACTERS + 1)
     stored = team.store.run(run.run_id)
     assert stored is not None
     assert stored.number is None
@@ -104,6 +104,49 @@ def test_no_judge_takes_a_run_before_its_data_flow_has_come(
     stored = team.store.run(run.run_id)
     assert stored is not None
     assert stored.number == 1
+
+
+def test_the_data_flow_of_a_short_trace_is_found_before_its_run_is_committed(
+    team: Simulation, found: list[RunTrace], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(team.runtime.loop.flow_work, "step", lambda now: None)
+    written: list[list[type]] = []
+    write = team.store.write_entries
+
+    def keep(given: Any) -> Any:
+        written.append([type(one) for one in given])
+        return write(given)
+
+    monkeypatch.setattr(team.runtime.store(), "write_entries", keep)
+    traced(team)
+    of_run = (EndEntry, FlowEntry)
+    assert [kind for kind in next(one for one in written if EndEntry in one) if kind in of_run] == list(of_run)
+
+
+def test_the_data_flow_thread_finds_a_short_one_s_where_nothing_is_committed(found: list[RunTrace]) -> None:
+    told: list[RunFlow | None] = []
+    work = flow_work.FlowWork(lambda run, flow: told.append(flow))
+    run = TeamRun("r", SPEC, 1.0, 1.0, True, 1.0)
+    within = work.submit(flow_work.TracedRun(run, RunTrace(SPEC.member_ids), at=5.0))
+    assert within == flow_work.SHORT_SECONDS
+    assert work.step(5.1) == pytest.approx(within - 0.1)
+    assert not told
+    assert not work.is_idle
+    assert work.step(5.0 + within) is None
+    assert told == [FLOW]
+    assert work.is_idle
+
+
+def test_a_long_trace_is_left_to_the_data_flow_thread(found: list[RunTrace]) -> None:
+    told: list[RunFlow | None] = []
+    work = flow_work.FlowWork(lambda run, flow: told.append(flow))
+    run = TeamRun("r", SPEC, 1.0, 1.0, True, 1.0)
+    long = RunTrace(SPEC.member_ids, characters=flow_work.SHORT_CHARACTERS + 1)
+    assert work.submit(flow_work.TracedRun(run, long, at=5.0)) == 0.0
+    work.before_commit()
+    assert not told
+    work.step(5.0)
+    assert told == [FLOW]
 
 
 def test_an_analysis_that_fails_leaves_the_run_without_a_data_flow(

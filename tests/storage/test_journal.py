@@ -276,6 +276,20 @@ def test_half_a_character_survives(journal: Journal) -> None:
     assert list(read(journal.path)) == [(1, entry)]
 
 
+@pytest.mark.parametrize("entry", ENTRIES[:2], ids=["start", "end"])
+def test_what_is_encoded_quickly_says_what_the_long_way_says(entry: Any) -> None:
+    quick = journal_entries._quickly(entry)
+    assert quick is not None
+    assert json.loads(quick) == json.loads(journal_entries._slowly(entry))
+
+
+@pytest.mark.parametrize("changed", [{"error_class": "\ud800"}, {"duration_seconds": float("inf")}])
+def test_what_can_t_be_encoded_quickly_takes_the_long_way(changed: dict[str, Any]) -> None:
+    entry = EndEntry(evolve(RUN, **changed))
+    assert journal_entries._quickly(entry) is None
+    assert journal_entries.decode(journal_entries.encode(entry)) == entry
+
+
 def test_a_value_that_could_not_be_read_again_is_refused_before_anything_is_written(journal: Journal) -> None:
     with pytest.raises(StoreError, match="can't be journaled"):
         journal.append([*prices(1, 1), EndEntry(evolve(RUN, status="unheard of"))])  # type: ignore[arg-type]

@@ -42,6 +42,9 @@ if TYPE_CHECKING:
 LEASE_SECONDS: Final = 5.0
 """How long a judge holds a team without a word, and so how long a dead one holds it."""
 
+LEFT_ALONE_SECONDS: Final = 30.0
+"""How long a team is left to the judge that holds it; the poll finds at once when that falls silent."""
+
 GATHER_SECONDS: Final = 1.0
 """A team that was judged a moment ago waits so long for more runs: what is read of it serves all of them."""
 
@@ -207,7 +210,7 @@ class JudgeWork:
                 transaction.number_runs(*key, PIECE)
         if lease is None:
             self._let_go(key)
-            self._refused[key] = now + LEASE_SECONDS
+            self._refused[key] = now + LEFT_ALONE_SECONDS
             return False
         self._refused.pop(key, None)
         held = self._held.get(key)
@@ -285,8 +288,8 @@ class JudgeWork:
                 with store.transaction() as transaction:
                     transaction.check_lease(*run.spec.key, self._holder, lease.fence)
                     _check_version(transaction, record)
-                    changes.write(transaction)
                     transaction.save_judged(*run.spec.key, run.number or 0, held.flow)
+                    changes.write(transaction)  # last, since all judges wait for the store's revision
             except LeaseLostError:
                 raise
             except StaleStateError as error:  # a person changed the team meanwhile

@@ -117,7 +117,7 @@ class TuningLoop:
         self.wake_files: Callable[[], None] = _no_thread
         self.wake_files_within: Callable[[float], None] = _no_thread_within
         self.wake_judge: Callable[[], None] = _no_thread
-        self.wake_flow: Callable[[], None] = _no_thread
+        self.wake_flow_within: Callable[[float], None] = _no_thread_within
         self._settings = settings
         self._hooks = hooks
         self._options = options
@@ -144,6 +144,7 @@ class TuningLoop:
                 wall_clock,
                 KeptOutputs.of(folder.parent if project is None else project),
             )
+        self.flow_work = FlowWork(self._flowed)
         self.store_work = StoreWork(
             open_store,
             self.core,
@@ -157,8 +158,8 @@ class TuningLoop:
             silent_seconds=own.store.silent_after,
             ready=ready,
             pruning=PruneWork(self.memory, lambda: options().retention),
+            before_commit=self.flow_work.before_commit,
         )
-        self.flow_work = FlowWork(self._flowed)
         self.scoring = Scoring(
             self.memory,
             hooks,
@@ -286,13 +287,14 @@ class TuningLoop:
         entry = EndEntry(ended.run, GRADE_SECONDS if awaited else None, ended.gates, ended.score_seconds)
         now = self._clock()
         patience = self.core.patience_at_end(now, run.duration_seconds)
-        self._submit(run.run_id, Item(entry, now, END_COMMIT_SECONDS, run.spec.key, patience))
+        item = self._items[run.run_id] = Item(entry, now, END_COMMIT_SECONDS, run.spec.key, patience)
+        self.core.submit(item)
+        if trace is not None:  # behind the end, and before the store thread is woken to commit both
+            self.wake_flow_within(self.flow_work.submit(TracedRun(run, trace, now)))
+        self._wake_for(item)
         if ended.is_to_score:
             with failsafe.guard("score of a run"):
                 self._score(ended)
-        if trace is not None:
-            self.flow_work.submit(TracedRun(run, trace))
-            self.wake_flow()
         if unpriced and not graders:
             self._hooks.behind(lambda: self.graded(self._hooks.valued(run)))
 
@@ -343,7 +345,10 @@ class TuningLoop:
     def _complete(self, run: TeamRun, entry: PriceEntry | FlowEntry | ScoreEntry) -> Item:
         item = Item(entry, self._clock(), PART_COMMIT_SECONDS, run.spec.key, GATHER_SECONDS)
         self.core.submit(item)
-        self._wake_for(item)
+        if self.flow_work.is_before_commit:  # the store thread takes it in a moment
+            self.wake_files_within(item.journal_after)
+        else:
+            self._wake_for(item)
         return item
 
     def _settings_of(self, event: RunStart) -> Settings:

@@ -287,10 +287,10 @@ class Runtime:
         notices = Worker("autotune notices", loop.notice_work.step, self._clock)
         self._workers = (notices, scores, flow, judge, files, store)
         loop.wake_store, loop.wake_files, loop.wake_judge = store.wake, files.wake, judge.wake
-        loop.wake_flow = flow.wake
         loop.score_work.wake, loop.score_work.start = scores.wake, start_once
         loop.notice_work.wake, loop.notice_work.start = notices.wake, _start_breathing
         loop.wake_files_within, loop.wake_store_within = files.wake_within, store.wake_within
+        loop.wake_flow_within = flow.wake_within
         for worker in (files, flow, judge, scores, store, notices):
             worker.start()
         before_exit(self.await_scores)

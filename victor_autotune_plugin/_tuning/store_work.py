@@ -165,6 +165,7 @@ class StoreWork:
         silent_seconds: After how long without a heartbeat a process's runs are lost.
         ready: Set when the snapshot has come from the store.
         pruning: Lets old runs go when nothing else is due.
+        before_commit: Submits what can be added to what is about to be committed.
     """
 
     def __init__(
@@ -182,6 +183,7 @@ class StoreWork:
         silent_seconds: float,
         ready: Signal,
         pruning: PruneWork,
+        before_commit: Callable[[], None],
     ) -> None:
         self.store: Store | None = None
         self.slot_requests: deque[SlotRequest] = deque()
@@ -200,6 +202,7 @@ class StoreWork:
         self._silent_seconds = silent_seconds
         self._ready = ready
         self._pruning = pruning
+        self._before_commit = before_commit
         self._next_refresh = self._next_beat = self._next_orphans = float("-inf")
         self._own = _Backlog(process.id, self._own_entries, on_commit)
         self._drained = self._noted = self._own_until = 0
@@ -299,6 +302,7 @@ class StoreWork:
     def _commit(self, store: Store, now: float) -> None:
         early: list[Item] = []
         for _ in range(_MOST_BATCHES):  # what is left comes at once, after what else is due
+            self._before_commit()
             if not (batch := self._core.take(now)):
                 break
             if self._core.line_to_read():  # the end of a run may be in the journal alone: to ask each time costs a trip
@@ -322,7 +326,8 @@ class StoreWork:
             if keys:
                 self._on_commit(keys)  # before it counts as done, or all would seem idle for a moment
             self._core.committed([item for item in batch if not item.given_up])
-            if self._core.seconds_until_wanted(self._memory.now()) > 0:
+            later = self._memory.now()
+            if self._core.seconds_until_wanted(later) > 0 or later >= self._next_refresh:
                 break
         self._core.not_committed(early)
 

@@ -183,7 +183,7 @@ class Judging:
                 self._write(self._sql.number_run, {**row, "of_run_id": row["run_id"]})
             return
         self._query(self._sql.lock_runs, {"ids": encode([row["run_id"] for row in rows])})
-        self._write(self._sql.number_runs, {"numbered": encode(rows)})
+        self._write(self._sql.number_runs, {"numbers": encode(rows)})
 
     def _observed_by(self, ids: set[str]) -> set[str]:
         """Return the experiments that see the runs of these: they themselves, and those that verify their controls."""

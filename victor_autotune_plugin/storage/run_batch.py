@@ -64,18 +64,22 @@ class RunBatch:
                 batch.rest.append(entry)
         return batch
 
-    def arguments(self) -> dict[str, str]:
-        """Return the rows as the statement takes them: JSON, in the order of their ids, in which they are locked."""
+    @property
+    def has_runs(self) -> bool:
+        """Whether it says of runs that they began or ended."""
+        return bool(self.starts or self.ends or self.streams)
+
+    def runs_given(self) -> dict[str, str]:
+        """Return the starts and ends as their statement takes them: JSON, by id, as they are locked."""
         streams = [
             {"experiment_id": experiment_id, "phase": phase, "name": name, "next_index": index}
             for (experiment_id, phase, name), index in sorted(self.streams.items())
         ]
-        # PostgreSQL refuses a row that two parts of a statement write: what completes a run whose start is told here,
-        # after its end, is left over.
-        parts = {run_id: row for run_id, row in self.parts.items() if run_id not in self.starts}
-        runs = {"starts": self.starts, "ends": self.ends, "parts": parts}
-        rows = {name: [found[run_id] for run_id in sorted(found)] for name, found in runs.items()}
-        return {name: encode(found) for name, found in {**rows, "streams": streams}.items()}
+        return {"starts": _by_id(self.starts), "ends": _by_id(self.ends), "streams": encode(streams)}
+
+    def parts_given(self) -> dict[str, str]:
+        """Return what completes runs as its statement takes it."""
+        return {"parts": _by_id(self.parts)}
 
     def left_over(self, found: Collection[str]) -> list[Entry]:
         """Return the entries that found no run to complete, or one whose end had been written before.
@@ -127,3 +131,7 @@ class RunBatch:
         part = self.parts.setdefault(run_id, {"run_id": run_id, **_NOTHING})
         part.update(told)
         part["is_last"] = part["is_last"] or entry.is_last
+
+
+def _by_id(rows: Mapping[str, Values]) -> str:
+    return encode([rows[run_id] for run_id in sorted(rows)])

@@ -12,12 +12,12 @@ from sqlalchemy import (
     Double,
     Integer,
     Text,
+    any_,
     bindparam,
     case,
     cast,
     column,
     func,
-    literal_column,
     or_,
     select,
     update,
@@ -81,69 +81,41 @@ def on_end(finish: Any) -> Any:
     )
 
 
-def batch(insert: Any, now: Any) -> Any:
-    """Return the statement that writes a `RunBatch`; it says of which runs it wrote the end, or completed it.
+def _given_rows(name: str, columns: Mapping[str, Any]) -> Any:
+    rows = func.json_to_recordset(cast(bindparam(name, type_=Text), JSON))
+    found = rows.table_valued(*(column(one, kind) for one, kind in columns.items()))
+    return found.render_derived(name=f"given_{name}", with_types=True)
 
-    No run is in two parts of it, since they all see the rows as they were before. That a lock is not waited for longer
-    than `lock_timeout` is said within the statement, so that a pooler may send the next one elsewhere.
-    """
 
-    def given_rows(name: str, columns: Mapping[str, Any]) -> Any:
-        rows = func.json_to_recordset(cast(bindparam(name, type_=Text), JSON))
-        found = rows.table_valued(*(column(one, kind) for one, kind in columns.items()))
-        return found.render_derived(name=f"given_{name}", with_types=True)
-
+def _patience() -> Any:
+    """Return what sets how long a lock is waited for; it is said in the statement, since a pooler may part the two."""
     lock_timeout = func.coalesce(bindparam("lock_timeout", type_=Text), func.current_setting("lock_timeout"))
-    patience = select(func.set_config("lock_timeout", lock_timeout, TRUE)).subquery("patience")
-    started = given_rows("starts", {name: run.c[name].type for name in START_COLUMNS})
+    return select(func.set_config("lock_timeout", lock_timeout, TRUE)).subquery("patience")
+
+
+def batch(insert: Any, now: Any) -> Any:
+    """Return the statement that writes starts and ends of a `RunBatch`; it says of which runs it wrote the end.
+
+    No run is in two parts of it, since they all see the rows as they were before.
+    """
+    started = _given_rows("starts", {name: run.c[name].type for name in START_COLUMNS})
     ended_columns = [name for name in names_of(run) if name not in GIVEN_BY_STORE]
-    ended = given_rows("ends", {**{name: run.c[name].type for name in ended_columns}, "grade_seconds": Double()})
+    ended = _given_rows("ends", {**{name: run.c[name].type for name in ended_columns}, "grade_seconds": Double()})
     of_end = [*(ended.c[name] for name in ended_columns), now + ended.c.grade_seconds]
-    parts = given_rows(
-        "parts",
-        {
-            "run_id": Text(),
-            "has_flow": Boolean(),
-            "flow": Text(),
-            "has_cost": Boolean(),
-            "cost_usd": Double(),
-            "is_last": Boolean(),
-        },
-    )
-    known = run.alias("known")
-    to_complete = (  # locked in this order, as judges do that number them
-        select(parts)
-        .select_from(parts.join(known, known.c.run_id == parts.c.run_id).join(patience, TRUE))
-        .where(known.c.status.in_([FINISHED, LATE]), known.c.number.is_(None))
-        .order_by(known.c.run_id)
-        .with_for_update(of=known)
-        .subquery("to_complete")
-    )
     names = ("experiment_id", "phase", "name")
-    places = given_rows("streams", {one: stream.c[one].type for one in (*names, "next_index")})
+    places = _given_rows("streams", {one: stream.c[one].type for one in (*names, "next_index")})
     begun = insert(run).from_select(list(START_COLUMNS), select(started), include_defaults=False)
     starts = on_start(begun).cte("starts")
     ends = (
         on_end(
             insert(run).from_select(
                 [*ended_columns, "grade_until"],
-                select(*of_end).select_from(ended.join(patience, TRUE)),
+                select(*of_end).select_from(ended.join(_patience(), TRUE)),
                 include_defaults=False,
             )
         )
         .returning(run.c.run_id)
         .cte("ends")
-    )
-    completed = (
-        update(run)
-        .where(run.c.run_id == to_complete.c.run_id)
-        .values(
-            flow=case((to_complete.c.has_flow, to_complete.c.flow), else_=run.c.flow),
-            cost_usd=case((to_complete.c.has_cost, to_complete.c.cost_usd), else_=run.c.cost_usd),
-            grade_until=case((to_complete.c.is_last, NULL), else_=run.c.grade_until),
-        )
-        .returning(run.c.run_id)
-        .cte("completed")
     )
     moved = (
         update(stream)
@@ -154,22 +126,68 @@ def batch(insert: Any, now: Any) -> Any:
         .values(next_index=places.c.next_index)
         .cte("moved")
     )
-    return (
-        select(literal_column("true", Boolean).label("is_end"), ends.c.run_id.label("run_id"))
-        .union_all(select(literal_column("false", Boolean), completed.c.run_id))
-        .add_cte(starts, moved)
+    return select(ends.c.run_id.label("run_id")).add_cte(starts, moved)
+
+
+def completion() -> Any:
+    """Return the statement that completes runs which had ended before; it says which it completed.
+
+    Each run is looked up by its id: a server that plans for a small table would read all of it, and goes on doing so
+    when it has grown.
+    """
+    parts = _given_rows(
+        "parts",
+        {
+            "run_id": Text(),
+            "has_flow": Boolean(),
+            "flow": Text(),
+            "has_cost": Boolean(),
+            "cost_usd": Double(),
+            "is_last": Boolean(),
+        },
     )
+    in_order = select(parts).select_from(parts.join(_patience(), TRUE)).order_by(parts.c.run_id).subquery("in_order")
+    known = run.alias("known")
+    unjudged = (
+        select(known.c.run_id)
+        .where(known.c.run_id == in_order.c.run_id, known.c.status.in_([FINISHED, LATE]), known.c.number.is_(None))
+        .with_for_update()
+        .lateral("unjudged")
+    )
+    # Locked in their order, as judges do that number them.
+    found = select(in_order).select_from(in_order.join(unjudged, TRUE)).cte("found").prefix_with("MATERIALIZED")
+    completed = (
+        update(run)
+        .where(run.c.run_id == found.c.run_id, _is_one_of(select(found.c.run_id)))
+        .values(
+            flow=case((found.c.has_flow, found.c.flow), else_=run.c.flow),
+            cost_usd=case((found.c.has_cost, found.c.cost_usd), else_=run.c.cost_usd),
+            grade_until=case((found.c.is_last, NULL), else_=run.c.grade_until),
+        )
+        .returning(run.c.run_id)
+        .cte("completed")
+    )
+    return select(completed.c.run_id)
+
+
+def _is_one_of(ids: Any) -> Any:
+    """Return whether a run is one of a few, which a server looks up one by one."""
+    return run.c.run_id == any_(func.array(ids.scalar_subquery()))
+
+
+def locking() -> Any:
+    """Return the statement that locks many runs, in the order of their ids."""
+    ids = func.json_array_elements_text(cast(bindparam("ids", type_=Text), JSON)).column_valued("id")
+    return select(run.c.run_id).where(_is_one_of(select(ids))).order_by(run.c.run_id).with_for_update()
 
 
 def numbering() -> Any:
     """Return the statement that gives many runs their numbers."""
-    rows = func.json_to_recordset(cast(bindparam("numbered", type_=Text), JSON))
     kinds: dict[str, Any] = {"run_id": Text(), "number": BigInteger(), "order": Integer(), "how": Text()}
-    found = rows.table_valued(*(column(name, kind) for name, kind in kinds.items()))
-    given = found.render_derived(name="given_numbers", with_types=True)
+    given = _given_rows("numbers", kinds)
     return (
         update(run)
-        .where(run.c.run_id == given.c.run_id)
+        .where(run.c.run_id == given.c.run_id, _is_one_of(select(given.c.run_id)))
         .values(
             number=given.c.number,
             observed=func.coalesce(run.c.observed, given.c.order),

@@ -40,6 +40,8 @@ from .run_statements import (
     PLACE,
     START_COLUMNS,
     batch,
+    completion,
+    locking,
     numbering,
     on_end,
     on_start,
@@ -113,6 +115,12 @@ class Statements(ScoreStatements):
         self.pause_all = Statement(update(store_row).where(given(store_row, "paused")), dialect, ["paused"])
         self.revision = Statement(select(store_row.c.revision), dialect)
         self.set_revision = Statement(update(team).where(given(team, *TEAM)), dialect, ["revision"])
+        self.next_revision = None
+        if dialect.name == "postgresql":
+            counted = update(store_row).values(revision=store_row.c.revision + 1).returning(store_row.c.revision)
+            count = counted.cte("counted")
+            told = update(team).where(given(team, *TEAM)).values(revision=count.c.revision)
+            self.next_revision = Statement(select(told.returning(team.c.revision).cte("told").c.revision), dialect)
         self.changed_teams = Statement(
             select(team)
             .where(given(team, "environment"), team.c.revision > bindparam("after"), team.c.version > 0)
@@ -169,6 +177,7 @@ class Statements(ScoreStatements):
             dialect,
         )
         self.write_batch = Statement(batch(insert, now), dialect) if dialect.name == "postgresql" else None
+        self.complete_runs = Statement(completion(), dialect) if dialect.name == "postgresql" else None
         self._add_processes(dialect, insert, now)
         self._add_judging(dialect, insert, now)
         self._add_observations(dialect, insert)
@@ -345,17 +354,13 @@ class Statements(ScoreStatements):
             dialect,
         )
         asks = bindparam("of_holder", type_=Text)
-        held_by_another = (
-            select(lease.c.holder)
-            .where(
-                *(lease.c[name] == run.c[name] for name in TEAM),
-                asks != "",
-                lease.c.holder != asks,
-                lease.c.expires_at.between(now, now + _CLOCK_JUMP_SECONDS),
-            )
-            .exists()
-        )
-        waiting = and_(untaken, ~held_by_another)
+
+        def held_by_another(environment: Any, of: Any) -> Any:
+            named = (lease.c.environment == environment, lease.c.workflow == of.workflow, lease.c.team_id == of.team_id)
+            holds = (asks != "", lease.c.holder != asks, lease.c.expires_at.between(now, now + _CLOCK_JUMP_SECONDS))
+            return select(lease.c.holder).where(*named, *holds).exists()
+
+        waiting = and_(untaken, ~held_by_another(run.c.environment, run.c))
         self.has_untaken = Statement(select(run.c.run_id).where(waiting).limit(1), dialect)
         # Numbered by a judge that died, or lost its lease, before it had judged them.
         of_leased = (run.c[name] == lease.c[name] for name in TEAM)
@@ -373,9 +378,12 @@ class Statements(ScoreStatements):
                 run.c.workflow == named.c.workflow,
                 run.c.team_id == named.c.team_id,
                 is_due,
-                ~held_by_another,
             )
-            self.untaken_teams = Statement(select(named).where(select(run.c.run_id).where(of_named).exists()), dialect)
+            # Whether a team is held is asked once for each, not for each of its runs.
+            free = ~held_by_another(bindparam("of_environment"), named.c)
+            self.untaken_teams = Statement(
+                select(named).where(free, select(run.c.run_id).where(of_named).exists()), dialect
+            )
             of_it = and_(
                 given(lease, "environment"),
                 lease.c.workflow == named.c.workflow,
@@ -395,11 +403,7 @@ class Statements(ScoreStatements):
         self.number_runs = self.lock_runs = self.free_lease = None
         if dialect.name == "postgresql":
             self.number_runs = Statement(numbering(), dialect)
-            ids = func.json_array_elements_text(cast(bindparam("ids", type_=Text), JSON)).column_valued("id")
-            self.lock_runs = Statement(
-                select(run.c.run_id).where(run.c.run_id.in_(select(ids))).order_by(run.c.run_id).with_for_update(),
-                dialect,
-            )
+            self.lock_runs = Statement(locking(), dialect)
             self.free_lease = Statement(
                 select(lease.c.holder).where(team_of_lease).with_for_update(skip_locked=True), dialect
             )

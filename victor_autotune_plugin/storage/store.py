@@ -275,13 +275,17 @@ class Store(RunListing):
             StoreError: It refuses one of them, so none is written.
         """
         batch = RunBatch.of(sorted(entries, key=run_of), self.process.id)
-        statement = self._connections.statements.write_batch
-        if statement is None:  # all that takes time was done before the lock is taken
+        sql = self._connections.statements
+        if sql.write_batch is None or sql.complete_runs is None:
+            # All that takes time was done before the lock is taken.
             with self.transaction() as transaction:
                 return transaction.write_batch(batch)
         left: Sequence[Entry] = entries
-        if self._introduced == self.process.id and not batch.rest:
-            rows = self._connections.run_alone(statement, batch.arguments())
+        if self._introduced == self.process.id and not batch.rest and not (batch.has_runs and batch.parts):
+            if batch.parts:
+                rows = self._connections.run_alone(sql.complete_runs, batch.parts_given())
+            else:
+                rows = self._connections.run_alone(sql.write_batch, batch.runs_given())
             left = batch.left_over({row.run_id for row in rows})
         if not left:
             return []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Final
+from typing import Any, Final
 
 from attrs import evolve
 
@@ -78,9 +78,12 @@ class Transaction(Pruning):
                 hint="Read it again and repeat.",
             )
         # Only now: who locks the row of the store before that of a team could wait for one who does the reverse.
-        self._write(self._sql.count_revision, {})
-        revision: int = self._query(self._sql.revision, {})[0].revision
-        self._write(self._sql.set_revision, {**of, "revision": revision})
+        if self._sql.next_revision is not None:  # in one trip: all judges of a fleet wait for that row
+            revision: int = self._query(self._sql.next_revision, of)[0].revision
+        else:
+            self._write(self._sql.count_revision, {})
+            revision = self._query(self._sql.revision, {})[0].revision
+            self._write(self._sql.set_revision, {**of, "revision": revision})
         return evolve(state, version=state.version + 1, revision=revision)
 
     def pause_all(self, paused: bool) -> bool:
@@ -236,12 +239,16 @@ class Transaction(Pruning):
         """
         ordered = sorted(entries, key=run_of)
         batch = RunBatch.of(ordered, self._process.id if process_id is None else process_id)
-        if self._sql.write_batch is None:
+        if self._sql.write_batch is None or self._sql.complete_runs is None:
             return self.write_batch(batch, process_id)
         if process_id is None:
             self._introduce()
         if not batch.rest:  # what is in it would be locked out of order
-            rows = self._query(self._sql.write_batch, {**batch.arguments(), "lock_timeout": None})
+            rows: list[Any] = []
+            if batch.has_runs:
+                rows += self._query(self._sql.write_batch, {**batch.runs_given(), "lock_timeout": None})
+            if batch.parts:
+                rows += self._query(self._sql.complete_runs, {**batch.parts_given(), "lock_timeout": None})
             ordered = batch.left_over({row.run_id for row in rows})
         return [entry for entry in ordered if not self.write_entry(entry, process_id)]
 
