@@ -10,7 +10,7 @@ from victor_autotune_testing import counts
 
 ROOT = counts.ROOT
 
-MOST_LINES, MOST_MODULES = 68_000, 352
+MOST_LINES, MOST_MODULES = 69_000, 352
 """Where the package stands; `make counts` tells how far that is from what it aims at."""
 
 

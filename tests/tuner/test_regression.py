@@ -11,6 +11,7 @@ from scipy import stats
 from victor_autotune_plugin._tuner.regression import (
     Belief,
     LogRegression,
+    MixedRegression,
     OutcomeRegression,
     RandomEffects,
     cdf,
@@ -102,3 +103,40 @@ def test_what_comes_again_has_effects_of_their_own_and_the_oldest_make_room() ->
     assert tasks.of("hard") == (0.0, 0.25)
     assert tasks.of("task 43") == (0.0, 0.25)
     assert tasks.of("task 44")[1] < 0.25
+
+
+def test_given_coefficients_are_nearly_as_believed_before() -> None:
+    belief = Belief(np.array([0.0, 1.0]), np.array([1.0, 1.0]))
+    belief.move(np.array([1.0, 1.0]), 0.9, 0.3)
+    known = belief.given(np.array([1]), 1e-4)
+    assert known.mean[1] == pytest.approx(1.0, abs=1e-3)
+    assert known.of(np.array([0.0, 1.0]))[1] == pytest.approx(0.0, abs=1e-6)
+    assert belief.given(np.array([1]), 1e6).mean == pytest.approx(belief.mean)
+    assert belief.given(np.array([0, 1]), 1e6).covariance == pytest.approx(belief.covariance, rel=1e-6)
+
+
+def regressions(slope: float) -> LogRegression:
+    return LogRegression(Belief(np.array([0.0, slope]), np.array([1.0, 0.02])), 0.3)
+
+
+@pytest.mark.parametrize("slope", [0.0, 0.5])
+def test_a_mixture_finds_which_of_two_regressions_holds(slope: float) -> None:
+    rng, share = np.random.default_rng(5), 0.15
+    mixed = MixedRegression((regressions(0.0), regressions(0.5)), share)
+    assert mixed.share == pytest.approx(share)
+    for number in range(60):
+        features = np.array([1.0, 1.4 * (number % 2)])
+        mixed.learn(features, features[1] * slope + 0.3 * rng.standard_normal())
+    assert mixed.share > 0.95 if slope else mixed.share < 0.03
+    mean, variance = mixed.belief.of(np.array([0.0, 1.0]))
+    assert mean == pytest.approx(slope, abs=0.05)
+    means, variances = mixed.belief.of_all(np.array([[0.0, 1.0]]))
+    assert (means[0], variances[0]) == (pytest.approx(mean), pytest.approx(variance))
+    mixed.discount(0.0)
+    assert mixed.share == pytest.approx(share)
+
+
+def test_a_run_that_was_cut_off_tells_a_mixture_that_it_would_have_taken_longer() -> None:
+    mixed = MixedRegression((regressions(0.0), regressions(0.5)), 0.5)
+    mixed.learn(np.array([1.0, 4.0]), 1.5, censored=True)
+    assert mixed.share > 0.5

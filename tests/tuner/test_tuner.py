@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
+from collections.abc import Iterable
 
 import numpy as np
 import pytest
 from attrs import evolve
 
+from victor_autotune_plugin._dataflow.verdict import Knowledge, Rules
 from victor_autotune_plugin._model.plan import EMPTY_PLAN, MemberSpec, TeamPlan, TeamSpec
 from victor_autotune_plugin._model.run import MemberOutcome, TeamRun
 from victor_autotune_plugin._tuner import (
@@ -398,3 +401,66 @@ def test_what_is_not_known_of_a_plan_shrinks_with_its_runs(spec, make_runs) -> N
             tuner.observe(run)
     assert widths[0][0] > widths[1][0] > widths[2][0]
     assert widths[0][1] > widths[1][1] > widths[2][1]
+
+
+def told(spec: TeamSpec, runs: Iterable[TeamRun], *, independent: bool = True) -> Tuner:
+    tuner = Tuner(plan_space(spec))
+    if independent:
+        tuner.rules = Rules(Knowledge(spec, "independent", "", None, (), {}, 12, is_whole=True))
+    for run in runs:
+        tuner.observe(run)
+    return tuner
+
+
+def lasting(run: TeamRun, times: float, in_flight: float = 1.0) -> TeamRun:
+    """Return a run that is measured, of a task that takes so many times as long."""
+    measured = split(run, 0.1)
+    members = [
+        evolve(
+            one,
+            duration_seconds=one.duration_seconds * times,
+            model_seconds=(one.model_seconds or 0.0) * times,
+            in_flight=in_flight,
+        )
+        for one in measured.members
+    ]
+    return evolve(measured, duration_seconds=measured.duration_seconds * times, members=members)
+
+
+def expected(tuner: Tuner) -> float:
+    return math.log(1 - tuner.outlook(PARALLEL).outlook.improvement)
+
+
+def test_slow_tasks_hardly_move_what_is_expected_of_a_layout_that_keeps_the_work(spec, make_runs) -> None:
+    """Eight runs of tasks that take twice as long say little of the layout, unless it may change the work."""
+    first = [split(run, 0.1) for run in make_runs(12, sd=0.1)]
+    slow, usual = ([lasting(run, times) for run in make_runs(8, PARALLEL, seed=3, sd=0.1)] for times in (2.0, 1.0))
+    moved = {
+        known: expected(told(spec, [*first, *slow], independent=known))
+        - expected(told(spec, [*first, *usual], independent=known))
+        for known in (True, False)
+    }
+    assert 0 < moved[True] < 0.7 * moved[False]
+
+
+def test_many_runs_of_a_layout_outweigh_that_it_keeps_the_work(spec, make_runs) -> None:
+    first = [split(run, 0.1) for run in make_runs(20, sd=0.1)]
+    moved = []
+    for count in (8, 120):
+        runs = make_runs(count, PARALLEL, seed=3, sd=0.1)
+        slow, usual = ([lasting(run, times) for run in runs] for times in (1.5, 1.0))
+        moved.append(expected(told(spec, [*first, *slow])) - expected(told(spec, [*first, *usual])))
+    assert moved[1] > 2 * moved[0]
+
+
+def test_slow_calls_while_many_are_in_flight_speak_for_a_crowded_provider(spec, make_runs) -> None:
+    """The mixture of a team's durations is moved by runs whose calls were slow while many were in flight."""
+    runs = make_runs(40, sd=0.1)
+    flight = [4.0 if number % 2 else 1.0 for number in range(40)]
+    shares = []
+    for slowed in (1.0, 1.6):
+        times = [slowed if many > 1 else 1.0 for many in flight]
+        tuner = told(spec, [lasting(*one) for one in zip(runs, times, flight, strict=True)])
+        shares.append(tuner._model.metrics["duration"].share)
+    calm, crowded = shares
+    assert calm < 0.1 < 0.5 < crowded

@@ -18,6 +18,7 @@ from .prior import (
     NOISE_SD,
     PLAN_ODDS_SD,
     PLAN_SD,
+    SAME_WORK_RUNS,
     SAME_WORK_SD,
     SHAPE_NOISE_SD,
     SHAPE_SD,
@@ -281,6 +282,7 @@ class TeamModel:
         replay, here = self._replay_of(table), table.row_of[live]
         features, outcome = features_of(table, replay, np.append(rows, here))
         relative, graded = features[:-1] - features[-1], outcome[:-1] - outcome[-1]
+        same_work = self._same_work(rows, table, keeps)
         logs: dict[str, Floats] = {}
         sds: dict[str, Floats] = {}
         offsets = _offsets(replay)
@@ -290,8 +292,9 @@ class TeamModel:
                 continue
             belief = self.metrics[metric].belief
             mean, variance = belief.of_all(relative)
-            if keeps is not None and keeps.any():
-                mean[keeps], variance[keeps] = belief.given(_SAME_WORK, SAME_WORK_SD).of_all(relative[keeps])
+            for runs, those in same_work.items():
+                sd = SAME_WORK_SD * math.sqrt(1 + runs / SAME_WORK_RUNS)
+                mean[those], variance[those] = belief.given(_SAME_WORK, sd).of_all(relative[those])
             own, own_variance = self._differing(metric, table, rows, here)
             offset = offsets[metric]
             logs[metric] = mean + own + offset[rows] - offset[here]
@@ -308,6 +311,13 @@ class TeamModel:
         # The graded outcome tells of differences with less noise, success alone tells the level.
         level, _ = self.success.belief.of(outcome[-1])
         return Effects(logs, sds, float(sigmoid(level)), level)
+
+    def _same_work(self, rows: Ints, table: PlanTable, keeps: NDArray[np.bool_] | None) -> dict[int, list[int]]:
+        """Return the places of those rows that keep the work, by how often their plans ran."""
+        found: dict[int, list[int]] = {}
+        for place in [] if keeps is None else np.flatnonzero(keeps).tolist():
+            found.setdefault(self.runs.get(table.plans[int(rows[place])], 0), []).append(place)
+        return found
 
     def _differing(self, metric: str, table: PlanTable, rows: Ints, here: int) -> tuple[Floats, Floats]:
         """Return mean and variance of what is the plans' own, less what is the live plan's."""

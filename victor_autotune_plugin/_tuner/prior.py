@@ -79,6 +79,9 @@ SAME_WORK_SD: Final = 0.03
 """Standard deviation of the members' log seconds that a layout adds which keeps the work by the data flow: members that
 use no other's work do the same in any. What they waited for differed by 0.3 % in benchmarks/replay_on_victor.py."""
 
+SAME_WORK_RUNS: Final = 20.0
+"""Runs of such a layout after which that counts for half: they tell by then, should it be wrong."""
+
 SHAPE: Final[dict[str, tuple[float, float, str]]] = {
     "intercept": (0.0, 0.1, "a run takes 2 ms more than its members: benchmarks/replay_on_victor.py"),
     **{
