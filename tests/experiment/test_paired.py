@@ -54,6 +54,19 @@ def test_what_is_asked_after_every_run_is_what_the_verdict_says(rule):
     assert verdict.status == "passed"
 
 
+def test_the_progress_of_a_test_is_what_its_verdict_says_and_changes_nothing():
+    asked, unasked = Judge(PAIRED), Judge(PAIRED)
+    for run in assigned(120, noisy(3), ratio=0.5):
+        asked.observe(run)
+        unasked.observe(run)
+        seen = asked.progress
+    said = unasked.verdict()
+    assert repr(asked.verdict()) == repr(said)
+    assert (seen.effect, seen.interval) == (said.effect, said.interval)
+    assert (seen.statistic, seen.boundary, seen.pairs) == (said.statistic, said.boundary, said.pairs)
+    assert said.status == "passed"
+
+
 @pytest.mark.parametrize("tied", [False, True])
 def test_pairs_are_judged_by_wilcoxons_signed_ranks(tied):
     rng = np.random.default_rng(1)

@@ -17,9 +17,9 @@ from victor_autotune_plugin._model.run import TeamRun
 from victor_autotune_plugin._model.score import Gate, Score
 from victor_autotune_plugin._model.scorer_settings import ScorerSettings
 from victor_autotune_plugin._settings.team_settings import QualitySettings
+from victor_autotune_plugin._tuning.going_live import kept_by
 from victor_autotune_plugin._tuning.next_test import advice
 from victor_autotune_plugin._tuning.replay import replay_all
-from victor_autotune_plugin._tuning.verdicts import kept_by
 from victor_autotune_testing.simulated import SPEC, Simulation, by_formation
 from victor_autotune_testing.stepped import by_hook
 

@@ -159,3 +159,6 @@ def test_what_is_read_of_many_teams_at_once_is_what_is_read_of_each(store: Store
     assert at_once.experiments() == here.experiments()
     assert at_once.changes() == here.changes()
     assert at_once.identity() == here.identity()
+    assert at_once.last_seen() == here.last_seen() == TeamRecords(at_once, SPEC.key).last_seen()
+    assert at_once.of(None).last_seen() == here.of(None).last_seen()
+    assert at_once.environments() == here.environments()

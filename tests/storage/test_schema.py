@@ -15,9 +15,11 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, inspect, text
+from sqlalchemy.dialects import sqlite
 
 from victor_autotune_plugin.errors import StoreVersionError
 from victor_autotune_plugin.storage import Store, create_schema
+from victor_autotune_plugin.storage.arm_runs import arm_queries
 from victor_autotune_plugin.storage.migrate import MIGRATIONS, upgrade
 from victor_autotune_plugin.storage.tables import HEAD, VERSION_TABLE, metadata
 from victor_autotune_testing.stored import planned, start
@@ -125,6 +127,15 @@ def test_no_statement_of_a_run_scans_a_table(sqlite_store: Store, name: str, ind
     assert not any(step.startswith("SCAN") or "TEMP B-TREE" in step for step in steps), steps
     if not index.startswith(("PRIMARY", "uq_")):
         assert index in str(steps)
+
+
+def test_a_comparison_of_plans_reads_no_row_of_a_run(sqlite_store: Store) -> None:
+    asked = next(iter(arm_queries(["e1", "e2"], with_tokens=False)))
+    compiled = asked.compile(dialect=sqlite.dialect(), compile_kwargs={"literal_binds": True})
+    found = sqlite_store._connections.session().connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {compiled}")
+    steps = [row[-1] for row in found]
+    assert len(steps) == 1
+    assert "USING COVERING INDEX ix_autotune_run_observed (experiment_id=?" in steps[0]
 
 
 def test_head_is_the_newest_migration_and_numbers_only_grow() -> None:

@@ -11,7 +11,8 @@ from attrs import frozen
 
 from .._model.optimization import Evidence
 from ..errors import MetricsError
-from .insight_evidence import Z_975, CappedGain, Estimate, t_975
+from .insight_evidence import CappedGain, Estimate
+from .quantiles import Z_975, t_975
 from .run_table import Codes, Flags, Floats, TeamTable
 
 MIN_TASKS: Final = 8

@@ -70,10 +70,12 @@ def report(
 
     team_id = chosen(name, team)
     with opened(project) as session:
-        named = session.named_teams(workflow, team_id)
+        store = None if session.store is None else TeamRecords(session.store)
+        named = session.named_teams(workflow, team_id, {} if store is None else store.last_seen())
         wanted = {one.key for one in named}
         keys = session.keys(workflow, team_id, named)
-        store = None if session.store is None else TeamRecords(session.store, named[0].key if len(named) == 1 else None)
+        if store is not None and len(named) == 1:
+            store = TeamRecords(store, named[0].key)
         board = board_of(evolve(session, store=store), wanted.__contains__)
         with working("report") as tell:
             text = offline_report(board, f"Autotune report of {project.absolute().name}", tell)

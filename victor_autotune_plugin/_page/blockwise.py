@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import frozen
 
-from .._analysis.insight_evidence import t_975
+from .._analysis.quantiles import t_975
 from .._model.assignment import block_length, shares_of_stream
 
 if TYPE_CHECKING:

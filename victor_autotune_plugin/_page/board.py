@@ -360,11 +360,19 @@ class Board:
             runs = [run for run in runs if chosen.takes(run)]
         return series(runs, most, bins or BINS)
 
-    def last_runs(self, key: TeamKey, most: int) -> list[str]:
-        """Return the ids of a team's last runs that ended, newest first; `most` at most."""
+    def last_runs(self, key: TeamKey, most: int) -> dict[str, dict[str, Any]]:
+        """Return a team's last runs that ended, newest first, as `run` gives each; `most` at most, by id.
+
+        Raises:
+            StoreError: If the store can't be used.
+        """
         with self._lock:
             runs = () if self._index is None else self._index.runs(key)
-        return [run.run_id for run in runs[-most:][::-1] if run.status == "finished"] if most else []
+        ended = [run.run_id for run in runs[-most:][::-1] if run.status == "finished"] if most else []
+        if self.store is None or not ended:
+            return {}
+        read = {run.run_id: run_view(run, scores) for run, scores in self.store.team_scores(*key, len(ended))}
+        return {run_id: read[run_id] for run_id in ended if run_id in read}  # others ended, or went, meanwhile
 
     def evidence(self, experiment_id: str) -> dict[str, Any]:
         """Return how the evidence of a test came about; see `evidence_path`.

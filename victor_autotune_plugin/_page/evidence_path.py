@@ -5,16 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from .._model.policy import E_RULES
+from .._model.policy import E_RULES, plain
 from .._tuning.judges import new_judge
 from .run_series import short
 
 if TYPE_CHECKING:
     from .._model.experiment import Experiment
+    from .._model.policy import Verdict
     from .._model.run import Observation
+    from ..experiment.judge import ProofProgress
 
 MOST_LOOKS: Final = 60
 """At so many points of a test its judge is asked at most."""
+
+_FIGURES: Final = ("statistic", "boundary", "effect", "low", "high", "pairs")
 
 
 def evidence_path(experiment: Experiment, test: Sequence[Observation]) -> dict[str, Any]:
@@ -29,22 +33,25 @@ def evidence_path(experiment: Experiment, test: Sequence[Observation]) -> dict[s
         while there are too few runs), the `effect` with its `low` and `high` end, all as in `Verdict`; `is_log` where
         both are logarithms of an e-value; and the `error_rate`.
     """
+    from ..experiment import Judge
+
     judge = new_judge(experiment)
-    columns: dict[str, list[Any]] = {
-        name: [] for name in ("runs", "statistic", "boundary", "effect", "low", "high", "pairs")
-    }
+    columns: dict[str, list[Any]] = {name: [] for name in ("runs", *_FIGURES)}
     every = max(1, -(-len(test) // MOST_LOOKS))
     rate = experiment.policy.alpha
     for number, one in enumerate(test, 1):
         judge.observe(one)
         if number % every and number != len(test) and not judge.is_final:
             continue
-        said = judge.verdict().to_dict()
-        low, high = said["interval"]
-        values = (number, said["statistic"], said["boundary"], said["effect"], low, high, said.get("pairs"))
-        for column, value in zip(columns.values(), values, strict=True):
-            column.append(value if isinstance(value, int) else short(value))
-        rate = said["error_rate"]
+        if isinstance(judge, Judge):
+            said: ProofProgress | Verdict = judge.progress
+        else:
+            said = judge.verdict()
+            rate = said.error_rate
+        columns["runs"].append(number)
+        values = (said.statistic, said.boundary, said.effect, *said.interval, said.pairs)
+        for name, value in zip(_FIGURES, values, strict=True):
+            columns[name].append(value if isinstance(value, int) else short(plain(value)))
         if judge.is_final:
             break
     return {

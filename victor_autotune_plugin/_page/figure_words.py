@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from .._model.experiment import TESTED
 from .._model.text import DASH, count, interval, percent, points, seconds, usd, when
-from .ledger import KINDS, PromotionSavings, Saved
 from .outcome import RELATIVE, PlanOutcome, WasNow
+
+if TYPE_CHECKING:
+    from .ledger import PromotionSavings, Saved
 
 FIGURE_TITLES: Final[Mapping[str, str]] = {
     "duration": "time",
@@ -196,7 +198,7 @@ def not_saved_text(savings: PromotionSavings) -> str | None:
     """Return why nothing, or nothing any more, is known of what a promotion saved; None where it is."""
     if savings.not_measured_since is not None:
         return f"not measured since {when(savings.not_measured_since)}"
-    if not any(kind in savings.saved for kind in KINDS):
+    if not savings.saved:
         before = savings.runs_before
         return f"too few runs to compare with: {count(before, 'run')} of the plan before"
     return None

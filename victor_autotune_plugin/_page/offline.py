@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from ..errors import AutotuneError
 from .shell import offline_page, script_safe
 
 if TYPE_CHECKING:
@@ -90,14 +89,10 @@ def _gather(
         key = row["workflow"], row["team"]
         team = board.team(*key, most=max(points, 1), with_bins=60 if points < 300 else None)
         chosen = board.last_runs(key, max(runs, 1) if runs or points else 0)
-        team["last_run"] = chosen[0] if chosen else None
+        team["last_run"] = next(iter(chosen), None)
         # The key of a team is what the script makes of the two names.
         new = [("teams", plain_json(key), team)]
-        for run_id in chosen:
-            try:
-                new.append(("runs", run_id, board.run(run_id)))
-            except AutotuneError:  # it was removed meanwhile
-                continue
+        new += [("runs", run_id, run) for run_id, run in chosen.items()]
         tested = [one["id"] for one in team["experiments"] if one["verdict"] is not None][:tests]
         new += [("evidence", one, board.evidence(one)) for one in tested]
         for part, name, data in new:

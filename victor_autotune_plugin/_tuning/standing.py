@@ -13,6 +13,7 @@ from attrs import asdict, frozen
 
 from .._model.experiment import STATES, Change, Experiment, TeamState
 from .._model.text import TITLES, count, likely, listed, percent, rounded, state_text, when
+from .going_live import KEPT_CHANCE, PROBATION_CHANCE, PROBATION_PAIRS, kept_by
 
 CANARY_BLOCK: Final = 4
 """Runs of a canary among which one has the treatment."""
@@ -317,8 +318,6 @@ def _to_proof(experiment: Experiment, verdict: Mapping[str, Any]) -> tuple[list[
 
 def _to_probation(experiment: Experiment, verdict: Mapping[str, Any]) -> Iterator[str]:
     """Say what a test lacks that may go live before it is proven."""
-    from .verdicts import KEPT_CHANCE, PROBATION_CHANCE, PROBATION_PAIRS, kept_by
-
     told_by = kept_by(experiment)
     if experiment.status == "probation" or told_by is None:
         return

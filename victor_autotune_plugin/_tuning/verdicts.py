@@ -7,7 +7,7 @@ layout is better that keeps the work, and lets a hopeless test give way to the n
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final
 
 from attrs import evolve
 
@@ -15,6 +15,7 @@ from .._model.experiment import Experiment, TestEnd
 from .._model.text import TITLES, likely, listed
 from .exposure import exceeded
 from .flow_guard import must_wait
+from .going_live import KEPT_CHANCE, PROBATION_CHANCE, PROBATION_PAIRS, kept_by
 from .judges import Judges
 from .next_test import Challengers, RunContext
 from .threads import breathing
@@ -29,17 +30,9 @@ if TYPE_CHECKING:
 OUTLOOK_EVERY: Final = 5
 """After how many runs of an experiment the tuner is asked for its outlook."""
 
-PROBATION_PAIRS: Final = 6
-"""Pairs of runs from which a plan may go live on probation."""
-
-PROBATION_CHANCE: Final = 0.9
-"""Probability, by the test's own pairs, that a plan is better from which it may ..."""
-
 REPLAYED_CHANCE: Final = 0.95
-"""... or by all that is known of the team, member spans included, where the pairs do not speak against it."""
-
-KEPT_CHANCE: Final = 0.8
-"""Probability that a trusted score is kept within its margin, from which a layout may where no data flow tells."""
+"""Probability, by all that is known of the team, member spans included, that a plan is better from which it may go on
+probation, where the pairs do not speak against it."""
 
 LIKE_BEFORE: Final = 1.0
 """Evidence of worse work from which a plan does not go on probation; from `LIKELY_HARM` on its probation ends."""
@@ -187,15 +180,6 @@ class Verdicts:
 def _told(judge: Judge) -> Verdict:
     with breathing():
         return judge.verdict()
-
-
-def kept_by(test: Experiment) -> Literal["data_flow", "score"] | None:
-    """Return what tells that a test's layout keeps the work, so that it may go on probation; None where it may not."""
-    if test.promotion != "probation" or not test.treatment.is_layout_of(test.control):
-        return None
-    if test.allowed_by == "data_flow":
-        return "data_flow"
-    return "score" if test.allowed_by == "score" and test.gates else None
 
 
 def over_cost_cap(context: RunContext, experiment: Experiment) -> tuple[str, Mapping[str, Any]] | None:

@@ -6,6 +6,8 @@ import math
 from collections.abc import Mapping
 from typing import Final
 
+from attrs import frozen
+
 from .._model.assignment import CLUSTER_STREAM, shares_of_stream
 from .._model.policy import (
     LOSS,
@@ -54,6 +56,17 @@ WRONG: Final = {
     "missing": "runs of the treatment went missing among its first",
     "bad": "runs of the treatment failed among its first",
 }
+
+
+@frozen
+class ProofProgress:
+    """How far the proof of an improvement is; each attribute is that of `Verdict`."""
+
+    effect: float
+    interval: tuple[float, float]
+    statistic: float
+    boundary: float
+    pairs: float
 
 
 class Judge:
@@ -151,6 +164,18 @@ class Judge:
         if self._verdict is None:
             self._verdict = self._describe()
         return self._verdict
+
+    @property
+    def progress(self) -> ProofProgress:
+        """How far the proof is after the runs so far; a whole verdict takes several times as long."""
+        effect, early = self._told(), min(self._runs.values()) < self._policy.min_runs_per_arm
+        return ProofProgress(
+            effect=effect.estimate,
+            interval=(effect.low, effect.high),
+            statistic=self._primary.z,
+            boundary=math.inf if early else self._height(self._share, self._primary.z),
+            pairs=self.pairs,
+        )
 
     @property
     def interim(self) -> InterimVerdict:
@@ -385,7 +410,7 @@ class Judge:
     def _describe(self) -> Verdict:
         t, least = self._share, min(self._runs.values())
         early = least < self._policy.min_runs_per_arm
-        effect = self._told()
+        seen = self.progress
         decided = self._crossing is not None or self._status == "failed"
         evidence = self.guardrails
         lost = self._missing
@@ -400,10 +425,10 @@ class Judge:
             reason=reason,
             metric=self._policy.metric,
             runs=dict(self._runs),
-            effect=effect.estimate,
-            interval=(effect.low, effect.high),
-            statistic=self._primary.z,
-            boundary=math.inf if early else self._height(t, self._primary.z),
+            effect=seen.effect,
+            interval=seen.interval,
+            statistic=seen.statistic,
+            boundary=seen.boundary,
             error_rate=self._policy.alpha,
             minimum_detectable_effect=None if early else detectable(self._primary, self._policy),
             runs_needed=None if decided else self._runs_needed(t),
@@ -413,7 +438,7 @@ class Judge:
             missing=dict(lost),
             unscored=dict(bare),
             stage=self.stage,
-            pairs=self.pairs,
+            pairs=seen.pairs,
             chance_better=self.chance_better,
             may_go_live=self.may_go_live,
             open=tuple(one.name for one in evidence if one.status in ("open", "unclear")),

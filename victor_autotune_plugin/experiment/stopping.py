@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Final
 
 from attrs import frozen
@@ -210,20 +210,20 @@ GRID: Final = tuple(float(drift) for drift in range(-4, 17))
 """Drifts whose expected estimates are computed; beyond them the bias is that of the last one."""
 
 
-@lru_cache(maxsize=64)
-def expected_estimates(design: Design) -> tuple[float, ...]:
-    """Return the expected raw estimate of a test for each drift of `GRID`."""
-    return tuple(ending(design, drift).estimate for drift in GRID)
+@lru_cache(maxsize=64 * len(GRID))
+def _expected_estimate(design: Design, drift: float) -> float:
+    return ending(design, drift).estimate
 
 
 def unbiased_drift(design: Design, raw: float) -> float:
     """Return the drift whose expected raw estimate is the one that was seen; both as in `Ending.estimate`."""
-    means = expected_estimates(design)
-    if not means[0] < raw < means[-1]:
-        end = 0 if raw <= means[0] else -1
-        return raw - (means[end] - GRID[end])
-    k = bisect_right(means, raw) - 1
-    return GRID[k] + (GRID[k + 1] - GRID[k]) * (raw - means[k]) / (means[k + 1] - means[k])
+    expected = partial(_expected_estimate, design)
+    if not expected(GRID[0]) < raw < expected(GRID[-1]):
+        end = GRID[0] if raw <= expected(GRID[0]) else GRID[-1]
+        return raw - (expected(end) - end)
+    k = bisect_right(GRID, raw, key=expected)  # most drifts are never asked for, and each is a millisecond's work
+    below, above = GRID[k - 1], GRID[k]
+    return below + (above - below) * (raw - expected(below)) / (expected(above) - expected(below))
 
 
 @lru_cache(maxsize=64)

@@ -28,7 +28,7 @@ from sqlalchemy import (
 
 from .._model.quantities import DEFAULT_ENVIRONMENT
 
-HEAD: Final = "0012"
+HEAD: Final = "0013"
 """Revision of the newest migration. Revisions are numbers, so a greater one is a newer one."""
 
 VERSION_TABLE: Final = "autotune_alembic_version"
@@ -45,6 +45,12 @@ UNTAKEN: Final = (
 )
 """What a run is that is to be numbered: one that finished, or went missing from an arm. Spelt out, as `AWAITING` is,
 so that statements use the partial index on it."""
+
+COMPARED: Final = (
+    *("experiment_id", "observed", "phase", "arm", "stream", "position", "missing", "started_at"),
+    *("duration_seconds", "success", "score", "cost_usd"),
+)
+"""What a comparison of two plans asks of each run: its index holds all of it, so that no row of a run is read."""
 
 UNSCORED: Final = "(score_until IS NOT NULL AND number IS NULL)"
 """What a run is that waits for scores."""
@@ -216,7 +222,7 @@ run: Final = Table(
     _partial("ix_autotune_run_untaken", *TEAM, "started_at", "run_id", where=UNTAKEN),
     _partial("ix_autotune_run_unscored", "process", where=UNSCORED),
     _partial("ix_autotune_run_trace", "trace_id", "run_id", where="trace_id IS NOT NULL"),
-    _partial("ix_autotune_run_observed", "experiment_id", "observed", where="observed IS NOT NULL"),
+    _partial("ix_autotune_run_observed", *COMPARED, where="observed IS NOT NULL"),
 )
 """One row a run. What is known only at its end is null until then.
 

@@ -31,14 +31,23 @@ class TeamRecords(Store):
         team: The only team that is asked about; None for any.
     """
 
+    _last_seen: dict[str | None, dict[TeamKey, float]]  # by environment, since `of` may choose another
+
     def __init__(self, store: Store, team: TeamKey | None = None) -> None:
         vars(self).update(vars(store))
         self._team = (None, None) if team is None else team
         self._arm_runs: dict[str, ArmRuns | None] = {}
+        self._last_seen = store._last_seen if isinstance(store, TeamRecords) else {}
 
     def identity(self) -> StoreIdentity:
         """Return which store it is, as in `Store`."""
         return self._identity
+
+    def last_seen(self) -> dict[TeamKey, float]:
+        """Return when each team ran last, as in `Store`."""
+        if self.environment not in self._last_seen:
+            self._last_seen[self.environment] = super().last_seen()
+        return dict(self._last_seen[self.environment])
 
     def experiments(
         self, workflow: str | None = None, team_id: str | None = None, *, status: ExperimentStatus | None = None

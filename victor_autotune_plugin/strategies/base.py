@@ -10,7 +10,8 @@ from typing import Any, Final
 
 from attrs import frozen
 
-from .._analysis.insight_evidence import Z_975, Estimate
+from .._analysis.insight_evidence import Estimate
+from .._analysis.quantiles import Z_975
 from .._model.known_formations import FORMATIONS
 from .._model.optimization import OptimizationPriority, OptimizationSuggestion, PerformanceInsight, SuggestionMetadata
 from .config import TeamConfig, read_config, with_change
