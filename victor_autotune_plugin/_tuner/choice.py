@@ -10,9 +10,9 @@ import numpy as np
 from .._model.plan import TeamPlan
 from .._model.text import count, percent, plan_text
 from .model import TeamModel
-from .plan_table import Ints, PlanTable
+from .plan_table import PlanTable
 from .proposal import NotChosen, Outlook, Proposal, Rival, Sensitivity, TestOutlook
-from .regression import cdf
+from .regression import Ints, cdf
 from .search import (
     CHANGES_WORK,
     HOPELESS,

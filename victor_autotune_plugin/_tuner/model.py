@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from .._model.plan import TeamPlan, TeamSpec
 from .._model.run import TeamRun
-from .plan_table import Ints, PlanTable
+from .plan_table import PlanTable
 from .prior import (
     CROWDED_SHARE,
     NOISE_SD,
@@ -28,7 +28,7 @@ from .prior import (
     belief_of,
     crowded,
 )
-from .regression import Floats, LogRegression, MixedRegression, OutcomeRegression, RandomEffects, sigmoid
+from .regression import Floats, Ints, LogRegression, MixedRegression, OutcomeRegression, RandomEffects, sigmoid
 from .space import Shape
 from .span_replay import CROWD, DURATION_NAMES, OUTCOME_NAMES, MemberHistory, SpanReplay, crowd_of, features_of
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._model.plan import FORMATIONS, SUB_TEAMS, TeamPlan, TeamSpec
-from .regression import Floats
+from .regression import Floats, Ints
 from .space import Shape, shape_of
 
 KINDS: Final = (*FORMATIONS, SUB_TEAMS)
@@ -21,8 +21,6 @@ SIDE_BY_SIDE: Final = frozenset(("parallel", "hierarchical", "consensus", SUB_TE
 
 CHECKING: Final = frozenset(("hierarchical", "consensus", "reflection"))
 """Kinds in which members see each other's results."""
-
-Ints = NDArray[np.int64]
 
 
 class PlanTable:

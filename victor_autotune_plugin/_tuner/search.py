@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from .._dataflow.verdict import Rules
 from .._model.plan import TeamPlan
 from .model import TeamModel
-from .plan_table import Ints, PlanTable
+from .plan_table import PlanTable
 from .proposal import Rival
-from .regression import Floats, cdf, pdf
+from .regression import Floats, Ints, cdf, pdf
 from .space import PlanSpace
 from .weighing import Z90, Objective, Weights, p_pass, weigh
 

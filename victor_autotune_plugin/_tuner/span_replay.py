@@ -15,9 +15,9 @@ from attrs import frozen
 
 from .._model.plan import TeamSpec
 from .._model.run import MemberOutcome, TeamRun
-from .plan_table import CHECKING, KINDS, SIDE_BY_SIDE, Ints, PlanTable
+from .plan_table import CHECKING, KINDS, SIDE_BY_SIDE, PlanTable
 from .prior import DURATION, OUTCOME, TOPOLOGY
-from .regression import Floats, cdf, mean_below_zero
+from .regression import Floats, Ints, cdf, mean_below_zero
 
 WINDOW: Final = 64
 """Runs that are kept."""

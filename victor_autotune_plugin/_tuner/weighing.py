@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from .._model.plan import TeamPlan
 from .._model.policy import METRICS, MORE_IS_BETTER, Policy
 from .model import TeamModel
-from .plan_table import Ints, PlanTable
-from .regression import Floats, cdf, sigmoid
+from .plan_table import PlanTable
+from .regression import Floats, Ints, cdf, sigmoid
 
 LOGISTIC_VARIANCE: Final = math.pi**2 / 3
 """Variance of the standard logistic distribution: that of a run's log odds of success."""
