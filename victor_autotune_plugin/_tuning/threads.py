@@ -130,6 +130,20 @@ def before_exit(job: Callable[[], None]) -> None:
             register(call)
 
 
+_is_alone = False
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Let none go first meanwhile: one thread does everything, as in a simulation, whose work takes a sixth less."""
+    global _is_alone
+    before, _is_alone = _is_alone, True
+    try:
+        yield
+    finally:
+        _is_alone = before
+
+
 class Breather:
     """Lets other threads go first now and then: what computes in pieces calls it between them.
 
@@ -140,8 +154,8 @@ class Breather:
         self._last = time.perf_counter()
 
     def __call__(self) -> None:
-        """Give the interpreter up for a moment, unless that was just now."""
-        if time.perf_counter() - self._last > BREATH_SECONDS / 2:
+        """Give the interpreter up for a moment, unless that was just now, or no other thread wants it."""
+        if not _is_alone and time.perf_counter() - self._last > BREATH_SECONDS / 2:
             time.sleep(_PAUSE_SECONDS)
             self._last = time.perf_counter()
 
@@ -156,7 +170,7 @@ def breathing() -> Iterator[None]:
     half as slow again, so it is for what takes milliseconds at a time; see `Breather` for the rest.
     """
     before = sys.getprofile()
-    if before is not None:  # someone profiles this thread, and gets true figures
+    if _is_alone or before is not None:  # someone profiles this thread, and gets true figures
         yield
         return
     now, pause = time.perf_counter, time.sleep

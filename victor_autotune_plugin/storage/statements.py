@@ -113,6 +113,7 @@ class Statements(ScoreStatements):
         self.update_team = to(team, update(team).where(given(team, *TEAM, "version")), "revision")
         self.count_revision = Statement(update(store_row).values(revision=store_row.c.revision + 1), dialect)
         self.pause_all = Statement(update(store_row).where(given(store_row, "paused")), dialect, ["paused"])
+        self.identity = Statement(select(store_row), dialect)
         self.revision = Statement(select(store_row.c.revision), dialect)
         self.set_revision = Statement(update(team).where(given(team, *TEAM)), dialect, ["revision"])
         self.next_revision = None

@@ -6,7 +6,7 @@ import os
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self, get_args
 
@@ -45,7 +45,6 @@ from .tables import (
     process,
     run,
     score,
-    store_row,
     team,
 )
 from .transaction import Transaction
@@ -240,13 +239,12 @@ class Store(RunListing):
 
     def identity(self) -> StoreIdentity:
         """Return which store it is and its revision: one cheap read, to see whether something changed."""
-        rows = self._connections.execute(select(store_row))
+        rows = self._connections.query(self._connections.statements.identity, {})
         if not rows:
             raise StoreError("the store has lost its identity", where=self.url, hint="Restore it from a backup.")
         return StoreIdentity(rows[0].id, rows[0].revision, bool(rows[0].paused), bool(rows[0].may_prune))
 
-    @contextmanager
-    def transaction(self, patience: float | None = None) -> Iterator[Transaction]:
+    def transaction(self, patience: float | None = None) -> AbstractContextManager[Transaction]:
         """Open a transaction for a `with` block: committed at its end, rolled back when it raises.
 
         Args:
@@ -256,11 +254,7 @@ class Store(RunListing):
             StoreUnavailableError: The store can't be used, or stayed locked longer than the busy timeout.
             RuntimeError: This thread has one open.
         """
-        process = self.process
-        with self._opened(reads=False, patience=patience) as transaction:
-            yield transaction
-        if transaction.is_introduced:
-            self._introduced = process.id
+        return self._opened(reads=False, patience=patience)
 
     def write_entries(self, entries: Sequence[Entry]) -> list[Entry]:
         """Write what entries of this process say, all or nothing, and return those that found no place.
@@ -292,16 +286,14 @@ class Store(RunListing):
         with self.transaction() as transaction:
             return transaction.write_entries(left)
 
-    @contextmanager
-    def reading(self) -> Iterator[Transaction]:
+    def reading(self) -> AbstractContextManager[Transaction]:
         """Open a transaction that only reads, and so takes no lock and does not wait for one.
 
         Raises:
             StoreUnavailableError: The store can't be used.
             RuntimeError: This thread has one open.
         """
-        with self._opened(reads=True) as transaction:
-            yield transaction
+        return self._opened(reads=True)
 
     @contextmanager
     def _opened(self, *, reads: bool, patience: float | None = None) -> Iterator[Transaction]:
@@ -325,6 +317,8 @@ class Store(RunListing):
         except BaseException:
             connections.rollback(session)
             raise
+        if transaction.is_introduced:
+            self._introduced = process.id
 
     # --- reading for people
 

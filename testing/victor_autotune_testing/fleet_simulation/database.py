@@ -3,25 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final
-
-from sqlalchemy import Select, select
+from typing import Any
 
 from victor_autotune_plugin.storage.in_memory import MemoryConnections
-from victor_autotune_plugin.storage.session import Statement
-from victor_autotune_plugin.storage.tables import store_row
 
 STORE_ID = "5" * 32
 """Id of the store of every fleet, so that the ids of its experiments are the same each time."""
-
-
-_IDENTITY: Final = select(store_row)
-# By which a host looks for what has changed.
-
-
-def _is_whole_store_row(statement: Any) -> bool:
-    columns = statement._raw_columns  # to have them resolved takes longer than the query
-    return len(columns) == 1 and columns[0] is store_row and statement.whereclause is None
 
 
 class Database:
@@ -40,7 +27,6 @@ class Database:
         driver: Any = session.connection.connection.dbapi_connection
         self.driver = driver
         self._empty: bytes = driver.serialize()
-        self._identity = Statement(_IDENTITY, session.connection.dialect)
 
     def set_to(self, image: bytes | None, clock: Callable[[], float]) -> None:
         """Begin again from an image; None for a store without a run."""
@@ -51,12 +37,6 @@ class Database:
         """Return what it holds."""
         image: bytes = self.driver.serialize()
         return image
-
-    def found(self, statement: Any) -> list[Any]:
-        """Return what a statement of the store finds; what each host asks every second is compiled once."""
-        if isinstance(statement, Select) and _is_whole_store_row(statement):
-            return self.connections.session().query(self._identity, {})
-        return self.connections.execute(statement)
 
     def rows(self, query: str, *values: object) -> list[tuple[Any, ...]]:
         """Return what a query finds; no network is between."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import shutil
@@ -21,6 +22,7 @@ from victor_autotune_plugin import failsafe
 from victor_autotune_plugin._model.plan import TeamPlan
 from victor_autotune_plugin._model.run import TeamRun
 from victor_autotune_plugin._tuning.loop import GRADE_SECONDS
+from victor_autotune_plugin._tuning.threads import alone
 from victor_autotune_plugin.hookspecs import PlannedRun, RunStart
 from victor_autotune_plugin.storage import Store
 
@@ -324,12 +326,15 @@ def simulate(seed: int, *, keep_trace: bool = False) -> Outcome:
 
 @contextmanager
 def _undisturbed() -> Iterator[None]:
-    """Keep the many faults, which are the point here, out of the log."""
+    """Keep the many faults, which are the point here, out of the log, and let no other thread go first."""
     before = failsafe.logger.level
     failsafe.logger.setLevel(logging.CRITICAL)
     try:
-        yield
+        gc.freeze()  # what is there before a seed is not looked through for garbage of it
+        with alone():
+            yield
     finally:
+        gc.unfreeze()
         failsafe.logger.setLevel(before)
         failsafe.forget()
 

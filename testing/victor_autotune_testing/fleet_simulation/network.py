@@ -99,8 +99,15 @@ class Link:
 
     def execute(self, statement: Any) -> list[Any]:
         """Return the rows that a statement finds."""
+        return self._asked(lambda: self._database.connections.execute(statement))
+
+    def query(self, statement: Statement, values: Mapping[str, Any]) -> list[Any]:
+        """Return the rows that a compiled query finds."""
+        return self._asked(lambda: self._database.connections.query(statement, values))
+
+    def _asked(self, read: Callable[[], list[Any]]) -> list[Any]:
         self._reach()
-        found = self._database.found(statement)
+        found = read()
         self.read_at = self._now()
         self._answered()
         return found
