@@ -15,8 +15,11 @@ from attrs import evolve
 from victor_autotune_plugin._model.assignment import assign
 from victor_autotune_plugin._tuning import file_work, judge_work, snapshot, store_work, streams, writer
 from victor_autotune_plugin._tuning.transitions import Steps, Why
+from victor_autotune_plugin.errors import StoreError
 from victor_autotune_plugin.storage import run_batch
 from victor_autotune_plugin.storage.journal import Journal
+from victor_autotune_plugin.storage.judging import Lease
+from victor_autotune_plugin.storage.rows import team_flow
 from victor_autotune_plugin.storage.transaction import Transaction
 from victor_autotune_testing.fleet_simulation import network, simulate
 from victor_autotune_testing.fleet_simulation.__main__ import AGAIN
@@ -225,6 +228,64 @@ def stores_another_duration(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(run_batch, "run_values", lambda run, *more: known(evolve(run, duration_seconds=1.0), *more))
 
 
+def gives_everybody_the_lease(patch: pytest.MonkeyPatch) -> None:
+    def take(self: Transaction, workflow: str, team_id: str, holder: str, seconds: float) -> Lease:
+        row = {**self._named(workflow, team_id), "holder": holder, "fence": 1, "judged": 0, "seconds": seconds}
+        self._write(self._sql.take_lease, row)
+        held = self._lease(workflow, team_id)
+        return Lease(held.fence, held.judged, team_flow(held.flow))
+
+    patch.setattr(Transaction, "take_lease", take)
+
+
+def takes_the_lease_of_another(patch: pytest.MonkeyPatch) -> None:
+    known = Transaction.take_lease
+
+    def take(self: Transaction, workflow: str, team_id: str, holder: str, seconds: float) -> Lease | None:
+        held = self._lease(workflow, team_id)
+        if held is not None and held.holder != holder:
+            self.give_back_lease(workflow, team_id, held.holder, held.fence)
+        return known(self, workflow, team_id, holder, seconds)
+
+    patch.setattr(Transaction, "take_lease", take)
+
+
+def judges_by_a_lease_of_before(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Transaction, "check_lease", lambda *_: None)
+
+
+def takes_a_moment_of_silence_for_death(patch: pytest.MonkeyPatch) -> None:
+    known = Transaction.mark_lost
+    patch.setattr(Transaction, "mark_lost", lambda self, _: known(self, 0.5))
+
+
+def loses_what_takes_half_a_second(patch: pytest.MonkeyPatch) -> None:
+    known = store_work.StoreWork._write
+
+    def write(self: Any, store: Any, batch: list[Any]) -> list[Any]:
+        began = self._memory.now()
+        try:
+            return known(self, store, batch)
+        except StoreError:
+            if self._memory.now() - began > 0.5:
+                batch.clear()
+            raise
+
+    patch.setattr(store_work.StoreWork, "_write", write)
+
+
+def takes_what_waits_half_a_second_for_written(patch: pytest.MonkeyPatch) -> None:
+    known = writer.WriterCore.take
+
+    def take(self: writer.WriterCore, now: float, most: int = writer.MOST_ROWS) -> list[writer.Item]:
+        batch = known(self, now, most)
+        late = [item for item in batch if now - item.at > 0.5]
+        self.committed(late)
+        return [item for item in batch if item not in late]
+
+    patch.setattr(writer.WriterCore, "take", take)
+
+
 @pytest.mark.parametrize(
     ("break_it", "found", "first"),
     [
@@ -250,6 +311,12 @@ def stores_another_duration(patch: pytest.MonkeyPatch) -> None:
         (stores_another_arm, "in the store", 0),
         (starts_as_another_arm, "and ran otherwise", 9),
         (stores_another_duration, "in the store", 0),
+        (gives_everybody_the_lease, "does not hold the lease", 0),
+        (takes_the_lease_of_another, "before it ended", 0),
+        (judges_by_a_lease_of_before, "does not hold the lease", 25),
+        (takes_a_moment_of_silence_for_death, "gave a sign of life", 3),
+        (loses_what_takes_half_a_second, "is not in the store", 15),
+        (takes_what_waits_half_a_second_for_written, "neither in the store nor a journal", 1),
     ],
 )
 def test_what_is_broken_is_found(

@@ -27,6 +27,7 @@ from victor_autotune_plugin.hookspecs import PlannedRun, RunStart
 from victor_autotune_plugin.storage import Store
 
 from .agenda import Agenda
+from .claims import Claims
 from .database import Database
 from .disasters import Disasters
 from .host import TEAM, Host, Runs
@@ -102,6 +103,7 @@ class Fleet:
         self._file_marks: dict[Path, int] = {}
         self.hosts = [Host(f"h{number}", places[number % folders]) for number in range(hosts)]
         self.invariants = Invariants(self.database, places, lambda: self.agenda.now)
+        self.claims = Claims(self.database)
         self._processes = 0
         self.runs = Runs(self.agenda, self.random, self._truth, self._planned, self._ended, self.note)
         self.disasters = Disasters(self)
@@ -163,6 +165,7 @@ class Fleet:
             lambda what: self.note(what, name),
             lambda job: self.agenda.after(0.01 + self.random.random() ** 2 * 20.0, job),
             lambda: self.agenda.now,
+            lambda link, writes: self._guarded(lambda: self.claims.committed(link.process_id, writes), name),
         )
         link.weather = self.disasters.weather
         return link

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from random import Random
-from typing import Any
+from typing import Any, Final
 
 from attrs import frozen
 
@@ -12,6 +12,9 @@ from victor_autotune_plugin.errors import StoreError, StoreUnavailableError
 from victor_autotune_plugin.storage.session import Session, Statement
 
 from .database import Database
+
+CLAIMS: Final = ("take_lease", "number_run", "save_judged", "give_back_lease", "mark_lost")
+"""The store's statements by which a process says that it judges a team, or that others are dead."""
 
 
 class KilledError(BaseException):
@@ -52,6 +55,8 @@ class Link:
         wait: Lets time pass, and others go on, in the middle of a call.
         note: Counts a fault.
         later: Has something done later.
+        now: True time, Unix seconds.
+        on_claim: Told of the process's claims that were committed: the statement's name and values of each.
 
     Attributes:
         weather: What the network does now.
@@ -59,6 +64,7 @@ class Link:
         is_dead: Whether the process was killed.
         doom: Kills the process in the middle of one of its next calls; None for not.
         read_at: True time at which the database last told its revision; None for never.
+        process_id: Id of the process whose it is; empty for a person's.
     """
 
     look_only = False
@@ -72,6 +78,7 @@ class Link:
         note: Callable[[str], None],
         later: Callable[[Callable[[], None]], None],
         now: Callable[[], float],
+        on_claim: Callable[[Link, list[tuple[str, Mapping[str, Any]]]], None],
     ) -> None:
         self.target = database.connections.target
         self.statements = database.connections.statements
@@ -80,13 +87,16 @@ class Link:
         self.is_dead = False
         self.doom: Callable[[], None] | None = None
         self.read_at: float | None = None
+        self.process_id = ""
         self._database = database
         self._random = random
         self._wait = wait
         self._note = note
         self._later = later
         self._now = now
+        self.on_claim = on_claim
         sql = self.statements
+        self.claims: Mapping[int, str] = {id(getattr(sql, name)): name for name in CLAIMS}
         self._repeatable = frozenset(id(one) for one in (sql.start_run, sql.finish_run, sql.price_run, sql.set_drained))
 
     def happens(self, share: float) -> bool:
@@ -190,6 +200,7 @@ class LinkSession:
         self._is_open = True
         self._is_broken = False
         self._writes: list[tuple[Statement, Mapping[str, Any]]] = []
+        self._claims: list[tuple[str, Mapping[str, Any]]] = []
 
     def query(self, statement: Statement, values: Mapping[str, Any], *, plain: bool = False) -> list[Any]:
         """Return the rows that a query finds, as `Session.query` does."""
@@ -201,6 +212,8 @@ class LinkSession:
         self._pass()
         if self._link.repeats(statement):
             self._writes.append((statement, dict(values)))
+        elif (claim := self._link.claims.get(id(statement))) is not None:
+            self._claims.append((claim, values))
         return self._session.write(statement, values)
 
     def commit(self) -> None:
@@ -212,6 +225,8 @@ class LinkSession:
             raise link.lose("lost commit")
         self._session.commit()
         self._is_open = False
+        if self._claims:
+            link.on_claim(link, self._claims)
         link.check_alive()
         if self._reads:
             return

@@ -145,6 +145,7 @@ class Process:
             random,
             folder.parent,
         )
+        link.process_id = loop.process.id
         self._works: dict[str, Callable[[float], float | None]] = {
             "store": loop.store_work.step,
             "files": loop.files.step,
