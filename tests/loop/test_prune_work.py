@@ -75,6 +75,44 @@ def test_without_a_limit_all_stay(simulation: Simulation) -> None:
     assert runs(simulation) == RUNS
 
 
+YEAR = 365 * 86_400.0
+
+
+def test_a_clock_that_is_a_year_fast_lets_no_run_go_by_its_age(simulation: Simulation) -> None:
+    work, clock = work_of(simulation, runs=None, days=30.0), simulation.stepped.clock
+    clock.now += YEAR
+    simulation.run()
+    work.step(simulation.store, 0.0)
+    settled(work, simulation, FIRST_SECONDS)
+    assert runs(simulation) == RUNS + 1
+    clock.now -= YEAR  # somebody has set it right
+    simulation.run()
+    settled(work, simulation, FIRST_SECONDS + LOOK_SECONDS)
+    assert runs(simulation) == RUNS + 2
+
+
+def test_a_machine_that_was_off_for_a_year_prunes_by_days_after_a_week_of_new_runs(simulation: Simulation) -> None:
+    work, clock = work_of(simulation, runs=None, days=30.0), simulation.stepped.clock
+    clock.now += YEAR
+    work.step(simulation.store, 0.0)
+    left = []
+    for day in range(9):
+        simulation.run()
+        settled(work, simulation, FIRST_SECONDS + day * LOOK_SECONDS)
+        left.append(runs(simulation))
+        clock.now += 86_400.0
+    assert left[:7] == [RUNS + 1 + day for day in range(7)]
+    assert left[-1] == KEPT
+
+
+def test_the_count_of_runs_limits_them_whatever_the_clock_says(simulation: Simulation) -> None:
+    work = work_of(simulation, runs=KEPT, days=30.0)
+    simulation.stepped.clock.now += YEAR
+    work.step(simulation.store, 0.0)
+    settled(work, simulation, FIRST_SECONDS)
+    assert runs(simulation) == KEPT
+
+
 def test_a_store_of_an_earlier_version_waits_for_a_persons_word(simulation: Simulation) -> None:
     simulation.store._connections.execute(text("UPDATE autotune_store SET may_prune = false"))
     work = work_of(simulation)
@@ -134,8 +172,9 @@ def test_the_store_thread_does_it_behind(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(prune_work, "LOOK_SECONDS", 0.2)
     simulation = Simulation(tmp_path, scored=False, mode="observe", **{"retention.days": 7.0})
     simulation.runtime.start(5.0)
+    began = time.time() - 20 * 86_400.0  # by the real clock, which SQLite takes; runs of then bear it out
     for number in range(KEPT + 30):
-        simulation.stepped.clock.now = 1_000_000_000.0 + 100 * number
+        simulation.stepped.clock.now = began + 100 * number
         simulation.run()
     ends = time.monotonic() + 20.0
     while runs(simulation) > KEPT and time.monotonic() < ends:

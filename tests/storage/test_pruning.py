@@ -210,6 +210,31 @@ class TestCounted:
             assert [run.number for run in transaction.runs_of(*KEY, 5)] == [21, 20]
 
 
+@pytest.mark.parametrize(
+    ("days_ago", "is_borne_out"),
+    [((400, 0), False), ((400, 5, 0), False), ((400, 8, 0), True), ((29,), True), ((35,), False), ((), False)],
+)
+def test_a_clock_is_borne_out_by_what_ran_one_to_four_weeks_ago(
+    store: Store, days_ago: tuple[int, ...], is_borne_out: bool
+) -> None:
+    now = time.time()
+    judged(store, *(plain(number, started_at=now - ago * DAY) for number, ago in enumerate(days_ago)))
+    with store.reading() as transaction:
+        assert transaction.is_clock_borne_out(*KEY) is is_borne_out
+        assert transaction.is_clock_borne_out("another", "team") is is_borne_out
+
+
+def test_a_clock_is_borne_out_by_the_totals_of_a_team_of_which_all_older_runs_went(store: Store) -> None:
+    now = time.time()
+    judged(
+        store, *(plain(number, started_at=now - 9 * DAY + number) for number in range(20)), plain(30, started_at=now)
+    )
+    assert pruned(store, 1) == (20, 0)
+    with store.reading() as transaction:
+        assert transaction.is_clock_borne_out(*KEY)
+        assert not transaction.is_clock_borne_out("another", "team")
+
+
 def test_a_forecast_says_what_then_goes(store: Store) -> None:
     with store.transaction() as transaction:
         transaction.save_experiment(experiment())

@@ -119,6 +119,18 @@ class Pruning(RunScores):
             return ()
         return tuple(PruneBound(min(last.below, one.below), min(last.before, one.before)) for one in found)
 
+    def is_clock_borne_out(self, workflow: str, team_id: str) -> bool:
+        """Return whether what is recorded bears the database's clock out, so that the age of runs can be told by it.
+
+        It does where something ran one to four weeks before now, or the totals of the team are of then. A clock that
+        was set a year ahead is not borne out for a week, and nor is one of a machine that was off for a year.
+
+        Args:
+            workflow: Workflow name.
+            team_id: Team step id.
+        """
+        return bool(self._query(self._sql.pruning.is_borne_out, self._of(workflow, team_id))[0].is_borne_out)
+
     def _bound(self, number: Statement, start: Statement, of: Mapping[str, Any], kept: int) -> PruneBound | None:
         numbers = self._query(number, {**of, "kept": kept - 1})
         starts = self._query(start, {**of, "kept": kept - 1}) if numbers else []

@@ -28,6 +28,10 @@ from .tables import OBSERVED, TEAM, day, experiment, lease, run, score, store_ro
 RECENT_SECONDS: Final = 2 * 86_400.0
 """So long a run stays whose scores cost something: they count towards what scorers may spend in a day."""
 
+_WEEK_SECONDS: Final = 7 * 86_400.0
+_MONTH_SECONDS: Final = 30 * 86_400.0
+# What was recorded so long ago bears a clock out: one that was set a year ahead has a year without a run behind it.
+
 _THESE: Final = {
     "sqlite": "run_id IN (SELECT value FROM json_each(:ids))",
     "postgresql": "run_id IN (SELECT json_array_elements_text(CAST(:ids AS json)))",
@@ -66,6 +70,10 @@ class PruningStatements:
         self.last_start = Statement(starts.where(ended, given(run, "environment")), dialect)
         self.judged = Statement(select(lease.c.judged).where(given(lease, *TEAM)), dialect)
         self.now = Statement(select(now.label("now")), dialect)
+        ago = now - literal_column(str(_MONTH_SECONDS)), now - literal_column(str(_WEEK_SECONDS))
+        ran = exists(select(run.c.run_id).where(run.c.started_at.between(*ago)))
+        is_told = exists(select(day.c.date).where(given(day, *TEAM), day.c.last_at.between(*ago)))
+        self.is_borne_out = Statement(select(or_(ran, is_told).label("is_borne_out")), dialect)
         self.allow = Statement(update(store_row).values(may_prune=TRUE), dialect)
 
         recent = and_(score.c.cost_usd.is_not(None), score.c.at > now - literal_column(str(RECENT_SECONDS)))
