@@ -99,6 +99,10 @@ class StoreBusyError(StoreUnavailableError):
     """Another process holds the lock; trying again helps."""
 
 
+class StoreFullError(StoreUnavailableError):
+    """The disk that the store is on is full; what needs less room may still work."""
+
+
 class StoreVersionError(StoreError):
     """The store was written by a newer version of the plugin."""
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from statistics import fmean, median
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from sqlalchemy import text
 
 from victor_autotune_plugin._cli import prune
 from victor_autotune_plugin._tuning.replay import replay_all
-from victor_autotune_plugin.errors import StoreBusyError, StoreUnavailableError
+from victor_autotune_plugin.errors import StoreBusyError, StoreFullError, StoreUnavailableError
 from victor_autotune_plugin.storage import Store, default_url, pruning
+from victor_autotune_plugin.storage.transaction import Transaction
 from victor_autotune_testing.simulated import SPEC
 
 from .conftest import Said
@@ -175,6 +179,46 @@ def test_a_disk_that_gets_full_in_the_middle_hides_nothing_of_what_went(
     assert team["until"] == first.date
     assert team["until"] <= forecast["until"]
     assert team["bytes"] < forecast["bytes"]
+
+
+def test_where_the_disk_has_little_room_runs_go_in_smaller_pieces(
+    call: Callable[..., Said], old: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known, written_back = Transaction.prune, []
+
+    def full(self: Transaction, *given: Any) -> Any:
+        if given[-1] > 3:
+            raise StoreFullError("the disk is full", hint="Free space.")
+        return known(self, *given)
+
+    before = runs_of(old)
+    monkeypatch.setattr(Transaction, "prune", full)
+    monkeypatch.setattr(Store, "write_back", lambda _: written_back.append(1))
+    said = call("prune", "--json")
+    assert said.code == 0
+    assert runs_of(old) == KEPT
+    assert len(written_back) > (before - KEPT) / 3  # after each piece, so that the log stays small
+
+
+def test_room_is_given_back_where_there_is_room_for_that_and_later_if_not(
+    call: Callable[..., Said], old: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prune, "_SPARE_BYTES", 0)
+    with monkeypatch.context() as context:
+        context.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1_000))
+        said = call("prune", "--json")
+    assert said.code == 1
+    assert runs_of(old) == KEPT
+    assert said.data["room"] is None
+    assert said.data["problem"].startswith("No room was given back: that takes ")
+    assert said.data["problem"].endswith(
+        " MB of free disk for a moment, and 0.0 MB are free. New runs use it. "
+        "Free more, then run victor autotune prune again."
+    )
+    said = call("prune", "--json")
+    assert said.code == 0
+    assert said.data["teams"] == []
+    assert said.data["room"]["after"] < said.data["room"]["before"]
 
 
 @pytest.mark.parametrize(("error", "code"), [(StoreUnavailableError("the disk is full"), 2), (KeyboardInterrupt(), 1)])

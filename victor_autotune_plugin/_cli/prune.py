@@ -10,7 +10,7 @@ import typer
 from attrs import asdict, evolve, frozen
 
 from .._model.day_totals import date_of
-from ..errors import AutotuneError, StoreBusyError, StoreError
+from ..errors import AutotuneError, StoreBusyError, StoreError, StoreFullError
 from . import rendering as show
 from .command import ExitCode
 from .options import HERE, Json, Project, Team, TeamName, Workflow, chosen
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from ..storage.pruning import PruneBound, PrunedPiece
 
 _PIECE: Final = 200
+_SPARE_BYTES: Final = 1_000_000
+# So much of a file that holds nothing is given back even if no run goes now: a process may have let runs go before.
 _BUSY_SECONDS: Final = 0.2
 _LONGEST_PAUSE_SECONDS: Final = 0.1
 _PATIENCE_SECONDS: Final = 30.0
@@ -95,7 +97,8 @@ def prune(
                     transaction.allow_pruning()
             if found:
                 found, problem = _prune(store, found)
-                compaction, problem = _compacted(store, problem) if any(one.runs for one in found) else (None, problem)
+            if not problem and (any(one.runs for one in found) or store.spare_bytes() > _SPARE_BYTES):
+                compaction, problem = _compacted(store)
     _told(found, retention, compaction, problem, dry_run=dry_run, as_json=as_json)
     if problem:
         raise typer.Exit(ExitCode.BAD)
@@ -178,11 +181,18 @@ def _prune(store: Store, found: list[PrunedTeam]) -> tuple[list[PrunedTeam], str
 
 def _pieces(store: Store, team: PrunedTeam, bound: PruneBound) -> Iterable[PrunedPiece]:
     after, patience = 0, time.monotonic() + _PATIENCE_SECONDS
+    most, is_tight = _PIECE, False
     while True:
         begun = time.monotonic()
         try:
             with store.transaction() as transaction:
-                piece = transaction.prune(team.workflow, team.team_id, bound, after, _PIECE)
+                piece = transaction.prune(team.workflow, team.team_id, bound, after, most)
+        except StoreFullError:  # what goes is written into the log first, which may be as large as SQLite lets it be
+            if most == 1:
+                raise
+            most, is_tight = max(1, most // 4), True
+            store.write_back()
+            continue
         except StoreBusyError:
             if time.monotonic() > patience:
                 raise
@@ -191,14 +201,14 @@ def _pieces(store: Store, team: PrunedTeam, bound: PruneBound) -> Iterable[Prune
         yield piece
         if piece.is_over:
             return
+        if is_tight:
+            store.write_back()
         # Hosts write as often as it does, and SQLite's log is written back, which needs a moment without a writer.
         time.sleep(min(time.monotonic() - begun, _LONGEST_PAUSE_SECONDS))
         after, patience = piece.last, time.monotonic() + _PATIENCE_SECONDS
 
 
-def _compacted(store: Store, problem: str) -> tuple[Compaction | None, str]:
-    if problem:
-        return None, problem
+def _compacted(store: Store) -> tuple[Compaction | None, str]:
     with working("prune: giving room back"):
         try:
             return store.compact(), ""
@@ -207,7 +217,8 @@ def _compacted(store: Store, problem: str) -> tuple[Compaction | None, str]:
         except StoreBusyError:
             return None, "The store is in use, so its file is as large as before. New runs use the room."
         except StoreError as error:
-            return None, f"No room was given back: {error.message}. New runs use it."
+            hint = f" {error.hint}" if isinstance(error, StoreFullError) and error.hint else ""
+            return None, f"No room was given back: {error.message}. New runs use it.{hint}"
 
 
 def _told(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from typing import Final
 
 from attrs import frozen
 from sqlalchemy import text
 
-from ..errors import StoreBusyError
+from ..errors import StoreBusyError, StoreFullError
 from .connections import Connections
 from .session import COMPLETE_FILE, Session, waits
 from .tables import metadata
@@ -38,16 +39,52 @@ def compact(connections: Connections) -> Compaction:
 
     Raises:
         StoreBusyError: Another process writes.
-        StoreUnavailableError: The disk is full, or the user of the server may not.
+        StoreFullError: The disk has too little room for that, or got full.
+        StoreUnavailableError: The user of the server may not.
     """
     before = stored_bytes(connections)
     session = connections.session()
     if connections.target.backend == "sqlite":
+        _check_room(connections)
         session.maintain("VACUUM", _VACUUM_SECONDS)
         _complete_file(session, connections.target.shown)
     else:
         session.maintain(f"VACUUM {', '.join(_EMPTIED)}", _VACUUM_SECONDS)
     return Compaction(before, stored_bytes(connections))
+
+
+def spare_bytes(connections: Connections) -> int:
+    """Return how many bytes of an SQLite file hold nothing; 0 for a server, which uses them itself."""
+    if connections.target.backend != "sqlite":
+        return 0
+    session = connections.session()
+    return int(session.read("PRAGMA freelist_count")[0][0]) * int(session.read("PRAGMA page_size")[0][0])
+
+
+def write_back(connections: Connections) -> None:
+    """Put what was committed into an SQLite file and empty the log beside it, as far as others' work allows."""
+    if connections.target.backend == "sqlite":
+        connections.session().read(COMPLETE_FILE)
+
+
+def _check_room(connections: Connections) -> None:
+    """Make sure that the disk has room for what the file holds, once more.
+
+    Raises:
+        StoreFullError: Others who write to the store would meet a full disk meanwhile.
+    """
+    file = connections.target.file
+    if file is None:
+        return
+    session = connections.session()
+    pages, size = session.read("PRAGMA page_count")[0][0], session.read("PRAGMA page_size")[0][0]
+    needed, free = pages * size - spare_bytes(connections), shutil.disk_usage(file.parent).free
+    if needed > free:
+        raise StoreFullError(
+            f"that takes {needed / 1e6:,.1f} MB of free disk for a moment, and {free / 1e6:,.1f} MB are free",
+            where=connections.target.shown,
+            hint="Free more, then run victor autotune prune again.",
+        )
 
 
 def _complete_file(session: Session, shown: str) -> None:

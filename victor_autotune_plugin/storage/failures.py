@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from pathlib import Path
 
-from ..errors import StoreBusyError, StoreError, StoreUnavailableError
+from ..errors import StoreBusyError, StoreError, StoreFullError, StoreUnavailableError
 
 _BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL}
 _BROKEN = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT}
@@ -95,12 +95,12 @@ def _of_sqlite(error: sqlite3.Error, url: str, place: str, patience: float) -> S
         message = f"the store stayed locked by another process for {patience:g} s"
         hint = f"Close the program that holds it (see `fuser {place}`), and try again."
         return StoreBusyError(message, where=url, hint=hint)
+    if code == sqlite3.SQLITE_FULL:
+        hint = f"Free space where {place} is, or set another store."
+        return StoreFullError("the disk is full", where=url, hint=hint)
     if code == sqlite3.SQLITE_READONLY:
         message = "the store is read-only"
         hint = f"Give yourself the right to write to {place} and to its folder, or set another store."
-    elif code == sqlite3.SQLITE_FULL:
-        message = "the disk is full"
-        hint = f"Free space where {place} is, or set another store."
     elif code in _BROKEN:
         message = f"the store's file is not a whole database: {_first_line(error)}"
         hint = f"Move it away (mv {place} {place}.broken); a new one is made at the next start."

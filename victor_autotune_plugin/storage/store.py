@@ -22,7 +22,7 @@ from .._model.score import Score
 from ..errors import StoreError
 from ..failsafe import Fault
 from .arm_runs import ArmRuns, arm_queries, in_columns, live_count_query, live_runs
-from .compaction import Compaction, compact
+from .compaction import Compaction, compact, spare_bytes, write_back
 from .connections import Connections
 from .in_memory import MemoryConnections
 from .journal_entries import Entry, run_of
@@ -593,6 +593,14 @@ class Store(RunListing):
     def compact(self) -> Compaction:
         """Give room back that runs left when they went; `compaction.compact` says what it takes and raises."""
         return compact(self._connections)
+
+    def spare_bytes(self) -> int:
+        """Return how many bytes of the file hold nothing, which `compact` would give back; 0 for a server."""
+        return spare_bytes(self._connections)
+
+    def write_back(self) -> None:
+        """Empty the log beside an SQLite file into it, so that the next transaction needs no further room for it."""
+        write_back(self._connections)
 
     # --- the end
 
