@@ -21,7 +21,7 @@ from sqlalchemy.sql import Executable
 from ..errors import StoreError, StoreUnavailableError
 from .failures import explain, is_busy
 from .foreign import refuse_foreign_file, refuse_foreign_tables
-from .location import DatabaseTarget, existing_file, prepare_file
+from .location import DatabaseTarget, as_read_only, existing_file, may_be_written, prepare_file, version_of
 from .session import Session, Statement, waits
 from .statements import Statements, statements
 
@@ -50,6 +50,7 @@ class Connections:
     Attributes:
         look_only: As given.
         may_create: Whether a shared database may get the plugin's tables.
+        is_read_only: Whether the database is opened so that nothing can be written, since nothing may.
     """
 
     def __init__(
@@ -68,6 +69,7 @@ class Connections:
         self._patience = patience
         self._deadline = deadline
         self._on_open = on_open
+        self.is_read_only = False
         self._engine = _engine(target, deadline)
         self._own_file: tuple[int, int] | None = None
         self._local = threading.local()
@@ -96,7 +98,7 @@ class Connections:
             and session.pid == os.getpid()
             and not session.is_closed
             and (session.busy or not session.is_outdated)
-            and (session.busy or session.identity == identity(self.target.file))
+            and (session.busy or session.identity == self._identity())
         ):
             return session
         try:
@@ -241,6 +243,10 @@ class Connections:
         found = (reference() for reference in list(self._sessions.values()))
         return [session for session in found if session is not None]
 
+    def _identity(self) -> tuple[int, ...] | None:
+        """Return what tells the file from another; and one that SQLite takes for fixed, from itself once it changed."""
+        return version_of(self.target) if self.is_read_only else identity(self.target.file)
+
     def _drop(self) -> None:
         self._local.__dict__.pop("session", None)
 
@@ -263,14 +269,18 @@ class Connections:
             )
         if self.target.file is not None:
             self._prepare(self.target.file)
+        self.is_read_only = self.look_only and not may_be_written(self.target)
+        known = self._identity()
         session = open_session(
-            self._engine,
+            _engine(as_read_only(self.target), self._deadline) if self.is_read_only else self._engine,
             self.target,
             self._patience,
             self._deadline,
             look_only=self.look_only,
             is_own=self._own_file is not None,
         )
+        if self.is_read_only:
+            session.identity = known
         self._local.session = session
         self._sessions[id(session)] = weakref.ref(session)
         weakref.finalize(session, self._sessions.pop, id(session), None)

@@ -1,4 +1,4 @@
-"""Where a store is: its default place, its file, its URL without secrets, and the database behind a URL."""
+"""Where a store is and how it may be opened: its default place, its file, its URL, and the database behind that."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import os
 import re
 import stat
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote, unquote
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from .._values.links import SIDE_FILES, followed
 from ..errors import StoreUnavailableError
@@ -262,3 +262,69 @@ def _postgres(url: URL, shown: str) -> DatabaseTarget:
             "the driver of PostgreSQL is missing", where=shown, hint="pip install 'victor-autotune-plugin[postgres]'"
         ) from error
     return DatabaseTarget(url, "postgresql", shown, None, {"fallback_application_name": "victor-autotune"})
+
+
+def may_be_written(target: DatabaseTarget) -> bool:
+    """Return whether SQLite may write to a database: to the file, and to its folder, where it keeps a log."""
+    file = target.file
+    if file is None or not file.exists():
+        return True
+    return os.access(file, os.W_OK) and os.access(_log_of(file).parent, os.W_OK)
+
+
+def version_of(target: DatabaseTarget) -> tuple[int, ...] | None:
+    """Return what changes when another user, who may, writes to a file, so that it must be opened again."""
+    if target.file is None:
+        return None
+    try:
+        status = target.file.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size, int(_has_log(target.file))
+
+
+def as_read_only(target: DatabaseTarget) -> DatabaseTarget:
+    """Return a database that may not be written to, opened by a way that needs no right to.
+
+    Without a log the file alone is the database, and SQLite is told that it does not change: it would else want to make
+    a log. With one both are read, by the index of the log that its writer keeps beside it.
+
+    Args:
+        target: An SQLite file.
+
+    Raises:
+        StoreUnavailableError: It has a log without an index, as where both were copied.
+    """
+    file = target.file
+    if file is None:
+        return target
+    query = {"mode": "ro", "uri": "true"}
+    if _has_log(file):
+        _check_log(file, target.shown)
+    else:
+        query["immutable"] = "1"
+    return evolve(target, url=target.url.set(database=f"file:{quote(str(file))}", query=query))
+
+
+def _log_of(file: Path) -> Path:
+    return Path(f"{os.path.realpath(file)}-wal")
+
+
+def _has_log(file: Path) -> bool:
+    log = _log_of(file)
+    return log.exists() and log.stat().st_size > 0
+
+
+def _check_log(file: Path, shown: str) -> None:
+    import sqlite3
+
+    log = _log_of(file)
+    try:
+        with closing(sqlite3.connect(f"file:{quote(str(file))}?mode=ro", uri=True, timeout=0)) as connection:
+            connection.execute("SELECT 1 FROM sqlite_master").fetchone()
+    except sqlite3.Error as error:
+        raise StoreUnavailableError(
+            f"the log {log.name} beside it holds what is not in the file yet, and takes the right to write to be read",
+            where=shown,
+            hint=f"Copy both to a folder that you may write to (cp {file} {log} FOLDER), and read the copy.",
+        ) from error

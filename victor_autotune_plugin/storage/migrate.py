@@ -98,7 +98,9 @@ def ensure_schema(connections: Connections) -> None:
         raise StoreVersionError(
             f"the store has schema {version}, and this version of the plugin works with {HEAD}",
             where=connections.target.shown,
-            hint=f"Migrate it: {COMMAND}, or run a team",
+            hint=f"Copy it to a folder that you may write to, and migrate the copy: {COMMAND}"
+            if connections.is_read_only
+            else f"Migrate it: {COMMAND}, or run a team",
         )
     # Alembic keeps its context in module globals, so one migration a process.
     if not _alembic_in_use.acquire(timeout=_PATIENCE_SECONDS):

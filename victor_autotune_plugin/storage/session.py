@@ -128,7 +128,7 @@ class Session:
         connection: Connection,
         target: DatabaseTarget,
         patience: float,
-        identity: tuple[int, int] | None,
+        identity: tuple[int, ...] | None,
         deadline: float = 5.0,
     ) -> None:
         self.connection = connection

@@ -198,7 +198,8 @@ class Store(RunListing):
             url: `sqlite:///file` or `postgresql+psycopg://user@host/database`.
             busy_timeout_seconds: How long to wait for a lock, in seconds. It blocks the thread.
             deadline_seconds: How long a server may take for an answer, in seconds; the client itself keeps it.
-            look_only: Whether to open what is there to read, and neither create nor migrate it.
+            look_only: Whether to open what is there to read, and neither create nor migrate it. A file that may not be
+                written to can be opened by this alone.
             environment: As for the class.
             process: As for the class.
 
