@@ -98,6 +98,16 @@ _FIGURES: Final = ("arm", "started_at", "duration_seconds", "success", "cancelle
 
 _SUMS: Final = "count(*), total(number), total(observed), total(position), count(arm)"
 
+_STATE: Final = (
+    "SELECT store.revision, store.paused, (SELECT max(id) FROM autotune_change), sums.* FROM autotune_store store,"
+    f" (SELECT {_SUMS} FROM autotune_run WHERE number IS NOT NULL) sums"
+)
+
+_CHANGES: Final = (
+    "SELECT id, workflow, team_id, action, actor, experiment_id, plan_after FROM autotune_change"
+    " WHERE id > ? ORDER BY id"
+)
+
 
 class Invariants:
     """Looks at a fleet after every step; what was looked at before is not looked at again.
@@ -121,7 +131,7 @@ class Invariants:
         self._ends: Counter[str] = Counter()
         self._statuses: dict[str, str] = {}
         self._decided: dict[str, tuple[Any, ...]] = {}
-        self._total: list[tuple[Any, ...]] = []
+        self._total: list[Any] = []
         self._counted: dict[tuple[str, str], _Counted] = defaultdict(_Counted)
         self._teams: dict[tuple[str, str], _Team] = defaultdict(_Team)
         self._streams: dict[_STREAM, dict[int, str]] = defaultdict(dict)
@@ -217,15 +227,15 @@ class Invariants:
         is_written = self._database.written != self._written
         if is_written:
             self._written = self._database.written
-            self._check_pause()
-            self._check_history()
+            self._revision, is_paused, last_change, *total = self._database.rows(_STATE)[0]
+            self._check_pause(is_paused)
+            self._check_history(last_change)
             self._check_experiments()
-            self._check_observations()
+            self._check_observations(total)
         if self._waiting or self._in_journals:
             self._check_acknowledged(is_written)
 
-    def _check_pause(self) -> None:
-        self._revision, is_paused = self._database.rows("SELECT revision, paused FROM autotune_store")[0]
+    def _check_pause(self, is_paused: int) -> None:
         if not is_paused:
             self._paused.pop(None, None)
         elif None not in self._paused:
@@ -247,13 +257,10 @@ class Invariants:
         elif action == "resumed":
             self._paused.pop(key, None)
 
-    def _check_history(self) -> None:
+    def _check_history(self, last_change: int | None) -> None:
         plans: dict[tuple[str, str], list[tuple[str, Any]]] = defaultdict(list)
-        for number, workflow, team, action, actor, one, after in self._database.rows(
-            "SELECT id, workflow, team_id, action, actor, experiment_id, plan_after FROM autotune_change"
-            " WHERE id > ? ORDER BY id",
-            self._last_change,
-        ):
+        new = [] if last_change == self._last_change else self._database.rows(_CHANGES, self._last_change)
+        for number, workflow, team, action, actor, one, after in new:
             self._last_change = number
             self.changes[action] += 1
             self.changes[f"{action} by {actor}"] += 1
@@ -305,9 +312,8 @@ class Invariants:
         if counted > seen:
             raise Violation(f"test {experiment} counts {counted} runs, and {seen} were observed")
 
-    def _check_observations(self) -> None:
+    def _check_observations(self, total: list[Any]) -> None:
         """Check what was counted; read are what is new, and sums that tell whether what is known is as it was."""
-        total = self._database.rows(f"SELECT {_SUMS} FROM autotune_run WHERE number IS NOT NULL")
         if total == self._total:
             return
         self._total = total

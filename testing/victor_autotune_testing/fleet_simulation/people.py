@@ -7,7 +7,6 @@ from functools import cache, partial
 from random import Random
 from typing import TYPE_CHECKING, Any, Final
 
-from victor_autotune_plugin._model.experiment import STATES
 from victor_autotune_plugin._model.process import ProcessId
 from victor_autotune_plugin._tuning.hookmanager import HookManager
 from victor_autotune_plugin._tuning.manual import ManualChanges
@@ -63,8 +62,7 @@ class FleetPeople:
         """Look at what awaits a person, and answer it in a moment, when it may be another thing that awaits."""
         key = self._team()
         try:
-            store = self._store()
-            asked = [one for one in store.experiments(*key) if STATES[one.status].awaits_person or one.asks_for]
+            asked = self._store().experiments_that_await(*key)
         except StoreError:
             return
         if asked:
