@@ -98,9 +98,9 @@ class Oracle(Tuner):
             return Proposal(None, "the live plan is the best")
         return Proposal(super().outlook(best).outlook, None)
 
-    def outlook(self, challenger: TeamPlan) -> TestOutlook:
+    def outlook(self, challenger: TeamPlan, metric: str | None = None) -> TestOutlook:
         """Never stop."""
-        return evolve(super().outlook(challenger), stop=False)
+        return evolve(super().outlook(challenger, metric), stop=False)
 
 
 def knows_the_truth(world: World, truth: Truth, runs: int) -> Trace:

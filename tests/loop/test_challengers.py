@@ -111,7 +111,7 @@ def test_the_tuner_finds_a_change_that_no_strategy_suggests(start: Start, monkey
 
 def test_a_hopeless_test_is_stopped_early_and_not_tried_again(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     told = Tuner.outlook
-    monkeypatch.setattr(Tuner, "outlook", lambda self, plan: evolve(told(self, plan), stop=True))
+    monkeypatch.setattr(Tuner, "outlook", lambda self, plan, metric=None: evolve(told(self, plan), stop=True))
     team = start(truth=slower)
     change = team.run_until("inconclusive")
     assert change.reason.startswith("Stopped as hopeless. After ")
@@ -126,9 +126,28 @@ def test_a_hopeless_test_is_stopped_early_and_not_tried_again(start: Start, monk
     assert team.state().plan == EMPTY_PLAN
 
 
+def test_a_test_of_another_metric_gives_way_by_that_metric(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    smaller = TeamPlan(tool_budget=20)
+    suggesting(monkeypatch, suggestion("tool_budget", smaller, metric="tool_calls", interval_percent=[10, 30]))
+    told, asked = Tuner.outlook, list[str | None]()
+
+    def listening(self: Tuner, plan: TeamPlan, metric: str | None = None) -> TestOutlook:
+        asked.append(metric)
+        return evolve(told(self, plan, metric), stop=metric == "tool_calls")
+
+    monkeypatch.setattr(Tuner, "outlook", listening)
+    team = start(truth=no_difference, strategies=["tool_budget"])  # the tuner leaves the budget to it
+    test = team.run_until("started")
+    assert test.evidence["suggested_config"] == {"tool_budget": 20}
+    change = team.run_until("inconclusive")
+    assert change.reason.startswith("Stopped as hopeless. After ")
+    assert set(asked) == {"tool_calls"}
+    assert team.experiments()[0].policy.metric == "tool_calls"
+
+
 def test_what_the_tuner_stopped_replays(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     told = Tuner.outlook
-    monkeypatch.setattr(Tuner, "outlook", lambda self, plan: evolve(told(self, plan), stop=True))
+    monkeypatch.setattr(Tuner, "outlook", lambda self, plan, metric=None: evolve(told(self, plan), stop=True))
     team = start(truth=slower)
     team.run_until("inconclusive")
     late = [team.start() for _ in range(4)]
@@ -138,8 +157,8 @@ def test_what_the_tuner_stopped_replays(start: Start, monkeypatch: pytest.Monkey
 
 
 def test_the_engine_alone_decides_on_proof(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
-    def unwilling(self: Tuner, plan: TeamPlan) -> TestOutlook:
-        outlook = told(self, plan)
+    def unwilling(self: Tuner, plan: TeamPlan, metric: str | None = None) -> TestOutlook:
+        outlook = told(self, plan, metric)
         return evolve(outlook, stop=False, outlook=evolve(outlook.outlook, p_better=0.0, p_gain=0.0, p_harm=1.0))
 
     told = Tuner.outlook

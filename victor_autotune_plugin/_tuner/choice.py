@@ -95,6 +95,8 @@ def judge_test(model: TeamModel, search: Search, challenger: TeamPlan) -> TestOu
     better = outlook.p_better
     likely = f"{percent(better)} likely to be better and safe"
     about = f"After {count(outlook.runs_behind, 'run')}, {plan_text(challenger)} is"
+    if "cost" in search.objective.shares and not model.priced:
+        return TestOutlook(False, f"{about} {likely}, but no run has a price yet.", outlook)
     if better < HOPELESS:
         return TestOutlook(True, f"{about} only {likely}.", outlook)
     if outlook.runs_behind >= STOPPED_AFTER and float(worth_of(contenders, search.least_gain)[0]) <= 0:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from functools import partial
 from typing import Final
 
 import numpy as np
@@ -66,7 +67,7 @@ class Tuner:
         self._prior = prior or shipped_prior()
         self._model = TeamModel(space.spec, space.plans, self._prior, is_scored=is_scored)
         self._fresh: TeamModel | None = None
-        self._beliefs_before: dict[tuple[TeamPlan, TeamPlan], tuple[float, float]] = {}
+        self._beliefs_before: dict[tuple[TeamPlan, TeamPlan, tuple[str, ...]], tuple[float, float]] = {}
         self._tried: set[TeamPlan] = set()
         self._exposed = 0
         self._open: dict[TeamPlan, int] = {}
@@ -104,9 +105,14 @@ class Tuner:
         """Note that a test of a plan against the live one began."""
         self._open[self._own(challenger)] = 0
 
-    def outlook(self, challenger: TeamPlan) -> TestOutlook:
-        """Return whether a running test gives way to the next one, and what is believed of its plan."""
-        return judge_test(self._model, self._search(), self._own(challenger))
+    def outlook(self, challenger: TeamPlan, metric: str | None = None) -> TestOutlook:
+        """Return whether a running test gives way to the next one, and what is believed of its plan.
+
+        Args:
+            metric: What decides the test, where that is not what the team is tuned for; one of `policy.METRICS`.
+        """
+        objective = self.objective if metric is None else evolve(self.objective, weights=metric)
+        return judge_test(self._model, self._search(objective), self._own(challenger))
 
     def ended(self, challenger: TeamPlan, *, promoted: bool, worse: bool = False) -> None:
         """Note that a test ended; a plan is tested once.
@@ -167,27 +173,28 @@ class Tuner:
         """Return the space's plan that runs alike, such as one that leaves a knob where it is set to today's value."""
         return self._by_shape.get(shape_of(self.space.spec, plan), plan)
 
-    def _search(self) -> Search:
+    def _search(self, objective: Objective | None = None) -> Search:
+        wanted = objective or self.objective
         return Search(
             self.space,
             self.live,
-            self.objective,
+            wanted,
             RISKS[self.risk],
             frozenset(self._tried),
             self._exposed,
-            self._before,
+            partial(self._before, wanted),
             self.rules,
         )
 
-    def _before(self, plan: TeamPlan) -> tuple[float, float]:
+    def _before(self, objective: Objective, plan: TeamPlan) -> tuple[float, float]:
         """Return mean and standard deviation of a plan's gain as they were believed before the team's first run."""
-        pair = self.live, plan
-        if pair not in self._beliefs_before:
+        about = self.live, plan, tuple(objective.weights)
+        if about not in self._beliefs_before:
             if self._fresh is None:
                 self._fresh = TeamModel(self.space.spec, self.space.plans[:1], self._prior)
-            table = PlanTable(self.space.spec, pair)
-            weights = weigh(self._fresh, np.array([1]), self.live, self.objective, table=table)
-            self._beliefs_before[pair] = float(weights.gain[0]), float(weights.sd[0])
+            table = PlanTable(self.space.spec, (self.live, plan))
+            weights = weigh(self._fresh, np.array([1]), self.live, objective, table=table)
+            self._beliefs_before[about] = float(weights.gain[0]), float(weights.sd[0])
             if len(self._beliefs_before) > MOST_BELIEFS:
                 self._beliefs_before.pop(next(iter(self._beliefs_before)))
-        return self._beliefs_before[pair]
+        return self._beliefs_before[about]

@@ -221,17 +221,20 @@ class Challengers:
 
     def outlook(self, team: TeamRecord, test: Experiment) -> TestOutlook | None:
         """Return what the tuner says of a running test; None when it is off or failed."""
-        settings = team.settings
-        metric = decided_by(settings.experiment.metric, is_scored=bool(team.state.gates))
-        if settings.tuner.risk == "off" or test.policy.metric != metric:
-            return None
-        if not can_be_weighed(team.state.plan, team.spec):
+        if team.settings.tuner.risk == "off" or not can_be_weighed(team.state.plan, team.spec):
             return None
         if team.state.plan != test.control:  # on probation its plan is live, and the control what it is compared with
             team = evolve(team, state=evolve(team.state, plan=test.control))
         with failsafe.guard("outlook of a test"):
-            return self.tuners.of(team).outlook(test.treatment)
+            metric = None if is_for_what_is_tuned(team, test) else test.policy.metric
+            return self.tuners.of(team).outlook(test.treatment, metric)
         return None
+
+
+def is_for_what_is_tuned(team: TeamRecord, test: Experiment) -> bool:
+    """Return whether a test is decided by the metric that the team is tuned for."""
+    wanted = decided_by(team.settings.experiment.metric, is_scored=bool(team.state.gates))
+    return test.policy.metric == wanted
 
 
 def _first(plans: Mapping[TeamPlan, OptimizationSuggestion]) -> Challenge:
@@ -429,6 +432,6 @@ def advice(store: Store, state: TeamState, settings: Settings, hooks: HookManage
     found = suggestions(team, runs, hooks)
     suggested = Challenge(suggested=tuple(found))
     outlook = None
-    if open_now is not None:
+    if open_now is not None and is_for_what_is_tuned(team, open_now):  # what is told are gains of that metric
         outlook = challengers.outlook(TeamRecord(state, spec, settings, experiments, read_runs, rules), open_now)
     return Advice(suggested, outlook, len(runs), opened)
