@@ -72,7 +72,7 @@ def main() -> None:
     from .console import readable
 
     # A command is short, and most of what it makes lives to its end: to look for garbage takes a tenth of its time.
-    gc.set_threshold(100_000, 50, 50)
+    gc.set_threshold(200_000, 50, 50)
     with readable():
         try:
             app(prog_name="victor-autotune")
