@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import subprocess
 import sys
 from pathlib import Path
 
@@ -75,3 +76,15 @@ def test_text_that_the_terminal_cannot_show_is_written_in_ascii(monkeypatch: pyt
         print("a → b … −55 % █░ Zoë", flush=True)  # noqa: T201
     assert raw.getvalue() == b"a -> b ... -55 % #. Zo\\xeb\n"
     assert stream.errors == "strict"
+
+
+def test_a_command_leaves_no_garbage_to_be_looked_for_at_its_end() -> None:
+    code = (
+        "import atexit, gc, sys\n"
+        "atexit.register(lambda: print(gc.get_freeze_count() > 0, len(gc.get_objects()) < 1_000))\n"
+        "from victor_autotune_plugin._cli.app import main\n"
+        "sys.argv[1:] = ['--version']\n"
+        "main()"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ended.stdout.splitlines()[-1] == "True True"

@@ -9,6 +9,7 @@ import sys
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.cells import cell_len
 from rich.console import Console
 from rich.padding import Padding
 
@@ -147,6 +148,18 @@ def test_no_number_is_broken_from_its_unit_and_names_break_at_hyphens(shown: str
     console = Console(file=io.StringIO(), width=width)
     console.print(Padding(show.lines(show.text(shown))))
     assert [line.rstrip() for line in console.file.getvalue().splitlines()] == lines  # type: ignore[attr-defined]
+
+
+@given(
+    st.lists(st.text("ab5 s%±中-", min_size=1, max_size=12).filter(str.strip), min_size=1, max_size=4),
+    st.sampled_from([0, 1, 100]),
+)
+def test_a_text_whose_lines_fit_keeps_them(lines: list[str], more: int) -> None:
+    lines = [line.strip() for line in lines]
+    shown = show.text("x").append("\n" + "\n".join(lines), style="dim")
+    console = Console(file=io.StringIO(), force_terminal=True)
+    found = shown.wrap(console, max(map(cell_len, lines)) + more)
+    assert [line.plain.rstrip() for line in found] == ["x", *lines]
 
 
 def test_names_of_teams_stay_whole_in_a_table() -> None:

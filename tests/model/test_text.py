@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import unicodedata
 from collections.abc import Callable
 
 import pytest
@@ -95,6 +96,14 @@ def test_a_change_and_its_opposite_differ_in_the_sign_alone(share: float) -> Non
 def test_what_steers_a_terminal_is_shown_as_an_escape() -> None:
     assert text.clean("a\x1b[2Jb\nc") == "a\\x1b[2Jb\\nc"
     assert text.clean("a\nb", keep_lines=True) == "a\nb"
+
+
+def test_each_character_that_shows_nothing_is_an_escape_and_each_other_one_stays() -> None:
+    unseen = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
+    for char in map(chr, range(0x3100)):
+        assert (text.clean(char) == char) is (unicodedata.category(char) not in unseen)
+        assert text.clean(f"a{char}b").startswith("a")
+    assert text.clean("a\u00a0b\u3000") == "a\u00a0b\u3000"  # spaces that are not the usual one
 
 
 def test_a_time_beyond_the_calendar_is_a_dash() -> None:

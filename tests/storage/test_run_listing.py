@@ -81,6 +81,10 @@ def test_an_ended_run_tells_what_figures_need_of_it(store: Store) -> None:
     for one, run in zip(found, (last, first), strict=True):
         assert (one.seconds, one.succeeded, one.plan) == (run.duration_seconds, run.success, run.plan_asked)
         assert (one.error_class, one.member_success_share) == (run.error_class, run.member_success_share)
+        assert one.succeeded is run.success
+        assert one.cancelled is run.cancelled
+        assert one.timed_out is run.timed_out
+    assert next(iter(here.last_runs(*SPEC.key, 1, finished=False))).succeeded is None
     assert [one.run_id for one in here.last_runs(*SPEC.key, 1)] == ["r2"]
     assert store.last_runs("other", SPEC.team_id, 9) == []
 

@@ -17,7 +17,6 @@ from .._values.names import did_you_mean
 from ..errors import AutotuneError, MetricsError, SettingsError
 from . import rendering as show
 from .options import environment
-from .progress import counted, reading
 
 if TYPE_CHECKING:
     from .._analysis.run_table import TeamKey
@@ -247,6 +246,7 @@ def from_file(
     """
     from .._api.analyzer import PerformanceAnalyzer
     from .._metricfiles.column_names import rules_of
+    from .progress import reading
 
     analyzer = PerformanceAnalyzer()
     with reading(path):
@@ -281,6 +281,7 @@ def from_store(session: OpenProject, team_id: str | None, workflow: str | None) 
     """
     states = session.teams(workflow, team_id)
     from .._api.analyzer import PerformanceAnalyzer
+    from .progress import counted
 
     analyzer = PerformanceAnalyzer()
     if session.store is not None:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, TextIO
 
 from rich.box import SIMPLE_HEAD
+from rich.cells import cell_len
 from rich.console import Console
 from rich.containers import Lines
 from rich.padding import Padding
@@ -115,6 +116,8 @@ class UnbrokenText(Text):
         """Return the lines of a text, as `Text` does."""
         if options.get("no_wrap") or options.get("overflow") == "ignore":
             return super().wrap(console, width, **options)
+        if all(cell_len(line) <= width for line in self.plain.split("\n")) and "\t" not in self.plain:
+            return super().wrap(console, width, **options)  # nothing is broken
         whole = self.copy()
         whole.plain = _GLUED.sub(_GLUE, self.plain)
         pieces = Text("\n").join(whole.divide(_breaks(whole.plain, width)))

@@ -113,7 +113,7 @@ class TeamFacts:
         trouble: What a person should look at, where the last runs all failed, in a sentence; else None.
         owners: Who sets which knob: `(knob, who, in how many of the last runs)`; the plugin sets the others. Empty
             where it was not asked for.
-        flow: Its data flow; None where no definition of the team is known.
+        flow: Its data flow, in a line of many only what is known of it; None where no definition of the team is known.
         quality: How its work is scored.
         outcomes: What the plans of its open experiments brought so far, by the experiment's id.
         waiting: How long what awaits a person has waited, and what that costs, by the experiment's id.
@@ -221,7 +221,7 @@ def team_facts(
         settings: Its settings; None for those without its workflow's own metadata.
         modes: What finds its mode; None to make it.
         own: Its workflow's own metadata and their place, where they are in the settings.
-        in_full: Whether it is looked for who sets its knobs.
+        in_full: Whether it is looked for who sets its knobs, and in a line what follows from its data flow.
         most: How many of its last runs its figures are made from.
         detail: How much the watch over its live plan tells.
     """
@@ -267,7 +267,7 @@ def team_facts(
         decided=decided,
         trouble=_trouble(ended, most),
         owners=owned_knobs(latest) if in_full else [],
-        flow=_flow(session, state, settings),
+        flow=_flow(session, state, settings, in_brief=detail == "line" and not in_full),
         quality=quality_of(store, state, settings, ended, plan, replaced),
         outcomes=brought,
         waiting={name: one for name, one in waits.items() if one is not None},
@@ -297,12 +297,16 @@ def _decided_at(experiment: Experiment) -> float:
     return experiment.ended_at or experiment.promoted_at or experiment.created_at
 
 
-def _flow(session: OpenProject, state: TeamState, settings: Settings) -> FlowFacts | None:
-    from .._dataflow.flow_facts import facts_of
+def _flow(session: OpenProject, state: TeamState, settings: Settings, *, in_brief: bool) -> FlowFacts | None:
+    """Return what is known of a team's data flow and, unless it is in brief, what follows from it for plans."""
+    from .._dataflow.flow_facts import FlowFacts, facts_of
+    from .._dataflow.verdict import knowledge_of
 
     if session.store is None or state.spec is None:
         return None
     flow, has_scorer = session.store.data_flow(*state.key), bool(state.gates)
+    if in_brief:
+        return FlowFacts(knowledge_of(flow, state.spec, settings))
     return facts_of(flow, state.spec, settings, state.plan, has_scorer=has_scorer)
 
 

@@ -59,9 +59,12 @@ def clean(value: object, *, keep_lines: bool = False) -> str:
     Args:
         keep_lines: Whether line breaks stay.
     """
+    text = str(value)
+    if text.isprintable():  # almost every text is
+        return text
     return "".join(
         char if (keep_lines and char == "\n") or unicodedata.category(char) not in _UNSEEN else _escape(char)
-        for char in str(value)
+        for char in text
     )
 
 

@@ -111,17 +111,25 @@ def counts(treated: Marks, block: Places) -> tuple[Numbers, Numbers]:
     return n, np.bincount(block, minlength=blocks) - n
 
 
-def weights(treated: Marks, block: Places) -> Numbers:
-    """Return the weight of each run by which every block counts alike in both arms; 0 in a block of one arm alone."""
+def weights(treated: Marks, block: Places, sizes: tuple[Numbers, Numbers] | None = None) -> Numbers:
+    """Return the weight of each run by which every block counts alike in both arms; 0 in a block of one arm alone.
+
+    Args:
+        treated: Whether the run had the treatment, shape (runs,).
+        block: Its block.
+        sizes: What `counts` says of them; None to count.
+    """
     import numpy as np
 
-    n, m = counts(treated, block)
+    n, m = counts(treated, block) if sizes is None else sizes
     of_block = n * m / np.maximum(n + m, 1)
     of_run: Numbers = of_block[block] / np.where(treated, n[block], m[block])
     return of_run
 
 
-def contrast(values: Numbers, treated: Marks, block: Places) -> Spread | None:
+def contrast(
+    values: Numbers, treated: Marks, block: Places, sizes: tuple[Numbers, Numbers] | None = None
+) -> Spread | None:
     """Return how much higher values of the treatment are than those of the control in the same block.
 
     Each block gives the difference of its means, and counts by the information that its runs give, n m / (n + m). The
@@ -131,13 +139,14 @@ def contrast(values: Numbers, treated: Marks, block: Places) -> Spread | None:
         values: One finite value a run, shape (runs,).
         treated: Whether the run had the treatment.
         block: Its block.
+        sizes: What `counts` says of them; None to count.
 
     Returns:
         The mean difference; None for fewer than `FEWEST_FOR_INTERVAL` blocks with both arms.
     """
     import numpy as np
 
-    n, m = counts(treated, block)
+    n, m = counts(treated, block) if sizes is None else sizes
     both = (n > 0) & (m > 0)
     blocks = int(both.sum())
     if blocks < FEWEST_FOR_INTERVAL:

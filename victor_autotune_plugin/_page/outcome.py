@@ -217,12 +217,17 @@ def _shared(block: Places, treated: Marks) -> int:
 def _with_figures(
     made: PlanOutcome, basis: Basis, runs: ArmRuns, block: Places, verdict: Mapping[str, Any] | None
 ) -> PlanOutcome:
-    both = weights(runs.treated, block) > 0
+    sizes = counts(runs.treated, block)
+    weight = weights(runs.treated, block, sizes)
+    both = weight > 0
     if not both.any():
         return made
-    runs, block = runs.where(both), block[both]
+    if not both.all():
+        runs, block = runs.where(both), block[both]
+        sizes = counts(runs.treated, block)
+        weight = weights(runs.treated, block, sizes)
     treated = int(runs.treated.sum())
-    figures = (_figure(name, getattr(runs, _COLUMNS[name]), runs.treated, block) for name in FIGURES)
+    figures = (_figure(name, getattr(runs, _COLUMNS[name]), runs.treated, block, sizes, weight) for name in FIGURES)
     known = [one for one in figures if one is not None]
     return evolve(
         made,
@@ -234,12 +239,18 @@ def _with_figures(
     )
 
 
-def _figure(name: str, values: Numbers, treated: Marks, block: Places) -> WasNow | None:
+def _figure(
+    name: str, values: Numbers, treated: Marks, block: Places, sizes: tuple[Numbers, Numbers], weight: Numbers
+) -> WasNow | None:
     import numpy as np
 
     known = ~np.isnan(values)
-    values, treated, block = values[known], treated[known], block[known]
-    weight = weights(treated, block)
+    if not known.any():
+        return None
+    if not known.all():
+        values, treated, block = values[known], treated[known], block[known]
+        sizes = counts(treated, block)
+        weight = weights(treated, block, sizes)
     if not weight.any():
         return None
     is_share = name not in RELATIVE
@@ -247,7 +258,7 @@ def _figure(name: str, values: Numbers, treated: Marks, block: Places) -> WasNow
     was, now = (float(middle(values[arm], weights=weight[arm])) for arm in (~treated, treated))
     if not is_share and not (values > 0).all():
         return WasNow(name, was, now)  # a relative change from 0 has no size
-    found = contrast(values if is_share else np.log(values), treated, block)
+    found = contrast(values if is_share else np.log(values), treated, block, sizes)
     if found is None:
         return WasNow(name, was, now)
     (low, high), chance = found.interval, found.chance_positive

@@ -38,6 +38,8 @@ def merge(layers: Iterable[Layer], workflow: str, team_id: str, kinds: Iterable[
     for layer in layers:
         for scope in scopes:
             entries = layer.get(scope)
+            if not entries:
+                continue
             for section in PLANS:
                 no_plan = entries.get(section)
                 if no_plan is not None:

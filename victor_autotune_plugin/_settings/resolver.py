@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cached_property
 from pathlib import Path
 from time import monotonic
 from types import MappingProxyType
@@ -73,6 +74,7 @@ class SettingsResolver:
         self._looks = looks
         self._arguments = arguments
         self._cache: dict[tuple[str, str], tuple[object, Settings]] = {}
+        self._named_workflows = {scope[0] for layer in (*files, *forced) for scope in layer.scopes if scope}
         self._next_look = monotonic() + SECONDS_BETWEEN_LOOKS
         self._changed = False
         top: dict[str, Entry] = {}
@@ -287,6 +289,8 @@ class SettingsResolver:
         Raises:
             SettingsError: The metadata is wrong, or contradicts the other sources.
         """
+        if metadata is None and workflow not in self._named_workflows:
+            workflow = team_id = ""  # thousands of teams may share these
         known = self._cache.get((workflow, team_id))
         if known is not None and known[0] == metadata:
             return known[1]
@@ -374,7 +378,14 @@ class SettingsResolver:
         return trusted_part(layer, f"workflow {workflow}", self._project, self._kinds, self._trust, log=self._log)
 
     def _entries(self, workflow: str, team_id: str, own: Layer) -> dict[str, Entry]:
+        if not own.scopes and workflow not in self._named_workflows:
+            return self._common_entries
         return merge((*self._files, own, *self._forced), workflow, team_id, self._kinds)
+
+    @cached_property
+    def _common_entries(self) -> dict[str, Entry]:
+        """What holds for every team that no source names."""
+        return merge((*self._files, *self._forced), "", "", self._kinds)
 
     def _check(self) -> None:
         """Raise what is wrong in the sources, contradictions among all teams that they name included."""

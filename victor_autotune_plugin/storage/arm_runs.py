@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
@@ -172,15 +172,22 @@ def in_columns(rows: list[Any]) -> Mapping[str, ArmRuns]:
         order=np.array(orders, dtype=np.int64),
         durations=np.array(seconds, dtype=float),
         succeeded=np.array(good, dtype=float),
-        scores=np.array(scores, dtype=float),
-        costs=np.array(costs, dtype=float),
-        tokens=np.array([*map(_tokens, tokens)]),
+        scores=_floats(scores),
+        costs=_floats(costs),
+        tokens=_floats([None if text is None else _tokens(text) for text in tokens]),
     )
     sizes = Counter(ids)  # in the order of the rows, in which the runs of an experiment follow each other
     ends = np.cumsum(list(sizes.values())).tolist()
     return {one: whole.where(slice(end - size, end)) for (one, size), end in zip(sizes.items(), ends, strict=True)}
 
 
-def _tokens(text: str | None) -> float:
+def _floats(values: Sequence[float | None]) -> Numbers:
+    """Return numbers, NaN for None; where all are None no number is made of each."""
+    import numpy as np
+
+    return np.full(len(values), math.nan) if values.count(None) == len(values) else np.array(values, dtype=float)
+
+
+def _tokens(text: str) -> float:
     """Return the prompt and completion tokens of a run, all models, from the text of its column; NaN without any."""
     return float(sum(one.input_tokens + one.output_tokens for one in _used(text))) or math.nan if text else math.nan
