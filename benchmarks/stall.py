@@ -1,12 +1,12 @@
 """What users feel when the store or a hook misbehaves: how long the event loop is held, and what a run waits.
 
-Each scene is a process of its own with a time limit. First a ticking task and teams that sleep 20 ms run without the
-plugin; then the same with it, in a healthy project, and, once the store is stopped (PostgreSQL, SIGSTOP), killed
-(PostgreSQL, SIGKILL), silent (an address that accepts and never answers), locked (SQLite, an exclusive lock of another
-process), full or read-only (a small tmpfs, with the journal on it as well), in that state. Silent, locked and read-only
-stores are so from the first run on. Hooks of a third party sleep 3 s, answer nonsense, or raise SystemExit, one by one,
-in mode `auto`, where a test is decided meanwhile. Further scenes judge, import everything, and drain the journal of a
-dead process with 5,000 runs.
+Each scene is a process of its own with a time limit, which has loaded Victor's teams as one that runs them has. First
+a ticking task and teams that sleep 20 ms run without the plugin; then the same with it, in a healthy project, and, once
+the store is stopped (PostgreSQL, SIGSTOP), killed (PostgreSQL, SIGKILL), silent (an address that accepts and never
+answers), locked (SQLite, an exclusive lock of another process), full or read-only (a small tmpfs, with the journal on
+it as well), in that state. Silent, locked and read-only stores are so from the first run on. Hooks of a third party
+sleep 3 s, answer nonsense, or raise SystemExit, one by one, in mode `auto`, where a test is decided meanwhile. Further
+scenes judge, import everything, and drain the journal of a dead process with 5,000 runs.
 
 Held is the latest tick with the plugin less the latest one without it in the same process; a run's delay is its time
 less the median without the plugin. Ticks count as late without the passes of Python's collector, which have a column
@@ -476,11 +476,14 @@ def main() -> None:
         prepare(*options.prepare)
         return
     if options.play:
+        import victor.teams  # noqa: F401 - it loads pydantic, which would otherwise be loaded with the prices
+
         print(json.dumps(asyncio.run(play(*options.play))))
         sys.stdout.flush()
         os._exit(0)  # a hook that hangs is a daemon thread; nothing is left to be done
     with tempfile.TemporaryDirectory() as compiled:
         rows = []
+        once("healthy", "auto", Path(compiled))  # compiles the modules, which those of an installed package are
         for scene, mode in scenes(options.scenes, options.modes):
             rows.append(in_own_process(scene, mode, Path(compiled)))
             figures = [f"{name} {value}" for name, value in rows[-1].items() if name != "faults"]

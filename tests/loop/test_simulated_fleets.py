@@ -99,7 +99,9 @@ def gives_one_arm_only(patch: pytest.MonkeyPatch) -> None:
 
 
 def reserves_no_place(patch: pytest.MonkeyPatch) -> None:
+    known = Transaction.take_stream
     patch.setattr(Transaction, "reserve_stream", lambda *_: True)
+    patch.setattr(Transaction, "take_stream", lambda *given, reserved, **more: known(*given, **more))
 
 
 def makes_a_test_live(patch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from victor_autotune_plugin._tuning.snapshot import stream_key
-from victor_autotune_plugin._tuning.store_work import RESERVED_BLOCKS
+from victor_autotune_plugin._tuning.store_work import REFRESH_SECONDS, RESERVED_BLOCKS, SlotRequest
+from victor_autotune_plugin._tuning.streams import StreamKey, Streams
 from victor_autotune_plugin.storage import Store
 from victor_autotune_plugin.storage.snapshot_file import SnapshotFile
 from victor_autotune_testing.simulated import Simulation
@@ -35,6 +36,28 @@ def test_a_snapshot_is_as_old_as_the_question_for_it(team: Simulation, monkeypat
     loop.store_work.refresh(team.store, clock())
     assert loop.memory.snapshot.teams["flow", "team"].paused
     assert loop.memory.age == 40.0
+
+
+def test_the_store_is_asked_for_news_between_what_takes_long(team: Simulation, monkeypatch: pytest.MonkeyPatch) -> None:
+    team.run_until("started")
+    loop, clock = team.runtime.loop, team.stepped.clock
+    experiment = loop.memory.snapshot.open_experiment(("flow", "team"))
+    assert experiment is not None
+    loop.store_work.step(clock())
+    ages = []
+    take = Streams.has
+
+    def slow(streams: Streams, key: StreamKey) -> bool:
+        clock.now += REFRESH_SECONDS
+        ages.append(loop.memory.age)
+        return take(streams, key)
+
+    monkeypatch.setattr(Streams, "has", slow)
+    loop.store_work.slot_requests.extend(SlotRequest.of(experiment) for _ in range(4))
+    loop.store_work.step(clock())
+    assert not loop.store_work.slot_requests
+    assert len(ages) >= 4
+    assert max(ages) <= 2 * REFRESH_SECONDS
 
 
 def test_a_file_that_was_written_late_says_when_the_store_was_asked(

@@ -294,6 +294,20 @@ def test_places_that_were_reserved_are_no_others(store: Store, url: str) -> None
         assert not transaction.reserve_stream("e1", "test", "0", 192)
 
 
+def test_places_are_reserved_when_a_stream_is_taken(store: Store, url: str) -> None:
+    with store.transaction() as transaction:
+        assert transaction.take_stream("e1", "test", block=4, reserved=64) == ("0", 0)
+    pass_time(store, 61.0)
+    with Store.open(url) as other, other.transaction() as transaction:
+        assert transaction.take_stream("e1", "test", block=4, reserved=64) == ("0", 64)
+        transaction.give_back_stream("e1", "test", "0", 67)
+    with store.transaction() as transaction:
+        transaction.beat()
+        assert transaction.take_stream("e1", "test", block=4, reserved=64) == ("0", 67)
+        transaction.give_back_stream("e1", "test", "0", 69)
+        assert transaction.take_stream("e1", "test", block=4) == ("0", 69)
+
+
 def test_a_stream_goes_on_where_its_process_got_whatever_was_reserved(store: Store, url: str) -> None:
     with store.transaction() as transaction:
         assert transaction.take_stream("e1", "test", block=2) == ("0", 0)

@@ -64,6 +64,13 @@ def test_a_run_sets_no_provider_and_loads_no_sdk():
     """)
 
 
+def test_a_run_does_not_import_what_the_application_does_not_use():
+    in_a_fresh_process("""
+        one_run()
+        assert not [name for name in sys.modules if name.startswith("opentelemetry")]
+    """)
+
+
 def test_the_api_is_asked_where_the_environment_may_name_a_provider():
     in_a_fresh_process("""
         assert spans.tracer_provider() is None
@@ -114,8 +121,11 @@ def test_without_the_opentelemetry_packages_runs_go_on():
         import logging
         logging.disable()
         sys.modules["opentelemetry"] = None
-        one_run()
         from victor_autotune_plugin import failsafe
+        one_run()
+        assert not failsafe.seen()
+        conventions.BY_ENVIRONMENT = True
+        one_run()
         assert {fault.error.partition(":")[0] for fault in failsafe.seen()} == {"ModuleNotFoundError"}
     """)
 

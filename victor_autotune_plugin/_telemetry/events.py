@@ -27,8 +27,10 @@ _known: tuple[LoggerProvider, Logger] | None = None
 """The provider that was asked last, and its logger."""
 
 
-def logger_provider() -> LoggerProvider:
-    """Return the provider that the application has set."""
+def logger_provider() -> LoggerProvider | None:
+    """Return the provider that the application has set, the API's own, or None while nothing can have set one."""
+    if not names.may_be_set("opentelemetry._logs"):
+        return None
     from opentelemetry import _logs
 
     return _logs.get_logger_provider()
@@ -38,7 +40,7 @@ def _logger() -> Logger | None:
     """Return the logger of the provider that is set now, or None while none is set."""
     global _known
     provider = logger_provider()
-    if type(provider).__module__.startswith(names.NO_PROVIDERS):
+    if provider is None or type(provider).__module__.startswith(names.NO_PROVIDERS):
         return None
     known = _known
     if known is None or known[0] is not provider:

@@ -29,6 +29,8 @@ _known: tuple[MeterProvider, _Recorders] | None = None
 
 def meter_provider() -> MeterProvider | None:
     """Return the provider that the application has set, or None while none is set."""
+    if not names.may_be_set("opentelemetry.metrics"):
+        return None
     from opentelemetry import metrics
 
     kept_in = getattr(metrics, "_internal", metrics)

@@ -32,6 +32,8 @@ _known: tuple[TracerProvider, Tracer] | None = None
 
 def tracer_provider() -> TracerProvider | None:
     """Return the provider that the application has set, or None while none is set."""
+    if not names.may_be_set("opentelemetry.trace"):
+        return None
     from opentelemetry import trace
 
     # A version of the API that keeps it under another name is asked.

@@ -24,7 +24,7 @@ from .merged import is_merged, note_merged
 from .next_test import Approval, Challengers, RunContext, Starter
 from .record import PIECE, Record, TeamMemo
 from .snapshot import TESTING, Memory
-from .store_work import BEAT_SECONDS, IDLE_SECONDS, REFRESH_SECONDS
+from .store_work import BEAT_SECONDS, IDLE_SECONDS
 from .threads import Breather, breathing
 from .verdicts import Verdicts
 from .verification import Verification, adopted
@@ -47,6 +47,9 @@ LEFT_ALONE_SECONDS: Final = 30.0
 
 GATHER_SECONDS: Final = 1.0
 """A team that was judged a moment ago waits so long for more runs: what is read of it serves all of them."""
+
+POLL_SECONDS: Final = 1.0
+"""How often runs are looked for that other processes left, while teams run."""
 
 SUGGEST_EVERY: Final = 5
 """A team without an experiment is looked at again after this many runs."""
@@ -190,7 +193,7 @@ class JudgeWork:
     def _poll(self, store: Store, now: float) -> None:
         """Find runs that other processes left: their judge may have died."""
         active = now - self._memory.last_run_at < IDLE_SECONDS
-        self._next_poll = now + (REFRESH_SECONDS if active else BEAT_SECONDS)
+        self._next_poll = now + (POLL_SECONDS if active else BEAT_SECONDS)
         keys = tuple(self._memory.settings)
         if keys:
             with store.reading() as transaction:

@@ -42,8 +42,8 @@ if TYPE_CHECKING:
     from .._model.process import ProcessId
     from ..storage import Store
 
-REFRESH_SECONDS: Final = 1.0
-"""How often the store is asked for something newer while teams run."""
+REFRESH_SECONDS: Final = 0.75
+"""How often the store is asked for something newer while teams run; a busy host gets its answer a little later."""
 
 IDLE_SECONDS: Final = 60.0
 """After how long without a run the process counts as idle, and asks with the heartbeat only."""
@@ -240,6 +240,7 @@ class StoreWork:
         self._is_at_work = True
         try:
             store = self._opened()
+            self._keep_fresh(store)
             if now >= self._next_beat:
                 self._beat(store)
                 self._next_beat = now + BEAT_SECONDS
@@ -247,9 +248,8 @@ class StoreWork:
             self.is_hurried = False
             if commits:
                 self._commit(store, now)
+                self._keep_fresh(store)
             self._serve_slots(store)
-            if now >= self._next_refresh or self.wants_refresh:
-                self.refresh(store, now)
             self._has_backlog = self._drain(store, now)
             if self._is_to_mark and not self._has_backlog:
                 self._mark_lost(store)
@@ -356,6 +356,12 @@ class StoreWork:
 
     # --- the snapshot
 
+    def _keep_fresh(self, store: Store) -> None:
+        """Refresh the snapshot if that is due: behind each thing that takes long, so that it waits for one at most."""
+        now = self._memory.now()
+        if self.wants_refresh or now >= self._next_refresh:
+            self.refresh(store, now)
+
     def refresh(self, store: Store, now: float) -> None:
         """Renew the snapshot, or note that it holds; `now` is in monotonic seconds."""
         self.wants_refresh = False
@@ -415,7 +421,6 @@ class StoreWork:
                 continue
             if not self._memory.streams.has(stream_key(experiment)):
                 self.slot_requests.append(SlotRequest.of(experiment))
-        # They are served in the next step, which comes at once, since a request is waiting.
 
     def _ask_for_places(self, snapshot: Snapshot) -> None:
         """Have more places reserved of the streams that come to their ends."""
@@ -439,15 +444,17 @@ class StoreWork:
                 held.reserved = reserved if goes_on else 0  # it is another's by now, but for the places that are left
             if not streams.has(request.key):
                 with store.transaction() as transaction:
-                    name, index = transaction.take_stream(experiment_id, phase, block=request.block, stage=stage)
-                    end = index // request.block * request.block + reserved
-                    transaction.reserve_stream(experiment_id, phase, name, end)
+                    name, index = transaction.take_stream(
+                        experiment_id, phase, block=request.block, reserved=reserved, stage=stage
+                    )
+                end = index // request.block * request.block + reserved
                 # Unless a run took a fresh one meanwhile.
                 if not streams.hold(request.key, Slot(name, index, "store", end, reserved)):
                     with store.transaction() as transaction:
                         transaction.give_back_stream(experiment_id, phase, name, index)
             self.slot_requests.popleft()
             request.served.set()
+            self._keep_fresh(store)
 
     # --- the process, and those that died
 

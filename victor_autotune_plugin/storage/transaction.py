@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from random import Random
 from typing import Any, Final
 
 from attrs import evolve
@@ -40,6 +41,11 @@ SILENT_SECONDS: Final = 60.0
 """After so many seconds without a sign of life a process counts as dead."""
 
 _LONGEST_FAULT: Final = 300
+
+_SPREAD: Final = 8
+# After each collision, a new stream is chosen among so many times more names.
+
+_random: Final = Random()  # the user's own sequence of random numbers is not disturbed
 
 
 class Transaction(Pruning):
@@ -324,14 +330,22 @@ class Transaction(Pruning):
     # --- streams of arms
 
     def take_stream(
-        self, experiment_id: str, phase: Phase, *, block: int, stage: str = "", silent_seconds: float = SILENT_SECONDS
+        self,
+        experiment_id: str,
+        phase: Phase,
+        *,
+        block: int,
+        reserved: int = 0,
+        stage: str = "",
+        silent_seconds: float = SILENT_SECONDS,
     ) -> tuple[str, int]:
-        """Take the lowest free stream of arms for this process.
+        """Take the lowest free stream of arms for this process, or a new one.
 
         Args:
             experiment_id: The experiment.
             phase: Its phase.
-            block: Length of a block, at whose boundary the stream of a dead process goes on.
+            block: Length of a block, in runs, at whose boundary the stream of a dead process goes on.
+            reserved: How many places to reserve, from the beginning of the block on that the stream goes on in.
             stage: The stage whose streams they are; empty for the main one.
             silent_seconds: How long a process must have been silent to be dead.
 
@@ -341,6 +355,7 @@ class Transaction(Pruning):
         self._introduce()
         of = {"of_experiment_id": experiment_id, "of_phase": phase}
         prefix = stream_of(stage, "")
+        names = 1
         while True:
             slots = self._query(self._sql.streams, {**of, "silent_seconds": silent_seconds})
             of_stage = ((slot.name.removeprefix(prefix), slot) for slot in slots if slot.name.startswith(prefix))
@@ -349,14 +364,17 @@ class Transaction(Pruning):
                 if slot.is_taken:
                     continue
                 index = slot.next_index if slot.process is None else -(-slot.next_index // block) * block
-                values = {"process": self._process.id, "next_index": index}
+                values = {"process": self._process.id, "next_index": max(index, index // block * block + reserved)}
                 seen = {"of_name": slot.name, "of_process": slot.process or "", "of_next_index": slot.next_index}
                 if self._write(self._sql.take_stream, {**of, **values, **seen}):
                     return slot.name, index
-            name = stream_of(stage, str(max(numbered, default=-1) + 1))
-            new = {"experiment_id": experiment_id, "phase": phase, "name": name, "next_index": 0}
+            # Each of many hosts that ask together waits for the commit of who took the same name, so they spread out.
+            number = max(numbered, default=-1) + 1 + _random.randrange(names)
+            name = stream_of(stage, str(number))
+            new = {"experiment_id": experiment_id, "phase": phase, "name": name, "next_index": reserved}
             if self._write(self._sql.insert_stream, {**new, "process": self._process.id}):
                 return name, 0
+            names *= _SPREAD
 
     def reserve_stream(self, experiment_id: str, phase: Phase, name: str, end: int) -> bool:
         """Reserve the places of a stream up to `end`; False, and nothing changes, when it is another process's."""
