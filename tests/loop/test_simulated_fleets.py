@@ -317,7 +317,7 @@ def takes_what_waits_half_a_second_for_written(patch: pytest.MonkeyPatch) -> Non
         (takes_the_lease_of_another, "before it ended", 0),
         (judges_by_a_lease_of_before, "does not hold the lease", 25),
         (takes_a_moment_of_silence_for_death, "gave a sign of life", 3),
-        (loses_what_takes_half_a_second, "is not in the store", 15),
+        (loses_what_takes_half_a_second, "are not drained", 83),
         (takes_what_waits_half_a_second_for_written, "neither in the store nor a journal", 1),
     ],
 )
