@@ -8,7 +8,6 @@ where it was `gen_ai.workflow.name`. Names under `victor.autotune.` are the plug
 from __future__ import annotations
 
 import os
-import sys
 from functools import cache
 from typing import Final
 
@@ -25,19 +24,8 @@ NO_PROVIDERS: Final = ("opentelemetry.trace", "opentelemetry.metrics", "opentele
 
 BY_ENVIRONMENT: Final = any(os.environ.get(f"OTEL_PYTHON_{kind}_PROVIDER") for kind in ("TRACER", "METER", "LOGGER"))
 """Whether the environment may name a provider. The API asks it at every call, which takes longer than all else of a
-span that is not recorded; so it is asked here, once."""
-
-
-def may_be_set(module: str) -> bool:
-    """Return whether a provider may be set: by the environment, or by what has imported the module that keeps it.
-
-    So a run whose process does nothing with OpenTelemetry does not import it, which takes 30 ms of the event loop.
-
-    Args:
-        module: The module of the API, with its package.
-    """
-    return BY_ENVIRONMENT or module in sys.modules
-
+span that is not recorded; so it is asked here, once. Where it names none, only a process that has imported the API can
+have set one, so no other imports it for a run, which would hold the event loop for 30 ms."""
 
 # Attributes of the semantic conventions.
 OPERATION: Final = "gen_ai.operation.name"

@@ -6,6 +6,7 @@ nothing is made. They are sent from threads behind the run, since a log processo
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
@@ -29,7 +30,7 @@ _known: tuple[LoggerProvider, Logger] | None = None
 
 def logger_provider() -> LoggerProvider | None:
     """Return the provider that the application has set, the API's own, or None while nothing can have set one."""
-    if not names.may_be_set("opentelemetry._logs"):
+    if not names.BY_ENVIRONMENT and "opentelemetry._logs" not in sys.modules:
         return None
     from opentelemetry import _logs
 

@@ -6,6 +6,7 @@ combination is a time series: no run ids, and names without their generated part
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -29,7 +30,7 @@ _known: tuple[MeterProvider, _Recorders] | None = None
 
 def meter_provider() -> MeterProvider | None:
     """Return the provider that the application has set, or None while none is set."""
-    if not names.may_be_set("opentelemetry.metrics"):
+    if not names.BY_ENVIRONMENT and "opentelemetry.metrics" not in sys.modules:
         return None
     from opentelemetry import metrics
 

@@ -6,6 +6,7 @@ started inside inherit it through their context. Exceptions, cancellation includ
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 from contextvars import Token
 from types import TracebackType
@@ -32,7 +33,7 @@ _known: tuple[TracerProvider, Tracer] | None = None
 
 def tracer_provider() -> TracerProvider | None:
     """Return the provider that the application has set, or None while none is set."""
-    if not names.may_be_set("opentelemetry.trace"):
+    if not names.BY_ENVIRONMENT and "opentelemetry.trace" not in sys.modules:
         return None
     from opentelemetry import trace
 
