@@ -143,7 +143,7 @@ async def ways(orchestrator: Any, project: Path) -> dict[str, Way]:
                 settings = owner.resolver.for_team(*key)
                 ManualChanges(owner.store, owner.hooks).start_test(key, suggestion, settings, {})
                 async with asyncio.timeout(30):
-                    while owner.loop.memory.snapshot.open_experiment(key) is None:
+                    while owner.loop.memory.snapshot.open_experiment(key) is None:  # noqa: ASYNC110 - no event tells
                         await asyncio.sleep(0.05)
             for _ in range(3):  # both arms ran, so their plans are known as text
                 await run(Tracer())
