@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 FEWEST_FAILED: Final = 3
 """After so many failed runs in a row a person is told."""
 
-MOST_LISTED: Final = 100
+MOST_LISTED: Final = 50
 """Teams that the table has; more are there with --all."""
 
 DORMANT_DAYS: Final = 90
