@@ -14,6 +14,9 @@ from .process import SILENT_SECONDS
 _CLOCK_JUMP_SECONDS: Final = 60.0
 # A lease that ends so much later than a new one would was written before the database's clock was set back.
 
+_ROUNDING_SECONDS: Final = 0.001
+# SQLite counts time in days, of which a number has no more than some hundredths of a millisecond.
+
 
 @frozen
 class _Lease:
@@ -67,8 +70,8 @@ class Claims:
         if before is None or before.holder in ("", lease.holder) or not lease.holder:
             return
         left = before.ends_at - self._database.clock()
-        if left > 0 and before.ends_at <= lease.ends_at + _CLOCK_JUMP_SECONDS:
-            raise Violation(f"the lease of team {key} was taken {left:.1f} s before it ended")
+        if left > _ROUNDING_SECONDS and before.ends_at <= lease.ends_at + _CLOCK_JUMP_SECONDS:
+            raise Violation(f"the lease of team {key} was taken {left:.3f} s before it ended")
         if lease.fence <= before.fence:
             raise Violation(f"two processes have lease {lease.fence} of team {key}")
 
@@ -77,8 +80,8 @@ class Claims:
         for run_id in lost.keys() - self._lost.keys():
             beat_at = lost[run_id]
             silent = None if beat_at is None else abs(self._database.clock() - beat_at)
-            if silent is not None and silent < SILENT_SECONDS:
-                raise Violation(f"run {run_id} is lost, and its process gave a sign of life {silent:.1f} s ago")
+            if silent is not None and silent < SILENT_SECONDS - _ROUNDING_SECONDS:
+                raise Violation(f"run {run_id} is lost, and its process gave a sign of life {silent:.3f} s ago")
         self._lost = lost
 
     def _read_leases(self) -> dict[tuple[str, str], _Lease]:
