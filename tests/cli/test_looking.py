@@ -120,6 +120,18 @@ def test_of_many_teams_those_with_something_open_are_listed(
     assert len(call("status", "--json").data["teams"]) == 4
 
 
+def test_of_many_tuned_teams_it_is_told_how_many_are_not_listed(
+    call: Callable[..., Said], simulate: Callable[..., Simulation], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(status, "MOST_LISTED", 1)
+    simulate().run_until("started")
+    other = simulate("b")
+    for _ in range(60):
+        other.run()
+    simulate("c", mode="observe").run()
+    assert "2 more teams, 1 of them with a test or a live plan: victor autotune status --all" in call("status").out
+
+
 def test_status_reads_no_whole_run_of_a_team_that_was_never_tuned(
     call: Callable[..., Said], simulate: Callable[..., Simulation], monkeypatch: pytest.MonkeyPatch
 ) -> None:

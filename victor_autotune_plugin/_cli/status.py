@@ -352,8 +352,10 @@ def status(
         states = session.named_teams(workflow, team_id, seen)
         shown = states if everything or team_id is not None else _in_use(session, states, seen)
         in_use = len(shown)
+        tuned = sum(map(_is_tuned, shown))
         if not (everything or as_json) and in_use > MOST_LISTED:
             shown = _foremost(session, shown, seen)
+        tuned -= sum(map(_is_tuned, shown))
         modes = Modes(session.runtime.resolver, session.runtime.project)
         most = looked_at(len(shown))
         if team_id is None and session.store is not None:  # all that the teams need of these, at once
@@ -396,9 +398,14 @@ def status(
         show.say(f"Environment {show.clean(where)}: {show.count(len(states), 'team')}.{elsewhere}", "dim")
     if in_use > len(facts):
         more = show.count(in_use - len(facts), "more team")
-        show.say(f"{more}, with nothing open and no run since these: victor autotune status --all", "dim")
+        rest = f"{tuned} of them with a test or a live plan" if tuned else "with nothing open and no run since these"
+        show.say(f"{more}, {rest}: victor autotune status --all", "dim")
     if left_out:
         show.say(f"{show.count(left_out, 'team')} not seen for {DORMANT_DAYS} days: status --all", "dim")
+
+
+def _is_tuned(state: TeamState) -> bool:
+    return state.experiment_id is not None or state.live_id is not None
 
 
 def _foremost(
