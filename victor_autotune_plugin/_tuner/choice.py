@@ -20,8 +20,8 @@ from .search import (
     Contenders,
     Search,
     compete,
+    draw,
     gates,
-    value_of,
     worth_of,
 )
 from .space import distance
@@ -59,8 +59,9 @@ def propose(model: TeamModel, search: Search, rivals: Sequence[Rival], seed: int
     if not len(contenders.rows):
         reason = "The team's members and the limits allow no other plan."
         return Proposal(None, reason, tuple(refused))
-    reasons, left = gates(model, contenders, search)
-    value = value_of(contenders, search, seed)
+    worth = worth_of(contenders, search.least_gain)
+    reasons, left = gates(model, contenders, search, worth)
+    value = draw(contenders, seed) if search.risk.samples else worth
     sensitivity = _sensitivity(contenders)
     if not left.any():
         told = (*refused, *_nearly(contenders, search))
@@ -136,7 +137,7 @@ def _outlook(model: TeamModel, search: Search, contenders: Contenders, place: in
         success_change=success_after(weights, place, 0.0),
         success_interval=(success_after(weights, place, -Z90), success_after(weights, place, Z90)),
         p_gain=float(cdf(gain / sd)),
-        p_better=float(weights.better()[place]),
+        p_better=float(weights.p_better[place]),
         p_success_kept=float(weights.kept[place]),
         p_harm=float(weights.harm[place]),
         p_pass=float(contenders.chance[place]),
@@ -146,15 +147,17 @@ def _outlook(model: TeamModel, search: Search, contenders: Contenders, place: in
         prior_improvement=relative(before),
         prior_interval=(relative(before - Z90 * before_sd), relative(before + Z90 * before_sd)),
         source=contenders.source(place),
-        by_metric=_by_metric(model, search, plan),
+        by_metric=_by_metric(model, search, contenders, place),
     )
 
 
-def _by_metric(model: TeamModel, search: Search, plan: TeamPlan) -> dict[str, tuple[float, float, float]]:
+def _by_metric(
+    model: TeamModel, search: Search, contenders: Contenders, place: int
+) -> dict[str, tuple[float, float, float]]:
     """Return what a plan is expected to improve against the live one, by metric."""
-    two = PlanTable(model.spec, [search.live, plan])
     metrics = ("duration", "cost") if model.priced else ("duration",)
-    effects = model.effects(np.array([1]), search.live, metrics, two, np.array([search.keeps(plan)]))
+    row, keeps = contenders.rows[[place]], contenders.weights.keeps[[place]]
+    effects = model.effects(row, search.live, metrics, contenders.table, keeps)
     found = {}
     for name in metrics:
         mean, half = float(effects.log[name][0]), Z90 * float(effects.sd[name][0])
@@ -175,7 +178,7 @@ def _nearly(contenders: Contenders, search: Search) -> list[NotChosen]:
     for place in map(int, order[:TOLD]):
         refusal = search.refusal(contenders.plan(place))
         likely = (
-            f"{percent(float(weights.better()[place]))} likely to be better and safe, "
+            f"{percent(float(weights.p_better[place]))} likely to be better and safe, "
             f"{percent(float(weights.kept[place]))} likely to keep success."
         )
         told.append(_told(contenders, place, likely if refusal is None else f"Refused: {refusal}."))
@@ -188,7 +191,7 @@ def _nothing(contenders: Contenders, reasons: dict[str, int], model: TeamModel, 
         return f"Every other plan is ruled out: {main}."
     rows = contenders.table.row_of
     tried = [rows[plan] for plan in search.tried if plan in rows]
-    fresh = contenders.weights.better()[~np.isin(contenders.rows, tried)]  # what was tested is no candidate
+    fresh = contenders.weights.p_better[~np.isin(contenders.rows, tried)]  # what was tested is no candidate
     if not len(fresh):
         return "Every other plan was tested before."
     return (

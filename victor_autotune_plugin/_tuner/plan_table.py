@@ -37,6 +37,8 @@ class PlanTable:
         takes_part: Whether a member does, shape (l, n).
         works: The same, less those whom a reflection leaves idle, shape (l, n).
         size: Members that take part, shape (l,).
+        crews: Whether a member works, by each choice of who works that is there, shape (n, c).
+        crew: Number of each layout's choice, shape (l,).
         budget: Tool budget or infinity, shape (p,).
         timeout: Timeout in seconds or infinity, shape (p,).
         is_budgeted: Whether any plan has a tool budget.
@@ -70,13 +72,14 @@ class PlanTable:
                 self._group[row, [place[member] for member in group]] = number
                 self._first[row, place[group[0]]] = 1.0
         self.size = self.takes_part.sum(axis=1)
+        self.crews, self.crew = _distinct(self.works)
         self._lead = np.array([member.is_supervisor for member in spec.members], dtype=bool)
         # A table is replayed after every run: what that takes of layouts that don't just add up is laid out once.
         self._aside, self._led, self._grouped = (
             np.flatnonzero([shape.formation in kinds for shape in first])
             for kinds in (("parallel", "consensus"), ("hierarchical",), (SUB_TEAMS,))
         )
-        self._crews, self._crew = _distinct(self.works[self._aside])
+        self._side_crews, self._side_crew = _distinct(self.works[self._aside])
         led, grouped = self.works[self._led], self.works[self._grouped]
         self._leading, self._following = _by_member(led * self._lead), _by_member(led * ~self._lead)
         team, opens = self._group[self._grouped], self._first[self._grouped]
@@ -109,9 +112,9 @@ class PlanTable:
             Seconds, shape (r, l).
         """
         total = own + setup
-        result = total @ self.works.T
+        result = (total @ self.crews)[:, self.crew]
         if len(self._aside):
-            result[:, self._aside] = _side_by_side(self._crews, own, setup)[:, self._crew]
+            result[:, self._aside] = _side_by_side(self._side_crews, own, setup)[:, self._side_crew]
         if len(self._led):
             result[:, self._led] = total @ self._leading + _side_by_side(self._following, own, setup)
         if len(self._grouped):

@@ -184,8 +184,14 @@ def _combined(rival: Rival, gain: float, sd: float) -> tuple[float, float]:
     return (gain / sd**2 + told / width**2) / total, math.sqrt(1 / total)
 
 
-def gates(model: TeamModel, contenders: Contenders, search: Search) -> tuple[dict[str, int], NDArray[np.bool_]]:
-    """Return how many plans each gate rules out, in the order of the gates, and which pass all, shape (p,)."""
+def gates(
+    model: TeamModel, contenders: Contenders, search: Search, worth: Floats
+) -> tuple[dict[str, int], NDArray[np.bool_]]:
+    """Return how many plans each gate rules out, in the order of the gates, and which pass all, shape (p,).
+
+    Args:
+        worth: What a test of each is expected to bring, shape (p,); see `worth_of`.
+    """
     risk, weights = search.risk, contenders.weights
     tried = np.zeros(len(contenders.table.plans), dtype=bool)
     tried[[contenders.table.row_of[plan] for plan in search.tried if plan in contenders.table.row_of]] = True
@@ -196,7 +202,7 @@ def gates(model: TeamModel, contenders: Contenders, search: Search) -> tuple[dic
         "too many knobs at once": contenders.table.distance(contenders.here)[contenders.rows] <= risk.knobs,
         "over the cost or P95 limit": weights.allowed >= 0.9,
         "improvement too small": weights.gain >= search.least_gain,
-        TOO_RISKY: worth_of(contenders, search.least_gain) > 0,
+        TOO_RISKY: worth > 0,
         "enough runs went to plans that turned out worse": np.full(len(contenders.rows), may_expose),
     }
     left = np.ones(len(contenders.rows), dtype=bool)
@@ -239,14 +245,8 @@ def worth_of(contenders: Contenders, least: float) -> Floats:
     return np.asarray(WORTH_RUNS * gained * found - risked - KNOB_COST * knobs)
 
 
-def value_of(contenders: Contenders, search: Search, seed: int) -> Floats:
-    """Return by what plans are ranked: what a test is worth, or a draw of what they gain (Thompson sampling).
-
-    Args:
-        search: Its risk says whether to draw.
-    """
+def draw(contenders: Contenders, seed: int) -> Floats:
+    """Return a draw of what each plan gains, as likely as it keeps the work, shape (p,) (Thompson sampling)."""
     weights = contenders.weights
-    if not search.risk.samples:
-        return worth_of(contenders, search.least_gain)
     rng = np.random.default_rng(seed)
     return np.asarray((weights.gain + weights.sd * rng.standard_normal(len(weights.gain))) * weights.kept)

@@ -218,10 +218,11 @@ class SpanReplay:
     def __init__(self, table: PlanTable, history: MemberHistory) -> None:
         layout, lately = table.layout, history.lately
         first = layout[0]
+        crew = table.crew[layout]  # what all members take together depends on who works, and not on the layout
         known, seen = (1.0, 1.0) if history.size else (0.0, UNSEEN_SHARE)
         taken = np.log(table.seconds(lately.seconds - lately.setup, lately.setup))
-        work = np.log(np.maximum(lately.seconds @ table.works.T, 1e-9))
-        wanted = np.log(np.maximum(lately.calls @ table.works.T, 1e-9))
+        work = np.log(np.maximum(lately.seconds @ table.crews, 1e-9))
+        wanted = np.log(np.maximum(lately.calls @ table.crews, 1e-9))
         relative = taken - taken[:, first][:, None]
         runs = len(taken)
         over_runs = _mean(relative)
@@ -233,23 +234,21 @@ class SpanReplay:
         changed = (table.takes_part != table.takes_part[first]).any(axis=1) | (table.kind != table.kind[first])
         unseen = 0.0 if history.size else UNKNOWN_SD**2
         self.variance: Floats = (spread2 / max(history.size, 1) + unseen * changed)[layout]
-        self.crowd: Floats = np.maximum(_mean(work - taken), 0.0)[layout]
-        self.base = float((taken - work)[:, first].mean()) * known
-        self.log_work: Floats = (_mean(work - work[:, first][:, None]) * known)[layout]
-        usual = _mean(wanted - wanted[:, first][:, None]) * known
+        takes, works, calls = _mean(taken), _mean(work), _mean(wanted)
+        self.crowd: Floats = np.maximum(works[crew] - takes[layout], 0.0)
+        self.base = float(takes[first] - works[crew[0]]) * known
+        self.log_work: Floats = (works[crew] - works[crew[0]]) * known
         self.cut: Floats = np.zeros(len(layout))
         if table.is_budgeted:
-            calls = _mean(wanted)
-            room = np.log(table.budget) - (calls if known else np.full(len(calls), -np.inf))[layout]
-            self.cut = _cut(room, _sd(wanted, calls)[layout] + 0.1)
-        self.log_calls: Floats = usual[layout] + self.cut - self.cut[0]
-        self.left_out: Floats = (1 - table.works @ lately.activity)[layout]
+            room = np.log(table.budget) - (calls[crew] if known else -np.inf)
+            self.cut = _cut(room, _sd(wanted, calls)[crew] + 0.1)
+        self.log_calls: Floats = (calls[crew] - calls[crew[0]]) * known + self.cut - self.cut[0]
+        self.left_out: Floats = (1 - lately.activity @ table.crews)[crew]
         self.hurried: Floats = np.zeros(len(layout))
         self.late: Floats = np.zeros(len(layout))
         if table.is_timed:  # most teams have no timeout: it saves a third of a forecast
-            takes = _mean(taken)
             takes_sd = _sd(taken, takes)[layout] + 0.2
-            room = np.log(table.timeout) - (takes[layout] if known else np.full(len(layout), -np.inf))
+            room = np.log(table.timeout) - (takes[layout] if known else -np.inf)
             self.hurried = _cut(room, takes_sd)
             finite = np.isfinite(room)
             if finite.any():

@@ -104,14 +104,15 @@ class Weights:
         """Probability that the objective is better, success left aside."""
         return cdf(self.gain / self.sd)
 
+    @cached_property
+    def p_better(self) -> Floats:
+        """Probability that the objective is better and success is kept."""
+        return np.asarray(self.p_gain * self.kept)
+
     @property
     def harm(self) -> Floats:
         """Probability that the objective is worse, or success is not kept."""
-        return np.asarray(1 - self.better())
-
-    def better(self) -> Floats:
-        """Probability that the objective is better and success is kept."""
-        return np.asarray(self.p_gain * self.kept)
+        return np.asarray(1 - self.p_better)
 
 
 def weigh(

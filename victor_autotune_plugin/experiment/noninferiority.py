@@ -35,8 +35,8 @@ SHARES: Final = ("success", "score", "member_success")
 
 PROOF_LEVELS: Final = {
     "success": 0.085,
-    "score": 0.05,
-    "member_success": 0.05,
+    "score": 0.07,
+    "member_success": 0.07,
     "p95": 0.10,
     "cost": 0.08,
     "tool_calls": 0.09,
@@ -270,7 +270,7 @@ class NonInferiority:
         return next((name for name in ALL_GUARDRAILS if self._holds_back(name)), None)
 
     def sign_of_harm(self) -> str | None:
-        """Return the first guardrail that looks worse, or None."""
+        """Return the first guardrail that looks worse and is not proven, or None."""
         return next((name for name in ALL_GUARDRAILS if self._looks_worse(name)), None)
 
     def success_drop(self) -> tuple[float, float]:
@@ -361,13 +361,17 @@ class NonInferiority:
         """Whether nothing may pass because of a guardrail."""
         if name not in self._proven_by:
             return self._looks_worse(name)
-        change = self._change(name)
-        return not math.isnan(change) and (name not in self._proven or change > self._margins[name])
+        return not math.isnan(self._change(name)) and not self._is_proven(name)
+
+    def _is_proven(self, name: str) -> bool:
+        """Whether a change is proven to be within its margin; in a scored test the score stands for success, too."""
+        by = "score" if name == "success" and self._scored else name
+        return by in self._proven and self._change(name) <= self._margins[name]
 
     def _looks_worse(self, name: str) -> bool:
         change, z = self._change(name), self._z(name)
-        if math.isnan(change):
-            return False
+        if math.isnan(change) or self._is_proven(name):
+            return False  # some harm, within what the margin allows, is no news
         if name in (*SHARES, LOSS):
             return z >= SIGN_OF_HARM and (name != LOSS or change > LOSS_MARGIN)
         if change > self._margins[name] and z > UNCLEAR_Z:
