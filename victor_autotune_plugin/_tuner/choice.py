@@ -20,12 +20,13 @@ from .search import (
     Contenders,
     Search,
     compete,
+    contenders_of,
     draw,
     gates,
     worth_of,
 )
 from .space import distance
-from .weighing import Z90, p_pass, relative, runs_needed, success_after, weigh
+from .weighing import Z90, relative, runs_needed, success_after, weigh
 
 DOWN_AFTER: Final = 10
 """Runs in which no member succeeded after which nothing is tested: there is no work that a plan could keep."""
@@ -90,8 +91,7 @@ def judge_test(model: TeamModel, search: Search, challenger: TeamPlan) -> TestOu
     table = PlanTable(search.space.spec, [search.live, challenger])
     rows: Ints = np.array([1], dtype=np.int64)
     weights = weigh(model, rows, search.live, search.objective, table, search.keeps)
-    chance = p_pass(weights, search.risk.horizon) * weights.kept
-    contenders = Contenders(table, 0, rows, weights, chance, {})
+    contenders = contenders_of(table, 0, rows, weights, search, {})
     outlook = _outlook(model, search, contenders, 0)
     better = outlook.p_better
     likely = f"{percent(better)} likely to be better and safe"

@@ -17,7 +17,7 @@ from .plan_table import PlanTable
 from .proposal import Rival
 from .regression import Floats, Ints, cdf, pdf
 from .space import PlanSpace
-from .weighing import Z90, Objective, Weights, p_pass, weigh
+from .weighing import Z90, Objective, Weights, gain_if_proven, p_pass, p_work_proven, weigh
 
 STOPPED_AFTER: Final = 8
 """Runs of a challenger after which a harm is usually seen; what a start is expected to spend on a worse plan."""
@@ -127,7 +127,9 @@ class Contenders:
         here: Row of the live plan.
         rows: Rows of the plans that compete.
         weights: What they promise.
-        chance: Probability that a test proves their improvement within the horizon.
+        proven_gain: Expected log gain where a test proves one within the horizon, 0 where not.
+        proven_work: Probability that a test proves that the score is kept within the horizon.
+        is_layout: Whether they change who waits for whom, and nothing of what members do.
         sources: Who suggested a plan besides the tuner, by place in `rows`.
     """
 
@@ -136,6 +138,9 @@ class Contenders:
     rows: Ints
     weights: Weights
     chance: Floats
+    proven_gain: Floats
+    proven_work: Floats
+    is_layout: NDArray[np.bool_]
     sources: dict[int, str]
 
     def plan(self, place: int) -> TeamPlan:
@@ -173,7 +178,26 @@ def compete(model: TeamModel, search: Search, rivals: Sequence[Rival]) -> Conten
             gain[place], sd[place] = _combined(suggested[row], gain[place], sd[place])
             sources[place] = suggested[row].source
     weights = evolve(weights, gain=gain, sd=sd)
-    return Contenders(table, here, rows, weights, p_pass(weights, search.risk.horizon) * weights.kept, sources)
+    return contenders_of(table, here, rows, weights, search, sources)
+
+
+def contenders_of(
+    table: PlanTable, here: int, rows: Ints, weights: Weights, search: Search, sources: dict[int, str]
+) -> Contenders:
+    """Return plans that compete, with what a test of each is likely to prove."""
+    horizon = search.risk.horizon
+    work = np.where(weights.keeps, 1.0, p_work_proven(weights, horizon, search.objective.tested_margin))
+    return Contenders(
+        table=table,
+        here=here,
+        rows=rows,
+        weights=weights,
+        chance=p_pass(weights, horizon) * np.minimum(work, weights.kept),
+        proven_gain=gain_if_proven(weights, horizon),
+        proven_work=work,
+        is_layout=table.work[rows] == table.work[here],
+        sources=sources,
+    )
 
 
 def _combined(rival: Rival, gain: float, sd: float) -> tuple[float, float]:
@@ -238,11 +262,14 @@ def worth_of(contenders: Contenders, least: float) -> Floats:
     z = (weights.gain - least) / weights.sd
     gained = weights.gain * cdf(z) + weights.sd * pdf(z)  # E[gain where it is above least, else 0]
     slower = weights.gain * weights.p_gain + weights.sd * pdf(weights.gain / weights.sd) - weights.gain
-    # The work has to be kept, and the test's runs have to say so, which is as unlikely near the margin.
-    found = np.where(weights.keeps, 1.0, weights.kept**2)
+    # A layout goes on probation as soon as it is likely to be better, and the work has to be kept and the test's runs
+    # have to say so, which is as unlikely near the margin. All else waits for both proofs.
+    layout = gained * np.where(weights.keeps, 1.0, weights.kept**2)
+    work = contenders.proven_gain * contenders.proven_work * weights.kept
+    served = np.where(contenders.is_layout | weights.keeps, layout, work)
     risked = STOPPED_AFTER * (np.maximum(slower, 0.0) + LOST_WORK * (1 - weights.kept))
     knobs = contenders.table.distance(contenders.here)[contenders.rows]
-    return np.asarray(WORTH_RUNS * gained * found - risked - KNOB_COST * knobs)
+    return np.asarray(WORTH_RUNS * served - risked - KNOB_COST * knobs)
 
 
 def draw(contenders: Contenders, seed: int) -> Floats:

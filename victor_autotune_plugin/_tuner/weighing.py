@@ -15,7 +15,7 @@ from .._model.plan import TeamPlan
 from .._model.policy import METRICS, MORE_IS_BETTER, Policy
 from .model import TeamModel
 from .plan_table import PlanTable
-from .regression import Floats, Ints, cdf, sigmoid
+from .regression import Floats, Ints, cdf, pdf, sigmoid
 
 LOGISTIC_VARIANCE: Final = math.pi**2 / 3
 """Variance of the standard logistic distribution: that of a run's log odds of success."""
@@ -49,6 +49,7 @@ class Objective:
     Attributes:
         weights: Weight of each of `policy.METRICS`; a name alone for one metric.
         success_margin: Most that the success share may fall, absolute.
+        tested_margin: Most that a test lets the score fall, absolute.
         minimum_improvement: Relative improvement below which a change is not worth a test.
         max_cost_usd: Most that a run may cost on average and in 19 of 20 runs, or None.
         max_p95_seconds: Most that the 95th percentile of the duration may be, or None.
@@ -56,6 +57,7 @@ class Objective:
 
     weights: Mapping[str, float] = field(factory=lambda: {"duration": 1.0}, converter=_weights, validator=_known)
     success_margin: float = 0.05
+    tested_margin: float = 0.10
     minimum_improvement: float = 0.05
     max_cost_usd: float | None = None
     max_p95_seconds: float | None = None
@@ -82,6 +84,7 @@ class Weights:
         success: Success share of the live plan.
         level: Log odds of it.
         noise: Standard deviation of the objective between runs of one plan.
+        score_noise: Standard deviation of the score between runs of one plan.
         allowed: Probability that the constraints on cost and P95 hold.
         keeps: Whether the plan keeps the work by the team's data flow, so that success is kept whatever is believed.
     """
@@ -96,6 +99,7 @@ class Weights:
     success: float
     level: float
     noise: float
+    score_noise: float
     allowed: Floats
     keeps: NDArray[np.bool_]
 
@@ -159,6 +163,7 @@ def weigh(
         success=effects.success,
         level=effects.level,
         noise=math.sqrt(_noise_variance(model, objective)),
+        score_noise=math.sqrt(model.outcome.dispersion * effects.success * (1 - effects.success)),
         allowed=_allowed(model, effects.log, effects.sd, live, objective, count),
         keeps=kept,
     )
@@ -197,9 +202,38 @@ def p_pass(weights: Weights, runs: int) -> Floats:
     The statistic of a rank test is about normal, with the gain over the noise as its drift, and the gain itself is
     uncertain.
     """
+    excess, _ = _excess(weights, runs)
+    return cdf(excess)
+
+
+def gain_if_proven(weights: Weights, runs: int) -> Floats:
+    """Return the expected log gain where a test of `runs` runs an arm proves one, counted as 0 where not, shape (p,)."""
+    excess, told = _excess(weights, runs)
+    return np.asarray(weights.gain * cdf(excess) + weights.sd * told * pdf(excess))
+
+
+def _excess(weights: Weights, runs: int) -> tuple[Floats, Floats]:
+    """Return by how much a test's statistic is expected to exceed its boundary, in its standard deviations.
+
+    And the correlation of the statistic with the gain.
+    """
     scale = math.sqrt(runs / 2 * 3 / math.pi) / weights.noise
-    excess = scale * weights.gain - _height(runs)
-    return np.asarray(cdf(excess / np.sqrt(1 + (scale * weights.sd) ** 2)))
+    unsure = scale * weights.sd
+    total = np.sqrt(1 + unsure**2)
+    return (scale * weights.gain - _height(runs)) / total, unsure / total
+
+
+def p_work_proven(weights: Weights, runs: int, margin: float) -> Floats:
+    """Return the probability that a test of `runs` runs an arm proves that the score is kept, shape (p,).
+
+    Args:
+        margin: Most that the test lets it fall, absolute.
+    """
+    share = sigmoid(weights.level + weights.odds)
+    scale = math.sqrt(runs / 2) / max(weights.score_noise, 1e-3)
+    unsure = scale * share * (1 - share) * weights.odds_sd
+    excess = scale * (margin + share - weights.success) - _score_height(runs)
+    return cdf(excess / np.sqrt(1 + unsure**2))
 
 
 def runs_needed(gain: float, noise: float) -> int | None:
@@ -237,4 +271,16 @@ def _height(runs: int) -> float:
     policy = Policy()
     most = policy.max_runs_per_arm
     limits = boundary(policy.rule, policy.proof_alpha, policy.min_runs_per_arm / most, 0.5 / most)
+    return limits.at(min(runs / most, 1.0))
+
+
+@cache
+def _score_height(runs: int) -> float:
+    """Return the same of the proof that a score is kept."""
+    from ..experiment.boundaries import GUARDRAIL, boundary
+    from ..experiment.noninferiority import PROOF_LEVELS
+
+    policy = Policy()
+    most = policy.max_runs_per_arm
+    limits = boundary(GUARDRAIL, PROOF_LEVELS["score"], policy.min_runs_per_arm / most, 0.5 / most)
     return limits.at(min(runs / most, 1.0))

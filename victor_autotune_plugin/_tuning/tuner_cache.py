@@ -231,6 +231,7 @@ def new_tuner(team: TeamRecord) -> Tuner:
     settings, live, is_scored = team.settings, team.state.plan, bool(team.state.gates)
     objective = Objective(
         settings.tuner.weights or decided_by(settings.experiment.metric, is_scored=is_scored),
+        tested_margin=settings.experiment.success_margin,
         minimum_improvement=settings.experiment.minimum_improvement,
         max_cost_usd=settings.limits.max_cost_usd_per_run,
         max_p95_seconds=settings.tuner.max_p95_seconds,

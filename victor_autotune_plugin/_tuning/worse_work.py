@@ -11,8 +11,12 @@ from .._model.text import TITLES, plan_text, points
 if TYPE_CHECKING:
     from .._model.policy import GuardrailEvidence
 
-LIKELY_HARM: Final = 1.8
-"""Evidence of worse work, a standard normal figure without any, that counts once the drop is beyond its margin."""
+LIKELY_HARM: Final = 2.5
+"""Evidence of worse work, a standard normal figure without any, that counts once the drop is half its margin.
+
+One layout in twenty or so harms the work although the data flow shows no reason (an assumption). By Bayes' rule that
+is likelier than chance from about here on, when a drop of one to two margins is seen with the error that 20 to 60 pairs
+leave of a score."""
 
 REACHED: Final = "reached"
 """Key in the evidence of an end by a weekly limit: the limit's name."""
@@ -37,7 +41,7 @@ def sign_of_worse_work(guardrails: Sequence[GuardrailEvidence], least: float = L
     scored = any(one.name == "score" for one in guardrails)
     told = ("score",) if scored else ("success", "member_success")
     for one in guardrails:
-        if one.name in told and one.statistic >= least and one.change > one.margin:
+        if one.name in told and one.statistic >= least and one.change > one.margin / 2:
             fell = points(one.change).removeprefix("+")
             return f"The {TITLES[one.name]} is {fell} lower than under the plan before, which may be no accident."
     return None
@@ -73,4 +77,4 @@ def _is_likely_harm(guardrail: Mapping[str, Any]) -> bool:
     statistic, change = guardrail.get("statistic"), guardrail.get("change")
     if statistic is None or change is None:
         return False
-    return bool(statistic >= LIKELY_HARM and change > guardrail["margin"])
+    return bool(statistic >= LIKELY_HARM and change > guardrail["margin"] / 2)

@@ -68,6 +68,10 @@ KNOWN_WHERE_NO_CALLS_COME: Final = frozenset({"cost", "tool_calls"})
 """Not among them where the treatment is known to make no more calls: the prices of tasks differ so much that proving
 a margin would take hundreds of runs, and tell what is known."""
 
+LIKELY_KEPT: Final = 1.645
+"""Evidence, by the runs themselves, that a share fell by less than its margin, from which it holds nothing back where
+the data flow says that the work is kept. It is that of one look: what speaks against harm is mostly the data flow."""
+
 SIGN_OF_HARM: Final = 1.28
 """Evidence of harm from which shares hold back what their proof is not asked for."""
 
@@ -200,6 +204,10 @@ class NonInferiority:
         self._proven_by = PROVEN - (KNOWN_WHERE_SCORED if policy.scored else frozenset())
         if policy.adds_no_calls:
             self._proven_by -= KNOWN_WHERE_NO_CALLS_COME
+        self._likely: frozenset[str] = frozenset()
+        if policy.keeps_work:
+            self._likely = self._proven_by & frozenset(SHARES)
+            self._proven_by -= self._likely
         self._drops = {name: ShareDrop() for name in SHARES}
         self._graded = {"success": False, "score": False, "member_success": False}
         self._tail = Tail()
@@ -359,6 +367,8 @@ class NonInferiority:
 
     def _holds_back(self, name: str) -> bool:
         """Whether nothing may pass because of a guardrail."""
+        if name in self._likely:
+            return not math.isnan(self._change(name)) and self._proof_z(name) < LIKELY_KEPT
         if name not in self._proven_by:
             return self._looks_worse(name)
         return not math.isnan(self._change(name)) and not self._is_proven(name)

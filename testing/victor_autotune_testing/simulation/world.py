@@ -247,9 +247,11 @@ class World:
     def _flow(self, shape: Shape) -> RunFlow:
         """Return what a look at a run's data flow tells."""
         is_whole = len(shape.members) == len(self.spec.members)
+        repeats = shape.formation in ("consensus", "reflection")
+        rounds = math.ceil(self.rounds) if repeats else 1
         if self.flow == "independent":
-            return RunFlow(is_whole=is_whole)
-        return RunFlow(open=dict.fromkeys(shape.members, ("custom",)), is_whole=is_whole)
+            return RunFlow(is_whole=is_whole, rounds=rounds)
+        return RunFlow(open=dict.fromkeys(shape.members, ("custom",)), is_whole=is_whole, rounds=rounds)
 
     def _in_flight(self, shape: Shape) -> int:
         """Return how many members wait for their model at the same time."""
