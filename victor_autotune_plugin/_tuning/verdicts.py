@@ -34,6 +34,9 @@ REPLAYED_CHANCE: Final = 0.95
 """Probability, by all that is known of the team, member spans included, that a plan is better from which it may go on
 probation, where the pairs do not speak against it."""
 
+STAYS_LIVE: Final = 0.2
+"""Probability, by the test's own pairs, that a plan is better below which its probation ends, whatever was expected."""
+
 LIKE_BEFORE: Final = 1.0
 """Evidence of worse work from which a plan does not go on probation; from `LIKELY_HARM` on its probation ends."""
 
@@ -74,7 +77,10 @@ class Verdicts:
         if not passed and test.status == "probation" and (harm := sign_of_worse_work(now.guardrails)) is not None:
             context.steps.end_test(test, test.broken_off, Why(harm, _told(judge).to_dict()))
         elif outlook is not None and outlook.stop:
-            self._give_up(context, test, outlook)
+            self._give_up(context, test, f"Stopped as hopeless. {outlook.reason}", outlook.to_dict())
+        elif not passed and test.status == "probation" and now.chance_better < STAYS_LIVE:
+            reason = f"Only {likely(now.chance_better)} likely to be better after {now.pairs:.0f} pairs of runs."
+            self._give_up(context, test, reason, _told(judge).to_dict())
         elif passed and not must_wait(context, test):
             self._promote(context, test, _told(judge).to_dict())
         elif not passed and (reason := self._why_on_probation(context, test, judge)) is not None:
@@ -95,11 +101,10 @@ class Verdicts:
         with breathing():
             return self._challengers.outlook(context.team, test)
 
-    def _give_up(self, context: RunContext, test: Experiment, outlook: TestOutlook) -> None:
-        """End a test that the tuner thinks is not worth more runs."""
-        decided = evolve(test, decided_at=context.now)
-        why = Why(f"Stopped as hopeless. {outlook.reason}", outlook.to_dict())
-        context.steps.end_test(decided, "inconclusive", why)
+    @staticmethod
+    def _give_up(context: RunContext, test: Experiment, reason: str, evidence: Mapping[str, Any]) -> None:
+        """End a test that is not worth more runs."""
+        context.steps.end_test(evolve(test, decided_at=context.now), "inconclusive", Why(reason, evidence))
 
     def _why_on_probation(self, context: RunContext, test: Experiment, judge: Judge) -> str | None:
         """Return why a layout may go live while its test goes on, in words, or None when it may not.
