@@ -149,14 +149,13 @@ def test_a_test_that_would_not_be_worth_its_start_any_more_gives_way_once_it_had
 
 def test_a_test_of_another_metric_is_judged_by_that_metric(spec, make_runs) -> None:
     tuner = Tuner(plan_space(spec))
-    smaller = TeamPlan(tool_budget=15)
     runs = [evolve(run, cost_usd=0.02) for run in make_runs(20)]
     for run in runs:
         tuner.observe(run)
-    tuner.started(smaller)
-    for run in make_runs(12, smaller, seed=1):  # as long as before, for twice the money
+    tuner.started(PARALLEL)
+    for run in make_runs(12, PARALLEL, seed=1):  # sooner than before, for twice the money
         tuner.observe(evolve(run, cost_usd=0.04))
-    by_time, by_cost = tuner.outlook(smaller), tuner.outlook(smaller, "cost")
+    by_time, by_cost = tuner.outlook(PARALLEL), tuner.outlook(PARALLEL, "cost")
     assert not by_time.stop
     assert by_cost.stop
     assert by_cost.outlook.improvement < -0.2 < by_time.outlook.improvement
