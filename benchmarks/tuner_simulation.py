@@ -41,7 +41,9 @@ from _report import parser, percentile, show
 from _tuner_peers import Peer, Trace, one_rule, optuna_search, random_search, top_two
 from attrs import evolve
 
+from victor_autotune_plugin._model.data_flow import TeamFlow
 from victor_autotune_plugin._model.plan import EMPTY_PLAN, TeamPlan
+from victor_autotune_plugin._settings import Settings
 from victor_autotune_plugin._tuner import (
     Objective,
     PlanSpace,
@@ -57,6 +59,7 @@ from victor_autotune_plugin._tuner import (
 from victor_autotune_plugin._tuning import tuner_cache
 from victor_autotune_testing.simulation import Truth, World
 from victor_autotune_testing.simulation.played import Played, play
+from victor_autotune_testing.stepped import scored_rules
 
 FIRST_SEED = 9_000_000
 LOOKS = (30, 60, 100, 200)
@@ -314,18 +317,21 @@ def coverage(worlds: int) -> dict[str, float]:
 
 
 def speed(runs: int, decisions: int) -> dict[str, Any]:
-    """Return the milliseconds of decisions after that many runs, each with a new run before."""
+    """Return the milliseconds of decisions after that many runs, each with a new run and the data flow that it shows."""
     seed = next(s for s in range(FIRST_SEED, FIRST_SEED + 100) if len(World.make(s).spec.members) >= 7)
-    world, rng = World.make(seed), np.random.default_rng(1)
-    space = plan_space(world.spec)
-    tuner = Tuner(space)
+    world, rng = INDEPENDENT(seed), np.random.default_rng(1)
+    space, flow, settings = plan_space(world.spec), TeamFlow(), Settings()
+    tuner = Tuner(space, is_scored=True)
     made = [world.run(space.plans[i % 3], rng) for i in range(min(runs, 500))]
     for number in range(runs):
         tuner.observe(made[number % len(made)])
+        flow = flow.after(made[number % len(made)])
     times = []
     for number in range(decisions):
+        flow = flow.after(made[number % len(made)])
         began = time.perf_counter()
         tuner.observe(made[number % len(made)])
+        tuner.rules = scored_rules(world.spec, settings, flow)
         tuner.propose(number)
         times.append(1000 * (time.perf_counter() - began))
     return {

@@ -202,6 +202,45 @@ def test_equal_guardrails_reject_no_gain():
     assert sum("safety" in verdict.reason for verdict in ends) <= 1
 
 
+def checks(rng, chance, of=5):
+    return sum(rng.random() < chance for _ in range(of)) / of
+
+
+def scored(drop, *, seed=0, n=400):
+    return paired_runs(n, lambda rng, treated: {"score": checks(rng, 0.8 - drop * treated)}, seed=seed)
+
+
+def runs_until_passed(runs, policy):
+    judge = Judge(policy)
+    for count, run in enumerate(runs, 1):
+        judge.observe(run)
+        if judge.is_final:
+            return count if judge.status == "passed" else math.inf
+    return math.inf
+
+
+def test_where_the_data_flow_keeps_the_work_its_runs_only_have_to_make_that_likely():
+    asked, known = Policy(scored=True), Policy(scored=True, keeps_work=True)
+    needed = [
+        (runs_until_passed(runs, asked), runs_until_passed(runs, known))
+        for runs in (scored(0.0, seed=seed) for seed in range(20))
+    ]
+    assert all(less <= more for more, less in needed)
+    assert sorted(less for _, less in needed)[10] <= 0.7 * sorted(more for more, _ in needed)[10]
+
+
+def test_a_layout_that_lowers_the_score_does_not_pass_whatever_the_data_flow_says():
+    policy = Policy(scored=True, keeps_work=True)
+    passed = [runs_until_passed(scored(0.2, seed=seed), policy) < math.inf for seed in range(60)]
+    assert sum(passed) <= 2
+
+
+def test_a_drop_within_the_margin_holds_nothing_back_once_it_is_proven_to_be():
+    """A sign of some harm is all but sure to show in a long test of a plan that is 4 points worse, of which 10 may go."""
+    ends = [runs_until_passed(scored(0.04, seed=seed), Policy(scored=True)) for seed in range(40)]
+    assert sum(end < math.inf for end in ends) >= 30
+
+
 def test_a_short_test_leaves_the_p95_open():
     verdict = decide(paired_runs(400, lambda *_: {}))
     assert verdict.status == "passed"

@@ -119,6 +119,15 @@ def test_a_plan_on_probation_that_does_harm_goes(start: Start) -> None:
     assert (team.state().plan, team.state().live_id) == (EMPTY_PLAN, None)
 
 
+def test_a_plan_on_probation_that_turns_out_slower_goes(start: Start) -> None:
+    team = start(scored=False, **{"experiment.min_runs_per_arm": 100})
+    team.run_until("probation")
+    team.truth = lambda plan, members: sum(members) * (1.3 if plan.formation else 1)
+    ended = team.run_until("inconclusive")
+    assert "likely to be better after" in ended.reason
+    assert (team.state().plan, team.state().live_id) == (EMPTY_PLAN, None)
+
+
 def test_a_person_can_ask_for_proof_before_anything_goes_live(start: Start) -> None:
     team = start(scored=False, promotion="proof", **{"experiment.success_margin": 0.3})
     run_until_status(team, "proven")

@@ -230,13 +230,18 @@ class Rules:
         """Return whether a plan keeps the work as the live one does it."""
         return self.disproved is None and self.knowledge.keeps_work(plan, live, self.longest_seconds)
 
+    @property
+    def opens_work(self) -> bool:
+        """Whether changes of the work are allowed, as far as they cut nothing."""
+        return self.has_scorer or self.asks_person
+
     def allows(self, plan: TeamPlan, *, keeps: bool) -> bool:
         """Return whether anything allows a change from the live plan to another.
 
         Args:
             keeps: Whether the plan keeps the work, as `keeps_work` says.
         """
-        return keeps or ((self.has_scorer or self.asks_person) and not self.knowledge.cut_by(plan))
+        return keeps or (self.opens_work and not self.knowledge.cut_by(plan))
 
     def refusal(self, plan: TeamPlan, live: TeamPlan) -> str | None:
         """Return why nothing allows a change from the live plan to another, or None when something does."""

@@ -26,7 +26,7 @@ from .search import (
     worth_of,
 )
 from .space import distance
-from .weighing import Z90, relative, runs_needed, success_after, weigh
+from .weighing import Z90, Weights, relative, runs_needed, success_after, weigh
 
 DOWN_AFTER: Final = 10
 """Runs in which no member succeeded after which nothing is tested: there is no work that a plan could keep."""
@@ -90,7 +90,7 @@ def judge_test(model: TeamModel, search: Search, challenger: TeamPlan) -> TestOu
     """
     table = PlanTable(search.space.spec, [search.live, challenger])
     rows: Ints = np.array([1], dtype=np.int64)
-    weights = weigh(model, rows, search.live, search.objective, table, search.keeps)
+    weights = weigh(model, rows, search.live, search.objective, table, search.keeping(table, rows))
     contenders = contenders_of(table, 0, rows, weights, search, {})
     outlook = _outlook(model, search, contenders, 0)
     better = outlook.p_better
@@ -133,6 +133,7 @@ def _outlook(model: TeamModel, search: Search, contenders: Contenders, place: in
         improvements={
             name: float(values[place]) if name == "score" else relative(-float(values[place]))
             for name, values in weights.by_metric.items()
+            if name == "score" or name in search.objective.shares
         },
         success_change=success_after(weights, place, 0.0),
         success_interval=(success_after(weights, place, -Z90), success_after(weights, place, Z90)),
@@ -147,20 +148,15 @@ def _outlook(model: TeamModel, search: Search, contenders: Contenders, place: in
         prior_improvement=relative(before),
         prior_interval=(relative(before - Z90 * before_sd), relative(before + Z90 * before_sd)),
         source=contenders.source(place),
-        by_metric=_by_metric(model, search, contenders, place),
+        by_metric=_by_metric(model, weights, place),
     )
 
 
-def _by_metric(
-    model: TeamModel, search: Search, contenders: Contenders, place: int
-) -> dict[str, tuple[float, float, float]]:
+def _by_metric(model: TeamModel, weights: Weights, place: int) -> dict[str, tuple[float, float, float]]:
     """Return what a plan is expected to improve against the live one, by metric."""
-    metrics = ("duration", "cost") if model.priced else ("duration",)
-    row, keeps = contenders.rows[[place]], contenders.weights.keeps[[place]]
-    effects = model.effects(row, search.live, metrics, contenders.table, keeps)
     found = {}
-    for name in metrics:
-        mean, half = float(effects.log[name][0]), Z90 * float(effects.sd[name][0])
+    for name in ("duration", "cost") if model.priced else ("duration",):
+        mean, half = float(weights.by_metric[name][place]), Z90 * float(weights.sd_by_metric[name][place])
         found[name] = relative(-mean), relative(-mean - half), relative(-mean + half)
     return found
 

@@ -153,6 +153,11 @@ class PlanTable:
         ).astype(np.int64)
         return found
 
+    def has_same_members(self, live: int) -> NDArray[np.bool_]:
+        """Return which plans have the members and the tool budget of plan `live`, shape (p,)."""
+        same = (self.takes_part == self.takes_part[self.layout[live]]).all(axis=1)
+        return np.asarray(same[self.layout] & (self.budget == self.budget[live]))
+
     def looser(self, live: int) -> NDArray[np.bool_]:
         """Return which plans have a looser budget or timeout than plan `live`, shape (p,)."""
         return np.asarray((self.budget > self.budget[live]) | (self.timeout > self.timeout[live]))

@@ -109,9 +109,14 @@ class Search:
         """Log improvement below which a change is not worth a test."""
         return -math.log1p(-self.objective.minimum_improvement)
 
-    def keeps(self, plan: TeamPlan) -> bool:
-        """Return whether a plan keeps the work by the team's data flow."""
-        return self.rules is not None and self.rules.keeps_work(plan, self.live)
+    def keeping(self, table: PlanTable, rows: Ints) -> NDArray[np.bool_]:
+        """Return which plans of a table, which has the live one, keep the work by the team's data flow, shape (p,)."""
+        found = np.zeros(len(rows), dtype=bool)
+        if self.rules is not None:
+            same = table.has_same_members(table.row_of[self.live])[rows]  # few do: the rest need not be asked of
+            for place in np.flatnonzero(same).tolist():
+                found[place] = self.rules.keeps_work(table.plans[int(rows[place])], self.live)
+        return found
 
     def refusal(self, plan: TeamPlan) -> str | None:
         """Return why a plan may not be chosen, whatever it promises, or None."""
@@ -170,7 +175,7 @@ def compete(model: TeamModel, search: Search, rivals: Sequence[Rival]) -> Conten
     open_rows = (far > 0) & (far <= search.risk.knobs) & ~table.looser(here)
     open_rows[list(suggested)] = True
     rows: Ints = np.flatnonzero(open_rows).astype(np.int64)
-    weights = weigh(model, rows, live, search.objective, table, search.keeps)
+    weights = weigh(model, rows, live, search.objective, table, search.keeping(table, rows))
     sources: dict[int, str] = {}
     gain, sd = weights.gain.copy(), weights.sd.copy()
     for place, row in enumerate(rows.tolist() if suggested else []):
@@ -243,8 +248,10 @@ def gates(
 
 def _allowed(contenders: Contenders, search: Search) -> NDArray[np.bool_]:
     rules, keeps = search.rules, contenders.weights.keeps
-    if rules is None:
+    if rules is None or (rules.opens_work and not rules.knowledge.binding):
         return np.ones(len(keeps), dtype=bool)
+    if not rules.opens_work:
+        return keeps
     return np.array([rules.allows(contenders.plan(place), keeps=kept) for place, kept in enumerate(keeps.tolist())])
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import cache, cached_property
 from typing import Any, Final
 
@@ -76,7 +76,9 @@ class Weights:
     Attributes:
         gain: Expected log improvement; positive is better.
         sd: Its standard deviation.
-        by_metric: Mean log ratio by metric, as in `model.Effects`.
+        by_metric: Mean log ratio by metric, as in `model.Effects`: of what counts, of the duration, and of the cost
+            where runs have a price.
+        sd_by_metric: Its standard deviation.
         odds: Expected change of the log odds of success.
         odds_sd: Its standard deviation.
         kept: Probability that success is kept within the margin.
@@ -92,6 +94,7 @@ class Weights:
     gain: Floats
     sd: Floats
     by_metric: Mapping[str, Floats]
+    sd_by_metric: Mapping[str, Floats]
     odds: Floats
     odds_sd: Floats
     kept: Floats
@@ -125,7 +128,7 @@ def weigh(
     live: TeamPlan,
     objective: Objective,
     table: PlanTable | None = None,
-    keeps: Callable[[TeamPlan], bool] | None = None,
+    keeps: NDArray[np.bool_] | None = None,
 ) -> Weights:
     """Return what plans promise against the live plan.
 
@@ -133,15 +136,13 @@ def weigh(
         model: What is believed of the team.
         live: The live plan, in the table.
         table: Another table with the live plan; None for the team's own.
-        keeps: Tells whether a plan keeps the work by the team's data flow; None where no plan is known to.
+        keeps: Whether each keeps the work by the team's data flow, shape (p,); None where none is known to.
     """
     shares = objective.shares
     wanted = [name for name in shares if name not in MORE_IS_BETTER]
-    extra = [] if objective.max_cost_usd is None else ["cost"]
-    extra += [] if objective.max_p95_seconds is None else ["duration"]
-    plans = (model.table if table is None else table).plans
-    kept = np.array([keeps is not None and keeps(plans[row]) for row in rows.tolist()], dtype=bool)
-    effects = model.effects(rows, live, sorted({*wanted, *extra}), table, kept)
+    told = {"duration"} | ({"cost"} if model.priced or objective.max_cost_usd is not None else set())
+    kept = np.zeros(len(rows), dtype=bool) if keeps is None else keeps
+    effects = model.effects(rows, live, sorted({*wanted, *told}), table, kept)
     count = len(effects.log["score"])
     gain, variance = np.zeros(count), np.zeros(count)
     for name, share in shares.items():
@@ -156,6 +157,7 @@ def weigh(
         gain=gain,
         sd=np.sqrt(variance),
         by_metric=effects.log,
+        sd_by_metric=effects.sd,
         odds=odds,
         odds_sd=odds_sd,
         kept=np.where(kept, 1.0, cdf((odds - threshold) / odds_sd)),
@@ -207,7 +209,7 @@ def p_pass(weights: Weights, runs: int) -> Floats:
 
 
 def gain_if_proven(weights: Weights, runs: int) -> Floats:
-    """Return the expected log gain where a test of `runs` runs an arm proves one, counted as 0 where not, shape (p,)."""
+    """Return the expected log gain, as 0 where a test of `runs` runs an arm does not prove one, shape (p,)."""
     excess, told = _excess(weights, runs)
     return np.asarray(weights.gain * cdf(excess) + weights.sd * told * pdf(excess))
 

@@ -79,8 +79,8 @@ class Verdicts:
         elif outlook is not None and outlook.stop:
             self._give_up(context, test, f"Stopped as hopeless. {outlook.reason}", outlook.to_dict())
         elif not passed and test.status == "probation" and now.chance_better < STAYS_LIVE:
-            reason = f"Only {likely(now.chance_better)} likely to be better after {now.pairs:.0f} pairs of runs."
-            self._give_up(context, test, reason, _told(judge).to_dict())
+            why = f"Only {likely(now.chance_better)} likely to be better after {now.pairs:.0f} pairs of runs."
+            self._give_up(context, test, why, _told(judge).to_dict())
         elif passed and not must_wait(context, test):
             self._promote(context, test, _told(judge).to_dict())
         elif not passed and (reason := self._why_on_probation(context, test, judge)) is not None:
