@@ -72,6 +72,9 @@ LIKELY_KEPT: Final = 1.645
 """Evidence, by the runs themselves, that a share fell by less than its margin, from which it holds nothing back where
 the data flow says that the work is kept. It is that of one look: what speaks against harm is mostly the data flow."""
 
+LIKELY_AFTER: Final = 30
+"""Pairs from which it may: fewer show too little of the plan before for the watch that follows."""
+
 SIGN_OF_HARM: Final = 1.28
 """Evidence of harm from which shares hold back what their proof is not asked for."""
 
@@ -368,7 +371,8 @@ class NonInferiority:
     def _holds_back(self, name: str) -> bool:
         """Whether nothing may pass because of a guardrail."""
         if name in self._likely:
-            return not math.isnan(self._change(name)) and self._proof_z(name) < LIKELY_KEPT
+            few = self._means[name].information < LIKELY_AFTER
+            return not math.isnan(self._change(name)) and (few or self._proof_z(name) < LIKELY_KEPT)
         if name not in self._proven_by:
             return self._looks_worse(name)
         return not math.isnan(self._change(name)) and not self._is_proven(name)
