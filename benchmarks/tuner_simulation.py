@@ -317,7 +317,7 @@ def coverage(worlds: int) -> dict[str, float]:
 
 
 def speed(runs: int, decisions: int) -> dict[str, Any]:
-    """Return the milliseconds of decisions after that many runs, each with a new run and the data flow that it shows."""
+    """Return the milliseconds of decisions after that many runs, each with a new run and the data flow shown."""
     seed = next(s for s in range(FIRST_SEED, FIRST_SEED + 100) if len(World.make(s).spec.members) >= 7)
     world, rng = INDEPENDENT(seed), np.random.default_rng(1)
     space, flow, settings = plan_space(world.spec), TeamFlow(), Settings()

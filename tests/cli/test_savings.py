@@ -18,7 +18,6 @@ from victor_autotune_plugin._page.figure_words import (
     figure_text,
     outcome_lines,
     saved_amount,
-    saved_text,
     sure_text,
     was_now,
 )
@@ -159,7 +158,7 @@ def test_the_headline_claims_only_what_is_clear(call: Call, simulate: Callable[.
 
 
 def test_a_loss_has_the_one_minus_sign() -> None:
-    assert saved_text(Saved.of("seconds", Spread(-300.0, 100.0, 9), 10)) == "−5 min 00 s (−5 min 23 s to −4 min 37 s)"
+    lost = Saved.of("seconds", Spread(-300.0, 100.0, 9), 10)
+    assert amounts(lost) == ("−5 min 00 s", "−5 min 23 s", "−4 min 37 s")
     assert amounts(Saved.of("tokens", Spread(-1234.0, 0.0, 9), 10)) == ("−1,234", "−1,234", "−1,234")
-    assert saved_text(Saved.of("score", Spread(0.5, 0.0, 9), 10)) == "+5 points"
-    assert saved_text(None) == "–"
+    assert amounts(Saved.of("score", Spread(0.5, 0.0, 9), 10))[0] == "+5 points"

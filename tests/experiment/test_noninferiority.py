@@ -236,7 +236,7 @@ def test_a_layout_that_lowers_the_score_does_not_pass_whatever_the_data_flow_say
 
 
 def test_a_drop_within_the_margin_holds_nothing_back_once_it_is_proven_to_be():
-    """A sign of some harm is all but sure to show in a long test of a plan that is 4 points worse, of which 10 may go."""
+    """A sign of some harm is likely in a long test of a plan that is 4 points worse, and 10 are within the margin."""
     ends = [runs_until_passed(scored(0.04, seed=seed), Policy(scored=True)) for seed in range(40)]
     assert sum(end < math.inf for end in ends) >= 30
 

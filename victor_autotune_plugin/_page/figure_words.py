@@ -161,17 +161,6 @@ def basis_text(outcome: PlanOutcome) -> str:
     return said
 
 
-def saved_text(saved: Saved | None) -> str:
-    """Return what was saved with its interval: `2 h 10 min (1 h 40 min to 2 h 40 min)`; a dash where nothing is known.
-
-    What was lost has a minus sign; of the score it is the mean change of a run.
-    """
-    if saved is None:
-        return DASH
-    value, low, high = amounts(saved)
-    return value if value == low == high else f"{value} ({low} to {high})"
-
-
 def saved_amount(saved: Saved, *, lost: bool = False) -> str:
     """Return what was saved in a sentence: `5 h 18 min`, `0.5000 USD`, `1,200 tokens`, `5 points of score a run`.
 

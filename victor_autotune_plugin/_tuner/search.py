@@ -17,7 +17,7 @@ from .plan_table import PlanTable
 from .proposal import Rival
 from .regression import Floats, Ints, cdf, pdf
 from .space import PlanSpace
-from .weighing import Z90, Objective, Weights, gain_if_proven, p_pass, p_work_proven, weigh
+from .weighing import Z90, Objective, Weights, gain_proven, p_work_proven, weigh
 
 STOPPED_AFTER: Final = 8
 """Runs of a challenger after which a harm is usually seen; what a start is expected to spend on a worse plan."""
@@ -111,11 +111,11 @@ class Search:
 
     def keeping(self, table: PlanTable, rows: Ints) -> NDArray[np.bool_]:
         """Return which plans of a table, which has the live one, keep the work by the team's data flow, shape (p,)."""
-        found = np.zeros(len(rows), dtype=bool)
-        if self.rules is not None:
-            same = table.has_same_members(table.row_of[self.live])[rows]  # few do: the rest need not be asked of
-            for place in np.flatnonzero(same).tolist():
-                found[place] = self.rules.keeps_work(table.plans[int(rows[place])], self.live)
+        if self.rules is None:
+            return np.zeros(len(rows), dtype=bool)
+        found = table.has_same_members(table.row_of[self.live])[rows]  # few do: the rest need not be asked of
+        for place in np.flatnonzero(found).tolist():
+            found[place] = self.rules.keeps_work(table.plans[int(rows[place])], self.live)
         return found
 
     def refusal(self, plan: TeamPlan) -> str | None:
@@ -191,14 +191,15 @@ def contenders_of(
 ) -> Contenders:
     """Return plans that compete, with what a test of each is likely to prove."""
     horizon = search.risk.horizon
+    chance, gain = gain_proven(weights, horizon)
     work = np.where(weights.keeps, 1.0, p_work_proven(weights, horizon, search.objective.tested_margin))
     return Contenders(
         table=table,
         here=here,
         rows=rows,
         weights=weights,
-        chance=p_pass(weights, horizon) * np.minimum(work, weights.kept),
-        proven_gain=gain_if_proven(weights, horizon),
+        chance=chance * np.minimum(work, weights.kept),
+        proven_gain=gain,
         proven_work=work,
         is_layout=table.work[rows] == table.work[here],
         sources=sources,

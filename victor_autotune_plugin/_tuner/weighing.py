@@ -198,31 +198,21 @@ def _allowed(
     return result
 
 
-def p_pass(weights: Weights, runs: int) -> Floats:
-    """Return the probability that a test of `runs` runs an arm proves an improvement, shape (p,).
+def gain_proven(weights: Weights, runs: int) -> tuple[Floats, Floats]:
+    """Return what a test of `runs` runs an arm proves of the gain, shape (p,) each.
 
     The statistic of a rank test is about normal, with the gain over the noise as its drift, and the gain itself is
     uncertain.
-    """
-    excess, _ = _excess(weights, runs)
-    return cdf(excess)
 
-
-def gain_if_proven(weights: Weights, runs: int) -> Floats:
-    """Return the expected log gain, as 0 where a test of `runs` runs an arm does not prove one, shape (p,)."""
-    excess, told = _excess(weights, runs)
-    return np.asarray(weights.gain * cdf(excess) + weights.sd * told * pdf(excess))
-
-
-def _excess(weights: Weights, runs: int) -> tuple[Floats, Floats]:
-    """Return by how much a test's statistic is expected to exceed its boundary, in its standard deviations.
-
-    And the correlation of the statistic with the gain.
+    Returns:
+        The probability that it proves one, and the expected log gain, counted as 0 where it does not.
     """
     scale = math.sqrt(runs / 2 * 3 / math.pi) / weights.noise
     unsure = scale * weights.sd
     total = np.sqrt(1 + unsure**2)
-    return (scale * weights.gain - _height(runs)) / total, unsure / total
+    excess = (scale * weights.gain - _heights(runs)[0]) / total
+    chance = cdf(excess)
+    return chance, np.asarray(weights.gain * chance + weights.sd * unsure / total * pdf(excess))
 
 
 def p_work_proven(weights: Weights, runs: int, margin: float) -> Floats:
@@ -234,7 +224,7 @@ def p_work_proven(weights: Weights, runs: int, margin: float) -> Floats:
     share = sigmoid(weights.level + weights.odds)
     scale = math.sqrt(runs / 2) / max(weights.score_noise, 1e-3)
     unsure = scale * share * (1 - share) * weights.odds_sd
-    excess = scale * (margin + share - weights.success) - _score_height(runs)
+    excess = scale * (margin + share - weights.success) - _heights(runs)[1]
     return cdf(excess / np.sqrt(1 + unsure**2))
 
 
@@ -266,23 +256,13 @@ def _unit_runs() -> float:
 
 
 @cache
-def _height(runs: int) -> float:
-    """Return the height of the A/B engine's boundary after that many runs in each arm."""
-    from ..experiment.boundaries import boundary
-
-    policy = Policy()
-    most = policy.max_runs_per_arm
-    limits = boundary(policy.rule, policy.proof_alpha, policy.min_runs_per_arm / most, 0.5 / most)
-    return limits.at(min(runs / most, 1.0))
-
-
-@cache
-def _score_height(runs: int) -> float:
-    """Return the same of the proof that a score is kept."""
+def _heights(runs: int) -> tuple[float, float]:
+    """Return the heights of the A/B engine's boundaries, of a gain and of a kept score, after `runs` runs an arm."""
     from ..experiment.boundaries import GUARDRAIL, boundary
     from ..experiment.noninferiority import PROOF_LEVELS
 
     policy = Policy()
     most = policy.max_runs_per_arm
-    limits = boundary(GUARDRAIL, PROOF_LEVELS["score"], policy.min_runs_per_arm / most, 0.5 / most)
-    return limits.at(min(runs / most, 1.0))
+    share, first, step = min(runs / most, 1.0), policy.min_runs_per_arm / most, 0.5 / most
+    gain = boundary(policy.rule, policy.proof_alpha, first, step)
+    return gain.at(share), boundary(GUARDRAIL, PROOF_LEVELS["score"], first, step).at(share)

@@ -93,14 +93,6 @@ def may_be_retried(experiment: Experiment, runs: Sequence[TeamRun], after: int) 
     return runs[after - 1].started_at > experiment.ended_at
 
 
-def load_strategies() -> None:
-    """Import what suggestions are made with, so that it is not done while the store is locked."""
-    from .. import strategies
-    from .._analysis.bottlenecks import analyze
-
-    del strategies, analyze
-
-
 def suggestions(team: TeamRecord, runs: Sequence[TeamRun], hooks: HookManager) -> list[OptimizationSuggestion]:
     """Return what the strategies suggest for a team, best first.
 
