@@ -304,7 +304,7 @@ def test_members_side_by_side_are_all_set_up_before_their_first_call(plan, secon
     members = [MemberSpec(f"m{place}", is_supervisor=place == 0) for place in range(3)]
     table = PlanTable(TeamSpec("wf", "team", "sequential", members), [EMPTY_PLAN, plan])
     taken = table.seconds(np.array([[10.0, 25.0, 30.0]]), np.ones((1, 3)))
-    assert taken[0, table.layout[1]] == seconds
+    assert taken[0, table.course[table.layout[1]]] == seconds
 
 
 def test_the_plans_near_the_live_one_are_weighed_as_among_all(spec, make_runs) -> None:

@@ -23,7 +23,6 @@ from .search import (
     contenders_of,
     draw,
     gates,
-    worth_of,
 )
 from .space import distance
 from .weighing import Z90, Weights, relative, runs_needed, success_after, weigh
@@ -60,9 +59,8 @@ def propose(model: TeamModel, search: Search, rivals: Sequence[Rival], seed: int
     if not len(contenders.rows):
         reason = "The team's members and the limits allow no other plan."
         return Proposal(None, reason, tuple(refused))
-    worth = worth_of(contenders, search.least_gain)
-    reasons, left = gates(model, contenders, search, worth)
-    value = draw(contenders, seed) if search.risk.samples else worth
+    reasons, left = gates(model, contenders, search)
+    value = draw(contenders, seed) if search.risk.samples else contenders.worth
     sensitivity = _sensitivity(contenders)
     if not left.any():
         told = (*refused, *_nearly(contenders, search))
@@ -100,7 +98,7 @@ def judge_test(model: TeamModel, search: Search, challenger: TeamPlan) -> TestOu
         return TestOutlook(False, f"{about} {likely}, but no run has a price yet.", outlook)
     if better < HOPELESS:
         return TestOutlook(True, f"{about} only {likely}.", outlook)
-    if outlook.runs_behind >= STOPPED_AFTER and float(worth_of(contenders, search.least_gain)[0]) <= 0:
+    if outlook.runs_behind >= STOPPED_AFTER and contenders.worth[0] <= 0:
         return TestOutlook(True, f"{about} {likely}, which is not worth more runs.", outlook)
     return TestOutlook(False, f"{about} {likely}.", outlook)
 

@@ -191,7 +191,7 @@ class TeamModel:
         if spans is not None:
             own_seconds, setup = spans
             value = math.log(float((own_seconds + setup).sum())) - float(replay.log_work[row])
-            alone = math.log(float(table.seconds(own_seconds, setup)[0, table.layout[row]]))
+            alone = math.log(float(table.seconds(own_seconds, setup)[0, table.course[table.layout[row]]]))
             excess = math.log(max(run.duration_seconds, 1e-3)) - alone
             mean, variance = self._own["shape"].of(table.shapes[row].layout)
             expected, _ = self.shape.belief.of(features)

@@ -39,12 +39,14 @@ class PlanTable:
         size: Members that take part, shape (l,).
         crews: Whether a member works, by each choice of who works that is there, shape (n, c).
         crew: Number of each layout's choice, shape (l,).
+        course: Number of how each layout's members follow each other: what `seconds` tells of it, shape (l,).
         budget: Tool budget or infinity, shape (p,).
         timeout: Timeout in seconds or infinity, shape (p,).
         is_budgeted: Whether any plan has a tool budget.
         is_timed: Whether any plan has a timeout.
         row_of: Row of each plan; of one that is there twice, the last.
         row: The same by row, shape (p,).
+        features: What `span_replay` keeps of the layouts, None until it is asked.
     """
 
     def __init__(self, spec: TeamSpec, plans: Sequence[TeamPlan]) -> None:
@@ -88,6 +90,14 @@ class PlanTable:
             (_by_member(grouped * (team == number)), _by_member(opens * (team == number)))
             for number in range(int(team.max(initial=-1)) + 1)
         ]
+        self.course, courses = self.crew.copy(), self.crews.shape[1]
+        for which, ranks in (
+            (self._aside, self._side_crew),
+            (self._led, np.arange(len(self._led))),
+            (self._grouped, np.arange(len(self._grouped))),
+        ):
+            self.course[which] = courses + ranks
+            courses += int(ranks.max(initial=-1)) + 1
         self.budget: Floats = np.array([_limit(shape.tool_budget) for shape in self.shapes])
         self.timeout: Floats = np.array([_limit(shape.timeout_seconds) for shape in self.shapes])
         self.is_budgeted = bool(np.isfinite(self.budget).any())
@@ -96,9 +106,10 @@ class PlanTable:
         self.row_of = {plan: row for row, plan in enumerate(self.plans)}
         self.row: Ints = np.array([self.row_of[plan] for plan in self.plans], dtype=np.int64)
         self._distances: dict[int, Ints] = {}
+        self.features: tuple[Floats, Floats] | None = None
 
     def seconds(self, own: Floats, setup: Floats) -> Floats:
-        """Replay what each layout takes from what each member takes.
+        """Replay what each course takes from what each member takes.
 
         VICTOR.md: members get the goal and not what others wrote, so their own time does not depend on the formation.
         Members that follow each other add up. Of those side by side all are set up on the event loop before the first
@@ -109,21 +120,21 @@ class PlanTable:
             setup: Seconds in which setting it up keeps the event loop busy, shape (r, n).
 
         Returns:
-            Seconds, shape (r, l).
+            Seconds, shape (r, courses).
         """
         total = own + setup
-        result = (total @ self.crews)[:, self.crew]
+        parts = [total @ self.crews]
         if len(self._aside):
-            result[:, self._aside] = _side_by_side(self._side_crews, own, setup)[:, self._side_crew]
+            parts.append(_side_by_side(self._side_crews, own, setup))
         if len(self._led):
-            result[:, self._led] = total @ self._leading + _side_by_side(self._following, own, setup)
+            parts.append(total @ self._leading + _side_by_side(self._following, own, setup))
         if len(self._grouped):
             together = setup @ self._opening
             longest = np.zeros_like(together)
             for works, opens in self._teams:
                 longest = np.maximum(longest, total @ works - setup @ opens)
-            result[:, self._grouped] = together + longest
-        return np.maximum(result, 1e-6)
+            parts.append(together + longest)
+        return np.maximum(np.hstack(parts), 1e-6)
 
     def side_by_side(self, row: int) -> int:
         """Return how many members of a plan work at the same time, 1 where they follow each other."""

@@ -132,9 +132,8 @@ class Contenders:
         here: Row of the live plan.
         rows: Rows of the plans that compete.
         weights: What they promise.
-        proven_gain: Expected log gain where a test proves one within the horizon, 0 where not.
-        proven_work: Probability that a test proves that the score is kept within the horizon.
-        is_layout: Whether they change who waits for whom, and nothing of what members do.
+        chance: Probability that a test proves their improvement, and that the work is kept, within the horizon.
+        worth: What a test of each is expected to bring, in log units of the objective times runs.
         sources: Who suggested a plan besides the tuner, by place in `rows`.
     """
 
@@ -143,9 +142,7 @@ class Contenders:
     rows: Ints
     weights: Weights
     chance: Floats
-    proven_gain: Floats
-    proven_work: Floats
-    is_layout: NDArray[np.bool_]
+    worth: Floats
     sources: dict[int, str]
 
     def plan(self, place: int) -> TeamPlan:
@@ -189,21 +186,26 @@ def compete(model: TeamModel, search: Search, rivals: Sequence[Rival]) -> Conten
 def contenders_of(
     table: PlanTable, here: int, rows: Ints, weights: Weights, search: Search, sources: dict[int, str]
 ) -> Contenders:
-    """Return plans that compete, with what a test of each is likely to prove."""
-    horizon = search.risk.horizon
-    chance, gain = gain_proven(weights, horizon)
+    """Return plans that compete, with what a test of each is likely to prove and expected to bring.
+
+    That is the value of the information (Raiffa and Schlaifer 1961): what a better plan saves over `WORTH_RUNS`, as
+    likely as a test finds it better and the work is kept, less what its first runs lose if it is worse. The canary ends
+    a plan that is far worse after `STOPPED_AFTER` runs, so the loss is bounded, whatever is believed of it.
+    """
+    horizon, least, gain, sd = search.risk.horizon, search.least_gain, weights.gain, weights.sd
+    chance, proven = gain_proven(weights, horizon)
     work = np.where(weights.keeps, 1.0, p_work_proven(weights, horizon, search.objective.tested_margin))
-    return Contenders(
-        table=table,
-        here=here,
-        rows=rows,
-        weights=weights,
-        chance=chance * np.minimum(work, weights.kept),
-        proven_gain=gain,
-        proven_work=work,
-        is_layout=table.work[rows] == table.work[here],
-        sources=sources,
-    )
+    z = (gain - least) / sd
+    gained = gain * cdf(z) + sd * pdf(z)  # E[gain where it is above least, else 0]
+    slower = gain * weights.p_gain + sd * pdf(gain / sd) - gain
+    # A layout goes on probation as soon as it is likely to be better, and the work has to be kept and the test's runs
+    # have to say so, which is as unlikely near the margin. All else waits for both proofs.
+    is_layout = weights.keeps | (table.work[rows] == table.work[here])
+    layout = gained * np.where(weights.keeps, 1.0, weights.kept**2)
+    served = np.where(is_layout, layout, proven * work * weights.kept)
+    risked = STOPPED_AFTER * (np.maximum(slower, 0.0) + LOST_WORK * (1 - weights.kept))
+    worth = WORTH_RUNS * served - risked - KNOB_COST * table.distance(here)[rows]
+    return Contenders(table, here, rows, weights, chance * np.minimum(work, weights.kept), worth, sources)
 
 
 def _combined(rival: Rival, gain: float, sd: float) -> tuple[float, float]:
@@ -214,14 +216,8 @@ def _combined(rival: Rival, gain: float, sd: float) -> tuple[float, float]:
     return (gain / sd**2 + told / width**2) / total, math.sqrt(1 / total)
 
 
-def gates(
-    model: TeamModel, contenders: Contenders, search: Search, worth: Floats
-) -> tuple[dict[str, int], NDArray[np.bool_]]:
-    """Return how many plans each gate rules out, in the order of the gates, and which pass all, shape (p,).
-
-    Args:
-        worth: What a test of each is expected to bring, shape (p,); see `worth_of`.
-    """
+def gates(model: TeamModel, contenders: Contenders, search: Search) -> tuple[dict[str, int], NDArray[np.bool_]]:
+    """Return how many plans each gate rules out, in the order of the gates, and which pass all, shape (p,)."""
     risk, weights = search.risk, contenders.weights
     tried = np.zeros(len(contenders.table.plans), dtype=bool)
     tried[[contenders.table.row_of[plan] for plan in search.tried if plan in contenders.table.row_of]] = True
@@ -232,7 +228,7 @@ def gates(
         "too many knobs at once": contenders.table.distance(contenders.here)[contenders.rows] <= risk.knobs,
         "over the cost or P95 limit": weights.allowed >= 0.9,
         "improvement too small": weights.gain >= search.least_gain,
-        TOO_RISKY: worth > 0,
+        TOO_RISKY: contenders.worth > 0,
         "enough runs went to plans that turned out worse": np.full(len(contenders.rows), may_expose),
     }
     left = np.ones(len(contenders.rows), dtype=bool)
@@ -254,30 +250,6 @@ def _allowed(contenders: Contenders, search: Search) -> NDArray[np.bool_]:
     if not rules.opens_work:
         return keeps
     return np.array([rules.allows(contenders.plan(place), keeps=kept) for place, kept in enumerate(keeps.tolist())])
-
-
-def worth_of(contenders: Contenders, least: float) -> Floats:
-    """Return what a test of each plan is expected to bring, in log units of the objective times runs, shape (p,).
-
-    The value of information (Raiffa and Schlaifer 1961): what a better plan saves over `WORTH_RUNS`, as likely as a
-    test finds it better and the work is kept, less what its first runs lose if it is worse. The canary ends a plan that
-    is far worse after `STOPPED_AFTER` runs, so the loss is bounded, whatever is believed of it.
-
-    Args:
-        least: Log improvement from which a change is worth having.
-    """
-    weights = contenders.weights
-    z = (weights.gain - least) / weights.sd
-    gained = weights.gain * cdf(z) + weights.sd * pdf(z)  # E[gain where it is above least, else 0]
-    slower = weights.gain * weights.p_gain + weights.sd * pdf(weights.gain / weights.sd) - weights.gain
-    # A layout goes on probation as soon as it is likely to be better, and the work has to be kept and the test's runs
-    # have to say so, which is as unlikely near the margin. All else waits for both proofs.
-    layout = gained * np.where(weights.keeps, 1.0, weights.kept**2)
-    work = contenders.proven_gain * contenders.proven_work * weights.kept
-    served = np.where(contenders.is_layout | weights.keeps, layout, work)
-    risked = STOPPED_AFTER * (np.maximum(slower, 0.0) + LOST_WORK * (1 - weights.kept))
-    knobs = contenders.table.distance(contenders.here)[contenders.rows]
-    return np.asarray(WORTH_RUNS * served - risked - KNOB_COST * knobs)
 
 
 def draw(contenders: Contenders, seed: int) -> Floats:

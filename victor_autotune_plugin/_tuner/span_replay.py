@@ -218,25 +218,26 @@ class SpanReplay:
     def __init__(self, table: PlanTable, history: MemberHistory) -> None:
         layout, lately = table.layout, history.lately
         first = layout[0]
-        crew = table.crew[layout]  # what all members take together depends on who works, and not on the layout
+        # Layouts with the same course take the same; what all members take together depends only on who works.
+        course, crew = table.course[layout], table.crew[layout]
         known, seen = (1.0, 1.0) if history.size else (0.0, UNSEEN_SHARE)
         taken = np.log(table.seconds(lately.seconds - lately.setup, lately.setup))
         work = np.log(np.maximum(lately.seconds @ table.crews, 1e-9))
         wanted = np.log(np.maximum(lately.calls @ table.crews, 1e-9))
-        relative = taken - taken[:, first][:, None]
+        relative = taken - taken[:, course[0]][:, None]
         runs = len(taken)
         over_runs = _mean(relative)
         # Few runs say little of the spread between runs: it is drawn towards a usual one, as if seen twice.
         spread = _sd(relative, over_runs) if runs > 1 else np.zeros(len(over_runs))
         mean = over_runs * seen
         spread2 = (runs * spread**2 + 2 * 0.15**2 * (mean != 0)) / (runs + 2)
-        self.log_seconds: Floats = mean[layout]
+        self.log_seconds: Floats = mean[course]
         changed = (table.takes_part != table.takes_part[first]).any(axis=1) | (table.kind != table.kind[first])
         unseen = 0.0 if history.size else UNKNOWN_SD**2
-        self.variance: Floats = (spread2 / max(history.size, 1) + unseen * changed)[layout]
+        self.variance: Floats = (spread2 / max(history.size, 1))[course] + unseen * changed[layout]
         takes, works, calls = _mean(taken), _mean(work), _mean(wanted)
-        self.crowd: Floats = np.maximum(works[crew] - takes[layout], 0.0)
-        self.base = float(takes[first] - works[crew[0]]) * known
+        self.crowd: Floats = np.maximum(works[crew] - takes[course], 0.0)
+        self.base = float(takes[course[0]] - works[crew[0]]) * known
         self.log_work: Floats = (works[crew] - works[crew[0]]) * known
         self.cut: Floats = np.zeros(len(layout))
         if table.is_budgeted:
@@ -247,8 +248,8 @@ class SpanReplay:
         self.hurried: Floats = np.zeros(len(layout))
         self.late: Floats = np.zeros(len(layout))
         if table.is_timed:  # most teams have no timeout: it saves a third of a forecast
-            takes_sd = _sd(taken, takes)[layout] + 0.2
-            room = np.log(table.timeout) - (takes[layout] if known else -np.inf)
+            takes_sd = _sd(taken, takes)[course] + 0.2
+            room = np.log(table.timeout) - (takes[course] if known else -np.inf)
             self.hurried = _cut(room, takes_sd)
             finite = np.isfinite(room)
             if finite.any():
@@ -351,21 +352,31 @@ def features_of(table: PlanTable, replay: SpanReplay, rows: Rows) -> tuple[Float
         Shapes (p, number of `DURATION_NAMES`) and (p, number of `OUTCOME_NAMES`).
     """
     layout = table.layout[rows]
-    kind, size = table.kind[layout], table.size[layout]
-    is_kind = (kind[:, None] == _ORDER).astype(np.float64)
-    log_size = np.log(size / 3)[:, None]
-    one = np.ones((len(layout), 1))
-    cut, hurried, crowd = replay.cut[rows][:, None], replay.hurried[rows][:, None], replay.crowd[rows][:, None]
-    duration = np.hstack([one, is_kind, is_kind * log_size, crowd, cut, hurried])
-    several = size > 1
-    side = (_IS_SIDE[kind] & several)[:, None].astype(np.float64)
-    checking = (_IS_CHECKING[kind] & several)[:, None].astype(np.float64)
-    left_out, late = replay.left_out[rows][:, None], replay.late[rows][:, None]
-    spec = table.spec
-    chosen = 0.5 if spec.formation in SIDE_BY_SIDE else -0.5
-    divides = side * alike_roles(spec), side * chosen
-    outcome = np.hstack([one, side, *divides, checking, is_kind, log_size, left_out, left_out**2, -cut, late])
+    lasting = _features_of_layouts(table)
+    duration, outcome = lasting[0][layout], lasting[1][layout]
+    cut, left_out = replay.cut[rows], replay.left_out[rows]
+    for place, values in zip((-3, -2, -1), (replay.crowd[rows], cut, replay.hurried[rows]), strict=True):
+        duration[:, place] = values
+    for place, values in zip((-4, -3, -2, -1), (left_out, left_out**2, -cut, replay.late[rows]), strict=True):
+        outcome[:, place] = values
     return duration, outcome
+
+
+def _features_of_layouts(table: PlanTable) -> tuple[Floats, Floats]:
+    """Return the features of a table's layouts that runs don't change, the others being 0; they are laid out once."""
+    if table.features is None:
+        kind, size, spec = table.kind, table.size, table.spec
+        is_kind = (kind[:, None] == _ORDER).astype(np.float64)
+        log_size = np.log(size / 3)[:, None]
+        one, several = np.ones((len(kind), 1)), size > 1
+        side = (_IS_SIDE[kind] & several)[:, None].astype(np.float64)
+        checking = (_IS_CHECKING[kind] & several)[:, None].astype(np.float64)
+        chosen = 0.5 if spec.formation in SIDE_BY_SIDE else -0.5
+        divides = side * alike_roles(spec), side * chosen
+        duration = np.hstack([one, is_kind, is_kind * log_size, np.zeros((len(kind), 3))])
+        outcome = np.hstack([one, side, *divides, checking, is_kind, log_size, np.zeros((len(kind), 4))])
+        table.features = duration, outcome
+    return table.features
 
 
 def alike_roles(spec: TeamSpec) -> float:

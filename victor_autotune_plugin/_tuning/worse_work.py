@@ -14,9 +14,8 @@ if TYPE_CHECKING:
 LIKELY_HARM: Final = 2.5
 """Evidence of worse work, a standard normal figure without any, that counts once the drop is half its margin.
 
-One layout in twenty or so harms the work although the data flow shows no reason (an assumption). By Bayes' rule that
-is likelier than chance from about here on, when a drop of one to two margins is seen with the error that 20 to 60 pairs
-leave of a score."""
+One layout in twenty or so harms although the data flow shows no reason (an assumption). By Bayes' rule that is likelier
+than chance from about here on, for drops of one to two margins with the error that 20 to 60 pairs leave of a score."""
 
 REACHED: Final = "reached"
 """Key in the evidence of an end by a weekly limit: the limit's name."""
@@ -41,7 +40,7 @@ def sign_of_worse_work(guardrails: Sequence[GuardrailEvidence], least: float = L
     scored = any(one.name == "score" for one in guardrails)
     told = ("score",) if scored else ("success", "member_success")
     for one in guardrails:
-        if one.name in told and one.statistic >= least and one.change > one.margin / 2:
+        if one.name in told and _is_worse(one.statistic, one.change, one.margin, least):
             fell = points(one.change).removeprefix("+")
             return f"The {TITLES[one.name]} is {fell} lower than under the plan before, which may be no accident."
     return None
@@ -68,13 +67,11 @@ def _tells_worse_work(evidence: Mapping[str, Any]) -> bool:
     if evidence.get("harm") in WORK or mostly_failed:
         return True
     return any(
-        one["name"] in WORK and (one["status"] == "harmed" or _is_likely_harm(one))
+        one["name"] in WORK
+        and (one["status"] == "harmed" or _is_worse(one.get("statistic"), one.get("change"), one["margin"]))
         for one in evidence.get("guardrails") or ()
     )
 
 
-def _is_likely_harm(guardrail: Mapping[str, Any]) -> bool:
-    statistic, change = guardrail.get("statistic"), guardrail.get("change")
-    if statistic is None or change is None:
-        return False
-    return bool(statistic >= LIKELY_HARM and change > guardrail["margin"] / 2)
+def _is_worse(statistic: float | None, change: float | None, margin: float, least: float = LIKELY_HARM) -> bool:
+    return statistic is not None and change is not None and statistic >= least and change > margin / 2
