@@ -225,8 +225,8 @@ def test_where_the_data_flow_keeps_the_work_its_runs_only_have_to_make_that_like
         (runs_until_passed(runs, asked), runs_until_passed(runs, known))
         for runs in (scored(0.0, seed=seed) for seed in range(20))
     ]
-    assert all(less <= more for more, less in needed)
-    assert sorted(less for _, less in needed)[10] <= 0.7 * sorted(more for more, _ in needed)[10]
+    assert all(less <= more for more, less in needed)  # what is proven is likely, too
+    assert sorted(less for _, less in needed)[10] <= 0.8 * sorted(more for more, _ in needed)[10]
 
 
 def test_a_layout_that_lowers_the_score_does_not_pass_whatever_the_data_flow_says():

@@ -11,11 +11,12 @@ from .._model.text import TITLES, plan_text, points
 if TYPE_CHECKING:
     from .._model.policy import GuardrailEvidence
 
-LIKELY_HARM: Final = 2.5
-"""Evidence of worse work, a standard normal figure without any, that counts once the drop is half its margin.
+LIKELY_HARM: Final = {"score": (2.5, 0.5), "success": (1.8, 1.0), "member_success": (1.8, 1.0)}
+"""Evidence of worse work, a standard normal figure without any, and the drop in margins from which it counts.
 
 One layout in twenty or so harms although the data flow shows no reason (an assumption). By Bayes' rule that is likelier
-than chance from about here on, for drops of one to two margins with the error that 20 to 60 pairs leave of a score."""
+than chance from about 2.5 on, for drops of one to two margins with the error that 20 to 60 pairs leave of a score.
+Success alone tells so little of a run that as much would take hundreds: there a false alarm is the lesser harm."""
 
 REACHED: Final = "reached"
 """Key in the evidence of an end by a weekly limit: the limit's name."""
@@ -30,17 +31,17 @@ WORK: Final = ("success", "score", "member_success")
 _ENDS: Final = ("failed", "aborted", "rolled_back")
 
 
-def sign_of_worse_work(guardrails: Sequence[GuardrailEvidence], least: float = LIKELY_HARM) -> str | None:
+def sign_of_worse_work(guardrails: Sequence[GuardrailEvidence], least: float | None = None) -> str | None:
     """Return how much worse the work looks in a test, or None.
 
     Args:
         guardrails: What is known of each.
-        least: Standardised evidence from which it does.
+        least: Standardised evidence from which it does; None for that of `LIKELY_HARM`.
     """
     scored = any(one.name == "score" for one in guardrails)
     told = ("score",) if scored else ("success", "member_success")
     for one in guardrails:
-        if one.name in told and _is_worse(one.statistic, one.change, one.margin, least):
+        if one.name in told and _is_worse(one.name, one.statistic, one.change, one.margin, least):
             fell = points(one.change).removeprefix("+")
             return f"The {TITLES[one.name]} is {fell} lower than under the plan before, which may be no accident."
     return None
@@ -67,11 +68,13 @@ def _tells_worse_work(evidence: Mapping[str, Any]) -> bool:
     if evidence.get("harm") in WORK or mostly_failed:
         return True
     return any(
-        one["name"] in WORK
-        and (one["status"] == "harmed" or _is_worse(one.get("statistic"), one.get("change"), one["margin"]))
+        one["status"] == "harmed"
+        or _is_worse(one["name"], one["statistic"] or 0.0, one["change"] or 0.0, one["margin"])
         for one in evidence.get("guardrails") or ()
+        if one["name"] in WORK
     )
 
 
-def _is_worse(statistic: float | None, change: float | None, margin: float, least: float = LIKELY_HARM) -> bool:
-    return statistic is not None and change is not None and statistic >= least and change > margin / 2
+def _is_worse(name: str, statistic: float, change: float, margin: float, least: float | None = None) -> bool:
+    evidence, margins = LIKELY_HARM[name]
+    return statistic >= (least or evidence) and change > margins * margin

@@ -207,10 +207,7 @@ class NonInferiority:
         self._proven_by = PROVEN - (KNOWN_WHERE_SCORED if policy.scored else frozenset())
         if policy.adds_no_calls:
             self._proven_by -= KNOWN_WHERE_NO_CALLS_COME
-        self._likely: frozenset[str] = frozenset()
-        if policy.keeps_work:
-            self._likely = self._proven_by & frozenset(SHARES)
-            self._proven_by -= self._likely
+        self._likely = self._proven_by & frozenset(SHARES if policy.keeps_work else ())
         self._drops = {name: ShareDrop() for name in SHARES}
         self._graded = {"success": False, "score": False, "member_success": False}
         self._tail = Tail()
@@ -370,21 +367,20 @@ class NonInferiority:
 
     def _holds_back(self, name: str) -> bool:
         """Whether nothing may pass because of a guardrail."""
-        if name in self._likely:
-            few = self._means[name].information < LIKELY_AFTER
-            return not math.isnan(self._change(name)) and (few or self._proof_z(name) < LIKELY_KEPT)
-        if name not in self._proven_by:
-            return self._looks_worse(name)
-        return not math.isnan(self._change(name)) and not self._is_proven(name)
+        if name in self._proven_by:
+            return not math.isnan(self._change(name)) and not self._is_kept(name)
+        return self._looks_worse(name)
 
-    def _is_proven(self, name: str) -> bool:
-        """Whether a change is proven to be within its margin; in a scored test the score stands for success, too."""
+    def _is_kept(self, name: str) -> bool:
+        """Whether a change is known to be within its margin; in a scored test the score stands for success, too."""
         by = "score" if name == "success" and self._scored else name
-        return by in self._proven and self._change(name) <= self._margins[name]
+        enough = by in self._likely and self._means[by].information >= min(LIKELY_AFTER, self._most)
+        known = by in self._proven or (enough and self._proof_z(by) >= LIKELY_KEPT)
+        return known and self._change(name) <= self._margins[name]
 
     def _looks_worse(self, name: str) -> bool:
         change, z = self._change(name), self._z(name)
-        if math.isnan(change) or self._is_proven(name):
+        if math.isnan(change) or self._is_kept(name):
             return False  # some harm, within what the margin allows, is no news
         if name in (*SHARES, LOSS):
             return z >= SIGN_OF_HARM and (name != LOSS or change > LOSS_MARGIN)
