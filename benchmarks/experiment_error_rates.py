@@ -162,17 +162,6 @@ def cases(with_real: bool) -> list[Case]:
         ):
             world = evolve(world, gain=0.5)
             found.append(Case(f"{times:g} margins: {name}", "margin", world, scored, promoted=most_promoted))
-    kept = Policy(scored=True, keeps_work=True)
-    for times in (
-        1.0,
-        1.5,
-        2.0,
-    ):  # layouts that the data flow keeps and that harm: to measure and state
-        world = World(score_parts=5, score_drop=0.1 * times, gain=0.5)
-        found.append(Case(f"{times:g} margins: score of 5, kept by the data flow", "margin", world, kept))
-    for gain in (0.3, 0.5):
-        world = World(score_parts=5, gain=gain)
-        found.append(Case(f"{100 * gain:.0f} % scored, kept by the data flow", "power", world, kept))
     return found + forecasts(staged)
 
 

@@ -131,8 +131,6 @@ class Policy:
             and success, which only tells that it ran, need not be proven.
         adds_no_calls: Whether the treatment is known to call models and tools no more than the control does. Then cost
             and tool calls need not be proven: they only must not look worse.
-        keeps_work: Whether the treatment is known to keep the work, by the team's data flow. Then success and score
-            need not be proven at all looks together: its own runs must make it likely.
         forecast: Log gain of the metric that the treatment is expected to bring, by which a bet is placed; None, or 0
             and less, for no bet. A wrong one makes the test longer, and never wrong.
     """
@@ -154,7 +152,6 @@ class Policy:
     sticky: bool = field(default=False, validator=is_flag)
     scored: bool = field(default=False, validator=is_flag)
     adds_no_calls: bool = field(default=False, validator=is_flag)
-    keeps_work: bool = field(default=False, validator=is_flag)
     forecast: float | None = field(default=None, validator=optional(_within(-10, 10)))
 
     def __attrs_post_init__(self) -> None:

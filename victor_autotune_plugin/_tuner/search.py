@@ -200,9 +200,8 @@ def contenders_of(
     slower = gain * weights.p_gain + sd * pdf(gain / sd) - gain
     # A layout goes on probation as soon as it is likely to be better, and the work has to be kept and the test's runs
     # have to say so, which is as unlikely near the margin. All else waits for both proofs.
-    is_layout = weights.keeps | (table.work[rows] == table.work[here])
     layout = gained * np.where(weights.keeps, 1.0, weights.kept**2)
-    served = np.where(is_layout, layout, proven * work * weights.kept)
+    served = np.where(table.work[rows] == table.work[here], layout, proven * work * weights.kept)
     risked = STOPPED_AFTER * (np.maximum(slower, 0.0) + LOST_WORK * (1 - weights.kept))
     worth = WORTH_RUNS * served - risked - KNOB_COST * table.distance(here)[rows]
     return Contenders(table, here, rows, weights, chance * np.minimum(work, weights.kept), worth, sources)

@@ -74,7 +74,6 @@ def new_test(
             is_scored=bool(state.gates),
             pair_tasks=not tasks or pairs_within_tasks(len(tasks), EXPECTED_RUNS),
             adds_no_calls=allowed_by == "data_flow" and _adds_no_calls(state, treatment),
-            keeps_work=allowed_by == "data_flow",
             forecast=_log_gain((improvements or {}).get(metric), metric),
         ),
         store_id=store_id,
@@ -151,7 +150,6 @@ def policy_of(
     is_scored: bool = False,
     pair_tasks: bool = True,
     adds_no_calls: bool = False,
-    keeps_work: bool = False,
     forecast: float | None = None,
 ) -> Policy:
     """Return the policy that a team's settings give its tests.
@@ -161,7 +159,6 @@ def policy_of(
         is_scored: Whether scorers decide how good the team's work is.
         pair_tasks: Whether a task that comes again is paired within itself.
         adds_no_calls: Whether the treatment is known to call models and tools no more than the control does.
-        keeps_work: Whether the treatment is known to keep the work.
         forecast: Log gain that the test bets on; None for no bet.
     """
     wanted = asdict(settings.experiment)
@@ -173,7 +170,6 @@ def policy_of(
         "pair_tasks": pair_tasks,
         "scored": is_scored,
         "adds_no_calls": adds_no_calls,
-        "keeps_work": keeps_work,
         "forecast": forecast,
     }
     return Policy(**{**wanted, **others})

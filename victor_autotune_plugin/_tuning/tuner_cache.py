@@ -214,7 +214,7 @@ def _events(tuner: Tuner, one: Experiment, metric: str) -> Iterator[tuple[float,
     if one.decided_at is None:
         yield ended, f"{one.id} aborted", partial(against_control, partial(tuner.aborted, one.treatment))
         return
-    promoted = one.promoted_at is not None
+    promoted = one.promoted_at is not None and one.status not in ("failed", "inconclusive")
     effect = (one.verdict or {}).get("effect") if one.policy.metric == metric not in MORE_IS_BETTER else None
     slower = effect is not None and effect > 0
     worse = one.status in ("failed", "rolled_back") or (one.status == "inconclusive" and slower)

@@ -34,8 +34,9 @@ REPLAYED_CHANCE: Final = 0.95
 """Probability, by all that is known of the team, member spans included, that a plan is better from which it may go on
 probation, where the pairs do not speak against it."""
 
-STAYS_LIVE: Final = 0.2
-"""Probability, by the test's own pairs, that a plan is better below which its probation ends, whatever was expected."""
+STAYS_LIVE: Final = ((40, 0.35), (0, 0.2))
+"""Pairs of a test, and the probability by them that its plan is better below which a probation ends, whatever was
+expected: what is no faster than before after so many is not worth being live."""
 
 LIKE_BEFORE: Final = 1.0
 """Evidence of worse work from which a plan does not go on probation; from `LIKELY_HARM` on its probation ends."""
@@ -77,10 +78,16 @@ class Verdicts:
         if not passed and test.status == "probation" and (harm := sign_of_worse_work(now.guardrails)) is not None:
             context.steps.end_test(test, test.broken_off, Why(harm, _told(judge).to_dict()))
         elif outlook is not None and outlook.stop:
-            self._give_up(context, test, f"Stopped as hopeless. {outlook.reason}", outlook.to_dict())
-        elif not passed and test.status == "probation" and now.chance_better < STAYS_LIVE:
+            context.steps.end_test(
+                evolve(test, decided_at=context.now),
+                "inconclusive",
+                Why(f"Stopped as hopeless. {outlook.reason}", outlook.to_dict()),
+            )
+        elif not passed and test.status == "probation" and now.chance_better < _least_to_stay(now.pairs):
             why = f"Only {likely(now.chance_better)} likely to be better after {now.pairs:.0f} pairs of runs."
-            self._give_up(context, test, why, _told(judge).to_dict())
+            evidence = _told(judge).to_dict()
+            decided = evolve(test, verdict=evidence, decided_at=context.now)
+            context.steps.end_test(decided, "inconclusive", Why(why, evidence))
         elif passed and not must_wait(context, test):
             self._promote(context, test, _told(judge).to_dict())
         elif not passed and (reason := self._why_on_probation(context, test, judge)) is not None:
@@ -100,11 +107,6 @@ class Verdicts:
             return None
         with breathing():
             return self._challengers.outlook(context.team, test)
-
-    @staticmethod
-    def _give_up(context: RunContext, test: Experiment, reason: str, evidence: Mapping[str, Any]) -> None:
-        """End a test that is not worth more runs."""
-        context.steps.end_test(evolve(test, decided_at=context.now), "inconclusive", Why(reason, evidence))
 
     def _why_on_probation(self, context: RunContext, test: Experiment, judge: Judge) -> str | None:
         """Return why a layout may go live while its test goes on, in words, or None when it may not.
@@ -199,3 +201,7 @@ def over_cost_cap(context: RunContext, experiment: Experiment) -> tuple[str, Map
         return None
     reason = f"A run of the changed plan cost {run.cost_usd:.4f} USD, more than limits.max_cost_usd_per_run, {cap:g}."
     return reason, {"cost_usd": run.cost_usd}
+
+
+def _least_to_stay(pairs: float) -> float:
+    return next(chance for least, chance in STAYS_LIVE if pairs >= least)

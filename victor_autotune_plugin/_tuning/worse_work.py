@@ -41,7 +41,8 @@ def sign_of_worse_work(guardrails: Sequence[GuardrailEvidence], least: float | N
     scored = any(one.name == "score" for one in guardrails)
     told = ("score",) if scored else ("success", "member_success")
     for one in guardrails:
-        if one.name in told and _is_worse(one.name, one.statistic, one.change, one.margin, least):
+        is_open = one.name in told and one.status != "ok"  # what is proven to be within its margin is no harm
+        if is_open and _is_worse(one.name, one.statistic, one.change, one.margin, least):
             fell = points(one.change).removeprefix("+")
             return f"The {TITLES[one.name]} is {fell} lower than under the plan before, which may be no accident."
     return None
@@ -71,7 +72,7 @@ def _tells_worse_work(evidence: Mapping[str, Any]) -> bool:
         one["status"] == "harmed"
         or _is_worse(one["name"], one["statistic"] or 0.0, one["change"] or 0.0, one["margin"])
         for one in evidence.get("guardrails") or ()
-        if one["name"] in WORK
+        if one["name"] in WORK and one["status"] != "ok"
     )
 
 

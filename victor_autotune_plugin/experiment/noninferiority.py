@@ -68,13 +68,6 @@ KNOWN_WHERE_NO_CALLS_COME: Final = frozenset({"cost", "tool_calls"})
 """Not among them where the treatment is known to make no more calls: the prices of tasks differ so much that proving
 a margin would take hundreds of runs, and tell what is known."""
 
-LIKELY_KEPT: Final = 1.645
-"""Evidence, by the runs themselves, that a share fell by less than its margin, from which it holds nothing back where
-the data flow says that the work is kept. It is that of one look: what speaks against harm is mostly the data flow."""
-
-LIKELY_AFTER: Final = 30
-"""Pairs from which it may: fewer show too little of the plan before for the watch that follows."""
-
 SIGN_OF_HARM: Final = 1.28
 """Evidence of harm from which shares hold back what their proof is not asked for."""
 
@@ -207,7 +200,6 @@ class NonInferiority:
         self._proven_by = PROVEN - (KNOWN_WHERE_SCORED if policy.scored else frozenset())
         if policy.adds_no_calls:
             self._proven_by -= KNOWN_WHERE_NO_CALLS_COME
-        self._likely = self._proven_by & frozenset(SHARES if policy.keeps_work else ())
         self._drops = {name: ShareDrop() for name in SHARES}
         self._graded = {"success": False, "score": False, "member_success": False}
         self._tail = Tail()
@@ -367,20 +359,20 @@ class NonInferiority:
 
     def _holds_back(self, name: str) -> bool:
         """Whether nothing may pass because of a guardrail."""
-        if name in self._proven_by:
-            return not math.isnan(self._change(name)) and not self._is_kept(name)
-        return self._looks_worse(name)
+        if name not in self._proven_by:
+            return self._looks_worse(name)
+        if math.isnan(self._change(name)):
+            return name == "score" and self._scored  # what was to be scored and never was is not known
+        return not self._is_proven(name)
 
-    def _is_kept(self, name: str) -> bool:
-        """Whether a change is known to be within its margin; in a scored test the score stands for success, too."""
+    def _is_proven(self, name: str) -> bool:
+        """Whether a change is proven to be within its margin; in a scored test the score stands for success, too."""
         by = "score" if name == "success" and self._scored else name
-        enough = by in self._likely and self._means[by].information >= min(LIKELY_AFTER, self._most)
-        known = by in self._proven or (enough and self._proof_z(by) >= LIKELY_KEPT)
-        return known and self._change(name) <= self._margins[name]
+        return by in self._proven and self._change(name) <= self._margins[name]
 
     def _looks_worse(self, name: str) -> bool:
         change, z = self._change(name), self._z(name)
-        if math.isnan(change) or self._is_kept(name):
+        if math.isnan(change) or self._is_proven(name):
             return False  # some harm, within what the margin allows, is no news
         if name in (*SHARES, LOSS):
             return z >= SIGN_OF_HARM and (name != LOSS or change > LOSS_MARGIN)
