@@ -10,9 +10,10 @@ from hypothesis import strategies as some
 
 from victor_autotune_plugin._model.experiment import TeamState
 from victor_autotune_plugin._model.plan import EMPTY_PLAN, Limits, TeamPlan
+from victor_autotune_plugin._model.policy import GuardrailEvidence
 from victor_autotune_plugin._model.run import CONTROL, TREATMENT, Observation
 from victor_autotune_plugin._tuning.exposure import Exposure, exposure
-from victor_autotune_plugin._tuning.worse_work import layout_with_worse_work
+from victor_autotune_plugin._tuning.worse_work import layout_with_worse_work, sign_of_worse_work
 from victor_autotune_testing.stored import change, experiment
 
 
@@ -43,6 +44,28 @@ def test_runs_that_fail_speak_of_worse_work_and_slow_ones_do_not(slow: bool) -> 
     ended = change(action="aborted", experiment_id=test.id, evidence=reached[1])
     state = TeamState(test.workflow, test.team_id, fingerprint=test.fingerprint)
     assert layout_with_worse_work([test], [ended], state) == (None if slow else "formation parallel")
+
+
+@pytest.mark.parametrize(
+    ("name", "fell", "evidence", "status", "speaks"),
+    [
+        ("score", 0.06, 2.6, "unclear", True),
+        ("score", 0.06, 2.6, "ok", False),  # proven to be within its margin
+        ("score", 0.06, 2.4, "unclear", False),
+        ("score", 0.04, 3.5, "unclear", False),
+        ("success", 0.11, 1.9, "unclear", True),
+        ("success", 0.09, 3.0, "unclear", False),
+    ],
+)
+def test_a_drop_speaks_of_worse_work_by_what_tells_it(
+    name: str, fell: float, evidence: float, status: str, speaks: bool
+) -> None:
+    seen = GuardrailEvidence(name, 0.9, 0.9 - fell, fell, 0.1, evidence, 9.0, status)
+    assert (sign_of_worse_work([seen]) is not None) is speaks
+    test = experiment(control=EMPTY_PLAN, treatment=TeamPlan(formation="parallel"))
+    ended = change(action="rolled_back", experiment_id=test.id, evidence={"guardrails": [seen.to_dict()]})
+    state = TeamState(test.workflow, test.team_id, fingerprint=test.fingerprint)
+    assert (layout_with_worse_work([test], [ended], state) is not None) is speaks
 
 
 def test_what_the_control_would_have_had_as_well_is_no_cost() -> None:

@@ -126,6 +126,7 @@ def test_a_plan_on_probation_that_turns_out_slower_goes(start: Start, monkeypatc
     team.truth = lambda plan, members: sum(members) * (1.2 if plan.formation else 1)
     ended = team.run_until("inconclusive")
     assert "likely to be better after" in ended.reason
+    assert (latest(team).verdict or {})["effect"] > 0  # by which its runs count as spent on a worse plan
     assert (team.state().plan, team.state().live_id) == (EMPTY_PLAN, None)
 
 
