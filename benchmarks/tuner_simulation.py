@@ -185,7 +185,7 @@ def ablations(row: str) -> dict[str, Row]:
     rows: dict[str, Row] = {"nothing": (make, method)}
     rows |= {part: (make, partial(ablated, part, method)) for part in PARTS}
     rows["tuner"] = make, partial(shipped, **{"tuner.risk": "off"})
-    return {f"{row}, without {part}": row for part, row in rows.items()}
+    return {f"{row}, without {part}": one for part, one in rows.items()}
 
 
 def peers() -> dict[str, Row]:
@@ -196,6 +196,11 @@ def peers() -> dict[str, Row]:
         if find_spec("torch"):
             found["Optuna GP"] = optuna_search("gp")
     return {name: (INDEPENDENT, partial(peer, method)) for name, method in found.items()}
+
+
+def all_rows() -> dict[str, Row]:
+    """Return every row that can be played, by its name."""
+    return {**ROWS, **peers(), **{name: row for each in ABLATED for name, row in ablations(each).items()}}
 
 
 def covering(world: World, truth: Truth, trace: Trace) -> Truth:
@@ -222,7 +227,7 @@ def one(job: tuple[str, int]) -> tuple[str, list[float], float]:
     """
     name, seed = job
     began = time.perf_counter()
-    make, method = {**ROWS, **peers(), **{k: row for each in ABLATED for k, row in ablations(each).items()}}[name]
+    make, method = all_rows()[name]
     world = make(seed)
     truth = world.truth()
     trace = method(world, truth, LOOKS[-1])

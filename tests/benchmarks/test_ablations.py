@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -38,3 +40,14 @@ def test_a_team_is_tuned_otherwise_without_a_part(ablations, part) -> None:
     whole = play(world, 40, seed=1)
     with ablations.without(part):
         assert play(world, 40, seed=1) != whole
+
+
+@pytest.mark.slow
+def test_the_ablations_are_played_by_their_names() -> None:
+    """Each team is played in a process of its own, which finds what to play by its name alone."""
+    code = "import tuner_simulation; print(list(tuner_simulation.all_rows()))"
+    said = subprocess.run(
+        [sys.executable, "-c", code], cwd=BENCHMARKS, check=True, capture_output=True, text=True
+    ).stdout
+    assert "'independent, without bet'" in said
+    assert "'contrary, without tuner'" in said
