@@ -66,6 +66,10 @@ def test_a_drop_speaks_of_worse_work_by_what_tells_it(
     ended = change(action="rolled_back", experiment_id=test.id, evidence={"guardrails": [seen.to_dict()]})
     state = TeamState(test.workflow, test.team_id, fingerprint=test.fingerprint)
     assert (layout_with_worse_work([test], [ended], state) is not None) is speaks
+    short = change(
+        action="rolled_back", experiment_id=test.id, evidence={"guardrails": [{"name": name, "status": status}]}
+    )
+    assert layout_with_worse_work([test], [short], state) is None  # as an earlier version may have written it
 
 
 def test_what_the_control_would_have_had_as_well_is_no_cost() -> None:

@@ -70,7 +70,7 @@ def _tells_worse_work(evidence: Mapping[str, Any]) -> bool:
         return True
     return any(
         one["status"] == "harmed"
-        or _is_worse(one["name"], one["statistic"] or 0.0, one["change"] or 0.0, one["margin"])
+        or _is_worse(one["name"], one.get("statistic") or 0.0, one.get("change") or 0.0, one.get("margin") or 0.0)
         for one in evidence.get("guardrails") or ()
         if one["name"] in WORK and one["status"] != "ok"
     )
