@@ -164,7 +164,7 @@ def fill(folder: Path, now: float | None = None) -> None:
     (folder / ".victor").mkdir(exist_ok=True)
     (folder / ".victor" / "autotune.yaml").write_text(SETTINGS, encoding="utf-8")
     tuned: dict[str, Any] = {"strategies": ["formation_selection"], "now": now}
-    proven = PageScene(folder, REVIEW, seed=4, **tuned)
+    proven = PageScene(folder, REVIEW, seed=3, **tuned)
     proven.until("promoted")
     proven.times(60)
     proven.run(cancelled=True, success=False)

@@ -80,9 +80,7 @@ def test_an_independent_team_is_tested_after_ten_runs_and_live_after_twenty(star
 def test_a_plan_goes_live_after_twenty_runs_as_configured(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("victor_autotune_plugin._tuning.flow_guard.LEAST_TO_LIVE", 40)
     team = start()
-    team.run_until("started")
-    while team.state().plan == EMPTY_PLAN:
-        team.run()
+    team.run_until("probation")
     configured = [one for one in team.store.finished_runs(*SPEC.key) if one.plan_asked == EMPTY_PLAN]
     assert len(configured) == 40
 

@@ -16,8 +16,7 @@ from victor_autotune_testing.simulated import Simulation
 
 @pytest.fixture
 def team(tmp_path: Path) -> Simulation:
-    settings = {"experiment.min_history": 6, "experiment.min_runs_per_arm": 30}
-    return Simulation(tmp_path, in_memory=True, scored=False, **settings)
+    return Simulation(tmp_path, in_memory=True, scored=False, **{"experiment.min_history": 6})
 
 
 def test_a_snapshot_is_as_old_as_the_question_for_it(team: Simulation, monkeypatch: pytest.MonkeyPatch) -> None:

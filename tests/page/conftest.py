@@ -17,9 +17,9 @@ from victor_autotune_testing.page_scenes import ETL, REVIEW, TRIAGE, PageScene
 @pytest.fixture(scope="session")
 def _filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("page")
-    proven = PageScene(folder, REVIEW, seed=4, strategies=["formation_selection"])
+    proven = PageScene(folder, REVIEW, seed=3, strategies=["formation_selection"])
     assert proven.until("promoted")
-    proven.times(90)
+    proven.times(12)
     proven.run(cancelled=True, success=False)
     proven.close()
     asks = PageScene(folder, TRIAGE, seed=7, mode="approve", strategies=["formation_selection"])

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module")
 def worlds():
     """Teams, and what every fourth of their plans is worth."""
-    return [(world, world.truth(plan_space(world.spec).plans[::4], 150)) for world in map(World.make, range(16))]
+    return [(world, world.truth(plan_space(world.spec).plans[::4], 150)) for world in map(World.make, range(32))]
 
 
 def test_worlds_follow_from_their_seed() -> None:
@@ -92,8 +92,9 @@ def test_the_tuner_ends_no_worse_and_risks_few_runs(worlds) -> None:
         spent.append(np.mean([truth.is_worse(plan) for plan in played.ran]))
         regrets.append(truth.regret(played.live[-1]))
         assert sum(plan == EMPTY_PLAN or plan in played.live for plan in played.ran) >= 50
-    assert sum(ends) <= 1
-    assert np.mean(spent) <= 0.15  # .09 over hundreds of teams (benchmarks/tuner_simulation.py); 16 tell ± .03
+    assert sum(ends[:16]) <= 1
+    assert sum(ends) <= 2
+    assert np.mean(spent) <= 0.10
     assert np.mean(regrets) <= 1.0
 
 
